@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* Monotonic time in nanoseconds. Below the option parser there are deadlines, never time-outs. */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+
+typedef int64_t nsec_t; /* a point in monotonic time, or a span, in nanoseconds */
+
+#define NSEC_PER_SEC INT64_C(1000000000)
+#define NSEC_PER_MSEC INT64_C(1000000)
+#define NSEC_PER_USEC INT64_C(1000)
+#define NSEC_NEVER INT64_MAX /* a deadline that never comes */
+
+/* CLOCK_MONOTONIC, clock_gettime(2). */
+nsec_t clock_now(void);
+
+/* CLOCK_REALTIME, nanoseconds since 1970: for log lines and reports only. */
+nsec_t clock_wall(void);
+
+/* now + span, saturating at NSEC_NEVER; a span of NSEC_NEVER or less than 0 means never. */
+static inline nsec_t deadline_after(nsec_t now, nsec_t span) {
+    return span < 0 || span > NSEC_NEVER - now ? NSEC_NEVER : now + span;
+}
+
+static inline nsec_t nsec_min(nsec_t a, nsec_t b) {
+    return a < b ? a : b;
+}
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* A subcommand: one file each, tied together by the table in main.c. */
+#ifndef CMD_COMMAND_H
+#define CMD_COMMAND_H
+
+#include "base/option.h"
+
+struct command {
+    const char *name;
+    const char *summary;
+    const struct option_spec *options; /* what docs and tests read */
+    int (*run)(int argc, char **argv); /* argv[0] is the subcommand's name; the exit code */
+};
+
+extern const struct command cmd_slowapi;
+extern const struct command cmd_serve;
+extern const struct command cmd_bench;
+extern const struct command cmd_play;
+
+#endif

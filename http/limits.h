@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* Every limit of the codec in one place. A product may tighten or widen them with its options. */
+#ifndef HTTP_LIMITS_H
+#define HTTP_LIMITS_H
+
+#include <stdint.h>
+
+struct http_limits {
+    uint32_t start_line_bytes; /* request line or status line, without CRLF (RFC 9112 section 3: accept >= 8000) */
+    uint32_t field_bytes;      /* one field line, name and value */
+    uint32_t fields;           /* how many field lines */
+    uint32_t head_bytes;       /* start line and all fields */
+    uint32_t chunk_ext_bytes;  /* chunk extensions and trailers of one message, summed */
+    uint64_t body_bytes;       /* decoded body */
+};
+
+#define HTTP_LIMITS_DEFAULT                                                                        \
+    {                                                                                              \
+        .start_line_bytes = 8190, .field_bytes = 8190, .fields = 100, .head_bytes = 65536,         \
+        .chunk_ext_bytes = 4096, .body_bytes = 1048576,                                            \
+    }
+
+/* For clients (upstream, bench): what a server answers is bounded, but more widely. */
+#define HTTP_LIMITS_RESPONSE                                                                       \
+    {                                                                                              \
+        .start_line_bytes = 8190, .field_bytes = 65536, .fields = 1000, .head_bytes = 262144,      \
+        .chunk_ext_bytes = 65536, .body_bytes = UINT64_MAX,                                        \
+    }
+
+#endif

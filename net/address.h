@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* Where to listen and where to connect: HOST:PORT, :PORT, [v6]:PORT, unix:/path. */
+#ifndef NET_ADDRESS_H
+#define NET_ADDRESS_H
+
+#include "base/error.h"
+#include "base/slice.h"
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <netinet/in.h>
+
+struct address {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_un local;
+    };
+    socklen_t len;
+};
+
+/* The spelling of an address before names are looked up. */
+struct endpoint {
+    struct slice host; /* without brackets; empty for `:PORT`; the path when `is_unix` */
+    uint16_t port;
+    bool is_unix;
+};
+
+/* Takes `HOST:PORT`, `:PORT`, `[v6]:PORT`, `unix:/path` apart; `default_port` 0 makes the port mandatory. 0 or -EINVAL with
+ * what is allowed in `err`. */
+NODISCARD int endpoint_parse(struct slice text, uint16_t default_port, struct endpoint *ret, struct error *err);
+
+/* Without a look-up: numeric hosts, "localhost" (127.0.0.1), empty host (`any` ? 0.0.0.0 : 127.0.0.1), unix paths.
+ * 0, -ENOENT (a name: ask net/resolve.h), -ENAMETOOLONG (unix path). */
+NODISCARD int address_of_endpoint(const struct endpoint *e, bool any, struct address *ret);
+
+#define ADDRESS_TEXT_BYTES 128
+
+/* "127.0.0.1:3000", "[::1]:3000", "unix:/path". Returns `text`, which has ADDRESS_TEXT_BYTES. */
+const char *address_format(const struct address *a, char *text);
+
+/* IP only; 0 for unix. */
+uint16_t address_port(const struct address *a);
+
+bool address_eq(const struct address *a, const struct address *b);
+
+#endif

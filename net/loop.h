@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* One libevent base per thread, without locks. Everything that waits hangs on one of these.
+ *
+ * Timers do not go through libevent: its precise timers cost one timerfd_settime per turn whether or not the next deadline
+ * moved. A loop owns a heap of intrusive timers and one timerfd, armed only when the earliest deadline moves forward. */
+#ifndef NET_LOOP_H
+#define NET_LOOP_H
+
+#include "base/clock.h"
+#include "base/error.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct event_base;
+struct loop;
+struct watch;
+
+/* NULL with a reason when the kernel or memory refuses. A loop belongs to the thread that runs it; create it after fork. */
+NODISCARD struct loop *loop_new(struct error *err);
+void loop_free(struct loop *loop);
+
+/* Runs until loop_stop (from a callback, or from a signal watch). 0 or -errno. */
+NODISCARD int loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+
+/* Monotonic time, read once per turn of the loop: cheap, up to one turn old. */
+nsec_t loop_now(struct loop *loop);
+
+/* For evhttp and signals; the hot paths use watches. */
+struct event_base *loop_base(struct loop *loop);
+
+/* Work that must not happen inside the current callback (freeing the object it belongs to): runs once when the turn ends.
+ * Embed it; it must stay put until it has run. Adding a pending one again is a no-op. */
+struct deferred {
+    struct deferred *next;
+    void (*run)(struct deferred *);
+    bool pending;
+};
+void loop_defer(struct loop *loop, struct deferred *work);
+
+/* --- timers --------------------------------------------------------------------------------- */
+
+/* Intrusive; zero it before the first use. Fires once, at `at` or later, never earlier. */
+struct timer {
+    nsec_t at;
+    uint32_t slot; /* 1-based place in the heap, 0 when not armed */
+    void (*fire)(struct timer *);
+};
+
+/* (Re)arms; NSEC_NEVER disarms. 0 or -ENOMEM. */
+NODISCARD int timer_set(struct loop *loop, struct timer *timer, nsec_t at);
+void timer_cancel(struct loop *loop, struct timer *timer);
+
+static inline bool timer_armed(const struct timer *timer) {
+    return timer->slot != 0;
+}
+
+#endif
