@@ -34,7 +34,8 @@ void buf_free(struct buf *b);
  * 0, -ENOBUFS (would exceed max) or -ENOMEM; the content is unchanged on failure. */
 NODISCARD int buf_reserve(struct buf *b, size_t room);
 
-/* Appends all of it or nothing. Errors as buf_reserve. */
+/* Appends all of it or nothing. Errors as buf_reserve; the printing ones want one byte more than
+ * they add, for snprintf's NUL. */
 NODISCARD int buf_append(struct buf *b, struct slice s);
 NODISCARD int buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 NODISCARD int buf_vprintf(struct buf *b, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
@@ -43,9 +44,12 @@ NODISCARD int buf_vprintf(struct buf *b, const char *fmt, va_list args) PRINTF_L
 void buf_consume(struct buf *b, size_t n);
 
 static inline struct slice buf_unread(const struct buf *b) {
+    if (b->data == NULL) /* no arithmetic on NULL: undefined in C */
+        return (struct slice){ "", 0 };
     return (struct slice){ b->data + b->start, b->end - b->start };
 }
 
+/* Where the next byte goes; after a successful buf_reserve. */
 static inline char *buf_tail(struct buf *b) {
     return b->data + b->end;
 }

@@ -15,7 +15,7 @@ struct error {
 };
 
 /* Writes the line and returns `code`, so that a failing path is `return error_set(err, -EINVAL, "...")`.
- * `err` may be NULL. */
+ * `err` may be NULL. Control characters are escaped; what does not fit is cut and ends in "...". */
 int error_set(struct error *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 #endif

@@ -14,6 +14,7 @@ struct slice {
 };
 
 #define SLICE(literal) ((struct slice){ "" literal, sizeof(literal) - 1 })
+#define SLICE_INIT(literal) { "" literal, sizeof(literal) - 1 } /* in static tables: C17 6.7.9 p4 */
 
 static inline struct slice slice_of(const char *ptr, size_t len) {
     return (struct slice){ ptr, len };
@@ -32,6 +33,8 @@ bool slice_eq_nocase(struct slice a, struct slice b);
 
 /* Without the first `n` bytes; empty when `n` is at least the length. */
 static inline struct slice slice_drop(struct slice s, size_t n) {
+    if (s.len == 0) /* no arithmetic on NULL: undefined in C */
+        return s;
     size_t skip = n < s.len ? n : s.len;
     return (struct slice){ s.ptr + skip, s.len - skip };
 }
@@ -55,7 +58,7 @@ struct slice slice_cut(struct slice *rest, char sep);
 /* 1*DIGIT, no sign, no space. 0, -EINVAL (not digits or empty), -ERANGE (above max). */
 NODISCARD int slice_parse_u64(struct slice s, uint64_t max, uint64_t *ret);
 
-/* A malloc'ed NUL-terminated copy, or NULL when out of memory. The caller frees it. */
+/* A malloc'ed NUL-terminated copy, or NULL when out of memory. The caller frees it (mem_free). */
 NODISCARD char *slice_dup(struct slice s);
 
 #endif

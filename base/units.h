@@ -19,7 +19,9 @@ NODISCARD int units_parse_size(struct slice text, uint64_t *ret_bytes);
 
 #define UNITS_TEXT_BYTES 32
 
-/* The shortest exact spelling that the parser takes back: "250ms", "1.5s", "64k". `text` has UNITS_TEXT_BYTES. */
+/* The shortest exact spelling that the parser takes back and that does not start with "0." (below a
+ * microsecond it has to): "250ms", "1.5s", "90s", "2h", "64k". NSEC_NEVER is "never". `span` is not
+ * negative. `text` has UNITS_TEXT_BYTES and is returned. */
 const char *units_format_duration(nsec_t span, char *text);
 const char *units_format_size(uint64_t bytes, char *text);
 

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* Formats one line per event and hands it to the kernel in one piece. */
+#include "base/log.h"
+#include "base/escape.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define LOG_LINE_BYTES 1536 /* a longer line is cut: three of these frames fit a 16 KiB fiber */
+
+/* The sink: the one mutable global of the program. */
+static _Atomic(enum log_level) sink_level = LOG_LEVEL_INFO;
+static atomic_int sink_fd = 2;
+
+void log_set_level(enum log_level level) {
+    atomic_store_explicit(&sink_level, level, memory_order_relaxed);
+}
+
+void log_set_fd(int fd) {
+    atomic_store_explicit(&sink_fd, fd, memory_order_relaxed);
+}
+
+enum log_level log_level(void) {
+    return atomic_load_explicit(&sink_level, memory_order_relaxed);
+}
+
+static const char *level_name(enum log_level level) {
+    switch (level) {
+    case LOG_LEVEL_ERROR:
+        return "ERROR";
+    case LOG_LEVEL_WARN:
+        return "WARN ";
+    case LOG_LEVEL_INFO:
+        return "INFO ";
+    case LOG_LEVEL_DEBUG:
+        return "DEBUG";
+    }
+    return "?????";
+}
+
+struct date {
+    int year, month, day;
+};
+
+/* Proleptic Gregorian calendar from days since 1970-01-01. Years are counted from March, so that
+ * the leap day is the last of its year. gmtime_r would take the C library's time zone lock. */
+static struct date date_of(int64_t days) {
+    int64_t from_year_0 = days + 719468; /* since 0000-03-01 */
+    int64_t era = from_year_0 / 146097;  /* of 400 years */
+    int64_t day_of_era = from_year_0 % 146097;
+    int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t month_from_march = (5 * day_of_year + 2) / 153;
+    int64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
+    return (struct date){
+        .year = (int)(era * 400 + year_of_era + (month <= 2)),
+        .month = (int)month,
+        .day = (int)(day_of_year - (153 * month_from_march + 2) / 5 + 1),
+    };
+}
+
+static int format_prefix(char *out, size_t cap, enum log_level level, nsec_t wall) {
+    int64_t seconds = wall / NSEC_PER_SEC;
+    int in_day = (int)(seconds % 86400);
+    struct date date = date_of(seconds / 86400);
+    return snprintf(out, cap, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s ", date.year, date.month,
+                    date.day, in_day / 3600, in_day / 60 % 60, in_day % 60,
+                    (int)(wall % NSEC_PER_SEC / NSEC_PER_MSEC), level_name(level));
+}
+
+/* A sink that takes no more (full pipe, closed terminal) loses the line: nothing waits for a log.
+ */
+static void write_line(const char *line, size_t len) {
+    int fd = atomic_load_explicit(&sink_fd, memory_order_relaxed);
+    while (len > 0) {
+        ssize_t n = write(fd, line, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        line += n;
+        len -= (size_t)n;
+    }
+}
+
+static void emit(enum log_level level, const char *text, unsigned dropped) {
+    char line[LOG_LINE_BYTES], tail[32] = "\n";
+    if (dropped > 0)
+        snprintf(tail, sizeof(tail), " dropped=%u\n", dropped);
+    size_t tail_len = strlen(tail);
+    size_t len = (size_t)format_prefix(line, sizeof(line), level, clock_wall());
+    len += escape_text(line + len, sizeof(line) - len - tail_len, slice_str(text));
+    memcpy(line + len, tail, tail_len);
+    write_line(line, len + tail_len);
+}
+
+void log_write(enum log_level level, const char *fmt, ...) {
+    if (level > log_level())
+        return;
+    int saved_errno = errno; /* callers log first and look at errno later */
+    char text[LOG_LINE_BYTES];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    emit(level, text, 0);
+    errno = saved_errno;
+}
+
+/* Threads share a call site, hence the atomics; a line too many when two of them start a second
+ * together does no harm. */
+static bool rate_allows(struct log_rate *rate, nsec_t now) {
+    nsec_t start = __atomic_load_n(&rate->second_start, __ATOMIC_RELAXED);
+    bool over = start == 0 || now - start >= NSEC_PER_SEC;
+    if (over && __atomic_compare_exchange_n(&rate->second_start, &start, now, false,
+                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        __atomic_store_n(&rate->spent, 0, __ATOMIC_RELAXED);
+    if (__atomic_load_n(&rate->spent, __ATOMIC_RELAXED) < rate->per_second) {
+        __atomic_fetch_add(&rate->spent, 1, __ATOMIC_RELAXED);
+        return true;
+    }
+    __atomic_fetch_add(&rate->dropped, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
+void log_limited(struct log_rate *rate, enum log_level level, const char *fmt, ...) {
+    if (level > log_level() || !rate_allows(rate, clock_now()))
+        return;
+    int saved_errno = errno;
+    char text[LOG_LINE_BYTES];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    emit(level, text, __atomic_exchange_n(&rate->dropped, 0, __ATOMIC_RELAXED));
+    errno = saved_errno;
+}
