@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/* Making listening sockets, and taking back what they leave in the file system. */
+#include "net/listener.h"
+
+#include "base/log.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+int listener_backlog_cap(void) {
+    char text[32];
+    uint64_t cap;
+
+    int fd = open("/proc/sys/net/core/somaxconn", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return SOMAXCONN;
+
+    ssize_t n = read(fd, text, sizeof(text));
+    close(fd);
+    if (n <= 1 || slice_parse_u64(slice_of(text, (size_t)n - 1), INT32_MAX, &cap) != 0)
+        return SOMAXCONN;
+    return (int)cap;
+}
+
+/* What a connect to the path says: 0 or -EAGAIN (its backlog is full) when somebody listens,
+ * -ECONNREFUSED when nobody does. */
+static int probe_unix(const struct address *at) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+
+    int rc = connect(fd, &at->any, at->len) == 0 ? 0 : -errno;
+    close(fd);
+    return rc;
+}
+
+/* Frees the path for bind: removes a socket file that nobody answers on. 0 or -errno with the
+ * reason in `why`. */
+static int clear_unix_path(const struct address *at, const char **why) {
+    const char *path = at->local.sun_path;
+    struct stat before, after;
+
+    if (lstat(path, &before) != 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(before.st_mode)) {
+        *why = "something that is not a socket is in the way";
+        return -EADDRINUSE;
+    }
+
+    int rc = probe_unix(at);
+    if (rc == 0 || rc == -EAGAIN) {
+        *why = "somebody is listening there";
+        return -EADDRINUSE;
+    }
+    if (rc != -ECONNREFUSED)
+        return rc == -ENOENT ? 0 : rc;
+
+    /* Another starter may have replaced the stale file since: that one is not ours to remove. */
+    if (lstat(path, &after) != 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (after.st_ino != before.st_ino || after.st_dev != before.st_dev)
+        return -EADDRINUSE;
+    return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+static int set_on(int fd, int level, int name) {
+    int on = 1;
+
+    return setsockopt(fd, level, name, &on, sizeof(on)) == 0 ? 0 : -errno;
+}
+
+static int set_options(int fd, int family) {
+    int rc = 0;
+
+    if (family == AF_UNIX)
+        return 0;
+    if (family == AF_INET6) /* [::]:80 and 0.0.0.0:80 are two addresses, whatever bindv6only says */
+        rc = set_on(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+    if (rc == 0)
+        rc = set_on(fd, SOL_SOCKET, SO_REUSEADDR);
+    if (rc == 0)
+        rc = set_on(fd, IPPROTO_TCP, TCP_NODELAY);
+    return rc;
+}
+
+static int bind_and_listen(int fd, const struct address *at, int backlog, struct address *ret_bound,
+                           const char **why) {
+    int rc = set_options(fd, at->any.sa_family);
+
+    if (rc == 0 && at->any.sa_family == AF_UNIX)
+        rc = clear_unix_path(at, why);
+    if (rc != 0)
+        return rc;
+
+    if (bind(fd, &at->any, at->len) != 0)
+        return -errno;
+
+    *ret_bound = (struct address){ .len = sizeof(struct sockaddr_un) };
+    if (listen(fd, backlog) != 0 || getsockname(fd, &ret_bound->any, &ret_bound->len) != 0) {
+        rc = -errno;
+        if (at->any.sa_family == AF_UNIX)
+            unlink(at->local.sun_path);
+    }
+    return rc;
+}
+
+int listener_open(const struct address *at, int backlog, struct address *ret_bound,
+                  struct error *err) {
+    char text[ADDRESS_TEXT_BYTES];
+    const char *why = NULL;
+    int rc;
+
+    int fd = socket(at->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        rc = -errno;
+    else
+        rc = bind_and_listen(fd, at, backlog, ret_bound, &why);
+
+    if (rc != 0) {
+        if (fd >= 0)
+            close(fd);
+        return error_set(err, rc, "cannot listen on %s: %s", address_format(at, text),
+                         why != NULL ? why : strerror(-rc));
+    }
+
+    int cap = listener_backlog_cap();
+    if (backlog > cap)
+        log_write(LOG_LEVEL_WARN,
+                  "backlog is capped by net.core.somaxconn address=%s asked=%d cap=%d",
+                  address_format(ret_bound, text), backlog, cap);
+    return fd;
+}
+
+void listener_close(int fd, const struct address *bound) {
+    close(fd);
+    if (bound->any.sa_family == AF_UNIX && probe_unix(bound) == -ECONNREFUSED)
+        unlink(bound->local.sun_path);
+}
+
+/* --- accepting ------------------------------------------------------------------------------ */
+
+#define PAUSE_MIN (100 * NSEC_PER_MSEC)
+#define PAUSE_MAX (1 * NSEC_PER_SEC)
+
+enum accept_fault {
+    ACCEPT_EMPTY,     /* nobody is waiting */
+    ACCEPT_NEXT,      /* that connection is gone, the next one may be fine */
+    ACCEPT_EXHAUSTED, /* no descriptor or memory: trying again at once would spin */
+    ACCEPT_BROKEN,    /* not a listening socket (any more) */
+};
+
+static enum accept_fault fault_of(int error) {
+    switch (error) {
+    case EAGAIN:
+        return ACCEPT_EMPTY;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        return ACCEPT_EXHAUSTED;
+    case EBADF:
+    case EINVAL:
+    case ENOTSOCK:
+    case EOPNOTSUPP:
+        return ACCEPT_BROKEN;
+    default: /* EINTR, ECONNABORTED, EPROTO, EPERM, and what accept(2) hands on from the network */
+        return ACCEPT_NEXT;
+    }
+}
+
+static int accept_one(int listen_fd, struct address *peer) {
+    peer->len = sizeof(struct sockaddr_un);
+    int fd = accept4(listen_fd, &peer->any, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    return fd >= 0 ? fd : -errno;
+}
+
+static void log_pause(int listen_fd, int error) {
+    static struct log_rate rate = { .per_second = 1 };
+
+    log_limited(&rate, LOG_LEVEL_WARN, "accept paused fd=%d error=\"%s\"", listen_fd,
+                strerror(error));
+}
+
+/* Wants new connections and is not backing off: only then is the event registered. */
+static void acceptor_update(struct acceptor *a) {
+    if (a->running && !timer_armed(&a->pause))
+        event_add(&a->event, NULL);
+    else
+        event_del(&a->event);
+}
+
+static void acceptor_back_off(struct acceptor *a, int error) {
+    log_pause(a->fd, error);
+
+    a->pause_span = a->pause_span == 0 ? PAUSE_MIN : nsec_min(2 * a->pause_span, PAUSE_MAX);
+    int rc = timer_set(a->loop, &a->pause, deadline_after(clock_now(), a->pause_span));
+    if (rc == 0) /* else there is not even memory for a timer: the next turn tries again */
+        acceptor_update(a);
+}
+
+static void on_pause_over(struct timer *timer) {
+    acceptor_update(CONTAINER_OF(timer, struct acceptor, pause));
+}
+
+static void on_acceptable(evutil_socket_t listen_fd, short what UNUSED, void *arg) {
+    struct acceptor *a = arg;
+    struct address peer;
+
+    for (unsigned i = 0; i < a->burst && a->running; i++) {
+        int fd = accept_one(listen_fd, &peer);
+        if (fd >= 0) {
+            a->pause_span = 0;
+            a->accepted(a, fd, &peer);
+            continue;
+        }
+
+        switch (fault_of(-fd)) {
+        case ACCEPT_EMPTY:
+            return;
+        case ACCEPT_NEXT:
+            break;
+        case ACCEPT_EXHAUSTED:
+        case ACCEPT_BROKEN:
+            acceptor_back_off(a, -fd);
+            return;
+        }
+    }
+}
+
+int acceptor_open(struct acceptor *a, struct loop *loop, int listen_fd, unsigned burst,
+                  void (*accepted)(struct acceptor *, int, const struct address *), void *arg) {
+    *a = (struct acceptor){
+        .loop = loop,
+        .pause.fire = on_pause_over,
+        .fd = listen_fd,
+        .burst = burst > 0 ? burst : 1,
+        .running = true,
+        .accepted = accepted,
+        .arg = arg,
+    };
+
+    if (event_assign(&a->event, loop_base(loop), listen_fd, EV_READ | EV_PERSIST, on_acceptable,
+                     a) != 0)
+        return -EINVAL;
+    return event_add(&a->event, NULL) == 0 ? 0 : -ENOMEM;
+}
+
+void acceptor_pause(struct acceptor *a) {
+    if (!a->running)
+        return;
+    a->running = false;
+    acceptor_update(a);
+}
+
+void acceptor_resume(struct acceptor *a) {
+    if (a->running)
+        return;
+    a->running = true;
+    acceptor_update(a);
+}
+
+void acceptor_close(struct acceptor *a) {
+    timer_cancel(a->loop, &a->pause);
+    acceptor_pause(a);
+}
+
+int listener_accept(int listen_fd, struct address *peer) {
+    static const struct timespec pause = { .tv_nsec = PAUSE_MIN };
+    struct pollfd readable = { .fd = listen_fd, .events = POLLIN };
+
+    for (;;) {
+        int fd = accept_one(listen_fd, peer);
+        if (fd >= 0 || fd == -EINTR)
+            return fd;
+
+        switch (fault_of(-fd)) {
+        case ACCEPT_EMPTY:
+            if (ppoll(&readable, 1, NULL, NULL) < 0)
+                return -errno;
+            break;
+        case ACCEPT_NEXT:
+            break;
+        case ACCEPT_EXHAUSTED:
+            log_pause(listen_fd, -fd);
+            if (nanosleep(&pause, NULL) != 0)
+                return -errno;
+            break;
+        case ACCEPT_BROKEN:
+            return fd;
+        }
+    }
+}

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+/* The master: forks the workers, waits for signals, replaces what dies, and stops them all. */
+#include "net/prefork.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "net/signals.h"
+#include "net/title.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define YOUNG (1 * NSEC_PER_SEC) /* dying before this age is not normal: the next one comes later \
+                                  */
+#define BACK_OFF_MIN (100 * NSEC_PER_MSEC)
+#define BACK_OFF_MAX (5 * NSEC_PER_SEC)
+#define QUICK_STOP   (1 * NSEC_PER_SEC)
+
+enum phase {
+    PHASE_SERVING,
+    PHASE_DRAINING, /* workers got TERM and finish what they have */
+    PHASE_QUITTING, /* workers got QUIT and leave at once */
+};
+
+/* One worker by its index. Not wanted with a pid: it was told to leave (TTOU). */
+struct slot {
+    pid_t pid; /* 0: not running */
+    bool wanted;
+    unsigned early_deaths; /* in a row */
+    nsec_t born_at;
+    nsec_t spawn_at; /* when to replace it; NSEC_NEVER while it runs */
+    nsec_t kill_at;  /* when patience ends; NSEC_NEVER unless told to leave */
+};
+
+struct master {
+    const struct prefork_config *config;
+    struct slot slots[PREFORK_WORKERS_MAX];
+    atomic_bool *ready; /* shared with the workers: one per slot */
+    sigset_t signals, old_signals;
+    pid_t pid;
+    enum phase phase;
+    unsigned failed_starts; /* since a worker last became ready */
+    bool gave_up;
+};
+
+/* Where a worker says that it is ready; prefork_worker_ready has no argument to find it by. */
+static atomic_bool *own_ready;
+
+void prefork_worker_ready(void) {
+    if (own_ready != NULL)
+        atomic_store(own_ready, true);
+}
+
+static unsigned slot_index(const struct master *m, const struct slot *slot) {
+    return (unsigned)(slot - m->slots);
+}
+
+static unsigned count_wanted(const struct master *m) {
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
+        count += m->slots[i].wanted;
+    return count;
+}
+
+static unsigned count_running(const struct master *m) {
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
+        count += m->slots[i].pid != 0;
+    return count;
+}
+
+/* --- starting ------------------------------------------------------------------------------- */
+
+static __attribute__((noreturn)) void be_worker(const struct master *m, unsigned index) {
+    const struct prefork_config *config = m->config;
+    char name[16];
+
+    signals_die_with_parent(SIGTERM, m->pid);
+    sigprocmask(SIG_SETMASK, &m->old_signals, NULL);
+    own_ready = &m->ready[index];
+
+    snprintf(name, sizeof(name), "srv worker %u", index);
+    if (config->title != NULL)
+        title_set(name, "%s: worker %u [%s]", config->name, index, config->title);
+    else
+        title_set(name, "%s: worker %u", config->name, index);
+    exit(config->worker(config->arg, index));
+}
+
+static void spawn(struct master *m, struct slot *slot, nsec_t now) {
+    unsigned index = slot_index(m, slot);
+
+    atomic_store(&m->ready[index], false);
+    fflush(NULL); /* else the worker's exit would write buffered output a second time */
+    pid_t pid = fork();
+    if (pid == 0)
+        be_worker(m, index);
+
+    if (pid < 0) {
+        log_write(LOG_LEVEL_ERROR, "fork failed worker=%u error=\"%s\"", index, strerror(errno));
+        slot->spawn_at = deadline_after(now, BACK_OFF_MIN);
+        return;
+    }
+    slot->pid = pid;
+    slot->born_at = now;
+    slot->spawn_at = NSEC_NEVER;
+    slot->kill_at = NSEC_NEVER;
+    log_write(LOG_LEVEL_INFO, "worker started worker=%u pid=%d", index, (int)pid);
+}
+
+/* --- stopping ------------------------------------------------------------------------------- */
+
+static void tell(struct slot *slot, int signo, nsec_t kill_at) {
+    if (slot->pid != 0 && kill(slot->pid, signo) == 0)
+        slot->kill_at = nsec_min(slot->kill_at, kill_at);
+}
+
+static void stop_all(struct master *m, enum phase phase, nsec_t now) {
+    bool graceful = phase == PHASE_DRAINING;
+    nsec_t kill_at = deadline_after(now, graceful ? m->config->graceful_timeout : QUICK_STOP);
+
+    m->phase = phase;
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
+        tell(&m->slots[i], graceful ? SIGTERM : SIGQUIT, kill_at);
+}
+
+/* After enough starts that never served, with nobody serving, more of the same will not help. */
+static void give_up_if_hopeless(struct master *m, nsec_t now) {
+    if (m->phase != PHASE_SERVING || m->failed_starts < m->config->workers + 2)
+        return;
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        if (m->slots[i].pid != 0 && atomic_load(&m->ready[i]))
+            return;
+    }
+
+    log_write(LOG_LEVEL_ERROR, "workers cannot start, giving up tries=%u", m->failed_starts);
+    m->gave_up = true;
+    stop_all(m, PHASE_QUITTING, now);
+}
+
+/* --- what happened -------------------------------------------------------------------------- */
+
+static void log_death(const struct master *m, const struct slot *slot, int status) {
+    unsigned index = slot_index(m, slot);
+    bool expected = slot->kill_at != NSEC_NEVER;
+
+    if (WIFSIGNALED(status))
+        log_write(expected ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+                  "worker died worker=%u pid=%d signal=SIG%s%s", index, (int)slot->pid,
+                  sigabbrev_np(WTERMSIG(status)), WCOREDUMP(status) ? " core=yes" : "");
+    else
+        log_write(WEXITSTATUS(status) == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+                  "worker left worker=%u pid=%d exit_code=%d", index, (int)slot->pid,
+                  WEXITSTATUS(status));
+}
+
+/* Decides when it is replaced: at once, unless it keeps dying young. */
+static void bury(struct master *m, struct slot *slot, nsec_t now) {
+    bool was_ready = atomic_load(&m->ready[slot_index(m, slot)]);
+    bool was_young = now - slot->born_at < YOUNG;
+
+    m->failed_starts = was_ready ? 0 : m->failed_starts + 1;
+    slot->early_deaths = was_ready && !was_young ? 0 : slot->early_deaths + 1;
+    slot->pid = 0;
+    slot->kill_at = NSEC_NEVER;
+    slot->spawn_at = now;
+    if (slot->early_deaths > 1) {
+        unsigned doublings = slot->early_deaths - 2 < 8 ? slot->early_deaths - 2 : 8;
+        slot->spawn_at = deadline_after(now, nsec_min(BACK_OFF_MIN << doublings, BACK_OFF_MAX));
+    }
+}
+
+static void reap(struct master *m, nsec_t now) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        struct slot *slot = &m->slots[i];
+        int status;
+
+        if (slot->pid == 0 || waitpid(slot->pid, &status, WNOHANG) != slot->pid)
+            continue;
+        log_death(m, slot, status);
+        bury(m, slot, now);
+        give_up_if_hopeless(m, now);
+    }
+}
+
+/* Does what is due: replaces the dead, kills who had the time to leave. Returns when to come back.
+ */
+static nsec_t run_due(struct master *m, nsec_t now) {
+    nsec_t next = NSEC_NEVER;
+
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        struct slot *slot = &m->slots[i];
+        bool vacant = slot->pid == 0 && slot->wanted && m->phase == PHASE_SERVING;
+
+        if (vacant && slot->spawn_at <= now)
+            spawn(m, slot, now);
+        if (slot->pid != 0 && slot->kill_at <= now) {
+            log_write(LOG_LEVEL_WARN, "worker did not leave in time worker=%u pid=%d", i,
+                      (int)slot->pid);
+            kill(slot->pid, SIGKILL);
+            slot->kill_at = deadline_after(now, QUICK_STOP); /* a task in D state: ask again */
+        }
+        if (slot->pid != 0)
+            next = nsec_min(next, slot->kill_at);
+        else if (vacant)
+            next = nsec_min(next, slot->spawn_at);
+    }
+    return next;
+}
+
+static void add_worker(struct master *m, nsec_t now) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        struct slot *slot = &m->slots[i];
+        if (slot->wanted)
+            continue;
+
+        slot->wanted = true; /* one that is still leaving is replaced when it has left */
+        slot->spawn_at = now;
+        slot->early_deaths = 0;
+        return;
+    }
+}
+
+static void remove_worker(struct master *m, nsec_t now) {
+    if (count_wanted(m) <= 1) {
+        log_write(LOG_LEVEL_WARN, "the last worker stays");
+        return;
+    }
+
+    struct slot *slot = &m->slots[PREFORK_WORKERS_MAX - 1];
+    while (!slot->wanted)
+        slot--;
+    slot->wanted = false;
+    tell(slot, SIGTERM, deadline_after(now, m->config->graceful_timeout));
+}
+
+/* HUP and USR1 mean something to the workers only; one without its handlers yet would die of them.
+ */
+static void pass_on(struct master *m, int signo) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        if (m->slots[i].pid != 0 && atomic_load(&m->ready[i]))
+            kill(m->slots[i].pid, signo);
+    }
+}
+
+static void on_signal(struct master *m, int signo, nsec_t now) {
+    if (signo != SIGCHLD)
+        log_write(LOG_LEVEL_INFO, "master got a signal signal=SIG%s", sigabbrev_np(signo));
+
+    switch (signo) {
+    case SIGCHLD:
+        reap(m, now);
+        break;
+    case SIGTERM:
+        stop_all(m, m->phase == PHASE_SERVING ? PHASE_DRAINING : PHASE_QUITTING, now);
+        break;
+    case SIGINT:
+    case SIGQUIT:
+        stop_all(m, PHASE_QUITTING, now);
+        break;
+    case SIGTTIN:
+    case SIGTTOU:
+        if (m->phase != PHASE_SERVING)
+            break;
+        signo == SIGTTIN ? add_worker(m, now) : remove_worker(m, now);
+        break;
+    default:
+        pass_on(m, signo);
+        break;
+    }
+}
+
+/* The next signal, or 0 when `until` came first. */
+static int wait_signal(const struct master *m, nsec_t until) {
+    nsec_t left = until - clock_now();
+    struct timespec span = { .tv_sec = left / NSEC_PER_SEC, .tv_nsec = left % NSEC_PER_SEC };
+
+    if (until == NSEC_NEVER)
+        return sigwaitinfo(&m->signals, NULL);
+    if (left <= 0)
+        span = (struct timespec){ 0 };
+
+    int signo = sigtimedwait(&m->signals, NULL, &span);
+    return signo > 0 ? signo : 0;
+}
+
+static void supervise(struct master *m) {
+    for (;;) {
+        nsec_t next = run_due(m, clock_now());
+        if (m->phase != PHASE_SERVING && count_running(m) == 0)
+            return;
+
+        int signo = wait_signal(m, next);
+        if (signo > 0)
+            on_signal(m, signo, clock_now());
+    }
+}
+
+/* --- the whole ------------------------------------------------------------------------------ */
+
+static struct master *master_new(const struct prefork_config *config) {
+    static const int awaited[] = { SIGTERM, SIGINT,  SIGQUIT, SIGCHLD,
+                                   SIGHUP,  SIGUSR1, SIGTTIN, SIGTTOU };
+    struct master *m = calloc(1, sizeof(*m));
+    if (m == NULL)
+        return NULL;
+
+    m->ready = mmap(NULL, PREFORK_WORKERS_MAX * sizeof(*m->ready), PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (m->ready == MAP_FAILED) {
+        free(m);
+        return NULL;
+    }
+
+    m->config = config;
+    m->pid = getpid();
+    sigemptyset(&m->signals);
+    for (size_t i = 0; i < ARRAY_LEN(awaited); i++)
+        sigaddset(&m->signals, awaited[i]);
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
+        m->slots[i] = (struct slot){ .wanted = i < config->workers, .kill_at = NSEC_NEVER };
+    return m;
+}
+
+static void master_free(struct master *m) {
+    munmap(m->ready, PREFORK_WORKERS_MAX * sizeof(*m->ready));
+    free(m);
+}
+
+int prefork_run(const struct prefork_config *config) {
+    ASSERT(config->workers >= 1 && config->workers <= PREFORK_WORKERS_MAX);
+    struct sigaction plain = { .sa_handler = SIG_DFL }, old_child_action;
+
+    struct master *m = master_new(config);
+    if (m == NULL) {
+        log_write(LOG_LEVEL_ERROR, "cannot start workers error=\"out of memory\"");
+        return PREFORK_EXIT_NO_START;
+    }
+
+    title_set("srv master", "%s: master", config->name);
+    sigprocmask(SIG_BLOCK, &m->signals, &m->old_signals);
+    sigaction(SIGCHLD, &plain,
+              &old_child_action); /* when ignored, nobody would be left to wait for */
+    supervise(m);
+    sigaction(SIGCHLD, &old_child_action, NULL);
+    sigprocmask(SIG_SETMASK, &m->old_signals, NULL);
+
+    int code = m->gave_up ? PREFORK_EXIT_NO_START : 0;
+    master_free(m);
+    return code;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* Signals as events of a loop, and dying with the parent. */
+#include "net/signals.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static const int watched[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 };
+
+struct signals {
+    struct event events[ARRAY_LEN(watched)];
+    size_t count; /* events that were added */
+    void (*on_signal)(void *arg, int signo);
+    void *arg;
+};
+
+static void on_event(evutil_socket_t signo, short what UNUSED, void *arg) {
+    struct signals *s = arg;
+
+    s->on_signal(s->arg, signo);
+}
+
+struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int signo), void *arg,
+                            struct error *err) {
+    struct signals *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        error_set(err, -ENOMEM, "cannot watch signals: out of memory");
+        return NULL;
+    }
+
+    s->on_signal = on_signal;
+    s->arg = arg;
+    for (; s->count < ARRAY_LEN(watched); s->count++) {
+        struct event *event = &s->events[s->count];
+        if (event_assign(event, loop_base(loop), watched[s->count], EV_SIGNAL | EV_PERSIST,
+                         on_event, s) != 0 ||
+            event_add(event, NULL) != 0) {
+            error_set(err, -ENOMEM, "cannot watch SIG%s: %s", sigabbrev_np(watched[s->count]),
+                      strerror(errno));
+            signals_free(s);
+            return NULL;
+        }
+    }
+    signal(SIGPIPE, SIG_IGN);
+    return s;
+}
+
+void signals_free(struct signals *s) {
+    if (s == NULL)
+        return;
+
+    for (size_t i = 0; i < s->count; i++)
+        event_del(&s->events[i]);
+    free(s);
+}
+
+void signals_die_with_parent(int signo, int parent_pid) {
+    prctl(PR_SET_PDEATHSIG, signo);
+    if (getppid() != parent_pid) /* it died before the kernel was told */
+        raise(signo);
+}
