@@ -3,6 +3,7 @@
 #include "net/address.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>

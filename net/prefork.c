@@ -2,6 +2,7 @@
 /* The master: forks the workers, waits for signals, replaces what dies, and stops them all. */
 #include "net/prefork.h"
 
+#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "net/signals.h"
@@ -16,8 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define YOUNG (1 * NSEC_PER_SEC) /* dying before this age is not normal: the next one comes later \
-                                  */
+#define YOUNG                                                                           \
+    (1 * NSEC_PER_SEC) /* dying before this age is not normal: the next one comes later \
+                        */
 #define BACK_OFF_MIN (100 * NSEC_PER_MSEC)
 #define BACK_OFF_MAX (5 * NSEC_PER_SEC)
 #define QUICK_STOP   (1 * NSEC_PER_SEC)
@@ -309,14 +311,14 @@ static void supervise(struct master *m) {
 static struct master *master_new(const struct prefork_config *config) {
     static const int awaited[] = { SIGTERM, SIGINT,  SIGQUIT, SIGCHLD,
                                    SIGHUP,  SIGUSR1, SIGTTIN, SIGTTOU };
-    struct master *m = calloc(1, sizeof(*m));
+    struct master *m = mem_calloc(1, sizeof(*m));
     if (m == NULL)
         return NULL;
 
     m->ready = mmap(NULL, PREFORK_WORKERS_MAX * sizeof(*m->ready), PROT_READ | PROT_WRITE,
                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (m->ready == MAP_FAILED) {
-        free(m);
+        mem_free(m);
         return NULL;
     }
 
@@ -332,7 +334,7 @@ static struct master *master_new(const struct prefork_config *config) {
 
 static void master_free(struct master *m) {
     munmap(m->ready, PREFORK_WORKERS_MAX * sizeof(*m->ready));
-    free(m);
+    mem_free(m);
 }
 
 int prefork_run(const struct prefork_config *config) {

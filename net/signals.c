@@ -2,11 +2,11 @@
 /* Signals as events of a loop, and dying with the parent. */
 #include "net/signals.h"
 
+#include "base/alloc.h"
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -28,7 +28,7 @@ static void on_event(evutil_socket_t signo, short what UNUSED, void *arg) {
 
 struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int signo), void *arg,
                             struct error *err) {
-    struct signals *s = calloc(1, sizeof(*s));
+    struct signals *s = mem_calloc(1, sizeof(*s));
     if (s == NULL) {
         error_set(err, -ENOMEM, "cannot watch signals: out of memory");
         return NULL;
@@ -57,7 +57,7 @@ void signals_free(struct signals *s) {
 
     for (size_t i = 0; i < s->count; i++)
         event_del(&s->events[i]);
-    free(s);
+    mem_free(s);
 }
 
 void signals_die_with_parent(int signo, int parent_pid) {

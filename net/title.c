@@ -2,10 +2,11 @@
 /* Process titles: written over the memory that argv and environ were born in. */
 #include "net/title.h"
 
+#include "base/alloc.h"
+#include "base/slice.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -35,18 +36,18 @@ static void free_list(char **list) {
     if (list == NULL)
         return;
     for (size_t i = 0; list[i] != NULL; i++)
-        free(list[i]);
-    free(list);
+        mem_free(list[i]);
+    mem_free(list);
 }
 
 static char **copy_list(char **list) {
     size_t count = count_of(list);
-    char **copy = calloc(count + 1, sizeof(*copy));
+    char **copy = mem_calloc(count + 1, sizeof(*copy));
     if (copy == NULL)
         return NULL;
 
     for (size_t i = 0; i < count; i++) {
-        copy[i] = strdup(list[i]);
+        copy[i] = slice_dup(slice_str(list[i]));
         if (copy[i] == NULL) {
             free_list(copy);
             return NULL;
