@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Body decoder: length, chunked (RFC 9112 section 7.1), until close. Resumable at any byte; copies nothing. */
+/* Body decoder: length, chunked (RFC 9112 section 7.1), until close. Resumable at any byte; copies
+ * nothing. */
 #ifndef HTTP_BODY_H
 #define HTTP_BODY_H
 
@@ -20,18 +21,19 @@ struct http_body_step {
 };
 
 struct http_body {
-    uint64_t left;    /* of the length, or of the current chunk */
-    uint64_t decoded; /* decoded so far */
+    uint64_t left;     /* of the length, or of the current chunk */
+    uint64_t decoded;  /* decoded so far */
     uint32_t overhead; /* bytes of chunk extensions and trailers so far */
-    uint16_t line;    /* bytes of the current chunk-size or trailer line so far */
-    uint8_t state;    /* enum chunk_state, private */
-    uint8_t framing;  /* enum http_framing */
+    uint16_t line;     /* bytes of the current chunk-size or trailer line so far */
+    uint8_t state;     /* enum chunk_state, private */
+    uint8_t framing;   /* enum http_framing */
 };
 
 /* The compact member types are deliberate: one lives in every connection. */
 void http_body_init(struct http_body *b, enum http_framing framing, uint64_t content_length);
 
 /* One step over `input`. `eof`: the peer closed and no more will come. */
-struct http_body_step http_body_next(struct http_body *b, struct slice input, bool eof, const struct http_limits *limits);
+struct http_body_step http_body_next(struct http_body *b, struct slice input, bool eof,
+                                     const struct http_limits *limits);
 
 #endif

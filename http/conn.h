@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* One HTTP/1.x connection without its socket: bytes in, events out; both sides.
  *
- * Server:                                        Client:
- *   http_conn_init(&c, HTTP_SERVER, &limits)       http_conn_init(&c, HTTP_CLIENT, &limits)
- *   feed -> HEAD, DATA*, END                       http_conn_sent(&c, method, close) after writing a request
- *   http_conn_answer(&c, ...) then write it        feed -> (INTERIM)* HEAD, DATA*, END
- *   http_conn_next(&c): again, or close            http_conn_next(&c): reuse, or close
+ * Server:                                      Client:
+ *   http_conn_init(&c, HTTP_SERVER, &limits)     http_conn_init(&c, HTTP_CLIENT, &limits)
+ *   feed -> HEAD, DATA*, END                     http_conn_sent(&c, method, close): request written
+ *   http_conn_answer(&c, ...) then write it      feed -> (INTERIM)* HEAD, DATA*, END
+ *   http_conn_next(&c): again, or close          http_conn_next(&c): reuse, or close
  *
  *   feed:  n = http_conn_feed(&c, buf_unread(&in), eof, &head, &ev);
- *          switch (ev.kind) { ... }                head and ev.data point into the bytes that were fed:
- *          buf_consume(&in, n);                    use them before consuming or reserving
+ *          switch (ev.kind) { ... }              head and ev.data point into the bytes that were
+ * fed: buf_consume(&in, n);                  use them before consuming or reserving
  */
 #ifndef HTTP_CONN_H
 #define HTTP_CONN_H
@@ -25,7 +25,7 @@ enum http_event_kind {
     HTTP_EV_HEAD,    /* `head` is filled in */
     HTTP_EV_DATA,    /* a piece of the body */
     HTTP_EV_END,     /* the message is complete */
-    HTTP_EV_CLOSED,  /* clean end between messages (eof was true) */
+    HTTP_EV_CLOSED,  /* clean end between messages (eof), or before the first byte of an answer */
     HTTP_EV_BAD,     /* `why`; a server answers http_err_status(why) and closes, a client closes */
 };
 
@@ -40,41 +40,48 @@ enum http_phase { HTTP_PHASE_HEAD, HTTP_PHASE_BODY, HTTP_PHASE_DONE, HTTP_PHASE_
 struct http_conn {
     const struct http_limits *limits;
     struct http_body body;
-    uint32_t scanned;       /* bytes of an incomplete head already looked at */
-    uint8_t role;           /* enum http_role */
-    uint8_t phase;          /* enum http_phase, of the incoming message */
-    uint8_t method;         /* enum http_method of the exchange */
-    uint8_t version_minor;  /* of the incoming message */
-    bool persists;          /* both sides want to keep it; false is final */
-    bool asked_keep_alive;  /* server: HTTP/1.0 with Connection: keep-alive */
-    bool wants_continue;    /* server: the client waits for 100 before it sends the body */
-    bool answered;          /* server: a final response head was encoded */
+    uint32_t scanned;      /* bytes of an incomplete head already looked at */
+    uint8_t role;          /* enum http_role */
+    uint8_t phase;         /* enum http_phase, of the incoming message */
+    uint8_t method;        /* enum http_method of the exchange */
+    uint8_t version_minor; /* of the incoming message */
+    uint8_t interims;      /* client: 1xx responses skipped so far */
+    bool persists;         /* both sides want to keep it; false is final */
+    bool asked_keep_alive; /* server: HTTP/1.0 with Connection: keep-alive */
+    bool wants_continue;   /* server: the client waits for 100 before it sends the body */
+    bool answered;         /* server: a final response head was encoded */
 };
 
 void http_conn_init(struct http_conn *c, enum http_role role, const struct http_limits *limits);
 
-/* One step. Returns how many bytes of `input` were consumed; call again while the kind is not MORE, CLOSED, BAD or
- * (server) END. `eof`: the peer has closed its side. An eof inside a message is BAD http_err_truncated, except for
- * HTTP_FRAMING_CLOSE, which it ends. A client that gets bytes while it asked for nothing sees BAD. */
-size_t http_conn_feed(struct http_conn *c, struct slice input, bool eof, struct http_head *head, struct http_event *ev);
+/* One step. Returns how many bytes of `input` were consumed; call again while the kind is not MORE,
+ * CLOSED, BAD or (server) END. `eof`: the peer has closed its side. An eof inside a message is BAD
+ * http_err_truncated, except for HTTP_FRAMING_CLOSE, which it ends. A client that gets bytes while
+ * it asked for nothing sees BAD. */
+size_t http_conn_feed(struct http_conn *c, struct slice input, bool eof, struct http_head *head,
+                      struct http_event *ev);
 
-/* Server: is the client waiting for "HTTP/1.1 100 Continue"? True once; then send HTTP_CONTINUE before reading on.
- * Answering without it (an error) is fine and ends persistence. */
+/* Server: is the client waiting for "HTTP/1.1 100 Continue"? True once; then send HTTP_CONTINUE
+ * before reading on. Answering without it (an error) is fine and ends persistence. */
 bool http_conn_takes_continue(struct http_conn *c);
 #define HTTP_CONTINUE SLICE("HTTP/1.1 100 Continue\r\n\r\n")
 
-/* Server: encodes the final response head, deciding framing and Connection from the request (RFC 9112 sections 6.1, 6.3, 9.3):
- * with has_content_length -> Content-Length; else chunked to HTTP/1.1 and until-close to HTTP/1.0. HTTP/1.0 gets
- * `Connection: keep-alive` when it asked and the length is known, never chunked. 204, 304 and 1xx get no length. `head->close`
- * ends persistence. Fields of `head` that this decides (chunked, close, keep_alive, version_minor) are overwritten.
- * *ret_sends_body tells whether body bytes follow (not for HEAD, 204, 304). Errors as http_encode_response. */
-NODISCARD int http_conn_answer(struct http_conn *c, struct buf *out, struct http_response_head *head, bool *ret_sends_body);
+/* Server: encodes the final response head, deciding framing and Connection from the request (RFC
+ * 9112 sections 6.1, 6.3, 9.3): with has_content_length -> Content-Length; else chunked to HTTP/1.1
+ * and until-close to HTTP/1.0. HTTP/1.0 gets `Connection: keep-alive` when it asked and the length
+ * is known, never chunked. 204, 304 and 1xx get no length. `head->close` ends persistence. Fields
+ * of `head` that this decides (chunked, close, keep_alive, version_minor) are overwritten.
+ * *ret_sends_body tells whether body bytes follow (not for HEAD, 204, 304). Errors as
+ * http_encode_response. */
+NODISCARD int http_conn_answer(struct http_conn *c, struct buf *out,
+                               struct http_response_head *head, bool *ret_sends_body);
 
 /* Client: a request with this method was (or is being) written. */
 void http_conn_sent(struct http_conn *c, enum http_method method, bool close);
 
-/* After END (and, on a server, after the answer was written): ready for the next message. False: close the connection. A server
- * that answered before the request was read to its end gets false. */
+/* After END (and, on a server, after the answer was written): ready for the next message. False:
+ * close the connection. A server that answered before the request was read to its end gets false:
+ * http_conn_answer has said `Connection: close` then. */
 NODISCARD bool http_conn_next(struct http_conn *c);
 
 #endif

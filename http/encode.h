@@ -10,7 +10,8 @@ struct http_field {
     struct slice name, value;
 };
 
-/* What is to be sent. Names and values must not hold CR, LF or NUL: -EINVAL otherwise. */
+/* What is to be sent. -EINVAL when it would not be parsed as what it is: a name or method that is
+ * no token, a control character in a value (HTAB may be), white space in a target, two framings. */
 struct http_request_head {
     enum http_method method;
     struct slice method_text; /* instead of `method` when not empty */
@@ -19,8 +20,8 @@ struct http_request_head {
     const struct http_field *fields;
     size_t field_count;
     uint64_t content_length;
-    bool has_content_length, chunked, close; /* close: Connection: close; keep_alive: Connection: keep-alive */
-    bool keep_alive;
+    bool has_content_length, chunked;
+    bool close, keep_alive; /* Connection: close, Connection: keep-alive */
     uint8_t version_minor;
 };
 
@@ -44,10 +45,12 @@ NODISCARD int http_encode_chunk(struct buf *out, struct slice data);
 
 #define HTTP_DATE_BYTES 30
 
-/* IMF-fixdate (RFC 9110 section 5.6.7) of a time in seconds since 1970. `text` has HTTP_DATE_BYTES. */
+/* IMF-fixdate (RFC 9110 section 5.6.7) of a time in seconds since 1970. `text` has HTTP_DATE_BYTES.
+ */
 void http_date(int64_t seconds, char *text);
 
-/* The same for now, formatted once per second and cached by thread. Valid until the thread's next call. */
+/* The same for now, formatted once per second and cached by thread. Valid until the thread's next
+ * call. */
 struct slice http_date_now(void);
 
 /* The registered reason phrase, or "Unknown". */

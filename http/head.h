@@ -7,7 +7,9 @@
 #include "http/limits.h"
 
 /* X(name) of the methods this codec knows; others are HTTP_METHOD_OTHER and served as 501. */
-#define HTTP_METHODS(X) X(GET) X(HEAD) X(POST) X(PUT) X(DELETE) X(PATCH) X(OPTIONS) X(TRACE) X(CONNECT)
+/* clang-format off */
+#define HTTP_METHODS(X) \
+    X(GET) X(HEAD) X(POST) X(PUT) X(DELETE) X(PATCH) X(OPTIONS) X(TRACE) X(CONNECT)
 
 enum http_method {
 #define HTTP_METHOD_ENUM(name) HTTP_METHOD_##name,
@@ -15,25 +17,27 @@ enum http_method {
 #undef HTTP_METHOD_ENUM
     HTTP_METHOD_OTHER,
 };
+/* clang-format on */
 
-enum http_framing {        /* RFC 9112 section 6.3 */
-    HTTP_FRAMING_NONE,     /* no body */
-    HTTP_FRAMING_LENGTH,   /* content_length bytes (may be 0) */
+/* RFC 9112 section 6.3 */
+enum http_framing {
+    HTTP_FRAMING_NONE,   /* no body */
+    HTTP_FRAMING_LENGTH, /* content_length bytes (may be 0) */
     HTTP_FRAMING_CHUNKED,
-    HTTP_FRAMING_CLOSE,    /* a response that lasts until the connection closes */
+    HTTP_FRAMING_CLOSE, /* a response that lasts until the connection closes */
 };
 
 /* A parsed head. Slices point into the bytes that were given and live as long as those stay put. */
 struct http_head {
     struct slice method_text, target; /* request; target as sent, absolute-form included */
     struct slice reason;              /* response; may be empty */
-    struct slice fields;              /* the raw, validated field lines: walk them with http_field_next */
-    struct slice host;                /* of absolute-form when that was used, else of Host; may be empty */
-    uint64_t content_length;          /* valid when has_content_length */
+    struct slice fields;     /* the raw, validated field lines: walk them with http_field_next */
+    struct slice host;       /* of absolute-form when that was used, else of Host; may be empty */
+    uint64_t content_length; /* valid when has_content_length */
     enum http_method method;
-    enum http_framing framing;        /* of responses: see http_response_framing */
-    uint16_t status;                  /* response */
-    uint8_t version_minor;            /* 0 or 1 */
+    enum http_framing framing; /* of responses: see http_response_framing */
+    uint16_t status;           /* response */
+    uint8_t version_minor;     /* 0 or 1 */
     bool has_content_length, chunked;
     bool says_close, says_keep_alive; /* Connection options */
     bool expects_continue;            /* Expect: 100-continue of an HTTP/1.1 request */
@@ -47,13 +51,14 @@ struct http_parse {
     const char *why; /* BAD: an http_err_*; after BAD the head may hold what was parsed so far */
 };
 
-/* `scanned` is how many bytes of `input` an earlier call has seen and found incomplete (0 at first): the scan for the
- * blank line resumes there, so the total work is linear in the bytes (RFC 9112 sections 2 to 6). Strict: what must be
- * refused is refused as soon as it is seen, also before the head is complete (over-long line, bad start). */
-struct http_parse http_parse_request(struct slice input, size_t scanned, const struct http_limits *limits,
-                                     struct http_head *ret);
-struct http_parse http_parse_response(struct slice input, size_t scanned, const struct http_limits *limits,
-                                      struct http_head *ret);
+/* `scanned` is how many bytes of `input` an earlier call has seen and found incomplete (0 at
+ * first): the scan for the blank line resumes there, so the total work is linear in the bytes (RFC
+ * 9112 sections 2 to 6). Strict: what must be refused is refused as soon as it is seen, also before
+ * the head is complete (over-long line, bad start). */
+struct http_parse http_parse_request(struct slice input, size_t scanned,
+                                     const struct http_limits *limits, struct http_head *ret);
+struct http_parse http_parse_response(struct slice input, size_t scanned,
+                                      const struct http_limits *limits, struct http_head *ret);
 
 /* Walks the field lines of a parsed head: start with `rest = head.fields`; false at the end. */
 bool http_field_next(struct slice *rest, struct slice *ret_name, struct slice *ret_value);
@@ -66,6 +71,7 @@ const char *http_method_name(enum http_method method);
 enum http_method http_method_of(struct slice text);
 
 /* RFC 9112 section 6.3: the framing of a response, given the method it answers. */
-enum http_framing http_response_framing(const struct http_head *response, enum http_method request_method);
+enum http_framing http_response_framing(const struct http_head *response,
+                                        enum http_method request_method);
 
 #endif

@@ -5,8 +5,13 @@
 
 #include <stdint.h>
 
+#define HTTP_LEADING_LINES_MAX 4  /* empty lines skipped before a request (RFC 9112 section 2.2) */
+#define HTTP_INTERIMS_MAX      16 /* 1xx responses skipped before the final one */
+#define HTTP_CHUNK_DIGITS_MAX  16 /* hex digits of a chunk size: what fits 64 bits */
+
 struct http_limits {
-    uint32_t start_line_bytes; /* request line or status line, without CRLF (RFC 9112 section 3: accept >= 8000) */
+    uint32_t start_line_bytes; /* request line or status line, without CRLF (RFC 9112 section 3:
+                                  accept >= 8000) */
     uint32_t field_bytes;      /* one field line, name and value */
     uint32_t fields;           /* how many field lines */
     uint32_t head_bytes;       /* start line and all fields */
@@ -14,17 +19,17 @@ struct http_limits {
     uint64_t body_bytes;       /* decoded body */
 };
 
-#define HTTP_LIMITS_DEFAULT                                                                        \
-    {                                                                                              \
-        .start_line_bytes = 8190, .field_bytes = 8190, .fields = 100, .head_bytes = 65536,         \
-        .chunk_ext_bytes = 4096, .body_bytes = 1048576,                                            \
+#define HTTP_LIMITS_DEFAULT                                                                \
+    {                                                                                      \
+        .start_line_bytes = 8190, .field_bytes = 8190, .fields = 100, .head_bytes = 65536, \
+        .chunk_ext_bytes = 4096, .body_bytes = 1048576,                                    \
     }
 
 /* For clients (upstream, bench): what a server answers is bounded, but more widely. */
-#define HTTP_LIMITS_RESPONSE                                                                       \
-    {                                                                                              \
-        .start_line_bytes = 8190, .field_bytes = 65536, .fields = 1000, .head_bytes = 262144,      \
-        .chunk_ext_bytes = 65536, .body_bytes = UINT64_MAX,                                        \
+#define HTTP_LIMITS_RESPONSE                                                                  \
+    {                                                                                         \
+        .start_line_bytes = 8190, .field_bytes = 65536, .fields = 1000, .head_bytes = 262144, \
+        .chunk_ext_bytes = 65536, .body_bytes = UINT64_MAX,                                   \
     }
 
 #endif

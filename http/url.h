@@ -5,12 +5,13 @@
 
 #include "base/slice.h"
 
-/* http://host:port/path?query. Slices into the text. */
+/* http://host:port/path?query, or unix:/path/to/socket[:/target] with the socket's path in `host`.
+ * Slices into the text. */
 struct http_url {
-    struct slice scheme; /* "http", "https", "unix"; "http" when the text had none */
+    struct slice scheme;   /* "http", "https", "unix"; "http" when the text had none */
     struct slice userinfo; /* without the @; may be empty */
-    struct slice host; /* without brackets */
-    uint16_t port;     /* the scheme's own when none was given */
+    struct slice host;     /* without brackets */
+    uint16_t port;         /* the scheme's own when none was given */
     bool has_port, host_is_ipv6;
     struct slice target; /* path and query as it goes on the request line; "/" when empty */
 };
@@ -19,7 +20,8 @@ struct http_url {
  * 0 or -EINVAL with a static text in *ret_why. */
 NODISCARD int http_url_parse(struct slice text, struct http_url *ret, const char **ret_why);
 
-/* Splits an origin-form or absolute-form target into path and query (without the '?'; empty when none). */
+/* Splits an origin-form or absolute-form target into path and query (without the '?'; empty when
+ * none). */
 void http_target_split(struct slice target, struct slice *ret_path, struct slice *ret_query);
 
 /* Walks `a=b&c=d`: raw (still encoded) name and value; false at the end. */
@@ -28,8 +30,8 @@ bool http_query_next(struct slice *rest, struct slice *ret_name, struct slice *r
 /* The raw value of the first parameter with that (decoded) name; false when there is none. */
 bool http_query_find(struct slice query, struct slice name, struct slice *ret_value);
 
-/* Percent-decoding, '+' as a space. Writes at most raw.len bytes to `out`. The length, or -EINVAL for a bad escape
- * or an encoded NUL. `out` may be the raw text itself. */
+/* Percent-decoding, '+' as a space. Writes at most raw.len bytes to `out`. The length, or -EINVAL
+ * for a bad escape or an encoded NUL. `out` may be the raw text itself. */
 NODISCARD long http_percent_decode(struct slice raw, char *out);
 
 #endif

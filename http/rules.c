@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* Judges a well-formed head: Host, target form, framing, Expect (RFC 9112 sections 3.2 and 6, RFC
+ * 9110 section 10.1.1). */
+#include "http/rules.h"
+#include "http/authority.h"
+#include "http/chars.h"
+#include "http/error.h"
+
+/* For tokens only: no other tchar becomes one of the letters or '-' of `lower` by setting this bit.
+ */
+static bool is_name(struct slice name, const char *lower) {
+    for (size_t i = 0; i < name.len; i++) {
+        if ((name.ptr[i] | 0x20) != lower[i])
+            return false;
+    }
+    return true;
+}
+
+static void add_connection(struct http_head *head, struct slice value) {
+    while (value.len > 0) {
+        struct slice option = slice_trim(slice_cut(&value, ','));
+        if (slice_eq_nocase(option, SLICE("close")))
+            head->says_close = true;
+        else if (slice_eq_nocase(option, SLICE("keep-alive")))
+            head->says_keep_alive = true;
+    }
+}
+
+/* transfer-coding = token *( OWS ";" OWS parameter ); the parameters of a coding that is unknown
+ * anyway are not looked at. */
+static void add_coding(struct http_known *known, struct slice element) {
+    size_t len = http_span(element.ptr, element.len, HTTP_CHAR_TOKEN);
+    struct slice rest = slice_trim(slice_drop(element, len));
+    bool is_chunked = slice_eq_nocase(slice_take(element, len), SLICE("chunked"));
+    known->codings++;
+    known->chunkeds += is_chunked;
+    known->chunked_is_last = is_chunked;
+    if (len == 0 || (rest.len > 0 && (is_chunked || rest.ptr[0] != ';')))
+        known->coding_invalid = true;
+}
+
+/* Cuts by hand: an empty element, also at the end, must be seen to be refused. */
+static void add_codings(struct http_known *known, struct slice value) {
+    for (;;) {
+        size_t comma = slice_find(value, ',');
+        add_coding(known, slice_trim(slice_take(value, comma)));
+        if (comma == value.len)
+            return;
+        value = slice_drop(value, comma + 1);
+    }
+}
+
+static void add_expect(struct http_known *known, struct http_head *head, struct slice value) {
+    if (slice_eq_nocase(value, SLICE("100-continue")))
+        head->expects_continue = true;
+    else
+        known->expects_other = true;
+}
+
+void http_known_add(struct http_known *known, struct http_head *head, struct slice name,
+                    struct slice value) {
+    char first = (char)(name.ptr[0] | 0x20);
+    if (name.len == 4 && first == 'h' && is_name(name, "host")) {
+        known->host = value;
+        known->hosts++;
+    } else if (name.len == 6 && first == 'e' && is_name(name, "expect")) {
+        add_expect(known, head, value);
+    } else if (name.len == 10 && first == 'c' && is_name(name, "connection")) {
+        add_connection(head, value);
+    } else if (name.len == 14 && first == 'c' && is_name(name, "content-length")) {
+        known->content_length = value;
+        known->content_lengths++;
+    } else if (name.len == 17 && first == 't' && is_name(name, "transfer-encoding")) {
+        add_codings(known, value);
+    }
+}
+
+/* RFC 9112 section 6.1: chunked once and last. Another coding before it is well framed but nothing
+ * we can decode. */
+static const char *judge_codings(const struct http_known *known, uint8_t version_minor) {
+    if (version_minor == 0)
+        return http_err_coding_http10;
+    if (known->content_lengths > 0)
+        return http_err_length_and_coding;
+    if (known->coding_invalid || known->chunkeds != 1 || !known->chunked_is_last)
+        return http_err_coding;
+    return known->codings > 1 ? http_err_coding_unknown : NULL;
+}
+
+/* RFC 9112 section 6.3. Lists of equal lengths and repeated lines may be refused, and are. */
+static const char *judge_framing(const struct http_known *known, struct http_head *head) {
+    if (known->codings > 0) {
+        head->chunked = true;
+        head->framing = HTTP_FRAMING_CHUNKED;
+        return judge_codings(known, head->version_minor);
+    }
+    if (known->content_lengths == 0)
+        return NULL;
+    if (known->content_lengths > 1)
+        return http_err_length_many;
+    if (slice_parse_u64(known->content_length, UINT64_MAX, &head->content_length) != 0)
+        return http_err_length;
+    head->has_content_length = true;
+    head->framing = HTTP_FRAMING_LENGTH;
+    return NULL;
+}
+
+static bool is_host(struct slice text, bool needs_port) {
+    struct http_authority authority;
+    return http_authority_parse(text, &authority) && (authority.has_port || !needs_port);
+}
+
+/* The authority of http://authority/path, empty when this is not one. */
+static struct slice absolute_authority(struct slice target) {
+    size_t skip = slice_eq_nocase(slice_take(target, 7), SLICE("http://"))    ? 7
+                  : slice_eq_nocase(slice_take(target, 8), SLICE("https://")) ? 8
+                                                                              : target.len;
+    struct slice authority = slice_drop(target, skip);
+    authority = slice_take(authority, slice_find(authority, '/'));
+    return slice_take(authority, slice_find(authority, '?'));
+}
+
+/* The four forms of RFC 9112 section 3.2; in absolute-form the authority overrides Host. */
+static const char *judge_target(struct http_head *head) {
+    if (head->method == HTTP_METHOD_CONNECT)
+        return is_host(head->target, true) ? NULL : http_err_target;
+    if (head->target.ptr[0] == '/')
+        return NULL;
+    if (head->method == HTTP_METHOD_OPTIONS && slice_eq(head->target, SLICE("*")))
+        return NULL;
+    struct slice authority = absolute_authority(head->target);
+    if (!is_host(authority, false))
+        return http_err_target;
+    head->host = authority;
+    return NULL;
+}
+
+static const char *judge_host(const struct http_known *known, struct http_head *head) {
+    if (known->hosts > 1)
+        return http_err_host_many;
+    if (known->hosts == 0)
+        return head->version_minor > 0 ? http_err_host_missing : NULL;
+    head->host = known->host;
+    return is_host(known->host, false) ? NULL : http_err_host;
+}
+
+const char *http_rules_request(const struct http_known *known, const struct http_limits *limits,
+                               struct http_head *head) {
+    if (known->fields > limits->fields)
+        return http_err_fields_many;
+    const char *why = judge_host(known, head);
+    if (why == NULL)
+        why = judge_target(head);
+    if (why == NULL)
+        why = judge_framing(known, head);
+    if (why != NULL)
+        return why;
+    if (head->version_minor == 0)
+        head->expects_continue = false;
+    else if (known->expects_other)
+        return http_err_expect;
+    return NULL;
+}
+
+const char *http_rules_response(const struct http_known *known, const struct http_limits *limits,
+                                struct http_head *head) {
+    if (known->fields > limits->fields)
+        return http_err_fields_many;
+    head->expects_continue = false;
+    head->framing = HTTP_FRAMING_CLOSE;
+    return judge_framing(known, head);
+}
