@@ -8,10 +8,10 @@
 /* Prints "file:line: what" on stderr and aborts. */
 __attribute__((noreturn, cold)) void assert_failed(const char *file, int line, const char *what);
 
-#define ASSERT(cond)                                         \
-    do {                                                     \
-        if (UNLIKELY(!(cond)))                               \
-            assert_failed(__FILE__, __LINE__, #cond);        \
+#define ASSERT(cond)                                  \
+    do {                                              \
+        if (UNLIKELY(!(cond)))                        \
+            assert_failed(__FILE__, __LINE__, #cond); \
     } while (0)
 
 #endif

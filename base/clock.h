@@ -7,10 +7,10 @@
 
 typedef int64_t nsec_t; /* a point in monotonic time, or a span, in nanoseconds */
 
-#define NSEC_PER_SEC INT64_C(1000000000)
+#define NSEC_PER_SEC  INT64_C(1000000000)
 #define NSEC_PER_MSEC INT64_C(1000000)
 #define NSEC_PER_USEC INT64_C(1000)
-#define NSEC_NEVER INT64_MAX /* a deadline that never comes */
+#define NSEC_NEVER    INT64_MAX /* a deadline that never comes */
 
 /* CLOCK_MONOTONIC, clock_gettime(2). */
 nsec_t clock_now(void);

@@ -14,8 +14,8 @@ struct error {
     char text[400]; /* NUL-terminated, no newline */
 };
 
-/* Writes the line and returns `code`, so that a failing path is `return error_set(err, -EINVAL, "...")`.
- * `err` may be NULL. Control characters are escaped; what does not fit is cut and ends in "...". */
+/* Writes the line and returns `code`: a failing path is `return error_set(err, -EINVAL, "...")`.
+ * `err` may be NULL. Control characters are escaped; what does not fit is cut, ending in "...". */
 int error_set(struct error *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The log sink: one line per event on stderr, `TIME LEVEL message key=value ...`. Results never go here. */
+/* The log sink: one line per event on stderr, `TIME LEVEL message key=value ...`. No results. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -14,17 +14,22 @@ void log_set_level(enum log_level level);
 void log_set_fd(int fd);
 enum log_level log_level(void);
 
-/* One line, written with one write(2) so that processes do not mix; control characters are escaped. Not for signal handlers. */
+/* One line, written with one write(2) so that processes do not mix; control characters are escaped.
+ * Not for signal handlers. */
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* Rate limit of one call site: at most `per_second` lines; the next line let through says how many were dropped.
+/* Rate limit of one call site: at most `per_second` lines; the next line let through says how many
+ * were dropped. Threads may share it.
+ *
  *   static struct log_rate rate = { .per_second = 5 };
- *   log_limited(&rate, LOG_LEVEL_WARN, "accept failed error=%s", ...);  */
+ *   log_limited(&rate, LOG_LEVEL_WARN, "accept failed error=%s", ...);
+ */
 struct log_rate {
     unsigned per_second;
     unsigned spent, dropped;
     nsec_t second_start;
 };
-void log_limited(struct log_rate *rate, enum log_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void log_limited(struct log_rate *rate, enum log_level level, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
 
 #endif

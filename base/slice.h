@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A slice is a pointer and a length into memory owned by somebody else; it is never NUL-terminated. */
+/* A slice is a pointer and a length into memory owned by somebody else; never NUL-terminated. */
 #ifndef BASE_SLICE_H
 #define BASE_SLICE_H
 
@@ -14,7 +14,10 @@ struct slice {
 };
 
 #define SLICE(literal) ((struct slice){ "" literal, sizeof(literal) - 1 })
-#define SLICE_INIT(literal) { "" literal, sizeof(literal) - 1 } /* in static tables: C17 6.7.9 p4 */
+
+/* In static tables, where C17 (6.7.9 p4) wants constants. */
+#define SLICE_INIT(literal) \
+    { "" literal, sizeof(literal) - 1 }
 
 static inline struct slice slice_of(const char *ptr, size_t len) {
     return (struct slice){ ptr, len };
@@ -52,7 +55,11 @@ bool slice_starts_with(struct slice s, struct slice prefix);
 size_t slice_find(struct slice s, char c);
 
 /* Cuts `*rest` at the first `sep`: returns what stood before it and leaves what stood after it
- * (nothing when there was no separator). Usage: while (rest.len > 0) { word = slice_cut(&rest, ','); ... } */
+ * (nothing when there was no separator). Usage:
+ *
+ *   while (rest.len > 0)
+ *       use(slice_cut(&rest, ','));
+ */
 struct slice slice_cut(struct slice *rest, char sep);
 
 /* 1*DIGIT, no sign, no space. 0, -EINVAL (not digits or empty), -ERANGE (above max). */

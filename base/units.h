@@ -6,15 +6,18 @@
 #include "base/clock.h"
 #include "base/slice.h"
 
-/* Decimal number with an optional unit us, ms, s, m or h; a bare number is seconds: `250ms`, `1.5s`, `2`.
- * Refuses signs, nan, inf, exponents and junk. 0; or -EINVAL (not a duration), -ERANGE (over 10 years). */
+/* Decimal number with an optional unit us, ms, s, m or h; a bare number is seconds: `250ms`,
+ * `1.5s`, `2`. Refuses signs, nan, inf, exponents and junk. 0; or -EINVAL (not a duration), -ERANGE
+ * (over 10 years). */
 NODISCARD int units_parse_duration(struct slice text, nsec_t *ret);
 
-/* The `delay` parameter of DESIGN section 4: a decimal number of seconds, empty means 1 s, 0 is allowed.
- * On failure `*ret_why` is a static text that says what was wrong with it ("is negative", "is not a number", ...). */
+/* The `delay` parameter of DESIGN section 4: a decimal number of seconds, empty means 1 s, 0 is
+ * allowed. On failure `*ret_why` is a static text that says what was wrong with it ("is negative",
+ * "is not a number", ...). */
 NODISCARD int units_parse_seconds(struct slice text, nsec_t *ret, const char **ret_why);
 
-/* Whole number with an optional k, m or g (powers of 1024, case-blind): `64k`. 0, -EINVAL, -ERANGE. */
+/* Whole number with an optional k, m or g (powers of 1024, case-blind): `64k`. 0, -EINVAL, -ERANGE.
+ */
 NODISCARD int units_parse_size(struct slice text, uint64_t *ret_bytes);
 
 #define UNITS_TEXT_BYTES 32

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* Counts values in buckets whose width is at most a thousandth of the value. */
+#include "base/hist.h"
+#include "base/alloc.h"
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+/* Values below 2048 have a bucket each. Above, every doubling of the value is cut into 1024
+ * buckets:
+ *
+ *   value         0 .. 2047   2048 .. 4095   4096 .. 8191   ...   2^31 .. 2^32 - 1
+ *   width of one  1           2              4                    2^21
+ *   index         0 .. 2047   2048 .. 3071   3072 .. 4095         22528 .. 23551
+ */
+#define SUB_BITS   11
+#define SUB_HALF   (UINT64_C(1) << (SUB_BITS - 1))
+#define VALUE_BITS 32
+#define BUCKETS    ((VALUE_BITS - SUB_BITS + 2) * (1u << (SUB_BITS - 1)))
+
+static_assert(HIST_MAX_USEC < INT64_C(1) << VALUE_BITS, "the largest value has a bucket");
+
+__extension__ typedef unsigned __int128 wide_t; /* sums of squares stay exact */
+
+struct hist {
+    uint64_t total;
+    int64_t min, max; /* meaningful when total > 0 */
+    wide_t sum, sum_squares;
+    uint64_t counts[BUCKETS];
+};
+
+static uint32_t bucket_of(int64_t usec) {
+    uint64_t value = (uint64_t)usec;
+    unsigned bits = 64 - (unsigned)__builtin_clzll(value | (2 * SUB_HALF - 1));
+    unsigned shift = bits - SUB_BITS;
+    return (uint32_t)(shift * SUB_HALF + (value >> shift));
+}
+
+/* The largest value that is counted in it. */
+static int64_t bucket_last(uint32_t bucket) {
+    if (bucket < 2 * SUB_HALF)
+        return bucket;
+    unsigned shift = (unsigned)(bucket / SUB_HALF) - 1;
+    uint64_t first = (bucket % SUB_HALF + SUB_HALF) << shift;
+    return (int64_t)(first + (UINT64_C(1) << shift) - 1);
+}
+
+static int64_t int64_min(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+struct hist *hist_new(void) {
+    return mem_calloc(1, sizeof(struct hist));
+}
+
+void hist_free(struct hist *h) {
+    mem_free(h);
+}
+
+void hist_reset(struct hist *h) {
+    if (h->total > 0) { /* only what was used: untouched pages stay untouched */
+        uint32_t first = bucket_of(h->min), last = bucket_of(h->max);
+        memset(&h->counts[first], 0, (last - first + 1) * sizeof(h->counts[0]));
+    }
+    h->total = 0;
+    h->sum = h->sum_squares = 0;
+}
+
+static void widen(struct hist *h, int64_t min, int64_t max) {
+    if (h->total == 0 || min < h->min)
+        h->min = min;
+    if (h->total == 0 || max > h->max)
+        h->max = max;
+}
+
+void hist_record_n(struct hist *h, int64_t usec, uint64_t count) {
+    if (UNLIKELY(count == 0))
+        return;
+    if (UNLIKELY(usec < 0))
+        usec = 0;
+    if (UNLIKELY(usec > HIST_MAX_USEC))
+        usec = HIST_MAX_USEC;
+
+    uint64_t value = (uint64_t)usec;
+    widen(h, usec, usec);
+    h->counts[bucket_of(usec)] += count;
+    h->total += count;
+    h->sum += (wide_t)value * count;
+    h->sum_squares += (wide_t)(value * value) * count;
+}
+
+void hist_record(struct hist *h, int64_t usec) {
+    hist_record_n(h, usec, 1);
+}
+
+void hist_merge(struct hist *to, const struct hist *from) {
+    if (from->total == 0)
+        return;
+    for (uint32_t i = bucket_of(from->min); i <= bucket_of(from->max); i++)
+        if (from->counts[i] > 0) /* a write would make the page resident */
+            to->counts[i] += from->counts[i];
+    widen(to, from->min, from->max);
+    to->total += from->total;
+    to->sum += from->sum;
+    to->sum_squares += from->sum_squares;
+}
+
+uint64_t hist_count(const struct hist *h) {
+    return h->total;
+}
+
+int64_t hist_min(const struct hist *h) {
+    return h->total > 0 ? h->min : 0;
+}
+
+int64_t hist_max(const struct hist *h) {
+    return h->total > 0 ? h->max : 0;
+}
+
+double hist_mean(const struct hist *h) {
+    return h->total > 0 ? (double)h->sum / (double)h->total : 0;
+}
+
+/* Squares are taken around the whole part of the mean, in integers: nothing cancels, however large
+ * the values are beside their spread. */
+double hist_stddev(const struct hist *h) {
+    if (h->total < 2)
+        return 0;
+    wide_t mean = h->sum / h->total;
+    double rest = (double)(h->sum % h->total);
+    double squares = (double)(h->sum_squares + mean * mean * h->total - 2 * mean * h->sum);
+    double n = (double)h->total;
+    return sqrt(fmax(squares - rest * rest / n, 0) / (n - 1));
+}
+
+/* How many values must be at or below the quantile: the smallest rank with rank / total >= q. The
+ * product may be off by a rounding error, the division says which side is right. */
+static uint64_t rank_of(double q, uint64_t total) {
+    uint64_t rank = (uint64_t)ceil(q * (double)total);
+    if (rank > 1 && (double)(rank - 1) / (double)total >= q)
+        rank--;
+    return rank < 1 ? 1 : rank > total ? total : rank;
+}
+
+int64_t hist_quantile(const struct hist *h, double q) {
+    if (h->total == 0 || !(q > 0))
+        return hist_min(h);
+    if (q >= 1)
+        return h->max;
+    uint64_t rank = rank_of(q, h->total), seen = 0;
+    for (uint32_t i = bucket_of(h->min); i <= bucket_of(h->max); i++) {
+        seen += h->counts[i];
+        if (seen >= rank)
+            return int64_min(bucket_last(i), h->max);
+    }
+    return h->max;
+}
+
+double hist_share_below(const struct hist *h, int64_t usec) {
+    if (h->total == 0 || usec < h->min)
+        return 0;
+    uint64_t seen = 0;
+    for (uint32_t i = bucket_of(h->min); i <= bucket_of(int64_min(usec, h->max)); i++)
+        seen += h->counts[i];
+    return (double)seen / (double)h->total;
+}
+
+bool hist_next(const struct hist *h, uint32_t *cursor, int64_t *ret_usec, uint64_t *ret_count) {
+    if (h->total == 0)
+        return false;
+    uint32_t i = bucket_of(h->min);
+    if (i < *cursor)
+        i = *cursor;
+    for (; i <= bucket_of(h->max); i++) {
+        if (h->counts[i] == 0)
+            continue;
+        *ret_usec = int64_min(bucket_last(i), h->max);
+        *ret_count = h->counts[i];
+        *cursor = i + 1;
+        return true;
+    }
+    return false;
+}
