@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* One libevent base per thread, without locks. Everything that waits hangs on one of these.
  *
- * Timers do not go through libevent: its precise timers cost one timerfd_settime per turn whether or not the next deadline
- * moved. A loop owns a heap of intrusive timers and one timerfd, armed only when the earliest deadline moves forward. */
+ * Timers do not go through libevent: its precise timers cost one timerfd_settime per turn whether
+ * or not the next deadline moved. A loop owns a heap of intrusive timers and one timerfd, armed
+ * only when the earliest deadline moves forward. A turn: descriptors, then due timers, then
+ * deferred work. */
 #ifndef NET_LOOP_H
 #define NET_LOOP_H
 
@@ -15,22 +17,29 @@ struct event_base;
 struct loop;
 struct watch;
 
-/* NULL with a reason when the kernel or memory refuses. A loop belongs to the thread that runs it; create it after fork. */
+/* NULL with a reason when the kernel or memory refuses. A loop belongs to the thread that runs it;
+ * create it after fork. */
 NODISCARD struct loop *loop_new(struct error *err);
+
+/* Runs what is still deferred, and forgets the timers. */
 void loop_free(struct loop *loop);
 
-/* Runs until loop_stop (from a callback, or from a signal watch). 0 or -errno. */
+/* Runs until loop_stop (from a callback, or from a signal watch). 0 or -errno. It can run again. */
 NODISCARD int loop_run(struct loop *loop);
+
+/* Ends loop_run after the current turn; before loop_run: it returns at once. */
 void loop_stop(struct loop *loop);
 
-/* Monotonic time, read once per turn of the loop: cheap, up to one turn old. */
+/* Monotonic time, read once per turn of the loop: cheap, up to one turn old. Fresh outside
+ * loop_run. */
 nsec_t loop_now(struct loop *loop);
 
 /* For evhttp and signals; the hot paths use watches. */
 struct event_base *loop_base(struct loop *loop);
 
-/* Work that must not happen inside the current callback (freeing the object it belongs to): runs once when the turn ends.
- * Embed it; it must stay put until it has run. Adding a pending one again is a no-op. */
+/* Work that must not happen inside the current callback (freeing the object it belongs to): runs
+ * once when the turn ends. Embed it, zeroed; it must stay put until it has run, and may free itself
+ * then. Adding a pending one again is a no-op. */
 struct deferred {
     struct deferred *next;
     void (*run)(struct deferred *);
@@ -40,7 +49,9 @@ void loop_defer(struct loop *loop, struct deferred *work);
 
 /* --- timers --------------------------------------------------------------------------------- */
 
-/* Intrusive; zero it before the first use. Fires once, at `at` or later, never earlier. */
+/* Intrusive; zero it before the first use. Fires once, at `at` or later, never earlier. Its
+ * callback may set and cancel any timer, itself included. Cancel an armed one before its memory
+ * goes. */
 struct timer {
     nsec_t at;
     uint32_t slot; /* 1-based place in the heap, 0 when not armed */

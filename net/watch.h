@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* A descriptor registered once, edge-triggered, with sticky readiness: no epoll_ctl per request.
  *
- * READ and WRITE stay set until a call proves otherwise (EAGAIN, or a short read without HANGUP); HANGUP (the peer closed its
- * side or the connection broke) stays set for good, and keeps READ set so that the end is read. Both start set: the first call is tried. */
+ * READ and WRITE stay set until a call proves otherwise (EAGAIN, or a short read or write). HANGUP
+ * (the peer closed its side or the connection broke) stays set for good, and keeps READ set so that
+ * the end is read. READ and WRITE start set: the first call is tried. For a connect(2) in progress
+ * say `w->ready = 0` after watch_open; the first event tells WRITE, or the error.
+ *
+ *   notify:  while (n = watch_recv(w, ...), n > 0) use the bytes;
+ *            n == -EAGAIN: return, notify comes again; else the end or an error.
+ *
+ * One watch_recv per notify will do as well if it had room for more than it got.
+ */
 #ifndef NET_WATCH_H
 #define NET_WATCH_H
 
@@ -18,17 +26,24 @@ struct watch {
     struct loop *loop;
     void (*notify)(struct watch *, unsigned what); /* `what`: the bits that just became ready */
     int fd;
-    unsigned ready; /* IO_* bits */
+    unsigned ready; /* IO_* bits, and private ones above them */
 };
 
-/* Registers `fd` (non-blocking). The watch does not own it. 0 or -errno (-ENOMEM, -EPERM for files, -ENOSPC). */
-NODISCARD int watch_open(struct watch *w, struct loop *loop, int fd, void (*notify)(struct watch *, unsigned));
+/* Registers `fd` (non-blocking). The watch does not own it. 0 or -errno (-ENOMEM, -EPERM for files,
+ * -ENOSPC). */
+NODISCARD int watch_open(struct watch *w, struct loop *loop, int fd,
+                         void (*notify)(struct watch *, unsigned));
 
-/* Unregisters; notify is not called again. Close the descriptor afterwards; free the memory through loop_defer. */
+/* Unregisters; notify is not called again. Close the descriptor afterwards; free the memory through
+ * loop_defer when this may run inside notify. */
 void watch_close(struct watch *w);
 
-/* recv(2) and send(2, MSG_NOSIGNAL) that keep `ready` true to the facts. -EAGAIN at once, without a system call, when not ready.
- * Bytes, 0 at end of file (recv), or -errno. EINTR is retried. */
+/* A call outside this file said EAGAIN: not ready for `what` until the next event. */
+void watch_drained(struct watch *w, unsigned what);
+
+/* recv(2) and send(2, MSG_NOSIGNAL) on a socket, which keep `ready` true to the facts. -EAGAIN at
+ * once, without a system call, when not ready. Bytes, 0 at end of file (recv; `size` is at least
+ * 1), or -errno. EINTR is retried. */
 ssize_t watch_recv(struct watch *w, void *data, size_t size);
 ssize_t watch_send(struct watch *w, const void *data, size_t size);
 

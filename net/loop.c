@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* The loop: a libevent base that never knows a timer, a timer heap with one timerfd, and work put
+ * off to the end of the turn. */
+#include "net/loop.h"
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "net/timer_heap.h"
+#include <errno.h>
+#include <event2/event.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+struct loop {
+    struct event_base *base;
+    struct event *timer_event;
+    int timer_fd;
+    bool timer_fired; /* the timerfd went off in this turn */
+    bool running, stop;
+    nsec_t now;      /* of this turn; 0 = not read yet */
+    nsec_t armed_at; /* when the timerfd goes off next; NSEC_NEVER = it does not */
+    struct timer_heap timers;
+    struct deferred *deferred_first, **deferred_last;
+};
+
+/* The descriptor is never read: every expiry is a new edge, whatever count waits in it. */
+static void on_timer_fd(evutil_socket_t fd UNUSED, short what UNUSED, void *arg) {
+    struct loop *loop = arg;
+    loop->timer_fired = true;
+}
+
+/* No locks, since a loop belongs to one thread; no time cache, since libevent has no timers here
+ * and would read the clock in every turn for nothing. */
+static struct event_base *base_new(void) {
+    struct event_config *config = event_config_new();
+    if (config == NULL)
+        return NULL;
+
+    struct event_base *base = NULL;
+    int flags = EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME | EVENT_BASE_FLAG_IGNORE_ENV;
+    if (event_config_set_flag(config, flags) == 0 &&
+        event_config_require_features(config, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE) == 0)
+        base = event_base_new_with_config(config);
+
+    event_config_free(config);
+    return base;
+}
+
+static int open_timer_fd(struct loop *loop, struct error *err) {
+    loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (loop->timer_fd < 0)
+        return error_set(err, -errno, "cannot make a timerfd: %s", strerror(errno));
+
+    loop->timer_event =
+        event_new(loop->base, loop->timer_fd, EV_READ | EV_PERSIST | EV_ET, on_timer_fd, loop);
+    if (loop->timer_event == NULL || event_add(loop->timer_event, NULL) < 0)
+        return error_set(err, -ENOMEM, "cannot watch a timerfd: out of memory");
+
+    return 0;
+}
+
+struct loop *loop_new(struct error *err) {
+    struct loop *loop = mem_calloc(1, sizeof(*loop));
+    if (loop == NULL) {
+        error_set(err, -ENOMEM, "cannot make an event loop: out of memory");
+        return NULL;
+    }
+    loop->timer_fd = -1;
+    loop->armed_at = NSEC_NEVER;
+    loop->deferred_last = &loop->deferred_first;
+
+    loop->base = base_new();
+    if (loop->base == NULL) {
+        error_set(err, -errno, "cannot make an event loop: %s", strerror(errno));
+        loop_free(loop);
+        return NULL;
+    }
+    if (open_timer_fd(loop, err) < 0) {
+        loop_free(loop);
+        return NULL;
+    }
+    return loop;
+}
+
+/* Only what was there at the start: work put off by put-off work waits for the next turn. */
+static void run_deferred(struct loop *loop) {
+    struct deferred *work = loop->deferred_first;
+    if (work == NULL)
+        return;
+
+    loop->deferred_first = NULL;
+    loop->deferred_last = &loop->deferred_first;
+    while (work != NULL) {
+        struct deferred *next = work->next;
+        work->pending = false;
+        work->run(work);
+        work = next;
+    }
+}
+
+void loop_free(struct loop *loop) {
+    if (loop == NULL)
+        return;
+
+    while (loop->deferred_first != NULL)
+        run_deferred(loop);
+    timer_heap_free(&loop->timers);
+    if (loop->timer_event != NULL)
+        event_free(loop->timer_event);
+    if (loop->timer_fd >= 0)
+        close(loop->timer_fd);
+    if (loop->base != NULL)
+        event_base_free(loop->base);
+    mem_free(loop);
+}
+
+struct event_base *loop_base(struct loop *loop) {
+    return loop->base;
+}
+
+nsec_t loop_now(struct loop *loop) {
+    if (!loop->running)
+        return clock_now();
+
+    if (loop->now == 0)
+        loop->now = clock_now();
+    return loop->now;
+}
+
+void loop_defer(struct loop *loop, struct deferred *work) {
+    if (work->pending)
+        return;
+
+    work->pending = true;
+    work->next = NULL;
+    *loop->deferred_last = work;
+    loop->deferred_last = &work->next;
+}
+
+/* Fires at most as many timers as there were: one that rearms itself for "now" cannot starve the
+ * descriptors. Without the timerfd's word and without a fresh clock nothing can have become due. */
+static void fire_timers(struct loop *loop) {
+    if (loop->timer_fired) {
+        loop->timer_fired = false;
+        loop->now = clock_now();
+    }
+    if (loop->now == 0)
+        return;
+    if (loop->armed_at <= loop->now)
+        loop->armed_at = NSEC_NEVER;
+
+    uint32_t budget = loop->timers.count;
+    while (budget-- > 0 && timer_heap_earliest(&loop->timers) <= loop->now) {
+        struct timer *timer = loop->timers.entries[0].timer;
+        timer_heap_remove(&loop->timers, timer);
+        timer->fire(timer);
+    }
+}
+
+/* Called before a sleep. A timerfd armed too early is left alone: one spare wake-up is cheaper than
+ * a system call for every deadline that moves. */
+static int arm_timer_fd(struct loop *loop) {
+    nsec_t earliest = timer_heap_earliest(&loop->timers);
+    if (earliest >= loop->armed_at)
+        return 0;
+
+    /* An it_value of zero would disarm: the distant past is one nanosecond after boot. */
+    nsec_t at = earliest > 0 ? earliest : 1;
+    struct itimerspec spec = {
+        .it_value = { .tv_sec = at / NSEC_PER_SEC, .tv_nsec = at % NSEC_PER_SEC },
+    };
+    if (timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL) < 0)
+        return -errno;
+
+    loop->armed_at = earliest;
+    return 0;
+}
+
+static int turn(struct loop *loop) {
+    bool due = loop->now != 0 && timer_heap_earliest(&loop->timers) <= loop->now;
+    bool busy = due || loop->deferred_first != NULL;
+
+    if (!busy) {
+        int rc = arm_timer_fd(loop);
+        if (rc < 0)
+            return rc;
+    }
+
+    /* With timers due the old time would do no harm, but it would never be renewed. */
+    loop->now = 0;
+    if (event_base_loop(loop->base, busy ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
+        return -EIO;
+
+    if (due)
+        loop->timer_fired = true;
+    fire_timers(loop);
+    run_deferred(loop);
+    return 0;
+}
+
+int loop_run(struct loop *loop) {
+    ASSERT(!loop->running);
+    int rc = 0;
+
+    loop->running = true;
+    loop->now = 0;
+    while (!loop->stop && rc == 0)
+        rc = turn(loop);
+
+    loop->running = false;
+    loop->stop = false;
+    return rc;
+}
+
+void loop_stop(struct loop *loop) {
+    loop->stop = true;
+}
+
+int timer_set(struct loop *loop, struct timer *timer, nsec_t at) {
+    if (at == NSEC_NEVER) {
+        timer_cancel(loop, timer);
+        return 0;
+    }
+    return timer_heap_set(&loop->timers, timer, at);
+}
+
+void timer_cancel(struct loop *loop, struct timer *timer) {
+    timer_heap_remove(&loop->timers, timer);
+}

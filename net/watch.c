@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* Descriptors registered once, edge-triggered, whose readiness is remembered between system calls.
+ */
+#include "net/watch.h"
+#include <errno.h>
+#include <sys/socket.h>
+
+/* Private bits of `ready`.
+ *
+ * libevent 2.1 reports EPOLLERR as plain EV_READ | EV_WRITE, which is also what an ordinary message
+ * looks like. So an event with both bits may hide an error behind the last bytes: it is UNSURE
+ * until a call has proven the socket alive. A short read on an UNSURE socket leaves READ set and
+ * notes SHORT: the next read is tried, and says EAGAIN or the error. A send that works is as good a
+ * proof, so that request and response traffic never pays for that extra call. */
+enum { WATCH_UNSURE = 8, WATCH_SHORT = 16 };
+
+static void settle(struct watch *w) {
+    if ((w->ready & WATCH_SHORT) && !(w->ready & IO_HANGUP))
+        w->ready &= ~(unsigned)IO_READ;
+    w->ready &= ~(unsigned)(WATCH_UNSURE | WATCH_SHORT);
+}
+
+static void read_fell_short(struct watch *w) {
+    w->ready |= WATCH_SHORT;
+    if (!(w->ready & WATCH_UNSURE))
+        settle(w);
+}
+
+void watch_drained(struct watch *w, unsigned what) {
+    if (what & IO_READ) {
+        w->ready |= WATCH_SHORT;
+        settle(w);
+    }
+    if (what & IO_WRITE)
+        w->ready &= ~(unsigned)IO_WRITE;
+}
+
+/* Epoll repeats every bit that holds in every event; only what the owner does not know yet is news.
+ */
+static void on_event(evutil_socket_t fd, short what, void *arg) {
+    struct watch *w = arg;
+    unsigned known = w->ready;
+    unsigned bits = 0;
+    (void)fd;
+
+    if (known & WATCH_SHORT)
+        known &= ~(unsigned)IO_READ;
+    if (what & EV_CLOSED)
+        bits = IO_HANGUP | IO_READ;
+    if (what & EV_READ) {
+        bits |= IO_READ;
+        w->ready &= ~(unsigned)WATCH_SHORT;
+    }
+    if (what & EV_WRITE)
+        bits |= IO_WRITE;
+    w->ready |= bits;
+    if ((what & (EV_READ | EV_WRITE | EV_CLOSED)) == (EV_READ | EV_WRITE))
+        w->ready |= WATCH_UNSURE;
+
+    if (bits & ~known)
+        w->notify(w, bits & ~known);
+}
+
+int watch_open(struct watch *w, struct loop *loop, int fd,
+               void (*notify)(struct watch *, unsigned)) {
+    w->loop = loop;
+    w->fd = fd;
+    w->notify = notify;
+    w->ready = IO_READ | IO_WRITE;
+
+    short what = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
+    if (event_assign(&w->event, loop_base(loop), fd, what, on_event, w) < 0)
+        return -EINVAL;
+
+    errno = 0;
+    if (event_add(&w->event, NULL) < 0)
+        return errno != 0 ? -errno : -ENOMEM;
+    return 0;
+}
+
+void watch_close(struct watch *w) {
+    event_del(&w->event);
+    w->ready = 0;
+}
+
+ssize_t watch_recv(struct watch *w, void *data, size_t size) {
+    if (!(w->ready & IO_READ))
+        return -EAGAIN;
+
+    for (;;) {
+        ssize_t n = recv(w->fd, data, size, 0);
+        if (n > 0) {
+            if ((size_t)n < size)
+                read_fell_short(w);
+            return n;
+        }
+        if (n == 0) {
+            w->ready |= IO_HANGUP;
+            return 0;
+        }
+        if (errno == EAGAIN) {
+            watch_drained(w, IO_READ);
+            return -EAGAIN;
+        }
+        if (errno != EINTR) {
+            w->ready |= IO_HANGUP;
+            return -errno;
+        }
+    }
+}
+
+ssize_t watch_send(struct watch *w, const void *data, size_t size) {
+    if (!(w->ready & IO_WRITE))
+        return -EAGAIN;
+
+    for (;;) {
+        ssize_t n = send(w->fd, data, size, MSG_NOSIGNAL);
+        if (n >= 0) {
+            settle(w);
+            if ((size_t)n < size)
+                w->ready &= ~(unsigned)IO_WRITE;
+            return n;
+        }
+        if (errno == EAGAIN) {
+            watch_drained(w, IO_WRITE);
+            return -EAGAIN;
+        }
+        if (errno != EINTR) {
+            w->ready |= IO_HANGUP | IO_READ;
+            return -errno;
+        }
+    }
+}
