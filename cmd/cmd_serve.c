@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* srv serve: options and environment to a struct serve_config. */
+#include "base/log.h"
+#include "cmd/command.h"
+#include "cmd/common.h"
+#include "net/binds.h"
+#include "server/app.h"
+#include "server/model.h"
+#include "server/serve.h"
+#include "server/upstream.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int serve_main(int argc, char **argv);
+static int parse_model(void *config, const char *value, struct error *err);
+
+/* What the rows fill: the configuration, and what is looked up or checked before it becomes part of
+ * it. */
+struct serve_options {
+    struct serve_config config;
+    int log_level;
+    char bind_default[32], upstream_default[48];
+};
+
+static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
+
+#define CONFIG(member) offsetof(struct serve_options, config.member)
+
+static const struct option_row rows[] = {
+    { .name = "bind",
+      .letter = 'b',
+      .topic = "Listening",
+      .meta = "ADDR",
+      .help = "Address to listen on: HOST:PORT, :PORT, [v6]:PORT or unix:/path; repeatable "
+              "(default: 127.0.0.1:3000, or the port in PORT_APP).",
+      .type = OPTION_STRINGS,
+      .offset = CONFIG(binds) },
+    { .name = "backlog",
+      .topic = "Listening",
+      .meta = "N",
+      .help = "Connections that the kernel may queue before they are accepted.",
+      .type = OPTION_INT,
+      .offset = CONFIG(backlog),
+      .min = 1,
+      .max = 1048576,
+      .fallback = "2048" },
+    { .name = "model",
+      .letter = 'k',
+      .topic = "Concurrency",
+      .meta = "MODEL",
+      .help = "How requests wait: green (one thread, a fiber per request) or single (one request "
+              "at a time).",
+      .type = OPTION_CUSTOM,
+      .fallback = "green",
+      .parse = parse_model },
+    { .name = "workers",
+      .letter = 'w',
+      .env = "WORKERS",
+      .topic = "Concurrency",
+      .meta = "N",
+      .help = "Worker processes under a master; 0 serves in this process, without a master.",
+      .type = OPTION_INT,
+      .offset = CONFIG(workers),
+      .min = 0,
+      .max = 1000,
+      .fallback = "0" },
+    { .name = "upstream",
+      .topic = "Upstream",
+      .meta = "URL",
+      .help = "The slow API that handlers call (default: http://127.0.0.1:4000/, or the port in "
+              "PORT_API).",
+      .type = OPTION_STRING,
+      .offset = CONFIG(upstream_url) },
+    { .name = "upstream-timeout",
+      .topic = "Upstream",
+      .meta = "TIME",
+      .help = "Longest time of one call, from connecting to the last byte; then 504.",
+      .type = OPTION_DURATION,
+      .offset = CONFIG(upstream_timeout),
+      .min = NSEC_PER_MSEC,
+      .max = 86400 * NSEC_PER_SEC,
+      .fallback = "60s" },
+    { .name = "header-timeout",
+      .topic = "Clients",
+      .meta = "TIME",
+      .help = "Longest time for a request's head to arrive; then 408.",
+      .type = OPTION_DURATION,
+      .offset = CONFIG(header_timeout),
+      .min = NSEC_PER_MSEC,
+      .max = 86400 * NSEC_PER_SEC,
+      .fallback = "10s" },
+    { .name = "body-timeout",
+      .topic = "Clients",
+      .meta = "TIME",
+      .help = "Longest silence while a request's body arrives; then 408.",
+      .type = OPTION_DURATION,
+      .offset = CONFIG(body_timeout),
+      .min = NSEC_PER_MSEC,
+      .max = 86400 * NSEC_PER_SEC,
+      .fallback = "30s" },
+    { .name = "send-timeout",
+      .topic = "Clients",
+      .meta = "TIME",
+      .help = "Longest time for a client to take its answer; then the connection is closed.",
+      .type = OPTION_DURATION,
+      .offset = CONFIG(send_timeout),
+      .min = NSEC_PER_MSEC,
+      .max = 86400 * NSEC_PER_SEC,
+      .fallback = "30s" },
+    { .name = "keep-alive",
+      .topic = "Clients",
+      .meta = "TIME",
+      .help = "How long an idle connection is kept for the next request; 0 closes after each.",
+      .type = OPTION_DURATION,
+      .offset = CONFIG(keep_alive),
+      .min = 0,
+      .max = 86400 * NSEC_PER_SEC,
+      .fallback = "5s" },
+    { .name = "graceful-timeout",
+      .topic = "Stopping",
+      .meta = "TIME",
+      .help = "How long SIGTERM lets running requests finish.",
+      .type = OPTION_DURATION,
+      .offset = CONFIG(graceful_timeout),
+      .min = 0,
+      .max = 86400 * NSEC_PER_SEC,
+      .fallback = "30s" },
+    { .name = "log-level",
+      .topic = "Seeing",
+      .meta = "LEVEL",
+      .help = "What goes to stderr.",
+      .type = OPTION_CHOICE,
+      .offset = offsetof(struct serve_options, log_level),
+      .fallback = "info",
+      .choices = log_levels },
+};
+
+static const struct option_spec options = {
+    .usage = "srv serve [options] [APP]",
+    .summary = "An app server: one handler, every concurrency model.",
+    .epilog =
+        "APP is index (default, or the name in MODULE): GET /?delay=S answers 'Hi there! ' and "
+        "what the upstream said after S seconds.\n",
+    .rows = rows,
+    .row_count = ARRAY_LEN(rows),
+    .positional = "APP",
+    .positional_max = 1,
+};
+
+const struct command cmd_serve = {
+    .name = "serve",
+    .summary = "an app server: one handler, every concurrency model",
+    .options = &options,
+    .run = serve_main,
+};
+
+static int parse_model(void *config, const char *value, struct error *err) {
+    struct serve_options *o = config;
+
+    o->config.model = model_find(value);
+    if (o->config.model == NULL)
+        return error_set(err, -EINVAL, "green or single");
+    return 0;
+}
+
+/* PORT_APP and PORT_API are the tutorial's variables: ports on loopback. */
+static int port_from(const char *variable, const char *fallback, const char **ret) {
+    const char *text = getenv(variable);
+    uint64_t port;
+
+    *ret = text != NULL && text[0] != '\0' ? text : fallback;
+    if (slice_parse_u64(slice_str(*ret), 65535, &port) == 0)
+        return 0;
+    fprintf(stderr, "srv serve: %s (environment): '%s' is not allowed; a port from 0 to 65535\n",
+            variable, *ret);
+    return -EINVAL;
+}
+
+static int apply_defaults(struct serve_options *o) {
+    const char *port;
+
+    if (o->config.binds.count == 0) {
+        if (port_from("PORT_APP", "3000", &port) < 0)
+            return -EINVAL;
+        snprintf(o->bind_default, sizeof(o->bind_default), "127.0.0.1:%s", port);
+        o->config.binds.items[o->config.binds.count++] = o->bind_default;
+    }
+    if (o->config.upstream_url == NULL) {
+        if (port_from("PORT_API", "4000", &port) < 0)
+            return -EINVAL;
+        snprintf(o->upstream_default, sizeof(o->upstream_default), "http://127.0.0.1:%s/", port);
+        o->config.upstream_url = o->upstream_default;
+    }
+    return 0;
+}
+
+static int choose_app(struct serve_options *o, const struct option_strings *positionals) {
+    const char *name = getenv("MODULE");
+
+    if (positionals->count > 0)
+        name = positionals->items[0];
+    o->config.app = app_find(name != NULL && name[0] != '\0' ? name : "index");
+    if (o->config.app != NULL)
+        return 0;
+    fprintf(stderr, "srv serve: APP: '%s' is not an application; index\n", name);
+    return -EINVAL;
+}
+
+static int serve_main(int argc, char **argv) {
+    struct serve_options o = { .config.limits = HTTP_LIMITS_DEFAULT };
+    struct option_strings positionals = { .count = 0 };
+    struct error err;
+    int code;
+
+    if (!cmd_parse(&options, argc, argv, &o, &positionals, &code))
+        return code;
+    if (apply_defaults(&o) < 0 || choose_app(&o, &positionals) < 0)
+        return EXIT_USAGE;
+    if (binds_check(&o.config.binds, &err) < 0) {
+        fprintf(stderr, "srv serve: --bind: %s\n", err.text);
+        return EXIT_USAGE;
+    }
+    if (upstream_check(o.config.upstream_url, &err) < 0) {
+        fprintf(stderr, "srv serve: --upstream: %s\n", err.text);
+        return EXIT_USAGE;
+    }
+    log_set_level((enum log_level)o.log_level);
+    return serve_run(&o.config);
+}

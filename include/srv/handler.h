@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* What a handler may call. It is written once, as straight code, and runs under every model.
+ *
+ * A handler gets one complete request, waits as it likes through the calls below, and answers once:
+ *
+ *   static int hello(struct srv_request *rq) {
+ *       struct srv_answer up;
+ *       int rc = srv_upstream_get(rq, SLICE("?delay=1"), &up);
+ *       if (rc < 0)
+ *           return rc;                     the server answers 502 or 504 with the reason
+ *       return srv_reply(rq, 200, SLICE("text/plain"), up.body);
+ *   }
+ *
+ * It may assume
+ *   - memory from srv_alloc and every slice handed to it live until it returns;
+ *   - every wait ends: by its result, at a deadline (-ETIMEDOUT), or because nobody wants the
+ * answer any more (-ECANCELED: the client left, or the server stops). Release what you hold and
+ * return the code; there is no other way out of a wait. It must not assume
+ *   - which thread it runs on, or that thread-local data and locks survive a wait: under the green
+ *     model other requests run on this thread meanwhile;
+ *   - that something else that blocks (sleep(3), a C library's own socket) stays its own affair:
+ *     under the green model it stops every request of the worker.
+ * On a fiber the stack has 256 KiB; large locals belong into srv_alloc. */
+#ifndef SRV_HANDLER_H
+#define SRV_HANDLER_H
+
+#include "base/clock.h"
+#include "base/slice.h"
+#include <stdint.h>
+
+struct srv_request;
+
+/* An application: `srv serve NAME`. */
+struct srv_app {
+    const char *name;
+    const char *summary;                   /* one sentence for --help */
+    int (*handle)(struct srv_request *rq); /* 0 after srv_reply, or the -errno of a call below */
+};
+
+/* --- the request ---------------------------------------------------------------------------- */
+
+struct slice srv_method(const struct srv_request *rq);
+struct slice srv_target(const struct srv_request *rq); /* as sent: path and query, still encoded */
+struct slice srv_path(const struct srv_request *rq);   /* still encoded */
+struct slice srv_body(const struct srv_request *rq);   /* decoded, complete */
+
+/* The value of a query parameter, decoded, in memory of the request. False when it is absent.
+ * A value that cannot be decoded is handed over as it was sent. */
+bool srv_query(struct srv_request *rq, struct slice name, struct slice *ret);
+
+/* The first header field with that name, case-blind. */
+bool srv_header(const struct srv_request *rq, struct slice name, struct slice *ret);
+
+/* Walks all header fields: start with a zeroed cursor; false at the end. */
+struct srv_cursor {
+    struct slice rest;
+    bool started;
+};
+bool srv_next_header(const struct srv_request *rq, struct srv_cursor *at, struct slice *ret_name,
+                     struct slice *ret_value);
+
+/* --- waiting -------------------------------------------------------------------------------- */
+
+/* 0 after `span` nanoseconds, or -ETIMEDOUT, -ECANCELED. */
+NODISCARD int srv_sleep(struct srv_request *rq, nsec_t span);
+
+struct srv_answer {
+    uint16_t status;   /* 200 to 599, whatever the upstream said */
+    struct slice body; /* decoded */
+};
+
+/* GET of the configured upstream URL with `suffix` ("?delay=1", "users/7") appended to it.
+ * -ECONNREFUSED, -ECONNRESET, -EPROTO (malformed or too large) and other -errno: the upstream could
+ * not answer; -ETIMEDOUT; -ECANCELED; -ENOMEM. */
+NODISCARD int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_answer *ret);
+
+/* --- the answer ----------------------------------------------------------------------------- */
+
+/* Answers; `content_type` and `body` are copied. -EALREADY when there is an answer already,
+ * -ENOMEM. */
+NODISCARD int srv_reply(struct srv_request *rq, uint16_t status, struct slice content_type,
+                        struct slice body);
+
+/* Adds a field to the answer; before srv_reply. Both slices must live until then.
+ * -ENOSPC above 16 fields. */
+NODISCARD int srv_reply_field(struct srv_request *rq, struct slice name, struct slice value);
+
+/* Memory until the handler returns: not zeroed; NULL when the request has used its share. */
+NODISCARD void *srv_alloc(struct srv_request *rq, size_t size_bytes);
+NODISCARD char *srv_format(struct srv_request *rq, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#endif

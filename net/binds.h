@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* The listening sockets of a server, as its --bind options ask for them. */
+#ifndef NET_BINDS_H
+#define NET_BINDS_H
+
+#include "base/option.h"
+#include "net/address.h"
+
+#define BINDS_MAX 16
+
+struct binds {
+    int fds[BINDS_MAX];
+    struct address bound[BINDS_MAX]; /* actual addresses: port 0 resolved */
+    size_t count;
+};
+
+/* Whether they are spelled as addresses: 0 or -EINVAL with what is allowed. */
+NODISCARD int binds_check(const struct option_strings *addresses, struct error *err);
+
+/* Opens all or none: 0 or -errno with a reason that names the address. An empty host means every
+ * interface. */
+NODISCARD int binds_open(struct binds *b, const struct option_strings *addresses, int backlog,
+                         struct error *err);
+
+/* One line per socket on stderr: "NAME: listening on http://127.0.0.1:3000/". */
+void binds_announce(const struct binds *b, const char *name);
+
+/* Closes them and removes the files of unix sockets. */
+void binds_close(struct binds *b);
+
+/* Raises the soft limit of descriptors to the hard one: each connection costs one. setrlimit(2). */
+void binds_raise_descriptor_limit(void);
+
+#endif

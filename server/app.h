@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* The built-in applications. They use include/srv/handler.h and nothing else of the server. */
+#ifndef SERVER_APP_H
+#define SERVER_APP_H
+
+#include "srv/handler.h"
+
+extern const struct srv_app app_index;
+
+/* By name; NULL when there is none. */
+const struct srv_app *app_find(const char *name);
+
+/* The i-th of all, NULL at the end. */
+const struct srv_app *app_at(size_t i);
+
+#endif

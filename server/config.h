@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* What `srv serve` was asked to do: filled by cmd/, constant from then on. */
+#ifndef SERVER_CONFIG_H
+#define SERVER_CONFIG_H
+
+#include "base/clock.h"
+#include "base/option.h"
+#include "http/limits.h"
+
+struct srv_app;
+struct model;
+
+struct serve_config {
+    struct option_strings binds; /* ADDR as the user wrote them */
+    const struct model *model;
+    const struct srv_app *app;
+    const char *upstream_url;
+
+    int64_t workers; /* 0: serve in this process, without a master */
+    int64_t backlog;
+
+    nsec_t header_timeout, body_timeout, send_timeout; /* spans */
+    nsec_t keep_alive;                                 /* span; 0 = off */
+    nsec_t graceful_timeout;
+    nsec_t upstream_timeout; /* connect to last byte of one upstream exchange */
+    struct http_limits limits;
+};
+
+#endif

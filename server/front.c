@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/* Clients between requests: accepted, read, refused, parked, timed out; all on loop callbacks. */
+#include "server/front.h"
+#include "base/assert.h"
+#include "base/log.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void client_readable(struct client *c);
+
+static struct client *client_of(struct watch *w) {
+    return CONTAINER_OF(w, struct client, watch);
+}
+
+/* --- life ---------------------------------------------------------------------- */
+
+static void client_free(struct deferred *work) {
+    free(CONTAINER_OF(work, struct client, freeing));
+}
+
+static void client_close(struct client *c) {
+    struct front *f = c->front;
+
+    ASSERT(c->state != CLIENT_BUSY && c->state != CLIENT_GONE);
+    c->state = CLIENT_GONE;
+    timer_cancel(f->loop, &c->timer);
+    watch_close(&c->watch);
+    close(c->session.fd);
+    session_free(&c->session);
+    TAILQ_REMOVE(&f->clients, c, link);
+    f->count--;
+    c->freeing.run = client_free;
+    loop_defer(f->loop, &c->freeing);
+    if (f->stopping && f->count == 0)
+        loop_stop(f->loop);
+}
+
+/* Time-outs of one connection replace each other all the time, and nearly always by later ones: the
+ * timer is left alone then, and looks again when it fires. */
+static void client_expect(struct client *c, nsec_t deadline) {
+    c->deadline = deadline;
+    if (timer_armed(&c->timer) && c->timer.at <= deadline)
+        return;
+    if (timer_set(c->front->loop, &c->timer, deadline) < 0)
+        log_write(LOG_LEVEL_ERROR, "out of memory for a timer; a time-out may be missed");
+}
+
+static void client_expect_span(struct client *c, nsec_t span) {
+    client_expect(c, deadline_after(loop_now(c->front->loop), span));
+}
+
+/* --- lingering ------------------------------------------------------------------- */
+
+/* The client may still be sending: closing at once would reset the connection and take our answer
+ * with it (RFC 9112 section 9.6). */
+static void client_linger(struct client *c) {
+    c->state = CLIENT_LINGERING;
+    session_free(&c->session);
+    if (shutdown(c->session.fd, SHUT_WR) < 0) {
+        client_close(c);
+        return;
+    }
+    client_expect_span(c, SERVER_LINGER_NSEC);
+    client_readable(c);
+}
+
+static void client_drop_input(struct client *c) {
+    char scratch[4096];
+    ssize_t n;
+
+    do {
+        n = watch_recv(&c->watch, scratch, sizeof(scratch));
+        if (n > 0)
+            c->lingered_bytes += (unsigned)n;
+    } while (n > 0 && c->lingered_bytes < SERVER_LINGER_BYTES_MAX);
+    if (n != -EAGAIN)
+        client_close(c);
+}
+
+/* An error answer is short, and nothing of ours is in flight: the socket takes it whole, or the
+ * client does not read. */
+static void client_refuse(struct client *c) {
+    struct slice out = buf_unread(&c->session.out);
+
+    if (watch_send(&c->watch, out.ptr, out.len) < 0) {
+        client_close(c);
+        return;
+    }
+    client_linger(c);
+}
+
+/* --- reading ------------------------------------------------------------------------ */
+
+static void client_dispatch(struct client *c) {
+    c->state = CLIENT_BUSY;
+    c->deadline = NSEC_NEVER;
+    c->session.last |= c->front->stopping;
+    c->front->busy++;
+    c->front->dispatch(c);
+}
+
+static void client_await(struct client *c) {
+    const struct serve_config *config = c->front->worker->config;
+    bool began = session_began(&c->session);
+
+    if (session_in_body(&c->session))
+        client_expect_span(c, config->body_timeout);
+    else if (began && c->deadline != NSEC_NEVER && c->session.served == 0)
+        return; /* the header time-out runs since the connection was accepted */
+    else if (began || c->session.served == 0)
+        client_expect_span(c, config->header_timeout);
+    else
+        client_expect_span(c, config->keep_alive);
+}
+
+/* Acts on what session_feed makes of the bytes at hand; true when it wants more of them. */
+static bool client_advance(struct client *c) {
+    switch (session_feed(&c->session)) {
+    case SESSION_MORE:
+        return true;
+    case SESSION_READY:
+        client_dispatch(c);
+        return false;
+    case SESSION_CLOSED:
+        client_close(c);
+        return false;
+    case SESSION_REFUSED:
+        client_refuse(c);
+        return false;
+    }
+    return false;
+}
+
+static void client_read(struct client *c) {
+    struct session *s = &c->session;
+    bool began;
+    ssize_t n;
+
+    do {
+        if (session_reserve(s) < 0) {
+            client_close(c);
+            return;
+        }
+        n = watch_recv(&c->watch, buf_tail(&s->in), buf_room(&s->in));
+        if (n == -EAGAIN) {
+            if (!session_began(s))
+                session_idle(s);
+            return;
+        }
+        if (n < 0) {
+            client_close(c);
+            return;
+        }
+        began = session_began(s);
+        s->eof = n == 0;
+        buf_added(&s->in, (size_t)n);
+        if (!client_advance(c))
+            return;
+        if (!began || session_in_body(s))
+            client_await(c);
+    } while (!s->eof);
+}
+
+static void client_readable(struct client *c) {
+    if (c->state == CLIENT_READING)
+        client_read(c);
+    else if (c->state == CLIENT_LINGERING)
+        client_drop_input(c);
+}
+
+static void client_notify(struct watch *w, unsigned what) {
+    if (what & (IO_READ | IO_HANGUP))
+        client_readable(client_of(w));
+}
+
+void front_return(struct client *c, enum session_end end) {
+    ASSERT(c->state == CLIENT_BUSY);
+    c->front->busy--;
+    c->state = CLIENT_READING;
+    if (end == SESSION_LINGER) {
+        client_linger(c);
+        return;
+    }
+    if (end == SESSION_CLOSE || (c->front->stopping && !session_began(&c->session))) {
+        client_close(c);
+        return;
+    }
+    if (session_began(&c->session) && !client_advance(c))
+        return;
+    if (!session_began(&c->session))
+        session_idle(&c->session);
+    client_await(c);
+    if (c->watch.ready & IO_READ)
+        client_read(c); /* edge-triggered: what came meanwhile is not announced again */
+}
+
+/* --- time-outs -------------------------------------------------------------------------- */
+
+static void client_late(struct timer *timer) {
+    struct client *c = CONTAINER_OF(timer, struct client, timer);
+
+    if (c->state == CLIENT_BUSY || loop_now(c->front->loop) < c->deadline) {
+        if (c->deadline != NSEC_NEVER)
+            client_expect(c, c->deadline);
+        return;
+    }
+    if (c->state == CLIENT_READING && session_began(&c->session)) {
+        session_refuse(&c->session, 408, "the request did not arrive in time");
+        client_refuse(c);
+        return;
+    }
+    client_close(c);
+}
+
+/* --- accepting ----------------------------------------------------------------------------- */
+
+static void client_accepted(struct acceptor *a, int fd, const struct address *peer UNUSED) {
+    struct front *f = a->arg;
+    struct client *c = calloc(1, sizeof(*c));
+    int rc;
+
+    if (c == NULL) {
+        close(fd);
+        return;
+    }
+    c->front = f;
+    c->state = CLIENT_READING;
+    c->timer.fire = client_late;
+    session_init(&c->session, f->worker, fd);
+    c->session.last = f->worker->config->keep_alive == 0;
+    rc = watch_open(&c->watch, f->loop, fd, client_notify);
+    if (rc < 0) {
+        static struct log_rate rate = { .per_second = 1 };
+        log_limited(&rate, LOG_LEVEL_ERROR, "cannot watch a connection error=\"%s\"",
+                    strerrordesc_np(-rc));
+        close(fd);
+        free(c);
+        return;
+    }
+    TAILQ_INSERT_TAIL(&f->clients, c, link);
+    f->count++;
+    client_await(c);
+    client_read(c);
+}
+
+int front_open(struct front *f, struct error *err) {
+    TAILQ_INIT(&f->clients);
+    for (size_t i = 0; i < f->worker->listen_count; i++) {
+        int rc = acceptor_open(&f->acceptors[i], f->loop, f->worker->listen_fds[i],
+                               SERVER_ACCEPT_BURST, client_accepted, f);
+        if (rc < 0)
+            return error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
+    }
+    return 0;
+}
+
+/* --- stopping ----------------------------------------------------------------------------------
+ */
+
+static void abandon_all(struct front *f) {
+    struct client *c, *next;
+
+    for (c = TAILQ_FIRST(&f->clients); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
+        if (c->state == CLIENT_BUSY)
+            f->abandon(c);
+        else
+            client_close(c);
+    }
+}
+
+static void out_of_patience(struct timer *timer) {
+    struct front *f = CONTAINER_OF(timer, struct front, patience);
+
+    log_write(LOG_LEVEL_WARN, "graceful stop takes too long, cancelling requests=%u", f->busy);
+    abandon_all(f);
+}
+
+static void close_idle(struct front *f) {
+    struct client *c, *next;
+
+    for (c = TAILQ_FIRST(&f->clients); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
+        if (c->state == CLIENT_READING && !session_began(&c->session))
+            client_close(c);
+        else
+            c->session.last = true;
+    }
+}
+
+void front_stop(struct front *f, nsec_t patience) {
+    nsec_t until = deadline_after(loop_now(f->loop), patience);
+
+    for (size_t i = 0; !f->stopping && i < f->worker->listen_count; i++)
+        acceptor_close(&f->acceptors[i]);
+    f->stopping = true;
+    close_idle(f);
+    f->patience.fire = out_of_patience;
+    if (f->count == 0)
+        loop_stop(f->loop);
+    else if (patience == 0 || timer_set(f->loop, &f->patience, until) < 0)
+        abandon_all(f);
+}
+
+void front_close(struct front *f) {
+    timer_cancel(f->loop, &f->patience);
+    ASSERT(f->count == 0);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Every limit of the server that is not an option. */
+#ifndef SERVER_LIMITS_H
+#define SERVER_LIMITS_H
+
+enum {
+    SERVER_RECV_BYTES = 1024,          /* first read of a request; larger heads grow the buffer */
+    SERVER_BODY_RECV_BYTES = 16384,    /* one read of a request body */
+    SERVER_ARENA_BYTES_MAX = 16777216, /* what one request may allocate */
+    SERVER_REPLY_FIELDS_MAX = 16,
+    SERVER_REPLY_BYTES_MAX = 67108864, /* head and body of an answer */
+    SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608,
+    SERVER_UPSTREAM_IDLE_MAX = 20000,  /* idle upstream connections per worker */
+    SERVER_LINGER_BYTES_MAX = 1048576, /* read and thrown away after a refusal */
+    SERVER_ACCEPT_BURST = 64,          /* connections accepted per turn of a loop */
+};
+
+#define SERVER_UPSTREAM_IDLE_NSEC (60 * NSEC_PER_SEC)
+#define SERVER_LINGER_NSEC        (2 * NSEC_PER_SEC)
+
+#endif

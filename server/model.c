@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of concurrency models. */
+#include "server/model.h"
+#include <string.h>
+
+static const struct model *const models[] = { &model_green, &model_single };
+
+const struct model *model_at(size_t i) {
+    return i < ARRAY_LEN(models) ? models[i] : NULL;
+}
+
+const struct model *model_find(const char *name) {
+    for (size_t i = 0; i < ARRAY_LEN(models); i++)
+        if (strcmp(models[i]->name, name) == 0)
+            return models[i];
+    return NULL;
+}

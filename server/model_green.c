@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* Model `green`: one thread, a fiber for each request in progress; everything waits on one loop. */
+#include "base/log.h"
+#include "net/signals.h"
+#include "server/front.h"
+#include "server/model.h"
+#include "server/upstream.h"
+#include <errno.h>
+#include <signal.h>
+
+static int green_run(struct worker *worker, struct error *err);
+
+const struct model model_green = {
+    .name = "green",
+    .summary = "one thread; each request is a fiber that parks while it waits",
+    .run = green_run,
+};
+
+struct green {
+    struct front front;
+    struct loop *loop;
+    struct fibers *fibers;
+    struct io_fiber *io;
+    struct signals *signals;
+};
+
+static struct green *green_of(struct client *c) {
+    return CONTAINER_OF(c->front, struct green, front);
+}
+
+/* A fiber serves its client as long as the next request is already there. */
+static void green_serve(void *arg) {
+    struct client *c = arg;
+    struct green *g = green_of(c);
+    struct io *io = io_fiber_io(g->io);
+    enum session_end end;
+
+    c->fiber = fiber_self(g->fibers);
+    end = session_serve(&c->session, io);
+    c->fiber = NULL;
+    io->ops->forget(io, c->session.fd); /* registered there only if the fiber waited for its client */
+    front_return(c, end);
+}
+
+static void green_dispatch(struct client *c) {
+    static struct log_rate rate = { .per_second = 1 };
+    struct green *g = green_of(c);
+    int rc = fiber_spawn(g->fibers, "request", green_serve, c);
+
+    if (rc == 0)
+        return;
+    log_limited(&rate, LOG_LEVEL_ERROR, "cannot start a fiber error=\"%s\"", strerrordesc_np(-rc));
+    session_refuse(&c->session, 503, "no fiber is left for this request");
+    front_return(c, session_write_refusal(&c->session, io_fiber_io(g->io)));
+}
+
+static void green_abandon(struct client *c) {
+    if (c->fiber != NULL)
+        fiber_cancel(c->fiber);
+}
+
+static void green_signal(void *arg, int signo) {
+    struct green *g = arg;
+    const struct serve_config *config = g->front.worker->config;
+
+    if (signo == SIGTERM && !g->front.stopping)
+        front_stop(&g->front, config->graceful_timeout);
+    else if (signo == SIGTERM || signo == SIGINT || signo == SIGQUIT)
+        front_stop(&g->front, 0);
+}
+
+static int green_open(struct green *g, struct worker *worker, struct error *err) {
+    struct upstream_config upstream = { .url = worker->config->upstream_url,
+                                        .timeout = worker->config->upstream_timeout };
+    struct fiber_config fibers = { 0 };
+
+    g->loop = loop_new(err);
+    if (g->loop == NULL)
+        return -EIO;
+    g->fibers = fibers_new(g->loop, &fibers, err);
+    if (g->fibers == NULL)
+        return -ENOMEM;
+    g->io = io_fiber_new(g->loop, g->fibers, err);
+    if (g->io == NULL)
+        return -ENOMEM;
+    g->signals = signals_new(g->loop, green_signal, g, err);
+    if (g->signals == NULL)
+        return -EIO;
+    worker->upstream = upstream_new(&upstream, g->io, err);
+    if (worker->upstream == NULL)
+        return -EINVAL;
+    g->front = (struct front){
+        .worker = worker, .loop = g->loop, .dispatch = green_dispatch, .abandon = green_abandon
+    };
+    return front_open(&g->front, err);
+}
+
+static int green_run(struct worker *worker, struct error *err) {
+    struct green g = { 0 };
+    int rc = green_open(&g, worker, err);
+
+    if (rc == 0) {
+        worker->ready();
+        rc = loop_run(g.loop);
+        if (rc < 0)
+            error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));
+        front_close(&g.front);
+    }
+    upstream_free(worker->upstream);
+    signals_free(g.signals);
+    io_fiber_free(g.io);
+    fibers_free(g.fibers);
+    loop_free(g.loop);
+    return rc;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* What handlers call, and how their results become answers. */
+#include "server/request.h"
+#include "base/log.h"
+#include "http/url.h"
+#include "server/upstream.h"
+#include <errno.h>
+
+struct srv_request {
+    struct session *session;
+    struct io *io;
+    struct slice path, query;
+    nsec_t deadline;
+    const char *why;           /* what failed, for the error answer and the log */
+    struct http_field *fields; /* in the arena, made on first use */
+    uint8_t field_count;
+    bool upstream_failed;
+};
+
+/* --- the request ------------------------------------------------------------ */
+
+struct slice srv_method(const struct srv_request *rq) {
+    return rq->session->head.method_text;
+}
+
+struct slice srv_target(const struct srv_request *rq) {
+    return rq->session->head.target;
+}
+
+struct slice srv_path(const struct srv_request *rq) {
+    return rq->path;
+}
+
+struct slice srv_body(const struct srv_request *rq) {
+    return buf_unread(&rq->session->body);
+}
+
+bool srv_query(struct srv_request *rq, struct slice name, struct slice *ret) {
+    struct slice raw;
+    char *text;
+    long len;
+
+    if (!http_query_find(rq->query, name, &raw))
+        return false;
+    *ret = raw;
+    if (slice_find(raw, '%') == raw.len && slice_find(raw, '+') == raw.len)
+        return true;
+    text = arena_alloc(&rq->session->arena, raw.len);
+    len = text != NULL ? http_percent_decode(raw, text) : -ENOMEM;
+    if (len >= 0)
+        *ret = slice_of(text, (size_t)len);
+    return true;
+}
+
+bool srv_header(const struct srv_request *rq, struct slice name, struct slice *ret) {
+    return http_field_find(&rq->session->head, name, ret);
+}
+
+bool srv_next_header(const struct srv_request *rq, struct srv_cursor *at, struct slice *ret_name,
+                     struct slice *ret_value) {
+    if (!at->started)
+        at->rest = rq->session->head.fields;
+    at->started = true;
+    return http_field_next(&at->rest, ret_name, ret_value);
+}
+
+/* --- memory and waiting ------------------------------------------------------ */
+
+void *srv_alloc(struct srv_request *rq, size_t size_bytes) {
+    return arena_alloc(&rq->session->arena, size_bytes > 0 ? size_bytes : 1);
+}
+
+char *srv_format(struct srv_request *rq, const char *fmt, ...) {
+    va_list args;
+    char *text;
+
+    va_start(args, fmt);
+    text = arena_vprintf(&rq->session->arena, fmt, args);
+    va_end(args);
+    return text;
+}
+
+int srv_sleep(struct srv_request *rq, nsec_t span) {
+    nsec_t until = deadline_after(io_now(rq->io), span);
+    int rc;
+
+    if (until <= rq->deadline)
+        return io_sleep(rq->io, until);
+    rc = io_sleep(rq->io, rq->deadline);
+    return rc < 0 ? rc : -ETIMEDOUT;
+}
+
+int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_answer *ret) {
+    struct upstream_answer answer;
+    int rc = upstream_get(rq->session->worker->upstream, rq->io, &rq->session->arena, suffix,
+                          rq->deadline, &answer, &rq->why);
+
+    rq->upstream_failed = rc < 0;
+    if (rc < 0)
+        return rc;
+    *ret = (struct srv_answer){ .status = answer.status, .body = answer.body };
+    return 0;
+}
+
+/* --- the answer --------------------------------------------------------------- */
+
+int srv_reply_field(struct srv_request *rq, struct slice name, struct slice value) {
+    if (rq->fields == NULL)
+        rq->fields = srv_alloc(rq, SERVER_REPLY_FIELDS_MAX * sizeof(*rq->fields));
+    if (rq->fields == NULL)
+        return -ENOMEM;
+    if (rq->field_count == SERVER_REPLY_FIELDS_MAX)
+        return -ENOSPC;
+    rq->fields[rq->field_count++] = (struct http_field){ .name = name, .value = value };
+    return 0;
+}
+
+int srv_reply(struct srv_request *rq, uint16_t status, struct slice content_type,
+              struct slice body) {
+    struct session *s = rq->session;
+    struct http_response_head head = {
+        .status = status,
+        .content_type = content_type,
+        .date = http_date_now(),
+        .fields = rq->fields,
+        .field_count = rq->field_count,
+        .content_length = body.len,
+        .has_content_length = true,
+        .close = s->last,
+    };
+    bool sends_body;
+    int rc;
+
+    if (s->http.answered)
+        return -EALREADY;
+    rc = http_conn_answer(&s->http, &s->out, &head, &sends_body);
+    if (rc < 0)
+        return rc;
+    return sends_body ? buf_append(&s->out, body) : 0;
+}
+
+static uint16_t failure_status(const struct srv_request *rq, int rc) {
+    if (rc == -ETIMEDOUT)
+        return 504;
+    return rq->upstream_failed && rc != -ENOMEM ? 502 : 500;
+}
+
+/* The handler gave up: one line to the client, the same one to the log. */
+static int answer_failure(struct srv_request *rq, int rc) {
+    static struct log_rate rate = { .per_second = 10 };
+    uint16_t status = failure_status(rq, rc);
+    const char *why = rq->why;
+    struct slice target = slice_take(srv_target(rq), 200);
+    const char *text;
+
+    if (why == NULL)
+        why = rc == -ETIMEDOUT ? "the request took too long" : "the handler failed";
+    log_limited(&rate, LOG_LEVEL_WARN, "request failed status=%u target=%.*s reason=\"%s\"", status,
+                (int)target.len, target.ptr, why);
+    if (rq->session->http.answered)
+        return rc; /* half an answer stands in `out`: it must not be sent */
+    text = srv_format(rq, "%s\n", why);
+    return text == NULL ? -ENOMEM : srv_reply(rq, status, SLICE("text/plain"), slice_str(text));
+}
+
+static int answer_method(struct srv_request *rq) {
+    enum http_method method = rq->session->head.method;
+    struct slice allowed = SLICE("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    int rc;
+
+    if (method == HTTP_METHOD_OTHER)
+        return srv_reply(rq, 501, SLICE("text/plain"), SLICE("method is not implemented\n"));
+    rc = srv_reply_field(rq, SLICE("Allow"), allowed);
+    if (rc < 0)
+        return rc;
+    return srv_reply(rq, 405, SLICE("text/plain"), SLICE("method is not allowed\n"));
+}
+
+static bool method_is_served(enum http_method method) {
+    return method != HTTP_METHOD_OTHER && method != HTTP_METHOD_CONNECT &&
+           method != HTTP_METHOD_TRACE;
+}
+
+int request_run(struct session *s, struct io *io) {
+    struct srv_request rq = { .session = s, .io = io, .deadline = NSEC_NEVER };
+    int rc;
+
+    http_target_split(s->head.target, &rq.path, &rq.query);
+    rc =
+        method_is_served(s->head.method) ? s->worker->config->app->handle(&rq) : answer_method(&rq);
+    if (rc == -ECANCELED)
+        return rc;
+    if (rc < 0 || !s->http.answered)
+        return answer_failure(&rq, rc);
+    return 0;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* `srv serve`: opens the sockets, then runs the model in this process or in workers under a master.
+ */
+#ifndef SERVER_SERVE_H
+#define SERVER_SERVE_H
+
+#include "server/config.h"
+
+/* Serves until told to stop. The exit code of the process; the reason of a failure goes to stderr.
+ */
+NODISCARD int serve_run(const struct serve_config *config);
+
+#endif

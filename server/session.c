@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads requests, hands them to the application, writes answers; written once for every model. */
+#include "server/session.h"
+#include "base/assert.h"
+#include "base/log.h"
+#include "http/error.h"
+#include "server/request.h"
+#include <errno.h>
+#include <sys/socket.h>
+
+void session_init(struct session *s, const struct worker *worker, int fd) {
+    const struct http_limits *limits = &worker->config->limits;
+
+    *s = (struct session){ .worker = worker, .fd = fd };
+    http_conn_init(&s->http, HTTP_SERVER, limits);
+    buf_init(&s->in, (size_t)limits->head_bytes + SERVER_BODY_RECV_BYTES);
+    buf_init(&s->body, limits->body_bytes > 0 ? limits->body_bytes : 1);
+    buf_init(&s->out, SERVER_REPLY_BYTES_MAX);
+    arena_init(&s->arena, SERVER_ARENA_BYTES_MAX);
+}
+
+void session_free(struct session *s) {
+    buf_free(&s->in);
+    buf_free(&s->body);
+    buf_free(&s->out);
+    arena_free(&s->arena);
+}
+
+void session_idle(struct session *s) {
+    ASSERT(s->head_used == 0);
+    session_free(s);
+}
+
+bool session_in_body(const struct session *s) {
+    return s->http.phase == HTTP_PHASE_BODY;
+}
+
+bool session_began(const struct session *s) {
+    return s->http.phase != HTTP_PHASE_HEAD || buf_unread(&s->in).len > 0;
+}
+
+int session_reserve(struct session *s) {
+    return buf_reserve(&s->in, session_in_body(s) ? SERVER_BODY_RECV_BYTES : SERVER_RECV_BYTES);
+}
+
+void session_refuse(struct session *s, uint16_t status, const char *why) {
+    struct http_response_head head = {
+        .status = status,
+        .content_type = SLICE("text/plain"),
+        .date = http_date_now(),
+        .content_length = strlen(why) + 1,
+        .has_content_length = true,
+        .close = true,
+    };
+    bool sends_body;
+
+    buf_consume(&s->out, buf_unread(&s->out).len);
+    if (http_conn_answer(&s->http, &s->out, &head, &sends_body) < 0 ||
+        (sends_body &&
+         (buf_append(&s->out, slice_str(why)) < 0 || buf_append(&s->out, SLICE("\n")) < 0)))
+        buf_free(&s->out);
+}
+
+/* --- reading ---------------------------------------------------------------- */
+
+/* A request with a body is read over many receives, and its head must stay put meanwhile: it moves
+ * to the arena. Without a body nothing is read before the answer, and the head stays where it is.
+ */
+static int pin_head(struct session *s, size_t head_used) {
+    char *copy = arena_dup(&s->arena, slice_take(buf_unread(&s->in), head_used));
+    struct http_parse parse;
+
+    if (copy == NULL)
+        return -ENOMEM;
+    parse = http_parse_request(slice_of(copy, head_used), 0, s->http.limits, &s->head);
+    ASSERT(parse.kind == HTTP_PARSE_DONE);
+    buf_consume(&s->in, head_used);
+    return 0;
+}
+
+/* Best effort: a client that gets no 100 sends its body after a while (RFC 9110 section 10.1.1). */
+static void answer_expectation(struct session *s) {
+    struct slice text = HTTP_CONTINUE;
+
+    if (http_conn_takes_continue(&s->http) &&
+        send(s->fd, text.ptr, text.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        log_write(LOG_LEVEL_DEBUG, "cannot send 100 Continue error=%s", strerrordesc_np(errno));
+}
+
+static enum session_step refuse_step(struct session *s, uint16_t status, const char *why) {
+    s->head_used = 0;
+    session_refuse(s, status, why);
+    return SESSION_REFUSED;
+}
+
+static enum session_step take_head(struct session *s, size_t used) {
+    if (s->head.framing == HTTP_FRAMING_NONE ||
+        (s->head.framing == HTTP_FRAMING_LENGTH && s->head.content_length == 0)) {
+        s->head_used = used;
+        return SESSION_MORE;
+    }
+    if (pin_head(s, used) < 0)
+        return refuse_step(s, 503, "out of memory");
+    return SESSION_MORE;
+}
+
+enum session_step session_feed(struct session *s) {
+    struct http_event ev;
+    enum session_step step;
+    size_t used;
+
+    for (;;) {
+        used = http_conn_feed(&s->http, slice_drop(buf_unread(&s->in), s->head_used), s->eof,
+                              &s->head, &ev);
+        switch (ev.kind) {
+        case HTTP_EV_HEAD:
+            step = take_head(s, used);
+            if (step != SESSION_MORE)
+                return step;
+            continue; /* the head's bytes are dealt with */
+        case HTTP_EV_DATA:
+            if (buf_append(&s->body, ev.data) < 0)
+                return refuse_step(s, 503, "out of memory");
+            break;
+        case HTTP_EV_END:
+            ASSERT(used == 0 || s->head_used == 0);
+            buf_consume(&s->in, used);
+            return SESSION_READY;
+        case HTTP_EV_BAD:
+            if (ev.why == http_err_truncated)
+                return SESSION_CLOSED; /* nobody is left to read an answer */
+            return refuse_step(s, http_err_status(ev.why), ev.why);
+        case HTTP_EV_CLOSED:
+            return SESSION_CLOSED;
+        case HTTP_EV_MORE:
+            buf_consume(&s->in, used);
+            answer_expectation(s);
+            return SESSION_MORE;
+        case HTTP_EV_INTERIM:
+            break;
+        }
+        buf_consume(&s->in, used);
+    }
+}
+
+static nsec_t read_deadline(const struct session *s, nsec_t now, nsec_t head_deadline) {
+    if (session_in_body(s))
+        return deadline_after(now, s->worker->config->body_timeout);
+    return head_deadline;
+}
+
+enum session_step session_read(struct session *s, struct io *io) {
+    const struct serve_config *config = s->worker->config;
+    nsec_t span = s->served > 0 && !session_began(s) ? config->keep_alive : config->header_timeout;
+    nsec_t head_deadline = deadline_after(io_now(io), span);
+    enum session_step step;
+    ssize_t n;
+
+    while ((step = session_feed(s)) == SESSION_MORE) {
+        if (session_reserve(s) < 0)
+            return refuse_step(s, 503, "out of memory");
+        n = io_read(io, s->fd, buf_tail(&s->in), buf_room(&s->in),
+                    read_deadline(s, io_now(io), head_deadline));
+        if (n == -ETIMEDOUT && session_began(s))
+            return refuse_step(s, 408, "the request did not arrive in time");
+        if (n < 0)
+            return SESSION_CLOSED;
+        if (!session_began(s))
+            head_deadline = deadline_after(io_now(io), config->header_timeout);
+        s->eof = n == 0;
+        buf_added(&s->in, (size_t)n);
+    }
+    return step;
+}
+
+/* --- serving ---------------------------------------------------------------- */
+
+static int write_out(struct session *s, struct io *io) {
+    struct slice out = buf_unread(&s->out);
+    nsec_t deadline = deadline_after(io_now(io), s->worker->config->send_timeout);
+    int rc = io_write_all(io, s->fd, out.ptr, out.len, deadline);
+
+    buf_consume(&s->out, out.len);
+    return rc;
+}
+
+/* Ready for the next request, or not. */
+static enum session_end finish_request(struct session *s) {
+    buf_consume(&s->in, s->head_used);
+    s->head_used = 0;
+    buf_free(&s->body);
+    arena_reset(&s->arena);
+    s->served++;
+    if (http_conn_next(&s->http))
+        return SESSION_KEEP;
+    return buf_unread(&s->in).len > 0 ? SESSION_LINGER : SESSION_CLOSE;
+}
+
+enum session_end session_serve(struct session *s, struct io *io) {
+    if (request_run(s, io) < 0 || write_out(s, io) < 0) {
+        s->head_used = 0;
+        return SESSION_CLOSE;
+    }
+    return finish_request(s);
+}
+
+enum session_end session_write_refusal(struct session *s, struct io *io) {
+    return write_out(s, io) < 0 ? SESSION_CLOSE : SESSION_LINGER;
+}
+
+void session_linger(struct session *s, struct io *io) {
+    nsec_t deadline = deadline_after(io_now(io), SERVER_LINGER_NSEC);
+    size_t dropped = 0;
+    char scratch[1024];
+    ssize_t n;
+
+    if (shutdown(s->fd, SHUT_WR) < 0)
+        return;
+    while (dropped < SERVER_LINGER_BYTES_MAX) {
+        n = io_read(io, s->fd, scratch, sizeof(scratch), deadline);
+        if (n <= 0)
+            return;
+        dropped += (size_t)n;
+    }
+}
