@@ -23,8 +23,6 @@ struct serve_options {
     char bind_default[32], upstream_default[48];
 };
 
-static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
-
 #define CONFIG(member) offsetof(struct serve_options, config.member)
 
 static const struct option_row rows[] = {
@@ -133,7 +131,7 @@ static const struct option_row rows[] = {
       .type = OPTION_CHOICE,
       .offset = offsetof(struct serve_options, log_level),
       .fallback = "info",
-      .choices = log_levels },
+      .choices = cmd_log_levels },
 };
 
 static const struct option_spec options = {
@@ -165,29 +163,29 @@ static int parse_model(void *config, const char *value, struct error *err) {
 }
 
 /* PORT_APP and PORT_API are the tutorial's variables: ports on loopback. */
-static int port_from(const char *variable, const char *fallback, const char **ret) {
+static int port_from(const char *variable, const char *fallback, const char **ret,
+                     struct error *err) {
     const char *text = getenv(variable);
     uint64_t port;
 
     *ret = text != NULL && text[0] != '\0' ? text : fallback;
     if (slice_parse_u64(slice_str(*ret), 65535, &port) == 0)
         return 0;
-    fprintf(stderr, "srv serve: %s (environment): '%s' is not allowed; a port from 0 to 65535\n",
-            variable, *ret);
-    return -EINVAL;
+    return error_set(err, -EINVAL, "%s (environment): '%s' is not allowed; a port from 0 to 65535",
+                     variable, *ret);
 }
 
-static int apply_defaults(struct serve_options *o) {
+static int apply_defaults(struct serve_options *o, struct error *err) {
     const char *port;
 
     if (o->config.binds.count == 0) {
-        if (port_from("PORT_APP", "3000", &port) < 0)
+        if (port_from("PORT_APP", "3000", &port, err) < 0)
             return -EINVAL;
         snprintf(o->bind_default, sizeof(o->bind_default), "127.0.0.1:%s", port);
         o->config.binds.items[o->config.binds.count++] = o->bind_default;
     }
     if (o->config.upstream_url == NULL) {
-        if (port_from("PORT_API", "4000", &port) < 0)
+        if (port_from("PORT_API", "4000", &port, err) < 0)
             return -EINVAL;
         snprintf(o->upstream_default, sizeof(o->upstream_default), "http://127.0.0.1:%s/", port);
         o->config.upstream_url = o->upstream_default;
@@ -195,7 +193,8 @@ static int apply_defaults(struct serve_options *o) {
     return 0;
 }
 
-static int choose_app(struct serve_options *o, const struct option_strings *positionals) {
+static int choose_app(struct serve_options *o, const struct option_strings *positionals,
+                      struct error *err) {
     const char *name = getenv("MODULE");
 
     if (positionals->count > 0)
@@ -203,28 +202,37 @@ static int choose_app(struct serve_options *o, const struct option_strings *posi
     o->config.app = app_find(name != NULL && name[0] != '\0' ? name : "index");
     if (o->config.app != NULL)
         return 0;
-    fprintf(stderr, "srv serve: APP: '%s' is not an application; index\n", name);
-    return -EINVAL;
+    return error_set(err, -EINVAL, "APP: '%s' is not an application; index", name);
+}
+
+static int check_bind(const struct serve_options *o, struct error *err) {
+    struct error why = { "" };
+
+    if (binds_check(&o->config.binds, &why) == 0)
+        return 0;
+    return error_set(err, -EINVAL, "--bind: %s", why.text);
+}
+
+static int check_upstream(const struct serve_options *o, struct error *err) {
+    struct error why = { "" };
+
+    if (upstream_check(o->config.upstream_url, &why) == 0)
+        return 0;
+    return error_set(err, -EINVAL, "--upstream: %s", why.text);
 }
 
 static int serve_main(int argc, char **argv) {
-    struct serve_options o = { .config.limits = HTTP_LIMITS_DEFAULT };
+    struct serve_options o = { 0 };
     struct option_strings positionals = { .count = 0 };
-    struct error err;
+    struct error err = { "" };
     int code;
 
-    if (!cmd_parse(&options, argc, argv, &o, &positionals, &code))
+    if (cmd_parse(&options, argc, argv, &o, &positionals, &code) < 0)
         return code;
-    if (apply_defaults(&o) < 0 || choose_app(&o, &positionals) < 0)
-        return EXIT_USAGE;
-    if (binds_check(&o.config.binds, &err) < 0) {
-        fprintf(stderr, "srv serve: --bind: %s\n", err.text);
-        return EXIT_USAGE;
-    }
-    if (upstream_check(o.config.upstream_url, &err) < 0) {
-        fprintf(stderr, "srv serve: --upstream: %s\n", err.text);
-        return EXIT_USAGE;
-    }
+    o.config.limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
+    if (apply_defaults(&o, &err) < 0 || choose_app(&o, &positionals, &err) < 0 ||
+        check_bind(&o, &err) < 0 || check_upstream(&o, &err) < 0)
+        return cmd_fail("serve", EXIT_USAGE, &err);
     log_set_level((enum log_level)o.log_level);
     return serve_run(&o.config);
 }
