@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Subcommands register here as they arrive. */
-static const struct command *const commands[] = { &cmd_serve, NULL };
+static const struct command *const commands[] = { NULL };
 
 static void print_usage(FILE *out) {
     fprintf(out, "usage: srv COMMAND [options]\n\n");

@@ -66,7 +66,7 @@ static void client_linger(struct client *c) {
 }
 
 static void client_drop_input(struct client *c) {
-    char scratch[4096];
+    char scratch[1024];
     ssize_t n;
 
     do {
