@@ -5,7 +5,10 @@
 #include <string.h>
 
 /* Subcommands register here as they arrive. */
-static const struct command *const commands[] = { NULL };
+static const struct command *const commands[] = {
+    &cmd_bench,
+    NULL,
+};
 
 static void print_usage(FILE *out) {
     fprintf(out, "usage: srv COMMAND [options]\n\n");

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* One connection of the load: connects, writes a request, reads the response, and takes the next
+ * one.
+ *
+ *              connect            written             first byte             END, kept alive
+ *   IDLE ---> CONNECTING ---> WAITING ----------> RECEIVING ---------------+--> WAITING (next
+ * request) ^            |              |                   |                    | END, not kept |
+ * +--------------+---- failure ------+                    v
+ *     +<--- (after the turn) ------------+              server closed <- PARTING
+ *
+ * In a steady keep-alive run a request costs one recv and one send: the next one is written by the
+ * code that has just read the end of the last one, and input goes to a buffer of the worker. */
+#ifndef LOADGEN_CLIENT_H
+#define LOADGEN_CLIENT_H
+
+#include "base/buf.h"
+#include "http/conn.h"
+#include "loadgen/timeouts.h"
+#include "net/watch.h"
+
+struct worker;
+
+enum client_state {
+    CLIENT_IDLE, /* no descriptor */
+    CLIENT_CONNECTING,
+    CLIENT_WAITING, /* the request is being written, or was; no byte of the response yet */
+    CLIENT_RECEIVING,
+    CLIENT_PARTING, /* answered; the server is expected to close */
+};
+
+struct client {
+    struct watch watch;
+    struct http_conn http;
+    struct buf in; /* an unfinished head or chunk line; empty, and without memory, otherwise */
+    struct worker *worker;
+    struct timeout timeout; /* of the request or of the parting */
+    struct deferred again;  /* after a failure: the next attempt, from a fresh stack */
+    nsec_t started, connected, written, first_byte;
+    uint64_t sent_bytes, body_bytes; /* of the current exchange */
+    uint32_t exchanges;              /* begun on this connection */
+    uint16_t status;
+    uint8_t state;      /* enum client_state */
+    uint8_t address;    /* which of the target's addresses is being tried */
+    bool holds_request; /* taken from the plan, neither answered nor failed yet */
+};
+
+void client_init(struct client *c, struct worker *w);
+
+/* Takes the next request of the plan and starts it, or rests when there is none. `now` is
+ * clock_now(). */
+void client_start(struct client *c, nsec_t now);
+
+/* Its timeout has expired. */
+void client_expired(struct client *c);
+void client_parting_expired(struct client *c);
+
+/* Gives descriptor and memory back; its timeout is left alone. Idempotent. */
+void client_close(struct client *c);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* Builds the request: method, fields in the order of importance to a reader, body from a file. */
+#include "loadgen/request.h"
+#include "base/arena.h"
+#include "http/encode.h"
+#include <errno.h>
+#include <stdio.h>
+
+enum { FIELDS_MAX = OPTION_STRINGS_MAX + 8, SCRATCH_BYTES_MAX = 1 << 20 };
+
+struct builder {
+    const struct loadgen_config *config;
+    struct arena scratch; /* joined and encoded values, until the head is written */
+    struct http_field fields[FIELDS_MAX];
+    size_t count;
+    struct slice host;
+};
+
+static int out_of_memory(struct error *err) {
+    return error_set(err, -ENOMEM, "out of memory for the request");
+}
+
+static void add_field(struct builder *b, struct slice name, struct slice value) {
+    b->fields[b->count++] = (struct http_field){ name, value };
+}
+
+static bool has_field(const struct builder *b, struct slice name) {
+    for (size_t i = 0; i < b->count; i++)
+        if (slice_eq_nocase(b->fields[i].name, name))
+            return true;
+    return false;
+}
+
+/* A field that -H can replace. */
+static void add_default(struct builder *b, struct slice name, struct slice value) {
+    if (!has_field(b, name))
+        add_field(b, name, value);
+}
+
+/* Whether a comma-separated list holds the word. */
+static bool list_has(struct slice list, struct slice word) {
+    while (list.len > 0)
+        if (slice_eq_nocase(slice_trim(slice_cut(&list, ',')), word))
+            return true;
+    return false;
+}
+
+/* One -H. Host goes where Host belongs; a Connection field decides about keep-alive as -k does. */
+static int add_header(struct builder *b, struct request *r, const char *text, struct error *err) {
+    struct slice value = slice_str(text);
+    if (slice_find(value, ':') == value.len)
+        return error_set(err, -EINVAL, "--header '%s': expected 'Name: value'", text);
+    struct slice name = slice_cut(&value, ':');
+    value = slice_trim(value);
+    if (slice_eq_nocase(name, SLICE("Content-Length")) ||
+        slice_eq_nocase(name, SLICE("Transfer-Encoding")))
+        return error_set(err, -EINVAL, "--header '%s': the framing of the body is not up to -H",
+                         text);
+
+    if (slice_eq_nocase(name, SLICE("Host"))) {
+        b->host = value;
+        return 0;
+    }
+    if (slice_eq_nocase(name, SLICE("Connection"))) {
+        if (list_has(value, SLICE("close")))
+            r->close = true;
+        else if (list_has(value, SLICE("keep-alive")))
+            r->close = false;
+    }
+    add_field(b, name, value);
+    return 0;
+}
+
+static int add_cookies(struct builder *b, struct error *err) {
+    const struct option_strings *cookies = &b->config->cookies;
+    const char *joined = NULL;
+    for (size_t i = 0; i < cookies->count; i++) {
+        joined = joined == NULL ? cookies->items[i]
+                                : arena_printf(&b->scratch, "%s; %s", joined, cookies->items[i]);
+        if (joined == NULL)
+            return out_of_memory(err);
+    }
+    if (joined != NULL)
+        add_field(b, SLICE("Cookie"), slice_str(joined));
+    return 0;
+}
+
+/* RFC 4648 section 4, with padding. `out` has room for 4 characters per started group of three
+ * bytes. */
+static size_t base64(struct slice in, char *out) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t used = 0;
+    for (size_t i = 0; i < in.len; i += 3) {
+        size_t have = in.len - i < 3 ? in.len - i : 3;
+        uint32_t group = 0;
+        for (size_t k = 0; k < 3; k++)
+            group = group << 8 | (k < have ? (unsigned char)in.ptr[i + k] : 0);
+        for (size_t k = 0; k < 4; k++)
+            out[used++] = k <= have ? digits[group >> (18 - 6 * k) & 63] : '=';
+    }
+    return used;
+}
+
+static int add_credentials(struct builder *b, struct error *err) {
+    if (b->config->credentials == NULL)
+        return 0;
+    struct slice plain = slice_str(b->config->credentials);
+    size_t prefix = sizeof("Basic ") - 1;
+    char *text = arena_alloc(&b->scratch, prefix + (plain.len + 2) / 3 * 4);
+    if (text == NULL)
+        return out_of_memory(err);
+    memcpy(text, "Basic ", prefix);
+    size_t len = prefix + base64(plain, text + prefix);
+    add_default(b, SLICE("Authorization"), slice_of(text, len));
+    return 0;
+}
+
+static int read_all(FILE *file, struct buf *to) {
+    for (;;) {
+        int rc = buf_reserve(to, 65536);
+        if (rc != 0)
+            return rc;
+        size_t n = fread(buf_tail(to), 1, buf_room(to), file);
+        buf_added(to, n);
+        if (n == 0)
+            return ferror(file) ? -EIO : 0;
+    }
+}
+
+static int read_body(const char *path, struct buf *to, struct error *err) {
+    FILE *file = fopen(path, "re");
+    int rc = file != NULL ? read_all(file, to) : -errno;
+    if (file != NULL)
+        fclose(file);
+    if (rc == -ENOBUFS)
+        return error_set(err, rc, "cannot send %s: a body has at most %d bytes", path,
+                         LOADGEN_BODY_BYTES_MAX);
+    if (rc != 0)
+        return error_set(err, rc, "cannot read %s: %s", path, strerror(-rc));
+    return 0;
+}
+
+static struct slice method_text(const struct loadgen_config *c) {
+    if (c->method != NULL)
+        return slice_str(c->method);
+    if (c->post_file != NULL)
+        return SLICE("POST");
+    if (c->put_file != NULL)
+        return SLICE("PUT");
+    return c->head ? SLICE("HEAD") : SLICE("GET");
+}
+
+static int add_fields(struct builder *b, struct request *r, struct error *err) {
+    const struct loadgen_config *c = b->config;
+    for (size_t i = 0; i < c->headers.count; i++) {
+        int rc = add_header(b, r, c->headers.items[i], err);
+        if (rc != 0)
+            return rc;
+    }
+    int rc = add_cookies(b, err);
+    if (rc == 0)
+        rc = add_credentials(b, err);
+    if (rc != 0)
+        return rc;
+    if (r->has_body)
+        add_default(b, SLICE("Content-Type"),
+                    slice_str(c->content_type != NULL ? c->content_type : "text/plain"));
+    add_default(b, SLICE("User-Agent"), SLICE("srv-bench/" SRV_VERSION));
+    add_default(b, SLICE("Accept"), SLICE("*/*"));
+    return 0;
+}
+
+static int encode(struct builder *b, struct request *r, const struct target *t, struct slice body,
+                  struct error *err) {
+    bool own_connection = !has_field(b, SLICE("Connection"));
+    struct http_request_head head = {
+        .method = r->method,
+        .method_text = method_text(b->config),
+        .target = t->url.target,
+        .host = b->host,
+        .fields = b->fields,
+        .field_count = b->count,
+        .content_length = body.len,
+        .has_content_length = r->has_body,
+        .version_minor = b->config->http10 ? 0 : 1,
+        .close = own_connection && r->close && !b->config->http10,
+        .keep_alive = own_connection && !r->close && b->config->http10,
+    };
+    int rc = http_encode_request(&r->bytes, &head);
+    r->head_bytes = buf_unread(&r->bytes).len;
+    if (rc == 0)
+        rc = buf_append(&r->bytes, body);
+    if (rc == -EINVAL)
+        return error_set(err, rc,
+                         "--method, --header, --cookie or --auth hold characters that "
+                         "cannot be sent");
+    return rc == 0 ? 0 : out_of_memory(err);
+}
+
+int request_build(struct request *r, const struct loadgen_config *c, const struct target *t,
+                  struct error *err) {
+    struct builder b = { .config = c, .host = slice_str(t->authority) };
+    const char *body_file = c->post_file != NULL ? c->post_file : c->put_file;
+    struct buf body;
+    buf_init(&body, LOADGEN_BODY_BYTES_MAX);
+    arena_init(&b.scratch, SCRATCH_BYTES_MAX);
+    buf_init(&r->bytes, LOADGEN_BODY_BYTES_MAX + SCRATCH_BYTES_MAX);
+    r->method = http_method_of(method_text(c));
+    r->has_body = body_file != NULL;
+    r->close = !c->keep_alive;
+
+    int rc = add_fields(&b, r, err);
+    if (rc == 0 && body_file != NULL)
+        rc = read_body(body_file, &body, err);
+    if (rc == 0)
+        rc = encode(&b, r, t, buf_unread(&body), err);
+
+    buf_free(&body);
+    arena_free(&b.scratch);
+    if (rc != 0)
+        request_free(r);
+    return rc;
+}
+
+void request_free(struct request *r) {
+    buf_free(&r->bytes);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* The bytes of the request, made once and shared by all connections. */
+#ifndef LOADGEN_REQUEST_H
+#define LOADGEN_REQUEST_H
+
+#include "base/buf.h"
+#include "http/head.h"
+#include "loadgen/config.h"
+#include "loadgen/target.h"
+
+struct request {
+    struct buf bytes;        /* head and body */
+    size_t head_bytes;       /* of which the head */
+    enum http_method method; /* decides whether a response has a body */
+    bool has_body;
+    bool close; /* the connection serves one request: nobody asked for keep-alive */
+};
+
+/* Builds it, reading the body's file. 0; -EINVAL (an option's value cannot be sent), -errno (file),
+ * with the line. */
+NODISCARD int request_build(struct request *r, const struct loadgen_config *c,
+                            const struct target *t, struct error *err);
+void request_free(struct request *r);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* Whom to load: the URL taken apart, and its addresses. */
+#ifndef LOADGEN_TARGET_H
+#define LOADGEN_TARGET_H
+
+#include "http/url.h"
+#include "net/resolve.h"
+
+struct target {
+    struct http_url url;       /* slices into the text that was parsed */
+    char host[300];            /* for people: without brackets */
+    char authority[320];       /* for the Host field: brackets, and the port unless it is 80 */
+    struct resolved addresses; /* after target_resolve */
+};
+
+/* Only http:// (or no scheme), a host, no user information. `text` must outlive the target. 0 or
+ * -EINVAL with the reason. */
+NODISCARD int target_parse(struct target *t, const char *text, struct error *err);
+
+/* Looks the name up; blocks for at most `timeout`. 0 or -errno with the reason. */
+NODISCARD int target_resolve(struct target *t, nsec_t timeout, struct error *err);
+
+#endif
