@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Docs agree with the program: option tables, --help, the README's table of subcommands, links."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from tree import ROOT, files
+
+COMMANDS = ("slowapi", "serve", "bench", "play")
+SRV = os.environ.get("SRV_BIN", str(ROOT / "build/release/cmd/srv"))
+
+
+def srv(*args):
+    return subprocess.run([SRV, *args], text=True, capture_output=True, timeout=30, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture(params=COMMANDS)
+def command(request):
+    if f"\n  {request.param} " not in srv("--help").stdout:
+        pytest.skip(f"srv {request.param} is not there yet")
+    return request.param
+
+
+def rows(command):
+    """[[name, letter, env, default, help], ...] as the program tells them."""
+    done = srv(command, "--print-options")
+    assert done.returncode == 0, done.stderr
+    return [line.split("|", 4) for line in done.stdout.splitlines()]
+
+
+def test_option_table_is_what_the_program_says(command):
+    done = subprocess.run(
+        [sys.executable, "scripts/docs-options", "--check", SRV, command], cwd=ROOT, text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr + "\nrun scripts/docs-options"
+
+
+def test_help_names_every_option_and_no_other(command):
+    done = srv(command, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    listed = [line.strip().split("  ")[0] for line in done.stdout.splitlines() if re.match(r" {2,6}-", line)]
+    shown_names = {name for line in listed for name in re.findall(r"(?:^|, )--([a-z0-9-]+)", line)}
+    shown_letters = {letter for line in listed for letter in re.findall(r"^-([A-Za-z0-9])\b", line)}
+    table = rows(command)
+    assert shown_names - {"help"} == {row[0] for row in table if row[0]} - {"help"}
+    assert shown_letters - {"h"} == {row[1] for row in table if row[1]} - {"h"}
+
+
+def test_option_help_is_one_sentence(command):
+    odd = [row[0] or row[1] for row in rows(command) if not row[4].strip() or len(row[4]) > 160]
+    assert not odd, odd
+
+
+def test_readme_lists_the_subcommands():
+    listed = dict(re.findall(r"^\| `srv (\w+)` \| ([^|]+) \|", (ROOT / "README.md").read_text(), re.M))
+    assert tuple(listed) == COMMANDS
+    missing = [name for name in re.findall(r"^  (\w+) ", srv("--help").stdout, re.M) if name not in listed]
+    assert not missing, missing
+
+
+@pytest.mark.parametrize("page", files(".md"), ids=str)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text())
+    broken = [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()]
+    assert not broken, broken

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Includes go to the right only: cmd -> playground -> server slowapi loadgen -> http net -> base."""
+
+import subprocess
+
+import pytest
+from tree import LAYERS, ROOT, files, includes
+
+BELOW_PRODUCTS = {"http", "net", "base"}
+MAY_INCLUDE = {
+    "base": set(),
+    "http": {"base"},
+    "net": {"base"},
+    "server": BELOW_PRODUCTS,
+    "slowapi": BELOW_PRODUCTS,
+    "loadgen": BELOW_PRODUCTS,
+    "playground": BELOW_PRODUCTS | {"server", "slowapi", "loadgen"},
+    "cmd": set(LAYERS),
+}
+# Header of a library -> where it may be included, and in how many files at most (None: any number).
+LIBRARY_HOMES = {
+    "event2/": (lambda path: path.parts[0] == "net" or str(path) == "server/model_event.c", None),
+    "libpq-fe.h": (lambda path: path.parts[0] == "server", 1),
+    "curl/curl.h": (lambda path: path.parts[0] == "server", 1),
+}
+
+sources = files(".c", ".h", under=LAYERS)
+headers = files(".h", under=(*LAYERS, "include"))
+
+
+@pytest.mark.parametrize("folder", LAYERS)
+def test_includes_go_to_the_right_only(folder):
+    allowed = MAY_INCLUDE[folder] | {folder}
+    wrong = []
+    for path in files(".c", ".h", under=(folder,)):
+        for number, quote, name in includes(path):
+            rooted = name.split("/")[0]
+            if quote == '"' and not (ROOT / name).exists() and not (ROOT / "include" / name).exists():
+                wrong.append(f"{path}:{number}: {name} is not a path from the root")
+            elif rooted in LAYERS and rooted not in allowed:
+                wrong.append(f"{path}:{number}: {folder} must not include {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("library", LIBRARY_HOMES)
+def test_library_is_included_at_home_only(library):
+    at_home, count_max = LIBRARY_HOMES[library]
+    users = [path for path in sources if any(name.startswith(library) for _, _, name in includes(path))]
+    astray = [str(path) for path in users if not at_home(path)]
+    assert not astray, f"{library} is not for {astray}"
+    assert count_max is None or len(users) <= count_max, f"{library} belongs in one file, not in {users}"
+
+
+@pytest.mark.parametrize("path", headers, ids=str)
+def test_header_compiles_alone_and_twice(path):
+    text = f'#include "{path}"\n#include "{path}"\n'
+    flags = ["-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-I.", "-Iinclude"]
+    done = subprocess.run(
+        ["gcc", *flags, "-fsyntax-only", "-x", "c", "-"], input=text, text=True, capture_output=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
