@@ -41,6 +41,7 @@ struct io_fiber; /* owns the table fd -> watch */
 NODISCARD struct io_fiber *io_fiber_new(struct loop *loop, struct fibers *fibers, struct error *err);
 void io_fiber_free(struct io_fiber *f);
 struct io *io_fiber_io(struct io_fiber *f);
+struct loop *io_fiber_loop(struct io_fiber *f);
 
 /* Watches an idle descriptor (parked keep-alive connection) on behalf of no fiber: `notify` is called from the loop, once,
  * when it becomes readable or hangs up; the next wait on it or io_close ends the watch. 0 or -errno. */

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* Names to addresses: getaddrinfo(3) blocks, so a helper thread calls it, and an eventfd says when
+ * it is done. */
+#include "net/resolve.h"
+
+#include "base/alloc.h"
+#include <errno.h>
+#include <limits.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define STACK_BYTES   (256 * 1024) /* NSS modules keep answers of up to 64 KiB on the stack */
+#define THREADS_MAX   64           /* a name server that is down must not pile up threads */
+#define THREADS_PAUSE (5 * NSEC_PER_MSEC)
+
+/* Shared by the caller and the thread; whoever drops it last frees it. */
+struct lookup {
+    atomic_int refs;
+    atomic_bool done; /* set when the members below it are valid */
+    int event_fd;     /* readable when done; closed with the last reference, for both use it */
+    char host[NI_MAXHOST];
+    char port[8];
+
+    int rc, error; /* of getaddrinfo, and errno for EAI_SYSTEM */
+    struct resolved found;
+};
+
+/* Helper threads of the process, alive now. */
+static atomic_uint threads;
+
+static void lookup_drop(struct lookup *l) {
+    if (atomic_fetch_sub(&l->refs, 1) > 1)
+        return;
+
+    close(l->event_fd);
+    mem_free(l);
+}
+
+static void keep_answers(struct resolved *ret, const struct addrinfo *list) {
+    for (; list != NULL && ret->count < RESOLVE_MAX; list = list->ai_next) {
+        struct address *a = &ret->addresses[ret->count];
+        if (list->ai_addrlen > sizeof(a->local))
+            continue;
+
+        *a = (struct address){ .len = list->ai_addrlen };
+        memcpy(&a->any, list->ai_addr, list->ai_addrlen);
+        ret->count++;
+    }
+}
+
+static void *run_lookup(void *arg) {
+    struct lookup *l = arg;
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+    struct addrinfo *list = NULL;
+
+    l->rc = getaddrinfo(l->host, l->port, &hints, &list);
+    l->error = errno;
+    if (l->rc == 0) {
+        keep_answers(&l->found, list);
+        freeaddrinfo(list);
+    }
+
+    atomic_store(&l->done, true);
+    eventfd_write(l->event_fd, 1);
+    lookup_drop(l);
+    atomic_fetch_sub(&threads, 1);
+    return NULL;
+}
+
+/* All signals are for the threads that serve. 0 or -errno. */
+static int start_thread(struct lookup *l) {
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, before;
+
+    int rc = pthread_attr_init(&attr);
+    if (rc != 0)
+        return -rc;
+
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&thread, &attr, run_lookup, l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return -rc;
+}
+
+static struct lookup *lookup_new(const struct endpoint *e) {
+    struct lookup *l = mem_calloc(1, sizeof(*l));
+    if (l == NULL)
+        return NULL;
+
+    l->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (l->event_fd < 0) {
+        mem_free(l);
+        return NULL;
+    }
+    snprintf(l->host, sizeof(l->host), "%.*s", (int)e->host.len, e->host.ptr);
+    snprintf(l->port, sizeof(l->port), "%u", e->port);
+    atomic_init(&l->refs, 1);
+    return l;
+}
+
+/* Waits until one more thread is within the limit. 0, -ETIMEDOUT, -ECANCELED. */
+static int take_place(struct io *io, nsec_t deadline) {
+    while (atomic_fetch_add(&threads, 1) >= THREADS_MAX) {
+        atomic_fetch_sub(&threads, 1);
+        nsec_t now = io_now(io);
+        if (now >= deadline)
+            return -ETIMEDOUT;
+        int rc = io_sleep(io, nsec_min(deadline_after(now, THREADS_PAUSE), deadline));
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* Starts the thread, which then has a reference and the place, and waits for it. 0 when it is done.
+ */
+static int run_and_wait(struct io *io, struct lookup *l, nsec_t deadline) {
+    int rc = take_place(io, deadline);
+    if (rc != 0)
+        return rc;
+
+    atomic_fetch_add(&l->refs, 1);
+    rc = start_thread(l);
+    if (rc != 0) {
+        atomic_fetch_sub(&l->refs, 1);
+        atomic_fetch_sub(&threads, 1);
+        return rc;
+    }
+
+    while (rc == 0 && !atomic_load(&l->done)) {
+        rc = io_wait(io, l->event_fd, IO_READ, deadline);
+        if (rc == 0 && !atomic_load(&l->done))
+            io->ops->drained(io, l->event_fd, IO_READ);
+    }
+    io->ops->forget(io, l->event_fd);
+    return rc;
+}
+
+static int take_answer(const struct lookup *l, struct resolved *ret, struct error *err) {
+    if (l->rc == 0 && l->found.count > 0) {
+        *ret = l->found;
+        return 0;
+    }
+
+    const char *why = "no usable address";
+    if (l->rc != 0)
+        why = l->rc == EAI_SYSTEM ? strerror(l->error) : gai_strerror(l->rc);
+    return error_set(err, l->rc == EAI_MEMORY ? -ENOMEM : -ENOENT, "cannot look up '%s': %s",
+                     l->host, why);
+}
+
+int resolve(struct io *io, const struct endpoint *e, nsec_t deadline, struct resolved *ret,
+            struct error *err) {
+    ret->count = 1;
+    int rc = address_of_endpoint(e, false, &ret->addresses[0]);
+    if (rc == 0)
+        return 0;
+
+    ret->count = 0;
+    if (rc != -ENOENT || e->host.len >= NI_MAXHOST)
+        return error_set(err, -ENAMETOOLONG, "the address is too long");
+
+    struct lookup *l = lookup_new(e);
+    if (l == NULL)
+        return error_set(err, -ENOMEM, "cannot look up a name: out of memory");
+
+    rc = run_and_wait(io, l, deadline);
+    if (rc == 0)
+        rc = take_answer(l, ret, err);
+    else
+        error_set(err, rc, "cannot look up '%s': %s", l->host, strerror(-rc));
+    lookup_drop(l);
+    return rc;
+}
