@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads the clocks of clock_gettime(2). */
+/* Reads the clocks of clock_gettime(2) and spells the date. */
 #include "base/clock.h"
 #include "base/assert.h"
+#include <stdbool.h>
+#include <stdio.h>
 #include <time.h>
 
 static nsec_t clock_read(clockid_t id) {
@@ -17,4 +19,46 @@ nsec_t clock_now(void) {
 
 nsec_t clock_wall(void) {
     return clock_read(CLOCK_REALTIME);
+}
+
+/* Leap days in the years 1 to `year`. */
+static int64_t leap_days(int64_t year) {
+    return year / 4 - year / 100 + year / 400;
+}
+
+static int64_t days_before(int64_t year) {
+    return 365 * (year - 1970) + leap_days(year - 1) - leap_days(1969);
+}
+
+struct date {
+    unsigned year, month, day;
+};
+
+/* Gregorian, from days since 1970-01-01. Not gmtime_r: it takes the C library's time zone lock. */
+static struct date date_of(int64_t days) {
+    static const uint8_t month_days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    int64_t year = 1970 + days / 366; /* never too late, and early by few */
+    while (days >= days_before(year + 1))
+        year++;
+    int64_t left = days - days_before(year);
+    bool leap = leap_days(year) > leap_days(year - 1);
+    unsigned month = 0;
+    for (; month < 11; month++) {
+        int64_t len = month_days[month] + (month == 1 && leap);
+        if (left < len)
+            break;
+        left -= len;
+    }
+    return (struct date){ (unsigned)year, month + 1, (unsigned)left + 1 };
+}
+
+const char *clock_format(nsec_t wall, char *text) {
+    ASSERT(wall >= 0);
+    nsec_t seconds = wall / NSEC_PER_SEC;
+    unsigned in_day = (unsigned)(seconds % 86400);
+    unsigned msec = (unsigned)(wall % NSEC_PER_SEC / NSEC_PER_MSEC);
+    struct date date = date_of(seconds / 86400);
+    snprintf(text, CLOCK_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", date.year, date.month,
+             date.day, in_day / 3600, in_day / 60 % 60, in_day % 60, msec);
+    return text;
 }

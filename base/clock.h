@@ -18,6 +18,12 @@ nsec_t clock_now(void);
 /* CLOCK_REALTIME, nanoseconds since 1970: for log lines and reports only. */
 nsec_t clock_wall(void);
 
+#define CLOCK_TEXT_BYTES 25
+
+/* "2026-11-23T01:02:03.456Z" (RFC 3339) of a time since 1970, 0 or later. `text` has
+ * CLOCK_TEXT_BYTES and is returned. */
+const char *clock_format(nsec_t wall, char *text);
+
 /* now + span, saturating at NSEC_NEVER; a span of NSEC_NEVER or less than 0 means never. */
 static inline nsec_t deadline_after(nsec_t now, nsec_t span) {
     return span < 0 || span > NSEC_NEVER - now ? NSEC_NEVER : now + span;

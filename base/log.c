@@ -40,37 +40,6 @@ static const char *level_name(enum log_level level) {
     return "?????";
 }
 
-struct date {
-    int year, month, day;
-};
-
-/* Proleptic Gregorian calendar from days since 1970-01-01. Years are counted from March, so that
- * the leap day is the last of its year. gmtime_r would take the C library's time zone lock. */
-static struct date date_of(int64_t days) {
-    int64_t from_year_0 = days + 719468; /* since 0000-03-01 */
-    int64_t era = from_year_0 / 146097;  /* of 400 years */
-    int64_t day_of_era = from_year_0 % 146097;
-    int64_t year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int64_t month_from_march = (5 * day_of_year + 2) / 153;
-    int64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
-    return (struct date){
-        .year = (int)(era * 400 + year_of_era + (month <= 2)),
-        .month = (int)month,
-        .day = (int)(day_of_year - (153 * month_from_march + 2) / 5 + 1),
-    };
-}
-
-static int format_prefix(char *out, size_t cap, enum log_level level, nsec_t wall) {
-    int64_t seconds = wall / NSEC_PER_SEC;
-    int in_day = (int)(seconds % 86400);
-    struct date date = date_of(seconds / 86400);
-    return snprintf(out, cap, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s ", date.year, date.month,
-                    date.day, in_day / 3600, in_day / 60 % 60, in_day % 60,
-                    (int)(wall % NSEC_PER_SEC / NSEC_PER_MSEC), level_name(level));
-}
-
 /* A sink that takes no more (full pipe, closed terminal) loses the line: nothing waits for a log.
  */
 static void write_line(const char *line, size_t len) {
@@ -91,7 +60,9 @@ static void emit(enum log_level level, const char *text, unsigned dropped) {
     if (dropped > 0)
         snprintf(tail, sizeof(tail), " dropped=%u\n", dropped);
     size_t tail_len = strlen(tail);
-    size_t len = (size_t)format_prefix(line, sizeof(line), level, clock_wall());
+    char when[CLOCK_TEXT_BYTES];
+    size_t len = (size_t)snprintf(line, sizeof(line), "%s %s ", clock_format(clock_wall(), when),
+                                  level_name(level));
     len += escape_text(line + len, sizeof(line) - len - tail_len, slice_str(text));
     memcpy(line + len, tail, tail_len);
     write_line(line, len + tail_len);
