@@ -77,7 +77,7 @@ void *arena_alloc(struct arena *a, size_t size_bytes) {
     size_t align = alignof(max_align_t);
     if (size_bytes > a->max_bytes - a->used_bytes)
         return NULL;
-    if (size_bytes > SIZE_MAX - sizeof(struct arena_chunk) - align - POISON_GAP_BYTES)
+    if (size_bytes > PTRDIFF_MAX / 2) /* no object is that large; sums below cannot wrap */
         return NULL;
     size_t span = (size_bytes + (size_bytes == 0) + POISON_GAP_BYTES + align - 1) & ~(align - 1);
 

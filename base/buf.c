@@ -14,7 +14,7 @@ static bool buf_sane(const struct buf *b) {
 
 void buf_init(struct buf *b, size_t max) {
     ASSERT(max > 0);
-    *b = (struct buf){ .max = max };
+    *b = (struct buf){ .max = max < PTRDIFF_MAX ? max : PTRDIFF_MAX }; /* sums cannot wrap */
 }
 
 void buf_free(struct buf *b) {
