@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/* Life of an exchange: its deadlines, its answer, and how it ends. */
+#include "slowapi/exchange.h"
+#include "base/alloc.h"
+#include "slowapi/answer.h"
+#include "slowapi/worker.h"
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+static_assert(sizeof(struct exchange) <= 512, "a sleeping request is to cost well below 1 KB");
+
+static void on_later(struct deferred *later) {
+    struct exchange *e = CONTAINER_OF(later, struct exchange, later);
+
+    if (e->state == EXCHANGE_CLOSED)
+        mem_free(e);
+    else
+        exchange_read(e);
+}
+
+static void link_to_worker(struct exchange *e, struct worker *w) {
+    e->worker = w;
+    e->next = w->exchanges;
+    if (e->next != NULL)
+        e->next->prev = e;
+    w->exchanges = e;
+    w->open_count++;
+}
+
+static void unlink_from_worker(struct exchange *e) {
+    if (e->prev != NULL)
+        e->prev->next = e->next;
+    else
+        e->worker->exchanges = e->next;
+    if (e->next != NULL)
+        e->next->prev = e->prev;
+    worker_left(e->worker);
+}
+
+void exchange_close(struct exchange *e) {
+    if (e->state == EXCHANGE_CLOSED)
+        return;
+
+    e->state = EXCHANGE_CLOSED;
+    timer_cancel(e->worker->loop, &e->timer);
+    watch_close(&e->watch);
+    close(e->watch.fd);
+    buf_free(&e->in);
+    buf_free(&e->out);
+    mem_free(e->refusal);
+    unlink_from_worker(e);
+    loop_defer(e->worker->loop, &e->later);
+}
+
+/* A deadline that moves away, as that of every request on a kept connection does, is only noted:
+ * the timer finds out when it fires. */
+void exchange_enter(struct exchange *e, enum exchange_state state, nsec_t deadline) {
+    e->state = (uint8_t)state;
+    e->deadline = deadline;
+    if (timer_armed(&e->timer) && e->timer.at <= deadline)
+        return;
+    if (timer_set(e->worker->loop, &e->timer, deadline) < 0)
+        exchange_close(e);
+}
+
+static nsec_t after(const struct exchange *e, nsec_t span) {
+    return deadline_after(loop_now(e->worker->loop), span);
+}
+
+/* --- answering -------------------------------------------------------------------------------- */
+
+static void linger(struct exchange *e) {
+    buf_free(&e->in);
+    if (shutdown(e->watch.fd, SHUT_WR) < 0)
+        exchange_close(e);
+    else
+        exchange_enter(e, EXCHANGE_LINGER, after(e, SLOWAPI_LINGER_TIME));
+}
+
+/* The answer is written. Closing while input is unread would make the kernel reset the connection,
+ * and a reset can overtake the answer. */
+static void finish(struct exchange *e) {
+    bool is_read = e->conn.phase == HTTP_PHASE_DONE && (e->eof || !(e->watch.ready & IO_READ));
+
+    mem_free(e->refusal);
+    e->refusal = NULL;
+    if (http_conn_next(&e->conn))
+        exchange_enter(e, EXCHANGE_IDLE, after(e, e->worker->config->keep_alive));
+    else if (is_read)
+        exchange_close(e);
+    else
+        linger(e);
+}
+
+static void send_first(struct exchange *e, struct slice bytes) {
+    ssize_t n = watch_send(&e->watch, bytes.ptr, bytes.len);
+    if (n == (ssize_t)bytes.len) {
+        finish(e);
+        return;
+    }
+
+    bool is_full = n >= 0 || n == -EAGAIN;
+    if (is_full && buf_append(&e->out, slice_drop(bytes, n > 0 ? (size_t)n : 0)) == 0)
+        exchange_enter(e, EXCHANGE_SEND, after(e, SLOWAPI_SEND_TIMEOUT));
+    else
+        exchange_close(e);
+}
+
+static void send_rest(struct exchange *e) {
+    struct slice rest = buf_unread(&e->out);
+
+    ssize_t n = watch_send(&e->watch, rest.ptr, rest.len);
+    if (n == -EAGAIN)
+        return;
+    if (n < 0) {
+        exchange_close(e);
+        return;
+    }
+    buf_consume(&e->out, (size_t)n);
+    if ((size_t)n == rest.len) {
+        buf_free(&e->out);
+        finish(e);
+    }
+}
+
+static void answer(struct exchange *e, uint16_t status, struct slice text, bool last) {
+    struct worker *w = e->worker;
+    const struct answer a = {
+        .status = status,
+        .text = text,
+        .close = last || w->draining || w->config->keep_alive == 0,
+    };
+
+    buf_consume(&w->out, buf_unread(&w->out).len);
+    if (answer_encode(&w->out, &e->conn, &a) < 0)
+        exchange_close(e);
+    else
+        send_first(e, buf_unread(&w->out));
+}
+
+void exchange_answer(struct exchange *e) {
+    struct slice text = e->refusal != NULL ? slice_str(e->refusal) : SLICE("slow api response");
+
+    answer(e, e->status, text, false);
+}
+
+void exchange_refuse(struct exchange *e, uint16_t status, const char *text) {
+    answer(e, status, slice_str(text), true);
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+/* A client that has shut its side only (FIN) may still wait for the answer; one that reset the
+ * connection, or closed a unix socket, cannot get it any more. poll(2) tells them apart. */
+static bool is_gone(int fd) {
+    struct pollfd p = { .fd = fd };
+
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+static void on_ready(struct watch *watch, unsigned what) {
+    struct exchange *e = CONTAINER_OF(watch, struct exchange, watch);
+
+    switch ((enum exchange_state)e->state) {
+    case EXCHANGE_SLEEP: /* what came stays in the kernel: that bounds it */
+        if ((what & (IO_READ | IO_HANGUP)) && is_gone(watch->fd))
+            exchange_close(e);
+        return;
+    case EXCHANGE_SEND:
+        if (what & IO_WRITE)
+            send_rest(e);
+        break;
+    case EXCHANGE_IDLE:
+    case EXCHANGE_HEAD:
+    case EXCHANGE_BODY:
+    case EXCHANGE_LINGER:
+    case EXCHANGE_CLOSED:
+        break;
+    }
+    exchange_read(e);
+}
+
+static void on_deadline(struct timer *timer) {
+    struct exchange *e = CONTAINER_OF(timer, struct exchange, timer);
+
+    if (loop_now(e->worker->loop) < e->deadline) { /* it moved since the timer was set */
+        exchange_enter(e, (enum exchange_state)e->state, e->deadline);
+        return;
+    }
+    switch ((enum exchange_state)e->state) {
+    case EXCHANGE_SLEEP:
+        exchange_answer(e);
+        break;
+    case EXCHANGE_HEAD:
+        exchange_refuse(e, 408, "the request head took too long");
+        break;
+    case EXCHANGE_BODY:
+        exchange_refuse(e, 408, "the request body took too long");
+        break;
+    case EXCHANGE_IDLE:
+    case EXCHANGE_SEND:
+    case EXCHANGE_LINGER:
+    case EXCHANGE_CLOSED:
+        exchange_close(e);
+        break;
+    }
+    exchange_read(e);
+}
+
+/* --- beginning and end ------------------------------------------------------------------------ */
+
+static int start(struct exchange *e, struct worker *w, int fd) {
+    nsec_t patience = w->config->keep_alive;
+
+    if (patience < w->config->header_timeout)
+        patience = w->config->header_timeout;
+
+    int rc = watch_open(&e->watch, w->loop, fd, on_ready);
+    if (rc < 0)
+        return rc;
+
+    /* The request is seldom there yet: its arrival is told, a try would be a system call for
+     * nothing. */
+    watch_drained(&e->watch, IO_READ);
+    e->timer.fire = on_deadline;
+    e->later.run = on_later;
+    http_conn_init(&e->conn, HTTP_SERVER, &w->limits);
+    buf_init(&e->in, w->limits.head_bytes + 2 * SLOWAPI_RECV_BYTES);
+    buf_init(&e->out, SLOWAPI_ANSWER_BYTES);
+    link_to_worker(e, w);
+    exchange_enter(e, EXCHANGE_IDLE, deadline_after(loop_now(w->loop), patience));
+    return 0;
+}
+
+void exchange_open(struct worker *w, int fd) {
+    static struct log_rate rate = { .per_second = 1 };
+
+    struct exchange *e = mem_calloc(1, sizeof(*e));
+    int rc = e != NULL ? start(e, w, fd) : -ENOMEM;
+    if (rc == 0)
+        return;
+
+    log_limited(&rate, LOG_LEVEL_ERROR, "connection dropped error=\"%s\"", strerror(-rc));
+    mem_free(e);
+    close(fd);
+}
+
+void exchange_drain_all(struct worker *w) {
+    for (struct exchange *e = w->exchanges, *next; e != NULL; e = next) {
+        next = e->next;
+        if (e->state == EXCHANGE_IDLE)
+            exchange_close(e);
+    }
+}
+
+void exchange_close_all(struct worker *w) {
+    while (w->exchanges != NULL)
+        exchange_close(w->exchanges);
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* Input of an exchange: bytes from the socket through the codec to the next step. */
+#include "base/alloc.h"
+#include "http/error.h"
+#include "slowapi/exchange.h"
+#include "slowapi/plan.h"
+#include "slowapi/worker.h"
+#include <errno.h>
+
+/* Least room for more of a head that is being kept; the buffer doubles from there. */
+#define ROOM_BYTES 2048
+
+static bool takes_input(const struct exchange *e) {
+    return e->state == EXCHANGE_IDLE || e->state == EXCHANGE_HEAD || e->state == EXCHANGE_BODY;
+}
+
+static nsec_t after(const struct exchange *e, nsec_t span) {
+    return deadline_after(loop_now(e->worker->loop), span);
+}
+
+/* --- what the codec found --------------------------------------------------------------------- */
+
+/* A client whose socket is full of unread answers gets none: it may send the body anyway (RFC 9110
+ * section 10.1.1). */
+static void invite_body(struct exchange *e) {
+    struct slice text = HTTP_CONTINUE;
+
+    ssize_t n = watch_send(&e->watch, text.ptr, text.len);
+    if (n != (ssize_t)text.len && n != -EAGAIN)
+        exchange_close(e);
+}
+
+static void on_head(struct exchange *e, const struct http_head *head) {
+    struct error why;
+    struct plan plan = plan_make(head, e->worker->config, &why);
+
+    e->delay = plan.delay;
+    e->status = plan.status;
+    if (plan.status != 200) {
+        e->refusal = slice_dup(slice_str(why.text));
+        if (e->refusal == NULL) {
+            exchange_close(e);
+            return;
+        }
+    }
+    exchange_enter(e, EXCHANGE_BODY, after(e, SLOWAPI_BODY_IDLE));
+    if (e->state == EXCHANGE_CLOSED || !http_conn_takes_continue(&e->conn))
+        return;
+
+    if (plan.status == 200)
+        invite_body(e);
+    else
+        exchange_answer(e);
+}
+
+/* The clock is read again: counted from the begin of the turn, a request that came late in it would
+ * be answered too early. */
+static void on_end(struct exchange *e) {
+    if (e->delay > 0)
+        exchange_enter(e, EXCHANGE_SLEEP, deadline_after(clock_now(), e->delay));
+    else
+        exchange_answer(e);
+}
+
+/* All that `input` allows. Returns how much of it was used. */
+static size_t feed(struct exchange *e, struct slice input) {
+    struct http_head head;
+    struct http_event ev;
+    size_t used = 0;
+
+    while (takes_input(e)) {
+        used += http_conn_feed(&e->conn, slice_drop(input, used), e->eof, &head, &ev);
+        switch (ev.kind) {
+        case HTTP_EV_HEAD:
+            on_head(e, &head);
+            break;
+        case HTTP_EV_END:
+            on_end(e);
+            break;
+        case HTTP_EV_BAD:
+            exchange_refuse(e, http_err_status(ev.why), ev.why);
+            break;
+        case HTTP_EV_CLOSED:
+            exchange_close(e);
+            break;
+        case HTTP_EV_MORE:
+            return used;
+        case HTTP_EV_DATA:
+        case HTTP_EV_INTERIM:
+            break;
+        }
+    }
+    return used;
+}
+
+/* --- bytes ------------------------------------------------------------------------------------ */
+
+/* Keeps what was not used, and nothing when there is no such thing. False: out of memory. */
+static bool keep(struct exchange *e, struct slice input, size_t used, bool is_own) {
+    bool ok = true;
+
+    if (is_own)
+        buf_consume(&e->in, used);
+    else if (used < input.len)
+        ok = buf_append(&e->in, slice_drop(input, used)) == 0;
+
+    if (buf_unread(&e->in).len == 0)
+        buf_free(&e->in);
+    return ok;
+}
+
+/* `input` is the unread part of `in`, or lies in the shared buffer and `in` is empty. */
+static void process(struct exchange *e, struct slice input) {
+    bool is_own = e->in.data != NULL;
+
+    size_t used = feed(e, input);
+    if (e->state == EXCHANGE_CLOSED || e->state == EXCHANGE_LINGER)
+        return;
+    if (!keep(e, input, used, is_own))
+        exchange_close(e);
+    else if (e->state == EXCHANGE_IDLE && e->in.data != NULL)
+        exchange_enter(e, EXCHANGE_HEAD, after(e, e->worker->config->header_timeout));
+    else if (e->state == EXCHANGE_BODY)
+        exchange_enter(e, EXCHANGE_BODY, after(e, SLOWAPI_BODY_IDLE));
+}
+
+/* As watch_recv; `*ret` is all that is unread then, earlier bytes included. */
+static ssize_t receive(struct exchange *e, struct slice *ret) {
+    ssize_t n;
+
+    if (e->in.data == NULL) {
+        struct worker *w = e->worker;
+        n = watch_recv(&e->watch, w->in, sizeof(w->in));
+        *ret = slice_of(w->in, n > 0 ? (size_t)n : 0);
+        return n;
+    }
+
+    int rc = buf_reserve(&e->in, ROOM_BYTES);
+    if (rc < 0)
+        return rc;
+    n = watch_recv(&e->watch, buf_tail(&e->in), buf_room(&e->in));
+    if (n > 0)
+        buf_added(&e->in, (size_t)n);
+    *ret = buf_unread(&e->in);
+    return n;
+}
+
+/* One system call and what follows from it. False: the socket is dry, or the exchange is closed. */
+static bool read_some(struct exchange *e) {
+    struct slice input;
+
+    ssize_t n = receive(e, &input);
+    if (n == -EAGAIN)
+        return false;
+    if (n < 0) {
+        exchange_close(e);
+        return false;
+    }
+    e->eof = n == 0;
+    process(e, input);
+    return true;
+}
+
+static bool discard_some(struct exchange *e) {
+    struct worker *w = e->worker;
+
+    ssize_t n = watch_recv(&e->watch, w->in, sizeof(w->in));
+    if (n == -EAGAIN)
+        return false;
+    if (n > 0)
+        e->lingered_bytes += (uint32_t)n;
+    if (n <= 0 || e->lingered_bytes > SLOWAPI_LINGER_BYTES)
+        exchange_close(e);
+    return true;
+}
+
+void exchange_read(struct exchange *e) {
+    if (e->state == EXCHANGE_IDLE && e->in.data != NULL)
+        process(e, buf_unread(&e->in));
+
+    for (unsigned i = 0; i < SLOWAPI_READS_PER_TURN; i++) {
+        bool more = false;
+        if (takes_input(e))
+            more = read_some(e);
+        else if (e->state == EXCHANGE_LINGER)
+            more = discard_some(e);
+        if (!more)
+            return;
+    }
+    loop_defer(e->worker->loop, &e->later);
+}

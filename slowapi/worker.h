@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* One loop and everything that its exchanges share. */
+#ifndef SLOWAPI_WORKER_H
+#define SLOWAPI_WORKER_H
+
+#include "base/buf.h"
+#include "http/limits.h"
+#include "net/listener.h"
+#include "net/signals.h"
+#include "slowapi/config.h"
+#include "slowapi/limits.h"
+
+struct exchange;
+
+struct worker {
+    const struct slowapi_config *config;
+    struct loop *loop;
+    struct signals *signals;
+    struct acceptor acceptors[SLOWAPI_BINDS_MAX];
+    size_t acceptor_count;
+    struct timer grace; /* the end of patience with a graceful stop */
+
+    struct http_limits limits;
+    struct exchange *exchanges; /* all that are open, newest first */
+    size_t open_count;
+    bool draining; /* no new connections; the rest answers and closes */
+
+    /* Used within one callback only, so that a connection that waits owns neither. */
+    struct buf out;
+    char in[SLOWAPI_RECV_BYTES];
+};
+
+/* Serves on the listening sockets until a signal ends it. Not before fork. 0, or -errno with a
+ * reason. `ready` is called once, when it can serve; it may be NULL. */
+NODISCARD int worker_run(const struct slowapi_config *config, const int *listen_fds, size_t count,
+                         void (*ready)(void), struct error *err);
+
+/* An exchange has ended: the last one ends a graceful stop. */
+void worker_left(struct worker *w);
+
+#endif
