@@ -2,10 +2,19 @@
 /* srv slowapi: an upstream that is slow on purpose. */
 #include "cmd/command.h"
 #include "cmd/common.h"
+#include "net/binds.h"
 #include "net/prefork.h"
 #include "slowapi/slowapi.h"
+#include <errno.h>
 
-#define MEMBER(name) offsetof(struct slowapi_config, name)
+struct slowapi_options {
+    struct slowapi_config config;
+    char ports[BINDS_MAX][sizeof("127.0.0.1:65535")]; /* binds that were given as a port only */
+};
+
+static int parse_bind(void *config, const char *value, struct error *err);
+
+#define MEMBER(name) offsetof(struct slowapi_options, config.name)
 #define HOUR         (INT64_C(3600) * NSEC_PER_SEC)
 #define DAY          (24 * HOUR)
 
@@ -18,8 +27,8 @@ static const struct option_row rows[] = {
         .meta = "ADDR",
         .help = "Listen on HOST:PORT, :PORT (all interfaces), [IPv6]:PORT, unix:/path, or PORT of "
                 "127.0.0.1; port 0 takes a free one; may be given several times.",
-        .type = OPTION_STRINGS,
-        .offset = MEMBER(binds),
+        .type = OPTION_CUSTOM,
+        .parse = parse_bind,
         .fallback = "127.0.0.1:4000",
     },
     {
@@ -109,18 +118,39 @@ static const struct option_spec spec = {
     .row_count = ARRAY_LEN(rows),
 };
 
+/* PORT=4000 is how platforms name a port: loopback then, because only a written address opens the
+ * service to other machines. */
+static int parse_bind(void *config, const char *value, struct error *err) {
+    struct slowapi_options *o = config;
+    struct option_strings *binds = &o->config.binds;
+    struct endpoint endpoint;
+    uint64_t port;
+
+    if (binds->count == BINDS_MAX)
+        return error_set(err, -EINVAL, "%d addresses at most", BINDS_MAX);
+
+    if (slice_parse_u64(slice_str(value), UINT16_MAX, &port) == 0) {
+        char *text = o->ports[binds->count];
+        snprintf(text, sizeof(o->ports[0]), "127.0.0.1:%u", (unsigned)port);
+        value = text;
+    } else if (endpoint_parse(slice_str(value), 0, &endpoint, NULL) < 0) {
+        return error_set(err, -EINVAL,
+                         "HOST:PORT, :PORT, [IPv6]:PORT, unix:/path, or a port of 127.0.0.1");
+    }
+    binds->items[binds->count++] = value;
+    return 0;
+}
+
 static int run(int argc, char **argv) {
-    struct slowapi_config config = { .workers = 0 };
+    struct slowapi_options options = { .config = { .workers = 0 } };
     struct error err = { .text = "" };
     int code;
 
-    if (cmd_parse(&spec, argc, argv, &config, NULL, &code) < 0)
+    if (cmd_parse(&spec, argc, argv, &options, NULL, &code) < 0)
         return code;
-    if (slowapi_config_check(&config, &err) < 0)
-        return cmd_fail("slowapi", EXIT_USAGE, &err);
 
-    log_set_level(config.log_level);
-    code = slowapi_run(&config, &err);
+    log_set_level(options.config.log_level);
+    code = slowapi_run(&options.config, &err);
     return code < 0 ? cmd_fail("slowapi", EXIT_CANNOT, &err) : code;
 }
 

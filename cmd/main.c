@@ -6,6 +6,7 @@
 
 /* Subcommands register here as they arrive. */
 static const struct command *const commands[] = {
+    &cmd_slowapi,
     &cmd_bench,
     NULL,
 };

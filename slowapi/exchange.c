@@ -3,7 +3,7 @@
 #include "slowapi/exchange.h"
 #include "base/alloc.h"
 #include "slowapi/answer.h"
-#include "slowapi/worker.h"
+#include "slowapi/reactor.h"
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -20,23 +20,23 @@ static void on_later(struct deferred *later) {
         exchange_read(e);
 }
 
-static void link_to_worker(struct exchange *e, struct worker *w) {
-    e->worker = w;
-    e->next = w->exchanges;
+static void link_to_reactor(struct exchange *e, struct reactor *r) {
+    e->reactor = r;
+    e->next = r->exchanges;
     if (e->next != NULL)
         e->next->prev = e;
-    w->exchanges = e;
-    w->open_count++;
+    r->exchanges = e;
+    r->open_count++;
 }
 
-static void unlink_from_worker(struct exchange *e) {
+static void unlink_from_reactor(struct exchange *e) {
     if (e->prev != NULL)
         e->prev->next = e->next;
     else
-        e->worker->exchanges = e->next;
+        e->reactor->exchanges = e->next;
     if (e->next != NULL)
         e->next->prev = e->prev;
-    worker_left(e->worker);
+    reactor_left(e->reactor);
 }
 
 void exchange_close(struct exchange *e) {
@@ -44,14 +44,14 @@ void exchange_close(struct exchange *e) {
         return;
 
     e->state = EXCHANGE_CLOSED;
-    timer_cancel(e->worker->loop, &e->timer);
+    timer_cancel(e->reactor->loop, &e->timer);
     watch_close(&e->watch);
     close(e->watch.fd);
     buf_free(&e->in);
     buf_free(&e->out);
     mem_free(e->refusal);
-    unlink_from_worker(e);
-    loop_defer(e->worker->loop, &e->later);
+    unlink_from_reactor(e);
+    loop_defer(e->reactor->loop, &e->later);
 }
 
 /* A deadline that moves away, as that of every request on a kept connection does, is only noted:
@@ -61,12 +61,12 @@ void exchange_enter(struct exchange *e, enum exchange_state state, nsec_t deadli
     e->deadline = deadline;
     if (timer_armed(&e->timer) && e->timer.at <= deadline)
         return;
-    if (timer_set(e->worker->loop, &e->timer, deadline) < 0)
+    if (timer_set(e->reactor->loop, &e->timer, deadline) < 0)
         exchange_close(e);
 }
 
 static nsec_t after(const struct exchange *e, nsec_t span) {
-    return deadline_after(loop_now(e->worker->loop), span);
+    return deadline_after(loop_now(e->reactor->loop), span);
 }
 
 /* --- answering -------------------------------------------------------------------------------- */
@@ -87,7 +87,7 @@ static void finish(struct exchange *e) {
     mem_free(e->refusal);
     e->refusal = NULL;
     if (http_conn_next(&e->conn))
-        exchange_enter(e, EXCHANGE_IDLE, after(e, e->worker->config->keep_alive));
+        exchange_enter(e, EXCHANGE_IDLE, after(e, e->reactor->config->keep_alive));
     else if (is_read)
         exchange_close(e);
     else
@@ -126,18 +126,18 @@ static void send_rest(struct exchange *e) {
 }
 
 static void answer(struct exchange *e, uint16_t status, struct slice text, bool last) {
-    struct worker *w = e->worker;
+    struct reactor *r = e->reactor;
     const struct answer a = {
         .status = status,
         .text = text,
-        .close = last || w->draining || w->config->keep_alive == 0,
+        .close = last || r->draining || r->config->keep_alive == 0,
     };
 
-    buf_consume(&w->out, buf_unread(&w->out).len);
-    if (answer_encode(&w->out, &e->conn, &a) < 0)
+    buf_consume(&r->out, buf_unread(&r->out).len);
+    if (answer_encode(&r->out, &e->conn, &a) < 0)
         exchange_close(e);
     else
-        send_first(e, buf_unread(&w->out));
+        send_first(e, buf_unread(&r->out));
 }
 
 void exchange_answer(struct exchange *e) {
@@ -185,7 +185,7 @@ static void on_ready(struct watch *watch, unsigned what) {
 static void on_deadline(struct timer *timer) {
     struct exchange *e = CONTAINER_OF(timer, struct exchange, timer);
 
-    if (loop_now(e->worker->loop) < e->deadline) { /* it moved since the timer was set */
+    if (loop_now(e->reactor->loop) < e->deadline) { /* it moved since the timer was set */
         exchange_enter(e, (enum exchange_state)e->state, e->deadline);
         return;
     }
@@ -211,13 +211,13 @@ static void on_deadline(struct timer *timer) {
 
 /* --- beginning and end ------------------------------------------------------------------------ */
 
-static int start(struct exchange *e, struct worker *w, int fd) {
-    nsec_t patience = w->config->keep_alive;
+static int start(struct exchange *e, struct reactor *r, int fd) {
+    nsec_t patience = r->config->keep_alive;
 
-    if (patience < w->config->header_timeout)
-        patience = w->config->header_timeout;
+    if (patience < r->config->header_timeout)
+        patience = r->config->header_timeout;
 
-    int rc = watch_open(&e->watch, w->loop, fd, on_ready);
+    int rc = watch_open(&e->watch, r->loop, fd, on_ready);
     if (rc < 0)
         return rc;
 
@@ -226,19 +226,19 @@ static int start(struct exchange *e, struct worker *w, int fd) {
     watch_drained(&e->watch, IO_READ);
     e->timer.fire = on_deadline;
     e->later.run = on_later;
-    http_conn_init(&e->conn, HTTP_SERVER, &w->limits);
-    buf_init(&e->in, w->limits.head_bytes + 2 * SLOWAPI_RECV_BYTES);
+    http_conn_init(&e->conn, HTTP_SERVER, &r->limits);
+    buf_init(&e->in, r->limits.head_bytes + 2 * SLOWAPI_RECV_BYTES);
     buf_init(&e->out, SLOWAPI_ANSWER_BYTES);
-    link_to_worker(e, w);
-    exchange_enter(e, EXCHANGE_IDLE, deadline_after(loop_now(w->loop), patience));
+    link_to_reactor(e, r);
+    exchange_enter(e, EXCHANGE_IDLE, deadline_after(loop_now(r->loop), patience));
     return 0;
 }
 
-void exchange_open(struct worker *w, int fd) {
+void exchange_open(struct reactor *r, int fd) {
     static struct log_rate rate = { .per_second = 1 };
 
     struct exchange *e = mem_calloc(1, sizeof(*e));
-    int rc = e != NULL ? start(e, w, fd) : -ENOMEM;
+    int rc = e != NULL ? start(e, r, fd) : -ENOMEM;
     if (rc == 0)
         return;
 
@@ -247,15 +247,15 @@ void exchange_open(struct worker *w, int fd) {
     close(fd);
 }
 
-void exchange_drain_all(struct worker *w) {
-    for (struct exchange *e = w->exchanges, *next; e != NULL; e = next) {
+void exchange_drain_all(struct reactor *r) {
+    for (struct exchange *e = r->exchanges, *next; e != NULL; e = next) {
         next = e->next;
         if (e->state == EXCHANGE_IDLE)
             exchange_close(e);
     }
 }
 
-void exchange_close_all(struct worker *w) {
-    while (w->exchanges != NULL)
-        exchange_close(w->exchanges);
+void exchange_close_all(struct reactor *r) {
+    while (r->exchanges != NULL)
+        exchange_close(r->exchanges);
 }

@@ -16,7 +16,7 @@
 #include "http/conn.h"
 #include "net/watch.h"
 
-struct worker;
+struct reactor;
 
 enum exchange_state {
     EXCHANGE_IDLE,   /* nothing of a request has come; owns no buffer */
@@ -33,7 +33,7 @@ struct exchange {
     struct timer timer;    /* fires at or before `deadline` */
     struct deferred later; /* frees it when closed, else goes on reading */
     struct exchange *prev, *next;
-    struct worker *worker;
+    struct reactor *reactor;
     struct http_conn conn;
     struct buf in, out;
     nsec_t deadline; /* of the state */
@@ -46,14 +46,15 @@ struct exchange {
 };
 
 /* Takes over an accepted descriptor. Out of memory: logged and closed. */
-void exchange_open(struct worker *w, int fd);
+void exchange_open(struct reactor *r, int fd);
 
 /* Closes those that wait for a request; the others answer and close. */
-void exchange_drain_all(struct worker *w);
+void exchange_drain_all(struct reactor *r);
 
-void exchange_close_all(struct worker *w);
+void exchange_close_all(struct reactor *r);
 
-/* --- between exchange.c and exchange_read.c ---------------------------------------------------- */
+/* --- between exchange.c and exchange_read.c ----------------------------------------------------
+ */
 
 void exchange_enter(struct exchange *e, enum exchange_state state, nsec_t deadline);
 void exchange_close(struct exchange *e);

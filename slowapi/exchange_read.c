@@ -4,7 +4,7 @@
 #include "http/error.h"
 #include "slowapi/exchange.h"
 #include "slowapi/plan.h"
-#include "slowapi/worker.h"
+#include "slowapi/reactor.h"
 #include <errno.h>
 
 /* Least room for more of a head that is being kept; the buffer doubles from there. */
@@ -15,7 +15,7 @@ static bool takes_input(const struct exchange *e) {
 }
 
 static nsec_t after(const struct exchange *e, nsec_t span) {
-    return deadline_after(loop_now(e->worker->loop), span);
+    return deadline_after(loop_now(e->reactor->loop), span);
 }
 
 /* --- what the codec found --------------------------------------------------------------------- */
@@ -32,7 +32,7 @@ static void invite_body(struct exchange *e) {
 
 static void on_head(struct exchange *e, const struct http_head *head) {
     struct error why;
-    struct plan plan = plan_make(head, e->worker->config, &why);
+    struct plan plan = plan_make(head, e->reactor->config, &why);
 
     e->delay = plan.delay;
     e->status = plan.status;
@@ -119,7 +119,7 @@ static void process(struct exchange *e, struct slice input) {
     if (!keep(e, input, used, is_own))
         exchange_close(e);
     else if (e->state == EXCHANGE_IDLE && e->in.data != NULL)
-        exchange_enter(e, EXCHANGE_HEAD, after(e, e->worker->config->header_timeout));
+        exchange_enter(e, EXCHANGE_HEAD, after(e, e->reactor->config->header_timeout));
     else if (e->state == EXCHANGE_BODY)
         exchange_enter(e, EXCHANGE_BODY, after(e, SLOWAPI_BODY_IDLE));
 }
@@ -129,9 +129,9 @@ static ssize_t receive(struct exchange *e, struct slice *ret) {
     ssize_t n;
 
     if (e->in.data == NULL) {
-        struct worker *w = e->worker;
-        n = watch_recv(&e->watch, w->in, sizeof(w->in));
-        *ret = slice_of(w->in, n > 0 ? (size_t)n : 0);
+        struct reactor *r = e->reactor;
+        n = watch_recv(&e->watch, r->in, sizeof(r->in));
+        *ret = slice_of(r->in, n > 0 ? (size_t)n : 0);
         return n;
     }
 
@@ -162,9 +162,9 @@ static bool read_some(struct exchange *e) {
 }
 
 static bool discard_some(struct exchange *e) {
-    struct worker *w = e->worker;
+    struct reactor *r = e->reactor;
 
-    ssize_t n = watch_recv(&e->watch, w->in, sizeof(w->in));
+    ssize_t n = watch_recv(&e->watch, r->in, sizeof(r->in));
     if (n == -EAGAIN)
         return false;
     if (n > 0)
@@ -187,5 +187,5 @@ void exchange_read(struct exchange *e) {
         if (!more)
             return;
     }
-    loop_defer(e->worker->loop, &e->later);
+    loop_defer(e->reactor->loop, &e->later);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* One loop and everything that its exchanges share. */
-#ifndef SLOWAPI_WORKER_H
-#define SLOWAPI_WORKER_H
+#ifndef SLOWAPI_REACTOR_H
+#define SLOWAPI_REACTOR_H
 
 #include "base/buf.h"
 #include "http/limits.h"
+#include "net/binds.h"
 #include "net/listener.h"
 #include "net/signals.h"
 #include "slowapi/config.h"
@@ -12,11 +13,11 @@
 
 struct exchange;
 
-struct worker {
+struct reactor {
     const struct slowapi_config *config;
     struct loop *loop;
     struct signals *signals;
-    struct acceptor acceptors[SLOWAPI_BINDS_MAX];
+    struct acceptor acceptors[BINDS_MAX];
     size_t acceptor_count;
     struct timer grace; /* the end of patience with a graceful stop */
 
@@ -30,12 +31,12 @@ struct worker {
     char in[SLOWAPI_RECV_BYTES];
 };
 
-/* Serves on the listening sockets until a signal ends it. Not before fork. 0, or -errno with a
- * reason. `ready` is called once, when it can serve; it may be NULL. */
-NODISCARD int worker_run(const struct slowapi_config *config, const int *listen_fds, size_t count,
-                         void (*ready)(void), struct error *err);
+/* Serves on the listening sockets until a signal ends it; not before fork. `ready` is called once,
+ * when it can serve; it may be NULL. 0, or -errno with a reason. */
+NODISCARD int reactor_run(const struct slowapi_config *config, const struct binds *binds,
+                          void (*ready)(void), struct error *err);
 
 /* An exchange has ended: the last one ends a graceful stop. */
-void worker_left(struct worker *w);
+void reactor_left(struct reactor *r);
 
 #endif
