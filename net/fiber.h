@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Fibers (green threads) on a loop: straight-line code that parks instead of blocking. They never migrate between threads.
+/* Fibers (green threads) on a loop: straight-line code that parks instead of blocking. They never
+ * migrate between threads.
  *
- * Stacks are private mappings, each with a guard below; a finished fiber's stack is cached and its memory, beyond the top page,
- * given back. The control block lives at the top of the stack. A fiber must not change floating point modes. */
+ * Stacks are private mappings, each with a guard below; the control block lives at the top of the
+ * stack, so a parked fiber that is not deep holds one resident page. A finished fiber's stack is
+ * cached; what has not been used again for a second gives its memory, beyond the top page, back.
+ * A fiber must not change floating point modes. */
 #ifndef NET_FIBER_H
 #define NET_FIBER_H
 
@@ -12,28 +15,37 @@ struct fiber;
 struct fibers; /* the scheduler: one per loop */
 
 struct fiber_config {
-    uint32_t stack_bytes; /* usable bytes, a multiple of the page; 0 = 256 KiB; 16 KiB at least */
-    uint32_t cache;       /* finished stacks kept; 0 = 64 */
+    uint32_t stack_bytes; /* usable bytes, rounded up to pages; 0 = 256 KiB; 16 KiB at least */
+    uint32_t cache;       /* finished stacks kept for good; 0 = 64 */
 };
 
 /* NULL with a reason. Create after fork, on the loop's thread. */
-NODISCARD struct fibers *fibers_new(struct loop *loop, const struct fiber_config *config, struct error *err);
-/* All fibers must have ended. */
+NODISCARD struct fibers *fibers_new(struct loop *loop, const struct fiber_config *config,
+                                    struct error *err);
+
+/* All fibers must have ended, and the loop must still be there. */
 void fibers_free(struct fibers *fibers);
 
-/* Starts one: it runs at once, until it first parks or ends, when called from a loop callback; from a fiber, at the next chance.
- * 0, -ENOMEM (no stack: memory or vm.max_map_count), -EAGAIN. */
+/* Starts one: it runs at once, until it first parks or ends, when called from a loop callback; from
+ * a fiber, at the next chance. `name` is shown when it overflows its stack; it is not copied. 0, or
+ * -ENOMEM or -EAGAIN (no stack: memory or vm.max_map_count), which is also logged. */
 NODISCARD int fiber_spawn(struct fibers *fibers, const char *name, void (*run)(void *), void *arg);
 
 /* The running fiber, NULL on the loop's own stack. */
 struct fiber *fiber_self(const struct fibers *fibers);
 
-/* Parks the running fiber. 0 when woken, -ETIMEDOUT at the deadline, -ECANCELED once it is cancelled (and on every later park
- * until fiber_clear_cancel). A wake that came since the last park is not lost: it returns at once. */
+/* Parks the running fiber. 0 when woken, -ETIMEDOUT at the deadline, -ECANCELED once it is
+ * cancelled (and on every later park until fiber_clear_cancel), -ENOMEM when there is no room for
+ * its timer. A wake that came since the last park is not lost: it returns at once. */
 NODISCARD int fiber_park(struct fibers *fibers, nsec_t deadline);
 
 /* Makes a parked one run: at once from a loop callback, after the current fiber parks otherwise. */
 void fiber_wake(struct fiber *fiber);
+
+/* As fiber_wake, but it runs at fibers_run: for a callback that wakes several, or that still needs
+ * what they might free. */
+void fiber_wake_later(struct fiber *fiber);
+void fibers_run(struct fibers *fibers);
 
 /* Cancellation is an error return of the wait it sits in, or of its next one. */
 void fiber_cancel(struct fiber *fiber);
@@ -41,10 +53,10 @@ bool fiber_cancelled(const struct fiber *fiber);
 void fiber_clear_cancel(struct fiber *fiber);
 
 struct fiber_stats {
-    uint32_t live, peak;    /* fibers not yet ended */
+    uint32_t live, peak; /* fibers not yet ended */
     uint32_t cached_stacks;
     uint64_t spawned;
-    uint64_t stack_peak_bytes; /* deepest stack seen so far, when a census was asked for with SRV_FIBER_CENSUS=1 */
+    uint64_t stack_peak_bytes; /* deepest stack that ended so far; needs SRV_FIBER_CENSUS=1 */
 };
 struct fiber_stats fiber_stats(const struct fibers *fibers);
 

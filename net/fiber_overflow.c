@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* The SIGSEGV handler that recognises a guard page. */
+#include "net/fiber_overflow.h"
+#include "base/alloc.h"
+#include "net/fiber_block.h"
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined(POISON_ASAN) || defined(FIBER_TSAN)
+enum { HANDLER_WANTED = 0 };
+#else
+enum { HANDLER_WANTED = 1 };
+#endif
+
+enum { SIGNAL_STACK_BYTES = 16 * 1024 }; /* AVX-512 state alone takes nearly 3 KiB */
+
+/* What a signal handler needs cannot be handed to it. */
+static __thread struct {
+    struct fiber *const *running;
+    size_t guard_bytes;
+    void *signal_stack;
+} watched;
+static struct sigaction previous;
+static pthread_once_t installed = PTHREAD_ONCE_INIT;
+
+static void say(const char *text) {
+    ssize_t n = write(STDERR_FILENO, text, strlen(text));
+    (void)n; /* there is nobody left to tell */
+}
+
+/* After the return the access is repeated and meets whoever handled it before us. */
+static void on_segv(int signo, siginfo_t *info, void *context UNUSED) {
+    const struct fiber *fiber = watched.running != NULL ? *watched.running : NULL;
+    const char *at = info->si_addr;
+
+    if (fiber != NULL && at < fiber->stack_low && at >= fiber->stack_low - watched.guard_bytes) {
+        say("fiber ");
+        say(fiber->name);
+        say(" overflowed its stack\n");
+    }
+    sigaction(signo, &previous, NULL);
+    if (info->si_code <= 0)
+        raise(signo); /* sent by kill(2): there is no access to repeat */
+}
+
+static void install(void) {
+    struct sigaction action = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGSEGV, &action, &previous);
+}
+
+int fiber_overflow_watch(struct fiber *const *running, size_t guard_bytes) {
+    if (!HANDLER_WANTED)
+        return 0;
+
+    watched.running = running;
+    watched.guard_bytes = guard_bytes;
+    if (watched.signal_stack == NULL) {
+        watched.signal_stack = mem_alloc(SIGNAL_STACK_BYTES);
+        if (watched.signal_stack == NULL)
+            return -ENOMEM;
+        stack_t stack = { .ss_sp = watched.signal_stack, .ss_size = SIGNAL_STACK_BYTES };
+        if (sigaltstack(&stack, NULL) < 0)
+            return -errno;
+    }
+    return -pthread_once(&installed, install);
+}
+
+void fiber_overflow_unwatch(struct fiber *const *running) {
+    if (watched.running != running)
+        return;
+
+    stack_t none = { .ss_flags = SS_DISABLE };
+    sigaltstack(&none, NULL);
+    mem_free(watched.signal_stack);
+    watched.signal_stack = NULL;
+    watched.running = NULL;
+}
