@@ -42,7 +42,7 @@ def test_help_names_every_option_and_no_other(command):
     done = srv(command, "--help")
     assert done.returncode == 0 and done.stderr == ""
     listed = [line.strip().split("  ")[0] for line in done.stdout.splitlines() if re.match(r" {2,6}-", line)]
-    shown_names = {name for line in listed for name in re.findall(r"(?:^|, )--([a-z0-9-]+)", line)}
+    shown_names = {name for line in listed for name in re.findall(r"(?:^|, )--([a-z0-9.-]+)", line)}
     shown_letters = {letter for line in listed for letter in re.findall(r"^-([A-Za-z0-9])\b", line)}
     table = rows(command)
     assert shown_names - {"help"} == {row[0] for row in table if row[0]} - {"help"}
