@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/assert.h"
 #include <stdbool.h>
-#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static nsec_t clock_read(clockid_t id) {
@@ -52,13 +52,25 @@ static struct date date_of(int64_t days) {
     return (struct date){ (unsigned)year, month + 1, (unsigned)left + 1 };
 }
 
+/* `value` right-aligned over the zeros that end before `end`. */
+static void put_digits(char *end, unsigned value) {
+    for (; value > 0; value /= 10)
+        *--end = (char)('0' + value % 10);
+}
+
 const char *clock_format(nsec_t wall, char *text) {
+    static const char blank[CLOCK_TEXT_BYTES] = "0000-00-00T00:00:00.000Z";
     ASSERT(wall >= 0);
     nsec_t seconds = wall / NSEC_PER_SEC;
     unsigned in_day = (unsigned)(seconds % 86400);
-    unsigned msec = (unsigned)(wall % NSEC_PER_SEC / NSEC_PER_MSEC);
     struct date date = date_of(seconds / 86400);
-    snprintf(text, CLOCK_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", date.year, date.month,
-             date.day, in_day / 3600, in_day / 60 % 60, in_day % 60, msec);
+    memcpy(text, blank, sizeof(blank));
+    put_digits(text + 4, date.year);
+    put_digits(text + 7, date.month);
+    put_digits(text + 10, date.day);
+    put_digits(text + 13, in_day / 3600);
+    put_digits(text + 16, in_day / 60 % 60);
+    put_digits(text + 19, in_day % 60);
+    put_digits(text + 23, (unsigned)(wall % NSEC_PER_SEC / NSEC_PER_MSEC));
     return text;
 }
