@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define LOG_LINE_BYTES 1536 /* a longer line is cut: three of these frames fit a 16 KiB fiber */
+#define LOG_LINE_BYTES \
+    1536 /* a longer line is cut; two of them are on the stack, maybe of a fiber */
 
 /* The sink: the one mutable global of the program. */
 static _Atomic(enum log_level) sink_level = LOG_LEVEL_INFO;
