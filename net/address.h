@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 #include "base/slice.h"
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <netinet/in.h>
 
 struct address {
     union {
@@ -26,12 +26,13 @@ struct endpoint {
     bool is_unix;
 };
 
-/* Takes `HOST:PORT`, `:PORT`, `[v6]:PORT`, `unix:/path` apart; `default_port` 0 makes the port mandatory. 0 or -EINVAL with
- * what is allowed in `err`. */
-NODISCARD int endpoint_parse(struct slice text, uint16_t default_port, struct endpoint *ret, struct error *err);
+/* Takes `HOST:PORT`, `:PORT`, `[v6]:PORT`, `unix:/path` apart; `default_port` 0 makes the port
+ * mandatory. 0 or -EINVAL with what is allowed in `err`. */
+NODISCARD int endpoint_parse(struct slice text, uint16_t default_port, struct endpoint *ret,
+                             struct error *err);
 
-/* Without a look-up: numeric hosts, "localhost" (127.0.0.1), empty host (`any` ? 0.0.0.0 : 127.0.0.1), unix paths.
- * 0, -ENOENT (a name: ask net/resolve.h), -ENAMETOOLONG (unix path). */
+/* Without a look-up: numeric hosts, "localhost" (127.0.0.1), empty host (`any` ? 0.0.0.0 :
+ * 127.0.0.1), unix paths. 0, -ENOENT (a name: ask net/resolve.h), -ENAMETOOLONG (unix path). */
 NODISCARD int address_of_endpoint(const struct endpoint *e, bool any, struct address *ret);
 
 #define ADDRESS_TEXT_BYTES 128

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* A master process and its workers: fork, watch, respawn, stop. The master serves nothing and has one thread.
+/* A master process and its workers: fork, watch, respawn, stop. The master serves nothing and has
+ * one thread.
  *
  * The master understands
- *   TERM        stop gracefully (workers get TERM, and KILL after graceful_timeout); a second one as INT
- *   INT, QUIT   stop at once (workers get QUIT, and KILL after a second)
+ *
+ *   TERM        stop gracefully: workers get TERM, and KILL after graceful_timeout;
+ *               a second one is as INT
+ *   INT, QUIT   stop at once: workers get QUIT, and KILL after a second
  *   TTIN, TTOU  one worker more, one less, never below one
  *   HUP, USR1   handed on to the workers that are ready
- * A worker that dies is replaced under the same index: at once, or with a growing pause (100 ms to 5 s) when it keeps dying
- * within its first second. A worker whose master died gets SIGTERM from the kernel (PR_SET_PDEATHSIG) and leaves. */
+ *
+ * A worker that dies is replaced under the same index: at once, or with a growing pause (100 ms to
+ * 5 s) when it keeps dying within its first second. A worker whose master died gets SIGTERM from
+ * the kernel (PR_SET_PDEATHSIG) and leaves. */
 #ifndef NET_PREFORK_H
 #define NET_PREFORK_H
 
@@ -15,19 +20,20 @@
 #include "base/error.h"
 #include <stdbool.h>
 
-#define PREFORK_WORKERS_MAX 1024
+#define PREFORK_WORKERS_MAX   1024
 #define PREFORK_EXIT_NO_START 3
 
 struct prefork_config {
-    const char *name;          /* process titles and log lines: "srv serve" */
-    const char *title;         /* shown for workers: "green"; may be NULL */
-    unsigned workers;          /* 1..PREFORK_WORKERS_MAX; 1 still has a master */
-    nsec_t graceful_timeout;   /* after TERM; then SIGKILL */
+    const char *name;                         /* process titles and log lines: "srv serve" */
+    const char *title;                        /* shown for workers: "green"; may be NULL */
+    unsigned workers;                         /* 1..PREFORK_WORKERS_MAX; 1 still has a master */
+    nsec_t graceful_timeout;                  /* after TERM; then SIGKILL */
     int (*worker)(void *arg, unsigned index); /* runs in the child; its result is the exit code */
     void *arg;
 };
 
-/* A worker calls it when it can serve: a worker that dies before that is not respawned for ever (back-off, then give up). */
+/* A worker calls it when it can serve: a worker that dies before that is not respawned for ever
+ * (back-off, then give up). */
 void prefork_worker_ready(void);
 
 /* Returns the exit code of the whole: 0 after a graceful stop, 3 when workers cannot even start. */

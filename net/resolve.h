@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Name look-up that blocks no loop: getaddrinfo(3) on a short-lived helper thread, waited for through `io`. */
+/* Name look-up that blocks no loop: getaddrinfo(3) on a short-lived helper thread, waited for
+ * through `io`. */
 #ifndef NET_RESOLVE_H
 #define NET_RESOLVE_H
 
@@ -12,8 +13,10 @@ struct resolved {
     size_t count;
 };
 
-/* All addresses of the endpoint, in getaddrinfo's order; numeric ones and unix paths need no thread. 0; -ETIMEDOUT, -ECANCELED;
- * -ENOENT with getaddrinfo's words in `err`; -ENOMEM. A thread that outlives its caller cleans up after itself. */
-NODISCARD int resolve(struct io *io, const struct endpoint *e, nsec_t deadline, struct resolved *ret, struct error *err);
+/* All addresses of the endpoint, in getaddrinfo's order; numeric ones and unix paths need no
+ * thread. 0; -ETIMEDOUT, -ECANCELED; -ENOENT with getaddrinfo's words in `err`; -ENAMETOOLONG;
+ * -ENOMEM, -EAGAIN (no thread). A thread that outlives its caller cleans up after itself. */
+NODISCARD int resolve(struct io *io, const struct endpoint *e, nsec_t deadline,
+                      struct resolved *ret, struct error *err);
 
 #endif

@@ -7,11 +7,14 @@
 
 struct signals;
 
-/* Calls `on_signal` on the loop for TERM, INT, QUIT, HUP and USR1; SIGPIPE is ignored. NULL with a reason. */
-NODISCARD struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int signo), void *arg, struct error *err);
+/* Calls `on_signal` on the loop for TERM, INT, QUIT, HUP and USR1; SIGPIPE is ignored. NULL with a
+ * reason. */
+NODISCARD struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int signo),
+                                      void *arg, struct error *err);
 void signals_free(struct signals *s);
 
-/* The caller dies (SIGKILL, or `signo`) when its parent does; checks for a parent that is gone already (`parent_pid`). prctl(2). */
+/* The caller dies (SIGKILL, or `signo`) when its parent does; checks for a parent that is gone
+ * already (`parent_pid`). prctl(2). */
 void signals_die_with_parent(int signo, int parent_pid);
 
 #endif
