@@ -8,8 +8,8 @@
  *   http_conn_next(&c): again, or close          http_conn_next(&c): reuse, or close
  *
  *   feed:  n = http_conn_feed(&c, buf_unread(&in), eof, &head, &ev);
- *          switch (ev.kind) { ... }              head and ev.data point into the bytes that were
- * fed: buf_consume(&in, n);                  use them before consuming or reserving
+ *          switch (ev.kind) { ... }     head and ev.data point into the bytes that were fed:
+ *          buf_consume(&in, n);         use them before consuming or reserving
  */
 #ifndef HTTP_CONN_H
 #define HTTP_CONN_H
