@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* One wait. Code above this line is straight and written once; what waiting means is decided by which `io` it was given:
- * io_block answers with ppoll(2) (a thread), io_fiber parks the fiber on its loop.
+/* One wait. Code above this line is straight and written once; what waiting means is decided by
+ * which `io` it was given: io_block answers with ppoll(2) (a thread), io_fiber parks the fiber on
+ * its loop.
  *
- * All descriptors are non-blocking. Deadlines are absolute (base/clock.h). Every call here may fail with -ETIMEDOUT and -ECANCELED
- * (client gone, shutdown): unwind as for any error. */
+ * All descriptors are non-blocking. Deadlines are absolute (base/clock.h). Every call here may fail
+ * with -ETIMEDOUT and -ECANCELED (client gone, shutdown): unwind as for any error. */
 #ifndef NET_IO_H
 #define NET_IO_H
 
@@ -14,11 +15,19 @@
 struct io;
 
 struct io_ops {
-    /* Until fd is ready for one of `what` (IO_READ | IO_WRITE), or has hung up. 0, -ETIMEDOUT, -ECANCELED, -errno. */
+    /* Until fd is ready for one of `what`. IO_READ includes the end and errors; IO_HANGUP alone
+     * waits for the peer to close its side, whatever it sends before. 0, -ETIMEDOUT, -ECANCELED,
+     * -errno
+     * (-EBADF: closed meanwhile). Readiness is remembered: a caller that makes its own system calls
+     * says `drained` after EAGAIN and only then waits again, or uses io_wait_level. */
     int (*wait)(struct io *, int fd, unsigned what, nsec_t deadline);
-    /* Whether a call is worth trying before waiting: false saves the system call that would say EAGAIN. */
+    /* One recv(2) or send(2), skipped when it is known to fail: bytes, 0 at the end, or -errno;
+     * -EAGAIN: wait. */
+    ssize_t (*recv)(struct io *, int fd, void *data, size_t size);
+    ssize_t (*send)(struct io *, int fd, const void *data, size_t size);
+    /* Whether a call is worth trying before waiting. */
     bool (*ready)(struct io *, int fd, unsigned what);
-    /* A call said that fd is not ready for `what` (EAGAIN, or a short read). */
+    /* A call said that fd is not ready for `what`: EAGAIN. */
     void (*drained)(struct io *, int fd, unsigned what);
     int (*sleep)(struct io *, nsec_t until); /* 0 at `until`, -ECANCELED */
     void (*forget)(struct io *, int fd);     /* fd is about to be closed or handed away */
@@ -36,16 +45,25 @@ struct io_block {
 };
 void io_block_init(struct io_block *b, int cancel_fd);
 
-/* Fibers: one for all fibers of a loop. Descriptors are registered at the first wait and looked up by number afterwards. */
+/* Fibers: one for all fibers of a loop. Descriptors are registered at the first wait and looked up
+ * by number afterwards. Several fibers may wait on one descriptor. While a fiber waits here,
+ * wake-ups by others (fiber_wake) are swallowed. */
 struct io_fiber; /* owns the table fd -> watch */
-NODISCARD struct io_fiber *io_fiber_new(struct loop *loop, struct fibers *fibers, struct error *err);
+NODISCARD struct io_fiber *io_fiber_new(struct loop *loop, struct fibers *fibers,
+                                        struct error *err);
+
+/* Forgets all descriptors; nobody may be waiting. Before the loop goes. */
 void io_fiber_free(struct io_fiber *f);
 struct io *io_fiber_io(struct io_fiber *f);
 struct loop *io_fiber_loop(struct io_fiber *f);
+struct fibers *io_fiber_fibers(struct io_fiber *f);
 
-/* Watches an idle descriptor (parked keep-alive connection) on behalf of no fiber: `notify` is called from the loop, once,
- * when it becomes readable or hangs up; the next wait on it or io_close ends the watch. 0 or -errno. */
-NODISCARD int io_fiber_idle(struct io_fiber *f, int fd, void (*notify)(void *arg, int fd), void *arg);
+/* Watches an idle descriptor (parked keep-alive connection) on behalf of no fiber: `notify` is
+ * called from the loop, once, when it becomes readable or hangs up; also when it is so already. Any
+ * use through the io ends the watch. A reset that came in one piece with the last bytes read shows
+ * at the next send only. 0 or -errno. */
+NODISCARD int io_fiber_idle(struct io_fiber *f, int fd, void (*notify)(void *arg, int fd),
+                            void *arg);
 
 static inline int io_wait(struct io *io, int fd, unsigned what, nsec_t deadline) {
     return io->ops->wait(io, fd, what, deadline);
@@ -57,14 +75,20 @@ static inline nsec_t io_now(struct io *io) {
     return io->ops->now(io);
 }
 
-/* At least one byte: the count, 0 at end of file, or -errno. */
+/* Sockets. At least one byte: the count, 0 at end of file, or -errno. `size` is at least 1. */
 NODISCARD ssize_t io_read(struct io *io, int fd, void *data, size_t size, nsec_t deadline);
 
-/* All bytes: 0 or -errno. SIGPIPE is never raised. */
+/* Sockets. All bytes: 0 or -errno. SIGPIPE is never raised. */
 NODISCARD int io_write_all(struct io *io, int fd, const void *data, size_t size, nsec_t deadline);
 
-/* A connected, non-blocking, close-on-exec socket with TCP_NODELAY, or -errno. Close it with io_close. */
+/* A connected, non-blocking, close-on-exec socket with TCP_NODELAY, or -errno. Close it with
+ * io_close. */
 NODISCARD int io_connect(struct io *io, const struct address *to, nsec_t deadline);
+
+/* For descriptors that another library (libpq, libcurl) reads and writes behind our back: asks the
+ * kernel instead of the memory of earlier events, one poll(2) more per wait. As io_wait otherwise.
+ */
+NODISCARD int io_wait_level(struct io *io, int fd, unsigned what, nsec_t deadline);
 
 void io_close(struct io *io, int fd);
 

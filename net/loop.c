@@ -21,6 +21,7 @@ struct loop {
     nsec_t armed_at; /* when the timerfd goes off next; NSEC_NEVER = it does not */
     struct timer_heap timers;
     struct deferred *deferred_first, **deferred_last;
+    uint32_t deferred_count;
 };
 
 /* The descriptor is never read: every expiry is a new edge, whatever count waits in it. */
@@ -82,19 +83,24 @@ struct loop *loop_new(struct error *err) {
     return loop;
 }
 
-/* Only what was there at the start: work put off by put-off work waits for the next turn. */
-static void run_deferred(struct loop *loop) {
+static struct deferred *pop_deferred(struct loop *loop) {
     struct deferred *work = loop->deferred_first;
-    if (work == NULL)
-        return;
 
-    loop->deferred_first = NULL;
-    loop->deferred_last = &loop->deferred_first;
-    while (work != NULL) {
-        struct deferred *next = work->next;
-        work->pending = false;
+    loop->deferred_first = work->next;
+    if (work->next == NULL)
+        loop->deferred_last = &loop->deferred_first;
+    loop->deferred_count--;
+    work->pending = false;
+    return work;
+}
+
+/* As many as there were at the start: work put off by put-off work waits for the next turn. */
+static void run_deferred(struct loop *loop) {
+    uint32_t budget = loop->deferred_count;
+
+    while (budget-- > 0 && loop->deferred_first != NULL) {
+        struct deferred *work = pop_deferred(loop);
         work->run(work);
-        work = next;
     }
 }
 
@@ -135,6 +141,21 @@ void loop_defer(struct loop *loop, struct deferred *work) {
     work->next = NULL;
     *loop->deferred_last = work;
     loop->deferred_last = &work->next;
+    loop->deferred_count++;
+}
+
+void loop_undefer(struct loop *loop, struct deferred *work) {
+    if (!work->pending)
+        return;
+
+    struct deferred **link = &loop->deferred_first;
+    while (*link != work)
+        link = &(*link)->next;
+    *link = work->next;
+    if (work->next == NULL)
+        loop->deferred_last = link;
+    loop->deferred_count--;
+    work->pending = false;
 }
 
 /* Fires at most as many timers as there were: one that rearms itself for "now" cannot starve the

@@ -47,6 +47,9 @@ struct deferred {
 };
 void loop_defer(struct loop *loop, struct deferred *work);
 
+/* Takes it back; walks the list of what is pending. */
+void loop_undefer(struct loop *loop, struct deferred *work);
+
 /* --- timers --------------------------------------------------------------------------------- */
 
 /* Intrusive; zero it before the first use. Fires once, at `at` or later, never earlier. Its

@@ -2,8 +2,8 @@
 /* Descriptors registered once, edge-triggered, whose readiness is remembered between system calls.
  */
 #include "net/watch.h"
+#include "net/socket.h"
 #include <errno.h>
-#include <sys/socket.h>
 
 /* Private bits of `ready`.
  *
@@ -33,6 +33,10 @@ void watch_drained(struct watch *w, unsigned what) {
     }
     if (what & IO_WRITE)
         w->ready &= ~(unsigned)IO_WRITE;
+}
+
+bool watch_may_have_data(const struct watch *w) {
+    return (w->ready & (IO_READ | WATCH_SHORT)) == IO_READ;
 }
 
 /* Epoll repeats every bit that holds in every event; only what the owner does not know yet is news.
@@ -87,47 +91,26 @@ ssize_t watch_recv(struct watch *w, void *data, size_t size) {
     if (!(w->ready & IO_READ))
         return -EAGAIN;
 
-    for (;;) {
-        ssize_t n = recv(w->fd, data, size, 0);
-        if (n > 0) {
-            if ((size_t)n < size)
-                read_fell_short(w);
-            return n;
-        }
-        if (n == 0) {
-            w->ready |= IO_HANGUP;
-            return 0;
-        }
-        if (errno == EAGAIN) {
-            watch_drained(w, IO_READ);
-            return -EAGAIN;
-        }
-        if (errno != EINTR) {
-            w->ready |= IO_HANGUP;
-            return -errno;
-        }
-    }
+    ssize_t n = socket_recv(w->fd, data, size);
+    if (n == -EAGAIN)
+        watch_drained(w, IO_READ);
+    else if (n <= 0)
+        w->ready |= IO_HANGUP;
+    else if ((size_t)n < size)
+        read_fell_short(w);
+    return n;
 }
 
 ssize_t watch_send(struct watch *w, const void *data, size_t size) {
     if (!(w->ready & IO_WRITE))
         return -EAGAIN;
 
-    for (;;) {
-        ssize_t n = send(w->fd, data, size, MSG_NOSIGNAL);
-        if (n >= 0) {
-            settle(w);
-            if ((size_t)n < size)
-                w->ready &= ~(unsigned)IO_WRITE;
-            return n;
-        }
-        if (errno == EAGAIN) {
-            watch_drained(w, IO_WRITE);
-            return -EAGAIN;
-        }
-        if (errno != EINTR) {
-            w->ready |= IO_HANGUP | IO_READ;
-            return -errno;
-        }
-    }
+    ssize_t n = socket_send(w->fd, data, size);
+    if (n >= 0)
+        settle(w);
+    else if (n != -EAGAIN)
+        w->ready |= IO_HANGUP | IO_READ;
+    if (n == -EAGAIN || (n >= 0 && (size_t)n < size))
+        watch_drained(w, IO_WRITE);
+    return n;
 }

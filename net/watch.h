@@ -41,6 +41,9 @@ void watch_close(struct watch *w);
 /* A call outside this file said EAGAIN: not ready for `what` until the next event. */
 void watch_drained(struct watch *w, unsigned what);
 
+/* False when everything that was announced has been read. */
+bool watch_may_have_data(const struct watch *w);
+
 /* recv(2) and send(2, MSG_NOSIGNAL) on a socket, which keep `ready` true to the facts. -EAGAIN at
  * once, without a system call, when not ready. Bytes, 0 at end of file (recv; `size` is at least
  * 1), or -errno. EINTR is retried. */

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* The wait of a thread: ppoll(2) on the descriptor and on the one that cancels. */
+#include "net/io.h"
+#include "net/socket.h"
+#include <errno.h>
+#include <poll.h>
+
+static struct io_block *block_of(struct io *io) {
+    return CONTAINER_OF(io, struct io_block, io);
+}
+
+static short poll_events(unsigned what) {
+    int events = 0;
+    if (what & IO_READ)
+        events |= POLLIN;
+    if (what & IO_WRITE)
+        events |= POLLOUT;
+    if (what & IO_HANGUP)
+        events |= POLLRDHUP;
+    return (short)events;
+}
+
+/* ppoll leaves out negative descriptors. 0 when fd is ready, or -errno. */
+static int wait_until(const struct io_block *b, int fd, unsigned what, nsec_t deadline) {
+    for (;;) {
+        struct pollfd fds[] = {
+            { .fd = fd, .events = poll_events(what) },
+            { .fd = b->cancel_fd, .events = POLLIN },
+        };
+        struct timespec left = { 0 };
+        if (deadline != NSEC_NEVER) {
+            nsec_t now = clock_now();
+            nsec_t span = deadline > now ? deadline - now : 0;
+            left.tv_sec = span / NSEC_PER_SEC;
+            left.tv_nsec = span % NSEC_PER_SEC;
+        }
+
+        int n = ppoll(fds, 2, deadline != NSEC_NEVER ? &left : NULL, NULL);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0 && fds[1].revents != 0)
+            return -ECANCELED;
+        if (n > 0)
+            return fds[0].revents & POLLNVAL ? -EBADF : 0;
+        if (n == 0 && clock_now() >= deadline)
+            return -ETIMEDOUT;
+    }
+}
+
+static int block_wait(struct io *io, int fd, unsigned what, nsec_t deadline) {
+    return wait_until(block_of(io), fd, what, deadline);
+}
+
+static int block_sleep(struct io *io, nsec_t until) {
+    int rc = wait_until(block_of(io), -1, 0, until);
+    return rc == -ETIMEDOUT ? 0 : rc;
+}
+
+static ssize_t block_recv(struct io *io UNUSED, int fd, void *data, size_t size) {
+    return socket_recv(fd, data, size);
+}
+
+static ssize_t block_send(struct io *io UNUSED, int fd, const void *data, size_t size) {
+    return socket_send(fd, data, size);
+}
+
+static bool block_ready(struct io *io UNUSED, int fd UNUSED, unsigned what UNUSED) {
+    return true;
+}
+
+static void block_drained(struct io *io UNUSED, int fd UNUSED, unsigned what UNUSED) {
+}
+
+static void block_forget(struct io *io UNUSED, int fd UNUSED) {
+}
+
+static nsec_t block_now(struct io *io UNUSED) {
+    return clock_now();
+}
+
+static const struct io_ops block_ops = {
+    .wait = block_wait,
+    .recv = block_recv,
+    .send = block_send,
+    .ready = block_ready,
+    .drained = block_drained,
+    .sleep = block_sleep,
+    .forget = block_forget,
+    .now = block_now,
+};
+
+void io_block_init(struct io_block *b, int cancel_fd) {
+    b->io.ops = &block_ops;
+    b->cancel_fd = cancel_fd;
+}

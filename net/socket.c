@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* Socket system calls with errors as values. */
+#include "net/socket.h"
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+ssize_t socket_recv(int fd, void *data, size_t size) {
+    ssize_t n;
+    do
+        n = recv(fd, data, size, 0);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t socket_send(int fd, const void *data, size_t size) {
+    ssize_t n;
+    do
+        n = send(fd, data, size, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+int socket_connect(const struct address *to, bool *ret_pending) {
+    int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+
+    int rc = 0;
+    int on = 1;
+    if (to->any.sa_family != AF_UNIX &&
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
+        rc = -errno;
+    if (rc == 0 && connect(fd, &to->any, to->len) < 0)
+        rc = -errno;
+
+    /* An interrupted connect goes on in the background as well: connect(2). */
+    *ret_pending = rc == -EINPROGRESS || rc == -EINTR;
+    if (rc == 0 || *ret_pending)
+        return fd;
+    close(fd);
+    return rc;
+}
+
+int socket_error(int fd) {
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        return -errno;
+    return -error;
+}

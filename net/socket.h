@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Non-blocking socket calls whose errors are values: -errno, EINTR retried, SIGPIPE never raised.
+ */
+#ifndef NET_SOCKET_H
+#define NET_SOCKET_H
+
+#include "net/address.h"
+#include <sys/types.h>
+
+/* recv(2): bytes, 0 at end of file (`size` is at least 1), or -errno. */
+NODISCARD ssize_t socket_recv(int fd, void *data, size_t size);
+
+/* send(2): bytes, maybe fewer than asked for, or -errno. */
+NODISCARD ssize_t socket_send(int fd, const void *data, size_t size);
+
+/* Begins a connect(2) on a new non-blocking, close-on-exec socket, TCP with TCP_NODELAY. The
+ * descriptor, with *ret_pending when the connection is not there yet: wait until it is writable,
+ * then ask socket_error. Or -errno; -EAGAIN: the backlog of a unix listener is full, try again
+ * later. */
+NODISCARD int socket_connect(const struct address *to, bool *ret_pending);
+
+/* What happened to it in the background: SO_ERROR, socket(7). 0 or -errno. */
+NODISCARD int socket_error(int fd);
+
+#endif
