@@ -143,7 +143,6 @@ static int park(struct io_fiber *f, struct entry *e, unsigned what, nsec_t deadl
     struct waiter me = { .next = e->waiters, .fiber = fiber_self(f->fibers), .what = what };
     int rc;
 
-    ASSERT(me.fiber != NULL);
     e->waiters = &me;
     do
         rc = fiber_park(f->fibers, deadline);
@@ -162,6 +161,7 @@ static int fiber_wait(struct io *io, int fd, unsigned what, nsec_t deadline) {
     struct io_fiber *f = fiber_of(io);
     struct entry *e = lookup(f, fd);
 
+    ASSERT(fiber_self(f->fibers) != NULL); /* the loop's own stack must not wait */
     if (e == NULL) {
         int rc = entry_open(f, fd, &e);
         if (rc < 0)
