@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* Names to addresses, waited for by a thread and by a fiber. No test needs a network. */
+#include "net/resolve.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define PATIENCE (30 * NSEC_PER_SEC)
+
+static struct endpoint parse(const char *text) {
+    struct endpoint e;
+
+    assert_int_equal(endpoint_parse(slice_str(text), 0, &e, NULL), 0);
+    return e;
+}
+
+/* What one look-up came to. */
+struct outcome {
+    int rc;
+    struct resolved found;
+    struct error err;
+};
+
+static struct outcome ask(struct io *io, const struct endpoint *e, nsec_t deadline) {
+    struct outcome o = { 0 };
+
+    o.rc = resolve(io, e, deadline, &o.found, &o.err);
+    return o;
+}
+
+/* Without an io to wait with, a thread would crash the test. */
+static void numbers_and_paths_need_no_thread(void **state) {
+    (void)state;
+    static const char *const texts[][2] = {
+        { "127.0.0.1:80", "127.0.0.1:80" },     { "[::1]:80", "[::1]:80" },
+        { "localhost:80", "127.0.0.1:80" },     { ":80", "127.0.0.1:80" },
+        { "unix:/tmp/some", "unix:/tmp/some" },
+    };
+    char text[ADDRESS_TEXT_BYTES];
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct endpoint e = parse(texts[i][0]);
+        struct outcome o = ask(NULL, &e, 0);
+        assert_int_equal(o.rc, 0);
+        assert_int_equal(o.found.count, 1);
+        assert_string_equal(address_format(&o.found.addresses[0], text), texts[i][1]);
+    }
+}
+
+/* The machine's own name stands in its hosts file, as a rule. */
+static struct endpoint own_name(char *name, size_t size) {
+    struct endpoint e = { .port = 4321 };
+
+    assert_int_equal(gethostname(name, size), 0);
+    name[size - 1] = '\0';
+    e.host = slice_str(name);
+    return e;
+}
+
+static void assert_own_name(const struct outcome *o) {
+    if (o->rc != 0) {
+        print_message("%s\n", o->err.text);
+        skip();
+    }
+    assert_in_range(o->found.count, 1, RESOLVE_MAX);
+    for (size_t i = 0; i < o->found.count; i++)
+        assert_int_equal(address_port(&o->found.addresses[i]), 4321);
+}
+
+static void thread_finds_a_name(void **state) {
+    (void)state;
+    char name[128];
+    struct io_block block;
+    struct endpoint e = own_name(name, sizeof(name));
+
+    io_block_init(&block, -1);
+    struct outcome o = ask(&block.io, &e, clock_now() + PATIENCE);
+    assert_own_name(&o);
+}
+
+/* RFC 6761 section 6.4: it never exists. A name server that drops the question ends in a time-out.
+ */
+static void bad_name_is_an_error_with_words(void **state) {
+    (void)state;
+    struct io_block block;
+    struct endpoint e = parse("no.such.name.invalid:80");
+
+    io_block_init(&block, -1);
+    struct outcome o = ask(&block.io, &e, clock_now() + PATIENCE);
+    assert_true(o.rc == -ENOENT || o.rc == -ETIMEDOUT);
+    assert_non_null(strstr(o.err.text, "cannot look up 'no.such.name.invalid': "));
+}
+
+/* The look-up may be quicker than the deadline is noticed: what counts is that it fails, and at
+ * once. */
+static void caller_does_not_wait_for_the_thread(void **state) {
+    (void)state;
+    struct io_block block;
+    struct endpoint e = parse("no.such.name.invalid:80");
+    nsec_t begin = clock_now();
+
+    io_block_init(&block, -1);
+    struct outcome o = ask(&block.io, &e, begin);
+    assert_true(o.rc == -ENOENT || o.rc == -ETIMEDOUT);
+
+    int cancel_fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+    io_block_init(&block, cancel_fd);
+    o = ask(&block.io, &e, NSEC_NEVER);
+    assert_true(o.rc == -ENOENT || o.rc == -ECANCELED);
+    close(cancel_fd);
+    assert_true(clock_now() - begin < 3 * NSEC_PER_SEC);
+}
+
+/* --- fibers --------------------------------------------------------------------------------- */
+
+#define FIBERS 100 /* more than there may be threads */
+
+struct on_loop {
+    struct loop *loop;
+    struct fibers *fibers;
+    struct io_fiber *fiber_io;
+    struct endpoint endpoint;
+    struct outcome outcomes[FIBERS];
+    struct fiber *self;
+    nsec_t deadline;
+    int begun, ended, wanted;
+};
+
+static void ask_in_fiber(void *arg) {
+    struct on_loop *t = arg;
+    int index = t->begun++;
+
+    t->self = fiber_self(t->fibers);
+    t->outcomes[index] = ask(io_fiber_io(t->fiber_io), &t->endpoint, t->deadline);
+    t->self = NULL;
+    if (++t->ended == t->wanted)
+        loop_stop(t->loop);
+}
+
+static void open_on_loop(struct on_loop *t, int wanted) {
+    t->loop = loop_new(NULL);
+    t->fibers = fibers_new(t->loop, &(struct fiber_config){ 0 }, NULL);
+    t->fiber_io = io_fiber_new(t->loop, t->fibers, NULL);
+    assert_non_null(t->fiber_io);
+    t->wanted = wanted;
+    for (int i = 0; i < wanted; i++)
+        assert_int_equal(fiber_spawn(t->fibers, "ask", ask_in_fiber, t), 0);
+}
+
+static void close_on_loop(struct on_loop *t) {
+    io_fiber_free(t->fiber_io);
+    fibers_free(t->fibers);
+    loop_free(t->loop);
+}
+
+static void fibers_find_a_name_together(void **state) {
+    (void)state;
+    static struct on_loop t;
+    char name[128];
+
+    t.endpoint = own_name(name, sizeof(name));
+    t.deadline = clock_now() + PATIENCE;
+    open_on_loop(&t, FIBERS);
+    if (t.ended < FIBERS)
+        assert_int_equal(loop_run(t.loop), 0);
+    close_on_loop(&t);
+    for (int i = 0; i < FIBERS; i++)
+        assert_own_name(&t.outcomes[i]);
+}
+
+static void cancelled_fiber_leaves_the_thread_behind(void **state) {
+    (void)state;
+    static struct on_loop t;
+
+    t.endpoint = parse("no.such.name.invalid:80");
+    t.deadline = NSEC_NEVER;
+    open_on_loop(&t, 1);
+    if (t.self != NULL)
+        fiber_cancel(t.self);
+    if (t.ended < 1)
+        assert_int_equal(loop_run(t.loop), 0);
+    close_on_loop(&t);
+    assert_true(t.outcomes[0].rc == -ECANCELED || t.outcomes[0].rc == -ENOENT);
+}
+
+/* --- the end -------------------------------------------------------------------------------- */
+
+static int threads_of_process(void) {
+    int count = 0;
+    DIR *dir = opendir("/proc/self/task");
+
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
+        count += entry->d_name[0] != '.';
+    closedir(dir);
+    return count;
+}
+
+/* Helper threads that outlived their callers must leave, too, and with nothing leaked. */
+static int await_threads(void **state) {
+    int *before = *state;
+    nsec_t end = clock_now() + PATIENCE;
+
+    while (threads_of_process() > *before && clock_now() < end)
+        usleep(5000);
+    return threads_of_process() <= *before ? 0 : -1;
+}
+
+static void *do_nothing(void *arg) {
+    return arg;
+}
+
+/* After a first thread: with it a sanitizer may start one of its own that stays. */
+static int count_threads(void **state) {
+    static int before;
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, do_nothing, NULL) != 0)
+        return -1;
+    pthread_join(thread, NULL);
+    before = threads_of_process();
+    *state = &before;
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_and_paths_need_no_thread),
+        cmocka_unit_test(thread_finds_a_name),
+        cmocka_unit_test(bad_name_is_an_error_with_words),
+        cmocka_unit_test(caller_does_not_wait_for_the_thread),
+        cmocka_unit_test(fibers_find_a_name_together),
+        cmocka_unit_test(cancelled_fiber_leaves_the_thread_behind),
+    };
+    return cmocka_run_group_tests(tests, count_threads, await_threads);
+}
