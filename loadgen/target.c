@@ -7,10 +7,10 @@
 int target_parse(struct target *t, const char *text, struct error *err) {
     const char *why;
     if (http_url_parse(slice_str(text), &t->url, &why) != 0)
-        return error_set(err, -EINVAL, "URL '%s': %s", text, why);
-    if (slice_eq(t->url.scheme, SLICE("https")))
+        return error_set(err, -EINVAL, "URL '%s' %s", text, why);
+    if (slice_eq_nocase(t->url.scheme, SLICE("https")))
         return error_set(err, -EINVAL, "URL '%s': TLS is not in this build; use http://", text);
-    if (!slice_eq(t->url.scheme, SLICE("http")))
+    if (!slice_eq_nocase(t->url.scheme, SLICE("http")))
         return error_set(err, -EINVAL, "URL '%s': the scheme must be http", text);
     if (t->url.userinfo.len > 0)
         return error_set(err, -EINVAL, "URL '%s': give credentials with -A USER:PASSWORD", text);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* Options that depend on each other. */
+#include "loadgen/config.h"
+#include "loadgen/plan.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void test_budget_is_the_count_or_endless(void **state) {
+    (void)state;
+    struct loadgen_config c = { .concurrency = 1 };
+    assert_int_equal(loadgen_config_budget(&c), 1);
+    c.requests = 70000;
+    assert_int_equal(loadgen_config_budget(&c), 70000);
+    c.time_limit = NSEC_PER_SEC;
+    assert_int_equal(loadgen_config_budget(&c), 70000);
+    c.requests = 0;
+    assert_true(loadgen_config_budget(&c) == UINT64_MAX);
+}
+
+static const struct {
+    struct loadgen_config config;
+    const char *complaint; /* NULL: fine */
+} combinations[] = {
+    { { .requests = 5, .concurrency = 5 }, NULL },
+    { { .requests = 5, .concurrency = 6 }, "--concurrency 6" },
+    { { .concurrency = 2 }, "--requests 1" },
+    { { .concurrency = 2, .time_limit = 1 }, NULL },
+    { { .concurrency = 1, .post_file = "f", .put_file = "f" }, "--post and --put" },
+    { { .concurrency = 1, .head = true, .put_file = "f" }, "--head" },
+    { { .concurrency = 1, .head = true, .method = "GET" }, "--head" },
+    { { .concurrency = 1, .post_file = "f", .method = "PATCH" }, NULL },
+};
+
+static void test_contradictions_are_refused_by_name(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(combinations); i++) {
+        struct error err = { .text = "" };
+        const char *complaint = combinations[i].complaint;
+        int rc = loadgen_config_check(&combinations[i].config, &err);
+        assert_int_equal(rc, complaint == NULL ? 0 : -EINVAL);
+        if (complaint != NULL)
+            assert_non_null(strstr(err.text, complaint));
+    }
+}
+
+static void test_plan_gives_out_its_budget_once(void **state) {
+    (void)state;
+    struct loadgen_config c = { .requests = 2, .concurrency = 1, .time_limit = 5 };
+    struct plan plan;
+    plan_init(&plan, &c, 100);
+    assert_int_equal(plan.stop_at, 105);
+    assert_true(plan_take(&plan));
+    assert_true(plan_take(&plan));
+    assert_false(plan_take(&plan));
+
+    c = (struct loadgen_config){ .concurrency = 1, .time_limit = 5 };
+    plan_init(&plan, &c, 100);
+    assert_true(plan_take(&plan));
+    assert_true(plan.left == UINT64_MAX);
+    c = (struct loadgen_config){ .concurrency = 1 };
+    plan_init(&plan, &c, 100);
+    assert_true(plan.stop_at == NSEC_NEVER);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_budget_is_the_count_or_endless),
+        cmocka_unit_test(test_contradictions_are_refused_by_name),
+        cmocka_unit_test(test_plan_gives_out_its_budget_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

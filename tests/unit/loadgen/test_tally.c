@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* Counting: each request once, under one name; sums of workers. */
+#include "loadgen/tally.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct timing timing = { .connect = 10, .wait = 200, .total = 300 };
+
+static void test_response_of_another_length_fails(void **state) {
+    (void)state;
+    struct tally t;
+    assert_int_equal(tally_init(&t), 0);
+    assert_true(tally_response(&t, &timing, 200, 12, true));
+    assert_true(tally_response(&t, &timing, 200, 12, true));
+    assert_false(tally_response(&t, &timing, 200, 13, true));
+    assert_true(tally_response(&t, &timing, 200, 14, false));
+    assert_int_equal(t.document_bytes, 12);
+    assert_int_equal(t.succeeded, 3);
+    assert_int_equal(t.failed[FAILURE_LENGTH], 1);
+    assert_int_equal(tally_ended(&t), 4);
+    assert_int_equal(hist_count(t.total), 4);
+    tally_free(&t);
+}
+
+static void test_status_is_counted_beside_success(void **state) {
+    (void)state;
+    struct tally t;
+    assert_int_equal(tally_init(&t), 0);
+    static const uint16_t statuses[] = { 200, 204, 299, 302, 404, 500 };
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++)
+        tally_response(&t, &timing, statuses[i], 0, true);
+    assert_int_equal(t.succeeded, 6);
+    assert_int_equal(t.non_2xx, 3);
+    tally_free(&t);
+}
+
+static void test_only_time_outs_of_the_failures_have_a_latency(void **state) {
+    (void)state;
+    struct tally t;
+    assert_int_equal(tally_init(&t), 0);
+    for (int reason = 0; reason < FAILURE_COUNT; reason++)
+        tally_failure(&t, (enum failure)reason, &timing);
+    assert_int_equal(tally_failures(&t), FAILURE_COUNT);
+    assert_int_equal(tally_ended(&t), FAILURE_COUNT);
+    assert_int_equal(hist_count(t.total), 3);
+    assert_int_equal(hist_max(t.processing), 290);
+    tally_free(&t);
+}
+
+static void test_columns_of_ab_sum_up_to_all_failures(void **state) {
+    (void)state;
+    struct tally t;
+    assert_int_equal(tally_init(&t), 0);
+    for (int reason = 0; reason < FAILURE_COUNT; reason++)
+        for (int i = 0; i <= reason; i++)
+            tally_failure(&t, (enum failure)reason, &timing);
+    uint64_t sum = 0;
+    for (int column = 0; column < FAILURE_COLUMNS; column++)
+        sum += tally_column(&t, (enum failure_column)column);
+    assert_int_equal(sum, tally_failures(&t));
+    assert_int_equal(tally_column(&t, FAILURE_COLUMN_EXCEPTIONS), t.failed[FAILURE_BAD_RESPONSE]);
+    tally_free(&t);
+}
+
+static void test_merge_adds_and_keeps_the_first_document(void **state) {
+    (void)state;
+    struct tally a, b;
+    assert_int_equal(tally_init(&a), 0);
+    assert_int_equal(tally_init(&b), 0);
+    struct http_head head = { .fields = SLICE("Server: early/1 (x)\r\n") };
+    tally_server(&b, &head);
+    b.first_start = 5;
+    b.last_end = 90;
+    b.in_flight = 2;
+    b.in_flight_age_max = 7;
+    tally_response(&b, &timing, 500, 3, true);
+    a.first_start = 6;
+    a.last_end = 80;
+    tally_response(&a, &timing, 200, 4, true);
+    tally_failure(&a, FAILURE_RESET, &timing);
+
+    tally_merge(&a, &b);
+    assert_string_equal(a.server_software, "early/1");
+    assert_int_equal(a.document_bytes, 3);
+    assert_int_equal(a.first_start, 5);
+    assert_int_equal(a.last_end, 90);
+    assert_int_equal(a.succeeded, 2);
+    assert_int_equal(a.non_2xx, 1);
+    assert_int_equal(a.in_flight, 2);
+    assert_int_equal(a.in_flight_age_max, 7);
+    assert_int_equal(tally_ended(&a), 3);
+    assert_int_equal(hist_count(a.waiting), 2);
+    tally_free(&a);
+    tally_free(&b);
+}
+
+static void test_server_software_is_cut_like_ab(void **state) {
+    (void)state;
+    struct tally t;
+    assert_int_equal(tally_init(&t), 0);
+    struct http_head head = {
+        .fields = SLICE("Server: 0123456789012345678901234567890123456789\r\n"),
+    };
+    tally_server(&t, &head);
+    assert_int_equal(strlen(t.server_software), 32);
+    tally_free(&t);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_response_of_another_length_fails),
+        cmocka_unit_test(test_status_is_counted_beside_success),
+        cmocka_unit_test(test_only_time_outs_of_the_failures_have_a_latency),
+        cmocka_unit_test(test_columns_of_ab_sum_up_to_all_failures),
+        cmocka_unit_test(test_merge_adds_and_keeps_the_first_document),
+        cmocka_unit_test(test_server_software_is_cut_like_ab),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
