@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: MIT
+"""srv bench from outside: what it counts equals what the server did, and its report reads like ab's."""
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import faulty
+import harness
+import pytest
+
+
+def bench(srv_run, *args, timeout=60):
+    return srv_run("bench", *args, timeout=timeout)
+
+
+@pytest.fixture
+def bench_json(srv_run):
+    """bench_json(*ARGS) -> (exit code, the report as a dict)."""
+
+    def run(*args):
+        done = srv_run("bench", "--json", "-", *args)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    return run
+
+
+def line(report, label):
+    """The value of a `Label:   value` line."""
+    return re.search(rf"^{re.escape(label)}:\s+(.*)$", report, re.M).group(1)
+
+
+def failures(report):
+    """The reasons that were counted."""
+    return {reason: count for reason, count in report["failures"].items() if count}
+
+
+# --- counting ------------------------------------------------------------------------
+
+FAULTS = {
+    "reset": {"reset"},
+    "early": {"closed_early", "closed_reused"},
+    "truncated": {"truncated"},
+    "half_head": {"truncated"},
+    "silent": {"timeout_first_byte"},
+    "stalled": {"timeout_body"},
+    "bad_chunk": {"bad_response"},
+    "garbage": {"bad_response"},
+    "longer": {"length"},
+}
+
+
+@pytest.mark.parametrize("keep_alive", [[], ["-k"]], ids=["close", "keep-alive"])
+def test_each_fault_is_counted_once_under_its_own_name(bench_json, keep_alive):
+    script = ["ok", "error", *FAULTS, "ok"]
+    with faulty.Server(script) as server:
+        code, report = bench_json("-r", "-n", 60, "-c", 1, "-s", "0.2", *keep_alive, server.url)
+    assert code == 0
+    assert sum(server.did.values()) == report["totals"]["requests"] == 60
+    for reason in set().union(*FAULTS.values()):
+        did = sum(count for name, count in server.did.items() if reason in FAULTS.get(name, ()))
+        same = [other for names in FAULTS.values() if reason in names for other in names]
+        assert sum(report["failures"][other] for other in set(same)) == did, reason
+    assert report["totals"]["failed"] == sum(report["failures"].values())
+    assert report["totals"]["failed"] == sum(server.did[name] for name in FAULTS)
+    assert report["totals"]["non_2xx"] == server.did["error"]
+    assert report["totals"]["succeeded"] == server.did["ok"] + server.did["error"]
+
+
+def test_many_connections_count_as_one_does(bench_json):
+    script = ["ok", "ok", "reset", "ok", "truncated", "error", "ok", "bad_chunk"]
+    with faulty.Server(script) as server:
+        code, report = bench_json("-r", "-k", "-n", 800, "-c", 40, server.url)
+    assert code == 0 and report["totals"]["requests"] == sum(server.did.values()) == 800
+    assert failures(report) == {
+        "reset": server.did["reset"],
+        "truncated": server.did["truncated"],
+        "bad_response": server.did["bad_chunk"],
+    }
+
+
+def test_length_may_vary_with_l(bench_json):
+    with faulty.Server(["ok", "longer"]) as server:
+        assert bench_json("-k", "-n", 10, server.url)[1]["failures"]["length"] == 5
+    with faulty.Server(["ok", "longer"]) as server:
+        assert bench_json("-k", "-l", "-n", 10, server.url)[1]["totals"]["failed"] == 0
+
+
+def test_a_hung_request_costs_neither_the_others_nor_the_report(srv_run):
+    with faulty.Server(["ok"] * 7 + ["silent"] + ["ok"] * 1000) as server:
+        done = bench(srv_run, "-k", "-n", 200, "-c", 2, "-s", "0.5", "-q", server.url)
+    assert done.returncode == 0
+    assert line(done.stdout, "Complete requests") == "200"
+    assert line(done.stdout, "Failed requests") == "1"
+    assert "(Connect: 0, Receive: 1, Length: 0, Exceptions: 0)" in done.stdout
+    assert "1  time-out before the first byte" in done.stdout
+
+
+def test_framings_are_understood(bench_json):
+    with faulty.Server(["ok", "chunked", "until_close", "interim", "bytewise"]) as server:
+        code, report = bench_json("-k", "-n", 50, "-c", 2, server.url)
+    assert code == 0 and report["totals"]["failed"] == 0
+    assert report["document_bytes"] == len(faulty.BODY)
+    assert report["totals"]["body_bytes"] == 50 * len(faulty.BODY)
+
+
+# --- connections ---------------------------------------------------------------------
+
+
+def test_keep_alive_reuses_and_close_does_not(bench_json):
+    with faulty.Server(["ok"]) as server:
+        report = bench_json("-k", "-n", 60, "-c", 3, server.url)[1]
+        assert server.connections == 3 == report["totals"]["connections"]
+        assert report["totals"]["kept_alive"] == 60
+    with faulty.Server(["ok"]) as server:
+        report = bench_json("-n", 60, "-c", 3, server.url)[1]
+        assert server.connections == 60 == report["totals"]["connections"]
+        assert report["totals"]["kept_alive"] == 0
+
+
+def test_all_connections_open_at_once(srv_run):
+    with faulty.Server(["slow"]) as server:
+        done = bench(srv_run, "-n", 8, "-c", 4, server.url)
+        assert server.open_max == 4
+    assert 0.6 <= float(line(done.stdout, "Time taken for tests").split()[0]) < 0.85
+
+
+def test_a_server_that_does_not_close_is_not_waited_for(srv_run):
+    with faulty.Server(["never_closes"]) as server:
+        started = time.monotonic()
+        done = bench(srv_run, "-n", 40, "-c", 1, server.url)
+    assert done.returncode == 0 and line(done.stdout, "Failed requests") == "0"
+    assert time.monotonic() - started < 5
+
+
+def test_http10_with_and_without_keep_alive(bench_json):
+    with faulty.Server(["ok"]) as server:
+        report = bench_json("--http1.0", "-k", "-n", 20, "-c", 2, server.url)[1]
+        assert report["totals"]["kept_alive"] == 20 and server.connections == 2
+        assert b" HTTP/1.0\r\n" in server.heads[0]
+    with faulty.Server(["ok"]) as server:
+        assert bench_json("--http1.0", "-n", 20, server.url)[1]["totals"]["failed"] == 0
+        assert server.connections == 20
+
+
+# --- when it ends ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limits", [["-t", "0.5", "-n", "1000000"], ["-n", "1000000", "-t", "0.5"], ["-t", "0.5"]])
+def test_time_limit_ends_the_run(bench_json, limits):
+    with faulty.Server(["ok"]) as server:
+        code, report = bench_json("-k", *limits, "-c", 2, server.url)
+    assert code == 0
+    assert 0.4 < report["totals"]["seconds"] < 2
+    assert 0 < report["totals"]["requests"] < 1000000
+
+
+@pytest.mark.parametrize("limits", [["-t", "60", "-n", "10"], ["-n", "10", "-t", "60"]])
+def test_count_ends_the_run_before_the_time_limit(bench_json, limits):
+    with faulty.Server(["ok"]) as server:
+        assert bench_json("-k", *limits, server.url)[1]["totals"]["requests"] == 10
+
+
+def test_requests_in_flight_at_the_end_are_told(srv_run):
+    with faulty.Server(["silent"]) as server:
+        started = time.monotonic()
+        done = bench(srv_run, "-t", "0.4", "-c", 3, server.url)
+        assert 0.4 <= time.monotonic() - started < 5
+    assert done.returncode == 3
+    assert line(done.stdout, "Complete requests") == "0"
+    assert re.search(r"Still in flight at the end: 3, the oldest for 0\.[45]", done.stdout)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_prints_the_report(number):
+    with faulty.Server(["ok"] * 5 + ["silent"]) as server:
+        process = subprocess.Popen(
+            [harness.srv_binary(), "bench", "-k", "-n", "100", "-c", "1", server.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=harness.die_with_parent,
+        )
+        deadline = time.monotonic() + 20
+        while server.did["silent"] == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 128 + number, err
+    assert line(out, "Complete requests") == "5"
+    assert f"Stopped early by {number.name}" in out
+    assert "Still in flight at the end: 1" in out
+
+
+# --- exit codes ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def closed_url():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}/"
+
+
+def test_closed_port(srv_run, closed_url):
+    done = bench(srv_run, "-n", 20, "-c", 2, closed_url)
+    assert done.returncode == 1 and "connection refused" in done.stdout and "Stopped early" in done.stdout
+    done = bench(srv_run, "-r", "-n", 20, "-c", 2, closed_url)
+    assert done.returncode == 1
+    assert (line(done.stdout, "Complete requests"), line(done.stdout, "Failed requests")) == ("20", "20")
+    assert "(Connect: 20, Receive: 0, Length: 0, Exceptions: 0)" in done.stdout
+    assert "Requests per second" not in done.stdout
+
+
+def test_a_reset_stops_the_run_unless_r(srv_run):
+    with faulty.Server(["ok", "ok", "reset"]) as server:
+        done = bench(srv_run, "-n", 30, server.url)
+        assert done.returncode == 1 and line(done.stdout, "Complete requests") == "3"
+        assert bench(srv_run, "-r", "-n", 30, server.url).returncode == 0
+
+
+def test_no_success_is_told_by_the_exit_code(srv_run):
+    with faulty.Server(["early"]) as server:
+        done = bench(srv_run, "-n", 5, server.url)
+    assert done.returncode == 3 and line(done.stdout, "Failed requests") == "5"
+
+
+def test_all_500_is_an_answer(srv_run):
+    with faulty.Server(["error"]) as server:
+        done = bench(srv_run, "-n", 5, server.url)
+    assert done.returncode == 0 and line(done.stdout, "Non-2xx responses") == "5"
+
+
+@pytest.mark.parametrize(
+    "args, named",
+    [
+        ([], "URL"),
+        (["-Q", "http://h/"], "-Q"),
+        (["-X", "proxy:1", "http://h/"], "-X"),
+        (["-n", "0", "http://h/"], "-n"),
+        (["-n", "abc", "http://h/"], "abc"),
+        (["-c", "0", "http://h/"], "-c"),
+        (["-n", "1", "-c", "2", "http://h/"], "--concurrency 2"),
+        (["-t", "-1", "http://h/"], "-t"),
+        (["-s", "x", "http://h/"], "-s"),
+        (["-n", "150000", "-c", "150000", "http://h/"], "descriptors"),
+        (["-p", "/nope", "-u", "/nope", "http://h/"], "--post"),
+        (["-H", "nocolon", "http://h/"], "nocolon"),
+        (["https://h/"], "TLS"),
+        (["ftp://h/"], "ftp"),
+        (["http://h:99999/"], "99999"),
+        (["http://a/", "http://b/"], "http://b/"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_usage_is_one_line(srv_run, args, named):
+    done = bench(srv_run, *args)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("srv bench: ") and named in done.stderr
+
+
+def test_what_cannot_be_done_is_one_line(srv_run, tmp_path):
+    with faulty.Server(["ok"]) as server:
+        for args in (["-p", tmp_path / "nope", server.url], ["http://no-such-host.invalid/"]):
+            done = bench(srv_run, *args)
+            assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1
+        done = bench(srv_run, "--json", tmp_path / "no" / "file", server.url)
+        assert done.returncode == 1 and "cannot write" in done.stderr and "Complete requests" in done.stdout
+
+
+# --- the request ---------------------------------------------------------------------------
+
+
+def test_request_is_what_was_asked_for(srv_run):
+    big = "x" * 9000
+    with faulty.Server(["ok"]) as server:
+        args = ["-H", "X-A: 1", "-H", f"X-Big: {big}", "-H", "Host: other", "-C", "a=1", "-C", "b=2", "-A", "u:p"]
+        assert bench(srv_run, "-k", *args, "-m", "OPTIONS", server.url).returncode == 0
+        head = server.heads[0].decode()
+    assert head.startswith("OPTIONS /t HTTP/1.1\r\nHost: other\r\n")
+    for field in ("X-A: 1", f"X-Big: {big}", "Cookie: a=1; b=2", "Authorization: Basic dTpw", "Accept: */*"):
+        assert f"\r\n{field}\r\n" in head
+    assert head.count("Host:") == 1 and "Connection" not in head
+
+
+def test_bodies_are_sent_whole(srv_run, tmp_path):
+    body = bytes(range(256)) * 8192
+    (tmp_path / "body").write_bytes(body)
+    with faulty.Server(["ok"]) as server:
+        done = bench(srv_run, "-k", "-n", 4, "-c", 2, "-p", tmp_path / "body", "-T", "a/b", server.url)
+        assert done.returncode == 0 and server.bodies == [body] * 4
+        assert b"POST /t " in server.heads[0] and b"\r\nContent-Type: a/b\r\n" in server.heads[0]
+        assert int(line(done.stdout, "Total body sent")) == 4 * (len(body) + len(server.heads[0]))
+        assert bench(srv_run, "-u", tmp_path / "body", server.url).returncode == 0
+        assert server.heads[-1].startswith(b"PUT ")
+
+
+def test_head_requests_have_no_body(bench_json):
+    with faulty.Server(["ok"]) as server:
+        code, report = bench_json("-i", "-k", "-n", 10, server.url)
+    assert code == 0 and report["totals"]["failed"] == 0 and report["totals"]["body_bytes"] == 0
+
+
+# --- the report ------------------------------------------------------------------------------
+
+
+def test_json_goes_to_a_file_and_the_text_to_stdout(srv_run, tmp_path):
+    with faulty.Server(["ok"]) as server:
+        done = bench(srv_run, "-n", 10, "--json", tmp_path / "r.json", server.url)
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["schema"] == "srv-bench/1" and report["totals"]["requests"] == 10
+    assert line(done.stdout, "Complete requests") == "10"
+    latency = report["latency_us"]
+    assert latency["count"] == 10 and 0 < latency["min"] <= latency["p50"] <= latency["p99"] <= latency["max"]
+
+
+def test_progress_is_shown_for_long_runs_only(srv_run):
+    with faulty.Server(["ok"]) as server:
+        done = bench(srv_run, "-k", "-n", 300, server.url)
+        shown = [f"Completed {count} requests" for count in (100, 200, 300)]
+        assert done.stderr.splitlines() == [*shown, "Finished 300 requests"]
+        assert bench(srv_run, "-k", "-q", "-n", 300, server.url).stderr == ""
+        assert bench(srv_run, "-k", "-n", 150, server.url).stderr == ""
+
+
+def test_verbosity_shows_request_and_responses(srv_run):
+    with faulty.Server(["ok"]) as server:
+        done = bench(srv_run, "-v", 4, server.url)
+    assert "GET /t HTTP/1.1" in done.stderr and "code = 200" in done.stderr and "Server: faulty/1" in done.stderr
+
+
+def test_version_and_help(srv_run):
+    assert bench(srv_run, "-V").stdout.startswith("srv bench ")
+    assert "--concurrency" in bench(srv_run, "--help").stdout
+
+
+def masked(report):
+    """From "Benchmarking" to the last percentile, without numbers and judgements on skew."""
+    text = report[report.index("Benchmarking ") :]
+    text = re.sub(r"(WARNING|ERROR): The median.*\n.*\n", "", text)
+    text = text.split("\nLatency (us)")[0].rstrip()
+    return re.sub(r" +", " ", re.sub(r"\d+(\.\d+)?", "N", text)).splitlines()
+
+
+AB_OPTIONS = [[], ["-k"], ["-S"], ["-d"], ["-l"], ["-i"], ["-q"], ["-p"], ["-k", "-n", "200"], ["-n", "1"]]
+
+
+@pytest.mark.skipif(shutil.which("ab") is None, reason="ab is not installed")
+@pytest.mark.parametrize("options", AB_OPTIONS, ids="".join)
+@pytest.mark.parametrize("behaviour", ["ok", "error"])
+def test_report_has_the_lines_of_ab(srv_run, tmp_path, options, behaviour):
+    (tmp_path / "body").write_bytes(b"body")
+    args = ["-n", "40"] if "-n" not in options else []
+    args += [option for each in options for option in ([each, str(tmp_path / "body")] if each == "-p" else [each])]
+    with faulty.Server([behaviour]) as server:
+        ab = subprocess.run(["ab", *args, server.url], capture_output=True, text=True, timeout=60)
+        ours = bench(srv_run, "--http1.0", *args, server.url)
+    assert ab.returncode == ours.returncode == 0, ab.stderr + ours.stderr
+    assert masked(ours.stdout) == masked(ab.stdout)
