@@ -30,9 +30,15 @@ int target_parse(struct target *t, const char *text, struct error *err) {
 
 int target_resolve(struct target *t, nsec_t timeout, struct error *err) {
     struct endpoint endpoint = { .host = t->url.host, .port = t->url.port };
-    (void)timeout;
-    t->addresses.count = 1;
-    if (address_of_endpoint(&endpoint, false, &t->addresses.addresses[0]) != 0)
-        return error_set(err, -ENOENT, "cannot look up %s", t->host);
-    return 0;
+    struct io_block block;
+    struct error why = { .text = "" };
+
+    io_block_init(&block, -1);
+    nsec_t deadline = deadline_after(clock_now(), timeout);
+    int rc = resolve(&block.io, &endpoint, deadline, &t->addresses, &why);
+    if (rc == 0)
+        return 0;
+    if (why.text[0] != '\0')
+        return error_set(err, rc, "%s", why.text);
+    return error_set(err, rc, "cannot look up '%s': %s", t->host, strerror(-rc));
 }
