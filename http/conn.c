@@ -215,6 +215,7 @@ bool http_conn_next(struct http_conn *c) {
     if (!c->answered)
         return false;
     c->phase = HTTP_PHASE_HEAD;
+    c->method = HTTP_METHOD_OTHER; /* else a bad head after a HEAD is refused without a body */
     c->answered = false;
     c->wants_continue = false;
     return true;

@@ -150,7 +150,7 @@ void exchange_refuse(struct exchange *e, uint16_t status, const char *text) {
     answer(e, status, slice_str(text), true);
 }
 
-/* --- events ----------------------------------------------------------------------------------- */
+/* --- sleeping --------------------------------------------------------------------------------- */
 
 /* A client that has shut its side only (FIN) may still wait for the answer; one that reset the
  * connection, or closed a unix socket, cannot get it any more. poll(2) tells them apart. */
@@ -159,6 +159,17 @@ static bool is_gone(int fd) {
 
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
 }
+
+/* The clock is read again: counted from the begin of the turn, a request that came late in it would
+ * be answered too early. A hang-up that came along with the request is not told again. */
+void exchange_sleep(struct exchange *e) {
+    if ((e->watch.ready & IO_HANGUP) && is_gone(e->watch.fd))
+        exchange_close(e);
+    else
+        exchange_enter(e, EXCHANGE_SLEEP, deadline_after(clock_now(), e->delay));
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
 
 static void on_ready(struct watch *watch, unsigned what) {
     struct exchange *e = CONTAINER_OF(watch, struct exchange, watch);

@@ -64,6 +64,9 @@ void exchange_close(struct exchange *e);
 void exchange_answer(struct exchange *e);
 void exchange_refuse(struct exchange *e, uint16_t status, const char *text);
 
+/* Sleeps until the answer is due; a client that has gone meanwhile ends it. */
+void exchange_sleep(struct exchange *e);
+
 /* Reads and answers until the socket is dry, a request sleeps, or others should have a turn. */
 void exchange_read(struct exchange *e);
 

@@ -53,11 +53,9 @@ static void on_head(struct exchange *e, const struct http_head *head) {
         exchange_answer(e);
 }
 
-/* The clock is read again: counted from the begin of the turn, a request that came late in it would
- * be answered too early. */
 static void on_end(struct exchange *e) {
     if (e->delay > 0)
-        exchange_enter(e, EXCHANGE_SLEEP, deadline_after(clock_now(), e->delay));
+        exchange_sleep(e);
     else
         exchange_answer(e);
 }

@@ -14,6 +14,7 @@ static void stop_accepting(struct reactor *r) {
     for (size_t i = 0; i < r->acceptor_count; i++)
         acceptor_close(&r->acceptors[i]);
     r->acceptor_count = 0;
+    binds_close(r->binds); /* else clients would connect and wait for a service that leaves */
 }
 
 static void on_grace_over(struct timer *timer) {
@@ -58,7 +59,7 @@ void reactor_left(struct reactor *r) {
         loop_stop(r->loop);
 }
 
-static int start(struct reactor *r, const struct binds *binds, struct error *err) {
+static int start(struct reactor *r, struct error *err) {
     r->loop = loop_new(err);
     if (r->loop == NULL)
         return -ENOMEM;
@@ -70,8 +71,8 @@ static int start(struct reactor *r, const struct binds *binds, struct error *err
     if (buf_reserve(&r->out, SLOWAPI_ANSWER_BYTES) < 0)
         return error_set(err, -ENOMEM, "cannot start: out of memory");
 
-    for (size_t i = 0; i < binds->count; i++) {
-        int rc = acceptor_open(&r->acceptors[i], r->loop, binds->fds[i], SLOWAPI_ACCEPT_BURST,
+    for (size_t i = 0; i < r->binds->count; i++) {
+        int rc = acceptor_open(&r->acceptors[i], r->loop, r->binds->fds[i], SLOWAPI_ACCEPT_BURST,
                                on_accepted, r);
         if (rc < 0)
             return error_set(err, rc, "cannot accept connections: %s", strerror(-rc));
@@ -90,19 +91,20 @@ static void stop(struct reactor *r) {
     mem_free(r);
 }
 
-int reactor_run(const struct slowapi_config *config, const struct binds *binds, void (*ready)(void),
+int reactor_run(const struct slowapi_config *config, struct binds *binds, void (*ready)(void),
                 struct error *err) {
     struct reactor *r = mem_calloc(1, sizeof(*r));
     if (r == NULL)
         return error_set(err, -ENOMEM, "cannot start: out of memory");
 
     r->config = config;
+    r->binds = binds;
     r->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
     r->limits.body_bytes = SLOWAPI_BODY_BYTES;
     r->grace.fire = on_grace_over;
     buf_init(&r->out, SLOWAPI_ANSWER_BYTES);
 
-    int rc = start(r, binds, err);
+    int rc = start(r, err);
     if (rc == 0 && ready != NULL)
         ready();
     if (rc == 0) {

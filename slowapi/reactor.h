@@ -15,6 +15,7 @@ struct exchange;
 
 struct reactor {
     const struct slowapi_config *config;
+    struct binds *binds;
     struct loop *loop;
     struct signals *signals;
     struct acceptor acceptors[BINDS_MAX];
@@ -31,9 +32,9 @@ struct reactor {
     char in[SLOWAPI_RECV_BYTES];
 };
 
-/* Serves on the listening sockets until a signal ends it; not before fork. `ready` is called once,
- * when it can serve; it may be NULL. 0, or -errno with a reason. */
-NODISCARD int reactor_run(const struct slowapi_config *config, const struct binds *binds,
+/* Serves until a signal ends it, and closes the listening sockets then; not before fork. `ready` is
+ * called once, when it can serve; it may be NULL. 0, or -errno with a reason. */
+NODISCARD int reactor_run(const struct slowapi_config *config, struct binds *binds,
                           void (*ready)(void), struct error *err);
 
 /* An exchange has ended: the last one ends a graceful stop. */

@@ -14,7 +14,7 @@ struct service {
 };
 
 static int run_forked(void *arg, unsigned index UNUSED) {
-    const struct service *s = arg;
+    struct service *s = arg;
     struct error err;
 
     if (reactor_run(s->config, &s->binds, prefork_worker_ready, &err) == 0)
