@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* The words of a command: what the runner executes and what --explain prints come from the same
+ * row. */
+#ifndef PLAYGROUND_ARGV_H
+#define PLAYGROUND_ARGV_H
+
+#include "base/error.h"
+#include "playground/catalogue.h"
+
+#define ARGV_WORDS_MAX  (PLAY_ARGS_MAX + 2)
+#define ARGV_TEXT_BYTES 1024
+
+struct argv {
+    char *words[ARGV_WORDS_MAX]; /* into `text`, ended by NULL: what execv(2) takes */
+    size_t count;
+    char text[ARGV_TEXT_BYTES];
+    size_t used;
+};
+
+/* What {name} stands for. */
+struct argv_value {
+    const char *name, *text;
+};
+
+void argv_init(struct argv *a);
+
+/* Appends one word. 0 or -ENOBUFS. */
+NODISCARD int argv_add(struct argv *a, const char *word);
+NODISCARD int argv_printf(struct argv *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Appends `srv` and the words of a row's process with each {name} replaced. 0, -ENOBUFS, -ENOENT (a
+ * {name} that nothing stands for: a mistake in the catalogue). */
+NODISCARD int argv_of_process(struct argv *a, const struct play_process *process,
+                              const struct argv_value *values, size_t value_count,
+                              struct error *err);
+
+/* Appends `srv bench` and the load on `url`. 0 or -ENOBUFS. */
+NODISCARD int argv_of_load(struct argv *a, const struct play_load *load, const char *url);
+
+/* As a shell would take it: words are quoted where they need it. Cut to `size`. Returns `text`. */
+const char *argv_format(const struct argv *a, char *text, size_t size);
+
+#endif

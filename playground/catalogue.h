@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* The playgrounds, as data: a new one is a row in catalogue.c and no code. */
+#ifndef PLAYGROUND_CATALOGUE_H
+#define PLAYGROUND_CATALOGUE_H
+
+#include "base/clock.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PLAY_PROCESSES_MAX   6
+#define PLAY_ARGS_MAX        24
+#define PLAY_SLOTS_UNLIMITED UINT32_MAX
+#define PLAY_ALL             "all" /* the word that stands for every row */
+
+struct play_load {
+    uint32_t requests, concurrency; /* 1 at least */
+    nsec_t delay;                   /* of every request, spent in the slow API; 0 or more */
+};
+
+/* One long-running srv subcommand of a playground. Its words may contain {bind}, the address to
+ * listen on, and {NAME}, the URL of the process called NAME, which stands before it in the list. */
+struct play_process {
+    const char *name;                /* what messages and {NAME} call it */
+    const char *args[PLAY_ARGS_MAX]; /* without "srv", ended by NULL */
+    uint16_t port_by_hand;           /* where --explain puts it; the runner takes a free port */
+    bool measured; /* its process tree fills the columns threads, CPU and memory */
+};
+
+struct playground {
+    const char *name;   /* one lower-case word, unique */
+    const char *alias;  /* the tutorial's scenario, shared by the rows that come from it; NULL when
+                           it is ours alone */
+    const char *title;  /* one line, for --list */
+    const char *shows;  /* two sentences, for --explain */
+    const char *notice; /* one sentence, printed under the table */
+    struct play_process
+        processes[PLAY_PROCESSES_MAX]; /* in starting order; the last one takes the load */
+    struct play_load load;
+    uint32_t
+        slots; /* requests that the model can let wait at the same time, or PLAY_SLOTS_UNLIMITED */
+    double tutorial_seconds; /* what the tutorial reports for this load; 0 when it has no figure */
+};
+
+/* What the user wants different from the row's own load. */
+struct play_overrides {
+    uint32_t requests, concurrency; /* 0: as the row says */
+    bool has_delay;
+    nsec_t delay;
+};
+
+extern const struct playground catalogue[];
+extern const size_t catalogue_count;
+
+/* Whether `word` is the row's name, its alias, or "all". */
+bool catalogue_matches(const struct playground *row, const char *word);
+
+/* The name or alias that `word` was probably meant to be, or NULL when nothing is near. */
+const char *catalogue_closest(const char *word);
+
+size_t catalogue_process_count(const struct playground *row);
+
+/* The row's load with the overrides put in; concurrency is never above the number of requests,
+ * since the rest would idle. */
+struct play_load catalogue_load(const struct playground *row,
+                                const struct play_overrides *overrides);
+
+/* Waves of `slots` requests, each as long as the delay: ceil(n / min(slots, c)) * delay. What is
+ * left above it is overhead. */
+nsec_t catalogue_ideal(const struct playground *row, const struct play_load *load);
+
+/* That formula with the numbers in it: "ceil(10 / 1) x 1s". Returns `text`, cut to `size`. */
+const char *catalogue_ideal_formula(const struct playground *row, const struct play_load *load,
+                                    char *text, size_t size);
+
+#endif

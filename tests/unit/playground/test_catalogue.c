@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* The rows are sane, and what is computed from them is right. */
+#include "playground/argv.h"
+#include "playground/catalogue.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct playground *row_named(const char *name) {
+    for (size_t i = 0; i < catalogue_count; i++)
+        if (strcmp(catalogue[i].name, name) == 0)
+            return &catalogue[i];
+    fail_msg("no playground '%s'", name);
+    return NULL;
+}
+
+static void every_row_is_complete(void **state) {
+    (void)state;
+    for (size_t i = 0; i < catalogue_count; i++) {
+        const struct playground *row = &catalogue[i];
+        assert_non_null(row->title);
+        assert_non_null(row->shows);
+        assert_non_null(row->notice);
+        assert_true(row->load.requests >= 1 && row->load.concurrency >= 1 && row->load.delay >= 0);
+        assert_true(row->slots >= 1);
+        assert_true(row->tutorial_seconds == 0 || row->alias != NULL);
+        assert_true(strspn(row->name, "abcdefghijklmnopqrstuvwxyz0123456789-") ==
+                    strlen(row->name));
+    }
+}
+
+static void names_are_unique_and_no_alias_is_a_name(void **state) {
+    (void)state;
+    for (size_t i = 0; i < catalogue_count; i++) {
+        assert_string_not_equal(catalogue[i].name, PLAY_ALL);
+        for (size_t j = 0; j < catalogue_count; j++) {
+            assert_true(i == j || strcmp(catalogue[i].name, catalogue[j].name) != 0);
+            assert_true(catalogue[j].alias == NULL ||
+                        strcmp(catalogue[i].name, catalogue[j].alias) != 0);
+        }
+    }
+}
+
+static void every_row_measures_something_and_its_words_expand(void **state) {
+    (void)state;
+    for (size_t i = 0; i < catalogue_count; i++) {
+        const struct playground *row = &catalogue[i];
+        struct argv_value values[PLAY_PROCESSES_MAX + 1] = { { "bind", "127.0.0.1:0" } };
+        size_t count = catalogue_process_count(row), measured = 0;
+        assert_true(count > 0);
+        for (size_t p = 0; p < count; p++) {
+            struct argv argv;
+            struct error err;
+            argv_init(&argv);
+            assert_int_equal(argv_of_process(&argv, &row->processes[p], values, p + 1, &err), 0);
+            assert_true(row->processes[p].port_by_hand > 0);
+            values[p + 1] = (struct argv_value){ row->processes[p].name, "http://127.0.0.1:1/" };
+            measured += row->processes[p].measured;
+        }
+        assert_true(measured > 0);
+    }
+}
+
+static void words_match_name_alias_and_all(void **state) {
+    (void)state;
+    const struct playground *single = row_named("single");
+    assert_true(catalogue_matches(single, "single"));
+    assert_true(catalogue_matches(single, "sync-devserver"));
+    assert_true(catalogue_matches(single, "all"));
+    assert_false(catalogue_matches(single, "green"));
+    assert_false(catalogue_matches(single, ""));
+}
+
+static void ideal_is_the_number_of_waves_times_the_delay(void **state) {
+    (void)state;
+    struct playground row = { .name = "x", .slots = 4 };
+    static const struct {
+        uint32_t slots, requests, concurrency;
+        nsec_t delay, ideal;
+    } cases[] = {
+        { 1, 10, 5, NSEC_PER_SEC, 10 * NSEC_PER_SEC },
+        { PLAY_SLOTS_UNLIMITED, 2000, 200, NSEC_PER_SEC, 10 * NSEC_PER_SEC },
+        { PLAY_SLOTS_UNLIMITED, 10, 3, NSEC_PER_SEC,
+          4 * NSEC_PER_SEC }, /* the last wave is not full */
+        { 4, 10, 100, NSEC_PER_SEC, 3 * NSEC_PER_SEC },
+        { 4, 1, 1, 5, 5 },
+        { 1, 10, 5, 0, 0 },
+        { 1, UINT32_MAX, 1, NSEC_NEVER / 2, NSEC_NEVER }, /* saturates */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct play_load load = { cases[i].requests, cases[i].concurrency, cases[i].delay };
+        row.slots = cases[i].slots;
+        assert_int_equal(catalogue_ideal(&row, &load), cases[i].ideal);
+    }
+}
+
+static void ideal_of_the_tutorials_rows(void **state) {
+    (void)state;
+    char text[64];
+    const struct playground *single = row_named("single"), *green = row_named("green");
+    assert_int_equal(catalogue_ideal(single, &single->load), 10 * NSEC_PER_SEC);
+    assert_int_equal(catalogue_ideal(green, &green->load), 10 * NSEC_PER_SEC);
+    assert_string_equal(catalogue_ideal_formula(single, &single->load, text, sizeof(text)),
+                        "ceil(10 / 1) x 1s");
+    assert_string_equal(catalogue_ideal_formula(green, &green->load, text, sizeof(text)),
+                        "ceil(2000 / 200) x 1s");
+}
+
+static void overrides_replace_the_load(void **state) {
+    (void)state;
+    const struct playground *green = row_named("green");
+    struct play_load load = catalogue_load(green, &(struct play_overrides){ 0 });
+    assert_int_equal(load.requests, 2000);
+    assert_int_equal(load.concurrency, 200);
+    assert_int_equal(load.delay, NSEC_PER_SEC);
+
+    load = catalogue_load(green, &(struct play_overrides){ .requests = 50, .has_delay = true });
+    assert_int_equal(load.requests, 50);
+    assert_int_equal(load.concurrency, 50); /* never more clients than requests */
+    assert_int_equal(load.delay, 0);
+}
+
+static void near_names_are_suggested(void **state) {
+    (void)state;
+    assert_string_equal(catalogue_closest("gren"), "green");
+    assert_string_equal(catalogue_closest("singel"), "single");
+    assert_string_equal(catalogue_closest("sync-dev"), "sync-devserver");
+    assert_string_equal(catalogue_closest("async-gevent"), "async-gevent-pywsgi");
+    assert_null(catalogue_closest("quicksort"));
+    assert_null(catalogue_closest(""));
+    assert_null(catalogue_closest("a-very-long-word-that-is-longer-than-any-name-could-be"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_row_is_complete),
+        cmocka_unit_test(names_are_unique_and_no_alias_is_a_name),
+        cmocka_unit_test(every_row_measures_something_and_its_words_expand),
+        cmocka_unit_test(words_match_name_alias_and_all),
+        cmocka_unit_test(ideal_is_the_number_of_waves_times_the_delay),
+        cmocka_unit_test(ideal_of_the_tutorials_rows),
+        cmocka_unit_test(overrides_replace_the_load),
+        cmocka_unit_test(near_names_are_suggested),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
