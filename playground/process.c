@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/* Spawns, reads, stops and reaps the runner's children. */
+#include "playground/process.h"
+#include "net/signals.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STOP_POLL_MS  10
+#define FIRST_FREE_FD 10 /* descriptors above it cannot collide with the ones a child gets */
+
+void process_adopt_orphans(void) {
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+/* In the child, between fork and exec: only async-signal-safe calls. */
+__attribute__((noreturn)) static void become(const struct process_spec *spec, int log_fd,
+                                             int pass_fd, pid_t parent) {
+    sigset_t none;
+    sigemptyset(&none);
+    setpgid(0, 0);
+    signals_die_with_parent(SIGKILL, parent);
+
+    int null_fd = open("/dev/null", O_RDWR);
+    if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || dup2(null_fd, STDOUT_FILENO) < 0 ||
+        dup2(log_fd, STDERR_FILENO) < 0)
+        _exit(127);
+    if (null_fd > STDERR_FILENO)
+        close(null_fd);
+    if (pass_fd >= 0 && dup2(pass_fd, PROCESS_PASSED_FD) < 0)
+        _exit(127);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+
+    execv(spec->path, spec->argv);
+    static const char why[] = "cannot execute the program\n";
+    if (write(STDERR_FILENO, why, sizeof(why) - 1) < 0)
+        _exit(126);
+    _exit(127);
+}
+
+/* A copy of `fd` that is out of the way of the child's descriptors; -1 stays -1. */
+static int lift(int fd) {
+    return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+}
+
+int process_spawn(struct process *p, const struct process_spec *spec, struct error *err) {
+    *p = (struct process){ .name = spec->name, .log_fd = -1 };
+    int pipe_fds[2];
+    if (pipe2(pipe_fds, O_CLOEXEC) != 0)
+        return error_set(err, -errno, "cannot make a pipe for %s: %s", spec->name, strerror(errno));
+
+    int log_fd = lift(pipe_fds[1]), pass_fd = lift(spec->pass_fd);
+    close(pipe_fds[1]);
+    pid_t parent = getpid();
+    pid_t pid = log_fd < 0 || (spec->pass_fd >= 0 && pass_fd < 0) ? -1 : fork();
+    int saved_errno = errno;
+    if (pid == 0)
+        become(spec, log_fd, pass_fd, parent);
+    if (log_fd >= 0)
+        close(log_fd);
+    if (pass_fd >= 0)
+        close(pass_fd);
+    if (pid < 0) {
+        close(pipe_fds[0]);
+        return error_set(err, -saved_errno, "cannot start %s: %s", spec->name,
+                         strerror(saved_errno));
+    }
+
+    setpgid(pid,
+            pid); /* as the child does: whoever is first, the group exists before it is signalled */
+    fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
+    p->pid = pid;
+    p->log_fd = pipe_fds[0];
+    return 0;
+}
+
+static void take_line(struct process *p) {
+    static const char marker[] = "listening on ";
+    p->line[p->line_len] = '\0';
+    p->line_len = 0;
+    const char *at = strstr(p->line, marker);
+    if (at == NULL) {
+        if (p->line[0] != '\0')
+            memcpy(p->last_line, p->line, sizeof(p->last_line));
+        return;
+    }
+    at += sizeof(marker) - 1;
+    size_t len = strcspn(at, " \t\r");
+    if (p->url[0] != '\0' || len >= sizeof(p->url))
+        return;
+    memcpy(p->url, at, len);
+    p->url[len] = '\0';
+}
+
+void process_read(struct process *p) {
+    char chunk[1024];
+    while (p->log_fd >= 0) {
+        ssize_t n = read(p->log_fd, chunk, sizeof(chunk));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n <= 0) {
+            close(p->log_fd);
+            p->log_fd = -1;
+            return;
+        }
+        for (ssize_t i = 0; i < n; i++) {
+            if (chunk[i] == '\n')
+                take_line(p);
+            else if (p->line_len < sizeof(p->line) - 1)
+                p->line[p->line_len++] = chunk[i];
+        }
+    }
+}
+
+bool process_ended(struct process *p) {
+    if (p->pid == 0 || p->ended)
+        return p->ended;
+    siginfo_t info = { .si_pid = 0 };
+    if (waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+        return false;
+    p->ended = true;
+    p->exit_code = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+    process_read(p);
+    return true;
+}
+
+static bool all_ended(struct process *list, size_t count) {
+    bool all = true;
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].pid == 0)
+            continue;
+        process_read(&list[i]); /* a child that blocks on a full pipe would not end */
+        all = process_ended(&list[i]) && all;
+    }
+    return all;
+}
+
+/* What is left of the group goes too; everything in it is ours to wait for, see
+ * process_adopt_orphans. */
+static void reap(struct process *p) {
+    kill(-p->pid, SIGKILL);
+    while (waitpid(-p->pid, NULL, 0) > 0 || errno == EINTR)
+        ;
+    if (p->log_fd >= 0)
+        close(p->log_fd);
+    p->log_fd = -1;
+    p->pid = 0;
+}
+
+void process_stop_all(struct process *list, size_t count, nsec_t deadline) {
+    for (size_t i = 0; i < count; i++)
+        if (list[i].pid != 0 && !process_ended(&list[i]))
+            kill(list[i].pid, SIGTERM);
+    while (!all_ended(list, count) && clock_now() < deadline)
+        poll(NULL, 0, STOP_POLL_MS);
+    for (size_t i = 0; i < count; i++)
+        if (list[i].pid != 0)
+            reap(&list[i]);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* A child process of the runner that cannot outlive it.
+ *
+ * It leads a process group of its own (Ctrl-C reaches the runner alone, and workers can be stopped
+ * with their master), gets SIGKILL when the runner dies, and its stderr is read here: the bound
+ * address and the last line are kept.
+ *
+ *   process_spawn -> process_read whenever log_fd is readable -> process_ended? ->
+ * process_stop_all, which reaps
+ */
+#ifndef PLAYGROUND_PROCESS_H
+#define PLAYGROUND_PROCESS_H
+
+#include "base/clock.h"
+#include "base/error.h"
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define PROCESS_LINE_BYTES 256
+#define PROCESS_URL_BYTES  128
+#define PROCESS_PASSED_FD  3 /* where the child finds the descriptor that is passed on */
+
+struct process_spec {
+    const char *name;  /* for messages; outlives the process */
+    const char *path;  /* of the program */
+    char *const *argv; /* ended by NULL */
+    int pass_fd;       /* a descriptor that the child gets as PROCESS_PASSED_FD, or -1 */
+};
+
+struct process {
+    const char *name;
+    pid_t
+        pid; /* 0 before process_spawn and after process_stop_all; its group has the same number */
+    int log_fd; /* read end of its stderr, -1 once that is closed */
+    bool ended; /* a zombie that waits for process_stop_all: until then its number cannot be taken
+                   by another */
+    int exit_code;               /* once ended: the code, or 128 + the signal */
+    char url[PROCESS_URL_BYTES]; /* of the line "...: listening on URL", empty until that came */
+    char last_line[PROCESS_LINE_BYTES]; /* the newest complete line of stderr that was not that one
+                                         */
+    char line[PROCESS_LINE_BYTES];      /* an incomplete one */
+    size_t line_len;
+};
+
+/* Once per program: what a child leaves behind when it dies (workers of a master) becomes ours, to
+ * be stopped and reaped. */
+void process_adopt_orphans(void);
+
+/* Starts it with stdin and stdout on /dev/null and no signal blocked. 0 or -errno with a line; a
+ * program that cannot be executed shows as an exit code of 127 and a last line. */
+NODISCARD int process_spawn(struct process *p, const struct process_spec *spec, struct error *err);
+
+/* Takes in what stderr has; never blocks. */
+void process_read(struct process *p);
+
+/* Whether the process itself (not its workers) has ended; never blocks. */
+bool process_ended(struct process *p);
+
+/* SIGTERM to all, then until `deadline` for a graceful end, then SIGKILL to their groups; reaps
+ * every one. */
+void process_stop_all(struct process *list, size_t count, nsec_t deadline);
+
+#endif
