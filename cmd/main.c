@@ -7,7 +7,9 @@
 /* Subcommands register here as they arrive. */
 static const struct command *const commands[] = {
     &cmd_slowapi,
+    &cmd_serve,
     &cmd_bench,
+    &cmd_play,
     NULL,
 };
 

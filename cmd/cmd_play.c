@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* srv play: picks playgrounds by name and hands them to the tour. */
+#include "base/alloc.h"
+#include "base/attr.h"
+#include "base/units.h"
+#include "cmd/command.h"
+#include "cmd/common.h"
+#include "playground/explain.h"
+#include "playground/tour.h"
+#include <errno.h>
+#include <stdlib.h>
+
+#define DELAY_MAX (30 * NSEC_PER_SEC) /* well below the time-outs of serve and bench */
+
+struct play_config {
+    bool list;
+    const char *explain;
+    int64_t requests, concurrency; /* 0: as the playground says */
+    bool has_delay;
+    nsec_t delay;
+    const char *json;
+};
+
+static int parse_delay(void *config, const char *value, struct error *err) {
+    struct play_config *play = config;
+    play->has_delay =
+        units_parse_duration(slice_str(value), &play->delay) == 0 && play->delay <= DELAY_MAX;
+    return play->has_delay ? 0 : error_set(err, -EINVAL, "a duration from 0 to 30s");
+}
+
+#define AT(member) offsetof(struct play_config, member)
+
+static const struct option_row rows[] = {
+    { .name = "list",
+      .topic = "Catalogue",
+      .help = "List the playgrounds and leave.",
+      .type = OPTION_FLAG,
+      .offset = AT(list) },
+    { .name = "explain",
+      .topic = "Catalogue",
+      .meta = "NAME",
+      .help = "Say what NAME shows and print the commands that do the same by hand.",
+      .type = OPTION_STRING,
+      .offset = AT(explain) },
+    { .name = "requests",
+      .letter = 'n',
+      .topic = "Load",
+      .meta = "N",
+      .help = "Send N requests in each playground, whatever it says itself.",
+      .type = OPTION_INT,
+      .offset = AT(requests),
+      .min = 1,
+      .max = 10000000 },
+    { .name = "concurrency",
+      .letter = 'c',
+      .topic = "Load",
+      .meta = "N",
+      .help = "Have N requests in flight, whatever the playground says.",
+      .type = OPTION_INT,
+      .offset = AT(concurrency),
+      .min = 1,
+      .max = 100000 },
+    { .name = "delay",
+      .topic = "Load",
+      .meta = "TIME",
+      .help = "Let the slow API sleep TIME for every request, whatever the playground says.",
+      .type = OPTION_CUSTOM,
+      .parse = parse_delay },
+    { .name = "json",
+      .topic = "Results",
+      .meta = "FILE",
+      .help = "Write the results to FILE, too.",
+      .type = OPTION_STRING,
+      .offset = AT(json) },
+};
+
+static const struct option_spec spec = {
+    .usage = "srv play [options] [NAME... | all]",
+    .summary = "Start the processes of a playground, load them, and show what happened. Without "
+               "names: all of them.",
+    .epilog = "Progress goes to stderr, the table to stdout. The exit code is 1 when a playground "
+              "could not run or had\n"
+              "failed requests, 130 when it was interrupted. Nothing is left running.",
+    .rows = rows,
+    .row_count = ARRAY_LEN(rows),
+    .positional = "NAME",
+    .positional_max = OPTION_STRINGS_MAX,
+};
+
+/* A playground's commands say all that matters: variables that would change the others' defaults
+ * (WORKERS=4) must not reach them. */
+static void forget_defaults(const struct option_spec *options) {
+    for (size_t i = 0; i < options->row_count; i++)
+        if (options->rows[i].env != NULL)
+            unsetenv(options->rows[i].env);
+}
+
+/* Appends the rows that `word` means and that are not there yet. False when it means none. */
+static bool select_rows(const char *word, const struct playground **chosen, size_t *count) {
+    bool known = false;
+    for (size_t i = 0; i < catalogue_count; i++) {
+        if (!catalogue_matches(&catalogue[i], word))
+            continue;
+        known = true;
+        bool already = false;
+        for (size_t j = 0; j < *count; j++)
+            already = already || chosen[j] == &catalogue[i];
+        if (!already)
+            chosen[(*count)++] = &catalogue[i];
+    }
+    return known;
+}
+
+static int unknown_name(const char *word) {
+    const char *closest = catalogue_closest(word);
+    fprintf(stderr, "srv play: unknown playground '%s'; %s%s%ssrv play --list shows all\n", word,
+            closest != NULL ? "did you mean '" : "", closest != NULL ? closest : "",
+            closest != NULL ? "'? " : "");
+    return EXIT_USAGE;
+}
+
+static int explain(const struct play_overrides *overrides, const struct playground *const *chosen,
+                   size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        struct play_load load = catalogue_load(chosen[i], overrides);
+        struct error err;
+        if (i > 0)
+            putchar('\n');
+        if (explain_row(chosen[i], &load, stdout, &err) != 0)
+            return cmd_fail("play", EXIT_CANNOT, &err);
+    }
+    return EXIT_SUCCESS;
+}
+
+static int run_chosen(const struct play_config *config, const struct option_strings *words,
+                      const struct playground **chosen) {
+    size_t count = 0;
+    for (size_t i = 0; i < words->count; i++)
+        if (!select_rows(words->items[i], chosen, &count))
+            return unknown_name(words->items[i]);
+
+    struct play_overrides overrides = {
+        .requests = (uint32_t)config->requests,
+        .concurrency = (uint32_t)config->concurrency,
+        .has_delay = config->has_delay,
+        .delay = config->delay,
+    };
+    if (config->explain != NULL)
+        return explain(&overrides, chosen, count);
+    forget_defaults(cmd_slowapi.options);
+    forget_defaults(cmd_serve.options);
+    forget_defaults(cmd_bench.options);
+    struct tour_config tour = {
+        .rows = chosen,
+        .row_count = count,
+        .overrides = overrides,
+        .program = "/proc/self/exe",
+        .json_path = config->json,
+    };
+    return tour_run(&tour);
+}
+
+static int run(int argc, char **argv) {
+    struct play_config config = { 0 };
+    struct option_strings words = { .count = 0 };
+    int exit_code;
+    if (cmd_parse(&spec, argc, argv, &config, &words, &exit_code) != 0)
+        return exit_code;
+    if (config.list) {
+        explain_list(stdout);
+        return EXIT_SUCCESS;
+    }
+
+    if (config.explain != NULL)
+        words = (struct option_strings){ .items = { config.explain }, .count = 1 };
+    else if (words.count == 0)
+        words = (struct option_strings){ .items = { PLAY_ALL }, .count = 1 };
+    const struct playground **chosen = mem_calloc(catalogue_count, sizeof(struct playground *));
+    if (chosen == NULL)
+        return EXIT_CANNOT;
+    exit_code = run_chosen(&config, &words, chosen);
+    mem_free(chosen);
+    return exit_code;
+}
+
+const struct command cmd_play = {
+    .name = "play",
+    .summary = "run the playgrounds and show what happened",
+    .options = &spec,
+    .run = run,
+};

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* Whether a server that was just started really serves. */
+#ifndef PLAYGROUND_ANSWER_H
+#define PLAYGROUND_ANSWER_H
+
+#include "base/clock.h"
+#include "base/error.h"
+
+/* Sends one `GET URL?delay=0` and waits for a 200. `url` is http://HOST:PORT/ with a numeric host;
+ * `cancel_fd` becoming readable ends the wait. 0, -ECANCELED, or another -errno with a line. */
+NODISCARD int answer_expect(const char *url, int cancel_fd, nsec_t deadline, struct error *err);
+
+#endif

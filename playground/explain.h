@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* The catalogue in words: --list and --explain. */
+#ifndef PLAYGROUND_EXPLAIN_H
+#define PLAYGROUND_EXPLAIN_H
+
+#include "base/error.h"
+#include "playground/catalogue.h"
+#include <stdio.h>
+
+/* One line per row: name, load, title, alias. */
+void explain_list(FILE *out);
+
+/* What the row shows, the commands that do by hand what the runner does, the ideal and the
+ * tutorial's figure. 0, or -errno with a line when the row itself is wrong. */
+NODISCARD int explain_row(const struct playground *row, const struct play_load *load, FILE *out,
+                          struct error *err);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* What a person sees while a playground runs: a live line on a terminal, otherwise a line at its
+ * start and one at its end. */
+#ifndef PLAYGROUND_PROGRESS_H
+#define PLAYGROUND_PROGRESS_H
+
+#include "playground/result.h"
+
+struct progress {
+    FILE *out;
+    bool live;           /* `out` is a terminal */
+    int columns;         /* of it */
+    size_t index, count; /* this row among all */
+};
+
+void progress_init(struct progress *p, FILE *out, size_t count);
+void progress_start(struct progress *p, const struct playground *row, const struct play_load *load);
+
+/* struct runner's on_sample; `arg` is the progress. */
+void progress_sample(void *arg, const struct play_result *so_far, const struct probe_sample *now,
+                     nsec_t elapsed);
+
+void progress_done(struct progress *p, const struct play_result *result);
+
+/* Takes the live line away, so that something else can be written. */
+void progress_clear(struct progress *p);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* Collects the figures of a run and writes them as JSON. */
+#include "playground/result.h"
+#include <errno.h>
+#include <jansson.h>
+#include <unistd.h>
+
+void result_add_sample(struct play_result *result, const struct probe_sample *sample) {
+    if (sample->threads > result->threads_during)
+        result->threads_during = sample->threads;
+    result->samples++;
+    result->sleeping_during += (sample->sleeping - result->sleeping_during) / result->samples;
+}
+
+int result_read_report(struct play_result *result, int fd, struct error *err) {
+    if (lseek(fd, 0, SEEK_SET) != 0)
+        return error_set(err, -EPROTO, "the report of srv bench cannot be read");
+    json_error_t why;
+    json_t *report = json_loadfd(fd, JSON_DISABLE_EOF_CHECK, &why);
+    if (report == NULL)
+        return error_set(err, -EPROTO, "srv bench left no report: %s", why.text);
+
+    json_int_t requests = 0, complete = 0, non_2xx = 0, p50 = 0, p99 = 0, max = 0;
+    int rc = json_unpack_ex(
+        report, &why, 0, "{s:{s:F, s:I, s:I, s:I, s:F}, s:{s:I, s:I, s:I}}", "totals", "seconds",
+        &result->seconds, "requests", &requests, "succeeded", &complete, "non_2xx", &non_2xx, "rps",
+        &result->requests_per_second, "latency_us", "p50", &p50, "p99", &p99, "max", &max);
+    json_decref(report);
+    if (rc != 0)
+        return error_set(err, -EPROTO, "the report of srv bench is incomplete: %s", why.text);
+
+    result->requests = (uint64_t)requests;
+    result->failed = (uint64_t)(result->load.requests - (complete - non_2xx));
+    result->p50_usec = p50;
+    result->p99_usec = p99;
+    result->max_usec = max;
+    return 0;
+}
+
+double result_cpu_usec(const struct play_result *result) {
+    return result->requests == 0 ? 0
+                                 : (double)result->cpu / NSEC_PER_USEC / (double)result->requests;
+}
+
+static double seconds_of(nsec_t span) {
+    return (double)span / NSEC_PER_SEC;
+}
+
+static json_t *load_json(const struct play_load *load) {
+    return json_pack("{s:I, s:I, s:f}", "requests", (json_int_t)load->requests, "concurrency",
+                     (json_int_t)load->concurrency, "delay_seconds", seconds_of(load->delay));
+}
+
+static json_t *latency_json(const struct play_result *r) {
+    return json_pack("{s:I, s:I, s:I}", "p50", (json_int_t)r->p50_usec, "p99",
+                     (json_int_t)r->p99_usec, "max", (json_int_t)r->max_usec);
+}
+
+static json_t *threads_json(const struct play_result *r) {
+    return json_pack("{s:I, s:I, s:I, s:f, s:I}", "before", (json_int_t)r->threads_before,
+                     "sleeping_before", (json_int_t)r->sleeping_before, "during_max",
+                     (json_int_t)r->threads_during, "sleeping_during_mean", r->sleeping_during,
+                     "samples", (json_int_t)r->samples);
+}
+
+static json_t *result_json(const struct play_result *r) {
+    json_t *object = json_pack("{s:s, s:s?, s:s, s:o, s:o, s:o}", "name", r->row->name, "alias",
+                               r->row->alias, "title", r->row->title, "load", load_json(&r->load),
+                               "latency_us", latency_json(r), "threads", threads_json(r));
+    json_t *figures = json_pack(
+        "{s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:I}", "seconds", r->seconds, "ideal_seconds",
+        seconds_of(r->ideal), "tutorial_seconds", r->row->tutorial_seconds, "requests",
+        (json_int_t)r->requests, "failed", (json_int_t)r->failed, "requests_per_second",
+        r->requests_per_second, "cpu_seconds", seconds_of(r->cpu), "cpu_us_per_request",
+        result_cpu_usec(r), "memory_peak_bytes", (json_int_t)r->memory_peak_bytes);
+    int rc = json_object_update(object, figures);
+    json_decref(figures);
+    if (rc == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+int result_write_json(const struct play_result *results, size_t count, FILE *out) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        if (json_array_append_new(list, result_json(&results[i])) != 0)
+            break;
+    bool complete = json_array_size(list) == count;
+    json_t *document = json_pack("{s:o}", "playgrounds", list);
+    if (!complete || document == NULL) {
+        json_decref(document);
+        return -ENOMEM;
+    }
+
+    int rc = json_dumpf(document, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    json_decref(document);
+    if (rc != 0 || fputc('\n', out) == EOF || fflush(out) != 0)
+        return -EIO;
+    return 0;
+}

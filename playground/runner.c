@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of one run: start, settle, load, watch, collect, stop. */
+#include "playground/runner.h"
+#include "base/alloc.h"
+#include "playground/answer.h"
+#include "playground/argv.h"
+#include "playground/process.h"
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define START_NSEC       (15 * NSEC_PER_SEC) /* for one process to bind and answer */
+#define SETTLE_NSEC      (2 * NSEC_PER_SEC)  /* at most, until the number of threads rests */
+#define SETTLE_STEP_NSEC (20 * NSEC_PER_MSEC)
+#define SETTLE_EQUAL     5 /* samples in a row that make a rest */
+#define SAMPLE_NSEC      (50 * NSEC_PER_MSEC)
+#define SAMPLE_COST_RATIO \
+    20 /* sampling takes at most 1/20 of a core, however many threads there are */
+#define OVERTIME_NSEC \
+    (60 * NSEC_PER_SEC) /* a run may take this long on top of ten times its ideal */
+#define STOP_NSEC         (2 * NSEC_PER_SEC)    /* for idle servers */
+#define ABORT_NSEC        (200 * NSEC_PER_MSEC) /* for servers that still have requests in flight */
+#define BENCH_TIMEOUT_SEC 30 /* of one request, on top of the ideal time of all */
+
+struct run {
+    const struct runner *runner;
+    const struct playground *row;
+    struct play_result *result;
+    struct process processes[PLAY_PROCESSES_MAX + 1]; /* the row's, then the load generator */
+    size_t count;                                     /* started so far */
+    int report_fd; /* memory that the load generator writes its report to */
+    nsec_t load_start;
+};
+
+/* Lets the children talk until `until`, or until something happened. 0 or -ECANCELED. */
+static int pump(struct run *run, nsec_t until) {
+    struct pollfd fds[PLAY_PROCESSES_MAX + 2] = { { .fd = run->runner->cancel_fd,
+                                                    .events = POLLIN } };
+    for (size_t i = 0; i < run->count; i++)
+        fds[i + 1] = (struct pollfd){ .fd = run->processes[i].log_fd, .events = POLLIN };
+    nsec_t left = until - clock_now();
+    if (left < 0)
+        left = 0;
+    struct timespec wait = { .tv_sec = left / NSEC_PER_SEC, .tv_nsec = left % NSEC_PER_SEC };
+    ppoll(fds, run->count + 1, &wait, NULL);
+    if (fds[0].revents != 0)
+        return -ECANCELED;
+    for (size_t i = 0; i < run->count; i++)
+        process_read(&run->processes[i]);
+    return 0;
+}
+
+static int report_end(const struct process *p, struct error *err) {
+    return error_set(err, -ECHILD, "%s ended with exit code %d%s%s", p->name, p->exit_code,
+                     p->last_line[0] != '\0' ? ": " : "", p->last_line);
+}
+
+/* 0 while every process of the row lives. */
+static int check_alive(struct run *run, size_t servers, struct error *err) {
+    for (size_t i = 0; i < servers; i++)
+        if (process_ended(&run->processes[i]))
+            return report_end(&run->processes[i], err);
+    return 0;
+}
+
+static int spawn(struct run *run, const char *name, const struct argv *argv, int pass_fd,
+                 struct error *err) {
+    struct process_spec spec = {
+        .name = name,
+        .path = run->runner->program,
+        .argv = argv->words,
+        .pass_fd = pass_fd,
+    };
+    int rc = process_spawn(&run->processes[run->count], &spec, err);
+    if (rc == 0)
+        run->count++;
+    return rc;
+}
+
+static int start_process(struct run *run, const struct play_process *process, struct error *err) {
+    struct argv_value values[PLAY_PROCESSES_MAX + 1] = { { "bind", "127.0.0.1:0" } };
+    for (size_t i = 0; i < run->count; i++)
+        values[i + 1] = (struct argv_value){ run->row->processes[i].name, run->processes[i].url };
+    struct argv argv;
+    argv_init(&argv);
+    int rc = argv_of_process(&argv, process, values, run->count + 1, err);
+    if (rc == 0)
+        rc = spawn(run, process->name, &argv, -1, err);
+    if (rc != 0)
+        return rc;
+
+    const struct process *started = &run->processes[run->count - 1];
+    nsec_t deadline = deadline_after(clock_now(), START_NSEC);
+    while (rc == 0 && started->url[0] == '\0') {
+        if (clock_now() >= deadline)
+            return error_set(err, -ETIMEDOUT, "%s did not say where it listens", process->name);
+        rc = pump(run, nsec_min(deadline, clock_now() + SAMPLE_NSEC));
+        if (rc == 0)
+            rc = check_alive(run, run->count, err);
+    }
+    return rc != 0 ? rc : answer_expect(started->url, run->runner->cancel_fd, deadline, err);
+}
+
+static int start_processes(struct run *run, struct error *err) {
+    size_t count = catalogue_process_count(run->row);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = start_process(run, &run->row->processes[i], err);
+    return rc;
+}
+
+static int sample(struct run *run, struct probe_sample *ret, struct error *err) {
+    *ret = (struct probe_sample){ 0 };
+    for (size_t i = 0; i < catalogue_process_count(run->row); i++)
+        if (run->row->processes[i].measured && probe_add(run->processes[i].pid, ret) != 0)
+            return error_set(err, -ESRCH, "%s cannot be seen in /proc", run->processes[i].name);
+    return 0;
+}
+
+/* Workers and threads that are made at start need a moment; the sample before the load is taken
+ * when they all stand. */
+static int settle(struct run *run, struct probe_sample *ret, struct error *err) {
+    nsec_t deadline = deadline_after(clock_now(), SETTLE_NSEC);
+    uint32_t threads = 0;
+    unsigned equal = 0;
+    do {
+        int rc = sample(run, ret, err);
+        if (rc == 0)
+            rc = pump(run, clock_now() + SETTLE_STEP_NSEC);
+        if (rc != 0)
+            return rc;
+        equal = ret->threads == threads ? equal + 1 : 0;
+        threads = ret->threads;
+    } while (equal < SETTLE_EQUAL && clock_now() < deadline);
+    run->result->threads_before = ret->threads;
+    run->result->sleeping_before = ret->sleeping;
+    return 0;
+}
+
+static int start_load(struct run *run, struct error *err) {
+    const struct play_load *load = &run->result->load;
+    const struct process *target = &run->processes[run->count - 1];
+    nsec_t ideal_sec = run->result->ideal / NSEC_PER_SEC;
+    struct argv argv;
+    argv_init(&argv);
+    int rc = argv_of_load(&argv, load, target->url);
+    if (rc == 0)
+        rc = argv_add(&argv, "-q");
+    if (rc == 0)
+        rc = argv_printf(&argv, "-s%lld", (long long)(ideal_sec + BENCH_TIMEOUT_SEC));
+    if (rc == 0)
+        rc = argv_printf(&argv, "--json=/dev/fd/%d", PROCESS_PASSED_FD);
+    if (rc != 0)
+        return error_set(err, rc, "the command of srv bench is too long");
+    run->load_start = clock_now();
+    return spawn(run, "bench", &argv, run->report_fd, err);
+}
+
+/* Samples until the load generator ends. */
+static int watch(struct run *run, struct error *err) {
+    struct process *bench = &run->processes[run->count - 1];
+    nsec_t ideal = run->result->ideal;
+    nsec_t allowed =
+        ideal > (NSEC_NEVER - OVERTIME_NSEC) / 10 ? NSEC_NEVER : 10 * ideal + OVERTIME_NSEC;
+    nsec_t deadline = deadline_after(run->load_start, allowed);
+    nsec_t next = run->load_start + SAMPLE_NSEC;
+    while (!process_ended(bench)) {
+        int rc = pump(run, next);
+        if (rc == 0)
+            rc = check_alive(run, run->count - 1, err);
+        if (rc != 0)
+            return rc;
+        nsec_t now = clock_now();
+        if (now >= deadline)
+            return error_set(err, -ETIMEDOUT,
+                             "gave up: the load takes more than ten times its ideal");
+        if (now < next)
+            continue;
+
+        struct probe_sample seen;
+        rc = sample(run, &seen, err);
+        if (rc != 0)
+            return rc;
+        result_add_sample(run->result, &seen);
+        if (run->runner->on_sample != NULL)
+            run->runner->on_sample(run->runner->arg, run->result, &seen, now - run->load_start);
+        nsec_t cost = clock_now() - now;
+        next =
+            now + (cost * SAMPLE_COST_RATIO > SAMPLE_NSEC ? cost * SAMPLE_COST_RATIO : SAMPLE_NSEC);
+    }
+    return 0;
+}
+
+static int collect(struct run *run, const struct probe_sample *before, struct error *err) {
+    const struct process *bench = &run->processes[run->count - 1];
+    struct probe_sample after;
+    int rc = sample(run, &after, err);
+    if (rc != 0)
+        return rc;
+    run->result->cpu = after.cpu - before->cpu;
+    if (run->result->samples == 0) /* shorter than the time between two samples */
+        result_add_sample(run->result, &after);
+    for (size_t i = 0; i < run->count - 1; i++)
+        if (run->row->processes[i].measured)
+            run->result->memory_peak_bytes += probe_memory_peak(run->processes[i].pid);
+
+    /* With failed requests its exit code is not 0, yet the report is there and says more. */
+    rc = result_read_report(run->result, run->report_fd, err);
+    if (rc != 0 && bench->exit_code != 0)
+        return report_end(bench, err);
+    return rc;
+}
+
+static int run_steps(struct run *run, struct error *err) {
+    struct probe_sample before;
+    int rc = start_processes(run, err);
+    if (rc == 0)
+        rc = settle(run, &before, err);
+    if (rc == 0)
+        rc = start_load(run, err);
+    if (rc == 0)
+        rc = watch(run, err);
+    if (rc == 0)
+        rc = collect(run, &before, err);
+    return rc;
+}
+
+int runner_run(const struct runner *runner, const struct playground *row,
+               const struct play_load *load, struct play_result *ret, struct error *err) {
+    *ret = (struct play_result){ .row = row, .load = *load, .ideal = catalogue_ideal(row, load) };
+    struct run *run = mem_calloc(1, sizeof(*run));
+    int report_fd = memfd_create("report", MFD_CLOEXEC);
+    if (run == NULL || report_fd < 0) {
+        mem_free(run);
+        return error_set(err, -ENOMEM, "cannot make room for a run: %s", strerror(errno));
+    }
+    run->runner = runner;
+    run->row = row;
+    run->result = ret;
+    run->report_fd = report_fd;
+
+    int rc = run_steps(run, err);
+
+    nsec_t patience = rc == 0 ? STOP_NSEC : ABORT_NSEC;
+    process_stop_all(run->processes, run->count, deadline_after(clock_now(), patience));
+    close(report_fd);
+    mem_free(run);
+    return rc;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs one playground: starts its processes, loads them, samples them, stops them. */
+#ifndef PLAYGROUND_RUNNER_H
+#define PLAYGROUND_RUNNER_H
+
+#include "playground/result.h"
+
+struct runner {
+    const char *program; /* path of srv: what the row's commands are subcommands of */
+    int cancel_fd;       /* becoming readable ends the run; only polled */
+    /* About 20 times a second while the load runs; may be NULL. */
+    void (*on_sample)(void *arg, const struct play_result *so_far, const struct probe_sample *now,
+                      nsec_t elapsed);
+    void *arg;
+};
+
+/* Whatever it returns, none of the processes that it started is left. 0 (look at ret->failed),
+ * -ECANCELED, or another -errno with a line that says what could not be done. */
+NODISCARD int runner_run(const struct runner *runner, const struct playground *row,
+                         const struct play_load *load, struct play_result *ret, struct error *err);
+
+#endif

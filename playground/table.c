@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* Columns as data: a heading of two lines and the function that writes a cell. */
+#include "playground/table.h"
+#include "base/attr.h"
+#include <inttypes.h>
+#include <string.h>
+
+#define CELL_BYTES 40
+#define MIB        (1024.0 * 1024.0)
+
+typedef void cell_fn(const struct play_result *, char text[static CELL_BYTES]);
+
+#define CELL(noun, ...)                                                                  \
+    static void cell_##noun(const struct play_result *r, char text[static CELL_BYTES]) { \
+        snprintf(text, CELL_BYTES, __VA_ARGS__);                                         \
+    }
+
+CELL(model, "%s", r->row->name)
+CELL(requests, "%" PRIu32, r->load.requests)
+CELL(concurrency, "%" PRIu32, r->load.concurrency)
+CELL(delay, "%.6g", (double)r->load.delay / NSEC_PER_SEC)
+CELL(seconds, "%.2f", r->seconds)
+CELL(ideal, "%.2f", (double)r->ideal / NSEC_PER_SEC)
+CELL(rate, "%.1f", r->requests_per_second)
+CELL(p50, "%.1f", (double)r->p50_usec / 1000)
+CELL(p99, "%.1f", (double)r->p99_usec / 1000)
+CELL(failed, "%" PRIu64, r->failed)
+CELL(threads_before, "%" PRIu32, r->threads_before)
+CELL(threads_during, "%" PRIu32, r->threads_during)
+CELL(sleeping, "%.0f", r->sleeping_during)
+CELL(cpu, "%.0f", result_cpu_usec(r))
+CELL(memory, "%.1f", (double)r->memory_peak_bytes / MIB)
+
+static const struct column {
+    const char *top, *bottom;
+    cell_fn *cell;
+} columns[] = {
+    { "", "model",
+      cell_model }, /* the first column is the only one that is text: aligned to the left */
+    { "", "n", cell_requests },
+    { "", "c", cell_concurrency },
+    { "delay", "s", cell_delay },
+    { "time", "s", cell_seconds },
+    { "ideal", "s", cell_ideal },
+    { "requests", "per s", cell_rate },
+    { "p50", "ms", cell_p50 },
+    { "p99", "ms", cell_p99 },
+    { "", "failed", cell_failed },
+    { "threads", "before", cell_threads_before },
+    { "threads", "during", cell_threads_during },
+    { "asleep", "during", cell_sleeping },
+    { "CPU us", "per req", cell_cpu },
+    { "memory", "MiB", cell_memory },
+};
+
+static size_t max_size(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static int column_width(const struct column *column, const struct play_result *results,
+                        size_t count) {
+    size_t width = max_size(strlen(column->top), strlen(column->bottom));
+    for (size_t i = 0; i < count; i++) {
+        char text[CELL_BYTES];
+        column->cell(&results[i], text);
+        width = max_size(width, strlen(text));
+    }
+    return (int)width;
+}
+
+static void print_cell(size_t column, int width, const char *text, FILE *out) {
+    if (column == 0)
+        fprintf(out, "%-*s", width, text);
+    else
+        fprintf(out, "  %*s", width, text);
+}
+
+void table_print(const struct play_result *results, size_t count, FILE *out) {
+    int widths[ARRAY_LEN(columns)];
+    for (size_t c = 0; c < ARRAY_LEN(columns); c++)
+        widths[c] = column_width(&columns[c], results, count);
+
+    for (size_t c = 0; c < ARRAY_LEN(columns); c++)
+        print_cell(c, widths[c], columns[c].top, out);
+    fputc('\n', out);
+    for (size_t c = 0; c < ARRAY_LEN(columns); c++)
+        print_cell(c, widths[c], columns[c].bottom, out);
+    fputc('\n', out);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
+            char text[CELL_BYTES];
+            columns[c].cell(&results[i], text);
+            print_cell(c, widths[c], text, out);
+        }
+        fputc('\n', out);
+    }
+}
+
+void table_print_notices(const struct play_result *results, size_t count, FILE *out) {
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "%s: %s.\n", results[i].row->name, results[i].row->notice);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs the chosen rows, survives failures of single ones, and never leaves anything behind. */
+#include "playground/tour.h"
+#include "base/alloc.h"
+#include "playground/process.h"
+#include "playground/progress.h"
+#include "playground/runner.h"
+#include "playground/table.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* From here on the signals that end a tour only make this descriptor readable. -1 with errno. */
+static int catch_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGQUIT);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return -1;
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Runs all rows; fills `results` with the ones that ran. The exit code. */
+static int run_rows(const struct tour_config *config, int cancel_fd, struct play_result *results,
+                    size_t *ret_count) {
+    struct progress progress;
+    progress_init(&progress, stderr, config->row_count);
+    struct runner runner = {
+        .program = config->program,
+        .cancel_fd = cancel_fd,
+        .on_sample = progress_sample,
+        .arg = &progress,
+    };
+    int exit_code = EXIT_SUCCESS;
+    for (size_t i = 0; i < config->row_count; i++) {
+        const struct playground *row = config->rows[i];
+        struct play_load load = catalogue_load(row, &config->overrides);
+        struct error err;
+        progress_start(&progress, row, &load);
+        int rc = runner_run(&runner, row, &load, &results[*ret_count], &err);
+        if (rc == 0) {
+            progress_done(&progress, &results[*ret_count]);
+            exit_code = results[*ret_count].failed > 0 ? EXIT_CANNOT : exit_code;
+            (*ret_count)++;
+            continue;
+        }
+        progress_clear(&progress);
+        if (rc == -ECANCELED) {
+            fprintf(stderr, "srv play: interrupted in %s; everything is stopped\n", row->name);
+            return EXIT_INTERRUPTED;
+        }
+        fprintf(stderr, "srv play: %s: %s\n", row->name, err.text);
+        exit_code = EXIT_CANNOT;
+    }
+    return exit_code;
+}
+
+static void print_results(const struct play_result *results, size_t count) {
+    if (count == 0)
+        return;
+    table_print(results, count, stdout);
+    putchar('\n');
+    table_print_notices(results, count, stdout);
+}
+
+/* Writes the JSON, when it was asked for, and closes it. 0 or -errno. */
+static int finish_json(FILE *json, const struct play_result *results, size_t count) {
+    if (json == NULL)
+        return 0;
+    int rc = result_write_json(results, count, json);
+    if (fclose(json) != 0 && rc == 0)
+        rc = -errno;
+    return rc;
+}
+
+int tour_run(const struct tour_config *config) {
+    FILE *json = config->json_path != NULL ? fopen(config->json_path, "we") : NULL;
+    if (config->json_path != NULL && json == NULL) {
+        fprintf(stderr, "srv play: cannot write %s: %s\n", config->json_path, strerror(errno));
+        return EXIT_CANNOT;
+    }
+    struct play_result *results = mem_calloc(config->row_count, sizeof(*results));
+    int cancel_fd = catch_signals();
+    if (results == NULL || cancel_fd < 0) {
+        fprintf(stderr, "srv play: cannot start: %s\n", strerror(errno));
+        if (json != NULL)
+            fclose(json);
+        mem_free(results);
+        return EXIT_CANNOT;
+    }
+
+    process_adopt_orphans();
+    size_t count = 0;
+    int exit_code = run_rows(config, cancel_fd, results, &count);
+    print_results(results, count);
+    int rc = finish_json(json, results, count);
+    if (rc != 0) {
+        fprintf(stderr, "srv play: cannot write %s: %s\n", config->json_path, strerror(-rc));
+        exit_code = exit_code == EXIT_SUCCESS ? EXIT_CANNOT : exit_code;
+    }
+    close(cancel_fd);
+    mem_free(results);
+    return exit_code;
+}

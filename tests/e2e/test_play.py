@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: MIT
+"""srv play: rows give plausible figures, mistakes are told, and nothing is ever left running."""
+
+import json
+import os
+import pty
+import re
+import resource
+import signal
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from harness import clean_environment, die_with_parent, srv_binary
+
+MARK = "SRV_TEST_MARK"  # every process of a tour carries it in its environment
+FAST = ("--delay", "100ms", "-n", "12", "-c", "4")
+
+
+def marked(mark):
+    """Command lines of the living processes with that mark; zombies have no environment any more."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ").strip()
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.01)
+
+
+class Tour:
+    """A running `srv play`."""
+
+    def __init__(self, *args, stderr=subprocess.PIPE):
+        self.mark = uuid.uuid4().hex
+        self.process = subprocess.Popen(
+            [srv_binary(), "play", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=clean_environment({MARK: self.mark}),
+            preexec_fn=die_with_parent,
+        )
+
+    def wait_for_load(self):
+        """Until the load generator runs, and with it everything else."""
+        wait_for(
+            lambda: any(" bench " in command for command in marked(self.mark).values()),
+            30,
+            lambda: f"no load: {marked(self.mark)}",
+        )
+
+    def end(self, timeout=30):
+        """(exit code, stdout, stderr); nothing may be left then."""
+        stdout, stderr = self.process.communicate(timeout=timeout)
+        assert marked(self.mark) == {}
+        return self.process.returncode, stdout, stderr
+
+
+@pytest.fixture
+def tour():
+    tours = []
+
+    def start(*args, **options):
+        tours.append(Tour(*args, **options))
+        return tours[-1]
+
+    yield start
+    for one in tours:
+        for pid in marked(one.mark):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        one.process.wait()
+
+
+def table(stdout):
+    """{model: [cells]}"""
+    lines = [line.split() for line in stdout.split("\n\n")[0].splitlines()[2:]]
+    return {cells[0]: cells[1:] for cells in lines}
+
+
+def test_every_row_has_plausible_figures(tour, tmp_path):
+    code, stdout, stderr = tour(*FAST, "--json", str(tmp_path / "out.json")).end()
+    assert code == 0, stderr
+    rows = table(stdout)
+    assert list(rows)[:2] == ["single", "green"]
+    assert rows["single"][:3] == ["12", "4", "0.1"] and rows["green"][:3] == ["12", "4", "0.1"]
+
+    figures = {row["name"]: row for row in json.loads((tmp_path / "out.json").read_text())["playgrounds"]}
+    assert list(figures) == list(rows)
+    assert figures["single"]["ideal_seconds"] == pytest.approx(1.2)
+    assert figures["green"]["ideal_seconds"] == pytest.approx(0.3)
+    for name, row in figures.items():
+        assert row["failed"] == 0 and row["requests"] == 12
+        assert row["ideal_seconds"] <= row["seconds"] < row["ideal_seconds"] + 2
+        assert row["requests_per_second"] == pytest.approx(12 / row["seconds"], rel=0.1)
+        assert 100_000 <= row["latency_us"]["p50"] <= row["latency_us"]["p99"] <= row["latency_us"]["max"]
+        assert row["threads"]["samples"] >= 3
+        assert 0 < row["cpu_us_per_request"] < 100_000
+        assert 1 << 20 < row["memory_peak_bytes"] < 1 << 30
+        assert f"{name}: done in {row['seconds']:.2f} s, 0 failed" in stderr
+        assert re.search(rf"^{name}: .+\.$", stdout, re.M)
+    # One request after the other against all at once.
+    assert figures["single"]["latency_us"]["p99"] > 3 * figures["green"]["latency_us"]["p50"]
+
+
+def test_threads_of_green_stay_one_and_it_sleeps(tour, tmp_path):
+    code, _, stderr = tour("green", "--delay", "500ms", "-n", "200", "-c", "200", "--json", str(tmp_path / "o")).end()
+    assert code == 0, stderr
+    threads = json.loads((tmp_path / "o").read_text())["playgrounds"][0]["threads"]
+    assert threads["during_max"] == threads["before"]
+    assert threads["sleeping_during_mean"] > 0.5
+
+
+def test_tutorials_name_selects_its_rows_once(tour):
+    code, stdout, stderr = tour(*FAST, "sync-devserver", "single", "sync-devserver").end()
+    assert code == 0, stderr
+    assert "single" in table(stdout) and "green" not in table(stdout)
+    assert stderr.count("1/") == 2  # its start and its end
+
+
+def test_environment_does_not_change_a_playground(srv_run):
+    done = srv_run("play", *FAST, "green", env={"WORKERS": "3", "PORT": "1", "PORT_APP": "1", "PORT_API": "1"})
+    assert done.returncode == 0, done.stderr
+    assert int(table(done.stdout)["green"][9]) <= 2  # threads before: one, and a sanitizer's own
+
+
+def test_list_shows_names_and_what_they_come_from(srv_run):
+    done = srv_run("play", "--list")
+    assert done.returncode == 0 and done.stderr == ""
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert names[:2] == ["single", "green"] and "(async-gevent-pywsgi)" in done.stdout
+
+
+def test_explain_prints_commands_that_parse(srv_run):
+    done = srv_run("play", "--explain", "green", "--delay", "0.2")
+    assert done.returncode == 0 and done.stderr == ""
+    assert "srv bench -r -n 2000 -c 200 'http://127.0.0.1:3000/?delay=0.2'" in done.stdout
+    assert "= 2.00 s" in done.stdout
+    commands = re.findall(r"^  srv (.+)$", done.stdout, re.M)
+    assert [command.split()[0] for command in commands] == ["slowapi", "serve", "bench"]
+
+
+def test_explain_takes_the_tutorials_name(srv_run):
+    done = srv_run("play", "--explain", "sync-devserver")
+    assert done.returncode == 0 and done.stdout.startswith("single: ")
+
+
+@pytest.mark.parametrize(
+    "args, told",
+    [
+        (("gren",), "unknown playground 'gren'; did you mean 'green'?"),
+        (("single", "sync-devsrv"), "'sync-devserver'"),
+        (("--explain", "nothing-like-it"), "srv play --list"),
+        (("--delay", "fast"), "--delay"),
+        (("--delay", "31"), "30s"),
+        (("--requests", "0"), "--requests"),
+        (("--concurrency=-1",), "--concurrency"),
+        (("--nope",), "--nope"),
+    ],
+)
+def test_mistakes_are_one_line_and_start_nothing(srv_run, args, told):
+    done = srv_run("play", *args)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and told in done.stderr
+
+
+def test_unwritable_json_is_told_before_anything_runs(srv_run):
+    done = srv_run("play", "--json", "/nonexistent/out.json")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "/nonexistent/out.json" in done.stderr
+
+
+def test_row_that_cannot_run_is_told_and_the_next_one_runs(tour):
+    """With few descriptors the load of 500 connections cannot be made; the row says so."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+    try:
+        one = tour("--delay", "0", "-n", "500", "-c", "500", "green")
+        resource.prlimit(one.process.pid, resource.RLIMIT_NOFILE, (64, 64))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    code, stdout, stderr = one.end()
+    assert code == 1
+    assert "srv play: green: bench ended with exit code " in stderr or int(table(stdout)["green"][8]) > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_signal_stops_everything(tour, number):
+    one = tour("single", "--delay", "5", "-n", "20", "-c", "5")
+    one.wait_for_load()
+    assert len(marked(one.mark)) == 4
+    begin = time.monotonic()
+    one.process.send_signal(number)
+    code, stdout, stderr = one.end(timeout=10)
+    assert code == 130 and stdout == ""
+    assert "srv play: interrupted in single" in stderr
+    assert time.monotonic() - begin < 5
+
+
+def test_rows_done_before_the_interruption_are_shown(tour):
+    one = tour("green", "single", "--delay", "200ms", "-n", "100", "-c", "100")
+    wait_for(lambda: any("--model single" in command for command in marked(one.mark).values()), 30, lambda: "no second row")
+    one.process.send_signal(signal.SIGINT)
+    code, stdout, _ = one.end()
+    assert code == 130 and list(table(stdout)) == ["green"]
+
+
+@pytest.mark.parametrize("after", [0, 0.003, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4])
+def test_any_moment_is_good_for_an_interruption(tour, after):
+    one = tour("green", "--delay", "2", "-n", "4", "-c", "2")
+    time.sleep(after)
+    one.process.send_signal(signal.SIGTERM)
+    code, _, _ = one.end(timeout=10)
+    assert code in (130, -signal.SIGTERM)  # the latter: before it had begun
+
+
+@pytest.mark.parametrize("after", [0.02, 0.1, 0.3, None])
+def test_killed_runner_takes_everything_with_it(tour, after):
+    one = tour("green", "--delay", "20", "-n", "50", "-c", "25")
+    if after is None:
+        one.wait_for_load()
+    else:
+        time.sleep(after)
+    one.process.kill()
+    one.process.wait()
+    wait_for(lambda: marked(one.mark) == {}, 5, lambda: f"left running: {marked(one.mark)}")
+
+
+def test_terminal_gets_a_live_line(tour):
+    parent, child = pty.openpty()
+    one = tour("green", "--delay", "300ms", "-n", "4", "-c", "2", stderr=child)
+    os.close(child)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(parent, 4096)
+        except OSError:  # EIO: the other side is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(parent)
+    code, stdout, _ = one.end()
+    assert code == 0 and "green" in table(stdout)
+    assert shown.count(b"\r\x1b[K") >= 5
+    assert re.search(rb"1/1 green \[#+\.+\] 0\.\d of 0\.6 s  threads \d", shown)
+    assert b"done in 0." in shown
