@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* Exchanges over a socket pair: what they own while they wait, and that no failing allocation
+ * leaves one behind. */
+#include "base/alloc.h"
+#include "slowapi/exchange.h"
+#include "slowapi/reactor.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define TURN (2 * NSEC_PER_MSEC)
+
+struct fixture {
+    struct slowapi_config config;
+    struct reactor *r;
+    struct timer stop;
+    int client;
+};
+
+static void on_stop(struct timer *timer) {
+    loop_stop(CONTAINER_OF(timer, struct fixture, stop)->r->loop);
+}
+
+static void run_for(struct fixture *f, nsec_t span) {
+    assert_int_equal(timer_set(f->r->loop, &f->stop, clock_now() + span), 0);
+    assert_int_equal(loop_run(f->r->loop), 0);
+}
+
+static int set_up(void **state) {
+    struct fixture *f = calloc(1, sizeof(*f));
+    f->config = (struct slowapi_config){ .keep_alive = 60 * NSEC_PER_SEC,
+                                         .header_timeout = 60 * NSEC_PER_SEC };
+    f->stop.fire = on_stop;
+    f->r = calloc(1, sizeof(*f->r));
+    f->r->config = &f->config;
+    f->r->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
+    f->r->loop = loop_new(NULL);
+    buf_init(&f->r->out, SLOWAPI_ANSWER_BYTES);
+    f->client = -1;
+    *state = f;
+    return f->r->loop != NULL ? buf_reserve(&f->r->out, SLOWAPI_ANSWER_BYTES) : -1;
+}
+
+static int tear_down(void **state) {
+    struct fixture *f = *state;
+    exchange_close_all(f->r);
+    timer_cancel(f->r->loop, &f->stop);
+    loop_free(f->r->loop);
+    buf_free(&f->r->out);
+    free(f->r);
+    if (f->client >= 0)
+        close(f->client);
+    free(f);
+    return 0;
+}
+
+static struct exchange *open_exchange(struct fixture *f) {
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    f->client = fds[1];
+    exchange_open(f->r, fds[0]);
+    return f->r->exchanges;
+}
+
+static void say(struct fixture *f, const char *text) {
+    assert_int_equal(send(f->client, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+/* What the client has got so far, as text. */
+static void hear(const struct fixture *f, char *ret, size_t cap) {
+    ssize_t n = recv(f->client, ret, cap - 1, 0);
+    ret[n > 0 ? n : 0] = '\0';
+}
+
+/* Two runs may see two seconds. */
+static void blank_dates(char *text) {
+    for (char *at = text; (at = strstr(at, "Date: ")) != NULL; at++)
+        memset(at, '-', strcspn(at, "\r"));
+}
+
+static void only_an_incomplete_head_owns_a_buffer(void **state) {
+    struct fixture *f = *state;
+    struct exchange *e = open_exchange(f);
+    char got[1024];
+
+    run_for(f, TURN);
+    assert_int_equal(e->state, EXCHANGE_IDLE);
+    assert_null(e->in.data);
+
+    say(f, "GET /?delay=0.02 HTTP/1.1\r\n");
+    run_for(f, TURN);
+    assert_int_equal(e->state, EXCHANGE_HEAD);
+    assert_non_null(e->in.data);
+
+    say(f, "Host: x\r\n\r\n");
+    run_for(f, TURN);
+    assert_int_equal(e->state, EXCHANGE_SLEEP);
+    assert_null(e->in.data);
+    assert_null(e->out.data);
+
+    run_for(f, 30 * NSEC_PER_MSEC);
+    hear(f, got, sizeof(got));
+    assert_non_null(strstr(got, "slow api response"));
+    assert_int_equal(e->state, EXCHANGE_IDLE);
+    assert_null(e->in.data);
+    assert_null(e->out.data);
+}
+
+static void a_byte_at_a_time_is_answered_as_all_at_once(void **state) {
+    static const char text[] = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
+                               "POST /?delay=-1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+                               "PUT /?delay=0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+                               "\r\n2\r\nab\r\n0\r\n\r\n"
+                               "GET / HTTP/1.1\r\nbad\r\n\r\n";
+    struct fixture *f = *state;
+    static char pieces[1024], whole[1024];
+    char *end = pieces;
+
+    open_exchange(f);
+    for (const char *c = text; *c != '\0'; c++) {
+        const char byte[] = { *c, '\0' };
+        if (send(f->client, byte, 1, MSG_NOSIGNAL) != 1)
+            break; /* refused before the last byte of the bad head */
+        run_for(f, 0);
+        hear(f, end, (size_t)(pieces + sizeof(pieces) - end));
+        end += strlen(end);
+    }
+    close(f->client);
+
+    open_exchange(f);
+    say(f, text);
+    run_for(f, TURN);
+    hear(f, whole, sizeof(whole));
+    assert_non_null(strstr(whole, "HTTP/1.1 404 "));
+    blank_dates(pieces);
+    blank_dates(whole);
+    assert_string_equal(pieces, whole);
+}
+
+/* As say, to an exchange that may be closed by now. */
+static void try_to_say(const struct fixture *f, const char *text) {
+    ssize_t n = send(f->client, text, strlen(text), MSG_NOSIGNAL);
+    assert_true(n < 0 || n == (ssize_t)strlen(text));
+}
+
+/* One life with everything that allocates in it. */
+static void live(struct fixture *f) {
+    if (open_exchange(f) == NULL)
+        return;
+    try_to_say(f, "GET /?delay=x HTTP/1.1\r\nHo");
+    run_for(f, TURN);
+    try_to_say(f, "st: x\r\n\r\nGET /?delay=0.001 HTTP/1.1\r\nHost: x\r\n\r\nGET /?");
+    run_for(f, 2 * TURN);
+}
+
+static void no_failing_allocation_leaves_an_exchange_behind(void **state) {
+    struct fixture *f = *state;
+    long n = 0;
+
+    log_set_level(LOG_LEVEL_ERROR);
+    run_for(f, 0); /* the heap of timers has room from here on */
+    for (bool failed = true; failed; n++) {
+        mem_fail_after(n);
+        live(f);
+        failed = mem_failed();
+        mem_fail_after(-1);
+
+        assert_int_equal(f->r->open_count, failed ? 0 : 1);
+        close(f->client);
+        f->client = -1;
+        run_for(f, TURN);
+        assert_int_equal(f->r->open_count, 0);
+    }
+    assert_true(n > 3);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(only_an_incomplete_head_owns_a_buffer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_byte_at_a_time_is_answered_as_all_at_once, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(no_failing_allocation_leaves_an_exchange_behind, set_up,
+                                        tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
