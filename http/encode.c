@@ -32,7 +32,7 @@ static char *put_u64(char *at, uint64_t value) {
 }
 
 static bool is_value(struct slice s) {
-    return http_span_value(s.ptr, s.len) == s.len;
+    return s.len == 0 || http_span_value(s.ptr, s.len) == s.len;
 }
 
 static bool is_token(struct slice s) {
