@@ -4,7 +4,7 @@
  *
  * Stacks are private mappings, each with a guard below; the control block lives at the top of the
  * stack, so a parked fiber that is not deep holds one resident page. A finished fiber's stack is
- * cached; what has not been used again for a second gives its memory, beyond the top page, back.
+ * cached; one to two seconds after its last use its memory, beyond the top page, is given back.
  * A fiber must not change floating point modes. */
 #ifndef NET_FIBER_H
 #define NET_FIBER_H

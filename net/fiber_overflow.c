@@ -24,7 +24,7 @@ static __thread struct {
     void *signal_stack;
 } watched;
 static struct sigaction previous;
-static pthread_once_t installed = PTHREAD_ONCE_INIT;
+static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void say(const char *text) {
     ssize_t n = write(STDERR_FILENO, text, strlen(text));
@@ -46,10 +46,19 @@ static void on_segv(int signo, siginfo_t *info, void *context UNUSED) {
         raise(signo); /* sent by kill(2): there is no access to repeat */
 }
 
-static void install(void) {
+static int install(void) {
     struct sigaction action = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    struct sigaction current;
+    int rc = 0;
+
     sigemptyset(&action.sa_mask);
-    sigaction(SIGSEGV, &action, &previous);
+    pthread_mutex_lock(&install_lock);
+    if (sigaction(SIGSEGV, NULL, &current) < 0)
+        rc = -errno;
+    else if (!(current.sa_flags & SA_SIGINFO) || current.sa_sigaction != on_segv)
+        rc = sigaction(SIGSEGV, &action, &previous) < 0 ? -errno : 0;
+    pthread_mutex_unlock(&install_lock);
+    return rc;
 }
 
 int fiber_overflow_watch(struct fiber *const *running, size_t guard_bytes) {
@@ -66,7 +75,7 @@ int fiber_overflow_watch(struct fiber *const *running, size_t guard_bytes) {
         if (sigaltstack(&stack, NULL) < 0)
             return -errno;
     }
-    return -pthread_once(&installed, install);
+    return install();
 }
 
 void fiber_overflow_unwatch(struct fiber *const *running) {

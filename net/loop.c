@@ -178,8 +178,9 @@ static void fire_timers(struct loop *loop) {
     }
 }
 
-/* Called before a sleep. A timerfd armed too early is left alone: one spare wake-up is cheaper than
- * a system call for every deadline that moves. */
+/* Called before every turn, since one that does not sleep may still be followed by many. A timerfd
+ * armed too early is left alone: one spare wake-up is cheaper than a system call for every deadline
+ * that moves. */
 static int arm_timer_fd(struct loop *loop) {
     nsec_t earliest = timer_heap_earliest(&loop->timers);
     if (earliest >= loop->armed_at)
@@ -201,19 +202,18 @@ static int turn(struct loop *loop) {
     bool due = loop->now != 0 && timer_heap_earliest(&loop->timers) <= loop->now;
     bool busy = due || loop->deferred_first != NULL;
 
-    if (!busy) {
+    if (due) {
+        loop->timer_fired = true; /* no need to hear that from the kernel */
+    } else {
         int rc = arm_timer_fd(loop);
         if (rc < 0)
             return rc;
     }
 
-    /* With timers due the old time would do no harm, but it would never be renewed. */
     loop->now = 0;
     if (event_base_loop(loop->base, busy ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
         return -EIO;
 
-    if (due)
-        loop->timer_fired = true;
     fire_timers(loop);
     run_deferred(loop);
     return 0;
