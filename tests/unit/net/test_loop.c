@@ -161,6 +161,20 @@ static void on_chore(struct deferred *work) {
     loop_defer(c->fixture->loop, work);
 }
 
+static void test_work_that_defers_itself_for_ever_starves_no_timer(void **state UNUSED) {
+    struct fixture f = fixture_open();
+    struct chore c = { .work.run = on_chore, .fixture = &f, .again = UINT32_MAX };
+
+    loop_defer(f.loop, &c.work);
+    run_for(&f, 2 * NSEC_PER_MSEC);
+    assert_true(c.runs > 1);
+    loop_undefer(f.loop, &c.work);
+    unsigned runs = c.runs;
+    run_for(&f, NSEC_PER_MSEC);
+    assert_int_equal(c.runs, runs);
+    loop_free(f.loop);
+}
+
 static void on_free(struct deferred *work) {
     free(work);
 }
@@ -194,6 +208,7 @@ int main(void) {
         cmocka_unit_test(test_a_timer_that_rearms_for_now_starves_nobody),
         cmocka_unit_test(test_a_loop_runs_again_after_a_stop),
         cmocka_unit_test(test_deferred_work_runs_once_per_request_and_without_sleep),
+        cmocka_unit_test(test_work_that_defers_itself_for_ever_starves_no_timer),
         cmocka_unit_test(test_a_loop_that_ends_runs_what_is_deferred),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
