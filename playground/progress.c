@@ -63,8 +63,11 @@ void progress_sample(void *arg, const struct play_result *so_far, const struct p
 
 void progress_done(struct progress *p, const struct play_result *result) {
     progress_clear(p);
-    fprintf(p->out, "srv play: %zu/%zu %s: done in %.2f s, %" PRIu64 " failed\n", p->index,
-            p->count, result->row->name, result->seconds, result->failed);
+    fprintf(p->out, "srv play: %zu/%zu %s: done in %.2f s, %" PRIu64 " failed", p->index, p->count,
+            result->row->name, result->seconds, result->failed);
+    if (result->failed > 0 && result->last_words[0] != '\0')
+        fprintf(p->out, " (last said by %s)", result->last_words);
+    fputc('\n', p->out);
 }
 
 void progress_clear(struct progress *p) {

@@ -28,6 +28,8 @@ struct play_result {
     uint32_t samples;
     nsec_t cpu; /* spent on the load */
     uint64_t memory_peak_bytes;
+
+    char last_words[300]; /* "NAME: newest line that a server logged", empty when all were quiet */
 };
 
 /* Takes in one sample of the run. */

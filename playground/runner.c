@@ -7,21 +7,20 @@
 #include "playground/process.h"
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define START_NSEC       (15 * NSEC_PER_SEC) /* for one process to bind and answer */
-#define SETTLE_NSEC      (2 * NSEC_PER_SEC)  /* at most, until the number of threads rests */
-#define SETTLE_STEP_NSEC (20 * NSEC_PER_MSEC)
-#define SETTLE_EQUAL     5 /* samples in a row that make a rest */
-#define SAMPLE_NSEC      (50 * NSEC_PER_MSEC)
-#define SAMPLE_COST_RATIO \
-    20 /* sampling takes at most 1/20 of a core, however many threads there are */
-#define OVERTIME_NSEC \
-    (60 * NSEC_PER_SEC) /* a run may take this long on top of ten times its ideal */
+#define START_NSEC        (15 * NSEC_PER_SEC) /* for one process to bind and answer */
+#define SETTLE_NSEC       (2 * NSEC_PER_SEC)  /* at most, until the number of threads rests */
+#define SETTLE_STEP_NSEC  (20 * NSEC_PER_MSEC)
+#define SETTLE_EQUAL      5 /* samples in a row that make a rest */
+#define SAMPLE_NSEC       (50 * NSEC_PER_MSEC)
+#define SAMPLE_COST_RATIO 20 /* sampling takes 1/20 of a core, however many threads there are */
+#define OVERTIME_NSEC     (60 * NSEC_PER_SEC)   /* allowed on top of ten times the ideal */
 #define STOP_NSEC         (2 * NSEC_PER_SEC)    /* for idle servers */
-#define ABORT_NSEC        (200 * NSEC_PER_MSEC) /* for servers that still have requests in flight */
+#define ABORT_NSEC        (200 * NSEC_PER_MSEC) /* for servers with requests in flight */
 #define BENCH_TIMEOUT_SEC 30 /* of one request, on top of the ideal time of all */
 
 struct run {
@@ -193,6 +192,16 @@ static int watch(struct run *run, struct error *err) {
     return 0;
 }
 
+/* The newest line that a server logged: the likely reason of failures. */
+static void keep_last_words(struct run *run) {
+    for (size_t i = 0; i < run->count - 1; i++) {
+        process_read(&run->processes[i]);
+        if (run->processes[i].last_line[0] != '\0')
+            snprintf(run->result->last_words, sizeof(run->result->last_words), "%s: %s",
+                     run->processes[i].name, run->processes[i].last_line);
+    }
+}
+
 static int collect(struct run *run, const struct probe_sample *before, struct error *err) {
     const struct process *bench = &run->processes[run->count - 1];
     struct probe_sample after;
@@ -205,6 +214,8 @@ static int collect(struct run *run, const struct probe_sample *before, struct er
     for (size_t i = 0; i < run->count - 1; i++)
         if (run->row->processes[i].measured)
             run->result->memory_peak_bytes += probe_memory_peak(run->processes[i].pid);
+
+    keep_last_words(run);
 
     /* With failed requests its exit code is not 0, yet the report is there and says more. */
     rc = result_read_report(run->result, run->report_fd, err);
@@ -231,10 +242,13 @@ int runner_run(const struct runner *runner, const struct playground *row,
                const struct play_load *load, struct play_result *ret, struct error *err) {
     *ret = (struct play_result){ .row = row, .load = *load, .ideal = catalogue_ideal(row, load) };
     struct run *run = mem_calloc(1, sizeof(*run));
+    if (run == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
     int report_fd = memfd_create("report", MFD_CLOEXEC);
-    if (run == NULL || report_fd < 0) {
+    if (report_fd < 0) {
+        int rc = error_set(err, -errno, "cannot make room for a report: %s", strerror(errno));
         mem_free(run);
-        return error_set(err, -ENOMEM, "cannot make room for a run: %s", strerror(errno));
+        return rc;
     }
     run->runner = runner;
     run->row = row;

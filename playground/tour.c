@@ -26,6 +26,26 @@ static int catch_signals(void) {
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Runs one row and says how it went. 0, -ECANCELED, or another -errno after telling why. */
+static int run_row(const struct runner *runner, struct progress *progress,
+                   const struct playground *row, const struct play_load *load,
+                   struct play_result *ret) {
+    struct error err;
+    progress_start(progress, row, load);
+    int rc = runner_run(runner, row, load, ret, &err);
+    if (rc == 0) {
+        progress_done(progress, ret);
+        return 0;
+    }
+
+    progress_clear(progress);
+    if (rc == -ECANCELED)
+        fprintf(stderr, "srv play: interrupted in %s; everything is stopped\n", row->name);
+    else
+        fprintf(stderr, "srv play: %s: %s\n", row->name, err.text);
+    return rc;
+}
+
 /* Runs all rows; fills `results` with the ones that ran. The exit code. */
 static int run_rows(const struct tour_config *config, int cancel_fd, struct play_result *results,
                     size_t *ret_count) {
@@ -39,34 +59,27 @@ static int run_rows(const struct tour_config *config, int cancel_fd, struct play
     };
     int exit_code = EXIT_SUCCESS;
     for (size_t i = 0; i < config->row_count; i++) {
-        const struct playground *row = config->rows[i];
-        struct play_load load = catalogue_load(row, &config->overrides);
-        struct error err;
-        progress_start(&progress, row, &load);
-        int rc = runner_run(&runner, row, &load, &results[*ret_count], &err);
-        if (rc == 0) {
-            progress_done(&progress, &results[*ret_count]);
-            exit_code = results[*ret_count].failed > 0 ? EXIT_CANNOT : exit_code;
-            (*ret_count)++;
-            continue;
-        }
-        progress_clear(&progress);
-        if (rc == -ECANCELED) {
-            fprintf(stderr, "srv play: interrupted in %s; everything is stopped\n", row->name);
+        struct play_load load = catalogue_load(config->rows[i], &config->overrides);
+        struct play_result *result = &results[*ret_count];
+        int rc = run_row(&runner, &progress, config->rows[i], &load, result);
+        if (rc == -ECANCELED)
             return EXIT_INTERRUPTED;
-        }
-        fprintf(stderr, "srv play: %s: %s\n", row->name, err.text);
-        exit_code = EXIT_CANNOT;
+        if (rc != 0 || result->failed > 0)
+            exit_code = EXIT_CANNOT;
+        if (rc == 0)
+            (*ret_count)++;
     }
     return exit_code;
 }
 
-static void print_results(const struct play_result *results, size_t count) {
+/* 0 or -errno: a table that did not reach its reader is a failure, too. */
+static int print_results(const struct play_result *results, size_t count) {
     if (count == 0)
-        return;
+        return 0;
     table_print(results, count, stdout);
     putchar('\n');
     table_print_notices(results, count, stdout);
+    return fflush(stdout) != 0 || ferror(stdout) ? -EIO : 0;
 }
 
 /* Writes the JSON, when it was asked for, and closes it. 0 or -errno. */
@@ -77,6 +90,12 @@ static int finish_json(FILE *json, const struct play_result *results, size_t cou
     if (fclose(json) != 0 && rc == 0)
         rc = -errno;
     return rc;
+}
+
+/* The exit code, unless there is a more telling one already. */
+static int cannot_write(const char *what, int rc, int exit_code) {
+    fprintf(stderr, "srv play: cannot write %s: %s\n", what, strerror(-rc));
+    return exit_code == EXIT_SUCCESS ? EXIT_CANNOT : exit_code;
 }
 
 int tour_run(const struct tour_config *config) {
@@ -98,12 +117,12 @@ int tour_run(const struct tour_config *config) {
     process_adopt_orphans();
     size_t count = 0;
     int exit_code = run_rows(config, cancel_fd, results, &count);
-    print_results(results, count);
-    int rc = finish_json(json, results, count);
-    if (rc != 0) {
-        fprintf(stderr, "srv play: cannot write %s: %s\n", config->json_path, strerror(-rc));
-        exit_code = exit_code == EXIT_SUCCESS ? EXIT_CANNOT : exit_code;
-    }
+    int rc = print_results(results, count);
+    if (rc != 0)
+        exit_code = cannot_write("the table", rc, exit_code);
+    rc = finish_json(json, results, count);
+    if (rc != 0)
+        exit_code = cannot_write(config->json_path, rc, exit_code);
     close(cancel_fd);
     mem_free(results);
     return exit_code;

@@ -184,18 +184,35 @@ def test_unwritable_json_is_told_before_anything_runs(srv_run):
     assert done.stderr.count("\n") == 1 and "/nonexistent/out.json" in done.stderr
 
 
-def test_row_that_cannot_run_is_told_and_the_next_one_runs(tour):
-    """With few descriptors the load of 500 connections cannot be made; the row says so."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
-    try:
-        one = tour("--delay", "0", "-n", "500", "-c", "500", "green")
-        resource.prlimit(one.process.pid, resource.RLIMIT_NOFILE, (64, 64))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    code, stdout, stderr = one.end()
-    assert code == 1
-    assert "srv play: green: bench ended with exit code " in stderr or int(table(stdout)["green"][8]) > 0
+def test_table_that_cannot_be_written_is_told():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [srv_binary(), "play", "green", "--delay", "0", "-n", "2", "-c", "1"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            env=clean_environment(),
+            preexec_fn=die_with_parent,
+        )
+    assert done.returncode == 1 and "cannot write the table" in done.stderr
+
+
+def test_row_that_cannot_run_is_told():
+    def few_descriptors():
+        die_with_parent()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    done = subprocess.run(
+        [srv_binary(), "play", "green", "--delay", "0", "-n", "500", "-c", "500"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=clean_environment(),
+        preexec_fn=few_descriptors,
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert "srv play: green: bench ended with exit code 2: srv bench: --concurrency 500" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
