@@ -8,7 +8,7 @@
 #include "playground/catalogue.h"
 
 #define ARGV_WORDS_MAX  (PLAY_ARGS_MAX + 2)
-#define ARGV_TEXT_BYTES 1024
+#define ARGV_TEXT_BYTES 768
 
 struct argv {
     char *words[ARGV_WORDS_MAX]; /* into `text`, ended by NULL: what execv(2) takes */

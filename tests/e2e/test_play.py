@@ -228,6 +228,17 @@ def test_signal_stops_everything(tour, number):
     assert time.monotonic() - begin < 5
 
 
+@pytest.mark.parametrize("victim, name", [(" slowapi ", "slowapi"), (" serve ", "app"), (" bench ", "bench")])
+def test_process_that_dies_under_load_is_named(tour, victim, name):
+    one = tour("green", "--delay", "5", "-n", "20", "-c", "5")
+    one.wait_for_load()
+    [pid] = [pid for pid, command in marked(one.mark).items() if victim in command]
+    os.kill(pid, signal.SIGKILL)
+    code, stdout, stderr = one.end()
+    assert code == 1 and stdout == ""
+    assert f"srv play: green: {name} ended with exit code 137" in stderr
+
+
 def test_rows_done_before_the_interruption_are_shown(tour):
     one = tour("green", "single", "--delay", "200ms", "-n", "100", "-c", "100")
     wait_for(lambda: any("--model single" in command for command in marked(one.mark).values()), 30, lambda: "no second row")
