@@ -139,6 +139,8 @@ static void on_trim(struct timer *timer) {
 
 static void take_census(struct fibers *fibers, struct fiber *fiber) {
     size_t bytes = fibers->stacks.usable_bytes - BLOCK_BYTES;
+
+    context_inspect(&fiber->context);
     size_t used = fiber_stack_unpainted(fiber->stack_low, bytes);
 
     if (used > fibers->stats.stack_peak_bytes)

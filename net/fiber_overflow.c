@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <string.h>
 #include <unistd.h>
 
 #if defined(POISON_ASAN) || defined(FIBER_TSAN)
@@ -26,8 +25,17 @@ static __thread struct {
 static struct sigaction previous;
 static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void say(const char *text) {
-    ssize_t n = write(STDERR_FILENO, text, strlen(text));
+/* One write, so that processes do not mix; snprintf(3) may not be called here. */
+static void report(const char *name) {
+    const char *const words[] = { "fiber ", name, " overflowed its stack\n" };
+    char line[200];
+    size_t len = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        for (const char *c = words[i]; *c != '\0' && len < sizeof(line); c++)
+            line[len++] = *c;
+    }
+    ssize_t n = write(STDERR_FILENO, line, len);
     (void)n; /* there is nobody left to tell */
 }
 
@@ -36,11 +44,8 @@ static void on_segv(int signo, siginfo_t *info, void *context UNUSED) {
     const struct fiber *fiber = watched.running != NULL ? *watched.running : NULL;
     const char *at = info->si_addr;
 
-    if (fiber != NULL && at < fiber->stack_low && at >= fiber->stack_low - watched.guard_bytes) {
-        say("fiber ");
-        say(fiber->name);
-        say(" overflowed its stack\n");
-    }
+    if (fiber != NULL && at < fiber->stack_low && at >= fiber->stack_low - watched.guard_bytes)
+        report(fiber->name);
     sigaction(signo, &previous, NULL);
     if (info->si_code <= 0)
         raise(signo); /* sent by kill(2): there is no access to repeat */
