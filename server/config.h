@@ -16,7 +16,8 @@ struct serve_config {
     const struct srv_app *app;
     const char *upstream_url;
 
-    int64_t workers; /* 0: serve in this process, without a master */
+    int64_t max_threads; /* of the threaded model; 0 = no limit */
+    int64_t workers;     /* 0: serve in this process, without a master */
     int64_t backlog;
 
     nsec_t header_timeout, body_timeout, send_timeout; /* spans */

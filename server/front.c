@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Clients between requests: accepted, read, refused, parked, timed out; all on loop callbacks. */
 #include "server/front.h"
+#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 static void client_readable(struct client *c);
@@ -16,7 +16,7 @@ static struct client *client_of(struct watch *w) {
 /* --- life ---------------------------------------------------------------------- */
 
 static void client_free(struct deferred *work) {
-    free(CONTAINER_OF(work, struct client, freeing));
+    mem_free(CONTAINER_OF(work, struct client, freeing));
 }
 
 static void client_close(struct client *c) {
@@ -217,7 +217,7 @@ static void client_late(struct timer *timer) {
 
 static void client_accepted(struct acceptor *a, int fd, const struct address *peer UNUSED) {
     struct front *f = a->arg;
-    struct client *c = calloc(1, sizeof(*c));
+    struct client *c = mem_calloc(1, sizeof(*c));
     int rc;
 
     if (c == NULL) {
@@ -235,7 +235,7 @@ static void client_accepted(struct acceptor *a, int fd, const struct address *pe
         log_limited(&rate, LOG_LEVEL_ERROR, "cannot watch a connection error=\"%s\"",
                     strerrordesc_np(-rc));
         close(fd);
-        free(c);
+        mem_free(c);
         return;
     }
     TAILQ_INSERT_TAIL(&f->clients, c, link);

@@ -4,6 +4,7 @@
 #define SERVER_LIMITS_H
 
 enum {
+    SERVER_THREAD_STACK_BYTES = 262144,
     SERVER_RECV_BYTES = 1024,          /* first read of a request; larger heads grow the buffer */
     SERVER_BODY_RECV_BYTES = 16384,    /* one read of a request body */
     SERVER_ARENA_BYTES_MAX = 16777216, /* what one request may allocate */

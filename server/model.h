@@ -16,6 +16,7 @@ struct model {
 };
 
 extern const struct model model_single;
+extern const struct model model_threaded;
 extern const struct model model_green;
 
 /* By name; NULL when there is none. */

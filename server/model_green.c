@@ -38,7 +38,8 @@ static void green_serve(void *arg) {
     c->fiber = fiber_self(g->fibers);
     end = session_serve(&c->session, io);
     c->fiber = NULL;
-    io->ops->forget(io, c->session.fd); /* registered there only if the fiber waited for its client */
+    io->ops->forget(io,
+                    c->session.fd); /* registered there only if the fiber waited for its client */
     front_return(c, end);
 }
 
@@ -70,9 +71,8 @@ static void green_signal(void *arg, int signo) {
 }
 
 static int green_open(struct green *g, struct worker *worker, struct error *err) {
-    struct upstream_config upstream = { .url = worker->config->upstream_url,
-                                        .timeout = worker->config->upstream_timeout };
     struct fiber_config fibers = { 0 };
+    int rc;
 
     g->loop = loop_new(err);
     if (g->loop == NULL)
@@ -86,9 +86,9 @@ static int green_open(struct green *g, struct worker *worker, struct error *err)
     g->signals = signals_new(g->loop, green_signal, g, err);
     if (g->signals == NULL)
         return -EIO;
-    worker->upstream = upstream_new(&upstream, g->io, err);
-    if (worker->upstream == NULL)
-        return -EINVAL;
+    rc = worker_upstream_open(worker, g->io, err);
+    if (rc < 0)
+        return rc;
     g->front = (struct front){
         .worker = worker, .loop = g->loop, .dispatch = green_dispatch, .abandon = green_abandon
     };

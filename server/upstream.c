@@ -2,13 +2,13 @@
 /* GETs of the upstream: take or open a connection, write, read one answer, give the connection
  * back. */
 #include "server/upstream.h"
+#include "base/alloc.h"
 #include "http/conn.h"
 #include "http/url.h"
 #include "net/resolve.h"
 #include "server/limits.h"
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 struct upstream {
     struct http_url url;      /* slices into the configured text */
@@ -75,7 +75,7 @@ struct upstream *upstream_new(const struct upstream_config *config, struct io_fi
                               struct error *err) {
     struct connpool_config pool = { .max_idle = SERVER_UPSTREAM_IDLE_MAX,
                                     .idle_max = SERVER_UPSTREAM_IDLE_NSEC };
-    struct upstream *u = calloc(1, sizeof(*u));
+    struct upstream *u = mem_calloc(1, sizeof(*u));
 
     if (u == NULL) {
         error_set(err, -ENOMEM, "out of memory");
@@ -96,7 +96,7 @@ struct upstream *upstream_new(const struct upstream_config *config, struct io_fi
     }
     return u;
 fail:
-    free(u);
+    mem_free(u);
     return NULL;
 }
 
@@ -104,7 +104,7 @@ void upstream_free(struct upstream *u) {
     if (u == NULL)
         return;
     connpool_free(u->pool);
-    free(u);
+    mem_free(u);
 }
 
 /* --- connecting ----------------------------------------------------------------- */

@@ -17,4 +17,11 @@ struct worker {
     void (*ready)(void);       /* called once the worker can serve */
 };
 
+struct io_fiber;
+
+/* Makes worker->upstream from the configuration; `fiber_io` as for connpool_new. 0 or -errno with a
+ * reason. upstream_free is the model's duty. */
+NODISCARD int worker_upstream_open(struct worker *worker, struct io_fiber *fiber_io,
+                                   struct error *err);
+
 #endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* Accepting and serving on threads that wait in the kernel. */
+#include "server/blocking.h"
+#include "base/log.h"
+#include "net/binds.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* What the signal handler needs; a process has one set of handlers, so these are globals. */
+static volatile sig_atomic_t stopping;
+static int signal_stop_fd = -1, signal_cancel_fd = -1;
+
+/* An eventfd takes a write unless its count would pass 2^64 - 2: it cannot fail here. */
+static void make_readable(int fd) {
+    uint64_t one = 1;
+
+    if (write(fd, &one, sizeof(one)) != sizeof(one))
+        _exit(EXIT_CANNOT);
+}
+
+static void on_signal(int signo) {
+    bool at_once = signo != SIGTERM || stopping;
+    int saved = errno;
+
+    stopping = 1;
+    make_readable(signal_stop_fd);
+    if (at_once)
+        make_readable(signal_cancel_fd);
+    errno = saved;
+}
+
+int blocking_open(struct blocking *b, struct error *err) {
+    static const int signals[] = { SIGTERM, SIGINT, SIGQUIT };
+    struct sigaction action = { .sa_handler = on_signal };
+
+    stopping = 0;
+    b->stop_fd = signal_stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    b->cancel_fd = signal_cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (b->stop_fd < 0 || b->cancel_fd < 0)
+        return error_set(err, -errno, "cannot make an eventfd: %s", strerrordesc_np(errno));
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+        if (sigaction(signals[i], &action, NULL) < 0)
+            return error_set(err, -errno, "cannot catch signals: %s", strerrordesc_np(errno));
+    return 0;
+}
+
+/* The handlers stay, and a signal may still come: the descriptors are left to the end of the
+ * process unless the handlers are put back first. */
+void blocking_close(struct blocking *b) {
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGQUIT, SIG_DFL);
+    if (b->stop_fd >= 0)
+        close(b->stop_fd);
+    if (b->cancel_fd >= 0)
+        close(b->cancel_fd);
+}
+
+bool blocking_stopping(void) {
+    return stopping != 0;
+}
+
+void blocking_cancel(const struct blocking *b) {
+    make_readable(b->cancel_fd);
+}
+
+/* Another worker was faster, the client left, or descriptors ran out: the last must not spin. */
+static void accept_failed(void) {
+    static struct log_rate rate = { .per_second = 1 };
+
+    if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+        return;
+    log_limited(&rate, LOG_LEVEL_WARN, "accept failed error=\"%s\"", strerrordesc_np(errno));
+    poll(NULL, 0, 100);
+}
+
+int blocking_accept(const struct blocking *b, const struct worker *worker,
+                    void (*accepted)(void *arg, int fd), void *arg) {
+    struct pollfd fds[BINDS_MAX + 1] = { { .fd = b->stop_fd, .events = POLLIN } };
+    nfds_t count = 1;
+    int fd;
+
+    for (size_t i = 0; i < worker->listen_count; i++)
+        fds[count++] = (struct pollfd){ .fd = worker->listen_fds[i], .events = POLLIN };
+    for (;;) {
+        if (poll(fds, count, -1) < 0 && errno != EINTR)
+            return -errno;
+        for (nfds_t i = 1; i < count && !stopping; i++) {
+            if (fds[i].revents == 0)
+                continue;
+            fd = accept4(fds[i].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            if (fd >= 0)
+                accepted(arg, fd);
+            else
+                accept_failed();
+        }
+        if (stopping)
+            return 0;
+    }
+}
+
+/* A kept connection waits for its next request with `idle`, which a stop interrupts, and does
+ * everything else with `io`, which only a cancel does. */
+static enum session_end serve_next(struct session *session, struct io *idle, struct io *io) {
+    struct io *reader = session_began(session) || session->served == 0 ? io : idle;
+
+    switch (session_read(session, reader)) {
+    case SESSION_READY:
+        session->last |= blocking_stopping();
+        return session_serve(session, io);
+    case SESSION_REFUSED:
+        return session_write_refusal(session, io);
+    case SESSION_MORE:
+    case SESSION_CLOSED:
+        break;
+    }
+    return SESSION_CLOSE;
+}
+
+void blocking_serve(const struct blocking *b, const struct worker *worker, int fd,
+                    bool one_request) {
+    struct io_block idle, io;
+    struct session session;
+    enum session_end end;
+
+    io_block_init(&idle, b->stop_fd);
+    io_block_init(&io, b->cancel_fd);
+    session_init(&session, worker, fd);
+    session.last = one_request || worker->config->keep_alive == 0;
+    do {
+        end = serve_next(&session, &idle.io, &io.io);
+    } while (end == SESSION_KEEP);
+    if (end == SESSION_LINGER)
+        session_linger(&session, &idle.io);
+    session_free(&session);
+    io_close(&io.io, fd);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* What the models that block have in common: signals that become readable descriptors, an accept
+ * loop that they interrupt, and one connection served from its first byte to its last. */
+#ifndef SERVER_BLOCKING_H
+#define SERVER_BLOCKING_H
+
+#include "base/error.h"
+#include "server/session.h"
+
+/* TERM makes stop_fd readable (accept no more, keep no idle connection); a second one, INT and QUIT
+ * make cancel_fd readable, too (give up what runs). One per process. */
+struct blocking {
+    int stop_fd, cancel_fd;
+};
+
+/* Installs the handlers; new threads are to block the signals. 0 or -errno with a reason. */
+NODISCARD int blocking_open(struct blocking *b, struct error *err);
+void blocking_close(struct blocking *b);
+
+bool blocking_stopping(void);
+
+/* Makes cancel_fd readable. */
+void blocking_cancel(const struct blocking *b);
+
+/* Calls `accepted` with each new connection, which it owns; 0 once stopping, or -errno. */
+NODISCARD int blocking_accept(const struct blocking *b, const struct worker *worker,
+                              void (*accepted)(void *arg, int fd), void *arg);
+
+/* Serves a connection until it ends, then closes it. `one_request`: its only answer says close. */
+void blocking_serve(const struct blocking *b, const struct worker *worker, int fd,
+                    bool one_request);
+
+#endif
