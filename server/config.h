@@ -10,12 +10,18 @@
 struct srv_app;
 struct model;
 
+/* When a pool makes its threads: on demand, or all at start. */
+enum spawn { SPAWN_LAZY, SPAWN_EAGER };
+
 struct serve_config {
     struct option_strings binds; /* ADDR as the user wrote them */
     const struct model *model;
     const struct srv_app *app;
     const char *upstream_url;
 
+    int64_t async_cores; /* requests in progress of one green worker; 0 = no limit */
+    int64_t threads;     /* of one pool worker */
+    int spawn;           /* enum spawn */
     int64_t max_threads; /* of the threaded model; 0 = no limit */
     int64_t workers;     /* 0: serve in this process, without a master */
     int64_t backlog;

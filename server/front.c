@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include <errno.h>
+#include <signal.h>
 #include <unistd.h>
 
 static void client_readable(struct client *c);
@@ -19,10 +20,41 @@ static void client_free(struct deferred *work) {
     mem_free(CONTAINER_OF(work, struct client, freeing));
 }
 
+/* Full: new connections are left to other workers, or to the backlog. */
+static void front_balance(struct front *f) {
+    bool full = f->busy + f->waiting + f->fresh >= f->slots;
+
+    if (f->slots == 0 || f->stopping)
+        return;
+    for (size_t i = 0; i < f->worker->listen_count; i++) {
+        if (full)
+            acceptor_pause(&f->acceptors[i]);
+        else
+            acceptor_resume(&f->acceptors[i]);
+    }
+}
+
+/* It has shown what it wants, or had its moment. */
+static void client_settle(struct client *c) {
+    if (!c->fresh)
+        return;
+    c->fresh = false;
+    c->front->fresh--;
+    front_balance(c->front);
+}
+
+static void dequeue(struct client *c) {
+    TAILQ_REMOVE(&c->front->queue, c, queued);
+    c->front->waiting--;
+}
+
 static void client_close(struct client *c) {
     struct front *f = c->front;
 
     ASSERT(c->state != CLIENT_BUSY && c->state != CLIENT_GONE);
+    client_settle(c);
+    if (c->state == CLIENT_QUEUED)
+        dequeue(c);
     c->state = CLIENT_GONE;
     timer_cancel(f->loop, &c->timer);
     watch_close(&c->watch);
@@ -92,12 +124,34 @@ static void client_refuse(struct client *c) {
 
 /* --- reading ------------------------------------------------------------------------ */
 
-static void client_dispatch(struct client *c) {
-    c->state = CLIENT_BUSY;
+/* Hands waiting requests to the model while it has slots. Not re-entrant: a model that serves or
+ * fails at once comes back through front_return while this runs. */
+static void front_pump(struct front *f) {
+    struct client *c;
+
+    if (f->pumping)
+        return;
+    f->pumping = true;
+    while ((c = TAILQ_FIRST(&f->queue)) != NULL && (f->slots == 0 || f->busy < f->slots)) {
+        dequeue(c);
+        c->state = CLIENT_BUSY;
+        c->session.last |= f->stopping;
+        f->busy++;
+        f->dispatch(c);
+    }
+    f->pumping = false;
+    front_balance(f);
+}
+
+static void client_enqueue(struct client *c) {
+    struct front *f = c->front;
+
+    c->state = CLIENT_QUEUED;
     c->deadline = NSEC_NEVER;
-    c->session.last |= c->front->stopping;
-    c->front->busy++;
-    c->front->dispatch(c);
+    TAILQ_INSERT_TAIL(&f->queue, c, queued);
+    f->waiting++;
+    client_settle(c);
+    front_pump(f);
 }
 
 static void client_await(struct client *c) {
@@ -120,7 +174,7 @@ static bool client_advance(struct client *c) {
     case SESSION_MORE:
         return true;
     case SESSION_READY:
-        client_dispatch(c);
+        client_enqueue(c);
         return false;
     case SESSION_CLOSED:
         client_close(c);
@@ -174,10 +228,7 @@ static void client_notify(struct watch *w, unsigned what) {
         client_readable(client_of(w));
 }
 
-void front_return(struct client *c, enum session_end end) {
-    ASSERT(c->state == CLIENT_BUSY);
-    c->front->busy--;
-    c->state = CLIENT_READING;
+static void client_resume(struct client *c, enum session_end end) {
     if (end == SESSION_LINGER) {
         client_linger(c);
         return;
@@ -195,12 +246,39 @@ void front_return(struct client *c, enum session_end end) {
         client_read(c); /* edge-triggered: what came meanwhile is not announced again */
 }
 
+void front_return(struct client *c, enum session_end end) {
+    struct front *f = c->front;
+
+    ASSERT(c->state == CLIENT_BUSY);
+    f->busy--;
+    c->state = CLIENT_READING;
+    client_resume(c, end);
+    front_pump(f);
+}
+
+/* The request was read to its end: nothing is lost by closing after the answer. */
+void front_refuse(struct client *c, uint16_t status, const char *why) {
+    struct slice out;
+
+    session_refuse(&c->session, status, why);
+    out = buf_unread(&c->session.out);
+    if (watch_send(&c->watch, out.ptr, out.len) < 0)
+        log_write(LOG_LEVEL_DEBUG, "client did not take its refusal");
+    c->session.head_used = 0;
+    front_return(c, SESSION_LINGER);
+}
+
 /* --- time-outs -------------------------------------------------------------------------- */
 
 static void client_late(struct timer *timer) {
     struct client *c = CONTAINER_OF(timer, struct client, timer);
 
-    if (c->state == CLIENT_BUSY || loop_now(c->front->loop) < c->deadline) {
+    if (c->fresh) {
+        client_settle(c);
+        client_expect_span(c, c->front->worker->config->header_timeout);
+        return;
+    }
+    if (loop_now(c->front->loop) < c->deadline) {
         if (c->deadline != NSEC_NEVER)
             client_expect(c, c->deadline);
         return;
@@ -240,12 +318,20 @@ static void client_accepted(struct acceptor *a, int fd, const struct address *pe
     }
     TAILQ_INSERT_TAIL(&f->clients, c, link);
     f->count++;
-    client_await(c);
+    if (f->slots > 0) {
+        c->fresh = true;
+        f->fresh++;
+        client_expect_span(c, SERVER_FRESH_NSEC);
+        front_balance(f);
+    } else {
+        client_await(c);
+    }
     client_read(c);
 }
 
 int front_open(struct front *f, struct error *err) {
     TAILQ_INIT(&f->clients);
+    TAILQ_INIT(&f->queue);
     for (size_t i = 0; i < f->worker->listen_count; i++) {
         int rc = acceptor_open(&f->acceptors[i], f->loop, f->worker->listen_fds[i],
                                SERVER_ACCEPT_BURST, client_accepted, f);
@@ -301,6 +387,13 @@ void front_stop(struct front *f, nsec_t patience) {
         loop_stop(f->loop);
     else if (patience == 0 || timer_set(f->loop, &f->patience, until) < 0)
         abandon_all(f);
+}
+
+void front_signal(struct front *f, int signo) {
+    if (signo == SIGTERM && !f->stopping)
+        front_stop(f, f->worker->config->graceful_timeout);
+    else if (signo == SIGTERM || signo == SIGINT || signo == SIGQUIT)
+        front_stop(f, 0);
 }
 
 void front_close(struct front *f) {

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The event-driven front of a worker: accepts, reads whole requests, parks idle connections.
  *
- *   accept -> READING -(whole request)-> BUSY: the model's dispatch -> front_return -> READING ...
+ *   accept -> READING -(whole request)-> QUEUED -(a slot is free)-> BUSY -> front_return -> READING
  *                \-(refused)-> LINGERING -> closed
+ *
+ * A model with a limited number of slots (threads, async cores) stops accepting while it is full,
+ * so that new connections go to a worker that has room. Requests on connections it already has wait
+ * in the queue, first in first out.
  *
  * Slow and idle clients stay here and hold neither a fiber nor a thread; only complete requests
  * reach the model. */
@@ -14,7 +18,7 @@
 #include "server/session.h"
 #include <sys/queue.h>
 
-enum client_state { CLIENT_READING, CLIENT_BUSY, CLIENT_LINGERING, CLIENT_GONE };
+enum client_state { CLIENT_READING, CLIENT_QUEUED, CLIENT_BUSY, CLIENT_LINGERING, CLIENT_GONE };
 
 struct client {
     struct session session;
@@ -22,11 +26,14 @@ struct client {
     struct timer timer; /* lazy: armed at `deadline` or earlier */
     nsec_t deadline;
     struct front *front;
-    struct fiber *fiber; /* of the model, while BUSY */
+    void *task;           /* the model's, while BUSY */
+    enum session_end end; /* for models that pass it from another thread */
     struct deferred freeing;
-    TAILQ_ENTRY(client) link;
+    TAILQ_ENTRY(client) link;   /* of all clients */
+    TAILQ_ENTRY(client) queued; /* while QUEUED; and the model's while BUSY */
     enum client_state state;
     unsigned lingered_bytes;
+    bool fresh; /* just accepted, no request yet: counted against the slots for a moment */
 };
 
 TAILQ_HEAD(client_list, client);
@@ -34,16 +41,17 @@ TAILQ_HEAD(client_list, client);
 struct front {
     struct worker *worker;
     struct loop *loop;
-    /* A request is complete: serve it, then front_return. Called from the loop or from
-     * front_return. */
+    /* A request is complete: serve it, then front_return. It may come back at once. */
     void (*dispatch)(struct client *client);
     /* Cancel what serves this client; it must still come back through front_return. */
     void (*abandon)(struct client *client);
     struct acceptor acceptors[BINDS_MAX];
+    uint32_t slots; /* requests served at once; 0 = no limit */
     struct client_list clients;
-    struct timer patience; /* of a graceful stop */
-    uint32_t count, busy;
-    bool stopping;
+    struct client_list queue; /* through `queued` */
+    struct timer patience;    /* of a graceful stop */
+    uint32_t count, busy, waiting, fresh;
+    bool stopping, pumping;
 };
 
 /* Starts accepting on the worker's sockets. 0 or -errno with a reason. */
@@ -57,6 +65,12 @@ void front_return(struct client *client, enum session_end end);
  * close), at most for `patience` nanoseconds; then, or with 0 at once, they are cancelled. The loop
  * stops when all clients are gone. Again: shortens it. */
 void front_stop(struct front *front, nsec_t patience);
+
+/* TERM: graceful, as long as the configuration says; a second one, INT, QUIT: at once. */
+void front_signal(struct front *front, int signo);
+
+/* Answers a dispatched request with an error, from the loop, and takes it back. */
+void front_refuse(struct client *client, uint16_t status, const char *why);
 
 /* After the loop has stopped. */
 void front_close(struct front *front);

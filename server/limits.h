@@ -17,6 +17,8 @@ enum {
 };
 
 #define SERVER_UPSTREAM_IDLE_NSEC (60 * NSEC_PER_SEC)
-#define SERVER_LINGER_NSEC        (2 * NSEC_PER_SEC)
+/* A worker with few slots believes for this long that a new connection is about to use one. */
+#define SERVER_FRESH_NSEC  (100 * NSEC_PER_MSEC)
+#define SERVER_LINGER_NSEC (2 * NSEC_PER_SEC)
 
 #endif

@@ -3,7 +3,8 @@
 #include "server/model.h"
 #include <string.h>
 
-static const struct model *const models[] = { &model_green, &model_threaded, &model_single };
+static const struct model *const models[] = { &model_green, &model_pool, &model_threaded,
+                                              &model_single };
 
 const struct model *model_at(size_t i) {
     return i < ARRAY_LEN(models) ? models[i] : NULL;

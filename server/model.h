@@ -15,6 +15,7 @@ struct model {
     int (*run)(struct worker *worker, struct error *err);
 };
 
+extern const struct model model_pool;
 extern const struct model model_single;
 extern const struct model model_threaded;
 extern const struct model model_green;

@@ -6,7 +6,6 @@
 #include "server/model.h"
 #include "server/upstream.h"
 #include <errno.h>
-#include <signal.h>
 
 static int green_run(struct worker *worker, struct error *err);
 
@@ -35,9 +34,9 @@ static void green_serve(void *arg) {
     struct io *io = io_fiber_io(g->io);
     enum session_end end;
 
-    c->fiber = fiber_self(g->fibers);
+    c->task = fiber_self(g->fibers);
     end = session_serve(&c->session, io);
-    c->fiber = NULL;
+    c->task = NULL;
     io->ops->forget(io,
                     c->session.fd); /* registered there only if the fiber waited for its client */
     front_return(c, end);
@@ -51,23 +50,18 @@ static void green_dispatch(struct client *c) {
     if (rc == 0)
         return;
     log_limited(&rate, LOG_LEVEL_ERROR, "cannot start a fiber error=\"%s\"", strerrordesc_np(-rc));
-    session_refuse(&c->session, 503, "no fiber is left for this request");
-    front_return(c, session_write_refusal(&c->session, io_fiber_io(g->io)));
+    front_refuse(c, 503, "no fiber is left for this request");
 }
 
 static void green_abandon(struct client *c) {
-    if (c->fiber != NULL)
-        fiber_cancel(c->fiber);
+    if (c->task != NULL)
+        fiber_cancel(c->task);
 }
 
 static void green_signal(void *arg, int signo) {
     struct green *g = arg;
-    const struct serve_config *config = g->front.worker->config;
 
-    if (signo == SIGTERM && !g->front.stopping)
-        front_stop(&g->front, config->graceful_timeout);
-    else if (signo == SIGTERM || signo == SIGINT || signo == SIGQUIT)
-        front_stop(&g->front, 0);
+    front_signal(&g->front, signo);
 }
 
 static int green_open(struct green *g, struct worker *worker, struct error *err) {
@@ -89,9 +83,11 @@ static int green_open(struct green *g, struct worker *worker, struct error *err)
     rc = worker_upstream_open(worker, g->io, err);
     if (rc < 0)
         return rc;
-    g->front = (struct front){
-        .worker = worker, .loop = g->loop, .dispatch = green_dispatch, .abandon = green_abandon
-    };
+    g->front = (struct front){ .worker = worker,
+                               .loop = g->loop,
+                               .slots = (uint32_t)worker->config->async_cores,
+                               .dispatch = green_dispatch,
+                               .abandon = green_abandon };
     return front_open(&g->front, err);
 }
 
