@@ -25,6 +25,8 @@ struct serve_options {
 
 #define CONFIG(member) offsetof(struct serve_options, config.member)
 
+static const char *const spawn_words[] = { "lazy", "eager", NULL }; /* enum spawn */
+
 static const struct option_row rows[] = {
     { .name = "bind",
       .letter = 'b',
@@ -47,8 +49,9 @@ static const struct option_row rows[] = {
       .letter = 'k',
       .topic = "Concurrency",
       .meta = "MODEL",
-      .help = "How requests wait: green (one thread, a fiber per request) or single (one request "
-              "at a time).",
+      .help =
+          "How requests wait: green (a fiber each), pool (a bounded number of threads), threaded "
+          "(a thread per connection), single (one at a time) or event (callbacks on evhttp).",
       .type = OPTION_CUSTOM,
       .fallback = "green",
       .parse = parse_model },
@@ -62,6 +65,36 @@ static const struct option_row rows[] = {
       .offset = CONFIG(workers),
       .min = 0,
       .max = 1000,
+      .fallback = "0" },
+    { .name = "threads",
+      .env = "THREADS",
+      .topic = "Concurrency",
+      .meta = "N",
+      .help = "Threads of one pool worker: requests that it serves at once.",
+      .type = OPTION_INT,
+      .offset = CONFIG(threads),
+      .min = 1,
+      .max = 10000,
+      .fallback = "50" },
+    { .name = "spawn",
+      .topic = "Concurrency",
+      .meta = "WHEN",
+      .help = "When a pool makes its threads: lazy (on demand) or eager (all at start).",
+      .type = OPTION_CHOICE,
+      .offset = CONFIG(spawn),
+      .fallback = "lazy",
+      .choices = spawn_words },
+    { .name = "async-cores",
+      .env = "ASYNC_CORES",
+      .topic = "Concurrency",
+      .meta = "N",
+      .help =
+          "Requests in progress of one green worker; 0 is no limit. A worker that is full stops "
+          "accepting; requests on its open connections wait, first in first out.",
+      .type = OPTION_INT,
+      .offset = CONFIG(async_cores),
+      .min = 0,
+      .max = 30000,
       .fallback = "0" },
     { .name = "max-threads",
       .topic = "Concurrency",
@@ -167,7 +200,7 @@ static int parse_model(void *config, const char *value, struct error *err) {
 
     o->config.model = model_find(value);
     if (o->config.model == NULL)
-        return error_set(err, -EINVAL, "green or single");
+        return error_set(err, -EINVAL, "green, pool, threaded, single or event");
     return 0;
 }
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const struct model *const models[] = { &model_green, &model_pool, &model_threaded,
-                                              &model_single };
+                                              &model_single, &model_event };
 
 const struct model *model_at(size_t i) {
     return i < ARRAY_LEN(models) ? models[i] : NULL;

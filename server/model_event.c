@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/* Model `event`: callbacks on libevent's evhttp and bufferevents; the handler turned inside out.
+ *
+ * The same work as app `index`, written as asynchronous code is: what straight code keeps in local
+ * variables stands in a struct, each wait ends one function and a callback begins the next, and
+ * every way out must remember what is still owed. It is here to be compared with
+ * server/app_index.c. */
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "http/url.h"
+#include "net/binds.h"
+#include "net/resolve.h"
+#include "net/signals.h"
+#include "server/model.h"
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+static int event_run(struct worker *worker, struct error *err);
+
+const struct model model_event = {
+    .name = "event",
+    .summary = "one thread; callbacks on evhttp, with a handler of its own (app index only)",
+    .run = event_run,
+};
+
+struct server {
+    const struct worker *worker;
+    struct loop *loop;
+    struct evhttp *http;
+    struct signals *signals;
+    struct timer patience;
+    struct evhttp_bound_socket *accepting[BINDS_MAX];
+    char host[NI_MAXHOST], authority[300], path[300];
+    uint16_t port;
+    SLIST_HEAD(, upstream_conn) idle; /* last in, first out */
+    unsigned in_flight;
+    bool stopping;
+};
+
+/* A connection to the upstream; evhttp opens it, and opens it again when it was closed. */
+struct upstream_conn {
+    SLIST_ENTRY(upstream_conn) link;
+    struct evhttp_connection *http;
+};
+
+/* One request: what local variables are in straight code. */
+struct exchange {
+    struct server *server;
+    struct evhttp_request *client;
+    struct evhttp_connection *client_conn;
+    struct upstream_conn *upstream;
+    bool client_gone, timed_out;
+};
+
+static void reply_text(struct server *s, struct evhttp_request *client, int status,
+                       const char *text) {
+    struct evbuffer *body = evbuffer_new();
+
+    evhttp_add_header(evhttp_request_get_output_headers(client), "Content-Type", "text/plain");
+    if (s->stopping)
+        evhttp_add_header(evhttp_request_get_output_headers(client), "Connection", "close");
+    if (body != NULL)
+        evbuffer_add(body, text, strlen(text));
+    evhttp_send_reply(client, status, NULL, body);
+    if (body != NULL)
+        evbuffer_free(body);
+}
+
+/* --- the second half of the handler: the upstream has answered, or not --------------- */
+
+static void stop_if_done(struct server *s) {
+    if (s->stopping && s->in_flight == 0)
+        loop_stop(s->loop);
+}
+
+static void client_closed(struct evhttp_connection *conn, void *arg) {
+    struct exchange *x = arg;
+    (void)conn;
+
+    x->client_gone = true; /* evhttp frees the request with its connection */
+}
+
+static void exchange_end(struct exchange *x) {
+    struct server *s = x->server;
+
+    if (!x->client_gone)
+        evhttp_connection_set_closecb(x->client_conn, NULL, NULL);
+    if (x->upstream != NULL)
+        SLIST_INSERT_HEAD(&s->idle, x->upstream, link);
+    mem_free(x);
+    s->in_flight--;
+    stop_if_done(s);
+}
+
+static void greet(struct exchange *x, struct evhttp_request *answer) {
+    struct evbuffer *body = evhttp_request_get_output_buffer(x->client);
+
+    evbuffer_add(body, "Hi there! ", 10);
+    evbuffer_add_buffer(body, evhttp_request_get_input_buffer(answer));
+    evhttp_add_header(evhttp_request_get_output_headers(x->client), "Content-Type", "text/plain");
+    if (x->server->stopping)
+        evhttp_add_header(evhttp_request_get_output_headers(x->client), "Connection", "close");
+    evhttp_send_reply(x->client, 200, NULL, NULL);
+}
+
+/* evhttp tells the reason first, to upstream_failed, and then calls this with no answer. */
+static void upstream_done(struct evhttp_request *answer, void *arg) {
+    struct exchange *x = arg;
+    int status = answer != NULL ? evhttp_request_get_response_code(answer) : 0;
+
+    if (x->client_gone)
+        log_write(LOG_LEVEL_DEBUG, "client left before its answer");
+    else if (status == 200)
+        greet(x, answer);
+    else if (x->timed_out)
+        reply_text(x->server, x->client, 504, "upstream did not answer in time\n");
+    else
+        reply_text(x->server, x->client, 502, "upstream could not answer\n");
+    exchange_end(x);
+}
+
+static void upstream_failed(enum evhttp_request_error error, void *arg) {
+    struct exchange *x = arg;
+
+    x->timed_out = error == EVREQ_HTTP_TIMEOUT;
+}
+
+/* --- the first half: a request has come ------------------------------------------------ */
+
+static struct upstream_conn *take_upstream(struct server *s) {
+    const struct serve_config *config = s->worker->config;
+    struct timeval timeout = { .tv_sec = config->upstream_timeout / NSEC_PER_SEC,
+                               .tv_usec = config->upstream_timeout % NSEC_PER_SEC / NSEC_PER_USEC };
+    struct upstream_conn *u = SLIST_FIRST(&s->idle);
+
+    if (u != NULL) {
+        SLIST_REMOVE_HEAD(&s->idle, link);
+        return u;
+    }
+    u = mem_calloc(1, sizeof(*u));
+    if (u == NULL)
+        return NULL;
+    u->http = evhttp_connection_base_new(loop_base(s->loop), NULL, s->host, s->port);
+    if (u->http == NULL) {
+        mem_free(u);
+        return NULL;
+    }
+    evhttp_connection_set_timeout_tv(u->http, &timeout);
+    return u;
+}
+
+/* evhttp owns `ask` from here on, also when it fails. */
+static int send_upstream(struct exchange *x, const char *seconds) {
+    struct evhttp_request *ask = evhttp_request_new(upstream_done, x);
+    char target[512];
+    int len = snprintf(target, sizeof(target), "%s?delay=%s", x->server->path, seconds);
+
+    if (ask == NULL || len < 0 || (size_t)len >= sizeof(target))
+        return -EINVAL;
+    evhttp_request_set_error_cb(ask, upstream_failed);
+    evhttp_add_header(evhttp_request_get_output_headers(ask), "Host", x->server->authority);
+    evhttp_add_header(evhttp_request_get_output_headers(ask), "Connection", "keep-alive");
+    return evhttp_make_request(x->upstream->http, ask, EVHTTP_REQ_GET, target) < 0 ? -EIO : 0;
+}
+
+static void exchange_start(struct server *s, struct evhttp_request *client, const char *seconds) {
+    struct exchange *x = mem_calloc(1, sizeof(*x));
+
+    if (x == NULL) {
+        reply_text(s, client, 503, "out of memory\n");
+        return;
+    }
+    *x = (struct exchange){ .server = s,
+                            .client = client,
+                            .client_conn = evhttp_request_get_connection(client),
+                            .upstream = take_upstream(s) };
+    s->in_flight++;
+    evhttp_connection_set_closecb(x->client_conn, client_closed, x);
+    if (x->upstream != NULL && send_upstream(x, seconds) == 0)
+        return; /* upstream_done goes on */
+    reply_text(s, client, 502, "upstream could not be asked\n");
+    exchange_end(x);
+}
+
+/* The decoded value of `delay`, empty when absent; false when it was too long to be a number. */
+static bool find_delay(struct evhttp_request *client, char *text, size_t size) {
+    struct slice path, query, raw;
+    long len;
+
+    text[0] = '\0';
+    http_target_split(slice_str(evhttp_request_get_uri(client)), &path, &query);
+    if (!http_query_find(query, SLICE("delay"), &raw))
+        return true;
+    if (raw.len >= size)
+        return false;
+    len = http_percent_decode(raw, text);
+    text[len > 0 ? len : 0] = '\0';
+    return len >= 0;
+}
+
+static void on_request(struct evhttp_request *client, void *arg) {
+    struct server *s = arg;
+    struct slice path, query;
+    char seconds[64], text[160];
+    const char *why = "is not a number";
+    nsec_t delay;
+
+    http_target_split(slice_str(evhttp_request_get_uri(client)), &path, &query);
+    if (!slice_eq(path, SLICE("/"))) {
+        reply_text(s, client, 404, "not found\n");
+        return;
+    }
+    if (!find_delay(client, seconds, sizeof(seconds)) ||
+        units_parse_seconds(slice_str(seconds), &delay, &why) < 0) {
+        snprintf(text, sizeof(text), "delay %s; a decimal number of seconds is expected\n", why);
+        reply_text(s, client, 400, text);
+        return;
+    }
+    exchange_start(s, client, seconds[0] != '\0' ? seconds : "1");
+}
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+static void out_of_patience(struct timer *timer) {
+    struct server *s = CONTAINER_OF(timer, struct server, patience);
+
+    log_write(LOG_LEVEL_WARN, "graceful stop takes too long, dropping requests=%u", s->in_flight);
+    loop_stop(s->loop);
+}
+
+static void on_signal(void *arg, int signo) {
+    struct server *s = arg;
+    nsec_t patience = s->worker->config->graceful_timeout;
+    bool first = !s->stopping;
+
+    if (signo != SIGTERM && signo != SIGINT && signo != SIGQUIT)
+        return;
+    s->stopping = true;
+    for (size_t i = 0; first && i < s->worker->listen_count; i++)
+        evhttp_del_accept_socket(s->http, s->accepting[i]);
+    if (signo != SIGTERM || !first || s->in_flight == 0 ||
+        timer_set(s->loop, &s->patience, deadline_after(loop_now(s->loop), patience)) < 0)
+        loop_stop(s->loop);
+}
+
+/* evhttp closes what it accepts on; the listening sockets are the master's. */
+static int accept_on(struct server *s, struct error *err) {
+    for (size_t i = 0; i < s->worker->listen_count; i++) {
+        int fd = dup(s->worker->listen_fds[i]);
+
+        s->accepting[i] = fd < 0 ? NULL : evhttp_accept_socket_with_handle(s->http, fd);
+        if (s->accepting[i] == NULL)
+            return error_set(err, -EIO, "evhttp cannot accept connections");
+    }
+    return 0;
+}
+
+/* evhttp would look the name up anew, and blocking, for each connection. */
+static int find_upstream(struct server *s, struct error *err) {
+    const char *why = NULL;
+    struct http_url url;
+    struct endpoint endpoint;
+    struct resolved found;
+    struct io_block block;
+    char text[ADDRESS_TEXT_BYTES];
+    int rc = http_url_parse(slice_str(s->worker->config->upstream_url), &url, &why);
+
+    if (rc < 0)
+        return error_set(err, rc, "--upstream: %s", why);
+    io_block_init(&block, -1);
+    endpoint = (struct endpoint){ .host = url.host, .port = url.port };
+    rc = resolve(&block.io, &endpoint, deadline_after(clock_now(), 10 * NSEC_PER_SEC), &found, err);
+    if (rc < 0)
+        return rc;
+    s->port = address_port(&found.addresses[0]);
+    getnameinfo(&found.addresses[0].any, found.addresses[0].len, s->host, sizeof(s->host), NULL, 0,
+                NI_NUMERICHOST);
+    snprintf(s->authority, sizeof(s->authority), "%.*s:%u", (int)url.host.len, url.host.ptr,
+             url.port);
+    snprintf(s->path, sizeof(s->path), "%.*s", (int)url.target.len, url.target.ptr);
+    address_format(&found.addresses[0], text);
+    log_write(LOG_LEVEL_DEBUG, "upstream address=%s", text);
+    return 0;
+}
+
+static int server_open(struct server *s, struct error *err) {
+    const struct serve_config *config = s->worker->config;
+    int rc = find_upstream(s, err);
+
+    if (rc < 0)
+        return rc;
+    s->loop = loop_new(err);
+    if (s->loop == NULL)
+        return -EIO;
+    s->signals = signals_new(s->loop, on_signal, s, err);
+    s->http = evhttp_new(loop_base(s->loop));
+    if (s->signals == NULL || s->http == NULL)
+        return error_set(err, -ENOMEM, "cannot start evhttp");
+    s->patience.fire = out_of_patience;
+    evhttp_set_gencb(s->http, on_request, s);
+    evhttp_set_timeout(s->http, (int)(config->header_timeout / NSEC_PER_SEC));
+    evhttp_set_max_headers_size(s->http, config->limits.head_bytes);
+    evhttp_set_max_body_size(s->http, (ev_ssize_t)config->limits.body_bytes);
+    return accept_on(s, err);
+}
+
+static void server_close(struct server *s) {
+    struct upstream_conn *u;
+
+    if (s->http != NULL)
+        evhttp_free(s->http);
+    while ((u = SLIST_FIRST(&s->idle)) != NULL) {
+        SLIST_REMOVE_HEAD(&s->idle, link);
+        evhttp_connection_free(u->http);
+        mem_free(u);
+    }
+    if (s->loop != NULL)
+        timer_cancel(s->loop, &s->patience);
+    signals_free(s->signals);
+    loop_free(s->loop);
+}
+
+static int event_run(struct worker *worker, struct error *err) {
+    struct server s = { .worker = worker };
+    int rc = server_open(&s, err);
+
+    if (rc == 0) {
+        worker->ready();
+        rc = loop_run(s.loop);
+        if (rc < 0)
+            error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));
+    }
+    server_close(&s);
+    return rc;
+}
