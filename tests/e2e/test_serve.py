@@ -1,0 +1,436 @@
+# SPDX-License-Identifier: MIT
+"""srv serve from outside: the same behaviour is expected of every model."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from harness import RawConnection, get, raw, request, srv_binary
+
+MODELS = ("green", "pool", "threaded", "single", "event")
+GREETING = "Hi there! slow api response"
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    return request.param
+
+
+@pytest.fixture
+def app(slowapi, serve, model):
+    """srv serve under each model, in front of a slow API."""
+    return serve("--model", model, upstream=slowapi())
+
+
+# --- the workload --------------------------------------------------------------
+
+
+def test_index_greets_with_what_the_upstream_said(app):
+    reply = get(app, "/?delay=0")
+    assert (reply.status, reply.text) == (200, GREETING)
+    assert reply.headers["Content-Type"] == "text/plain"
+    assert "Date" in reply.headers
+
+
+def test_absent_and_empty_delay_mean_one_second(app):
+    for target in ("/", "/?delay="):
+        start = time.monotonic()
+        assert get(app, target).text == GREETING
+        assert time.monotonic() - start >= 1.0
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "nan", "inf", "1e999", "1e3", "0x10", "+1", "%20"])
+def test_bad_delay_is_400_with_a_reason(app, value):
+    reply = get(app, f"/?delay={value}")
+    assert reply.status == 400
+    assert reply.text.startswith("delay ") and reply.text.count("\n") == 1
+
+
+def test_unknown_path_is_404(app):
+    assert get(app, "/nope").status == 404
+
+
+def test_head_has_length_and_no_body(app):
+    reply = request(app, "HEAD", "/?delay=0")
+    assert (reply.status, reply.body) == (200, b"")
+    assert reply.headers["Content-Length"] == str(len(GREETING))
+
+
+def test_post_with_length_and_chunked_bodies(app):
+    with RawConnection(app) as conn:
+        conn.send(b"POST /?delay=0 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
+        assert conn.read_response().status == 200
+    with RawConnection(app) as conn:
+        conn.send(b"POST /?delay=0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for piece in (b"5\r\nhel", b"lo\r\n", b"3;x=y\r\nabc\r\n0\r\n", b"\r\n"):
+            time.sleep(0.01)
+            conn.send(piece)
+        assert conn.read_response().status == 200
+
+
+def test_expect_continue_is_answered(app):
+    with RawConnection(app) as conn:
+        conn.send(
+            b"POST /?delay=0 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert conn.read_response().status == 100
+        conn.send(b"hello")
+        assert conn.read_response().status == 200
+
+
+def test_methods(app):
+    assert request(app, "BREW", "/").status == 501
+    reply = request(app, "TRACE", "/")
+    assert reply.status == 405 and "GET" in reply.headers["Allow"]
+
+
+# --- connections ------------------------------------------------------------------
+
+
+def test_http10_closes_unless_asked(app):
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=0 HTTP/1.0\r\n\r\n")
+        reply = conn.read_response()
+        assert reply.status == 200
+        assert conn.read_until_close() == b""
+
+
+def test_green_keeps_http10_alive_when_asked(slowapi, serve):
+    app = serve(upstream=slowapi())
+    with RawConnection(app) as conn:
+        for _ in range(3):
+            conn.send(b"GET /?delay=0 HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")
+            reply = conn.read_response()
+            assert reply.headers["Connection"].lower() == "keep-alive"
+            assert reply.headers["Content-Length"] == str(len(GREETING))
+
+
+def test_single_always_closes(slowapi, serve):
+    app = serve("--model", "single", upstream=slowapi())
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert conn.read_response().headers["Connection"].lower() == "close"
+        assert conn.read_until_close() == b""
+
+
+def test_pipelined_requests_are_answered_in_order(slowapi, serve):
+    app = serve(upstream=slowapi())
+    with RawConnection(app) as conn:
+        conn.send(
+            b"GET /?delay=0.3 HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        assert [conn.read_response().status for _ in range(3)] == [200, 404, 200]
+
+
+def test_request_byte_by_byte(app):
+    with RawConnection(app) as conn:
+        for byte in b"\r\nGET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n":
+            conn.send(bytes([byte]))
+            time.sleep(0.001)
+        assert conn.read_response().status == 200
+
+
+def test_idle_connection_is_closed_after_keep_alive(slowapi, serve):
+    app = serve("--keep-alive", "300ms", upstream=slowapi())
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert conn.read_response().status == 200
+        assert conn.read_until_close() == b""
+
+
+def test_slow_head_is_408(slowapi, serve, model):
+    app = serve("--model", model, "--header-timeout", "300ms", upstream=slowapi())
+    assert raw(app, b"GET / HTTP/1.1\r\nHo").startswith(b"HTTP/1.1 408 ")
+
+
+def test_slow_body_is_408(slowapi, serve, model):
+    app = serve("--model", model, "--body-timeout", "300ms", upstream=slowapi())
+    with RawConnection(app) as conn:
+        conn.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")
+        assert conn.read_response().status == 408
+
+
+def test_green_serves_others_while_one_client_dawdles(slowapi, serve):
+    app = serve(upstream=slowapi())
+    slow = [RawConnection(app) for _ in range(50)]
+    for conn in slow:
+        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHos")
+    assert get(app, "/?delay=0").status == 200
+    for conn in slow:
+        conn.send(b"t: x\r\n\r\n")
+        assert conn.read_response().status == 200
+        conn.close()
+
+
+def test_half_closed_client_gets_its_answer(app):
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=0.2 HTTP/1.1\r\nHost: x\r\n\r\n")
+        conn.sock.shutdown(socket.SHUT_WR)
+        assert conn.read_response().status == 200
+
+
+# --- refusals --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text,status",
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 9000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\nx", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\nx", 413),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00", 400),
+    ],
+)
+def test_malformed_requests_are_refused_and_closed(app, text, status):
+    answer = raw(app, text)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+def test_a_large_refused_body_does_not_reset_the_answer(app):
+    with RawConnection(app) as conn:
+        conn.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 200000)
+        assert conn.read_response().status == 413
+
+
+# --- the upstream ---------------------------------------------------------------------------
+
+
+class Upstream(threading.Thread):
+    """A TCP server that does what the test says to each connection."""
+
+    def __init__(self, behave):
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.behave, self.connections = behave, 0
+        self.url = "http://127.0.0.1:%d/" % self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                conn, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with conn:
+                try:
+                    self.behave(conn, self.connections)
+                except OSError:
+                    pass
+
+    def close(self):
+        self.listener.close()
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow"
+
+
+@pytest.mark.parametrize(
+    "bytes_sent,status",
+    [
+        (b"", 502),
+        (b"garbage\r\n\r\n", 502),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\nshort", 502),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nslow", 502),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", 502),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nslow\r\n0\r\n\r\n", 200),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil close", 200),
+        (b"HTTP/1.0 200 OK\r\n\r\nuntil close", 200),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + ANSWER, 200),
+    ],
+)
+def test_what_the_upstream_says_decides(serve, model, bytes_sent, status):
+    def behave(conn, _count):
+        conn.recv(4096)
+        conn.sendall(bytes_sent)
+
+    upstream = Upstream(behave)
+    app = serve("--model", model, "--upstream", upstream.url)
+    assert get(app, "/?delay=0").status == status
+    upstream.close()
+
+
+def test_refused_upstream_is_502_and_recovers(slowapi, serve, model):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    app = serve("--model", model, "--upstream", f"http://127.0.0.1:{port}/")
+    reply = get(app, "/?delay=0")
+    assert reply.status == 502 and "refused" in reply.text.lower()
+    slowapi("--bind", f"127.0.0.1:{port}")
+    assert get(app, "/?delay=0").status == 200
+
+
+def test_slow_upstream_is_504(slowapi, serve, model):
+    app = serve("--model", model, "--upstream-timeout", "300ms", upstream=slowapi())
+    start = time.monotonic()
+    assert get(app, "/?delay=30").status == 504
+    assert time.monotonic() - start < 10
+    assert get(app, "/?delay=0").status == 200
+
+
+def test_silent_upstream_is_504(serve, model):
+    upstream = Upstream(lambda conn, _count: conn.recv(4096) and time.sleep(5))
+    app = serve("--model", model, "--upstream-timeout", "300ms", "--upstream", upstream.url)
+    assert get(app, "/?delay=0").status == 504
+    upstream.close()
+
+
+def test_stale_upstream_connection_is_replaced_once(serve, model):
+    def behave(conn, _count):
+        conn.recv(4096)
+        conn.sendall(ANSWER)
+        conn.recv(4096)  # the second request on this connection gets nothing
+
+    upstream = Upstream(behave)
+    app = serve("--model", model, "--upstream", upstream.url)
+    assert [get(app, "/?delay=0").status for _ in range(4)] == [200] * 4
+    assert upstream.connections >= 2
+    upstream.close()
+
+
+def test_unknown_upstream_name_is_502(serve, model):
+    app = serve("--model", model, "--upstream", "http://no-such-host.invalid/")
+    assert get(app, "/?delay=0").status == 502
+
+
+def test_upstream_by_name(slowapi, serve, model):
+    port = slowapi().port
+    app = serve("--model", model, "--upstream", f"http://localhost:{port}/")
+    assert get(app, "/?delay=0").text == GREETING
+
+
+# --- life ----------------------------------------------------------------------------------------
+
+
+def test_green_runs_two_hundred_waits_at_once(slowapi, serve):
+    app = serve(upstream=slowapi())
+    conns = [RawConnection(app) for _ in range(200)]
+    start = time.monotonic()
+    for conn in conns:
+        conn.send(b"GET /?delay=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert all(conn.read_response().status == 200 for conn in conns)
+    assert time.monotonic() - start < 10
+    assert len(os.listdir(f"/proc/{app.pid}/task")) == 1
+    for conn in conns:
+        conn.close()
+
+
+def test_sigterm_finishes_what_runs(app):
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=0.7 HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.3)
+        app.send_signal(signal.SIGTERM)
+        reply = conn.read_response()
+        assert (reply.status, reply.text) == (200, GREETING)
+    assert app.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM)])
+def test_int_and_a_second_term_do_not_wait(app, signals):
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.3)
+        for number in signals:
+            app.send_signal(number)
+            time.sleep(0.1)
+        assert app.wait(timeout=10) == 0
+
+
+def test_graceful_timeout_bounds_the_stop(slowapi, serve):
+    app = serve("--graceful-timeout", "300ms", upstream=slowapi())
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.3)
+        app.send_signal(signal.SIGTERM)
+        assert app.wait(timeout=10) == 0
+
+
+def test_workers_under_a_master(slowapi, serve, model):
+    app = serve("--model", model, "--workers", "2", upstream=slowapi())
+    assert get(app, "/?delay=0").text == GREETING
+    children = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(app.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert len(children) == 2
+    os.kill(int(children[0]), signal.SIGKILL)
+    for _ in range(20):
+        assert get(app, "/?delay=0").text == GREETING
+
+
+def test_unix_socket(slowapi, serve, tmp_path):
+    path = tmp_path / "app.sock"
+    app = serve("--bind", f"unix:{path}", upstream=slowapi())
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        sock.sendall(b"GET /?delay=0 HTTP/1.0\r\n\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 200 OK")
+    app.stop()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_and_mutated_bytes_do_not_hurt(slowapi, serve, seed):
+    app = serve("--header-timeout", "1s", upstream=slowapi())
+    rng = random.Random(seed)
+    base = b"POST /?delay=0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    for _ in range(300):
+        data = bytearray(base)
+        for _ in range(rng.randrange(1, 6)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        with socket.create_connection((app.host, app.port)) as sock:
+            sock.sendall(bytes(data))
+            if rng.random() < 0.5:
+                sock.shutdown(socket.SHUT_WR)
+    assert get(app, "/?delay=0").text == GREETING
+
+
+# --- options ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "args,named",
+    [
+        (("--nope",), "--nope"),
+        (("--bind", "127.0.0.1:99999"), "99999"),
+        (("--bind", "127.0.0.1"), "--bind"),
+        (("--model", "magic"), "--model"),
+        (("--workers", "-1"), "--workers"),
+        (("--upstream", "https://x/"), "--upstream"),
+        (("--upstream", "not a url"), "--upstream"),
+        (("--keep-alive", "soon"), "--keep-alive"),
+        (("nope",), "nope"),
+    ],
+)
+def test_bad_option_is_one_line_and_exit_2(srv_run, args, named):
+    done = srv_run("serve", *args)
+    assert done.returncode == 2 and done.stdout == ""
+    assert named in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_busy_port_is_one_line_and_exit_1(srv_run, app):
+    done = srv_run("serve", "--bind", f"127.0.0.1:{app.port}")
+    assert done.returncode == 1
+    assert str(app.port) in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_environment_gives_defaults(slowapi, start):
+    api = slowapi()
+    app = start("serve", env={"PORT_API": str(api.port), "MODULE": "index", "WORKERS": "1"})
+    assert get(app, "/?delay=0").text == GREETING
+    assert srv_binary()
