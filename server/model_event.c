@@ -59,47 +59,51 @@ struct exchange {
     struct evhttp_request *client;
     struct evhttp_connection *client_conn;
     struct upstream_conn *upstream;
-    bool client_gone, timed_out;
+    bool client_gone, timed_out, replied;
 };
 
-static void reply_text(struct server *s, struct evhttp_request *client, int status,
-                       const char *text) {
-    struct evbuffer *body = evbuffer_new();
-
-    evhttp_add_header(evhttp_request_get_output_headers(client), "Content-Type", "text/plain");
-    if (s->stopping)
-        evhttp_add_header(evhttp_request_get_output_headers(client), "Connection", "close");
-    if (body != NULL)
-        evbuffer_add(body, text, strlen(text));
-    evhttp_send_reply(client, status, NULL, body);
-    if (body != NULL)
-        evbuffer_free(body);
-}
-
 /* --- the second half of the handler: the upstream has answered, or not --------------- */
-
-static void stop_if_done(struct server *s) {
-    if (s->stopping && s->in_flight == 0)
-        loop_stop(s->loop);
-}
-
-static void client_closed(struct evhttp_connection *conn, void *arg) {
-    struct exchange *x = arg;
-    (void)conn;
-
-    x->client_gone = true; /* evhttp frees the request with its connection */
-}
 
 static void exchange_end(struct exchange *x) {
     struct server *s = x->server;
 
-    if (!x->client_gone)
-        evhttp_connection_set_closecb(x->client_conn, NULL, NULL);
-    if (x->upstream != NULL)
-        SLIST_INSERT_HEAD(&s->idle, x->upstream, link);
     mem_free(x);
     s->in_flight--;
-    stop_if_done(s);
+    if (s->stopping && s->in_flight == 0)
+        loop_stop(s->loop);
+}
+
+/* evhttp frees the request with its connection: from here on it must not be touched. */
+static void client_closed(struct evhttp_connection *conn UNUSED, void *arg) {
+    struct exchange *x = arg;
+
+    x->client_gone = true;
+    if (x->replied)
+        exchange_end(x);
+}
+
+static void reply_sent(struct evhttp_request *client UNUSED, void *arg) {
+    struct exchange *x = arg;
+
+    evhttp_connection_set_closecb(x->client_conn, NULL, NULL);
+    exchange_end(x);
+}
+
+/* Sends what stands in the output buffer; reply_sent or client_closed ends the exchange. */
+static void reply(struct exchange *x, int status) {
+    struct evkeyvalq *fields = evhttp_request_get_output_headers(x->client);
+
+    evhttp_add_header(fields, "Content-Type", "text/plain");
+    if (x->server->stopping)
+        evhttp_add_header(fields, "Connection", "close");
+    x->replied = true;
+    evhttp_request_set_on_complete_cb(x->client, reply_sent, x);
+    evhttp_send_reply(x->client, status, NULL, NULL);
+}
+
+static void reply_text(struct exchange *x, int status, const char *text) {
+    evbuffer_add(evhttp_request_get_output_buffer(x->client), text, strlen(text));
+    reply(x, status);
 }
 
 static void greet(struct exchange *x, struct evhttp_request *answer) {
@@ -107,10 +111,7 @@ static void greet(struct exchange *x, struct evhttp_request *answer) {
 
     evbuffer_add(body, "Hi there! ", 10);
     evbuffer_add_buffer(body, evhttp_request_get_input_buffer(answer));
-    evhttp_add_header(evhttp_request_get_output_headers(x->client), "Content-Type", "text/plain");
-    if (x->server->stopping)
-        evhttp_add_header(evhttp_request_get_output_headers(x->client), "Connection", "close");
-    evhttp_send_reply(x->client, 200, NULL, NULL);
+    reply(x, 200);
 }
 
 /* evhttp tells the reason first, to upstream_failed, and then calls this with no answer. */
@@ -118,15 +119,15 @@ static void upstream_done(struct evhttp_request *answer, void *arg) {
     struct exchange *x = arg;
     int status = answer != NULL ? evhttp_request_get_response_code(answer) : 0;
 
+    SLIST_INSERT_HEAD(&x->server->idle, x->upstream, link);
     if (x->client_gone)
-        log_write(LOG_LEVEL_DEBUG, "client left before its answer");
+        exchange_end(x);
     else if (status == 200)
         greet(x, answer);
     else if (x->timed_out)
-        reply_text(x->server, x->client, 504, "upstream did not answer in time\n");
+        reply_text(x, 504, "upstream did not answer in time\n");
     else
-        reply_text(x->server, x->client, 502, "upstream could not answer\n");
-    exchange_end(x);
+        reply_text(x, 502, "upstream could not answer\n");
 }
 
 static void upstream_failed(enum evhttp_request_error error, void *arg) {
@@ -173,32 +174,21 @@ static int send_upstream(struct exchange *x, const char *seconds) {
     return evhttp_make_request(x->upstream->http, ask, EVHTTP_REQ_GET, target) < 0 ? -EIO : 0;
 }
 
-static void exchange_start(struct server *s, struct evhttp_request *client, const char *seconds) {
-    struct exchange *x = mem_calloc(1, sizeof(*x));
-
-    if (x == NULL) {
-        reply_text(s, client, 503, "out of memory\n");
-        return;
-    }
-    *x = (struct exchange){ .server = s,
-                            .client = client,
-                            .client_conn = evhttp_request_get_connection(client),
-                            .upstream = take_upstream(s) };
-    s->in_flight++;
-    evhttp_connection_set_closecb(x->client_conn, client_closed, x);
+static void ask(struct exchange *x, const char *seconds) {
+    x->upstream = take_upstream(x->server);
     if (x->upstream != NULL && send_upstream(x, seconds) == 0)
         return; /* upstream_done goes on */
-    reply_text(s, client, 502, "upstream could not be asked\n");
-    exchange_end(x);
+    if (x->upstream != NULL)
+        SLIST_INSERT_HEAD(&x->server->idle, x->upstream, link);
+    reply_text(x, 502, "upstream could not be asked\n");
 }
 
 /* The decoded value of `delay`, empty when absent; false when it was too long to be a number. */
-static bool find_delay(struct evhttp_request *client, char *text, size_t size) {
-    struct slice path, query, raw;
+static bool find_delay(struct slice query, char *text, size_t size) {
+    struct slice raw;
     long len;
 
     text[0] = '\0';
-    http_target_split(slice_str(evhttp_request_get_uri(client)), &path, &query);
     if (!http_query_find(query, SLICE("delay"), &raw))
         return true;
     if (raw.len >= size)
@@ -208,25 +198,38 @@ static bool find_delay(struct evhttp_request *client, char *text, size_t size) {
     return len >= 0;
 }
 
-static void on_request(struct evhttp_request *client, void *arg) {
-    struct server *s = arg;
+static void handle(struct exchange *x) {
     struct slice path, query;
     char seconds[64], text[160];
     const char *why = "is not a number";
     nsec_t delay;
 
-    http_target_split(slice_str(evhttp_request_get_uri(client)), &path, &query);
+    http_target_split(slice_str(evhttp_request_get_uri(x->client)), &path, &query);
     if (!slice_eq(path, SLICE("/"))) {
-        reply_text(s, client, 404, "not found\n");
-        return;
-    }
-    if (!find_delay(client, seconds, sizeof(seconds)) ||
-        units_parse_seconds(slice_str(seconds), &delay, &why) < 0) {
+        reply_text(x, 404, "not found\n");
+    } else if (!find_delay(query, seconds, sizeof(seconds)) ||
+               units_parse_seconds(slice_str(seconds), &delay, &why) < 0) {
         snprintf(text, sizeof(text), "delay %s; a decimal number of seconds is expected\n", why);
-        reply_text(s, client, 400, text);
+        reply_text(x, 400, text);
+    } else {
+        ask(x, seconds[0] != '\0' ? seconds : "1");
+    }
+}
+
+static void on_request(struct evhttp_request *client, void *arg) {
+    struct server *s = arg;
+    struct exchange *x = mem_calloc(1, sizeof(*x));
+
+    if (x == NULL) {
+        evhttp_send_error(client, 503, NULL);
         return;
     }
-    exchange_start(s, client, seconds[0] != '\0' ? seconds : "1");
+    x->server = s;
+    x->client = client;
+    x->client_conn = evhttp_request_get_connection(client);
+    s->in_flight++;
+    evhttp_connection_set_closecb(x->client_conn, client_closed, x);
+    handle(x);
 }
 
 /* --- life ---------------------------------------------------------------------------------- */
