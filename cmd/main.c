@@ -2,33 +2,34 @@
 /* srv: dispatches to the subcommand named by the first argument. */
 #include "cmd/command.h"
 #include "base/attr.h"
+#include "net/title.h"
 #include <string.h>
 
-/* Subcommands register here as they arrive. */
 static const struct command *const commands[] = {
     &cmd_slowapi,
     &cmd_serve,
     &cmd_bench,
     &cmd_play,
-    NULL,
 };
 
 static void print_usage(FILE *out) {
     fprintf(out, "usage: srv COMMAND [options]\n\n");
-    for (size_t i = 0; i < ARRAY_LEN(commands) && commands[i] != NULL; i++)
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(out, "\nsrv COMMAND --help tells more.\n");
 }
 
 int main(int argc, char **argv) {
+    argv = title_init(argc, argv);
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_USAGE;
     }
-    for (size_t i = 0; i < ARRAY_LEN(commands) && commands[i] != NULL; i++)
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         if (strcmp(argv[1], commands[i]->name) == 0)
             return commands[i]->run(argc - 1, argv + 1);
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
         print_usage(stdout);
         return 0;
     }

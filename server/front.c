@@ -34,6 +34,17 @@ static void front_balance(struct front *f) {
     }
 }
 
+/* Until it has sent a request, or for a moment, a new connection counts as one more request. */
+static void client_is_fresh(struct client *c) {
+    struct front *f = c->front;
+
+    if (timer_set(f->loop, &c->timer, deadline_after(loop_now(f->loop), SERVER_FRESH_NSEC)) < 0)
+        return;
+    c->fresh = true;
+    f->fresh++;
+    front_balance(f);
+}
+
 /* It has shown what it wants, or had its moment. */
 static void client_settle(struct client *c) {
     if (!c->fresh)
@@ -273,11 +284,7 @@ void front_refuse(struct client *c, uint16_t status, const char *why) {
 static void client_late(struct timer *timer) {
     struct client *c = CONTAINER_OF(timer, struct client, timer);
 
-    if (c->fresh) {
-        client_settle(c);
-        client_expect_span(c, c->front->worker->config->header_timeout);
-        return;
-    }
+    client_settle(c);
     if (loop_now(c->front->loop) < c->deadline) {
         if (c->deadline != NSEC_NEVER)
             client_expect(c, c->deadline);
@@ -318,14 +325,9 @@ static void client_accepted(struct acceptor *a, int fd, const struct address *pe
     }
     TAILQ_INSERT_TAIL(&f->clients, c, link);
     f->count++;
-    if (f->slots > 0) {
-        c->fresh = true;
-        f->fresh++;
-        client_expect_span(c, SERVER_FRESH_NSEC);
-        front_balance(f);
-    } else {
-        client_await(c);
-    }
+    client_await(c);
+    if (f->slots > 0)
+        client_is_fresh(c);
     client_read(c);
 }
 
