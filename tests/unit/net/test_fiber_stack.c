@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Stacks of fibers: used again, trimmed, measured, exhausted, overflowed, jumped about on. */
 #include "net/fiber_context.h"
+#include "net/fiber_stack.h"
 #include "tests/unit/net/fiber_rig.h"
 #include <signal.h>
 #include <stdio.h>
@@ -170,6 +171,49 @@ static void test_an_overflow_names_the_fiber(void **state) {
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
+static bool dies_of(char *address) {
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct rlimit no_core = { 0 };
+        setrlimit(RLIMIT_CORE, &no_core);
+        signal(SIGSEGV, SIG_DFL);
+        *(volatile char *)address = 1;
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV;
+}
+
+static void test_both_kinds_of_guard_stop_a_write(void **state) {
+    struct fiber_stacks stacks = { 0 };
+    char *low;
+    (void)state;
+    fiber_stacks_init(&stacks, 20001);
+    assert_int_equal(stacks.usable_bytes % stacks.page_bytes, 0);
+    bool light = stacks.light_guards;
+    for (int kind = 0; kind < (light ? 2 : 1); kind++) {
+        stacks.light_guards = kind == 1;
+        assert_int_equal(fiber_stack_map(&stacks, &low), 0);
+        assert_false(dies_of(low));
+        assert_false(dies_of(low + stacks.usable_bytes - 1));
+        if (!SANITIZED)
+            assert_true(dies_of(low - 1));
+        fiber_stack_unmap(&stacks, low);
+    }
+}
+
+static void test_the_limit_of_mappings_is_named(void **state) {
+    struct fiber_stacks stacks = { .usable_bytes = 65536, .page_bytes = 4096 };
+    struct error err;
+    (void)state;
+    fiber_stack_explain(&stacks, -ENOMEM, UINT32_MAX - 1, &err);
+    assert_non_null(strstr(err.text, "vm.max_map_count"));
+    fiber_stack_explain(&stacks, -ENOMEM, 7, &err);
+    assert_string_equal(err.text, "no stack of 65536 bytes for fiber 8: Cannot allocate memory");
+}
+
 static jmp_buf landing;
 
 static void __attribute__((noinline)) jump(void) {
@@ -258,6 +302,8 @@ int main(void) {
         cmocka_unit_test(test_without_memory_a_spawn_fails_and_others_live),
         cmocka_unit_test(test_a_tiny_stack_is_refused),
         cmocka_unit_test(test_an_overflow_names_the_fiber),
+        cmocka_unit_test(test_both_kinds_of_guard_stop_a_write),
+        cmocka_unit_test(test_the_limit_of_mappings_is_named),
         cmocka_unit_test(test_a_longjmp_on_the_main_stack_stays_clean_between_switches),
         cmocka_unit_test(test_a_longjmp_inside_a_fiber_stays_clean),
         cmocka_unit_test(test_registers_survive_switches),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What only fibers can do with io: share a descriptor, close it under each other, leave it idle. */
+#include "base/alloc.h"
 #include "tests/unit/net/io_rig.h"
 
 static void read_one(void *arg) {
@@ -124,11 +125,62 @@ static void test_idle_tells_of_what_was_there_before(void **state) {
     tell_a_fiber(&box);
 }
 
+struct hungry {
+    struct rig *rig;
+    int rc;
+};
+
+static void wait_once(void *arg) {
+    struct hungry *h = arg;
+    struct rig *r = h->rig;
+    h->rc = io_wait(r->io, r->mine, IO_WRITE, late());
+    loop_stop(r->loop);
+}
+
+/* 0, or the error of the first step that found no memory. */
+static int set_up_and_wait(struct rig *r) {
+    struct hungry h = { .rig = r, .rc = -ENOMEM };
+    struct error err;
+
+    r->loop = loop_new(&err);
+    if (r->loop != NULL)
+        r->fibers = fibers_new(r->loop, &(struct fiber_config){ 0 }, &err);
+    if (r->fibers != NULL)
+        r->io_fiber = io_fiber_new(r->loop, r->fibers, &err);
+    if (r->io_fiber != NULL) {
+        r->io = io_fiber_io(r->io_fiber);
+        assert_int_equal(fiber_spawn(r->fibers, "hungry", wait_once, &h), 0);
+        assert_int_equal(loop_run(r->loop), 0);
+    }
+    io_fiber_free(r->io_fiber);
+    fibers_free(r->fibers);
+    loop_free(r->loop);
+    return h.rc;
+}
+
+static void test_any_failed_allocation_is_an_error_and_no_leak(void **state) {
+    (void)state;
+    for (long n = 0;; n++) {
+        struct rig r = { 0 };
+        open_pair(&r);
+        mem_fail_after(n);
+        int rc = set_up_and_wait(&r);
+        bool failed = mem_failed();
+        mem_fail_after(-1);
+        close(r.mine);
+        close(r.peer);
+        assert_int_equal(rc, failed ? -ENOMEM : 0);
+        if (!failed)
+            break;
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_fiber_reads_while_another_writes),
         cmocka_unit_test(test_closing_a_descriptor_ends_the_waits_on_it),
         cmocka_unit_test(test_an_idle_descriptor_tells_once),
+        cmocka_unit_test(test_any_failed_allocation_is_an_error_and_no_leak),
         cmocka_unit_test(test_idle_tells_of_what_was_there_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
