@@ -26,7 +26,7 @@ void client_init(struct client *c, struct worker *w) {
 
 void client_close(struct client *c) {
     buf_free(&c->in);
-    if (c->state == CLIENT_IDLE)
+    if (c->state == CLIENT_IDLE || c->state == CLIENT_PAUSED)
         return;
     watch_close(&c->watch);
     close(c->watch.fd);
@@ -53,19 +53,24 @@ static bool moves_to_next_address(struct client *c) {
     return true;
 }
 
+/* The next attempt comes from a fresh stack, so that failing at once cannot recurse. */
+static void client_pause(struct client *c) {
+    client_close(c);
+    c->state = CLIENT_PAUSED;
+    loop_defer(c->worker->loop, &c->again);
+}
+
 static void client_fail(struct client *c, enum failure reason, nsec_t now) {
     struct worker *w = c->worker;
-    bool connecting = c->state == CLIENT_CONNECTING || c->state == CLIENT_IDLE;
+    bool connecting = c->state != CLIENT_WAITING && c->state != CLIENT_RECEIVING;
     struct timing timing = { .total = usec_between(c->started, now) };
     timing.connect = connecting ? timing.total : usec_between(c->started, c->connected);
     if (!connecting)
         timing.wait = usec_between(c->written, c->state == CLIENT_RECEIVING ? c->first_byte : now);
 
-    client_close(c);
-    if (connecting && moves_to_next_address(c)) {
-        loop_defer(w->loop, &c->again);
+    client_pause(c);
+    if (connecting && moves_to_next_address(c))
         return;
-    }
     c->holds_request = false;
     timeouts_leave(&c->timeout);
     w->tally.body_bytes += c->body_bytes;
@@ -73,8 +78,6 @@ static void client_fail(struct client *c, enum failure reason, nsec_t now) {
     worker_request_ended(w, now);
     if (is_socket_error(reason) && !w->config->ignore_errors)
         worker_stop(w, WORKER_END_ERROR);
-    else
-        loop_defer(w->loop, &c->again);
 }
 
 static void connect_failed(struct client *c, int rc, nsec_t now) {
@@ -153,7 +156,9 @@ static void write_failed(struct client *c, int rc, nsec_t now) {
         client_close(c);
         client_connect(c);
     } else {
-        client_fail(c, FAILURE_RESET, now);
+        /* It may have answered before it stopped listening: that answer counts. */
+        c->write_failed = true;
+        loop_defer(c->worker->loop, &c->again);
     }
 }
 
@@ -181,6 +186,7 @@ static void client_write(struct client *c, nsec_t now) {
 static void begin_exchange(struct client *c) {
     const struct request *request = c->worker->request;
     c->sent_bytes = c->body_bytes = 0;
+    c->write_failed = false;
     c->exchanges++;
     http_conn_sent(&c->http, request->method, request->close);
 }
@@ -206,11 +212,15 @@ static void client_connect(struct client *c) {
 
 /* Waiting for the server to close first leaves TIME_WAIT, and the port, on its side: a client that
  * closes first runs out of ports. A server that does not close is not waited for twice. */
-static void client_part(struct client *c, nsec_t now) {
+static bool waits_for_close(struct client *c) {
     struct worker *w = c->worker;
-    bool more_to_read = (c->watch.ready & (IO_READ | IO_HANGUP)) != 0;
-    bool wait = w->server_closes && w->plan.left > 0 && !more_to_read;
-    if (wait && timeouts_join(&w->partings, &c->timeout, now) == 0) {
+    if (!w->server_closes || w->plan.left == 0 || (c->watch.ready & IO_HANGUP))
+        return false;
+    return watch_recv(&c->watch, w->in, WORKER_IN_BYTES) == -EAGAIN;
+}
+
+static void client_part(struct client *c, nsec_t now) {
+    if (waits_for_close(c) && timeouts_join(&c->worker->partings, &c->timeout, now) == 0) {
         c->state = CLIENT_PARTING;
         return;
     }
@@ -336,12 +346,15 @@ static void client_read(struct client *c) {
     while (c->state == CLIENT_WAITING || c->state == CLIENT_RECEIVING) {
         struct slice input = { NULL, 0 };
         ssize_t n = client_recv(c, &input);
-        if (n == -EAGAIN)
+        if (n == -EAGAIN && !c->write_failed)
             return;
         nsec_t now = clock_now();
-        if (n < 0) {
-            client_fail(c, n == -ENOBUFS || n == -ENOMEM ? FAILURE_BAD_RESPONSE : FAILURE_RESET,
-                        now);
+        if (n == -ENOBUFS || n == -ENOMEM) {
+            client_fail(c, FAILURE_BAD_RESPONSE, now);
+            return;
+        }
+        if (n < 0 || (n == 0 && c->write_failed)) {
+            client_fail(c, FAILURE_RESET, now);
             return;
         }
         if (n > 0 && c->state == CLIENT_WAITING) {
@@ -362,13 +375,19 @@ static void on_ready(struct watch *watch, unsigned what) {
         parting_ready(c);
         return;
     }
-    if (c->sent_bytes < c->worker->request_bytes.len)
+    bool unsent = c->sent_bytes < c->worker->request_bytes.len && !c->write_failed;
+    if (unsent && (c->watch.ready & IO_WRITE))
         client_write(c, clock_now());
     client_read(c);
 }
 
 static void on_again(struct deferred *work) {
     struct client *c = CONTAINER_OF(work, struct client, again);
+    if (c->state != CLIENT_PAUSED) {
+        client_read(c);
+        return;
+    }
+    c->state = CLIENT_IDLE;
     if (c->holds_request)
         client_connect(c);
     else

@@ -21,7 +21,8 @@
 struct worker;
 
 enum client_state {
-    CLIENT_IDLE, /* no descriptor */
+    CLIENT_IDLE,   /* no descriptor, nothing to do */
+    CLIENT_PAUSED, /* no descriptor; goes on when the turn of the loop ends */
     CLIENT_CONNECTING,
     CLIENT_WAITING, /* the request is being written, or was; no byte of the response yet */
     CLIENT_RECEIVING,
@@ -42,6 +43,7 @@ struct client {
     uint8_t state;      /* enum client_state */
     uint8_t address;    /* which of the target's addresses is being tried */
     bool holds_request; /* taken from the plan, neither answered nor failed yet */
+    bool write_failed;  /* what the server said before it stopped listening is still to be read */
 };
 
 void client_init(struct client *c, struct worker *w);

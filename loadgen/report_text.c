@@ -212,7 +212,9 @@ static void print_ending(FILE *out, const struct report *r) {
         fprintf(out, "\nIdle connections closed by the server: %" PRIu64 " (no request was lost)\n",
                 t->reconnects);
     if (r->stopped_by != NULL)
-        fprintf(out, "\nStopped early by %s\n", r->stopped_by);
+        fprintf(out, "\nStopped early by %s\n",
+                strcmp(r->stopped_by, "error") == 0 ? "a socket error (-r goes on)"
+                                                    : r->stopped_by);
     if (t->in_flight > 0)
         fprintf(out, "\nStill in flight at the end: %" PRIu64 ", the oldest for %.3f s\n",
                 t->in_flight, (double)t->in_flight_age_max / (double)NSEC_PER_SEC);

@@ -46,7 +46,7 @@ static void on_signal(void *arg, int signo) {
 
 static const char *stopped_by(const struct run *run) {
     if (run->worker.end == WORKER_END_ERROR)
-        return "a socket error (-r goes on)";
+        return "error";
     if (run->worker.end != WORKER_END_SIGNAL)
         return NULL;
     switch (run->signo) {

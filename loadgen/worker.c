@@ -100,7 +100,9 @@ int worker_run(struct worker *w) {
                 w->tally.in_flight_age_max = now - c->started;
         }
         client_close(c);
+        c->holds_request = false;
     }
+    w->stopping = true; /* what was put off comes to nothing */
     if (w->tally.last_end == 0)
         w->tally.last_end = now;
     return rc;

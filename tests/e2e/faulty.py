@@ -77,6 +77,11 @@ class Behaviours:
         self.server.stopped.wait(SILENCE_SECONDS)
         return False
 
+    def answers_unread(self, conn, _head):
+        """Refuses the body without reading it; its close is a reset then. See _read_request."""
+        conn.sendall(response(413, ["Connection: close"]))
+        return False
+
     # --- faults ----------------------------------------------------------------
 
     def reset(self, conn, _head):
@@ -112,7 +117,8 @@ class Behaviours:
 
 
 class Server:
-    def __init__(self, script):
+    def __init__(self, script, unread_bodies=False):
+        self.unread_bodies = unread_bodies
         self.script = itertools.cycle(script)
         self.behaviours = Behaviours(self)
         self.did, self.connections, self.open, self.open_max = Counter(), 0, 0, 0
@@ -165,7 +171,7 @@ class Server:
         head, _, body = data.partition(b"\r\n\r\n")
         found = re.search(rb"\r\ncontent-length: *(\d+)", head, re.I)
         length = int(found[1]) if found else 0
-        while len(body) < length:
+        while len(body) < length and not self.unread_bodies:
             body += conn.recv(1 << 20)
         if length:
             self.bodies.append(body)

@@ -300,6 +300,13 @@ def test_bodies_are_sent_whole(srv_run, tmp_path):
         assert server.heads[-1].startswith(b"PUT ")
 
 
+def test_an_answer_to_a_body_that_is_not_read_counts(bench_json, tmp_path):
+    (tmp_path / "body").write_bytes(b"x" * (64 << 20))
+    with faulty.Server(["answers_unread"], unread_bodies=True) as server:
+        code, report = bench_json("-n", 4, "-c", 2, "-p", tmp_path / "body", server.url)
+    assert code == 0 and report["totals"]["failed"] == 0 and report["totals"]["non_2xx"] == 4
+
+
 def test_head_requests_have_no_body(bench_json):
     with faulty.Server(["ok"]) as server:
         code, report = bench_json("-i", "-k", "-n", 10, server.url)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The bytes on the wire for a set of options. */
+#include "base/alloc.h"
 #include "loadgen/request.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -169,6 +170,30 @@ static void test_what_would_break_the_message_is_refused(void **state) {
     refuse(&config, "--cookie");
 }
 
+static void test_out_of_memory_at_every_allocation(void **state) {
+    (void)state;
+    char path[] = "/tmp/srv-test-body-XXXXXX";
+    write_file(path, "hello");
+    config = (struct loadgen_config){
+        .credentials = "a:b",
+        .post_file = path,
+        .cookies = { .items = { "a=1", "b=2" }, .count = 2 },
+    };
+    for (long n = 0;; n++) {
+        struct request r;
+        mem_fail_after(n);
+        int rc = request_build(&r, &config, &target, NULL);
+        bool failed = mem_failed();
+        mem_fail_after(-1);
+        assert_int_equal(rc, failed ? -ENOMEM : 0);
+        if (failed)
+            continue;
+        request_free(&r);
+        break;
+    }
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connection_follows_version_and_keep_alive),
@@ -179,6 +204,7 @@ int main(void) {
         cmocka_unit_test(test_body_comes_from_a_file),
         cmocka_unit_test(test_method_decides_about_response_bodies),
         cmocka_unit_test(test_what_would_break_the_message_is_refused),
+        cmocka_unit_test(test_out_of_memory_at_every_allocation),
     };
     return cmocka_run_group_tests(tests, parse_target, NULL);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Counting: each request once, under one name; sums of workers. */
+#include "base/alloc.h"
 #include "loadgen/tally.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -111,6 +113,16 @@ static void test_server_software_is_cut_like_ab(void **state) {
     tally_free(&t);
 }
 
+static void test_out_of_memory_at_every_allocation(void **state) {
+    (void)state;
+    for (long n = 0; n < 4; n++) {
+        struct tally t;
+        mem_fail_after(n);
+        assert_int_equal(tally_init(&t), -ENOMEM);
+        mem_fail_after(-1);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_response_of_another_length_fails),
@@ -119,6 +131,7 @@ int main(void) {
         cmocka_unit_test(test_columns_of_ab_sum_up_to_all_failures),
         cmocka_unit_test(test_merge_adds_and_keeps_the_first_document),
         cmocka_unit_test(test_server_software_is_cut_like_ab),
+        cmocka_unit_test(test_out_of_memory_at_every_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
