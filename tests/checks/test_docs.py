@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from tree import ROOT, files
+from tree import LAYERS, ROOT, files
 
 COMMANDS = ("slowapi", "serve", "bench", "play")
 SRV = os.environ.get("SRV_BIN", str(ROOT / "build/release/cmd/srv"))
@@ -66,3 +66,11 @@ def test_links_lead_somewhere(page):
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text())
     broken = [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()]
     assert not broken, broken
+
+
+@pytest.mark.parametrize("page", files(".md"), ids=str)
+def test_files_that_are_named_exist(page):
+    folders = "|".join((*LAYERS, "scripts", "tests", "docs"))
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)`", (ROOT / page).read_text())
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert not missing, missing
