@@ -33,7 +33,7 @@ void client_close(struct client *c) {
     c->state = CLIENT_IDLE;
 }
 
-/* --- ends ------------------------------------------------------------------------------------ */
+/* --- ends ---------------------------------------------------------------------------------- */
 
 static int64_t usec_between(nsec_t from, nsec_t to) {
     return (to - from + NSEC_PER_USEC / 2) / NSEC_PER_USEC;
@@ -108,7 +108,7 @@ void client_expired(struct client *c) {
     client_fail(c, reason, clock_now());
 }
 
-/* --- connecting and writing ------------------------------------------------------------------ */
+/* --- connecting and writing ---------------------------------------------------------------- */
 
 static int open_socket(struct client *c) {
     struct worker *w = c->worker;
@@ -208,7 +208,7 @@ static void client_connect(struct client *c) {
     client_write(c, now);
 }
 
-/* --- reading --------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------- */
 
 /* Waiting for the server to close first leaves TIME_WAIT, and the port, on its side: a client that
  * closes first runs out of ports. A server that does not close is not waited for twice. */
@@ -366,7 +366,7 @@ static void client_read(struct client *c) {
     }
 }
 
-/* --- events ---------------------------------------------------------------------------------- */
+/* --- events -------------------------------------------------------------------------------- */
 
 static void on_ready(struct watch *watch, unsigned what) {
     struct client *c = CONTAINER_OF(watch, struct client, watch);

@@ -4,10 +4,16 @@
 #include <errno.h>
 #include <inttypes.h>
 
+enum { PROGRESS_FROM = 150 };
+
 uint64_t loadgen_config_budget(const struct loadgen_config *c) {
     if (c->requests > 0)
         return (uint64_t)c->requests;
     return c->time_limit > 0 ? UINT64_MAX : 1;
+}
+
+bool loadgen_config_shows_progress(const struct loadgen_config *c) {
+    return !c->quiet && loadgen_config_budget(c) > PROGRESS_FROM;
 }
 
 int loadgen_config_check(const struct loadgen_config *c, struct error *err) {

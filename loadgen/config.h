@@ -36,4 +36,7 @@ NODISCARD int loadgen_config_check(const struct loadgen_config *c, struct error 
 /* How many requests may be started: the count, or UINT64_MAX. */
 uint64_t loadgen_config_budget(const struct loadgen_config *c);
 
+/* Whether the run counts aloud on stderr: as in ab, from 150 requests on and not with -q. */
+bool loadgen_config_shows_progress(const struct loadgen_config *c);
+
 #endif

@@ -16,8 +16,7 @@ double report_rate(const struct report *r) {
     return seconds > 0 ? (double)r->tally->succeeded / seconds : 0;
 }
 
-/* --- milliseconds as ab rounds them ------------------------------------------------------------
- */
+/* --- milliseconds as ab rounds them -------------------------------------------------------- */
 
 static int64_t msec(int64_t usec) {
     return (usec + 500) / 1000;
@@ -47,22 +46,18 @@ static int64_t mean(const struct hist *h) {
     return (int64_t)hist_mean(h);
 }
 
-/* --- ab's lines ---------------------------------------------------------------------------------
- */
-
-static const char *progress_tail(const struct loadgen_config *c) {
-    return c->quiet || loadgen_config_budget(c) <= 150 ? "..." : "\n";
-}
+/* --- ab's lines ---------------------------------------------------------------------------- */
 
 void report_text_start(FILE *out, const struct loadgen_config *c, const struct target *t) {
     fprintf(out, "This is srv bench, Version %s\n\n", SRV_VERSION);
-    fprintf(out, "Benchmarking %s (be patient)%s", t->host, progress_tail(c));
+    fprintf(out, "Benchmarking %s (be patient)%s", t->host,
+            loadgen_config_shows_progress(c) ? "\n" : "...");
     fflush(out);
 }
 
 static void print_server(FILE *out, const struct report *r) {
     struct slice path = r->target->url.target;
-    fprintf(out, "%s\n\n", strcmp(progress_tail(r->config), "\n") == 0 ? "" : "..done\n");
+    fprintf(out, "%s\n\n", loadgen_config_shows_progress(r->config) ? "" : "..done\n");
     fprintf(out, "Server Software:        %s\n", r->tally->server_software);
     fprintf(out, "Server Hostname:        %s\n", r->target->host);
     fprintf(out, "Server Port:            %u\n\n", r->target->url.port);

@@ -9,8 +9,8 @@
 /* How long an answered connection may wait for the server to close it. */
 #define PARTING_SPAN (200 * NSEC_PER_MSEC)
 
-/* From so many requests on, ab shows progress. */
-enum { PROGRESS_FROM = 150, PROGRESS_STEP_MIN = 100, PROGRESS_STEP_UNKNOWN = 5000 };
+/* Progress is shown every tenth of the run, as in ab, or as below. */
+enum { PROGRESS_STEP_MIN = 100, PROGRESS_STEP_UNKNOWN = 5000 };
 
 static void on_expired(struct timeouts *q, struct timeout *t) {
     (void)q;
@@ -28,7 +28,7 @@ static void on_stop_time(struct timer *timer) {
 
 static void progress_init(struct worker *w) {
     uint64_t budget = loadgen_config_budget(w->config);
-    if (w->config->quiet || budget <= PROGRESS_FROM)
+    if (!loadgen_config_shows_progress(w->config))
         return;
     w->progress_step = budget == UINT64_MAX ? PROGRESS_STEP_UNKNOWN : budget / 10;
     if (w->progress_step < PROGRESS_STEP_MIN)
