@@ -170,8 +170,7 @@ static void print_percentiles(FILE *out, const struct hist *total) {
     fprintf(out, " 100%%  %5" PRId64 " (longest request)\n", msec(hist_max(total)));
 }
 
-/* --- our lines
- * ------------------------------------------------------------------------------------ */
+/* --- our lines ----------------------------------------------------------------------------- */
 
 static void print_fine_row(FILE *out, const char *label, const struct hist *h) {
     fprintf(out,
