@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* Makes temporary folders, and the process that removes them. */
+#include "playground/scratch.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define REMOVE_TRIES    100 /* others may still be writing while they die */
+#define REMOVE_PAUSE_MS 50
+#define OPEN_DIRS_MAX   16 /* descriptors that walking the tree takes */
+
+static int remove_entry(const char *path, const struct stat *status UNUSED, int kind UNUSED,
+                        struct FTW *where UNUSED) {
+    (void)!remove(path); /* what is left makes removing its folder fail, which is tried again */
+    return 0;
+}
+
+static void remove_tree(const char *path) {
+    for (int i = 0; i < REMOVE_TRIES; i++) {
+        nftw(path, remove_entry, OPEN_DIRS_MAX, FTW_DEPTH | FTW_PHYS);
+        if (access(path, F_OK) != 0)
+            return;
+        poll(NULL, 0, REMOVE_PAUSE_MS);
+    }
+}
+
+/* In the child. It is out of reach of Ctrl-C, and holds nothing open that somebody may wait for. */
+__attribute__((noreturn)) static void clean_after(const char *path, int end_fd) {
+    sigset_t all;
+    char byte;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    setsid();
+    prctl(PR_SET_NAME, "srv scratch");
+    if (dup2(end_fd, STDIN_FILENO) < 0)
+        _exit(1);
+    close_range(STDIN_FILENO + 1, ~0U, 0);
+    while (read(STDIN_FILENO, &byte, 1) < 0 && errno == EINTR)
+        ;
+    remove_tree(path);
+    _exit(0);
+}
+
+static int start_cleaner(struct scratch *s) {
+    int fds[2];
+    pid_t pid;
+
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return -errno;
+    pid = fork();
+    if (pid == 0)
+        clean_after(s->path, fds[0]);
+    close(fds[0]);
+    if (pid < 0) {
+        int rc = -errno;
+
+        close(fds[1]);
+        return rc;
+    }
+    s->keep_fd = fds[1];
+    s->cleaner = pid;
+    return 0;
+}
+
+int scratch_open(struct scratch *s, const char *name, struct error *err) {
+    const char *parent = getenv("TMPDIR");
+    int len, rc;
+
+    *s = (struct scratch){ .keep_fd = -1 };
+    if (parent == NULL || parent[0] != '/')
+        parent = "/tmp";
+    len = snprintf(s->path, sizeof(s->path), "%s/%s.XXXXXX", parent, name);
+    if (len < 0 || (size_t)len >= sizeof(s->path)) {
+        s->path[0] = '\0';
+        return error_set(err, -ENAMETOOLONG, "TMPDIR is too long a path: %s", parent);
+    }
+    if (mkdtemp(s->path) == NULL) {
+        rc = error_set(err, -errno, "cannot make a folder in %s: %s", parent,
+                       strerrordesc_np(errno));
+        s->path[0] = '\0';
+        return rc;
+    }
+    rc = start_cleaner(s);
+    if (rc == 0)
+        return 0;
+    remove_tree(s->path);
+    s->path[0] = '\0';
+    return error_set(err, rc, "cannot start the process that removes a folder: %s",
+                     strerrordesc_np(-rc));
+}
+
+int scratch_write(const struct scratch *s, const char *file, const char *text, struct error *err) {
+    char path[SCRATCH_PATH_BYTES + 64];
+    FILE *out;
+    int saved;
+
+    snprintf(path, sizeof(path), "%s/%s", s->path, file);
+    out = fopen(path, "we");
+    if (out == NULL)
+        return error_set(err, -errno, "cannot write %s: %s", path, strerrordesc_np(errno));
+    errno = 0;
+    fputs(text, out);
+    saved = ferror(out) ? errno : 0;
+    if (fclose(out) == EOF && saved == 0)
+        saved = errno;
+    if (saved == 0)
+        return 0;
+    return error_set(err, -saved, "cannot write %s: %s", path, strerrordesc_np(saved));
+}
+
+void scratch_close(struct scratch *s) {
+    if (s->cleaner <= 0)
+        return;
+    close(s->keep_fd);
+    while (waitpid(s->cleaner, NULL, 0) < 0 && errno == EINTR)
+        ;
+    *s = (struct scratch){ .keep_fd = -1 };
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* A temporary folder that goes when its owner goes, however that ends.
+ *
+ * A small process of its own waits for the owner's end of a pipe to close, which the kernel does
+ * even after SIGKILL, and then removes the folder with everything in it. */
+#ifndef PLAYGROUND_SCRATCH_H
+#define PLAYGROUND_SCRATCH_H
+
+#include "base/error.h"
+#include <sys/types.h>
+
+#define SCRATCH_PATH_BYTES 108 /* what a unix socket's path may have: one may be put into it */
+
+struct scratch {
+    char path[SCRATCH_PATH_BYTES]; /* absolute; empty while there is none */
+    int keep_fd;                   /* closing it is the signal */
+    pid_t cleaner;
+};
+
+/* Makes an empty folder with mode 0700 below TMPDIR or /tmp, whose name begins with `name`. The
+ * caller has one thread. 0 or -errno with a line. */
+NODISCARD int scratch_open(struct scratch *s, const char *name, struct error *err);
+
+/* Writes (and makes or truncates) PATH/file. 0 or -errno with a line. */
+NODISCARD int scratch_write(const struct scratch *s, const char *file, const char *text,
+                            struct error *err);
+
+/* Removes the folder and returns when it is gone. Whoever uses it has ended. Nothing happens to one
+ * that is zeroed or was never made. */
+void scratch_close(struct scratch *s);
+
+#endif

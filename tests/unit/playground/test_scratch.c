@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/* Temporary folders: they are there, and go in every way that their owner can go. */
+#include "base/attr.h"
+#include "playground/scratch.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void fill(const struct scratch *s) {
+    char path[SCRATCH_PATH_BYTES + 32];
+    struct error err;
+
+    snprintf(path, sizeof(path), "%s/deep", s->path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(scratch_write(s, "deep/file", "text", &err), 0);
+    assert_int_equal(scratch_write(s, "file", "text", &err), 0);
+}
+
+static void it_is_private_and_goes_when_closed(void **state UNUSED) {
+    char path[SCRATCH_PATH_BYTES];
+    struct scratch s;
+    struct error err;
+    struct stat status;
+
+    assert_int_equal(scratch_open(&s, "srv-test", &err), 0);
+    assert_int_equal(stat(s.path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0700);
+    fill(&s);
+    strcpy(path, s.path);
+    scratch_close(&s);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_string_equal(s.path, "");
+    scratch_close(&s);
+}
+
+static void it_goes_when_its_owner_is_killed(void **state UNUSED) {
+    char path[SCRATCH_PATH_BYTES] = "";
+    int fds[2];
+    pid_t pid;
+
+    assert_int_equal(pipe(fds), 0);
+    pid = fork();
+    if (pid == 0) {
+        struct scratch first, second; /* the younger cleaner must not hold the older one's pipe */
+        struct error err;
+
+        if (scratch_open(&first, "srv-test", &err) == 0 &&
+            scratch_open(&second, "srv-test", &err) == 0 &&
+            write(fds[1], first.path, sizeof(path)) > 0)
+            raise(SIGKILL);
+        _exit(1);
+    }
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(read(fds[0], path, sizeof(path)), sizeof(path));
+    for (int i = 0; i < 500 && access(path, F_OK) == 0; i++)
+        usleep(10000);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void what_cannot_be_made_is_told(void **state UNUSED) {
+    struct scratch s;
+    struct error err;
+
+    setenv("TMPDIR", "/nonexistent", 1);
+    assert_int_equal(scratch_open(&s, "srv-test", &err), -ENOENT);
+    assert_non_null(strstr(err.text, "/nonexistent"));
+    scratch_close(&s);
+    unsetenv("TMPDIR");
+    assert_int_equal(scratch_open(&s, "srv-test", &err), 0);
+    assert_int_equal(scratch_write(&s, "none/file", "text", &err), -ENOENT);
+    scratch_close(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_is_private_and_goes_when_closed),
+        cmocka_unit_test(it_goes_when_its_owner_is_killed),
+        cmocka_unit_test(what_cannot_be_made_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
