@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* The control endpoint of a server: a few small HTTP routes for people and scrapers, off the hot
+ * path, on evhttp.
+ *
+ *   static const struct control_route routes[] = {
+ *       { "/stats", CONTROL_GET, reply_stats },
+ *       { "/rules", CONTROL_GET | CONTROL_PUT, handle_rules },
+ *   };
+ *   fd = control_listen("127.0.0.1:0", &bound, &err);            once, before fork
+ *   c = control_new(loop, fd, routes, ARRAY_LEN(routes), arg, &err);   in each worker
+ *
+ * Workers that share the socket share the requests: any of them answers. */
+#ifndef NET_CONTROL_H
+#define NET_CONTROL_H
+
+#include "base/slice.h"
+#include "net/address.h"
+#include "net/loop.h"
+
+struct control;
+struct control_request;
+
+enum { CONTROL_GET = 1, CONTROL_PUT = 2, CONTROL_DELETE = 4, CONTROL_POST = 8 };
+
+#define CONTROL_BODY_BYTES_MAX (1u << 20)
+
+struct control_route {
+    const char
+        *path; /* "/rules" takes also everything below "/rules/"; the first that fits counts */
+    unsigned methods; /* CONTROL_* bits; GET takes HEAD too. Others are answered 405 */
+    /* Calls control_reply exactly once, before it returns. */
+    void (*handle)(void *arg, struct control_request *rq);
+};
+
+/* A listening socket for HOST:PORT, :PORT, PORT, [v6]:PORT or unix:/path. Without a host it is
+ * 127.0.0.1: only a written address opens it to other machines. The descriptor, or -errno with a
+ * reason. Close it with listener_close. */
+NODISCARD int control_listen(const char *text, struct address *ret_bound, struct error *err);
+
+/* Whether control_listen would understand it: 0 or -EINVAL with what is allowed. */
+NODISCARD int control_check(const char *text, struct error *err);
+
+/* Serves `routes`, which must outlive it, on the loop. The descriptor stays the caller's. NULL with
+ * a reason. */
+NODISCARD struct control *control_new(struct loop *loop, int listen_fd,
+                                      const struct control_route *routes, size_t route_count,
+                                      void *arg, struct error *err);
+void control_free(struct control *c); /* NULL-safe; not from a handler */
+
+/* --- in a handler: slices live until control_reply ---------------------------------------------
+ */
+
+unsigned control_method(const struct control_request *rq); /* one CONTROL_* bit */
+struct slice control_path(const struct control_request *rq);
+struct slice control_query(const struct control_request *rq); /* without '?'; may be empty */
+struct slice control_body(const struct control_request *rq);
+bool control_header(const struct control_request *rq, const char *name, struct slice *ret_value);
+
+/* `body` is copied. */
+void control_reply(struct control_request *rq, int status, const char *content_type,
+                   struct slice body);
+
+/* One line of text/plain; a line end is added. */
+void control_reply_text(struct control_request *rq, int status, const char *text);
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* The control endpoint: routes, methods, and what a handler sees of a request. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "net/control.h"
+#include "net/listener.h"
+#include "net/socket.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct rig {
+    struct loop *loop;
+    struct timer timer;
+    int client;
+    char reply[2048];
+    size_t len;
+};
+
+static void show(void *arg UNUSED, struct control_request *rq) {
+    struct slice path = control_path(rq), query = control_query(rq), body = control_body(rq);
+    struct slice header = { 0 };
+    char text[256];
+
+    bool has = control_header(rq, "X-Test", &header);
+    int n = snprintf(text, sizeof(text), "%u %.*s ? %.*s # %.*s ; %s%.*s", control_method(rq),
+                     (int)path.len, path.ptr, (int)query.len, query.ptr, (int)body.len, body.ptr,
+                     has ? "X-Test=" : "", (int)header.len, header.ptr);
+    control_reply(rq, 200, "text/x-shown", slice_of(text, (size_t)n));
+}
+
+static const struct control_route routes[] = {
+    { "/get", CONTROL_GET, show },
+    { "/rules", CONTROL_GET | CONTROL_PUT | CONTROL_DELETE, show },
+};
+
+static void look(struct timer *timer) {
+    struct rig *rig = CONTAINER_OF(timer, struct rig, timer);
+    ssize_t n = socket_recv(rig->client, rig->reply + rig->len, sizeof(rig->reply) - 1 - rig->len);
+
+    if (n > 0)
+        rig->len += (size_t)n;
+    if (n == 0 || (n < 0 && n != -EAGAIN))
+        loop_stop(rig->loop);
+    else
+        assert_int_equal(timer_set(rig->loop, timer, clock_now() + NSEC_PER_MSEC), 0);
+}
+
+/* What it answers to the bytes of one request that asks to close. */
+static const char *ask(struct rig *rig, const char *request) {
+    struct address bound;
+    struct error err;
+    bool pending;
+
+    *rig = (struct rig){ .timer.fire = look };
+    rig->loop = loop_new(&err);
+    assert_non_null(rig->loop);
+    int fd = control_listen("0", &bound, &err);
+    assert_true(fd >= 0);
+    struct control *c = control_new(rig->loop, fd, routes, ARRAY_LEN(routes), NULL, &err);
+    assert_non_null(c);
+
+    rig->client = socket_connect(&bound, &pending);
+    assert_true(rig->client >= 0);
+    struct pollfd p = { .fd = rig->client, .events = POLLOUT };
+    assert_int_equal(poll(&p, 1, 5000), 1);
+    assert_int_equal(socket_send(rig->client, request, strlen(request)), strlen(request));
+    assert_int_equal(timer_set(rig->loop, &rig->timer, clock_now()), 0);
+    assert_int_equal(loop_run(rig->loop), 0);
+
+    control_free(c);
+    close(rig->client);
+    listener_close(fd, &bound);
+    loop_free(rig->loop);
+    return rig->reply;
+}
+
+#define END " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+static void a_handler_sees_the_request(void **state UNUSED) {
+    struct rig rig;
+
+    const char *reply = ask(&rig, "GET /get?a=b&c" END "X-Test: 7\r\n\r\n");
+    assert_non_null(strstr(reply, "HTTP/1.1 200 OK\r\n"));
+    assert_non_null(strstr(reply, "Content-Type: text/x-shown\r\n"));
+    assert_non_null(strstr(reply, "1 /get ? a=b&c #  ; X-Test=7"));
+
+    reply = ask(&rig, "PUT /rules/one" END "Content-Length: 5\r\n\r\nhello");
+    assert_non_null(strstr(reply, "2 /rules/one ?  # hello ; "));
+}
+
+static void others_are_refused_with_the_reason(void **state UNUSED) {
+    struct rig rig;
+
+    assert_non_null(strstr(ask(&rig, "GET /getting" END "\r\n"), "HTTP/1.1 404 "));
+    const char *reply = ask(&rig, "POST /rules" END "Content-Length: 0\r\n\r\n");
+    assert_non_null(strstr(reply, "HTTP/1.1 405 "));
+    assert_non_null(strstr(reply, "Allow: GET, HEAD, PUT, DELETE\r\n"));
+}
+
+static void addresses_without_a_host_are_local(void **state UNUSED) {
+    struct error err;
+    struct address bound;
+    char text[ADDRESS_TEXT_BYTES];
+
+    int fd = control_listen(":0", &bound, &err);
+    assert_true(fd >= 0);
+    assert_memory_equal(address_format(&bound, text), "127.0.0.1:", 10);
+    listener_close(fd, &bound);
+
+    assert_int_equal(control_check("unix:/tmp/x", &err), 0);
+    assert_int_equal(control_check("nowhere", &err), -EINVAL);
+    assert_int_equal(control_check("name.example:80", &err), -EINVAL);
+    assert_non_null(strstr(err.text, "numeric host"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_handler_sees_the_request),
+        cmocka_unit_test(others_are_refused_with_the_reason),
+        cmocka_unit_test(addresses_without_a_host_are_local),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
