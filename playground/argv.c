@@ -76,7 +76,7 @@ static int add_expanded(struct argv *a, const char *word, const struct argv_valu
 
 int argv_of_process(struct argv *a, const struct play_process *process,
                     const struct argv_value *values, size_t value_count, struct error *err) {
-    int rc = argv_add(a, "srv");
+    int rc = process->program == NULL ? argv_add(a, "srv") : 0;
     for (size_t i = 0; rc == 0 && i < PLAY_ARGS_MAX && process->args[i] != NULL; i++)
         rc = add_expanded(a, process->args[i], values, value_count, err);
     if (rc == -ENOBUFS)

@@ -28,7 +28,8 @@ void argv_init(struct argv *a);
 NODISCARD int argv_add(struct argv *a, const char *word);
 NODISCARD int argv_printf(struct argv *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* Appends `srv` and the words of a row's process with each {name} replaced. 0, -ENOBUFS, -ENOENT (a
+/* Appends the words of a row's process with each {name} replaced, `srv` before them when it is one
+ * of srv's. 0, -ENOBUFS, -ENOENT (a
  * {name} that nothing stands for: a mistake in the catalogue). */
 NODISCARD int argv_of_process(struct argv *a, const struct play_process *process,
                               const struct argv_value *values, size_t value_count,

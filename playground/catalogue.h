@@ -13,16 +13,27 @@
 #define PLAY_SLOTS_UNLIMITED UINT32_MAX
 #define PLAY_ALL             "all" /* the word that stands for every row */
 
+/* What the best time for a load is made of. */
+enum play_ideal {
+    PLAY_IDEAL_WAVES,    /* requests wait side by side, as many as there are slots */
+    PLAY_IDEAL_DB_TURNS, /* side by side for the first half of the delay, the API; one after the
+                            other for the second, the database */
+};
+
 struct play_load {
     uint32_t requests, concurrency; /* 1 at least */
     nsec_t delay;                   /* of every request, spent in the slow API; 0 or more */
 };
 
-/* One long-running srv subcommand of a playground. Its words may contain {bind}, the address to
- * listen on, and {NAME}, the URL of the process called NAME, which stands before it in the list. */
+struct program;
+
+/* One long-running process of a playground. Its words may contain {bind}, the address to listen on,
+ * and {NAME}, the address of the process called NAME, which stands before it in the list. */
 struct play_process {
     const char *name;                /* what messages and {NAME} call it */
-    const char *args[PLAY_ARGS_MAX]; /* without "srv", ended by NULL */
+    const struct program *program;   /* what it is, see program.h; NULL: a subcommand of srv */
+    const char *package;             /* Debian's, for a program that may be missing */
+    const char *args[PLAY_ARGS_MAX]; /* ended by NULL; without "srv" */
     uint16_t port_by_hand;           /* where --explain puts it; the runner takes a free port */
     bool measured; /* its process tree fills the columns threads, CPU and memory */
 };
@@ -39,6 +50,7 @@ struct playground {
     struct play_load load;
     uint32_t
         slots; /* requests that the model can let wait at the same time, or PLAY_SLOTS_UNLIMITED */
+    enum play_ideal ideal;
     double tutorial_seconds; /* what the tutorial reports for this load; 0 when it has no figure */
 };
 
@@ -65,8 +77,8 @@ size_t catalogue_process_count(const struct playground *row);
 struct play_load catalogue_load(const struct playground *row,
                                 const struct play_overrides *overrides);
 
-/* Waves of `slots` requests, each as long as the delay: ceil(n / min(slots, c)) * delay. What is
- * left above it is overhead. */
+/* Waves of `slots` requests, each as long as the delay: ceil(n / min(slots, c)) * delay; or, by
+ * turns, half of that and n * delay / 2. What is left above it is overhead. */
 nsec_t catalogue_ideal(const struct playground *row, const struct play_load *load);
 
 /* That formula with the numbers in it: "ceil(10 / 1) x 1s". Returns `text`, cut to `size`. */

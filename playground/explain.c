@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Prints the catalogue, and the commands of one row with the addresses that a person would take. */
 #include "playground/explain.h"
+#include "base/alloc.h"
 #include "base/slice.h"
 #include "base/units.h"
-#include "playground/argv.h"
+#include "playground/program.h"
+#include <errno.h>
 #include <string.h>
 
 #define TEXT_WIDTH 92
@@ -36,36 +38,46 @@ static void print_wrapped(const char *text, FILE *out) {
     fputc('\n', out);
 }
 
-static void print_command(const struct argv *argv, FILE *out) {
+/* The processes of the row on their own ports. `starts` has a place for each. */
+static int print_processes(const struct playground *row, struct program_start *starts, FILE *out,
+                           struct error *err) {
+    size_t count = catalogue_process_count(row);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        const struct play_process *process = &row->processes[i];
+        starts[i] = (struct program_start){
+            .process = process,
+            .port_by_hand = process->port_by_hand,
+            .value_count = i + 1,
+        };
+        for (size_t j = 0; j < i; j++)
+            starts[i].values[j + 1] = (struct argv_value){ row->processes[j].name, starts[j].url };
+        rc = program_of(process)->explain(&starts[i], out, err);
+    }
+    return rc;
+}
+
+static int print_load(const struct play_load *load, const char *url, FILE *out, struct error *err) {
     char text[ARGV_TEXT_BYTES];
-    fprintf(out, "  %s\n", argv_format(argv, text, sizeof(text)));
+    struct argv argv;
+    argv_init(&argv);
+    int rc = argv_of_load(&argv, load, url);
+    if (rc != 0)
+        return error_set(err, rc, "the command of srv bench is too long");
+    fprintf(out, "  %s\n", argv_format(&argv, text, sizeof(text)));
+    return 0;
 }
 
 static int print_commands(const struct playground *row, const struct play_load *load, FILE *out,
                           struct error *err) {
-    struct argv_value values[PLAY_PROCESSES_MAX + 1];
-    char urls[PLAY_PROCESSES_MAX][40];
-    size_t count = catalogue_process_count(row);
-    struct argv argv;
-    for (size_t i = 0; i < count; i++) {
-        char bind[24];
-        snprintf(bind, sizeof(bind), "127.0.0.1:%u", row->processes[i].port_by_hand);
-        snprintf(urls[i], sizeof(urls[i]), "http://%s/", bind);
-        values[0] = (struct argv_value){ "bind", bind };
-        argv_init(&argv);
-        int rc = argv_of_process(&argv, &row->processes[i], values, i + 1, err);
-        if (rc != 0)
-            return rc;
-        print_command(&argv, out);
-        values[i + 1] = (struct argv_value){ row->processes[i].name, urls[i] };
-    }
-
-    argv_init(&argv);
-    int rc = argv_of_load(&argv, load, urls[count - 1]);
-    if (rc != 0)
-        return error_set(err, rc, "the command of srv bench is too long");
-    print_command(&argv, out);
-    return 0;
+    struct program_start *starts = mem_calloc(PLAY_PROCESSES_MAX, sizeof(*starts));
+    if (starts == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    int rc = print_processes(row, starts, out, err);
+    if (rc == 0)
+        rc = print_load(load, starts[catalogue_process_count(row) - 1].url, out, err);
+    mem_free(starts);
+    return rc;
 }
 
 int explain_row(const struct playground *row, const struct play_load *load, FILE *out,

@@ -4,6 +4,7 @@
 #include "net/signals.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -24,6 +25,10 @@ __attribute__((noreturn)) static void become(const struct process_spec *spec, in
     sigset_t none;
     sigemptyset(&none);
     setpgid(0, 0);
+    if (spec->uid != 0 &&
+        (setgroups(0, NULL) != 0 || setgid(spec->gid) != 0 || setuid(spec->uid) != 0))
+        _exit(127);
+    /* After the change of user, which takes the wish back. prctl(2) */
     signals_die_with_parent(SIGKILL, parent);
 
     int null_fd = open("/dev/null", O_RDWR);
@@ -49,7 +54,11 @@ static int lift(int fd) {
 }
 
 int process_spawn(struct process *p, const struct process_spec *spec, struct error *err) {
-    *p = (struct process){ .name = spec->name, .log_fd = -1 };
+    *p = (struct process){
+        .name = spec->name,
+        .stop_signal = spec->stop_signal != 0 ? spec->stop_signal : SIGTERM,
+        .log_fd = -1,
+    };
     int pipe_fds[2];
     if (pipe2(pipe_fds, O_CLOEXEC) != 0)
         return error_set(err, -errno, "cannot make a pipe for %s: %s", spec->name, strerror(errno));
@@ -157,7 +166,7 @@ static void reap(struct process *p) {
 void process_stop_all(struct process *list, size_t count, nsec_t deadline) {
     for (size_t i = 0; i < count; i++)
         if (list[i].pid != 0 && !process_ended(&list[i]))
-            kill(list[i].pid, SIGTERM);
+            kill(list[i].pid, list[i].stop_signal);
     while (!all_ended(list, count) && clock_now() < deadline)
         poll(NULL, 0, STOP_POLL_MS);
     for (size_t i = 0; i < count; i++)

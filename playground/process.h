@@ -25,12 +25,16 @@ struct process_spec {
     const char *path;  /* of the program */
     char *const *argv; /* ended by NULL */
     int pass_fd;       /* a descriptor that the child gets as PROCESS_PASSED_FD, or -1 */
+    int stop_signal;   /* what asks it to end; 0: SIGTERM */
+    uid_t uid;         /* to run as, when not 0; needs root */
+    gid_t gid;
 };
 
 struct process {
     const char *name;
     pid_t
         pid; /* 0 before process_spawn and after process_stop_all; its group has the same number */
+    int stop_signal;
     int log_fd; /* read end of its stderr, -1 once that is closed */
     bool ended; /* a zombie that waits for process_stop_all: until then its number cannot be taken
                    by another */
@@ -56,8 +60,8 @@ void process_read(struct process *p);
 /* Whether the process itself (not its workers) has ended; never blocks. */
 bool process_ended(struct process *p);
 
-/* SIGTERM to all, then until `deadline` for a graceful end, then SIGKILL to their groups; reaps
- * every one. */
+/* Its stop signal to each, then until `deadline` for a graceful end, then SIGKILL to their groups;
+ * reaps every one. */
 void process_stop_all(struct process *list, size_t count, nsec_t deadline);
 
 #endif

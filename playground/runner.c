@@ -2,9 +2,9 @@
 /* The life of one run: start, settle, load, watch, collect, stop. */
 #include "playground/runner.h"
 #include "base/alloc.h"
-#include "playground/answer.h"
 #include "playground/argv.h"
 #include "playground/process.h"
+#include "playground/program.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -29,7 +29,9 @@ struct run {
     struct play_result *result;
     struct process processes[PLAY_PROCESSES_MAX + 1]; /* the row's, then the load generator */
     size_t count;                                     /* started so far */
-    int report_fd; /* memory that the load generator writes its report to */
+    struct program_start starts[PLAY_PROCESSES_MAX];
+    size_t prepared; /* of them: what `finish` is for */
+    int report_fd;   /* memory that the load generator writes its report to */
     nsec_t load_start;
 };
 
@@ -64,42 +66,61 @@ static int check_alive(struct run *run, size_t servers, struct error *err) {
     return 0;
 }
 
-static int spawn(struct run *run, const char *name, const struct argv *argv, int pass_fd,
-                 struct error *err) {
-    struct process_spec spec = {
-        .name = name,
-        .path = run->runner->program,
-        .argv = argv->words,
-        .pass_fd = pass_fd,
-    };
-    int rc = process_spawn(&run->processes[run->count], &spec, err);
+static int spawn(struct run *run, const struct process_spec *spec, struct error *err) {
+    int rc = process_spawn(&run->processes[run->count], spec, err);
     if (rc == 0)
         run->count++;
     return rc;
 }
 
+/* The newest process has begun; comes back when it serves, and start->url says where. */
+static int await_ready(struct run *run, struct program_start *start, struct error *err) {
+    struct process *started = &run->processes[run->count - 1];
+    nsec_t deadline = deadline_after(clock_now(), START_NSEC);
+    int rc = -EAGAIN;
+    if (start->url[0] != '\0')
+        memcpy(started->url, start->url, sizeof(started->url));
+    while (rc == -EAGAIN) {
+        if (clock_now() >= deadline)
+            return error_set(err, -ETIMEDOUT, "%s did not say where it listens, or does not",
+                             started->name);
+        rc = pump(run, nsec_min(deadline, clock_now() + SETTLE_STEP_NSEC));
+        if (rc == 0)
+            rc = check_alive(run, run->count, err);
+        if (rc == 0 && started->url[0] == '\0')
+            rc = -EAGAIN;
+        if (rc != 0)
+            continue;
+        memcpy(start->url, started->url, sizeof(start->url));
+        rc = program_of(start->process)->ready(start, run->runner->cancel_fd, deadline, err);
+    }
+    return rc;
+}
+
 static int start_process(struct run *run, const struct play_process *process, struct error *err) {
-    struct argv_value values[PLAY_PROCESSES_MAX + 1] = { { "bind", "127.0.0.1:0" } };
+    const struct program *program = program_of(process);
+    struct program_start *start = &run->starts[run->count];
+    *start = (struct program_start){ .process = process, .srv = run->runner->program };
+    start->value_count = run->count + 1;
     for (size_t i = 0; i < run->count; i++)
-        values[i + 1] = (struct argv_value){ run->row->processes[i].name, run->processes[i].url };
-    struct argv argv;
-    argv_init(&argv);
-    int rc = argv_of_process(&argv, process, values, run->count + 1, err);
-    if (rc == 0)
-        rc = spawn(run, process->name, &argv, -1, err);
+        start->values[i + 1] =
+            (struct argv_value){ run->row->processes[i].name, run->starts[i].url };
+    run->prepared++;
+    int rc = program->prepare(start, err);
     if (rc != 0)
         return rc;
 
-    const struct process *started = &run->processes[run->count - 1];
-    nsec_t deadline = deadline_after(clock_now(), START_NSEC);
-    while (rc == 0 && started->url[0] == '\0') {
-        if (clock_now() >= deadline)
-            return error_set(err, -ETIMEDOUT, "%s did not say where it listens", process->name);
-        rc = pump(run, nsec_min(deadline, clock_now() + SAMPLE_NSEC));
-        if (rc == 0)
-            rc = check_alive(run, run->count, err);
-    }
-    return rc != 0 ? rc : answer_expect(started->url, run->runner->cancel_fd, deadline, err);
+    struct process_spec spec = {
+        .name = process->name,
+        .path = start->path,
+        .argv = start->argv.words,
+        .pass_fd = -1,
+        .stop_signal = program->stop_signal,
+        .uid = start->uid,
+        .gid = start->gid,
+    };
+    rc = spawn(run, &spec, err);
+    return rc != 0 ? rc : await_ready(run, start, err);
 }
 
 static int start_processes(struct run *run, struct error *err) {
@@ -154,7 +175,13 @@ static int start_load(struct run *run, struct error *err) {
     if (rc != 0)
         return error_set(err, rc, "the command of srv bench is too long");
     run->load_start = clock_now();
-    return spawn(run, "bench", &argv, run->report_fd, err);
+    struct process_spec spec = {
+        .name = "bench",
+        .path = run->runner->program,
+        .argv = argv.words,
+        .pass_fd = run->report_fd,
+    };
+    return spawn(run, &spec, err);
 }
 
 /* Samples until the load generator ends. */
@@ -238,6 +265,14 @@ static int run_steps(struct run *run, struct error *err) {
     return rc;
 }
 
+static void finish_programs(struct run *run) {
+    for (size_t i = run->prepared; i-- > 0;) {
+        const struct program *program = program_of(run->starts[i].process);
+        if (program->finish != NULL)
+            program->finish(&run->starts[i]);
+    }
+}
+
 int runner_run(const struct runner *runner, const struct playground *row,
                const struct play_load *load, struct play_result *ret, struct error *err) {
     *ret = (struct play_result){ .row = row, .load = *load, .ideal = catalogue_ideal(row, load) };
@@ -259,6 +294,7 @@ int runner_run(const struct runner *runner, const struct playground *row,
 
     nsec_t patience = rc == 0 ? STOP_NSEC : ABORT_NSEC;
     process_stop_all(run->processes, run->count, deadline_after(clock_now(), patience));
+    finish_programs(run);
     close(report_fd);
     mem_free(run);
     return rc;

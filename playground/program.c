@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* The programs that need no files: srv, and any server of HTTP. */
+#include "playground/program.h"
+#include "base/slice.h"
+#include "playground/answer.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+const struct program *program_of(const struct play_process *process) {
+    return process->program != NULL ? process->program : &program_srv;
+}
+
+static bool find_in(const char *folders, const char *name, char *path, size_t size) {
+    struct slice rest = slice_str(folders);
+    while (rest.len > 0) {
+        struct slice folder = slice_cut(&rest, ':');
+        int len = snprintf(path, size, "%.*s/%s", (int)folder.len, folder.ptr, name);
+        if (folder.len > 0 && (size_t)len < size && access(path, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+int program_find(const char *name, const char *package, char *path, size_t size,
+                 struct error *err) {
+    /* Debian's own first: a version manager's may lack the packages. Servers live in sbin, which is
+     * not in everybody's PATH. */
+    const char *inherited = getenv("PATH") != NULL ? getenv("PATH") : "";
+    if (find_in("/usr/bin:/usr/sbin", name, path, size) || find_in(inherited, name, path, size))
+        return 0;
+    return error_set(err, -ENOPKG, "%s is not installed (Debian package %s)", name, package);
+}
+
+int program_free_port(void) {
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int rc = 0;
+    if (bind(fd, (struct sockaddr *)&address, len) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &len) != 0)
+        rc = -errno;
+    close(fd);
+    return rc != 0 ? rc : ntohs(address.sin_port);
+}
+
+int program_ready_http(const struct program_start *start, int cancel_fd, nsec_t deadline,
+                       struct error *err) {
+    if (strncmp(start->url, "http://", strlen("http://")) != 0)
+        return 0;
+    int rc = answer_expect(start->url, cancel_fd, deadline, err);
+    return rc == -ECONNREFUSED ? -EAGAIN : rc;
+}
+
+/* {bind}, and the URL when the port is known. */
+static void take_port(struct program_start *start, unsigned port) {
+    snprintf(start->bind, sizeof(start->bind), "127.0.0.1:%u", port);
+    start->values[0] = (struct argv_value){ "bind", start->bind };
+    if (port != 0)
+        snprintf(start->url, sizeof(start->url), "http://%s/", start->bind);
+}
+
+static int words(struct program_start *start, struct error *err) {
+    argv_init(&start->argv);
+    return argv_of_process(&start->argv, start->process, start->values, start->value_count, err);
+}
+
+static int explain(struct program_start *start, FILE *out, struct error *err) {
+    char text[ARGV_TEXT_BYTES];
+    take_port(start, start->port_by_hand);
+    int rc = words(start, err);
+    if (rc == 0)
+        fprintf(out, "  %s\n", argv_format(&start->argv, text, sizeof(text)));
+    return rc;
+}
+
+static int prepare_srv(struct program_start *start, struct error *err) {
+    take_port(start, 0);
+    snprintf(start->path, sizeof(start->path), "%s", start->srv);
+    return words(start, err);
+}
+
+const struct program program_srv = {
+    .name = "srv",
+    .prepare = prepare_srv,
+    .ready = program_ready_http,
+    .explain = explain,
+};
+
+static int prepare_http(struct program_start *start, struct error *err) {
+    const struct play_process *process = start->process;
+    int rc =
+        program_find(process->args[0], process->package, start->path, sizeof(start->path), err);
+    if (rc != 0)
+        return rc;
+    int port = program_free_port();
+    if (port < 0)
+        return error_set(err, port, "no free port: %s", strerror(-port));
+    take_port(start, (unsigned)port);
+    return words(start, err);
+}
+
+const struct program program_http = {
+    .name = "http",
+    .prepare = prepare_http,
+    .ready = program_ready_http,
+    .explain = explain,
+};

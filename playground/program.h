@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* How a process of a playground is made: srv itself, or another program with hooks of its own.
+ *
+ *   prepare -> spawn -> ready? until 0 -> the load -> stop_signal, SIGKILL -> finish
+ *
+ * A program that forks must see to it that nothing outlives its first process: that one gets
+ * SIGKILL when the runner dies, the others get nothing.
+ */
+#ifndef PLAYGROUND_PROGRAM_H
+#define PLAYGROUND_PROGRAM_H
+
+#include "playground/argv.h"
+#include "playground/process.h"
+#include <stdio.h>
+#include <sys/types.h>
+
+/* One process of a run, or of --explain. The caller fills the first part and zeroes the rest. */
+struct program_start {
+    const struct play_process *process;
+    const char *srv;       /* path of srv */
+    uint16_t port_by_hand; /* --explain: where to listen; 0: on a free port */
+    /* What {NAME} stands for: values[0] is {bind}, which the program fills in; then the addresses
+     * of the processes before this one. */
+    struct argv_value values[PLAY_PROCESSES_MAX + 1];
+    size_t value_count;
+
+    struct argv argv;            /* what is executed */
+    char path[256];              /* of the program */
+    char bind[64];               /* what {bind} stands for */
+    char url[PROCESS_URL_BYTES]; /* what {NAME} will stand for in later processes. Empty after
+                                    prepare: the process says "listening on URL" on its stderr */
+    uid_t uid;                   /* to run as, when not 0 */
+    gid_t gid;
+    void *state; /* of the program, from prepare to finish */
+};
+
+struct program {
+    const char *name;
+    int stop_signal; /* ends it within a second, quietly; 0: SIGTERM */
+
+    /* Fills path, argv, and what else it needs: files, a port. 0; -ENOPKG with a line that names
+     * the missing package, which skips the row; or another -errno with a line. What it made until
+     * then is for `finish`, which is called in every case. */
+    int (*prepare)(struct program_start *start, struct error *err);
+
+    /* Whether it serves under start->url. 0; -EAGAIN: not yet, asked again some milliseconds later
+     * while the process lives; or another -errno with a line. */
+    int (*ready)(const struct program_start *start, int cancel_fd, nsec_t deadline,
+                 struct error *err);
+
+    /* Takes away what prepare made; the process is gone. NULL: nothing to do. */
+    void (*finish)(struct program_start *start);
+
+    /* Prints the lines, indented by two blanks, that do the same by hand on port_by_hand, and fills
+     * url. Makes nothing. 0 or -errno with a line. */
+    int (*explain)(struct program_start *start, FILE *out, struct error *err);
+};
+
+extern const struct program program_srv; /* args are those of srv */
+
+/* Any server of HTTP: args[0] is looked up in PATH and {bind} is a free port of 127.0.0.1. */
+extern const struct program program_http;
+
+const struct program *program_of(const struct play_process *process);
+
+/* Finds `name` in PATH and the system's own folders. 0, or -ENOPKG with a line that asks for
+ * `package`. */
+NODISCARD int program_find(const char *name, const char *package, char *path, size_t size,
+                           struct error *err);
+
+/* A TCP port of 127.0.0.1 that was free a moment ago, or -errno. */
+NODISCARD int program_free_port(void);
+
+/* `ready` of servers that speak HTTP, and -EAGAIN while they refuse connections. Addresses that are
+ * not http:// are taken as ready. */
+NODISCARD int program_ready_http(const struct program_start *start, int cancel_fd, nsec_t deadline,
+                                 struct error *err);
+
+#endif
