@@ -19,6 +19,8 @@ static int parse_model(void *config, const char *value, struct error *err);
  * it. */
 struct serve_options {
     struct serve_config config;
+    int64_t request_line, request_fields, field_size;
+    uint64_t request_body;
     int log_level;
     char bind_default[32], upstream_default[48];
 };
@@ -157,6 +159,63 @@ static const struct option_row rows[] = {
       .min = 0,
       .max = 86400 * NSEC_PER_SEC,
       .fallback = "5s" },
+    { .name = "keep-alive-requests",
+      .topic = "Clients",
+      .meta = "N",
+      .help = "Requests served on one connection before it is closed; 0 is no limit.",
+      .type = OPTION_INT,
+      .offset = CONFIG(keep_alive_requests),
+      .min = 0,
+      .max = UINT32_MAX,
+      .fallback = "0" },
+    { .name = "request-timeout",
+      .topic = "Clients",
+      .meta = "TIME",
+      .help = "Longest time from a complete request to its answer, queueing included; then 504 for "
+              "this request alone; 0 is no limit.",
+      .type = OPTION_DURATION,
+      .offset = CONFIG(request_timeout),
+      .min = 0,
+      .max = 86400 * NSEC_PER_SEC,
+      .fallback = "0" },
+    { .name = "limit-request-line",
+      .topic = "Limits",
+      .meta = "BYTES",
+      .help = "Longest request line; then 414.",
+      .type = OPTION_INT,
+      .offset = offsetof(struct serve_options, request_line),
+      .min = 16,
+      .max = 65536,
+      .fallback = "8190" },
+    { .name = "limit-request-fields",
+      .topic = "Limits",
+      .meta = "N",
+      .help = "Header fields of one request; then 431.",
+      .type = OPTION_INT,
+      .offset = offsetof(struct serve_options, request_fields),
+      .min = 1,
+      .max = 32768,
+      .fallback = "100" },
+    { .name = "limit-request-field-size",
+      .topic = "Limits",
+      .meta = "BYTES",
+      .help =
+          "Longest header field, name and value; then 431. A whole head may have 64 KiB, or one "
+          "request line and one field when these may be longer.",
+      .type = OPTION_INT,
+      .offset = offsetof(struct serve_options, field_size),
+      .min = 16,
+      .max = 262144,
+      .fallback = "8190" },
+    { .name = "limit-request-body",
+      .topic = "Limits",
+      .meta = "SIZE",
+      .help = "Largest request body; then 413.",
+      .type = OPTION_SIZE,
+      .offset = offsetof(struct serve_options, request_body),
+      .min = 0,
+      .max = 1073741824,
+      .fallback = "1m" },
     { .name = "graceful-timeout",
       .topic = "Stopping",
       .meta = "TIME",
@@ -263,6 +322,21 @@ static int check_upstream(const struct serve_options *o, struct error *err) {
     return error_set(err, -EINVAL, "--upstream: %s", why.text);
 }
 
+/* The head as a whole keeps its own limit, which must not undercut the ones for its parts. */
+static void apply_limits(struct serve_options *o) {
+    struct http_limits *limits = &o->config.limits;
+    uint32_t parts;
+
+    *limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
+    limits->start_line_bytes = (uint32_t)o->request_line;
+    limits->fields = (uint32_t)o->request_fields;
+    limits->field_bytes = (uint32_t)o->field_size;
+    limits->body_bytes = o->request_body;
+    parts = limits->start_line_bytes + limits->field_bytes + 6; /* their CRLFs, and the last one */
+    if (limits->head_bytes < parts)
+        limits->head_bytes = parts;
+}
+
 static int serve_main(int argc, char **argv) {
     struct serve_options o = { 0 };
     struct option_strings positionals = { .count = 0 };
@@ -271,7 +345,7 @@ static int serve_main(int argc, char **argv) {
 
     if (cmd_parse(&options, argc, argv, &o, &positionals, &code) < 0)
         return code;
-    o.config.limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
+    apply_limits(&o);
     if (apply_defaults(&o, &err) < 0 || choose_app(&o, &positionals, &err) < 0 ||
         check_bind(&o, &err) < 0 || check_upstream(&o, &err) < 0)
         return cmd_fail("serve", EXIT_USAGE, &err);

@@ -28,6 +28,8 @@ struct serve_config {
 
     nsec_t header_timeout, body_timeout, send_timeout; /* spans */
     nsec_t keep_alive;                                 /* span; 0 = off */
+    int64_t keep_alive_requests;                       /* of one connection; 0 = no limit */
+    nsec_t request_timeout; /* span, from the whole request to its answer; 0 = no limit */
     nsec_t graceful_timeout;
     nsec_t upstream_timeout; /* connect to last byte of one upstream exchange */
     struct http_limits limits;

@@ -158,6 +158,7 @@ static void client_enqueue(struct client *c) {
     struct front *f = c->front;
 
     c->state = CLIENT_QUEUED;
+    c->session.ready_at = loop_now(f->loop);
     c->deadline = NSEC_NEVER;
     TAILQ_INSERT_TAIL(&f->queue, c, queued);
     f->waiting++;

@@ -153,8 +153,10 @@ static int answer_failure(struct srv_request *rq, int rc) {
     struct slice target = slice_take(srv_target(rq), 200);
     const char *text;
 
+    if (rc == -ETIMEDOUT && (why == NULL || io_now(rq->io) >= rq->deadline))
+        why = "the request took too long";
     if (why == NULL)
-        why = rc == -ETIMEDOUT ? "the request took too long" : "the handler failed";
+        why = "the handler failed";
     log_limited(&rate, LOG_LEVEL_WARN, "request failed status=%u target=%.*s reason=\"%s\"", status,
                 (int)target.len, target.ptr, why);
     if (rq->session->http.answered)
@@ -181,13 +183,22 @@ static bool method_is_served(enum http_method method) {
            method != HTTP_METHOD_TRACE;
 }
 
+static int run_handler(struct srv_request *rq) {
+    const struct session *s = rq->session;
+
+    if (!method_is_served(s->head.method))
+        return answer_method(rq);
+    if (rq->deadline != NSEC_NEVER && io_now(rq->io) >= rq->deadline)
+        return -ETIMEDOUT; /* it waited too long for a slot */
+    return s->worker->config->app->handle(rq);
+}
+
 int request_run(struct session *s, struct io *io) {
-    struct srv_request rq = { .session = s, .io = io, .deadline = NSEC_NEVER };
+    struct srv_request rq = { .session = s, .io = io, .deadline = session_deadline(s) };
     int rc;
 
     http_target_split(s->head.target, &rq.path, &rq.query);
-    rc =
-        method_is_served(s->head.method) ? s->worker->config->app->handle(&rq) : answer_method(&rq);
+    rc = run_handler(&rq);
     if (rc == -ECANCELED)
         return rc;
     if (rc < 0 || !s->http.answered)

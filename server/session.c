@@ -170,6 +170,7 @@ enum session_step session_read(struct session *s, struct io *io) {
         s->eof = n == 0;
         buf_added(&s->in, (size_t)n);
     }
+    s->ready_at = io_now(io);
     return step;
 }
 
@@ -196,7 +197,16 @@ static enum session_end finish_request(struct session *s) {
     return buf_unread(&s->in).len > 0 ? SESSION_LINGER : SESSION_CLOSE;
 }
 
+nsec_t session_deadline(const struct session *s) {
+    nsec_t span = s->worker->config->request_timeout;
+
+    return span > 0 ? deadline_after(s->ready_at, span) : NSEC_NEVER;
+}
+
 enum session_end session_serve(struct session *s, struct io *io) {
+    int64_t served_max = s->worker->config->keep_alive_requests;
+
+    s->last |= served_max > 0 && s->served + 1 >= served_max;
     if (request_run(s, io) < 0 || write_out(s, io) < 0) {
         s->head_used = 0;
         return SESSION_CLOSE;

@@ -34,6 +34,7 @@ struct session {
     struct buf out;  /* encoded answer */
     struct arena arena;
     size_t head_used;
+    nsec_t ready_at; /* when the current request was complete */
     uint32_t served;
     int fd;
     bool eof;  /* the client closed its sending side */
@@ -47,7 +48,8 @@ void session_free(struct session *s);
 /* Room for the next read into `in`. 0 or -errno as buf_reserve. */
 NODISCARD int session_reserve(struct session *s);
 
-/* Looks at what is in `in` and `eof`. Answers Expect: 100-continue itself. */
+/* Looks at what is in `in` and `eof`. Who sees READY notes the time in `ready_at`. Answers Expect:
+ * 100-continue itself. */
 NODISCARD enum session_step session_feed(struct session *s);
 
 /* Has a part of a request arrived? False while the connection is merely kept alive. */
@@ -59,6 +61,10 @@ bool session_in_body(const struct session *s);
 /* Straight-line reading until feed says anything but MORE. Time-outs: keep-alive (a first byte is
  * awaited), header, body. */
 NODISCARD enum session_step session_read(struct session *s, struct io *io);
+
+/* When the current request must be answered, counted from `ready_at`; NSEC_NEVER without a limit.
+ */
+nsec_t session_deadline(const struct session *s);
 
 /* Runs the application on the request that is READY and writes the answer. */
 NODISCARD enum session_end session_serve(struct session *s, struct io *io);
