@@ -14,6 +14,11 @@
         .port_by_hand = 3000, .measured = true                                                    \
     }
 
+/* The tutorial's load on all but the server that has one thread. */
+#define LOAD_2000 \
+    { .requests = 2000, .concurrency = 200, .delay = NSEC_PER_SEC }
+
+/* In the order of the tutorial, then ours. */
 const struct playground catalogue[] = {
     {
         .name = "single",
@@ -30,6 +35,47 @@ const struct playground catalogue[] = {
         .tutorial_seconds = 10.139,
     },
     {
+        .name = "threaded",
+        .alias = "sync-devserver",
+        .title = "a thread per connection, made when it comes",
+        .shows = "The same blocking handler, each connection on a thread of its own: while one "
+                 "sleeps the others run. As many threads as clients, all of them asleep, each with "
+                 "a stack and a place in the kernel's scheduler.",
+        .notice = "as many threads as clients, and nearly all of them sleep",
+        .processes = { SLOW_API, APP("--model", "threaded") },
+        .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .tutorial_seconds = 16.04,
+    },
+    {
+        .name = "pool-eager",
+        .alias = "sync-uwsgi",
+        .title = "4 workers with 50 threads each, made at the start",
+        .shows = "A master with four worker processes, each with fifty threads from the start, as "
+                 "uWSGI has them. Exactly two hundred requests can wait at once; one more would "
+                 "queue.",
+        .notice = "its threads stand before the first request came, and none is added under load",
+        .processes = { SLOW_API, APP("--model", "pool", "--workers", "4", "--threads", "50",
+                                     "--spawn", "eager") },
+        .load = LOAD_2000,
+        .slots = 200,
+        .tutorial_seconds = 12.685,
+    },
+    {
+        .name = "pool-lazy",
+        .alias = "sync-gunicorn",
+        .title = "4 workers with up to 50 threads each, made on demand",
+        .shows = "The same pool, but a worker makes a thread only when a request finds none idle, "
+                 "as Gunicorn does. At rest it is small; under load it is the pool that was there "
+                 "from the start.",
+        .notice = "few threads before the load and many during it: the pool grows on demand",
+        .processes = { SLOW_API, APP("--model", "pool", "--workers", "4", "--threads", "50",
+                                     "--spawn", "lazy") },
+        .load = LOAD_2000,
+        .slots = 200,
+        .tutorial_seconds = 13.427,
+    },
+    {
         .name = "green",
         .alias = "async-gevent-pywsgi",
         .title = "one thread, a green thread per request",
@@ -38,9 +84,46 @@ const struct playground catalogue[] = {
                  "time is the number of waves times the delay.",
         .notice = "one thread, asleep most of the time, holds every request in flight at once",
         .processes = { SLOW_API, APP("--model", "green") },
-        .load = { .requests = 2000, .concurrency = 200, .delay = NSEC_PER_SEC },
+        .load = LOAD_2000,
         .slots = PLAY_SLOTS_UNLIMITED,
         .tutorial_seconds = 17.536,
+    },
+    {
+        .name = "green-cores",
+        .alias = "async-gevent-uwsgi",
+        .title = "2 workers with up to 2000 green threads each",
+        .shows = "Green threads with a cap per worker, as uWSGI's async cores: a worker that is "
+                 "full stops accepting. Four thousand requests may wait here, so two hundred never "
+                 "feel the cap.",
+        .notice = "two worker processes with one thread each could hold four thousand requests",
+        .processes = { SLOW_API,
+                       APP("--model", "green", "--workers", "2", "--async-cores", "2000") },
+        .load = LOAD_2000,
+        .slots = 4000,
+        .tutorial_seconds = 13.164,
+    },
+    {
+        .name = "green-workers",
+        .alias = "async-gevent-gunicorn",
+        .title = "a master and 2 workers with green threads",
+        .shows = "Prefork and green threads together, as Gunicorn's gevent workers: processes for "
+                 "the cores, fibers for the waiting. The master only looks after the workers.",
+        .notice = "one thread per process, and as many processes as there are cores to use",
+        .processes = { SLOW_API, APP("--model", "green", "--workers", "2") },
+        .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .tutorial_seconds = 17.839,
+    },
+    {
+        .name = "event",
+        .title = "one thread, callbacks instead of green threads",
+        .shows = "The same work written as callbacks on evhttp: no stack per request at all, and "
+                 "control flow turned inside out. It waits as well as green threads do; what "
+                 "differs is what it costs to write, and to run.",
+        .notice = "callbacks wait as well as green threads: compare CPU and memory with green's",
+        .processes = { SLOW_API, APP("--model", "event") },
+        .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
     },
 };
 const size_t catalogue_count = ARRAY_LEN(catalogue);

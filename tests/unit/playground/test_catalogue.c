@@ -97,12 +97,29 @@ static void ideal_is_the_number_of_waves_times_the_delay(void **state) {
     }
 }
 
+static void ideal_by_turns_adds_up_the_second_halves(void **state) {
+    (void)state;
+    char text[64];
+    struct playground row = { .name = "x", .slots = 5, .ideal = PLAY_IDEAL_DB_TURNS };
+    struct play_load load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC };
+    assert_int_equal(catalogue_ideal(&row, &load), 6 * NSEC_PER_SEC);
+    assert_string_equal(catalogue_ideal_formula(&row, &load, text, sizeof(text)),
+                        "ceil(10 / 5) x 500ms + 10 x 500ms");
+    load.concurrency = 1;
+    assert_int_equal(catalogue_ideal(&row, &load), 10 * NSEC_PER_SEC);
+}
+
 static void ideal_of_the_tutorials_rows(void **state) {
     (void)state;
     char text[64];
     const struct playground *single = row_named("single"), *green = row_named("green");
     assert_int_equal(catalogue_ideal(single, &single->load), 10 * NSEC_PER_SEC);
     assert_int_equal(catalogue_ideal(green, &green->load), 10 * NSEC_PER_SEC);
+    static const char *const others[] = { "threaded",    "pool-lazy",     "pool-eager",
+                                          "green-cores", "green-workers", "event" };
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        assert_int_equal(catalogue_ideal(row_named(others[i]), &row_named(others[i])->load),
+                         10 * NSEC_PER_SEC);
     assert_string_equal(catalogue_ideal_formula(single, &single->load, text, sizeof(text)),
                         "ceil(10 / 1) x 1s");
     assert_string_equal(catalogue_ideal_formula(green, &green->load, text, sizeof(text)),
@@ -141,6 +158,7 @@ int main(void) {
         cmocka_unit_test(every_row_measures_something_and_its_words_expand),
         cmocka_unit_test(words_match_name_alias_and_all),
         cmocka_unit_test(ideal_is_the_number_of_waves_times_the_delay),
+        cmocka_unit_test(ideal_by_turns_adds_up_the_second_halves),
         cmocka_unit_test(ideal_of_the_tutorials_rows),
         cmocka_unit_test(overrides_replace_the_load),
         cmocka_unit_test(near_names_are_suggested),
