@@ -39,6 +39,10 @@ bool watch_may_have_data(const struct watch *w) {
     return (w->ready & (IO_READ | WATCH_SHORT)) == IO_READ;
 }
 
+void watch_proven(struct watch *w) {
+    settle(w);
+}
+
 /* Epoll repeats every bit that holds in every event; only what the owner does not know yet is news.
  */
 static void on_event(evutil_socket_t fd, short what, void *arg) {

@@ -249,6 +249,7 @@ static void client_resume(struct client *c, enum session_end end) {
         client_close(c);
         return;
     }
+    watch_proven(&c->watch); /* its answer was written */
     if (session_began(&c->session) && !client_advance(c))
         return;
     if (!session_began(&c->session))
