@@ -44,6 +44,9 @@ int blocking_open(struct blocking *b, struct error *err) {
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         if (sigaction(signals[i], &action, NULL) < 0)
             return error_set(err, -errno, "cannot catch signals: %s", strerrordesc_np(errno));
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* what the master may hand on must not kill */
+    signal(SIGUSR1, SIG_IGN);
     return 0;
 }
 

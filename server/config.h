@@ -17,6 +17,7 @@ struct serve_config {
     struct option_strings binds; /* ADDR as the user wrote them */
     const struct model *model;
     const struct srv_app *app;
+    const char *pid_path; /* NULL: none */
     const char *upstream_url;
 
     int64_t async_cores; /* requests in progress of one green worker; 0 = no limit */

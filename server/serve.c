@@ -4,6 +4,7 @@
 #include "net/binds.h"
 #include "net/prefork.h"
 #include "server/model.h"
+#include "server/pidfile.h"
 #include <stdio.h>
 
 struct serve {
@@ -57,8 +58,13 @@ int serve_run(const struct serve_config *config) {
     binds_raise_descriptor_limit();
     if (binds_open(&s.binds, &config->binds, (int)config->backlog, &err) < 0)
         return complain(&err);
+    if (pidfile_write(config->pid_path, &err) < 0) {
+        binds_close(&s.binds);
+        return complain(&err);
+    }
     binds_announce(&s.binds, "srv serve");
     code = config->workers > 0 ? run_workers(&s) : run_worker(&s, 1, ready_alone);
+    pidfile_remove(config->pid_path);
     binds_close(&s.binds);
     return code;
 }

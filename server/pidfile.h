@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* The file that tells operators which process to signal. */
+#ifndef SERVER_PIDFILE_H
+#define SERVER_PIDFILE_H
+
+#include "base/error.h"
+
+/* Writes this process's pid and a newline, replacing a stale file; a file that names a running
+ * process is left alone: -EEXIST. `path` NULL does nothing. 0 or -errno with a reason. */
+NODISCARD int pidfile_write(const char *path, struct error *err);
+
+/* Removes it if it still names this process. */
+void pidfile_remove(const char *path);
+
+#endif

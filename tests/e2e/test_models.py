@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: MIT
+"""What tells the concurrency models apart: threads, slots, order, workers that die."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from harness import RawConnection, get, srv_binary
+
+GREETING = "Hi there! slow api response"
+REQUEST = b"GET /?delay=%s HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def threads(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def title(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+
+
+def send_requests(app, count, delay):
+    conns = [RawConnection(app) for _ in range(count)]
+    for conn in conns:
+        conn.send(REQUEST % delay)
+    return conns
+
+
+def answers(conns):
+    replies = [conn.read_response() for conn in conns]
+    for conn in conns:
+        conn.close()
+    return [reply.status for reply in replies]
+
+
+def wait_until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def bench(app, requests, concurrency, delay):
+    """Seconds that `srv bench` took, and its failures."""
+    done = subprocess.run(
+        [srv_binary(), "bench", "-q", "-n", str(requests), "-c", str(concurrency), f"{app.url}?delay={delay}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    taken = float(re.search(r"Time taken for tests: +([0-9.]+)", done.stdout)[1])
+    failed = int(re.search(r"Failed requests: +([0-9]+)", done.stdout)[1])
+    return taken, failed
+
+
+# --- what top -H shows ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "args,before,during",
+    [
+        (("single",), 1, 1),
+        (("threaded",), 1, 21),
+        (("pool", "--threads", "20"), 1, 21),
+        (("pool", "--threads", "50"), 1, 21),  # lazy: as many as are busy
+        (("pool", "--threads", "20", "--spawn", "eager"), 21, 21),
+        (("green",), 1, 1),
+        (("event",), 1, 1),
+    ],
+    ids=" ".join,
+)
+def test_thread_counts(slowapi, serve, args, before, during):
+    app = serve("--model", *args, upstream=slowapi("--graceful-timeout", "0"))
+    assert threads(app.pid) == before
+    conns = send_requests(app, 20, b"0.8")
+    wait_until(lambda: threads(app.pid) == during, 0.7 if "single" not in args else 5)
+    if "single" not in args:
+        assert answers(conns) == [200] * 20
+    for conn in conns:
+        conn.close()
+
+
+def test_master_and_workers_have_titles_and_one_thread(slowapi, serve):
+    app = serve("--workers", "2", upstream=slowapi())
+    assert threads(app.pid) == 1
+    wait_until(lambda: len(children(app.pid)) == 2)
+    wait_until(lambda: all("worker" in title(child) for child in children(app.pid)))
+    assert title(app.pid) == "srv serve: master"
+    assert sorted(title(child) for child in children(app.pid)) == [
+        "srv serve: worker 1 [green]",
+        "srv serve: worker 2 [green]",
+    ]
+
+
+# --- slots -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("pool", "--workers", "4", "--threads", "50"),
+        ("pool", "--workers", "4", "--threads", "50", "--spawn", "eager"),
+        ("green", "--workers", "4", "--async-cores", "50"),
+    ],
+    ids=" ".join,
+)
+def test_workers_share_the_load_by_free_slots(slowapi, serve, args):
+    app = serve("--model", *args, upstream=slowapi())
+    taken, failed = bench(app, 400, 200, 0.5)
+    assert failed == 0
+    assert taken < 1.45  # two rounds; 60 and 40 in one worker would need a third
+
+
+@pytest.mark.parametrize("args", [("pool", "--threads", "5"), ("green", "--async-cores", "5")], ids=" ".join)
+def test_beyond_the_slots_requests_wait_their_turn(slowapi, serve, args):
+    app = serve("--model", *args, upstream=slowapi())
+    taken, failed = bench(app, 20, 20, 0.3)
+    assert failed == 0
+    assert 1.2 <= taken < 5
+
+
+@pytest.mark.parametrize("args", [("pool", "--threads", "1"), ("green", "--async-cores", "1")], ids=" ".join)
+def test_open_connections_wait_first_in_first_out(slowapi, serve, args):
+    app = serve("--model", *args, "--keep-alive", "60s", upstream=slowapi())
+    conns = [RawConnection(app) for _ in range(5)]
+    for conn in conns:  # each is accepted, then idle: what follows waits in the worker's queue
+        conn.send(REQUEST % b"0")
+        assert conn.read_response().status == 200
+    for conn in conns:
+        conn.send(REQUEST % b"0.2")
+        time.sleep(0.02)
+    start, finished = time.monotonic(), []
+    for conn in conns:
+        assert conn.read_response().status == 200
+        finished.append(time.monotonic() - start)
+        conn.close()
+    assert finished == sorted(finished)
+    assert finished[-1] - finished[0] >= 0.7  # one after the other: nobody overtook
+
+
+def test_idle_and_slow_clients_hold_no_thread(slowapi, serve):
+    app = serve("--model", "pool", "--threads", "4", "--keep-alive", "60s", upstream=slowapi())
+    idle = [RawConnection(app) for _ in range(300)]
+    for conn in idle:
+        conn.send(REQUEST % b"0")
+        assert conn.read_response().status == 200
+    slow = [RawConnection(app) for _ in range(50)]
+    for conn in slow:
+        conn.send(b"GET / HTTP/1.1\r\nHos")
+    silent = [RawConnection(app) for _ in range(50)]
+    assert threads(app.pid) <= 5
+    for _ in range(20):
+        start = time.monotonic()
+        assert get(app, "/?delay=0").text == GREETING
+        assert time.monotonic() - start < 5
+    for conn in idle + slow + silent:
+        conn.close()
+
+
+def test_threads_beyond_the_limit_are_refused(slowapi, serve):
+    app = serve("--model", "threaded", "--max-threads", "3", upstream=slowapi())
+    conns = send_requests(app, 3, b"0.8")
+    wait_until(lambda: threads(app.pid) == 4)
+    reply = get(app, "/?delay=0")
+    assert reply.status == 503 and "thread" in reply.text
+    assert answers(conns) == [200] * 3
+
+
+# --- workers that die -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["green", "pool", "threaded", "single", "event"])
+def test_killed_worker_loses_only_its_own_requests(slowapi, serve, model):
+    app = serve("--model", model, "--workers", "2", upstream=slowapi("--graceful-timeout", "0"))
+    wait_until(lambda: len(children(app.pid)) == 2)
+    conns = send_requests(app, 2 if model == "single" else 20, b"1")
+    time.sleep(0.4)
+    os.kill(children(app.pid)[0], signal.SIGKILL)
+    statuses = []
+    for conn in conns:
+        try:
+            statuses.append(conn.read_response().status)
+        except (AssertionError, OSError):
+            statuses.append(None)
+        conn.close()
+    assert set(statuses) <= {200, None}
+    assert statuses.count(200) > 0
+    wait_until(lambda: len(children(app.pid)) == 2)
+    assert get(app, "/?delay=0").text == GREETING
+
+
+@pytest.mark.parametrize("model", ["green", "pool", "threaded", "single", "event"])
+def test_no_worker_outlives_its_master(slowapi, start, model):
+    api = slowapi("--graceful-timeout", "0")
+    app = start("serve", "--model", model, "--workers", "2", "--upstream", api.url)
+    wait_until(lambda: len(children(app.pid)) == 2)
+    workers = children(app.pid)
+    app.process.kill()
+    app.process.wait()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() and "worker" in title(pid) for pid in workers), 10)
+
+
+def test_ttin_and_ttou_change_the_number_of_workers(slowapi, serve):
+    app = serve("--workers", "1", upstream=slowapi())
+    wait_until(lambda: len(children(app.pid)) == 1)
+    app.send_signal(signal.SIGTTIN)
+    wait_until(lambda: len(children(app.pid)) == 2)
+    app.send_signal(signal.SIGTTOU)
+    wait_until(lambda: len(children(app.pid)) == 1)
+    assert get(app, "/?delay=0").text == GREETING
+
+
+def test_pid_file_is_written_and_removed(slowapi, serve, tmp_path):
+    path = tmp_path / "srv.pid"
+    app = serve("--workers", "1", "--pid", path, upstream=slowapi())
+    wait_until(path.exists)
+    assert path.read_text() == f"{app.pid}\n"
+    app.stop()
+    assert not path.exists()
+
+
+def test_capped_backlog_is_told(slowapi, serve):
+    app = serve("--backlog", "1000000", upstream=slowapi())
+    assert "somaxconn" in app.stderr()
