@@ -89,11 +89,11 @@ static __attribute__((noreturn)) void be_worker(const struct master *m, unsigned
     sigprocmask(SIG_SETMASK, &m->old_signals, NULL);
     own_ready = &m->ready[index];
 
-    snprintf(name, sizeof(name), "srv worker %u", index);
+    snprintf(name, sizeof(name), "srv worker %u", index + 1);
     if (config->title != NULL)
-        title_set(name, "%s: worker %u [%s]", config->name, index, config->title);
+        title_set(name, "%s: worker %u [%s]", config->name, index + 1, config->title);
     else
-        title_set(name, "%s: worker %u", config->name, index);
+        title_set(name, "%s: worker %u", config->name, index + 1);
     exit(config->worker(config->arg, index));
 }
 
@@ -107,7 +107,8 @@ static void spawn(struct master *m, struct slot *slot, nsec_t now) {
         be_worker(m, index);
 
     if (pid < 0) {
-        log_write(LOG_LEVEL_ERROR, "fork failed worker=%u error=\"%s\"", index, strerror(errno));
+        log_write(LOG_LEVEL_ERROR, "fork failed worker=%u error=\"%s\"", index + 1,
+                  strerror(errno));
         slot->spawn_at = deadline_after(now, BACK_OFF_MIN);
         return;
     }
@@ -115,7 +116,7 @@ static void spawn(struct master *m, struct slot *slot, nsec_t now) {
     slot->born_at = now;
     slot->spawn_at = NSEC_NEVER;
     slot->kill_at = NSEC_NEVER;
-    log_write(LOG_LEVEL_INFO, "worker started worker=%u pid=%d", index, (int)pid);
+    log_write(LOG_LEVEL_INFO, "worker started worker=%u pid=%d", index + 1, (int)pid);
 }
 
 /* --- stopping ------------------------------------------------------------------------------- */
@@ -156,11 +157,11 @@ static void log_death(const struct master *m, const struct slot *slot, int statu
 
     if (WIFSIGNALED(status))
         log_write(expected ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
-                  "worker died worker=%u pid=%d signal=SIG%s%s", index, (int)slot->pid,
+                  "worker died worker=%u pid=%d signal=SIG%s%s", index + 1, (int)slot->pid,
                   sigabbrev_np(WTERMSIG(status)), WCOREDUMP(status) ? " core=yes" : "");
     else
         log_write(WEXITSTATUS(status) == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
-                  "worker left worker=%u pid=%d exit_code=%d", index, (int)slot->pid,
+                  "worker left worker=%u pid=%d exit_code=%d", index + 1, (int)slot->pid,
                   WEXITSTATUS(status));
 }
 
@@ -205,7 +206,7 @@ static nsec_t run_due(struct master *m, nsec_t now) {
         if (vacant && slot->spawn_at <= now)
             spawn(m, slot, now);
         if (slot->pid != 0 && slot->kill_at <= now) {
-            log_write(LOG_LEVEL_WARN, "worker did not leave in time worker=%u pid=%d", i,
+            log_write(LOG_LEVEL_WARN, "worker did not leave in time worker=%u pid=%d", i + 1,
                       (int)slot->pid);
             kill(slot->pid, SIGKILL);
             slot->kill_at = deadline_after(now, QUICK_STOP); /* a task in D state: ask again */

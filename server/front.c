@@ -334,11 +334,14 @@ static void client_accepted(struct acceptor *a, int fd, const struct address *pe
 }
 
 int front_open(struct front *f, struct error *err) {
+    /* Alone, take all that is there; among others, one at a time, so that each gets a share. */
+    unsigned burst = f->worker->config->workers > 1 ? 1 : SERVER_ACCEPT_BURST;
+
     TAILQ_INIT(&f->clients);
     TAILQ_INIT(&f->queue);
     for (size_t i = 0; i < f->worker->listen_count; i++) {
-        int rc = acceptor_open(&f->acceptors[i], f->loop, f->worker->listen_fds[i],
-                               SERVER_ACCEPT_BURST, client_accepted, f);
+        int rc = acceptor_open(&f->acceptors[i], f->loop, f->worker->listen_fds[i], burst,
+                               client_accepted, f);
         if (rc < 0)
             return error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
     }

@@ -34,7 +34,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
 }
 
 static int prefork_worker(void *arg, unsigned index) {
-    return run_worker(arg, index, prefork_worker_ready);
+    return run_worker(arg, index + 1, prefork_worker_ready);
 }
 
 static int run_workers(struct serve *s) {

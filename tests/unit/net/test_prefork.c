@@ -222,7 +222,7 @@ static void killed_worker_is_replaced_at_once_under_its_index(void **state) {
 
     kill(f->master, SIGTERM);
     assert_int_equal(exit_code_of_master(f), 0);
-    assert_true(logged(f, "worker=1 pid="));
+    assert_true(logged(f, "worker=2 pid="));
     assert_true(logged(f, "signal=SIGKILL"));
 }
 
