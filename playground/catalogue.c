@@ -2,6 +2,7 @@
 /* The rows of the catalogue. */
 #include "playground/catalogue.h"
 #include "base/attr.h"
+#include "playground/nginx.h"
 
 /* The slow API that every playground starts first. */
 #define SLOW_API \
@@ -17,6 +18,13 @@
 /* The tutorial's load on all but the server that has one thread. */
 #define LOAD_2000 \
     { .requests = 2000, .concurrency = 200, .delay = NSEC_PER_SEC }
+
+/* The proxy in front of the app; `protocol` is how it speaks to it. */
+#define NGINX(protocol)                                                                     \
+    {                                                                                       \
+        .name = "nginx", .program = &program_nginx, .args = { "nginx", protocol, "{app}" }, \
+        .port_by_hand = 8080                                                                \
+    }
 
 /* In the order of the tutorial, then ours. */
 const struct playground catalogue[] = {
@@ -113,6 +121,19 @@ const struct playground catalogue[] = {
         .load = LOAD_2000,
         .slots = PLAY_SLOTS_UNLIMITED,
         .tutorial_seconds = 17.839,
+    },
+    {
+        .name = "nginx-http",
+        .alias = "nginx-gunicorn",
+        .title = "green threads behind nginx, over HTTP",
+        .shows = "The real nginx passes each request on over a kept-alive HTTP/1.1 connection and "
+                 "adds X-Real-IP and X-Forwarded-*, by which the app knows its clients. Waiting "
+                 "costs nginx as little as it costs the app; the joint costs CPU on both sides.",
+        .notice = "nginx holds the clients and the app holds their requests; compare the CPU of "
+                  "both with nginx-uwsgi",
+        .processes = { SLOW_API, APP("--model", "green", "--keep-alive", "75s"), NGINX("http") },
+        .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
     },
     {
         .name = "event",

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* Writes nginx's configuration and starts it: one process, one location, the upstream behind it.
+ *
+ * docs/nginx/ has the same for people to copy. */
+#include "playground/nginx.h"
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "playground/scratch.h"
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONFIG_BYTES_MAX 8192
+
+static int nginx_prepare(struct program_start *start, struct error *err);
+static void nginx_finish(struct program_start *start);
+static int nginx_explain(struct program_start *start, FILE *out, struct error *err);
+
+const struct program program_nginx = {
+    .name = "nginx",
+    .prepare = nginx_prepare,
+    .ready = program_ready_http,
+    .finish = nginx_finish,
+    .explain = nginx_explain,
+};
+
+/* What goes to the upstream over HTTP: keep-alive needs 1.1 and no Connection. */
+static const char to_http[] = "proxy_pass http://app;\n"
+                              "proxy_http_version 1.1;\n"
+                              "proxy_set_header Connection \"\";\n"
+                              "proxy_set_header Host $http_host;\n"
+                              "proxy_set_header X-Real-IP $remote_addr;\n"
+                              "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
+                              "proxy_set_header X-Forwarded-Proto $scheme;\n";
+
+/* The variables that an upstream of the uwsgi protocol needs; headers come by themselves. */
+static const char to_uwsgi[] = "uwsgi_pass app;\n"
+                               "uwsgi_param REQUEST_METHOD $request_method;\n"
+                               "uwsgi_param REQUEST_URI $request_uri;\n"
+                               "uwsgi_param REQUEST_SCHEME $scheme;\n"
+                               "uwsgi_param SERVER_PROTOCOL $server_protocol;\n"
+                               "uwsgi_param CONTENT_TYPE $content_type;\n"
+                               "uwsgi_param CONTENT_LENGTH $content_length;\n"
+                               "uwsgi_param REMOTE_ADDR $remote_addr;\n"
+                               "uwsgi_param REMOTE_PORT $remote_port;\n";
+
+/* One process: with a master, SIGKILL (which nobody passes on) would leave its workers behind. Root
+ * stays root, since anybody else may not enter the folder. */
+static int put_process(struct buf *out, const char *folder) {
+    return buf_printf(out,
+                      "%sdaemon off;\n"
+                      "master_process off;\n"
+                      "pid %s/nginx.pid;\n"
+                      "error_log stderr error;\n"
+                      "events { worker_connections 8192; }\n",
+                      geteuid() == 0 ? "user root;\n" : "", folder);
+}
+
+static int put_site(struct buf *out, const char *folder, uint16_t port, struct slice upstream,
+                    bool is_uwsgi) {
+    return buf_printf(out,
+                      "http {\n"
+                      "access_log off;\n"
+                      "client_body_temp_path %s/body;\n"
+                      "proxy_temp_path %s/proxy;\n"
+                      "uwsgi_temp_path %s/uwsgi;\n"
+                      "fastcgi_temp_path %s/fastcgi;\n"
+                      "scgi_temp_path %s/scgi;\n"
+                      "upstream app { server %.*s; %s}\n"
+                      "server { listen 127.0.0.1:%u backlog=2048;\n"
+                      "location / {\n%s}\n}\n}\n",
+                      folder, folder, folder, folder, folder, (int)upstream.len, upstream.ptr,
+                      is_uwsgi ? "" : "keepalive 256; ", port, is_uwsgi ? to_uwsgi : to_http);
+}
+
+/* "http://127.0.0.1:3000/" -> "127.0.0.1:3000" */
+static struct slice authority_of(const char *url) {
+    const char *start = strstr(url, "://");
+
+    start = start != NULL ? start + 3 : url;
+    return slice_of(start, strcspn(start, "/"));
+}
+
+static int write_config(const struct scratch *folder, uint16_t port, char *const *words,
+                        struct error *err) {
+    bool is_uwsgi = strcmp(words[1], "uwsgi") == 0;
+    struct buf text;
+    int rc;
+
+    buf_init(&text, CONFIG_BYTES_MAX);
+    rc = put_process(&text, folder->path);
+    if (rc == 0)
+        rc = put_site(&text, folder->path, port, authority_of(words[2]), is_uwsgi);
+    if (rc == 0)
+        rc = buf_append(&text, slice_of("", 1)); /* the end of a string */
+    if (rc < 0)
+        error_set(err, rc, "nginx's configuration cannot be made: %s", strerrordesc_np(-rc));
+    else
+        rc = scratch_write(folder, "nginx.conf", buf_unread(&text).ptr, err);
+    buf_free(&text);
+    return rc;
+}
+
+static int fill_command(struct program_start *start, const struct scratch *folder) {
+    int rc;
+
+    argv_init(&start->argv);
+    rc = argv_add(&start->argv, "nginx");
+    if (rc == 0)
+        rc = argv_printf(&start->argv, "-p%s", folder->path);
+    if (rc == 0)
+        rc = argv_printf(&start->argv, "-c%s/nginx.conf", folder->path);
+    return rc == 0 ? argv_add(&start->argv, "-estderr") : rc;
+}
+
+/* nginx cannot take port 0 and say what it got: one that was free a moment ago will do. */
+static int nginx_prepare(struct program_start *start, struct error *err) {
+    struct scratch *folder;
+    int port, rc = program_find("nginx", "nginx", start->path, sizeof(start->path), err);
+
+    if (rc < 0)
+        return rc;
+    port = program_free_port();
+    if (port < 0)
+        return error_set(err, port, "no free port: %s", strerrordesc_np(-port));
+    folder = start->state = mem_calloc(1, sizeof(*folder));
+    if (folder == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    snprintf(start->bind, sizeof(start->bind), "127.0.0.1:%d", port);
+    snprintf(start->url, sizeof(start->url), "http://%s/", start->bind);
+    start->values[0] = (struct argv_value){ "bind", start->bind };
+    argv_init(&start->argv);
+    rc = argv_of_process(&start->argv, start->process, start->values, start->value_count, err);
+    if (rc == 0)
+        rc = scratch_open(folder, "srv-play", err);
+    if (rc == 0)
+        rc = write_config(folder, (uint16_t)port, start->argv.words, err);
+    return rc == 0 ? fill_command(start, folder) : rc;
+}
+
+static void nginx_finish(struct program_start *start) {
+    if (start->state != NULL)
+        scratch_close(start->state);
+    mem_free(start->state);
+    start->state = NULL;
+}
+
+static int nginx_explain(struct program_start *start, FILE *out, struct error *err UNUSED) {
+    fprintf(out, "  nginx -p /tmp -e stderr -c \"$PWD/docs/nginx/%s.conf\"\n",
+            start->process->args[1]);
+    snprintf(start->url, sizeof(start->url), "http://127.0.0.1:%u/", start->port_by_hand);
+    return 0;
+}
