@@ -3,7 +3,6 @@
 #include "net/title.h"
 
 #include "base/alloc.h"
-#include "base/slice.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,34 +23,21 @@ static struct {
     char **argv, **env; /* the copies, reachable for leak checkers */
 } area;
 
-static size_t count_of(char **list) {
-    size_t count = 0;
-
-    while (list[count] != NULL)
-        count++;
-    return count;
-}
-
-static void free_list(char **list) {
-    if (list == NULL)
-        return;
-    for (size_t i = 0; list[i] != NULL; i++)
-        mem_free(list[i]);
-    mem_free(list);
-}
-
+/* The pointers and then the strings, in one allocation: what unsetenv(3) drops from the copy of the
+ * environment stays reachable through it. */
 static char **copy_list(char **list) {
-    size_t count = count_of(list);
-    char **copy = mem_calloc(count + 1, sizeof(*copy));
+    size_t count = 0;
+    size_t text_bytes = 0;
+    for (; list[count] != NULL; count++)
+        text_bytes += strlen(list[count]) + 1;
+
+    char **copy = mem_calloc(1, (count + 1) * sizeof(*copy) + text_bytes);
     if (copy == NULL)
         return NULL;
-
+    char *text = (char *)(copy + count + 1);
     for (size_t i = 0; i < count; i++) {
-        copy[i] = slice_dup(slice_str(list[i]));
-        if (copy[i] == NULL) {
-            free_list(copy);
-            return NULL;
-        }
+        copy[i] = text;
+        text = stpcpy(text, list[i]) + 1;
     }
     return copy;
 }
@@ -70,8 +56,8 @@ char **title_init(int argc, char **argv) {
     char **args = copy_list(argv);
     char **env = copy_list(environ);
     if (args == NULL || env == NULL) {
-        free_list(args);
-        free_list(env);
+        mem_free(args);
+        mem_free(env);
         return argv;
     }
 
