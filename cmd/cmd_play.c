@@ -10,7 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define DELAY_MAX (30 * NSEC_PER_SEC) /* well below the time-outs of serve and bench */
+#define DELAY_MAX  (30 * NSEC_PER_SEC)   /* well below the time-outs of serve and bench */
+#define DELAY_TOUR (200 * NSEC_PER_MSEC) /* every row in a couple of seconds */
 
 struct play_config {
     bool list;
@@ -77,7 +78,7 @@ static const struct option_row rows[] = {
 static const struct option_spec spec = {
     .usage = "srv play [options] [NAME... | all]",
     .summary = "Start the processes of a playground, load them, and show what happened. Without "
-               "names: all of them.",
+               "names: a tour of all of them, with short delays.",
     .epilog = "Progress goes to stderr, the table to stdout. The exit code is 1 when a playground "
               "could not run or had\n"
               "failed requests, 130 when it was interrupted. Nothing is left running.",
@@ -173,8 +174,12 @@ static int run(int argc, char **argv) {
 
     if (config.explain != NULL)
         words = (struct option_strings){ .items = { config.explain }, .count = 1 };
-    else if (words.count == 0)
+    else if (words.count == 0) {
         words = (struct option_strings){ .items = { PLAY_ALL }, .count = 1 };
+        if (!config.has_delay)
+            config.delay = DELAY_TOUR;
+        config.has_delay = true;
+    }
     const struct playground **chosen = mem_calloc(catalogue_count, sizeof(struct playground *));
     if (chosen == NULL)
         return EXIT_CANNOT;

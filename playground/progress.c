@@ -42,22 +42,21 @@ void progress_start(struct progress *p, const struct playground *row,
         fprintf(p->out, "%s\n", line);
 }
 
-void progress_sample(void *arg, const struct play_result *so_far, const struct probe_sample *now,
-                     nsec_t elapsed) {
+void progress_sample(void *arg, const struct play_result *so_far, const struct series_point *now) {
     struct progress *p = arg;
     char line[LINE_BYTES], bar[BAR_CELLS + 1];
     if (!p->live)
         return;
-    double share = so_far->ideal > 0 ? (double)elapsed / (double)so_far->ideal : 0;
+    double share = so_far->ideal > 0 ? (double)now->elapsed / (double)so_far->ideal : 0;
     size_t filled = (size_t)((share < 1 ? share : 1) * BAR_CELLS);
     memset(bar, '.', BAR_CELLS);
     memset(bar, '#', filled);
     bar[BAR_CELLS] = '\0';
     snprintf(line, sizeof(line),
              "%zu/%zu %s [%s] %.1f of %.1f s  threads %" PRIu32 ", asleep %" PRIu32 "  %.1f MiB",
-             p->index, p->count, so_far->row->name, bar, (double)elapsed / NSEC_PER_SEC,
-             (double)so_far->ideal / NSEC_PER_SEC, now->threads, now->sleeping,
-             (double)now->rss_bytes / (1024 * 1024));
+             p->index, p->count, so_far->row->name, bar, (double)now->elapsed / NSEC_PER_SEC,
+             (double)so_far->ideal / NSEC_PER_SEC, now->total.threads, now->total.sleeping,
+             (double)now->total.rss_bytes / (1024 * 1024));
     show(p, line);
 }
 

@@ -17,8 +17,7 @@ void progress_init(struct progress *p, FILE *out, size_t count);
 void progress_start(struct progress *p, const struct playground *row, const struct play_load *load);
 
 /* struct runner's on_sample; `arg` is the progress. */
-void progress_sample(void *arg, const struct play_result *so_far, const struct probe_sample *now,
-                     nsec_t elapsed);
+void progress_sample(void *arg, const struct play_result *so_far, const struct series_point *now);
 
 void progress_done(struct progress *p, const struct play_result *result);
 

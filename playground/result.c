@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* Collects the figures of a run and writes them as JSON. */
 #include "playground/result.h"
+#include "base/attr.h"
 #include <errno.h>
 #include <jansson.h>
 #include <unistd.h>
 
-void result_add_sample(struct play_result *result, const struct probe_sample *sample) {
-    if (sample->threads > result->threads_during)
-        result->threads_during = sample->threads;
+int result_add_point(struct play_result *result, const struct series_point *point) {
+    const struct probe_sample *total = &point->total;
+    if (total->threads > result->threads_during)
+        result->threads_during = total->threads;
     result->samples++;
-    result->sleeping_during += (sample->sleeping - result->sleeping_during) / result->samples;
+    result->sleeping_during += (total->sleeping - result->sleeping_during) / result->samples;
+    return series_add(&result->series, point);
+}
+
+void result_free(struct play_result *result) {
+    series_free(&result->series);
 }
 
 int result_read_report(struct play_result *result, int fd, struct error *err) {
@@ -20,11 +27,12 @@ int result_read_report(struct play_result *result, int fd, struct error *err) {
     if (report == NULL)
         return error_set(err, -EPROTO, "srv bench left no report: %s", why.text);
 
-    json_int_t requests = 0, complete = 0, non_2xx = 0, p50 = 0, p99 = 0, max = 0;
-    int rc = json_unpack_ex(
-        report, &why, 0, "{s:{s:F, s:I, s:I, s:I, s:F}, s:{s:I, s:I, s:I}}", "totals", "seconds",
-        &result->seconds, "requests", &requests, "succeeded", &complete, "non_2xx", &non_2xx, "rps",
-        &result->requests_per_second, "latency_us", "p50", &p50, "p99", &p99, "max", &max);
+    json_int_t requests = 0, complete = 0, non_2xx = 0, p50 = 0, p90 = 0, p99 = 0, max = 0;
+    int rc =
+        json_unpack_ex(report, &why, 0, "{s:{s:F, s:I, s:I, s:I, s:F}, s:{s:I, s:I, s:I, s:I}}",
+                       "totals", "seconds", &result->seconds, "requests", &requests, "succeeded",
+                       &complete, "non_2xx", &non_2xx, "rps", &result->requests_per_second,
+                       "latency_us", "p50", &p50, "p90", &p90, "p99", &p99, "max", &max);
     json_decref(report);
     if (rc != 0)
         return error_set(err, -EPROTO, "the report of srv bench is incomplete: %s", why.text);
@@ -32,6 +40,7 @@ int result_read_report(struct play_result *result, int fd, struct error *err) {
     result->requests = (uint64_t)requests;
     result->failed = (uint64_t)(result->load.requests - (complete - non_2xx));
     result->p50_usec = p50;
+    result->p90_usec = p90;
     result->p99_usec = p99;
     result->max_usec = max;
     return 0;
@@ -40,6 +49,13 @@ int result_read_report(struct play_result *result, int fd, struct error *err) {
 double result_cpu_usec(const struct play_result *result) {
     return result->requests == 0 ? 0
                                  : (double)result->cpu / NSEC_PER_USEC / (double)result->requests;
+}
+
+double result_tutorial_seconds(const struct play_result *result) {
+    const struct play_load *own = &result->row->load, *load = &result->load;
+    bool same = load->requests == own->requests && load->concurrency == own->concurrency &&
+                load->delay == own->delay;
+    return same ? result->row->tutorial_seconds : 0;
 }
 
 static double seconds_of(nsec_t span) {
@@ -52,8 +68,9 @@ static json_t *load_json(const struct play_load *load) {
 }
 
 static json_t *latency_json(const struct play_result *r) {
-    return json_pack("{s:I, s:I, s:I}", "p50", (json_int_t)r->p50_usec, "p99",
-                     (json_int_t)r->p99_usec, "max", (json_int_t)r->max_usec);
+    return json_pack("{s:I, s:I, s:I, s:I}", "p50", (json_int_t)r->p50_usec, "p90",
+                     (json_int_t)r->p90_usec, "p99", (json_int_t)r->p99_usec, "max",
+                     (json_int_t)r->max_usec);
 }
 
 static json_t *threads_json(const struct play_result *r) {
@@ -63,10 +80,53 @@ static json_t *threads_json(const struct play_result *r) {
                      "samples", (json_int_t)r->samples);
 }
 
+/* The series of the measured processes, one list per figure. */
+static json_t *series_json(const struct play_result *r) {
+    static const char *const names[] = {
+        "elapsed_ms", "threads",   "sleeping",           "running",
+        "cpu_us",     "rss_bytes", "client_connections", "upstream_connections"
+    };
+    size_t target = catalogue_process_count(r->row) - 1;
+    json_t *lists[ARRAY_LEN(names)], *object = json_object();
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        lists[i] = json_array();
+        rc |= json_object_set_new(object, names[i], lists[i]);
+    }
+    for (size_t i = 0; rc == 0 && i < r->series.count; i++) {
+        const struct series_point *point = &r->series.points[i];
+        const struct probe_sample *total = &point->total;
+        const json_int_t values[ARRAY_LEN(names)] = {
+            point->elapsed / NSEC_PER_MSEC,
+            total->threads,
+            total->sleeping,
+            total->running,
+            total->cpu / NSEC_PER_USEC,
+            (json_int_t)total->rss_bytes,
+            point->connections[target],
+            point->connections[0],
+        };
+        for (size_t f = 0; f < ARRAY_LEN(names); f++)
+            rc |= json_array_append_new(lists[f], json_integer(values[f]));
+    }
+    if (rc == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+static json_t *skipped_json(const struct play_result *r) {
+    return json_pack("{s:s, s:s?, s:s, s:s}", "name", r->row->name, "alias", r->row->alias, "title",
+                     r->row->title, "skipped", r->skipped);
+}
+
 static json_t *result_json(const struct play_result *r) {
-    json_t *object = json_pack("{s:s, s:s?, s:s, s:o, s:o, s:o}", "name", r->row->name, "alias",
-                               r->row->alias, "title", r->row->title, "load", load_json(&r->load),
-                               "latency_us", latency_json(r), "threads", threads_json(r));
+    if (r->skipped[0] != '\0')
+        return skipped_json(r);
+    json_t *object =
+        json_pack("{s:s, s:s?, s:s, s:o, s:o, s:o, s:o}", "name", r->row->name, "alias",
+                  r->row->alias, "title", r->row->title, "load", load_json(&r->load), "latency_us",
+                  latency_json(r), "threads", threads_json(r), "series", series_json(r));
     json_t *figures = json_pack(
         "{s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:I}", "seconds", r->seconds, "ideal_seconds",
         seconds_of(r->ideal), "tutorial_seconds", r->row->tutorial_seconds, "requests",

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -30,8 +31,9 @@ struct run {
     struct process processes[PLAY_PROCESSES_MAX + 1]; /* the row's, then the load generator */
     size_t count;                                     /* started so far */
     struct program_start starts[PLAY_PROCESSES_MAX];
-    size_t prepared; /* of them: what `finish` is for */
-    int report_fd;   /* memory that the load generator writes its report to */
+    uint16_t ports[PLAY_PROCESSES_MAX]; /* 0: none */
+    size_t prepared;                    /* of them: what `finish` is for */
+    int report_fd;                      /* memory that the load generator writes its report to */
     nsec_t load_start;
 };
 
@@ -97,6 +99,12 @@ static int await_ready(struct run *run, struct program_start *start, struct erro
     return rc;
 }
 
+/* Of http://HOST:PORT/ and its like; 0 when there is none. */
+static uint16_t port_of(const char *url) {
+    const char *colon = strrchr(url, ':');
+    return colon == NULL ? 0 : (uint16_t)strtoul(colon + 1, NULL, 10);
+}
+
 static int start_process(struct run *run, const struct play_process *process, struct error *err) {
     const struct program *program = program_of(process);
     struct program_start *start = &run->starts[run->count];
@@ -120,7 +128,11 @@ static int start_process(struct run *run, const struct play_process *process, st
         .gid = start->gid,
     };
     rc = spawn(run, &spec, err);
-    return rc != 0 ? rc : await_ready(run, start, err);
+    if (rc == 0)
+        rc = await_ready(run, start, err);
+    if (rc == 0)
+        run->ports[run->count - 1] = port_of(start->url);
+    return rc;
 }
 
 static int start_processes(struct run *run, struct error *err) {
@@ -130,18 +142,31 @@ static int start_processes(struct run *run, struct error *err) {
         rc = start_process(run, &run->row->processes[i], err);
     return rc;
 }
+static void add_sample(struct probe_sample *total, const struct probe_sample *one) {
+    total->processes += one->processes;
+    total->threads += one->threads;
+    total->running += one->running;
+    total->sleeping += one->sleeping;
+    total->cpu += one->cpu;
+    total->rss_bytes += one->rss_bytes;
+}
 
-static int sample(struct run *run, struct probe_sample *ret, struct error *err) {
-    *ret = (struct probe_sample){ 0 };
-    for (size_t i = 0; i < catalogue_process_count(run->row); i++)
-        if (run->row->processes[i].measured && probe_add(run->processes[i].pid, ret) != 0)
+static int sample(struct run *run, struct series_point *ret, struct error *err) {
+    *ret = (struct series_point){ .elapsed = clock_now() - run->load_start };
+    size_t count = catalogue_process_count(run->row);
+    for (size_t i = 0; i < count; i++) {
+        if (probe_add(run->processes[i].pid, &ret->of[i]) != 0)
             return error_set(err, -ESRCH, "%s cannot be seen in /proc", run->processes[i].name);
+        if (run->row->processes[i].measured)
+            add_sample(&ret->total, &ret->of[i]);
+    }
+    series_count_connections(run->ports, count, ret->connections);
     return 0;
 }
 
 /* Workers and threads that are made at start need a moment; the sample before the load is taken
  * when they all stand. */
-static int settle(struct run *run, struct probe_sample *ret, struct error *err) {
+static int settle(struct run *run, struct series_point *ret, struct error *err) {
     nsec_t deadline = deadline_after(clock_now(), SETTLE_NSEC);
     uint32_t threads = 0;
     unsigned equal = 0;
@@ -151,11 +176,11 @@ static int settle(struct run *run, struct probe_sample *ret, struct error *err) 
             rc = pump(run, clock_now() + SETTLE_STEP_NSEC);
         if (rc != 0)
             return rc;
-        equal = ret->threads == threads ? equal + 1 : 0;
-        threads = ret->threads;
+        equal = ret->total.threads == threads ? equal + 1 : 0;
+        threads = ret->total.threads;
     } while (equal < SETTLE_EQUAL && clock_now() < deadline);
-    run->result->threads_before = ret->threads;
-    run->result->sleeping_before = ret->sleeping;
+    run->result->threads_before = ret->total.threads;
+    run->result->sleeping_before = ret->total.sleeping;
     return 0;
 }
 
@@ -184,6 +209,16 @@ static int start_load(struct run *run, struct error *err) {
     return spawn(run, &spec, err);
 }
 
+static int take_point(struct run *run, struct error *err) {
+    struct series_point seen;
+    int rc = sample(run, &seen, err);
+    if (rc == 0 && result_add_point(run->result, &seen) != 0)
+        rc = error_set(err, -ENOMEM, "out of memory");
+    if (rc == 0 && run->runner->on_sample != NULL)
+        run->runner->on_sample(run->runner->arg, run->result, &seen);
+    return rc;
+}
+
 /* Samples until the load generator ends. */
 static int watch(struct run *run, struct error *err) {
     struct process *bench = &run->processes[run->count - 1];
@@ -205,13 +240,9 @@ static int watch(struct run *run, struct error *err) {
         if (now < next)
             continue;
 
-        struct probe_sample seen;
-        rc = sample(run, &seen, err);
+        rc = take_point(run, err);
         if (rc != 0)
             return rc;
-        result_add_sample(run->result, &seen);
-        if (run->runner->on_sample != NULL)
-            run->runner->on_sample(run->runner->arg, run->result, &seen, now - run->load_start);
         nsec_t cost = clock_now() - now;
         next =
             now + (cost * SAMPLE_COST_RATIO > SAMPLE_NSEC ? cost * SAMPLE_COST_RATIO : SAMPLE_NSEC);
@@ -229,15 +260,16 @@ static void keep_last_words(struct run *run) {
     }
 }
 
-static int collect(struct run *run, const struct probe_sample *before, struct error *err) {
+static int collect(struct run *run, const struct series_point *before, struct error *err) {
     const struct process *bench = &run->processes[run->count - 1];
-    struct probe_sample after;
+    struct series_point after;
     int rc = sample(run, &after, err);
     if (rc != 0)
         return rc;
-    run->result->cpu = after.cpu - before->cpu;
-    if (run->result->samples == 0) /* shorter than the time between two samples */
-        result_add_sample(run->result, &after);
+    run->result->cpu = after.total.cpu - before->total.cpu;
+    if (run->result->samples == 0 && /* shorter than the time between two samples */
+        result_add_point(run->result, &after) != 0)
+        return error_set(err, -ENOMEM, "out of memory");
     for (size_t i = 0; i < run->count - 1; i++)
         if (run->row->processes[i].measured)
             run->result->memory_peak_bytes += probe_memory_peak(run->processes[i].pid);
@@ -252,7 +284,7 @@ static int collect(struct run *run, const struct probe_sample *before, struct er
 }
 
 static int run_steps(struct run *run, struct error *err) {
-    struct probe_sample before;
+    struct series_point before;
     int rc = start_processes(run, err);
     if (rc == 0)
         rc = settle(run, &before, err);

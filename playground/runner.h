@@ -9,13 +9,13 @@ struct runner {
     const char *program; /* path of srv: what the row's commands are subcommands of */
     int cancel_fd;       /* becoming readable ends the run; only polled */
     /* About 20 times a second while the load runs; may be NULL. */
-    void (*on_sample)(void *arg, const struct play_result *so_far, const struct probe_sample *now,
-                      nsec_t elapsed);
+    void (*on_sample)(void *arg, const struct play_result *so_far, const struct series_point *now);
     void *arg;
 };
 
-/* Whatever it returns, none of the processes that it started is left. 0 (look at ret->failed),
- * -ECANCELED, or another -errno with a line that says what could not be done. */
+/* Whatever it returns, none of the processes that it started is left. 0 (look at ret->failed);
+ * -ENOPKG with a line that names what is not installed; -ECANCELED; or another -errno with a line
+ * that says what could not be done. `ret` is for result_free in every case. */
 NODISCARD int runner_run(const struct runner *runner, const struct playground *row,
                          const struct play_load *load, struct play_result *ret, struct error *err);
 

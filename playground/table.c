@@ -87,6 +87,11 @@ void table_print(const struct play_result *results, size_t count, FILE *out) {
         print_cell(c, widths[c], columns[c].bottom, out);
     fputc('\n', out);
     for (size_t i = 0; i < count; i++) {
+        if (results[i].skipped[0] != '\0') {
+            fprintf(out, "%-*s  skipped: %s\n", widths[0], results[i].row->name,
+                    results[i].skipped);
+            continue;
+        }
         for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
             char text[CELL_BYTES];
             columns[c].cell(&results[i], text);
@@ -98,5 +103,6 @@ void table_print(const struct play_result *results, size_t count, FILE *out) {
 
 void table_print_notices(const struct play_result *results, size_t count, FILE *out) {
     for (size_t i = 0; i < count; i++)
-        fprintf(out, "%s: %s.\n", results[i].row->name, results[i].row->notice);
+        if (results[i].skipped[0] == '\0')
+            fprintf(out, "%s: %s.\n", results[i].row->name, results[i].row->notice);
 }

@@ -26,7 +26,8 @@ static int catch_signals(void) {
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Runs one row and says how it went. 0, -ECANCELED, or another -errno after telling why. */
+/* Runs one row and says how it went. 0 (also when it was skipped), -ECANCELED, or another -errno
+ * after telling why. */
 static int run_row(const struct runner *runner, struct progress *progress,
                    const struct playground *row, const struct play_load *load,
                    struct play_result *ret) {
@@ -41,8 +42,15 @@ static int run_row(const struct runner *runner, struct progress *progress,
     progress_clear(progress);
     if (rc == -ECANCELED)
         fprintf(stderr, "srv play: interrupted in %s; everything is stopped\n", row->name);
+    else if (rc == -ENOPKG)
+        fprintf(stderr, "srv play: %s is skipped: %s\n", row->name, err.text);
     else
         fprintf(stderr, "srv play: %s: %s\n", row->name, err.text);
+    if (rc == -ENOPKG) {
+        snprintf(ret->skipped, sizeof(ret->skipped), "%.159s", err.text);
+        return 0;
+    }
+    result_free(ret);
     return rc;
 }
 
@@ -58,6 +66,7 @@ static int run_rows(const struct tour_config *config, int cancel_fd, struct play
         .arg = &progress,
     };
     int exit_code = EXIT_SUCCESS;
+    size_t played = 0;
     for (size_t i = 0; i < config->row_count; i++) {
         struct play_load load = catalogue_load(config->rows[i], &config->overrides);
         struct play_result *result = &results[*ret_count];
@@ -68,8 +77,9 @@ static int run_rows(const struct tour_config *config, int cancel_fd, struct play
             exit_code = EXIT_CANNOT;
         if (rc == 0)
             (*ret_count)++;
+        played += rc == 0 && result->skipped[0] == '\0';
     }
-    return exit_code;
+    return played > 0 ? exit_code : EXIT_CANNOT;
 }
 
 /* 0 or -errno: a table that did not reach its reader is a failure, too. */
@@ -124,6 +134,8 @@ int tour_run(const struct tour_config *config) {
     if (rc != 0)
         exit_code = cannot_write(config->json_path, rc, exit_code);
     close(cancel_fd);
+    for (size_t i = 0; i < count; i++)
+        result_free(&results[i]);
     mem_free(results);
     return exit_code;
 }

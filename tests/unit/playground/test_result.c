@@ -54,12 +54,19 @@ static void bad_reports_are_refused(void **state) {
 static void samples_give_peak_threads_and_mean_sleepers(void **state) {
     (void)state;
     struct play_result result = { 0 };
-    result_add_sample(&result, &(struct probe_sample){ .threads = 5, .sleeping = 1 });
-    result_add_sample(&result, &(struct probe_sample){ .threads = 205, .sleeping = 202 });
-    result_add_sample(&result, &(struct probe_sample){ .threads = 204, .sleeping = 202 });
+    static const struct probe_sample seen[] = {
+        { .threads = 5, .sleeping = 1 },
+        { .threads = 205, .sleeping = 202 },
+        { .threads = 204, .sleeping = 202 },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(seen); i++)
+        assert_int_equal(result_add_point(&result, &(struct series_point){ .total = seen[i] }), 0);
     assert_int_equal(result.threads_during, 205);
     assert_int_equal(result.samples, 3);
     assert_true(result.sleeping_during > 134.99 && result.sleeping_during < 135.01);
+    assert_int_equal(result.series.count, 3);
+    result_free(&result);
+    assert_int_equal(result.series.count, 0);
 }
 
 static void cpu_per_request_needs_requests(void **state) {
