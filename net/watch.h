@@ -50,8 +50,8 @@ bool watch_may_have_data(const struct watch *w);
 ssize_t watch_recv(struct watch *w, void *data, size_t size);
 ssize_t watch_send(struct watch *w, const void *data, size_t size);
 
-/* The socket has taken bytes in a send that did not go through this watch: spares the call that would
- * find out whether it is alive. */
+/* The socket has taken bytes in a send that did not go through this watch: spares the call that
+ * would find out whether it is alive. */
 void watch_proven(struct watch *w);
 
 #endif

@@ -85,7 +85,7 @@ def bench(app, requests, concurrency, delay):
 )
 def test_thread_counts(slowapi, serve, args, before, during):
     app = serve("--model", *args, upstream=slowapi("--graceful-timeout", "0"))
-    assert threads(app.pid) == before
+    wait_until(lambda: threads(app.pid) == before)
     conns = send_requests(app, 20, b"0.8")
     wait_until(lambda: threads(app.pid) == during, 0.7 if "single" not in args else 5)
     if "single" not in args:
