@@ -43,6 +43,7 @@ struct server {
     char host[NI_MAXHOST], authority[300], path[300];
     uint16_t port;
     SLIST_HEAD(, upstream_conn) idle; /* last in, first out */
+    LIST_HEAD(, exchange) exchanges;  /* what a stop at once leaves behind */
     unsigned in_flight;
     bool stopping;
 };
@@ -55,6 +56,7 @@ struct upstream_conn {
 
 /* One request: what local variables are in straight code. */
 struct exchange {
+    LIST_ENTRY(exchange) link;
     struct server *server;
     struct evhttp_request *client;
     struct evhttp_connection *client_conn;
@@ -67,6 +69,7 @@ struct exchange {
 static void exchange_end(struct exchange *x) {
     struct server *s = x->server;
 
+    LIST_REMOVE(x, link);
     mem_free(x);
     s->in_flight--;
     if (s->stopping && s->in_flight == 0)
@@ -120,6 +123,7 @@ static void upstream_done(struct evhttp_request *answer, void *arg) {
     int status = answer != NULL ? evhttp_request_get_response_code(answer) : 0;
 
     SLIST_INSERT_HEAD(&x->server->idle, x->upstream, link);
+    x->upstream = NULL;
     if (x->client_gone)
         exchange_end(x);
     else if (status == 200)
@@ -180,6 +184,7 @@ static void ask(struct exchange *x, const char *seconds) {
         return; /* upstream_done goes on */
     if (x->upstream != NULL)
         SLIST_INSERT_HEAD(&x->server->idle, x->upstream, link);
+    x->upstream = NULL;
     reply_text(x, 502, "upstream could not be asked\n");
 }
 
@@ -228,6 +233,7 @@ static void on_request(struct evhttp_request *client, void *arg) {
     x->client = client;
     x->client_conn = evhttp_request_get_connection(client);
     s->in_flight++;
+    LIST_INSERT_HEAD(&s->exchanges, x, link);
     evhttp_connection_set_closecb(x->client_conn, client_closed, x);
     handle(x);
 }
@@ -317,11 +323,24 @@ static int server_open(struct server *s, struct error *err) {
     return accept_on(s, err);
 }
 
+/* evhttp calls nobody back for what it drops. */
+static void drop_exchanges(struct server *s) {
+    struct exchange *x;
+
+    while ((x = LIST_FIRST(&s->exchanges)) != NULL) {
+        LIST_REMOVE(x, link);
+        if (x->upstream != NULL)
+            SLIST_INSERT_HEAD(&s->idle, x->upstream, link);
+        mem_free(x);
+    }
+}
+
 static void server_close(struct server *s) {
     struct upstream_conn *u;
 
     if (s->http != NULL)
         evhttp_free(s->http);
+    drop_exchanges(s);
     while ((u = SLIST_FIRST(&s->idle)) != NULL) {
         SLIST_REMOVE_HEAD(&s->idle, link);
         evhttp_connection_free(u->http);
