@@ -263,7 +263,9 @@ static void keep_last_words(struct run *run) {
 static int collect(struct run *run, const struct series_point *before, struct error *err) {
     const struct process *bench = &run->processes[run->count - 1];
     struct series_point after;
-    int rc = sample(run, &after, err);
+    int rc = check_alive(run, run->count - 1, err); /* refused at once, bench may end first */
+    if (rc == 0)
+        rc = sample(run, &after, err);
     if (rc != 0)
         return rc;
     run->result->cpu = after.total.cpu - before->total.cpu;
