@@ -38,12 +38,24 @@ struct io {
     const struct io_ops *ops;
 };
 
-/* Threads: ppoll. `cancel_fd` (an eventfd or -1) becoming readable cancels every wait. */
+/* Threads: ppoll. `cancel_fd` (an eventfd or -1) becoming readable cancels every wait.
+ *
+ * A connection whose other end wants the result of what is going on may be set as `client_fd`
+ * (-1 otherwise): when it breaks, waits are cancelled, too. A client that closes its sending side
+ * may still read; `half_closed` (or NULL) is called once, IO_BLOCK_DOUBT after that, to find out by
+ * sending something. False: it is gone, which cancels at once. */
 struct io_block {
     struct io io;
-    int cancel_fd;
+    int cancel_fd, client_fd;
+    bool (*half_closed)(struct io_block *);
+    nsec_t doubt_at; /* when half_closed is due; NSEC_NEVER before, 0 after */
 };
+#define IO_BLOCK_DOUBT (5 * NSEC_PER_MSEC)
 void io_block_init(struct io_block *b, int cancel_fd);
+
+/* Sets or, with -1, ends the watch over a client. */
+void io_block_watch_client(struct io_block *b, int client_fd,
+                           bool (*half_closed)(struct io_block *));
 
 /* Fibers: one for all fibers of a loop. Descriptors are registered at the first wait and looked up
  * by number afterwards. Several fibers may wait on one descriptor. While a fiber waits here,

@@ -20,30 +20,46 @@ static short poll_events(unsigned what) {
     return (short)events;
 }
 
-/* ppoll leaves out negative descriptors. 0 when fd is ready, or -errno. */
-static int wait_until(const struct io_block *b, int fd, unsigned what, nsec_t deadline) {
+static struct timespec span_until(nsec_t at) {
+    nsec_t now = clock_now(), span = at > now ? at - now : 0;
+
+    return (struct timespec){ .tv_sec = span / NSEC_PER_SEC, .tv_nsec = span % NSEC_PER_SEC };
+}
+
+/* The client closed its sending side: for good, or only that. */
+static void doubt_client(struct io_block *b) {
+    b->doubt_at = b->half_closed != NULL ? deadline_after(clock_now(), IO_BLOCK_DOUBT) : 0;
+}
+
+/* ppoll leaves out negative descriptors, and reports errors and full closes unasked. 0 when fd is
+ * ready, or -errno. */
+static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline) {
     for (;;) {
+        bool doubting = b->doubt_at != NSEC_NEVER && b->doubt_at != 0;
         struct pollfd fds[] = {
             { .fd = fd, .events = poll_events(what) },
             { .fd = b->cancel_fd, .events = POLLIN },
+            { .fd = b->client_fd, .events = b->doubt_at == NSEC_NEVER ? POLLRDHUP : 0 },
         };
-        struct timespec left = { 0 };
-        if (deadline != NSEC_NEVER) {
-            nsec_t now = clock_now();
-            nsec_t span = deadline > now ? deadline - now : 0;
-            left.tv_sec = span / NSEC_PER_SEC;
-            left.tv_nsec = span % NSEC_PER_SEC;
-        }
+        nsec_t until = doubting ? nsec_min(deadline, b->doubt_at) : deadline;
+        struct timespec left = span_until(until);
+        int n = ppoll(fds, 3, until != NSEC_NEVER ? &left : NULL, NULL);
 
-        int n = ppoll(fds, 2, deadline != NSEC_NEVER ? &left : NULL, NULL);
         if (n < 0 && errno != EINTR)
             return -errno;
-        if (n > 0 && fds[1].revents != 0)
+        if (n > 0 && (fds[1].revents != 0 || (fds[2].revents & (POLLERR | POLLHUP))))
             return -ECANCELED;
-        if (n > 0)
+        if (n > 0 && fds[0].revents != 0)
             return fds[0].revents & POLLNVAL ? -EBADF : 0;
+        if (n > 0)
+            doubt_client(b);
         if (n == 0 && clock_now() >= deadline)
             return -ETIMEDOUT;
+        if (n == 0 && doubting) {
+            b->doubt_at = 0;
+            if (!b->half_closed(b))
+                return -ECANCELED;
+        }
     }
 }
 
@@ -92,4 +108,12 @@ static const struct io_ops block_ops = {
 void io_block_init(struct io_block *b, int cancel_fd) {
     b->io.ops = &block_ops;
     b->cancel_fd = cancel_fd;
+    io_block_watch_client(b, -1, NULL);
+}
+
+void io_block_watch_client(struct io_block *b, int client_fd,
+                           bool (*half_closed)(struct io_block *)) {
+    b->client_fd = client_fd;
+    b->half_closed = half_closed;
+    b->doubt_at = NSEC_NEVER;
 }

@@ -208,12 +208,11 @@ static void on_pause_over(struct timer *timer) {
     acceptor_update(CONTAINER_OF(timer, struct acceptor, pause));
 }
 
-static void on_acceptable(evutil_socket_t listen_fd, short what UNUSED, void *arg) {
-    struct acceptor *a = arg;
+static void accept_waiting(struct acceptor *a, unsigned burst, bool also_paused) {
     struct address peer;
 
-    for (unsigned i = 0; i < a->burst && a->running; i++) {
-        int fd = accept_one(listen_fd, &peer);
+    for (unsigned i = 0; i < burst && (a->running || also_paused); i++) {
+        int fd = accept_one(a->fd, &peer);
         if (fd >= 0) {
             a->pause_span = 0;
             a->accepted(a, fd, &peer);
@@ -231,6 +230,12 @@ static void on_acceptable(evutil_socket_t listen_fd, short what UNUSED, void *ar
             return;
         }
     }
+}
+
+static void on_acceptable(evutil_socket_t listen_fd UNUSED, short what UNUSED, void *arg) {
+    struct acceptor *a = arg;
+
+    accept_waiting(a, a->burst, false);
 }
 
 int acceptor_open(struct acceptor *a, struct loop *loop, int listen_fd, unsigned burst,
@@ -263,6 +268,11 @@ void acceptor_resume(struct acceptor *a) {
         return;
     a->running = true;
     acceptor_update(a);
+}
+
+void acceptor_glance(struct acceptor *a, unsigned burst) {
+    if (!timer_armed(&a->pause))
+        accept_waiting(a, burst, true);
 }
 
 void acceptor_close(struct acceptor *a) {

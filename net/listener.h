@@ -42,6 +42,8 @@ NODISCARD int acceptor_open(struct acceptor *a, struct loop *loop, int listen_fd
 /* Stops and restarts: a worker that is full leaves new connections to the others. Idempotent. */
 void acceptor_pause(struct acceptor *a);
 void acceptor_resume(struct acceptor *a);
+/* Accepts what waits right now, at most `burst`, also while paused. */
+void acceptor_glance(struct acceptor *a, unsigned burst);
 /* Does not close the listening socket. Inside `accepted`, free the acceptor's memory through
  * loop_defer. */
 void acceptor_close(struct acceptor *a);

@@ -35,6 +35,10 @@ void watch_drained(struct watch *w, unsigned what) {
         w->ready &= ~(unsigned)IO_WRITE;
 }
 
+bool watch_may_be_broken(const struct watch *w) {
+    return (w->ready & (WATCH_UNSURE | IO_HANGUP)) != 0;
+}
+
 bool watch_may_have_data(const struct watch *w) {
     return (w->ready & (IO_READ | WATCH_SHORT)) == IO_READ;
 }
@@ -65,6 +69,11 @@ static void on_event(evutil_socket_t fd, short what, void *arg) {
     if ((what & (EV_READ | EV_WRITE | EV_CLOSED)) == (EV_READ | EV_WRITE))
         w->ready |= WATCH_UNSURE;
 
+    /* Once the peer has closed its side, every event says so but that of an error (above). */
+    if ((known & IO_HANGUP) && !(what & EV_CLOSED)) {
+        known &= ~(unsigned)IO_HANGUP;
+        bits |= IO_HANGUP;
+    }
     if (bits & ~known)
         w->notify(w, bits & ~known);
 }

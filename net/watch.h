@@ -3,7 +3,8 @@
  *
  * READ and WRITE stay set until a call proves otherwise (EAGAIN, or a short read or write). HANGUP
  * (the peer closed its side or the connection broke) stays set for good, and keeps READ set so that
- * the end is read. READ and WRITE start set: the first call is tried. For a connect(2) in progress
+ * the end is read; it is told once more when the connection breaks after the peer closed its side.
+ * READ and WRITE start set: the first call is tried. For a connect(2) in progress
  * say `w->ready = 0` after watch_open; the first event tells WRITE, or the error.
  *
  *   notify:  while (n = watch_recv(w, ...), n > 0) use the bytes;
@@ -40,6 +41,9 @@ void watch_close(struct watch *w);
 
 /* A call outside this file said EAGAIN: not ready for `what` until the next event. */
 void watch_drained(struct watch *w, unsigned what);
+
+/* May the last event have been an error? Only the kernel knows. */
+bool watch_may_be_broken(const struct watch *w);
 
 /* False when everything that was announced has been read. */
 bool watch_may_have_data(const struct watch *w);

@@ -105,17 +105,36 @@ int blocking_accept(const struct blocking *b, const struct worker *worker,
     }
 }
 
+/* One connection, and how it waits for the next request and for everything else. */
+struct connection {
+    struct session session;
+    struct io_block idle, io;
+};
+
+static bool ask_client(struct io_block *io) {
+    return session_ask(&CONTAINER_OF(io, struct connection, io)->session);
+}
+
+static enum session_end serve_request(struct connection *c) {
+    enum session_end end;
+
+    c->session.last |= blocking_stopping();
+    io_block_watch_client(&c->io, c->session.fd, ask_client);
+    end = session_serve(&c->session, &c->io.io);
+    io_block_watch_client(&c->io, -1, NULL);
+    return end;
+}
+
 /* A kept connection waits for its next request with `idle`, which a stop interrupts, and does
  * everything else with `io`, which only a cancel does. */
-static enum session_end serve_next(struct session *session, struct io *idle, struct io *io) {
-    struct io *reader = session_began(session) || session->served == 0 ? io : idle;
+static enum session_end serve_next(struct connection *c) {
+    bool busy = session_began(&c->session) || c->session.served == 0;
 
-    switch (session_read(session, reader)) {
+    switch (session_read(&c->session, busy ? &c->io.io : &c->idle.io)) {
     case SESSION_READY:
-        session->last |= blocking_stopping();
-        return session_serve(session, io);
+        return serve_request(c);
     case SESSION_REFUSED:
-        return session_write_refusal(session, io);
+        return session_write_refusal(&c->session, &c->io.io);
     case SESSION_MORE:
     case SESSION_CLOSED:
         break;
@@ -125,19 +144,18 @@ static enum session_end serve_next(struct session *session, struct io *idle, str
 
 void blocking_serve(const struct blocking *b, const struct worker *worker, int fd,
                     bool one_request) {
-    struct io_block idle, io;
-    struct session session;
+    struct connection c;
     enum session_end end;
 
-    io_block_init(&idle, b->stop_fd);
-    io_block_init(&io, b->cancel_fd);
-    session_init(&session, worker, fd);
-    session.last = one_request || worker->config->keep_alive == 0;
+    io_block_init(&c.idle, b->stop_fd);
+    io_block_init(&c.io, b->cancel_fd);
+    session_init(&c.session, worker, fd);
+    c.session.last = one_request || worker->config->keep_alive == 0;
     do {
-        end = serve_next(&session, &idle.io, &io.io);
+        end = serve_next(&c);
     } while (end == SESSION_KEEP);
     if (end == SESSION_LINGER)
-        session_linger(&session, &idle.io);
-    session_free(&session);
-    io_close(&io.io, fd);
+        session_linger(&c.session, &c.idle.io);
+    session_free(&c.session);
+    io_close(&c.io.io, fd);
 }

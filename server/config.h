@@ -20,11 +20,13 @@ struct serve_config {
     const char *pid_path; /* NULL: none */
     const char *upstream_url;
 
-    int64_t async_cores; /* requests in progress of one green worker; 0 = no limit */
-    int64_t threads;     /* of one pool worker */
-    int spawn;           /* enum spawn */
-    int64_t max_threads; /* of the threaded model; 0 = no limit */
-    int64_t workers;     /* 0: serve in this process, without a master */
+    int64_t async_cores;  /* requests in progress of one green worker; 0 = no limit */
+    int64_t max_queue;    /* requests of one worker that wait for a slot; -1 = no limit */
+    nsec_t queue_timeout; /* span; 0 = no limit */
+    int64_t threads;      /* of one pool worker */
+    int spawn;            /* enum spawn */
+    int64_t max_threads;  /* of the threaded model; 0 = no limit */
+    int64_t workers;      /* 0: serve in this process, without a master */
     int64_t backlog;
 
     nsec_t header_timeout, body_timeout, send_timeout; /* spans */

@@ -1,139 +1,70 @@
 /* SPDX-License-Identifier: MIT */
-/* Clients between requests: accepted, read, refused, parked, timed out; all on loop callbacks. */
+/* Who is served when: accepts, queues whole requests, hands them to the model, stops; all on loop
+ * callbacks. */
 #include "server/front.h"
-#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include <errno.h>
 #include <signal.h>
-#include <unistd.h>
 
-static void client_readable(struct client *c);
+/* --- how many -------------------------------------------------------------- */
 
-static struct client *client_of(struct watch *w) {
-    return CONTAINER_OF(w, struct client, watch);
-}
-
-/* --- life ---------------------------------------------------------------------- */
-
-static void client_free(struct deferred *work) {
-    mem_free(CONTAINER_OF(work, struct client, freeing));
-}
-
-/* Full: new connections are left to other workers, or to the backlog. */
-static void front_balance(struct front *f) {
-    bool full = f->busy + f->waiting + f->fresh >= f->slots;
-
-    if (f->slots == 0 || f->stopping)
-        return;
-    for (size_t i = 0; i < f->worker->listen_count; i++) {
-        if (full)
-            acceptor_pause(&f->acceptors[i]);
-        else
-            acceptor_resume(&f->acceptors[i]);
-    }
-}
-
-/* Until it has sent a request, or for a moment, a new connection counts as one more request. */
-static void client_is_fresh(struct client *c) {
+void front_remember(struct client *c) {
     struct front *f = c->front;
 
-    if (timer_set(f->loop, &c->timer, deadline_after(loop_now(f->loop), SERVER_FRESH_NSEC)) < 0)
-        return;
-    c->fresh = true;
-    f->fresh++;
-    front_balance(f);
+    TAILQ_INSERT_TAIL(&f->clients, c, link);
+    f->count++;
 }
 
-/* It has shown what it wants, or had its moment. */
-static void client_settle(struct client *c) {
-    if (!c->fresh)
-        return;
-    c->fresh = false;
-    c->front->fresh--;
-    front_balance(c->front);
-}
-
-static void dequeue(struct client *c) {
-    TAILQ_REMOVE(&c->front->queue, c, queued);
-    c->front->waiting--;
-}
-
-static void client_close(struct client *c) {
+void front_forget(struct client *c) {
     struct front *f = c->front;
 
-    ASSERT(c->state != CLIENT_BUSY && c->state != CLIENT_GONE);
-    client_settle(c);
-    if (c->state == CLIENT_QUEUED)
-        dequeue(c);
-    c->state = CLIENT_GONE;
-    timer_cancel(f->loop, &c->timer);
-    watch_close(&c->watch);
-    close(c->session.fd);
-    session_free(&c->session);
     TAILQ_REMOVE(&f->clients, c, link);
     f->count--;
-    c->freeing.run = client_free;
-    loop_defer(f->loop, &c->freeing);
     if (f->stopping && f->count == 0)
         loop_stop(f->loop);
 }
 
-/* Time-outs of one connection replace each other all the time, and nearly always by later ones: the
- * timer is left alone then, and looks again when it fires. */
-static void client_expect(struct client *c, nsec_t deadline) {
-    c->deadline = deadline;
-    if (timer_armed(&c->timer) && c->timer.at <= deadline)
-        return;
-    if (timer_set(c->front->loop, &c->timer, deadline) < 0)
-        log_write(LOG_LEVEL_ERROR, "out of memory for a timer; a time-out may be missed");
-}
-
-static void client_expect_span(struct client *c, nsec_t span) {
-    client_expect(c, deadline_after(loop_now(c->front->loop), span));
-}
-
-/* --- lingering ------------------------------------------------------------------- */
-
-/* The client may still be sending: closing at once would reset the connection and take our answer
- * with it (RFC 9112 section 9.6). */
-static void client_linger(struct client *c) {
-    c->state = CLIENT_LINGERING;
-    session_free(&c->session);
-    if (shutdown(c->session.fd, SHUT_WR) < 0) {
-        client_close(c);
-        return;
+static void set_accepting(struct front *f, bool accepting) {
+    for (size_t i = 0; i < f->worker->listen_count; i++) {
+        if (accepting)
+            acceptor_resume(&f->acceptors[i]);
+        else
+            acceptor_pause(&f->acceptors[i]);
     }
-    client_expect_span(c, SERVER_LINGER_NSEC);
-    client_readable(c);
 }
 
-static void client_drop_input(struct client *c) {
-    char scratch[1024];
-    ssize_t n;
+/* Full: new connections are left to other workers, or to the backlog. With a bounded queue a worker
+ * must take them, if only to turn them down; but another worker may have room: this one looks after
+ * a moment, for what nobody else has taken. */
+void front_balance(struct front *f) {
+    const struct serve_config *config = f->worker->config;
+    bool full = f->busy + f->waiting + f->fresh >= f->slots;
 
-    do {
-        n = watch_recv(&c->watch, scratch, sizeof(scratch));
-        if (n > 0)
-            c->lingered_bytes += (unsigned)n;
-    } while (n > 0 && c->lingered_bytes < SERVER_LINGER_BYTES_MAX);
-    if (n != -EAGAIN)
-        client_close(c);
-}
-
-/* An error answer is short, and nothing of ours is in flight: the socket takes it whole, or the
- * client does not read. */
-static void client_refuse(struct client *c) {
-    struct slice out = buf_unread(&c->session.out);
-
-    if (watch_send(&c->watch, out.ptr, out.len) < 0) {
-        client_close(c);
+    if (f->slots == 0 || f->stopping)
         return;
-    }
-    client_linger(c);
+    if (config->max_queue >= 0 && config->workers <= 1)
+        return;
+    set_accepting(f, !full);
+    if (full && config->max_queue >= 0 && !timer_armed(&f->glance) &&
+        timer_set(f->loop, &f->glance, deadline_after(loop_now(f->loop), SERVER_GLANCE_NSEC)) < 0)
+        set_accepting(f, true);
 }
 
-/* --- reading ------------------------------------------------------------------------ */
+static void front_glance(struct timer *timer) {
+    struct front *f = CONTAINER_OF(timer, struct front, glance);
+
+    for (size_t i = 0; !f->stopping && i < f->worker->listen_count; i++)
+        acceptor_glance(&f->acceptors[i], SERVER_ACCEPT_BURST);
+    front_balance(f);
+}
+
+/* --- the queue ------------------------------------------------------------- */
+
+void front_dequeue(struct client *c) {
+    TAILQ_REMOVE(&c->front->queue, c, queued);
+    c->front->waiting--;
+}
 
 /* Hands waiting requests to the model while it has slots. Not re-entrant: a model that serves or
  * fails at once comes back through front_return while this runs. */
@@ -144,7 +75,7 @@ static void front_pump(struct front *f) {
         return;
     f->pumping = true;
     while ((c = TAILQ_FIRST(&f->queue)) != NULL && (f->slots == 0 || f->busy < f->slots)) {
-        dequeue(c);
+        front_dequeue(c);
         c->state = CLIENT_BUSY;
         c->session.last |= f->stopping;
         f->busy++;
@@ -154,109 +85,53 @@ static void front_pump(struct front *f) {
     front_balance(f);
 }
 
-static void client_enqueue(struct client *c) {
+static bool queue_is_full(const struct front *f) {
+    int64_t max = f->worker->config->max_queue;
+
+    return max >= 0 && f->slots > 0 && f->busy >= f->slots && f->waiting >= max;
+}
+
+/* When a request that still waits for a slot has waited long enough. */
+static nsec_t queue_deadline(const struct client *c) {
+    nsec_t span = c->front->worker->config->queue_timeout;
+    nsec_t until = span > 0 ? deadline_after(c->session.ready_at, span) : NSEC_NEVER;
+
+    return nsec_min(until, session_deadline(&c->session));
+}
+
+void front_expire(struct client *c) {
+    bool for_good = c->deadline >= session_deadline(&c->session);
+
+    front_dequeue(c);
+    if (for_good)
+        client_turn_down(c, 504, "the request took too long");
+    else
+        client_turn_down(c, 503, "no slot was free in time");
+}
+
+void front_enqueue(struct client *c) {
+    static struct log_rate rate = { .per_second = 1 };
     struct front *f = c->front;
 
+    session_ready(&c->session, loop_now(f->loop));
+    c->asks = 0;
+    c->ask_at = NSEC_NEVER;
+    c->abandoned = false;
+    if (queue_is_full(f)) {
+        log_limited(&rate, LOG_LEVEL_WARN, "overloaded, refusing requests busy=%u waiting=%u",
+                    f->busy, f->waiting);
+        client_turn_down(c, 503, "all slots are busy and the queue is full");
+        return;
+    }
     c->state = CLIENT_QUEUED;
-    c->session.ready_at = loop_now(f->loop);
     c->deadline = NSEC_NEVER;
     TAILQ_INSERT_TAIL(&f->queue, c, queued);
     f->waiting++;
-    client_settle(c);
+    if (c->watch.ready & IO_HANGUP)
+        client_doubt(c);
     front_pump(f);
-}
-
-static void client_await(struct client *c) {
-    const struct serve_config *config = c->front->worker->config;
-    bool began = session_began(&c->session);
-
-    if (session_in_body(&c->session))
-        client_expect_span(c, config->body_timeout);
-    else if (began && c->deadline != NSEC_NEVER && c->session.served == 0)
-        return; /* the header time-out runs since the connection was accepted */
-    else if (began || c->session.served == 0)
-        client_expect_span(c, config->header_timeout);
-    else
-        client_expect_span(c, config->keep_alive);
-}
-
-/* Acts on what session_feed makes of the bytes at hand; true when it wants more of them. */
-static bool client_advance(struct client *c) {
-    switch (session_feed(&c->session)) {
-    case SESSION_MORE:
-        return true;
-    case SESSION_READY:
-        client_enqueue(c);
-        return false;
-    case SESSION_CLOSED:
-        client_close(c);
-        return false;
-    case SESSION_REFUSED:
-        client_refuse(c);
-        return false;
-    }
-    return false;
-}
-
-static void client_read(struct client *c) {
-    struct session *s = &c->session;
-    bool began;
-    ssize_t n;
-
-    do {
-        if (session_reserve(s) < 0) {
-            client_close(c);
-            return;
-        }
-        n = watch_recv(&c->watch, buf_tail(&s->in), buf_room(&s->in));
-        if (n == -EAGAIN) {
-            if (!session_began(s))
-                session_idle(s);
-            return;
-        }
-        if (n < 0) {
-            client_close(c);
-            return;
-        }
-        began = session_began(s);
-        s->eof = n == 0;
-        buf_added(&s->in, (size_t)n);
-        if (!client_advance(c))
-            return;
-        if (!began || session_in_body(s))
-            client_await(c);
-    } while (!s->eof);
-}
-
-static void client_readable(struct client *c) {
-    if (c->state == CLIENT_READING)
-        client_read(c);
-    else if (c->state == CLIENT_LINGERING)
-        client_drop_input(c);
-}
-
-static void client_notify(struct watch *w, unsigned what) {
-    if (what & (IO_READ | IO_HANGUP))
-        client_readable(client_of(w));
-}
-
-static void client_resume(struct client *c, enum session_end end) {
-    if (end == SESSION_LINGER) {
-        client_linger(c);
-        return;
-    }
-    if (end == SESSION_CLOSE || (c->front->stopping && !session_began(&c->session))) {
-        client_close(c);
-        return;
-    }
-    watch_proven(&c->watch); /* its answer was written */
-    if (session_began(&c->session) && !client_advance(c))
-        return;
-    if (!session_began(&c->session))
-        session_idle(&c->session);
-    client_await(c);
-    if (c->watch.ready & IO_READ)
-        client_read(c); /* edge-triggered: what came meanwhile is not announced again */
+    if (c->state == CLIENT_QUEUED)
+        client_expect(c, queue_deadline(c));
 }
 
 void front_return(struct client *c, enum session_end end) {
@@ -281,56 +156,10 @@ void front_refuse(struct client *c, uint16_t status, const char *why) {
     front_return(c, SESSION_LINGER);
 }
 
-/* --- time-outs -------------------------------------------------------------------------- */
+/* --- accepting ------------------------------------------------------------- */
 
-static void client_late(struct timer *timer) {
-    struct client *c = CONTAINER_OF(timer, struct client, timer);
-
-    client_settle(c);
-    if (loop_now(c->front->loop) < c->deadline) {
-        if (c->deadline != NSEC_NEVER)
-            client_expect(c, c->deadline);
-        return;
-    }
-    if (c->state == CLIENT_READING && session_began(&c->session)) {
-        session_refuse(&c->session, 408, "the request did not arrive in time");
-        client_refuse(c);
-        return;
-    }
-    client_close(c);
-}
-
-/* --- accepting ----------------------------------------------------------------------------- */
-
-static void client_accepted(struct acceptor *a, int fd, const struct address *peer UNUSED) {
-    struct front *f = a->arg;
-    struct client *c = mem_calloc(1, sizeof(*c));
-    int rc;
-
-    if (c == NULL) {
-        close(fd);
-        return;
-    }
-    c->front = f;
-    c->state = CLIENT_READING;
-    c->timer.fire = client_late;
-    session_init(&c->session, f->worker, fd);
-    c->session.last = f->worker->config->keep_alive == 0;
-    rc = watch_open(&c->watch, f->loop, fd, client_notify);
-    if (rc < 0) {
-        static struct log_rate rate = { .per_second = 1 };
-        log_limited(&rate, LOG_LEVEL_ERROR, "cannot watch a connection error=\"%s\"",
-                    strerrordesc_np(-rc));
-        close(fd);
-        mem_free(c);
-        return;
-    }
-    TAILQ_INSERT_TAIL(&f->clients, c, link);
-    f->count++;
-    client_await(c);
-    if (f->slots > 0)
-        client_is_fresh(c);
-    client_read(c);
+static void front_accepted(struct acceptor *a, int fd, const struct address *peer UNUSED) {
+    client_open(a->arg, fd);
 }
 
 int front_open(struct front *f, struct error *err) {
@@ -339,17 +168,17 @@ int front_open(struct front *f, struct error *err) {
 
     TAILQ_INIT(&f->clients);
     TAILQ_INIT(&f->queue);
+    f->glance.fire = front_glance;
     for (size_t i = 0; i < f->worker->listen_count; i++) {
         int rc = acceptor_open(&f->acceptors[i], f->loop, f->worker->listen_fds[i], burst,
-                               client_accepted, f);
+                               front_accepted, f);
         if (rc < 0)
             return error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
     }
     return 0;
 }
 
-/* --- stopping ----------------------------------------------------------------------------------
- */
+/* --- stopping -------------------------------------------------------------- */
 
 static void abandon_all(struct front *f) {
     struct client *c, *next;
@@ -357,9 +186,9 @@ static void abandon_all(struct front *f) {
     for (c = TAILQ_FIRST(&f->clients); c != NULL; c = next) {
         next = TAILQ_NEXT(c, link);
         if (c->state == CLIENT_BUSY)
-            f->abandon(c);
+            client_left(c);
         else
-            client_close(c);
+            client_end(c);
     }
 }
 
@@ -376,7 +205,7 @@ static void close_idle(struct front *f) {
     for (c = TAILQ_FIRST(&f->clients); c != NULL; c = next) {
         next = TAILQ_NEXT(c, link);
         if (c->state == CLIENT_READING && !session_began(&c->session))
-            client_close(c);
+            client_end(c);
         else
             c->session.last = true;
     }
@@ -405,5 +234,6 @@ void front_signal(struct front *f, int signo) {
 
 void front_close(struct front *f) {
     timer_cancel(f->loop, &f->patience);
+    timer_cancel(f->loop, &f->glance);
     ASSERT(f->count == 0);
 }

@@ -6,7 +6,11 @@
  *
  * A model with a limited number of slots (threads, async cores) stops accepting while it is full,
  * so that new connections go to a worker that has room. Requests on connections it already has wait
- * in the queue, first in first out.
+ * in the queue, first in first out. With a bounded queue (max_queue) a full worker accepts, but
+ * lets the others go first; a request that finds the queue full is turned down at once.
+ *
+ * A client that leaves while its request is queued or served takes the request with it. One that
+ * only closes its sending side is asked whether it is still there (session_ask).
  *
  * Slow and idle clients stay here and hold neither a fiber nor a thread; only complete requests
  * reach the model. */
@@ -15,28 +19,7 @@
 
 #include "net/binds.h"
 #include "net/listener.h"
-#include "server/session.h"
-#include <sys/queue.h>
-
-enum client_state { CLIENT_READING, CLIENT_QUEUED, CLIENT_BUSY, CLIENT_LINGERING, CLIENT_GONE };
-
-struct client {
-    struct session session;
-    struct watch watch;
-    struct timer timer; /* lazy: armed at `deadline` or earlier */
-    nsec_t deadline;
-    struct front *front;
-    void *task;           /* the model's, while BUSY */
-    enum session_end end; /* for models that pass it from another thread */
-    struct deferred freeing;
-    TAILQ_ENTRY(client) link;   /* of all clients */
-    TAILQ_ENTRY(client) queued; /* while QUEUED; and the model's while BUSY */
-    enum client_state state;
-    unsigned lingered_bytes;
-    bool fresh; /* just accepted, no request yet: counted against the slots for a moment */
-};
-
-TAILQ_HEAD(client_list, client);
+#include "server/client.h"
 
 struct front {
     struct worker *worker;
@@ -50,6 +33,7 @@ struct front {
     struct client_list clients;
     struct client_list queue; /* through `queued` */
     struct timer patience;    /* of a graceful stop */
+    struct timer glance;      /* of a full worker with a bounded queue: at the backlog */
     uint32_t count, busy, waiting, fresh;
     bool stopping, pumping;
 };
@@ -74,5 +58,21 @@ void front_refuse(struct client *client, uint16_t status, const char *why);
 
 /* After the loop has stopped. */
 void front_close(struct front *front);
+
+/* --- for server/client.c ---------------------------------------------------- */
+
+/* A client came, or closed. */
+void front_remember(struct client *client);
+void front_forget(struct client *client);
+
+/* Its request is complete: it is served, queued, or turned down. */
+void front_enqueue(struct client *client);
+void front_dequeue(struct client *client);
+
+/* It has waited in the queue for too long: turned down. */
+void front_expire(struct client *client);
+
+/* `fresh` has changed. */
+void front_balance(struct front *front);
 
 #endif

@@ -13,6 +13,8 @@ enum {
     SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608,
     SERVER_UPSTREAM_IDLE_MAX = 20000,  /* idle upstream connections per worker */
     SERVER_LINGER_BYTES_MAX = 1048576, /* read and thrown away after a refusal */
+    SERVER_ASKS_MAX = 8,               /* interim answers that ask a half-closed client */
+    SERVER_RETRY_AFTER_SECONDS = 1,    /* what a 503 tells the client to wait */
     SERVER_ACCEPT_BURST = 64,          /* connections accepted per turn of a loop */
 };
 
@@ -20,5 +22,10 @@ enum {
 /* A worker with few slots believes for this long that a new connection is about to use one. */
 #define SERVER_FRESH_NSEC  (100 * NSEC_PER_MSEC)
 #define SERVER_LINGER_NSEC (2 * NSEC_PER_SEC)
+/* How long a half-closed connection is believed to be alive before it is asked, first and again. */
+#define SERVER_DOUBT_NSEC (5 * NSEC_PER_MSEC)
+#define SERVER_ASK_NSEC   NSEC_PER_SEC
+/* How long a full worker with a bounded queue leaves new connections to other workers. */
+#define SERVER_GLANCE_NSEC (4 * NSEC_PER_MSEC)
 
 #endif

@@ -35,7 +35,7 @@ static void green_serve(void *arg) {
     enum session_end end;
 
     c->task = fiber_self(g->fibers);
-    end = session_serve(&c->session, io);
+    end = c->abandoned ? SESSION_CLOSE : session_serve(&c->session, io);
     c->task = NULL;
     io->ops->forget(io,
                     c->session.fd); /* registered there only if the fiber waited for its client */

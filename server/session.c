@@ -6,6 +6,8 @@
 #include "http/error.h"
 #include "server/request.h"
 #include <errno.h>
+#include <sched.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 void session_init(struct session *s, const struct worker *worker, int fd) {
@@ -43,22 +45,67 @@ int session_reserve(struct session *s) {
     return buf_reserve(&s->in, session_in_body(s) ? SERVER_BODY_RECV_BYTES : SERVER_RECV_BYTES);
 }
 
-void session_refuse(struct session *s, uint16_t status, const char *why) {
+static void put_error(struct session *s, uint16_t status, const char *why, bool close) {
+    char seconds[12];
+    struct http_field retry_after = { .name = SLICE("Retry-After") };
     struct http_response_head head = {
         .status = status,
         .content_type = SLICE("text/plain"),
         .date = http_date_now(),
+        .fields = &retry_after,
+        .field_count = status == 503,
         .content_length = strlen(why) + 1,
         .has_content_length = true,
-        .close = true,
+        .close = close,
     };
     bool sends_body;
+
+    snprintf(seconds, sizeof(seconds), "%d", SERVER_RETRY_AFTER_SECONDS);
+    retry_after.value = slice_str(seconds);
 
     buf_consume(&s->out, buf_unread(&s->out).len);
     if (http_conn_answer(&s->http, &s->out, &head, &sends_body) < 0 ||
         (sends_body &&
          (buf_append(&s->out, slice_str(why)) < 0 || buf_append(&s->out, SLICE("\n")) < 0)))
         buf_free(&s->out);
+}
+
+void session_refuse(struct session *s, uint16_t status, const char *why) {
+    put_error(s, status, why, true);
+}
+
+/* --- is the client there? --------------------------------------------------- */
+
+void session_ready(struct session *s, nsec_t now) {
+    s->ready_at = now;
+    atomic_store_explicit(&s->wire, SESSION_WIRE_FREE, memory_order_relaxed);
+}
+
+bool session_ask(struct session *s) {
+    struct slice text = HTTP_CONTINUE;
+    int expected = SESSION_WIRE_FREE;
+    ssize_t n;
+    bool gone;
+
+    if (s->http.version_minor == 0 ||
+        !atomic_compare_exchange_strong(&s->wire, &expected, SESSION_WIRE_ASKING))
+        return true;
+    n = send(s->fd, text.ptr, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    gone = n != (ssize_t)text.len; /* nothing else is in flight: it fits */
+    atomic_store(&s->wire, SESSION_WIRE_FREE);
+    return !gone;
+}
+
+/* Asking takes one system call. */
+static void take_wire(struct session *s) {
+    int expected = SESSION_WIRE_FREE;
+
+    while (!atomic_compare_exchange_weak(&s->wire, &expected, SESSION_WIRE_ANSWERING)) {
+        if (expected == SESSION_WIRE_ANSWERING)
+            return;
+        expected = SESSION_WIRE_FREE;
+        sched_yield();
+    }
 }
 
 /* --- reading ---------------------------------------------------------------- */
@@ -170,7 +217,7 @@ enum session_step session_read(struct session *s, struct io *io) {
         s->eof = n == 0;
         buf_added(&s->in, (size_t)n);
     }
-    s->ready_at = io_now(io);
+    session_ready(s, io_now(io));
     return step;
 }
 
@@ -207,10 +254,20 @@ enum session_end session_serve(struct session *s, struct io *io) {
     int64_t served_max = s->worker->config->keep_alive_requests;
 
     s->last |= served_max > 0 && s->served + 1 >= served_max;
-    if (request_run(s, io) < 0 || write_out(s, io) < 0) {
-        s->head_used = 0;
-        return SESSION_CLOSE;
-    }
+    if (request_run(s, io) < 0)
+        goto close;
+    take_wire(s);
+    if (write_out(s, io) < 0)
+        goto close;
+    return finish_request(s);
+close:
+    s->head_used = 0;
+    return SESSION_CLOSE;
+}
+
+enum session_end session_turn_down(struct session *s, uint16_t status, const char *why) {
+    s->last |= buf_unread(&s->in).len > s->head_used;
+    put_error(s, status, why, s->last);
     return finish_request(s);
 }
 

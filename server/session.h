@@ -10,6 +10,7 @@
 #include "http/conn.h"
 #include "net/io.h"
 #include "server/worker.h"
+#include <stdatomic.h>
 
 enum session_step {
     SESSION_MORE,    /* not complete: read more */
@@ -25,6 +26,10 @@ enum session_end {
                        close */
 };
 
+/* Who may write to the client: the loop asks whether it is there while a thread waits for the
+ * answer it will write. */
+enum session_wire { SESSION_WIRE_FREE, SESSION_WIRE_ASKING, SESSION_WIRE_ANSWERING };
+
 struct session {
     const struct worker *worker;
     struct http_conn http;
@@ -37,8 +42,9 @@ struct session {
     nsec_t ready_at; /* when the current request was complete */
     uint32_t served;
     int fd;
-    bool eof;  /* the client closed its sending side */
-    bool last; /* the next answer says Connection: close */
+    atomic_int wire; /* enum session_wire */
+    bool eof;        /* the client closed its sending side */
+    bool last;       /* the next answer says Connection: close */
 };
 
 /* `fd` is not owned. */
@@ -48,9 +54,19 @@ void session_free(struct session *s);
 /* Room for the next read into `in`. 0 or -errno as buf_reserve. */
 NODISCARD int session_reserve(struct session *s);
 
-/* Looks at what is in `in` and `eof`. Who sees READY notes the time in `ready_at`. Answers Expect:
+/* Looks at what is in `in` and `eof`. Who sees READY calls session_ready. Answers Expect:
  * 100-continue itself. */
 NODISCARD enum session_step session_feed(struct session *s);
+
+/* A request is complete, at this time. */
+void session_ready(struct session *s, nsec_t now);
+
+/* The client has closed its sending side while its request waits: is it gone, or does it only send
+ * no more? TCP does not tell until something is sent, so this sends an interim answer (RFC 9110
+ * section 15.2), unless the real one is being written: who is gone answers with a reset, which the
+ * connection's watch reports. Not to HTTP/1.0, which knows no interim answers: such a client counts
+ * as there. From any thread. False when it is known to be gone. */
+NODISCARD bool session_ask(struct session *s);
 
 /* Has a part of a request arrived? False while the connection is merely kept alive. */
 bool session_began(const struct session *s);
@@ -68,6 +84,11 @@ nsec_t session_deadline(const struct session *s);
 
 /* Runs the application on the request that is READY and writes the answer. */
 NODISCARD enum session_end session_serve(struct session *s, struct io *io);
+
+/* Puts an error answer to a whole request into `out`, for the front to write, and is done with the
+ * request. As session_serve; SESSION_KEEP unless more requests stand behind this one: a client that
+ * is turned down gets no second answer in the same turn. */
+NODISCARD enum session_end session_turn_down(struct session *s, uint16_t status, const char *why);
 
 /* Puts an error answer into `out`, Connection: close. Never fails loudly: without memory `out`
  * stays empty. */

@@ -204,6 +204,42 @@ static void test_a_reset_behind_the_last_bytes_is_not_lost(void **state) {
     rig_close(&r);
 }
 
+static void test_a_reset_after_a_half_close_is_told(void **state) {
+    struct rig r;
+    char text[16];
+    (void)state;
+    rig_open_tcp(&r);
+    assert_int_equal(watch_recv(&r.watch, text, sizeof(text)), -EAGAIN);
+    say(&r, "abc");
+    shutdown(r.peer, SHUT_WR);
+    run_a_little(&r);
+    assert_int_equal(r.notified, 1);
+    assert_true(r.last_what & IO_HANGUP);
+    assert_int_equal(watch_send(&r.watch, "x", 1), 1);
+    run_a_little(&r);
+    assert_int_equal(r.notified, 1); /* it still listens, and that is no news */
+    reset(&r);
+    run_a_little(&r);
+    assert_int_equal(r.notified, 2);
+    assert_true(r.last_what & IO_HANGUP);
+    rig_close(&r);
+}
+
+static void test_a_send_to_who_closed_for_good_is_told(void **state) {
+    struct rig r;
+    (void)state;
+    rig_open_tcp(&r);
+    close(r.peer);
+    r.peer = -1;
+    run_a_little(&r);
+    assert_int_equal(r.notified, 1);
+    assert_int_equal(watch_send(&r.watch, "x", 1), 1); /* looks like a half-close until now */
+    run_a_little(&r);
+    assert_int_equal(r.notified, 2);
+    assert_true(r.last_what & IO_HANGUP);
+    rig_close(&r);
+}
+
 static void test_a_reset_is_told_and_fails_a_send(void **state) {
     struct rig r;
     char text[16];
@@ -276,6 +312,8 @@ int main(void) {
         cmocka_unit_test(test_a_full_socket_is_told_when_there_is_room),
         cmocka_unit_test(test_a_half_close_keeps_read_set_until_the_end_is_read),
         cmocka_unit_test(test_a_reset_behind_the_last_bytes_is_not_lost),
+        cmocka_unit_test(test_a_reset_after_a_half_close_is_told),
+        cmocka_unit_test(test_a_send_to_who_closed_for_good_is_told),
         cmocka_unit_test(test_a_reset_is_told_and_fails_a_send),
         cmocka_unit_test(test_a_watch_may_close_itself_in_notify),
         cmocka_unit_test(test_a_refused_connect_is_told),

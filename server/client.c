@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/* One client connection between requests: read, refused, parked, timed out; all on loop callbacks.
+ */
+#include "server/client.h"
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/log.h"
+#include "server/front.h"
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+static void client_readable(struct client *c);
+
+static struct client *client_of(struct watch *w) {
+    return CONTAINER_OF(w, struct client, watch);
+}
+
+/* --- life ------------------------------------------------------------------ */
+
+static void client_free(struct deferred *work) {
+    mem_free(CONTAINER_OF(work, struct client, freeing));
+}
+
+/* Until it has sent a request, or for a moment, a new connection counts as one more request. */
+static void client_is_fresh(struct client *c) {
+    struct front *f = c->front;
+
+    if (timer_set(f->loop, &c->timer, deadline_after(loop_now(f->loop), SERVER_FRESH_NSEC)) < 0)
+        return;
+    c->fresh = true;
+    f->fresh++;
+    front_balance(f);
+}
+
+/* It has shown what it wants, or had its moment. */
+static void client_settle(struct client *c) {
+    if (!c->fresh)
+        return;
+    c->fresh = false;
+    c->front->fresh--;
+    front_balance(c->front);
+}
+
+void client_end(struct client *c) {
+    struct front *f = c->front;
+
+    ASSERT(c->state != CLIENT_BUSY && c->state != CLIENT_GONE);
+    client_settle(c);
+    if (c->state == CLIENT_QUEUED)
+        front_dequeue(c);
+    c->state = CLIENT_GONE;
+    timer_cancel(f->loop, &c->timer);
+    watch_close(&c->watch);
+    close(c->session.fd);
+    session_free(&c->session);
+    c->freeing.run = client_free;
+    loop_defer(f->loop, &c->freeing);
+    front_forget(c);
+}
+
+/* Time-outs of one connection replace each other all the time, and nearly always by later ones: the
+ * timer is left alone then, and looks again when it fires. */
+static void client_wake_at(struct client *c, nsec_t at) {
+    if (timer_armed(&c->timer) && c->timer.at <= at)
+        return;
+    if (timer_set(c->front->loop, &c->timer, at) < 0)
+        log_write(LOG_LEVEL_ERROR, "out of memory for a timer; a time-out may be missed");
+}
+
+void client_expect(struct client *c, nsec_t deadline) {
+    c->deadline = deadline;
+    client_wake_at(c, deadline);
+}
+
+static void client_expect_span(struct client *c, nsec_t span) {
+    client_expect(c, deadline_after(loop_now(c->front->loop), span));
+}
+
+/* --- lingering ------------------------------------------------------------- */
+
+/* The client may still be sending: closing at once would reset the connection and take our answer
+ * with it (RFC 9112 section 9.6). */
+static void client_linger(struct client *c) {
+    c->state = CLIENT_LINGERING;
+    session_free(&c->session);
+    if (shutdown(c->session.fd, SHUT_WR) < 0) {
+        client_end(c);
+        return;
+    }
+    client_expect_span(c, SERVER_LINGER_NSEC);
+    client_readable(c);
+}
+
+static void client_drop_input(struct client *c) {
+    char scratch[1024];
+    ssize_t n;
+
+    do {
+        n = watch_recv(&c->watch, scratch, sizeof(scratch));
+        if (n > 0)
+            c->lingered_bytes += (unsigned)n;
+    } while (n > 0 && c->lingered_bytes < SERVER_LINGER_BYTES_MAX);
+    if (n != -EAGAIN)
+        client_end(c);
+}
+
+/* An error answer is short, and nothing of ours is in flight: the socket takes it whole, or the
+ * client does not read. */
+static void client_refuse(struct client *c) {
+    struct slice out = buf_unread(&c->session.out);
+
+    if (watch_send(&c->watch, out.ptr, out.len) < 0) {
+        client_end(c);
+        return;
+    }
+    client_linger(c);
+}
+
+/* --- clients that leave ---------------------------------------------------- */
+
+/* Nobody wants this answer any more. */
+void client_left(struct client *c) {
+    if (c->state == CLIENT_QUEUED) {
+        client_end(c);
+    } else if (!c->abandoned) {
+        c->abandoned = true;
+        c->front->abandon(c);
+    }
+}
+
+/* A hang-up, or an error, while a request waits. A client that has closed its sending side is asked
+ * after a moment: short requests end unasked. */
+void client_doubt(struct client *c) {
+    struct pollfd poll_fd = { .fd = c->session.fd, .events = POLLRDHUP };
+
+    if (poll(&poll_fd, 1, 0) <= 0)
+        return;
+    if (poll_fd.revents & (POLLERR | POLLHUP)) {
+        client_left(c);
+    } else if (c->asks == 0 && c->ask_at == NSEC_NEVER) {
+        c->ask_at = deadline_after(loop_now(c->front->loop), SERVER_DOUBT_NSEC);
+        client_wake_at(c, c->ask_at);
+    }
+}
+
+static void client_ask(struct client *c) {
+    c->ask_at = NSEC_NEVER;
+    if (!session_ask(&c->session)) {
+        client_left(c);
+        return;
+    }
+    if (++c->asks == SERVER_ASKS_MAX)
+        return;
+    c->ask_at = deadline_after(loop_now(c->front->loop), SERVER_ASK_NSEC << (c->asks - 1));
+    client_wake_at(c, c->ask_at);
+}
+
+/* --- reading --------------------------------------------------------------- */
+
+static void client_await(struct client *c) {
+    const struct serve_config *config = c->front->worker->config;
+    bool began = session_began(&c->session);
+
+    if (session_in_body(&c->session))
+        client_expect_span(c, config->body_timeout);
+    else if (began && c->deadline != NSEC_NEVER && c->session.served == 0)
+        return; /* the header time-out runs since the connection was accepted */
+    else if (began || c->session.served == 0)
+        client_expect_span(c, config->header_timeout);
+    else
+        client_expect_span(c, config->keep_alive);
+}
+
+/* Acts on what session_feed makes of the bytes at hand; true when it wants more of them. */
+static bool client_advance(struct client *c) {
+    switch (session_feed(&c->session)) {
+    case SESSION_MORE:
+        return true;
+    case SESSION_READY:
+        client_settle(c);
+        front_enqueue(c);
+        return false;
+    case SESSION_CLOSED:
+        client_end(c);
+        return false;
+    case SESSION_REFUSED:
+        client_refuse(c);
+        return false;
+    }
+    return false;
+}
+
+static void client_read(struct client *c) {
+    struct session *s = &c->session;
+    bool began;
+    ssize_t n;
+
+    do {
+        if (session_reserve(s) < 0) {
+            client_end(c);
+            return;
+        }
+        n = watch_recv(&c->watch, buf_tail(&s->in), buf_room(&s->in));
+        if (n == -EAGAIN) {
+            if (!session_began(s))
+                session_idle(s);
+            return;
+        }
+        if (n < 0) {
+            client_end(c);
+            return;
+        }
+        began = session_began(s);
+        s->eof = n == 0;
+        buf_added(&s->in, (size_t)n);
+        if (!client_advance(c))
+            return;
+        if (!began || session_in_body(s))
+            client_await(c);
+    } while (!s->eof);
+}
+
+static void client_readable(struct client *c) {
+    if (c->state == CLIENT_READING)
+        client_read(c);
+    else if (c->state == CLIENT_LINGERING)
+        client_drop_input(c);
+}
+
+/* While a request waits, what is readable can wait, too, unless it may be an error. */
+static void client_notify(struct watch *w, unsigned what) {
+    struct client *c = client_of(w);
+
+    if (c->state == CLIENT_QUEUED || c->state == CLIENT_BUSY) {
+        if ((what & IO_HANGUP) || ((what & IO_READ) && watch_may_be_broken(w)))
+            client_doubt(c);
+    } else if (what & (IO_READ | IO_HANGUP)) {
+        client_readable(c);
+    }
+}
+
+void client_resume(struct client *c, enum session_end end) {
+    if (end == SESSION_LINGER) {
+        client_linger(c);
+        return;
+    }
+    if (end == SESSION_CLOSE || (c->front->stopping && !session_began(&c->session))) {
+        client_end(c);
+        return;
+    }
+    watch_proven(&c->watch); /* its answer was written */
+    if (session_began(&c->session) && !client_advance(c))
+        return;
+    if (!session_began(&c->session))
+        session_idle(&c->session);
+    client_await(c);
+    if (c->watch.ready & IO_READ)
+        client_read(c); /* edge-triggered: what came meanwhile is not announced again */
+}
+
+/* An answer from the front itself, to a whole request that no slot has seen: short, as in
+ * client_refuse. */
+void client_turn_down(struct client *c, uint16_t status, const char *why) {
+    enum session_end end = session_turn_down(&c->session, status, why);
+    struct slice out = buf_unread(&c->session.out);
+
+    if (out.len == 0 || watch_send(&c->watch, out.ptr, out.len) != (ssize_t)out.len)
+        end = SESSION_CLOSE;
+    buf_consume(&c->session.out, out.len);
+    c->state = CLIENT_READING;
+    client_resume(c, end);
+}
+
+/* --- time-outs ------------------------------------------------------------- */
+
+static void client_late(struct timer *timer) {
+    struct client *c = CONTAINER_OF(timer, struct client, timer);
+
+    nsec_t now = loop_now(c->front->loop);
+    bool waits = c->state == CLIENT_QUEUED || c->state == CLIENT_BUSY;
+
+    client_settle(c);
+    if (waits && now >= c->ask_at)
+        client_ask(c);
+    if (c->state == CLIENT_GONE)
+        return;
+    if (now < c->deadline) {
+        client_wake_at(c, waits ? nsec_min(c->deadline, c->ask_at) : c->deadline);
+        return;
+    }
+    if (c->state == CLIENT_QUEUED) {
+        front_expire(c);
+        return;
+    }
+    if (c->state == CLIENT_READING && session_began(&c->session)) {
+        session_refuse(&c->session, 408, "the request did not arrive in time");
+        client_refuse(c);
+        return;
+    }
+    client_end(c);
+}
+
+/* --- accepting ------------------------------------------------------------- */
+
+void client_open(struct front *f, int fd) {
+    struct client *c = mem_calloc(1, sizeof(*c));
+    int rc;
+
+    if (c == NULL) {
+        close(fd);
+        return;
+    }
+    c->front = f;
+    c->state = CLIENT_READING;
+    c->timer.fire = client_late;
+    session_init(&c->session, f->worker, fd);
+    c->session.last = f->worker->config->keep_alive == 0;
+    rc = watch_open(&c->watch, f->loop, fd, client_notify);
+    if (rc < 0) {
+        static struct log_rate rate = { .per_second = 1 };
+        log_limited(&rate, LOG_LEVEL_ERROR, "cannot watch a connection error=\"%s\"",
+                    strerrordesc_np(-rc));
+        close(fd);
+        mem_free(c);
+        return;
+    }
+    front_remember(c);
+    client_await(c);
+    if (f->slots > 0)
+        client_is_fresh(c);
+    client_read(c);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* One client connection of the event-driven front (server/front.h tells its states). */
+#ifndef SERVER_CLIENT_H
+#define SERVER_CLIENT_H
+
+#include "net/watch.h"
+#include "server/session.h"
+#include <sys/queue.h>
+
+struct front;
+
+enum client_state { CLIENT_READING, CLIENT_QUEUED, CLIENT_BUSY, CLIENT_LINGERING, CLIENT_GONE };
+
+struct client {
+    struct session session;
+    struct watch watch;
+    struct timer timer; /* lazy: armed at `deadline` or earlier */
+    nsec_t deadline;
+    nsec_t ask_at; /* when a half-closed client is to be asked; else NSEC_NEVER */
+    struct front *front;
+    void *task;           /* the model's, while BUSY */
+    enum session_end end; /* for models that pass it from another thread */
+    struct deferred freeing;
+    TAILQ_ENTRY(client) link;   /* of all clients */
+    TAILQ_ENTRY(client) queued; /* while QUEUED; and the model's while BUSY */
+    enum client_state state;
+    unsigned lingered_bytes;
+    uint8_t asks;   /* so far, about this request */
+    bool abandoned; /* while BUSY: the request was cancelled */
+    bool fresh;     /* just accepted, no request yet: counted against the slots for a moment */
+};
+
+TAILQ_HEAD(client_list, client);
+
+/* Takes over an accepted connection, which may send a request, or close, at once. */
+void client_open(struct front *front, int fd);
+
+/* Not while BUSY. Its memory stays until the turn of the loop ends. */
+void client_end(struct client *client);
+
+/* Reads on after an answer, or does what `end` says. */
+void client_resume(struct client *client, enum session_end end);
+
+/* Answers a whole request that no slot has seen, and resumes. */
+void client_turn_down(struct client *client, uint16_t status, const char *why);
+
+/* Its time-out: what happens then depends on the state. */
+void client_expect(struct client *client, nsec_t deadline);
+
+/* It hung up while its request waits, or so it seems: finds out. */
+void client_doubt(struct client *client);
+
+/* Nobody wants its answer any more: closes it, or cancels what serves it. */
+void client_left(struct client *client);
+
+#endif

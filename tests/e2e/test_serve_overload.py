@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""srv serve under more than it can do: a bounded queue, and no work for clients that have gone."""
+
+import concurrent.futures
+import socket
+import struct
+import time
+
+import pytest
+from harness import RawConnection, get
+
+GREEN = ("--async-cores", "5")
+POOL = ("--model", "pool", "--threads", "5")
+SLOTTED = (GREEN, POOL)
+
+
+def ask(conn, delay):
+    conn.send(b"GET /?delay=%s HTTP/1.1\r\nHost: x\r\n\r\n" % str(delay).encode())
+
+
+def final(conn):
+    """The next response that is not an interim one."""
+    while (reply := conn.read_response()).status < 200:
+        pass
+    return reply
+
+
+def timed_get(app, delay):
+    start = time.monotonic()
+    reply = get(app, f"/?delay={delay}")
+    return reply, time.monotonic() - start
+
+
+def reset(conn):
+    conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    conn.sock.close()
+
+
+# --- the queue -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slots", SLOTTED, ids=("green", "pool"))
+def test_a_full_queue_answers_503_at_once(slowapi, serve, slots):
+    app = serve(*slots, "--max-queue", "5", upstream=slowapi())
+    with concurrent.futures.ThreadPoolExecutor(30) as clients:
+        done = list(clients.map(lambda _: timed_get(app, 0.5), range(30)))
+    served = [seconds for reply, seconds in done if reply.status == 200]
+    refused = [(reply, seconds) for reply, seconds in done if reply.status == 503]
+    assert len(served) == 10 and len(refused) == 20
+    assert max(served) < 2.5
+    assert sorted(seconds for _, seconds in refused)[10] < 0.25
+    assert all(reply.headers["retry-after"] == "1" for reply, _ in refused)
+
+
+@pytest.mark.parametrize("slots", SLOTTED, ids=("green", "pool"))
+def test_a_refused_client_may_ask_again_on_its_connection(slowapi, serve, slots):
+    app = serve(*slots[:-1], "1", "--max-queue", "0", upstream=slowapi())
+    with RawConnection(app) as busy, RawConnection(app) as other:
+        ask(busy, 0.4)
+        time.sleep(0.1)
+        ask(other, 0)
+        assert other.read_response().status == 503
+        assert busy.read_response().status == 200
+        time.sleep(0.1)  # a thread gives its slot back just after its answer
+        ask(other, 0)
+        assert other.read_response().status == 200
+
+
+def test_pipelined_requests_behind_a_refused_one_are_not_served(slowapi, serve):
+    app = serve("--async-cores", "1", "--max-queue", "0", upstream=slowapi())
+    with RawConnection(app) as busy, RawConnection(app) as other:
+        ask(busy, 0.4)
+        time.sleep(0.1)
+        other.send(b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+        reply = other.read_response()
+        assert (reply.status, reply.headers["connection"]) == (503, "close")
+        assert other.read_until_close() == b""
+        assert busy.read_response().status == 200
+
+
+@pytest.mark.parametrize("slots", SLOTTED, ids=("green", "pool"))
+def test_queue_timeout_turns_down_what_waited(slowapi, serve, slots):
+    app = serve(*slots[:-1], "1", "--max-queue", "5", "--queue-timeout", "200ms", upstream=slowapi())
+    with RawConnection(app) as busy, RawConnection(app) as other:
+        ask(busy, 0.8)
+        time.sleep(0.1)
+        start = time.monotonic()
+        ask(other, 0)
+        assert other.read_response().status == 503
+        assert time.monotonic() - start < 0.65
+        assert busy.read_response().status == 200
+
+
+def test_full_workers_queue_and_refuse_too(slowapi, serve):
+    """Two workers with two slots and a queue of two each: eight are served, whoever accepted them."""
+    app = serve("--workers", "2", "--async-cores", "2", "--max-queue", "2", upstream=slowapi())
+    with concurrent.futures.ThreadPoolExecutor(20) as clients:
+        done = list(clients.map(lambda _: timed_get(app, 0.5), range(20)))
+    statuses = sorted(reply.status for reply, _ in done)
+    assert set(statuses) == {200, 503} and 4 <= statuses.count(200) <= 8
+
+
+# --- clients that leave -----------------------------------------------------------------------
+
+
+def leave(app, count, how):
+    conns = [RawConnection(app) for _ in range(count)]
+    for conn in conns:
+        ask(conn, 0.5)
+    time.sleep(0.1)
+    for conn in conns:
+        how(conn)
+
+
+@pytest.mark.parametrize("how", [lambda conn: conn.close(), reset], ids=("close", "reset"))
+@pytest.mark.parametrize(
+    "args",
+    [GREEN, (*GREEN, "--max-queue", "50"), POOL, (*POOL, "--max-queue", "50"), ("--model", "threaded")],
+    ids=("green", "green+queue", "pool", "pool+queue", "threaded"),
+)
+def test_work_of_clients_that_left_is_dropped(slowapi, serve, args, how):
+    app = serve(*args, upstream=slowapi("--graceful-timeout", "0"))
+    best = 9
+    for _ in range(3):  # a busy machine may need another try
+        leave(app, 20, how)
+        reply, seconds = timed_get(app, 0.5)
+        assert reply.text == "Hi there! slow api response"
+        best = min(best, seconds)
+        if best < 0.6:
+            return
+    assert best < 1.0  # five slots working for the dead would take 2.4 s
+
+
+def test_single_drops_the_request_of_who_left(slowapi, serve):
+    app = serve("--model", "single", upstream=slowapi("--graceful-timeout", "0"))
+    with RawConnection(app) as conn:
+        ask(conn, 30)
+        time.sleep(0.1)
+    assert timed_get(app, 0)[1] < 5
+
+
+@pytest.mark.parametrize("args", [GREEN, POOL, ("--model", "threaded"), ("--model", "single")])
+def test_half_close_alone_does_not_count_as_gone(slowapi, serve, args):
+    """It is asked with an interim answer, which HTTP/1.1 clients skip; HTTP/1.0 gets none."""
+    app = serve(*args, upstream=slowapi())
+    with RawConnection(app) as conn:
+        ask(conn, 0.4)
+        conn.half_close()
+        assert conn.read_response().status == 100
+        assert final(conn).status == 200
+        assert conn.read_until_close() == b""
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=0.2 HTTP/1.0\r\n\r\n")
+        conn.half_close()
+        assert conn.read_response().status == 200
+
+
+def test_a_queued_client_may_half_close_too(slowapi, serve):
+    app = serve("--async-cores", "1", "--max-queue", "5", upstream=slowapi())
+    with RawConnection(app) as busy, RawConnection(app) as other:
+        ask(busy, 0.4)
+        time.sleep(0.05)
+        ask(other, 0)
+        other.half_close()
+        assert busy.read_response().status == 200
+        assert final(other).status == 200
