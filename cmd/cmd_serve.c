@@ -5,6 +5,7 @@
 #include "cmd/common.h"
 #include "net/binds.h"
 #include "server/app.h"
+#include "server/db.h"
 #include "server/model.h"
 #include "server/serve.h"
 #include "server/upstream.h"
@@ -27,6 +28,7 @@ struct serve_options {
 
 #define CONFIG(member) offsetof(struct serve_options, config.member)
 
+static const char *const db_mode_words[] = { "cooperative", "blocking", NULL }; /* enum db_mode */
 static const char *const spawn_words[] = { "lazy", "eager", NULL }; /* enum spawn */
 
 static const struct option_row rows[] = {
@@ -111,7 +113,8 @@ static const struct option_row rows[] = {
     { .name = "queue-timeout",
       .topic = "Concurrency",
       .meta = "TIME",
-      .help = "Longest time that a request waits for a slot; then 503; 0 is no limit.",
+      .help = "Longest time that a request waits for a slot, or for a database connection; then "
+              "503; 0 is no limit.",
       .type = OPTION_DURATION,
       .offset = CONFIG(queue_timeout),
       .min = 0,
@@ -139,6 +142,46 @@ static const struct option_row rows[] = {
       .help = "Longest time of one call, from connecting to the last byte; then 504.",
       .type = OPTION_DURATION,
       .offset = CONFIG(upstream_timeout),
+      .min = NSEC_PER_MSEC,
+      .max = 86400 * NSEC_PER_SEC,
+      .fallback = "60s" },
+    { .name = "db",
+      .topic = "Database",
+      .meta = "CONNINFO",
+      .help = "PostgreSQL of the app db, as libpq takes it: 'host=... dbname=...' or "
+              "postgresql://...; PG* variables fill in what is missing.",
+      .type = OPTION_STRING,
+      .offset = CONFIG(db.conninfo),
+      .fallback = "" },
+    { .name = "db-mode",
+      .topic = "Database",
+      .help = "How libpq waits: cooperative lets other requests run, blocking stops the thread "
+              "(and every request of a green worker).",
+      .type = OPTION_CHOICE,
+      .offset = CONFIG(db.mode),
+      .fallback = "cooperative",
+      .choices = db_mode_words },
+    { .name = "db-pool",
+      .topic = "Database",
+      .meta = "N",
+      .help = "Connections of one worker; requests beyond them wait, first in first out.",
+      .type = OPTION_INT,
+      .offset = CONFIG(db.pool),
+      .min = 1,
+      .max = 10000,
+      .fallback = "10" },
+    { .name = "db-connect-per-request",
+      .topic = "Database",
+      .help = "Open a connection for each statement and close it, instead of keeping a pool.",
+      .type = OPTION_FLAG,
+      .offset = CONFIG(db.per_request) },
+    { .name = "db-timeout",
+      .topic = "Database",
+      .meta = "TIME",
+      .help = "Longest time for connecting and running one statement; then 504; blocking mode "
+              "cannot keep it.",
+      .type = OPTION_DURATION,
+      .offset = CONFIG(db.timeout),
       .min = NSEC_PER_MSEC,
       .max = 86400 * NSEC_PER_SEC,
       .fallback = "60s" },
@@ -265,7 +308,7 @@ static const struct option_spec options = {
     .summary = "An app server: one handler, every concurrency model.",
     .epilog =
         "APP is index (default, or the name in MODULE): GET /?delay=S answers 'Hi there! ' and "
-        "what the upstream said after S seconds.\n",
+        "what the upstream said after S seconds. db: half of S there, half in PostgreSQL.\n",
     .rows = rows,
     .row_count = ARRAY_LEN(rows),
     .positional = "APP",
@@ -326,9 +369,19 @@ static int choose_app(struct serve_options *o, const struct option_strings *posi
     if (positionals->count > 0)
         name = positionals->items[0];
     o->config.app = app_find(name != NULL && name[0] != '\0' ? name : "index");
-    if (o->config.app != NULL)
+    if (o->config.app == NULL)
+        return error_set(err, -EINVAL, "APP: '%s' is not an application; index or db", name);
+    if (o->config.model == &model_event && o->config.app != &app_index)
+        return error_set(err, -EINVAL, "APP: '%s' does not run under --model event; index", name);
+    return 0;
+}
+
+static int check_db(const struct serve_options *o, struct error *err) {
+    struct error why = { "" };
+
+    if (db_conninfo_check(o->config.db.conninfo, &why) == 0)
         return 0;
-    return error_set(err, -EINVAL, "APP: '%s' is not an application; index", name);
+    return error_set(err, -EINVAL, "--db: %s", why.text);
 }
 
 static int check_bind(const struct serve_options *o, struct error *err) {
@@ -372,7 +425,7 @@ static int serve_main(int argc, char **argv) {
         return code;
     apply_limits(&o);
     if (apply_defaults(&o, &err) < 0 || choose_app(&o, &positionals, &err) < 0 ||
-        check_bind(&o, &err) < 0 || check_upstream(&o, &err) < 0)
+        check_bind(&o, &err) < 0 || check_upstream(&o, &err) < 0 || check_db(&o, &err) < 0)
         return cmd_fail("serve", EXIT_USAGE, &err);
     log_set_level((enum log_level)o.log_level);
     return serve_run(&o.config);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "http/limits.h"
+#include <stdbool.h>
 
 struct srv_app;
 struct model;
@@ -22,7 +23,7 @@ struct serve_config {
 
     int64_t async_cores;  /* requests in progress of one green worker; 0 = no limit */
     int64_t max_queue;    /* requests of one worker that wait for a slot; -1 = no limit */
-    nsec_t queue_timeout; /* span; 0 = no limit */
+    nsec_t queue_timeout; /* span, for a slot and for a database connection; 0 = no limit */
     int64_t threads;      /* of one pool worker */
     int spawn;            /* enum spawn */
     int64_t max_threads;  /* of the threaded model; 0 = no limit */
@@ -36,6 +37,14 @@ struct serve_config {
     nsec_t graceful_timeout;
     nsec_t upstream_timeout; /* connect to last byte of one upstream exchange */
     struct http_limits limits;
+
+    struct {
+        const char *conninfo; /* "": libpq's environment decides */
+        int mode;             /* enum db_mode */
+        int64_t pool;         /* connections of one worker */
+        bool per_request;     /* a new connection for each statement */
+        nsec_t timeout;       /* connecting and running one statement */
+    } db;
 };
 
 #endif

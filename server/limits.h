@@ -15,6 +15,9 @@ enum {
     SERVER_LINGER_BYTES_MAX = 1048576, /* read and thrown away after a refusal */
     SERVER_ASKS_MAX = 8,               /* interim answers that ask a half-closed client */
     SERVER_RETRY_AFTER_SECONDS = 1,    /* what a 503 tells the client to wait */
+    SERVER_DB_STATEMENTS_MAX = 32,     /* prepared per database connection */
+    SERVER_DB_DETAIL_BYTES_MAX = 300,  /* of what a database said, in the log */
+    SERVER_DB_CANCELS_MAX = 1024,      /* statements that wait to be cancelled */
     SERVER_ACCEPT_BURST = 64,          /* connections accepted per turn of a loop */
 };
 
@@ -27,5 +30,9 @@ enum {
 #define SERVER_ASK_NSEC   NSEC_PER_SEC
 /* How long a full worker with a bounded queue leaves new connections to other workers. */
 #define SERVER_GLANCE_NSEC (4 * NSEC_PER_MSEC)
+/* After a failed connect to the database nobody tries again for so long: doubled up to the most. */
+#define SERVER_DB_BACKOFF_NSEC     (50 * NSEC_PER_MSEC)
+#define SERVER_DB_BACKOFF_MAX_NSEC (800 * NSEC_PER_MSEC)
+#define SERVER_DB_CLOSE_NSEC       (1 * NSEC_PER_SEC) /* for cancel requests at the end */
 
 #endif

@@ -4,7 +4,6 @@
 #include "net/signals.h"
 #include "server/front.h"
 #include "server/model.h"
-#include "server/upstream.h"
 #include <errno.h>
 
 static int green_run(struct worker *worker, struct error *err);
@@ -80,7 +79,7 @@ static int green_open(struct green *g, struct worker *worker, struct error *err)
     g->signals = signals_new(g->loop, green_signal, g, err);
     if (g->signals == NULL)
         return -EIO;
-    rc = worker_upstream_open(worker, g->io, err);
+    rc = worker_open(worker, g->io, err);
     if (rc < 0)
         return rc;
     g->front = (struct front){ .worker = worker,
@@ -102,7 +101,7 @@ static int green_run(struct worker *worker, struct error *err) {
             error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));
         front_close(&g.front);
     }
-    upstream_free(worker->upstream);
+    worker_close(worker);
     signals_free(g.signals);
     io_fiber_free(g.io);
     fibers_free(g.fibers);

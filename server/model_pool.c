@@ -6,7 +6,6 @@
 #include "net/signals.h"
 #include "server/front.h"
 #include "server/model.h"
-#include "server/upstream.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -245,7 +244,7 @@ static int pool_open(struct pool *p, struct worker *worker, struct error *err) {
     if (rc < 0)
         return error_set(err, rc, "cannot make an eventfd: %s", strerrordesc_np(-rc));
     p->wake.ready &= ~(unsigned)IO_READ;
-    rc = worker_upstream_open(worker, NULL, err);
+    rc = worker_open(worker, NULL, err);
     if (rc == 0)
         rc = start_lanes(p, err);
     return rc == 0 ? front_open(&p->front, err) : rc;
@@ -265,7 +264,8 @@ static void pool_close(struct pool *p) {
         watch_close(&p->wake);
         close(p->wake.fd);
     }
-    upstream_free(p->front.worker != NULL ? p->front.worker->upstream : NULL);
+    if (p->front.worker != NULL)
+        worker_close(p->front.worker);
     signals_free(p->signals);
     loop_free(p->loop);
 }

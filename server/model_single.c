@@ -3,7 +3,6 @@
  * backlog. */
 #include "server/blocking.h"
 #include "server/model.h"
-#include "server/upstream.h"
 #include <errno.h>
 #include <string.h>
 
@@ -33,14 +32,14 @@ static int single_run(struct worker *worker, struct error *err) {
     int rc = blocking_open(&s.blocking, err);
 
     if (rc == 0)
-        rc = worker_upstream_open(worker, NULL, err);
+        rc = worker_open(worker, NULL, err);
     if (rc == 0) {
         worker->ready();
         rc = blocking_accept(&s.blocking, worker, single_accepted, &s);
         if (rc < 0)
             error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
     }
-    upstream_free(worker->upstream);
+    worker_close(worker);
     blocking_close(&s.blocking);
     return rc;
 }

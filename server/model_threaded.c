@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "server/blocking.h"
 #include "server/model.h"
-#include "server/upstream.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -130,7 +129,7 @@ static int threaded_open(struct threaded *t, struct error *err) {
     pthread_attr_init(&t->attr);
     pthread_attr_setdetachstate(&t->attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&t->attr, SERVER_THREAD_STACK_BYTES);
-    return worker_upstream_open(t->worker, NULL, err);
+    return worker_open(t->worker, NULL, err);
 }
 
 static int threaded_run(struct worker *worker, struct error *err) {
@@ -144,7 +143,7 @@ static int threaded_run(struct worker *worker, struct error *err) {
             error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
         join_all(&t);
     }
-    upstream_free(worker->upstream);
+    worker_close(worker);
     blocking_close(&t.blocking);
     return rc;
 }

@@ -3,6 +3,7 @@
 #include "server/request.h"
 #include "base/log.h"
 #include "http/url.h"
+#include "server/db.h"
 #include "server/upstream.h"
 #include <errno.h>
 
@@ -12,9 +13,10 @@ struct srv_request {
     struct slice path, query;
     nsec_t deadline;
     const char *why;           /* what failed, for the error answer and the log */
+    const char *detail;        /* more about it, for the log only */
     struct http_field *fields; /* in the arena, made on first use */
     uint8_t field_count;
-    bool upstream_failed;
+    uint16_t status; /* that the failure asks for; 0: what its -errno suggests */
 };
 
 /* --- the request ------------------------------------------------------------ */
@@ -95,10 +97,28 @@ int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_ans
     int rc = upstream_get(rq->session->worker->upstream, rq->io, &rq->session->arena, suffix,
                           rq->deadline, &answer, &rq->why);
 
-    rq->upstream_failed = rc < 0;
+    rq->status = rc < 0 && rc != -ETIMEDOUT && rc != -ENOMEM ? 502 : 0;
+    rq->detail = NULL;
     if (rc < 0)
         return rc;
     *ret = (struct srv_answer){ .status = answer.status, .body = answer.body };
+    return 0;
+}
+
+int srv_db_query(struct srv_request *rq, const char *sql, const char *const *params,
+                 size_t param_count, struct srv_rows *ret) {
+    struct db_statement statement = { .sql = sql, .params = params, .param_count = param_count };
+    struct db_report report = { .why = NULL };
+    struct db_answer answer;
+    int rc = db_run(rq->session->worker->db, rq->io, &rq->session->arena, &statement, rq->deadline,
+                    &answer, &report);
+
+    rq->status = report.status;
+    rq->why = report.why;
+    rq->detail = report.detail;
+    if (rc < 0)
+        return rc;
+    *ret = (struct srv_rows){ answer.values, answer.rows, answer.columns };
     return 0;
 }
 
@@ -140,9 +160,19 @@ int srv_reply(struct srv_request *rq, uint16_t status, struct slice content_type
 }
 
 static uint16_t failure_status(const struct srv_request *rq, int rc) {
-    if (rc == -ETIMEDOUT)
-        return 504;
-    return rq->upstream_failed && rc != -ENOMEM ? 502 : 500;
+    if (rc == -ETIMEDOUT && io_now(rq->io) >= rq->deadline)
+        return 504; /* whatever it was waiting for */
+    if (rq->status != 0)
+        return rq->status;
+    return rc == -ETIMEDOUT ? 504 : 500;
+}
+
+static int add_retry_after(struct srv_request *rq) {
+    const char *seconds = srv_format(rq, "%d", SERVER_RETRY_AFTER_SECONDS);
+
+    if (seconds == NULL)
+        return -ENOMEM;
+    return srv_reply_field(rq, SLICE("Retry-After"), slice_str(seconds));
 }
 
 /* The handler gave up: one line to the client, the same one to the log. */
@@ -157,10 +187,13 @@ static int answer_failure(struct srv_request *rq, int rc) {
         why = "the request took too long";
     if (why == NULL)
         why = "the handler failed";
-    log_limited(&rate, LOG_LEVEL_WARN, "request failed status=%u target=%.*s reason=\"%s\"", status,
-                (int)target.len, target.ptr, why);
+    log_limited(&rate, LOG_LEVEL_WARN, "request failed status=%u target=%.*s reason=\"%s\"%s%s",
+                status, (int)target.len, target.ptr, why, rq->detail != NULL ? " " : "",
+                rq->detail != NULL ? rq->detail : "");
     if (rq->session->http.answered)
         return rc; /* half an answer stands in `out`: it must not be sent */
+    if (status == 503 && add_retry_after(rq) < 0)
+        return -ENOMEM;
     text = srv_format(rq, "%s\n", why);
     return text == NULL ? -ENOMEM : srv_reply(rq, status, SLICE("text/plain"), slice_str(text));
 }

@@ -1,13 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /* What every model prepares for its worker. */
 #include "server/worker.h"
+#include "server/db.h"
 #include "server/upstream.h"
 #include <errno.h>
 
-int worker_upstream_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err) {
+static struct db *open_db(const struct serve_config *config, struct io_fiber *fiber_io) {
+    struct db_config db = {
+        .conninfo = config->db.conninfo,
+        .mode = (enum db_mode)config->db.mode,
+        .pool = (uint32_t)config->db.pool,
+        .workers = config->workers > 0 ? (uint32_t)config->workers : 1,
+        .per_request = config->db.per_request,
+        .wait = config->queue_timeout > 0 ? config->queue_timeout : NSEC_NEVER,
+        .run = config->db.timeout,
+    };
+
+    return db_new(&db, fiber_io);
+}
+
+int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err) {
     struct upstream_config config = { .url = worker->config->upstream_url,
                                       .timeout = worker->config->upstream_timeout };
 
     worker->upstream = upstream_new(&config, fiber_io, err);
-    return worker->upstream != NULL ? 0 : -EINVAL;
+    if (worker->upstream == NULL)
+        return -EINVAL;
+    worker->db = open_db(worker->config, fiber_io);
+    return worker->db != NULL ? 0 : error_set(err, -ENOMEM, "out of memory");
+}
+
+void worker_close(struct worker *worker) {
+    upstream_free(worker->upstream);
+    db_free(worker->db);
 }

@@ -6,6 +6,7 @@
 #include "server/config.h"
 #include "server/limits.h"
 
+struct db;
 struct upstream;
 
 struct worker {
@@ -13,15 +14,19 @@ struct worker {
     unsigned index;        /* 1-based; 1 when there is no master */
     const int *listen_fds; /* opened before fork, shared between workers */
     size_t listen_count;
-    struct upstream *upstream; /* the model makes it: pools differ between fibers and threads */
-    void (*ready)(void);       /* called once the worker can serve */
+    struct upstream *upstream; /* both made by the model: pools differ between fibers and threads */
+    struct db *db;
+    void (*ready)(void); /* called once the worker can serve */
 };
 
 struct io_fiber;
 
-/* Makes worker->upstream from the configuration; `fiber_io` as for connpool_new. 0 or -errno with a
- * reason. upstream_free is the model's duty. */
-NODISCARD int worker_upstream_open(struct worker *worker, struct io_fiber *fiber_io,
-                                   struct error *err);
+/* Makes worker->upstream and worker->db from the configuration, connecting to nothing; `fiber_io`
+ * as for connpool_new. 0 or -errno with a reason. worker_close is the model's duty in both cases.
+ */
+NODISCARD int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err);
+
+/* Before the loop goes, when no request is left. Harmless before worker_open. */
+void worker_close(struct worker *worker);
 
 #endif

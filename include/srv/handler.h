@@ -74,6 +74,20 @@ struct srv_answer {
  * not answer; -ETIMEDOUT; -ECANCELED; -ENOMEM. */
 NODISCARD int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_answer *ret);
 
+struct srv_rows {
+    const struct slice *values; /* as text, row by row; ptr NULL is SQL's NULL */
+    size_t rows, columns;
+};
+
+/* Runs one SQL statement on a connection of the pool. $1, $2, ... in it stand for `params`: text,
+ * NUL-terminated, NULL for SQL's NULL. It is prepared once per connection, so let its text be a
+ * constant. Each statement is a transaction of its own.
+ * -EREMOTEIO (the database reported an error) and other -errno: the server answers 500, 502, 503 or
+ * 504, and what the database said stands in the log only; -ETIMEDOUT and -ECANCELED: the statement
+ * is cancelled in the database, too; -ENOMEM. */
+NODISCARD int srv_db_query(struct srv_request *rq, const char *sql, const char *const *params,
+                           size_t param_count, struct srv_rows *ret);
+
 /* --- the answer ----------------------------------------------------------------------------- */
 
 /* Answers; `content_type` and `body` are copied. -EALREADY when there is an answer already,

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads the delay of a request, and spends one in the slow API. */
+#include "server/app_delay.h"
+#include "base/units.h"
+#include <errno.h>
+
+int app_reply_text(struct srv_request *rq, uint16_t status, struct slice text) {
+    return srv_reply(rq, status, SLICE("text/plain"), text);
+}
+
+/* 1 when it is answered, for those that pass it on. */
+static int reply_and_stop(struct srv_request *rq, uint16_t status, const char *text) {
+    int rc = text == NULL ? -ENOMEM : app_reply_text(rq, status, slice_str(text));
+
+    return rc < 0 ? rc : 1;
+}
+
+int app_delay_read(struct srv_request *rq, struct app_delay *ret) {
+    struct slice value = SLICE(""), shown;
+    const char *why = NULL;
+
+    if (!slice_eq(srv_path(rq), SLICE("/")))
+        return reply_and_stop(rq, 404, "not found\n");
+    if (!srv_query(rq, SLICE("delay"), &value) || value.len == 0)
+        value = SLICE("1");
+    ret->text = value;
+    if (units_parse_seconds(value, &ret->span, &why) == 0)
+        return 0;
+    shown = slice_take(value, 60);
+    return reply_and_stop(rq, 400,
+                          srv_format(rq,
+                                     "delay '%.*s' %s; a decimal number of seconds is expected\n",
+                                     (int)shown.len, shown.ptr, why));
+}
+
+int app_delay_ask(struct srv_request *rq, struct slice seconds, struct slice *ret) {
+    static const struct slice prefix = SLICE_INIT("?delay=");
+    char *suffix = srv_alloc(rq, prefix.len + seconds.len);
+    struct srv_answer answer;
+    int rc;
+
+    if (suffix == NULL)
+        return -ENOMEM;
+    memcpy(suffix, prefix.ptr, prefix.len);
+    memcpy(suffix + prefix.len, seconds.ptr, seconds.len);
+    rc = srv_upstream_get(rq, slice_of(suffix, prefix.len + seconds.len), &answer);
+    if (rc < 0)
+        return rc;
+    *ret = answer.body;
+    if (answer.status == 200)
+        return 0;
+    return reply_and_stop(rq, 502, srv_format(rq, "upstream answered %u\n", answer.status));
+}

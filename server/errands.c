@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* A queue of blocking calls and the thread that makes them. */
+#include "server/errands.h"
+#include "base/alloc.h"
+#include "server/limits.h"
+#include <pthread.h>
+#include <signal.h>
+#include <sys/queue.h>
+
+struct errand {
+    void (*run)(void *), (*drop)(void *);
+    void *arg;
+    STAILQ_ENTRY(errand) link;
+};
+
+/* Kept by its owner and, while one runs, by the thread; whoever leaves last frees it. */
+struct errands {
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t idle;  /* not running any more */
+    STAILQ_HEAD(, errand) queue;
+    uint32_t waiting, waiting_max;
+    bool running; /* the thread */
+    bool closed;  /* the owner has left */
+};
+
+struct errands *errands_new(uint32_t waiting_max) {
+    struct errands *e = mem_calloc(1, sizeof(*e));
+
+    if (e == NULL)
+        return NULL;
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_cond_init(&e->idle, NULL);
+    STAILQ_INIT(&e->queue);
+    e->waiting_max = waiting_max;
+    return e;
+}
+
+static void destroy(struct errands *e) {
+    pthread_cond_destroy(&e->idle);
+    pthread_mutex_destroy(&e->lock);
+    mem_free(e);
+}
+
+static struct errand *pull(struct errands *e) {
+    struct errand *first = STAILQ_FIRST(&e->queue);
+
+    if (first != NULL) {
+        STAILQ_REMOVE_HEAD(&e->queue, link);
+        e->waiting--;
+    }
+    return first;
+}
+
+static void *run_all(void *arg) {
+    struct errands *e = arg;
+    struct errand *each;
+    bool closed;
+
+    pthread_mutex_lock(&e->lock);
+    while ((each = pull(e)) != NULL) {
+        pthread_mutex_unlock(&e->lock);
+        each->run(each->arg);
+        mem_free(each);
+        pthread_mutex_lock(&e->lock);
+    }
+    e->running = false;
+    closed = e->closed;
+    pthread_cond_signal(&e->idle);
+    pthread_mutex_unlock(&e->lock);
+    if (closed)
+        destroy(e);
+    return NULL;
+}
+
+/* Signals are for the threads that serve. */
+static bool start_thread(struct errands *e) {
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, before;
+    int rc;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, SERVER_THREAD_STACK_BYTES);
+    rc = pthread_create(&thread, &attr, run_all, e);
+    pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc == 0;
+}
+
+static bool enqueue(struct errands *e, struct errand *added) {
+    bool taken;
+
+    pthread_mutex_lock(&e->lock);
+    taken = e->waiting < e->waiting_max;
+    if (taken) {
+        STAILQ_INSERT_TAIL(&e->queue, added, link);
+        e->waiting++;
+        if (!e->running)
+            e->running = start_thread(e);
+        if (!e->running) { /* then the queue holds nothing else */
+            pull(e);
+            taken = false;
+        }
+    }
+    pthread_mutex_unlock(&e->lock);
+    return taken;
+}
+
+void errands_add(struct errands *e, void (*run)(void *), void (*drop)(void *), void *arg) {
+    struct errand *added = mem_alloc(sizeof(*added));
+
+    if (added != NULL) {
+        *added = (struct errand){ .run = run, .drop = drop, .arg = arg };
+        if (enqueue(e, added))
+            return;
+        mem_free(added);
+    }
+    drop(arg);
+}
+
+void errands_free(struct errands *e, nsec_t until) {
+    struct timespec at = { .tv_sec = until / NSEC_PER_SEC, .tv_nsec = until % NSEC_PER_SEC };
+    struct errand *each;
+    bool running;
+    int rc = 0;
+
+    if (e == NULL)
+        return;
+    pthread_mutex_lock(&e->lock);
+    while (e->running && rc == 0)
+        rc = pthread_cond_clockwait(&e->idle, &e->lock, CLOCK_MONOTONIC, &at);
+    while ((each = pull(e)) != NULL) {
+        each->drop(each->arg);
+        mem_free(each);
+    }
+    e->closed = true;
+    running = e->running;
+    pthread_mutex_unlock(&e->lock);
+    if (!running)
+        destroy(e);
+}

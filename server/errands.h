@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* Calls that block and whose result nobody waits for, made one after the other on a thread of their
+ * own, which lives as long as there are some. */
+#ifndef SERVER_ERRANDS_H
+#define SERVER_ERRANDS_H
+
+#include "base/attr.h"
+#include "base/clock.h"
+#include <stdbool.h>
+
+struct errands;
+
+/* At most `waiting_max` wait. NULL when out of memory. */
+NODISCARD struct errands *errands_new(uint32_t waiting_max);
+
+/* Lets them finish until then; what still waits after that is dropped, and a call that still runs
+ * is left to its thread, which cleans up. */
+void errands_free(struct errands *e, nsec_t until);
+
+/* Threads may share it. Calls `run(arg)` later, or `drop(arg)` instead when it will not: exactly
+ * one of both, and both release `arg`. */
+void errands_add(struct errands *e, void (*run)(void *arg), void (*drop)(void *arg), void *arg);
+
+#endif
