@@ -19,7 +19,7 @@ struct play_config {
     int64_t requests, concurrency; /* 0: as the playground says */
     bool has_delay;
     nsec_t delay;
-    const char *json;
+    const char *json, *html;
 };
 
 static int parse_delay(void *config, const char *value, struct error *err) {
@@ -73,6 +73,12 @@ static const struct option_row rows[] = {
       .help = "Write the results to FILE, too.",
       .type = OPTION_STRING,
       .offset = AT(json) },
+    { .name = "html",
+      .topic = "Results",
+      .meta = "FILE",
+      .help = "Write a page with charts to FILE, which needs no other file.",
+      .type = OPTION_STRING,
+      .offset = AT(html) },
 };
 
 static const struct option_spec spec = {
@@ -157,6 +163,7 @@ static int run_chosen(const struct play_config *config, const struct option_stri
         .overrides = overrides,
         .program = "/proc/self/exe",
         .json_path = config->json,
+        .html_path = config->html,
     };
     return tour_run(&tour);
 }

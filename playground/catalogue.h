@@ -39,12 +39,13 @@ struct play_process {
 };
 
 struct playground {
-    const char *name;   /* one lower-case word, unique */
-    const char *alias;  /* the tutorial's scenario, shared by the rows that come from it; NULL when
-                           it is ours alone */
-    const char *title;  /* one line, for --list */
-    const char *shows;  /* two sentences, for --explain */
-    const char *notice; /* one sentence, printed under the table */
+    const char *name;    /* one lower-case word, unique */
+    const char *alias;   /* the tutorial's scenario, shared by the rows that come from it; NULL when
+                            it is ours alone */
+    const char *peer_of; /* the row of ours that does the same job; NULL for rows of ours */
+    const char *title;   /* one line, for --list */
+    const char *shows;   /* two sentences, for --explain */
+    const char *notice;  /* one sentence, printed under the table */
     struct play_process
         processes[PLAY_PROCESSES_MAX]; /* in starting order; the last one takes the load */
     struct play_load load;

@@ -68,8 +68,8 @@ static int print_load(const struct play_load *load, const char *url, FILE *out, 
     return 0;
 }
 
-static int print_commands(const struct playground *row, const struct play_load *load, FILE *out,
-                          struct error *err) {
+int explain_commands(const struct playground *row, const struct play_load *load, FILE *out,
+                     struct error *err) {
     struct program_start *starts = mem_calloc(PLAY_PROCESSES_MAX, sizeof(*starts));
     if (starts == NULL)
         return error_set(err, -ENOMEM, "out of memory");
@@ -87,7 +87,7 @@ int explain_row(const struct playground *row, const struct play_load *load, FILE
     print_wrapped(row->shows, out);
 
     fprintf(out, "\nBy hand, each in a terminal of its own (`top -H` in one more):\n");
-    int rc = print_commands(row, load, out, err);
+    int rc = explain_commands(row, load, out, err);
     if (rc != 0)
         return rc;
 

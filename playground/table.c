@@ -5,14 +5,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define CELL_BYTES 40
-#define MIB        (1024.0 * 1024.0)
+#define MIB (1024.0 * 1024.0)
 
-typedef void cell_fn(const struct play_result *, char text[static CELL_BYTES]);
-
-#define CELL(noun, ...)                                                                  \
-    static void cell_##noun(const struct play_result *r, char text[static CELL_BYTES]) { \
-        snprintf(text, CELL_BYTES, __VA_ARGS__);                                         \
+#define CELL(noun, ...)                                                                        \
+    static void cell_##noun(const struct play_result *r, char text[static TABLE_CELL_BYTES]) { \
+        snprintf(text, TABLE_CELL_BYTES, __VA_ARGS__);                                         \
     }
 
 CELL(model, "%s", r->row->name)
@@ -31,10 +28,7 @@ CELL(sleeping, "%.0f", r->sleeping_during)
 CELL(cpu, "%.0f", result_cpu_usec(r))
 CELL(memory, "%.1f", (double)r->memory_peak_bytes / MIB)
 
-static const struct column {
-    const char *top, *bottom;
-    cell_fn *cell;
-} columns[] = {
+const struct table_column table_columns[] = {
     { "", "model",
       cell_model }, /* the first column is the only one that is text: aligned to the left */
     { "", "n", cell_requests },
@@ -52,16 +46,17 @@ static const struct column {
     { "CPU us", "per req", cell_cpu },
     { "memory", "MiB", cell_memory },
 };
+const size_t table_column_count = ARRAY_LEN(table_columns);
 
 static size_t max_size(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-static int column_width(const struct column *column, const struct play_result *results,
+static int column_width(const struct table_column *column, const struct play_result *results,
                         size_t count) {
     size_t width = max_size(strlen(column->top), strlen(column->bottom));
     for (size_t i = 0; i < count; i++) {
-        char text[CELL_BYTES];
+        char text[TABLE_CELL_BYTES];
         column->cell(&results[i], text);
         width = max_size(width, strlen(text));
     }
@@ -76,15 +71,15 @@ static void print_cell(size_t column, int width, const char *text, FILE *out) {
 }
 
 void table_print(const struct play_result *results, size_t count, FILE *out) {
-    int widths[ARRAY_LEN(columns)];
-    for (size_t c = 0; c < ARRAY_LEN(columns); c++)
-        widths[c] = column_width(&columns[c], results, count);
+    int widths[ARRAY_LEN(table_columns)];
+    for (size_t c = 0; c < ARRAY_LEN(table_columns); c++)
+        widths[c] = column_width(&table_columns[c], results, count);
 
-    for (size_t c = 0; c < ARRAY_LEN(columns); c++)
-        print_cell(c, widths[c], columns[c].top, out);
+    for (size_t c = 0; c < ARRAY_LEN(table_columns); c++)
+        print_cell(c, widths[c], table_columns[c].top, out);
     fputc('\n', out);
-    for (size_t c = 0; c < ARRAY_LEN(columns); c++)
-        print_cell(c, widths[c], columns[c].bottom, out);
+    for (size_t c = 0; c < ARRAY_LEN(table_columns); c++)
+        print_cell(c, widths[c], table_columns[c].bottom, out);
     fputc('\n', out);
     for (size_t i = 0; i < count; i++) {
         if (results[i].skipped[0] != '\0') {
@@ -92,9 +87,9 @@ void table_print(const struct play_result *results, size_t count, FILE *out) {
                     results[i].skipped);
             continue;
         }
-        for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
-            char text[CELL_BYTES];
-            columns[c].cell(&results[i], text);
+        for (size_t c = 0; c < ARRAY_LEN(table_columns); c++) {
+            char text[TABLE_CELL_BYTES];
+            table_columns[c].cell(&results[i], text);
             print_cell(c, widths[c], text, out);
         }
         fputc('\n', out);

@@ -5,6 +5,17 @@
 
 #include "playground/result.h"
 
+#define TABLE_CELL_BYTES 40
+
+/* A heading of two lines and what stands below it. The first column, the name, is text. */
+struct table_column {
+    const char *top, *bottom;
+    void (*cell)(const struct play_result *, char text[static TABLE_CELL_BYTES]);
+};
+
+extern const struct table_column table_columns[];
+extern const size_t table_column_count;
+
 /* Two lines of headings, one line per result, columns as wide as their content. */
 void table_print(const struct play_result *results, size_t count, FILE *out);
 

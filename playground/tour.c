@@ -2,6 +2,8 @@
 /* Runs the chosen rows, survives failures of single ones, and never leaves anything behind. */
 #include "playground/tour.h"
 #include "base/alloc.h"
+#include "base/attr.h"
+#include "playground/page.h"
 #include "playground/process.h"
 #include "playground/progress.h"
 #include "playground/runner.h"
@@ -92,14 +94,40 @@ static int print_results(const struct play_result *results, size_t count) {
     return fflush(stdout) != 0 || ferror(stdout) ? -EIO : 0;
 }
 
-/* Writes the JSON, when it was asked for, and closes it. 0 or -errno. */
-static int finish_json(FILE *json, const struct play_result *results, size_t count) {
-    if (json == NULL)
-        return 0;
-    int rc = result_write_json(results, count, json);
-    if (fclose(json) != 0 && rc == 0)
+/* A file that was asked for: opened before anything runs, so that a mistake is told at once. */
+struct output {
+    const char *path; /* NULL: not wanted */
+    int (*write)(const struct play_result *results, size_t count, FILE *out);
+    FILE *file;
+};
+
+/* 0 or -errno after telling why. */
+static int open_outputs(struct output *outputs, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (outputs[i].path == NULL)
+            continue;
+        outputs[i].file = fopen(outputs[i].path, "we");
+        if (outputs[i].file == NULL) {
+            int rc = -errno;
+            fprintf(stderr, "srv play: cannot write %s: %s\n", outputs[i].path, strerror(-rc));
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int finish_output(struct output *output, const struct play_result *results, size_t count) {
+    int rc = output->write(results, count, output->file);
+    if (fclose(output->file) != 0 && rc == 0)
         rc = -errno;
+    output->file = NULL;
     return rc;
+}
+
+static void close_outputs(struct output *outputs, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (outputs[i].file != NULL)
+            fclose(outputs[i].file);
 }
 
 /* The exit code, unless there is a more telling one already. */
@@ -108,31 +136,45 @@ static int cannot_write(const char *what, int rc, int exit_code) {
     return exit_code == EXIT_SUCCESS ? EXIT_CANNOT : exit_code;
 }
 
+/* Prints and writes what was seen. The exit code. */
+static int report(const struct play_result *results, size_t count, struct output *outputs,
+                  size_t output_count, int exit_code) {
+    int rc = print_results(results, count);
+    if (rc != 0)
+        exit_code = cannot_write("the table", rc, exit_code);
+    for (size_t i = 0; i < output_count; i++) {
+        if (outputs[i].path == NULL)
+            continue;
+        rc = finish_output(&outputs[i], results, count);
+        if (rc != 0)
+            exit_code = cannot_write(outputs[i].path, rc, exit_code);
+    }
+    return exit_code;
+}
+
 int tour_run(const struct tour_config *config) {
-    FILE *json = config->json_path != NULL ? fopen(config->json_path, "we") : NULL;
-    if (config->json_path != NULL && json == NULL) {
-        fprintf(stderr, "srv play: cannot write %s: %s\n", config->json_path, strerror(errno));
-        return EXIT_CANNOT;
+    struct output outputs[] = {
+        { .path = config->json_path, .write = result_write_json },
+        { .path = config->html_path, .write = page_write },
+    };
+    int exit_code = EXIT_CANNOT;
+    if (open_outputs(outputs, ARRAY_LEN(outputs)) != 0) {
+        close_outputs(outputs, ARRAY_LEN(outputs));
+        return exit_code;
     }
     struct play_result *results = mem_calloc(config->row_count, sizeof(*results));
     int cancel_fd = catch_signals();
     if (results == NULL || cancel_fd < 0) {
         fprintf(stderr, "srv play: cannot start: %s\n", strerror(errno));
-        if (json != NULL)
-            fclose(json);
+        close_outputs(outputs, ARRAY_LEN(outputs));
         mem_free(results);
-        return EXIT_CANNOT;
+        return exit_code;
     }
 
     process_adopt_orphans();
     size_t count = 0;
-    int exit_code = run_rows(config, cancel_fd, results, &count);
-    int rc = print_results(results, count);
-    if (rc != 0)
-        exit_code = cannot_write("the table", rc, exit_code);
-    rc = finish_json(json, results, count);
-    if (rc != 0)
-        exit_code = cannot_write(config->json_path, rc, exit_code);
+    exit_code = run_rows(config, cancel_fd, results, &count);
+    exit_code = report(results, count, outputs, ARRAY_LEN(outputs), exit_code);
     close(cancel_fd);
     for (size_t i = 0; i < count; i++)
         result_free(&results[i]);

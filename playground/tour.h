@@ -11,6 +11,7 @@ struct tour_config {
     struct play_overrides overrides;
     const char *program;   /* path of srv */
     const char *json_path; /* NULL: no JSON */
+    const char *html_path; /* NULL: no page */
 };
 
 #define EXIT_INTERRUPTED 130 /* as a shell reports a program that SIGINT ended */

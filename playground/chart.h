@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* The charts of the page: what they show, on which axis. Rows that were skipped are left out. */
+#ifndef PLAYGROUND_CHART_H
+#define PLAYGROUND_CHART_H
+
+#include "playground/result.h"
+
+/* Four small charts with a bar per row: what it answers, and what it needs for that. */
+void chart_glance(const struct play_result *results, size_t count, FILE *out);
+
+/* A bar per row from 0 to its time, a rule at the ideal, a dot at the tutorial's figure. */
+void chart_times(const struct play_result *results, size_t count, FILE *out);
+
+/* A line per row from p50 to the slowest request, with marks at p50, p90 and p99. */
+void chart_latencies(const struct play_result *results, size_t count, FILE *out);
+
+/* Of one row, over the time of its load. */
+void chart_threads(const struct play_result *result, FILE *out);
+void chart_in_flight(const struct play_result *result, FILE *out);
+
+#endif
