@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/* The page: what is not ours is escaped, axes are round, and every figure is there. */
+#include "base/alloc.h"
+#include "playground/page.h"
+#include "playground/svg.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct playground one = {
+    .name = "one",
+    .alias = "from-the-tutorial",
+    .title = "a <b>bold</b> & \"quoted\" title",
+    .shows = "It shows something.",
+    .notice = "something",
+    .processes = { { .name = "slowapi", .args = { "slowapi" }, .port_by_hand = 4000 },
+                   { .name = "app",
+                     .args = { "serve", "--upstream", "{slowapi}" },
+                     .port_by_hand = 3000,
+                     .measured = true } },
+    .load = { 10, 5, NSEC_PER_SEC },
+    .slots = 1,
+    .tutorial_seconds = 10.139,
+};
+static const struct playground two = { .name = "two", .title = "", .shows = "", .notice = "" };
+
+/* What `count` results look like; the caller frees it. */
+static char *written(const struct play_result *results, size_t count) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    assert_int_equal(page_write(results, count, out), 0);
+    fclose(out);
+    return text;
+}
+
+static struct play_result played(void) {
+    struct play_result r = { .row = &one, .load = one.load, .ideal = 10 * NSEC_PER_SEC };
+    r.seconds = 10.05;
+    r.requests = 10;
+    r.requests_per_second = 0.995;
+    r.p50_usec = 5001234;
+    r.p90_usec = r.p99_usec = r.max_usec = 5005678;
+    for (int i = 0; i < 3; i++) {
+        struct series_point point = { .elapsed = i * NSEC_PER_SEC };
+        point.total.threads = 1;
+        assert_int_equal(result_add_point(&r, &point), 0);
+    }
+    return r;
+}
+
+static void assert_has(const char *text, const char *piece) {
+    if (strstr(text, piece) == NULL)
+        fail_msg("no '%s' in the page", piece);
+}
+
+static void figures_commands_and_the_tutorial_are_there(void **state) {
+    (void)state;
+    struct play_result result = played();
+    char *page = written(&result, 1);
+    assert_has(page, "10.05 s");
+    assert_has(page, "10.14"); /* the tutorial's */
+    assert_has(page, "5005.7");
+    assert_has(page, "ceil(10 / 1) x 1s");
+    assert_has(page, "srv serve --upstream http://127.0.0.1:4000/");
+    assert_has(page, "Threads of the server");
+    assert_has(page, "class=\"tutorial\"");
+    free(page);
+    result_free(&result);
+}
+
+static void figure_of_the_tutorial_is_only_for_its_own_load(void **state) {
+    (void)state;
+    struct play_result result = played();
+    result.load.requests = 11;
+    char *page = written(&result, 1);
+    assert_null(strstr(page, "class=\"tutorial\""));
+    free(page);
+    result_free(&result);
+}
+
+static void text_is_escaped(void **state) {
+    (void)state;
+    struct play_result results[] = { played(), { .row = &two, .skipped = "<no> such 'thing'" } };
+    char *page = written(results, 2);
+    assert_has(page, "a &lt;b&gt;bold&lt;/b&gt; &amp; &quot;quoted&quot; title");
+    assert_has(page, "skipped: &lt;no&gt; such &#39;thing&#39;");
+    assert_null(strstr(page, "<b>bold"));
+    free(page);
+    result_free(&results[0]);
+}
+
+static void page_needs_nothing_from_elsewhere(void **state) {
+    (void)state;
+    struct play_result result = played();
+    char *page = written(&result, 1);
+    static const char *const foreign[] = { "<script", "<img", "<link", " src=", "@import", "url(" };
+    for (size_t i = 0; i < ARRAY_LEN(foreign); i++)
+        assert_null(strstr(page, foreign[i]));
+    free(page);
+    result_free(&result);
+}
+
+static void failing_writer_and_memory_are_told_or_harmless(void **state) {
+    (void)state;
+    struct play_result result = played();
+    FILE *full = fopen("/dev/full", "w");
+    assert_non_null(full);
+    setvbuf(full, NULL, _IONBF, 0);
+    assert_int_equal(page_write(&result, 1, full), -EIO);
+    fclose(full);
+    bool failed = true;
+    for (int n = 0; failed; n++) {
+        FILE *null = fopen("/dev/null", "w");
+        mem_fail_after(n);
+        int rc = page_write(&result, 1, null);
+        failed = mem_failed();
+        mem_fail_after(-1);
+        assert_true(failed || rc == 0);
+        fclose(null);
+    }
+    result_free(&result);
+}
+
+static void axes_end_at_round_numbers(void **state) {
+    (void)state;
+    static const double cases[][2] = { { 0, 1 },      { -3, 1 },      { 1, 1 },      { 1.1, 2 },
+                                       { 2.3, 2.5 },  { 4, 5 },       { 7, 10 },     { 201, 250 },
+                                       { 999, 1000 }, { 1000, 1000 }, { 0.03, 0.05 } };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        double end = svg_axis_end(cases[i][0]);
+        assert_true(end > cases[i][1] * 0.999 && end < cases[i][1] * 1.001);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(figures_commands_and_the_tutorial_are_there),
+        cmocka_unit_test(figure_of_the_tutorial_is_only_for_its_own_load),
+        cmocka_unit_test(text_is_escaped),
+        cmocka_unit_test(page_needs_nothing_from_elsewhere),
+        cmocka_unit_test(failing_writer_and_memory_are_told_or_harmless),
+        cmocka_unit_test(axes_end_at_round_numbers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
