@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int serve_main(int argc, char **argv);
 static int parse_model(void *config, const char *value, struct error *err);
@@ -30,6 +31,8 @@ struct serve_options {
 
 static const char *const db_mode_words[] = { "cooperative", "blocking", NULL }; /* enum db_mode */
 static const char *const spawn_words[] = { "lazy", "eager", NULL }; /* enum spawn */
+
+static const char *const upstream_clients[] = { "native", "curl", NULL };
 
 static const struct option_row rows[] = {
     { .name = "bind",
@@ -136,6 +139,21 @@ static const struct option_row rows[] = {
               "PORT_API).",
       .type = OPTION_STRING,
       .offset = CONFIG(upstream_url) },
+    { .name = "upstream-client",
+      .topic = "Upstream",
+      .meta = "CLIENT",
+      .help = "Who speaks to the upstream: native, or curl (libcurl: HTTP/2 where offered, proxies "
+              "from the environment); https:// is always curl.",
+      .type = OPTION_CHOICE,
+      .offset = CONFIG(upstream_client),
+      .fallback = "native",
+      .choices = upstream_clients },
+    { .name = "upstream-ca",
+      .topic = "Upstream",
+      .meta = "FILE",
+      .help = "Trusted certificates for https:// upstreams, PEM (default: the system's).",
+      .type = OPTION_STRING,
+      .offset = CONFIG(upstream_ca) },
     { .name = "upstream-timeout",
       .topic = "Upstream",
       .meta = "TIME",
@@ -394,6 +412,15 @@ static int check_bind(const struct serve_options *o, struct error *err) {
 
 static int check_upstream(const struct serve_options *o, struct error *err) {
     struct error why = { "" };
+    bool curl =
+        o->config.upstream_client == UPSTREAM_CURL || upstream_wants_curl(o->config.upstream_url);
+
+    if (curl && o->config.model == &model_event)
+        return error_set(err, -EINVAL,
+                         "--upstream: the event model speaks http only, through evhttp");
+    if (o->config.upstream_ca != NULL && access(o->config.upstream_ca, R_OK) < 0)
+        return error_set(err, -EINVAL, "--upstream-ca: cannot read '%s': %s", o->config.upstream_ca,
+                         strerrordesc_np(errno));
 
     if (upstream_check(o->config.upstream_url, &why) == 0)
         return 0;

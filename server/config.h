@@ -14,12 +14,17 @@ struct model;
 /* When a pool makes its threads: on demand, or all at start. */
 enum spawn { SPAWN_LAZY, SPAWN_EAGER };
 
+/* Who speaks to the upstream. */
+enum upstream_client { UPSTREAM_NATIVE, UPSTREAM_CURL };
+
 struct serve_config {
     struct option_strings binds; /* ADDR as the user wrote them */
     const struct model *model;
     const struct srv_app *app;
     const char *pid_path; /* NULL: none */
     const char *upstream_url;
+    int upstream_client;     /* enum upstream_client; https is always libcurl's */
+    const char *upstream_ca; /* NULL: the system's certificates */
 
     int64_t async_cores;  /* requests in progress of one green worker; 0 = no limit */
     int64_t max_queue;    /* requests of one worker that wait for a slot; -1 = no limit */

@@ -6,9 +6,12 @@
 #include "http/conn.h"
 #include "http/url.h"
 #include "net/resolve.h"
+#include "server/gather.h"
 #include "server/limits.h"
+#include "server/upstream_curl.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 struct upstream {
     struct http_url url;      /* slices into the configured text */
@@ -16,6 +19,8 @@ struct upstream {
     struct address address;
     char host[300]; /* as it goes into Host */
     struct connpool *pool;
+    struct curl_client *curl; /* instead of all above but `url`; NULL: our own client */
+    char *curl_url;
     nsec_t timeout;
     struct http_limits limits;
     bool numeric; /* `address` is known, no look-up is needed */
@@ -30,8 +35,7 @@ struct exchange {
     const char *why;
     struct http_conn http;
     struct buf in;
-    char *body; /* in the arena */
-    size_t body_len, body_cap;
+    struct gather body;
     int fd;
     uint32_t uses; /* of this connection, this request included */
     uint16_t status;
@@ -45,9 +49,8 @@ static int parse_url(const char *text, struct http_url *ret, struct error *err) 
 
     if (http_url_parse(slice_str(text), ret, &why) < 0)
         return error_set(err, -EINVAL, "'%s' %s; http://HOST[:PORT][/PATH] is expected", text, why);
-    if (!slice_eq(ret->scheme, SLICE("http")))
-        return error_set(err, -EINVAL,
-                         "'%s' is not an http:// URL, which is what this build speaks", text);
+    if (!slice_eq(ret->scheme, SLICE("http")) && !slice_eq(ret->scheme, SLICE("https")))
+        return error_set(err, -EINVAL, "'%s' is not an http:// or https:// URL", text);
     if (ret->userinfo.len > 0)
         return error_set(err, -EINVAL, "'%s' holds a user name, which is not sent", text);
     if (ret->host.len > 255)
@@ -71,11 +74,37 @@ static void format_host(struct upstream *u) {
              close, port);
 }
 
-struct upstream *upstream_new(const struct upstream_config *config, struct io_fiber *fiber_io,
-                              struct error *err) {
+bool upstream_wants_curl(const char *url) {
+    struct http_url parsed;
+
+    return parse_url(url, &parsed, NULL) == 0 && slice_eq(parsed.scheme, SLICE("https"));
+}
+
+/* curl gets the URL with everything spelled out, so that a suffix can follow it. */
+static int open_curl(struct upstream *u, const struct upstream_config *config) {
+    if (asprintf(&u->curl_url, "%.*s://%s%.*s", (int)u->url.scheme.len, u->url.scheme.ptr, u->host,
+                 (int)u->url.target.len, u->url.target.ptr) < 0) {
+        u->curl_url = NULL;
+        return -ENOMEM;
+    }
+    u->curl = curl_client_new(u->curl_url, config->ca_path);
+    return u->curl != NULL ? 0 : -ENOMEM;
+}
+
+static int open_native(struct upstream *u, struct io_fiber *fiber_io) {
     struct connpool_config pool = { .max_idle = SERVER_UPSTREAM_IDLE_MAX,
                                     .idle_max = SERVER_UPSTREAM_IDLE_NSEC };
+
+    u->endpoint = (struct endpoint){ .host = u->url.host, .port = u->url.port };
+    u->numeric = address_of_endpoint(&u->endpoint, false, &u->address) == 0;
+    u->pool = connpool_new(&pool, fiber_io);
+    return u->pool != NULL ? 0 : -ENOMEM;
+}
+
+struct upstream *upstream_new(const struct upstream_config *config, struct io_fiber *fiber_io,
+                              struct error *err) {
     struct upstream *u = mem_calloc(1, sizeof(*u));
+    int rc;
 
     if (u == NULL) {
         error_set(err, -ENOMEM, "out of memory");
@@ -87,23 +116,25 @@ struct upstream *upstream_new(const struct upstream_config *config, struct io_fi
     if (parse_url(config->url, &u->url, err) < 0)
         goto fail;
     format_host(u);
-    u->endpoint = (struct endpoint){ .host = u->url.host, .port = u->url.port };
-    u->numeric = address_of_endpoint(&u->endpoint, false, &u->address) == 0;
-    u->pool = connpool_new(&pool, fiber_io);
-    if (u->pool == NULL) {
+    rc = config->curl || upstream_wants_curl(config->url) ? open_curl(u, config)
+                                                          : open_native(u, fiber_io);
+    if (rc < 0) {
         error_set(err, -ENOMEM, "out of memory");
         goto fail;
     }
     return u;
 fail:
-    mem_free(u);
+    upstream_free(u);
     return NULL;
 }
 
 void upstream_free(struct upstream *u) {
     if (u == NULL)
         return;
-    connpool_free(u->pool);
+    if (u->pool != NULL)
+        connpool_free(u->pool);
+    curl_client_free(u->curl);
+    free(u->curl_url); /* asprintf's */
     mem_free(u);
 }
 
@@ -182,27 +213,6 @@ static int write_request(struct exchange *x, struct slice suffix) {
     return rc;
 }
 
-/* The body grows in the arena, doubling: what is outgrown stays there until the request ends. */
-static int keep_body(struct exchange *x, struct slice data, uint64_t expected) {
-    size_t want = x->body_len + data.len, cap = x->body_cap * 2;
-    char *grown;
-
-    if (want > x->body_cap) {
-        if (cap < want)
-            cap = expected > want ? (size_t)expected : want;
-        grown = arena_alloc(x->arena, cap);
-        if (grown == NULL)
-            return -ENOMEM;
-        if (x->body_len > 0)
-            memcpy(grown, x->body, x->body_len);
-        x->body = grown;
-        x->body_cap = cap;
-    }
-    memcpy(x->body + x->body_len, data.ptr, data.len);
-    x->body_len = want;
-    return 0;
-}
-
 /* Waits before it makes room: a request that waits for its upstream owns no receive buffer. */
 static int receive(struct exchange *x, bool *ret_eof) {
     int rc = io_wait(x->io, x->fd, IO_READ, x->deadline);
@@ -245,7 +255,8 @@ static int take_events(struct exchange *x, bool eof, struct http_head *head) {
         if (ev.kind == HTTP_EV_HEAD)
             x->status = head->status;
         if (ev.kind == HTTP_EV_DATA) {
-            rc = keep_body(x, ev.data, head->has_content_length ? head->content_length : 0);
+            rc = gather_add(&x->body, x->arena, ev.data,
+                            head->has_content_length ? head->content_length : 0);
             if (rc < 0)
                 return rc;
         }
@@ -282,7 +293,7 @@ static int exchange_run(struct exchange *x, struct slice suffix) {
 
     http_conn_init(&x->http, HTTP_CLIENT, &x->u->limits);
     buf_init(&x->in, (size_t)x->u->limits.head_bytes + SERVER_RECV_BYTES);
-    x->body_len = x->body_cap = 0;
+    x->body = (struct gather){ 0 };
     x->got_bytes = false;
 
     rc = write_request(x, suffix);
@@ -313,6 +324,8 @@ int upstream_get(struct upstream *u, struct io *io, struct arena *arena, struct 
     };
     int rc;
 
+    if (u->curl != NULL)
+        return curl_client_get(u->curl, io, arena, suffix, x.deadline, ret, ret_why);
     x.fd = connpool_take(u->pool, now, &x.uses);
     if (x.fd < 0)
         x.fd = connect_fresh(&x);
@@ -322,6 +335,6 @@ int upstream_get(struct upstream *u, struct io *io, struct arena *arena, struct 
         rc = x.fd < 0 ? x.fd : exchange_run(&x, suffix);
     }
     *ret_why = x.why;
-    *ret = (struct upstream_answer){ .status = x.status, .body = slice_of(x.body, x.body_len) };
+    *ret = (struct upstream_answer){ .status = x.status, .body = gather_slice(&x.body) };
     return rc;
 }

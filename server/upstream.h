@@ -10,8 +10,10 @@
 struct upstream;
 
 struct upstream_config {
-    const char *url; /* http://host[:port][/path]; must outlive the upstream */
-    nsec_t timeout;  /* span of one exchange, from connect to the last byte */
+    const char *url;     /* http[s]://host[:port][/path]; must outlive the upstream */
+    nsec_t timeout;      /* span of one exchange, from connect to the last byte */
+    bool curl;           /* through libcurl, which https always is */
+    const char *ca_path; /* trusted certificates for https (PEM); NULL: the system's */
 };
 
 struct upstream_answer {
@@ -21,6 +23,9 @@ struct upstream_answer {
 
 /* Checks a URL without touching the network: 0 or -EINVAL with a reason. */
 NODISCARD int upstream_check(const char *url, struct error *err);
+
+/* Whether this URL can only be asked through libcurl. */
+bool upstream_wants_curl(const char *url);
 
 /* `fiber_io` as for connpool_new. NULL with a reason. */
 NODISCARD struct upstream *upstream_new(const struct upstream_config *config,

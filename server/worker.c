@@ -21,7 +21,9 @@ static struct db *open_db(const struct serve_config *config, struct io_fiber *fi
 
 int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err) {
     struct upstream_config config = { .url = worker->config->upstream_url,
-                                      .timeout = worker->config->upstream_timeout };
+                                      .timeout = worker->config->upstream_timeout,
+                                      .curl = worker->config->upstream_client == UPSTREAM_CURL,
+                                      .ca_path = worker->config->upstream_ca };
 
     worker->upstream = upstream_new(&config, fiber_io, err);
     if (worker->upstream == NULL)

@@ -6,11 +6,11 @@ import random
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 import pytest
 from harness import RawConnection, get, raw, request, srv_binary
+from upstreams import ANSWER, Upstream
 
 # Every model runs the session of server/session.c but `event`, which shows what evhttp does on its own:
 # it answers the workload alike, but is less strict on the wire and does not tell what was wrong.
@@ -230,36 +230,6 @@ def test_a_large_refused_body_does_not_reset_the_answer(strict):
 # --- the upstream ---------------------------------------------------------------------------
 
 
-class Upstream(threading.Thread):
-    """A TCP server that does what the test says to each connection."""
-
-    def __init__(self, behave):
-        super().__init__(daemon=True)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.behave, self.connections = behave, 0
-        self.url = "http://127.0.0.1:%d/" % self.listener.getsockname()[1]
-        self.start()
-
-    def run(self):
-        while True:
-            try:
-                conn, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            with conn:
-                try:
-                    self.behave(conn, self.connections)
-                except OSError:
-                    pass
-
-    def close(self):
-        self.listener.close()
-
-
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow"
-
-
 @pytest.mark.parametrize(
     "bytes_sent,status",
     [
@@ -431,7 +401,6 @@ def test_random_and_mutated_bytes_do_not_hurt(slowapi, serve, seed):
         (("--bind", "127.0.0.1"), "--bind"),
         (("--model", "magic"), "--model"),
         (("--workers", "-1"), "--workers"),
-        (("--upstream", "https://x/"), "--upstream"),
         (("--upstream", "not a url"), "--upstream"),
         (("--keep-alive", "soon"), "--keep-alive"),
         (("nope",), "nope"),

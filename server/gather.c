@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* Collects a body in an arena. */
+#include "server/gather.h"
+#include "server/limits.h"
+#include <errno.h>
+
+static int grow(struct gather *g, struct arena *arena, size_t want, uint64_t expected) {
+    size_t cap = g->cap * 2;
+    char *grown;
+
+    if (cap < want)
+        cap =
+            expected > want && expected <= SERVER_UPSTREAM_BODY_BYTES_MAX ? (size_t)expected : want;
+    grown = arena_alloc(arena, cap);
+    if (grown == NULL)
+        return -ENOMEM;
+    if (g->len > 0)
+        memcpy(grown, g->data, g->len);
+    g->data = grown;
+    g->cap = cap;
+    return 0;
+}
+
+int gather_add(struct gather *g, struct arena *arena, struct slice piece, uint64_t expected) {
+    size_t want = g->len + piece.len;
+    int rc = 0;
+
+    if (want > SERVER_UPSTREAM_BODY_BYTES_MAX)
+        return -EMSGSIZE;
+    if (want > g->cap)
+        rc = grow(g, arena, want, expected);
+    if (rc < 0 || piece.len == 0)
+        return rc;
+    memcpy(g->data + g->len, piece.ptr, piece.len);
+    g->len = want;
+    return 0;
+}
