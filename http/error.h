@@ -41,14 +41,20 @@
     X(chunk_end, 400, "chunk data is not followed by CRLF")                \
     X(trailer, 400, "forbidden or invalid trailer field")                  \
     X(body_large, 413, "body is too large")                                \
-    X(truncated, 400, "connection closed in the middle of a message")
+    X(truncated, 400, "connection closed in the middle of a message")      \
+    X(uwsgi_modifier, 501, "uwsgi modifier is not available")              \
+    X(uwsgi_vars, 400, "malformed uwsgi variables")                        \
+    X(uwsgi_request, 400, "uwsgi variables without a method or a target")  \
+    X(field_underscore, 400, "underscore in a field name")                 \
+    X(proxy_header, 400, "malformed PROXY header")                         \
+    X(peer, 403, "this peer is not allowed here")
 
 #define HTTP_ERROR_DECLARE(name, status, text) extern const char http_err_##name[];
 HTTP_ERRORS(HTTP_ERROR_DECLARE)
 #undef HTTP_ERROR_DECLARE
 
-/* The status a server answers for this reason (400, 413, 414, 417, 431, 501, 505); 400 for one it
- * does not know. */
+/* The status a server answers for this reason (400, 403, 413, 414, 417, 431, 501, 505); 400 for one
+ * it does not know. */
 uint16_t http_err_status(const char *why);
 
 #endif
