@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "cmd/command.h"
 #include "cmd/common.h"
+#include "cmd/serve_protocol.h"
 #include "net/binds.h"
 #include "server/app.h"
 #include "server/db.h"
@@ -16,6 +17,8 @@
 
 static int serve_main(int argc, char **argv);
 static int parse_model(void *config, const char *value, struct error *err);
+static int parse_forwarded_allow(void *config, const char *value, struct error *err);
+static int parse_uwsgi_allow(void *config, const char *value, struct error *err);
 
 /* What the rows fill: the configuration, and what is looked up or checked before it becomes part of
  * it. */
@@ -23,14 +26,16 @@ struct serve_options {
     struct serve_config config;
     int64_t request_line, request_fields, field_size;
     uint64_t request_body;
-    int log_level;
+    int log_level, protocol;
     char bind_default[32], upstream_default[48];
 };
 
 #define CONFIG(member) offsetof(struct serve_options, config.member)
 
 static const char *const db_mode_words[] = { "cooperative", "blocking", NULL }; /* enum db_mode */
-static const char *const spawn_words[] = { "lazy", "eager", NULL }; /* enum spawn */
+static const char *const protocol_words[] = { "http", "uwsgi", NULL };          /* enum protocol */
+static const char *const header_map_words[] = { "drop", "refuse", NULL }; /* enum header_map */
+static const char *const spawn_words[] = { "lazy", "eager", NULL };       /* enum spawn */
 
 static const char *const upstream_clients[] = { "native", "curl", NULL };
 
@@ -39,8 +44,9 @@ static const struct option_row rows[] = {
       .letter = 'b',
       .topic = "Listening",
       .meta = "ADDR",
-      .help = "Address to listen on: HOST:PORT, :PORT, [v6]:PORT or unix:/path; repeatable "
-              "(default: 127.0.0.1:3000, or the port in PORT_APP).",
+      .help = "Address to listen on: HOST:PORT, :PORT, [v6]:PORT or unix:/path, with http:// or "
+              "uwsgi:// before it if not as --protocol says; repeatable (default: "
+              "127.0.0.1:3000, or the port in PORT_APP).",
       .type = OPTION_STRINGS,
       .offset = CONFIG(binds) },
     { .name = "backlog",
@@ -52,6 +58,49 @@ static const struct option_row rows[] = {
       .min = 1,
       .max = 1048576,
       .fallback = "2048" },
+    { .name = "protocol",
+      .env = "PROTOCOL",
+      .topic = "Behind a proxy",
+      .meta = "NAME",
+      .help =
+          "What the addresses speak: http, or uwsgi, the binary protocol of nginx's uwsgi_pass.",
+      .type = OPTION_CHOICE,
+      .offset = offsetof(struct serve_options, protocol),
+      .fallback = "http",
+      .choices = protocol_words },
+    { .name = "uwsgi-allow-from",
+      .topic = "Behind a proxy",
+      .meta = "LIST",
+      .help =
+          "Peers that may speak uwsgi, as ADDRESS, ADDRESS/BITS, unix or *, separated by commas; "
+          "others get 403.",
+      .type = OPTION_CUSTOM,
+      .fallback = "127.0.0.0/8,::1,unix",
+      .parse = parse_uwsgi_allow },
+    { .name = "forwarded-allow-ips",
+      .env = "FORWARDED_ALLOW_IPS",
+      .topic = "Behind a proxy",
+      .meta = "LIST",
+      .help = "Peers whose X-Forwarded-For, X-Forwarded-Proto, Forwarded, X-Real-IP and PROXY "
+              "headers are believed; written as --uwsgi-allow-from.",
+      .type = OPTION_CUSTOM,
+      .fallback = "127.0.0.0/8,::1,unix",
+      .parse = parse_forwarded_allow },
+    { .name = "proxy-protocol",
+      .topic = "Behind a proxy",
+      .help = "Every connection begins with a PROXY header, version 1 or 2, from a peer in "
+              "--forwarded-allow-ips.",
+      .type = OPTION_FLAG,
+      .offset = CONFIG(proxy_protocol) },
+    { .name = "header-map",
+      .topic = "Behind a proxy",
+      .meta = "HOW",
+      .help = "What becomes of header fields with an underscore in their names, which pass for "
+              "others: drop, or refuse the request with 400.",
+      .type = OPTION_CHOICE,
+      .offset = CONFIG(header_map),
+      .fallback = "drop",
+      .choices = header_map_words },
     { .name = "model",
       .letter = 'k',
       .topic = "Concurrency",
@@ -326,7 +375,8 @@ static const struct option_spec options = {
     .summary = "An app server: one handler, every concurrency model.",
     .epilog =
         "APP is index (default, or the name in MODULE): GET /?delay=S answers 'Hi there! ' and "
-        "what the upstream said after S seconds. db: half of S there, half in PostgreSQL.\n",
+        "what the upstream said after S seconds. db: half of S there, half in PostgreSQL. echo: "
+        "answers with what it saw of the request.\n",
     .rows = rows,
     .row_count = ARRAY_LEN(rows),
     .positional = "APP",
@@ -347,6 +397,18 @@ static int parse_model(void *config, const char *value, struct error *err) {
     if (o->config.model == NULL)
         return error_set(err, -EINVAL, "green, pool, threaded, single or event");
     return 0;
+}
+
+static int parse_forwarded_allow(void *config, const char *value, struct error *err) {
+    struct serve_options *o = config;
+
+    return cidr_list_parse(value, &o->config.forwarded_allow, err);
+}
+
+static int parse_uwsgi_allow(void *config, const char *value, struct error *err) {
+    struct serve_options *o = config;
+
+    return cidr_list_parse(value, &o->config.uwsgi_allow, err);
 }
 
 /* PORT_APP and PORT_API are the tutorial's variables: ports on loopback. */
@@ -388,7 +450,7 @@ static int choose_app(struct serve_options *o, const struct option_strings *posi
         name = positionals->items[0];
     o->config.app = app_find(name != NULL && name[0] != '\0' ? name : "index");
     if (o->config.app == NULL)
-        return error_set(err, -EINVAL, "APP: '%s' is not an application; index or db", name);
+        return error_set(err, -EINVAL, "APP: '%s' is not an application; index, db or echo", name);
     if (o->config.model == &model_event && o->config.app != &app_index)
         return error_set(err, -EINVAL, "APP: '%s' does not run under --model event; index", name);
     return 0;
@@ -452,7 +514,8 @@ static int serve_main(int argc, char **argv) {
         return code;
     apply_limits(&o);
     if (apply_defaults(&o, &err) < 0 || choose_app(&o, &positionals, &err) < 0 ||
-        check_bind(&o, &err) < 0 || check_upstream(&o, &err) < 0 || check_db(&o, &err) < 0)
+        serve_protocol_apply(&o.config, o.protocol, &err) < 0 || check_bind(&o, &err) < 0 ||
+        check_upstream(&o, &err) < 0 || check_db(&o, &err) < 0)
         return cmd_fail("serve", EXIT_USAGE, &err);
     log_set_level((enum log_level)o.log_level);
     return serve_run(&o.config);

@@ -65,6 +65,12 @@ static size_t got_request(struct http_conn *c, const struct http_head *head, str
     return used;
 }
 
+size_t http_conn_begin(struct http_conn *c, const struct http_head *head, struct http_event *ev,
+                       size_t used) {
+    ASSERT(c->role == HTTP_SERVER && c->phase == HTTP_PHASE_HEAD);
+    return got_request(c, head, ev, used);
+}
+
 static size_t got_response(struct http_conn *c, const struct http_head *head, struct http_event *ev,
                            size_t used) {
     enum http_method method = (enum http_method)c->method;

@@ -61,6 +61,11 @@ void http_conn_init(struct http_conn *c, enum http_role role, const struct http_
 size_t http_conn_feed(struct http_conn *c, struct slice input, bool eof, struct http_head *head,
                       struct http_event *ev);
 
+/* Server: a request came by other means (uwsgi); its head takes the place of HEAD's, and is over
+ * after `used` bytes, which are returned. The exchange goes on as if it had been fed: DATA, END. */
+size_t http_conn_begin(struct http_conn *c, const struct http_head *head, struct http_event *ev,
+                       size_t used);
+
 /* Server: is the client waiting for "HTTP/1.1 100 Continue"? True once; then send HTTP_CONTINUE
  * before reading on. Answering without it (an error) is fine and ends persistence. */
 bool http_conn_takes_continue(struct http_conn *c);

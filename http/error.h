@@ -47,14 +47,15 @@
     X(uwsgi_request, 400, "uwsgi variables without a method or a target")  \
     X(field_underscore, 400, "underscore in a field name")                 \
     X(proxy_header, 400, "malformed PROXY header")                         \
-    X(peer, 403, "this peer is not allowed here")
+    X(peer, 403, "this peer is not allowed here")                          \
+    X(memory, 503, "out of memory")
 
 #define HTTP_ERROR_DECLARE(name, status, text) extern const char http_err_##name[];
 HTTP_ERRORS(HTTP_ERROR_DECLARE)
 #undef HTTP_ERROR_DECLARE
 
-/* The status a server answers for this reason (400, 403, 413, 414, 417, 431, 501, 505); 400 for one
- * it does not know. */
+/* The status a server answers for this reason (400, 403, 413, 414, 417, 431, 501, 503, 505); 400
+ * for one it does not know. */
 uint16_t http_err_status(const char *why);
 
 #endif

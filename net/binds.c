@@ -5,6 +5,7 @@
 #include "net/listener.h"
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 
 int binds_check(const struct option_strings *addresses, struct error *err) {
@@ -36,6 +37,7 @@ static int open_one(struct binds *b, const char *text, int backlog, struct error
     rc = listener_open(&at, backlog, &b->bound[b->count], err);
     if (rc < 0)
         return rc;
+    b->schemes[b->count] = "http";
     b->fds[b->count++] = rc;
     return 0;
 }
@@ -59,10 +61,14 @@ void binds_announce(const struct binds *b, const char *name) {
     char text[ADDRESS_TEXT_BYTES];
 
     for (size_t i = 0; i < b->count; i++) {
-        bool local = b->bound[i].any.sa_family == AF_UNIX;
+        const char *address = address_format(&b->bound[i], text);
 
-        fprintf(stderr, "%s: listening on %s%s%s\n", name, local ? "" : "http://",
-                address_format(&b->bound[i], text), local ? "" : "/");
+        if (b->bound[i].any.sa_family != AF_UNIX)
+            fprintf(stderr, "%s: listening on %s://%s/\n", name, b->schemes[i], address);
+        else if (strcmp(b->schemes[i], "http") == 0)
+            fprintf(stderr, "%s: listening on %s\n", name, address);
+        else
+            fprintf(stderr, "%s: listening on %s://%s\n", name, b->schemes[i], address);
     }
 }
 

@@ -11,6 +11,7 @@
 struct binds {
     int fds[BINDS_MAX];
     struct address bound[BINDS_MAX]; /* actual addresses: port 0 resolved */
+    const char *schemes[BINDS_MAX];  /* what binds_announce says; binds_open sets "http" */
     size_t count;
 };
 

@@ -136,6 +136,18 @@ const struct playground catalogue[] = {
         .slots = PLAY_SLOTS_UNLIMITED,
     },
     {
+        .name = "nginx-uwsgi",
+        .title = "green threads behind nginx, over the uwsgi protocol",
+        .shows = "The same app behind the same nginx, joined by the binary protocol that uWSGI "
+                 "made: variables with their sizes instead of text to parse, and a connection per "
+                 "request instead of kept ones.",
+        .notice = "the packet is cheaper to read than a head of text, the connection per request "
+                  "is not: compare the CPU of both with nginx-http",
+        .processes = { SLOW_API, APP("--model", "green", "--protocol", "uwsgi"), NGINX("uwsgi") },
+        .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
+    },
+    {
         .name = "event",
         .title = "one thread, callbacks instead of green threads",
         .shows = "The same work written as callbacks on evhttp: no stack per request at all, and "

@@ -2,7 +2,7 @@
 /* The table of built-in applications. */
 #include "server/app.h"
 
-static const struct srv_app *const apps[] = { &app_index, &app_db };
+static const struct srv_app *const apps[] = { &app_index, &app_db, &app_echo };
 
 const struct srv_app *app_at(size_t i) {
     return i < ARRAY_LEN(apps) ? apps[i] : NULL;

@@ -6,6 +6,7 @@
 #include "srv/handler.h"
 
 extern const struct srv_app app_db;
+extern const struct srv_app app_echo;
 extern const struct srv_app app_index;
 
 /* By name; NULL when there is none. */

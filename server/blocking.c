@@ -81,10 +81,11 @@ static void accept_failed(void) {
 }
 
 int blocking_accept(const struct blocking *b, const struct worker *worker,
-                    void (*accepted)(void *arg, int fd), void *arg) {
+                    void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
     struct pollfd fds[BINDS_MAX + 1] = { { .fd = b->stop_fd, .events = POLLIN } };
     nfds_t count = 1;
-    int fd;
+    struct arrival arrival;
+    struct address peer;
 
     for (size_t i = 0; i < worker->listen_count; i++)
         fds[count++] = (struct pollfd){ .fd = worker->listen_fds[i], .events = POLLIN };
@@ -94,9 +95,12 @@ int blocking_accept(const struct blocking *b, const struct worker *worker,
         for (nfds_t i = 1; i < count && !stopping; i++) {
             if (fds[i].revents == 0)
                 continue;
-            fd = accept4(fds[i].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-            if (fd >= 0)
-                accepted(arg, fd);
+            peer.len = sizeof(peer.local);
+            arrival.fd = accept4(fds[i].fd, &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            arrival.listener = (unsigned)i - 1;
+            arrival.peer = peer_of_address(&peer);
+            if (arrival.fd >= 0)
+                accepted(arg, &arrival);
             else
                 accept_failed();
         }
@@ -142,14 +146,15 @@ static enum session_end serve_next(struct connection *c) {
     return SESSION_CLOSE;
 }
 
-void blocking_serve(const struct blocking *b, const struct worker *worker, int fd,
-                    bool one_request) {
+void blocking_serve(const struct blocking *b, const struct worker *worker,
+                    const struct arrival *arrival, bool one_request) {
     struct connection c;
     enum session_end end;
 
     io_block_init(&c.idle, b->stop_fd);
     io_block_init(&c.io, b->cancel_fd);
-    session_init(&c.session, worker, fd);
+    session_init(&c.session, worker, arrival->fd);
+    session_meet(&c.session, arrival);
     c.session.last = one_request || worker->config->keep_alive == 0;
     do {
         end = serve_next(&c);
@@ -157,5 +162,5 @@ void blocking_serve(const struct blocking *b, const struct worker *worker, int f
     if (end == SESSION_LINGER)
         session_linger(&c.session, &c.idle.io);
     session_free(&c.session);
-    io_close(&c.io.io, fd);
+    io_close(&c.io.io, arrival->fd);
 }

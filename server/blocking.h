@@ -22,12 +22,14 @@ bool blocking_stopping(void);
 /* Makes cancel_fd readable. */
 void blocking_cancel(const struct blocking *b);
 
-/* Calls `accepted` with each new connection, which it owns; 0 once stopping, or -errno. */
+/* Calls `accepted` with each new connection, whose descriptor it owns; 0 once stopping, or -errno.
+ */
 NODISCARD int blocking_accept(const struct blocking *b, const struct worker *worker,
-                              void (*accepted)(void *arg, int fd), void *arg);
+                              void (*accepted)(void *arg, const struct arrival *arrival),
+                              void *arg);
 
 /* Serves a connection until it ends, then closes it. `one_request`: its only answer says close. */
-void blocking_serve(const struct blocking *b, const struct worker *worker, int fd,
-                    bool one_request);
+void blocking_serve(const struct blocking *b, const struct worker *worker,
+                    const struct arrival *arrival, bool one_request);
 
 #endif

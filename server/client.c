@@ -303,9 +303,9 @@ static void client_late(struct timer *timer) {
 
 /* --- accepting ------------------------------------------------------------- */
 
-void client_open(struct front *f, int fd) {
+void client_open(struct front *f, const struct arrival *arrival) {
     struct client *c = mem_calloc(1, sizeof(*c));
-    int rc;
+    int rc, fd = arrival->fd;
 
     if (c == NULL) {
         close(fd);
@@ -315,6 +315,7 @@ void client_open(struct front *f, int fd) {
     c->state = CLIENT_READING;
     c->timer.fire = client_late;
     session_init(&c->session, f->worker, fd);
+    session_meet(&c->session, arrival);
     c->session.last = f->worker->config->keep_alive == 0;
     rc = watch_open(&c->watch, f->loop, fd, client_notify);
     if (rc < 0) {

@@ -33,7 +33,7 @@ struct client {
 TAILQ_HEAD(client_list, client);
 
 /* Takes over an accepted connection, which may send a request, or close, at once. */
-void client_open(struct front *front, int fd);
+void client_open(struct front *front, const struct arrival *arrival);
 
 /* Not while BUSY. Its memory stays until the turn of the loop ends. */
 void client_end(struct client *client);

@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "http/limits.h"
+#include "net/binds.h"
+#include "net/cidr.h"
 #include <stdbool.h>
 
 struct srv_app;
@@ -16,9 +18,17 @@ enum spawn { SPAWN_LAZY, SPAWN_EAGER };
 
 /* Who speaks to the upstream. */
 enum upstream_client { UPSTREAM_NATIVE, UPSTREAM_CURL };
+enum protocol { PROTOCOL_HTTP, PROTOCOL_UWSGI };
+
+/* What becomes of fields with an underscore in their names. */
+enum header_map { HEADER_MAP_DROP, HEADER_MAP_REFUSE };
 
 struct serve_config {
-    struct option_strings binds; /* ADDR as the user wrote them */
+    struct option_strings binds;  /* ADDR as the user wrote them, without http:// or uwsgi:// */
+    uint8_t protocols[BINDS_MAX]; /* enum protocol, of each bind */
+    bool proxy_protocol;          /* connections begin with a PROXY header */
+    int header_map;               /* enum header_map */
+    struct cidr_list forwarded_allow, uwsgi_allow;
     const struct model *model;
     const struct srv_app *app;
     const char *pid_path; /* NULL: none */

@@ -158,8 +158,15 @@ void front_refuse(struct client *c, uint16_t status, const char *why) {
 
 /* --- accepting ------------------------------------------------------------- */
 
-static void front_accepted(struct acceptor *a, int fd, const struct address *peer UNUSED) {
-    client_open(a->arg, fd);
+static void front_accepted(struct acceptor *a, int fd, const struct address *peer) {
+    struct front *f = a->arg;
+    struct arrival arrival = {
+        .fd = fd,
+        .listener = (unsigned)(a - f->acceptors),
+        .peer = peer_of_address(peer),
+    };
+
+    client_open(f, &arrival);
 }
 
 int front_open(struct front *f, struct error *err) {

@@ -21,10 +21,10 @@ struct single {
 
 /* Nothing is accepted while a request runs: that is the model. A kept connection would hold the
  * only thread, so each answer says close. */
-static void single_accepted(void *arg, int fd) {
+static void single_accepted(void *arg, const struct arrival *arrival) {
     struct single *s = arg;
 
-    blocking_serve(&s->blocking, s->worker, fd, true);
+    blocking_serve(&s->blocking, s->worker, arrival, true);
 }
 
 static int single_run(struct worker *worker, struct error *err) {

@@ -32,14 +32,14 @@ struct threaded {
 /* What a new thread is told; it frees it. */
 struct connection {
     struct threaded *t;
-    int fd;
+    struct arrival arrival;
 };
 
 static void *connection_run(void *arg) {
     struct connection *c = arg;
     struct threaded *t = c->t;
 
-    blocking_serve(&t->blocking, t->worker, c->fd, false);
+    blocking_serve(&t->blocking, t->worker, &c->arrival, false);
     mem_free(c);
     pthread_mutex_lock(&t->shared.lock);
     t->shared.live--;
@@ -48,14 +48,14 @@ static void *connection_run(void *arg) {
     return NULL;
 }
 
-static int start_thread(struct threaded *t, int fd) {
+static int start_thread(struct threaded *t, const struct arrival *arrival) {
     struct connection *c = mem_alloc(sizeof(*c));
     pthread_t thread;
     int rc;
 
     if (c == NULL)
         return -ENOMEM;
-    *c = (struct connection){ .t = t, .fd = fd };
+    *c = (struct connection){ .t = t, .arrival = *arrival };
     rc = pthread_create(&thread, &t->attr, connection_run, c);
     if (rc != 0) {
         mem_free(c);
@@ -82,7 +82,7 @@ static void turn_away(struct threaded *t, int fd, int rc) {
     close(fd);
 }
 
-static void threaded_accepted(void *arg, int fd) {
+static void threaded_accepted(void *arg, const struct arrival *arrival) {
     struct threaded *t = arg;
     unsigned max = (unsigned)t->worker->config->max_threads, live;
     int rc = -EAGAIN;
@@ -91,10 +91,10 @@ static void threaded_accepted(void *arg, int fd) {
     live = ++t->shared.live;
     pthread_mutex_unlock(&t->shared.lock);
     if (max == 0 || live <= max)
-        rc = start_thread(t, fd);
+        rc = start_thread(t, arrival);
     if (rc == 0)
         return;
-    turn_away(t, fd, rc);
+    turn_away(t, arrival->fd, rc);
     pthread_mutex_lock(&t->shared.lock);
     t->shared.live--;
     pthread_mutex_unlock(&t->shared.lock);

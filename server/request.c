@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "http/url.h"
 #include "server/db.h"
+#include "server/origin.h"
 #include "server/upstream.h"
 #include <errno.h>
 
@@ -64,6 +65,18 @@ bool srv_next_header(const struct srv_request *rq, struct srv_cursor *at, struct
         at->rest = rq->session->head.fields;
     at->started = true;
     return http_field_next(&at->rest, ret_name, ret_value);
+}
+
+struct slice srv_client_address(struct srv_request *rq) {
+    struct origin origin = origin_of(rq->session);
+    char text[PEER_TEXT_BYTES];
+    const char *copy = arena_dup(&rq->session->arena, slice_str(peer_format(&origin.client, text)));
+
+    return slice_str(copy);
+}
+
+struct slice srv_scheme(const struct srv_request *rq) {
+    return origin_of(rq->session).scheme;
 }
 
 /* --- memory and waiting ------------------------------------------------------ */

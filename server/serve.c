@@ -62,6 +62,9 @@ int serve_run(const struct serve_config *config) {
         binds_close(&s.binds);
         return complain(&err);
     }
+    for (size_t i = 0; i < s.binds.count; i++)
+        if (config->protocols[i] == PROTOCOL_UWSGI)
+            s.binds.schemes[i] = "uwsgi";
     binds_announce(&s.binds, "srv serve");
     code = config->workers > 0 ? run_workers(&s) : run_worker(&s, 1, ready_alone);
     pidfile_remove(config->pid_path);

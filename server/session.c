@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "http/error.h"
 #include "server/request.h"
+#include "server/road.h"
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -19,6 +20,11 @@ void session_init(struct session *s, const struct worker *worker, int fd) {
     buf_init(&s->body, limits->body_bytes > 0 ? limits->body_bytes : 1);
     buf_init(&s->out, SERVER_REPLY_BYTES_MAX);
     arena_init(&s->arena, SERVER_ARENA_BYTES_MAX);
+}
+
+void session_meet(struct session *s, const struct arrival *arrival) {
+    s->peer = arrival->peer;
+    road_begin(s, arrival->listener);
 }
 
 void session_free(struct session *s) {
@@ -70,7 +76,19 @@ static void put_error(struct session *s, uint16_t status, const char *why, bool 
         buf_free(&s->out);
 }
 
+/* Between a web server and us, or a load balancer and us, a refusal is somebody's mistake. */
+static void log_refusal(const struct session *s, uint16_t status, const char *why) {
+    static struct log_rate rate = { .per_second = 10 };
+    char peer[PEER_TEXT_BYTES];
+
+    if (s->road != 0)
+        log_limited(&rate, LOG_LEVEL_WARN, "refused protocol=%s peer=%s status=%u reason=\"%s\"",
+                    s->road & SESSION_ROAD_UWSGI ? "uwsgi" : "http", peer_format(&s->peer, peer),
+                    status, why);
+}
+
 void session_refuse(struct session *s, uint16_t status, const char *why) {
+    log_refusal(s, status, why);
     put_error(s, status, why, true);
 }
 
@@ -87,6 +105,8 @@ bool session_ask(struct session *s) {
     ssize_t n;
     bool gone;
 
+    if (s->road & SESSION_ROAD_UWSGI)
+        return false; /* a web server closes when its own client has gone, and never half */
     if (s->http.version_minor == 0 ||
         !atomic_compare_exchange_strong(&s->wire, &expected, SESSION_WIRE_ASKING))
         return true;
@@ -140,15 +160,24 @@ static enum session_step refuse_step(struct session *s, uint16_t status, const c
     return SESSION_REFUSED;
 }
 
-static enum session_step take_head(struct session *s, size_t used) {
+/* The new head's bytes stay where they are, move, or (uwsgi) are not needed any more. */
+static int place_head(struct session *s, size_t used) {
+    if (s->road & SESSION_ROAD_UWSGI) {
+        buf_consume(&s->in, used);
+        return 0;
+    }
     if (s->head.framing == HTTP_FRAMING_NONE ||
         (s->head.framing == HTTP_FRAMING_LENGTH && s->head.content_length == 0)) {
         s->head_used = used;
-        return SESSION_MORE;
+        return 0;
     }
-    if (pin_head(s, used) < 0)
-        return refuse_step(s, 503, "out of memory");
-    return SESSION_MORE;
+    return pin_head(s, used);
+}
+
+static enum session_step take_head(struct session *s, size_t used) {
+    const char *why = place_head(s, used) < 0 ? http_err_memory : road_map_fields(s);
+
+    return why == NULL ? SESSION_MORE : refuse_step(s, http_err_status(why), why);
 }
 
 enum session_step session_feed(struct session *s) {
@@ -157,8 +186,7 @@ enum session_step session_feed(struct session *s) {
     size_t used;
 
     for (;;) {
-        used = http_conn_feed(&s->http, slice_drop(buf_unread(&s->in), s->head_used), s->eof,
-                              &s->head, &ev);
+        used = road_feed(s, slice_drop(buf_unread(&s->in), s->head_used), &ev);
         switch (ev.kind) {
         case HTTP_EV_HEAD:
             step = take_head(s, used);

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "http/conn.h"
 #include "net/io.h"
+#include "net/peer.h"
 #include "server/worker.h"
 #include <stdatomic.h>
 
@@ -30,6 +31,19 @@ enum session_end {
  * answer it will write. */
 enum session_wire { SESSION_WIRE_FREE, SESSION_WIRE_ASKING, SESSION_WIRE_ANSWERING };
 
+/* A connection as it came in. */
+struct arrival {
+    struct peer peer;
+    int fd;
+    unsigned listener; /* index of the address it came to, among those of the configuration */
+};
+
+/* How requests come, when not just as HTTP: bits of session->road. */
+enum session_road {
+    SESSION_ROAD_PROXY = 1, /* a PROXY header, which has not come yet, before the rest */
+    SESSION_ROAD_UWSGI = 2, /* one uwsgi packet, one answer */
+};
+
 struct session {
     const struct worker *worker;
     struct http_conn http;
@@ -39,10 +53,12 @@ struct session {
     struct buf out;  /* encoded answer */
     struct arena arena;
     size_t head_used;
-    nsec_t ready_at; /* when the current request was complete */
+    nsec_t ready_at;  /* when the current request was complete */
+    struct peer peer; /* or whom a PROXY header or a uwsgi packet names */
     uint32_t served;
     int fd;
     atomic_int wire; /* enum session_wire */
+    uint8_t road;    /* of enum session_road; 0: HTTP */
     bool eof;        /* the client closed its sending side */
     bool last;       /* the next answer says Connection: close */
 };
@@ -50,6 +66,9 @@ struct session {
 /* `fd` is not owned. */
 void session_init(struct session *s, const struct worker *worker, int fd);
 void session_free(struct session *s);
+
+/* After session_init, for connections that may send more than plain HTTP. */
+void session_meet(struct session *s, const struct arrival *arrival);
 
 /* Room for the next read into `in`. 0 or -errno as buf_reserve. */
 NODISCARD int session_reserve(struct session *s);

@@ -59,6 +59,11 @@ struct srv_cursor {
 bool srv_next_header(const struct srv_request *rq, struct srv_cursor *at, struct slice *ret_name,
                      struct slice *ret_value);
 
+/* The client's address without its port: "192.0.2.7", "2001:db8::7", "unix"; and "http" or "https".
+ * Behind proxies it is what they say, if they are trusted. Found anew with each call. */
+struct slice srv_client_address(struct srv_request *rq);
+struct slice srv_scheme(const struct srv_request *rq);
+
 /* --- waiting -------------------------------------------------------------------------------- */
 
 /* 0 after `span` nanoseconds, or -ETIMEDOUT, -ECANCELED. */

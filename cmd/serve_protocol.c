@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* Sorts out the protocols of the addresses that serve listens on. */
+#include "cmd/serve_protocol.h"
+#include "server/model.h"
+#include <errno.h>
+#include <string.h>
+
+static enum protocol take_scheme(const char **address, int fallback) {
+    static const struct {
+        const char *prefix;
+        enum protocol protocol;
+    } schemes[] = { { "http://", PROTOCOL_HTTP }, { "uwsgi://", PROTOCOL_UWSGI } };
+
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        size_t len = strlen(schemes[i].prefix);
+
+        if (strncmp(*address, schemes[i].prefix, len) != 0)
+            continue;
+        *address += len;
+        return schemes[i].protocol;
+    }
+    return (enum protocol)fallback;
+}
+
+/* evhttp reads its connections itself. */
+static int check_model(const struct serve_config *config, bool has_uwsgi, struct error *err) {
+    if (config->model != &model_event)
+        return 0;
+    if (has_uwsgi)
+        return error_set(err, -EINVAL,
+                         "--protocol: uwsgi is not allowed with --model event, which is evhttp's "
+                         "own HTTP");
+    if (config->proxy_protocol)
+        return error_set(err, -EINVAL, "--proxy-protocol: not allowed with --model event");
+    return 0;
+}
+
+int serve_protocol_apply(struct serve_config *config, int fallback, struct error *err) {
+    bool has_uwsgi = false;
+
+    if (config->binds.count > BINDS_MAX)
+        return error_set(err, -EINVAL, "--bind: %zu addresses are not allowed; %d are the most",
+                         config->binds.count, BINDS_MAX);
+    for (size_t i = 0; i < config->binds.count; i++) {
+        enum protocol protocol = take_scheme(&config->binds.items[i], fallback);
+
+        config->protocols[i] = (uint8_t)protocol;
+        has_uwsgi = has_uwsgi || protocol == PROTOCOL_UWSGI;
+    }
+    return check_model(config, has_uwsgi, err);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* Which protocol each address of `srv serve` speaks. */
+#ifndef CMD_SERVE_PROTOCOL_H
+#define CMD_SERVE_PROTOCOL_H
+
+#include "server/config.h"
+
+/* Takes http:// and uwsgi:// off the addresses and fills config->protocols; `fallback` (enum
+ * protocol) is that of addresses without one. 0, or -EINVAL with a line: too many addresses, or the
+ * model (chosen before) cannot speak it. */
+NODISCARD int serve_protocol_apply(struct serve_config *config, int fallback, struct error *err);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* The road that requests take over a connection: plain HTTP, behind a PROXY header, or as uwsgi
+ * packets. All become the same events and the same head. Private to session.c. */
+#ifndef SERVER_ROAD_H
+#define SERVER_ROAD_H
+
+#include "server/session.h"
+
+/* Sets session->road for a connection to the i-th address of the configuration. */
+void road_begin(struct session *s, size_t listener);
+
+/* As http_conn_feed, and fills s->head. After the HEAD of a uwsgi packet nothing points into
+ * `input`. */
+size_t road_feed(struct session *s, struct slice input, struct http_event *ev);
+
+/* Applies --header-map to the fields of a new head. NULL, or why it is refused. */
+const char *road_map_fields(struct session *s);
+
+#endif
