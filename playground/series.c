@@ -66,8 +66,8 @@ static int ask(int fd) {
 }
 
 /* Counts what one datagram tells. False when it was the last. */
-static bool count_reply(const struct nlmsghdr *head, size_t len, const uint16_t *ports,
-                        size_t count, uint32_t *ret) {
+static bool count_reply(struct nlmsghdr *head, size_t len, const uint16_t *ports, size_t count,
+                        uint32_t *ret) {
     for (; NLMSG_OK(head, len); head = NLMSG_NEXT(head, len)) {
         if (head->nlmsg_type != SOCK_DIAG_BY_FAMILY)
             return false; /* NLMSG_DONE or NLMSG_ERROR */
@@ -88,7 +88,7 @@ void series_count_connections(const uint16_t *ports, size_t count, uint32_t *ret
         do
             n = recv(fd, reply, REPLY_BYTES, 0);
         while (n > 0 &&
-               count_reply((const struct nlmsghdr *)(void *)reply, (size_t)n, ports, count, ret));
+               count_reply((struct nlmsghdr *)(void *)reply, (size_t)n, ports, count, ret));
     }
     if (fd >= 0)
         close(fd);
