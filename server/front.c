@@ -187,15 +187,20 @@ int front_open(struct front *f, struct error *err) {
 
 /* --- stopping -------------------------------------------------------------- */
 
+/* Who waits goes first, or the slots that the cancelled leave would be given away. Cancelling one
+ * request may end others: clients that are gone stay readable until the turn ends. */
 static void abandon_all(struct front *f) {
     struct client *c, *next;
 
     for (c = TAILQ_FIRST(&f->clients); c != NULL; c = next) {
         next = TAILQ_NEXT(c, link);
+        if (c->state != CLIENT_BUSY)
+            client_end(c);
+    }
+    for (c = TAILQ_FIRST(&f->clients); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
         if (c->state == CLIENT_BUSY)
             client_left(c);
-        else
-            client_end(c);
     }
 }
 

@@ -152,6 +152,20 @@ def test_open_connections_wait_first_in_first_out(slowapi, serve, args):
     assert finished[-1] - finished[0] >= 0.7  # one after the other: nobody overtook
 
 
+@pytest.mark.parametrize("args", [("pool", "--threads", "1"), ("green", "--async-cores", "1")], ids=words)
+def test_a_stop_at_once_drops_what_waits_for_a_slot(slowapi, serve, args):
+    app = serve("--model", *args, upstream=slowapi("--graceful-timeout", "0"))
+    with RawConnection(app) as busy, RawConnection(app) as waiting:
+        time.sleep(0.3)  # both are accepted while there is a slot
+        busy.send(REQUEST % b"60")
+        time.sleep(0.1)
+        waiting.send(b"GET /answered-at-once HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.2)
+        app.send_signal(signal.SIGINT)
+        assert waiting.read_until_close() == b""
+        assert app.wait(timeout=10) == 0
+
+
 def test_idle_and_slow_clients_hold_no_thread(slowapi, serve):
     app = serve("--model", "pool", "--threads", "4", "--keep-alive", "60s", upstream=slowapi())
     idle = [RawConnection(app) for _ in range(300)]
