@@ -104,8 +104,10 @@ int blocking_accept(const struct blocking *b, const struct worker *worker,
             else
                 accept_failed();
         }
-        if (stopping)
+        if (stopping) {
+            atomic_store(&worker->stats->life, STATS_STOPPING);
             return 0;
+        }
     }
 }
 
@@ -151,6 +153,8 @@ void blocking_serve(const struct blocking *b, const struct worker *worker,
     struct connection c;
     enum session_end end;
 
+    stats_add(worker->stats, STATS_connections, 1);
+    stats_add(worker->stats, STATS_connections_opened, 1);
     io_block_init(&c.idle, b->stop_fd);
     io_block_init(&c.io, b->cancel_fd);
     session_init(&c.session, worker, arrival->fd);
@@ -163,4 +167,5 @@ void blocking_serve(const struct blocking *b, const struct worker *worker,
         session_linger(&c.session, &c.idle.io);
     session_free(&c.session);
     io_close(&c.io.io, arrival->fd);
+    stats_add(worker->stats, STATS_connections, -1);
 }

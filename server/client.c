@@ -122,6 +122,7 @@ static void client_refuse(struct client *c) {
 /* Nobody wants this answer any more. */
 void client_left(struct client *c) {
     if (c->state == CLIENT_QUEUED) {
+        stats_add(c->session.worker->stats, STATS_abandoned, 1);
         client_end(c);
     } else if (!c->abandoned) {
         c->abandoned = true;

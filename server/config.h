@@ -35,6 +35,7 @@ struct serve_config {
     const char *upstream_url;
     int upstream_client;     /* enum upstream_client; https is always libcurl's */
     const char *upstream_ca; /* NULL: the system's certificates */
+    const char *control;     /* ADDR of the control endpoint, or NULL */
 
     int64_t async_cores;  /* requests in progress of one green worker; 0 = no limit */
     int64_t max_queue;    /* requests of one worker that wait for a slot; -1 = no limit */

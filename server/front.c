@@ -14,6 +14,8 @@ void front_remember(struct client *c) {
 
     TAILQ_INSERT_TAIL(&f->clients, c, link);
     f->count++;
+    stats_add(f->worker->stats, STATS_connections, 1);
+    stats_add(f->worker->stats, STATS_connections_opened, 1);
 }
 
 void front_forget(struct client *c) {
@@ -21,6 +23,7 @@ void front_forget(struct client *c) {
 
     TAILQ_REMOVE(&f->clients, c, link);
     f->count--;
+    stats_add(f->worker->stats, STATS_connections, -1);
     if (f->stopping && f->count == 0)
         loop_stop(f->loop);
 }
@@ -64,6 +67,7 @@ static void front_glance(struct timer *timer) {
 void front_dequeue(struct client *c) {
     TAILQ_REMOVE(&c->front->queue, c, queued);
     c->front->waiting--;
+    stats_add(c->front->worker->stats, STATS_queue_depth, -1);
 }
 
 /* Hands waiting requests to the model while it has slots. Not re-entrant: a model that serves or
@@ -103,6 +107,7 @@ void front_expire(struct client *c) {
     bool for_good = c->deadline >= session_deadline(&c->session);
 
     front_dequeue(c);
+    stats_add(c->front->worker->stats, STATS_expired, 1);
     if (for_good)
         client_turn_down(c, 504, "the request took too long");
     else
@@ -120,6 +125,7 @@ void front_enqueue(struct client *c) {
     if (queue_is_full(f)) {
         log_limited(&rate, LOG_LEVEL_WARN, "overloaded, refusing requests busy=%u waiting=%u",
                     f->busy, f->waiting);
+        stats_add(f->worker->stats, STATS_shed, 1);
         client_turn_down(c, 503, "all slots are busy and the queue is full");
         return;
     }
@@ -127,6 +133,7 @@ void front_enqueue(struct client *c) {
     c->deadline = NSEC_NEVER;
     TAILQ_INSERT_TAIL(&f->queue, c, queued);
     f->waiting++;
+    stats_add(f->worker->stats, STATS_queue_depth, 1);
     if (c->watch.ready & IO_HANGUP)
         client_doubt(c);
     front_pump(f);
@@ -176,6 +183,7 @@ int front_open(struct front *f, struct error *err) {
     TAILQ_INIT(&f->clients);
     TAILQ_INIT(&f->queue);
     f->glance.fire = front_glance;
+    stats_add(f->worker->stats, STATS_slots, (int)f->slots);
     for (size_t i = 0; i < f->worker->listen_count; i++) {
         int rc = acceptor_open(&f->acceptors[i], f->loop, f->worker->listen_fds[i], burst,
                                front_accepted, f);
@@ -229,6 +237,7 @@ void front_stop(struct front *f, nsec_t patience) {
     for (size_t i = 0; !f->stopping && i < f->worker->listen_count; i++)
         acceptor_close(&f->acceptors[i]);
     f->stopping = true;
+    atomic_store(&f->worker->stats->life, STATS_STOPPING);
     close_idle(f);
     f->patience.fire = out_of_patience;
     if (f->count == 0)

@@ -13,6 +13,7 @@
 #include "net/resolve.h"
 #include "net/signals.h"
 #include "server/model.h"
+#include "server/stats.h"
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/event.h>
@@ -61,6 +62,7 @@ struct exchange {
     struct evhttp_request *client;
     struct evhttp_connection *client_conn;
     struct upstream_conn *upstream;
+    nsec_t ready_at;
     bool client_gone, timed_out, replied;
 };
 
@@ -72,6 +74,7 @@ static void exchange_end(struct exchange *x) {
     LIST_REMOVE(x, link);
     mem_free(x);
     s->in_flight--;
+    stats_add(s->worker->stats, STATS_slots_busy, -1);
     if (s->stopping && s->in_flight == 0)
         loop_stop(s->loop);
 }
@@ -100,6 +103,8 @@ static void reply(struct exchange *x, int status) {
     if (x->server->stopping)
         evhttp_add_header(fields, "Connection", "close");
     x->replied = true;
+    stats_answered(x->server->worker->stats, (uint16_t)status);
+    stats_observe(&x->server->worker->stats->latency, loop_now(x->server->loop) - x->ready_at);
     evhttp_request_set_on_complete_cb(x->client, reply_sent, x);
     evhttp_send_reply(x->client, status, NULL, NULL);
 }
@@ -230,9 +235,11 @@ static void on_request(struct evhttp_request *client, void *arg) {
         return;
     }
     x->server = s;
+    x->ready_at = loop_now(s->loop);
     x->client = client;
     x->client_conn = evhttp_request_get_connection(client);
     s->in_flight++;
+    stats_add(s->worker->stats, STATS_slots_busy, 1);
     LIST_INSERT_HEAD(&s->exchanges, x, link);
     evhttp_connection_set_closecb(x->client_conn, client_closed, x);
     handle(x);
@@ -255,6 +262,7 @@ static void on_signal(void *arg, int signo) {
     if (signo != SIGTERM && signo != SIGINT && signo != SIGQUIT)
         return;
     s->stopping = true;
+    atomic_store(&s->worker->stats->life, STATS_STOPPING);
     for (size_t i = 0; first && i < s->worker->listen_count; i++)
         evhttp_del_accept_socket(s->http, s->accepting[i]);
     if (signo != SIGTERM || !first || s->in_flight == 0 ||
@@ -357,7 +365,7 @@ static int event_run(struct worker *worker, struct error *err) {
     int rc = server_open(&s, err);
 
     if (rc == 0) {
-        worker->ready();
+        worker_ready(worker);
         rc = loop_run(s.loop);
         if (rc < 0)
             error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));

@@ -95,7 +95,7 @@ static int green_run(struct worker *worker, struct error *err) {
     int rc = green_open(&g, worker, err);
 
     if (rc == 0) {
-        worker->ready();
+        worker_ready(worker);
         rc = loop_run(g.loop);
         if (rc < 0)
             error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));

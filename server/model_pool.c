@@ -275,7 +275,7 @@ static int pool_run(struct worker *worker, struct error *err) {
     int rc = pool_open(&p, worker, err);
 
     if (rc == 0) {
-        worker->ready();
+        worker_ready(worker);
         rc = loop_run(p.loop);
         if (rc < 0)
             error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));

@@ -34,7 +34,7 @@ static int single_run(struct worker *worker, struct error *err) {
     if (rc == 0)
         rc = worker_open(worker, NULL, err);
     if (rc == 0) {
-        worker->ready();
+        worker_ready(worker);
         rc = blocking_accept(&s.blocking, worker, single_accepted, &s);
         if (rc < 0)
             error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));

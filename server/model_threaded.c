@@ -137,7 +137,7 @@ static int threaded_run(struct worker *worker, struct error *err) {
     int rc = threaded_open(&t, err);
 
     if (rc == 0) {
-        worker->ready();
+        worker_ready(worker);
         rc = blocking_accept(&t.blocking, worker, threaded_accepted, &t);
         if (rc < 0)
             error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));

@@ -99,16 +99,32 @@ int srv_sleep(struct srv_request *rq, nsec_t span) {
     nsec_t until = deadline_after(io_now(rq->io), span);
     int rc;
 
-    if (until <= rq->deadline)
-        return io_sleep(rq->io, until);
-    rc = io_sleep(rq->io, rq->deadline);
-    return rc < 0 ? rc : -ETIMEDOUT;
+    session_does(rq->session, STATS_SLEEP, rq->io);
+    rc = io_sleep(rq->io, nsec_min(until, rq->deadline));
+    session_does(rq->session, STATS_CPU, rq->io);
+    return rc < 0 || until <= rq->deadline ? rc : -ETIMEDOUT;
+}
+
+static void count_call(struct stats *stats, int rc) {
+    stats_add(stats, STATS_upstream_calls, 1);
+    stats_add(stats, STATS_upstream_waiting, -1);
+    if (rc == -ETIMEDOUT)
+        stats_add(stats, STATS_upstream_late, 1);
+    else if (rc < 0 && rc != -ECANCELED && rc != -ENOMEM)
+        stats_add(stats, STATS_upstream_failed, 1);
 }
 
 int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_answer *ret) {
+    struct session *s = rq->session;
     struct upstream_answer answer;
-    int rc = upstream_get(rq->session->worker->upstream, rq->io, &rq->session->arena, suffix,
-                          rq->deadline, &answer, &rq->why);
+    int rc;
+
+    session_does(s, STATS_UPSTREAM, rq->io);
+    stats_add(s->worker->stats, STATS_upstream_waiting, 1);
+    rc = upstream_get(s->worker->upstream, rq->io, &s->arena, suffix, rq->deadline, &answer,
+                      &rq->why);
+    count_call(s->worker->stats, rc);
+    session_does(s, STATS_CPU, rq->io);
 
     rq->status = rc < 0 && rc != -ETIMEDOUT && rc != -ENOMEM ? 502 : 0;
     rq->detail = NULL;
@@ -122,9 +138,13 @@ int srv_db_query(struct srv_request *rq, const char *sql, const char *const *par
                  size_t param_count, struct srv_rows *ret) {
     struct db_statement statement = { .sql = sql, .params = params, .param_count = param_count };
     struct db_report report = { .why = NULL };
+    struct session *s = rq->session;
     struct db_answer answer;
-    int rc = db_run(rq->session->worker->db, rq->io, &rq->session->arena, &statement, rq->deadline,
-                    &answer, &report);
+    int rc;
+
+    session_does(s, STATS_DATABASE, rq->io);
+    rc = db_run(s->worker->db, rq->io, &s->arena, &statement, rq->deadline, &answer, &report);
+    session_does(s, STATS_CPU, rq->io);
 
     rq->status = report.status;
     rq->why = report.why;
@@ -166,6 +186,7 @@ int srv_reply(struct srv_request *rq, uint16_t status, struct slice content_type
 
     if (s->http.answered)
         return -EALREADY;
+    s->status = status;
     rc = http_conn_answer(&s->http, &s->out, &head, &sends_body);
     if (rc < 0)
         return rc;
@@ -198,6 +219,8 @@ static int answer_failure(struct srv_request *rq, int rc) {
 
     if (rc == -ETIMEDOUT && (why == NULL || io_now(rq->io) >= rq->deadline))
         why = "the request took too long";
+    if (rc == -ETIMEDOUT && io_now(rq->io) >= rq->deadline)
+        stats_add(rq->session->worker->stats, STATS_expired, 1);
     if (why == NULL)
         why = "the handler failed";
     log_limited(&rate, LOG_LEVEL_WARN, "request failed status=%u target=%.*s reason=\"%s\"%s%s",

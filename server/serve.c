@@ -4,12 +4,14 @@
 #include "net/binds.h"
 #include "net/prefork.h"
 #include "server/model.h"
+#include "server/overview.h"
 #include "server/pidfile.h"
 #include <stdio.h>
 
 struct serve {
     const struct serve_config *config;
     struct binds binds;
+    struct stats *stats; /* by worker index - 1 */
 };
 
 static int complain(const struct error *err) {
@@ -27,9 +29,11 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .index = index,
         .listen_fds = s->binds.fds,
         .listen_count = s->binds.count,
+        .stats = &s->stats[index - 1],
         .ready = ready,
     };
 
+    stats_start(worker.stats, s->config->control != NULL);
     return s->config->model->run(&worker, &err) < 0 ? complain(&err) : 0;
 }
 
@@ -50,6 +54,24 @@ static int run_workers(struct serve *s) {
     return prefork_run(&prefork);
 }
 
+/* With its control endpoint beside it. */
+static int serve(struct serve *s, struct error *err) {
+    unsigned count = s->config->workers > 0 ? PREFORK_WORKERS_MAX : 1;
+    struct overview overview = { .config = s->config,
+                                 .count = count,
+                                 .listen_fds = s->binds.fds,
+                                 .listen_count = s->binds.count };
+    int code;
+
+    overview.stats = s->stats = stats_new(count, err);
+    if (s->stats == NULL || overview_start(&overview, err) < 0)
+        return complain(err);
+    binds_announce(&s->binds, "srv serve");
+    code = s->config->workers > 0 ? run_workers(s) : run_worker(s, 1, ready_alone);
+    overview_stop(&overview);
+    return code;
+}
+
 int serve_run(const struct serve_config *config) {
     struct serve s = { .config = config };
     struct error err = { "" };
@@ -65,8 +87,7 @@ int serve_run(const struct serve_config *config) {
     for (size_t i = 0; i < s.binds.count; i++)
         if (config->protocols[i] == PROTOCOL_UWSGI)
             s.binds.schemes[i] = "uwsgi";
-    binds_announce(&s.binds, "srv serve");
-    code = config->workers > 0 ? run_workers(&s) : run_worker(&s, 1, ready_alone);
+    code = serve(&s, &err);
     pidfile_remove(config->pid_path);
     binds_close(&s.binds);
     return code;

@@ -27,7 +27,14 @@ void session_meet(struct session *s, const struct arrival *arrival) {
     road_begin(s, arrival->listener);
 }
 
+/* The request is answered, or will never be. */
+static void end_request(struct session *s) {
+    stats_leave(s->entry);
+    s->entry = NULL;
+}
+
 void session_free(struct session *s) {
+    end_request(s);
     buf_free(&s->in);
     buf_free(&s->body);
     buf_free(&s->out);
@@ -66,6 +73,7 @@ static void put_error(struct session *s, uint16_t status, const char *why, bool 
     };
     bool sends_body;
 
+    s->status = status;
     snprintf(seconds, sizeof(seconds), "%d", SERVER_RETRY_AFTER_SECONDS);
     retry_after.value = slice_str(seconds);
 
@@ -89,6 +97,7 @@ static void log_refusal(const struct session *s, uint16_t status, const char *wh
 
 void session_refuse(struct session *s, uint16_t status, const char *why) {
     log_refusal(s, status, why);
+    stats_answered(s->worker->stats, status);
     put_error(s, status, why, true);
 }
 
@@ -96,6 +105,7 @@ void session_refuse(struct session *s, uint16_t status, const char *why) {
 
 void session_ready(struct session *s, nsec_t now) {
     s->ready_at = now;
+    s->entry = stats_enter(s->worker->stats, s->head.method_text, s->head.target, now);
     atomic_store_explicit(&s->wire, SESSION_WIRE_FREE, memory_order_relaxed);
 }
 
@@ -262,6 +272,8 @@ static int write_out(struct session *s, struct io *io) {
 
 /* Ready for the next request, or not. */
 static enum session_end finish_request(struct session *s) {
+    end_request(s);
+    stats_answered(s->worker->stats, s->status);
     buf_consume(&s->in, s->head_used);
     s->head_used = 0;
     buf_free(&s->body);
@@ -278,19 +290,41 @@ nsec_t session_deadline(const struct session *s) {
     return span > 0 ? deadline_after(s->ready_at, span) : NSEC_NEVER;
 }
 
+void session_does(struct session *s, enum stats_doing doing, struct io *io) {
+    if (s->entry != NULL)
+        stats_does(s->entry, doing, io_now(io));
+}
+
+/* The answer, or -errno when it is not wanted any more. */
+static int answer(struct session *s, struct io *io) {
+    int rc = request_run(s, io);
+
+    if (rc < 0)
+        return rc;
+    session_does(s, STATS_CLIENT, io);
+    take_wire(s);
+    return write_out(s, io);
+}
+
 enum session_end session_serve(struct session *s, struct io *io) {
     int64_t served_max = s->worker->config->keep_alive_requests;
+    struct stats *stats = s->worker->stats;
+    int rc;
 
     s->last |= served_max > 0 && s->served + 1 >= served_max;
-    if (request_run(s, io) < 0)
-        goto close;
-    take_wire(s);
-    if (write_out(s, io) < 0)
-        goto close;
+    stats_observe(&stats->queue_wait, io_now(io) - s->ready_at);
+    stats_add(stats, STATS_slots_busy, 1);
+    session_does(s, STATS_CPU, io);
+    rc = answer(s, io);
+    stats_add(stats, STATS_slots_busy, -1);
+    if (rc < 0) {
+        stats_add(stats, STATS_abandoned, 1);
+        end_request(s);
+        s->head_used = 0;
+        return SESSION_CLOSE;
+    }
+    stats_observe(&stats->latency, io_now(io) - s->ready_at);
     return finish_request(s);
-close:
-    s->head_used = 0;
-    return SESSION_CLOSE;
 }
 
 enum session_end session_turn_down(struct session *s, uint16_t status, const char *why) {

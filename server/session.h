@@ -10,6 +10,7 @@
 #include "http/conn.h"
 #include "net/io.h"
 #include "net/peer.h"
+#include "server/stats.h"
 #include "server/worker.h"
 #include <stdatomic.h>
 
@@ -57,10 +58,12 @@ struct session {
     struct peer peer; /* or whom a PROXY header or a uwsgi packet names */
     uint32_t served;
     int fd;
-    atomic_int wire; /* enum session_wire */
-    uint8_t road;    /* of enum session_road; 0: HTTP */
-    bool eof;        /* the client closed its sending side */
-    bool last;       /* the next answer says Connection: close */
+    atomic_int wire;           /* enum session_wire */
+    uint16_t status;           /* of the answer in `out` */
+    struct stats_entry *entry; /* while a request is here, if it is listed */
+    uint8_t road;              /* of enum session_road; 0: HTTP */
+    bool eof;                  /* the client closed its sending side */
+    bool last;                 /* the next answer says Connection: close */
 };
 
 /* `fd` is not owned. */
@@ -100,6 +103,9 @@ NODISCARD enum session_step session_read(struct session *s, struct io *io);
 /* When the current request must be answered, counted from `ready_at`; NSEC_NEVER without a limit.
  */
 nsec_t session_deadline(const struct session *s);
+
+/* What the current request does or waits for from now on. */
+void session_does(struct session *s, enum stats_doing doing, struct io *io);
 
 /* Runs the application on the request that is READY and writes the answer. */
 NODISCARD enum session_end session_serve(struct session *s, struct io *io);

@@ -2,6 +2,7 @@
 /* What every model prepares for its worker. */
 #include "server/worker.h"
 #include "server/db.h"
+#include "server/stats.h"
 #include "server/upstream.h"
 #include <errno.h>
 
@@ -35,4 +36,9 @@ int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *
 void worker_close(struct worker *worker) {
     upstream_free(worker->upstream);
     db_free(worker->db);
+}
+
+void worker_ready(const struct worker *worker) {
+    atomic_store(&worker->stats->life, STATS_READY);
+    worker->ready();
 }

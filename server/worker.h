@@ -7,6 +7,7 @@
 #include "server/limits.h"
 
 struct db;
+struct stats;
 struct upstream;
 
 struct worker {
@@ -16,8 +17,12 @@ struct worker {
     size_t listen_count;
     struct upstream *upstream; /* both made by the model: pools differ between fibers and threads */
     struct db *db;
+    struct stats *stats; /* its own, shared with the control endpoint */
     void (*ready)(void); /* called once the worker can serve */
 };
+
+/* It can serve from now on: tells the control endpoint and the master. */
+void worker_ready(const struct worker *worker);
 
 struct io_fiber;
 

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* The options of `srv serve`. */
+#ifndef CMD_SERVE_ROWS_H
+#define CMD_SERVE_ROWS_H
+
+#include "base/option.h"
+#include "server/config.h"
+
+/* What the rows fill: the configuration, and what is looked up or checked before it becomes part of
+ * it. */
+struct serve_options {
+    struct serve_config config;
+    int64_t request_line, request_fields, field_size;
+    uint64_t request_body;
+    int log_level, protocol;
+    char bind_default[32], upstream_default[48];
+};
+
+enum { SERVE_ROWS = 38 };
+extern const struct option_row serve_rows[SERVE_ROWS];
+
+#endif

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* Prints the shared counters; nothing here writes to them. */
+#include "server/metrics.h"
+#include "server/model.h"
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct value_row {
+    const char *name, *kind, *help;
+};
+
+#define VALUE_ROW(name, kind, help) { #name, #kind, help },
+static const struct value_row values[] = { STATS_VALUES(VALUE_ROW) };
+#undef VALUE_ROW
+
+static const char *const doing_words[] = { "nothing",  "queue", "cpu",   "upstream",
+                                           "database", "sleep", "client" };
+static const char *const life_words[] = { "absent", "starting", "ready", "stopping" };
+
+bool metrics_alive(const struct stats *s) {
+    pid_t pid = atomic_load(&s->pid);
+
+    return pid > 0 && kill(pid, 0) == 0;
+}
+
+/* What the kernel knows about a process; zeros when it has gone. */
+struct process {
+    unsigned long rss_kib, threads;
+};
+
+static struct process look_at(pid_t pid) {
+    struct process p = { 0 };
+    char path[40], line[256];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    file = fopen(path, "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        sscanf(line, "VmRSS: %lu", &p.rss_kib);
+        sscanf(line, "Threads: %lu", &p.threads);
+    }
+    if (file != NULL)
+        fclose(file);
+    return p;
+}
+
+static unsigned long long load(const atomic_ullong *counter) {
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* --- Prometheus ----------------------------------------------------------------- */
+
+static int print_head(struct buf *out, const char *name, const char *suffix, const char *kind,
+                      const char *help) {
+    return buf_printf(out, "# HELP srv_%s%s %s\n# TYPE srv_%s%s %s\n", name, suffix, help, name,
+                      suffix, kind);
+}
+
+static int print_values(const struct overview *o, struct buf *out) {
+    int rc = 0;
+
+    for (unsigned v = 0; rc == 0 && v < STATS_VALUE_COUNT; v++) {
+        const char *suffix = strcmp(values[v].kind, "counter") == 0 ? "_total" : "";
+
+        rc = print_head(out, values[v].name, suffix, values[v].kind, values[v].help);
+        for (unsigned i = 0; rc == 0 && i < o->count; i++)
+            if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+                rc = buf_printf(out, "srv_%s%s{worker=\"%u\"} %lld\n", values[v].name, suffix,
+                                i + 1, (long long)stats_get(&o->stats[i], v));
+    }
+    return rc;
+}
+
+static int print_statuses(const struct overview *o, struct buf *out) {
+    int rc = print_head(out, "requests", "_total", "counter", "Answers sent, by status.");
+
+    for (unsigned i = 0; i < o->count; i++) {
+        if (atomic_load(&o->stats[i].life) == STATS_ABSENT)
+            continue;
+        for (unsigned status = 0; rc == 0 && status < STATS_STATUS_MAX; status++) {
+            unsigned long long n = load(&o->stats[i].by_status[status]);
+            if (n > 0)
+                rc = buf_printf(out, "srv_requests_total{worker=\"%u\",status=\"%u\"} %llu\n",
+                                i + 1, status, n);
+        }
+    }
+    return rc;
+}
+
+static int print_hist(struct buf *out, const char *name, unsigned worker,
+                      const struct stats_hist *h) {
+    unsigned long long sum = 0;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < STATS_BUCKETS; i++) {
+        sum += load(&h->buckets[i]);
+        rc = buf_printf(out, "srv_%s_bucket{worker=\"%u\",le=\"%g\"} %llu\n", name, worker,
+                        (double)stats_bounds[i] / NSEC_PER_SEC, sum);
+    }
+    sum += load(&h->buckets[STATS_BUCKETS]);
+    if (rc == 0)
+        rc = buf_printf(out,
+                        "srv_%s_bucket{worker=\"%u\",le=\"+Inf\"} %llu\n"
+                        "srv_%s_sum{worker=\"%u\"} %.6f\nsrv_%s_count{worker=\"%u\"} %llu\n",
+                        name, worker, sum, name, worker, (double)load(&h->sum_nsec) / NSEC_PER_SEC,
+                        name, worker, sum);
+    return rc;
+}
+
+static int print_hists(const struct overview *o, struct buf *out) {
+    int rc = print_head(out, "request_seconds", "", "histogram",
+                        "From the complete request to its answer written.");
+
+    for (unsigned i = 0; rc == 0 && i < o->count; i++)
+        if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+            rc = print_hist(out, "request_seconds", i + 1, &o->stats[i].latency);
+    if (rc == 0)
+        rc = print_head(out, "queue_wait_seconds", "", "histogram",
+                        "From the complete request to a slot.");
+    for (unsigned i = 0; rc == 0 && i < o->count; i++)
+        if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+            rc = print_hist(out, "queue_wait_seconds", i + 1, &o->stats[i].queue_wait);
+    return rc;
+}
+
+static int print_processes(const struct overview *o, struct buf *out) {
+    int rc = print_head(out, "worker_rss_bytes", "", "gauge", "Resident memory of the worker.");
+
+    for (unsigned i = 0; rc == 0 && i < o->count; i++)
+        if (metrics_alive(&o->stats[i]))
+            rc = buf_printf(out, "srv_worker_rss_bytes{worker=\"%u\"} %lu\n", i + 1,
+                            look_at(o->stats[i].pid).rss_kib * 1024);
+    if (rc == 0)
+        rc = print_head(out, "worker_threads", "", "gauge", "Threads of the worker.");
+    for (unsigned i = 0; rc == 0 && i < o->count; i++)
+        if (metrics_alive(&o->stats[i]))
+            rc = buf_printf(out, "srv_worker_threads{worker=\"%u\"} %lu\n", i + 1,
+                            look_at(o->stats[i].pid).threads);
+    return rc;
+}
+
+int metrics_prometheus(const struct overview *o, struct buf *out) {
+    int rc = print_statuses(o, out);
+
+    if (rc == 0)
+        rc = print_hists(o, out);
+    if (rc == 0)
+        rc = print_values(o, out);
+    return rc == 0 ? print_processes(o, out) : rc;
+}
+
+/* --- JSON ------------------------------------------------------------------------- */
+
+static json_t *json_values(const struct stats *s) {
+    json_t *object = json_object();
+
+    for (unsigned v = 0; v < STATS_VALUE_COUNT; v++)
+        json_object_set_new(object, values[v].name, json_integer((json_int_t)stats_get(s, v)));
+    return object;
+}
+
+static json_t *json_statuses(const struct stats *s) {
+    json_t *object = json_object();
+    char key[8];
+
+    for (unsigned status = 0; status < STATS_STATUS_MAX; status++) {
+        unsigned long long n = load(&s->by_status[status]);
+        snprintf(key, sizeof(key), "%u", status);
+        if (n > 0)
+            json_object_set_new(object, key, json_integer((json_int_t)n));
+    }
+    return object;
+}
+
+static json_t *json_worker(const struct stats *s, unsigned index) {
+    json_t *object = json_values(s);
+    struct process p = look_at(s->pid);
+    bool alive = metrics_alive(s);
+
+    json_object_set_new(object, "worker", json_integer(index));
+    json_object_set_new(object, "pid", json_integer(s->pid));
+    json_object_set_new(object, "state", json_string(alive ? life_words[s->life] : "dead"));
+    json_object_set_new(object, "rss_bytes", json_integer((json_int_t)p.rss_kib * 1024));
+    json_object_set_new(object, "threads", json_integer((json_int_t)p.threads));
+    json_object_set_new(object, "requests", json_statuses(s));
+    return object;
+}
+
+static char *finish(json_t *root) {
+    char *text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+
+    json_decref(root);
+    return text;
+}
+
+char *metrics_stats(const struct overview *o) {
+    json_t *root = json_object(), *workers = json_array();
+
+    json_object_set_new(root, "model", json_string(o->config->model->name));
+    json_object_set_new(root, "workers", workers);
+    for (unsigned i = 0; i < o->count; i++)
+        if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+            json_array_append_new(workers, json_worker(&o->stats[i], i + 1));
+    return finish(root);
+}
+
+/* A target may hold bytes that are not UTF-8; JSON may not. */
+static json_t *json_what(const struct stats_entry *e) {
+    char text[STATS_TARGET_BYTES];
+
+    memcpy(text, e->what, sizeof(text));
+    text[sizeof(text) - 1] = '\0';
+    for (char *at = text; *at != '\0'; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    return json_string(text);
+}
+
+static json_t *json_entry(const struct stats_entry *e, int doing, unsigned worker, nsec_t now) {
+    json_t *object = json_object();
+
+    json_object_set_new(object, "worker", json_integer(worker));
+    json_object_set_new(object, "request", json_what(e));
+    json_object_set_new(object, "waits_for", json_string(doing_words[doing]));
+    json_object_set_new(object, "for_seconds", json_real((double)(now - e->since) / NSEC_PER_SEC));
+    json_object_set_new(object, "age_seconds",
+                        json_real((double)(now - e->ready_at) / NSEC_PER_SEC));
+    return object;
+}
+
+char *metrics_requests(const struct overview *o) {
+    json_t *root = json_array();
+    nsec_t now = clock_now();
+
+    for (unsigned i = 0; i < o->count; i++) {
+        if (!metrics_alive(&o->stats[i]))
+            continue;
+        for (unsigned k = 0; k < STATS_SLOTS; k++) {
+            const struct stats_entry *e = &o->stats[i].entries[k];
+            int doing = atomic_load_explicit(&e->doing, memory_order_acquire);
+            if (doing != STATS_NOTHING)
+                json_array_append_new(root, json_entry(e, doing, i + 1, now));
+        }
+    }
+    return finish(root);
+}

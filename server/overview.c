@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs the control endpoint in a process of its own. */
+#include "server/overview.h"
+#include "base/log.h"
+#include "net/control.h"
+#include "net/listener.h"
+#include "net/signals.h"
+#include "net/title.h"
+#include "server/metrics.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { METRICS_BYTES_MAX = 16777216 };
+
+static void reply_metrics(void *arg, struct control_request *rq) {
+    struct buf out;
+
+    buf_init(&out, METRICS_BYTES_MAX);
+    if (metrics_prometheus(arg, &out) < 0)
+        control_reply_text(rq, 503, "out of memory");
+    else
+        control_reply(rq, 200, "text/plain; version=0.0.4", buf_unread(&out));
+    buf_free(&out);
+}
+
+static void reply_json(struct control_request *rq, char *text) {
+    if (text == NULL)
+        control_reply_text(rq, 503, "out of memory");
+    else
+        control_reply(rq, 200, "application/json", slice_str(text));
+    free(text); /* jansson's */
+}
+
+static void reply_stats(void *arg, struct control_request *rq) {
+    reply_json(rq, metrics_stats(arg));
+}
+
+static void reply_requests(void *arg, struct control_request *rq) {
+    reply_json(rq, metrics_requests(arg));
+}
+
+/* How many workers live, and how many of them take requests. */
+static unsigned count_workers(const struct overview *o, bool only_ready) {
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < o->count; i++) {
+        bool ready = atomic_load(&o->stats[i].life) == STATS_READY;
+        count += metrics_alive(&o->stats[i]) && (ready || !only_ready);
+    }
+    return count;
+}
+
+static void reply_healthz(void *arg, struct control_request *rq) {
+    if (count_workers(arg, false) > 0)
+        control_reply_text(rq, 200, "ok");
+    else
+        control_reply_text(rq, 503, "no worker is alive");
+}
+
+static void reply_readyz(void *arg, struct control_request *rq) {
+    if (count_workers(arg, true) > 0)
+        control_reply_text(rq, 200, "ready");
+    else
+        control_reply_text(rq, 503, "no worker takes requests");
+}
+
+static const struct control_route routes[] = {
+    { "/metrics", CONTROL_GET, reply_metrics },   { "/stats", CONTROL_GET, reply_stats },
+    { "/requests", CONTROL_GET, reply_requests }, { "/healthz", CONTROL_GET, reply_healthz },
+    { "/readyz", CONTROL_GET, reply_readyz },
+};
+
+/* The terminal's Ctrl-C reaches every process: this one stays until the others are done. */
+static void on_signal(void *arg, int signo) {
+    if (signo == SIGTERM)
+        loop_stop(arg);
+}
+
+static int serve_routes(struct overview *o, int fd, struct error *err) {
+    struct control *control = NULL;
+    struct signals *signals = NULL;
+    struct loop *loop = loop_new(err);
+    int rc = -EIO;
+
+    if (loop != NULL)
+        signals = signals_new(loop, on_signal, loop, err);
+    if (signals != NULL)
+        control = control_new(loop, fd, routes, ARRAY_LEN(routes), o, err);
+    if (control != NULL)
+        rc = loop_run(loop);
+    control_free(control);
+    signals_free(signals);
+    loop_free(loop);
+    return rc;
+}
+
+static __attribute__((noreturn)) void be_overview(struct overview *o, int fd,
+                                                  const struct address *bound, pid_t parent) {
+    struct error err = { "the event loop failed" };
+    int rc;
+
+    signals_die_with_parent(SIGTERM, parent);
+    title_set("srv control", "srv serve: control");
+    for (size_t i = 0; i < o->listen_count; i++)
+        close(o->listen_fds[i]);
+    rc = serve_routes(o, fd, &err);
+    if (rc < 0)
+        log_write(LOG_LEVEL_ERROR, "control endpoint failed error=\"%s\"", err.text);
+    listener_close(fd, bound);
+    exit(rc < 0 ? EXIT_CANNOT : 0);
+}
+
+int overview_start(struct overview *o, struct error *err) {
+    char text[ADDRESS_TEXT_BYTES];
+    struct address bound;
+    pid_t parent = getpid();
+    int fd;
+
+    if (o->config->control == NULL)
+        return 0;
+    fd = control_listen(o->config->control, &bound, err);
+    if (fd < 0)
+        return fd;
+    address_format(&bound, text);
+    fprintf(stderr, "srv serve: control on %s%s%s\n", text[0] == 'u' ? "" : "http://", text,
+            text[0] == 'u' ? "" : "/");
+    fflush(NULL);
+    o->pid = fork();
+    if (o->pid == 0)
+        be_overview(o, fd, &bound, parent);
+    if (o->pid < 0) {
+        o->pid = 0;
+        error_set(err, -errno, "cannot fork: %s", strerrordesc_np(errno));
+        listener_close(fd, &bound);
+        return -EAGAIN;
+    }
+    close(fd);
+    return 0;
+}
+
+void overview_stop(struct overview *o) {
+    if (o->pid == 0)
+        return;
+    kill(o->pid, SIGTERM);
+    waitpid(o->pid, NULL, 0);
+    o->pid = 0;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared memory for the counters, and the parts of counting that are not one instruction. */
+#include "server/stats.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "counters are shared between processes");
+
+enum { PROBES_MAX = 64 };
+
+#define MSEC NSEC_PER_MSEC
+const nsec_t stats_bounds[STATS_BUCKETS] = {
+    1 * MSEC,     2 * MSEC,     5 * MSEC,     10 * MSEC,     20 * MSEC,   50 * MSEC,
+    100 * MSEC,   200 * MSEC,   500 * MSEC,   1000 * MSEC,   2000 * MSEC, 5000 * MSEC,
+    10000 * MSEC, 20000 * MSEC, 60000 * MSEC, 300000 * MSEC,
+};
+
+struct stats *stats_new(unsigned count, struct error *err) {
+    void *memory = mmap(NULL, count * sizeof(struct stats), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (memory == MAP_FAILED) {
+        error_set(err, -errno, "cannot map memory for counters: %s", strerrordesc_np(errno));
+        return NULL;
+    }
+    return memory;
+}
+
+void stats_start(struct stats *s, bool lists_requests) {
+    static const enum stats_value gauges[] = { STATS_connections, STATS_slots, STATS_slots_busy,
+                                               STATS_queue_depth, STATS_upstream_waiting };
+
+    for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
+        atomic_store(&s->values[gauges[i]], 0);
+    s->lists_requests = lists_requests;
+    for (size_t i = 0; s->lists_requests && i < STATS_SLOTS; i++) {
+        if (atomic_load(&s->entries[i].doing) != STATS_NOTHING)
+            atomic_store(&s->entries[i].doing, STATS_NOTHING);
+    }
+    stats_add(s, STATS_starts, 1);
+    atomic_store(&s->pid, getpid());
+    atomic_store(&s->life, STATS_STARTING);
+}
+
+/* The usual request is short: linear search from below. */
+void stats_observe(struct stats_hist *h, nsec_t span) {
+    size_t i = 0;
+
+    while (i < STATS_BUCKETS && span > stats_bounds[i])
+        i++;
+    atomic_fetch_add_explicit(&h->buckets[i], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&h->sum_nsec, (unsigned long long)span, memory_order_relaxed);
+}
+
+static void describe(struct stats_entry *e, struct slice method, struct slice target) {
+    size_t room = sizeof(e->what) - 2, head = method.len < room ? method.len : room;
+    size_t tail = target.len < room - head ? target.len : room - head;
+
+    memcpy(e->what, method.ptr, head);
+    e->what[head] = ' ';
+    memcpy(e->what + head + 1, target.ptr, tail);
+    e->what[head + 1 + tail] = '\0';
+}
+
+struct stats_entry *stats_enter(struct stats *s, struct slice method, struct slice target,
+                                nsec_t now) {
+    unsigned at;
+
+    if (!s->lists_requests)
+        return NULL;
+    at = atomic_fetch_add_explicit(&s->hint, 1, memory_order_relaxed);
+    for (unsigned i = 0; i < PROBES_MAX; i++) {
+        struct stats_entry *e = &s->entries[(at + i) % STATS_SLOTS];
+        int expected = STATS_NOTHING;
+
+        if (!atomic_compare_exchange_strong(&e->doing, &expected, STATS_QUEUE))
+            continue;
+        e->ready_at = now;
+        atomic_store_explicit(&e->since, now, memory_order_relaxed);
+        describe(e, method, target);
+        return e;
+    }
+    return NULL;
+}

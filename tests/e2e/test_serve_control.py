@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""The control endpoint of srv serve: what it shows is what the clients saw."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from harness import RawConnection, get, wait_for
+
+MODELS = ("green", "pool", "threaded", "single", "event")
+
+
+def control(app):
+    """Where its control endpoint listens."""
+    host, port = re.search(r"control on http://([^:]+):(\d+)/", app.stderr()).groups()
+    return host, int(port)
+
+
+def fetch(app, path):
+    return get(control(app), path)
+
+
+def metrics(app):
+    """{'name{labels}': value} and, summed over the labels, {'name': value}."""
+    found = {}
+    for line in fetch(app, "/metrics").text.splitlines():
+        if not line.startswith("#"):
+            series, value = line.rsplit(" ", 1)
+            found[series] = float(value)
+            name = series.split("{")[0]
+            found[name] = found.get(name, 0) + float(value)
+    return found
+
+
+def json_of(app, path):
+    import json
+
+    reply = fetch(app, path)
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+    return json.loads(reply.text)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_counts_are_what_the_clients_saw(slowapi, serve, model):
+    app = serve("--model", model, "--control", "127.0.0.1:0", upstream=slowapi())
+    statuses = [get(app, path).status for path in ("/?delay=0", "/?delay=0.1", "/?delay=x", "/nope")]
+    assert statuses == [200, 200, 400, 404]
+    # a thread writes its answer first and counts it then
+    seen = wait_for(lambda: (m := metrics(app))["srv_requests_total"] == 4 and m, what="four answers counted")
+    assert seen['srv_requests_total{worker="1",status="200"}'] == 2
+    assert seen["srv_request_seconds_count"] == 4
+    assert seen["srv_request_seconds_sum"] >= 0.1
+    assert seen["srv_worker_rss_bytes"] > 100000 and seen["srv_worker_threads"] >= 1
+    if model != "event":
+        assert seen["srv_upstream_calls_total"] == 2
+        assert wait_for(lambda: metrics(app)["srv_connections"] == 0, what="connections closed") is True
+
+
+@pytest.mark.parametrize("slots", [("--async-cores", "2"), ("--model", "pool", "--threads", "2")])
+def test_requests_tell_what_they_wait_for(slowapi, serve, slots):
+    app = serve(*slots, "--control", "127.0.0.1:0", upstream=slowapi())
+    conns = [RawConnection(app) for _ in range(3)]
+    for conn in conns:
+        conn.send(b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
+        conn.read_response()
+    for conn in conns:
+        conn.send(b"GET /?delay=0.8 HTTP/1.1\r\nHost: x\r\n\r\n")
+    time.sleep(0.3)
+    listed = json_of(app, "/requests")
+    assert sorted(entry["waits_for"] for entry in listed) == ["queue", "upstream", "upstream"]
+    assert all(entry["request"] == "GET /?delay=0.8" and 0 < entry["age_seconds"] < 5 for entry in listed)
+    seen = metrics(app)
+    assert (seen["srv_slots"], seen["srv_slots_busy"], seen["srv_queue_depth"]) == (2, 2, 1)
+    for conn in conns:
+        assert conn.read_response().status == 200
+        conn.close()
+    assert wait_for(lambda: json_of(app, "/requests") == [], what="no request left")
+
+
+def test_shed_expired_and_abandoned_are_counted(slowapi, serve):
+    app = serve(
+        *("--async-cores", "1", "--max-queue", "1", "--queue-timeout", "200ms", "--control", "127.0.0.1:0"),
+        upstream=slowapi("--graceful-timeout", "0"),
+    )
+    conns = [RawConnection(app) for _ in range(3)]
+    for conn in conns:  # one is served, one waits, one is turned down
+        conn.send(b"GET /?delay=30 HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.05)
+    assert [conn.read_response().status for conn in reversed(conns[1:])] == [503, 503]
+    for conn in conns:
+        conn.close()
+    wait_for(lambda: metrics(app)["srv_abandoned_total"] == 1, what="the one that left noticed")
+    seen = metrics(app)
+    assert (seen["srv_shed_total"], seen["srv_expired_total"], seen["srv_slots_busy"]) == (1, 1, 0)
+
+
+def test_stats_cover_all_workers_and_restarts(slowapi, serve):
+    app = serve("--workers", "2", "--control", "127.0.0.1:0", upstream=slowapi())
+    workers = wait_for(
+        lambda: (w := json_of(app, "/stats")["workers"]) and [i["state"] for i in w] == ["ready"] * 2 and w,
+        what="two workers ready",
+    )
+    assert [worker["starts"] for worker in workers] == [1, 1]
+    os.kill(workers[0]["pid"], signal.SIGKILL)
+    wait_for(lambda: json_of(app, "/stats")["workers"][0]["starts"] == 2, what="worker replaced")
+    assert fetch(app, "/healthz").text == "ok\n" and fetch(app, "/readyz").status == 200
+    assert fetch(app, "/nope").status == 404
+
+
+def test_it_outlasts_a_graceful_stop_and_then_goes(slowapi, serve):
+    app = serve("--control", "127.0.0.1:0", upstream=slowapi())
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=0.6 HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.2)
+        app.send_signal(signal.SIGTERM)
+        wait_for(lambda: fetch(app, "/readyz").status == 503, what="not ready any more")
+        assert fetch(app, "/healthz").status == 200
+        assert conn.read_response().status == 200
+    assert app.wait() == 0
+    with pytest.raises(OSError):
+        fetch(app, "/healthz")
+
+
+def test_metrics_are_documented(serve):
+    app = serve("--control", "127.0.0.1:0")
+    page = (Path(__file__).resolve().parents[2] / "docs/serve.md").read_text()
+    names = set(re.findall(r"^# HELP (\S+)", fetch(app, "/metrics").text, re.M))
+    assert names == set(re.findall(r"^\| `(srv_\w+)` \|", page, re.M))
+
+
+def test_bad_control_address_is_one_line_and_exit_2(srv_run):
+    done = srv_run("serve", "--control", "nowhere")
+    assert done.returncode == 2 and "--control" in done.stderr and done.stderr.count("\n") == 1
