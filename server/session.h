@@ -9,7 +9,7 @@
 #include "base/arena.h"
 #include "http/conn.h"
 #include "net/io.h"
-#include "net/peer.h"
+#include "server/arrival.h"
 #include "server/stats.h"
 #include "server/worker.h"
 #include <stdatomic.h>
@@ -31,19 +31,6 @@ enum session_end {
 /* Who may write to the client: the loop asks whether it is there while a thread waits for the
  * answer it will write. */
 enum session_wire { SESSION_WIRE_FREE, SESSION_WIRE_ASKING, SESSION_WIRE_ANSWERING };
-
-/* A connection as it came in. */
-struct arrival {
-    struct peer peer;
-    int fd;
-    unsigned listener; /* index of the address it came to, among those of the configuration */
-};
-
-/* How requests come, when not just as HTTP: bits of session->road. */
-enum session_road {
-    SESSION_ROAD_PROXY = 1, /* a PROXY header, which has not come yet, before the rest */
-    SESSION_ROAD_UWSGI = 2, /* one uwsgi packet, one answer */
-};
 
 struct session {
     const struct worker *worker;
@@ -100,8 +87,7 @@ bool session_in_body(const struct session *s);
  * awaited), header, body. */
 NODISCARD enum session_step session_read(struct session *s, struct io *io);
 
-/* When the current request must be answered, counted from `ready_at`; NSEC_NEVER without a limit.
- */
+/* When the current request must be answered; NSEC_NEVER without a limit. */
 nsec_t session_deadline(const struct session *s);
 
 /* What the current request does or waits for from now on. */
