@@ -121,6 +121,9 @@ static int check_upstream(const struct serve_options *o, struct error *err) {
         return error_set(err, -EINVAL, "--upstream-ca: cannot read '%s': %s", o->config.upstream_ca,
                          strerrordesc_np(errno));
 
+    for (size_t i = 0; i < o->config.upstream_binds.count; i++)
+        if (upstream_check_bind(o->config.upstream_binds.items[i], &why) < 0)
+            return error_set(err, -EINVAL, "--upstream-bind: %s", why.text);
     if (upstream_check(o->config.upstream_url, &why) == 0)
         return 0;
     return error_set(err, -EINVAL, "--upstream: %s", why.text);

@@ -182,6 +182,13 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .help = "Trusted certificates for https:// upstreams, PEM (default: the system's).",
       .type = OPTION_STRING,
       .offset = CONFIG(upstream_ca) },
+    { .name = "upstream-bind",
+      .topic = "Upstream",
+      .meta = "IP",
+      .help = "Address of this host that connections to the upstream come from; repeated, the "
+              "workers take turns: each address has ports of its own.",
+      .type = OPTION_STRINGS,
+      .offset = CONFIG(upstream_binds) },
     { .name = "upstream-timeout",
       .topic = "Upstream",
       .meta = "TIME",

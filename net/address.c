@@ -187,6 +187,17 @@ int address_of_endpoint(const struct endpoint *e, bool any, struct address *ret)
     return 0;
 }
 
+int address_parse_source(struct slice text, struct address *ret) {
+    struct endpoint e = { .host = text };
+    struct in6_addr v6;
+    struct in_addr v4;
+    uint32_t zone;
+
+    if (!is_v4(text, &v4) && !is_v6(text, &v6, &zone))
+        return -EINVAL;
+    return address_of_endpoint(&e, false, ret);
+}
+
 /* The path of a unix address: empty for an unnamed peer. The kernel does not promise a NUL
  * (unix(7)). */
 static struct slice path_of(const struct address *a) {

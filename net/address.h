@@ -35,6 +35,10 @@ NODISCARD int endpoint_parse(struct slice text, uint16_t default_port, struct en
  * 127.0.0.1), unix paths. 0, -ENOENT (a name: ask net/resolve.h), -ENAMETOOLONG (unix path). */
 NODISCARD int address_of_endpoint(const struct endpoint *e, bool any, struct address *ret);
 
+/* A numeric IPv4 or IPv6 address alone, without brackets: what a socket is bound to that connects
+ * (port 0). 0 or -EINVAL. */
+NODISCARD int address_parse_source(struct slice text, struct address *ret);
+
 #define ADDRESS_TEXT_BYTES 128
 
 /* "127.0.0.1:3000", "[::1]:3000", "unix:/path". Returns `text`, which has ADDRESS_TEXT_BYTES. */

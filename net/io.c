@@ -36,10 +36,10 @@ int io_write_all(struct io *io, int fd, const void *data, size_t size, nsec_t de
     return 0;
 }
 
-static int connect_begin(struct io *io, const struct address *to, nsec_t deadline,
-                         bool *ret_pending) {
+static int connect_begin(struct io *io, const struct address *to, const struct address *from,
+                         nsec_t deadline, bool *ret_pending) {
     for (;;) {
-        int fd = socket_connect(to, ret_pending);
+        int fd = socket_connect_from(to, from, ret_pending);
         if (fd != -EAGAIN || to->any.sa_family != AF_UNIX)
             return fd;
 
@@ -53,8 +53,13 @@ static int connect_begin(struct io *io, const struct address *to, nsec_t deadlin
 }
 
 int io_connect(struct io *io, const struct address *to, nsec_t deadline) {
+    return io_connect_from(io, to, NULL, deadline);
+}
+
+int io_connect_from(struct io *io, const struct address *to, const struct address *from,
+                    nsec_t deadline) {
     bool pending = false;
-    int fd = connect_begin(io, to, deadline, &pending);
+    int fd = connect_begin(io, to, from, deadline, &pending);
     if (fd < 0 || !pending)
         return fd;
 

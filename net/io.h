@@ -97,6 +97,10 @@ NODISCARD int io_write_all(struct io *io, int fd, const void *data, size_t size,
  * io_close. */
 NODISCARD int io_connect(struct io *io, const struct address *to, nsec_t deadline);
 
+/* As io_connect, from an IP address of this host (port 0); NULL leaves it to the kernel. */
+NODISCARD int io_connect_from(struct io *io, const struct address *to, const struct address *from,
+                              nsec_t deadline);
+
 /* For descriptors that another library (libpq, libcurl) reads and writes behind our back: asks the
  * kernel instead of the memory of earlier events, one poll(2) more per wait. As io_wait otherwise.
  */

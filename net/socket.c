@@ -21,7 +21,18 @@ ssize_t socket_send(int fd, const void *data, size_t size) {
     return n < 0 ? -errno : n;
 }
 
-int socket_connect(const struct address *to, bool *ret_pending) {
+/* Without the option bind(2) would choose a port at once, one that no other connection of this
+ * address has, wherever it leads: ip(7). */
+static int bind_source(int fd, const struct address *from) {
+    int on = 1;
+
+    if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) < 0 ||
+        bind(fd, &from->any, from->len) < 0)
+        return -errno;
+    return 0;
+}
+
+int socket_connect_from(const struct address *to, const struct address *from, bool *ret_pending) {
     int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
@@ -31,6 +42,8 @@ int socket_connect(const struct address *to, bool *ret_pending) {
     if (to->any.sa_family != AF_UNIX &&
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
         rc = -errno;
+    if (rc == 0 && from != NULL)
+        rc = bind_source(fd, from);
     if (rc == 0 && connect(fd, &to->any, to->len) < 0)
         rc = -errno;
 
@@ -40,6 +53,10 @@ int socket_connect(const struct address *to, bool *ret_pending) {
         return fd;
     close(fd);
     return rc;
+}
+
+int socket_connect(const struct address *to, bool *ret_pending) {
+    return socket_connect_from(to, NULL, ret_pending);
 }
 
 int socket_error(int fd) {

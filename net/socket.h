@@ -19,6 +19,10 @@ NODISCARD ssize_t socket_send(int fd, const void *data, size_t size);
  * later. */
 NODISCARD int socket_connect(const struct address *to, bool *ret_pending);
 
+/* As socket_connect, from an IP address of this host (port 0); NULL leaves it to the kernel. */
+NODISCARD int socket_connect_from(const struct address *to, const struct address *from,
+                                  bool *ret_pending);
+
 /* What happened to it in the background: SO_ERROR, socket(7). 0 or -errno. */
 NODISCARD int socket_error(int fd);
 

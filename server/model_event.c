@@ -151,6 +151,7 @@ static struct upstream_conn *take_upstream(struct server *s) {
     const struct serve_config *config = s->worker->config;
     struct timeval timeout = { .tv_sec = config->upstream_timeout / NSEC_PER_SEC,
                                .tv_usec = config->upstream_timeout % NSEC_PER_SEC / NSEC_PER_USEC };
+    const char *bind = worker_upstream_bind(s->worker);
     struct upstream_conn *u = SLIST_FIRST(&s->idle);
 
     if (u != NULL) {
@@ -165,6 +166,8 @@ static struct upstream_conn *take_upstream(struct server *s) {
         mem_free(u);
         return NULL;
     }
+    if (bind != NULL)
+        evhttp_connection_set_local_address(u->http, bind);
     evhttp_connection_set_timeout_tv(u->http, &timeout);
     return u;
 }

@@ -17,7 +17,8 @@ struct upstream {
     struct http_url url;      /* slices into the configured text */
     struct endpoint endpoint; /* what is looked up when the address is not numeric */
     struct address address;
-    char host[300]; /* as it goes into Host */
+    struct address from; /* len 0: the kernel chooses */
+    char host[300];      /* as it goes into Host */
     struct connpool *pool;
     struct curl_client *curl; /* instead of all above but `url`; NULL: our own client */
     char *curl_url;
@@ -64,6 +65,16 @@ int upstream_check(const char *url, struct error *err) {
     return parse_url(url, &parsed, err);
 }
 
+int upstream_check_bind(const char *address, struct error *err) {
+    struct address from;
+
+    if (address_parse_source(slice_str(address), &from) == 0)
+        return 0;
+    return error_set(
+        err, -EINVAL,
+        "'%.100s' is not allowed; an IPv4 or IPv6 address of this host, without a port", address);
+}
+
 static void format_host(struct upstream *u) {
     const char *open = u->url.host_is_ipv6 ? "[" : "", *close = u->url.host_is_ipv6 ? "]" : "";
     char port[8] = "";
@@ -72,6 +83,24 @@ static void format_host(struct upstream *u) {
         snprintf(port, sizeof(port), ":%u", u->url.port);
     snprintf(u->host, sizeof(u->host), "%s%.*s%s%s", open, (int)u->url.host.len, u->url.host.ptr,
              close, port);
+}
+
+/* After the address is known. */
+static int set_source(struct upstream *u, const char *bind, struct error *err) {
+    int rc = bind != NULL ? upstream_check_bind(bind, err) : 0;
+
+    if (bind == NULL || rc < 0)
+        return rc;
+    rc = address_parse_source(slice_str(bind), &u->from);
+    if (rc == 0 && u->numeric && u->from.any.sa_family != u->address.any.sa_family)
+        return error_set(err, -EAFNOSUPPORT, "no connection leads from '%s' to '%s'", bind,
+                         u->host);
+    return rc;
+}
+
+/* Where connections come from; NULL leaves it to the kernel. */
+static const struct address *source_of(const struct upstream *u) {
+    return u->from.len > 0 ? &u->from : NULL;
 }
 
 bool upstream_wants_curl(const char *url) {
@@ -87,16 +116,20 @@ static int open_curl(struct upstream *u, const struct upstream_config *config) {
         u->curl_url = NULL;
         return -ENOMEM;
     }
-    u->curl = curl_client_new(u->curl_url, config->ca_path);
+    u->curl = curl_client_new(u->curl_url, config);
     return u->curl != NULL ? 0 : -ENOMEM;
 }
 
-static int open_native(struct upstream *u, struct io_fiber *fiber_io) {
+static int open_native(struct upstream *u, const struct upstream_config *config,
+                       struct io_fiber *fiber_io, struct error *err) {
     struct connpool_config pool = { .max_idle = SERVER_UPSTREAM_IDLE_MAX,
                                     .idle_max = SERVER_UPSTREAM_IDLE_NSEC };
 
     u->endpoint = (struct endpoint){ .host = u->url.host, .port = u->url.port };
     u->numeric = address_of_endpoint(&u->endpoint, false, &u->address) == 0;
+    int rc = set_source(u, config->bind, err);
+    if (rc < 0)
+        return rc;
     u->pool = connpool_new(&pool, fiber_io);
     return u->pool != NULL ? 0 : -ENOMEM;
 }
@@ -117,11 +150,11 @@ struct upstream *upstream_new(const struct upstream_config *config, struct io_fi
         goto fail;
     format_host(u);
     rc = config->curl || upstream_wants_curl(config->url) ? open_curl(u, config)
-                                                          : open_native(u, fiber_io);
-    if (rc < 0) {
-        error_set(err, -ENOMEM, "out of memory");
+                                                          : open_native(u, config, fiber_io, err);
+    if (rc == -ENOMEM)
+        error_set(err, rc, "out of memory");
+    if (rc < 0)
         goto fail;
-    }
     return u;
 fail:
     upstream_free(u);
@@ -165,7 +198,7 @@ static int connect_by_name(struct exchange *x) {
     }
     rc = -ENOENT;
     for (size_t i = 0; i < found->count; i++) {
-        rc = io_connect(x->io, &found->addresses[i], x->deadline);
+        rc = io_connect_from(x->io, &found->addresses[i], source_of(x->u), x->deadline);
         if (rc >= 0 || rc == -ETIMEDOUT || rc == -ECANCELED)
             break;
     }
@@ -178,7 +211,7 @@ static int connect_fresh(struct exchange *x) {
     x->uses = 0;
     if (!x->u->numeric)
         return connect_by_name(x);
-    fd = io_connect(x->io, &x->u->address, x->deadline);
+    fd = io_connect_from(x->io, &x->u->address, source_of(x->u), x->deadline);
     return fd < 0 ? fail(x, fd, "cannot be reached") : fd;
 }
 

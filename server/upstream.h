@@ -14,6 +14,7 @@ struct upstream_config {
     nsec_t timeout;      /* span of one exchange, from connect to the last byte */
     bool curl;           /* through libcurl, which https always is */
     const char *ca_path; /* trusted certificates for https (PEM); NULL: the system's */
+    const char *bind;    /* numeric IP address to connect from; NULL: the kernel's choice */
 };
 
 struct upstream_answer {
@@ -26,6 +27,9 @@ NODISCARD int upstream_check(const char *url, struct error *err);
 
 /* Whether this URL can only be asked through libcurl. */
 bool upstream_wants_curl(const char *url);
+
+/* A source address: 0 or -EINVAL with a reason. */
+NODISCARD int upstream_check_bind(const char *address, struct error *err);
 
 /* `fiber_io` as for connpool_new. NULL with a reason. */
 NODISCARD struct upstream *upstream_new(const struct upstream_config *config,

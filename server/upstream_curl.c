@@ -36,6 +36,7 @@ struct lane {
 struct curl_client {
     struct slice url;
     const char *ca_path;
+    const char *bind;
     pthread_mutex_t lock; /* of `idle`: thread models share it */
     SLIST_HEAD(, lane) idle;
 };
@@ -110,6 +111,8 @@ static bool lane_configure(struct lane *lane, const struct curl_client *client) 
     curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, 1L);
     if (client->ca_path != NULL && curl_easy_setopt(e, CURLOPT_CAINFO, client->ca_path) != CURLE_OK)
         return false;
+    if (client->bind != NULL && curl_easy_setopt(e, CURLOPT_INTERFACE, client->bind) != CURLE_OK)
+        return false;
     return curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
            curl_easy_setopt(e, CURLOPT_WRITEDATA, lane) == CURLE_OK &&
            curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close) == CURLE_OK &&
@@ -151,7 +154,7 @@ static void lane_give_back(struct curl_client *client, struct lane *lane) {
     pthread_mutex_unlock(&client->lock);
 }
 
-struct curl_client *curl_client_new(const char *url, const char *ca_path) {
+struct curl_client *curl_client_new(const char *url, const struct upstream_config *config) {
     struct curl_client *client = mem_calloc(1, sizeof(*client));
 
     if (client == NULL || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
@@ -159,7 +162,8 @@ struct curl_client *curl_client_new(const char *url, const char *ca_path) {
         return NULL;
     }
     client->url = slice_str(url);
-    client->ca_path = ca_path;
+    client->ca_path = config->ca_path;
+    client->bind = config->bind;
     pthread_mutex_init(&client->lock, NULL);
     SLIST_INIT(&client->idle);
     return client;

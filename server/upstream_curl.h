@@ -8,10 +8,10 @@
 
 struct curl_client;
 
-/* `url` must outlive the client; `ca_path` is a PEM file of trusted certificates, NULL for the
- * system's. Call the first one before there are threads (curl_global_init(3)). NULL when out of
- * memory. */
-NODISCARD struct curl_client *curl_client_new(const char *url, const char *ca_path);
+/* `url`, and the texts of `config`, must outlive the client. Call the first one before there are
+ * threads (curl_global_init(3)). NULL when out of memory. */
+NODISCARD struct curl_client *curl_client_new(const char *url,
+                                              const struct upstream_config *config);
 
 /* No request may be running; before the io of the last requests is freed. */
 void curl_client_free(struct curl_client *client);

@@ -20,11 +20,18 @@ static struct db *open_db(const struct serve_config *config, struct io_fiber *fi
     return db_new(&db, fiber_io);
 }
 
+const char *worker_upstream_bind(const struct worker *worker) {
+    const struct option_strings *binds = &worker->config->upstream_binds;
+
+    return binds->count > 0 ? binds->items[(worker->index - 1) % binds->count] : NULL;
+}
+
 int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err) {
     struct upstream_config config = { .url = worker->config->upstream_url,
                                       .timeout = worker->config->upstream_timeout,
                                       .curl = worker->config->upstream_client == UPSTREAM_CURL,
-                                      .ca_path = worker->config->upstream_ca };
+                                      .ca_path = worker->config->upstream_ca,
+                                      .bind = worker_upstream_bind(worker) };
 
     worker->upstream = upstream_new(&config, fiber_io, err);
     if (worker->upstream == NULL)

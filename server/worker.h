@@ -26,6 +26,9 @@ void worker_ready(const struct worker *worker);
 
 struct io_fiber;
 
+/* The --upstream-bind of this worker: they take turns. NULL without the option. */
+const char *worker_upstream_bind(const struct worker *worker);
+
 /* Makes worker->upstream and worker->db from the configuration, connecting to nothing; `fiber_io`
  * as for connpool_new. 0 or -errno with a reason. worker_close is the model's duty in both cases.
  */

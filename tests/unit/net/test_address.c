@@ -161,6 +161,21 @@ static struct address address_from(const char *text) {
     return a;
 }
 
+static void takes_sources_without_ports(void **state UNUSED) {
+    static const char *const wrong[] = { "", "localhost", "127.0.0.1:0", "[::1]", "1.2.3" };
+    struct address at;
+
+    assert_int_equal(address_parse_source(SLICE("127.0.0.2"), &at), 0);
+    assert_int_equal(at.any.sa_family, AF_INET);
+    assert_int_equal(ntohl(at.v4.sin_addr.s_addr), 0x7f000002);
+    assert_int_equal(address_port(&at), 0);
+    assert_int_equal(address_parse_source(SLICE("::1"), &at), 0);
+    assert_int_equal(at.any.sa_family, AF_INET6);
+    assert_int_equal(at.len, sizeof(at.v6));
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+        assert_int_equal(address_parse_source(slice_str(wrong[i]), &at), -EINVAL);
+}
+
 static void compares(void **state) {
     (void)state;
     static const char *const texts[] = { "127.0.0.1:1", "127.0.0.1:2", "127.0.0.2:1",
@@ -192,6 +207,7 @@ int main(void) {
         cmocka_unit_test(refuses_with_words),
         cmocka_unit_test(refuses_what_is_too_long),
         cmocka_unit_test(stops_at_the_end),
+        cmocka_unit_test(takes_sources_without_ports),
         cmocka_unit_test(compares),
         cmocka_unit_test(shows_unnamed_and_abstract_peers),
     };

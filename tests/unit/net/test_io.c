@@ -140,6 +140,27 @@ static void connect_is_refused(struct rig *r) {
     close(bound);
 }
 
+static void connects_from_the_address_it_is_told(struct rig *r) {
+    struct address from = { .v4 = { .sin_family = AF_INET }, .len = sizeof(from.v4) };
+    struct address at = from, seen = { .len = sizeof(seen.v4) };
+    at.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    from.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, &at.any, at.len), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, &at.any, &at.len), 0);
+
+    int fd = io_connect_from(r->io, &at, &from, late());
+    assert_true(fd >= 0);
+    assert_int_equal(getsockname(fd, &seen.any, &seen.len), 0);
+    assert_int_equal(seen.v4.sin_addr.s_addr, from.v4.sin_addr.s_addr);
+    io_close(r->io, fd);
+
+    from.v4.sin_addr.s_addr = htonl(0xc0000201); /* TEST-NET-1: nobody's, RFC 5737 */
+    assert_int_equal(io_connect_from(r->io, &at, &from, late()), -EADDRNOTAVAIL);
+    close(listener);
+}
+
 static void connect_waits_for_a_full_unix_backlog(struct rig *r) {
     struct address at = { .local = { .sun_family = AF_UNIX } };
     int n =
@@ -202,6 +223,7 @@ static const struct {
     STORY(a_reset_is_a_hang_up),
     STORY(level_wait_serves_foreign_readers),
     STORY(connect_is_refused),
+    STORY(connects_from_the_address_it_is_told),
     STORY(connect_waits_for_a_full_unix_backlog),
     STORY(a_closed_descriptor_is_an_error),
     STORY(a_number_used_again_starts_afresh),
