@@ -26,14 +26,22 @@
 
 enum phase {
     PHASE_SERVING,
-    PHASE_DRAINING, /* workers got TERM and finish what they have */
+    PHASE_DRAINING, /* workers got TERM, or RETIRE, and finish what they have */
     PHASE_QUITTING, /* workers got QUIT and leave at once */
 };
 
-/* One worker by its index. Not wanted with a pid: it was told to leave (TTOU). */
+/* What a worker tells the master, in shared memory. */
+struct board {
+    atomic_bool ready;
+    atomic_bool replace; /* it wants a successor */
+};
+
+/* One worker by its index. Not wanted with a pid: it was told to leave, or will be when its
+ * successor is ready. */
 struct slot {
     pid_t pid; /* 0: not running */
     bool wanted;
+    pid_t predecessor;     /* to be told to retire when this one is ready; 0: none */
     unsigned early_deaths; /* in a row */
     nsec_t born_at;
     nsec_t spawn_at; /* when to replace it; NSEC_NEVER while it runs */
@@ -43,20 +51,33 @@ struct slot {
 struct master {
     const struct prefork_config *config;
     struct slot slots[PREFORK_WORKERS_MAX];
-    atomic_bool *ready; /* shared with the workers: one per slot */
+    struct board *boards; /* one per slot */
     sigset_t signals, old_signals;
     pid_t pid;
     enum phase phase;
     unsigned failed_starts; /* since a worker last became ready */
-    bool gave_up;
+    bool gave_up, told_ready;
 };
 
-/* Where a worker says that it is ready; prefork_worker_ready has no argument to find it by. */
-static atomic_bool *own_ready;
+/* Where a worker tells its news; the functions that do it have no argument to find it by. */
+static struct board *own_board;
+static pid_t own_master;
+
+static void tell_news(atomic_bool *what) {
+    if (own_board == NULL)
+        return;
+    atomic_store(what, true);
+    if (kill(own_master, SIGNEWS) < 0 && errno != ESRCH)
+        log_write(LOG_LEVEL_ERROR, "cannot tell the master error=\"%s\"", strerror(errno));
+}
 
 void prefork_worker_ready(void) {
-    if (own_ready != NULL)
-        atomic_store(own_ready, true);
+    tell_news(own_board != NULL ? &own_board->ready : NULL);
+}
+
+void prefork_worker_replace(void) {
+    if (own_board != NULL && !atomic_load(&own_board->replace))
+        tell_news(&own_board->replace);
 }
 
 static unsigned slot_index(const struct master *m, const struct slot *slot) {
@@ -87,7 +108,8 @@ static __attribute__((noreturn)) void be_worker(const struct master *m, unsigned
 
     signals_die_with_parent(SIGTERM, m->pid);
     sigprocmask(SIG_SETMASK, &m->old_signals, NULL);
-    own_ready = &m->ready[index];
+    own_board = &m->boards[index];
+    own_master = m->pid;
 
     snprintf(name, sizeof(name), "srv worker %u", index + 1);
     if (config->title != NULL)
@@ -100,7 +122,8 @@ static __attribute__((noreturn)) void be_worker(const struct master *m, unsigned
 static void spawn(struct master *m, struct slot *slot, nsec_t now) {
     unsigned index = slot_index(m, slot);
 
-    atomic_store(&m->ready[index], false);
+    atomic_store(&m->boards[index].ready, false);
+    atomic_store(&m->boards[index].replace, false);
     fflush(NULL); /* else the worker's exit would write buffered output a second time */
     pid_t pid = fork();
     if (pid == 0)
@@ -121,6 +144,10 @@ static void spawn(struct master *m, struct slot *slot, nsec_t now) {
 
 /* --- stopping ------------------------------------------------------------------------------- */
 
+static bool is_serving(const struct master *m, unsigned index) {
+    return m->slots[index].pid != 0 && atomic_load(&m->boards[index].ready);
+}
+
 static void tell(struct slot *slot, int signo, nsec_t kill_at) {
     if (slot->pid != 0 && kill(slot->pid, signo) == 0)
         slot->kill_at = nsec_min(slot->kill_at, kill_at);
@@ -140,7 +167,7 @@ static void give_up_if_hopeless(struct master *m, nsec_t now) {
     if (m->phase != PHASE_SERVING || m->failed_starts < m->config->workers + 2)
         return;
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
-        if (m->slots[i].pid != 0 && atomic_load(&m->ready[i]))
+        if (is_serving(m, i))
             return;
     }
 
@@ -167,7 +194,7 @@ static void log_death(const struct master *m, const struct slot *slot, int statu
 
 /* Decides when it is replaced: at once, unless it keeps dying young. */
 static void bury(struct master *m, struct slot *slot, nsec_t now) {
-    bool was_ready = atomic_load(&m->ready[slot_index(m, slot)]);
+    bool was_ready = atomic_load(&m->boards[slot_index(m, slot)].ready);
     bool was_young = now - slot->born_at < YOUNG;
 
     m->failed_starts = was_ready ? 0 : m->failed_starts + 1;
@@ -219,6 +246,15 @@ static nsec_t run_due(struct master *m, nsec_t now) {
     return next;
 }
 
+/* It may have died meanwhile, and its slot may serve another. */
+static void retire_predecessor(struct master *m, struct slot *slot, nsec_t now) {
+    for (unsigned i = 0; slot->predecessor != 0 && i < PREFORK_WORKERS_MAX; i++) {
+        if (m->slots[i].pid == slot->predecessor)
+            tell(&m->slots[i], SIGRETIRE, deadline_after(now, m->config->graceful_timeout));
+    }
+    slot->predecessor = 0;
+}
+
 static void add_worker(struct master *m, nsec_t now) {
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
         struct slot *slot = &m->slots[i];
@@ -242,21 +278,90 @@ static void remove_worker(struct master *m, nsec_t now) {
     while (!slot->wanted)
         slot--;
     slot->wanted = false;
+    retire_predecessor(m, slot, now);
     tell(slot, SIGTERM, deadline_after(now, m->config->graceful_timeout));
 }
 
-/* HUP and USR1 mean something to the workers only; one without its handlers yet would die of them.
- */
+/* One without its handlers yet would die of it. */
 static void pass_on(struct master *m, int signo) {
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
-        if (m->slots[i].pid != 0 && atomic_load(&m->ready[i]))
+        if (is_serving(m, i))
             kill(m->slots[i].pid, signo);
     }
 }
 
+/* --- replacing ------------------------------------------------------------------------------ */
+
+static struct slot *vacant_slot(struct master *m) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        if (!m->slots[i].wanted && m->slots[i].pid == 0)
+            return &m->slots[i];
+    }
+    return NULL;
+}
+
+static void replace(struct master *m, struct slot *old, nsec_t now) {
+    struct slot *successor = old->pid != 0 ? vacant_slot(m) : NULL;
+
+    if (successor == NULL)
+        return; /* a dead one is replaced anyway */
+    old->wanted = false;
+    *successor = (struct slot){
+        .wanted = true, .predecessor = old->pid, .spawn_at = now, .kill_at = NSEC_NEVER
+    };
+}
+
+static void replace_all(struct master *m, nsec_t now) {
+    bool old[PREFORK_WORKERS_MAX];
+
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
+        old[i] = m->slots[i].wanted;
+    for (unsigned i = 0; m->phase == PHASE_SERVING && i < PREFORK_WORKERS_MAX; i++) {
+        if (old[i])
+            replace(m, &m->slots[i], now);
+    }
+}
+
+static void retire_all(struct master *m, nsec_t now) {
+    if (m->phase != PHASE_SERVING)
+        return;
+    m->phase = PHASE_DRAINING;
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
+        tell(&m->slots[i], SIGRETIRE, deadline_after(now, m->config->graceful_timeout));
+}
+
+static void run_hook(const struct master *m, void (*hook)(void *arg)) {
+    if (hook != NULL)
+        hook(m->config->arg);
+}
+
+static void tell_all_ready(struct master *m) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        if (m->slots[i].wanted && !is_serving(m, i))
+            return;
+    }
+    if (!m->told_ready)
+        run_hook(m, m->config->all_ready);
+    m->told_ready = true;
+}
+
+static void read_boards(struct master *m, nsec_t now) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        struct slot *slot = &m->slots[i];
+
+        if (!is_serving(m, i))
+            continue;
+        retire_predecessor(m, slot, now);
+        if (atomic_load(&m->boards[i].replace) && slot->wanted && m->phase == PHASE_SERVING)
+            replace(m, slot, now);
+    }
+    tell_all_ready(m);
+}
+
 static void on_signal(struct master *m, int signo, nsec_t now) {
-    if (signo != SIGCHLD)
-        log_write(LOG_LEVEL_INFO, "master got a signal signal=SIG%s", sigabbrev_np(signo));
+    if (signo != SIGCHLD && signo != SIGNEWS)
+        log_write(LOG_LEVEL_INFO, "master got a signal signal=SIG%s",
+                  signo == SIGRETIRE ? "RETIRE" : sigabbrev_np(signo));
 
     switch (signo) {
     case SIGCHLD:
@@ -275,8 +380,18 @@ static void on_signal(struct master *m, int signo, nsec_t now) {
             break;
         signo == SIGTTIN ? add_worker(m, now) : remove_worker(m, now);
         break;
-    default:
+    case SIGHUP:
+        replace_all(m, now);
+        break;
+    case SIGUSR1:
+        run_hook(m, m->config->reopen_logs);
         pass_on(m, signo);
+        break;
+    case SIGUSR2:
+        run_hook(m, m->phase == PHASE_SERVING ? m->config->upgrade : NULL);
+        break;
+    default:
+        signo == SIGRETIRE ? retire_all(m, now) : read_boards(m, now);
         break;
     }
 }
@@ -310,15 +425,15 @@ static void supervise(struct master *m) {
 /* --- the whole ------------------------------------------------------------------------------ */
 
 static struct master *master_new(const struct prefork_config *config) {
-    static const int awaited[] = { SIGTERM, SIGINT,  SIGQUIT, SIGCHLD,
-                                   SIGHUP,  SIGUSR1, SIGTTIN, SIGTTOU };
+    const int awaited[] = { SIGTERM, SIGINT,  SIGQUIT, SIGCHLD,   SIGHUP, SIGUSR1,
+                            SIGUSR2, SIGTTIN, SIGTTOU, SIGRETIRE, SIGNEWS };
     struct master *m = mem_calloc(1, sizeof(*m));
     if (m == NULL)
         return NULL;
 
-    m->ready = mmap(NULL, PREFORK_WORKERS_MAX * sizeof(*m->ready), PROT_READ | PROT_WRITE,
-                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (m->ready == MAP_FAILED) {
+    m->boards = mmap(NULL, PREFORK_WORKERS_MAX * sizeof(*m->boards), PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (m->boards == MAP_FAILED) {
         mem_free(m);
         return NULL;
     }
@@ -334,7 +449,7 @@ static struct master *master_new(const struct prefork_config *config) {
 }
 
 static void master_free(struct master *m) {
-    munmap(m->ready, PREFORK_WORKERS_MAX * sizeof(*m->ready));
+    munmap(m->boards, PREFORK_WORKERS_MAX * sizeof(*m->boards));
     mem_free(m);
 }
 

@@ -8,7 +8,15 @@
  *               a second one is as INT
  *   INT, QUIT   stop at once: workers get QUIT, and KILL after a second
  *   TTIN, TTOU  one worker more, one less, never below one
- *   HUP, USR1   handed on to the workers that are ready
+ *   HUP         replace every worker: see below
+ *   USR1        reopen_logs, then handed on to the workers that are ready
+ *   USR2        upgrade: see server/upgrade.h
+ *   WINCH       a successor serves on the same sockets: workers retire, the master ends with them
+ *
+ * Replacing: a successor is started in a free slot; when it is ready, the old worker gets HUP,
+ * which tells it to retire: to take no new connections, to answer what it has, each time with
+ * `Connection: close`, and to leave when no connection is left, at the latest after
+ * graceful_timeout.
  *
  * A worker that dies is replaced under the same index: at once, or with a growing pause (100 ms to
  * 5 s) when it keeps dying within its first second. A worker whose master died gets SIGTERM from
@@ -29,12 +37,19 @@ struct prefork_config {
     unsigned workers;                         /* 1..PREFORK_WORKERS_MAX; 1 still has a master */
     nsec_t graceful_timeout;                  /* after TERM; then SIGKILL */
     int (*worker)(void *arg, unsigned index); /* runs in the child; its result is the exit code */
+    void (*all_ready)(void *arg);             /* once, in the master; or NULL */
+    void (*reopen_logs)(void *arg);           /* USR1, in the master; or NULL */
+    void (*upgrade)(void *arg);               /* USR2, in the master; or NULL */
     void *arg;
 };
 
 /* A worker calls it when it can serve: a worker that dies before that is not respawned for ever
  * (back-off, then give up). */
 void prefork_worker_ready(void);
+
+/* A worker asks to be replaced, as by HUP; it serves on until its successor is ready. Safe from any
+ * thread; more than once is as once. */
+void prefork_worker_replace(void);
 
 /* Returns the exit code of the whole: 0 after a graceful stop, 3 when workers cannot even start. */
 NODISCARD int prefork_run(const struct prefork_config *config);

@@ -11,10 +11,10 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-static const int watched[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 };
+enum { WATCHED = 6 };
 
 struct signals {
-    struct event events[ARRAY_LEN(watched)];
+    struct event events[WATCHED];
     size_t count; /* events that were added */
     void (*on_signal)(void *arg, int signo);
     void *arg;
@@ -28,6 +28,7 @@ static void on_event(evutil_socket_t signo, short what UNUSED, void *arg) {
 
 struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int signo), void *arg,
                             struct error *err) {
+    const int watched[WATCHED] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGRETIRE };
     struct signals *s = mem_calloc(1, sizeof(*s));
     if (s == NULL) {
         error_set(err, -ENOMEM, "cannot watch signals: out of memory");
@@ -36,12 +37,12 @@ struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int 
 
     s->on_signal = on_signal;
     s->arg = arg;
-    for (; s->count < ARRAY_LEN(watched); s->count++) {
+    for (; s->count < WATCHED; s->count++) {
         struct event *event = &s->events[s->count];
         if (event_assign(event, loop_base(loop), watched[s->count], EV_SIGNAL | EV_PERSIST,
                          on_event, s) != 0 ||
             event_add(event, NULL) != 0) {
-            error_set(err, -ENOMEM, "cannot watch SIG%s: %s", sigabbrev_np(watched[s->count]),
+            error_set(err, -ENOMEM, "cannot watch signal %d: %s", watched[s->count],
                       strerror(errno));
             signals_free(s);
             return NULL;

@@ -4,11 +4,18 @@
 #define NET_SIGNALS_H
 
 #include "net/loop.h"
+#include <signal.h>
+
+/* Between our own processes only, and real-time, so that no terminal and no user sends them by
+ * chance. */
+#define SIGNEWS SIGRTMIN /* to a master: a worker has written on its board */
+#define SIGRETIRE \
+    (SIGRTMIN + 1) /* to a worker or a master: a successor is there; leave without loss */
 
 struct signals;
 
-/* Calls `on_signal` on the loop for TERM, INT, QUIT, HUP and USR1; SIGPIPE is ignored. NULL with a
- * reason. */
+/* Calls `on_signal` on the loop for TERM, INT, QUIT, HUP, USR1 and RETIRE; SIGPIPE is ignored. NULL
+ * with a reason. */
 NODISCARD struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int signo),
                                       void *arg, struct error *err);
 void signals_free(struct signals *s);

@@ -37,6 +37,8 @@ static void drain(struct reactor *r) {
 static void on_signal(void *arg, int signo) {
     struct reactor *r = arg;
 
+    if (signo == SIGRETIRE)
+        signo = SIGTERM; /* the successor has the same sockets */
     switch (signo) {
     case SIGTERM:
         if (r->draining)

@@ -6,6 +6,7 @@
 #include "base/attr.h"
 #include "base/log.h"
 #include "base/slice.h"
+#include "net/signals.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -55,7 +56,7 @@ static int fake_worker(void *arg, unsigned index) {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGQUIT);
-    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGRETIRE);
     sigprocmask(SIG_BLOCK, &set, NULL);
     prefork_worker_ready();
     atomic_store(&board->pids[index], getpid());
@@ -65,7 +66,7 @@ static int fake_worker(void *arg, unsigned index) {
         signo = sigwaitinfo(&set, NULL);
         if (signo > 0)
             atomic_store(&board->signos[index], signo);
-    } while (signo != SIGTERM && signo != SIGQUIT);
+    } while (signo != SIGTERM && signo != SIGQUIT && signo != SIGRETIRE);
     atomic_store(&board->pids[index], 0);
     atomic_fetch_add(&board->leaves, 1);
     return 0;
@@ -310,16 +311,66 @@ static void ttin_and_ttou_change_the_number(void **state) {
     assert_int_equal(f->board->starts, 3);
 }
 
-static void hup_reaches_the_workers(void **state) {
+static void hup_replaces_the_workers_one_by_one(void **state) {
     struct fixture *f = *state;
 
     start(f, 1, fake_worker, PATIENCE);
-    await_worker(f, 0, 0);
+    pid_t first = await_worker(f, 0, 0);
     kill(f->master, SIGHUP);
-    await_count(&f->board->signos[0], SIGHUP);
+    assert_int_not_equal(await_worker(f, 1, 0), first);
+    await_count(&f->board->signos[0], SIGRETIRE);
+    await_count(&f->board->leaves, 1);
     kill(f->master, SIGTERM);
     assert_int_equal(exit_code_of_master(f), 0);
-    assert_int_equal(f->board->starts, 1);
+    assert_int_equal(f->board->starts, 2);
+}
+
+static void successor_that_cannot_start_leaves_the_old_worker_alone(void **state) {
+    struct fixture *f = *state;
+
+    start(f, 1, fake_worker, PATIENCE);
+    pid_t first = await_worker(f, 0, 0);
+    atomic_store(&f->board->fail_first, 3); /* starts 0 was ready; 1 and 2 are not */
+    kill(f->master, SIGHUP);
+    await_count(&f->board->starts, 3);
+    assert_int_equal(serving(f, 0), first);
+    assert_int_equal(f->board->signos[0], 0);
+    await_worker(f, 1, 0);
+    await_count(&f->board->signos[0], SIGRETIRE);
+    kill(f->master, SIGTERM);
+    assert_int_equal(exit_code_of_master(f), 0);
+}
+
+static void retired_master_ends_with_its_workers(void **state) {
+    struct fixture *f = *state;
+
+    start(f, 2, fake_worker, PATIENCE);
+    await_worker(f, 0, 0);
+    await_worker(f, 1, 0);
+    kill(f->master, SIGRETIRE);
+    assert_int_equal(exit_code_of_master(f), 0);
+    assert_int_equal(f->board->leaves, 2);
+    assert_int_equal(f->board->starts, 2);
+}
+
+/* Serves nothing and wants a successor at once; the successor stays. */
+static int tired_worker(void *arg, unsigned index) {
+    struct board *board = arg;
+
+    if (atomic_load(&board->starts) == 0)
+        prefork_worker_replace();
+    return fake_worker(arg, index);
+}
+
+static void worker_can_ask_for_a_successor(void **state) {
+    struct fixture *f = *state;
+
+    start(f, 1, tired_worker, PATIENCE);
+    await_worker(f, 1, 0);
+    await_count(&f->board->leaves, 1);
+    kill(f->master, SIGTERM);
+    assert_int_equal(exit_code_of_master(f), 0);
+    assert_int_equal(f->board->starts, 2);
 }
 
 static void ready_without_a_master_does_nothing(void **state) {
@@ -341,7 +392,10 @@ int main(void) {
         PREFORK_TEST(tries_again_when_the_first_starts_fail),
         PREFORK_TEST(workers_leave_when_the_master_is_killed),
         PREFORK_TEST(ttin_and_ttou_change_the_number),
-        PREFORK_TEST(hup_reaches_the_workers),
+        PREFORK_TEST(hup_replaces_the_workers_one_by_one),
+        PREFORK_TEST(successor_that_cannot_start_leaves_the_old_worker_alone),
+        PREFORK_TEST(retired_master_ends_with_its_workers),
+        PREFORK_TEST(worker_can_ask_for_a_successor),
         cmocka_unit_test(ready_without_a_master_does_nothing),
     };
     prctl(PR_SET_CHILD_SUBREAPER, 1);
