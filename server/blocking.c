@@ -3,6 +3,7 @@
 #include "server/blocking.h"
 #include "base/log.h"
 #include "net/binds.h"
+#include "net/signals.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -10,8 +11,9 @@
 #include <unistd.h>
 
 /* What the signal handler needs; a process has one set of handlers, so these are globals. */
+enum { RUNNING, RETIRING, STOPPING };
 static volatile sig_atomic_t stopping;
-static int signal_stop_fd = -1, signal_cancel_fd = -1;
+static int signal_accept_fd = -1, signal_stop_fd = -1, signal_cancel_fd = -1;
 
 /* An eventfd takes a write unless its count would pass 2^64 - 2: it cannot fail here. */
 static void make_readable(int fd) {
@@ -22,24 +24,29 @@ static void make_readable(int fd) {
 }
 
 static void on_signal(int signo) {
-    bool at_once = signo != SIGTERM || stopping;
+    bool retire = signo == SIGRETIRE;
+    bool at_once = !retire && (signo != SIGTERM || stopping == STOPPING);
     int saved = errno;
 
-    stopping = 1;
-    make_readable(signal_stop_fd);
+    make_readable(signal_accept_fd);
+    if (!retire)
+        make_readable(signal_stop_fd);
     if (at_once)
         make_readable(signal_cancel_fd);
+    if (stopping != STOPPING)
+        stopping = retire ? RETIRING : STOPPING;
     errno = saved;
 }
 
 int blocking_open(struct blocking *b, struct error *err) {
-    static const int signals[] = { SIGTERM, SIGINT, SIGQUIT };
+    const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGRETIRE };
     struct sigaction action = { .sa_handler = on_signal };
 
-    stopping = 0;
+    stopping = RUNNING;
+    b->accept_fd = signal_accept_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->stop_fd = signal_stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->cancel_fd = signal_cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (b->stop_fd < 0 || b->cancel_fd < 0)
+    if (b->accept_fd < 0 || b->stop_fd < 0 || b->cancel_fd < 0)
         return error_set(err, -errno, "cannot make an eventfd: %s", strerrordesc_np(errno));
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         if (sigaction(signals[i], &action, NULL) < 0)
@@ -56,6 +63,9 @@ void blocking_close(struct blocking *b) {
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
     signal(SIGQUIT, SIG_DFL);
+    signal(SIGRETIRE, SIG_DFL);
+    if (b->accept_fd >= 0)
+        close(b->accept_fd);
     if (b->stop_fd >= 0)
         close(b->stop_fd);
     if (b->cancel_fd >= 0)
@@ -63,7 +73,7 @@ void blocking_close(struct blocking *b) {
 }
 
 bool blocking_stopping(void) {
-    return stopping != 0;
+    return stopping != RUNNING;
 }
 
 void blocking_cancel(const struct blocking *b) {
@@ -82,7 +92,7 @@ static void accept_failed(void) {
 
 int blocking_accept(const struct blocking *b, const struct worker *worker,
                     void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
-    struct pollfd fds[BINDS_MAX + 1] = { { .fd = b->stop_fd, .events = POLLIN } };
+    struct pollfd fds[BINDS_MAX + 1] = { { .fd = b->accept_fd, .events = POLLIN } };
     nfds_t count = 1;
     struct arrival arrival;
     struct address peer;

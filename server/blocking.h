@@ -7,10 +7,11 @@
 #include "base/error.h"
 #include "server/session.h"
 
-/* TERM makes stop_fd readable (accept no more, keep no idle connection); a second one, INT and QUIT
- * make cancel_fd readable, too (give up what runs). One per process. */
+/* RETIRE makes accept_fd readable: accept no more; a connection that is kept goes on until its next
+ * request. TERM makes stop_fd readable, too: keep no idle connection. A second one, INT and QUIT
+ * make cancel_fd readable, too: give up what runs. One per process. */
 struct blocking {
-    int stop_fd, cancel_fd;
+    int accept_fd, stop_fd, cancel_fd;
 };
 
 /* Installs the handlers; new threads are to block the signals. 0 or -errno with a reason. */

@@ -4,6 +4,7 @@
 #include "server/front.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "net/signals.h"
 #include <errno.h>
 #include <signal.h>
 
@@ -226,19 +227,25 @@ static void close_idle(struct front *f) {
         next = TAILQ_NEXT(c, link);
         if (c->state == CLIENT_READING && !session_began(&c->session))
             client_end(c);
-        else
-            c->session.last = true;
     }
 }
 
-void front_stop(struct front *f, nsec_t patience) {
-    nsec_t until = deadline_after(loop_now(f->loop), patience);
+/* No new connections, and each answer from here on is its connection's last. */
+static void stop_accepting(struct front *f) {
+    struct client *c;
 
     for (size_t i = 0; !f->stopping && i < f->worker->listen_count; i++)
         acceptor_close(&f->acceptors[i]);
     f->stopping = true;
     atomic_store(&f->worker->stats->life, STATS_STOPPING);
-    close_idle(f);
+    TAILQ_FOREACH(c, &f->clients, link) {
+        c->session.last = true;
+    }
+}
+
+static void wait_for_clients(struct front *f, nsec_t patience) {
+    nsec_t until = deadline_after(loop_now(f->loop), patience);
+
     f->patience.fire = out_of_patience;
     if (f->count == 0)
         loop_stop(f->loop);
@@ -246,8 +253,25 @@ void front_stop(struct front *f, nsec_t patience) {
         abandon_all(f);
 }
 
+void front_stop(struct front *f, nsec_t patience) {
+    f->retiring = false;
+    stop_accepting(f);
+    close_idle(f);
+    wait_for_clients(f, patience);
+}
+
+void front_retire(struct front *f) {
+    if (f->stopping)
+        return;
+    f->retiring = true;
+    stop_accepting(f);
+    wait_for_clients(f, f->worker->config->graceful_timeout);
+}
+
 void front_signal(struct front *f, int signo) {
-    if (signo == SIGTERM && !f->stopping)
+    if (signo == SIGRETIRE)
+        front_retire(f);
+    else if (signo == SIGTERM && (!f->stopping || f->retiring))
         front_stop(f, f->worker->config->graceful_timeout);
     else if (signo == SIGTERM || signo == SIGINT || signo == SIGQUIT)
         front_stop(f, 0);

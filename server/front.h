@@ -35,7 +35,7 @@ struct front {
     struct timer patience;    /* of a graceful stop */
     struct timer glance;      /* of a full worker with a bounded queue: at the backlog */
     uint32_t count, busy, waiting, fresh;
-    bool stopping, pumping;
+    bool stopping, retiring, pumping;
 };
 
 /* Starts accepting on the worker's sockets. 0 or -errno with a reason. */
@@ -50,7 +50,13 @@ void front_return(struct client *client, enum session_end end);
  * stops when all clients are gone. Again: shortens it. */
 void front_stop(struct front *front, nsec_t patience);
 
-/* TERM: graceful, as long as the configuration says; a second one, INT, QUIT: at once. */
+/* A successor accepts on the same sockets: no connection is taken any more, but idle ones stay
+ * until their next request (whose answer says close) or their keep-alive runs out, so that no
+ * request is lost; at most for the graceful time-out. */
+void front_retire(struct front *front);
+
+/* RETIRE as above. TERM: graceful, as long as the configuration says; a second one, INT, QUIT: at
+ * once. */
 void front_signal(struct front *front, int signo);
 
 /* Answers a dispatched request with an error, from the loop, and takes it back. */

@@ -47,6 +47,8 @@ struct server {
     LIST_HEAD(, exchange) exchanges;  /* what a stop at once leaves behind */
     unsigned in_flight;
     bool stopping;
+    bool retiring; /* idle connections may still send a request; evhttp cannot tell how many there
+                      are */
 };
 
 /* A connection to the upstream; evhttp opens it, and opens it again when it was closed. */
@@ -75,7 +77,7 @@ static void exchange_end(struct exchange *x) {
     mem_free(x);
     s->in_flight--;
     stats_add(s->worker->stats, STATS_slots_busy, -1);
-    if (s->stopping && s->in_flight == 0)
+    if (s->stopping && !s->retiring && s->in_flight == 0)
         loop_stop(s->loop);
 }
 
@@ -250,26 +252,43 @@ static void on_request(struct evhttp_request *client, void *arg) {
 
 /* --- life ---------------------------------------------------------------------------------- */
 
+/* The loop ends when nothing is in flight any more, at the latest after this. */
+static void stop_within(struct server *s, nsec_t patience) {
+    nsec_t until = deadline_after(loop_now(s->loop), patience);
+
+    if ((s->in_flight == 0 && !s->retiring) || timer_set(s->loop, &s->patience, until) < 0)
+        loop_stop(s->loop);
+}
+
 static void out_of_patience(struct timer *timer) {
     struct server *s = CONTAINER_OF(timer, struct server, patience);
 
+    if (s->retiring) {
+        s->retiring = false;
+        stop_within(s, s->worker->config->graceful_timeout);
+        return;
+    }
     log_write(LOG_LEVEL_WARN, "graceful stop takes too long, dropping requests=%u", s->in_flight);
     loop_stop(s->loop);
 }
 
 static void on_signal(void *arg, int signo) {
     struct server *s = arg;
-    nsec_t patience = s->worker->config->graceful_timeout;
-    bool first = !s->stopping;
+    const struct serve_config *config = s->worker->config;
+    bool first = !s->stopping, again = s->stopping && !s->retiring;
 
-    if (signo != SIGTERM && signo != SIGINT && signo != SIGQUIT)
+    if (signo == SIGHUP || signo == SIGUSR1)
         return;
-    s->stopping = true;
     atomic_store(&s->worker->stats->life, STATS_STOPPING);
     for (size_t i = 0; first && i < s->worker->listen_count; i++)
         evhttp_del_accept_socket(s->http, s->accepting[i]);
-    if (signo != SIGTERM || !first || s->in_flight == 0 ||
-        timer_set(s->loop, &s->patience, deadline_after(loop_now(s->loop), patience)) < 0)
+    s->stopping = true;
+    s->retiring = signo == SIGRETIRE && first;
+    if (s->retiring)
+        stop_within(s, config->keep_alive);
+    else if (signo == SIGTERM && !again)
+        stop_within(s, config->graceful_timeout);
+    else if (signo != SIGRETIRE)
         loop_stop(s->loop);
 }
 
