@@ -35,11 +35,8 @@ struct serve_config {
     const char *upstream_url;
     int upstream_client;     /* enum upstream_client; https is always libcurl's */
     const char *upstream_ca; /* NULL: the system's certificates */
-<<<<<<< HEAD
     const char *control;     /* ADDR of the control endpoint, or NULL */
-=======
     struct option_strings upstream_binds; /* source addresses, one per worker in turn */
->>>>>>> 18fcc73 (Let connections to the upstream come from chosen addresses)
 
     int64_t async_cores;  /* requests in progress of one green worker; 0 = no limit */
     int64_t max_queue;    /* requests of one worker that wait for a slot; -1 = no limit */
