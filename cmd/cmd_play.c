@@ -6,15 +6,17 @@
 #include "cmd/command.h"
 #include "cmd/common.h"
 #include "playground/explain.h"
+#include "playground/peer.h"
 #include "playground/tour.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define DELAY_MAX  (30 * NSEC_PER_SEC)   /* well below the time-outs of serve and bench */
 #define DELAY_TOUR (200 * NSEC_PER_MSEC) /* every row in a couple of seconds */
 
 struct play_config {
-    bool list;
+    bool list, with_peers;
     const char *explain;
     int64_t requests, concurrency; /* 0: as the playground says */
     bool has_delay;
@@ -67,6 +69,12 @@ static const struct option_row rows[] = {
       .help = "Let the slow API sleep TIME for every request, whatever the playground says.",
       .type = OPTION_CUSTOM,
       .parse = parse_delay },
+    { .name = "with-peers",
+      .topic = "Catalogue",
+      .help = "Run the original servers (Flask, gevent, Gunicorn, uWSGI, psycopg2), too, each "
+              "after the row that is named after it.",
+      .type = OPTION_FLAG,
+      .offset = AT(with_peers) },
     { .name = "json",
       .topic = "Results",
       .meta = "FILE",
@@ -100,6 +108,23 @@ static void forget_defaults(const struct option_spec *options) {
     for (size_t i = 0; i < options->row_count; i++)
         if (options->rows[i].env != NULL)
             unsetenv(options->rows[i].env);
+}
+
+/* Puts behind each row its peers, the originals that do the same job. `chosen` has room. */
+static size_t add_peers(const struct playground **chosen, size_t count) {
+    size_t total = count;
+    for (size_t i = count; i-- > 0;) {
+        size_t own = 0;
+        for (size_t p = 0; p < peer_count; p++)
+            own += strcmp(peers[p].peer_of, chosen[i]->name) == 0;
+        memmove(&chosen[i + 1 + own], &chosen[i + 1],
+                (total - i - 1) * sizeof(const struct playground *));
+        total += own;
+        for (size_t p = peer_count; p-- > 0;)
+            if (strcmp(peers[p].peer_of, chosen[i]->name) == 0)
+                chosen[i + own--] = &peers[p];
+    }
+    return total;
 }
 
 /* Appends the rows that `word` means and that are not there yet. False when it means none. */
@@ -145,6 +170,8 @@ static int run_chosen(const struct play_config *config, const struct option_stri
     for (size_t i = 0; i < words->count; i++)
         if (!select_rows(words->items[i], chosen, &count))
             return unknown_name(words->items[i]);
+    if (config->with_peers)
+        count = add_peers(chosen, count);
 
     struct play_overrides overrides = {
         .requests = (uint32_t)config->requests,
@@ -187,7 +214,8 @@ static int run(int argc, char **argv) {
             config.delay = DELAY_TOUR;
         config.has_delay = true;
     }
-    const struct playground **chosen = mem_calloc(catalogue_count, sizeof(struct playground *));
+    const struct playground **chosen =
+        mem_calloc(catalogue_count + peer_count, sizeof(struct playground *));
     if (chosen == NULL)
         return EXIT_CANNOT;
     exit_code = run_chosen(&config, &words, chosen);

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "playground/catalogue.h"
 
-#define ARGV_WORDS_MAX  (PLAY_ARGS_MAX + 2)
+#define ARGV_WORDS_MAX  (PLAY_ARGS_MAX + 10) /* with what a program adds of its own */
 #define ARGV_TEXT_BYTES 768
 
 struct argv {

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #define PLAY_PROCESSES_MAX   6
-#define PLAY_ARGS_MAX        24
+#define PLAY_ARGS_MAX        32
 #define PLAY_SLOTS_UNLIMITED UINT32_MAX
 #define PLAY_ALL             "all" /* the word that stands for every row */
 

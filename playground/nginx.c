@@ -33,14 +33,19 @@ static const char to_http[] = "proxy_pass http://app;\n"
                               "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
                               "proxy_set_header X-Forwarded-Proto $scheme;\n";
 
-/* The variables that an upstream of the uwsgi protocol needs; headers come by themselves. */
+/* The variables that an upstream of the uwsgi protocol needs (uWSGI's apps more than srv does);
+ * headers come by themselves. */
 static const char to_uwsgi[] = "uwsgi_pass app;\n"
                                "uwsgi_param REQUEST_METHOD $request_method;\n"
                                "uwsgi_param REQUEST_URI $request_uri;\n"
+                               "uwsgi_param PATH_INFO $document_uri;\n"
+                               "uwsgi_param QUERY_STRING $query_string;\n"
                                "uwsgi_param REQUEST_SCHEME $scheme;\n"
                                "uwsgi_param SERVER_PROTOCOL $server_protocol;\n"
                                "uwsgi_param CONTENT_TYPE $content_type;\n"
                                "uwsgi_param CONTENT_LENGTH $content_length;\n"
+                               "uwsgi_param SERVER_NAME $server_name;\n"
+                               "uwsgi_param SERVER_PORT $server_port;\n"
                                "uwsgi_param REMOTE_ADDR $remote_addr;\n"
                                "uwsgi_param REMOTE_PORT $remote_port;\n";
 

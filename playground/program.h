@@ -21,7 +21,7 @@ struct program_start {
     uint16_t port_by_hand; /* --explain: where to listen; 0: on a free port */
     /* What {NAME} stands for: values[0] is {bind}, which the program fills in; then the addresses
      * of the processes before this one. */
-    struct argv_value values[PLAY_PROCESSES_MAX + 1];
+    struct argv_value values[PLAY_PROCESSES_MAX + 3]; /* with room for two of the program's own */
     size_t value_count;
 
     struct argv argv;            /* what is executed */

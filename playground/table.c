@@ -98,6 +98,6 @@ void table_print(const struct play_result *results, size_t count, FILE *out) {
 
 void table_print_notices(const struct play_result *results, size_t count, FILE *out) {
     for (size_t i = 0; i < count; i++)
-        if (results[i].skipped[0] == '\0')
+        if (results[i].skipped[0] == '\0' && results[i].row->peer_of == NULL)
             fprintf(out, "%s: %s.\n", results[i].row->name, results[i].row->notice);
 }

@@ -19,7 +19,7 @@ extern const size_t table_column_count;
 /* Two lines of headings, one line per result, columns as wide as their content. */
 void table_print(const struct play_result *results, size_t count, FILE *out);
 
-/* One sentence per result: what to notice in its row. */
+/* One sentence per row of ours: what to notice in it. */
 void table_print_notices(const struct play_result *results, size_t count, FILE *out);
 
 #endif

@@ -303,3 +303,22 @@ def test_terminal_gets_a_live_line(tour):
     assert shown.count(b"\r\x1b[K") >= 5
     assert re.search(rb"1/1 green \[#+\.+\] 0\.\d of 0\.6 s  threads \d", shown)
     assert b"done in 0." in shown
+
+
+def test_originals_run_after_the_row_they_belong_to_or_are_named_as_missing(tour, tmp_path):
+    code, stdout, stderr = tour("--with-peers", "green", *FAST, "--json", str(tmp_path / "o")).end()
+    rows = {row["name"]: row for row in json.loads((tmp_path / "o").read_text())["playgrounds"]}
+    assert list(rows) == ["green", "gevent-pywsgi"]
+    peer = rows["gevent-pywsgi"]
+    assert code == 0, stderr
+    if "skipped" in peer:
+        assert re.search(r"^gevent-pywsgi  skipped: not installed: .*python3", stdout, re.M)
+    else:
+        assert peer["failed"] == 0 and peer["cpu_us_per_request"] > rows["green"]["cpu_us_per_request"]
+
+
+def test_originals_are_explained_too(srv_run):
+    done = srv_run("play", "--with-peers", "--explain", "pool-lazy")
+    assert done.returncode == 0, done.stderr
+    assert "env --chdir=scripts/peers PORT_API=4000 PORT_APP=3000" in done.stdout
+    assert "gunicorn " in done.stdout and "--threads 50" in done.stdout
