@@ -39,11 +39,27 @@ static struct slice unquote(struct slice value) {
     return value;
 }
 
+/* Cuts at the first ';' outside quotes. */
+static struct slice cut_pair(struct slice *rest) {
+    bool quoted = false;
+    size_t i = 0;
+
+    for (; i < rest->len && (quoted || rest->ptr[i] != ';'); i++) {
+        if (rest->ptr[i] == '"')
+            quoted = !quoted;
+        else if (rest->ptr[i] == '\\' && quoted)
+            i++;
+    }
+    struct slice pair = slice_take(*rest, i);
+    *rest = slice_drop(*rest, i + 1);
+    return slice_trim(pair);
+}
+
 static struct forwarded_hop parse_hop(struct slice element) {
     struct forwarded_hop hop = { { "", 0 }, { "", 0 } };
 
     while (element.len > 0) {
-        struct slice value = slice_trim(slice_cut(&element, ';'));
+        struct slice value = cut_pair(&element);
         struct slice name = slice_cut(&value, '=');
 
         if (slice_eq_nocase(name, SLICE("for")))
