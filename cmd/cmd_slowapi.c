@@ -3,16 +3,26 @@
 #include "cmd/command.h"
 #include "cmd/common.h"
 #include "net/binds.h"
+#include "net/control.h"
 #include "net/prefork.h"
+#include "slowapi/param.h"
+#include "slowapi/profile.h"
+#include "slowapi/route.h"
 #include "slowapi/slowapi.h"
 #include <errno.h>
+#include <string.h>
 
 struct slowapi_options {
     struct slowapi_config config;
-    char ports[BINDS_MAX][sizeof("127.0.0.1:65535")]; /* binds that were given as a port only */
+    char addresses[BINDS_MAX][ADDRESS_TEXT_BYTES]; /* binds without their parameters */
 };
 
 static int parse_bind(void *config, const char *value, struct error *err);
+static int parse_delay(void *config, const char *value, struct error *err);
+static int parse_params(void *config, const char *value, struct error *err);
+static int parse_profile(void *config, const char *value, struct error *err);
+static int parse_pause(void *config, const char *value, struct error *err);
+static int parse_control(void *config, const char *value, struct error *err);
 
 #define MEMBER(name) offsetof(struct slowapi_options, config.name)
 #define HOUR         (INT64_C(3600) * NSEC_PER_SEC)
@@ -26,7 +36,7 @@ static const struct option_row rows[] = {
         .topic = "Listening",
         .meta = "ADDR",
         .help = "Listen on HOST:PORT, :PORT (all interfaces), [IPv6]:PORT, unix:/path, or PORT of "
-                "127.0.0.1; port 0 takes a free one; may be given several times.",
+                "127.0.0.1; ADDR?PARAMS gives requests there defaults of their own; repeatable.",
         .type = OPTION_CUSTOM,
         .parse = parse_bind,
         .fallback = "127.0.0.1:4000",
@@ -45,12 +55,94 @@ static const struct option_row rows[] = {
     {
         .name = "delay",
         .topic = "Answering",
-        .meta = "SECONDS",
-        .help = "Delay of requests that do not say ?delay=SECONDS.",
-        .type = OPTION_DURATION,
-        .offset = MEMBER(delay),
-        .max = 365 * DAY,
+        .meta = "DELAY",
+        .help = "Delay of requests to / that do not say ?delay=; a duration or a law, as there.",
+        .type = OPTION_CUSTOM,
+        .parse = parse_delay,
         .fallback = "1",
+    },
+    {
+        .name = "params",
+        .topic = "Answering",
+        .meta = "PARAMS",
+        .help =
+            "Parameters of all requests, such as 'status=503:10&fault=rst@body:1'; a request may "
+            "say otherwise.",
+        .type = OPTION_CUSTOM,
+        .parse = parse_params,
+    },
+    {
+        .name = "profile",
+        .topic = "Answering",
+        .meta = "NAME",
+        .help = "Named parameters: " PROFILE_NAMES ".",
+        .type = OPTION_CUSTOM,
+        .parse = parse_profile,
+    },
+    {
+        .name = "pause",
+        .topic = "Answering",
+        .meta = "PAUSE",
+        .help =
+            "Stand still for the last part of each period: 'every=30s for=3s', with status=N or "
+            "delay=D instead of standing still.",
+        .type = OPTION_CUSTOM,
+        .parse = parse_pause,
+    },
+    {
+        .name = "max-delay",
+        .topic = "Answering",
+        .meta = "SECONDS",
+        .help =
+            "Refuse requests that ask for a longer delay, duration or interval with 400; 0 takes "
+            "any.",
+        .type = OPTION_DURATION,
+        .offset = MEMBER(delay_max),
+        .max = 3650 * DAY,
+        .fallback = "0",
+    },
+    {
+        .name = "seed",
+        .topic = "Answering",
+        .meta = "N",
+        .help = "Roll the same for the same requests in the same order; 0 rolls anew each time.",
+        .type = OPTION_INT,
+        .offset = MEMBER(seed),
+        .min = 0,
+        .max = INT64_MAX,
+        .fallback = "0",
+    },
+    {
+        .name = "rules",
+        .topic = "Answering",
+        .meta = "FILE",
+        .help = "JSON rules that match by path, method and header; read again on SIGHUP.",
+        .type = OPTION_STRING,
+        .offset = MEMBER(rules),
+    },
+    {
+        .name = "control",
+        .topic = "Telling",
+        .meta = "ADDR",
+        .help = "Serve /stats, /metrics, /rules, /sequences and /healthz there; without a host on "
+                "127.0.0.1 only.",
+        .type = OPTION_CUSTOM,
+        .parse = parse_control,
+    },
+    {
+        .name = "truth",
+        .topic = "Telling",
+        .help = "Send Server-Timing and X-Slowapi-* with plain answers too.",
+        .type = OPTION_FLAG,
+        .offset = MEMBER(truth),
+    },
+    {
+        .name = "access-logfile",
+        .topic = "Telling",
+        .meta = "FILE",
+        .help = "Log each request as a line of JSON; - is stdout.",
+        .type = OPTION_STRING,
+        .offset = MEMBER(access_log),
     },
     {
         .name = "workers",
@@ -108,7 +200,7 @@ static const struct option_row rows[] = {
     },
 };
 
-static const struct option_spec spec = {
+static const struct option_spec options_spec = {
     .usage = "srv slowapi [options]",
     .summary = "An upstream that is slow on purpose: GET /?delay=SECONDS answers 200 "
                "\"slow api response\" that much later.",
@@ -118,27 +210,71 @@ static const struct option_spec spec = {
     .row_count = ARRAY_LEN(rows),
 };
 
+static int check_params(struct slice text, struct error *err) {
+    struct spec spec;
+
+    spec_init(&spec, 0);
+    return param_parse_text(&spec, text, err);
+}
+
 /* PORT=4000 is how platforms name a port: loopback then, because only a written address opens the
  * service to other machines. */
 static int parse_bind(void *config, const char *value, struct error *err) {
     struct slowapi_options *o = config;
     struct option_strings *binds = &o->config.binds;
+    const char *params = strchr(value, '?');
+    struct slice address =
+        slice_of(value, params != NULL ? (size_t)(params - value) : strlen(value));
     struct endpoint endpoint;
     uint64_t port;
 
     if (binds->count == BINDS_MAX)
         return error_set(err, -EINVAL, "%d addresses at most", BINDS_MAX);
+    if (params != NULL && check_params(slice_str(params + 1), err) < 0)
+        return -EINVAL;
 
-    if (slice_parse_u64(slice_str(value), UINT16_MAX, &port) == 0) {
-        char *text = o->ports[binds->count];
-        snprintf(text, sizeof(o->ports[0]), "127.0.0.1:%u", (unsigned)port);
-        value = text;
-    } else if (endpoint_parse(slice_str(value), 0, &endpoint, NULL) < 0) {
+    char *text = o->addresses[binds->count];
+    bool is_port = slice_parse_u64(address, UINT16_MAX, &port) == 0;
+    if (!is_port &&
+        (address.len >= sizeof(o->addresses[0]) || endpoint_parse(address, 0, &endpoint, NULL) < 0))
         return error_set(err, -EINVAL,
-                         "HOST:PORT, :PORT, [IPv6]:PORT, unix:/path, or a port of 127.0.0.1");
-    }
-    binds->items[binds->count++] = value;
+                         "HOST:PORT, :PORT, [IPv6]:PORT, unix:/path, or a port of 127.0.0.1, and "
+                         "maybe ?PARAMS");
+    snprintf(text, sizeof(o->addresses[0]), "%s%.*s", is_port ? "127.0.0.1:" : "", (int)address.len,
+             address.ptr);
+    o->config.bind_params[binds->count] = params != NULL ? params + 1 : NULL;
+    binds->items[binds->count++] = text;
     return 0;
+}
+
+static int check_one(const char *name, const char *value, const char **ret, struct error *err) {
+    struct spec spec;
+
+    spec_init(&spec, 0);
+    *ret = value;
+    return param_set(&spec, slice_str(name), slice_str(value), err);
+}
+
+static int parse_delay(void *config, const char *value, struct error *err) {
+    return check_one("delay", value, &((struct slowapi_options *)config)->config.delay, err);
+}
+
+static int parse_profile(void *config, const char *value, struct error *err) {
+    return check_one("profile", value, &((struct slowapi_options *)config)->config.profile, err);
+}
+
+static int parse_pause(void *config, const char *value, struct error *err) {
+    return check_one("pause", value, &((struct slowapi_options *)config)->config.pause, err);
+}
+
+static int parse_params(void *config, const char *value, struct error *err) {
+    ((struct slowapi_options *)config)->config.params = value;
+    return check_params(slice_str(value), err);
+}
+
+static int parse_control(void *config, const char *value, struct error *err) {
+    ((struct slowapi_options *)config)->config.control = value;
+    return control_check(value, err);
 }
 
 static int run(int argc, char **argv) {
@@ -146,7 +282,12 @@ static int run(int argc, char **argv) {
     struct error err = { .text = "" };
     int code;
 
-    if (cmd_parse(&spec, argc, argv, &options, NULL, &code) < 0)
+    if (argc == 2 && strcmp(argv[1], "--print-params") == 0) {
+        route_print_rows(stdout);
+        param_print_rows(stdout);
+        return 0;
+    }
+    if (cmd_parse(&options_spec, argc, argv, &options, NULL, &code) < 0)
         return code;
 
     log_set_level(options.config.log_level);
@@ -157,6 +298,6 @@ static int run(int argc, char **argv) {
 const struct command cmd_slowapi = {
     .name = "slowapi",
     .summary = "an upstream that is slow on purpose",
-    .options = &spec,
+    .options = &options_spec,
     .run = run,
 };

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Encodes answers: one line of text/plain each. */
+/* Encodes plain answers: one line of text/plain each. */
 #include "slowapi/answer.h"
-#include "slowapi/plan.h"
 
 int answer_encode(struct buf *out, struct http_conn *conn, const struct answer *answer) {
-    const struct http_field allow = { SLICE("Allow"), plan_allow };
     struct slice line_end = answer->status == 200 ? SLICE("") : SLICE("\n");
     struct http_response_head head = {
         .status = answer->status,
         .content_type = SLICE("text/plain"),
         .date = http_date_now(),
-        .fields = &allow,
-        .field_count = answer->status == 405 ? 1 : 0,
         .content_length = answer->text.len + line_end.len,
         .has_content_length = true,
         .close = answer->close,

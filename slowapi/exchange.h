@@ -14,16 +14,20 @@
 
 #include "base/buf.h"
 #include "http/conn.h"
+#include "net/address.h"
 #include "net/watch.h"
+#include "slowapi/reply.h"
 
 struct reactor;
 
 enum exchange_state {
-    EXCHANGE_IDLE,   /* nothing of a request has come; owns no buffer */
-    EXCHANGE_HEAD,   /* `in` holds an incomplete head */
-    EXCHANGE_BODY,   /* the request is planned; its body is thrown away as it comes */
-    EXCHANGE_SLEEP,  /* due at `deadline`; `in` holds what came after the request, mostly nothing */
-    EXCHANGE_SEND,   /* `out` holds what the socket did not take */
+    EXCHANGE_IDLE,  /* nothing of a request has come; owns no buffer */
+    EXCHANGE_HEAD,  /* `in` holds an incomplete head */
+    EXCHANGE_BODY,  /* the request is planned; its body is thrown away as it comes */
+    EXCHANGE_SLEEP, /* due at `deadline`, or its next piece; `in` holds what came after the request,
+                       mostly nothing */
+    EXCHANGE_HANG,  /* a fault: as asleep, and for ever or until it is read from */
+    EXCHANGE_SEND,  /* `out` holds what the socket did not take */
     EXCHANGE_LINGER, /* answered for good, our side is shut; input is thrown away */
     EXCHANGE_CLOSED, /* the memory goes when the turn ends */
 };
@@ -36,28 +40,46 @@ struct exchange {
     struct reactor *reactor;
     struct http_conn conn;
     struct buf in, out;
-    nsec_t deadline; /* of the state */
-    nsec_t delay;    /* planned */
-    char *refusal;   /* the line of a refused request; owned, NULL when it is not refused */
+    nsec_t deadline;        /* of the state */
+    nsec_t delay;           /* planned */
+    struct reply *reply;    /* owned; NULL: the plain answer */
+    struct reply_step step; /* what follows when `out` is written */
+    uint64_t client;        /* a hash of its address */
     uint32_t lingered_bytes;
-    uint16_t status; /* planned */
-    uint8_t state;   /* enum exchange_state */
-    bool eof;        /* the client has closed its side */
+    uint8_t state;    /* enum exchange_state */
+    uint8_t bind;     /* where it came in */
+    bool eof;         /* the client has closed its side */
+    bool in_flight;   /* a request waits for the end of its answer */
+    bool is_timed;    /* ... which has begun */
+    bool is_reused;   /* answered before */
+    bool client_left; /* hung up while its request was in flight */
 };
 
-/* Takes over an accepted descriptor. Out of memory: logged and closed. */
-void exchange_open(struct reactor *r, int fd);
+/* Takes over a descriptor that was accepted on listening address `bind`. Out of memory: logged and
+ * closed. */
+void exchange_open(struct reactor *r, int fd, unsigned bind, const struct address *peer);
 
-/* Closes those that wait for a request; the others answer and close. */
+/* Closes those that wait for a request, or for ever; the others answer and close. */
 void exchange_drain_all(struct reactor *r);
 
 void exchange_close_all(struct reactor *r);
 
-/* --- between exchange.c and exchange_read.c ----------------------------------------------------
+/* --- between exchange.c, exchange_answer.c and exchange_read.c ---------------------------------
  */
 
 void exchange_enter(struct exchange *e, enum exchange_state state, nsec_t deadline);
 void exchange_close(struct exchange *e);
+
+/* Ends the request in flight: counted and logged, its plan is freed. `outcome` is for the log. */
+void exchange_settle(struct exchange *e, const char *outcome);
+void exchange_begin(struct exchange *e);
+
+/* Closes our side; what the client still sends is thrown away, so that no reset overtakes. */
+void exchange_linger(struct exchange *e);
+void exchange_reset(struct exchange *e);
+
+/* The socket takes bytes again. */
+void exchange_send(struct exchange *e);
 
 /* Answers what was planned, or refuses for good with a static text. What the socket does not take
  * at once is sent later. */

@@ -30,34 +30,53 @@ static void invite_body(struct exchange *e) {
         exchange_close(e);
 }
 
-static void on_head(struct exchange *e, const struct http_head *head) {
-    struct error why;
-    struct plan plan = plan_make(head, e->reactor->config, &why);
-
-    e->delay = plan.delay;
-    e->status = plan.status;
-    if (plan.status != 200) {
-        e->refusal = slice_dup(slice_str(why.text));
-        if (e->refusal == NULL) {
-            exchange_close(e);
-            return;
-        }
-    }
-    exchange_enter(e, EXCHANGE_BODY, after(e, SLOWAPI_BODY_IDLE));
-    if (e->state == EXCHANGE_CLOSED || !http_conn_takes_continue(&e->conn))
-        return;
-
-    if (plan.status == 200)
-        invite_body(e);
-    else
-        exchange_answer(e);
-}
-
 static void on_end(struct exchange *e) {
     if (e->delay > 0)
         exchange_sleep(e);
     else
         exchange_answer(e);
+}
+
+/* Faults that strike before the answer is due. True: the request is dealt with. */
+static bool strike_early(struct exchange *e) {
+    struct truth *truth = &e->reactor->planner.truth;
+    struct fault *stale = reply_fault(e->reply, FAULT_STALE);
+    struct fault *early = reply_fault(e->reply, FAULT_EARLY);
+
+    if (stale != NULL) {
+        reply_strike(stale, truth);
+        exchange_linger(e);
+        return true;
+    }
+    if (early == NULL)
+        return false;
+    reply_strike(early, truth);
+    on_end(e);
+    return true;
+}
+
+static void on_head(struct exchange *e, const struct http_head *head) {
+    const struct plan_origin origin = { .client = e->client,
+                                        .bind = e->bind,
+                                        .is_reused = e->is_reused };
+    struct plan plan;
+
+    exchange_begin(e);
+    if (plan_make(&e->reactor->planner, head, &origin, &plan) < 0) {
+        exchange_close(e);
+        return;
+    }
+    e->delay = plan.delay;
+    e->reply = plan.reply;
+    exchange_enter(e, EXCHANGE_BODY, after(e, SLOWAPI_BODY_IDLE));
+    if (e->state == EXCHANGE_CLOSED || (e->reply != NULL && strike_early(e)))
+        return;
+    if (!http_conn_takes_continue(&e->conn))
+        return;
+    if (e->reply == NULL || e->reply->status < 400)
+        invite_body(e);
+    else
+        on_end(e);
 }
 
 /* All that `input` allows. Returns how much of it was used. */

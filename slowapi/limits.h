@@ -9,8 +9,12 @@
 #define SLOWAPI_READS_PER_TURN 8     /* of one connection, then the others have their turn */
 #define SLOWAPI_ACCEPT_BURST   64
 #define SLOWAPI_BODY_BYTES     (UINT64_C(1) << 30) /* drained, never stored */
-#define SLOWAPI_ANSWER_BYTES   4096
-#define SLOWAPI_VALUE_BYTES    128 /* of a parameter, decoded */
+#define SLOWAPI_ANSWER_BYTES   4096                /* of a plain answer; of others as below */
+#define SLOWAPI_OUT_BYTES      (2u << 20)          /* the hugest header, and a piece */
+#define SLOWAPI_VALUE_BYTES    256                 /* of a parameter, encoded */
+#define SLOWAPI_SIZE_MAX       (UINT64_C(1) << 30) /* of a body that was asked for */
+#define SLOWAPI_PIECE_BYTES    16384               /* of such a body, made at once */
+#define SLOWAPI_STEPS_PER_TURN 64 /* pieces of one answer, then the others have their turn */
 
 #define SLOWAPI_BODY_IDLE    (30 * NSEC_PER_SEC) /* without a byte of the body: 408 */
 #define SLOWAPI_SEND_TIMEOUT (30 * NSEC_PER_SEC) /* a client that does not take its answer */

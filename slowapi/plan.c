@@ -1,87 +1,397 @@
 /* SPDX-License-Identifier: MIT */
-/* The paths that exist and the parameters they take, as rows. */
+/* Makes plans: fast for the plain request, else layer by layer and roll by roll. */
 #include "slowapi/plan.h"
-#include "base/escape.h"
+#include "base/alloc.h"
 #include "base/units.h"
 #include "http/url.h"
 #include "slowapi/limits.h"
+#include "slowapi/param.h"
+#include "slowapi/profile.h"
+#include "slowapi/route.h"
+#include <assert.h>
 #include <errno.h>
+#include <math.h>
+#include <stdio.h>
 
-const struct slice plan_allow = SLICE_INIT("GET, HEAD, POST, PUT");
-
-struct param {
-    struct slice name;
-    const char *allowed;
-    /* Of a value that is not empty. 0, or -EINVAL with a static text in *ret_why. */
-    int (*parse)(struct plan *plan, struct slice value, const char **ret_why);
+/* What a plan is made of, while it is made. */
+struct draft {
+    struct planner *p;
+    const struct http_head *head;
+    const struct plan_origin *origin;
+    struct slice path, query, rest;
+    const struct route *route;
+    struct spec spec;
+    struct reply *reply;
+    nsec_t delay, now; /* now: since the start of the server */
+    struct error why;
 };
 
-static int parse_delay(struct plan *plan, struct slice value, const char **ret_why) {
-    return units_parse_seconds(value, &plan->delay, ret_why);
-}
+/* --- the plain request ------------------------------------------------------------------------ */
 
-static const struct param params[] = {
-    { SLICE_INIT("delay"), "seconds as a decimal number, 0 or more, such as 2 or 0.25",
-      parse_delay },
-};
-
-static bool method_is_allowed(enum http_method method) {
+static bool method_is_plain(enum http_method method) {
     return method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD || method == HTTP_METHOD_POST ||
            method == HTTP_METHOD_PUT;
 }
 
-static int parse_value(const struct param *param, struct slice raw, struct plan *plan,
-                       const char **ret_why) {
-    char decoded[SLOWAPI_VALUE_BYTES];
+/* `/` or `/?delay=SECONDS` of a server without rules and profiles: no copy, no memory, no roll. */
+static bool plan_plain(const struct planner *p, const struct http_head *head,
+                       const struct plan_origin *origin, struct plan *ret) {
+    struct slice start = SLICE("/?delay="), value;
+    const char *why;
 
-    *ret_why = "is too long";
-    if (raw.len > sizeof(decoded))
-        return -EINVAL;
+    if (!p->is_plain[origin->bind] || p->rules != NULL || !method_is_plain(head->method))
+        return false;
+    if (http_field_find(head, SLICE("X-Slowapi"), &value))
+        return false;
 
-    *ret_why = "has a bad percent-escape";
-    long len = http_percent_decode(raw, decoded);
-    if (len < 0)
-        return -EINVAL;
-    return len == 0 ? 0 : param->parse(plan, slice_of(decoded, (size_t)len), ret_why);
+    *ret = (struct plan){ .delay = (nsec_t)p->defaults[origin->bind].delay.a };
+    if (slice_eq(head->target, SLICE("/")))
+        return true;
+    value = slice_drop(head->target, start.len);
+    return slice_starts_with(head->target, start) && value.len > 0 &&
+           units_parse_seconds(value, &ret->delay, &why) == 0;
 }
 
-static int parse_query(struct slice query, struct plan *plan, struct error *why) {
-    for (size_t i = 0; i < ARRAY_LEN(params); i++) {
-        const struct param *param = &params[i];
-        struct slice raw;
-        const char *reason;
+/* --- refusals --------------------------------------------------------------------------------- */
 
-        if (!http_query_find(query, param->name, &raw) ||
-            parse_value(param, raw, plan, &reason) == 0)
+static int set_text(struct draft *d, uint16_t status, const char *text) {
+    struct reply *reply = d->reply;
+    struct slice line = slice_str(text);
+
+    mem_free(reply->text);
+    reply->text = mem_alloc(line.len + 2);
+    if (reply->text == NULL)
+        return -ENOMEM;
+    memcpy(reply->text, line.ptr, line.len);
+    memcpy(reply->text + line.len, "\n", 2);
+    reply->status = status;
+    reply->fault_count = 0;
+    reply->body = (struct body){ .kind = BODY_TEXT,
+                                 .type = "text/plain",
+                                 .piece = SLOWAPI_PIECE_BYTES,
+                                 .text = slice_of(reply->text, line.len + 1),
+                                 .units = line.len + 1 };
+    d->delay = 0;
+    return 0;
+}
+
+static int add_fields(struct reply *reply, const char *more) {
+    struct slice old = slice_str(reply->fields), new = slice_str(more);
+    char *joined = mem_alloc(old.len + new.len + 1);
+
+    if (joined == NULL)
+        return -ENOMEM;
+    if (old.len > 0)
+        memcpy(joined, old.ptr, old.len);
+    memcpy(joined + old.len, new.ptr, new.len + 1);
+    mem_free(reply->fields);
+    reply->fields = joined;
+    return 0;
+}
+
+/* Returns 1: the plan is made. */
+static int refuse(struct draft *d, uint16_t status, const char *text) {
+    int rc = set_text(d, status, text);
+
+    return rc < 0 ? rc : 1;
+}
+
+static int refuse_parameter(struct draft *d) {
+    truth_count(&d->p->truth, TRUTH_BAD_PARAMETERS);
+    return refuse(d, 400, d->why.text);
+}
+
+static int refuse_method(struct draft *d) {
+    int rc = add_fields(d->reply, "Allow: GET, HEAD, POST, PUT\r\n");
+
+    return rc < 0 ? rc : refuse(d, 405, "method not allowed here; use GET, HEAD, POST or PUT");
+}
+
+/* --- layers ----------------------------------------------------------------------------------- */
+
+static int take_rule(struct draft *d, const struct rule_match *match) {
+    d->reply->rule = slice_dup(slice_str(match->name));
+    if (d->reply->rule == NULL)
+        return -ENOMEM;
+    truth_count(&d->p->truth, TRUTH_RULE_MATCHES);
+    return param_parse_text(&d->spec, slice_str(match->params), &d->why) < 0 ? refuse_parameter(d)
+                                                                             : 0;
+}
+
+/* A limit that was asked for is never cut to: what is above it is refused. */
+static int check_longest(struct draft *d) {
+    const struct spec *spec = &d->spec;
+    nsec_t max = d->p->config->delay_max;
+    char text[UNITS_TEXT_BYTES];
+
+    bool is_over = (spec->delay.kind == DIST_FIXED && spec->delay.a > (double)max) ||
+                   spec->duration > max || spec->interval > max;
+    if (max == 0 || !is_over)
+        return 0;
+    error_set(&d->why, -EINVAL,
+              "a delay, duration or interval is more than --max-delay; "
+              "allowed: up to %s",
+              units_format_duration(max, text));
+    return refuse_parameter(d);
+}
+
+static int take_layers(struct draft *d) {
+    struct rule_match match;
+    struct slice header;
+    bool has_rule = rules_find(d->p->rules, d->head, d->path, &match);
+    int rc = 0;
+
+    d->route = route_find(d->path, &d->rest);
+    if (d->route == NULL && has_rule)
+        d->route = route_own();
+    if (d->route == NULL)
+        return refuse(d, 404, "not found; try /?delay=0.5");
+    if (!d->route->any_method && !method_is_plain(d->head->method) && !has_rule)
+        return refuse_method(d);
+    if (has_rule)
+        rc = take_rule(d, &match);
+    if (rc != 0)
+        return rc;
+
+    bool bad = param_parse_query(&d->spec, d->query, &d->why) < 0;
+    if (!bad && http_field_find(d->head, SLICE("X-Slowapi"), &header))
+        bad = param_parse_text(&d->spec, header, &d->why) < 0;
+    if (!bad && d->route->param.len > 0)
+        bad = param_set(&d->spec, d->route->param, d->rest, &d->why) < 0;
+    if (!bad && !d->spec.has_delay && !d->route->is_own)
+        d->spec.delay = dist_fixed(0);
+    return bad ? refuse_parameter(d) : check_longest(d);
+}
+
+/* --- rolls ------------------------------------------------------------------------------------ */
+
+/* Requests that are counted together: by key, else by client and path. */
+static uint64_t sequence_key(const struct draft *d) {
+    const struct spec *spec = &d->spec;
+    uint64_t who = spec->has_key ? spec->key : d->origin->client;
+    int64_t numbers[] = { spec->first, spec->every, spec->has_key };
+    uint64_t key = hash_bytes(HASH_SEED, &who, sizeof(who));
+
+    key = hash_bytes(key, numbers, sizeof(numbers));
+    key = hash_bytes(key, spec->seq, spec->seq_count * sizeof(spec->seq[0]));
+    return hash_bytes(key, d->path.ptr, d->path.len) | 1;
+}
+
+static void roll_faults(struct draft *d) {
+    struct reply *reply = d->reply;
+
+    for (size_t i = 0; i < d->spec.fault_count; i++) {
+        const struct fault *fault = &d->spec.faults[i];
+        bool is_per_byte = fault->kind == FAULT_CORRUPT;
+        if (fault->place == FAULT_AT_ACCEPT ||
+            (fault->kind == FAULT_STALE && !d->origin->is_reused))
             continue;
+        if (is_per_byte || rng_unit(&reply->rng) < fault->probability)
+            reply->faults[reply->fault_count++] = *fault;
+    }
+}
 
-        char shown[64];
-        escape_text(shown, sizeof(shown), raw);
-        return error_set(why, -EINVAL, "%s=%s %s; allowed: %s", param->name.ptr, shown, reason,
-                         param->allowed);
+static void roll_outcome(struct draft *d) {
+    struct spec *spec = &d->spec;
+    struct reply *reply = d->reply;
+    bool counts = spec->seq_count > 0 || spec->first > 0 || spec->every > 0;
+    uint64_t n = counts ? sequence_next(d->p->shared, sequence_key(d)) : 0;
+    bool holds = (spec->first == 0 || n < (uint64_t)spec->first) &&
+                 (spec->every == 0 || (n + 1) % (uint64_t)spec->every == 0);
+
+    if (holds)
+        reply->status = (uint16_t)mix_pick(&spec->status, &reply->rng, reply->status);
+    if (spec->seq_count > 0)
+        reply->status = spec->seq[n % spec->seq_count];
+    reply->close = spec->close_share > 0 && rng_unit(&reply->rng) < spec->close_share;
+    if (holds)
+        roll_faults(d);
+}
+
+static double load_factor(const struct draft *d) {
+    int64_t flying = atomic_load_explicit(&d->p->truth.total->in_flight, memory_order_relaxed);
+    double factor = warmup_factor(&d->spec.warmup, d->now);
+
+    if (d->spec.collapse_knee > 0 && (double)flying > d->spec.collapse_knee)
+        factor *= pow((double)flying / d->spec.collapse_knee, d->spec.collapse_power);
+    return factor;
+}
+
+static int turn_away(struct draft *d, nsec_t retry_after) {
+    char line[64];
+
+    truth_count(&d->p->truth, TRUTH_QUEUE_FULL);
+    snprintf(line, sizeof(line), "Retry-After: %lld\r\n",
+             (long long)((retry_after + NSEC_PER_SEC - 1) / NSEC_PER_SEC));
+    int rc = add_fields(d->reply, line);
+    return rc < 0 ? rc : refuse(d, d->spec.full, "the queue is full");
+}
+
+static int enter_queue(struct draft *d, double factor) {
+    const struct spec *spec = &d->spec;
+    uint64_t who = spec->has_key ? spec->key : 0;
+    const double parts[] = { (double)spec->workers, (double)spec->queue, spec->service.a,
+                             spec->service.b, (double)spec->service.kind };
+    uint64_t key = hash_bytes(hash_bytes(HASH_SEED, &who, sizeof(who)), parts, sizeof(parts)) | 1;
+    nsec_t service = (nsec_t)((double)dist_draw(&spec->service, &d->reply->rng) * factor);
+
+    struct load_turn turn =
+        load_enter(d->p->shared, key, spec->workers, spec->queue, service, clock_now());
+    if (turn.is_full)
+        return turn_away(d, turn.retry_after);
+    d->reply->queued = turn.wait;
+    d->delay = deadline_after(d->delay, turn.wait + service);
+    return 0;
+}
+
+static int pass_pause(struct draft *d) {
+    const struct pause *pause = &d->spec.pause;
+    nsec_t left = pause_left(pause, d->now);
+
+    if (left > 0 && pause->status != 0)
+        return refuse(d, pause->status, "paused");
+    if (pause->delay > 0 || pause->status != 0) {
+        d->delay = deadline_after(d->delay, left > 0 ? pause->delay : 0);
+        return 0;
+    }
+    d->delay = deadline_after(d->delay, left);
+    d->delay = deadline_after(d->delay, pause_left(pause, deadline_after(d->now, d->delay)));
+    return 0;
+}
+
+static int roll_delay(struct draft *d) {
+    const struct spec *spec = &d->spec;
+    double factor = load_factor(d);
+    int64_t flying = atomic_load_explicit(&d->p->truth.total->in_flight, memory_order_relaxed);
+    double delay =
+        ((double)dist_draw(&spec->delay, &d->reply->rng) + spec->linear * (double)flying) * factor;
+
+    d->delay = delay < 3e17 ? (nsec_t)delay : (nsec_t)3e17;
+    int rc = spec->workers > 0 ? enter_queue(d, factor) : 0;
+    return rc != 0 || spec->pause.span == 0 ? rc : pass_pause(d);
+}
+
+static int set_body(struct draft *d) {
+    struct body *body = &d->reply->body;
+    int rc = 0;
+
+    if (d->route->prepare != NULL) {
+        rc = d->route->prepare(d->reply, &d->spec, d->head, d->rest, &d->why);
+    } else {
+        body->text = SLICE("slow api response");
+        body->units = body->text.len;
+    }
+    if (rc == 0 && d->spec.has_body_size) {
+        body->kind = BODY_LETTERS;
+        body->seed = d->reply->seed;
+        body->units = (uint64_t)mix_pick(&d->spec.size, &d->reply->rng, (int64_t)body->units);
+    }
+    if (rc == 0 && d->spec.fields_len > 0)
+        rc = add_fields(d->reply, d->spec.fields);
+    return rc;
+}
+
+static int roll(struct draft *d) {
+    struct reply *reply = d->reply;
+
+    reply->seed = d->spec.has_seed ? d->spec.seed : rng_next(&d->p->rng);
+    reply->rng.state = reply->seed;
+    reply->shows_truth = true;
+    roll_outcome(d);
+    int rc = roll_delay(d);
+    return rc != 0 ? rc : set_body(d);
+}
+
+static int make(struct draft *d) {
+    d->reply->begun_at = clock_now();
+    d->now = d->reply->begun_at - d->p->shared->started_at;
+    d->reply->method = (uint8_t)d->head->method;
+    if (d->p->config->access_log != NULL) {
+        d->reply->target = slice_dup(d->head->target);
+        if (d->reply->target == NULL)
+            return -ENOMEM;
+    }
+    http_target_split(d->head->target, &d->path, &d->query);
+    if (d->head->method == HTTP_METHOD_OTHER)
+        return refuse(d, 501, "unknown method");
+
+    int rc = take_layers(d);
+    return rc != 0 ? rc : roll(d);
+}
+
+int plan_make(struct planner *p, const struct http_head *head, const struct plan_origin *origin,
+              struct plan *ret) {
+    rules_refresh(p->shared, &p->rules, &p->rules_generation);
+    if (plan_plain(p, head, origin, ret))
+        return 0;
+
+    struct draft d = { .p = p,
+                       .head = head,
+                       .origin = origin,
+                       .spec = p->defaults[origin->bind],
+                       .reply = reply_new(200) };
+    int rc = d.reply != NULL ? make(&d) : -ENOMEM;
+    if (rc < 0) {
+        reply_free(d.reply);
+        return rc;
+    }
+    d.reply->delay = d.delay;
+    *ret = (struct plan){ .delay = d.delay, .reply = d.reply };
+    return 0;
+}
+
+/* --- the planner ------------------------------------------------------------------------------ */
+
+static int take_defaults(struct spec *spec, const struct slowapi_config *config, const char *own,
+                         struct error *err) {
+    int rc = 0;
+
+    spec_init(spec, NSEC_PER_SEC);
+    if (config->delay != NULL) {
+        rc = param_set(spec, SLICE("delay"), slice_str(config->delay), err);
+        spec->has_delay = false;
+    }
+    if (rc == 0 && config->profile != NULL)
+        rc = param_set(spec, SLICE("profile"), slice_str(config->profile), err);
+    if (rc == 0 && config->params != NULL)
+        rc = param_parse_text(spec, slice_str(config->params), err);
+    if (rc == 0 && config->pause != NULL)
+        rc = param_set(spec, SLICE("pause"), slice_str(config->pause), err);
+    if (rc == 0 && own != NULL)
+        rc = param_parse_text(spec, slice_str(own), err);
+    return rc;
+}
+
+static bool is_plain(const struct spec *s) {
+    bool changes = s->status.count > 0 || s->size.count > 0 || s->close_share > 0 ||
+                   s->fault_count > 0 || s->seq_count > 0 || s->first > 0 || s->every > 0 ||
+                   s->fields_len > 0 || s->has_seed;
+    bool depends = s->workers > 0 || s->linear > 0 || s->collapse_knee > 0 || s->pause.span > 0 ||
+                   s->warmup.span > 0;
+
+    return s->delay.kind == DIST_FIXED && !changes && !depends;
+}
+
+int planner_init(struct planner *p, const struct slowapi_config *config, struct shared *shared,
+                 unsigned worker, struct error *err) {
+    p->config = config;
+    p->shared = shared;
+    p->truth = (struct truth){ .slot = &shared->slots[worker], .total = &shared->total };
+    truth_adopt(&p->truth);
+
+    uint64_t seed = config->seed != 0 ? (uint64_t)config->seed : (uint64_t)clock_wall();
+    p->rng.state = seed + worker * HASH_SEED;
+    for (size_t i = 0; i < BINDS_MAX; i++) {
+        int rc = take_defaults(&p->defaults[i], config, config->bind_params[i], err);
+        if (rc < 0)
+            return rc;
+        p->is_plain[i] = is_plain(&p->defaults[i]) && !config->truth &&
+                         config->access_log == NULL && config->delay_max == 0;
     }
     return 0;
 }
 
-static struct plan refuse(struct error *why, uint16_t status, const char *text) {
-    error_set(why, 0, "%s", text);
-    return (struct plan){ .status = status };
-}
-
-struct plan plan_make(const struct http_head *head, const struct slowapi_config *config,
-                      struct error *why) {
-    struct plan plan = { .status = 200, .delay = config->delay };
-    struct slice path, query;
-
-    if (head->method == HTTP_METHOD_OTHER)
-        return refuse(why, 501, "unknown method");
-
-    http_target_split(head->target, &path, &query);
-    if (!slice_eq(path, SLICE("/")))
-        return refuse(why, 404, "not found; try /?delay=0.5");
-    if (!method_is_allowed(head->method))
-        return refuse(why, 405, "method not allowed on /; use GET, HEAD, POST or PUT");
-    if (query.len > 0 && parse_query(query, &plan, why) < 0)
-        return (struct plan){ .status = 400 };
-    return plan;
+void planner_free(struct planner *p) {
+    rules_free(p->rules);
+    p->rules = NULL;
 }

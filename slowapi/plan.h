@@ -5,18 +5,39 @@
 
 #include "http/head.h"
 #include "slowapi/config.h"
+#include "slowapi/reply.h"
+#include "slowapi/rule.h"
 
-struct plan {
-    nsec_t delay;    /* from the end of the request to the answer */
-    uint16_t status; /* 200, or why the request is refused */
+/* What the plans of one worker have in common. */
+struct planner {
+    const struct slowapi_config *config;
+    struct shared *shared;
+    struct truth truth;
+    struct rules *rules;
+    uint32_t rules_generation;
+    struct rng rng;
+    struct spec defaults[BINDS_MAX]; /* by listening address */
+    bool is_plain[BINDS_MAX];        /* nothing but a fixed delay */
 };
 
-/* Never fails: a bad request is a plan too, without delay, and then `why` holds the line to answer.
- */
-struct plan plan_make(const struct http_head *head, const struct slowapi_config *config,
-                      struct error *why);
+/* 0, or -EINVAL with a reason: a default that is none. `worker` is its index. */
+NODISCARD int planner_init(struct planner *p, const struct slowapi_config *config,
+                           struct shared *shared, unsigned worker, struct error *err);
+void planner_free(struct planner *p);
 
-/* The value of Allow in a 405. */
-extern const struct slice plan_allow;
+struct plan_origin {
+    uint64_t client; /* a hash of its address */
+    unsigned bind;
+    bool is_reused; /* not the first request of its connection */
+};
+
+struct plan {
+    nsec_t delay;        /* from the end of the request to the answer */
+    struct reply *reply; /* owned; NULL: the plain answer, 200 */
+};
+
+/* A bad request is a plan too, without delay. 0 or -ENOMEM. */
+NODISCARD int plan_make(struct planner *p, const struct http_head *head,
+                        const struct plan_origin *origin, struct plan *ret);
 
 #endif

@@ -2,18 +2,35 @@
 /* Life of one worker: it accepts, drains after TERM, and leaves when nobody waits any more. */
 #include "slowapi/reactor.h"
 #include "base/alloc.h"
+#include "slowapi/control.h"
 #include "slowapi/exchange.h"
 #include <errno.h>
 #include <signal.h>
 
-static void on_accepted(struct acceptor *a, int fd, const struct address *peer UNUSED) {
-    exchange_open(a->arg, fd);
+static void on_accepted(struct acceptor *a, int fd, const struct address *peer) {
+    struct reactor *r = a->arg;
+    const struct entrance *entrance = CONTAINER_OF(a, struct entrance, acceptor);
+
+    exchange_open(r, fd, (unsigned)(entrance - r->entrances), peer);
+}
+
+static void on_resume(struct timer *timer) {
+    acceptor_resume(&CONTAINER_OF(timer, struct entrance, resume)->acceptor);
+}
+
+void reactor_pause_accepting(struct reactor *r, unsigned bind, nsec_t span) {
+    struct entrance *entrance = &r->entrances[bind];
+
+    if (timer_set(r->loop, &entrance->resume, deadline_after(clock_now(), span)) == 0)
+        acceptor_pause(&entrance->acceptor);
 }
 
 static void stop_accepting(struct reactor *r) {
-    for (size_t i = 0; i < r->acceptor_count; i++)
-        acceptor_close(&r->acceptors[i]);
-    r->acceptor_count = 0;
+    for (size_t i = 0; i < r->entrance_count; i++) {
+        timer_cancel(r->loop, &r->entrances[i].resume);
+        acceptor_close(&r->entrances[i].acceptor);
+    }
+    r->entrance_count = 0;
     binds_close(r->binds); /* else clients would connect and wait for a service that leaves */
 }
 
@@ -34,6 +51,18 @@ static void drain(struct reactor *r) {
         loop_stop(r->loop);
 }
 
+/* The rules again; with an error in the file those in force stay. */
+static void reload(struct reactor *r) {
+    struct error err;
+
+    if (r->config->rules == NULL)
+        return;
+    if (rules_load(r->planner.shared, r->config->rules, &err) < 0)
+        log_write(LOG_LEVEL_ERROR, "rules not reloaded error=\"%s\"", err.text);
+    else
+        log_write(LOG_LEVEL_INFO, "rules reloaded file=\"%s\"", r->config->rules);
+}
+
 static void on_signal(void *arg, int signo) {
     struct reactor *r = arg;
 
@@ -50,7 +79,10 @@ static void on_signal(void *arg, int signo) {
     case SIGQUIT:
         loop_stop(r->loop);
         break;
-    default: /* HUP, USR1: there is nothing to reload and no log file to reopen */
+    case SIGHUP:
+        reload(r);
+        break;
+    default: /* USR1: not used */
         break;
     }
 }
@@ -61,7 +93,25 @@ void reactor_left(struct reactor *r) {
         loop_stop(r->loop);
 }
 
-static int start(struct reactor *r, struct error *err) {
+static int open_entrances(struct reactor *r, struct error *err) {
+    for (size_t i = 0; i < r->binds->count; i++) {
+        struct entrance *entrance = &r->entrances[i];
+        entrance->resume.fire = on_resume;
+        int rc = acceptor_open(&entrance->acceptor, r->loop, r->binds->fds[i], SLOWAPI_ACCEPT_BURST,
+                               on_accepted, r);
+        if (rc < 0)
+            return error_set(err, rc, "cannot accept connections: %s", strerror(-rc));
+        r->entrance_count++;
+    }
+    return 0;
+}
+
+static int start(struct reactor *r, const struct reactor_setup *setup, unsigned worker,
+                 struct error *err) {
+    int rc = planner_init(&r->planner, setup->config, setup->shared, worker, err);
+    if (rc < 0)
+        return rc;
+
     r->loop = loop_new(err);
     if (r->loop == NULL)
         return -ENOMEM;
@@ -73,40 +123,41 @@ static int start(struct reactor *r, struct error *err) {
     if (buf_reserve(&r->out, SLOWAPI_ANSWER_BYTES) < 0)
         return error_set(err, -ENOMEM, "cannot start: out of memory");
 
-    for (size_t i = 0; i < r->binds->count; i++) {
-        int rc = acceptor_open(&r->acceptors[i], r->loop, r->binds->fds[i], SLOWAPI_ACCEPT_BURST,
-                               on_accepted, r);
-        if (rc < 0)
-            return error_set(err, rc, "cannot accept connections: %s", strerror(-rc));
-        r->acceptor_count++;
+    if (setup->control_fd >= 0) {
+        r->control = slowapi_control_new(r->loop, setup->control_fd, setup->shared, err);
+        if (r->control == NULL)
+            return -ENOMEM;
     }
-    return 0;
+    return open_entrances(r, err);
 }
 
 static void stop(struct reactor *r) {
     stop_accepting(r);
     exchange_close_all(r);
+    control_free(r->control);
     signals_free(r->signals);
     if (r->loop != NULL)
         loop_free(r->loop);
     buf_free(&r->out);
+    planner_free(&r->planner);
     mem_free(r);
 }
 
-int reactor_run(const struct slowapi_config *config, struct binds *binds, void (*ready)(void),
+int reactor_run(const struct reactor_setup *setup, unsigned worker, void (*ready)(void),
                 struct error *err) {
     struct reactor *r = mem_calloc(1, sizeof(*r));
     if (r == NULL)
         return error_set(err, -ENOMEM, "cannot start: out of memory");
 
-    r->config = config;
-    r->binds = binds;
+    r->config = setup->config;
+    r->binds = setup->binds;
+    r->access_log = setup->access_log;
     r->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
     r->limits.body_bytes = SLOWAPI_BODY_BYTES;
     r->grace.fire = on_grace_over;
-    buf_init(&r->out, SLOWAPI_ANSWER_BYTES);
+    buf_init(&r->out, SLOWAPI_OUT_BYTES);
 
-    int rc = start(r, err);
+    int rc = start(r, setup, worker, err);
     if (rc == 0 && ready != NULL)
         ready();
     if (rc == 0) {

@@ -10,18 +10,27 @@
 #include "net/signals.h"
 #include "slowapi/config.h"
 #include "slowapi/limits.h"
+#include "slowapi/plan.h"
 
 struct exchange;
+
+struct entrance {
+    struct acceptor acceptor;
+    struct timer resume; /* the end of a slow accept */
+};
 
 struct reactor {
     const struct slowapi_config *config;
     struct binds *binds;
     struct loop *loop;
     struct signals *signals;
-    struct acceptor acceptors[BINDS_MAX];
-    size_t acceptor_count;
-    struct timer grace; /* the end of patience with a graceful stop */
+    struct entrance entrances[BINDS_MAX];
+    size_t entrance_count;
+    struct control *control; /* NULL without --control */
+    int access_log;          /* -1: none */
+    struct timer grace;      /* the end of patience with a graceful stop */
 
+    struct planner planner;
     struct http_limits limits;
     struct exchange *exchanges; /* all that are open, newest first */
     size_t open_count;
@@ -32,10 +41,23 @@ struct reactor {
     char in[SLOWAPI_RECV_BYTES];
 };
 
-/* Serves until a signal ends it, and closes the listening sockets then; not before fork. `ready` is
- * called once, when it can serve; it may be NULL. 0, or -errno with a reason. */
-NODISCARD int reactor_run(const struct slowapi_config *config, struct binds *binds,
-                          void (*ready)(void), struct error *err);
+/* What the workers are given, made before they are forked. */
+struct reactor_setup {
+    const struct slowapi_config *config;
+    struct binds *binds;
+    struct shared *shared;
+    int control_fd, access_log; /* -1: none */
+};
+
+/* Serves until a signal ends it, and closes the listening sockets then; not before fork. `worker`
+ * is its index. `ready` is called once, when it can serve; it may be NULL. 0, or -errno with a
+ * reason.
+ */
+NODISCARD int reactor_run(const struct reactor_setup *setup, unsigned worker, void (*ready)(void),
+                          struct error *err);
+
+/* Accepts nothing on listening address `bind` for `span`. */
+void reactor_pause_accepting(struct reactor *r, unsigned bind, nsec_t span);
 
 /* An exchange has ended: the last one ends a graceful stop. */
 void reactor_left(struct reactor *r);

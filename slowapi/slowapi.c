@@ -2,8 +2,12 @@
 /* Opens the sockets, says where it listens, and hands over to the workers. */
 #include "slowapi/slowapi.h"
 #include "net/binds.h"
+#include "net/control.h"
+#include "net/listener.h"
 #include "net/prefork.h"
+#include "slowapi/journal.h"
 #include "slowapi/reactor.h"
+#include <unistd.h>
 
 /* For a worker that ends its graceful stop by itself, before the master would kill it. */
 #define LEAVE_TIME (1 * NSEC_PER_SEC)
@@ -11,13 +15,16 @@
 struct service {
     const struct slowapi_config *config;
     struct binds binds;
+    struct shared *shared;
+    struct address control_at;
+    struct reactor_setup setup;
 };
 
-static int run_forked(void *arg, unsigned index UNUSED) {
+static int run_forked(void *arg, unsigned index) {
     struct service *s = arg;
     struct error err;
 
-    if (reactor_run(s->config, &s->binds, prefork_worker_ready, &err) == 0)
+    if (reactor_run(&s->setup, index, prefork_worker_ready, &err) == 0)
         return 0;
     log_write(LOG_LEVEL_ERROR, "worker failed error=\"%s\"", err.text);
     return EXIT_CANNOT;
@@ -33,20 +40,60 @@ static int serve(struct service *s, struct error *err) {
     };
 
     if (s->config->workers == 1)
-        return reactor_run(s->config, &s->binds, NULL, err);
+        return reactor_run(&s->setup, 0, NULL, err);
     return prefork_run(&prefork);
 }
 
+/* What the options ask for beside the listening sockets. */
+static int open_rest(struct service *s, struct error *err) {
+    const struct slowapi_config *config = s->config;
+    int rc = 0;
+
+    s->shared = shared_new(err);
+    if (s->shared == NULL)
+        return -ENOMEM;
+    if (config->rules != NULL)
+        rc = rules_load(s->shared, config->rules, err);
+    if (rc == 0 && config->access_log != NULL) {
+        s->setup.access_log = journal_open(config->access_log, err);
+        rc = s->setup.access_log < 0 ? s->setup.access_log : 0;
+    }
+    if (rc == 0 && config->control != NULL) {
+        s->setup.control_fd = control_listen(config->control, &s->control_at, err);
+        rc = s->setup.control_fd < 0 ? s->setup.control_fd : 0;
+    }
+    s->setup.config = config;
+    s->setup.binds = &s->binds;
+    s->setup.shared = s->shared;
+    return rc;
+}
+
+static void announce(const struct service *s) {
+    char text[ADDRESS_TEXT_BYTES];
+
+    if (s->config->control != NULL)
+        fprintf(stderr, "srv slowapi: control on %s%s\n",
+                s->control_at.any.sa_family == AF_UNIX ? "" : "http://",
+                address_format(&s->control_at, text));
+    binds_announce(&s->binds, "srv slowapi");
+}
+
 int slowapi_run(const struct slowapi_config *config, struct error *err) {
-    struct service service = { .config = config };
+    struct service service = { .config = config, .setup = { .control_fd = -1, .access_log = -1 } };
 
     binds_raise_descriptor_limit();
-    int rc = binds_open(&service.binds, &config->binds, (int)config->backlog, err);
-    if (rc < 0)
-        return rc;
-
-    binds_announce(&service.binds, "srv slowapi");
-    rc = serve(&service, err);
-    binds_close(&service.binds);
+    int rc = open_rest(&service, err);
+    if (rc == 0)
+        rc = binds_open(&service.binds, &config->binds, (int)config->backlog, err);
+    if (rc == 0) {
+        announce(&service);
+        rc = serve(&service, err);
+        binds_close(&service.binds);
+    }
+    if (service.setup.control_fd >= 0)
+        listener_close(service.setup.control_fd, &service.control_at);
+    if (service.setup.access_log > STDERR_FILENO)
+        close(service.setup.access_log);
+    shared_free(service.shared);
     return rc;
 }

@@ -17,6 +17,7 @@
 
 struct fixture {
     struct slowapi_config config;
+    struct shared *shared;
     struct reactor *r;
     struct timer stop;
     int client;
@@ -38,6 +39,10 @@ static int set_up(void **state) {
     f->stop.fire = on_stop;
     f->r = calloc(1, sizeof(*f->r));
     f->r->config = &f->config;
+    f->r->access_log = -1;
+    f->shared = shared_new(NULL);
+    if (f->shared == NULL || planner_init(&f->r->planner, &f->config, f->shared, 0, NULL) < 0)
+        return -1;
     f->r->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
     f->r->loop = loop_new(NULL);
     buf_init(&f->r->out, SLOWAPI_ANSWER_BYTES);
@@ -52,6 +57,8 @@ static int tear_down(void **state) {
     timer_cancel(f->r->loop, &f->stop);
     loop_free(f->r->loop);
     buf_free(&f->r->out);
+    planner_free(&f->r->planner);
+    shared_free(f->shared);
     free(f->r);
     if (f->client >= 0)
         close(f->client);
@@ -63,7 +70,8 @@ static struct exchange *open_exchange(struct fixture *f) {
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
     f->client = fds[1];
-    exchange_open(f->r, fds[0]);
+    const struct address nobody = { .any.sa_family = AF_UNIX };
+    exchange_open(f->r, fds[0], 0, &nobody);
     return f->r->exchanges;
 }
 

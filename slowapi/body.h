@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* Bodies, made piece by piece: of bytes, or of events. */
+#ifndef SLOWAPI_BODY_H
+#define SLOWAPI_BODY_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+
+enum body_kind {
+    BODY_TEXT,    /* `text` */
+    BODY_LETTERS, /* pseudo-random a to z */
+    BODY_BYTES,   /* pseudo-random, all values */
+    BODY_PATTERN, /* abc...zabc..., from `offset` on */
+    BODY_STARS,
+    BODY_LINES, /* events: {"id":0} */
+    BODY_JSONL, /* events: {"id":0,"timestamp":...} */
+    BODY_SSE,   /* events: server-sent ones */
+};
+
+struct body {
+    uint8_t kind;    /* enum body_kind */
+    bool is_chunked; /* its length is not told in advance */
+    const char *type;
+    struct slice text;
+    uint64_t units; /* bytes, or events */
+    uint64_t offset, seed;
+    uint64_t piece;  /* units at a time */
+    nsec_t interval; /* between pieces */
+    double jitter;   /* share of the interval */
+};
+
+/* Whether a unit is an event. */
+static inline bool body_is_events(const struct body *body) {
+    return body->kind >= BODY_LINES;
+}
+
+/* Appends units `from`... of at most `count`, and no more than SLOWAPI_PIECE_BYTES bytes. How many,
+ * or -errno as buf_append. */
+NODISCARD int64_t body_append(const struct body *body, uint64_t from, uint64_t count,
+                              struct buf *out);
+
+/* Spreads the units over `span`: pieces that would be closer than a millisecond are joined. */
+void body_spread(struct body *body, nsec_t span);
+
+#endif

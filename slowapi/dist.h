@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* Laws of delays: how they are spelled, and one draw.
+ *
+ *   0.25  250ms              always that; units us ms s m h, a bare number is seconds
+ *   10ms-50ms                uniform
+ *   normal:100ms,20ms        mean and standard deviation; what falls below 0 is 0
+ *   exp:100ms                exponential, by its mean
+ *   lognormal:50ms,400ms     by median and p99
+ *   pareto:10ms,1.5          by minimum and shape
+ *   5ms:90,80ms:9,2s:1       values with percents; the rest is 0
+ *   p50=20ms,p95=80ms,p99=1s straight lines between percentiles; p0 is half of the first one and
+ *                            p100 the last one, unless given
+ *
+ * No draw is longer than ten years. */
+#ifndef SLOWAPI_DIST_H
+#define SLOWAPI_DIST_H
+
+#include "base/clock.h"
+#include "slowapi/mix.h"
+
+enum dist_kind {
+    DIST_FIXED,
+    DIST_UNIFORM,
+    DIST_NORMAL,
+    DIST_EXP,
+    DIST_LOGNORMAL,
+    DIST_PARETO,
+    DIST_MIX,
+    DIST_PERCENTILES,
+};
+
+struct dist {
+    enum dist_kind kind;
+    double a, b;    /* nanoseconds; of the lognormal logarithms, of the pareto b is the shape */
+    struct mix mix; /* DIST_MIX; DIST_PERCENTILES: `upto` is the percentile */
+};
+
+#define DIST_ALLOWED                                                                      \
+    "a duration (0.25, 250ms, 2m), A-B, normal:MEAN,SD, exp:MEAN, lognormal:MEDIAN,P99, " \
+    "pareto:MIN,SHAPE, D:PERCENT,..., or p50=D,p95=D,..."
+
+/* 0, or -EINVAL with a static text in *ret_why. */
+NODISCARD int dist_parse(struct slice text, struct dist *ret, const char **ret_why);
+
+/* One draw, in nanoseconds. */
+nsec_t dist_draw(const struct dist *dist, struct rng *rng);
+
+static inline struct dist dist_fixed(nsec_t value) {
+    return (struct dist){ .kind = DIST_FIXED, .a = (double)value };
+}
+
+#endif

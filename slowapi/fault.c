@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/* The kinds of faults as rows, and their spelling. */
+#include "slowapi/fault.h"
+#include "base/units.h"
+#include "slowapi/mix.h"
+#include <errno.h>
+#include <stdio.h>
+
+#define ANSWER_PLACES (FAULT_AT_HEAD | FAULT_AT_BODY | FAULT_AT_PERCENT)
+#define ALL_PLACES    (FAULT_AT_ACCEPT | ANSWER_PLACES)
+#define YEAR          (INT64_C(365) * 86400 * NSEC_PER_SEC)
+
+/* clang-format off */
+const struct fault_info fault_infos[FAULT_KINDS] = {
+    [FAULT_RST] = { SLICE_INIT("rst"), FAULT_NO_ARG, 0, 0, ALL_PLACES, "request",
+        "the connection is reset (RST); @accept: per connection" },
+    [FAULT_FIN] = { SLICE_INIT("fin"), FAULT_NO_ARG, 0, 0, ALL_PLACES, "request",
+        "the connection is closed (FIN), at @head with not a byte; @accept: per connection" },
+    [FAULT_TRUNCATE] = { SLICE_INIT("truncate"), FAULT_NO_ARG, 0, 0, FAULT_AT_PERCENT, "request",
+        "the body ends early: as fin@50%" },
+    [FAULT_HANG] = { SLICE_INIT("hang"), FAULT_SPAN, -1, YEAR, ALL_PLACES, "request",
+        "nothing more comes for that long, without a time for ever; @accept: per connection" },
+    [FAULT_DRIP] = { SLICE_INIT("drip"), FAULT_SPAN, 100 * NSEC_PER_MSEC, YEAR, FAULT_AT_BODY,
+        "request", "the body comes a byte (of a stream: an event) at a time, that far apart" },
+    [FAULT_BANDWIDTH] = { SLICE_INIT("bandwidth"), FAULT_SIZE, 10240, INT64_C(1) << 40,
+        FAULT_AT_BODY, "request", "the body comes at that many bytes per second" },
+    [FAULT_BADCHUNK] = { SLICE_INIT("badchunk"), FAULT_NO_ARG, 0, 0,
+        FAULT_AT_BODY | FAULT_AT_PERCENT, "request",
+        "a chunked body goes on with a chunk size that is none, and a close" },
+    [FAULT_GARBAGE] = { SLICE_INIT("garbage"), FAULT_SIZE, 64, 65536, FAULT_AT_HEAD | FAULT_AT_BODY,
+        "request", "that many bytes that are no HTTP, and a close; @body: after a chunked head" },
+    [FAULT_LENGTH] = { SLICE_INIT("length"), FAULT_DELTA, 10, INT64_C(1) << 40, FAULT_AT_HEAD,
+        "request", "Content-Length is off by that many bytes (+10, -3), and a close" },
+    [FAULT_NOLENGTH] = { SLICE_INIT("nolength"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, "request",
+        "neither Content-Length nor chunks: the close ends the body" },
+    [FAULT_HUGEHEADER] = { SLICE_INIT("hugeheader"), FAULT_SIZE, 65536, 1 << 20, FAULT_AT_HEAD,
+        "request", "a header of that many bytes" },
+    [FAULT_BADHEADER] = { SLICE_INIT("badheader"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, "request",
+        "a header line without a colon, and a close" },
+    [FAULT_INTERIM] = { SLICE_INIT("interim"), FAULT_COUNT, 1, 1000, FAULT_AT_HEAD, "request",
+        "that many 103 Early Hints before the answer" },
+    [FAULT_EARLY] = { SLICE_INIT("early"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, "request",
+        "the answer comes before the request body was read" },
+    [FAULT_STALE] = { SLICE_INIT("stale"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, "request",
+        "an idle keep-alive connection closes as it is reused: per request that is not its first" },
+    [FAULT_CORRUPT] = { SLICE_INIT("corrupt"), FAULT_NO_ARG, 0, 0, FAULT_AT_BODY, "byte",
+        "a byte of the body has its lowest bit flipped" },
+    [FAULT_REFUSE] = { SLICE_INIT("refuse"), FAULT_NO_ARG, 0, 0, FAULT_AT_ACCEPT, "connection",
+        "reset as soon as it is accepted: as rst@accept" },
+    [FAULT_SLOWACCEPT] = { SLICE_INIT("slowaccept"), FAULT_SPAN, NSEC_PER_SEC, YEAR,
+        FAULT_AT_ACCEPT, "connection",
+        "after this connection none is accepted for that long: they wait in the backlog" },
+};
+/* clang-format on */
+
+/* --- spelling --------------------------------------------------------------------------------- */
+
+static int parse_number(const struct fault_info *info, struct slice text, int64_t *ret) {
+    uint64_t size = 0;
+    bool minus = slice_starts_with(text, SLICE("-"));
+    bool sign = minus || slice_starts_with(text, SLICE("+")) || slice_starts_with(text, SLICE(" "));
+
+    if (sign && info->arg != FAULT_DELTA)
+        return -EINVAL;
+    if (units_parse_size(slice_drop(text, sign), &size) < 0 || size > (uint64_t)info->arg_max)
+        return -EINVAL;
+    *ret = minus ? -(int64_t)size : (int64_t)size;
+    return size > 0 ? 0 : -EINVAL;
+}
+
+static int parse_arg(const struct fault_info *info, struct slice text, int64_t *ret,
+                     const char **ret_why) {
+    *ret_why = "has a value for a fault that takes none";
+    if (info->arg == FAULT_NO_ARG)
+        return -EINVAL;
+    *ret_why = "has a value that is not a duration, or is over a year";
+    if (info->arg == FAULT_SPAN)
+        return units_parse_duration(text, ret) == 0 && *ret <= info->arg_max ? 0 : -EINVAL;
+    *ret_why = "has a value that is not a number above 0, or is too large";
+    return parse_number(info, text, ret);
+}
+
+static int parse_place(const struct fault_info *info, struct slice text, struct fault *fault,
+                       const char **ret_why) {
+    *ret_why = "has a place that is not accept, head, body, or a percentage of the body";
+    if (slice_eq(text, SLICE("accept")))
+        fault->place = FAULT_AT_ACCEPT;
+    else if (slice_eq(text, SLICE("head")))
+        fault->place = FAULT_AT_HEAD;
+    else if (slice_eq(text, SLICE("body")))
+        fault->place = FAULT_AT_BODY;
+    else if (percent_parse(text, &fault->share) == 0)
+        fault->place = FAULT_AT_PERCENT;
+    else
+        return -EINVAL;
+
+    *ret_why = "has a place where this fault cannot strike";
+    return (info->places & fault->place) != 0 ? 0 : -EINVAL;
+}
+
+static const struct fault_info *find(struct slice name) {
+    for (size_t i = 0; i < FAULT_KINDS; i++)
+        if (slice_eq(fault_infos[i].name, name))
+            return &fault_infos[i];
+    return NULL;
+}
+
+/* The first place of the row, but of those that come in an answer when there is one. */
+static uint8_t default_place(const struct fault_info *info) {
+    unsigned places = info->places & ANSWER_PLACES ? info->places & ANSWER_PLACES : info->places;
+
+    return (uint8_t)(places & -places);
+}
+
+int fault_parse(struct slice text, struct fault *ret, const char **ret_why) {
+    struct slice percent = text;
+    struct slice place = slice_cut(&percent, ':');
+    struct slice arg = slice_cut(&place, '@');
+    struct slice name = slice_cut(&arg, '=');
+    const struct fault_info *info = find(name);
+
+    *ret_why = "names a fault that is not known";
+    if (info == NULL)
+        return -EINVAL;
+    *ret = (struct fault){
+        .kind = (uint8_t)(info - fault_infos),
+        .place = default_place(info),
+        .share = 0.5,
+        .probability = 1,
+        .arg = info->arg_default,
+    };
+    if (arg.len > 0 && parse_arg(info, arg, &ret->arg, ret_why) < 0)
+        return -EINVAL;
+    if (place.len > 0 && parse_place(info, place, ret, ret_why) < 0)
+        return -EINVAL;
+    *ret_why = "has a probability that is not 0 to 100 percent";
+    return percent.len == 0 ? 0 : percent_parse(percent, &ret->probability);
+}
+
+const char *fault_format(const struct fault *fault, char *text) {
+    const struct fault_info *info = &fault_infos[fault->kind];
+    char arg[UNITS_TEXT_BYTES + 1] = "", place[16] = "body";
+
+    if (info->arg == FAULT_SPAN && fault->arg >= 0) {
+        arg[0] = '=';
+        units_format_duration(fault->arg, arg + 1);
+    } else if (info->arg == FAULT_DELTA || (info->arg != FAULT_NO_ARG && fault->arg >= 0)) {
+        snprintf(arg, sizeof(arg), info->arg == FAULT_DELTA ? "=%+lld" : "=%lld",
+                 (long long)fault->arg);
+    }
+    if (fault->place == FAULT_AT_PERCENT)
+        snprintf(place, sizeof(place), "%.4g%%", fault->share * 100);
+    else if (fault->place != FAULT_AT_BODY)
+        snprintf(place, sizeof(place), "%s", fault->place == FAULT_AT_HEAD ? "head" : "accept");
+    snprintf(text, FAULT_TEXT_BYTES, "%s%s@%s", info->name.ptr, arg, place);
+    return text;
+}
+
+bool fault_is_end(enum fault_kind kind) {
+    return kind == FAULT_RST || kind == FAULT_FIN || kind == FAULT_TRUNCATE ||
+           kind == FAULT_BADCHUNK || kind == FAULT_GARBAGE || kind == FAULT_STALE;
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+/* The rows of the parameters, and the ways to their values. */
+#include "slowapi/param.h"
+#include "base/escape.h"
+#include "base/units.h"
+#include "http/chars.h"
+#include "http/url.h"
+#include "slowapi/limits.h"
+#include "slowapi/profile.h"
+#include <assert.h>
+#include <errno.h>
+
+struct param {
+    struct slice name;
+    const char *allowed;
+    /* Of a value that is not empty. 0, or -EINVAL with a static text in *ret_why. */
+    int (*parse)(struct spec *spec, struct slice value, const char **ret_why);
+    const char *help;
+    bool repeats;
+};
+
+void spec_init(struct spec *spec, nsec_t delay) {
+    *spec = (struct spec){
+        .delay = dist_fixed(delay),
+        .queue = SPEC_LOAD_QUEUE_MAX,
+        .full = 503,
+        .count = -1,
+        .duration = -1,
+        .interval = -1,
+        .numbytes = -1,
+        .chunk_size = -1,
+        .failure_rate = 0.5,
+    };
+}
+
+/* --- values ----------------------------------------------------------------------------------- */
+
+static int parse_delay(struct spec *spec, struct slice value, const char **ret_why) {
+    spec->has_delay = true;
+    return dist_parse(value, &spec->delay, ret_why);
+}
+
+static int parse_status_value(struct slice text, int64_t *ret) {
+    uint64_t status;
+
+    if (slice_parse_u64(text, 599, &status) < 0 || status < 200)
+        return -EINVAL;
+    *ret = (int64_t)status;
+    return 0;
+}
+
+static int parse_status(struct spec *spec, struct slice value, const char **ret_why) {
+    return mix_parse(value, parse_status_value, MIX_PERCENTS, &spec->status, ret_why);
+}
+
+static int parse_weights(struct spec *spec, struct slice value, const char **ret_why) {
+    return mix_parse(value, parse_status_value, MIX_WEIGHTS, &spec->status, ret_why);
+}
+
+static int parse_size_value(struct slice text, int64_t *ret) {
+    uint64_t size = 0;
+
+    if (units_parse_size(text, &size) < 0 || size > SLOWAPI_SIZE_MAX)
+        return -EINVAL;
+    *ret = (int64_t)size;
+    return 0;
+}
+
+static int parse_size(struct spec *spec, struct slice value, const char **ret_why) {
+    spec->has_body_size = true;
+    return mix_parse(value, parse_size_value, MIX_PERCENTS, &spec->size, ret_why);
+}
+
+static int parse_close(struct spec *spec, struct slice value, const char **ret_why) {
+    *ret_why = "is neither true, false nor a percentage";
+    if (slice_eq(value, SLICE("true")) || slice_eq(value, SLICE("false"))) {
+        spec->close_share = slice_eq(value, SLICE("true")) ? 1 : 0;
+        return 0;
+    }
+    return percent_parse(value, &spec->close_share);
+}
+
+static bool is_field(struct slice name, struct slice value) {
+    return name.len > 0 && http_span(name.ptr, name.len, HTTP_CHAR_TOKEN) == name.len &&
+           http_span_value(value.ptr, value.len) == value.len;
+}
+
+static int parse_header(struct spec *spec, struct slice value, const char **ret_why) {
+    bool has_colon = slice_find(value, ':') < value.len;
+    struct slice name = slice_cut(&value, ':');
+    size_t room = sizeof(spec->fields) - spec->fields_len;
+
+    value = slice_trim(value);
+    *ret_why = "is not NAME:VALUE";
+    if (!has_colon || !is_field(name, value))
+        return -EINVAL;
+    *ret_why = "makes the headers longer than 512 bytes";
+    if (name.len + value.len + 5 > room)
+        return -EINVAL;
+    spec->fields_len += (uint16_t)snprintf(spec->fields + spec->fields_len, room, "%.*s: %.*s\r\n",
+                                           (int)name.len, name.ptr, (int)value.len, value.ptr);
+    return 0;
+}
+
+/* The percents of faults that were given together are rolled one by one. */
+static int parse_fault(struct spec *spec, struct slice value, const char **ret_why) {
+    spec->fault_count = 0;
+    if (slice_eq(value, SLICE("none")))
+        return 0;
+    while (value.len > 0) {
+        *ret_why = "names too many faults";
+        if (spec->fault_count == SPEC_FAULTS_MAX)
+            return -EINVAL;
+        struct fault *fault = &spec->faults[spec->fault_count++];
+        if (fault_parse(slice_cut(&value, ','), fault, ret_why) < 0)
+            return -EINVAL;
+    }
+    return 0;
+}
+
+static int parse_seed(struct spec *spec, struct slice value, const char **ret_why) {
+    *ret_why = "is not a whole number";
+    spec->has_seed = true;
+    return slice_parse_u64(value, UINT64_MAX, &spec->seed);
+}
+
+static int parse_seq(struct spec *spec, struct slice value, const char **ret_why) {
+    int64_t status = 0;
+
+    spec->seq_count = 0;
+    while (value.len > 0) {
+        *ret_why = "has too many steps";
+        if (spec->seq_count == SPEC_SEQ_MAX)
+            return -EINVAL;
+        *ret_why = "has a step that is not a status from 200 to 599";
+        if (parse_status_value(slice_cut(&value, ','), &status) < 0)
+            return -EINVAL;
+        spec->seq[spec->seq_count++] = (uint16_t)status;
+    }
+    return 0;
+}
+
+static int parse_whole(struct slice value, uint64_t min, uint64_t max, int64_t *ret,
+                       const char **ret_why) {
+    uint64_t number;
+
+    *ret_why = "is not a whole number in that range";
+    if (slice_parse_u64(value, max, &number) < 0 || number < min)
+        return -EINVAL;
+    *ret = (int64_t)number;
+    return 0;
+}
+
+static int parse_first(struct spec *spec, struct slice value, const char **ret_why) {
+    return parse_whole(value, 1, INT64_MAX, &spec->first, ret_why);
+}
+
+static int parse_every(struct spec *spec, struct slice value, const char **ret_why) {
+    return parse_whole(value, 1, INT64_MAX, &spec->every, ret_why);
+}
+
+static int parse_key(struct spec *spec, struct slice value, const char **ret_why UNUSED) {
+    spec->has_key = true;
+    spec->key = hash_bytes(HASH_SEED, value.ptr, value.len);
+    return 0;
+}
+
+static int parse_workers(struct spec *spec, struct slice value, const char **ret_why) {
+    return parse_whole(value, 1, SPEC_LOAD_WORKERS, &spec->workers, ret_why);
+}
+
+static int parse_service(struct spec *spec, struct slice value, const char **ret_why) {
+    if (spec->workers == 0)
+        spec->workers = 1;
+    return dist_parse(value, &spec->service, ret_why);
+}
+
+static int parse_queue(struct spec *spec, struct slice value, const char **ret_why) {
+    return parse_whole(value, 0, SPEC_LOAD_QUEUE_MAX, &spec->queue, ret_why);
+}
+
+static int parse_full(struct spec *spec, struct slice value, const char **ret_why) {
+    int64_t status = 0;
+
+    *ret_why = "is not a status from 200 to 599";
+    if (parse_status_value(value, &status) < 0)
+        return -EINVAL;
+    spec->full = (uint16_t)status;
+    return 0;
+}
+
+static int parse_span(struct slice value, nsec_t *ret, const char **ret_why) {
+    int rc = units_parse_duration(value, ret);
+
+    *ret_why = rc == -ERANGE ? "is more than ten years" : "is not a duration";
+    return rc;
+}
+
+static int parse_linear(struct spec *spec, struct slice value, const char **ret_why) {
+    nsec_t span = 0;
+
+    int rc = parse_span(value, &span, ret_why);
+    spec->linear = (double)span;
+    return rc;
+}
+
+static int parse_collapse(struct spec *spec, struct slice value, const char **ret_why) {
+    struct slice knee = slice_cut(&value, ',');
+
+    *ret_why = "is not a number of requests above 0, and maybe a power";
+    spec->collapse_power = 2;
+    if (number_parse(knee, &spec->collapse_knee) < 0 || spec->collapse_knee <= 0)
+        return -EINVAL;
+    if (value.len > 0 && number_parse(value, &spec->collapse_power) < 0)
+        return -EINVAL;
+    return spec->collapse_power <= 10 ? 0 : -EINVAL;
+}
+
+static int parse_pause(struct spec *spec, struct slice value, const char **ret_why) {
+    return pause_parse(value, &spec->pause, ret_why);
+}
+
+static int parse_warmup(struct spec *spec, struct slice value, const char **ret_why) {
+    return warmup_parse(value, &spec->warmup, ret_why);
+}
+
+static int parse_profile(struct spec *spec, struct slice value, const char **ret_why) {
+    const struct profile *profile = profile_find(value);
+
+    *ret_why = "is not known";
+    if (profile == NULL)
+        return -EINVAL;
+    return param_parse_text(spec, slice_str(profile->params), NULL);
+}
+
+static int parse_count(struct spec *spec, struct slice value, const char **ret_why) {
+    return parse_whole(value, 0, INT64_MAX, &spec->count, ret_why);
+}
+
+static int parse_duration(struct spec *spec, struct slice value, const char **ret_why) {
+    return parse_span(value, &spec->duration, ret_why);
+}
+
+static int parse_interval(struct spec *spec, struct slice value, const char **ret_why) {
+    return parse_span(value, &spec->interval, ret_why);
+}
+
+static int parse_jitter(struct spec *spec, struct slice value, const char **ret_why) {
+    *ret_why = "is not a share from 0 to 1";
+    return number_parse(value, &spec->jitter) == 0 && spec->jitter <= 1 ? 0 : -EINVAL;
+}
+
+static int parse_numbytes(struct spec *spec, struct slice value, const char **ret_why) {
+    *ret_why = "is not a number of bytes, or more than 1g";
+    return parse_size_value(value, &spec->numbytes);
+}
+
+static int parse_chunk_size(struct spec *spec, struct slice value, const char **ret_why) {
+    return parse_whole(value, 1, SLOWAPI_PIECE_BYTES, &spec->chunk_size, ret_why);
+}
+
+static int parse_failure_rate(struct spec *spec, struct slice value, const char **ret_why) {
+    *ret_why = "is not a share from 0 to 1";
+    return number_parse(value, &spec->failure_rate) == 0 && spec->failure_rate <= 1 ? 0 : -EINVAL;
+}
+
+/* --- rows ------------------------------------------------------------------------------------- */
+
+#define SPAN_ALLOWED   "a duration such as 0.25, 250ms or 2m"
+#define STATUS_ALLOWED "a status from 200 to 599, or STATUS:PERCENT,..."
+
+/* clang-format off */
+static const struct param params[] = {
+    { SLICE_INIT("delay"), DIST_ALLOWED, parse_delay, "from the end of the request to the answer", false },
+    { SLICE_INIT("status"), STATUS_ALLOWED, parse_status, "answered instead of 200", false },
+    { SLICE_INIT("code"), STATUS_ALLOWED, parse_status, "the same, httpbin's name", false },
+    { SLICE_INIT("weights"), "STATUS:WEIGHT,... of any sum", parse_weights, "as in /status/", false },
+    { SLICE_INIT("size"), "bytes such as 512 or 64k up to 1g, or SIZE:PERCENT,...", parse_size, "a body of that many pseudo-random letters", false },
+    { SLICE_INIT("close"), "true, false or a percentage", parse_close, "`Connection: close` after the answer", false },
+    { SLICE_INIT("header"), "NAME:VALUE, 512 bytes in all", parse_header, "one more header; may be repeated", true },
+    { SLICE_INIT("fault"), "KIND[=ARG][@PLACE][:PERCENT],... or none", parse_fault, "faults, each rolled on its own; see below", false },
+    { SLICE_INIT("seed"), "a whole number", parse_seed, "the same seed rolls the same for every request", false },
+    { SLICE_INIT("seq"), "statuses, such as 503,503,200", parse_seq, "one after the other, and again; per client or key", false },
+    { SLICE_INIT("first"), "a whole number, 1 or more", parse_first, "`status` and `fault` hold for the first N only; per client or key", false },
+    { SLICE_INIT("every"), "a whole number, 1 or more", parse_every, "`status` and `fault` hold for each Nth only; per client or key", false },
+    { SLICE_INIT("key"), "any text", parse_key, "counts seq, first, every and the queue by it instead of by client", false },
+    { SLICE_INIT("workers"), "a whole number from 1 to 256", parse_workers, "a queue with that many servers; takes `service` for the time", false },
+    { SLICE_INIT("service"), DIST_ALLOWED, parse_service, "how long one of the workers is busy with a request", false },
+    { SLICE_INIT("queue"), "a whole number from 0 to 10000", parse_queue, "how many may wait for a worker", false },
+    { SLICE_INIT("full"), "a status from 200 to 599", parse_full, "answered at once when the queue is full, with Retry-After; 503 unless given", false },
+    { SLICE_INIT("linear"), SPAN_ALLOWED, parse_linear, "that much longer for each request in flight", false },
+    { SLICE_INIT("collapse"), "KNEE[,POWER], POWER 10 at most", parse_collapse, "beyond KNEE in flight delay times (in flight / KNEE) ^ POWER; 2 unless given", false },
+    { SLICE_INIT("pause"), "every=D,for=D[,status=N|,delay=D]", parse_pause, "stands still (or answers N, or is slower) for the last part of each period", false },
+    { SLICE_INIT("warmup"), "DURATION:FACTOR", parse_warmup, "FACTOR times slower at the start of the server, then less", false },
+    { SLICE_INIT("profile"), PROFILE_NAMES, parse_profile, "named parameters; see below", false },
+    { SLICE_INIT("count"), "a whole number", parse_count, "events of /sse and /jsonl", false },
+    { SLICE_INIT("duration"), SPAN_ALLOWED, parse_duration, "of /drip, /range, /sse and /jsonl, from first to last piece", false },
+    { SLICE_INIT("interval"), SPAN_ALLOWED, parse_interval, "between two events, instead of a duration", false },
+    { SLICE_INIT("jitter"), "a share from 0 to 1", parse_jitter, "each interval is longer or shorter by up to that share", false },
+    { SLICE_INIT("numbytes"), "bytes such as 512 or 64k, up to 1g", parse_numbytes, "of /drip and /bytes", false },
+    { SLICE_INIT("chunk_size"), "a whole number from 1 to 16384", parse_chunk_size, "bytes per piece of /stream-bytes and /range", false },
+    { SLICE_INIT("failure_rate"), "a share from 0 to 1", parse_failure_rate, "of /unstable", false },
+};
+/* clang-format on */
+
+static const struct param *find(struct slice name) {
+    for (size_t i = 0; i < ARRAY_LEN(params); i++)
+        if (slice_eq(params[i].name, name))
+            return &params[i];
+    return NULL;
+}
+
+static int complain(const struct param *param, struct slice value, const char *reason,
+                    struct error *why) {
+    char shown[64];
+
+    escape_text(shown, sizeof(shown), value);
+    return error_set(why, -EINVAL, "%s=%s %s; allowed: %s", param->name.ptr, shown, reason,
+                     param->allowed);
+}
+
+static int apply(const struct param *param, struct spec *spec, struct slice value,
+                 struct error *why) {
+    const char *reason = "";
+
+    if (value.len == 0 || param->parse(spec, value, &reason) == 0)
+        return 0;
+    return complain(param, value, reason, why);
+}
+
+int param_set(struct spec *spec, struct slice name, struct slice value, struct error *why) {
+    const struct param *param = find(name);
+
+    if (value.len == 0)
+        return complain(param, value, "is empty", why);
+    return apply(param, spec, value, why);
+}
+
+/* --- whole texts ------------------------------------------------------------------------------ */
+
+static int apply_encoded(const struct param *param, struct spec *spec, struct slice raw,
+                         struct error *why) {
+    char decoded[SLOWAPI_VALUE_BYTES];
+    const char *reason = "";
+
+    if (raw.len > sizeof(decoded))
+        return complain(param, raw, "is too long", why);
+
+    long len = http_percent_decode(raw, decoded);
+    if (len < 0)
+        return complain(param, raw, "has a bad percent-escape", why);
+    if (len == 0 || param->parse(spec, slice_of(decoded, (size_t)len), &reason) == 0)
+        return 0;
+    return complain(param, raw, reason, why);
+}
+
+static const struct param *find_encoded(struct slice raw) {
+    char decoded[32];
+
+    if (raw.len > sizeof(decoded))
+        return NULL;
+    long len = http_percent_decode(raw, decoded);
+    return len < 0 ? NULL : find(slice_of(decoded, (size_t)len));
+}
+
+int param_parse_query(struct spec *spec, struct slice query, struct error *why) {
+    struct slice name, value;
+    uint64_t seen = 0;
+
+    static_assert(ARRAY_LEN(params) <= 64, "a bit for each parameter");
+    while (http_query_next(&query, &name, &value)) {
+        const struct param *param = find_encoded(name);
+        uint64_t bit = param != NULL ? UINT64_C(1) << (param - params) : 0;
+        if (param == NULL || (!param->repeats && (seen & bit)))
+            continue;
+        seen |= bit;
+        if (apply_encoded(param, spec, value, why) < 0)
+            return -EINVAL;
+    }
+    return 0;
+}
+
+int param_parse_text(struct spec *spec, struct slice text, struct error *why) {
+    while (text.len > 0) {
+        struct slice value = slice_trim(slice_cut(&text, '&'));
+        struct slice name = slice_cut(&value, '=');
+        const struct param *param = find(name);
+        char shown[64];
+
+        if (name.len == 0)
+            continue;
+        escape_text(shown, sizeof(shown), name);
+        if (param == NULL)
+            return error_set(why, -EINVAL, "%s is not a parameter; see srv slowapi --print-params",
+                             shown);
+        if (apply(param, spec, value, why) < 0)
+            return -EINVAL;
+    }
+    return 0;
+}
+
+void param_print_rows(FILE *out) {
+    for (size_t i = 0; i < ARRAY_LEN(params); i++)
+        fprintf(out, "param|%s|%s|%s\n", params[i].name.ptr, params[i].allowed, params[i].help);
+    for (size_t i = 0; i < FAULT_KINDS; i++)
+        fprintf(out, "fault|%s|%s|%s\n", fault_infos[i].name.ptr, fault_infos[i].rolls,
+                fault_infos[i].help);
+    for (size_t i = 0; i < profile_count; i++)
+        fprintf(out, "profile|%s|%s|%s\n", profiles[i].name.ptr, profiles[i].params,
+                profiles[i].help);
+}

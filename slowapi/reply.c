@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/* Makes answers step by step and lets faults strike where they were planned. */
+#include "slowapi/reply.h"
+#include "base/alloc.h"
+#include "base/units.h"
+#include "slowapi/limits.h"
+#include <errno.h>
+#include <stdio.h>
+
+struct reply *reply_new(uint16_t status) {
+    struct reply *reply = mem_calloc(1, sizeof(*reply));
+
+    if (reply != NULL) {
+        reply->status = status;
+        reply->body = (struct body){ .type = "text/plain", .piece = SLOWAPI_PIECE_BYTES };
+    }
+    return reply;
+}
+
+void reply_free(struct reply *reply) {
+    if (reply == NULL)
+        return;
+    mem_free(reply->text);
+    mem_free(reply->fields);
+    mem_free(reply->rule);
+    mem_free(reply->target);
+    mem_free(reply);
+}
+
+/* --- faults ----------------------------------------------------------------------------------- */
+
+struct fault *reply_fault(struct reply *reply, enum fault_kind kind) {
+    for (size_t i = 0; i < reply->fault_count; i++)
+        if (reply->faults[i].kind == kind && !reply->faults[i].done)
+            return &reply->faults[i];
+    return NULL;
+}
+
+void reply_strike(struct fault *fault, struct truth *truth) {
+    if (!fault->done)
+        truth_add(&truth->slot->faults[fault->kind], 1);
+    fault->done = true;
+}
+
+static bool was_rolled(const struct reply *reply, enum fault_kind kind) {
+    for (size_t i = 0; i < reply->fault_count; i++)
+        if (reply->faults[i].kind == kind)
+            return true;
+    return false;
+}
+
+static bool is_stop(const struct fault *fault) {
+    return fault->kind == FAULT_HANG || fault_is_end((enum fault_kind)fault->kind);
+}
+
+/* The unit before which it strikes. */
+static uint64_t position(const struct reply *reply, const struct fault *fault) {
+    if (fault->place != FAULT_AT_PERCENT)
+        return 0;
+    return (uint64_t)((double)reply->body.units * fault->share);
+}
+
+/* The next to stop at: *ret_at is where, or the end of the body. */
+static struct fault *next_stop(struct reply *reply, uint64_t *ret_at) {
+    struct fault *next = NULL;
+
+    *ret_at = reply->body.units;
+    for (size_t i = 0; i < reply->fault_count; i++) {
+        struct fault *fault = &reply->faults[i];
+        bool is_here = (fault->place == FAULT_AT_HEAD) == (reply->phase == REPLY_HEAD);
+        if (fault->done || !is_stop(fault) || !is_here)
+            continue;
+        if (next == NULL || position(reply, fault) < *ret_at) {
+            next = fault;
+            *ret_at = position(reply, fault);
+        }
+    }
+    return next;
+}
+
+static int append_garbage(struct buf *out, int64_t size) {
+    int rc = buf_reserve(out, (size_t)size);
+
+    if (rc < 0)
+        return rc;
+    memset(buf_tail(out), 0xfe, (size_t)size);
+    buf_added(out, (size_t)size);
+    return 0;
+}
+
+static int strike(struct fault *fault, struct truth *truth, struct buf *out,
+                  struct reply_step *ret) {
+    enum fault_kind kind = (enum fault_kind)fault->kind;
+
+    reply_strike(fault, truth);
+    if (kind == FAULT_HANG) {
+        ret->act = fault->arg < 0 ? REPLY_HANG : REPLY_WAIT;
+        ret->wait = fault->arg;
+        return 0;
+    }
+    ret->act = kind == FAULT_RST ? REPLY_RST : REPLY_FIN;
+    if (kind == FAULT_GARBAGE)
+        return append_garbage(out, fault->arg);
+    return kind == FAULT_BADCHUNK ? buf_append(out, SLICE("zz\r\n")) : 0;
+}
+
+/* --- head ------------------------------------------------------------------------------------- */
+
+static int append_interims(struct reply *reply, struct truth *truth, struct buf *out) {
+    struct fault *fault = reply_fault(reply, FAULT_INTERIM);
+    int rc = 0;
+
+    if (fault == NULL)
+        return 0;
+    reply_strike(fault, truth);
+    for (int64_t i = 0; i < fault->arg && rc == 0; i++)
+        rc = buf_append(out, SLICE("HTTP/1.1 103 Early Hints\r\n\r\n"));
+    return rc;
+}
+
+static int append_truth(const struct reply *reply, struct buf *out) {
+    char span[UNITS_TEXT_BYTES], text[FAULT_TEXT_BYTES];
+    nsec_t actual = clock_now() - reply->begun_at;
+
+    int rc =
+        buf_printf(out,
+                   "Server-Timing: planned;dur=%.3f, queue;dur=%.3f, actual;dur=%.3f\r\n"
+                   "X-Slowapi-Delay: %s\r\nX-Slowapi-Seed: %llu\r\n",
+                   (double)reply->delay / 1e6, (double)reply->queued / 1e6, (double)actual / 1e6,
+                   units_format_duration(reply->delay, span), (unsigned long long)reply->seed);
+    for (size_t i = 0; i < reply->fault_count && rc == 0; i++)
+        rc = buf_printf(out, "%s%s%s", i == 0 ? "X-Slowapi-Fault: " : ", ",
+                        fault_format(&reply->faults[i], text),
+                        i + 1 == reply->fault_count ? "\r\n" : "");
+    if (rc == 0 && reply->rule != NULL)
+        rc = buf_printf(out, "X-Slowapi-Rule: %s\r\n", reply->rule);
+    return rc;
+}
+
+static int append_huge(struct reply *reply, struct truth *truth, struct buf *out) {
+    struct fault *fault = reply_fault(reply, FAULT_HUGEHEADER);
+    int rc;
+
+    if (fault == NULL)
+        return 0;
+    reply_strike(fault, truth);
+    rc = buf_append(out, SLICE("X-Slowapi-Huge: "));
+    if (rc == 0)
+        rc = buf_reserve(out, (size_t)fault->arg);
+    if (rc < 0)
+        return rc;
+    memset(buf_tail(out), 'x', (size_t)fault->arg);
+    buf_added(out, (size_t)fault->arg);
+    return buf_append(out, SLICE("\r\n"));
+}
+
+/* Our own lines go between the encoder's and the empty one. */
+static int append_fields(struct reply *reply, struct truth *truth, struct buf *out) {
+    struct fault *bad = reply_fault(reply, FAULT_BADHEADER);
+    int rc = 0;
+
+    out->end -= strlen("\r\n");
+    if (reply->fields != NULL)
+        rc = buf_append(out, slice_str(reply->fields));
+    if (rc == 0 && reply->shows_truth)
+        rc = append_truth(reply, out);
+    if (rc == 0)
+        rc = append_huge(reply, truth, out);
+    if (rc == 0 && bad != NULL) {
+        reply_strike(bad, truth);
+        rc = buf_append(out, SLICE("this line is no header\r\n"));
+    }
+    return rc == 0 ? buf_append(out, SLICE("\r\n")) : rc;
+}
+
+static uint64_t claimed_length(struct reply *reply, struct truth *truth) {
+    struct fault *fault = reply_fault(reply, FAULT_LENGTH);
+    int64_t units = (int64_t)reply->body.units;
+
+    if (fault == NULL || reply->body.is_chunked)
+        return reply->body.units;
+    reply_strike(fault, truth);
+    return units + fault->arg > 0 ? (uint64_t)(units + fault->arg) : 0;
+}
+
+/* Some faults are seen in chunks only. */
+static bool wants_chunks(const struct reply *reply) {
+    for (size_t i = 0; i < reply->fault_count; i++) {
+        const struct fault *fault = &reply->faults[i];
+        if (fault->kind == FAULT_BADCHUNK ||
+            (fault->kind == FAULT_GARBAGE && fault->place == FAULT_AT_BODY))
+            return true;
+    }
+    return reply->body.is_chunked;
+}
+
+static int append_head(struct reply *reply, struct http_conn *conn, struct truth *truth, bool last,
+                       struct buf *out) {
+    struct fault *nolength = reply_fault(reply, FAULT_NOLENGTH);
+    bool sends_body = conn->method != HTTP_METHOD_HEAD;
+    struct http_response_head head = {
+        .status = reply->status,
+        .content_type = slice_str(reply->body.type),
+        .date = http_date_now(),
+        .content_length = claimed_length(reply, truth),
+        .has_content_length = !wants_chunks(reply),
+        .close = last || reply->close,
+        .version_minor = 1,
+    };
+    int rc;
+
+    if (nolength != NULL) {
+        reply_strike(nolength, truth);
+        head.has_content_length = false;
+        rc = http_encode_response(out, &head);
+    } else {
+        rc = http_conn_answer(conn, out, &head, &sends_body);
+    }
+    reply->is_chunked = head.chunked;
+    reply->is_bodyless = !sends_body;
+    return rc == 0 ? append_fields(reply, truth, out) : rc;
+}
+
+/* --- body ------------------------------------------------------------------------------------- */
+
+/* Every byte is rolled for. */
+static void corrupt(struct reply *reply, struct truth *truth, char *bytes, size_t size) {
+    struct fault *fault = reply_fault(reply, FAULT_CORRUPT);
+
+    for (size_t i = 0; fault != NULL && i < size; i++) {
+        if (rng_unit(&reply->rng) >= fault->probability)
+            continue;
+        bytes[i] ^= 1;
+        truth_add(&truth->slot->faults[FAULT_CORRUPT], 1);
+    }
+}
+
+static nsec_t jittered(struct reply *reply) {
+    const struct body *body = &reply->body;
+
+    if (body->jitter <= 0)
+        return body->interval;
+    return (nsec_t)((double)body->interval * (1 + body->jitter * (2 * rng_unit(&reply->rng) - 1)));
+}
+
+/* How many units may come now, and how long the next ones wait. */
+static uint64_t pace(struct reply *reply, struct truth *truth, nsec_t *ret_wait) {
+    const struct body *body = &reply->body;
+    uint64_t units = body->piece;
+
+    *ret_wait = jittered(reply);
+    for (size_t i = 0; i < reply->fault_count; i++) {
+        struct fault *fault = &reply->faults[i];
+        if (fault->kind == FAULT_DRIP) {
+            reply_strike(fault, truth);
+            units = 1;
+            *ret_wait = fault->arg;
+        } else if (fault->kind == FAULT_BANDWIDTH) {
+            reply_strike(fault, truth);
+            uint64_t portion = (uint64_t)fault->arg / 50 + 1; /* every 20 ms */
+            units = portion < units ? portion : units;
+            *ret_wait = (nsec_t)((double)units * (double)NSEC_PER_SEC / (double)fault->arg);
+        }
+    }
+    return units;
+}
+
+static int append_piece(struct reply *reply, struct truth *truth, uint64_t units, struct buf *out) {
+    struct buf *piece = out, chunk;
+
+    buf_init(&chunk, 2 * SLOWAPI_PIECE_BYTES);
+    if (reply->is_chunked)
+        piece = &chunk;
+    size_t before = buf_unread(piece).len;
+
+    int64_t made = body_append(&reply->body, reply->sent, units, piece);
+    int rc = made < 0 ? (int)made : 0;
+    if (rc == 0) {
+        reply->sent += (uint64_t)made;
+        corrupt(reply, truth, piece->data + piece->start + before, buf_unread(piece).len - before);
+    }
+    if (rc == 0 && reply->is_chunked)
+        rc = http_encode_chunk(out, buf_unread(&chunk));
+    buf_free(&chunk);
+    return rc;
+}
+
+static int end_body(struct reply *reply, struct buf *out, struct reply_step *ret) {
+    bool lied = was_rolled(reply, FAULT_LENGTH) || was_rolled(reply, FAULT_NOLENGTH) ||
+                was_rolled(reply, FAULT_BADHEADER);
+
+    reply->phase = REPLY_END;
+    ret->act = lied ? REPLY_FIN : REPLY_KEEP;
+    return reply->is_chunked && !reply->is_bodyless ? buf_append(out, SLICE("0\r\n\r\n")) : 0;
+}
+
+static int step_body(struct reply *reply, struct truth *truth, struct buf *out,
+                     struct reply_step *ret) {
+    uint64_t stop_at;
+    struct fault *stop = next_stop(reply, &stop_at);
+    nsec_t wait;
+
+    if (stop != NULL && stop_at <= reply->sent)
+        return strike(stop, truth, out, ret);
+    if (reply->sent == reply->body.units)
+        return end_body(reply, out, ret);
+
+    uint64_t units = pace(reply, truth, &wait), left = stop_at - reply->sent;
+    ret->act = wait > 0 ? REPLY_WAIT : REPLY_NEXT;
+    ret->wait = wait;
+    int rc = append_piece(reply, truth, units < left ? units : left, out);
+    if (rc == 0 && reply->sent == reply->body.units)
+        ret->act = REPLY_NEXT; /* nobody waits for what is complete */
+    return rc;
+}
+
+int reply_step(struct reply *reply, struct http_conn *conn, struct truth *truth, bool last,
+               struct buf *out, struct reply_step *ret) {
+    uint64_t at;
+    int rc;
+
+    *ret = (struct reply_step){ .act = REPLY_NEXT };
+    if (reply->phase != REPLY_HEAD)
+        return step_body(reply, truth, out, ret);
+
+    rc = append_interims(reply, truth, out);
+    struct fault *stop = next_stop(reply, &at);
+    if (rc < 0 || stop != NULL)
+        return rc < 0 ? rc : strike(stop, truth, out, ret);
+
+    rc = append_head(reply, conn, truth, last, out);
+    if (rc < 0)
+        return rc;
+    reply->phase = REPLY_BODY;
+    return reply->is_bodyless ? end_body(reply, out, ret) : 0;
+}

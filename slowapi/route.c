@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* The rows of the paths, and the bodies that they answer. */
+#include "slowapi/route.h"
+#include "slowapi/echo.h"
+#include "slowapi/limits.h"
+#include <errno.h>
+#include <stdlib.h>
+
+#define JSON "application/json"
+
+static int64_t given(int64_t value, int64_t otherwise) {
+    return value >= 0 ? value : otherwise;
+}
+
+/* --- bodies ----------------------------------------------------------------------------------- */
+
+static int set_body(struct reply *reply, enum body_kind kind, const char *type, uint64_t units) {
+    reply->body.kind = (uint8_t)kind;
+    reply->body.type = type;
+    reply->body.units = units;
+    reply->body.seed = reply->seed;
+    return 0;
+}
+
+static int prepare_echo(struct reply *reply, const struct http_head *head, enum echo_parts parts) {
+    reply->text = echo_json(head, parts);
+    if (reply->text == NULL)
+        return -ENOMEM;
+    reply->body.text = slice_str(reply->text);
+    return set_body(reply, BODY_TEXT, JSON, reply->body.text.len);
+}
+
+#define PREPARE(name)                                                                        \
+    static int prepare_##name(struct reply *reply UNUSED, const struct spec *spec UNUSED,    \
+                              const struct http_head *head UNUSED, struct slice rest UNUSED, \
+                              struct error *why UNUSED)
+
+PREPARE(anything) {
+    return prepare_echo(reply, head, ECHO_ALL);
+}
+
+PREPARE(headers) {
+    return prepare_echo(reply, head, ECHO_HEADERS);
+}
+
+PREPARE(nothing) {
+    return set_body(reply, BODY_TEXT, "text/plain", 0);
+}
+
+PREPARE(bytes) {
+    return set_body(reply, BODY_BYTES, "application/octet-stream",
+                    (uint64_t)given(spec->numbytes, 0));
+}
+
+PREPARE(stream_bytes) {
+    reply->body.is_chunked = true;
+    reply->body.piece = (uint64_t)given(spec->chunk_size, 10240);
+    return prepare_bytes(reply, spec, head, rest, why);
+}
+
+PREPARE(stream) {
+    reply->body.is_chunked = true;
+    return set_body(reply, BODY_LINES, JSON, (uint64_t)given(spec->count, 0));
+}
+
+PREPARE(drip) {
+    set_body(reply, BODY_STARS, "application/octet-stream", (uint64_t)given(spec->numbytes, 10));
+    body_spread(&reply->body, given(spec->duration, 2 * NSEC_PER_SEC));
+    return 0;
+}
+
+PREPARE(unstable) {
+    if (rng_unit(&reply->rng) < spec->failure_rate)
+        reply->status = 500;
+    return set_body(reply, BODY_TEXT, "text/plain", 0);
+}
+
+static int prepare_events(struct reply *reply, const struct spec *spec, enum body_kind kind,
+                          const char *type) {
+    reply->body.is_chunked = true;
+    reply->body.piece = 1;
+    set_body(reply, kind, type, (uint64_t)given(spec->count, 10));
+    if (spec->interval >= 0)
+        reply->body.interval = spec->interval;
+    else
+        body_spread(&reply->body, given(spec->duration, 5 * NSEC_PER_SEC));
+    reply->body.jitter = spec->jitter;
+    return 0;
+}
+
+PREPARE(sse) {
+    return prepare_events(reply, spec, BODY_SSE, "text/event-stream");
+}
+
+PREPARE(jsonl) {
+    return prepare_events(reply, spec, BODY_JSONL, "application/jsonl");
+}
+
+/* `bytes=A-B`, `bytes=A-` or `bytes=-N` (RFC 9110 section 14.1.2). Any other is ignored; false: it
+ * cannot be satisfied. */
+static bool cut_range(struct slice value, uint64_t size, uint64_t *ret_from, uint64_t *ret_to) {
+    uint64_t from = 0, to = 0;
+    struct slice rest = slice_drop(value, strlen("bytes="));
+    struct slice low = slice_cut(&rest, '-');
+    bool has_from = slice_parse_u64(low, UINT64_MAX, &from) == 0;
+    bool has_to = slice_parse_u64(rest, UINT64_MAX - 1, &to) == 0;
+
+    *ret_from = 0;
+    *ret_to = size;
+    if (!slice_starts_with(value, SLICE("bytes=")) || (!has_from && low.len > 0) ||
+        (!has_to && rest.len > 0) || (!has_from && !has_to) || (has_from && has_to && to < from))
+        return true;
+    if (has_from ? from >= size : to == 0)
+        return false;
+    *ret_from = has_from ? from : to < size ? size - to : 0;
+    if (has_from && has_to && to < size)
+        *ret_to = to + 1;
+    return true;
+}
+
+PREPARE(range) {
+    uint64_t size = (uint64_t)given(spec->numbytes, 0), from = 0, to = size;
+    char line[128];
+    struct slice value;
+    bool asks = http_field_find(head, SLICE("Range"), &value) && reply->status == 200;
+    bool fits = !asks || cut_range(value, size, &from, &to);
+
+    if (!fits)
+        reply->status = 416;
+    else if (from > 0 || to < size)
+        reply->status = 206;
+    snprintf(line, sizeof(line), "Accept-Ranges: bytes\r\nETag: \"range%llu\"\r\n",
+             (unsigned long long)size);
+    size_t len = strlen(line);
+    if (!fits)
+        snprintf(line + len, sizeof(line) - len, "Content-Range: bytes */%llu\r\n",
+                 (unsigned long long)size);
+    else if (reply->status == 206)
+        snprintf(line + len, sizeof(line) - len, "Content-Range: bytes %llu-%llu/%llu\r\n",
+                 (unsigned long long)from, (unsigned long long)to - 1, (unsigned long long)size);
+    reply->fields = slice_dup(slice_str(line));
+    set_body(reply, BODY_PATTERN, "application/octet-stream", fits ? to - from : 0);
+    reply->body.offset = from;
+    reply->body.piece = (uint64_t)given(spec->chunk_size, 10240);
+    if (spec->duration > 0 && reply->body.units > 0) {
+        uint64_t pieces = (reply->body.units + reply->body.piece - 1) / reply->body.piece;
+        reply->body.interval = spec->duration / (nsec_t)(pieces > 1 ? pieces - 1 : 1);
+    }
+    return reply->fields != NULL ? 0 : -ENOMEM;
+}
+
+/* --- rows ------------------------------------------------------------------------------------- */
+
+/* clang-format off */
+static const struct route routes[] = {
+    { SLICE_INIT("/"), "/", false, true, NULL, SLICE_INIT(""),
+      "`slow api response`, after `delay` or `--delay`" },
+    { SLICE_INIT("/delay/"), "/delay/DELAY", true, false, prepare_anything, SLICE_INIT("delay"),
+      "the request as JSON, that much later; any law of delays; httpbin caps at 10 s, we do not" },
+    { SLICE_INIT("/status/"), "/status/STATUS[:WEIGHT],...", true, false, prepare_nothing, SLICE_INIT("weights"),
+      "that status, or one by weight, without a body; 1xx is refused, redirects have no Location" },
+    { SLICE_INIT("/unstable"), "/unstable?failure_rate=0.5", true, false, prepare_unstable, SLICE_INIT(""),
+      "500 that often, else 200" },
+    { SLICE_INIT("/headers"), "/headers", true, false, prepare_headers, SLICE_INIT(""),
+      "the request headers as JSON" },
+    { SLICE_INIT("/anything"), "/anything", true, false, prepare_anything, SLICE_INIT(""),
+      "method, url, args and headers as JSON; the request body is not told back" },
+    { SLICE_INIT("/anything/"), "/anything/...", true, false, prepare_anything, SLICE_INIT(""),
+      "the same" },
+    { SLICE_INIT("/bytes/"), "/bytes/N", true, false, prepare_bytes, SLICE_INIT("numbytes"),
+      "N pseudo-random bytes, by `seed`; up to 1g instead of httpbin's 100 KiB" },
+    { SLICE_INIT("/stream-bytes/"), "/stream-bytes/N?chunk_size=", true, false, prepare_stream_bytes, SLICE_INIT("numbytes"),
+      "the same in chunks" },
+    { SLICE_INIT("/range/"), "/range/N?duration=&chunk_size=", true, false, prepare_range, SLICE_INIT("numbytes"),
+      "N letters, a to z again and again; Range gets 206 or 416" },
+    { SLICE_INIT("/stream/"), "/stream/N", true, false, prepare_stream, SLICE_INIT("count"),
+      "N lines of JSON in chunks; httpbin stops at 100" },
+    { SLICE_INIT("/drip"), "/drip?duration=2&numbytes=10&code=200&delay=0", true, false, prepare_drip, SLICE_INIT(""),
+      "that many `*` over that time, one by one where they are 1 ms apart or more" },
+    { SLICE_INIT("/sse"), "/sse?count=10&duration=5&delay=0&jitter=0", true, false, prepare_sse, SLICE_INIT(""),
+      "server-sent events; `interval` instead of `duration` sets the time between two" },
+    { SLICE_INIT("/jsonl"), "/jsonl?count=10&duration=5&delay=0&jitter=0", true, false, prepare_jsonl, SLICE_INIT(""),
+      "the same as lines of JSON" },
+};
+/* clang-format on */
+
+static bool fits(const struct route *route, struct slice path) {
+    bool takes_rest = route->path.len > 1 && route->path.ptr[route->path.len - 1] == '/';
+
+    return takes_rest ? slice_starts_with(path, route->path) : slice_eq(path, route->path);
+}
+
+const struct route *route_find(struct slice path, struct slice *ret_rest) {
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        if (!fits(&routes[i], path))
+            continue;
+        *ret_rest = slice_drop(path, routes[i].path.len);
+        return &routes[i];
+    }
+    return NULL;
+}
+
+const struct route *route_own(void) {
+    return &routes[0];
+}
+
+void route_print_rows(FILE *out) {
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++)
+        fprintf(out, "path|%s||%s\n", routes[i].shown, routes[i].help);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* Rules: parameters for the requests that match by path, method and header, changed at run time.
+ *
+ *   [{ "name": "slow-pay", "path": "/pay*", "method": "POST",
+ *      "header": { "X-Tenant": "a" }, "params": "delay=2s&fault=rst@head:10" }]
+ *
+ * The first that matches counts. All but "params" may be left out. */
+#ifndef SLOWAPI_RULE_H
+#define SLOWAPI_RULE_H
+
+#include "http/head.h"
+#include "slowapi/shared.h"
+
+#define RULES_MAX 64
+
+struct rules;
+
+/* From JSON; all or nothing. NULL with a reason that names the rule. */
+NODISCARD struct rules *rules_parse(struct slice text, struct error *err);
+void rules_free(struct rules *rules); /* NULL-safe */
+
+size_t rules_count(const struct rules *rules);
+
+struct rule_match {
+    const char *name, *params; /* live as long as the rules */
+};
+
+/* False when none matches. */
+bool rules_find(const struct rules *rules, const struct http_head *head, struct slice path,
+                struct rule_match *ret);
+
+/* Checks `text` and puts it in force for all workers. 0, or -errno with a reason and nothing
+ * changed. */
+NODISCARD int rules_publish(struct shared *shared, struct slice text, struct error *err);
+
+/* The same from a file. */
+NODISCARD int rules_load(struct shared *shared, const char *path, struct error *err);
+
+/* What is in force, NUL-terminated; mem_free it. NULL when out of memory. */
+NODISCARD char *rules_text(struct shared *shared);
+
+/* Follows changes: *rules is replaced when `*generation` is behind. */
+void rules_refresh(struct shared *shared, struct rules **rules, uint32_t *generation);
+
+#endif

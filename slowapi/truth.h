@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* What really happened, counted: one slot per worker, summed when asked. */
+#ifndef SLOWAPI_TRUTH_H
+#define SLOWAPI_TRUTH_H
+
+#include "base/clock.h"
+#include "slowapi/fault.h"
+#include <stdatomic.h>
+
+/* X(name, NAME, help) of the counters. */
+#define TRUTH_COUNTERS(X)                                                                   \
+    X(connections, CONNECTIONS, "Connections accepted")                                     \
+    X(requests, REQUESTS, "Request heads read, well-formed ones")                           \
+    X(answers, ANSWERS, "Answers written to their planned end")                             \
+    X(malformed, MALFORMED, "Requests refused because they were not well-formed HTTP")      \
+    X(bad_parameters, BAD_PARAMETERS, "Requests answered 400 because of a parameter")       \
+    X(client_aborts, CLIENT_ABORTS, "Clients that closed before their answer was complete") \
+    X(queue_full, QUEUE_FULL, "Requests turned away by a full queue")                       \
+    X(rule_matches, RULE_MATCHES, "Requests that a rule changed")
+
+enum truth_counter {
+#define TRUTH_ENUM(name, NAME, help) TRUTH_##NAME,
+    TRUTH_COUNTERS(TRUTH_ENUM)
+#undef TRUTH_ENUM
+        TRUTH_COUNTERS_MAX,
+};
+
+enum truth_time { TRUTH_PLANNED, TRUTH_ACTUAL, TRUTH_LATE, TRUTH_TIMES };
+
+/* Log-linear: exact below 16 us, then 16 buckets per octave (6 percent) up to years. */
+#define TRUTH_BUCKETS 688
+
+struct truth_hist {
+    _Atomic uint64_t buckets[TRUTH_BUCKETS];
+    _Atomic uint64_t sum_usec, max_usec;
+};
+
+/* Written by one worker only, so that plain adds suffice; read by any. */
+struct truth_slot {
+    _Atomic uint64_t used, counters[TRUTH_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
+    _Atomic int64_t in_flight, open;
+    struct truth_hist times[TRUTH_TIMES];
+};
+
+/* Written by all. */
+struct truth_total {
+    _Atomic int64_t in_flight, in_flight_max;
+};
+
+struct truth {
+    struct truth_slot *slot;
+    struct truth_total *total;
+};
+
+static inline void truth_add(_Atomic uint64_t *counter, uint64_t n) {
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static inline void truth_count(struct truth *t, enum truth_counter counter) {
+    truth_add(&t->slot->counters[counter], 1);
+}
+
+void truth_begin(struct truth *t);                /* a request is in flight */
+void truth_end(struct truth *t, uint16_t status); /* no longer; 0: it got no answer */
+
+void truth_time(struct truth *t, enum truth_time which, nsec_t span);
+
+/* A worker that died left its requests in flight: its successor takes them back. */
+void truth_adopt(struct truth *t);
+
+/* --- sums ------------------------------------------------------------------------------------- */
+
+struct truth_sum {
+    uint64_t counters[TRUTH_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
+    int64_t in_flight, in_flight_max, open;
+    struct truth_times {
+        uint64_t buckets[TRUTH_BUCKETS];
+        uint64_t count, sum_usec, max_usec;
+    } times[TRUTH_TIMES];
+};
+
+void truth_sum(struct truth_sum *sum, struct truth_slot *slots, size_t slot_count,
+               const struct truth_total *total);
+
+/* The q-th (0..1) value in microseconds, within 6 percent and never above the largest. */
+uint64_t truth_quantile(const struct truth_times *times, double q);
+
+/* How many values are at most `usec`, to the bucket. */
+uint64_t truth_below(const struct truth_times *times, uint64_t usec);
+
+#endif
