@@ -10,48 +10,55 @@
 #define ALL_PLACES    (FAULT_AT_ACCEPT | ANSWER_PLACES)
 #define YEAR          (INT64_C(365) * 86400 * NSEC_PER_SEC)
 
-/* clang-format off */
 const struct fault_info fault_infos[FAULT_KINDS] = {
     [FAULT_RST] = { SLICE_INIT("rst"), FAULT_NO_ARG, 0, 0, ALL_PLACES, "request",
-        "the connection is reset (RST); @accept: per connection" },
+                    "the connection is reset (RST); @accept: per connection" },
     [FAULT_FIN] = { SLICE_INIT("fin"), FAULT_NO_ARG, 0, 0, ALL_PLACES, "request",
-        "the connection is closed (FIN), at @head with not a byte; @accept: per connection" },
+                    "the connection is closed (FIN), at @head with not a byte; @accept: per "
+                    "connection" },
     [FAULT_TRUNCATE] = { SLICE_INIT("truncate"), FAULT_NO_ARG, 0, 0, FAULT_AT_PERCENT, "request",
-        "the body ends early: as fin@50%" },
+                         "the body ends early: as fin@50%" },
     [FAULT_HANG] = { SLICE_INIT("hang"), FAULT_SPAN, -1, YEAR, ALL_PLACES, "request",
-        "nothing more comes for that long, without a time for ever; @accept: per connection" },
+                     "nothing more comes for that long, without a time for ever; @accept: per "
+                     "connection" },
     [FAULT_DRIP] = { SLICE_INIT("drip"), FAULT_SPAN, 100 * NSEC_PER_MSEC, YEAR, FAULT_AT_BODY,
-        "request", "the body comes a byte (of a stream: an event) at a time, that far apart" },
+                     "request",
+                     "the body comes a byte (of a stream: an event) at a time, that far apart" },
     [FAULT_BANDWIDTH] = { SLICE_INIT("bandwidth"), FAULT_SIZE, 10240, INT64_C(1) << 40,
-        FAULT_AT_BODY, "request", "the body comes at that many bytes per second" },
+                          FAULT_AT_BODY, "request",
+                          "the body comes at that many bytes per second" },
     [FAULT_BADCHUNK] = { SLICE_INIT("badchunk"), FAULT_NO_ARG, 0, 0,
-        FAULT_AT_BODY | FAULT_AT_PERCENT, "request",
-        "a chunked body goes on with a chunk size that is none, and a close" },
+                         FAULT_AT_BODY | FAULT_AT_PERCENT, "request",
+                         "a chunked body goes on with a chunk size that is none, and a close" },
     [FAULT_GARBAGE] = { SLICE_INIT("garbage"), FAULT_SIZE, 64, 65536, FAULT_AT_HEAD | FAULT_AT_BODY,
-        "request", "that many bytes that are no HTTP, and a close; @body: after a chunked head" },
+                        "request",
+                        "that many bytes that are no HTTP, and a close; @body: after a chunked "
+                        "head" },
     [FAULT_LENGTH] = { SLICE_INIT("length"), FAULT_DELTA, 10, INT64_C(1) << 40, FAULT_AT_HEAD,
-        "request", "Content-Length is off by that many bytes (+10, -3), and a close" },
+                       "request",
+                       "Content-Length is off by that many bytes (+10, -3), and a close" },
     [FAULT_NOLENGTH] = { SLICE_INIT("nolength"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, "request",
-        "neither Content-Length nor chunks: the close ends the body" },
+                         "neither Content-Length nor chunks: the close ends the body" },
     [FAULT_HUGEHEADER] = { SLICE_INIT("hugeheader"), FAULT_SIZE, 65536, 1 << 20, FAULT_AT_HEAD,
-        "request", "a header of that many bytes" },
+                           "request", "a header of that many bytes" },
     [FAULT_BADHEADER] = { SLICE_INIT("badheader"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, "request",
-        "a header line without a colon, and a close" },
+                          "a header line without a colon, and a close" },
     [FAULT_INTERIM] = { SLICE_INIT("interim"), FAULT_COUNT, 1, 1000, FAULT_AT_HEAD, "request",
-        "that many 103 Early Hints before the answer" },
+                        "that many 103 Early Hints before the answer" },
     [FAULT_EARLY] = { SLICE_INIT("early"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, "request",
-        "the answer comes before the request body was read" },
+                      "the answer comes before the request body was read" },
     [FAULT_STALE] = { SLICE_INIT("stale"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, "request",
-        "an idle keep-alive connection closes as it is reused: per request that is not its first" },
+                      "an idle keep-alive connection closes as it is reused: per request that is "
+                      "not its first" },
     [FAULT_CORRUPT] = { SLICE_INIT("corrupt"), FAULT_NO_ARG, 0, 0, FAULT_AT_BODY, "byte",
-        "a byte of the body has its lowest bit flipped" },
+                        "a byte of the body has its lowest bit flipped" },
     [FAULT_REFUSE] = { SLICE_INIT("refuse"), FAULT_NO_ARG, 0, 0, FAULT_AT_ACCEPT, "connection",
-        "reset as soon as it is accepted: as rst@accept" },
+                       "reset as soon as it is accepted: as rst@accept" },
     [FAULT_SLOWACCEPT] = { SLICE_INIT("slowaccept"), FAULT_SPAN, NSEC_PER_SEC, YEAR,
-        FAULT_AT_ACCEPT, "connection",
-        "after this connection none is accepted for that long: they wait in the backlog" },
+                           FAULT_AT_ACCEPT, "connection",
+                           "after this connection none is accepted for that long: they wait in the "
+                           "backlog" },
 };
-/* clang-format on */
 
 /* --- spelling --------------------------------------------------------------------------------- */
 

@@ -151,16 +151,16 @@ PREPARE(range) {
 
 /* --- rows ------------------------------------------------------------------------------------- */
 
-/* clang-format off */
 static const struct route routes[] = {
     { SLICE_INIT("/"), "/", false, true, NULL, SLICE_INIT(""),
       "`slow api response`, after `delay` or `--delay`" },
     { SLICE_INIT("/delay/"), "/delay/DELAY", true, false, prepare_anything, SLICE_INIT("delay"),
       "the request as JSON, that much later; any law of delays; httpbin caps at 10 s, we do not" },
-    { SLICE_INIT("/status/"), "/status/STATUS[:WEIGHT],...", true, false, prepare_nothing, SLICE_INIT("weights"),
+    { SLICE_INIT("/status/"), "/status/STATUS[:WEIGHT],...", true, false, prepare_nothing,
+      SLICE_INIT("weights"),
       "that status, or one by weight, without a body; 1xx is refused, redirects have no Location" },
-    { SLICE_INIT("/unstable"), "/unstable?failure_rate=0.5", true, false, prepare_unstable, SLICE_INIT(""),
-      "500 that often, else 200" },
+    { SLICE_INIT("/unstable"), "/unstable?failure_rate=0.5", true, false, prepare_unstable,
+      SLICE_INIT(""), "500 that often, else 200" },
     { SLICE_INIT("/headers"), "/headers", true, false, prepare_headers, SLICE_INIT(""),
       "the request headers as JSON" },
     { SLICE_INIT("/anything"), "/anything", true, false, prepare_anything, SLICE_INIT(""),
@@ -169,20 +169,21 @@ static const struct route routes[] = {
       "the same" },
     { SLICE_INIT("/bytes/"), "/bytes/N", true, false, prepare_bytes, SLICE_INIT("numbytes"),
       "N pseudo-random bytes, by `seed`; up to 1g instead of httpbin's 100 KiB" },
-    { SLICE_INIT("/stream-bytes/"), "/stream-bytes/N?chunk_size=", true, false, prepare_stream_bytes, SLICE_INIT("numbytes"),
-      "the same in chunks" },
-    { SLICE_INIT("/range/"), "/range/N?duration=&chunk_size=", true, false, prepare_range, SLICE_INIT("numbytes"),
-      "N letters, a to z again and again; Range gets 206 or 416" },
+    { SLICE_INIT("/stream-bytes/"), "/stream-bytes/N?chunk_size=", true, false,
+      prepare_stream_bytes, SLICE_INIT("numbytes"), "the same in chunks" },
+    { SLICE_INIT("/range/"), "/range/N?duration=&chunk_size=", true, false, prepare_range,
+      SLICE_INIT("numbytes"), "N letters, a to z again and again; Range gets 206 or 416" },
     { SLICE_INIT("/stream/"), "/stream/N", true, false, prepare_stream, SLICE_INIT("count"),
       "N lines of JSON in chunks; httpbin stops at 100" },
-    { SLICE_INIT("/drip"), "/drip?duration=2&numbytes=10&code=200&delay=0", true, false, prepare_drip, SLICE_INIT(""),
+    { SLICE_INIT("/drip"), "/drip?duration=2&numbytes=10&code=200&delay=0", true, false,
+      prepare_drip, SLICE_INIT(""),
       "that many `*` over that time, one by one where they are 1 ms apart or more" },
-    { SLICE_INIT("/sse"), "/sse?count=10&duration=5&delay=0&jitter=0", true, false, prepare_sse, SLICE_INIT(""),
+    { SLICE_INIT("/sse"), "/sse?count=10&duration=5&delay=0&jitter=0", true, false, prepare_sse,
+      SLICE_INIT(""),
       "server-sent events; `interval` instead of `duration` sets the time between two" },
-    { SLICE_INIT("/jsonl"), "/jsonl?count=10&duration=5&delay=0&jitter=0", true, false, prepare_jsonl, SLICE_INIT(""),
-      "the same as lines of JSON" },
+    { SLICE_INIT("/jsonl"), "/jsonl?count=10&duration=5&delay=0&jitter=0", true, false,
+      prepare_jsonl, SLICE_INIT(""), "the same as lines of JSON" },
 };
-/* clang-format on */
 
 static bool fits(const struct route *route, struct slice path) {
     bool takes_rest = route->path.len > 1 && route->path.ptr[route->path.len - 1] == '/';
