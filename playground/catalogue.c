@@ -3,6 +3,7 @@
 #include "playground/catalogue.h"
 #include "base/attr.h"
 #include "playground/nginx.h"
+#include "playground/postgres.h"
 
 /* The slow API that every playground starts first. */
 #define SLOW_API \
@@ -13,6 +14,20 @@
         .name = "app",                                                                            \
         .args = { "serve", "--bind", "{bind}", __VA_ARGS__, "--upstream", "{slowapi}", "index" }, \
         .port_by_hand = 3000, .measured = true                                                    \
+    }
+
+/* App `db` in front of both, and the database it asks. */
+#define POSTGRES                                                                   \
+    {                                                                              \
+        .name = "postgres", .program = &program_postgres, .package = "postgresql", \
+        .args = { "postgres" }, .port_by_hand = 25432                              \
+    }
+#define APP_DB(mode)                                                                       \
+    {                                                                                      \
+        .name = "app",                                                                     \
+        .args = { "serve",     "--bind", "{bind}",     "--model",   "green", "--upstream", \
+                  "{slowapi}", "--db",   "{postgres}", "--db-mode", mode,    "db" },       \
+        .port_by_hand = 3000, .measured = true                                             \
     }
 
 /* The tutorial's load on all but the server that has one thread. */
@@ -146,6 +161,37 @@ const struct playground catalogue[] = {
         .processes = { SLOW_API, APP("--model", "green", "--protocol", "uwsgi"), NGINX("uwsgi") },
         .load = LOAD_2000,
         .slots = PLAY_SLOTS_UNLIMITED,
+    },
+    {
+        .name = "db-blocking",
+        .alias = "psycopg2",
+        .title = "a database call that blocks, in a green thread",
+        .shows =
+            "Half of the delay is spent in the slow API and half in PostgreSQL, through libpq's "
+            "usual calls. The loop cannot see them: while one request waits for the database, "
+            "the whole worker stands still.",
+        .notice = "the database half passes one request at a time: green threads do not help "
+                  "against a call that blocks",
+        .processes = { SLOW_API, POSTGRES, APP_DB("blocking") },
+        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC },
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .ideal = PLAY_IDEAL_DB_TURNS,
+        .tutorial_seconds = 6.67,
+    },
+    {
+        .name = "db-cooperative",
+        .alias = "psycogreen",
+        .title = "the same database call, made cooperative",
+        .shows =
+            "The same handler and the same library, through its non-blocking calls: where libpq "
+            "would block, the green thread parks. All requests in flight wait for the "
+            "database side by side.",
+        .notice = "the same query as in db-blocking, and the time of one round again: only who "
+                  "waits has changed",
+        .processes = { SLOW_API, POSTGRES, APP_DB("cooperative") },
+        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC },
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .tutorial_seconds = 3.15,
     },
     {
         .name = "event",

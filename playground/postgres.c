@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/* Finds PostgreSQL's programs, makes a cluster, and starts it. */
+#include "playground/postgres.h"
+#include "base/alloc.h"
+#include "playground/scratch.h"
+#include <errno.h>
+#include <glob.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define INITDB_NSEC    (60 * NSEC_PER_SEC)
+#define INITDB_POLL_MS 5
+#define BINARIES       "/usr/lib/postgresql/*/bin/initdb" /* Debian's, version by version */
+#define PACKAGE        "postgresql"
+
+static int postgres_prepare(struct program_start *start, struct error *err);
+static int postgres_ready(const struct program_start *start, int cancel_fd, nsec_t deadline,
+                          struct error *err);
+static void postgres_finish(struct program_start *start);
+static int postgres_explain(struct program_start *start, FILE *out, struct error *err);
+
+const struct program program_postgres = {
+    .name = "postgres",
+    .stop_signal = SIGQUIT, /* immediate: the data is thrown away anyhow */
+    .prepare = postgres_prepare,
+    .ready = postgres_ready,
+    .finish = postgres_finish,
+    .explain = postgres_explain,
+};
+
+/* --- where things are ----------------------------------------------------------------------------
+ */
+
+/* Whether libpq's environment names a server. */
+static bool has_server(void) {
+    static const char *const variables[] = { "PGHOST", "PGHOSTADDR", "PGSERVICE" };
+
+    for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
+        const char *value = getenv(variables[i]);
+
+        if (value != NULL && value[0] != '\0')
+            return true;
+    }
+    return false;
+}
+
+/* The newest initdb, or -ENOPKG. */
+static int find_initdb(char *path, size_t size, struct error *err) {
+    const char *newest = NULL;
+    glob_t found;
+    int rc = 0;
+
+    if (glob(BINARIES, 0, NULL, &found) == 0)
+        for (size_t i = 0; i < found.gl_pathc; i++)
+            if (newest == NULL || strverscmp(found.gl_pathv[i], newest) > 0)
+                newest = found.gl_pathv[i];
+    if (newest != NULL)
+        snprintf(path, size, "%s", newest);
+    else
+        rc = program_find("initdb", PACKAGE, path, size, err);
+    globfree(&found);
+    return rc;
+}
+
+/* start->path becomes the server, which lies beside initdb. */
+static void name_server(struct program_start *start, const char *initdb) {
+    int folder = (int)(strrchr(initdb, '/') - initdb);
+
+    snprintf(start->path, sizeof(start->path), "%.*s/postgres", folder, initdb);
+}
+
+/* --- making it
+ * ------------------------------------------------------------------------------------ */
+
+/* Gives the folder to whom the server runs as. */
+static int choose_user(struct program_start *start, const struct scratch *folder,
+                       struct error *err) {
+    const struct passwd *user;
+
+    if (geteuid() != 0)
+        return 0;
+    user = getpwnam("postgres");
+    if (user == NULL)
+        user = getpwnam("nobody");
+    if (user == NULL)
+        return error_set(err, -ENOENT, "no user `postgres` or `nobody` to run PostgreSQL as");
+    start->uid = user->pw_uid;
+    start->gid = user->pw_gid;
+    if (chown(folder->path, user->pw_uid, user->pw_gid) == 0)
+        return 0;
+    return error_set(err, -errno, "cannot give %s to %s: %s", folder->path, user->pw_name,
+                     strerrordesc_np(errno));
+}
+
+static int run_to_end(const struct process_spec *spec, struct error *err) {
+    nsec_t deadline = deadline_after(clock_now(), INITDB_NSEC);
+    struct process p;
+    int rc = process_spawn(&p, spec, err);
+
+    if (rc < 0)
+        return rc;
+    while (!process_ended(&p) && clock_now() < deadline) {
+        process_read(&p);
+        poll(NULL, 0, INITDB_POLL_MS);
+    }
+    if (!process_ended(&p))
+        rc = error_set(err, -ETIMEDOUT, "%s takes too long", spec->name);
+    else if (p.exit_code != 0)
+        rc = error_set(err, -ECHILD, "%s ended with exit code %d: %s", spec->name, p.exit_code,
+                       p.last_line);
+    process_stop_all(&p, 1, clock_now());
+    return rc;
+}
+
+static int make_cluster(const struct program_start *start, const char *initdb,
+                        const struct scratch *folder, struct error *err) {
+    char data[SCRATCH_PATH_BYTES + 8];
+    char *words[] = { (char[]){ "initdb" },     (char[]){ "-D" },        data,
+                      (char[]){ "-Upostgres" }, (char[]){ "-Atrust" },   (char[]){ "-EUTF8" },
+                      (char[]){ "--locale=C" }, (char[]){ "--no-sync" }, NULL };
+    struct process_spec spec = {
+        .name = "initdb",
+        .path = initdb,
+        .argv = words,
+        .pass_fd = -1,
+        .uid = start->uid,
+        .gid = start->gid,
+    };
+
+    snprintf(data, sizeof(data), "%s/data", folder->path);
+    return run_to_end(&spec, err);
+}
+
+/* Dynamic shared memory as files in the folder: nothing is left in /dev/shm after a crash. */
+static int fill_command(struct program_start *start, const struct scratch *folder, int port) {
+    static const char *const settings[] = {
+        "-cfsync=off",
+        "-csynchronous_commit=off",
+        "-cmax_connections=100",
+        "-clisten_addresses=127.0.0.1",
+        "-cdynamic_shared_memory_type=mmap",
+        "-clog_min_messages=fatal",
+    };
+    int rc;
+
+    argv_init(&start->argv);
+    rc = argv_add(&start->argv, "postgres");
+    if (rc == 0)
+        rc = argv_printf(&start->argv, "-D%s/data", folder->path);
+    if (rc == 0)
+        rc = argv_printf(&start->argv, "-cport=%d", port);
+    if (rc == 0)
+        rc = argv_printf(&start->argv, "-cunix_socket_directories=%s", folder->path);
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(settings); i++)
+        rc = argv_add(&start->argv, settings[i]);
+    return rc;
+}
+
+static void name_url(struct program_start *start, int port) {
+    snprintf(start->url, sizeof(start->url), "postgresql://postgres@127.0.0.1:%d/postgres", port);
+}
+
+/* Something to watch in place of the server that is there already; libpq finds that by itself. */
+static int prepare_nothing(struct program_start *start, struct error *err) {
+    int rc = program_find("sleep", "coreutils", start->path, sizeof(start->path), err);
+
+    if (rc < 0)
+        return rc;
+    snprintf(start->url, sizeof(start->url), "application_name=srv-play");
+    argv_init(&start->argv);
+    rc = argv_add(&start->argv, "sleep");
+    return rc == 0 ? argv_add(&start->argv, "infinity") : rc;
+}
+
+static int postgres_prepare(struct program_start *start, struct error *err) {
+    struct scratch *folder;
+    char initdb[sizeof(start->path)];
+    int rc, port;
+
+    if (has_server())
+        return prepare_nothing(start, err);
+    rc = find_initdb(initdb, sizeof(initdb), err);
+    if (rc < 0)
+        return rc;
+    name_server(start, initdb);
+    folder = start->state = mem_calloc(1, sizeof(*folder));
+    if (folder == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    rc = scratch_open(folder, "srv-play", err);
+    if (rc == 0)
+        rc = choose_user(start, folder, err);
+    if (rc == 0)
+        rc = make_cluster(start, initdb, folder, err);
+    if (rc < 0)
+        return rc;
+    port = program_free_port();
+    if (port < 0)
+        return error_set(err, port, "no free port: %s", strerrordesc_np(-port));
+    name_url(start, port);
+    rc = fill_command(start, folder, port);
+    return rc < 0 ? error_set(err, rc, "the command of postgres is too long") : 0;
+}
+
+/* --- its life
+ * ------------------------------------------------------------------------------------- */
+
+/* Its pid file ends with a line about how it is; until that says `ready`, clients are refused. */
+static int postgres_ready(const struct program_start *start, int cancel_fd UNUSED,
+                          nsec_t deadline UNUSED, struct error *err UNUSED) {
+    const struct scratch *folder = start->state;
+    char path[SCRATCH_PATH_BYTES + 32], text[1024];
+    size_t len;
+    FILE *in;
+
+    if (folder == NULL)
+        return 0;
+    snprintf(path, sizeof(path), "%s/data/postmaster.pid", folder->path);
+    in = fopen(path, "re");
+    if (in == NULL)
+        return -EAGAIN;
+    len = fread(text, 1, sizeof(text) - 1, in);
+    text[len] = '\0';
+    fclose(in);
+    return strstr(text, "\nready") != NULL ? 0 : -EAGAIN;
+}
+
+static void postgres_finish(struct program_start *start) {
+    if (start->state != NULL)
+        scratch_close(start->state);
+    mem_free(start->state);
+    start->state = NULL;
+}
+
+static int postgres_explain(struct program_start *start, FILE *out, struct error *err UNUSED) {
+    unsigned port = start->port_by_hand;
+
+    if (has_server()) {
+        fprintf(out, "  # PostgreSQL: the server that PGHOST, PGHOSTADDR or PGSERVICE names\n");
+        snprintf(start->url, sizeof(start->url), "application_name=srv-play");
+        return 0;
+    }
+    fprintf(out, "  # PostgreSQL's programs lie in $(pg_config --bindir); they refuse root\n");
+    fprintf(out, "  initdb -D /tmp/srv-db -Upostgres -Atrust\n");
+    fprintf(out, "  postgres -D /tmp/srv-db -cport=%u -cunix_socket_directories=/tmp\n", port);
+    name_url(start, (int)port);
+    return 0;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* A private PostgreSQL for one run: made in a temporary folder, on loopback and a unix socket
+ * there, with no durability, and gone with the run. When PGHOST, PGHOSTADDR or PGSERVICE is set,
+ * the server that they name is used instead, and nothing is made. */
+#ifndef PLAYGROUND_POSTGRES_H
+#define PLAYGROUND_POSTGRES_H
+
+#include "playground/program.h"
+
+/* args: "postgres" alone. Others reach it under a connection string of libpq. As root it runs as
+ * the user `postgres`, or as `nobody`, since PostgreSQL refuses root. */
+extern const struct program program_postgres;
+
+#endif
