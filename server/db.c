@@ -98,17 +98,20 @@ static void discard(struct pooled *p, struct io *io) {
     mem_free(p);
 }
 
-/* An idle server has nothing to say but goodbye. */
-static bool is_quiet(const struct pooled *p) {
+/* An idle server has nothing to say but goodbye. A loop knows already when it did. */
+static bool is_quiet(const struct db *db, const struct pooled *p, struct io *io) {
+    bool watched = db->fiber_io != NULL && db->config.mode == DB_COOPERATIVE;
     char byte;
 
+    if (watched && !io->ops->ready(io, db_conn_fd(p->conn), IO_READ))
+        return true;
     return recv(db_conn_fd(p->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 static struct pooled *take_idle(struct db *db, struct io *io) {
     struct pooled *p;
 
-    while ((p = pop(db)) != NULL && !is_quiet(p)) {
+    while ((p = pop(db)) != NULL && !is_quiet(db, p, io)) {
         discard(p, io);
         count(db, &db->shared.stats.dead);
     }

@@ -166,8 +166,10 @@ static int collect(struct run *r, PGresult **ret) {
             }
         }
         result = PQgetResult(pg);
-        if (result == NULL)
+        if (result == NULL) { /* what comes from here on is a new event */
+            r->io->ops->drained(r->io, r->conn->fd, IO_READ);
             return 0;
+        }
         if (PQresultStatus(result) == PGRES_COPY_IN || PQresultStatus(result) == PGRES_COPY_OUT)
             r->conn->broken = true; /* nobody would feed it */
         if (*ret == NULL)

@@ -72,7 +72,9 @@ def srv_binary():
 
 def clean_environment(extra=None):
     """The environment without option defaults, plus `extra`."""
-    env = {name: value for name, value in os.environ.items() if name not in OPTION_VARIABLES}
+    env = {
+        name: value for name, value in os.environ.items() if name not in OPTION_VARIABLES and not name.startswith("PG")
+    }
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
     env.update(extra or {})
     return env
