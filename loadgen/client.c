@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The state machine of one connection of the load. */
+/* The life of one connection of the load: connecting, writing, failing. client_response.c reads. */
 #include "loadgen/client.h"
-#include "http/error.h"
-#include "loadgen/verbose.h"
 #include "loadgen/worker.h"
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -12,7 +10,6 @@ static const struct http_limits response_limits = HTTP_LIMITS_RESPONSE;
 
 enum {
     IN_BYTES_MAX = 1 << 20,  /* above any head that the limits let through */
-    IN_BYTES_STEP = 4096,    /* room for the rest of an unfinished head */
     ONE_SEGMENT_BYTES = 1200 /* what surely leaves in one packet */
 };
 
@@ -39,6 +36,24 @@ static int64_t usec_between(nsec_t from, nsec_t to) {
     return (to - from + NSEC_PER_USEC / 2) / NSEC_PER_USEC;
 }
 
+struct timing client_timing(const struct client *c, nsec_t now) {
+    struct timing t = {
+        .queue = usec_between(c->planned, c->started),
+        .total = usec_between(c->started, now),
+        .reused = c->exchanges > 1,
+    };
+    if (c->state != CLIENT_WAITING && c->state != CLIENT_RECEIVING) {
+        t.connect = t.total;
+        return t;
+    }
+    t.connect = t.reused ? 0 : usec_between(c->started, c->connected);
+    t.send = usec_between(t.reused ? c->started : c->connected, c->written);
+    t.wait = usec_between(c->written, c->state == CLIENT_RECEIVING ? c->first_byte : now);
+    if (c->state == CLIENT_RECEIVING)
+        t.receive = usec_between(c->first_byte, now);
+    return t;
+}
+
 static bool is_socket_error(enum failure reason) {
     return reason == FAILURE_REFUSED || reason == FAILURE_CONNECT || reason == FAILURE_RESET;
 }
@@ -60,28 +75,33 @@ static void client_pause(struct client *c) {
     loop_defer(c->worker->loop, &c->again);
 }
 
-static void client_fail(struct client *c, enum failure reason, nsec_t now) {
+void client_fail(struct client *c, enum failure reason, nsec_t now) {
     struct worker *w = c->worker;
     bool connecting = c->state != CLIENT_WAITING && c->state != CLIENT_RECEIVING;
-    struct timing timing = { .total = usec_between(c->started, now) };
-    timing.connect = connecting ? timing.total : usec_between(c->started, c->connected);
-    if (!connecting)
-        timing.wait = usec_between(c->written, c->state == CLIENT_RECEIVING ? c->first_byte : now);
+    struct timing timing = client_timing(c, now);
 
     client_pause(c);
     if (connecting && moves_to_next_address(c))
         return;
-    c->holds_request = false;
     timeouts_leave(&c->timeout);
     w->tally.body_bytes += c->body_bytes;
-    tally_failure(&w->tally, reason, &timing);
-    worker_request_ended(w, now);
+    worker_failed(w, c, reason, &timing, now);
     if (is_socket_error(reason) && !w->config->ignore_errors)
-        worker_stop(w, WORKER_END_ERROR);
+        worker_stop(w, RUN_END_ERROR);
+}
+
+/* The backlog of a unix listener is full: connect(2) says so instead of queueing. */
+static void retry_later(struct client *c, nsec_t now) {
+    client_close(c);
+    c->state = CLIENT_PAUSED;
+    if (timeouts_join(&c->worker->retries, &c->retry, now) != 0)
+        worker_stop(c->worker, RUN_END_ERROR);
 }
 
 static void connect_failed(struct client *c, int rc, nsec_t now) {
-    if (rc == -ECONNREFUSED) {
+    if (rc == -EAGAIN) {
+        retry_later(c, now);
+    } else if (rc == -ECONNREFUSED) {
         client_fail(c, FAILURE_REFUSED, now);
     } else if (rc == -ETIMEDOUT) {
         client_fail(c, FAILURE_TIMEOUT_CONNECT, now);
@@ -93,22 +113,46 @@ static void connect_failed(struct client *c, int rc, nsec_t now) {
     }
 }
 
-static enum failure closed_reason(const struct client *c) {
-    if (c->state == CLIENT_RECEIVING)
-        return FAILURE_TRUNCATED;
-    return c->exchanges > 1 ? FAILURE_CLOSED_REUSED : FAILURE_CLOSED_EARLY;
-}
-
 void client_expired(struct client *c) {
     enum failure reason = FAILURE_TIMEOUT_CONNECT;
     if (c->state == CLIENT_WAITING)
         reason = FAILURE_TIMEOUT_FIRST_BYTE;
     else if (c->state == CLIENT_RECEIVING)
         reason = FAILURE_TIMEOUT_BODY;
+    timeouts_leave(&c->retry);
     client_fail(c, reason, clock_now());
 }
 
 /* --- connecting and writing ---------------------------------------------------------------- */
+
+/* What most runs do not need, and therefore does not cost them a system call. */
+static int set_options(const struct worker *w, int fd) {
+    const struct loadgen_config *config = w->config;
+    int on = 1, bytes = (int)config->window_bytes;
+    /* A request of one segment is never held back by Nagle's algorithm, since the response that
+     * came before it acknowledged everything: only larger ones need the extra system call. */
+    if (w->request_bytes.len > ONE_SEGMENT_BYTES && w->target->is_tcp &&
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0)
+        return -errno;
+    if (bytes > 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)) != 0 ||
+                      setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) != 0))
+        return -errno;
+    return 0;
+}
+
+/* The port is left to connect(2), which knows the destination: each source address then has all
+ * ports for it (ip(7), IP_BIND_ADDRESS_NO_PORT). */
+static int bind_source(struct worker *w, int fd) {
+    const struct loadgen_sources *sources = w->sources;
+    if (sources == NULL)
+        return 0;
+    const struct address *from = &sources->addresses[w->source++ % sources->count];
+    int on = 1;
+    if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) != 0 ||
+        bind(fd, &from->any, from->len) != 0)
+        return -errno;
+    return 0;
+}
 
 static int open_socket(struct client *c) {
     struct worker *w = c->worker;
@@ -118,15 +162,11 @@ static int open_socket(struct client *c) {
     if (fd < 0)
         return -errno;
 
-    /* A request of one segment is never held back by Nagle's algorithm, since the response that
-     * came before it acknowledged everything: only larger ones need the extra system call. */
-    int on = 1;
-    int rc = 0;
-    if (w->request_bytes.len > ONE_SEGMENT_BYTES)
-        rc = setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    int rc = set_options(w, fd);
     if (rc == 0)
-        rc = connect(fd, &to->any, to->len);
-    rc = rc == 0 || errno == EINPROGRESS ? 0 : -errno;
+        rc = bind_source(w, fd);
+    if (rc == 0 && connect(fd, &to->any, to->len) != 0 && errno != EINPROGRESS)
+        rc = -errno;
     if (rc == 0)
         rc = watch_open(&c->watch, w->loop, fd, on_ready);
     if (rc != 0) {
@@ -139,7 +179,7 @@ static int open_socket(struct client *c) {
 }
 
 static void connection_begins(struct client *c, nsec_t now) {
-    c->connected = now;
+    c->connected = c->written = now;
     c->state = CLIENT_WAITING;
     c->worker->tally.connections++;
 }
@@ -186,6 +226,7 @@ static void client_write(struct client *c, nsec_t now) {
 static void begin_exchange(struct client *c) {
     const struct request *request = c->worker->request;
     c->sent_bytes = c->body_bytes = 0;
+    c->matched = 0;
     c->write_failed = false;
     c->exchanges++;
     http_conn_sent(&c->http, request->method, request->close);
@@ -208,171 +249,17 @@ static void client_connect(struct client *c) {
     client_write(c, now);
 }
 
-/* --- reading ------------------------------------------------------------------------------- */
-
-/* Waiting for the server to close first leaves TIME_WAIT, and the port, on its side: a client that
- * closes first runs out of ports. A server that does not close is not waited for twice. */
-static bool waits_for_close(struct client *c) {
-    struct worker *w = c->worker;
-    if (!w->server_closes || w->plan.left == 0 || (c->watch.ready & IO_HANGUP))
-        return false;
-    return watch_recv(&c->watch, w->in, WORKER_IN_BYTES) == -EAGAIN;
-}
-
-static void client_part(struct client *c, nsec_t now) {
-    if (waits_for_close(c) && timeouts_join(&c->worker->partings, &c->timeout, now) == 0) {
-        c->state = CLIENT_PARTING;
-        return;
-    }
-    client_close(c);
-    client_start(c, now);
-}
-
-void client_parting_expired(struct client *c) {
-    c->worker->server_closes = false;
-    client_close(c);
-    client_start(c, clock_now());
-}
-
-static void parting_ready(struct client *c) {
-    struct worker *w = c->worker;
-    ssize_t n = watch_recv(&c->watch, w->in, WORKER_IN_BYTES);
-    if (n > 0 || n == -EAGAIN)
-        return;
-    client_close(c);
-    client_start(c, clock_now());
-}
-
-/* `clean`: nothing was received beyond the response. */
-static void response_ended(struct client *c, bool clean, nsec_t now) {
-    struct worker *w = c->worker;
-    struct timing timing = {
-        .connect = c->exchanges == 1 ? usec_between(c->started, c->connected) : 0,
-        .wait = usec_between(c->written, c->first_byte),
-        .total = usec_between(c->started, now),
-    };
-    tally_response(&w->tally, &timing, c->status, c->body_bytes, !w->config->variable_length);
-    w->tally.body_bytes += c->body_bytes;
-    c->holds_request = false;
-    worker_request_ended(w, now);
-
-    bool complete = c->sent_bytes == w->request_bytes.len;
-    bool keeps = http_conn_next(&c->http) && complete && clean;
-    if (!keeps) {
-        client_part(c, now);
-        return;
-    }
-    w->tally.kept_alive++;
-    if (c->watch.ready & IO_HANGUP) {
-        w->tally.reconnects++;
-        client_close(c);
-    }
-    client_start(c, now);
-}
-
-static void on_head(struct client *c, const struct http_head *head) {
-    struct worker *w = c->worker;
-    c->status = head->status;
-    if (!w->tally.has_document)
-        tally_server(&w->tally, head);
-    if (w->config->verbosity >= VERBOSE_STATUS)
-        verbose_response(head, w->config->verbosity);
-}
-
-/* Keeps what belongs to an unfinished head or line. */
-static int keep_rest(struct client *c, struct slice all, struct slice rest) {
-    if (buf_unread(&c->in).len == 0)
-        return rest.len == 0 ? 0 : buf_append(&c->in, rest);
-    buf_consume(&c->in, all.len - rest.len);
-    if (rest.len == 0)
-        buf_free(&c->in);
-    return 0;
-}
-
-static void client_feed(struct client *c, struct slice input, bool eof, nsec_t now) {
-    struct slice rest = input;
-    struct http_head head;
-    struct http_event ev;
-    for (;;) {
-        rest = slice_drop(rest, http_conn_feed(&c->http, rest, eof, &head, &ev));
-        switch (ev.kind) {
-        case HTTP_EV_INTERIM:
-            break;
-        case HTTP_EV_HEAD:
-            on_head(c, &head);
-            break;
-        case HTTP_EV_DATA:
-            c->body_bytes += ev.data.len;
-            break;
-        case HTTP_EV_MORE:
-            if (keep_rest(c, input, rest) != 0)
-                client_fail(c, FAILURE_BAD_RESPONSE, now);
-            return;
-        case HTTP_EV_END:
-            buf_free(&c->in);
-            response_ended(c, rest.len == 0, now);
-            return;
-        case HTTP_EV_CLOSED:
-            client_fail(c, closed_reason(c), now);
-            return;
-        case HTTP_EV_BAD:
-            client_fail(c, ev.why == http_err_truncated ? closed_reason(c) : FAILURE_BAD_RESPONSE,
-                        now);
-            return;
-        }
-    }
-}
-
-/* What came last from a connection with an unfinished head goes behind it; all else goes to the
- * shared buffer. */
-static ssize_t client_recv(struct client *c, struct slice *ret_input) {
-    struct worker *w = c->worker;
-    if (buf_unread(&c->in).len == 0) {
-        ssize_t n = watch_recv(&c->watch, w->in, WORKER_IN_BYTES);
-        *ret_input = slice_of(w->in, n > 0 ? (size_t)n : 0);
-        return n;
-    }
-    int rc = buf_reserve(&c->in, IN_BYTES_STEP);
-    if (rc != 0)
-        return rc;
-    ssize_t n = watch_recv(&c->watch, buf_tail(&c->in), buf_room(&c->in));
-    if (n > 0)
-        buf_added(&c->in, (size_t)n);
-    *ret_input = buf_unread(&c->in);
-    return n;
-}
-
-static void client_read(struct client *c) {
-    while (c->state == CLIENT_WAITING || c->state == CLIENT_RECEIVING) {
-        struct slice input = { NULL, 0 };
-        ssize_t n = client_recv(c, &input);
-        if (n == -EAGAIN && !c->write_failed)
-            return;
-        nsec_t now = clock_now();
-        if (n == -ENOBUFS || n == -ENOMEM) {
-            client_fail(c, FAILURE_BAD_RESPONSE, now);
-            return;
-        }
-        if (n < 0 || (n == 0 && c->write_failed)) {
-            client_fail(c, FAILURE_RESET, now);
-            return;
-        }
-        if (n > 0 && c->state == CLIENT_WAITING) {
-            c->state = CLIENT_RECEIVING;
-            c->first_byte = now;
-        }
-        c->worker->tally.bytes_received += (size_t)n;
-        client_feed(c, input, n == 0, now);
-    }
-}
-
 /* --- events -------------------------------------------------------------------------------- */
 
 static void on_ready(struct watch *watch, unsigned what) {
     struct client *c = CONTAINER_OF(watch, struct client, watch);
     (void)what;
     if (c->state == CLIENT_PARTING) {
-        parting_ready(c);
+        client_parting_ready(c);
+        return;
+    }
+    if (c->state == CLIENT_RESTING) {
+        client_resting_ready(c);
         return;
     }
     bool unsent = c->sent_bytes < c->worker->request_bytes.len && !c->write_failed;
@@ -381,12 +268,7 @@ static void on_ready(struct watch *watch, unsigned what) {
     client_read(c);
 }
 
-static void on_again(struct deferred *work) {
-    struct client *c = CONTAINER_OF(work, struct client, again);
-    if (c->state != CLIENT_PAUSED) {
-        client_read(c);
-        return;
-    }
+static void go_on(struct client *c) {
     c->state = CLIENT_IDLE;
     if (c->holds_request)
         client_connect(c);
@@ -394,19 +276,43 @@ static void on_again(struct deferred *work) {
         client_start(c, clock_now());
 }
 
+void client_retry_expired(struct client *c) {
+    if (c->state == CLIENT_PAUSED)
+        go_on(c);
+}
+
+static void on_again(struct deferred *work) {
+    struct client *c = CONTAINER_OF(work, struct client, again);
+    if (c->worker->stopping)
+        return;
+    if (c->state == CLIENT_PAUSED)
+        go_on(c);
+    else
+        client_read(c);
+}
+
+/* An open connection is kept for the next planned request, unless the run is over. */
+static void client_rest(struct client *c) {
+    struct worker *w = c->worker;
+    timeouts_leave(&c->timeout);
+    if (w->stopping || !plan_is_open(&w->plan) || c->state == CLIENT_IDLE)
+        client_close(c);
+    else
+        c->state = CLIENT_RESTING;
+    worker_client_rests(w, c);
+}
+
 void client_start(struct client *c, nsec_t now) {
     struct worker *w = c->worker;
-    if (w->stopping || !plan_take(&w->plan)) {
-        timeouts_leave(&c->timeout);
-        client_close(c);
-        worker_client_rests(w);
+    if (w->stopping || !worker_take(w, now, c)) {
+        client_rest(c);
         return;
     }
     c->holds_request = true;
     c->started = now;
     c->body_bytes = 0;
     if (timeouts_join(&w->timeouts, &c->timeout, now) != 0) {
-        worker_stop(w, WORKER_END_ERROR);
+        worker_stop(w, RUN_END_ERROR);
         return;
     }
     if (c->state == CLIENT_IDLE) {
@@ -414,6 +320,7 @@ void client_start(struct client *c, nsec_t now) {
         return;
     }
     c->state = CLIENT_WAITING;
+    c->written = now;
     begin_exchange(c);
     client_write(c, now);
 }

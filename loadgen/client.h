@@ -2,11 +2,11 @@
 /* One connection of the load: connects, writes a request, reads the response, and takes the next
  * one.
  *
- *              connect            written             first byte             END, kept alive
- *   IDLE ---> CONNECTING ---> WAITING ----------> RECEIVING ---------------+--> WAITING (next
- * request) ^            |              |                   |                    | END, not kept |
- * +--------------+---- failure ------+                    v
- *     +<--- (after the turn) ------------+              server closed <- PARTING
+ *            connect             written             first byte            END, kept alive
+ *   IDLE --> CONNECTING --> WAITING ---------> RECEIVING ----------------> WAITING (next request)
+ *    ^           |             |                   |         \              or RESTING (none is
+ * due) |           +-- failure --+-------------------+          \ END, not kept
+ *    +<--- PAUSED (until the turn ends) ---+                   PARTING --> IDLE (server closed)
  *
  * In a steady keep-alive run a request costs one recv and one send: the next one is written by the
  * code that has just read the end of the last one, and input goes to a buffer of the worker. */
@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "http/conn.h"
+#include "loadgen/tally.h"
 #include "loadgen/timeouts.h"
 #include "net/watch.h"
 
@@ -22,10 +23,11 @@ struct worker;
 
 enum client_state {
     CLIENT_IDLE,   /* no descriptor, nothing to do */
-    CLIENT_PAUSED, /* no descriptor; goes on when the turn of the loop ends */
+    CLIENT_PAUSED, /* no descriptor; goes on when the turn of the loop ends, or a little later */
     CLIENT_CONNECTING,
     CLIENT_WAITING, /* the request is being written, or was; no byte of the response yet */
     CLIENT_RECEIVING,
+    CLIENT_RESTING, /* open, and nothing to ask for */
     CLIENT_PARTING, /* answered; the server is expected to close */
 };
 
@@ -34,11 +36,15 @@ struct client {
     struct http_conn http;
     struct buf in; /* an unfinished head or chunk line; empty, and without memory, otherwise */
     struct worker *worker;
-    struct timeout timeout; /* of the request or of the parting */
-    struct deferred again;  /* after a failure: the next attempt, from a fresh stack */
-    nsec_t started, connected, written, first_byte;
+    struct client *next_idle; /* the worker's list */
+    struct timeout timeout;   /* of the request or of the parting */
+    struct timeout retry;     /* of a connect that the kernel asked to try again */
+    struct deferred again;    /* after a failure: the next attempt, from a fresh stack */
+    nsec_t planned, started, connected, written, first_byte;
     uint64_t sent_bytes, body_bytes; /* of the current exchange */
+    size_t sample;                   /* its record, when records are kept */
     uint32_t exchanges;              /* begun on this connection */
+    uint32_t matched;                /* of the text that is expected in the body */
     uint16_t status;
     uint8_t state;      /* enum client_state */
     uint8_t address;    /* which of the target's addresses is being tried */
@@ -55,8 +61,26 @@ void client_start(struct client *c, nsec_t now);
 /* Its timeout has expired. */
 void client_expired(struct client *c);
 void client_parting_expired(struct client *c);
+void client_retry_expired(struct client *c);
+
+/* How far its request has come. */
+struct timing client_timing(const struct client *c, nsec_t now);
 
 /* Gives descriptor and memory back; its timeout is left alone. Idempotent. */
 void client_close(struct client *c);
+
+/* --- between client.c and client_response.c ------------------------------------------------- */
+
+/* The request came to its end without a response: counted, and the client goes on after the turn.
+ */
+void client_fail(struct client *c, enum failure reason, nsec_t now);
+
+/* Reads what is there, until the response ends or nothing is left. */
+void client_read(struct client *c);
+
+/* PARTING: reads until the server has closed. RESTING: the same, for a server that lost patience.
+ */
+void client_parting_ready(struct client *c);
+void client_resting_ready(struct client *c);
 
 #endif

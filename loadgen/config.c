@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Checks between options. */
+/* Checks between options, and the values that only bench has. */
 #include "loadgen/config.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { PROGRESS_FROM = 150 };
+
+#define RATE_MAX 1e7
 
 uint64_t loadgen_config_budget(const struct loadgen_config *c) {
     if (c->requests > 0)
@@ -16,6 +20,41 @@ bool loadgen_config_shows_progress(const struct loadgen_config *c) {
     return !c->quiet && loadgen_config_budget(c) > PROGRESS_FROM;
 }
 
+bool loadgen_config_keeps_samples(const struct loadgen_config *c) {
+    return c->csv_path != NULL || c->ndjson_path != NULL || c->gnuplot_path != NULL;
+}
+
+bool loadgen_config_takes_stdout(const struct loadgen_config *c) {
+    const char *paths[] = { c->json_path,        c->csv_path,     c->ndjson_path,
+                            c->percentiles_path, c->gnuplot_path, c->spectrum_path };
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+        if (paths[i] != NULL && strcmp(paths[i], "-") == 0)
+            return true;
+    return false;
+}
+
+static int check_method(const struct loadgen_config *c, struct error *err) {
+    int bodies = (c->post_file != NULL) + (c->put_file != NULL) + (c->body_text != NULL);
+    if (bodies > 1)
+        return error_set(err, -EINVAL,
+                         "--post, --put and --body exclude each other; give one of them");
+    if (c->head && (bodies > 0 || c->method != NULL))
+        return error_set(err, -EINVAL, "--head excludes --post, --put, --body and --method");
+    return 0;
+}
+
+static int check_rate(const struct loadgen_config *c, struct error *err) {
+    if (c->rate <= 0)
+        return 0;
+    if (c->ramp > 0)
+        return error_set(err, -EINVAL,
+                         "--rate excludes --ramp: connections open when they are "
+                         "needed");
+    if (c->ab_strict)
+        return error_set(err, -EINVAL, "--rate excludes --ab-strict: ab has no rate");
+    return 0;
+}
+
 int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
     uint64_t budget = loadgen_config_budget(c);
     if ((uint64_t)c->concurrency > budget)
@@ -23,9 +62,68 @@ int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
                          "--concurrency %" PRId64 " is more than --requests %" PRIu64
                          "; it is at most the number of requests",
                          c->concurrency, budget);
-    if (c->post_file != NULL && c->put_file != NULL)
-        return error_set(err, -EINVAL, "--post and --put exclude each other; give one of them");
-    if (c->head && (c->post_file != NULL || c->put_file != NULL || c->method != NULL))
-        return error_set(err, -EINVAL, "--head excludes --post, --put and --method");
+    if (loadgen_config_workers(c) > (uint64_t)c->concurrency)
+        return error_set(err, -EINVAL,
+                         "--workers %" PRId64 " is more than --concurrency %" PRId64
+                         "; each needs a connection",
+                         c->workers, c->concurrency);
+    if (c->proxy != NULL && c->unix_path != NULL)
+        return error_set(err, -EINVAL, "--proxy and --unix-socket exclude each other");
+    int rc = check_method(c, err);
+    return rc == 0 ? check_rate(c, err) : rc;
+}
+
+int loadgen_parse_rate(const char *text, double *ret, struct error *err) {
+    char *end;
+    double value = text[0] >= '0' && text[0] <= '9' ? strtod(text, &end) : 0;
+    double seconds = 1;
+    if (value > 0 && strcmp(end, "/m") == 0)
+        seconds = 60;
+    else if (value > 0 && *end != '\0' && strcmp(end, "/s") != 0)
+        value = 0;
+    value /= seconds;
+    if (!(value > 0 && value <= RATE_MAX))
+        return error_set(err, -EINVAL,
+                         "a rate above 0 and up to %.0f per second, such as 500, "
+                         "0.5/s or 90/m",
+                         RATE_MAX);
+    *ret = value;
     return 0;
+}
+
+int loadgen_parse_percentiles(const char *text, struct loadgen_percentiles *ret,
+                              struct error *err) {
+    struct slice rest = slice_str(text);
+    ret->count = 0;
+    while (rest.len > 0 && ret->count < LOADGEN_PERCENTILES_MAX) {
+        struct slice word = slice_trim(slice_cut(&rest, ','));
+        char *end = NULL;
+        double value =
+            word.len > 0 && word.ptr[0] >= '0' && word.ptr[0] <= '9' ? strtod(word.ptr, &end) : -1;
+        if (!(value >= 0 && value <= 100) || end != word.ptr + word.len)
+            break;
+        ret->values[ret->count++] = value;
+        if (rest.len == 0)
+            return 0;
+    }
+    return error_set(err, -EINVAL, "up to %d numbers from 0 to 100, such as 50,99,99.9",
+                     LOADGEN_PERCENTILES_MAX);
+}
+
+int loadgen_parse_sources(const char *text, struct loadgen_sources *ret, struct error *err) {
+    struct slice rest = slice_str(text);
+    ret->count = 0;
+    while (rest.len > 0 && ret->count < LOADGEN_SOURCES_MAX) {
+        struct slice host = slice_trim(slice_cut(&rest, ','));
+        if (host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']')
+            host = slice_of(host.ptr + 1, host.len - 2);
+        struct endpoint endpoint = { .host = host };
+        if (host.len == 0 || address_of_endpoint(&endpoint, false, &ret->addresses[ret->count]))
+            break;
+        ret->count++;
+        if (rest.len == 0)
+            return 0;
+    }
+    return error_set(err, -EINVAL, "up to %d IP addresses, such as 127.0.0.2,127.0.0.3",
+                     LOADGEN_SOURCES_MAX);
 }

@@ -5,28 +5,70 @@
 
 #include "base/clock.h"
 #include "base/option.h"
+#include "loadgen/expect.h"
+#include "loadgen/threshold.h"
+#include "net/address.h"
 #include <stdbool.h>
 
-#define LOADGEN_CONCURRENCY_MAX 200000
-#define LOADGEN_BODY_BYTES_MAX  (256 * 1024 * 1024) /* a body is kept in memory */
+#define LOADGEN_CONCURRENCY_MAX  200000
+#define LOADGEN_CONCURRENCY_OPEN 500                 /* when a rate is given and -c is not */
+#define LOADGEN_BODY_BYTES_MAX   (256 * 1024 * 1024) /* a body is kept in memory */
+#define LOADGEN_SOURCES_MAX      32
+#define LOADGEN_PERCENTILES_MAX  16
+#define LOADGEN_WORKERS_MAX      256
+
+enum loadgen_arrivals { LOADGEN_ARRIVALS_EVEN, LOADGEN_ARRIVALS_POISSON };
+
+struct loadgen_sources {
+    struct address addresses[LOADGEN_SOURCES_MAX];
+    size_t count;
+};
+
+struct loadgen_percentiles {
+    double values[LOADGEN_PERCENTILES_MAX]; /* 0 to 100 */
+    size_t count;
+};
 
 struct loadgen_config {
     const char *url;
     int64_t requests;    /* 0: not given; then 1, or no limit when there is a time limit */
     int64_t concurrency; /* connections at once */
+    int64_t workers;     /* threads; 0 counts as 1 */
     nsec_t time_limit;   /* 0: none */
     nsec_t timeout;      /* of one request, connecting included */
+    double rate;         /* requests per second of the open model; 0: closed loop */
+    enum loadgen_arrivals arrivals;
+    int64_t seed;                    /* of random arrivals */
+    nsec_t warmup;                   /* what begins earlier is not counted */
+    nsec_t drain;                    /* how long after the time limit answers are waited for */
+    nsec_t ramp;                     /* between the starts of two connections */
+    int64_t requests_per_connection; /* 0: as many as the server likes */
     bool keep_alive, http10;
     bool ignore_errors;   /* -r: go on after a socket error */
     bool variable_length; /* -l: bodies may differ in length */
+    bool ab_strict;       /* one connection until the first response, HTTP/1.0, ab's lines only */
+
+    uint64_t window_bytes; /* socket buffers; 0: the system's */
+    const char *sources;   /* as loadgen_parse_sources takes them */
+    const char *proxy, *proxy_credentials, *unix_path;
 
     bool head; /* -i */
-    const char *method, *post_file, *put_file, *content_type, *credentials;
+    const char *method, *post_file, *put_file, *body_text, *content_type, *credentials;
     struct option_strings headers, cookies;
+    struct expect_status expect_status;
+    const char *expect_body; /* NULL: any */
 
-    bool quiet, no_percentiles, no_confidence;
+    struct thresholds fail_if, abort_if;
+
+    bool quiet, no_banner, no_percentiles, no_confidence, progress;
+    bool html;
+    const char *html_table, *html_row, *html_cell; /* attributes; each of them turns html on */
+    struct loadgen_percentiles percentiles;
     int64_t verbosity;
-    const char *json_path; /* "-" is stdout; NULL: none */
+
+    /* "-" is stdout; NULL: none */
+    const char *json_path, *csv_path, *ndjson_path, *percentiles_path, *gnuplot_path;
+    const char *spectrum_path;
 };
 
 /* What the rows of the option table cannot check one by one. 0 or -EINVAL with a line that names
@@ -38,5 +80,23 @@ uint64_t loadgen_config_budget(const struct loadgen_config *c);
 
 /* Whether the run counts aloud on stderr: as in ab, from 150 requests on and not with -q. */
 bool loadgen_config_shows_progress(const struct loadgen_config *c);
+
+/* Whether a record of every request is wanted. */
+bool loadgen_config_keeps_samples(const struct loadgen_config *c);
+
+/* Whether one of the outputs goes to stdout, so that the text report must not. */
+bool loadgen_config_takes_stdout(const struct loadgen_config *c);
+
+static inline uint32_t loadgen_config_workers(const struct loadgen_config *c) {
+    return c->workers > 0 ? (uint32_t)c->workers : 1;
+}
+
+/* Parsers of option values, in the form of option_row.parse's text and error. `500`, `0.5`, `30/s`,
+ * `90/m` per second; "99,99.9"; "127.0.0.2,127.0.0.3". 0 or -EINVAL with what is allowed. */
+NODISCARD int loadgen_parse_rate(const char *text, double *ret, struct error *err);
+NODISCARD int loadgen_parse_percentiles(const char *text, struct loadgen_percentiles *ret,
+                                        struct error *err);
+NODISCARD int loadgen_parse_sources(const char *text, struct loadgen_sources *ret,
+                                    struct error *err);
 
 #endif

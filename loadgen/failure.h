@@ -3,6 +3,8 @@
 #ifndef LOADGEN_FAILURE_H
 #define LOADGEN_FAILURE_H
 
+#include <stdbool.h>
+
 /* X(name, key in JSON, column of ab's report, text in ours). The one list of all reasons. */
 #define FAILURES(X)                                                                         \
     X(REFUSED, "refused", CONNECT, "connection refused")                                    \
@@ -15,6 +17,8 @@
     X(CLOSED_REUSED, "closed_reused", LENGTH, "reused connection closed before a response") \
     X(TRUNCATED, "truncated", LENGTH, "closed within the response")                         \
     X(LENGTH, "length", LENGTH, "body length differs from the first")                       \
+    X(STATUS, "status", LENGTH, "status that was not expected")                             \
+    X(BODY, "body", LENGTH, "body without the expected text")                               \
     X(BAD_RESPONSE, "bad_response", EXCEPTIONS, "malformed response")
 
 enum failure {
@@ -39,5 +43,11 @@ struct failure_info {
 };
 
 extern const struct failure_info failure_infos[FAILURE_COUNT];
+
+/* Its request has reached an age worth recording. */
+static inline bool failure_is_timeout(enum failure reason) {
+    return reason == FAILURE_TIMEOUT_CONNECT || reason == FAILURE_TIMEOUT_FIRST_BYTE ||
+           reason == FAILURE_TIMEOUT_BODY;
+}
 
 #endif

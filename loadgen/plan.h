@@ -1,31 +1,51 @@
 /* SPDX-License-Identifier: MIT */
-/* What a worker may still send, and until when.
+/* What a worker may still send, when, and until when.
  *
- * Now: a closed loop, where a connection that has its answer takes the next request from a budget.
- */
+ * Closed loop: a connection that has its answer takes the next request from a budget.
+ * Open model: requests have planned times, whether or not connections are free. The schedule is its
+ * own queue: whoever becomes free takes the earliest planned time that was not taken yet, so that a
+ * backlog of any length needs no memory. */
 #ifndef LOADGEN_PLAN_H
 #define LOADGEN_PLAN_H
 
 #include "base/clock.h"
 #include "loadgen/config.h"
 
-struct plan {
-    uint64_t left;  /* requests not yet taken; UINT64_MAX never runs out */
-    nsec_t stop_at; /* NSEC_NEVER without a time limit */
+/* Which part of the whole a worker does: parts differ by at most one request or connection. */
+struct share {
+    uint32_t index, count;
 };
 
-static inline void plan_init(struct plan *p, const struct loadgen_config *c, nsec_t now) {
-    p->left = loadgen_config_budget(c);
-    p->stop_at = deadline_after(now, c->time_limit > 0 ? c->time_limit : NSEC_NEVER);
+uint64_t share_of(struct share share, uint64_t whole);
+
+struct plan {
+    uint64_t left;       /* requests not yet taken; UINT64_MAX never runs out */
+    nsec_t stop_at;      /* NSEC_NEVER without a time limit */
+    nsec_t measure_from; /* requests that begin earlier are warm-up and not in the budget */
+
+    /* Open model. */
+    double interval_ns; /* between two planned times; 0: closed loop */
+    double next_ns;     /* after `start` */
+    nsec_t start;
+    uint64_t random_state; /* 0: even arrivals */
+};
+
+void plan_init(struct plan *p, const struct loadgen_config *c, struct share share, nsec_t start);
+
+static inline bool plan_is_open(const struct plan *p) {
+    return p->interval_ns > 0;
 }
 
-/* Takes one request out of the budget; false when there is none left. */
-static inline bool plan_take(struct plan *p) {
-    if (p->left == 0)
-        return false;
-    if (p->left != UINT64_MAX)
-        p->left--;
-    return true;
+/* Open model: when the next request is planned; NSEC_NEVER when there is none. */
+nsec_t plan_next_at(const struct plan *p);
+
+/* Takes the next request; false when there is none, or none is due yet. *ret_planned is when it
+ * should begin: `now` in a closed loop. */
+bool plan_take(struct plan *p, nsec_t now, nsec_t *ret_planned);
+
+/* No further requests. */
+static inline void plan_end(struct plan *p) {
+    p->left = 0;
 }
 
 #endif

@@ -4,6 +4,8 @@
 #include "loadgen/report.h"
 #include <errno.h>
 #include <jansson.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
 /* Values and keys are ours and valid UTF-8, so that the only thing that can fail is memory:
  * json_object_set_new then takes NULL and fails, and `ok` remembers it for the end. */
@@ -52,6 +54,14 @@ static void put_config(struct object root, const struct report *r) {
     put(o, "keep_alive", json_boolean(!r->request->close));
     put_text(o, "http_version", c->http10 ? SLICE("1.0") : SLICE("1.1"));
     put_count(o, "request_bytes", buf_unread(&r->request->bytes).len);
+    put_count(o, "workers", loadgen_config_workers(c));
+    put(o, "rate", c->rate > 0 ? json_real(c->rate) : json_null());
+    put_text(o, "arrivals",
+             c->arrivals == LOADGEN_ARRIVALS_POISSON ? SLICE("poisson") : SLICE("even"));
+    put_real(o, "warmup_s", (double)c->warmup / (double)NSEC_PER_SEC);
+    put_text(o, "through", slice_str(r->target->peer));
+    put(o, "has_body", json_boolean(r->request->has_body));
+    put(o, "variable_length", json_boolean(c->variable_length));
 }
 
 static void put_totals(struct object root, const struct report *r) {
@@ -64,6 +74,10 @@ static void put_totals(struct object root, const struct report *r) {
     put_count(o, "non_2xx", t->non_2xx);
     put_count(o, "kept_alive", t->kept_alive);
     put_count(o, "in_flight", t->in_flight);
+    put_real(o, "in_flight_age_max_s", (double)t->in_flight_age_max / (double)NSEC_PER_SEC);
+    put_count(o, "planned", t->planned);
+    put_count(o, "late", t->late);
+    put_count(o, "dropped", t->dropped);
     put_real(o, "rps", report_rate(r));
     put_count(o, "connections", t->connections);
     put_count(o, "reconnects", t->reconnects);
@@ -94,20 +108,131 @@ static void put_latency(struct object root, const char *key, const struct hist *
     put_count(o, "max", (uint64_t)hist_max(h));
 }
 
+/* What --merge adds up: [the largest value of a bucket, how many values are in it]. */
+static void put_histogram(struct object o, const char *key, const struct hist *h) {
+    json_t *buckets = json_array();
+    uint32_t cursor = 0;
+    int64_t usec;
+    uint64_t count;
+    put(o, key, buckets);
+    while (hist_next(h, &cursor, &usec, &count)) {
+        json_t *pair = json_pack("[I,I]", (json_int_t)usec, (json_int_t)count);
+        if (json_array_append_new(buckets, pair) != 0)
+            *o.ok = false;
+    }
+}
+
+static void put_latencies(struct object root, const struct tally *t) {
+    const struct {
+        const char *key;
+        const struct hist *hist;
+    } rows[] = {
+        { "latency_us", t->total },
+        { "connect_us", t->connect },
+        { "processing_us", t->processing },
+        { "wait_us", t->waiting },
+        { "send_us", t->send },
+        { "receive_us", t->receive },
+        { "queue_us", t->queue },
+        { "uncorrected_us", t->raw },
+        { "new_us", t->fresh },
+        { "reused_us", t->reused },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        put_latency(root, rows[i].key, rows[i].hist);
+    struct object histograms = put_object(root, "histograms");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        put_histogram(histograms, rows[i].key, rows[i].hist);
+}
+
+static void put_percentiles(struct object root, const struct report *r) {
+    const struct loadgen_percentiles *p = &r->config->percentiles;
+    struct object o = put_object(root, "percentiles_us");
+    for (size_t i = 0; i < p->count; i++) {
+        char key[32];
+        snprintf(key, sizeof(key), "%g", p->values[i]);
+        put_count(o, key, (uint64_t)hist_quantile(r->tally->total, p->values[i] / 100));
+    }
+}
+
+static void put_series(struct object root, const struct live *live) {
+    json_t *series = json_array();
+    put(root, "series", series);
+    for (size_t i = 0; live != NULL && i < live->row_count; i++) {
+        const struct live_row *row = &live->rows[i];
+        json_t *item =
+            json_pack("{s:f,s:I,s:I,s:I,s:I,s:I,s:I}", "second", row->second, "requests",
+                      (json_int_t)row->requests, "failed", (json_int_t)row->failed, "in_flight",
+                      (json_int_t)row->in_flight, "p50_us", (json_int_t)row->p50_us, "p99_us",
+                      (json_int_t)row->p99_us, "max_us", (json_int_t)row->max_us);
+        if (json_array_append_new(series, item) != 0)
+            *root.ok = false;
+    }
+}
+
+static void put_conditions(struct object root, const struct report *r) {
+    struct threshold_facts facts = report_facts(r);
+    json_t *list = json_array();
+    put(root, "conditions", list);
+    for (size_t i = 0; i < r->config->fail_if.count; i++) {
+        const struct threshold *t = &r->config->fail_if.items[i];
+        struct object item = { json_object(), root.ok };
+        put_text(item, "fail_if", slice_str(t->text));
+        put_real(item, "value", threshold_fact(t, &facts));
+        put(item, "failed", json_boolean(threshold_holds(t, &facts)));
+        if (json_array_append_new(list, item.json) != 0)
+            *root.ok = false;
+    }
+}
+
+static void put_generator(struct object root, const struct selfcheck *s) {
+    char why[SELFCHECK_TEXT_BYTES];
+    if (s == NULL) {
+        put(root, "generator", json_null());
+        return;
+    }
+    struct object o = put_object(root, "generator");
+    put_real(o, "cpu_s", (double)s->cpu / (double)NSEC_PER_SEC);
+    put_real(o, "busiest_worker", s->busiest);
+    put_latency(o, "lag_us", s->lag);
+    put_count(o, "descriptors_max", s->descriptors_max);
+    put_count(o, "ports", s->ports);
+    put_count(o, "ports_waiting", s->ports_waiting);
+    put_count(o, "listen_overflows", s->overflows);
+    put_count(o, "listen_drops", s->drops);
+    put(o, "was_the_limit", selfcheck_verdict(s, why) != NULL ? json_string(why) : json_null());
+}
+
+static void put_environment(struct object root, const struct report *r) {
+    struct object o = put_object(root, "environment");
+    struct utsname name;
+    char text[CLOCK_TEXT_BYTES];
+    if (uname(&name) == 0) {
+        put_text(o, "system", slice_str(name.sysname));
+        put_text(o, "release", slice_str(name.release));
+        put_text(o, "machine", slice_str(name.machine));
+    }
+    put_count(o, "processors", (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
+    put_text(o, "started", slice_str(clock_format(r->started_wall, text)));
+    put_real(o, "resolve_ms", (double)r->target->resolve_span / (double)NSEC_PER_MSEC);
+}
+
 int report_json(FILE *out, const struct report *r) {
     bool ok = true;
     struct object root = { json_object(), &ok };
     put_text(root, "schema", SLICE("srv-bench/1"));
     put_text(root, "version", SLICE(SRV_VERSION));
+    put_environment(root, r);
     put_config(root, r);
     put_text(root, "server_software", slice_str(r->tally->server_software));
     put_count(root, "document_bytes", r->tally->document_bytes);
     put(root, "stopped_by", r->stopped_by != NULL ? json_string(r->stopped_by) : json_null());
     put_totals(root, r);
-    put_latency(root, "latency_us", r->tally->total);
-    put_latency(root, "connect_us", r->tally->connect);
-    put_latency(root, "processing_us", r->tally->processing);
-    put_latency(root, "wait_us", r->tally->waiting);
+    put_latencies(root, r->tally);
+    put_percentiles(root, r);
+    put_series(root, r->live);
+    put_conditions(root, r);
+    put_generator(root, r->check);
 
     int rc = ok ? 0 : -ENOMEM;
     if (ok && json_dumpf(root.json, out, JSON_INDENT(2)) != 0)

@@ -1,20 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* ApacheBench's report, label by label, so that scripts that read it go on working, and what it
- * does not tell. */
+/* ApacheBench's report, label by label, so that scripts that read it go on working. */
 #include "loadgen/report.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-
-double report_seconds(const struct report *r) {
-    nsec_t span = r->tally->last_end - r->tally->first_start;
-    return span > 0 ? (double)span / (double)NSEC_PER_SEC : 0;
-}
-
-double report_rate(const struct report *r) {
-    double seconds = report_seconds(r);
-    return seconds > 0 ? (double)r->tally->succeeded / seconds : 0;
-}
 
 /* --- milliseconds as ab rounds them -------------------------------------------------------- */
 
@@ -22,24 +11,12 @@ static int64_t msec(int64_t usec) {
     return (usec + 500) / 1000;
 }
 
-/* The k-th smallest value, 1-based. Half a rank down keeps the division from rounding up to the
- * next one. */
-static int64_t ranked(const struct hist *h, uint64_t k) {
-    uint64_t n = hist_count(h);
-    return k >= n ? hist_max(h) : hist_quantile(h, ((double)k - 0.5) / (double)n);
-}
-
-/* ab takes sorted[floor(n * percent / 100)], 0-based, without interpolation. */
-static int64_t percentile(const struct hist *h, unsigned percent) {
-    return ranked(h, hist_count(h) * percent / 100 + 1);
-}
-
 /* The true one; ab has the parity the wrong way round. */
 static int64_t median(const struct hist *h) {
     uint64_t n = hist_count(h);
     if (n % 2 == 1)
-        return ranked(h, n / 2 + 1);
-    return (ranked(h, n / 2) + ranked(h, n / 2 + 1)) / 2;
+        return report_ranked(h, n / 2 + 1);
+    return (report_ranked(h, n / 2) + report_ranked(h, n / 2 + 1)) / 2;
 }
 
 static int64_t mean(const struct hist *h) {
@@ -49,15 +26,19 @@ static int64_t mean(const struct hist *h) {
 /* --- ab's lines ---------------------------------------------------------------------------- */
 
 void report_text_start(FILE *out, const struct loadgen_config *c, const struct target *t) {
-    fprintf(out, "This is srv bench, Version %s\n\n", SRV_VERSION);
-    fprintf(out, "Benchmarking %s (be patient)%s", t->host,
-            loadgen_config_shows_progress(c) ? "\n" : "...");
+    if (!c->no_banner)
+        fprintf(out, "This is srv bench, Version %s\n\n", SRV_VERSION);
+    fprintf(out, "Benchmarking %s ", t->host);
+    if (t->peer[0] != '\0')
+        fprintf(out, "[through %s] ", t->peer);
+    fprintf(out, "(be patient)%s", loadgen_config_shows_progress(c) ? "\n" : "...");
     fflush(out);
 }
 
 static void print_server(FILE *out, const struct report *r) {
     struct slice path = r->target->url.target;
-    fprintf(out, "%s\n\n", loadgen_config_shows_progress(r->config) ? "" : "..done\n");
+    if (r->merged == 0)
+        fprintf(out, "%s\n\n", loadgen_config_shows_progress(r->config) ? "" : "..done\n");
     fprintf(out, "Server Software:        %s\n", r->tally->server_software);
     fprintf(out, "Server Hostname:        %s\n", r->target->host);
     fprintf(out, "Server Port:            %u\n\n", r->target->url.port);
@@ -72,6 +53,8 @@ static void print_totals(FILE *out, const struct report *r) {
     const struct tally *t = r->tally;
     uint64_t failed = tally_failures(t);
     fprintf(out, "Concurrency Level:      %" PRId64 "\n", r->config->concurrency);
+    if (r->config->workers > 1)
+        fprintf(out, "Number of workers:      %" PRId64 "\n", r->config->workers);
     fprintf(out, "Time taken for tests:   %.3f seconds\n", report_seconds(r));
     fprintf(out, "Complete requests:      %" PRIu64 "\n", tally_ended(t));
     fprintf(out, "Failed requests:        %" PRIu64 "\n", failed);
@@ -166,68 +149,18 @@ static void print_percentiles(FILE *out, const struct hist *total) {
     static const unsigned percents[] = { 50, 66, 75, 80, 90, 95, 98, 99 };
     fprintf(out, "\nPercentage of the requests served within a certain time (ms)\n");
     for (size_t i = 0; i < ARRAY_LEN(percents); i++)
-        fprintf(out, " %3u%%  %5" PRId64 "\n", percents[i], msec(percentile(total, percents[i])));
+        fprintf(out, " %3u%%  %5" PRId64 "\n", percents[i],
+                msec(report_percentile(total, percents[i])));
     fprintf(out, " 100%%  %5" PRId64 " (longest request)\n", msec(hist_max(total)));
 }
 
-/* --- our lines ----------------------------------------------------------------------------- */
-
-static void print_fine_row(FILE *out, const char *label, const struct hist *h) {
-    fprintf(out,
-            "%-12s%10" PRId64 " %10.0f %10" PRId64 " %10" PRId64 " %10" PRId64 " %10" PRId64
-            " %10" PRId64 "\n",
-            label, hist_min(h), hist_mean(h), hist_quantile(h, 0.5), hist_quantile(h, 0.9),
-            hist_quantile(h, 0.99), hist_quantile(h, 0.999), hist_max(h));
-}
-
-static void print_fine(FILE *out, const struct tally *t) {
-    fprintf(out, "\nLatency (us)       min       mean        p50        p90        p99      p99.9"
-                 "        max\n");
-    print_fine_row(out, "  connect", t->connect);
-    print_fine_row(out, "  first byte", t->waiting);
-    print_fine_row(out, "  total", t->total);
-}
-
-static void print_failures(FILE *out, const struct tally *t) {
-    fprintf(out, "\nFailures by reason\n");
-    for (int i = 0; i < FAILURE_COUNT; i++) {
-        if (t->failed[i] == 0)
-            continue;
-        fprintf(out, "%9" PRIu64 "  %s", t->failed[i], failure_infos[i].text);
-        if (i == FAILURE_CONNECT && t->connect_errno != 0)
-            fprintf(out, ": %s", strerror(t->connect_errno));
-        fprintf(out, "\n");
-    }
-}
-
-static void print_ending(FILE *out, const struct report *r) {
-    const struct tally *t = r->tally;
-    if (t->reconnects > 0)
-        fprintf(out, "\nIdle connections closed by the server: %" PRIu64 " (no request was lost)\n",
-                t->reconnects);
-    if (r->stopped_by != NULL)
-        fprintf(out, "\nStopped early by %s\n",
-                strcmp(r->stopped_by, "error") == 0 ? "a socket error (-r goes on)"
-                                                    : r->stopped_by);
-    if (t->in_flight > 0)
-        fprintf(out, "\nStill in flight at the end: %" PRIu64 ", the oldest for %.3f s\n",
-                t->in_flight, (double)t->in_flight_age_max / (double)NSEC_PER_SEC);
-}
-
 void report_text(FILE *out, const struct report *r) {
-    const struct tally *t = r->tally;
-    uint64_t recorded = hist_count(t->total);
+    uint64_t recorded = hist_count(r->tally->total);
     print_server(out, r);
     print_totals(out, r);
     print_rates(out, r);
     if (recorded > 0)
         print_times(out, r);
     if (recorded > 1 && !r->config->no_percentiles)
-        print_percentiles(out, t->total);
-    if (recorded > 0)
-        print_fine(out, t);
-    if (tally_failures(t) > 0)
-        print_failures(out, t);
-    print_ending(out, r);
-    fflush(out);
+        print_percentiles(out, r->tally->total);
 }

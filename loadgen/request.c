@@ -101,17 +101,18 @@ static size_t base64(struct slice in, char *out) {
     return used;
 }
 
-static int add_credentials(struct builder *b, struct error *err) {
-    if (b->config->credentials == NULL)
+static int add_credentials(struct builder *b, struct slice name, const char *credentials,
+                           struct error *err) {
+    if (credentials == NULL)
         return 0;
-    struct slice plain = slice_str(b->config->credentials);
+    struct slice plain = slice_str(credentials);
     size_t prefix = sizeof("Basic ") - 1;
     char *text = arena_alloc(&b->scratch, prefix + (plain.len + 2) / 3 * 4);
     if (text == NULL)
         return out_of_memory(err);
     memcpy(text, "Basic ", prefix);
     size_t len = prefix + base64(plain, text + prefix);
-    add_default(b, SLICE("Authorization"), slice_of(text, len));
+    add_default(b, name, slice_of(text, len));
     return 0;
 }
 
@@ -127,10 +128,12 @@ static int read_all(FILE *file, struct buf *to) {
     }
 }
 
+/* "-" is stdin. */
 static int read_body(const char *path, struct buf *to, struct error *err) {
-    FILE *file = fopen(path, "re");
+    bool is_stdin = strcmp(path, "-") == 0;
+    FILE *file = is_stdin ? stdin : fopen(path, "re");
     int rc = file != NULL ? read_all(file, to) : -errno;
-    if (file != NULL)
+    if (file != NULL && !is_stdin)
         fclose(file);
     if (rc == -ENOBUFS)
         return error_set(err, rc, "cannot send %s: a body has at most %d bytes", path,
@@ -143,7 +146,7 @@ static int read_body(const char *path, struct buf *to, struct error *err) {
 static struct slice method_text(const struct loadgen_config *c) {
     if (c->method != NULL)
         return slice_str(c->method);
-    if (c->post_file != NULL)
+    if (c->post_file != NULL || c->body_text != NULL)
         return SLICE("POST");
     if (c->put_file != NULL)
         return SLICE("PUT");
@@ -159,7 +162,9 @@ static int add_fields(struct builder *b, struct request *r, struct error *err) {
     }
     int rc = add_cookies(b, err);
     if (rc == 0)
-        rc = add_credentials(b, err);
+        rc = add_credentials(b, SLICE("Authorization"), c->credentials, err);
+    if (rc == 0)
+        rc = add_credentials(b, SLICE("Proxy-Authorization"), c->proxy_credentials, err);
     if (rc != 0)
         return rc;
     if (r->has_body)
@@ -170,22 +175,34 @@ static int add_fields(struct builder *b, struct request *r, struct error *err) {
     return 0;
 }
 
+/* A proxy is told the whole URL (RFC 9112 section 3.2.2). */
+static struct slice target_text(struct builder *b, const struct target *t) {
+    if (!t->through_proxy)
+        return t->url.target;
+    const char *text = arena_printf(&b->scratch, "http://%s%.*s", t->authority,
+                                    (int)t->url.target.len, t->url.target.ptr);
+    return slice_str(text != NULL ? text : "");
+}
+
 static int encode(struct builder *b, struct request *r, const struct target *t, struct slice body,
                   struct error *err) {
     bool own_connection = !has_field(b, SLICE("Connection"));
+    bool http10 = b->config->http10 || b->config->ab_strict;
     struct http_request_head head = {
         .method = r->method,
         .method_text = method_text(b->config),
-        .target = t->url.target,
+        .target = target_text(b, t),
         .host = b->host,
         .fields = b->fields,
         .field_count = b->count,
         .content_length = body.len,
         .has_content_length = r->has_body,
-        .version_minor = b->config->http10 ? 0 : 1,
-        .close = own_connection && r->close && !b->config->http10,
-        .keep_alive = own_connection && !r->close && b->config->http10,
+        .version_minor = http10 ? 0 : 1,
+        .close = own_connection && r->close && !http10,
+        .keep_alive = own_connection && !r->close && http10,
     };
+    if (head.target.len == 0)
+        return out_of_memory(err);
     int rc = http_encode_request(&r->bytes, &head);
     r->head_bytes = buf_unread(&r->bytes).len;
     if (rc == 0)
@@ -206,14 +223,15 @@ int request_build(struct request *r, const struct loadgen_config *c, const struc
     arena_init(&b.scratch, SCRATCH_BYTES_MAX);
     buf_init(&r->bytes, LOADGEN_BODY_BYTES_MAX + SCRATCH_BYTES_MAX);
     r->method = http_method_of(method_text(c));
-    r->has_body = body_file != NULL;
+    r->has_body = body_file != NULL || c->body_text != NULL;
     r->close = !c->keep_alive;
 
     int rc = add_fields(&b, r, err);
     if (rc == 0 && body_file != NULL)
         rc = read_body(body_file, &body, err);
     if (rc == 0)
-        rc = encode(&b, r, t, buf_unread(&body), err);
+        rc = encode(&b, r, t, c->body_text != NULL ? slice_str(c->body_text) : buf_unread(&body),
+                    err);
 
     buf_free(&body);
     arena_free(&b.scratch);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Prepares a run, lets the worker do it, and prints what came out, whatever ended it. */
+/* Prepares a run, lets the workers do it, and prints what came out, whatever ended it. */
 #include "loadgen/run.h"
-#include "loadgen/report.h"
+#include "base/alloc.h"
+#include "loadgen/output.h"
+#include "loadgen/selfcheck.h"
 #include "loadgen/verbose.h"
 #include "loadgen/worker.h"
 #include "net/signals.h"
@@ -10,13 +12,26 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-enum { OTHER_DESCRIPTORS = 32 }; /* standard streams, epoll, timers, signals, and room to spare */
+enum { OTHER_DESCRIPTORS = 32 }; /* per worker: epoll, timers, signals, and room to spare */
+
+struct thread {
+    pthread_t id;
+    struct worker worker;
+    nsec_t start;
+    int rc;
+    bool is_running;
+};
 
 struct run {
     const struct loadgen_config *config;
     struct target target;
     struct request request;
-    struct worker worker;
+    struct expect_body expect;
+    struct loadgen_sources sources;
+    struct live live;
+    struct selfcheck check;
+    struct thread *threads; /* the first one is ours */
+    uint32_t count;
     int signo; /* that stopped it; 0: none */
 };
 
@@ -28,7 +43,8 @@ static int raise_descriptors(const struct loadgen_config *c, struct error *err) 
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
         return error_set(err, -errno, "cannot raise the limit of descriptors: %s", strerror(errno));
-    if ((uint64_t)c->concurrency + OTHER_DESCRIPTORS > limit.rlim_max)
+    uint64_t others = (uint64_t)OTHER_DESCRIPTORS * loadgen_config_workers(c);
+    if ((uint64_t)c->concurrency + others > limit.rlim_max)
         return error_set(err, -EINVAL,
                          "--concurrency %" PRId64 " needs more descriptors than the %" PRIu64
                          " that this process may have (ulimit -Hn)",
@@ -41,74 +57,164 @@ static void on_signal(void *arg, int signo) {
     if (signo == SIGUSR1)
         return;
     run->signo = signo;
-    worker_stop(&run->worker, WORKER_END_SIGNAL);
+    worker_stop(&run->threads[0].worker, RUN_END_SIGNAL);
 }
 
 static const char *stopped_by(const struct run *run) {
-    if (run->worker.end == WORKER_END_ERROR)
-        return "error";
-    if (run->worker.end != WORKER_END_SIGNAL)
+    switch (live_end(&run->live)) {
+    case RUN_END_DONE:
+    case RUN_END_TIME:
         return NULL;
-    switch (run->signo) {
-    case SIGINT:
-        return "SIGINT";
-    case SIGTERM:
-        return "SIGTERM";
-    default:
-        return "a signal";
+    case RUN_END_ERROR:
+        return "error";
+    case RUN_END_ABORT:
+        return run->live.aborted_by;
+    case RUN_END_SIGNAL:
+        break;
     }
+    if (run->signo == SIGINT)
+        return "SIGINT";
+    return run->signo == SIGTERM ? "SIGTERM" : "a signal";
 }
 
-static int write_json(const struct report *report, struct error *err) {
-    const char *path = report->config->json_path;
-    bool to_stdout = strcmp(path, "-") == 0;
-    FILE *out = to_stdout ? stdout : fopen(path, "we");
-    int rc = out != NULL ? report_json(out, report) : -errno;
-    if (!to_stdout && out != NULL && fclose(out) != 0 && rc == 0)
-        rc = -errno;
-    if (rc != 0)
-        return error_set(err, rc, "cannot write %s: %s", path, strerror(-rc));
+static int exit_code(const struct run *run, const struct report *report) {
+    enum run_end end = live_end(&run->live);
+    if (end == RUN_END_SIGNAL)
+        return LOADGEN_EXIT_SIGNAL + run->signo;
+    if (end == RUN_END_ERROR || report->tally->connections == 0)
+        return EXIT_CANNOT;
+    if (end == RUN_END_ABORT || report_fails(report))
+        return LOADGEN_EXIT_THRESHOLD;
+    return report->tally->succeeded > 0 ? 0 : LOADGEN_EXIT_NO_SUCCESS;
+}
+
+/* --- the workers ------------------------------------------------------------------------------ */
+
+static void *thread_main(void *arg) {
+    struct thread *thread = arg;
+    thread->rc = worker_run(&thread->worker, thread->start);
+    return NULL;
+}
+
+/* Signals are the first thread's, which has the loop that knows them. */
+static int start_threads(struct run *run, nsec_t start, struct error *err) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = 0;
+    run->threads[0].start = start;
+    for (uint32_t i = 1; i < run->count && rc == 0; i++) {
+        struct thread *thread = &run->threads[i];
+        thread->start = start;
+        rc = -pthread_create(&thread->id, NULL, thread_main, thread);
+        thread->is_running = rc == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0) {
+        live_stop(&run->live, RUN_END_ERROR);
+        return error_set(err, rc, "cannot start a thread: %s", strerror(-rc));
+    }
     return 0;
 }
 
-static int exit_code(const struct run *run) {
-    const struct tally *t = &run->worker.tally;
-    if (run->worker.end == WORKER_END_SIGNAL)
-        return LOADGEN_EXIT_SIGNAL + run->signo;
-    if (run->worker.end == WORKER_END_ERROR || t->connections == 0)
-        return EXIT_CANNOT;
-    return t->succeeded > 0 ? 0 : LOADGEN_EXIT_NO_SUCCESS;
+/* Runs all and gathers what they counted in the first one. */
+static int run_workers(struct run *run, nsec_t start, struct error *err) {
+    struct thread *first = &run->threads[0];
+    int rc = start_threads(run, start, err);
+    if (rc == 0)
+        thread_main(first);
+    for (uint32_t i = 1; i < run->count; i++) {
+        struct thread *thread = &run->threads[i];
+        if (!thread->is_running)
+            continue;
+        pthread_join(thread->id, NULL);
+        tally_merge(&first->worker.tally, &thread->worker.tally);
+        samples_merge(&first->worker.samples, &thread->worker.samples);
+        if (thread->rc != 0 && rc == 0)
+            rc = thread->rc;
+    }
+    if (rc == 0 && first->rc != 0)
+        rc = first->rc;
+    if (rc != 0 && err->text[0] == '\0')
+        error_set(err, rc, "the event loop failed: %s", strerror(-rc));
+    tally_settle(&first->worker.tally);
+    return rc;
 }
 
-/* With JSON on stdout the text goes where it does not disturb. */
-static FILE *text_stream(const struct loadgen_config *c) {
-    return c->json_path != NULL && strcmp(c->json_path, "-") == 0 ? stderr : stdout;
+static void check_workers(struct run *run) {
+    selfcheck_end(&run->check);
+    for (uint32_t i = 0; i < run->count; i++) {
+        struct worker *w = &run->threads[i].worker;
+        selfcheck_add_worker(&run->check, w->cpu, w->lag);
+    }
 }
 
 static int load(struct run *run, struct error *err) {
-    FILE *out = text_stream(run->config);
-    struct signals *signals = signals_new(run->worker.loop, on_signal, run, err);
+    const struct loadgen_config *config = run->config;
+    struct worker *first = &run->threads[0].worker;
+    struct signals *signals = signals_new(first->loop, on_signal, run, err);
     if (signals == NULL)
         return EXIT_CANNOT;
-    report_text_start(out, run->config, &run->target);
-    int rc = worker_run(&run->worker);
-    signals_free(signals);
-
     struct report report = {
-        .config = run->config,
+        .config = config,
         .target = &run->target,
         .request = &run->request,
-        .tally = &run->worker.tally,
-        .stopped_by = stopped_by(run),
+        .tally = &first->tally,
+        .samples = &first->samples,
+        .live = &run->live,
+        .check = &run->check,
+        .started_wall = clock_wall(),
     };
-    report_text(out, &report);
-    if (run->config->json_path != NULL && write_json(&report, err) != 0)
-        return EXIT_CANNOT;
-    if (rc != 0) {
-        error_set(err, rc, "the event loop failed: %s", strerror(-rc));
-        return EXIT_CANNOT;
+    output_start(config, &run->target);
+    selfcheck_begin(&run->check);
+    nsec_t start = clock_now();
+    run->live.measure_from = report.started_mono = start + config->warmup;
+    int rc = run_workers(run, start, err);
+    signals_free(signals);
+    live_finish(&run->live, clock_now());
+    check_workers(run);
+
+    report.stopped_by = stopped_by(run);
+    int written = output_report(&report, err);
+    return rc != 0 || written != 0 ? EXIT_CANNOT : exit_code(run, &report);
+}
+
+/* --- preparing ---------------------------------------------------------------------------------
+ */
+
+static int init_workers(struct run *run, struct error *err) {
+    uint32_t count = loadgen_config_workers(run->config);
+    run->threads = mem_calloc(count, sizeof(*run->threads));
+    if (run->threads == NULL || selfcheck_init(&run->check) != 0 ||
+        live_init(&run->live, run->config) != 0)
+        return error_set(err, -ENOMEM, "out of memory");
+    struct worker_setup setup = {
+        .config = run->config,
+        .request = &run->request,
+        .target = &run->target,
+        .expect = &run->expect,
+        .sources = run->sources.count > 0 ? &run->sources : NULL,
+        .live = &run->live,
+        .share = { .count = count },
+    };
+    for (; setup.share.index < count; setup.share.index++) {
+        int rc = worker_init(&run->threads[setup.share.index].worker, &setup, err);
+        if (rc != 0)
+            return rc;
+        run->count++;
     }
-    return exit_code(run);
+    return 0;
+}
+
+static void free_run(struct run *run) {
+    for (uint32_t i = 0; i < run->count; i++)
+        worker_free(&run->threads[i].worker);
+    mem_free(run->threads);
+    live_free(&run->live);
+    selfcheck_free(&run->check);
+    expect_body_free(&run->expect);
+    request_free(&run->request);
+    mem_free(run);
 }
 
 /* What is wrong with the values is a matter of usage, what is wrong with the world is not. */
@@ -116,29 +222,45 @@ static int code_of(int rc) {
     return rc == -EINVAL ? EXIT_USAGE : EXIT_CANNOT;
 }
 
-int loadgen_run(const struct loadgen_config *config, struct error *err) {
-    struct run run = { .config = config };
-    err->text[0] = '\0';
+static int prepare(struct run *run, struct error *err) {
+    const struct loadgen_config *config = run->config;
     int rc = loadgen_config_check(config, err);
     if (rc == 0)
-        rc = target_parse(&run.target, config->url, err);
+        rc = target_parse(&run->target, config->url, err);
+    if (rc == 0)
+        rc = target_via(&run->target, config->proxy, config->unix_path, err);
+    if (rc == 0 && config->sources != NULL)
+        rc = loadgen_parse_sources(config->sources, &run->sources, err);
     if (rc == 0)
         rc = raise_descriptors(config, err);
     if (rc == 0)
-        rc = request_build(&run.request, config, &run.target, err);
-    if (rc != 0)
-        return code_of(rc);
-    if (config->verbosity >= VERBOSE_REQUEST)
-        verbose_request(&run.request);
+        rc = request_build(&run->request, config, &run->target, err);
+    return rc;
+}
 
-    int code = EXIT_CANNOT;
-    rc = target_resolve(&run.target, config->timeout, err);
+static int run_prepared(struct run *run, struct error *err) {
+    const struct loadgen_config *config = run->config;
+    if (config->verbosity >= VERBOSE_HEADS)
+        verbose_request(&run->request);
+
+    int rc = target_resolve(&run->target, config->timeout, err);
+    if (rc == 0 && expect_body_init(&run->expect, config->expect_body) != 0)
+        rc = error_set(err, -ENOMEM, "out of memory");
     if (rc == 0)
-        rc = worker_init(&run.worker, config, &run.request, &run.target, err);
-    if (rc == 0) {
-        code = load(&run, err);
-        worker_free(&run.worker);
+        rc = init_workers(run, err);
+    return rc == 0 ? load(run, err) : EXIT_CANNOT;
+}
+
+int loadgen_run(const struct loadgen_config *config, struct error *err) {
+    struct run *run = mem_calloc(1, sizeof(*run)); /* large for a stack */
+    err->text[0] = '\0';
+    if (run == NULL) {
+        error_set(err, -ENOMEM, "out of memory");
+        return EXIT_CANNOT;
     }
-    request_free(&run.request);
+    run->config = config;
+    int rc = prepare(run, err);
+    int code = rc == 0 ? run_prepared(run, err) : code_of(rc);
+    free_run(run);
     return code;
 }

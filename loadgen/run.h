@@ -7,6 +7,7 @@
 
 enum {
     LOADGEN_EXIT_NO_SUCCESS = 3, /* connected, but not one request succeeded */
+    LOADGEN_EXIT_THRESHOLD = 4,  /* a condition of --fail-if or --abort-if came true */
     LOADGEN_EXIT_SIGNAL = 128,   /* plus the signal's number */
 };
 

@@ -4,26 +4,52 @@
 #include <errno.h>
 #include <stdio.h>
 
+enum { HISTS = 11 };
+
+/* All distributions, for what is done to each of them. */
+static void list_hists(struct tally *t, struct hist **ret_hists[HISTS]) {
+    struct hist **all[HISTS] = { &t->fresh,   &t->reused,     &t->connect,         &t->send,
+                                 &t->waiting, &t->receive,    &t->queue,           &t->raw,
+                                 &t->total,   &t->processing, &t->processing_fresh };
+    memcpy(ret_hists, all, sizeof(all));
+}
+
 int tally_init(struct tally *t) {
-    *t = (struct tally){
-        .first_start = NSEC_NEVER,
-        .connect = hist_new(),
-        .processing = hist_new(),
-        .waiting = hist_new(),
-        .total = hist_new(),
-    };
-    if (t->connect != NULL && t->processing != NULL && t->waiting != NULL && t->total != NULL)
-        return 0;
-    tally_free(t);
-    return -ENOMEM;
+    struct hist **hists[HISTS];
+    *t = (struct tally){ .first_start = NSEC_NEVER };
+    list_hists(t, hists);
+    for (int i = 0; i < HISTS; i++) {
+        *hists[i] = hist_new();
+        if (*hists[i] != NULL)
+            continue;
+        tally_free(t);
+        return -ENOMEM;
+    }
+    return 0;
 }
 
 void tally_free(struct tally *t) {
-    hist_free(t->connect);
-    hist_free(t->processing);
-    hist_free(t->waiting);
-    hist_free(t->total);
+    struct hist **hists[HISTS];
+    list_hists(t, hists);
+    for (int i = 0; i < HISTS; i++)
+        hist_free(*hists[i]);
     *t = (struct tally){ .first_start = NSEC_NEVER };
+}
+
+void tally_restart(struct tally *t, nsec_t now) {
+    struct hist **from[HISTS], **to[HISTS];
+    struct tally fresh = { .first_start = now,
+                           .connections = t->connections,
+                           .has_document = t->has_document,
+                           .document_bytes = t->document_bytes };
+    memcpy(fresh.server_software, t->server_software, sizeof(fresh.server_software));
+    list_hists(t, from);
+    list_hists(&fresh, to);
+    for (int i = 0; i < HISTS; i++) {
+        *to[i] = *from[i];
+        hist_reset(*to[i]);
+    }
+    *t = fresh;
 }
 
 void tally_merge(struct tally *to, const struct tally *from) {
@@ -52,10 +78,33 @@ void tally_merge(struct tally *to, const struct tally *from) {
     to->first_start = nsec_min(to->first_start, from->first_start);
     if (from->last_end > to->last_end)
         to->last_end = from->last_end;
-    hist_merge(to->connect, from->connect);
-    hist_merge(to->processing, from->processing);
-    hist_merge(to->waiting, from->waiting);
-    hist_merge(to->total, from->total);
+    to->ages_recorded |= from->ages_recorded;
+    to->planned += from->planned;
+    to->late += from->late;
+    to->dropped += from->dropped;
+    to->instant_sends += from->instant_sends;
+    to->instant_receives += from->instant_receives;
+    to->instant_queues += from->instant_queues;
+
+    struct hist **sums[HISTS], **parts[HISTS];
+    struct tally source = *from;
+    list_hists(to, sums);
+    list_hists(&source, parts);
+    for (int i = 0; i < HISTS; i++)
+        hist_merge(*sums[i], *parts[i]);
+}
+
+/* A reused connection has a connect time of zero, and all of its total is processing. */
+void tally_settle(struct tally *t) {
+    hist_merge(t->total, t->fresh);
+    hist_merge(t->total, t->reused);
+    hist_merge(t->processing, t->processing_fresh);
+    hist_merge(t->processing, t->reused);
+    hist_record_n(t->connect, 0, hist_count(t->reused));
+    hist_record_n(t->send, 0, t->instant_sends);
+    hist_record_n(t->receive, 0, t->instant_receives);
+    hist_record_n(t->queue, 0, t->instant_queues);
+    t->instant_sends = t->instant_receives = t->instant_queues = 0;
 }
 
 void tally_server(struct tally *t, const struct http_head *head) {
@@ -69,11 +118,57 @@ void tally_server(struct tally *t, const struct http_head *head) {
     memcpy(t->server_software, value.ptr, len);
 }
 
+/* Most requests leave in one system call and come back in one: their zeros are only counted. */
+static void record_unless_zero(struct hist *h, uint64_t *zeros, int64_t usec) {
+    if (usec > 0)
+        hist_record(h, usec);
+    else
+        (*zeros)++;
+}
+
 static void record(struct tally *t, const struct timing *timing) {
-    hist_record(t->connect, timing->connect);
-    hist_record(t->processing, timing->total - timing->connect);
+    int64_t total = timing->queue + timing->total;
+    if (timing->reused) {
+        hist_record(t->reused, total);
+    } else {
+        hist_record(t->fresh, total);
+        hist_record(t->processing_fresh, total - timing->connect);
+        hist_record(t->connect, timing->connect);
+    }
     hist_record(t->waiting, timing->wait);
-    hist_record(t->total, timing->total);
+    record_unless_zero(t->send, &t->instant_sends, timing->send);
+    record_unless_zero(t->receive, &t->instant_receives, timing->receive);
+    if (t->planned == 0)
+        return;
+    record_unless_zero(t->queue, &t->instant_queues, timing->queue);
+    hist_record(t->raw, timing->total);
+}
+
+void tally_unfinished(struct tally *t, const struct timing *timing) {
+    nsec_t age = (timing->queue + timing->total) * NSEC_PER_USEC;
+    t->in_flight++;
+    t->ages_recorded = true;
+    if (age > t->in_flight_age_max)
+        t->in_flight_age_max = age;
+    record(t, timing);
+}
+
+void tally_dropped(struct tally *t, int64_t usec) {
+    t->dropped++;
+    hist_record(t->total, usec);
+    hist_record(t->queue, usec);
+}
+
+static void count_status(struct tally *t, uint16_t status) {
+    if (status < 200 || status > 299)
+        t->non_2xx++;
+}
+
+void tally_unexpected(struct tally *t, enum failure reason, const struct timing *timing,
+                      uint16_t status) {
+    count_status(t, status);
+    record(t, timing);
+    t->failed[reason]++;
 }
 
 bool tally_response(struct tally *t, const struct timing *timing, uint16_t status,
@@ -82,8 +177,7 @@ bool tally_response(struct tally *t, const struct timing *timing, uint16_t statu
         t->has_document = true;
         t->document_bytes = body_bytes;
     }
-    if (status < 200 || status > 299)
-        t->non_2xx++;
+    count_status(t, status);
     record(t, timing);
     if (exact && body_bytes != t->document_bytes) {
         t->failed[FAILURE_LENGTH]++;
@@ -95,8 +189,7 @@ bool tally_response(struct tally *t, const struct timing *timing, uint16_t statu
 
 void tally_failure(struct tally *t, enum failure reason, const struct timing *timing) {
     t->failed[reason]++;
-    if (reason == FAILURE_TIMEOUT_CONNECT || reason == FAILURE_TIMEOUT_FIRST_BYTE ||
-        reason == FAILURE_TIMEOUT_BODY)
+    if (failure_is_timeout(reason))
         record(t, timing);
 }
 

@@ -4,14 +4,33 @@
 #include <errno.h>
 #include <stdio.h>
 
+enum { PROXY_PORT = 80 };
+
+/* A URL keeps its own host for the Host field; a bare unix: one has none to offer. */
+static int use_socket(struct target *t, struct slice path, struct error *err) {
+    if (path.len == 0 || path.len >= sizeof(t->peer))
+        return error_set(err, -EINVAL, "the path of the unix socket is empty or too long");
+    t->connect_to = (struct endpoint){ .host = path, .is_unix = true };
+    t->is_tcp = false;
+    snprintf(t->peer, sizeof(t->peer), "%.*s", (int)path.len, path.ptr);
+    if (t->host[0] == '\0') {
+        snprintf(t->host, sizeof(t->host), "localhost");
+        snprintf(t->authority, sizeof(t->authority), "localhost");
+    }
+    return 0;
+}
+
 int target_parse(struct target *t, const char *text, struct error *err) {
     const char *why;
     if (http_url_parse(slice_str(text), &t->url, &why) != 0)
         return error_set(err, -EINVAL, "URL '%s' %s", text, why);
     if (slice_eq_nocase(t->url.scheme, SLICE("https")))
         return error_set(err, -EINVAL, "URL '%s': TLS is not in this build; use http://", text);
+    *t = (struct target){ .url = t->url, .is_tcp = true };
+    if (slice_eq_nocase(t->url.scheme, SLICE("unix")))
+        return use_socket(t, t->url.host, err);
     if (!slice_eq_nocase(t->url.scheme, SLICE("http")))
-        return error_set(err, -EINVAL, "URL '%s': the scheme must be http", text);
+        return error_set(err, -EINVAL, "URL '%s': the scheme must be http or unix", text);
     if (t->url.userinfo.len > 0)
         return error_set(err, -EINVAL, "URL '%s': give credentials with -A USER:PASSWORD", text);
 
@@ -25,17 +44,35 @@ int target_parse(struct target *t, const char *text, struct error *err) {
         snprintf(t->authority, sizeof(t->authority), "%s%s%s", open, t->host, shut);
     else
         snprintf(t->authority, sizeof(t->authority), "%s%s%s:%u", open, t->host, shut, t->url.port);
+    t->connect_to = (struct endpoint){ .host = t->url.host, .port = t->url.port };
+    return 0;
+}
+
+int target_via(struct target *t, const char *proxy, const char *unix_path, struct error *err) {
+    if (unix_path != NULL)
+        return use_socket(t, slice_str(unix_path), err);
+    if (proxy == NULL)
+        return 0;
+    if (!t->is_tcp)
+        return error_set(err, -EINVAL, "--proxy and a unix socket exclude each other");
+    struct error why = { .text = "" };
+    if (endpoint_parse(slice_str(proxy), PROXY_PORT, &t->connect_to, &why) != 0 ||
+        t->connect_to.is_unix)
+        return error_set(err, -EINVAL, "--proxy '%s': expected HOST[:PORT]", proxy);
+    t->through_proxy = true;
+    snprintf(t->peer, sizeof(t->peer), "%.*s:%u", (int)t->connect_to.host.len,
+             t->connect_to.host.ptr, t->connect_to.port);
     return 0;
 }
 
 int target_resolve(struct target *t, nsec_t timeout, struct error *err) {
-    struct endpoint endpoint = { .host = t->url.host, .port = t->url.port };
     struct io_block block;
     struct error why = { .text = "" };
 
     io_block_init(&block, -1);
-    nsec_t deadline = deadline_after(clock_now(), timeout);
-    int rc = resolve(&block.io, &endpoint, deadline, &t->addresses, &why);
+    nsec_t start = clock_now(), deadline = deadline_after(start, timeout);
+    int rc = resolve(&block.io, &t->connect_to, deadline, &t->addresses, &why);
+    t->resolve_span = clock_now() - start;
     if (rc == 0)
         return 0;
     if (why.text[0] != '\0')

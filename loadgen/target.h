@@ -7,15 +7,24 @@
 #include "net/resolve.h"
 
 struct target {
-    struct http_url url;       /* slices into the text that was parsed */
-    char host[300];            /* for people: without brackets */
-    char authority[320];       /* for the Host field: brackets, and the port unless it is 80 */
+    struct http_url url;        /* slices into the text that was parsed */
+    char host[300];             /* for people: without brackets */
+    char authority[320];        /* for the Host field: brackets, and the port unless it is 80 */
+    struct endpoint connect_to; /* the host itself, a proxy, or a unix socket */
+    bool is_tcp, through_proxy;
+    char peer[300]; /* whom we connect to, for people: "proxy:3128", a path; empty: the host */
     struct resolved addresses; /* after target_resolve */
+    nsec_t resolve_span;       /* what the look-up took */
 };
 
-/* Only http:// (or no scheme), a host, no user information. `text` must outlive the target. 0 or
- * -EINVAL with the reason. */
+/* Only http:// (or no scheme) or unix:/socket[:/path], a host, no user information. `text` must
+ * outlive the target. 0 or -EINVAL with the reason. */
 NODISCARD int target_parse(struct target *t, const char *text, struct error *err);
+
+/* Connects to a proxy (HOST[:PORT], port 80) or a unix socket instead; NULL: not that one. Both
+ * must outlive the target. 0 or -EINVAL with the reason. */
+NODISCARD int target_via(struct target *t, const char *proxy, const char *unix_path,
+                         struct error *err);
 
 /* Looks the name up; blocks for at most `timeout`. 0 or -errno with the reason. */
 NODISCARD int target_resolve(struct target *t, nsec_t timeout, struct error *err);

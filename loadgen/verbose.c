@@ -9,10 +9,10 @@ void verbose_request(const struct request *r) {
 }
 
 void verbose_response(const struct http_head *head, int64_t level) {
-    fprintf(stderr, "response code = %u\n", head->status);
-    if (level < VERBOSE_FIELDS)
-        return;
+    if (level >= VERBOSE_STATUS)
+        fprintf(stderr, "response code = %u\n", head->status);
     struct slice rest = head->fields, name, value;
+    fprintf(stderr, "response head:\n");
     while (http_field_next(&rest, &name, &value))
         fprintf(stderr, "  %.*s: %.*s\n", (int)name.len, name.ptr, (int)value.len, value.ptr);
 }

@@ -7,11 +7,11 @@
 #include "loadgen/request.h"
 
 /* The least -v level that shows it, as in ab. */
-enum { VERBOSE_REQUEST = 2, VERBOSE_STATUS = 3, VERBOSE_FIELDS = 4 };
+enum { VERBOSE_HEADS = 2, VERBOSE_STATUS = 3, VERBOSE_MAX = 4 };
 
 void verbose_request(const struct request *r);
 
-/* The status at VERBOSE_STATUS, the whole head at VERBOSE_FIELDS. */
+/* The fields at VERBOSE_HEADS, the status too at VERBOSE_STATUS. */
 void verbose_response(const struct http_head *head, int64_t level);
 
 #endif

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* One loop: starts its clients, watches their time-outs, ends the run. */
+/* One loop: starts its clients when they are due, records what they did, ends the run. */
 #include "loadgen/worker.h"
 #include "base/alloc.h"
+#include "loadgen/worker_timers.h"
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
+#include <sys/resource.h>
 
-/* How long an answered connection may wait for the server to close it. */
-#define PARTING_SPAN (200 * NSEC_PER_MSEC)
-
-/* Progress is shown every tenth of the run, as in ab, or as below. */
-enum { PROGRESS_STEP_MIN = 100, PROGRESS_STEP_UNKNOWN = 5000 };
+#define PARTING_SPAN (200 * NSEC_PER_MSEC) /* for the server to close an answered connection */
+#define RETRY_SPAN   NSEC_PER_MSEC         /* until a full backlog is tried again */
 
 static void on_expired(struct timeouts *q, struct timeout *t) {
     (void)q;
@@ -22,124 +20,259 @@ static void on_parting_expired(struct timeouts *q, struct timeout *t) {
     client_parting_expired(CONTAINER_OF(t, struct client, timeout));
 }
 
-static void on_stop_time(struct timer *timer) {
-    worker_stop(CONTAINER_OF(timer, struct worker, stop_timer), WORKER_END_TIME);
+static void on_retry_expired(struct timeouts *q, struct timeout *t) {
+    (void)q;
+    client_retry_expired(CONTAINER_OF(t, struct client, retry));
 }
 
-static void progress_init(struct worker *w) {
-    uint64_t budget = loadgen_config_budget(w->config);
-    if (!loadgen_config_shows_progress(w->config))
-        return;
-    w->progress_step = budget == UINT64_MAX ? PROGRESS_STEP_UNKNOWN : budget / 10;
-    if (w->progress_step < PROGRESS_STEP_MIN)
-        w->progress_step = PROGRESS_STEP_MIN;
-    w->progress_at = w->progress_step;
+static int allocate(struct worker *w) {
+    w->clients = mem_calloc(w->client_count, sizeof(*w->clients));
+    w->in = mem_alloc(WORKER_IN_BYTES);
+    w->lag = hist_new();
+    if (w->clients == NULL || w->in == NULL || w->lag == NULL || live_part_init(&w->part) != 0 ||
+        tally_init(&w->tally) != 0) {
+        w->client_count = w->clients != NULL ? w->client_count : 0;
+        return -ENOMEM;
+    }
+    return 0;
 }
 
-/* Without a known end the step grows with the count, so that a long run does not print for ever. */
-static void progress_show(struct worker *w) {
-    fprintf(stderr, "Completed %" PRIu64 " requests\n", w->ended);
-    if (loadgen_config_budget(w->config) == UINT64_MAX)
-        w->progress_step = w->ended;
-    w->progress_at += w->progress_step;
-}
-
-int worker_init(struct worker *w, const struct loadgen_config *config,
-                const struct request *request, const struct target *target, struct error *err) {
+int worker_init(struct worker *w, const struct worker_setup *setup, struct error *err) {
     *w = (struct worker){
-        .config = config,
-        .request = request,
-        .target = target,
-        .request_bytes = buf_unread(&request->bytes),
-        .stop_timer = { .fire = on_stop_time },
+        .config = setup->config,
+        .request = setup->request,
+        .target = setup->target,
+        .expect = setup->expect,
+        .sources = setup->sources,
+        .live = setup->live,
+        .share = setup->share,
+        .request_bytes = buf_unread(&setup->request->bytes),
+        .keeps_samples = loadgen_config_keeps_samples(setup->config),
         .server_closes = true,
     };
     w->loop = loop_new(err);
     if (w->loop == NULL)
         return -ENOMEM;
-    timeouts_init(&w->timeouts, w->loop, config->timeout, on_expired);
+    timeouts_init(&w->timeouts, w->loop, setup->config->timeout, on_expired);
     timeouts_init(&w->partings, w->loop, PARTING_SPAN, on_parting_expired);
-    progress_init(w);
+    timeouts_init(&w->retries, w->loop, RETRY_SPAN, on_retry_expired);
+    worker_timers_init(w);
 
-    w->clients = mem_calloc((size_t)config->concurrency, sizeof(*w->clients));
-    w->in = mem_alloc(WORKER_IN_BYTES);
-    if (w->clients == NULL || w->in == NULL || tally_init(&w->tally) != 0) {
-        worker_free(w);
-        return error_set(err, -ENOMEM, "out of memory for %" PRId64 " connections",
-                         config->concurrency);
-    }
-    w->client_count = (uint32_t)config->concurrency;
-    for (uint32_t i = 0; i < w->client_count; i++)
+    w->client_count = (uint32_t)share_of(w->share, (uint64_t)setup->config->concurrency);
+    int rc = allocate(w);
+    for (uint32_t i = 0; rc == 0 && i < w->client_count; i++)
         client_init(&w->clients[i], w);
+    if (rc == 0)
+        return 0;
+    w->client_count = 0; /* none of them was begun */
+    worker_free(w);
+    return error_set(err, rc, "out of memory for %" PRId64 " connections",
+                     setup->config->concurrency);
+}
+
+/* --- starting -------------------------------------------------------------------------------- */
+
+void worker_start_rest(struct worker *w) {
+    w->starts_serially = false;
+    while (w->started < w->client_count && !w->stopping)
+        client_start(&w->clients[w->started++], clock_now());
+}
+
+/* Open model: all are idle, and the first planned request takes the first of them. */
+static void start_open(struct worker *w) {
+    for (uint32_t i = w->client_count; i-- > 0;) {
+        w->clients[i].next_idle = w->idle;
+        w->idle = &w->clients[i];
+    }
+    w->started = w->client_count;
+    w->busy = 0;
+}
+
+static int start_clients(struct worker *w) {
+    w->busy = w->client_count;
+    if (plan_is_open(&w->plan)) {
+        start_open(w);
+        return worker_timers_arm_arrival(w);
+    }
+    if (w->config->ramp > 0)
+        return worker_timers_arm_ramp(w);
+    w->starts_serially = w->config->ab_strict;
+    if (w->starts_serially)
+        client_start(&w->clients[w->started++], clock_now());
+    else
+        worker_start_rest(w);
     return 0;
 }
 
-int worker_run(struct worker *w) {
-    nsec_t now = clock_now();
-    w->tally.first_start = now;
-    plan_init(&w->plan, w->config, now);
-    if (w->plan.stop_at != NSEC_NEVER) {
-        int rc = timer_set(w->loop, &w->stop_timer, w->plan.stop_at);
-        if (rc != 0)
-            return rc;
-    }
-    w->busy = w->client_count;
-    for (uint32_t i = 0; i < w->client_count; i++)
-        client_start(&w->clients[i], clock_now());
-
-    int rc = w->stopping || w->busy == 0 ? 0 : loop_run(w->loop);
-    if (w->progress_step > 0)
-        fprintf(stderr, "Finished %" PRIu64 " requests\n", w->ended);
-
-    now = clock_now();
-    for (uint32_t i = 0; i < w->client_count; i++) {
-        struct client *c = &w->clients[i];
-        if (c->holds_request) {
-            w->tally.in_flight++;
-            if (now - c->started > w->tally.in_flight_age_max)
-                w->tally.in_flight_age_max = now - c->started;
+bool worker_take(struct worker *w, nsec_t now, struct client *c) {
+    if (!plan_take(&w->plan, now, &c->planned))
+        return false;
+    if (c->planned < w->plan.measure_from)
+        return true;
+    if (plan_is_open(&w->plan)) {
+        w->tally.planned++;
+        if (now - c->planned > TALLY_LATE_USEC * NSEC_PER_USEC) {
+            w->tally.late++;
+            w->part.late++;
         }
-        client_close(c);
-        c->holds_request = false;
     }
-    w->stopping = true; /* what was put off comes to nothing */
-    if (w->tally.last_end == 0)
-        w->tally.last_end = now;
-    return rc;
+    if (w->keeps_samples)
+        c->sample = samples_begin(&w->samples, c->planned);
+    return true;
 }
 
-void worker_stop(struct worker *w, enum worker_end end) {
+void worker_client_rests(struct worker *w, struct client *c) {
+    w->busy--;
+    if (plan_is_open(&w->plan)) {
+        c->next_idle = w->idle;
+        w->idle = c;
+        if (w->stopping)
+            return;
+        if (worker_timers_arm_arrival(w) != 0)
+            worker_stop(w, RUN_END_ERROR);
+        if (w->busy > 0 || plan_next_at(&w->plan) != NSEC_NEVER)
+            return;
+        if (w->plan.stop_at != NSEC_NEVER && w->plan.left > 0)
+            return; /* the time limit ends the run */
+    }
+    if (w->busy == 0 && !w->stopping)
+        loop_stop(w->loop);
+}
+
+/* --- recording ------------------------------------------------------------------------------- */
+
+/* `outcome` as in struct sample. */
+static void record(struct worker *w, struct client *c, int outcome, const struct timing *timing,
+                   nsec_t now) {
+    bool answered = outcome < 0 || c->status > 0;
+    w->tally.last_end = now;
+    w->part.ended++;
+    w->part.failed += outcome >= 0;
+    w->part.non_2xx += answered && (c->status < 200 || c->status > 299);
+    if (answered || failure_is_timeout((enum failure)outcome))
+        hist_record(w->part.latency, timing->queue + timing->total);
+    if (w->keeps_samples)
+        samples_end(&w->samples, c->sample, outcome, c->status, c->body_bytes, timing);
+    live_request_ended(w->live);
+}
+
+static bool ends_measured(struct worker *w, struct client *c) {
+    c->holds_request = false;
+    return c->planned >= w->plan.measure_from;
+}
+
+void worker_answered(struct worker *w, struct client *c, const struct timing *timing, nsec_t now) {
+    const struct loadgen_config *config = w->config;
+    int outcome = SAMPLE_OK;
+    if (!ends_measured(w, c))
+        return;
+    if (!expect_status_has(&config->expect_status, c->status))
+        outcome = FAILURE_STATUS;
+    else if (!expect_body_found(w->expect, c->matched))
+        outcome = FAILURE_BODY;
+    if (outcome >= 0)
+        tally_unexpected(&w->tally, (enum failure)outcome, timing, c->status);
+    else if (!tally_response(&w->tally, timing, c->status, c->body_bytes, !config->variable_length))
+        outcome = FAILURE_LENGTH;
+    record(w, c, outcome, timing, now);
+}
+
+void worker_failed(struct worker *w, struct client *c, enum failure reason,
+                   const struct timing *timing, nsec_t now) {
+    c->status = 0;
+    if (ends_measured(w, c)) {
+        tally_failure(&w->tally, reason, timing);
+        record(w, c, (int)reason, timing, now);
+    }
+    if (w->starts_serially)
+        worker_start_rest(w);
+}
+
+/* --- the end --------------------------------------------------------------------------------- */
+
+void worker_stop(struct worker *w, enum run_end end) {
     if (w->stopping)
         return;
     w->stopping = true;
     w->end = end;
+    if (end == RUN_END_ERROR || end == RUN_END_SIGNAL)
+        live_stop(w->live, end);
     loop_stop(w->loop);
 }
 
-void worker_request_ended(struct worker *w, nsec_t now) {
-    w->tally.last_end = now;
-    w->ended++;
-    if (w->ended == w->progress_at)
-        progress_show(w);
+static void count_unfinished(struct worker *w, struct client *c, nsec_t now) {
+    if (c->holds_request && c->planned >= w->plan.measure_from) {
+        struct timing timing = client_timing(c, now);
+        tally_unfinished(&w->tally, &timing);
+        if (w->keeps_samples)
+            samples_end(&w->samples, c->sample, SAMPLE_UNFINISHED, 0, c->body_bytes, &timing);
+    }
+    c->holds_request = false;
 }
 
-void worker_client_rests(struct worker *w) {
-    w->busy--;
-    if (w->busy == 0 && !w->stopping)
-        loop_stop(w->loop);
+void worker_drop_due(struct worker *w, nsec_t now) {
+    nsec_t planned;
+    while (plan_is_open(&w->plan) && plan_take(&w->plan, now, &planned)) {
+        if (planned < w->plan.measure_from)
+            continue;
+        w->tally.planned++;
+        tally_dropped(&w->tally, (now - planned) / NSEC_PER_USEC);
+    }
+}
+
+static void wind_up(struct worker *w) {
+    nsec_t now = clock_now();
+    w->stopping = true; /* what was put off comes to nothing */
+    for (uint32_t i = 0; i < w->client_count; i++) {
+        count_unfinished(w, &w->clients[i], now);
+        client_close(&w->clients[i]);
+    }
+    worker_drop_due(w, now);
+    if (w->tally.last_end == 0)
+        w->tally.last_end = now;
+    w->part.in_flight = w->tally.in_flight;
+    live_publish(w->live, &w->part);
+}
+
+static nsec_t thread_cpu(void) {
+    struct rusage usage;
+    if (getrusage(RUSAGE_THREAD, &usage) != 0)
+        return 0;
+    nsec_t seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec;
+    return seconds * NSEC_PER_SEC +
+           (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * NSEC_PER_USEC;
+}
+
+int worker_run(struct worker *w, nsec_t start) {
+    nsec_t cpu = thread_cpu();
+    w->start = start;
+    plan_init(&w->plan, w->config, w->share, start);
+    w->tally.first_start = w->plan.measure_from;
+    int rc = worker_timers_start(w);
+    if (rc == 0)
+        rc = start_clients(w);
+    if (rc == 0 && !w->stopping && (w->busy > 0 || plan_is_open(&w->plan)))
+        rc = loop_run(w->loop);
+    wind_up(w);
+    w->cpu = thread_cpu() - cpu;
+    return rc;
 }
 
 void worker_free(struct worker *w) {
     for (uint32_t i = 0; i < w->client_count; i++)
         client_close(&w->clients[i]);
     if (w->loop != NULL) {
-        timer_cancel(w->loop, &w->stop_timer);
+        worker_timers_close(w);
         timeouts_close(&w->timeouts);
         timeouts_close(&w->partings);
+        timeouts_close(&w->retries);
         loop_free(w->loop);
     }
     mem_free(w->clients);
     mem_free(w->in);
+    hist_free(w->lag);
+    live_part_free(&w->part);
+    samples_free(&w->samples);
     tally_free(&w->tally);
     *w = (struct worker){ .loop = NULL };
 }

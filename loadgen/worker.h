@@ -1,62 +1,100 @@
 /* SPDX-License-Identifier: MIT */
-/* One loop with its connections and its counters. A worker shares nothing that changes with another
- * one. */
+/* One loop with its connections and its counters: a thread of the run. Workers share struct live
+ * only. */
 #ifndef LOADGEN_WORKER_H
 #define LOADGEN_WORKER_H
 
 #include "loadgen/client.h"
+#include "loadgen/live.h"
 #include "loadgen/plan.h"
 #include "loadgen/request.h"
+#include "loadgen/samples.h"
 #include "loadgen/tally.h"
 #include "loadgen/target.h"
 
 enum { WORKER_IN_BYTES = 65536 };
 
-/* Why a run ended. */
-enum worker_end {
-    WORKER_END_DONE,   /* all requests have ended */
-    WORKER_END_TIME,   /* the time limit */
-    WORKER_END_ERROR,  /* a socket error without -r */
-    WORKER_END_SIGNAL, /* the user */
+/* What a run consists of; all of it outlives the workers. */
+struct worker_setup {
+    const struct loadgen_config *config;
+    const struct request *request;
+    const struct target *target;
+    const struct expect_body *expect;
+    const struct loadgen_sources *sources; /* NULL: the system chooses */
+    struct live *live;
+    struct share share;
 };
 
 struct worker {
     struct loop *loop;
     const struct loadgen_config *config;
-    const struct request *request;
     const struct target *target;
+    const struct request *request;
+    const struct expect_body *expect;
+    const struct loadgen_sources *sources;
+    struct live *live;
+    struct share share;
     struct slice request_bytes; /* of `request`: read on every turn */
     struct plan plan;
     struct tally tally;
-    struct timeouts timeouts, partings;
-    struct timer stop_timer;
+    struct live_part part;
+    struct samples samples;
+    bool keeps_samples;
+    struct timeouts timeouts, partings, retries;
     struct client *clients;
-    char *in;                    /* WORKER_IN_BYTES that every recv goes to first */
-    uint32_t client_count, busy; /* busy: not resting */
-    uint64_t ended, progress_at, progress_step;
-    size_t address;     /* which of the target's addresses new connections go to */
-    bool server_closes; /* it does close connections that it should; assumed until it does not */
+    struct client *idle; /* open model: those without a request, the last used first */
+    char *in;            /* WORKER_IN_BYTES that every recv goes to first */
+    uint32_t client_count, started, busy; /* started: once; busy: not resting */
+
+    struct timer stop_timer, drain_timer, warmup_timer;
+    struct timer arrival_timer; /* open model: the next planned request */
+    struct timer ramp_timer;    /* the next connection to start */
+    struct timer tick_timer;    /* every second: live_publish */
+    struct timer row_timer;     /* a moment later, on the first worker: live_close_row */
+    struct timer probe_timer;   /* many times a second: is the loop late, shall it stop? */
+
+    nsec_t start, next_tick, probe_at;
+    struct hist *lag; /* microseconds by which the probe came late */
+    nsec_t cpu;       /* spent by the thread in worker_run */
+
+    size_t address;       /* which of the target's addresses new connections go to */
+    size_t source;        /* which of the source addresses the next one comes from */
+    bool server_closes;   /* it does close connections that it should; assumed until it does not */
+    bool starts_serially; /* ab: the others wait for the first response */
     bool stopping;
-    enum worker_end end;
+    enum run_end end;
 };
 
-/* `concurrency` connections; nothing is connected yet. Everything passed must outlive it. 0 or
- * -errno with the reason. */
-NODISCARD int worker_init(struct worker *w, const struct loadgen_config *config,
-                          const struct request *request, const struct target *target,
-                          struct error *err);
+/* Its share of the connections; nothing is connected yet. 0 or -errno with the reason. */
+NODISCARD int worker_init(struct worker *w, const struct worker_setup *setup, struct error *err);
 
-/* Opens all connections and runs until the plan is done, the time is up or worker_stop. 0 or -errno
- * (the loop failed); the tally is valid either way. */
-NODISCARD int worker_run(struct worker *w);
+/* Runs from `start` (CLOCK_MONOTONIC, about now) until the plan is done, the time is up, or
+ * somebody asked for the end. 0 or -errno (the loop failed); the tally is valid either way. */
+NODISCARD int worker_run(struct worker *w, nsec_t start);
 
-/* From a callback of its loop: no further requests, the run ends; what is in flight is counted as
- * such. */
-void worker_stop(struct worker *w, enum worker_end end);
+/* From a callback of its loop: no further requests, the run ends, for the other workers too; what
+ * is in flight is counted as such. */
+void worker_stop(struct worker *w, enum run_end end);
 void worker_free(struct worker *w);
 
-/* For clients: a request has come to its end; a client has nothing more to do. */
-void worker_request_ended(struct worker *w, nsec_t now);
-void worker_client_rests(struct worker *w);
+/* --- for clients ---------------------------------------------------------------------------- */
+
+/* The next request of the plan, if one is due: sets c->planned and c->sample. */
+bool worker_take(struct worker *w, nsec_t now, struct client *c);
+
+/* The client's request has come to its end. */
+void worker_answered(struct worker *w, struct client *c, const struct timing *timing, nsec_t now);
+void worker_failed(struct worker *w, struct client *c, enum failure reason,
+                   const struct timing *timing, nsec_t now);
+
+/* It has nothing to do for now. */
+void worker_client_rests(struct worker *w, struct client *c);
+
+/* Planned requests whose time has come but that nobody was free for: their users have waited, too.
+ */
+void worker_drop_due(struct worker *w, nsec_t now);
+
+/* The first response has come: starts those that waited for it. */
+void worker_start_rest(struct worker *w);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Options that depend on each other. */
 #include "loadgen/config.h"
-#include "loadgen/plan.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,7 +30,7 @@ static const struct {
     { { .requests = 5, .concurrency = 6 }, "--concurrency 6" },
     { { .concurrency = 2 }, "--requests 1" },
     { { .concurrency = 2, .time_limit = 1 }, NULL },
-    { { .concurrency = 1, .post_file = "f", .put_file = "f" }, "--post and --put" },
+    { { .concurrency = 1, .post_file = "f", .put_file = "f" }, "--post, --put and --body" },
     { { .concurrency = 1, .head = true, .put_file = "f" }, "--head" },
     { { .concurrency = 1, .head = true, .method = "GET" }, "--head" },
     { { .concurrency = 1, .post_file = "f", .method = "PATCH" }, NULL },
@@ -49,30 +48,10 @@ static void test_contradictions_are_refused_by_name(void **state) {
     }
 }
 
-static void test_plan_gives_out_its_budget_once(void **state) {
-    (void)state;
-    struct loadgen_config c = { .requests = 2, .concurrency = 1, .time_limit = 5 };
-    struct plan plan;
-    plan_init(&plan, &c, 100);
-    assert_int_equal(plan.stop_at, 105);
-    assert_true(plan_take(&plan));
-    assert_true(plan_take(&plan));
-    assert_false(plan_take(&plan));
-
-    c = (struct loadgen_config){ .concurrency = 1, .time_limit = 5 };
-    plan_init(&plan, &c, 100);
-    assert_true(plan_take(&plan));
-    assert_true(plan.left == UINT64_MAX);
-    c = (struct loadgen_config){ .concurrency = 1 };
-    plan_init(&plan, &c, 100);
-    assert_true(plan.stop_at == NSEC_NEVER);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_budget_is_the_count_or_endless),
         cmocka_unit_test(test_contradictions_are_refused_by_name),
-        cmocka_unit_test(test_plan_gives_out_its_budget_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

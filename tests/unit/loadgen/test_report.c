@@ -58,7 +58,9 @@ static void print(void) {
     free(run.text);
     FILE *out = open_memstream(&run.text, &run.size);
     assert_non_null(out);
+    tally_settle(&run.tally);
     report_text(out, &run.report);
+    report_details(out, &run.report);
     fclose(out);
 }
 
@@ -219,6 +221,7 @@ static void test_json_holds_the_same_figures(void **state) {
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
+    tally_settle(&run.tally);
     assert_int_equal(report_json(out, &run.report), 0);
     fclose(out);
     json_t *root = json_loads(text, 0, NULL);
@@ -256,6 +259,7 @@ static void test_json_survives_bytes_that_are_no_text(void **state) {
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
+    tally_settle(&run.tally);
     assert_int_equal(report_json(out, &run.report), 0);
     fclose(out);
     json_t *root = json_loads(text, 0, NULL);

@@ -16,6 +16,8 @@ static struct {
     struct loadgen_config config;
     struct target target;
     struct request request;
+    struct expect_body expect;
+    struct live live;
     struct worker worker;
     int reserved; /* a bound socket that does not listen: its port refuses */
     char url[64];
@@ -36,37 +38,48 @@ static int set_up(void **state) {
     assert_int_equal(target_parse(&run.target, run.url, NULL), 0);
     assert_int_equal(target_resolve(&run.target, NSEC_PER_SEC, NULL), 0);
     assert_int_equal(request_build(&run.request, &run.config, &run.target, NULL), 0);
+    assert_int_equal(expect_body_init(&run.expect, NULL), 0);
+    assert_int_equal(live_init(&run.live, &run.config), 0);
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
     request_free(&run.request);
+    live_free(&run.live);
     close(run.reserved);
     return 0;
 }
 
 static int init_worker(void) {
-    return worker_init(&run.worker, &run.config, &run.request, &run.target, NULL);
+    struct worker_setup setup = {
+        .config = &run.config,
+        .request = &run.request,
+        .target = &run.target,
+        .expect = &run.expect,
+        .live = &run.live,
+        .share = { .index = 0, .count = 1 },
+    };
+    return worker_init(&run.worker, &setup, NULL);
 }
 
 static void test_refusals_are_counted_with_r(void **state) {
     (void)state;
     run.config.ignore_errors = true;
     assert_int_equal(init_worker(), 0);
-    assert_int_equal(worker_run(&run.worker), 0);
+    assert_int_equal(worker_run(&run.worker, clock_now()), 0);
     assert_int_equal(run.worker.tally.failed[FAILURE_REFUSED], 30);
     assert_int_equal(tally_ended(&run.worker.tally), 30);
     assert_int_equal(run.worker.tally.connections, 0);
-    assert_int_equal(run.worker.end, WORKER_END_DONE);
+    assert_int_equal(run.worker.end, RUN_END_DONE);
     worker_free(&run.worker);
 }
 
 static void test_a_refusal_ends_the_run_without_r(void **state) {
     (void)state;
     assert_int_equal(init_worker(), 0);
-    assert_int_equal(worker_run(&run.worker), 0);
-    assert_int_equal(run.worker.end, WORKER_END_ERROR);
+    assert_int_equal(worker_run(&run.worker, clock_now()), 0);
+    assert_int_equal(run.worker.end, RUN_END_ERROR);
     assert_in_range(run.worker.tally.failed[FAILURE_REFUSED], 1, 3);
     worker_free(&run.worker);
 }
@@ -78,7 +91,7 @@ static void test_the_next_address_is_tried_first(void **state) {
     run.target.addresses.addresses[1] = run.target.addresses.addresses[0];
     run.target.addresses.count = 2;
     assert_int_equal(init_worker(), 0);
-    assert_int_equal(worker_run(&run.worker), 0);
+    assert_int_equal(worker_run(&run.worker, clock_now()), 0);
     assert_int_equal(run.worker.address, 1);
     assert_int_equal(tally_ended(&run.worker.tally), 30);
     worker_free(&run.worker);

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/* The rows of `srv bench`: ab's letters with long names, and our own. */
+#include "cmd/bench_options.h"
+#include "base/attr.h"
+#include "loadgen/verbose.h"
+#include <errno.h>
+
+#define LOAD     "Load"
+#define RATE     "Open model"
+#define REQUEST  "Request"
+#define NETWORK  "Network"
+#define EXPECT   "Expectations"
+#define OUTPUT   "Output"
+#define FILES    "Files"
+#define TLS      "Not in this build"
+#define DAY_NSEC (24 * 3600 * NSEC_PER_SEC)
+
+/* One macro per type keeps a row to what is its own. */
+#define AT(member) .offset = offsetof(struct bench_options, member)
+#define FLAG(letter_, name_, topic_, member, help_)                                         \
+    {                                                                                       \
+        .name = name_, .letter = letter_, .topic = topic_, .type = OPTION_FLAG, AT(member), \
+        .help = help_                                                                       \
+    }
+#define TEXT(letter_, name_, topic_, meta_, member, help_)                                       \
+    {                                                                                            \
+        .name = name_, .letter = letter_, .topic = topic_, .meta = meta_, .type = OPTION_STRING, \
+        AT(member), .help = help_                                                                \
+    }
+#define TEXTS(letter_, name_, topic_, meta_, member, help_)                                       \
+    {                                                                                             \
+        .name = name_, .letter = letter_, .topic = topic_, .meta = meta_, .type = OPTION_STRINGS, \
+        AT(member), .help = help_                                                                 \
+    }
+#define NUMBER(letter_, name_, topic_, meta_, member, min_, max_, fallback_, help_)           \
+    {                                                                                         \
+        .name = name_, .letter = letter_, .topic = topic_, .meta = meta_, .type = OPTION_INT, \
+        AT(member), .min = min_, .max = max_, .fallback = fallback_, .help = help_            \
+    }
+#define SPAN(letter_, name_, topic_, member, min_, max_, fallback_, help_)                    \
+    {                                                                                         \
+        .name = name_, .letter = letter_, .topic = topic_, .meta = "SECONDS",                 \
+        .type = OPTION_DURATION, AT(member), .min = min_, .max = max_, .fallback = fallback_, \
+        .help = help_                                                                         \
+    }
+#define CUSTOM(letter_, name_, topic_, meta_, parse_, help_)                                     \
+    {                                                                                            \
+        .name = name_, .letter = letter_, .topic = topic_, .meta = meta_, .type = OPTION_CUSTOM, \
+        .parse = parse_, .help = help_                                                           \
+    }
+
+static int parse_rate(void *config, const char *value, struct error *err) {
+    return loadgen_parse_rate(value, &((struct bench_options *)config)->run.rate, err);
+}
+
+static int parse_sources(void *config, const char *value, struct error *err) {
+    struct loadgen_sources checked = { .count = 0 };
+    int rc = loadgen_parse_sources(value, &checked, err);
+    if (rc == 0)
+        ((struct bench_options *)config)->run.sources = value;
+    return rc;
+}
+
+static int parse_percentiles(void *config, const char *value, struct error *err) {
+    return loadgen_parse_percentiles(value, &((struct bench_options *)config)->run.percentiles,
+                                     err);
+}
+
+static int parse_expect_status(void *config, const char *value, struct error *err) {
+    return expect_status_parse(value, &((struct bench_options *)config)->run.expect_status, err);
+}
+
+static int parse_fail_if(void *config, const char *value, struct error *err) {
+    return threshold_parse(value, &((struct bench_options *)config)->run.fail_if, err);
+}
+
+static int parse_abort_if(void *config, const char *value, struct error *err) {
+    return threshold_parse(value, &((struct bench_options *)config)->run.abort_if, err);
+}
+
+static int parse_tls(void *config, const char *value, struct error *err) {
+    (void)config;
+    (void)value;
+    return error_set(err, -EINVAL, "nothing: TLS is not in this build");
+}
+
+static const char *const arrivals[] = { "even", "poisson", NULL };
+
+static const struct option_row bench_rows[] = {
+    NUMBER('n', "requests", LOAD, "N", run.requests, 1, INT64_MAX, NULL,
+           "requests to perform; 1, or no limit with --time"),
+    NUMBER('c', "concurrency", LOAD, "N", run.concurrency, 1, LOADGEN_CONCURRENCY_MAX, NULL,
+           "connections at once, all opened at the start: 1; with --rate the most there may be: "
+           "500"),
+    SPAN('t', "time", LOAD, run.time_limit, NSEC_PER_MSEC, 365 * DAY_NSEC, NULL,
+         "stop after this time, or after --requests, whichever comes first"),
+    SPAN('s', "timeout", LOAD, run.timeout, NSEC_PER_MSEC, DAY_NSEC, "30",
+         "longest time of one request, connecting included; one that takes longer has failed"),
+    FLAG('k', "keep-alive", LOAD, run.keep_alive, "reuse connections"),
+    NUMBER(0, "requests-per-connection", LOAD, "N", run.requests_per_connection, 1, UINT32_MAX,
+           NULL, "with --keep-alive: close a connection after this many requests"),
+    NUMBER('W', "workers", LOAD, "N", run.workers, 1, LOADGEN_WORKERS_MAX, "1",
+           "threads, which share the connections and the requests"),
+    NUMBER('R', "ramp", LOAD, "MSEC", ramp_msec, 1, 3600 * 1000, NULL,
+           "milliseconds between the starts of two connections"),
+    SPAN(
+        0, "warmup", LOAD, run.warmup, NSEC_PER_MSEC, DAY_NSEC, NULL,
+        "load for this long first; what begins then is not counted, nor are its requests and time"),
+    SPAN(0, "drain", LOAD, run.drain, NSEC_PER_MSEC, DAY_NSEC, NULL,
+         "after --time, wait so long for the answers to requests in flight"),
+    FLAG('r', "ignore-errors", LOAD, run.ignore_errors,
+         "go on after a socket error (refused, reset)"),
+    FLAG('l', "variable-length", LOAD, run.variable_length,
+         "bodies of different lengths are no failures"),
+    FLAG(0, "ab-strict", LOAD, run.ab_strict,
+         "as ab: HTTP/1.0, one connection until the first response, only ab's lines"),
+
+    CUSTOM(0, "rate", RATE, "N[/s|/m]", parse_rate,
+           "plan so many requests per second, answered or not; latency counts from the plan"),
+    { .name = "arrivals",
+      .topic = RATE,
+      .type = OPTION_CHOICE,
+      AT(run.arrivals),
+      .choices = arrivals,
+      .fallback = "even",
+      .help = "planned times at even distances, or at random as independent users come" },
+    NUMBER(0, "seed", RATE, "N", run.seed, 0, INT64_MAX, "1", "of random arrivals"),
+
+    TEXTS('H', "header", REQUEST, "'NAME: VALUE'", run.headers, "add or replace a header field"),
+    TEXTS('C', "cookie", REQUEST, "NAME=VALUE", run.cookies, "send a cookie"),
+    TEXT('A', "auth", REQUEST, "USER:PASSWORD", run.credentials, "send Basic credentials"),
+    TEXT('m', "method", REQUEST, "METHOD", run.method, "the request method"),
+    FLAG('i', "head", REQUEST, run.head, "send HEAD requests"),
+    TEXT('p', "post", REQUEST, "FILE", run.post_file, "send this file with POST; - is stdin"),
+    TEXT('u', "put", REQUEST, "FILE", run.put_file, "send this file with PUT; - is stdin"),
+    TEXT(0, "body", REQUEST, "TEXT", run.body_text, "send this text, with POST unless --method"),
+    TEXT('T', "content-type", REQUEST, "TYPE", run.content_type,
+         "Content-Type of the body; text/plain when absent"),
+    FLAG(0, "http1.0", REQUEST, run.http10, "speak HTTP/1.0, as ab does"),
+
+    TEXT('X', "proxy", NETWORK, "HOST[:PORT]", run.proxy, "send requests to this proxy"),
+    TEXT('P', "proxy-auth", NETWORK, "USER:PASSWORD", run.proxy_credentials,
+         "send Basic credentials to the proxy"),
+    TEXT(0, "unix-socket", NETWORK, "PATH", run.unix_path,
+         "connect to this socket; a URL unix:/path[:/target] does the same"),
+    CUSTOM('B', "source", NETWORK, "ADDRESS[,...]", parse_sources,
+           "local addresses to connect from, in turns"),
+    CUSTOM('o', NULL, NETWORK, "ADDRESS[,...]", parse_sources, "the same as --source"),
+    { .name = "window",
+      .letter = 'b',
+      .topic = NETWORK,
+      .meta = "BYTES",
+      .type = OPTION_SIZE,
+      AT(run.window_bytes),
+      .min = 1,
+      .max = INT32_MAX / 2,
+      .help = "size of the sockets' send and receive buffers" },
+
+    CUSTOM(0, "expect-status", EXPECT, "STATUS[,...]", parse_expect_status,
+           "any other status is a failure: 200,204 or 2xx"),
+    TEXT(0, "expect-body", EXPECT, "TEXT", run.expect_body,
+         "a body without this text is a failure"),
+    CUSTOM(0, "fail-if", EXPECT, "CONDITION", parse_fail_if,
+           "exit with 4 if so at the end: 'p99>200ms' 'errors>0.1%' 'rps<500'; repeatable"),
+    CUSTOM(0, "abort-if", EXPECT, "CONDITION", parse_abort_if,
+           "stop, and exit with 4, as soon as it is so; looked at every second; repeatable"),
+
+    FLAG('q', "quiet", OUTPUT, run.quiet, "no progress on stderr"),
+    FLAG('Q', "no-banner", OUTPUT, run.no_banner, "do not say who we are"),
+    FLAG(0, "progress", OUTPUT, run.progress,
+         "a line per second on stderr; on a terminal it is there without being asked for"),
+    FLAG('d', "no-percentiles", OUTPUT, run.no_percentiles, "no table of percentiles"),
+    FLAG('S', "no-confidence", OUTPUT, run.no_confidence,
+         "no standard deviations, medians and warnings"),
+    CUSTOM(0, "percentiles", OUTPUT, "P[,...]", parse_percentiles,
+           "print these percentiles in microseconds' precision: 50,99,99.9"),
+    FLAG('w', "html", OUTPUT, run.html, "print the report as HTML tables"),
+    TEXT('x', "table-attributes", OUTPUT, "TEXT", run.html_table,
+         "attributes of <table>; turns --html on"),
+    TEXT('y', "row-attributes", OUTPUT, "TEXT", run.html_row,
+         "attributes of <tr>; turns --html on"),
+    TEXT('z', "cell-attributes", OUTPUT, "TEXT", run.html_cell,
+         "attributes of <td> and <th>; turns --html on"),
+    NUMBER('v', "verbosity", OUTPUT, "LEVEL", run.verbosity, 0, VERBOSE_MAX, "0",
+           "2: show the request and the fields of responses on stderr, 3: and each status"),
+    FLAG('V', "version", OUTPUT, version, "print the version and exit"),
+
+    TEXT(0, "json", FILES, "FILE", run.json_path,
+         "write the report as JSON too; - is stdout, and moves the text to stderr"),
+    FLAG(0, "merge", FILES, merge,
+         "load nothing: print one report from the JSON files that are given instead of a URL"),
+    TEXT('e', "percentages", FILES, "FILE", run.percentiles_path,
+         "write CSV with the milliseconds of each percentage from 0 to 100"),
+    TEXT(0, "spectrum", FILES, "FILE", run.spectrum_path,
+         "write the percentile spectrum for HdrHistogram's plotter"),
+    TEXT('g', "gnuplot", FILES, "FILE", run.gnuplot_path,
+         "write a tab-separated line per request, in milliseconds"),
+    TEXT(0, "csv", FILES, "FILE", run.csv_path,
+         "write a line per request, in start order and microseconds"),
+    TEXT(0, "ndjson", FILES, "FILE", run.ndjson_path, "write a JSON object per request and line"),
+
+    FLAG('I', NULL, TLS, tls_asked, "server name indication is a part of TLS"),
+    CUSTOM('Z', NULL, TLS, "CIPHERS", parse_tls, "ciphers are a part of TLS"),
+    CUSTOM('f', NULL, TLS, "PROTOCOL", parse_tls, "protocol versions are a part of TLS"),
+    CUSTOM('E', NULL, TLS, "FILE", parse_tls, "client certificates are a part of TLS"),
+};
+
+const struct option_spec bench_spec = {
+    .usage = "srv bench [options] URL",
+    .summary = "Loads an HTTP server and reports like ApacheBench (ab), whose options it takes.",
+    .epilog =
+        "Exit codes: 0 a request succeeded; 1 could not connect, or a socket error without\n"
+        "--ignore-errors; 2 bad option; 3 connected, but no request succeeded; 4 a condition of\n"
+        "--fail-if or --abort-if came true; 130 and 143 stopped by SIGINT and SIGTERM. The report\n"
+        "is printed in all cases but 2.",
+    .rows = bench_rows,
+    .row_count = ARRAY_LEN(bench_rows),
+    .positional = "URL",
+    .positional_min = 0,
+    .positional_max = OPTION_STRINGS_MAX,
+};

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* The options of `srv bench`. */
+#ifndef CMD_BENCH_OPTIONS_H
+#define CMD_BENCH_OPTIONS_H
+
+#include "loadgen/config.h"
+
+struct bench_options {
+    struct loadgen_config run;
+    bool version, merge;
+    bool tls_asked; /* a flag of ab that needs TLS */
+    int64_t ramp_msec;
+};
+
+extern const struct option_spec bench_spec;
+
+#endif

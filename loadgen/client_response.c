@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* What a connection of the load does with what it receives. */
+#include "http/error.h"
+#include "loadgen/client.h"
+#include "loadgen/verbose.h"
+#include "loadgen/worker.h"
+#include <errno.h>
+
+enum { IN_BYTES_STEP = 4096 /* room for the rest of an unfinished head */ };
+
+/* Waiting for the server to close first leaves TIME_WAIT, and the port, on its side: a client that
+ * closes first runs out of ports. A server that does not close is not waited for twice. */
+static bool waits_for_close(struct client *c) {
+    struct worker *w = c->worker;
+    if (!w->server_closes || w->plan.left == 0 || (c->watch.ready & IO_HANGUP))
+        return false;
+    return watch_recv(&c->watch, w->in, WORKER_IN_BYTES) == -EAGAIN;
+}
+
+static void client_part(struct client *c, nsec_t now) {
+    if (waits_for_close(c) && timeouts_join(&c->worker->partings, &c->timeout, now) == 0) {
+        c->state = CLIENT_PARTING;
+        return;
+    }
+    client_close(c);
+    client_start(c, now);
+}
+
+void client_parting_expired(struct client *c) {
+    c->worker->server_closes = false;
+    client_close(c);
+    client_start(c, clock_now());
+}
+
+void client_parting_ready(struct client *c) {
+    struct worker *w = c->worker;
+    ssize_t n = watch_recv(&c->watch, w->in, WORKER_IN_BYTES);
+    if (n > 0 || n == -EAGAIN)
+        return;
+    client_close(c);
+    client_start(c, clock_now());
+}
+
+void client_resting_ready(struct client *c) {
+    struct worker *w = c->worker;
+    if (watch_recv(&c->watch, w->in, WORKER_IN_BYTES) == -EAGAIN)
+        return;
+    w->tally.reconnects++;
+    client_close(c);
+}
+
+/* Whether the connection serves no further request though it could: the user has set a limit. */
+static bool is_used_up(const struct client *c) {
+    int64_t limit = c->worker->config->requests_per_connection;
+    return limit > 0 && c->exchanges >= limit;
+}
+
+/* `clean`: nothing was received beyond the response. */
+static void response_ended(struct client *c, bool clean, nsec_t now) {
+    struct worker *w = c->worker;
+    struct timing timing = client_timing(c, now);
+    w->tally.body_bytes += c->body_bytes;
+    worker_answered(w, c, &timing, now);
+
+    bool complete = c->sent_bytes == w->request_bytes.len;
+    bool keeps = http_conn_next(&c->http) && complete && clean;
+    if (!keeps) {
+        client_part(c, now);
+        return;
+    }
+    w->tally.kept_alive++;
+    if (is_used_up(c)) {
+        client_close(c);
+    } else if (c->watch.ready & IO_HANGUP) {
+        w->tally.reconnects++;
+        client_close(c);
+    }
+    client_start(c, now);
+}
+
+static void on_head(struct client *c, const struct http_head *head) {
+    struct worker *w = c->worker;
+    c->status = head->status;
+    if (!w->tally.has_document)
+        tally_server(&w->tally, head);
+    if (w->config->verbosity >= VERBOSE_HEADS)
+        verbose_response(head, w->config->verbosity);
+    if (w->starts_serially)
+        worker_start_rest(w);
+}
+
+/* Keeps what belongs to an unfinished head or line. */
+static int keep_rest(struct client *c, struct slice all, struct slice rest) {
+    if (buf_unread(&c->in).len == 0)
+        return rest.len == 0 ? 0 : buf_append(&c->in, rest);
+    buf_consume(&c->in, all.len - rest.len);
+    if (rest.len == 0)
+        buf_free(&c->in);
+    return 0;
+}
+
+static enum failure closed_reason(const struct client *c) {
+    if (c->state == CLIENT_RECEIVING)
+        return FAILURE_TRUNCATED;
+    return c->exchanges > 1 ? FAILURE_CLOSED_REUSED : FAILURE_CLOSED_EARLY;
+}
+
+static void client_feed(struct client *c, struct slice input, bool eof, nsec_t now) {
+    struct slice rest = input;
+    struct http_head head;
+    struct http_event ev;
+    for (;;) {
+        rest = slice_drop(rest, http_conn_feed(&c->http, rest, eof, &head, &ev));
+        switch (ev.kind) {
+        case HTTP_EV_INTERIM:
+            break;
+        case HTTP_EV_HEAD:
+            on_head(c, &head);
+            break;
+        case HTTP_EV_DATA:
+            c->body_bytes += ev.data.len;
+            if (c->worker->expect->text.len > 0)
+                c->matched = expect_body_feed(c->worker->expect, c->matched, ev.data);
+            break;
+        case HTTP_EV_MORE:
+            if (keep_rest(c, input, rest) != 0)
+                client_fail(c, FAILURE_BAD_RESPONSE, now);
+            return;
+        case HTTP_EV_END:
+            buf_free(&c->in);
+            response_ended(c, rest.len == 0, now);
+            return;
+        case HTTP_EV_CLOSED:
+            client_fail(c, closed_reason(c), now);
+            return;
+        case HTTP_EV_BAD:
+            client_fail(c, ev.why == http_err_truncated ? closed_reason(c) : FAILURE_BAD_RESPONSE,
+                        now);
+            return;
+        }
+    }
+}
+
+/* What came last from a connection with an unfinished head goes behind it; all else goes to the
+ * shared buffer. */
+static ssize_t client_recv(struct client *c, struct slice *ret_input) {
+    struct worker *w = c->worker;
+    if (buf_unread(&c->in).len == 0) {
+        ssize_t n = watch_recv(&c->watch, w->in, WORKER_IN_BYTES);
+        *ret_input = slice_of(w->in, n > 0 ? (size_t)n : 0);
+        return n;
+    }
+    int rc = buf_reserve(&c->in, IN_BYTES_STEP);
+    if (rc != 0)
+        return rc;
+    ssize_t n = watch_recv(&c->watch, buf_tail(&c->in), buf_room(&c->in));
+    if (n > 0)
+        buf_added(&c->in, (size_t)n);
+    *ret_input = buf_unread(&c->in);
+    return n;
+}
+
+void client_read(struct client *c) {
+    while (c->state == CLIENT_WAITING || c->state == CLIENT_RECEIVING) {
+        struct slice input = { NULL, 0 };
+        ssize_t n = client_recv(c, &input);
+        if (n == -EAGAIN && !c->write_failed)
+            return;
+        nsec_t now = clock_now();
+        if (n == -ENOBUFS || n == -ENOMEM) {
+            client_fail(c, FAILURE_BAD_RESPONSE, now);
+            return;
+        }
+        if (n < 0 || (n == 0 && c->write_failed)) {
+            client_fail(c, FAILURE_RESET, now);
+            return;
+        }
+        if (n > 0 && c->state == CLIENT_WAITING) {
+            c->state = CLIENT_RECEIVING;
+            c->first_byte = now;
+        }
+        c->worker->tally.bytes_received += (size_t)n;
+        client_feed(c, input, n == 0, now);
+    }
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* What all workers of a run share while it goes on: the wish to stop, the count shown as progress,
+ * and one row per second.
+ *
+ *   worker 0   ...records...  publish(k)  close the row        publish(k+1)
+ *   worker 1   ...records...  publish(k)       |   ...         publish(k+1)
+ *                             at second k      a moment later
+ *
+ * Workers count for themselves and hand over once a second, so that nothing is shared per request
+ * unless progress is shown. */
+#ifndef LOADGEN_LIVE_H
+#define LOADGEN_LIVE_H
+
+#include "base/hist.h"
+#include "loadgen/config.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#define LIVE_PERIOD   NSEC_PER_SEC
+#define LIVE_ROWS_MAX 86400 /* a day; later seconds have no row */
+
+/* Why a run ended. */
+enum run_end {
+    RUN_END_DONE,   /* all requests have ended */
+    RUN_END_TIME,   /* the time limit */
+    RUN_END_ERROR,  /* a socket error without -r */
+    RUN_END_SIGNAL, /* the user */
+    RUN_END_ABORT,  /* a condition of --abort-if */
+};
+
+struct live_row {
+    double second; /* at its end, since the start of what is measured */
+    uint64_t requests, failed, in_flight;
+    int64_t p50_us, p99_us, max_us;
+};
+
+/* What a worker counted since it published last. */
+struct live_part {
+    uint64_t ended, failed, non_2xx, in_flight, dropped, late;
+    struct hist *latency;
+};
+
+struct live {
+    const struct loadgen_config *config;
+    FILE *out; /* stderr, or NULL: nothing is shown */
+    bool on_terminal, shows_rows;
+    nsec_t measure_from; /* set when the run starts */
+    atomic_int end;      /* enum run_end; RUN_END_DONE: nobody asked to stop */
+
+    atomic_uint_fast64_t ended, progress_at; /* only when progress is shown */
+    uint64_t progress_step;                  /* 0: not shown */
+
+    pthread_mutex_t lock; /* of all below */
+    struct live_part row, so_far;
+    nsec_t row_ended; /* the last one; 0: none yet */
+    struct live_row *rows;
+    size_t row_count, row_cap;
+    const char *aborted_by; /* the condition */
+};
+
+/* 0 or -ENOMEM. */
+NODISCARD int live_init(struct live *l, const struct loadgen_config *c);
+void live_free(struct live *l);
+
+/* 0 or -ENOMEM. */
+NODISCARD int live_part_init(struct live_part *p);
+void live_part_free(struct live_part *p);
+
+/* Asks all workers to stop; the first reason counts. Any thread. */
+void live_stop(struct live *l, enum run_end why);
+
+static inline enum run_end live_end(const struct live *l) {
+    return (enum run_end)atomic_load_explicit(&l->end, memory_order_relaxed);
+}
+
+/* A request has ended: counts it for the progress, when that is shown. */
+void live_request_ended(struct live *l);
+
+/* Takes over and empties what a worker counted. */
+void live_publish(struct live *l, struct live_part *part);
+
+/* Ends the current row: shows it, and compares the whole run with --abort-if. One thread. */
+void live_close_row(struct live *l, nsec_t now, bool shown);
+
+/* After the run: the last row, and the last word on stderr. */
+void live_finish(struct live *l, nsec_t now);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* The timers of a worker. */
+#include "loadgen/worker_timers.h"
+
+#define PROBE_PERIOD (20 * NSEC_PER_MSEC)
+#define ROW_DELAY    (10 * NSEC_PER_MSEC) /* for the other workers to publish their second */
+
+/* A timer that cannot be armed is out of memory: the run ends with what it has. */
+static void arm(struct worker *w, struct timer *timer, nsec_t at) {
+    if (timer_set(w->loop, timer, at) != 0)
+        worker_stop(w, RUN_END_ERROR);
+}
+
+static void on_stop_time(struct timer *timer) {
+    struct worker *w = CONTAINER_OF(timer, struct worker, stop_timer);
+    if (w->config->drain == 0 || w->busy == 0) {
+        worker_stop(w, RUN_END_TIME);
+        return;
+    }
+    w->end = RUN_END_TIME;
+    worker_drop_due(w, loop_now(w->loop));
+    plan_end(&w->plan);
+    arm(w, &w->drain_timer, loop_now(w->loop) + w->config->drain);
+}
+
+static void on_drain_time(struct timer *timer) {
+    worker_stop(CONTAINER_OF(timer, struct worker, drain_timer), RUN_END_TIME);
+}
+
+static void on_warm(struct timer *timer) {
+    struct worker *w = CONTAINER_OF(timer, struct worker, warmup_timer);
+    tally_restart(&w->tally, w->plan.measure_from);
+}
+
+static void on_arrival(struct timer *timer) {
+    struct worker *w = CONTAINER_OF(timer, struct worker, arrival_timer);
+    while (w->idle != NULL && !w->stopping && plan_next_at(&w->plan) <= clock_now()) {
+        struct client *c = w->idle;
+        w->idle = c->next_idle;
+        w->busy++;
+        client_start(c, clock_now());
+    }
+    if (!w->stopping && worker_timers_arm_arrival(w) != 0)
+        worker_stop(w, RUN_END_ERROR);
+}
+
+int worker_timers_arm_arrival(struct worker *w) {
+    if (w->idle == NULL)
+        return 0; /* whoever becomes free looks at the plan first */
+    return timer_set(w->loop, &w->arrival_timer, plan_next_at(&w->plan));
+}
+
+/* Connections of several workers interleave. */
+static nsec_t ramp_at(const struct worker *w) {
+    return w->start + (nsec_t)(w->started * w->share.count + w->share.index) * w->config->ramp;
+}
+
+static void on_ramp(struct timer *timer) {
+    struct worker *w = CONTAINER_OF(timer, struct worker, ramp_timer);
+    while (w->started < w->client_count && !w->stopping && ramp_at(w) <= clock_now())
+        client_start(&w->clients[w->started++], clock_now());
+    if (w->started < w->client_count && !w->stopping)
+        arm(w, &w->ramp_timer, ramp_at(w));
+}
+
+int worker_timers_arm_ramp(struct worker *w) {
+    return timer_set(w->loop, &w->ramp_timer, ramp_at(w));
+}
+
+static void on_tick(struct timer *timer) {
+    struct worker *w = CONTAINER_OF(timer, struct worker, tick_timer);
+    w->part.in_flight = w->busy;
+    live_publish(w->live, &w->part);
+    if (w->share.index == 0)
+        arm(w, &w->row_timer, w->next_tick + ROW_DELAY);
+    w->next_tick += LIVE_PERIOD;
+    arm(w, &w->tick_timer, w->next_tick);
+}
+
+static void on_row(struct timer *timer) {
+    struct worker *w = CONTAINER_OF(timer, struct worker, row_timer);
+    live_close_row(w->live, loop_now(w->loop), true);
+}
+
+/* A loop that is kept busy, or a process that is not given the processor, fires late. */
+static void on_probe(struct timer *timer) {
+    struct worker *w = CONTAINER_OF(timer, struct worker, probe_timer);
+    nsec_t now = clock_now();
+    hist_record(w->lag, (now - w->probe_at) / NSEC_PER_USEC);
+    if (live_end(w->live) != RUN_END_DONE) {
+        worker_stop(w, live_end(w->live));
+        return;
+    }
+    w->probe_at = now + PROBE_PERIOD;
+    arm(w, &w->probe_timer, w->probe_at);
+}
+
+void worker_timers_init(struct worker *w) {
+    w->stop_timer.fire = on_stop_time;
+    w->drain_timer.fire = on_drain_time;
+    w->warmup_timer.fire = on_warm;
+    w->arrival_timer.fire = on_arrival;
+    w->ramp_timer.fire = on_ramp;
+    w->tick_timer.fire = on_tick;
+    w->row_timer.fire = on_row;
+    w->probe_timer.fire = on_probe;
+}
+
+int worker_timers_start(struct worker *w) {
+    w->next_tick = w->plan.measure_from + LIVE_PERIOD;
+    w->probe_at = w->start + PROBE_PERIOD;
+    int rc = timer_set(w->loop, &w->stop_timer, w->plan.stop_at);
+    if (rc == 0 && w->config->warmup > 0)
+        rc = timer_set(w->loop, &w->warmup_timer, w->plan.measure_from);
+    if (rc == 0)
+        rc = timer_set(w->loop, &w->tick_timer, w->next_tick);
+    if (rc == 0)
+        rc = timer_set(w->loop, &w->probe_timer, w->probe_at);
+    return rc;
+}
+
+void worker_timers_close(struct worker *w) {
+    struct timer *timers[] = { &w->stop_timer, &w->drain_timer, &w->warmup_timer, &w->arrival_timer,
+                               &w->ramp_timer, &w->tick_timer,  &w->row_timer,    &w->probe_timer };
+    for (size_t i = 0; i < ARRAY_LEN(timers); i++)
+        timer_cancel(w->loop, timers[i]);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* What a worker does at set times: limits, planned requests, the ramp, the view of each second. */
+#ifndef LOADGEN_WORKER_TIMERS_H
+#define LOADGEN_WORKER_TIMERS_H
+
+#include "loadgen/worker.h"
+
+void worker_timers_init(struct worker *w);
+
+/* After plan_init: arms what the run's options ask for. 0 or -ENOMEM, as all below. */
+NODISCARD int worker_timers_start(struct worker *w);
+
+/* Open model: wakes up for the next planned request, when somebody is idle. */
+NODISCARD int worker_timers_arm_arrival(struct worker *w);
+
+/* The next connection of the ramp. */
+NODISCARD int worker_timers_arm_ramp(struct worker *w);
+void worker_timers_close(struct worker *w);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* Budgets and schedules: shares add up, planned times keep to the rate. */
+#include "loadgen/plan.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct share whole = { .index = 0, .count = 1 };
+
+static void test_plan_gives_out_its_budget_once(void **state) {
+    (void)state;
+    struct loadgen_config c = { .requests = 2, .concurrency = 1, .time_limit = 5 };
+    struct plan plan;
+    nsec_t planned;
+    plan_init(&plan, &c, whole, 100);
+    assert_int_equal(plan.stop_at, 105);
+    assert_true(plan_take(&plan, 101, &planned));
+    assert_int_equal(planned, 101);
+    assert_true(plan_take(&plan, 102, &planned));
+    assert_false(plan_take(&plan, 103, &planned));
+
+    c = (struct loadgen_config){ .concurrency = 1, .time_limit = 5 };
+    plan_init(&plan, &c, whole, 100);
+    assert_true(plan_take(&plan, 101, &planned));
+    assert_true(plan.left == UINT64_MAX);
+    c = (struct loadgen_config){ .concurrency = 1 };
+    plan_init(&plan, &c, whole, 100);
+    assert_true(plan.stop_at == NSEC_NEVER);
+}
+
+static void test_warm_up_is_not_in_the_budget(void **state) {
+    (void)state;
+    struct loadgen_config c = { .requests = 1, .concurrency = 1, .warmup = 50 };
+    struct plan plan;
+    nsec_t planned;
+    plan_init(&plan, &c, whole, 100);
+    for (int i = 0; i < 9; i++)
+        assert_true(plan_take(&plan, 149, &planned));
+    assert_true(plan_take(&plan, 150, &planned));
+    assert_false(plan_take(&plan, 151, &planned));
+}
+
+static void test_shares_add_up(void **state) {
+    (void)state;
+    for (uint32_t count = 1; count < 8; count++) {
+        uint64_t sum = 0;
+        for (uint32_t i = 0; i < count; i++)
+            sum += share_of((struct share){ .index = i, .count = count }, 100);
+        assert_int_equal(sum, 100);
+    }
+}
+
+static void test_even_arrivals_of_workers_interleave(void **state) {
+    (void)state;
+    struct loadgen_config c = { .requests = 8, .concurrency = 2, .rate = 1000 };
+    for (uint32_t index = 0; index < 2; index++) {
+        struct plan plan;
+        nsec_t planned;
+        plan_init(&plan, &c, (struct share){ .index = index, .count = 2 }, 0);
+        for (int i = 0; i < 4; i++) {
+            nsec_t at = (2 * i + (int)index) * NSEC_PER_MSEC;
+            assert_int_equal(plan_next_at(&plan), at);
+            assert_false(plan_take(&plan, at - 1, &planned));
+            assert_true(
+                plan_take(&plan, at + NSEC_PER_SEC, &planned)); /* a late one keeps its time */
+            assert_int_equal(planned, at);
+        }
+        assert_true(plan_next_at(&plan) == NSEC_NEVER);
+    }
+}
+
+static void test_random_arrivals_keep_the_rate_and_the_seed(void **state) {
+    (void)state;
+    struct loadgen_config c = { .concurrency = 1,
+                                .rate = 1000,
+                                .arrivals = LOADGEN_ARRIVALS_POISSON,
+                                .seed = 1,
+                                .time_limit = 20 * NSEC_PER_SEC };
+    nsec_t first[2];
+    for (int round = 0; round < 2; round++) {
+        struct plan plan;
+        nsec_t planned;
+        int count = 0;
+        plan_init(&plan, &c, whole, 0);
+        first[round] = plan_next_at(&plan);
+        while (plan_take(&plan, NSEC_NEVER - 1, &planned))
+            count++;
+        assert_in_range(count, 19400, 20600); /* 20,000 +- 4 standard deviations */
+    }
+    assert_true(first[0] == first[1]);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plan_gives_out_its_budget_once),
+        cmocka_unit_test(test_warm_up_is_not_in_the_budget),
+        cmocka_unit_test(test_shares_add_up),
+        cmocka_unit_test(test_even_arrivals_of_workers_interleave),
+        cmocka_unit_test(test_random_arrivals_keep_the_rate_and_the_seed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
