@@ -104,11 +104,19 @@ static int start_clients(struct worker *w) {
     return 0;
 }
 
+/* What the warm-up counted, its bytes too, is not wanted. */
+static void warm_up_ends(struct worker *w) {
+    tally_restart(&w->tally, w->plan.measure_from);
+    w->is_warm = true;
+}
+
 bool worker_take(struct worker *w, nsec_t now, struct client *c) {
     if (!plan_take(&w->plan, now, &c->planned))
         return false;
     if (c->planned < w->plan.measure_from)
         return true;
+    if (UNLIKELY(!w->is_warm))
+        warm_up_ends(w);
     if (plan_is_open(&w->plan)) {
         w->tally.planned++;
         if (now - c->planned > TALLY_LATE_USEC * NSEC_PER_USEC) {
@@ -222,6 +230,8 @@ void worker_drop_due(struct worker *w, nsec_t now) {
 
 static void wind_up(struct worker *w) {
     nsec_t now = clock_now();
+    if (!w->is_warm && w->config->warmup > 0)
+        warm_up_ends(w);
     w->stopping = true; /* what was put off comes to nothing */
     for (uint32_t i = 0; i < w->client_count; i++) {
         count_unfinished(w, &w->clients[i], now);

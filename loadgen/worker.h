@@ -40,13 +40,14 @@ struct worker {
     struct live_part part;
     struct samples samples;
     bool keeps_samples;
+    bool is_warm; /* the first request that counts has begun */
     struct timeouts timeouts, partings, retries;
     struct client *clients;
     struct client *idle; /* open model: those without a request, the last used first */
     char *in;            /* WORKER_IN_BYTES that every recv goes to first */
     uint32_t client_count, started, busy; /* started: once; busy: not resting */
 
-    struct timer stop_timer, drain_timer, warmup_timer;
+    struct timer stop_timer, drain_timer;
     struct timer arrival_timer; /* open model: the next planned request */
     struct timer ramp_timer;    /* the next connection to start */
     struct timer tick_timer;    /* every second: live_publish */

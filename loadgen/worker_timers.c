@@ -27,11 +27,6 @@ static void on_drain_time(struct timer *timer) {
     worker_stop(CONTAINER_OF(timer, struct worker, drain_timer), RUN_END_TIME);
 }
 
-static void on_warm(struct timer *timer) {
-    struct worker *w = CONTAINER_OF(timer, struct worker, warmup_timer);
-    tally_restart(&w->tally, w->plan.measure_from);
-}
-
 static void on_arrival(struct timer *timer) {
     struct worker *w = CONTAINER_OF(timer, struct worker, arrival_timer);
     while (w->idle != NULL && !w->stopping && plan_next_at(&w->plan) <= clock_now()) {
@@ -98,7 +93,6 @@ static void on_probe(struct timer *timer) {
 void worker_timers_init(struct worker *w) {
     w->stop_timer.fire = on_stop_time;
     w->drain_timer.fire = on_drain_time;
-    w->warmup_timer.fire = on_warm;
     w->arrival_timer.fire = on_arrival;
     w->ramp_timer.fire = on_ramp;
     w->tick_timer.fire = on_tick;
@@ -110,8 +104,6 @@ int worker_timers_start(struct worker *w) {
     w->next_tick = w->plan.measure_from + LIVE_PERIOD;
     w->probe_at = w->start + PROBE_PERIOD;
     int rc = timer_set(w->loop, &w->stop_timer, w->plan.stop_at);
-    if (rc == 0 && w->config->warmup > 0)
-        rc = timer_set(w->loop, &w->warmup_timer, w->plan.measure_from);
     if (rc == 0)
         rc = timer_set(w->loop, &w->tick_timer, w->next_tick);
     if (rc == 0)
@@ -120,8 +112,8 @@ int worker_timers_start(struct worker *w) {
 }
 
 void worker_timers_close(struct worker *w) {
-    struct timer *timers[] = { &w->stop_timer, &w->drain_timer, &w->warmup_timer, &w->arrival_timer,
-                               &w->ramp_timer, &w->tick_timer,  &w->row_timer,    &w->probe_timer };
+    struct timer *timers[] = { &w->stop_timer, &w->drain_timer, &w->arrival_timer, &w->ramp_timer,
+                               &w->tick_timer, &w->row_timer,   &w->probe_timer };
     for (size_t i = 0; i < ARRAY_LEN(timers); i++)
         timer_cancel(w->loop, timers[i]);
 }

@@ -72,6 +72,13 @@ class Behaviours:
             conn.sendall(bytes([byte]))
         return True
 
+    def dribble(self, conn, head):
+        whole = response(fields=["Connection: close"])
+        conn.sendall(whole[:20])
+        time.sleep(0.2)
+        conn.sendall(whole[20:])
+        return False
+
     def never_closes(self, conn, _head):
         conn.sendall(response(fields=["Connection: close"]))
         self.server.stopped.wait(SILENCE_SECONDS)
@@ -122,7 +129,7 @@ class Server:
         self.script = itertools.cycle(script)
         self.behaviours = Behaviours(self)
         self.did, self.connections, self.open, self.open_max = Counter(), 0, 0, 0
-        self.heads, self.bodies = [], []
+        self.heads, self.bodies, self.peers = [], [], Counter()
         self.lock, self.stopped = threading.Lock(), threading.Event()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port = self.listener.getsockname()[1]
@@ -139,7 +146,8 @@ class Server:
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
-                conn, _ = self.listener.accept()
+                conn, peer = self.listener.accept()
+                self.peers[peer[0]] += 1
                 threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
 
     def _serve(self, conn):
