@@ -16,7 +16,7 @@
 #define DELAY_TOUR (200 * NSEC_PER_MSEC) /* every row in a couple of seconds */
 
 struct play_config {
-    bool list, with_peers;
+    bool list, with_peers, keep;
     const char *explain;
     int64_t requests, concurrency; /* 0: as the playground says */
     bool has_delay;
@@ -45,6 +45,12 @@ static const struct option_row rows[] = {
       .help = "Say what NAME shows and print the commands that do the same by hand.",
       .type = OPTION_STRING,
       .offset = AT(explain) },
+    { .name = "keep",
+      .topic = "Load",
+      .help = "Leave the playground running after its load and print the addresses; Ctrl-C ends "
+              "it. For one playground.",
+      .type = OPTION_FLAG,
+      .offset = AT(keep) },
     { .name = "requests",
       .letter = 'n',
       .topic = "Load",
@@ -179,6 +185,10 @@ static int run_chosen(const struct play_config *config, const struct option_stri
         .has_delay = config->has_delay,
         .delay = config->delay,
     };
+    if (config->keep && count != 1) {
+        fprintf(stderr, "srv play: --keep is for one playground, not for %zu\n", count);
+        return EXIT_USAGE;
+    }
     if (config->explain != NULL)
         return explain(&overrides, chosen, count);
     forget_defaults(cmd_slowapi.options);
@@ -191,6 +201,7 @@ static int run_chosen(const struct play_config *config, const struct option_stri
         .program = "/proc/self/exe",
         .json_path = config->json,
         .html_path = config->html,
+        .keep = config->keep,
     };
     return tour_run(&tour);
 }

@@ -10,21 +10,32 @@
 #define BAR_CELLS       20
 #define COLUMNS_DEFAULT 80
 #define LINE_BYTES      256
+#define MIB             (1024.0 * 1024.0)
 
 void progress_init(struct progress *p, FILE *out, size_t count) {
     struct winsize size = { 0 };
     *p = (struct progress){
         .out = out, .live = isatty(fileno(out)) == 1, .columns = COLUMNS_DEFAULT, .count = count
     };
-    if (p->live && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 1)
+    if (!p->live || ioctl(fileno(out), TIOCGWINSZ, &size) != 0)
+        return;
+    if (size.ws_col > 1)
         p->columns = size.ws_col;
+    p->rows = size.ws_row;
 }
 
-/* Replaces the live line; cut before the right margin, since a line that wraps could not be taken
- * back. */
+/* Goes back to where the live view begins, and takes it away. */
+static void rewind_view(struct progress *p) {
+    if (p->lines > 1)
+        fprintf(p->out, "\033[%zuA", p->lines - 1);
+    fputs("\r\033[J", p->out);
+    p->lines = 0;
+}
+
+/* One more line, cut before the right margin: one that wraps could not be taken back. */
 static void show(struct progress *p, const char *line) {
-    fprintf(p->out, "\r\033[K%.*s", p->columns - 1, line);
-    fflush(p->out);
+    fprintf(p->out, "%s%.*s", p->lines > 0 ? "\n" : "", p->columns - 1, line);
+    p->lines++;
 }
 
 void progress_start(struct progress *p, const struct playground *row,
@@ -36,17 +47,18 @@ void progress_start(struct progress *p, const struct playground *row,
              p->count, row->name, load->requests, load->concurrency,
              units_format_duration(load->delay, delay),
              (double)catalogue_ideal(row, load) / NSEC_PER_SEC);
-    if (p->live)
+    p->last = (struct series_point){ 0 };
+    if (p->live) {
+        rewind_view(p);
         show(p, line);
-    else
+        fflush(p->out);
+    } else
         fprintf(p->out, "%s\n", line);
 }
 
-void progress_sample(void *arg, const struct play_result *so_far, const struct series_point *now) {
-    struct progress *p = arg;
+static void show_bar(struct progress *p, const struct play_result *so_far,
+                     const struct series_point *now) {
     char line[LINE_BYTES], bar[BAR_CELLS + 1];
-    if (!p->live)
-        return;
     double share = so_far->ideal > 0 ? (double)now->elapsed / (double)so_far->ideal : 0;
     size_t filled = (size_t)((share < 1 ? share : 1) * BAR_CELLS);
     memset(bar, '.', BAR_CELLS);
@@ -56,8 +68,39 @@ void progress_sample(void *arg, const struct play_result *so_far, const struct s
              "%zu/%zu %s [%s] %.1f of %.1f s  threads %" PRIu32 ", asleep %" PRIu32 "  %.1f MiB",
              p->index, p->count, so_far->row->name, bar, (double)now->elapsed / NSEC_PER_SEC,
              (double)so_far->ideal / NSEC_PER_SEC, now->total.threads, now->total.sleeping,
-             (double)now->total.rss_bytes / (1024 * 1024));
+             (double)now->total.rss_bytes / MIB);
     show(p, line);
+}
+
+/* What `top -H` would show, a line for each process of the row. */
+static void show_processes(struct progress *p, const struct playground *row,
+                           const struct series_point *now) {
+    char line[LINE_BYTES];
+    nsec_t span = now->elapsed - p->last.elapsed;
+    show(p, "            threads  running   asleep  connections  CPU %      MiB");
+    for (size_t i = 0; i < catalogue_process_count(row); i++) {
+        const struct probe_sample *seen = &now->of[i];
+        nsec_t cpu = seen->cpu - p->last.of[i].cpu;
+        snprintf(line, sizeof(line),
+                 "  %-10s%7" PRIu32 "%9" PRIu32 "%9" PRIu32 "%13" PRIu32 "%7.1f%9.1f",
+                 row->processes[i].name, seen->threads, seen->running, seen->sleeping,
+                 now->connections[i], span > 0 ? 100.0 * (double)cpu / (double)span : 0,
+                 (double)seen->rss_bytes / MIB);
+        show(p, line);
+    }
+}
+
+void progress_sample(void *arg, const struct play_result *so_far, const struct series_point *now) {
+    struct progress *p = arg;
+    if (!p->live)
+        return;
+    rewind_view(p);
+    show_bar(p, so_far, now);
+    /* The first sample has nothing to take a rate from. */
+    if (p->last.elapsed > 0 && p->rows > PLAY_PROCESSES_MAX + 2)
+        show_processes(p, so_far->row, now);
+    fflush(p->out);
+    p->last = *now;
 }
 
 void progress_done(struct progress *p, const struct play_result *result) {
@@ -71,5 +114,6 @@ void progress_done(struct progress *p, const struct play_result *result) {
 
 void progress_clear(struct progress *p) {
     if (p->live)
-        show(p, "");
+        rewind_view(p);
+    fflush(p->out);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a person sees while a playground runs: a live line on a terminal, otherwise a line at its
+/* What a person sees while a playground runs: a live view on a terminal, otherwise a line at its
  * start and one at its end. */
 #ifndef PLAYGROUND_PROGRESS_H
 #define PLAYGROUND_PROGRESS_H
@@ -8,9 +8,11 @@
 
 struct progress {
     FILE *out;
-    bool live;           /* `out` is a terminal */
-    int columns;         /* of it */
-    size_t index, count; /* this row among all */
+    bool live;                /* `out` is a terminal */
+    int columns, rows;        /* of it */
+    size_t lines;             /* of the live view that stand there */
+    struct series_point last; /* for rates */
+    size_t index, count;      /* this row among all */
 };
 
 void progress_init(struct progress *p, FILE *out, size_t count);
@@ -21,7 +23,7 @@ void progress_sample(void *arg, const struct play_result *so_far, const struct s
 
 void progress_done(struct progress *p, const struct play_result *result);
 
-/* Takes the live line away, so that something else can be written. */
+/* Takes the live view away, so that something else can be written. */
 void progress_clear(struct progress *p);
 
 #endif

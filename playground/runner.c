@@ -285,6 +285,22 @@ static int collect(struct run *run, const struct series_point *before, struct er
     return rc;
 }
 
+/* Leaves everything running until the user has seen enough. */
+static int keep(struct run *run, struct error *err) {
+    struct runner_address addresses[PLAY_PROCESSES_MAX];
+    size_t count = catalogue_process_count(run->row);
+    for (size_t i = 0; i < count; i++)
+        addresses[i] = (struct runner_address){ run->row->processes[i].name, run->starts[i].url };
+    run->runner->on_keep(run->runner->arg, run->result, addresses, count);
+    int rc = 0;
+    while (rc == 0) {
+        rc = pump(run, clock_now() + NSEC_PER_SEC);
+        if (rc == 0)
+            rc = check_alive(run, count, err);
+    }
+    return rc == -ECANCELED ? 0 : rc;
+}
+
 static int run_steps(struct run *run, struct error *err) {
     struct series_point before;
     int rc = start_processes(run, err);
@@ -296,6 +312,8 @@ static int run_steps(struct run *run, struct error *err) {
         rc = watch(run, err);
     if (rc == 0)
         rc = collect(run, &before, err);
+    if (rc == 0 && run->runner->on_keep != NULL)
+        rc = keep(run, err);
     return rc;
 }
 

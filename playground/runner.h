@@ -5,11 +5,19 @@
 
 #include "playground/result.h"
 
+struct runner_address {
+    const char *name, *url;
+};
+
 struct runner {
     const char *program; /* path of srv: what the row's commands are subcommands of */
     int cancel_fd;       /* becoming readable ends the run; only polled */
     /* About 20 times a second while the load runs; may be NULL. */
     void (*on_sample)(void *arg, const struct play_result *so_far, const struct series_point *now);
+    /* When not NULL: called after the load with the addresses of the processes, which then stay
+     * until cancel_fd is readable (0 is returned) or one of them ends. */
+    void (*on_keep)(void *arg, const struct play_result *result,
+                    const struct runner_address *addresses, size_t count);
     void *arg;
 };
 

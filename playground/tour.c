@@ -28,62 +28,6 @@ static int catch_signals(void) {
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Runs one row and says how it went. 0 (also when it was skipped), -ECANCELED, or another -errno
- * after telling why. */
-static int run_row(const struct runner *runner, struct progress *progress,
-                   const struct playground *row, const struct play_load *load,
-                   struct play_result *ret) {
-    struct error err;
-    progress_start(progress, row, load);
-    int rc = runner_run(runner, row, load, ret, &err);
-    if (rc == 0) {
-        progress_done(progress, ret);
-        return 0;
-    }
-
-    progress_clear(progress);
-    if (rc == -ECANCELED)
-        fprintf(stderr, "srv play: interrupted in %s; everything is stopped\n", row->name);
-    else if (rc == -ENOPKG)
-        fprintf(stderr, "srv play: %s is skipped: %s\n", row->name, err.text);
-    else
-        fprintf(stderr, "srv play: %s: %s\n", row->name, err.text);
-    if (rc == -ENOPKG) {
-        snprintf(ret->skipped, sizeof(ret->skipped), "%.159s", err.text);
-        return 0;
-    }
-    result_free(ret);
-    return rc;
-}
-
-/* Runs all rows; fills `results` with the ones that ran. The exit code. */
-static int run_rows(const struct tour_config *config, int cancel_fd, struct play_result *results,
-                    size_t *ret_count) {
-    struct progress progress;
-    progress_init(&progress, stderr, config->row_count);
-    struct runner runner = {
-        .program = config->program,
-        .cancel_fd = cancel_fd,
-        .on_sample = progress_sample,
-        .arg = &progress,
-    };
-    int exit_code = EXIT_SUCCESS;
-    size_t played = 0;
-    for (size_t i = 0; i < config->row_count; i++) {
-        struct play_load load = catalogue_load(config->rows[i], &config->overrides);
-        struct play_result *result = &results[*ret_count];
-        int rc = run_row(&runner, &progress, config->rows[i], &load, result);
-        if (rc == -ECANCELED)
-            return EXIT_INTERRUPTED;
-        if (rc != 0 || result->failed > 0)
-            exit_code = EXIT_CANNOT;
-        if (rc == 0)
-            (*ret_count)++;
-        played += rc == 0 && result->skipped[0] == '\0';
-    }
-    return played > 0 ? exit_code : EXIT_CANNOT;
-}
-
 /* 0 or -errno: a table that did not reach its reader is a failure, too. */
 static int print_results(const struct play_result *results, size_t count) {
     if (count == 0)
@@ -152,29 +96,111 @@ static int report(const struct play_result *results, size_t count, struct output
     return exit_code;
 }
 
-int tour_run(const struct tour_config *config) {
-    struct output outputs[] = {
-        { .path = config->json_path, .write = result_write_json },
-        { .path = config->html_path, .write = page_write },
+/* What the callbacks of a run need. */
+struct tour {
+    struct progress progress;
+    struct output outputs[2];
+    bool reported;
+    int exit_code;
+};
+
+static void on_sample(void *arg, const struct play_result *so_far, const struct series_point *now) {
+    struct tour *tour = arg;
+    progress_sample(&tour->progress, so_far, now);
+}
+
+static void on_keep(void *arg, const struct play_result *result,
+                    const struct runner_address *addresses, size_t count) {
+    struct tour *tour = arg;
+    progress_done(&tour->progress, result);
+    tour->exit_code = report(result, 1, tour->outputs, ARRAY_LEN(tour->outputs), EXIT_SUCCESS);
+    tour->reported = true;
+    fprintf(stderr, "srv play: %s is kept running; Ctrl-C ends it\n", result->row->name);
+    for (size_t i = 0; i < count; i++)
+        fprintf(stderr, "srv play: %s: %s\n", addresses[i].name, addresses[i].url);
+}
+
+/* Runs one row and says how it went. 0 (also when it was skipped), -ECANCELED, or another -errno
+ * after telling why. */
+static int run_row(const struct runner *runner, struct tour *tour, const struct playground *row,
+                   const struct play_load *load, struct play_result *ret) {
+    struct error err;
+    progress_start(&tour->progress, row, load);
+    int rc = runner_run(runner, row, load, ret, &err);
+    if (rc == 0) {
+        if (!tour->reported)
+            progress_done(&tour->progress, ret);
+        return 0;
+    }
+
+    progress_clear(&tour->progress);
+    if (rc == -ECANCELED)
+        fprintf(stderr, "srv play: interrupted in %s; everything is stopped\n", row->name);
+    else if (rc == -ENOPKG)
+        fprintf(stderr, "srv play: %s is skipped: %s\n", row->name, err.text);
+    else
+        fprintf(stderr, "srv play: %s: %s\n", row->name, err.text);
+    if (rc == -ENOPKG) {
+        snprintf(ret->skipped, sizeof(ret->skipped), "%.159s", err.text);
+        return 0;
+    }
+    result_free(ret);
+    return rc;
+}
+
+/* Runs all rows; fills `results` with the ones that ran. The exit code. */
+static int run_rows(const struct tour_config *config, struct tour *tour, int cancel_fd,
+                    struct play_result *results, size_t *ret_count) {
+    progress_init(&tour->progress, stderr, config->row_count);
+    struct runner runner = {
+        .program = config->program,
+        .cancel_fd = cancel_fd,
+        .on_sample = on_sample,
+        .on_keep = config->keep ? on_keep : NULL,
+        .arg = tour,
     };
-    int exit_code = EXIT_CANNOT;
-    if (open_outputs(outputs, ARRAY_LEN(outputs)) != 0) {
-        close_outputs(outputs, ARRAY_LEN(outputs));
-        return exit_code;
+    int exit_code = EXIT_SUCCESS;
+    size_t played = 0;
+    for (size_t i = 0; i < config->row_count; i++) {
+        struct play_load load = catalogue_load(config->rows[i], &config->overrides);
+        struct play_result *result = &results[*ret_count];
+        int rc = run_row(&runner, tour, config->rows[i], &load, result);
+        if (rc == -ECANCELED)
+            return EXIT_INTERRUPTED;
+        if (rc != 0 || result->failed > 0)
+            exit_code = EXIT_CANNOT;
+        if (rc == 0)
+            (*ret_count)++;
+        played += rc == 0 && result->skipped[0] == '\0';
+    }
+    return played > 0 ? exit_code : EXIT_CANNOT;
+}
+
+int tour_run(const struct tour_config *config) {
+    struct tour tour = {
+        .outputs = { { .path = config->json_path, .write = result_write_json },
+                     { .path = config->html_path, .write = page_write } },
+    };
+    if (open_outputs(tour.outputs, ARRAY_LEN(tour.outputs)) != 0) {
+        close_outputs(tour.outputs, ARRAY_LEN(tour.outputs));
+        return EXIT_CANNOT;
     }
     struct play_result *results = mem_calloc(config->row_count, sizeof(*results));
     int cancel_fd = catch_signals();
     if (results == NULL || cancel_fd < 0) {
         fprintf(stderr, "srv play: cannot start: %s\n", strerror(errno));
-        close_outputs(outputs, ARRAY_LEN(outputs));
+        close_outputs(tour.outputs, ARRAY_LEN(tour.outputs));
         mem_free(results);
-        return exit_code;
+        return EXIT_CANNOT;
     }
 
     process_adopt_orphans();
     size_t count = 0;
-    exit_code = run_rows(config, cancel_fd, results, &count);
-    exit_code = report(results, count, outputs, ARRAY_LEN(outputs), exit_code);
+    int exit_code = run_rows(config, &tour, cancel_fd, results, &count);
+    if (!tour.reported)
+        exit_code = report(results, count, tour.outputs, ARRAY_LEN(tour.outputs), exit_code);
+    else if (exit_code == EXIT_SUCCESS)
+        exit_code = tour.exit_code;
     close(cancel_fd);
     for (size_t i = 0; i < count; i++)
         result_free(&results[i]);

@@ -12,6 +12,7 @@ struct tour_config {
     const char *program;   /* path of srv */
     const char *json_path; /* NULL: no JSON */
     const char *html_path; /* NULL: no page */
+    bool keep; /* leave the processes running after the load, until a signal; for one row */
 };
 
 #define EXIT_INTERRUPTED 130 /* as a shell reports a program that SIGINT ended */

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 """srv play: rows give plausible figures, mistakes are told, and nothing is ever left running."""
 
+import fcntl
 import json
 import os
 import pty
 import re
 import resource
 import signal
+import struct
 import subprocess
+import termios
 import time
+import urllib.request
 import uuid
 from pathlib import Path
 
@@ -186,6 +190,7 @@ def test_explain_takes_the_tutorials_name(srv_run):
         (("--requests", "0"), "--requests"),
         (("--concurrency=-1",), "--concurrency"),
         (("--nope",), "--nope"),
+        (("--keep", "single", "green"), "--keep"),
     ],
 )
 def test_mistakes_are_one_line_and_start_nothing(srv_run, args, told):
@@ -284,8 +289,26 @@ def test_killed_runner_takes_everything_with_it(tour, after):
     wait_for(lambda: marked(one.mark) == {}, 5, lambda: f"left running: {marked(one.mark)}")
 
 
-def test_terminal_gets_a_live_line(tour):
+def test_kept_playground_answers_until_it_is_ended(tour, tmp_path):
+    log = (tmp_path / "log").open("w+")
+    one = tour("green", "--keep", "--delay", "100ms", "-n", "4", "-c", "2", stderr=log)
+
+    def address():
+        return re.search(r"^srv play: app: (http://\S+)$", (tmp_path / "log").read_text(), re.M)
+
+    wait_for(lambda: address() is not None, 30, lambda: (tmp_path / "log").read_text())
+    with urllib.request.urlopen(address()[1] + "?delay=0", timeout=10) as answer:
+        assert answer.read() == b"Hi there! slow api response"
+    one.process.send_signal(signal.SIGINT)
+    code, stdout, _ = one.end()
+    assert code == 0 and list(table(stdout)) == ["green"]
+    assert "kept running" in (tmp_path / "log").read_text()
+    log.close()
+
+
+def test_terminal_gets_a_live_view(tour):
     parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     one = tour("green", "--delay", "300ms", "-n", "4", "-c", "2", stderr=child)
     os.close(child)
     shown = b""
@@ -300,7 +323,8 @@ def test_terminal_gets_a_live_line(tour):
     os.close(parent)
     code, stdout, _ = one.end()
     assert code == 0 and "green" in table(stdout)
-    assert shown.count(b"\r\x1b[K") >= 5
+    assert shown.count(b"\r\x1b[J") >= 5
+    assert re.search(rb"\n  slowapi +1 +\d", shown) and re.search(rb"\n  app +1 +\d", shown)
     assert re.search(rb"1/1 green \[#+\.+\] 0\.\d of 0\.6 s  threads \d", shown)
     assert b"done in 0." in shown
 
