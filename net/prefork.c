@@ -106,7 +106,7 @@ static __attribute__((noreturn)) void be_worker(const struct master *m, unsigned
     const struct prefork_config *config = m->config;
     char name[16];
 
-    signals_die_with_parent(SIGTERM, m->pid);
+    signals_die_with_parent(SIGINT, m->pid); /* not QUIT: before its handler that dumps core */
     sigprocmask(SIG_SETMASK, &m->old_signals, NULL);
     own_board = &m->boards[index];
     own_master = m->pid;

@@ -19,8 +19,8 @@
  * graceful_timeout.
  *
  * A worker that dies is replaced under the same index: at once, or with a growing pause (100 ms to
- * 5 s) when it keeps dying within its first second. A worker whose master died gets SIGTERM from
- * the kernel (PR_SET_PDEATHSIG) and leaves. */
+ * 5 s) when it keeps dying within its first second. A worker whose master died gets SIGINT from
+ * the kernel (PR_SET_PDEATHSIG) and leaves at once: nobody is left to replace it or to end it. */
 #ifndef NET_PREFORK_H
 #define NET_PREFORK_H
 

@@ -233,9 +233,12 @@ def test_no_worker_outlives_its_master(slowapi, start, model):
     app = start("serve", "--model", model, "--workers", "2", "--upstream", api.url)
     wait_until(lambda: len(children(app.pid)) == 2)
     workers = children(app.pid)
-    app.process.kill()
-    app.process.wait()
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() and "worker" in title(pid) for pid in workers), 10)
+    with RawConnection(app) as busy:
+        busy.send(REQUEST % b"60")
+        time.sleep(0.3)
+        app.process.kill()
+        app.process.wait()
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() and "worker" in title(pid) for pid in workers), 10)
 
 
 def test_ttin_and_ttou_change_the_number_of_workers(slowapi, serve):
