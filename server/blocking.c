@@ -7,13 +7,16 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 /* What the signal handler needs; a process has one set of handlers, so these are globals. */
 enum { RUNNING, RETIRING, STOPPING };
-static volatile sig_atomic_t stopping;
+static atomic_int stopping;
 static int signal_accept_fd = -1, signal_stop_fd = -1, signal_cancel_fd = -1;
+static struct itimerspec signal_patience; /* from a graceful stop to the cancel */
 
 /* An eventfd takes a write unless its count would pass 2^64 - 2: it cannot fail here. */
 static void make_readable(int fd) {
@@ -23,31 +26,46 @@ static void make_readable(int fd) {
         _exit(EXIT_CANNOT);
 }
 
+/* On whichever thread it hits. */
 static void on_signal(int signo) {
+    static const struct itimerspec at_once = { .it_value.tv_nsec = 1 };
     bool retire = signo == SIGRETIRE;
-    bool at_once = !retire && (signo != SIGTERM || stopping == STOPPING);
+    bool graceful = retire || (signo == SIGTERM && stopping != STOPPING);
     int saved = errno;
 
+    if (retire && stopping != RUNNING)
+        return;
     make_readable(signal_accept_fd);
     if (!retire)
         make_readable(signal_stop_fd);
-    if (at_once)
-        make_readable(signal_cancel_fd);
+    if (timerfd_settime(signal_cancel_fd, 0, graceful ? &signal_patience : &at_once, NULL) < 0)
+        _exit(EXIT_CANNOT); /* only a descriptor that is none can make it fail */
     if (stopping != STOPPING)
         stopping = retire ? RETIRING : STOPPING;
     errno = saved;
 }
 
-int blocking_open(struct blocking *b, struct error *err) {
+/* A span of zero would disarm the timer. */
+static struct itimerspec timer_of(nsec_t span) {
+    nsec_t left = span > 0 ? span : 1;
+
+    return (struct itimerspec){
+        .it_value = { .tv_sec = left / NSEC_PER_SEC, .tv_nsec = left % NSEC_PER_SEC },
+    };
+}
+
+int blocking_open(struct blocking *b, nsec_t patience, struct error *err) {
     const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGRETIRE };
     struct sigaction action = { .sa_handler = on_signal };
 
     stopping = RUNNING;
+    signal_patience = timer_of(patience);
     b->accept_fd = signal_accept_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->stop_fd = signal_stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    b->cancel_fd = signal_cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    b->cancel_fd = signal_cancel_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (b->accept_fd < 0 || b->stop_fd < 0 || b->cancel_fd < 0)
-        return error_set(err, -errno, "cannot make an eventfd: %s", strerrordesc_np(errno));
+        return error_set(err, -errno, "cannot make a descriptor for signals: %s",
+                         strerrordesc_np(errno));
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         if (sigaction(signals[i], &action, NULL) < 0)
             return error_set(err, -errno, "cannot catch signals: %s", strerrordesc_np(errno));
@@ -74,10 +92,6 @@ void blocking_close(struct blocking *b) {
 
 bool blocking_stopping(void) {
     return stopping != RUNNING;
-}
-
-void blocking_cancel(const struct blocking *b) {
-    make_readable(b->cancel_fd);
 }
 
 /* Another worker was faster, the client left, or descriptors ran out: the last must not spin. */
@@ -134,7 +148,8 @@ static bool ask_client(struct io_block *io) {
 static enum session_end serve_request(struct connection *c) {
     enum session_end end;
 
-    c->session.last |= blocking_stopping();
+    if (blocking_stopping())
+        c->session.last = true;
     io_block_watch_client(&c->io, c->session.fd, ask_client);
     end = session_serve(&c->session, &c->io.io);
     io_block_watch_client(&c->io, -1, NULL);

@@ -8,20 +8,18 @@
 #include "server/session.h"
 
 /* RETIRE makes accept_fd readable: accept no more; a connection that is kept goes on until its next
- * request. TERM makes stop_fd readable, too: keep no idle connection. A second one, INT and QUIT
- * make cancel_fd readable, too: give up what runs. One per process. */
+ * request. TERM makes stop_fd readable, too: keep no idle connection. After either, when patience
+ * ends, cancel_fd: give up what runs. A second TERM, INT and QUIT make all readable at once. One
+ * per process. */
 struct blocking {
     int accept_fd, stop_fd, cancel_fd;
 };
 
-/* Installs the handlers; new threads are to block the signals. 0 or -errno with a reason. */
-NODISCARD int blocking_open(struct blocking *b, struct error *err);
+/* Installs the handlers. `patience`: a span. 0 or -errno with a reason. */
+NODISCARD int blocking_open(struct blocking *b, nsec_t patience, struct error *err);
 void blocking_close(struct blocking *b);
 
 bool blocking_stopping(void);
-
-/* Makes cancel_fd readable. */
-void blocking_cancel(const struct blocking *b);
 
 /* Calls `accepted` with each new connection, whose descriptor it owns; 0 once stopping, or -errno.
  */

@@ -82,7 +82,8 @@ static void front_pump(struct front *f) {
     while ((c = TAILQ_FIRST(&f->queue)) != NULL && (f->slots == 0 || f->busy < f->slots)) {
         front_dequeue(c);
         c->state = CLIENT_BUSY;
-        c->session.last |= f->stopping;
+        if (f->stopping)
+            c->session.last = true;
         f->busy++;
         f->dispatch(c);
     }

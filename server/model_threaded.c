@@ -39,6 +39,7 @@ static void *connection_run(void *arg) {
     struct connection *c = arg;
     struct threaded *t = c->t;
 
+    pthread_setname_np(pthread_self(), "request"); /* to its starter it may be gone already */
     blocking_serve(&t->blocking, t->worker, &c->arrival, false);
     mem_free(c);
     pthread_mutex_lock(&t->shared.lock);
@@ -61,7 +62,6 @@ static int start_thread(struct threaded *t, const struct arrival *arrival) {
         mem_free(c);
         return -rc;
     }
-    pthread_setname_np(thread, "request");
     return 0;
 }
 
@@ -100,7 +100,8 @@ static void threaded_accepted(void *arg, const struct arrival *arrival) {
     pthread_mutex_unlock(&t->shared.lock);
 }
 
-/* Threads end by themselves: idle ones see stop_fd, busy ones their last answer, or cancel_fd. */
+/* Threads end by themselves: idle ones see stop_fd, busy ones their last answer, or cancel_fd when
+ * patience ends. */
 static void join_all(struct threaded *t) {
     nsec_t until = deadline_after(clock_now(), t->worker->config->graceful_timeout);
     struct timespec at = { .tv_sec = until / NSEC_PER_SEC, .tv_nsec = until % NSEC_PER_SEC };
@@ -109,18 +110,16 @@ static void join_all(struct threaded *t) {
     pthread_mutex_lock(&t->shared.lock);
     while (t->shared.live > 0 && rc == 0)
         rc = pthread_cond_clockwait(&t->shared.fewer, &t->shared.lock, CLOCK_MONOTONIC, &at);
-    if (t->shared.live > 0) {
+    if (t->shared.live > 0)
         log_write(LOG_LEVEL_WARN, "graceful stop takes too long, cancelling threads=%u",
                   t->shared.live);
-        blocking_cancel(&t->blocking);
-    }
     while (t->shared.live > 0)
         pthread_cond_wait(&t->shared.fewer, &t->shared.lock);
     pthread_mutex_unlock(&t->shared.lock);
 }
 
 static int threaded_open(struct threaded *t, struct error *err) {
-    int rc = blocking_open(&t->blocking, err);
+    int rc = blocking_open(&t->blocking, t->worker->config->graceful_timeout, err);
 
     if (rc < 0)
         return rc;

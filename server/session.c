@@ -311,7 +311,8 @@ enum session_end session_serve(struct session *s, struct io *io) {
     struct stats *stats = s->worker->stats;
     int rc;
 
-    s->last |= served_max > 0 && s->served + 1 >= served_max;
+    if (served_max > 0 && s->served + 1 >= served_max)
+        s->last = true;
     stats_observe(&stats->queue_wait, io_now(io) - s->ready_at);
     stats_add(stats, STATS_slots_busy, 1);
     session_does(s, STATS_CPU, io);
@@ -328,7 +329,8 @@ enum session_end session_serve(struct session *s, struct io *io) {
 }
 
 enum session_end session_turn_down(struct session *s, uint16_t status, const char *why) {
-    s->last |= buf_unread(&s->in).len > s->head_used;
+    if (buf_unread(&s->in).len > s->head_used)
+        s->last = true;
     put_error(s, status, why, s->last);
     return finish_request(s);
 }

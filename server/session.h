@@ -50,7 +50,7 @@ struct session {
     struct stats_entry *entry; /* while a request is here, if it is listed */
     uint8_t road;              /* of enum session_road; 0: HTTP */
     bool eof;                  /* the client closed its sending side */
-    bool last;                 /* the next answer says Connection: close */
+    atomic_bool last;          /* the next answer says close; a loop may set it meanwhile */
 };
 
 /* `fd` is not owned. */

@@ -342,13 +342,15 @@ def test_int_and_a_second_term_do_not_wait(slowapi, serve, model, signals):
         assert app.wait(timeout=10) == 0
 
 
-def test_graceful_timeout_bounds_the_stop(slowapi, serve):
-    app = serve("--graceful-timeout", "300ms", upstream=slowapi(*IMPATIENT))
+def test_graceful_timeout_bounds_the_stop(slowapi, serve, model):
+    app = serve("--model", model, "--graceful-timeout", "300ms", upstream=slowapi(*IMPATIENT))
     with RawConnection(app) as conn:
         conn.send(b"GET /?delay=60 HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.3)
+        start = time.monotonic()
         app.send_signal(signal.SIGTERM)
         assert app.wait(timeout=10) == 0
+        assert 0.25 < time.monotonic() - start < 5
 
 
 def test_workers_under_a_master(slowapi, serve, model):
