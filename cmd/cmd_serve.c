@@ -144,6 +144,16 @@ static void apply_limits(struct serve_options *o) {
         limits->head_bytes = parts;
 }
 
+static int check_operating(struct serve_options *o, struct error *err) {
+    struct serve_config *c = &o->config;
+
+    if (c->max_requests > 0 && c->workers == 0)
+        return error_set(err, -EINVAL,
+                         "--max-requests: needs a master to replace the worker; give "
+                         "--workers as well");
+    return privileges_find(&c->privileges, c->user, c->group, err);
+}
+
 static int serve_main(int argc, char **argv) {
     struct serve_options o = { 0 };
     struct option_strings positionals = { .count = 0 };
@@ -155,8 +165,10 @@ static int serve_main(int argc, char **argv) {
     apply_limits(&o);
     if (apply_defaults(&o, &err) < 0 || choose_app(&o, &positionals, &err) < 0 ||
         serve_protocol_apply(&o.config, o.protocol, &err) < 0 || check_bind(&o, &err) < 0 ||
-        check_upstream(&o, &err) < 0 || check_db(&o, &err) < 0 || check_control(&o, &err) < 0)
+        check_upstream(&o, &err) < 0 || check_db(&o, &err) < 0 || check_control(&o, &err) < 0 ||
+        check_operating(&o, &err) < 0)
         return cmd_fail("serve", EXIT_USAGE, &err);
+    o.config.argv = argv - 1; /* the program stands before its subcommand */
     log_set_level((enum log_level)o.log_level);
     return serve_run(&o.config);
 }

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "http/limits.h"
+#include "server/privileges.h"
 #include "net/binds.h"
 #include "net/cidr.h"
 #include <stdbool.h>
@@ -32,6 +33,10 @@ struct serve_config {
     const struct model *model;
     const struct srv_app *app;
     const char *pid_path; /* NULL: none */
+    char *const *argv;    /* of this process: an upgraded program gets the same */
+    const char *user, *group; /* to become once everything is open; NULL: stay */
+    struct privileges privileges; /* the same, looked up */
+    int64_t max_requests, max_requests_jitter; /* answers of one worker; 0 = no limit */
     const char *upstream_url;
     int upstream_client;     /* enum upstream_client; https is always libcurl's */
     const char *upstream_ca; /* NULL: the system's certificates */

@@ -114,15 +114,25 @@ static __attribute__((noreturn)) void be_overview(struct overview *o, int fd,
     exit(rc < 0 ? EXIT_CANNOT : 0);
 }
 
+static int take_listener(const struct overview *o, struct address *ret_bound, struct error *err) {
+    if (o->inherited_fd < 0)
+        return control_listen(o->config->control, ret_bound, err);
+    ret_bound->len = sizeof(*ret_bound);
+    if (getsockname(o->inherited_fd, &ret_bound->any, &ret_bound->len) < 0)
+        return error_set(err, -errno, "control socket: %s", strerrordesc_np(errno));
+    return o->inherited_fd;
+}
+
 int overview_start(struct overview *o, struct error *err) {
     char text[ADDRESS_TEXT_BYTES];
     struct address bound;
     pid_t parent = getpid();
     int fd;
 
+    o->fd = -1;
     if (o->config->control == NULL)
         return 0;
-    fd = control_listen(o->config->control, &bound, err);
+    fd = take_listener(o, &bound, err);
     if (fd < 0)
         return fd;
     address_format(&bound, text);
@@ -138,11 +148,14 @@ int overview_start(struct overview *o, struct error *err) {
         listener_close(fd, &bound);
         return -EAGAIN;
     }
-    close(fd);
+    o->fd = fd;
     return 0;
 }
 
 void overview_stop(struct overview *o) {
+    if (o->fd >= 0)
+        close(o->fd);
+    o->fd = -1;
     if (o->pid == 0)
         return;
     kill(o->pid, SIGTERM);

@@ -17,7 +17,9 @@ struct overview {
     unsigned count;
     const int *listen_fds; /* the process does not keep them */
     size_t listen_count;
-    pid_t pid; /* 0: not running */
+    pid_t pid;        /* 0: not running */
+    int fd;           /* its listening socket, for a successor; -1: none */
+    int inherited_fd; /* from a predecessor; -1: none */
 };
 
 /* Listens and forks. Does nothing without --control. 0 or -errno with a reason. */

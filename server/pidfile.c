@@ -27,13 +27,14 @@ static pid_t pidfile_read(const char *path) {
     return (pid_t)pid;
 }
 
-int pidfile_write(const char *path, struct error *err) {
+int pidfile_write(const char *path, pid_t predecessor, struct error *err) {
     pid_t other = path != NULL ? pidfile_read(path) : 0;
     int fd, rc = 0;
 
     if (path == NULL)
         return 0;
-    if (other > 0 && other != getpid() && (kill(other, 0) == 0 || errno == EPERM))
+    if (other > 0 && other != getpid() && other != predecessor &&
+        (kill(other, 0) == 0 || errno == EPERM))
         return error_set(err, -EEXIST, "--pid: '%s' names process %d, which runs", path, other);
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)

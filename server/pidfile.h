@@ -4,10 +4,12 @@
 #define SERVER_PIDFILE_H
 
 #include "base/error.h"
+#include <sys/types.h>
 
 /* Writes this process's pid and a newline, replacing a stale file; a file that names a running
- * process is left alone: -EEXIST. `path` NULL does nothing. 0 or -errno with a reason. */
-NODISCARD int pidfile_write(const char *path, struct error *err);
+ * process is left alone, -EEXIST, unless that is `predecessor`, which we replace (0: nobody).
+ * `path` NULL does nothing. 0 or -errno with a reason. */
+NODISCARD int pidfile_write(const char *path, pid_t predecessor, struct error *err);
 
 /* Removes it if it still names this process. */
 void pidfile_remove(const char *path);

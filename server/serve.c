@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* From a configuration to listening sockets to workers. */
 #include "server/serve.h"
-#include "net/binds.h"
+#include "net/inherit.h"
+#include "net/notify.h"
 #include "net/prefork.h"
 #include "server/model.h"
 #include "server/overview.h"
 #include "server/pidfile.h"
+#include "server/upgrade.h"
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/random.h>
+#include <unistd.h>
 
 struct serve {
     const struct serve_config *config;
     struct binds binds;
     struct stats *stats; /* by worker index - 1 */
+    struct overview overview;
+    struct upgrade upgrade;
 };
 
 static int complain(const struct error *err) {
@@ -20,15 +28,29 @@ static int complain(const struct error *err) {
 }
 
 static void ready_alone(void) {
+    notify_manager("READY=1");
+}
+
+/* Spread, so that workers that started together are not replaced together. */
+static unsigned long long draw_quota(const struct serve_config *config) {
+    unsigned long long jitter = 0;
+
+    if (config->max_requests == 0)
+        return 0;
+    if (config->max_requests_jitter > 0 && getrandom(&jitter, sizeof(jitter), 0) > 0)
+        jitter %= (unsigned long long)config->max_requests_jitter + 1;
+    return (unsigned long long)config->max_requests + jitter;
 }
 
 static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
     struct error err = { "" };
+    struct worker_quota quota = { .limit = draw_quota(s->config) };
     struct worker worker = {
         .config = s->config,
         .index = index,
         .listen_fds = s->binds.fds,
         .listen_count = s->binds.count,
+        .quota = &quota,
         .stats = &s->stats[index - 1],
         .ready = ready,
     };
@@ -41,6 +63,23 @@ static int prefork_worker(void *arg, unsigned index) {
     return run_worker(arg, index + 1, prefork_worker_ready);
 }
 
+/* --- the master ----------------------------------------------------------------- */
+
+static void master_ready(void *arg) {
+    struct serve *s = arg;
+    char state[64];
+
+    upgrade_complete(&s->upgrade);
+    snprintf(state, sizeof(state), "MAINPID=%d\nREADY=1", (int)getpid());
+    notify_manager(state);
+}
+
+static void master_upgrade(void *arg) {
+    struct serve *s = arg;
+
+    upgrade_start(&s->upgrade, &s->binds, s->overview.fd);
+}
+
 static int run_workers(struct serve *s) {
     struct prefork_config prefork = {
         .name = "srv serve",
@@ -48,27 +87,65 @@ static int run_workers(struct serve *s) {
         .workers = (unsigned)s->config->workers,
         .graceful_timeout = s->config->graceful_timeout,
         .worker = prefork_worker,
+        .all_ready = master_ready,
+        .upgrade = master_upgrade,
         .arg = s,
     };
 
     return prefork_run(&prefork);
 }
 
+/* --- start and end ------------------------------------------------------------------ */
+
 /* With its control endpoint beside it. */
-static int serve(struct serve *s, struct error *err) {
+static int serve(struct serve *s, int control_fd, struct error *err) {
     unsigned count = s->config->workers > 0 ? PREFORK_WORKERS_MAX : 1;
-    struct overview overview = { .config = s->config,
-                                 .count = count,
-                                 .listen_fds = s->binds.fds,
-                                 .listen_count = s->binds.count };
     int code;
 
-    overview.stats = s->stats = stats_new(count, err);
-    if (s->stats == NULL || overview_start(&overview, err) < 0)
+    s->overview = (struct overview){ .config = s->config,
+                                     .count = count,
+                                     .fd = -1,
+                                     .inherited_fd = control_fd,
+                                     .listen_fds = s->binds.fds,
+                                     .listen_count = s->binds.count };
+    s->overview.stats = s->stats = stats_new(count, err);
+    if (s->stats == NULL || privileges_drop(&s->config->privileges, err) < 0 ||
+        overview_start(&s->overview, err) < 0)
         return complain(err);
     binds_announce(&s->binds, "srv serve");
     code = s->config->workers > 0 ? run_workers(s) : run_worker(s, 1, ready_alone);
-    overview_stop(&overview);
+    overview_stop(&s->overview);
+    return code;
+}
+
+/* Sockets that were passed to us win over --bind: whoever passed them has bound them for us. */
+static int open_sockets(struct serve *s, const struct inherited *inherited, struct error *err) {
+    const struct serve_config *config = s->config;
+
+    if (!inherit_binds(inherited, &s->binds) &&
+        binds_open(&s->binds, &config->binds, (int)config->backlog, err) < 0)
+        return -EIO;
+    for (size_t i = 0; i < s->binds.count; i++)
+        if (config->protocols[i] == PROTOCOL_UWSGI)
+            s->binds.schemes[i] = "uwsgi";
+    return 0;
+}
+
+static int open_and_serve(struct serve *s, struct error *err) {
+    const char *pid_path = s->config->pid_path;
+    struct inherited inherited;
+    int code;
+
+    if (inherit_take(&inherited, err) < 0 || open_sockets(s, &inherited, err) < 0)
+        return complain(err);
+    code = EXIT_CANNOT;
+    if (pidfile_write(pid_path, s->upgrade.predecessor, err) < 0)
+        complain(err);
+    else
+        code = serve(s, inherit_control(&inherited), err);
+    notify_manager("STOPPING=1");
+    pidfile_remove(pid_path);
+    binds_close(&s->binds);
     return code;
 }
 
@@ -77,18 +154,11 @@ int serve_run(const struct serve_config *config) {
     struct error err = { "" };
     int code;
 
+    signal(SIGUSR2, SIG_IGN); /* without a master there is no upgrade, and nobody must die of it */
     binds_raise_descriptor_limit();
-    if (binds_open(&s.binds, &config->binds, (int)config->backlog, &err) < 0)
+    if (upgrade_init(&s.upgrade, config->argv, &err) < 0)
         return complain(&err);
-    if (pidfile_write(config->pid_path, &err) < 0) {
-        binds_close(&s.binds);
-        return complain(&err);
-    }
-    for (size_t i = 0; i < s.binds.count; i++)
-        if (config->protocols[i] == PROTOCOL_UWSGI)
-            s.binds.schemes[i] = "uwsgi";
-    code = serve(&s, &err);
-    pidfile_remove(config->pid_path);
-    binds_close(&s.binds);
+    code = open_and_serve(&s, &err);
+    upgrade_free(&s.upgrade);
     return code;
 }

@@ -325,6 +325,7 @@ enum session_end session_serve(struct session *s, struct io *io) {
         return SESSION_CLOSE;
     }
     stats_observe(&stats->latency, io_now(io) - s->ready_at);
+    worker_count_answer(s->worker);
     return finish_request(s);
 }
 

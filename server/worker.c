@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What every model prepares for its worker. */
 #include "server/worker.h"
+#include "net/prefork.h"
 #include "server/db.h"
 #include "server/stats.h"
 #include "server/upstream.h"
@@ -18,6 +19,13 @@ static struct db *open_db(const struct serve_config *config, struct io_fiber *fi
     };
 
     return db_new(&db, fiber_io);
+}
+
+void worker_count_answer(const struct worker *worker) {
+    struct worker_quota *quota = worker->quota;
+
+    if (quota->limit > 0 && atomic_fetch_add(&quota->answered, 1) + 1 == quota->limit)
+        prefork_worker_replace();
 }
 
 const char *worker_upstream_bind(const struct worker *worker) {

@@ -5,10 +5,17 @@
 
 #include "server/config.h"
 #include "server/limits.h"
+#include <stdatomic.h>
 
 struct db;
 struct stats;
 struct upstream;
+
+/* --max-requests: how many answers a worker gives before it asks for a successor. */
+struct worker_quota {
+    atomic_ullong answered;
+    unsigned long long limit; /* 0: none */
+};
 
 struct worker {
     const struct serve_config *config;
@@ -17,12 +24,16 @@ struct worker {
     size_t listen_count;
     struct upstream *upstream; /* both made by the model: pools differ between fibers and threads */
     struct db *db;
+    struct worker_quota *quota;
     struct stats *stats; /* its own, shared with the control endpoint */
     void (*ready)(void); /* called once the worker can serve */
 };
 
 /* It can serve from now on: tells the control endpoint and the master. */
 void worker_ready(const struct worker *worker);
+
+/* It has given an answer: counts it against --max-requests. */
+void worker_count_answer(const struct worker *worker);
 
 struct io_fiber;
 

@@ -2,13 +2,16 @@
 """Operating srv serve under load: reloads and upgrades lose nothing."""
 
 import os
+import pwd
 import signal
+import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from harness import RawConnection
+from harness import RawConnection, clean_environment, die_with_parent, srv_binary
 
 MODELS = ("green", "pool", "threaded", "single", "event")
 REQUEST = b"GET /?delay=0.2 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -91,3 +94,124 @@ def test_worker_killed_during_a_reload_is_replaced(slowapi, serve):
     with RawConnection(app) as conn:
         conn.send(REQUEST)
         assert conn.read_response().status == 200
+
+
+def master_from(path, other):
+    """The pid in the pid file once it is not `other`."""
+    wait_until(lambda: path.read_text().strip() not in ("", str(other)))
+    return int(path.read_text())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_usr2_replaces_the_program_and_loses_nothing(slowapi, start, tmp_path, model):
+    pid_file = tmp_path / "srv.pid"
+    api = slowapi("--workers", "2")
+    args = ("--model", model, "--workers", "2", "--upstream", api.url, "--pid", str(pid_file))
+    app = start("serve", *args, "--control", f"unix:{tmp_path}/control")
+    wait_until(lambda: len(children(app.pid)) == 3)
+    clients = Clients(app, 2 if model == "single" else 16)
+    time.sleep(0.5)
+    app.send_signal(signal.SIGUSR2)
+    successor = master_from(pid_file, app.pid)
+    try:
+        assert app.wait(timeout=40) == 0  # the old master ends when its last worker has left
+        time.sleep(0.5)
+        clients.stop()
+        assert clients.lost == [] and clients.done > 0
+        assert Path(f"/proc/{successor}").exists() and (tmp_path / "control").exists()
+        with RawConnection(app) as conn:
+            conn.send(REQUEST)
+            assert conn.read_response().status == 200
+    finally:
+        clients.stop()
+        os.kill(successor, signal.SIGTERM)
+    wait_until(lambda: not pid_file.exists())
+
+
+def test_successor_that_cannot_start_changes_nothing(slowapi, start, tmp_path):
+    """The pid file's folder is gone: the new program ends with an error, the old one serves on."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    app = start("serve", "--workers", "1", "--upstream", slowapi().url, "--pid", str(folder / "srv.pid"))
+    wait_until(lambda: len(children(app.pid)) == 1)
+    (folder / "srv.pid").unlink()
+    folder.rmdir()
+    app.send_signal(signal.SIGUSR2)
+    wait_until(lambda: "cannot write" in app.stderr())
+    with RawConnection(app) as conn:
+        conn.send(REQUEST)
+        assert conn.read_response().status == 200
+
+
+def test_workers_are_replaced_after_max_requests(slowapi, serve):
+    app = serve("--workers", "2", "--max-requests", "20", "--max-requests-jitter", "5", upstream=slowapi())
+    wait_until(lambda: len(children(app.pid)) == 2)
+    first = set(children(app.pid))
+    clients = Clients(app, 16)
+    wait_until(lambda: not first & set(children(app.pid)))
+    clients.stop()
+    assert clients.lost == []
+
+
+# --- service managers ---------------------------------------------------------------------------
+
+
+def activated(listener, *args, env=None):
+    """srv serve, started as systemd would: the socket as descriptor 3."""
+
+    def pass_socket():
+        die_with_parent()
+        os.dup2(listener.fileno(), 3)
+
+    script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+    return subprocess.Popen(
+        ["/bin/sh", "-c", script, "sh", srv_binary(), "serve", *args],
+        stderr=subprocess.PIPE,
+        text=True,
+        close_fds=False,
+        preexec_fn=pass_socket,
+        env=clean_environment(env),
+    )
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "master"])
+def test_socket_activation_and_readiness(slowapi, tmp_path, workers):
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(20)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        app = activated(
+            listener, *workers, "--upstream", slowapi().url, env={"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        )
+        assert b"READY=1" in manager.recv(4096)
+        with socket.create_connection(listener.getsockname()) as sock:
+            sock.sendall(b"GET /?delay=0 HTTP/1.0\r\n\r\n")
+            assert sock.recv(4096).startswith(b"HTTP/1.1 200")
+        app.terminate()
+        assert b"STOPPING=1" in manager.recv(4096)
+        assert app.wait(20) == 0
+        app.stderr.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_user_and_group_are_dropped_after_binding(slowapi, serve):
+    app = serve("--workers", "1", "--user", "nobody", upstream=slowapi())
+    wait_until(lambda: len(children(app.pid)) == 1)
+    nobody = pwd.getpwnam("nobody")
+    for pid in (app.pid, *children(app.pid)):
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert f"Uid:\t{nobody.pw_uid}\t{nobody.pw_uid}\t{nobody.pw_uid}" in status
+        assert f"Gid:\t{nobody.pw_gid}\t{nobody.pw_gid}\t{nobody.pw_gid}" in status
+    with RawConnection(app) as conn:
+        conn.send(REQUEST)
+        assert conn.read_response().status == 200
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("--user", "no-such-user"), ("--group", "no-such-group"), ("--max-requests", "5")],
+    ids=lambda args: args[0],
+)
+def test_bad_operating_options(srv_run, args):
+    done = srv_run("serve", *args)
+    assert done.returncode == 2 and args[0] in done.stderr and done.stderr.count("\n") == 1

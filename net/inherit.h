@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* Listening sockets that come from outside: from systemd (socket activation, sd_listen_fds(3)) or
+ * from the predecessor of a binary upgrade; both use the same variables LISTEN_PID, LISTEN_FDS and
+ * LISTEN_FDNAMES. */
+#ifndef NET_INHERIT_H
+#define NET_INHERIT_H
+
+#include "net/binds.h"
+
+#define INHERIT_MAX     32
+#define INHERIT_CONTROL "control" /* the name of a socket that is not for clients */
+
+struct inherited {
+    int fds[INHERIT_MAX];
+    bool control[INHERIT_MAX];
+    size_t count;
+};
+
+/* Takes what was passed to this very process, makes it non-blocking and close-on-exec, and removes
+ * the variables. Nothing passed: count 0. 0 or -errno with a reason (bad variables, not a listening
+ * socket, too many). */
+NODISCARD int inherit_take(struct inherited *ret, struct error *err);
+
+/* The control socket among them, or -1. */
+int inherit_control(const struct inherited *i);
+
+/* The others become the binds, in their order; false when there are none. */
+bool inherit_binds(const struct inherited *i, struct binds *ret);
+
+/* In a forked child: passes the sockets on and becomes `path`. `control_fd` may be -1. Only returns
+ * on failure: -errno. */
+int inherit_exec(const char *path, char *const *argv, const struct binds *binds, int control_fd);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* --user and --group: what is bound as root is served without. */
+#ifndef SERVER_PRIVILEGES_H
+#define SERVER_PRIVILEGES_H
+
+#include "base/error.h"
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct privileges {
+    uid_t uid;
+    gid_t gid;
+    char name[64]; /* of the user, for its supplementary groups */
+    bool changes_user, changes_group;
+};
+
+/* Looks the names (or numbers) up; either may be NULL. Without a group, the user's own. 0 or
+ * -EINVAL with a reason. */
+NODISCARD int privileges_find(struct privileges *p, const char *user, const char *group,
+                              struct error *err);
+
+/* Gives them up for good, for all that is forked later, too. 0 or -errno with a reason. */
+NODISCARD int privileges_drop(const struct privileges *p, struct error *err);
+
+#endif
