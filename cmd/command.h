@@ -9,7 +9,8 @@ struct command {
     const char *name;
     const char *summary;
     const struct option_spec *options; /* what docs and tests read */
-    int (*run)(int argc, char **argv); /* argv[0] is the subcommand's name, argv[-1] the program; the exit code */
+    /* argv[0] is the subcommand's name, argv[-1] the program; the exit code */
+    int (*run)(int argc, char **argv);
 };
 
 extern const struct command cmd_slowapi;
