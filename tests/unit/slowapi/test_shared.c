@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* What workers share: the queue in virtual time, sequences, rules, counters. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "slowapi/rule.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MS NSEC_PER_MSEC
+
+static int set_up(void **state) {
+    *state = shared_new(NULL);
+    return *state != NULL ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    shared_free(*state);
+    return 0;
+}
+
+/* --- load ------------------------------------------------------------------------------------- */
+
+static void the_queue_is_first_come_first_served(void **state) {
+    struct shared *shared = *state;
+    static const struct {
+        nsec_t at, wait;
+        bool is_full;
+    } turns[] = {
+        { 0, 0, false },
+        { 0, 0, false }, /* both workers */
+        { 10 * MS, 90 * MS, false },
+        { 20 * MS, 80 * MS, false },   /* two wait */
+        { 30 * MS, 0, true },          /* the third does not */
+        { 100 * MS, 100 * MS, false }, /* those two are served */
+        { 1000 * MS, 0, false },       /* all idle again */
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(turns); i++) {
+        struct load_turn turn = load_enter(shared, 7, 2, 2, 100 * MS, 1 + turns[i].at);
+        assert_int_equal(turn.is_full, turns[i].is_full);
+        assert_int_equal(turn.wait, turns[i].wait);
+        if (turn.is_full)
+            assert_int_equal(turn.retry_after, 70 * MS);
+    }
+    assert_int_equal(load_enter(shared, 9, 2, 2, 100 * MS, 1).wait, 0); /* another station */
+}
+
+static void a_queue_of_none_turns_away_at_once(void **state) {
+    assert_false(load_enter(*state, 7, 1, 0, 100 * MS, 1).is_full);
+    assert_true(load_enter(*state, 7, 1, 0, 100 * MS, 2).is_full);
+    assert_false(load_enter(*state, 7, 1, 0, 100 * MS, 1 + 100 * MS).is_full);
+}
+
+/* M/D/1 at 80 percent: the mean wait is rho / (2 (1 - rho)) service times, here 2 (Pollaczek and
+ * Khinchine). */
+static void waits_are_those_of_the_theory(void **state) {
+    struct dist arrivals = { .kind = DIST_EXP, .a = 1.25e6 };
+    struct rng rng = { .state = 42 };
+    double sum = 0;
+    nsec_t now = 1;
+
+    for (int i = 0; i < 200000; i++) {
+        now += dist_draw(&arrivals, &rng);
+        sum += (double)load_enter(*state, 7, 1, SPEC_LOAD_QUEUE_MAX, MS, now).wait;
+    }
+    assert_true(sum / 200000 > 1.9e6 && sum / 200000 < 2.1e6);
+}
+
+/* --- sequences -------------------------------------------------------------------------------- */
+
+static void sequences_count_each_key_across_processes(void **state) {
+    struct shared *shared = *state;
+
+    assert_int_equal(sequence_next(shared, 5), 0);
+    assert_int_equal(sequence_next(shared, 5), 1);
+    assert_int_equal(sequence_next(shared, 6), 0);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit((int)sequence_next(shared, 5));
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 2);
+    assert_int_equal(sequence_next(shared, 5), 3);
+    sequence_forget_all(shared);
+    assert_int_equal(sequence_next(shared, 5), 0);
+}
+
+static void the_table_is_bounded_and_forgets_the_oldest(void **state) {
+    struct shared *shared = *state;
+    uint64_t sets = SHARED_SEQUENCES / SHARED_WAYS;
+
+    for (uint64_t i = 1; i <= SHARED_WAYS; i++)
+        assert_int_equal(sequence_next(shared, i * sets), 0);
+    assert_int_equal(sequence_next(shared, 1 * sets), 1);
+    assert_int_equal(sequence_next(shared, 100 * sets), 0); /* takes the place of 2 */
+    assert_int_equal(sequence_next(shared, 1 * sets), 2);
+    assert_int_equal(sequence_next(shared, 2 * sets), 0);
+}
+
+static void a_worker_that_dies_with_the_lock_stops_nobody(void **state) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        shared_lock(*state);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(sequence_next(*state, 5), 0);
+}
+
+/* --- rules ------------------------------------------------------------------------------------ */
+
+static void rules_match_by_path_method_and_header(void **state) {
+    static const char text[] =
+        "[{\"name\":\"a\",\"path\":\"/a*\",\"method\":\"PUT\",\"params\":\"delay=1\"},"
+        "{\"path\":\"/b\",\"header\":{\"x-t\":\"1\"},\"params\":\"delay=2\"}]";
+    const struct http_head put = { .method = HTTP_METHOD_PUT, .fields = SLICE("X-T: 1\r\n") };
+    const struct http_head get = { .method = HTTP_METHOD_GET, .fields = SLICE("X-T: 2\r\n") };
+    struct rules *rules = NULL;
+    struct rule_match match;
+    uint32_t generation = 0;
+    struct error err;
+
+    assert_int_equal(rules_publish(*state, slice_str(text), &err), 0);
+    rules_refresh(*state, &rules, &generation);
+    assert_int_equal(rules_count(rules), 2);
+    assert_true(rules_find(rules, &put, SLICE("/abc"), &match));
+    assert_string_equal(match.name, "a");
+    assert_string_equal(match.params, "delay=1");
+    assert_false(rules_find(rules, &get, SLICE("/abc"), &match));
+    assert_true(rules_find(rules, &put, SLICE("/b"), &match));
+    assert_string_equal(match.params, "delay=2");
+    assert_false(rules_find(rules, &get, SLICE("/b"), &match));
+    assert_false(rules_find(rules, &put, SLICE("/bb"), &match));
+
+    assert_int_equal(rules_publish(*state, SLICE("[{\"params\":\"boo=1\"}]"), &err), -EINVAL);
+    assert_non_null(strstr(err.text, "rule 1: boo is not a parameter"));
+    char *now = rules_text(*state);
+    assert_string_equal(now, text);
+    mem_free(now);
+    rules_free(rules);
+}
+
+/* --- truth ------------------------------------------------------------------------------------ */
+
+static void times_are_kept_within_six_percent(void **state) {
+    struct shared *shared = *state;
+    struct truth truth = { .slot = &shared->slots[3], .total = &shared->total };
+    struct truth_sum *sum = malloc(sizeof(*sum));
+
+    assert_non_null(sum);
+    truth_adopt(&truth);
+    for (int i = 1; i <= 10000; i++)
+        truth_time(&truth, TRUTH_ACTUAL, i * 100 * NSEC_PER_USEC);
+    truth_begin(&truth);
+    truth_begin(&truth);
+    truth_end(&truth, 503);
+    truth_sum(sum, shared->slots, PREFORK_WORKERS_MAX, &shared->total);
+    uint64_t p50 = truth_quantile(&sum->times[TRUTH_ACTUAL], .5);
+    uint64_t p99 = truth_quantile(&sum->times[TRUTH_ACTUAL], .99);
+    assert_in_range(p50, 500000, 532000);
+    assert_in_range(p99, 990000, 1000000);
+    assert_int_equal(truth_quantile(&sum->times[TRUTH_ACTUAL], 1), 1000000);
+    assert_int_equal(sum->times[TRUTH_ACTUAL].count, 10000);
+    assert_in_range(truth_below(&sum->times[TRUTH_ACTUAL], 100000), 930, 1000);
+    assert_int_equal(sum->in_flight, 1);
+    assert_int_equal(sum->in_flight_max, 2);
+    assert_int_equal(sum->classes[5], 1);
+    truth_adopt(&truth); /* the worker died, its successor begins */
+    assert_int_equal(atomic_load(&shared->total.in_flight), 0);
+    truth_time(&truth, TRUTH_LATE, INT64_MAX);
+    free(sum);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(the_queue_is_first_come_first_served),
+        TEST(a_queue_of_none_turns_away_at_once),
+        TEST(waits_are_those_of_the_theory),
+        TEST(sequences_count_each_key_across_processes),
+        TEST(the_table_is_bounded_and_forgets_the_oldest),
+        TEST(a_worker_that_dies_with_the_lock_stops_nobody),
+        TEST(rules_match_by_path_method_and_header),
+        TEST(times_are_kept_within_six_percent),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
