@@ -54,6 +54,12 @@ class Behaviours:
         conn.sendall(response(body=BODY + b"!"))
         return True
 
+    def longer10(self, conn, head):
+        """Longer, and for ab: it closes when asked to."""
+        keep = b"keep-alive" in head.lower()
+        conn.sendall(response(fields=["Connection: " + ("keep-alive" if keep else "close")], body=BODY + b"!"))
+        return keep
+
     def chunked(self, conn, _head):
         chunks = b"5;a=b\r\nhello\r\n7\r\n world!\r\n0\r\nA: b\r\n\r\n"
         conn.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
