@@ -19,12 +19,15 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <unistd.h>
+
+#define ACCEPT_PAUSE (100 * NSEC_PER_MSEC)
 
 static int event_run(struct worker *worker, struct error *err);
 
@@ -39,7 +42,7 @@ struct server {
     struct loop *loop;
     struct evhttp *http;
     struct signals *signals;
-    struct timer patience;
+    struct timer patience, accept_again;
     struct evhttp_bound_socket *accepting[BINDS_MAX];
     char host[NI_MAXHOST], authority[300], path[300];
     uint16_t port;
@@ -149,10 +152,14 @@ static void upstream_failed(enum evhttp_request_error error, void *arg) {
 
 /* --- the first half: a request has come ------------------------------------------------ */
 
+static struct timeval timeval_of(nsec_t span) {
+    return (struct timeval){ .tv_sec = span / NSEC_PER_SEC,
+                             .tv_usec = span % NSEC_PER_SEC / NSEC_PER_USEC };
+}
+
 static struct upstream_conn *take_upstream(struct server *s) {
     const struct serve_config *config = s->worker->config;
-    struct timeval timeout = { .tv_sec = config->upstream_timeout / NSEC_PER_SEC,
-                               .tv_usec = config->upstream_timeout % NSEC_PER_SEC / NSEC_PER_USEC };
+    struct timeval timeout = timeval_of(config->upstream_timeout);
     const char *bind = worker_upstream_bind(s->worker);
     struct upstream_conn *u = SLIST_FIRST(&s->idle);
 
@@ -292,6 +299,36 @@ static void on_signal(void *arg, int signo) {
         loop_stop(s->loop);
 }
 
+/* evhttp keeps the argument of its listeners' callbacks to itself, and one process runs one server.
+ */
+static struct server *own_server;
+
+static void set_accepting(struct server *s, bool accepting) {
+    for (size_t i = 0; i < s->worker->listen_count; i++) {
+        struct evconnlistener *listener = evhttp_bound_socket_get_listener(s->accepting[i]);
+
+        if ((accepting ? evconnlistener_enable(listener) : evconnlistener_disable(listener)) < 0)
+            log_write(LOG_LEVEL_ERROR, "cannot change what is accepted from");
+    }
+}
+
+/* Out of descriptors, say: what waits stays readable, and the next turn would fail as this one. */
+static void accept_failed(struct evconnlistener *listener UNUSED, void *http UNUSED) {
+    static struct log_rate rate = { .per_second = 1 };
+    struct server *s = own_server;
+
+    log_limited(&rate, LOG_LEVEL_WARN, "accept paused error=\"%s\"", strerrordesc_np(errno));
+    if (timer_set(s->loop, &s->accept_again, deadline_after(clock_now(), ACCEPT_PAUSE)) == 0)
+        set_accepting(s, false);
+}
+
+static void accept_again(struct timer *timer) {
+    struct server *s = CONTAINER_OF(timer, struct server, accept_again);
+
+    if (!s->stopping)
+        set_accepting(s, true);
+}
+
 /* evhttp closes what it accepts on; the listening sockets are the master's. */
 static int accept_on(struct server *s, struct error *err) {
     for (size_t i = 0; i < s->worker->listen_count; i++) {
@@ -300,6 +337,8 @@ static int accept_on(struct server *s, struct error *err) {
         s->accepting[i] = fd < 0 ? NULL : evhttp_accept_socket_with_handle(s->http, fd);
         if (s->accepting[i] == NULL)
             return error_set(err, -EIO, "evhttp cannot accept connections");
+        evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(s->accepting[i]),
+                                    accept_failed);
     }
     return 0;
 }
@@ -334,6 +373,7 @@ static int find_upstream(struct server *s, struct error *err) {
 
 static int server_open(struct server *s, struct error *err) {
     const struct serve_config *config = s->worker->config;
+    struct timeval header_timeout = timeval_of(config->header_timeout);
     int rc = find_upstream(s, err);
 
     if (rc < 0)
@@ -345,9 +385,11 @@ static int server_open(struct server *s, struct error *err) {
     s->http = evhttp_new(loop_base(s->loop));
     if (s->signals == NULL || s->http == NULL)
         return error_set(err, -ENOMEM, "cannot start evhttp");
+    own_server = s;
     s->patience.fire = out_of_patience;
+    s->accept_again.fire = accept_again;
     evhttp_set_gencb(s->http, on_request, s);
-    evhttp_set_timeout(s->http, (int)(config->header_timeout / NSEC_PER_SEC));
+    evhttp_set_timeout_tv(s->http, &header_timeout);
     evhttp_set_max_headers_size(s->http, config->limits.head_bytes);
     evhttp_set_max_body_size(s->http, (ev_ssize_t)config->limits.body_bytes);
     return accept_on(s, err);
@@ -376,8 +418,10 @@ static void server_close(struct server *s) {
         evhttp_connection_free(u->http);
         mem_free(u);
     }
-    if (s->loop != NULL)
+    if (s->loop != NULL) {
         timer_cancel(s->loop, &s->patience);
+        timer_cancel(s->loop, &s->accept_again);
+    }
     signals_free(s->signals);
     loop_free(s->loop);
 }
