@@ -117,6 +117,8 @@ static int check_upstream(const struct serve_options *o, struct error *err) {
     if (curl && o->config.model == &model_event)
         return error_set(err, -EINVAL,
                          "--upstream: the event model speaks http only, through evhttp");
+    if (o->config.upstream_max > 0 && o->config.model == &model_event)
+        return error_set(err, -EINVAL, "--upstream-max: the event model does not limit its calls");
     if (o->config.upstream_ca != NULL && access(o->config.upstream_ca, R_OK) < 0)
         return error_set(err, -EINVAL, "--upstream-ca: cannot read '%s': %s", o->config.upstream_ca,
                          strerrordesc_np(errno));

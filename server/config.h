@@ -6,9 +6,9 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "http/limits.h"
-#include "server/privileges.h"
 #include "net/binds.h"
 #include "net/cidr.h"
+#include "server/privileges.h"
 #include <stdbool.h>
 
 struct srv_app;
@@ -32,15 +32,15 @@ struct serve_config {
     struct cidr_list forwarded_allow, uwsgi_allow;
     const struct model *model;
     const struct srv_app *app;
-    const char *pid_path; /* NULL: none */
-    char *const *argv;    /* of this process: an upgraded program gets the same */
-    const char *user, *group; /* to become once everything is open; NULL: stay */
+    const char *pid_path;         /* NULL: none */
+    char *const *argv;            /* of this process: an upgraded program gets the same */
+    const char *user, *group;     /* to become once everything is open; NULL: stay */
     struct privileges privileges; /* the same, looked up */
     int64_t max_requests, max_requests_jitter; /* answers of one worker; 0 = no limit */
     const char *upstream_url;
-    int upstream_client;     /* enum upstream_client; https is always libcurl's */
-    const char *upstream_ca; /* NULL: the system's certificates */
-    const char *control;     /* ADDR of the control endpoint, or NULL */
+    int upstream_client;                  /* enum upstream_client; https is always libcurl's */
+    const char *upstream_ca;              /* NULL: the system's certificates */
+    const char *control;                  /* ADDR of the control endpoint, or NULL */
     struct option_strings upstream_binds; /* source addresses, one per worker in turn */
 
     int64_t async_cores;  /* requests in progress of one green worker; 0 = no limit */
@@ -57,6 +57,7 @@ struct serve_config {
     int64_t keep_alive_requests;                       /* of one connection; 0 = no limit */
     nsec_t request_timeout; /* span, from the whole request to its answer; 0 = no limit */
     nsec_t graceful_timeout;
+    int64_t upstream_max;    /* calls in progress of one worker; 0 = no limit */
     nsec_t upstream_timeout; /* connect to last byte of one upstream exchange */
     struct http_limits limits;
 

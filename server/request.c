@@ -3,6 +3,7 @@
 #include "server/request.h"
 #include "base/log.h"
 #include "http/url.h"
+#include "net/gate.h"
 #include "server/db.h"
 #include "server/origin.h"
 #include "server/upstream.h"
@@ -114,20 +115,46 @@ static void count_call(struct stats *stats, int rc) {
         stats_add(stats, STATS_upstream_failed, 1);
 }
 
-int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_answer *ret) {
+/* A place among the calls in progress. */
+static int enter_upstream(struct srv_request *rq) {
+    const struct worker *worker = rq->session->worker;
+    nsec_t span = worker->config->queue_timeout;
+    nsec_t until = span > 0 ? deadline_after(io_now(rq->io), span) : NSEC_NEVER;
+    int rc;
+
+    if (worker->upstream_gate == NULL)
+        return 0;
+    stats_add(worker->stats, STATS_upstream_queued, 1);
+    rc = gate_enter(worker->upstream_gate, rq->io, nsec_min(until, rq->deadline));
+    stats_add(worker->stats, STATS_upstream_queued, -1);
+    rq->status = rc < 0 ? 503 : 0;
+    rq->why = rc < 0 ? "too many calls of the upstream are in progress" : NULL;
+    return rc;
+}
+
+static int call_upstream(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret) {
     struct session *s = rq->session;
+    int rc;
+
+    stats_add(s->worker->stats, STATS_upstream_waiting, 1);
+    rc = upstream_get(s->worker->upstream, rq->io, &s->arena, suffix, rq->deadline, ret, &rq->why);
+    count_call(s->worker->stats, rc);
+    if (s->worker->upstream_gate != NULL)
+        gate_leave(s->worker->upstream_gate);
+    rq->status = rc < 0 && rc != -ETIMEDOUT && rc != -ENOMEM ? 502 : 0;
+    return rc;
+}
+
+int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_answer *ret) {
     struct upstream_answer answer;
     int rc;
 
-    session_does(s, STATS_UPSTREAM, rq->io);
-    stats_add(s->worker->stats, STATS_upstream_waiting, 1);
-    rc = upstream_get(s->worker->upstream, rq->io, &s->arena, suffix, rq->deadline, &answer,
-                      &rq->why);
-    count_call(s->worker->stats, rc);
-    session_does(s, STATS_CPU, rq->io);
-
-    rq->status = rc < 0 && rc != -ETIMEDOUT && rc != -ENOMEM ? 502 : 0;
+    session_does(rq->session, STATS_UPSTREAM, rq->io);
     rq->detail = NULL;
+    rc = enter_upstream(rq);
+    if (rc == 0)
+        rc = call_upstream(rq, suffix, &answer);
+    session_does(rq->session, STATS_CPU, rq->io);
     if (rc < 0)
         return rc;
     *ret = (struct srv_answer){ .status = answer.status, .body = answer.body };

@@ -31,8 +31,9 @@ struct stats *stats_new(unsigned count, struct error *err) {
 }
 
 void stats_start(struct stats *s, bool lists_requests) {
-    static const enum stats_value gauges[] = { STATS_connections, STATS_slots, STATS_slots_busy,
-                                               STATS_queue_depth, STATS_upstream_waiting };
+    static const enum stats_value gauges[] = { STATS_connections,      STATS_slots,
+                                               STATS_slots_busy,       STATS_queue_depth,
+                                               STATS_upstream_waiting, STATS_upstream_queued };
 
     for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
         atomic_store(&s->values[gauges[i]], 0);

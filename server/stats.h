@@ -28,6 +28,7 @@ enum { STATS_BUCKETS = 16, STATS_SLOTS = 4096, STATS_TARGET_BYTES = 96, STATS_ST
     X(abandoned, counter, "Requests dropped because the client had gone.")                    \
     X(upstream_calls, counter, "Calls of the upstream that ended.")                           \
     X(upstream_waiting, gauge, "Calls of the upstream in progress.")                          \
+    X(upstream_queued, gauge, "Requests that wait until they may call the upstream.")         \
     X(upstream_failed, counter, "Calls that the upstream refused, broke or answered badly.")  \
     X(upstream_late, counter, "Calls that the upstream did not answer in time.")              \
     X(starts, counter, "Times that this worker was started.")

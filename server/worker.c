@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What every model prepares for its worker. */
 #include "server/worker.h"
+#include "net/gate.h"
 #include "net/prefork.h"
 #include "server/db.h"
 #include "server/stats.h"
@@ -44,11 +45,18 @@ int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *
     worker->upstream = upstream_new(&config, fiber_io, err);
     if (worker->upstream == NULL)
         return -EINVAL;
+    if (worker->config->upstream_max > 0) {
+        worker->upstream_gate = gate_new((uint32_t)worker->config->upstream_max, fiber_io);
+        if (worker->upstream_gate == NULL)
+            return error_set(err, -ENOMEM, "out of memory");
+    }
     worker->db = open_db(worker->config, fiber_io);
     return worker->db != NULL ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 
 void worker_close(struct worker *worker) {
+    if (worker->upstream_gate != NULL)
+        gate_free(worker->upstream_gate);
     upstream_free(worker->upstream);
     db_free(worker->db);
 }

@@ -9,6 +9,7 @@
 
 struct db;
 struct stats;
+struct gate;
 struct upstream;
 
 /* --max-requests: how many answers a worker gives before it asks for a successor. */
@@ -22,6 +23,7 @@ struct worker {
     unsigned index;        /* 1-based; 1 when there is no master */
     const int *listen_fds; /* opened before fork, shared between workers */
     size_t listen_count;
+    struct gate *upstream_gate; /* limits the calls in progress; NULL: no limit */
     struct upstream *upstream; /* both made by the model: pools differ between fibers and threads */
     struct db *db;
     struct worker_quota *quota;

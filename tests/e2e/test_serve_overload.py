@@ -164,3 +164,34 @@ def test_a_queued_client_may_half_close_too(slowapi, serve):
         other.half_close()
         assert busy.read_response().status == 200
         assert final(other).status == 200
+
+
+# --- the bulkhead before the upstream ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", [(), ("--model", "pool"), ("--model", "threaded")], ids=("green", "pool", "threaded"))
+def test_upstream_max_lets_calls_through_in_turn(slowapi, serve, args):
+    app = serve(*args, "--upstream-max", "2", upstream=slowapi())
+    start = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(6) as clients:
+        done = list(clients.map(lambda _: timed_get(app, 0.2), range(6)))
+    assert [reply.status for reply, _ in done] == [200] * 6
+    assert 0.6 <= time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("args", [(), ("--model", "pool")], ids=("green", "pool"))
+def test_upstream_max_turns_down_what_waits_too_long(slowapi, serve, args):
+    app = serve(*args, "--upstream-max", "1", "--queue-timeout", "200ms", upstream=slowapi())
+    with RawConnection(app) as busy:
+        ask(busy, 0.8)
+        time.sleep(0.1)
+        reply, seconds = timed_get(app, 0)
+        assert reply.status == 503 and reply.headers["retry-after"] == "1" and seconds < 0.65
+        assert busy.read_response().status == 200
+    assert get(app, "/?delay=0").status == 200
+
+
+def test_who_leaves_while_waiting_for_the_upstream_takes_no_place(slowapi, serve):
+    app = serve("--upstream-max", "1", upstream=slowapi("--graceful-timeout", "0"))
+    leave(app, 10, lambda conn: conn.close())
+    assert timed_get(app, 0)[1] < 2
