@@ -82,6 +82,7 @@ static void front_pump(struct front *f) {
     while ((c = TAILQ_FIRST(&f->queue)) != NULL && (f->slots == 0 || f->busy < f->slots)) {
         front_dequeue(c);
         c->state = CLIENT_BUSY;
+        c->deadline = NSEC_NEVER; /* the queue's, which may be due in this very turn */
         if (f->stopping)
             c->session.last = true;
         f->busy++;
