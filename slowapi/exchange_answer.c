@@ -67,6 +67,16 @@ void exchange_refuse(struct exchange *e, uint16_t status, const char *text) {
 
 /* --- step by step ----------------------------------------------------------------------------- */
 
+/* For ever, that is until the client closes its side; one that has done so already would not be
+ * told of again. */
+static void hang(struct exchange *e) {
+    e->client_left = (e->watch.ready & IO_HANGUP) != 0;
+    if (e->client_left)
+        exchange_close(e);
+    else
+        exchange_enter(e, EXCHANGE_HANG, NSEC_NEVER);
+}
+
 /* What the step said. True: the next one may come at once. */
 static bool act(struct exchange *e) {
     switch (e->step.act) {
@@ -76,7 +86,7 @@ static bool act(struct exchange *e) {
         exchange_enter(e, EXCHANGE_SLEEP, deadline_after(clock_now(), e->step.wait));
         break;
     case REPLY_HANG:
-        exchange_enter(e, EXCHANGE_HANG, NSEC_NEVER);
+        hang(e);
         break;
     case REPLY_KEEP:
         finish(e);

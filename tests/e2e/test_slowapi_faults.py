@@ -135,6 +135,11 @@ def test_hangs_last_until_their_time_or_the_client_ends_them(controlled):
         assert stats()["in_flight"] == 1
     struck(stats, "hang", 2)
     assert stats()["client_aborts"] == 1
+    with RawConnection(api) as conn:
+        ask(conn, b"hang", "&delay=0.1")
+        conn.half_close()
+        assert everything(conn) == (b"", "fin")
+    struck(stats, "hang", 3)
 
 
 def test_drip_and_bandwidth_take_their_time(controlled):
