@@ -24,13 +24,17 @@ bool loadgen_config_keeps_samples(const struct loadgen_config *c) {
     return c->csv_path != NULL || c->ndjson_path != NULL || c->gnuplot_path != NULL;
 }
 
-bool loadgen_config_takes_stdout(const struct loadgen_config *c) {
+static int outputs_on_stdout(const struct loadgen_config *c) {
     const char *paths[] = { c->json_path,        c->csv_path,     c->ndjson_path,
                             c->percentiles_path, c->gnuplot_path, c->spectrum_path };
+    int count = 0;
     for (size_t i = 0; i < ARRAY_LEN(paths); i++)
-        if (paths[i] != NULL && strcmp(paths[i], "-") == 0)
-            return true;
-    return false;
+        count += paths[i] != NULL && strcmp(paths[i], "-") == 0;
+    return count;
+}
+
+bool loadgen_config_takes_stdout(const struct loadgen_config *c) {
+    return outputs_on_stdout(c) > 0;
 }
 
 static int check_method(const struct loadgen_config *c, struct error *err) {
@@ -67,6 +71,10 @@ int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
                          "--workers %" PRId64 " is more than --concurrency %" PRId64
                          "; each needs a connection",
                          c->workers, c->concurrency);
+    if (outputs_on_stdout(c) > 1)
+        return error_set(err, -EINVAL,
+                         "stdout (-) can take one of --json, --csv, --ndjson, "
+                         "--percentages, --gnuplot and --spectrum");
     if (c->proxy != NULL && c->unix_path != NULL)
         return error_set(err, -EINVAL, "--proxy and --unix-socket exclude each other");
     int rc = check_method(c, err);

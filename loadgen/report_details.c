@@ -111,7 +111,8 @@ static void print_ports(FILE *out, const struct report *r) {
                 "Listen queues on this machine overflowed %" PRIu64 " times (%" PRIu64
                 " connections dropped): a larger backlog is needed\n",
                 s->overflows, s->drops);
-    if (r->target->is_tcp && s->ports > 0 && s->ports_waiting > s->ports * sources / 2)
+    if (r->target->is_tcp && !r->config->keep_alive && s->ports > 0 &&
+        s->ports_waiting > s->ports * sources / 2)
         fprintf(out,
                 "%" PRIu64 " of %" PRIu64 " local ports are waiting (TIME_WAIT); more source "
                 "addresses (-B) or -k help\n",

@@ -254,6 +254,7 @@ def test_all_500_is_an_answer(srv_run):
         (["-B", "localhost!", "http://h/"], "-B"),
         (["-W", "4", "-c", "2", "-n", "9", "http://h/"], "--workers"),
         (["--merge"], "--merge"),
+        (["--json", "-", "--csv", "-", "http://h/"], "stdout"),
         (["-n", "0", "http://h/"], "-n"),
         (["-n", "abc", "http://h/"], "abc"),
         (["-c", "0", "http://h/"], "-c"),
@@ -424,5 +425,5 @@ def test_ab_strict_asks_once_before_it_asks_many(srv_run):
     with faulty.Server(["slow"]) as server:
         done = bench(srv_run, "--ab-strict", "-n", 8, "-c", 4, server.url)
         assert server.open_max == 4 and b" HTTP/1.0\r\n" in server.heads[0]
-    assert 0.85 <= float(line(done.stdout, "Time taken for tests").split()[0]) < 1.2
+    assert 0.85 <= float(line(done.stdout, "Time taken for tests").split()[0]) < 3
     assert "Latency (us)" not in done.stdout
