@@ -124,7 +124,7 @@ def start_srv(name, binary, *args, cpu=None):
     def address():
         if process.poll() is not None:
             sys.exit(f"{shlex.join([binary, *args])} ended:\n{Path(log.name).read_text()}")
-        return re.search(r"listening on (http://\S+)\n", Path(log.name).read_text())
+        return re.search(r"listening on (\w+://\S+)\n", Path(log.name).read_text())
 
     return Actor(name, process, harness.wait_for(address, 10, f"{name} ready")[1], log)
 
