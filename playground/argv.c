@@ -102,6 +102,8 @@ int argv_of_load(struct argv *a, const struct play_load *load, const char *url) 
         rc = argv_add(a, "bench");
     if (rc == 0)
         rc = argv_add(a, "-r"); /* one refused connection must not end the run */
+    if (rc == 0 && load->varied)
+        rc = argv_add(a, "-l");
     if (rc == 0)
         rc = argv_add(a, "-n");
     if (rc == 0)

@@ -164,7 +164,7 @@ const struct playground catalogue[] = {
     },
     {
         .name = "db-blocking",
-        .alias = "psycopg2",
+        .alias = "bonus-psycopg2-gevent",
         .title = "a database call that blocks, in a green thread",
         .shows =
             "Half of the delay is spent in the slow API and half in PostgreSQL, through libpq's "
@@ -173,14 +173,14 @@ const struct playground catalogue[] = {
         .notice = "the database half passes one request at a time: green threads do not help "
                   "against a call that blocks",
         .processes = { SLOW_API, POSTGRES, APP_DB("blocking") },
-        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC },
+        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC, .varied = true },
         .slots = PLAY_SLOTS_UNLIMITED,
         .ideal = PLAY_IDEAL_DB_TURNS,
         .tutorial_seconds = 6.67,
     },
     {
         .name = "db-cooperative",
-        .alias = "psycogreen",
+        .alias = "bonus-psycopg2-gevent",
         .title = "the same database call, made cooperative",
         .shows =
             "The same handler and the same library, through its non-blocking calls: where libpq "
@@ -189,9 +189,9 @@ const struct playground catalogue[] = {
         .notice = "the same query as in db-blocking, and the time of one round again: only who "
                   "waits has changed",
         .processes = { SLOW_API, POSTGRES, APP_DB("cooperative") },
-        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC },
+        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC, .varied = true },
         .slots = PLAY_SLOTS_UNLIMITED,
-        .tutorial_seconds = 3.15,
+        .tutorial_seconds = 3.148,
     },
     {
         .name = "event",

