@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a handler may call. It is written once, as straight code, and runs under every model.
+/* What a handler may call. It is written once, as straight code, and runs unchanged under every
+ * model but `event`, which shows what the same work looks like as callbacks.
  *
  * A handler gets one complete request, waits as it likes through the calls below, and answers once:
  *
@@ -11,16 +12,19 @@
  *       return srv_reply(rq, 200, SLICE("text/plain"), up.body);
  *   }
  *
- * It may assume
+ * It may assume that
  *   - memory from srv_alloc and every slice handed to it live until it returns;
  *   - every wait ends: by its result, at a deadline (-ETIMEDOUT), or because nobody wants the
- * answer any more (-ECANCELED: the client left, or the server stops). Release what you hold and
- * return the code; there is no other way out of a wait. It must not assume
+ *     answer any more (-ECANCELED: the client left, or the server stops). Release what you hold
+ *     and return the code; there is no other way out of a wait.
+ *
+ * It must not assume
  *   - which thread it runs on, or that thread-local data and locks survive a wait: under the green
  *     model other requests run on this thread meanwhile;
  *   - that something else that blocks (sleep(3), a C library's own socket) stays its own affair:
- *     under the green model it stops every request of the worker.
- * On a fiber the stack has 256 KiB; large locals belong into srv_alloc. */
+ *     under the green model it stops every request of the worker;
+ *   - more than 256 KiB of stack, on a fiber and on a thread: large locals belong into srv_alloc.
+ */
 #ifndef SRV_HANDLER_H
 #define SRV_HANDLER_H
 
