@@ -126,8 +126,49 @@ static void test_out_of_memory_at_every_allocation(void **state) {
     }
 }
 
+static void test_ages_and_dropped_ones_enter_the_totals(void **state) {
+    (void)state;
+    struct tally t;
+    struct timing late = { .queue = 5000, .connect = 10, .total = 20, .reused = true };
+    assert_int_equal(tally_init(&t), 0);
+    t.planned = 3;
+    tally_response(&t, &late, 200, 1, true);
+    tally_unfinished(&t, &late);
+    tally_dropped(&t, 70000);
+    tally_settle(&t);
+    assert_int_equal(t.in_flight, 1);
+    assert_int_equal(t.in_flight_age_max, 5020 * NSEC_PER_USEC);
+    assert_int_equal(t.dropped, 1);
+    assert_int_equal(hist_count(t.total), 3);
+    assert_int_equal(hist_min(t.total), 5020);
+    assert_int_equal(hist_max(t.total), 70000);
+    assert_int_equal(hist_count(t.raw), 2);
+    assert_int_equal(hist_max(t.raw), 20);
+    assert_int_equal(hist_count(t.connect), 2); /* zeros of reused connections */
+    assert_int_equal(hist_max(t.connect), 0);
+    tally_free(&t);
+}
+
+static void test_restart_keeps_what_is_known_of_the_server(void **state) {
+    (void)state;
+    struct tally t;
+    assert_int_equal(tally_init(&t), 0);
+    t.connections = 4;
+    tally_response(&t, &timing, 200, 12, true);
+    tally_restart(&t, 99);
+    tally_settle(&t);
+    assert_int_equal(t.first_start, 99);
+    assert_int_equal(t.connections, 4);
+    assert_int_equal(t.document_bytes, 12);
+    assert_int_equal(tally_ended(&t), 0);
+    assert_int_equal(hist_count(t.total), 0);
+    tally_free(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ages_and_dropped_ones_enter_the_totals),
+        cmocka_unit_test(test_restart_keeps_what_is_known_of_the_server),
         cmocka_unit_test(test_response_of_another_length_fails),
         cmocka_unit_test(test_status_is_counted_beside_success),
         cmocka_unit_test(test_only_time_outs_of_the_failures_have_a_latency),
