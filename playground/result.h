@@ -27,7 +27,8 @@ struct play_result {
     uint32_t sleeping_before;
     double sleeping_during; /* mean over the samples */
     uint32_t samples;
-    nsec_t cpu; /* spent on the load */
+    nsec_t cpu;                             /* spent on the load */
+    nsec_t process_cpu[PLAY_PROCESSES_MAX]; /* the same of each process of the row */
     uint64_t memory_peak_bytes;
     struct series series;
 

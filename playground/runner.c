@@ -35,6 +35,7 @@ struct run {
     size_t prepared;                    /* of them: what `finish` is for */
     int report_fd;                      /* memory that the load generator writes its report to */
     nsec_t load_start;
+    nsec_t cpu_before[PLAY_PROCESSES_MAX]; /* spent by each process of the row before the load */
 };
 
 /* Lets the children talk until `until`, or until something happened. 0 or -ECANCELED. */
@@ -183,6 +184,13 @@ static int settle(struct run *run, struct series_point *ret, struct error *err) 
     return 0;
 }
 
+static void read_cpu(const struct run *run, nsec_t cpu[PLAY_PROCESSES_MAX]) {
+    for (size_t i = 0; i < catalogue_process_count(run->row); i++) {
+        struct probe_sample sample = { 0 };
+        cpu[i] = probe_add(run->processes[i].pid, &sample) == 0 ? sample.cpu : 0;
+    }
+}
+
 static int start_load(struct run *run, struct error *err) {
     const struct play_load *load = &run->result->load;
     const struct process *target = &run->processes[run->count - 1];
@@ -198,6 +206,7 @@ static int start_load(struct run *run, struct error *err) {
         rc = argv_printf(&argv, "--json=/dev/fd/%d", PROCESS_PASSED_FD);
     if (rc != 0)
         return error_set(err, rc, "the command of srv bench is too long");
+    read_cpu(run, run->cpu_before);
     run->load_start = clock_now();
     struct process_spec spec = {
         .name = "bench",
@@ -270,6 +279,9 @@ static int collect(struct run *run, const struct series_point *before, struct er
     if (rc != 0)
         return rc;
     run->result->cpu = after.total.cpu - before->total.cpu;
+    read_cpu(run, run->result->process_cpu);
+    for (size_t i = 0; i < PLAY_PROCESSES_MAX; i++)
+        run->result->process_cpu[i] -= run->cpu_before[i];
     if (run->result->samples == 0 && /* shorter than the time between two samples */
         result_add_point(run->result, &after) != 0)
         return error_set(err, -ENOMEM, "out of memory");

@@ -96,8 +96,22 @@ void table_print(const struct play_result *results, size_t count, FILE *out) {
     }
 }
 
+/* A proxy in front of the app works, too: what each of them spent. */
+static void print_processes(const struct play_result *r, FILE *out) {
+    size_t count = catalogue_process_count(r->row);
+    if (count == 0 || r->row->processes[count - 1].measured || r->requests == 0)
+        return;
+    fprintf(out, "%s: CPU us per request:", r->row->name);
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "%s %s %.0f", i > 0 ? "," : "", r->row->processes[i].name,
+                (double)r->process_cpu[i] / NSEC_PER_USEC / (double)r->requests);
+    fprintf(out, ".\n");
+}
+
 void table_print_notices(const struct play_result *results, size_t count, FILE *out) {
     for (size_t i = 0; i < count; i++)
-        if (results[i].skipped[0] == '\0' && results[i].row->peer_of == NULL)
+        if (results[i].skipped[0] == '\0' && results[i].row->peer_of == NULL) {
             fprintf(out, "%s: %s.\n", results[i].row->name, results[i].row->notice);
+            print_processes(&results[i], out);
+        }
 }
