@@ -204,7 +204,9 @@ static void client_read(struct client *c) {
         }
         n = watch_recv(&c->watch, buf_tail(&s->in), buf_room(&s->in));
         if (n == -EAGAIN) {
-            if (!session_began(s))
+            if (session_began(s))
+                client_settle(c); /* a slow one: no request soon */
+            else
                 session_idle(s);
             return;
         }
@@ -329,7 +331,7 @@ void client_open(struct front *f, const struct arrival *arrival) {
     }
     front_remember(c);
     client_await(c);
-    if (f->slots > 0)
+    if (f->slots > 0 && f->worker->config->workers > 1)
         client_is_fresh(c);
     client_read(c);
 }

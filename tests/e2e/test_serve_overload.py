@@ -195,3 +195,24 @@ def test_who_leaves_while_waiting_for_the_upstream_takes_no_place(slowapi, serve
     app = serve("--upstream-max", "1", upstream=slowapi("--graceful-timeout", "0"))
     leave(app, 10, lambda conn: conn.close())
     assert timed_get(app, 0)[1] < 2
+
+
+# --- slow clients --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", [(), ("--model", "pool", "--threads", "4")], ids=("green", "pool"))
+def test_slow_clients_hold_no_slot(slowapi, serve, args):
+    """200 clients that dawdle over their heads and bodies, and some that do not read."""
+    app = serve(*args, upstream=slowapi())
+    conns = [RawConnection(app) for _ in range(200)]
+    for number, conn in enumerate(conns):
+        if number % 3 == 0:
+            conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\nX-a: ")
+        elif number % 3 == 1:
+            conn.send(b"POST /?delay=0 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        else:
+            conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+    slowest = max(timed_get(app, 0)[1] for _ in range(20))
+    for conn in conns:
+        conn.close()
+    assert slowest < 1
