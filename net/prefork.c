@@ -469,7 +469,7 @@ int prefork_run(const struct prefork_config *config) {
               &old_child_action); /* when ignored, nobody would be left to wait for */
     supervise(m);
     sigaction(SIGCHLD, &old_child_action, NULL);
-    sigprocmask(SIG_SETMASK, &m->old_signals, NULL);
+    /* Its signals stay blocked: one more TERM now would change the exit code. */
 
     int code = m->gave_up ? PREFORK_EXIT_NO_START : 0;
     master_free(m);

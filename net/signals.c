@@ -61,6 +61,13 @@ void signals_free(struct signals *s) {
     mem_free(s);
 }
 
+void signals_hold(void) {
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
 void signals_die_with_parent(int signo, int parent_pid) {
     prctl(PR_SET_PDEATHSIG, signo);
     if (getppid() != parent_pid) /* it died before the kernel was told */

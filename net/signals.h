@@ -20,6 +20,10 @@ NODISCARD struct signals *signals_new(struct loop *loop, void (*on_signal)(void 
                                       void *arg, struct error *err);
 void signals_free(struct signals *s);
 
+/* For a server that has stopped and is about to end: more signals to stop change nothing, least of
+ * all its exit code. They stay blocked. */
+void signals_hold(void);
+
 /* The caller dies (SIGKILL, or `signo`) when its parent does; checks for a parent that is gone
  * already (`parent_pid`). prctl(2). */
 void signals_die_with_parent(int signo, int parent_pid);

@@ -75,13 +75,9 @@ int blocking_open(struct blocking *b, nsec_t patience, struct error *err) {
     return 0;
 }
 
-/* The handlers stay, and a signal may still come: the descriptors are left to the end of the
- * process unless the handlers are put back first. */
+/* The handlers stay, and their descriptors go. */
 void blocking_close(struct blocking *b) {
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGQUIT, SIG_DFL);
-    signal(SIGRETIRE, SIG_DFL);
+    signals_hold();
     if (b->accept_fd >= 0)
         close(b->accept_fd);
     if (b->stop_fd >= 0)

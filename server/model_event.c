@@ -422,6 +422,7 @@ static void server_close(struct server *s) {
         timer_cancel(s->loop, &s->patience);
         timer_cancel(s->loop, &s->accept_again);
     }
+    signals_hold();
     signals_free(s->signals);
     loop_free(s->loop);
 }

@@ -101,6 +101,7 @@ static int green_run(struct worker *worker, struct error *err) {
             error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));
         front_close(&g.front);
     }
+    signals_hold();
     worker_close(worker);
     signals_free(g.signals);
     io_fiber_free(g.io);

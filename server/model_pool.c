@@ -266,6 +266,7 @@ static void pool_close(struct pool *p) {
     }
     if (p->front.worker != NULL)
         worker_close(p->front.worker);
+    signals_hold();
     signals_free(p->signals);
     loop_free(p->loop);
 }

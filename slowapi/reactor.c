@@ -135,6 +135,7 @@ static void stop(struct reactor *r) {
     stop_accepting(r);
     exchange_close_all(r);
     control_free(r->control);
+    signals_hold();
     signals_free(r->signals);
     if (r->loop != NULL)
         loop_free(r->loop);
