@@ -162,11 +162,12 @@ class Server:
             self.connections += 1
             self.open += 1
             self.open_max = max(self.open_max, self.open)
-        with conn, contextlib.suppress(OSError):
-            while (head := self._read_request(conn)) and self._behave(conn, head):
-                pass
-        with self.lock:
-            self.open -= 1
+        with conn:
+            with contextlib.suppress(OSError):
+                while (head := self._read_request(conn)) and self._behave(conn, head):
+                    pass
+            with self.lock:  # before the close: the client may come back at once
+                self.open -= 1
 
     def _behave(self, conn, head):
         with self.lock:
