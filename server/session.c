@@ -255,7 +255,8 @@ enum session_step session_read(struct session *s, struct io *io) {
         s->eof = n == 0;
         buf_added(&s->in, (size_t)n);
     }
-    session_ready(s, io_now(io));
+    if (step == SESSION_READY)
+        session_ready(s, io_now(io));
     return step;
 }
 
