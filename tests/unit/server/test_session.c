@@ -211,7 +211,7 @@ static void a_client_that_leaves_is_no_error(void **state) {
 
 static void one_that_does_not_read_is_given_up(void **state) {
     struct fixture *f = *state;
-    char junk[4096] = { 0 };
+    char junk[1024] = { 0 };
 
     f->config.send_timeout = 20 * NSEC_PER_MSEC;
     while (send(f->server, junk, sizeof(junk), MSG_NOSIGNAL) > 0)
