@@ -34,7 +34,7 @@ struct fixture {
 };
 
 static bool read_request(int fd) {
-    char text[4096];
+    char text[1024];
     size_t len = 0;
 
     while (len < sizeof(text) && memmem(text, len, "\r\n\r\n", 4) == NULL) {
