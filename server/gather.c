@@ -2,7 +2,12 @@
 /* Collects a body in an arena. */
 #include "server/gather.h"
 #include "server/limits.h"
+#include <assert.h>
 #include <errno.h>
+
+/* Twice for the last step, as much for all before it, and the answer that the handler makes. */
+static_assert(SERVER_ARENA_BYTES_MAX > 5 * SERVER_UPSTREAM_BODY_BYTES_MAX,
+              "a body within its limit must not run out of memory");
 
 static int grow(struct gather *g, struct arena *arena, size_t want, uint64_t expected) {
     size_t cap = g->cap * 2;

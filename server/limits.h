@@ -7,7 +7,7 @@ enum {
     SERVER_THREAD_STACK_BYTES = 262144,
     SERVER_RECV_BYTES = 1024,          /* first read of a request; larger heads grow the buffer */
     SERVER_BODY_RECV_BYTES = 16384,    /* one read of a request body */
-    SERVER_ARENA_BYTES_MAX = 16777216, /* what one request may allocate */
+    SERVER_ARENA_BYTES_MAX = 50331648, /* what one request may allocate */
     SERVER_REPLY_FIELDS_MAX = 16,
     SERVER_REPLY_BYTES_MAX = 67108864, /* head and body of an answer */
     SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608,

@@ -364,6 +364,7 @@ int upstream_get(struct upstream *u, struct io *io, struct arena *arena, struct 
         x.fd = connect_fresh(&x);
     rc = x.fd < 0 ? x.fd : exchange_run(&x, suffix);
     if (rc < 0 && was_stale(&x, rc)) {
+        x.why = NULL;
         x.fd = connect_fresh(&x);
         rc = x.fd < 0 ? x.fd : exchange_run(&x, suffix);
     }

@@ -192,6 +192,16 @@ static void half_an_answer_is_not_retried(void **state) {
     assert_int_equal(f->requests, 2);
 }
 
+static void the_reason_is_that_of_the_last_try(void **state) {
+    static const char *const script[] = { OK, "!", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nh",
+                                          NULL };
+    struct fixture *f = *state;
+
+    start(f, script, 50 * NSEC_PER_MSEC);
+    assert_hello(f);
+    assert_fails(f, -ETIMEDOUT, "in time");
+}
+
 static void what_is_not_http_is_refused(void **state) {
     static const char *const script[] = { "!\x16\x03\x01 hello\r\n\r\n", NULL };
     struct fixture *f = *state;
@@ -250,6 +260,7 @@ int main(void) {
         UPSTREAM_TEST(a_reused_connection_that_dies_is_replaced_once),
         UPSTREAM_TEST(a_new_connection_that_dies_is_not_retried),
         UPSTREAM_TEST(half_an_answer_is_not_retried),
+        UPSTREAM_TEST(the_reason_is_that_of_the_last_try),
         UPSTREAM_TEST(what_is_not_http_is_refused),
         UPSTREAM_TEST(a_silent_upstream_is_too_late),
         UPSTREAM_TEST(interim_answers_are_passed_over),
