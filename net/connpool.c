@@ -27,6 +27,7 @@ struct connpool {
     struct io_fiber *fiber_io; /* NULL: shared between threads, `lock` counts */
     pthread_mutex_t lock;
     struct timer expiry; /* lazy: not later than what the oldest needs; fibers only */
+    uint32_t touched;    /* of the entries; the others cost no memory yet */
     struct idle entries[];
 };
 
@@ -132,10 +133,6 @@ struct connpool *connpool_new(const struct connpool_config *config, struct io_fi
     pool->fiber_io = fiber_io;
     pool->expiry.fire = on_expiry;
     pthread_mutex_init(&pool->lock, NULL);
-    for (uint32_t i = config->max_idle; i-- > 0;) {
-        pool->entries[i] = (struct idle){ .pool = pool, .fd = -1, .older = pool->spare };
-        pool->spare = &pool->entries[i];
-    }
     return pool;
 }
 
@@ -180,6 +177,18 @@ int connpool_take(struct connpool *pool, nsec_t now, uint32_t *ret_uses) {
     }
 }
 
+static void make_spare(struct connpool *pool) {
+    struct idle *entry = &pool->entries[pool->touched];
+
+    if (pool->touched == pool->config.max_idle) {
+        close_fd(pool, pull(pool, pool->oldest));
+        return;
+    }
+    *entry = (struct idle){ .pool = pool, .fd = -1 };
+    pool->spare = entry;
+    pool->touched++;
+}
+
 /* Stores it, or says false: then it is the caller's to close. */
 static bool store(struct connpool *pool, int fd, uint32_t uses, nsec_t now) {
     if (pool->config.max_idle == 0)
@@ -188,7 +197,7 @@ static bool store(struct connpool *pool, int fd, uint32_t uses, nsec_t now) {
         return false;
 
     if (pool->spare == NULL)
-        close_fd(pool, pull(pool, pool->oldest));
+        make_spare(pool);
     struct idle *entry = pool->spare;
     if (pool->fiber_io != NULL && io_fiber_idle(pool->fiber_io, fd, on_idle_event, entry) != 0)
         return false;
