@@ -153,6 +153,8 @@ static int check_operating(struct serve_options *o, struct error *err) {
         return error_set(err, -EINVAL,
                          "--max-requests: needs a master to replace the worker; give "
                          "--workers as well");
+    if (access_log_check(c->access_log.format, err) < 0)
+        return -EINVAL;
     return privileges_find(&c->privileges, c->user, c->group, err);
 }
 

@@ -282,14 +282,6 @@ static void remove_worker(struct master *m, nsec_t now) {
     tell(slot, SIGTERM, deadline_after(now, m->config->graceful_timeout));
 }
 
-/* One without its handlers yet would die of it. */
-static void pass_on(struct master *m, int signo) {
-    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
-        if (is_serving(m, i))
-            kill(m->slots[i].pid, signo);
-    }
-}
-
 /* --- replacing ------------------------------------------------------------------------------ */
 
 static struct slot *vacant_slot(struct master *m) {
@@ -385,7 +377,6 @@ static void on_signal(struct master *m, int signo, nsec_t now) {
         break;
     case SIGUSR1:
         run_hook(m, m->config->reopen_logs);
-        pass_on(m, signo);
         break;
     case SIGUSR2:
         run_hook(m, m->phase == PHASE_SERVING ? m->config->upgrade : NULL);

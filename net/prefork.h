@@ -9,7 +9,7 @@
  *   INT, QUIT   stop at once: workers get QUIT, and KILL after a second
  *   TTIN, TTOU  one worker more, one less, never below one
  *   HUP         replace every worker: see below
- *   USR1        reopen_logs, then handed on to the workers that are ready
+ *   USR1        reopen_logs
  *   USR2        upgrade: see server/upgrade.h
  *   WINCH       a successor serves on the same sockets: workers retire, the master ends with them
  *

@@ -11,7 +11,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { WATCHED = 6 };
+enum { WATCHED = 5 };
 
 struct signals {
     struct event events[WATCHED];
@@ -28,8 +28,9 @@ static void on_event(evutil_socket_t signo, short what UNUSED, void *arg) {
 
 struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int signo), void *arg,
                             struct error *err) {
-    const int watched[WATCHED] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGRETIRE };
+    const int watched[WATCHED] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGRETIRE };
     struct signals *s = mem_calloc(1, sizeof(*s));
+    struct sigaction usr1;
     if (s == NULL) {
         error_set(err, -ENOMEM, "cannot watch signals: out of memory");
         return NULL;
@@ -49,6 +50,8 @@ struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int 
         }
     }
     signal(SIGPIPE, SIG_IGN);
+    if (sigaction(SIGUSR1, NULL, &usr1) == 0 && usr1.sa_handler == SIG_DFL)
+        signal(SIGUSR1, SIG_IGN); /* "reopen your logs" must not kill who has none */
     return s;
 }
 

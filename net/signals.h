@@ -14,7 +14,7 @@
 
 struct signals;
 
-/* Calls `on_signal` on the loop for TERM, INT, QUIT, HUP, USR1 and RETIRE; SIGPIPE is ignored. NULL
+/* Calls `on_signal` on the loop for TERM, INT, QUIT, HUP and RETIRE; SIGPIPE is ignored. NULL
  * with a reason. */
 NODISCARD struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int signo),
                                       void *arg, struct error *err);

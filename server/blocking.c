@@ -71,7 +71,6 @@ int blocking_open(struct blocking *b, nsec_t patience, struct error *err) {
             return error_set(err, -errno, "cannot catch signals: %s", strerrordesc_np(errno));
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN); /* what the master may hand on must not kill */
-    signal(SIGUSR1, SIG_IGN);
     return 0;
 }
 

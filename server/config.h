@@ -8,6 +8,7 @@
 #include "http/limits.h"
 #include "net/binds.h"
 #include "net/cidr.h"
+#include "server/access_log.h"
 #include "server/privileges.h"
 #include <stdbool.h>
 
@@ -32,6 +33,7 @@ struct serve_config {
     struct cidr_list forwarded_allow, uwsgi_allow;
     const struct model *model;
     const struct srv_app *app;
+    struct access_log_config access_log;
     const char *pid_path;         /* NULL: none */
     char *const *argv;            /* of this process: an upgraded program gets the same */
     const char *user, *group;     /* to become once everything is open; NULL: stay */

@@ -284,7 +284,7 @@ static void on_signal(void *arg, int signo) {
     const struct serve_config *config = s->worker->config;
     bool first = !s->stopping, again = s->stopping && !s->retiring;
 
-    if (signo == SIGHUP || signo == SIGUSR1)
+    if (signo == SIGHUP)
         return;
     atomic_store(&s->worker->stats->life, STATS_STOPPING);
     for (size_t i = 0; first && i < s->worker->listen_count; i++)

@@ -147,6 +147,7 @@ static int call_upstream(struct srv_request *rq, struct slice suffix, struct ups
 
 int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_answer *ret) {
     struct upstream_answer answer;
+    nsec_t began = io_now(rq->io);
     int rc;
 
     session_does(rq->session, STATS_UPSTREAM, rq->io);
@@ -154,6 +155,7 @@ int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_ans
     rc = enter_upstream(rq);
     if (rc == 0)
         rc = call_upstream(rq, suffix, &answer);
+    rq->session->spent.upstream += io_now(rq->io) - began;
     session_does(rq->session, STATS_CPU, rq->io);
     if (rc < 0)
         return rc;
@@ -167,11 +169,13 @@ int srv_db_query(struct srv_request *rq, const char *sql, const char *const *par
     struct db_report report = { .why = NULL };
     struct session *s = rq->session;
     struct db_answer answer;
+    nsec_t began = io_now(rq->io);
     int rc;
 
     session_does(s, STATS_DATABASE, rq->io);
     rc = db_run(s->worker->db, rq->io, &s->arena, &statement, rq->deadline, &answer, &report);
     session_does(s, STATS_CPU, rq->io);
+    s->spent.database += io_now(rq->io) - began;
 
     rq->status = report.status;
     rq->why = report.why;
@@ -214,6 +218,7 @@ int srv_reply(struct srv_request *rq, uint16_t status, struct slice content_type
     if (s->http.answered)
         return -EALREADY;
     s->status = status;
+    s->body_bytes = body.len;
     rc = http_conn_answer(&s->http, &s->out, &head, &sends_body);
     if (rc < 0)
         return rc;

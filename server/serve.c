@@ -19,6 +19,7 @@ struct serve {
     struct binds binds;
     struct stats *stats; /* by worker index - 1 */
     struct overview overview;
+    struct access_log *access_log;
     struct upgrade upgrade;
 };
 
@@ -51,6 +52,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .listen_fds = s->binds.fds,
         .listen_count = s->binds.count,
         .quota = &quota,
+        .access_log = s->access_log,
         .stats = &s->stats[index - 1],
         .ready = ready,
     };
@@ -74,6 +76,12 @@ static void master_ready(void *arg) {
     notify_manager(state);
 }
 
+static void master_reopen_logs(void *arg) {
+    struct serve *s = arg;
+
+    access_log_reopen(s->access_log);
+}
+
 static void master_upgrade(void *arg) {
     struct serve *s = arg;
 
@@ -88,6 +96,7 @@ static int run_workers(struct serve *s) {
         .graceful_timeout = s->config->graceful_timeout,
         .worker = prefork_worker,
         .all_ready = master_ready,
+        .reopen_logs = master_reopen_logs,
         .upgrade = master_upgrade,
         .arg = s,
     };
@@ -158,7 +167,12 @@ int serve_run(const struct serve_config *config) {
     binds_raise_descriptor_limit();
     if (upgrade_init(&s.upgrade, config->argv, &err) < 0)
         return complain(&err);
-    code = open_and_serve(&s, &err);
+    signal(SIGUSR1, SIG_IGN);
+    if (access_log_open(&config->access_log, &s.access_log, &err) < 0)
+        code = complain(&err);
+    else
+        code = open_and_serve(&s, &err);
+    access_log_close(s.access_log);
     upgrade_free(&s.upgrade);
     return code;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads requests, hands them to the application, writes answers; written once for every model. */
 #include "server/session.h"
+#include "server/access_log.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "http/error.h"
@@ -74,6 +75,7 @@ static void put_error(struct session *s, uint16_t status, const char *why, bool 
     bool sends_body;
 
     s->status = status;
+    s->body_bytes = strlen(why) + 1;
     snprintf(seconds, sizeof(seconds), "%d", SERVER_RETRY_AFTER_SECONDS);
     retry_after.value = slice_str(seconds);
 
@@ -105,6 +107,7 @@ void session_refuse(struct session *s, uint16_t status, const char *why) {
 
 void session_ready(struct session *s, nsec_t now) {
     s->ready_at = now;
+    s->spent.queue = s->spent.upstream = s->spent.database = 0;
     s->entry = stats_enter(s->worker->stats, s->head.method_text, s->head.target, now);
     atomic_store_explicit(&s->wire, SESSION_WIRE_FREE, memory_order_relaxed);
 }
@@ -314,7 +317,8 @@ enum session_end session_serve(struct session *s, struct io *io) {
 
     if (served_max > 0 && s->served + 1 >= served_max)
         s->last = true;
-    stats_observe(&stats->queue_wait, io_now(io) - s->ready_at);
+    s->spent.queue = io_now(io) - s->ready_at;
+    stats_observe(&stats->queue_wait, s->spent.queue);
     stats_add(stats, STATS_slots_busy, 1);
     session_does(s, STATS_CPU, io);
     rc = answer(s, io);
@@ -326,6 +330,7 @@ enum session_end session_serve(struct session *s, struct io *io) {
         return SESSION_CLOSE;
     }
     stats_observe(&stats->latency, io_now(io) - s->ready_at);
+    access_log_write(s->worker->access_log, s, io_now(io));
     worker_count_answer(s->worker);
     return finish_request(s);
 }

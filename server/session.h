@@ -24,13 +24,13 @@ enum session_step {
 enum session_end {
     SESSION_KEEP,   /* answered; the next request may come */
     SESSION_CLOSE,  /* answered or not: close */
-    SESSION_LINGER, /* answered, but unread bytes are left: let the client read the answer, then
-                       close */
+    SESSION_LINGER, /* answered, unread bytes are left: let the client read on, then close */
 };
 
 /* Who may write to the client: the loop asks whether it is there while a thread waits for the
  * answer it will write. */
 enum session_wire { SESSION_WIRE_FREE, SESSION_WIRE_ASKING, SESSION_WIRE_ANSWERING };
+
 
 struct session {
     const struct worker *worker;
@@ -42,6 +42,10 @@ struct session {
     struct arena arena;
     size_t head_used;
     nsec_t ready_at;  /* when the current request was complete */
+    struct {
+        nsec_t queue, upstream, database;
+    } spent; /* where its time went */
+    uint64_t body_bytes; /* of the answer in `out` */
     struct peer peer; /* or whom a PROXY header or a uwsgi packet names */
     uint32_t served;
     int fd;
@@ -83,8 +87,7 @@ bool session_began(const struct session *s);
 /* Is it reading a body, rather than a head? */
 bool session_in_body(const struct session *s);
 
-/* Straight-line reading until feed says anything but MORE. Time-outs: keep-alive (a first byte is
- * awaited), header, body. */
+/* Straight-line reading until feed says anything but MORE. Time-outs: keep-alive, header, body. */
 NODISCARD enum session_step session_read(struct session *s, struct io *io);
 
 /* When the current request must be answered; NSEC_NEVER without a limit. */
@@ -101,16 +104,13 @@ NODISCARD enum session_end session_serve(struct session *s, struct io *io);
  * is turned down gets no second answer in the same turn. */
 NODISCARD enum session_end session_turn_down(struct session *s, uint16_t status, const char *why);
 
-/* Puts an error answer into `out`, Connection: close. Never fails loudly: without memory `out`
- * stays empty. */
+/* Puts an error answer into `out`, Connection: close; without memory `out` stays empty. */
 void session_refuse(struct session *s, uint16_t status, const char *why);
 
-/* Writes `out`, straight-line. SESSION_LINGER, or SESSION_CLOSE when the client does not take it.
- */
+/* Writes `out`, straight-line. SESSION_LINGER, or SESSION_CLOSE: the client does not take it. */
 NODISCARD enum session_end session_write_refusal(struct session *s, struct io *io);
 
-/* Gives back every buffer: what a connection owns while it is merely kept alive is nothing but
- * itself. */
+/* Gives back every buffer: a connection that is merely kept alive owns nothing but itself. */
 void session_idle(struct session *s);
 
 /* Lets the client read the answer before the connection goes: shutdown(2), then reads and drops,

@@ -7,6 +7,7 @@
 #include "server/limits.h"
 #include <stdatomic.h>
 
+struct access_log;
 struct db;
 struct stats;
 struct gate;
@@ -27,6 +28,7 @@ struct worker {
     struct upstream *upstream; /* both made by the model: pools differ between fibers and threads */
     struct db *db;
     struct worker_quota *quota;
+    struct access_log *access_log; /* NULL: none */
     struct stats *stats; /* its own, shared with the control endpoint */
     void (*ready)(void); /* called once the worker can serve */
 };

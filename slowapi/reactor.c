@@ -82,7 +82,7 @@ static void on_signal(void *arg, int signo) {
     case SIGHUP:
         reload(r);
         break;
-    default: /* USR1: not used */
+    default:
         break;
     }
 }

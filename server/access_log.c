@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* Compiles the format of the access log once, and writes a line per answer with it. */
+#include "server/access_log.h"
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/escape.h"
+#include "base/log.h"
+#include "server/access_atoms.h"
+#include "server/session.h"
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+enum { PIECES_MAX = 64 };
+
+/* A stretch of the format: text to copy, or an atom. */
+struct piece {
+    struct slice text; /* the literal, or the name in %({name}i)s */
+    access_atom atom;  /* NULL: literal */
+};
+
+struct access_log {
+    struct logger logger;
+    struct piece pieces[PIECES_MAX];
+    size_t piece_count; /* 0: JSON */
+    nsec_t slow;
+    atomic_ullong dropped;
+};
+
+/* --- the format ------------------------------------------------------------------- */
+
+static int add_piece(struct access_log *log, struct piece piece, struct error *err) {
+    if (log->piece_count == PIECES_MAX)
+        return error_set(err, -EINVAL, "--access-logformat: at most %d atoms and texts",
+                         PIECES_MAX);
+    log->pieces[log->piece_count++] = piece;
+    return 0;
+}
+
+/* What stands between "%(" and ")s". */
+static int add_atom(struct access_log *log, struct slice name, struct error *err) {
+    struct piece piece = { .atom = access_atom_find(name) };
+
+    if (name.len > 3 && name.ptr[0] == '{' && name.ptr[name.len - 2] == '}') {
+        piece.text = slice_of(name.ptr + 1, name.len - 3);
+        piece.atom = access_atom_find(slice_of(name.ptr + name.len - 1, 1));
+        if (piece.atom != access_atom_field && piece.atom != access_atom_variable)
+            piece.atom = NULL;
+    }
+    if (piece.atom == NULL)
+        return error_set(err, -EINVAL, "--access-logformat: '%%(%.*s)s' is not an atom",
+                         (int)name.len, name.ptr);
+    return add_piece(log, piece, err);
+}
+
+static int add_literal(struct access_log *log, struct slice text, struct error *err) {
+    return text.len == 0 ? 0 : add_piece(log, (struct piece){ .text = text }, err);
+}
+
+static int compile(struct access_log *log, const char *format, struct error *err) {
+    struct slice rest = slice_str(format);
+    int rc = 0;
+
+    log->piece_count = 0;
+    if (strcmp(format, "json") == 0)
+        return 0;
+    while (rest.len > 0 && rc == 0) {
+        const char *start = strstr(rest.ptr, "%(");
+        const char *end = start != NULL ? strstr(start, ")s") : NULL;
+
+        if (start == NULL)
+            return add_literal(log, rest, err);
+        if (end == NULL)
+            return error_set(err, -EINVAL, "--access-logformat: '%s' does not end in ')s'", start);
+        rc = add_literal(log, slice_take(rest, (size_t)(start - rest.ptr)), err);
+        if (rc == 0)
+            rc = add_atom(log, slice_of(start + 2, (size_t)(end - start - 2)), err);
+        rest = slice_drop(rest, (size_t)(end + 2 - rest.ptr));
+    }
+    return rc;
+}
+
+int access_log_check(const char *format, struct error *err) {
+    struct access_log log;
+
+    return compile(&log, format, err);
+}
+
+/* --- life ---------------------------------------------------------------------------- */
+
+int access_log_open(const struct access_log_config *config, struct access_log **ret,
+                    struct error *err) {
+    struct access_log *log;
+    int rc;
+
+    *ret = NULL;
+    if (config->path == NULL)
+        return 0;
+    log = mem_calloc(1, sizeof(*log));
+    if (log == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    log->slow = config->slow;
+    rc = compile(log, config->format, err);
+    if (rc == 0)
+        rc = logger_start(&log->logger, config->path, err);
+    if (rc < 0)
+        mem_free(log);
+    else
+        *ret = log;
+    return rc;
+}
+
+void access_log_close(struct access_log *log) {
+    if (log == NULL)
+        return;
+    logger_stop(&log->logger);
+    mem_free(log);
+}
+
+void access_log_reopen(struct access_log *log) {
+    if (log != NULL)
+        logger_reopen(&log->logger);
+}
+
+/* --- a line --------------------------------------------------------------------------- */
+
+static int put_line(const struct access_log *log, struct buf *out, const struct session *s,
+                    nsec_t now) {
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < log->piece_count; i++) {
+        const struct piece *piece = &log->pieces[i];
+
+        rc = piece->atom != NULL ? piece->atom(out, s, now, piece->text)
+                                 : buf_append(out, piece->text);
+    }
+    return rc == 0 ? buf_append(out, SLICE("\n")) : rc;
+}
+
+/* Whoever sent the bytes must not be able to forge a line, or a terminal's commands. */
+static struct slice one_line(char *text, struct slice raw) {
+    size_t len = escape_text(text, LOGGER_LINE_BYTES - 1, slice_take(raw, raw.len - 1));
+
+    text[len++] = '\n';
+    return slice_of(text, len);
+}
+
+void access_log_write(struct access_log *log, const struct session *s, nsec_t now) {
+    static struct log_rate rate = { .per_second = 1 };
+    struct buf out;
+    char *text;
+
+    if (log == NULL || now - s->ready_at < log->slow)
+        return;
+    buf_init(&out, 4 * LOGGER_LINE_BYTES);
+    text = mem_alloc(LOGGER_LINE_BYTES);
+    if (text != NULL &&
+        (log->piece_count > 0 ? put_line(log, &out, s, now) : access_json(&out, s, now)) == 0 &&
+        logger_write(&log->logger, one_line(text, buf_unread(&out))))
+        goto out;
+    atomic_fetch_add(&log->dropped, 1);
+    log_limited(&rate, LOG_LEVEL_WARN, "access log lines were dropped count=%llu",
+                (unsigned long long)atomic_load(&log->dropped));
+out:
+    mem_free(text);
+    buf_free(&out);
+}
