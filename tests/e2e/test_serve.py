@@ -5,11 +5,11 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import time
+from pathlib import Path
 
 import pytest
-from harness import RawConnection, get, raw, request, srv_binary
+from harness import RawConnection, get, raw, request, srv_binary, wait_for
 from upstreams import ANSWER, Upstream
 
 # Every model runs the session of server/session.c but `event`, which shows what evhttp does on its own:
@@ -356,11 +356,9 @@ def test_graceful_timeout_bounds_the_stop(slowapi, serve, model):
 def test_workers_under_a_master(slowapi, serve, model):
     app = serve("--model", model, "--workers", "2", upstream=slowapi())
     assert get(app, "/?delay=0").text == GREETING
-    children = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(app.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert len(children) == 2
-    os.kill(int(children[0]), signal.SIGKILL)
+    children = Path(f"/proc/{app.pid}/task/{app.pid}/children")
+    wait_for(lambda: len(children.read_text().split()) == 2, what="the second worker")
+    os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
     for _ in range(20):
         assert get(app, "/?delay=0").text == GREETING
 
