@@ -24,8 +24,6 @@ struct db {
     struct {
         pthread_mutex_t lock; /* of all below, when threads share it; free otherwise */
         SLIST_HEAD(, pooled) idle;
-        struct db_stats stats;
-        struct hist *wait, *run;
         nsec_t backoff, closed_until; /* no connect before that */
         struct db_failure last;       /* why; without its detail, which was in somebody's arena */
         int last_code;
@@ -46,6 +44,10 @@ struct call {
     struct db_failure failure;
 };
 
+static void count(struct db *db, enum stats_value value, int amount) {
+    stats_add(db->config.stats, value, amount);
+}
+
 struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io) {
     struct db *db = mem_calloc(1, sizeof(*db));
 
@@ -56,15 +58,13 @@ struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io) {
     pthread_mutex_init(&db->shared.lock, NULL);
     SLIST_INIT(&db->shared.idle);
     db->gate = gate_new(config->pool, fiber_io);
-    db->shared.wait = hist_new();
-    db->shared.run = hist_new();
+    count(db, STATS_db_pool, (int)config->pool);
     db->conn_config = (struct db_conn_config){
         .conninfo = config->conninfo,
         .blocking = config->mode == DB_BLOCKING,
         .errands = errands_new(SERVER_DB_CANCELS_MAX),
     };
-    if (db->gate == NULL || db->shared.wait == NULL || db->shared.run == NULL ||
-        db->conn_config.errands == NULL) {
+    if (db->gate == NULL || db->conn_config.errands == NULL) {
         db_free(db);
         return NULL;
     }
@@ -74,12 +74,6 @@ struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io) {
 /* --- idle connections --------------------------------------------------------------------------
  */
 
-static void count(struct db *db, uint64_t *counter) {
-    pthread_mutex_lock(&db->shared.lock);
-    (*counter)++;
-    pthread_mutex_unlock(&db->shared.lock);
-}
-
 static struct pooled *pop(struct db *db) {
     struct pooled *p;
 
@@ -87,7 +81,7 @@ static struct pooled *pop(struct db *db) {
     p = SLIST_FIRST(&db->shared.idle);
     if (p != NULL) {
         SLIST_REMOVE_HEAD(&db->shared.idle, link);
-        db->shared.stats.idle--;
+        count(db, STATS_db_idle, -1);
     }
     pthread_mutex_unlock(&db->shared.lock);
     return p;
@@ -113,7 +107,7 @@ static struct pooled *take_idle(struct db *db, struct io *io) {
 
     while ((p = pop(db)) != NULL && !is_quiet(db, p, io)) {
         discard(p, io);
-        count(db, &db->shared.stats.dead);
+        count(db, STATS_db_dead, 1);
     }
     return p;
 }
@@ -130,7 +124,7 @@ static void put_back(struct call *call) {
     p->reused = true;
     pthread_mutex_lock(&db->shared.lock);
     SLIST_INSERT_HEAD(&db->shared.idle, p, link);
-    db->shared.stats.idle++;
+    count(db, STATS_db_idle, 1);
     pthread_mutex_unlock(&db->shared.lock);
 }
 
@@ -145,8 +139,6 @@ void db_free(struct db *db) {
         discard(p, db->fiber_io != NULL ? io_fiber_io(db->fiber_io) : &block.io);
     errands_free(db->conn_config.errands, deadline_after(clock_now(), SERVER_DB_CLOSE_NSEC));
     gate_free(db->gate);
-    hist_free(db->shared.wait);
-    hist_free(db->shared.run);
     pthread_mutex_destroy(&db->shared.lock);
     mem_free(db);
 }
@@ -177,7 +169,7 @@ static void note_connect(struct call *call, int rc) {
 
     pthread_mutex_lock(&db->shared.lock);
     if (rc == 0) {
-        db->shared.stats.connects++;
+        count(db, STATS_db_connects, 1);
         db->shared.backoff = 0;
         db->shared.closed_until = 0;
     } else if (down) {
@@ -270,11 +262,11 @@ static int run_once(struct call *call) {
     rc = db_conn_run(call->pooled->conn, call->io, call->arena, call->statement, call->deadline,
                      call->answer, &call->failure);
     put_back(call);
-    pthread_mutex_lock(&db->shared.lock);
-    hist_record(db->shared.run, (clock_now() - begin) / NSEC_PER_USEC);
-    db->shared.stats.statements += rc == 0;
-    db->shared.stats.cancelled += rc == -ETIMEDOUT || rc == -ECANCELED;
-    pthread_mutex_unlock(&db->shared.lock);
+    stats_observe(&db->config.stats->db_run, clock_now() - begin);
+    if (rc == 0)
+        count(db, STATS_db_statements, 1);
+    else if (rc == -ETIMEDOUT || rc == -ECANCELED)
+        count(db, STATS_db_cancelled, 1);
     return rc;
 }
 
@@ -290,7 +282,7 @@ static int run_inside(struct call *call) {
         rc = run_once(call);
     if (rc != -EREMOTEIO || !reused || !db_says_goodbye(call->failure.sqlstate))
         return rc;
-    count(call->db, &call->db->shared.stats.retried);
+    count(call->db, STATS_db_retried, 1);
     rc = open_new(call);
     return rc < 0 ? rc : run_once(call);
 }
@@ -298,12 +290,13 @@ static int run_inside(struct call *call) {
 static int wait_for_place(struct call *call) {
     struct db *db = call->db;
     nsec_t begin = clock_now();
-    int rc = gate_enter(db->gate, call->io,
-                        nsec_min(call->deadline, deadline_after(begin, db->config.wait)));
+    int rc;
 
-    pthread_mutex_lock(&db->shared.lock);
-    hist_record(db->shared.wait, (clock_now() - begin) / NSEC_PER_USEC);
-    pthread_mutex_unlock(&db->shared.lock);
+    count(db, STATS_db_waiting, 1);
+    rc = gate_enter(db->gate, call->io,
+                    nsec_min(call->deadline, deadline_after(begin, db->config.wait)));
+    count(db, STATS_db_waiting, -1);
+    stats_observe(&db->config.stats->db_wait, clock_now() - begin);
     return rc;
 }
 
@@ -322,34 +315,14 @@ int db_run(struct db *db, struct io *io, struct arena *arena, const struct db_st
 
     if (rc == 0) {
         call.deadline = nsec_min(deadline, deadline_after(clock_now(), db->config.run));
+        count(db, STATS_db_in_use, 1);
         rc = run_inside(&call);
+        count(db, STATS_db_in_use, -1);
         gate_leave(db->gate);
     }
     if (rc == 0)
         return 0;
-    count(db, &db->shared.stats.failed);
+    count(db, STATS_db_failed, 1);
     *report = db_report_of(call.step, rc, &call.failure, arena);
     return rc;
-}
-
-/* --- numbers -----------------------------------------------------------------------------------
- */
-
-struct db_stats db_stats(struct db *db) {
-    struct db_stats stats;
-
-    pthread_mutex_lock(&db->shared.lock);
-    stats = db->shared.stats;
-    pthread_mutex_unlock(&db->shared.lock);
-    stats.pool = gate_stats(db->gate);
-    return stats;
-}
-
-void db_times(struct db *db, struct hist *wait, struct hist *run) {
-    pthread_mutex_lock(&db->shared.lock);
-    if (wait != NULL)
-        hist_merge(wait, db->shared.wait);
-    if (run != NULL)
-        hist_merge(run, db->shared.run);
-    pthread_mutex_unlock(&db->shared.lock);
 }

@@ -9,9 +9,9 @@
 #ifndef SERVER_DB_H
 #define SERVER_DB_H
 
-#include "base/hist.h"
 #include "net/gate.h"
 #include "server/db_report.h"
+#include "server/stats.h"
 
 enum db_mode { DB_COOPERATIVE, DB_BLOCKING };
 
@@ -20,21 +20,11 @@ struct db;
 struct db_config {
     const char *conninfo; /* as of db_conn_config */
     enum db_mode mode;
-    uint32_t pool;    /* connections of this worker, 1 at least */
-    uint32_t workers; /* that have such a pool, for the check against max_connections */
-    bool per_request; /* a new connection for each statement */
-    nsec_t wait, run; /* longest spans: for a place in the pool; for connecting and running */
-};
-
-struct db_stats {
-    struct gate_stats pool; /* places, in use, waiting */
-    uint32_t idle;          /* open connections that nobody uses */
-    uint64_t statements;    /* answered */
-    uint64_t failed;        /* statements and connects that failed, whatever the reason */
-    uint64_t connects;      /* connections opened */
-    uint64_t dead;          /* connections that ended while they were idle */
-    uint64_t retried;       /* statements run again on a new connection */
-    uint64_t cancelled;     /* statements whose request ended before them */
+    uint32_t pool;       /* connections of this worker, 1 at least */
+    uint32_t workers;    /* that have such a pool, for the check against max_connections */
+    bool per_request;    /* a new connection for each statement */
+    nsec_t wait, run;    /* longest spans: for a place in the pool; for connecting and running */
+    struct stats *stats; /* what happens is counted there */
 };
 
 /* Connects to nothing yet. `fiber_io` as for connpool_new. NULL when out of memory. */
@@ -50,11 +40,5 @@ void db_free(struct db *db);
 NODISCARD int db_run(struct db *db, struct io *io, struct arena *arena,
                      const struct db_statement *statement, nsec_t deadline, struct db_answer *ret,
                      struct db_report *report);
-
-struct db_stats db_stats(struct db *db);
-
-/* Times in microseconds, of this worker so far: waits for a place, and statements (connecting
- * included). Adds them to the two, either of which may be NULL. */
-void db_times(struct db *db, struct hist *wait, struct hist *run);
 
 #endif

@@ -110,19 +110,32 @@ static int print_hist(struct buf *out, const char *name, unsigned worker,
     return rc;
 }
 
-static int print_hists(const struct overview *o, struct buf *out) {
-    int rc = print_head(out, "request_seconds", "", "histogram",
-                        "From the complete request to its answer written.");
+static const struct hist_row {
+    const char *name, *help;
+    size_t offset; /* in struct stats */
+} hists[] = {
+    { "request_seconds", "From the complete request to its answer written.",
+      offsetof(struct stats, latency) },
+    { "queue_wait_seconds", "From the complete request to a slot.",
+      offsetof(struct stats, queue_wait) },
+    { "db_wait_seconds", "Waits for a database connection.", offsetof(struct stats, db_wait) },
+    { "db_statement_seconds", "Statements, without waiting and connecting.",
+      offsetof(struct stats, db_run) },
+};
 
-    for (unsigned i = 0; rc == 0 && i < o->count; i++)
-        if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
-            rc = print_hist(out, "request_seconds", i + 1, &o->stats[i].latency);
-    if (rc == 0)
-        rc = print_head(out, "queue_wait_seconds", "", "histogram",
-                        "From the complete request to a slot.");
-    for (unsigned i = 0; rc == 0 && i < o->count; i++)
-        if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
-            rc = print_hist(out, "queue_wait_seconds", i + 1, &o->stats[i].queue_wait);
+static const struct stats_hist *hist_of(const struct stats *s, const struct hist_row *row) {
+    return (const void *)((const char *)s + row->offset);
+}
+
+static int print_hists(const struct overview *o, struct buf *out) {
+    int rc = 0;
+
+    for (const struct hist_row *row = hists; rc == 0 && row < hists + ARRAY_LEN(hists); row++) {
+        rc = print_head(out, row->name, "", "histogram", row->help);
+        for (unsigned i = 0; rc == 0 && i < o->count; i++)
+            if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+                rc = print_hist(out, row->name, i + 1, hist_of(&o->stats[i], row));
+    }
     return rc;
 }
 

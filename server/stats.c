@@ -30,13 +30,15 @@ struct stats *stats_new(unsigned count, struct error *err) {
     return memory;
 }
 
-void stats_start(struct stats *s, bool lists_requests) {
-    static const enum stats_value gauges[] = { STATS_connections,      STATS_slots,
-                                               STATS_slots_busy,       STATS_queue_depth,
-                                               STATS_upstream_waiting, STATS_upstream_queued };
+enum { KIND_counter, KIND_gauge };
+#define VALUE_IS_GAUGE(name, kind, help) [STATS_##name] = KIND_##kind == KIND_gauge,
+static const bool is_gauge[] = { STATS_VALUES(VALUE_IS_GAUGE) };
+#undef VALUE_IS_GAUGE
 
-    for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
-        atomic_store(&s->values[gauges[i]], 0);
+void stats_start(struct stats *s, bool lists_requests) {
+    for (size_t i = 0; i < STATS_VALUE_COUNT; i++)
+        if (is_gauge[i])
+            atomic_store(&s->values[i], 0);
     s->lists_requests = lists_requests;
     for (size_t i = 0; s->lists_requests && i < STATS_SLOTS; i++) {
         if (atomic_load(&s->entries[i].doing) != STATS_NOTHING)

@@ -11,27 +11,11 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/slice.h"
+#include "server/stats_values.h"
 #include <stdatomic.h>
 #include <sys/types.h>
 
 enum { STATS_BUCKETS = 16, STATS_SLOTS = 4096, STATS_TARGET_BYTES = 96, STATS_STATUS_MAX = 600 };
-
-/* X(name, kind, help): `kind` is counter (only grows) or gauge. */
-#define STATS_VALUES(X)                                                                       \
-    X(connections, gauge, "Client connections that are open.")                                \
-    X(connections_opened, counter, "Client connections accepted.")                            \
-    X(slots, gauge, "Requests that can be served at once; 0 is no limit.")                    \
-    X(slots_busy, gauge, "Requests that are being served.")                                   \
-    X(queue_depth, gauge, "Complete requests that wait for a slot.")                          \
-    X(shed, counter, "Requests turned down because the queue was full.")                      \
-    X(expired, counter, "Requests that ran out of time, in the queue or while being served.") \
-    X(abandoned, counter, "Requests dropped because the client had gone.")                    \
-    X(upstream_calls, counter, "Calls of the upstream that ended.")                           \
-    X(upstream_waiting, gauge, "Calls of the upstream in progress.")                          \
-    X(upstream_queued, gauge, "Requests that wait until they may call the upstream.")         \
-    X(upstream_failed, counter, "Calls that the upstream refused, broke or answered badly.")  \
-    X(upstream_late, counter, "Calls that the upstream did not answer in time.")              \
-    X(starts, counter, "Times that this worker was started.")
 
 #define STATS_VALUE_ENUM(name, kind, help) STATS_##name,
 enum stats_value { STATS_VALUES(STATS_VALUE_ENUM) STATS_VALUE_COUNT };
@@ -70,6 +54,8 @@ struct stats {
     atomic_ullong by_status[STATS_STATUS_MAX];
     struct stats_hist latency;    /* from the whole request to its answer written */
     struct stats_hist queue_wait; /* from the whole request to a slot */
+    struct stats_hist db_wait;    /* for a database connection */
+    struct stats_hist db_run;     /* of a statement, without connecting */
     atomic_uint hint;             /* where to look for a free entry */
     bool lists_requests;
     struct stats_entry entries[STATS_SLOTS];

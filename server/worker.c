@@ -8,7 +8,8 @@
 #include "server/upstream.h"
 #include <errno.h>
 
-static struct db *open_db(const struct serve_config *config, struct io_fiber *fiber_io) {
+static struct db *open_db(const struct worker *worker, struct io_fiber *fiber_io) {
+    const struct serve_config *config = worker->config;
     struct db_config db = {
         .conninfo = config->db.conninfo,
         .mode = (enum db_mode)config->db.mode,
@@ -17,6 +18,7 @@ static struct db *open_db(const struct serve_config *config, struct io_fiber *fi
         .per_request = config->db.per_request,
         .wait = config->queue_timeout > 0 ? config->queue_timeout : NSEC_NEVER,
         .run = config->db.timeout,
+        .stats = worker->stats,
     };
 
     return db_new(&db, fiber_io);
@@ -50,7 +52,7 @@ int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *
         if (worker->upstream_gate == NULL)
             return error_set(err, -ENOMEM, "out of memory");
     }
-    worker->db = open_db(worker->config, fiber_io);
+    worker->db = open_db(worker, fiber_io);
     return worker->db != NULL ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 

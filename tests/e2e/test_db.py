@@ -8,6 +8,7 @@ import time
 from collections import Counter
 
 import pytest
+from control import metrics
 from harness import RawConnection, get, wait_for
 from postgres import Postgres, free_port
 
@@ -153,6 +154,25 @@ def test_a_bad_connection_string_is_refused_and_not_shown(srv_run):
     done = srv_run("serve", "--bind", "127.0.0.1:0", "--db", "password=hunter2 hunter3", "db")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "--db" in done.stderr and "hunter" not in done.stderr
+
+
+# --- numbers -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["green", "threaded"])
+def test_the_pool_is_in_the_metrics(db, model):
+    app = db("--model", model, "--control", "127.0.0.1:0", "--db-pool", "2", "--db-timeout", "900ms", schema="asleep")
+    assert get(app, "/now").status == 200
+    load = threading.Thread(target=ask_all, args=(app, 3, "/?delay=0"))
+    load.start()
+    seen = wait_for(lambda: (m := metrics(app))["srv_db_waiting"] == 1 and m, what="one that waits")
+    assert (seen["srv_db_pool"], seen["srv_db_in_use"], seen["srv_db_idle"]) == (2, 2, 0)
+    load.join()
+    seen = metrics(app)
+    assert (seen["srv_db_statements_total"], seen["srv_db_cancelled_total"], seen["srv_db_failed_total"]) == (1, 3, 3)
+    assert seen["srv_db_connects_total"] >= 3
+    assert (seen["srv_db_wait_seconds_count"], seen["srv_db_statement_seconds_count"]) == (4, 4)
+    assert (seen["srv_db_in_use"], seen["srv_db_waiting"]) == (0, 0)
 
 
 # --- errors ------------------------------------------------------------------------
