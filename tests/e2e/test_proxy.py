@@ -7,12 +7,13 @@ import socket
 import struct
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from harness import RawConnection, get, raw, request, wait_for
 from nginx import Nginx
+from test_reload import Clients, children, master_from
 
+MODELS = ("single", "threaded", "pool", "green")
 HOP = ("connection", "keep-alive", "transfer-encoding", "te", "upgrade", "x-forwarded-for", "x-forwarded-proto")
 HOP += ("x-real-ip",)  # what one of the roads adds, or what was about the client's own hop
 V2 = b"\r\n\r\n\0\r\nQUIT\n"
@@ -62,8 +63,9 @@ REQUESTS = {
 }
 
 
-def test_handler_sees_the_same_request_on_both_roads(proxied):
-    _, nginx = proxied("--limit-request-body", "8m", "echo")
+@pytest.mark.parametrize("model", MODELS)
+def test_handler_sees_the_same_request_on_both_roads(proxied, model):
+    _, nginx = proxied("--limit-request-body", "8m", "--model", model, "echo")
     for name, data in REQUESTS.items():
         answers = [raw(address, data) for address in (nginx.http, nginx.uwsgi)]
         for answer in answers:
@@ -76,16 +78,18 @@ def test_handler_sees_the_same_request_on_both_roads(proxied):
     )
 
 
-def test_head_has_the_length_and_no_body_on_both_roads(proxied):
-    _, nginx = proxied("echo")
+@pytest.mark.parametrize("model", MODELS)
+def test_head_has_the_length_and_no_body_on_both_roads(proxied, model):
+    _, nginx = proxied("--model", model, "echo")
     for address in (nginx.http, nginx.uwsgi):
         answer = raw(address, b"HEAD / HTTP/1.1\r\n" + HEAD + b"\r\n")
         head, body = answer.split(b"\r\n\r\n", 1)
         assert b"200 OK" in head and b"Content-Length: " in head and body == b""
 
 
-def test_statuses_come_through_as_they_are(slowapi, proxied):
-    _, nginx = proxied("--upstream-timeout", "0.3s", upstream=slowapi())
+@pytest.mark.parametrize("model", MODELS)
+def test_statuses_come_through_as_they_are(slowapi, proxied, model):
+    _, nginx = proxied("--upstream-timeout", "0.3s", "--model", model, upstream=slowapi())
     for address in (nginx.http, nginx.uwsgi):
         assert get(address, "/?delay=0").text == "Hi there! slow api response"
         assert get(address, "/none").status == 404
@@ -141,7 +145,7 @@ def test_header_map_refuses_or_drops_underscores(serve):
     assert "field: x-a: 2\n" in text and "x_a" not in text and "body: 3 bytes" in text
 
 
-@pytest.mark.parametrize("model", ("single", "threaded", "pool", "green"))
+@pytest.mark.parametrize("model", MODELS)
 def test_proxy_protocol_names_the_client(serve, model):
     app = serve("--proxy-protocol", "--header-timeout", "0.4s", "--model", model, "echo")
     v1 = b"PROXY TCP4 203.0.113.5 192.0.2.1 4711 80\r\n"
@@ -176,10 +180,6 @@ def test_proxy_headers_of_strangers_are_refused(serve):
 # --- a worker dies behind nginx -----------------------------------------------------------
 
 
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 @pytest.mark.parametrize("road", ("http", "uwsgi"))
 def test_a_killed_worker_costs_only_what_it_held(slowapi, proxied, road):
     app, nginx = proxied("--workers", "2", "--keep-alive", "75s", upstream=slowapi())
@@ -204,3 +204,52 @@ def test_a_killed_worker_costs_only_what_it_held(slowapi, proxied, road):
     assert statuses.count(502) <= clients
     assert statuses.count(200) > 40
     assert len(children(app.pid)) == 2
+
+
+# --- reloads and upgrades behind nginx ----------------------------------------------------
+
+
+def clients_of_both_roads(nginx, count):
+    """Keep-alive clients of nginx at full speed; it keeps connections to the app on one road, on the other it does not."""
+    return [Clients(address, count) for address in (nginx.http, nginx.uwsgi)]
+
+
+def assert_nothing_lost(roads):
+    for clients in roads:
+        clients.stop()
+    for clients in roads:
+        assert clients.lost == [] and clients.done > 0
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_hup_behind_nginx_loses_nothing(slowapi, proxied, model):
+    app, nginx = proxied("--model", model, "--workers", "2", upstream=slowapi("--workers", "2"))
+    wait_for(lambda: len(children(app.pid)) == 2, what="two workers")
+    first = set(children(app.pid))
+    roads = clients_of_both_roads(nginx, 1 if model == "single" else 12)
+    for _ in range(2):
+        time.sleep(0.5)
+        app.send_signal(signal.SIGHUP)
+    wait_for(lambda: len(set(children(app.pid)) - first) >= 2, what="two successors")
+    time.sleep(1)
+    assert_nothing_lost(roads)
+    wait_for(lambda: not first & set(children(app.pid)), 30, "the first two have left")
+
+
+def test_usr2_behind_nginx_loses_nothing(slowapi, proxied, tmp_path):
+    pid_file = tmp_path / "srv.pid"
+    app, nginx = proxied("--workers", "2", "--pid", str(pid_file), upstream=slowapi("--workers", "2"))
+    wait_for(lambda: len(children(app.pid)) == 2, what="two workers")
+    roads = clients_of_both_roads(nginx, 12)
+    time.sleep(0.5)
+    app.send_signal(signal.SIGUSR2)
+    successor = master_from(pid_file, app.pid)
+    try:
+        assert app.wait(timeout=40) == 0
+        time.sleep(0.5)
+        assert_nothing_lost(roads)
+    finally:
+        for clients in roads:
+            clients.stop()
+        os.kill(successor, signal.SIGTERM)
+    wait_for(lambda: not pid_file.exists(), what="the successor has left")

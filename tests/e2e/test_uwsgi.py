@@ -131,8 +131,11 @@ def test_strangers_may_not_speak_uwsgi(serve, model):
     assert "status=403" in app.stderr()
 
 
-def test_client_gone_is_seen_by_the_close_of_the_web_server(slowapi, serve):
-    app = serve("--protocol", "uwsgi", "--async-cores", "1", upstream=slowapi())
+@pytest.mark.parametrize(
+    "one_slot", [("green", "--async-cores", "1"), ("pool", "--threads", "1")], ids=lambda options: options[0]
+)
+def test_client_gone_is_seen_by_the_close_of_the_web_server(slowapi, serve, one_slot):
+    app = serve("--protocol", "uwsgi", "--model", *one_slot, upstream=slowapi())
     with connect(app) as conn:
         conn.sendall(packet([GET[0], ("REQUEST_URI", "/?delay=6")]))
         time.sleep(0.2)
