@@ -373,7 +373,10 @@ static void on_signal(struct master *m, int signo, nsec_t now) {
         signo == SIGTTIN ? add_worker(m, now) : remove_worker(m, now);
         break;
     case SIGHUP:
-        replace_all(m, now);
+        if (m->config->reload != NULL)
+            run_hook(m, m->config->reload);
+        else
+            replace_all(m, now);
         break;
     case SIGUSR1:
         run_hook(m, m->config->reopen_logs);

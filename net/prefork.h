@@ -8,13 +8,13 @@
  *               a second one is as INT
  *   INT, QUIT   stop at once: workers get QUIT, and KILL after a second
  *   TTIN, TTOU  one worker more, one less, never below one
- *   HUP         replace every worker: see below
+ *   HUP         reload, where there is such a function; else replace every worker: see below
  *   USR1        reopen_logs
  *   USR2        upgrade: see server/upgrade.h
- *   WINCH       a successor serves on the same sockets: workers retire, the master ends with them
+ *   RETIRE      a successor serves on the same sockets: workers retire, the master ends with them
  *
- * Replacing: a successor is started in a free slot; when it is ready, the old worker gets HUP,
- * which tells it to retire: to take no new connections, to answer what it has, each time with
+ * Replacing: a successor is started in a free slot; when it is ready, the old worker gets RETIRE
+ * (net/signals.h), which tells it to take no new connections, to answer what it has, each time with
  * `Connection: close`, and to leave when no connection is left, at the latest after
  * graceful_timeout.
  *
@@ -39,6 +39,7 @@ struct prefork_config {
     int (*worker)(void *arg, unsigned index); /* runs in the child; its result is the exit code */
     void (*all_ready)(void *arg);             /* once, in the master; or NULL */
     void (*reopen_logs)(void *arg);           /* USR1, in the master; or NULL */
+    void (*reload)(void *arg);                /* HUP, in the master; NULL: replace the workers */
     void (*upgrade)(void *arg);               /* USR2, in the master; or NULL */
     void *arg;
 };

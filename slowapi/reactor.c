@@ -51,23 +51,9 @@ static void drain(struct reactor *r) {
         loop_stop(r->loop);
 }
 
-/* The rules again; with an error in the file those in force stay. */
-static void reload(struct reactor *r) {
-    struct error err;
-
-    if (r->config->rules == NULL)
-        return;
-    if (rules_load(r->planner.shared, r->config->rules, &err) < 0)
-        log_write(LOG_LEVEL_ERROR, "rules not reloaded error=\"%s\"", err.text);
-    else
-        log_write(LOG_LEVEL_INFO, "rules reloaded file=\"%s\"", r->config->rules);
-}
-
 static void on_signal(void *arg, int signo) {
     struct reactor *r = arg;
 
-    if (signo == SIGRETIRE)
-        signo = SIGTERM; /* the successor has the same sockets */
     switch (signo) {
     case SIGTERM:
         if (r->draining)
@@ -79,10 +65,10 @@ static void on_signal(void *arg, int signo) {
     case SIGQUIT:
         loop_stop(r->loop);
         break;
-    case SIGHUP:
-        reload(r);
+    case SIGHUP: /* of a worker that has no master */
+        rules_reload(r->planner.shared, r->config->rules);
         break;
-    default:
+    default: /* RETIRE: nobody sends it here */
         break;
     }
 }

@@ -36,6 +36,11 @@ NODISCARD int rules_publish(struct shared *shared, struct slice text, struct err
 /* The same from a file. */
 NODISCARD int rules_load(struct shared *shared, const char *path, struct error *err);
 
+/* The same again, on SIGHUP; with an error, which is logged, those in force stay. `path` may be
+ * NULL.
+ */
+void rules_reload(struct shared *shared, const char *path);
+
 /* What is in force, NUL-terminated; mem_free it. NULL when out of memory. */
 NODISCARD char *rules_text(struct shared *shared);
 

@@ -30,12 +30,20 @@ static int run_forked(void *arg, unsigned index) {
     return EXIT_CANNOT;
 }
 
+/* The rules are shared by the workers: none has to be replaced, and no client notices. */
+static void reload(void *arg) {
+    struct service *s = arg;
+
+    rules_reload(s->shared, s->config->rules);
+}
+
 static int serve(struct service *s, struct error *err) {
     const struct prefork_config prefork = {
         .name = "srv slowapi",
         .workers = (unsigned)s->config->workers,
         .graceful_timeout = s->config->graceful_timeout + LEAVE_TIME,
         .worker = run_forked,
+        .reload = reload,
         .arg = s,
     };
 

@@ -241,20 +241,31 @@ def test_rules_change_behaviour_without_urls(slowapi, workers):
     assert request(api, "POST", "/pay/1", body=b"x").status == 404
 
 
-def test_a_rule_file_is_read_again_unless_it_has_an_error(slowapi, srv_run, tmp_path):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_rule_file_is_read_again_unless_it_has_an_error(slowapi, srv_run, tmp_path, workers):
     file = tmp_path / "rules.json"
     file.write_text('[{"path": "/a", "params": "status=418"}]')
-    api = slowapi("--rules", file, "--delay", "0")
-    assert get(api, "/a").status == 418
+    api = slowapi("--rules", file, "--delay", "0", "--workers", workers, "--control", "0")
+    clients = [Client(api) for _ in range(8)]  # of both workers, and kept: a reload costs nobody a connection
+
+    def statuses():
+        return {client.ask("GET", "/a").status for client in clients}
+
+    assert statuses() == {418}
     file.write_text('[{"path": "/a", "params": "status=4"}]')
     api.send_signal(signal.SIGHUP)
     wait_for(lambda: "rules not reloaded" in api.stderr(), what="the complaint")
-    assert get(api, "/a").status == 418
+    assert statuses() == {418}
     done = srv_run("slowapi", "--rules", file)
     assert done.returncode == 1 and "rule 1: status=4" in done.stderr
     file.write_text('[{"path": "/a", "params": "status=410"}]')
     api.send_signal(signal.SIGHUP)
-    wait_for(lambda: get(api, "/a").status == 410, what="the new rule")
+    wait_for(lambda: "rules reloaded" in api.stderr(), what="the reload")
+    assert statuses() == {410}
+    stats = Control(api).stats()
+    assert (stats["requests"], stats["connections"]) == (24, 8)
+    for client in clients:
+        client.close()
 
 
 def test_addresses_have_their_own_defaults(slowapi, tmp_path):

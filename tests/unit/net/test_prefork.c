@@ -32,6 +32,7 @@ struct board {
     atomic_int starts, leaves; /* workers that began; that left on their own accord */
     atomic_int signos[SLOTS];  /* what the worker was told last */
     atomic_int fail_first;     /* that many starts fail before they are ready */
+    atomic_int reloads;
     char log[1 << 16];
 };
 
@@ -39,6 +40,7 @@ struct fixture {
     struct board *board;
     int log_fd;
     pid_t master;
+    void (*reload)(void *arg);
 };
 
 static void nap(void) {
@@ -94,6 +96,7 @@ static int set_up(void **state) {
         mmap(NULL, sizeof(*f.board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     f.log_fd = memfd_create("log", MFD_CLOEXEC);
     f.master = 0;
+    f.reload = NULL;
     *state = &f;
     return f.board == MAP_FAILED || f.log_fd < 0 ? -1 : 0;
 }
@@ -117,6 +120,7 @@ static void start(struct fixture *f, unsigned workers, int (*worker)(void *, uns
                                      .workers = workers,
                                      .graceful_timeout = graceful_timeout,
                                      .worker = worker,
+                                     .reload = f->reload,
                                      .arg = f->board };
 
     f->master = fork();
@@ -326,6 +330,24 @@ static void hup_replaces_the_workers_one_by_one(void **state) {
     assert_int_equal(f->board->starts, 2);
 }
 
+static void count_reload(void *arg) {
+    atomic_fetch_add(&((struct board *)arg)->reloads, 1);
+}
+
+static void hup_reloads_instead_where_that_is_enough(void **state) {
+    struct fixture *f = *state;
+
+    f->reload = count_reload;
+    start(f, 1, fake_worker, PATIENCE);
+    await_worker(f, 0, 0);
+    kill(f->master, SIGHUP);
+    await_count(&f->board->reloads, 1);
+    kill(f->master, SIGTERM);
+    assert_int_equal(exit_code_of_master(f), 0);
+    assert_int_equal(f->board->starts, 1);
+    assert_int_equal(f->board->signos[0], SIGTERM);
+}
+
 static void successor_that_cannot_start_leaves_the_old_worker_alone(void **state) {
     struct fixture *f = *state;
 
@@ -394,6 +416,7 @@ int main(void) {
         PREFORK_TEST(workers_leave_when_the_master_is_killed),
         PREFORK_TEST(ttin_and_ttou_change_the_number),
         PREFORK_TEST(hup_replaces_the_workers_one_by_one),
+        PREFORK_TEST(hup_reloads_instead_where_that_is_enough),
         PREFORK_TEST(successor_that_cannot_start_leaves_the_old_worker_alone),
         PREFORK_TEST(retired_master_ends_with_its_workers),
         PREFORK_TEST(worker_can_ask_for_a_successor),
