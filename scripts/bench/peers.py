@@ -40,15 +40,22 @@ def uwsgi_gevent(workers, cores):
     return (*UWSGI, *gevent, "--module", "patched:app", "--workers", workers)
 
 
-def start_peer(name, command, api_url):
-    """The server of `command` in front of the slow API, ready to be asked."""
+def uwsgi_database(cores):
+    """psycopg2 made cooperative by psycogreen."""
+    gevent = ("--plugin", "gevent_python3", "--gevent", cores)
+    return (*UWSGI, *gevent, "--module", "database_patched:app")
+
+
+def start_peer(name, command, api_url, extra=None):
+    """The server of `command` in front of the slow API, ready to be asked; `extra` is for its environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tempfile.NamedTemporaryFile(prefix="srv-bench-peer-", suffix=".log")
     env = harness.clean_environment(
-        {"PORT_API": api_url.rstrip("/").rpartition(":")[2], "PORT_APP": str(port), "PYTHONDONTWRITEBYTECODE": "1"}
-    )
+        {"PORT_API": api_url.rstrip("/").rpartition(":")[2], "PORT_APP": str(port), "PYTHONDONTWRITEBYTECODE": "1",
+         **(extra or {})}
+    )  # fmt: skip
     process = subprocess.Popen(
         [str(word).format(port=port) for word in command],
         cwd=PEERS, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=in_child(None),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The workload of `srv serve db` as a Flask app: half of the delay in the slow API, half in PostgreSQL.
 
+/now is `SELECT NOW()` alone, over connections that are kept; DB_POOL is how many.
 PORT_API is the port of the slow API on loopback; ADDRESS_OF_postgres is a connection string of libpq.
 gevent's patches reach requests, but not psycopg2: its calls stop the whole process. See database_patched.py.
 """
@@ -9,9 +10,11 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import functools  # noqa: E402
 import os  # noqa: E402
 
 import psycopg2  # noqa: E402
+import psycopg2.pool  # noqa: E402
 import requests  # noqa: E402
 from flask import Flask, request  # noqa: E402
 
@@ -32,3 +35,23 @@ def index():
     finally:
         connection.close()
     return f"Hi there! {answer.text} {row}", {"Content-Type": "text/plain"}
+
+
+@functools.cache
+def pool():
+    """Made in the worker, at its first request: connections do not survive a fork."""
+    size = int(os.environ.get("DB_POOL", "8"))
+    return psycopg2.pool.ThreadedConnectionPool(size, size, database)
+
+
+@app.route("/now")
+def now():
+    connection = pool().getconn()
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT NOW()")
+            row = cursor.fetchone()
+    finally:
+        pool().putconn(connection)
+    return str(row[0]), {"Content-Type": "text/plain"}
