@@ -23,9 +23,13 @@ static const struct option_spec options = {
     .usage = "srv serve [options] [APP]",
     .summary = "An app server: one handler, every concurrency model.",
     .epilog =
-        "APP is index (default, or the name in MODULE): GET /?delay=S answers 'Hi there! ' and "
-        "what the upstream said after S seconds. db: half of S there, half in PostgreSQL. echo: "
-        "answers with what it saw of the request.\n",
+        "APP is one of\n"
+        "  index  GET /?delay=S answers 'Hi there! ' and what the upstream said after S seconds\n"
+        "         (default, unless MODULE names another)\n"
+        "  db     the same with half of S there and half in PostgreSQL\n"
+        "  echo   answers with what it saw of the request\n\n"
+        "SIGTERM answers what is here and leaves; a second one, SIGINT or SIGQUIT leave at once.\n"
+        "With --workers, SIGHUP replaces the workers and SIGUSR2 the program; no request is lost.",
     .rows = serve_rows,
     .row_count = SERVE_ROWS,
     .positional = "APP",

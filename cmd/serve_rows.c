@@ -24,7 +24,7 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .topic = "Listening",
       .meta = "ADDR",
       .help = "Address to listen on: HOST:PORT, :PORT, [v6]:PORT or unix:/path, with http:// or "
-              "uwsgi:// before it if not as --protocol says; repeatable (default: "
+              "uwsgi:// before it if not as --protocol says (default: "
               "127.0.0.1:3000, or the port in PORT_APP).",
       .type = OPTION_STRINGS,
       .offset = CONFIG(binds) },

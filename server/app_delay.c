@@ -27,10 +27,9 @@ int app_delay_read(struct srv_request *rq, struct app_delay *ret) {
     if (units_parse_seconds(value, &ret->span, &why) == 0)
         return 0;
     shown = slice_take(value, 60);
-    return reply_and_stop(rq, 400,
-                          srv_format(rq,
-                                     "delay '%.*s' %s; a decimal number of seconds is expected\n",
-                                     (int)shown.len, shown.ptr, why));
+    return reply_and_stop(
+        rq, 400,
+        srv_format(rq, "delay '%.*s' %s; examples: 0, 0.25, 30\n", (int)shown.len, shown.ptr, why));
 }
 
 int app_delay_ask(struct srv_request *rq, struct slice seconds, struct slice *ret) {

@@ -231,7 +231,7 @@ static void handle(struct exchange *x) {
         reply_text(x, 404, "not found\n");
     } else if (!find_delay(query, seconds, sizeof(seconds)) ||
                units_parse_seconds(slice_str(seconds), &delay, &why) < 0) {
-        snprintf(text, sizeof(text), "delay %s; a decimal number of seconds is expected\n", why);
+        snprintf(text, sizeof(text), "delay %s; examples: 0, 0.25, 30\n", why);
         reply_text(x, 400, text);
     } else {
         ask(x, seconds[0] != '\0' ? seconds : "1");

@@ -69,7 +69,7 @@ int mix_parse(struct slice text, int (*parse_value)(struct slice, int64_t *),
         if (ret->count == MIX_MAX)
             return -EINVAL;
         struct mix_item *item = &ret->items[ret->count++];
-        *ret_why = "has a value that is not one";
+        *ret_why = "has an impossible value";
         if (parse_value(value, &item->value) < 0)
             return -EINVAL;
         *ret_why = "has a share that is none";

@@ -119,7 +119,7 @@ static int parse_fault(struct spec *spec, struct slice value, const char **ret_w
 }
 
 static int parse_seed(struct spec *spec, struct slice value, const char **ret_why) {
-    *ret_why = "is not a whole number";
+    *ret_why = "is out of range or not a whole number";
     spec->has_seed = true;
     return slice_parse_u64(value, UINT64_MAX, &spec->seed);
 }
@@ -144,7 +144,7 @@ static int parse_whole(struct slice value, uint64_t min, uint64_t max, int64_t *
                        const char **ret_why) {
     uint64_t number;
 
-    *ret_why = "is not a whole number in that range";
+    *ret_why = "is out of range or not a whole number";
     if (slice_parse_u64(value, max, &number) < 0 || number < min)
         return -EINVAL;
     *ret = (int64_t)number;
@@ -246,7 +246,7 @@ static int parse_interval(struct spec *spec, struct slice value, const char **re
 }
 
 static int parse_jitter(struct spec *spec, struct slice value, const char **ret_why) {
-    *ret_why = "is not a share from 0 to 1";
+    *ret_why = "is out of range or not a number";
     return number_parse(value, &spec->jitter) == 0 && spec->jitter <= 1 ? 0 : -EINVAL;
 }
 
@@ -260,7 +260,7 @@ static int parse_chunk_size(struct spec *spec, struct slice value, const char **
 }
 
 static int parse_failure_rate(struct spec *spec, struct slice value, const char **ret_why) {
-    *ret_why = "is not a share from 0 to 1";
+    *ret_why = "is out of range or not a number";
     return number_parse(value, &spec->failure_rate) == 0 && spec->failure_rate <= 1 ? 0 : -EINVAL;
 }
 
@@ -284,7 +284,7 @@ static const struct param params[] = {
       "one more header; may be repeated", true },
     { SLICE_INIT("fault"), "KIND[=ARG][@PLACE][:PERCENT],... or none", parse_fault,
       "faults, each rolled on its own; see below", false },
-    { SLICE_INIT("seed"), "a whole number", parse_seed,
+    { SLICE_INIT("seed"), "a whole number, 0 or more", parse_seed,
       "the same seed rolls the same for every request", false },
     { SLICE_INIT("seq"), "statuses, such as 503,503,200", parse_seq,
       "one after the other, and again; per client or key", false },
@@ -311,7 +311,8 @@ static const struct param params[] = {
     { SLICE_INIT("warmup"), "DURATION:FACTOR", parse_warmup,
       "FACTOR times slower at the start of the server, then less", false },
     { SLICE_INIT("profile"), PROFILE_NAMES, parse_profile, "named parameters; see below", false },
-    { SLICE_INIT("count"), "a whole number", parse_count, "events of /sse and /jsonl", false },
+    { SLICE_INIT("count"), "a whole number, 0 or more", parse_count, "events of /sse and /jsonl",
+      false },
     { SLICE_INIT("duration"), SPAN_ALLOWED, parse_duration,
       "of /drip, /range, /sse and /jsonl, from first to last piece", false },
     { SLICE_INIT("interval"), SPAN_ALLOWED, parse_interval,
