@@ -41,6 +41,8 @@ struct fibers {
     bool census;
     struct log_rate complaints;
     struct fiber_stats stats;
+    void (*switched)(void *arg, void *fiber_arg);
+    void *switched_arg;
 };
 
 /* --- stacks and their cache ------------------------------------------------------------------ */
@@ -165,8 +167,12 @@ static void fiber_main(void *arg) {
 static void resume(struct fibers *fibers, struct fiber *fiber) {
     fiber->state = FIBER_RUNNING;
     fibers->running = fiber;
+    if (fibers->switched != NULL)
+        fibers->switched(fibers->switched_arg, fiber->arg);
     context_switch(&fibers->loop_context, &fiber->context, false);
     fibers->running = NULL;
+    if (fibers->switched != NULL)
+        fibers->switched(fibers->switched_arg, NULL);
 
     if (fiber->state == FIBER_ENDED) {
         context_end(&fiber->context);
@@ -242,6 +248,12 @@ int fiber_spawn(struct fibers *fibers, const char *name, void (*run)(void *), vo
     make_ready(fiber);
     fibers_run(fibers);
     return 0;
+}
+
+void fibers_observe(struct fibers *fibers, void (*switched)(void *arg, void *fiber_arg),
+                    void *arg) {
+    fibers->switched = switched;
+    fibers->switched_arg = arg;
 }
 
 struct fiber *fiber_self(const struct fibers *fibers) {

@@ -48,7 +48,9 @@ struct io_block {
     struct io io;
     int cancel_fd, client_fd;
     bool (*half_closed)(struct io_block *);
-    nsec_t doubt_at; /* when half_closed is due; NSEC_NEVER before, 0 after */
+    nsec_t doubt_at;    /* when half_closed is due; NSEC_NEVER before, 0 after */
+    void (*beat)(void); /* called at least every beat_every while it waits; or NULL */
+    nsec_t beat_every;
 };
 #define IO_BLOCK_DOUBT (5 * NSEC_PER_MSEC)
 void io_block_init(struct io_block *b, int cancel_fd);

@@ -42,6 +42,10 @@ static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline
             { .fd = b->client_fd, .events = b->doubt_at == NSEC_NEVER ? POLLRDHUP : 0 },
         };
         nsec_t until = doubting ? nsec_min(deadline, b->doubt_at) : deadline;
+        if (b->beat != NULL) {
+            b->beat();
+            until = nsec_min(until, deadline_after(clock_now(), b->beat_every));
+        }
         struct timespec left = span_until(until);
         int n = ppoll(fds, 3, until != NSEC_NEVER ? &left : NULL, NULL);
 
@@ -55,7 +59,7 @@ static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline
             doubt_client(b);
         if (n == 0 && clock_now() >= deadline)
             return -ETIMEDOUT;
-        if (n == 0 && doubting) {
+        if (n == 0 && doubting && clock_now() >= b->doubt_at) {
             b->doubt_at = 0;
             if (!b->half_closed(b))
                 return -ECANCELED;
@@ -108,6 +112,7 @@ static const struct io_ops block_ops = {
 void io_block_init(struct io_block *b, int cancel_fd) {
     b->io.ops = &block_ops;
     b->cancel_fd = cancel_fd;
+    b->beat = NULL;
     io_block_watch_client(b, -1, NULL);
 }
 

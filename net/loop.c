@@ -18,10 +18,13 @@ struct loop {
     bool timer_fired; /* the timerfd went off in this turn */
     bool running, stop;
     nsec_t now;      /* of this turn; 0 = not read yet */
+    nsec_t began_at; /* when it was first read in this turn; 0 = not yet */
     nsec_t armed_at; /* when the timerfd goes off next; NSEC_NEVER = it does not */
     struct timer_heap timers;
     struct deferred *deferred_first, **deferred_last;
     uint32_t deferred_count;
+    void (*turned)(void *arg, nsec_t began, nsec_t ended);
+    void *turned_arg;
 };
 
 /* The descriptor is never read: every expiry is a new edge, whatever count waits in it. */
@@ -124,12 +127,18 @@ struct event_base *loop_base(struct loop *loop) {
     return loop->base;
 }
 
+void loop_observe(struct loop *loop, void (*turned)(void *arg, nsec_t began, nsec_t ended),
+                  void *arg) {
+    loop->turned = turned;
+    loop->turned_arg = arg;
+}
+
 nsec_t loop_now(struct loop *loop) {
     if (!loop->running)
         return clock_now();
 
     if (loop->now == 0)
-        loop->now = clock_now();
+        loop->now = loop->began_at = clock_now();
     return loop->now;
 }
 
@@ -164,6 +173,8 @@ static void fire_timers(struct loop *loop) {
     if (loop->timer_fired) {
         loop->timer_fired = false;
         loop->now = clock_now();
+        if (loop->began_at == 0)
+            loop->began_at = loop->now;
     }
     if (loop->now == 0)
         return;
@@ -210,12 +221,14 @@ static int turn(struct loop *loop) {
             return rc;
     }
 
-    loop->now = 0;
+    loop->now = loop->began_at = 0;
     if (event_base_loop(loop->base, busy ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
         return -EIO;
 
     fire_timers(loop);
     run_deferred(loop);
+    if (loop->turned != NULL && loop->began_at != 0)
+        loop->turned(loop->turned_arg, loop->began_at, clock_now());
     return 0;
 }
 

@@ -34,6 +34,11 @@ void loop_stop(struct loop *loop);
  * loop_run. */
 nsec_t loop_now(struct loop *loop);
 
+/* Calls `turned` at the end of every turn in which somebody looked at the clock, with when that was
+ * and the time now: the turn took so long, waiting for events not included. NULL ends it. */
+void loop_observe(struct loop *loop, void (*turned)(void *arg, nsec_t began, nsec_t ended),
+                  void *arg);
+
 /* For evhttp and signals; the hot paths use watches. */
 struct event_base *loop_base(struct loop *loop);
 

@@ -5,11 +5,11 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "net/prefork_worker.h"
 #include "net/signals.h"
 #include "net/title.h"
 #include <errno.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,12 +30,6 @@ enum phase {
     PHASE_QUITTING, /* workers got QUIT and leave at once */
 };
 
-/* What a worker tells the master, in shared memory. */
-struct board {
-    atomic_bool ready;
-    atomic_bool replace; /* it wants a successor */
-};
-
 /* One worker by its index. Not wanted with a pid: it was told to leave, or will be when its
  * successor is ready. */
 struct slot {
@@ -51,34 +45,15 @@ struct slot {
 struct master {
     const struct prefork_config *config;
     struct slot slots[PREFORK_WORKERS_MAX];
-    struct board *boards; /* one per slot */
+    struct prefork_board *boards; /* one per slot */
     sigset_t signals, old_signals;
     pid_t pid;
     enum phase phase;
     unsigned failed_starts; /* since a worker last became ready */
     bool gave_up, told_ready;
+    nsec_t look_at;  /* when to look for stuck workers */
+    nsec_t awake_at; /* since when the master has been looking without a gap */
 };
-
-/* Where a worker tells its news; the functions that do it have no argument to find it by. */
-static struct board *own_board;
-static pid_t own_master;
-
-static void tell_news(atomic_bool *what) {
-    if (own_board == NULL)
-        return;
-    atomic_store(what, true);
-    if (kill(own_master, SIGNEWS) < 0 && errno != ESRCH)
-        log_write(LOG_LEVEL_ERROR, "cannot tell the master error=\"%s\"", strerror(errno));
-}
-
-void prefork_worker_ready(void) {
-    tell_news(own_board != NULL ? &own_board->ready : NULL);
-}
-
-void prefork_worker_replace(void) {
-    if (own_board != NULL && !atomic_load(&own_board->replace))
-        tell_news(&own_board->replace);
-}
 
 static unsigned slot_index(const struct master *m, const struct slot *slot) {
     return (unsigned)(slot - m->slots);
@@ -108,8 +83,7 @@ static __attribute__((noreturn)) void be_worker(const struct master *m, unsigned
 
     signals_die_with_parent(SIGINT, m->pid); /* not QUIT: before its handler that dumps core */
     sigprocmask(SIG_SETMASK, &m->old_signals, NULL);
-    own_board = &m->boards[index];
-    own_master = m->pid;
+    prefork_worker_init(&m->boards[index], m->pid);
 
     snprintf(name, sizeof(name), "srv worker %u", index + 1);
     if (config->title != NULL)
@@ -244,6 +218,41 @@ static nsec_t run_due(struct master *m, nsec_t now) {
             next = nsec_min(next, slot->spawn_at);
     }
     return next;
+}
+
+/* ABRT leaves a core where those are wanted; a stopped process only takes KILL. */
+static void kill_stuck(struct master *m, struct slot *slot, nsec_t silence, nsec_t now) {
+    const struct prefork_config *config = m->config;
+    unsigned index = slot_index(m, slot);
+    const char *doing = config->doing != NULL ? config->doing(config->arg, index) : "";
+
+    log_write(LOG_LEVEL_ERROR, "worker is stuck, killing it worker=%u pid=%d silent_for=%.1fs%s%s",
+              index + 1, (int)slot->pid, (double)silence / NSEC_PER_SEC, *doing != '\0' ? " " : "",
+              doing);
+    tell(slot, SIGABRT, deadline_after(now, QUICK_STOP));
+}
+
+/* Whoever was told to leave has its patience instead. After a suspended machine, or a stopped
+ * process group, the master has slept, too: silence counts from then on. */
+static nsec_t look_for_stuck(struct master *m, nsec_t now) {
+    nsec_t timeout = m->config->timeout;
+
+    if (timeout == 0)
+        return NSEC_NEVER;
+    if (now < m->look_at)
+        return m->look_at;
+    if (now - m->look_at > timeout / 2)
+        m->awake_at = now;
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        struct slot *slot = &m->slots[i];
+        nsec_t beat_at = atomic_load(&m->boards[i].beat_at);
+        nsec_t silence = now - (beat_at > m->awake_at ? beat_at : m->awake_at);
+
+        if (is_serving(m, i) && slot->kill_at == NSEC_NEVER && silence > timeout)
+            kill_stuck(m, slot, silence, now);
+    }
+    m->look_at = deadline_after(now, timeout / 4);
+    return m->look_at;
 }
 
 /* It may have died meanwhile, and its slot may serve another. */
@@ -406,7 +415,8 @@ static int wait_signal(const struct master *m, nsec_t until) {
 
 static void supervise(struct master *m) {
     for (;;) {
-        nsec_t next = run_due(m, clock_now());
+        nsec_t look_at = look_for_stuck(m, clock_now());
+        nsec_t next = nsec_min(run_due(m, clock_now()), look_at);
         if (m->phase != PHASE_SERVING && count_running(m) == 0)
             return;
 
@@ -434,6 +444,7 @@ static struct master *master_new(const struct prefork_config *config) {
 
     m->config = config;
     m->pid = getpid();
+    m->look_at = m->awake_at = clock_now();
     sigemptyset(&m->signals);
     for (size_t i = 0; i < ARRAY_LEN(awaited); i++)
         sigaddset(&m->signals, awaited[i]);

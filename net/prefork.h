@@ -18,6 +18,8 @@
  * `Connection: close`, and to leave when no connection is left, at the latest after
  * graceful_timeout.
  *
+ * A worker that shows no sign of life for `timeout` gets ABRT, and KILL after a second.
+ *
  * A worker that dies is replaced under the same index: at once, or with a growing pause (100 ms to
  * 5 s) when it keeps dying within its first second. A worker whose master died gets SIGINT from
  * the kernel (PR_SET_PDEATHSIG) and leaves at once: nobody is left to replace it or to end it. */
@@ -41,6 +43,8 @@ struct prefork_config {
     void (*reopen_logs)(void *arg);           /* USR1, in the master; or NULL */
     void (*reload)(void *arg);                /* HUP, in the master; NULL: replace the workers */
     void (*upgrade)(void *arg);               /* USR2, in the master; or NULL */
+    nsec_t timeout; /* a ready worker that does not beat for so long is killed; 0: none is */
+    const char *(*doing)(void *arg, unsigned index); /* of a stuck worker, for the log; or NULL */
     void *arg;
 };
 
@@ -51,6 +55,10 @@ void prefork_worker_ready(void);
 /* A worker asks to be replaced, as by HUP; it serves on until its successor is ready. Safe from any
  * thread; more than once is as once. */
 void prefork_worker_replace(void);
+
+/* A worker made progress; with a timeout, to be called at least every half of it. Costs one look at
+ * the clock; any thread. */
+void prefork_worker_beat(void);
 
 /* Returns the exit code of the whole: 0 after a graceful stop, 3 when workers cannot even start. */
 NODISCARD int prefork_run(const struct prefork_config *config);

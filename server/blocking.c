@@ -3,7 +3,9 @@
 #include "server/blocking.h"
 #include "base/log.h"
 #include "net/binds.h"
+#include "net/prefork.h"
 #include "net/signals.h"
+#include "server/pulse.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -101,6 +103,8 @@ static void accept_failed(void) {
 
 int blocking_accept(const struct blocking *b, const struct worker *worker,
                     void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
+    nsec_t beat_every = pulse_interval(worker->config);
+    int beat_ms = beat_every > 0 ? (int)(beat_every / NSEC_PER_MSEC) : -1;
     struct pollfd fds[BINDS_MAX + 1] = { { .fd = b->accept_fd, .events = POLLIN } };
     nfds_t count = 1;
     struct arrival arrival;
@@ -109,7 +113,8 @@ int blocking_accept(const struct blocking *b, const struct worker *worker,
     for (size_t i = 0; i < worker->listen_count; i++)
         fds[count++] = (struct pollfd){ .fd = worker->listen_fds[i], .events = POLLIN };
     for (;;) {
-        if (poll(fds, count, -1) < 0 && errno != EINTR)
+        prefork_worker_beat();
+        if (poll(fds, count, beat_ms) < 0 && errno != EINTR)
             return -errno;
         for (nfds_t i = 1; i < count && !stopping; i++) {
             if (fds[i].revents == 0)
@@ -141,13 +146,19 @@ static bool ask_client(struct io_block *io) {
 }
 
 static enum session_end serve_request(struct connection *c) {
+    const struct http_head *head = &c->session.head;
+    struct running *running = &c->session.worker->stats->running;
     enum session_end end;
 
     if (blocking_stopping())
         c->session.last = true;
+    if (c->io.beat != NULL)
+        running_set(running, head->method_text, head->target, c->session.ready_at);
     io_block_watch_client(&c->io, c->session.fd, ask_client);
     end = session_serve(&c->session, &c->io.io);
     io_block_watch_client(&c->io, -1, NULL);
+    if (c->io.beat != NULL)
+        running_clear(running);
     return end;
 }
 
@@ -168,6 +179,16 @@ static enum session_end serve_next(struct connection *c) {
     return SESSION_CLOSE;
 }
 
+/* The thread that serves is the one that accepts: it shows that it lives while it waits. */
+static void beat_in_waits(struct connection *c, nsec_t every) {
+    struct io_block *waits[] = { &c->idle, &c->io };
+
+    for (size_t i = 0; every > 0 && i < ARRAY_LEN(waits); i++) {
+        waits[i]->beat = prefork_worker_beat;
+        waits[i]->beat_every = every;
+    }
+}
+
 void blocking_serve(const struct blocking *b, const struct worker *worker,
                     const struct arrival *arrival, bool one_request) {
     struct connection c;
@@ -177,6 +198,8 @@ void blocking_serve(const struct blocking *b, const struct worker *worker,
     stats_add(worker->stats, STATS_connections_opened, 1);
     io_block_init(&c.idle, b->stop_fd);
     io_block_init(&c.io, b->cancel_fd);
+    if (one_request)
+        beat_in_waits(&c, pulse_interval(worker->config));
     session_init(&c.session, worker, arrival->fd);
     session_meet(&c.session, arrival);
     c.session.last = one_request || worker->config->keep_alive == 0;

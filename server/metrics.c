@@ -139,6 +139,22 @@ static int print_hists(const struct overview *o, struct buf *out) {
     return rc;
 }
 
+static int print_lag(const struct overview *o, struct buf *out) {
+    int rc = print_head(out, "loop_lag_seconds", "", "histogram",
+                        "How long the turns of the worker's loop took.");
+
+    for (unsigned i = 0; rc == 0 && i < o->count; i++)
+        if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+            rc = print_hist(out, "loop_lag_seconds", i + 1, &o->stats[i].loop_lag);
+    if (rc == 0)
+        rc = print_head(out, "loop_lag_max_seconds", "", "gauge", "The longest turn so far.");
+    for (unsigned i = 0; rc == 0 && i < o->count; i++)
+        if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+            rc = buf_printf(out, "srv_loop_lag_max_seconds{worker=\"%u\"} %.6f\n", i + 1,
+                            (double)atomic_load(&o->stats[i].loop_lag_max) / NSEC_PER_SEC);
+    return rc;
+}
+
 static int print_processes(const struct overview *o, struct buf *out) {
     int rc = print_head(out, "worker_rss_bytes", "", "gauge", "Resident memory of the worker.");
 
@@ -162,6 +178,8 @@ int metrics_prometheus(const struct overview *o, struct buf *out) {
         rc = print_hists(o, out);
     if (rc == 0)
         rc = print_values(o, out);
+    if (rc == 0)
+        rc = print_lag(o, out);
     return rc == 0 ? print_processes(o, out) : rc;
 }
 

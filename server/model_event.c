@@ -13,6 +13,7 @@
 #include "net/resolve.h"
 #include "net/signals.h"
 #include "server/model.h"
+#include "server/pulse.h"
 #include "server/stats.h"
 #include <errno.h>
 #include <event2/buffer.h>
@@ -43,6 +44,7 @@ struct server {
     struct evhttp *http;
     struct signals *signals;
     struct timer patience, accept_again;
+    struct pulse pulse;
     struct evhttp_bound_socket *accepting[BINDS_MAX];
     char host[NI_MAXHOST], authority[300], path[300];
     uint16_t port;
@@ -385,6 +387,9 @@ static int server_open(struct server *s, struct error *err) {
     s->http = evhttp_new(loop_base(s->loop));
     if (s->signals == NULL || s->http == NULL)
         return error_set(err, -ENOMEM, "cannot start evhttp");
+    rc = pulse_start(&s->pulse, s->loop, NULL, s->worker);
+    if (rc < 0)
+        return error_set(err, rc, "out of memory");
     own_server = s;
     s->patience.fire = out_of_patience;
     s->accept_again.fire = accept_again;
@@ -423,6 +428,7 @@ static void server_close(struct server *s) {
         timer_cancel(s->loop, &s->accept_again);
     }
     signals_hold();
+    pulse_stop(&s->pulse);
     signals_free(s->signals);
     loop_free(s->loop);
 }

@@ -4,6 +4,7 @@
 #include "net/signals.h"
 #include "server/front.h"
 #include "server/model.h"
+#include "server/pulse.h"
 #include <errno.h>
 
 static int green_run(struct worker *worker, struct error *err);
@@ -20,6 +21,7 @@ struct green {
     struct fibers *fibers;
     struct io_fiber *io;
     struct signals *signals;
+    struct pulse pulse;
 };
 
 static struct green *green_of(struct client *c) {
@@ -82,6 +84,9 @@ static int green_open(struct green *g, struct worker *worker, struct error *err)
     rc = worker_open(worker, g->io, err);
     if (rc < 0)
         return rc;
+    rc = pulse_start(&g->pulse, g->loop, g->fibers, worker);
+    if (rc < 0)
+        return error_set(err, rc, "out of memory");
     g->front = (struct front){ .worker = worker,
                                .loop = g->loop,
                                .slots = (uint32_t)worker->config->async_cores,
@@ -102,6 +107,7 @@ static int green_run(struct worker *worker, struct error *err) {
         front_close(&g.front);
     }
     signals_hold();
+    pulse_stop(&g.pulse);
     worker_close(worker);
     signals_free(g.signals);
     io_fiber_free(g.io);

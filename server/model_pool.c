@@ -6,6 +6,7 @@
 #include "net/signals.h"
 #include "server/front.h"
 #include "server/model.h"
+#include "server/pulse.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -34,6 +35,7 @@ struct pool {
     struct front front;
     struct loop *loop;
     struct signals *signals;
+    struct pulse pulse;
     struct watch wake; /* an eventfd: something stands in shared.done */
     struct lane *lanes;
     unsigned started; /* of the lanes; only the loop's thread changes it */
@@ -247,6 +249,8 @@ static int pool_open(struct pool *p, struct worker *worker, struct error *err) {
     rc = worker_open(worker, NULL, err);
     if (rc == 0)
         rc = start_lanes(p, err);
+    if (rc == 0 && (rc = pulse_start(&p->pulse, p->loop, NULL, worker)) < 0)
+        error_set(err, rc, "out of memory");
     return rc == 0 ? front_open(&p->front, err) : rc;
 }
 
@@ -267,6 +271,7 @@ static void pool_close(struct pool *p) {
     if (p->front.worker != NULL)
         worker_close(p->front.worker);
     signals_hold();
+    pulse_stop(&p->pulse);
     signals_free(p->signals);
     loop_free(p->loop);
 }

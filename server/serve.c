@@ -21,6 +21,7 @@ struct serve {
     struct overview overview;
     struct access_log *access_log;
     struct upgrade upgrade;
+    char doing[RUNNING_WHAT_BYTES + 64];
 };
 
 static int complain(const struct error *err) {
@@ -88,6 +89,14 @@ static void master_upgrade(void *arg) {
     upgrade_start(&s->upgrade, &s->binds, s->overview.fd);
 }
 
+/* What the log says about a worker that is stuck. */
+static const char *master_doing(void *arg, unsigned index) {
+    struct serve *s = arg;
+
+    running_print(&s->stats[index].running, s->doing, sizeof(s->doing));
+    return s->doing;
+}
+
 static int run_workers(struct serve *s) {
     struct prefork_config prefork = {
         .name = "srv serve",
@@ -98,6 +107,8 @@ static int run_workers(struct serve *s) {
         .all_ready = master_ready,
         .reopen_logs = master_reopen_logs,
         .upgrade = master_upgrade,
+        .timeout = s->config->timeout,
+        .doing = master_doing,
         .arg = s,
     };
 

@@ -39,12 +39,14 @@ void stats_start(struct stats *s, bool lists_requests) {
     for (size_t i = 0; i < STATS_VALUE_COUNT; i++)
         if (is_gauge[i])
             atomic_store(&s->values[i], 0);
+    running_clear(&s->running);
     s->lists_requests = lists_requests;
     for (size_t i = 0; s->lists_requests && i < STATS_SLOTS; i++) {
         if (atomic_load(&s->entries[i].doing) != STATS_NOTHING)
             atomic_store(&s->entries[i].doing, STATS_NOTHING);
     }
     stats_add(s, STATS_starts, 1);
+    atomic_store(&s->loop_lag_max, 0);
     atomic_store(&s->pid, getpid());
     atomic_store(&s->life, STATS_STARTING);
 }
@@ -57,16 +59,6 @@ void stats_observe(struct stats_hist *h, nsec_t span) {
         i++;
     atomic_fetch_add_explicit(&h->buckets[i], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&h->sum_nsec, (unsigned long long)span, memory_order_relaxed);
-}
-
-static void describe(struct stats_entry *e, struct slice method, struct slice target) {
-    size_t room = sizeof(e->what) - 2, head = method.len < room ? method.len : room;
-    size_t tail = target.len < room - head ? target.len : room - head;
-
-    memcpy(e->what, method.ptr, head);
-    e->what[head] = ' ';
-    memcpy(e->what + head + 1, target.ptr, tail);
-    e->what[head + 1 + tail] = '\0';
 }
 
 struct stats_entry *stats_enter(struct stats *s, struct slice method, struct slice target,
@@ -84,7 +76,7 @@ struct stats_entry *stats_enter(struct stats *s, struct slice method, struct sli
             continue;
         e->ready_at = now;
         atomic_store_explicit(&e->since, now, memory_order_relaxed);
-        describe(e, method, target);
+        running_describe(e->what, method, target);
         return e;
     }
     return NULL;

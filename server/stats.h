@@ -11,11 +11,17 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/slice.h"
+#include "server/running.h"
 #include "server/stats_values.h"
 #include <stdatomic.h>
 #include <sys/types.h>
 
-enum { STATS_BUCKETS = 16, STATS_SLOTS = 4096, STATS_TARGET_BYTES = 96, STATS_STATUS_MAX = 600 };
+enum {
+    STATS_BUCKETS = 16,
+    STATS_SLOTS = 4096,
+    STATS_TARGET_BYTES = RUNNING_WHAT_BYTES,
+    STATS_STATUS_MAX = 600
+};
 
 #define STATS_VALUE_ENUM(name, kind, help) STATS_##name,
 enum stats_value { STATS_VALUES(STATS_VALUE_ENUM) STATS_VALUE_COUNT };
@@ -56,7 +62,10 @@ struct stats {
     struct stats_hist queue_wait; /* from the whole request to a slot */
     struct stats_hist db_wait;    /* for a database connection */
     struct stats_hist db_run;     /* of a statement, without connecting */
-    atomic_uint hint;             /* where to look for a free entry */
+    struct stats_hist loop_lag;   /* how long the turns of its loop took */
+    _Atomic(nsec_t) loop_lag_max;
+    struct running running;
+    atomic_uint hint; /* where to look for a free entry */
     bool lists_requests;
     struct stats_entry entries[STATS_SLOTS];
 };

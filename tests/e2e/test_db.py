@@ -52,6 +52,23 @@ def db(postgres, slowapi, serve):
     return start
 
 
+def test_blocked_green_worker_is_killed_and_the_log_names_the_request(db):
+    app = db("--workers", "1", "--timeout", "1s", "--db-mode", "blocking", schema="asleep")
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=0.002 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert conn.read_until_close() == b""
+    assert re.search(r'worker is stuck.* request="GET /\?delay=0.002" for_seconds=', app.stderr())
+    assert wait_for(lambda: get(app, "/nope").status == 404, what="another worker")
+
+
+def test_loop_lag_warning_names_the_request_that_held_everybody_up(db):
+    app = db("--loop-lag-warn", "150ms", "--db-mode", "blocking")
+    assert get(app, "/?delay=0.002").status == 200
+    assert get(app, "/?delay=0.6").status == 200
+    warning = r'the loop was held up for_seconds=0\.\d+ request="GET (\S+)"'
+    wait_for(lambda: "/?delay=0.6" in re.findall(warning, app.stderr()), what="a warning")
+
+
 def ask_all(app, count, path):
     """`count` requests at once; their replies."""
     replies = []

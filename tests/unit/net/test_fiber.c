@@ -194,6 +194,37 @@ static void test_fibers_that_wake_each_other_for_ever_do_not_starve_timers(void 
     rig_close(&r);
 }
 
+struct switches {
+    unsigned in, out;
+    void *last;
+};
+
+static void count_switch(void *arg, void *fiber_arg) {
+    struct switches *s = arg;
+
+    if (fiber_arg == NULL) {
+        s->out++;
+        return;
+    }
+    s->in++;
+    s->last = fiber_arg;
+}
+
+static void test_an_observer_sees_who_gets_the_thread_and_when_it_is_back(void **state) {
+    struct switches switches = { 0 };
+    struct rig r;
+    (void)state;
+    rig_open(&r, (struct fiber_config){ 0 });
+    fibers_observe(r.fibers, count_switch, &switches);
+    assert_int_equal(fiber_spawn(r.fibers, "f", park_once, &r), 0);
+    assert_ptr_equal(switches.last, &r);
+    assert_int_equal(switches.out, 1);
+    fiber_wake(r.fiber);
+    assert_int_equal(switches.in, 2);
+    assert_int_equal(switches.out, 2);
+    rig_close(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_fiber_runs_at_once_and_ends),
@@ -204,6 +235,7 @@ int main(void) {
         cmocka_unit_test(test_cancel_ends_every_park_until_it_is_cleared),
         cmocka_unit_test(test_inside_a_fiber_others_run_at_the_next_chance),
         cmocka_unit_test(test_ten_thousand_fibers_spawn_park_cancel_and_end),
+        cmocka_unit_test(test_an_observer_sees_who_gets_the_thread_and_when_it_is_back),
         cmocka_unit_test(test_fibers_that_wake_each_other_for_ever_do_not_starve_timers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,6 +200,45 @@ static void test_a_loop_that_ends_runs_what_is_deferred(void **state UNUSED) {
     loop_free(f.loop); /* the leak checker looks */
 }
 
+struct turns {
+    unsigned count;
+    nsec_t longest;
+};
+
+static void on_turned(void *arg, nsec_t began, nsec_t ended) {
+    struct turns *t = arg;
+
+    t->count++;
+    if (ended - began > t->longest)
+        t->longest = ended - began;
+}
+
+static void on_work(struct timer *timer UNUSED) {
+    for (nsec_t end = clock_now() + 20 * NSEC_PER_MSEC; clock_now() < end;)
+        ;
+}
+
+static void
+test_an_observer_learns_how_long_a_turn_worked_not_how_long_it_slept(void **state UNUSED) {
+    struct fixture f = fixture_open();
+    struct timer work = { .fire = on_work };
+    struct turns turns = { 0 };
+
+    loop_observe(f.loop, on_turned, &turns);
+    run_for(&f, 100 * NSEC_PER_MSEC);
+    assert_true(turns.count >= 1);
+    assert_true(turns.longest < 90 * NSEC_PER_MSEC);
+    assert_int_equal(timer_set(f.loop, &work, clock_now()), 0);
+    run_for(&f, 50 * NSEC_PER_MSEC);
+    assert_true(turns.longest >= 20 * NSEC_PER_MSEC);
+
+    unsigned before = turns.count;
+    loop_observe(f.loop, NULL, NULL);
+    run_for(&f, 1 * NSEC_PER_MSEC);
+    assert_int_equal(turns.count, before);
+    loop_free(f.loop);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ten_thousand_timers_fire_in_order),
@@ -209,6 +248,7 @@ int main(void) {
         cmocka_unit_test(test_a_loop_runs_again_after_a_stop),
         cmocka_unit_test(test_deferred_work_runs_once_per_request_and_without_sleep),
         cmocka_unit_test(test_work_that_defers_itself_for_ever_starves_no_timer),
+        cmocka_unit_test(test_an_observer_learns_how_long_a_turn_worked_not_how_long_it_slept),
         cmocka_unit_test(test_a_loop_that_ends_runs_what_is_deferred),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

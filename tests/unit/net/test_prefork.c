@@ -113,6 +113,12 @@ static int tear_down(void **state) {
     return 0;
 }
 
+static const char *tell_index(void *arg, unsigned index) {
+    return arg != NULL && index == 0 ? "doing=\"the first\"" : "doing=wrong";
+}
+
+static nsec_t timeout; /* of the masters that are started */
+
 static void start(struct fixture *f, unsigned workers, int (*worker)(void *, unsigned),
                   nsec_t graceful_timeout) {
     struct prefork_config config = { .name = "srv test",
@@ -121,6 +127,8 @@ static void start(struct fixture *f, unsigned workers, int (*worker)(void *, uns
                                      .graceful_timeout = graceful_timeout,
                                      .worker = worker,
                                      .reload = f->reload,
+                                     .timeout = timeout,
+                                     .doing = tell_index,
                                      .arg = f->board };
 
     f->master = fork();
@@ -396,6 +404,51 @@ static void worker_can_ask_for_a_successor(void **state) {
     assert_int_equal(f->board->starts, 2);
 }
 
+/* Beats until the first of them has served for a while, then keeps silent. */
+static int faint_worker(void *arg, unsigned index) {
+    struct board *board = arg;
+    bool is_first = atomic_fetch_add(&board->starts, 1) == 0;
+
+    prefork_worker_ready();
+    atomic_store(&board->pids[index], getpid());
+    for (unsigned i = 0; !is_first || i < 100; i++) {
+        prefork_worker_beat();
+        nap();
+    }
+    pause(); /* every signal ends it */
+    return 9;
+}
+
+static void silent_worker_is_killed_and_replaced(void **state) {
+    struct fixture *f = *state;
+
+    timeout = 500 * NSEC_PER_MSEC;
+    start(f, 1, faint_worker, PATIENCE);
+    timeout = 0;
+    pid_t first = await_worker(f, 0, 0);
+    assert_int_not_equal(await_worker(f, 0, first), first);
+    assert_true(logged(f, "worker is stuck"));
+    assert_true(logged(f, "doing=\"the first\""));
+    assert_true(logged(f, "signal=SIGABRT"));
+    kill(f->master, SIGTERM);
+    assert_int_equal(exit_code_of_master(f), 0);
+    assert_int_equal(f->board->starts, 2);
+}
+
+static void stopped_worker_takes_the_second_signal(void **state) {
+    struct fixture *f = *state;
+
+    timeout = 500 * NSEC_PER_MSEC;
+    start(f, 1, fake_worker, PATIENCE);
+    timeout = 0;
+    pid_t first = await_worker(f, 0, 0);
+    kill(first, SIGSTOP);
+    assert_int_not_equal(await_worker(f, 0, first), first);
+    assert_true(logged(f, "signal=SIGKILL"));
+    kill(f->master, SIGTERM);
+    assert_int_equal(exit_code_of_master(f), 0);
+}
+
 static void ready_without_a_master_does_nothing(void **state) {
     (void)state;
 
@@ -420,6 +473,8 @@ int main(void) {
         PREFORK_TEST(successor_that_cannot_start_leaves_the_old_worker_alone),
         PREFORK_TEST(retired_master_ends_with_its_workers),
         PREFORK_TEST(worker_can_ask_for_a_successor),
+        PREFORK_TEST(silent_worker_is_killed_and_replaced),
+        PREFORK_TEST(stopped_worker_takes_the_second_signal),
         cmocka_unit_test(ready_without_a_master_does_nothing),
     };
     prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* Beats once in a while, and watches how long the turns of a loop take. */
+#include "server/pulse.h"
+#include "base/log.h"
+#include "net/prefork.h"
+#include "server/client.h"
+#include <string.h>
+
+#define INTERVAL_MIN (10 * NSEC_PER_MSEC)
+
+nsec_t pulse_interval(const struct serve_config *config) {
+    nsec_t every = nsec_min(config->timeout / 4, NSEC_PER_SEC);
+
+    if (config->workers == 0 || config->timeout == 0)
+        return 0;
+    return every > INTERVAL_MIN ? every : INTERVAL_MIN;
+}
+
+static void on_beat(struct timer *timer) {
+    struct pulse *p = CONTAINER_OF(timer, struct pulse, beat);
+    int rc;
+
+    prefork_worker_beat();
+    rc = timer_set(p->loop, timer, deadline_after(loop_now(p->loop), p->beat_every));
+    (void)rc; /* its place in the heap has just become free */
+}
+
+/* A request that got the thread has given it back. */
+static void note_span(struct pulse *p) {
+    nsec_t span = clock_now() - p->run_at;
+
+    if (span <= p->longest)
+        return;
+    p->longest = span;
+    memcpy(p->longest_what, p->stats->running.what, sizeof(p->longest_what));
+}
+
+static void on_switch(void *arg, void *fiber_arg) {
+    struct pulse *p = arg;
+    const struct client *c = fiber_arg;
+
+    if (c != NULL) {
+        running_set(&p->stats->running, c->session.head.method_text, c->session.head.target,
+                    loop_now(p->loop));
+        if (p->warn > 0)
+            p->run_at = clock_now();
+        return;
+    }
+    if (p->warn > 0)
+        note_span(p);
+    running_clear(&p->stats->running);
+}
+
+static void on_turn(void *arg, nsec_t began, nsec_t ended) {
+    struct pulse *p = arg;
+    nsec_t span = ended - began;
+
+    stats_observe(&p->stats->loop_lag, span);
+    if (span > atomic_load_explicit(&p->stats->loop_lag_max, memory_order_relaxed))
+        atomic_store_explicit(&p->stats->loop_lag_max, span, memory_order_relaxed);
+    if (p->warn > 0 && span >= p->warn) {
+        static struct log_rate rate = { .per_second = 10 };
+        bool named = p->longest * 2 >= span;
+
+        log_limited(&rate, LOG_LEVEL_WARN, "the loop was held up for_seconds=%.3f%s%s%s",
+                    (double)span / NSEC_PER_SEC, named ? " request=\"" : "",
+                    named ? p->longest_what : "", named ? "\"" : "");
+    }
+    p->longest = 0;
+}
+
+int pulse_start(struct pulse *p, struct loop *loop, struct fibers *fibers,
+                const struct worker *worker) {
+    const struct serve_config *config = worker->config;
+
+    *p = (struct pulse){ .loop = loop,
+                         .stats = worker->stats,
+                         .beat = { .fire = on_beat },
+                         .beat_every = pulse_interval(config),
+                         .warn = config->loop_lag_warn };
+    if (p->warn > 0 || config->control != NULL)
+        loop_observe(loop, on_turn, p);
+    if (fibers != NULL && (p->warn > 0 || p->beat_every > 0))
+        fibers_observe(fibers, on_switch, p);
+    if (p->beat_every == 0)
+        return 0;
+    return timer_set(loop, &p->beat, deadline_after(clock_now(), p->beat_every));
+}
+
+void pulse_stop(struct pulse *p) {
+    if (p->loop == NULL)
+        return;
+    loop_observe(p->loop, NULL, NULL);
+    timer_cancel(p->loop, &p->beat);
+}

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""A worker that makes no progress is killed and replaced (--timeout); one that merely waits is not."""
+
+import os
+import signal
+import time
+
+import pytest
+from harness import RawConnection, get, wait_for
+from test_serve_control import json_of, metrics
+
+MODELS = ("green", "pool", "threaded", "single", "event")
+LIVELY = ("--workers", "1", "--timeout", "1s", "--control", "127.0.0.1:0")
+
+
+def worker_pid(app):
+    """Of the worker that is ready; None while there is none."""
+    pids = [worker["pid"] for worker in json_of(app, "/stats")["workers"] if worker["state"] == "ready"]
+    return pids[0] if pids else None
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_stopped_worker_is_killed_and_replaced(slowapi, serve, model):
+    app = serve("--model", model, *LIVELY, upstream=slowapi())
+    first = wait_for(lambda: worker_pid(app), what="a worker")
+    os.kill(first, signal.SIGSTOP)
+    wait_for(lambda: worker_pid(app) not in (None, first), what="another worker")
+    assert get(app, "/?delay=0").status == 200
+    assert "worker is stuck, killing it worker=1" in app.stderr()
+    assert f"pid={first}" in app.stderr() and "request=none" in app.stderr()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_worker_that_waits_for_longer_than_the_timeout_is_not_stuck(slowapi, serve, model):
+    app = serve("--model", model, *LIVELY, upstream=slowapi())
+    first = wait_for(lambda: worker_pid(app), what="a worker")
+    began = time.monotonic()
+    assert get(app, "/?delay=1.7").status == 200
+    assert time.monotonic() - began >= 1.7
+    assert worker_pid(app) == first and "stuck" not in app.stderr()
+
+
+def test_slow_client_of_the_only_thread_does_not_make_it_stuck(slowapi, serve):
+    app = serve("--model", "single", *LIVELY, upstream=slowapi())
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n")
+        time.sleep(1.7)
+        conn.send(b"\r\n")
+        assert conn.read_response().status == 200
+    assert "stuck" not in app.stderr()
+
+
+def test_timeout_of_zero_lets_a_worker_be(slowapi, serve):
+    app = serve("--workers", "1", "--timeout", "0", "--control", "127.0.0.1:0", upstream=slowapi())
+    first = wait_for(lambda: worker_pid(app), what="a worker")
+    os.kill(first, signal.SIGSTOP)
+    time.sleep(0.5)
+    os.kill(first, signal.SIGCONT)
+    assert get(app, "/?delay=0").status == 200
+    assert worker_pid(app) == first
+
+
+@pytest.mark.parametrize("model", ("green", "pool", "event"))
+def test_metrics_tell_how_long_turns_of_the_loop_take(slowapi, serve, model):
+    app = serve("--model", model, "--control", "127.0.0.1:0", upstream=slowapi())
+    for _ in range(5):
+        assert get(app, "/?delay=0").status == 200
+    seen = wait_for(lambda: (m := metrics(app))["srv_loop_lag_seconds_count"] >= 5 and m, what="turns counted")
+    assert 0 < seen["srv_loop_lag_max_seconds"] < 5
