@@ -419,6 +419,8 @@ static void supervise(struct master *m) {
         nsec_t next = nsec_min(run_due(m, clock_now()), look_at);
         if (m->phase != PHASE_SERVING && count_running(m) == 0)
             return;
+        if (m->config->tend != NULL)
+            next = nsec_min(next, m->config->tend(m->config->arg, clock_now()));
 
         int signo = wait_signal(m, next);
         if (signo > 0)

@@ -43,6 +43,9 @@ struct prefork_config {
     void (*reopen_logs)(void *arg);           /* USR1, in the master; or NULL */
     void (*reload)(void *arg);                /* HUP, in the master; NULL: replace the workers */
     void (*upgrade)(void *arg);               /* USR2, in the master; or NULL */
+    /* Looks after other children of the master, whenever one has died and when it asked for: now,
+     * to the time of its next look (NSEC_NEVER: none is due). Or NULL. */
+    nsec_t (*tend)(void *arg, nsec_t now);
     nsec_t timeout; /* a ready worker that does not beat for so long is killed; 0: none is */
     const char *(*doing)(void *arg, unsigned index); /* of a stuck worker, for the log; or NULL */
     void *arg;

@@ -121,6 +121,8 @@ static const struct hist_row {
     { "db_wait_seconds", "Waits for a database connection.", offsetof(struct stats, db_wait) },
     { "db_statement_seconds", "Statements, without waiting and connecting.",
       offsetof(struct stats, db_run) },
+    { "loop_lag_seconds", "How long the turns of the worker's loop took.",
+      offsetof(struct stats, loop_lag) },
 };
 
 static const struct stats_hist *hist_of(const struct stats *s, const struct hist_row *row) {
@@ -140,14 +142,8 @@ static int print_hists(const struct overview *o, struct buf *out) {
 }
 
 static int print_lag(const struct overview *o, struct buf *out) {
-    int rc = print_head(out, "loop_lag_seconds", "", "histogram",
-                        "How long the turns of the worker's loop took.");
+    int rc = print_head(out, "loop_lag_max_seconds", "", "gauge", "The longest turn so far.");
 
-    for (unsigned i = 0; rc == 0 && i < o->count; i++)
-        if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
-            rc = print_hist(out, "loop_lag_seconds", i + 1, &o->stats[i].loop_lag);
-    if (rc == 0)
-        rc = print_head(out, "loop_lag_max_seconds", "", "gauge", "The longest turn so far.");
     for (unsigned i = 0; rc == 0 && i < o->count; i++)
         if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
             rc = buf_printf(out, "srv_loop_lag_max_seconds{worker=\"%u\"} %.6f\n", i + 1,

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 enum { METRICS_BYTES_MAX = 16777216 };
+#define RESTART_PAUSE NSEC_PER_SEC
 
 static void reply_metrics(void *arg, struct control_request *rq) {
     struct buf out;
@@ -98,19 +99,22 @@ static int serve_routes(struct overview *o, int fd, struct error *err) {
     return rc;
 }
 
-static __attribute__((noreturn)) void be_overview(struct overview *o, int fd,
-                                                  const struct address *bound, pid_t parent) {
+/* A master that starts it has its signals blocked. */
+static __attribute__((noreturn)) void be_overview(struct overview *o, pid_t parent) {
     struct error err = { "the event loop failed" };
+    sigset_t none;
     int rc;
 
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     signals_die_with_parent(SIGTERM, parent);
     title_set("srv control", "srv serve: control");
     for (size_t i = 0; i < o->listen_count; i++)
         close(o->listen_fds[i]);
-    rc = serve_routes(o, fd, &err);
+    rc = serve_routes(o, o->fd, &err);
     if (rc < 0)
         log_write(LOG_LEVEL_ERROR, "control endpoint failed error=\"%s\"", err.text);
-    listener_close(fd, bound);
+    listener_close(o->fd, &o->bound);
     exit(rc < 0 ? EXIT_CANNOT : 0);
 }
 
@@ -123,33 +127,57 @@ static int take_listener(const struct overview *o, struct address *ret_bound, st
     return o->inherited_fd;
 }
 
+static int start_process(struct overview *o) {
+    pid_t parent = getpid();
+
+    fflush(NULL);
+    o->start_at = deadline_after(clock_now(), RESTART_PAUSE);
+    o->pid = fork();
+    if (o->pid == 0)
+        be_overview(o, parent);
+    if (o->pid > 0)
+        return 0;
+    o->pid = 0;
+    return -errno;
+}
+
 int overview_start(struct overview *o, struct error *err) {
     char text[ADDRESS_TEXT_BYTES];
-    struct address bound;
-    pid_t parent = getpid();
-    int fd;
+    int rc;
 
     o->fd = -1;
     if (o->config->control == NULL)
         return 0;
-    fd = take_listener(o, &bound, err);
-    if (fd < 0)
-        return fd;
-    address_format(&bound, text);
+    rc = take_listener(o, &o->bound, err);
+    if (rc < 0)
+        return rc;
+    o->fd = rc;
+    address_format(&o->bound, text);
     fprintf(stderr, "srv serve: control on %s%s%s\n", text[0] == 'u' ? "" : "http://", text,
             text[0] == 'u' ? "" : "/");
-    fflush(NULL);
-    o->pid = fork();
-    if (o->pid == 0)
-        be_overview(o, fd, &bound, parent);
-    if (o->pid < 0) {
-        o->pid = 0;
-        error_set(err, -errno, "cannot fork: %s", strerrordesc_np(errno));
-        listener_close(fd, &bound);
-        return -EAGAIN;
+    rc = start_process(o);
+    if (rc < 0) {
+        listener_close(o->fd, &o->bound);
+        o->fd = -1;
+        return error_set(err, rc, "cannot fork: %s", strerrordesc_np(-rc));
     }
-    o->fd = fd;
     return 0;
+}
+
+nsec_t overview_tend(struct overview *o, nsec_t now) {
+    int status;
+
+    if (o->pid > 0 && waitpid(o->pid, &status, WNOHANG) == o->pid) {
+        log_write(LOG_LEVEL_ERROR, "control endpoint died pid=%d", (int)o->pid);
+        o->pid = 0;
+    }
+    if (o->fd < 0 || o->pid > 0)
+        return NSEC_NEVER;
+    if (o->start_at > now)
+        return o->start_at;
+    if (start_process(o) < 0)
+        return o->start_at;
+    return NSEC_NEVER;
 }
 
 void overview_stop(struct overview *o) {

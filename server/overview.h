@@ -8,6 +8,7 @@
 #ifndef SERVER_OVERVIEW_H
 #define SERVER_OVERVIEW_H
 
+#include "net/address.h"
 #include "server/config.h"
 #include "server/stats.h"
 
@@ -20,10 +21,16 @@ struct overview {
     pid_t pid;        /* 0: not running */
     int fd;           /* its listening socket, for a successor; -1: none */
     int inherited_fd; /* from a predecessor; -1: none */
+    struct address bound;
+    nsec_t start_at; /* when to start it again, after it has died */
 };
 
 /* Listens and forks. Does nothing without --control. 0 or -errno with a reason. */
 NODISCARD int overview_start(struct overview *o, struct error *err);
+
+/* Starts it again when it has died: at once, or a second after its last start. Returns when to come
+ * back, or NSEC_NEVER. */
+nsec_t overview_tend(struct overview *o, nsec_t now);
 
 /* Ends the process and waits for it. */
 void overview_stop(struct overview *o);

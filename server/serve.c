@@ -89,6 +89,12 @@ static void master_upgrade(void *arg) {
     upgrade_start(&s->upgrade, &s->binds, s->overview.fd);
 }
 
+static nsec_t master_tend(void *arg, nsec_t now) {
+    struct serve *s = arg;
+
+    return overview_tend(&s->overview, now);
+}
+
 /* What the log says about a worker that is stuck. */
 static const char *master_doing(void *arg, unsigned index) {
     struct serve *s = arg;
@@ -107,6 +113,7 @@ static int run_workers(struct serve *s) {
         .all_ready = master_ready,
         .reopen_logs = master_reopen_logs,
         .upgrade = master_upgrade,
+        .tend = master_tend,
         .timeout = s->config->timeout,
         .doing = master_doing,
         .arg = s,

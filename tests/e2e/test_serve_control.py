@@ -14,6 +14,12 @@ from harness import RawConnection, get, wait_for
 MODELS = ("green", "pool", "threaded", "single", "event")
 
 
+def control_process(app):
+    """The process that serves --control."""
+    children = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
+    return next(int(pid) for pid in children if b"control" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
 def json_of(app, path):
     import json
 
@@ -113,3 +119,15 @@ def test_metrics_are_documented(serve):
 def test_bad_control_address_is_one_line_and_exit_2(srv_run):
     done = srv_run("serve", "--control", "nowhere")
     assert done.returncode == 2 and "--control" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_control_endpoint_that_dies_comes_back(serve):
+    app = serve("--workers", "1", "--control", "127.0.0.1:0")
+    assert wait_for(lambda: fetch(app, "/readyz").status == 200, what="ready") is True
+    died = 0
+    for _ in range(2):
+        os.kill(control_process(app), signal.SIGKILL)
+        died += 1
+        wait_for(lambda: app.stderr().count("control endpoint died") == died, what="its death noticed")
+        assert fetch(app, "/healthz").status == 200  # its socket never closed: this waits for the next one
+    assert get(app, "/nope").status == 404
