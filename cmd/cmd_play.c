@@ -8,6 +8,7 @@
 #include "playground/explain.h"
 #include "playground/peer.h"
 #include "playground/tour.h"
+#include "server/db_conn.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@ struct play_config {
     int64_t requests, concurrency; /* 0: as the playground says */
     bool has_delay;
     nsec_t delay;
-    const char *json, *html;
+    const char *json, *html, *db;
 };
 
 static int parse_delay(void *config, const char *value, struct error *err) {
@@ -81,6 +82,13 @@ static const struct option_row rows[] = {
               "after the row that is named after it.",
       .type = OPTION_FLAG,
       .offset = AT(with_peers) },
+    { .name = "db",
+      .topic = "Database",
+      .meta = "CONNINFO",
+      .help = "Use this PostgreSQL in the database playgrounds, as libpq takes it, instead of a "
+              "private one; PGHOST, PGHOSTADDR and PGSERVICE do the same.",
+      .type = OPTION_STRING,
+      .offset = AT(db) },
     { .name = "json",
       .topic = "Results",
       .meta = "FILE",
@@ -212,6 +220,11 @@ static int run(int argc, char **argv) {
     int exit_code;
     if (cmd_parse(&spec, argc, argv, &config, &words, &exit_code) != 0)
         return exit_code;
+    struct error err, why = { "" };
+    if (config.db != NULL && db_conninfo_export(config.db, &why) != 0) {
+        error_set(&err, -EINVAL, "--db: %s", why.text);
+        return cmd_fail("play", EXIT_USAGE, &err);
+    }
     if (config.list) {
         explain_list(stdout);
         return EXIT_SUCCESS;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <libpq-fe.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct db_conn {
@@ -41,6 +42,37 @@ int db_conninfo_check(const char *conninfo, struct error *err) {
     return error_set(err, -EINVAL,
                      "libpq cannot read this connection string (it is not shown: it may hold a "
                      "password); 'host=... dbname=...' or postgresql://... is expected");
+}
+
+static bool is_given(const PQconninfoOption *o) {
+    return o->val != NULL && o->val[0] != '\0';
+}
+
+static int check_exportable(const PQconninfoOption *options, struct error *err) {
+    bool named = false;
+
+    for (const PQconninfoOption *o = options; o->keyword != NULL; o++) {
+        if (is_given(o) && (o->envvar == NULL || o->envvar[0] == '\0'))
+            return error_set(err, -EINVAL, "libpq has no variable for '%s'", o->keyword);
+        named |= is_given(o) &&
+                 (strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0 ||
+                  strcmp(o->keyword, "service") == 0);
+    }
+    return named ? 0 : error_set(err, -EINVAL, "it names no server; host=... is expected");
+}
+
+int db_conninfo_export(const char *conninfo, struct error *err) {
+    int rc = db_conninfo_check(conninfo, err);
+    PQconninfoOption *options = rc == 0 ? PQconninfoParse(conninfo, NULL) : NULL;
+
+    if (rc == 0)
+        rc = options != NULL ? check_exportable(options, err)
+                             : error_set(err, -ENOMEM, "out of memory");
+    for (const PQconninfoOption *o = options; rc == 0 && o->keyword != NULL; o++)
+        if (is_given(o) && setenv(o->envvar, o->val, 1) < 0)
+            rc = error_set(err, -errno, "cannot set %s", o->envvar);
+    PQconninfoFree(options);
+    return rc;
 }
 
 /* --- failures ----------------------------------------------------------------------------------

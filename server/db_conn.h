@@ -43,6 +43,11 @@ struct db_failure {
  */
 NODISCARD int db_conninfo_check(const char *conninfo, struct error *err);
 
+/* Sets the PG* variables of this process to what is in it, so that the programs it starts find the
+ * same server, and no password stands in their arguments. 0; -EINVAL (nothing was set): as
+ * db_conninfo_check, or it names no server, or has a setting without a variable. */
+NODISCARD int db_conninfo_export(const char *conninfo, struct error *err);
+
 /* A connection that is ready. 0; -ECONNREFUSED and other -errno of the network, -ENOENT (name),
  * -ECONNABORTED: the server refused it (see `sqlstate`); -ETIMEDOUT, -ECANCELED, -ENOMEM. */
 NODISCARD int db_conn_open(const struct db_conn_config *config, struct io *io, struct arena *arena,

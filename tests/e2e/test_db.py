@@ -173,6 +173,22 @@ def test_a_bad_connection_string_is_refused_and_not_shown(srv_run):
     assert done.stderr.count("\n") == 1 and "--db" in done.stderr and "hunter" not in done.stderr
 
 
+@pytest.mark.parametrize("text", ["password=hunter2 hunter3", "dbname=hunter", "host=x keepalives=0 user=hunter"])
+def test_play_refuses_a_database_that_it_cannot_hand_on(srv_run, text):
+    done = srv_run("play", "--db", text, "--list")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "--db" in done.stderr and "hunter" not in done.stderr
+
+
+def test_play_uses_the_database_that_it_is_given(srv_run, postgres):
+    postgres.sql("CREATE DATABASE played")
+    conninfo = postgres.conninfo.replace("dbname=postgres", "dbname=played")
+    done = srv_run("play", "--db", conninfo, "-n", "4", "-c", "2", "--delay", "100ms", "db-cooperative")
+    assert done.returncode == 0, done.stderr
+    sessions = "SELECT sessions FROM pg_stat_database WHERE datname = 'played'"
+    wait_for(lambda: int(postgres.sql(sessions)[0]) > 0, what="sessions on the server")
+
+
 # --- numbers -----------------------------------------------------------------------
 
 
