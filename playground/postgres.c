@@ -239,7 +239,7 @@ static int postgres_explain(struct program_start *start, FILE *out, struct error
     unsigned port = start->port_by_hand;
 
     if (has_server()) {
-        fprintf(out, "  # PostgreSQL: the server that --db, PGHOST, PGHOSTADDR or PGSERVICE names\n");
+        fprintf(out, "  # PostgreSQL: the server of --db, PGHOST, PGHOSTADDR or PGSERVICE\n");
         snprintf(start->url, sizeof(start->url), "application_name=srv-play");
         return 0;
     }
