@@ -26,6 +26,7 @@ static int postgres_explain(struct program_start *start, FILE *out, struct error
 const struct program program_postgres = {
     .name = "postgres",
     .stop_signal = SIGQUIT, /* immediate: the data is thrown away anyhow */
+    .tidies = true,         /* its System V memory, which outlives every process */
     .prepare = postgres_prepare,
     .ready = postgres_ready,
     .finish = postgres_finish,

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define STOP_POLL_MS  10
+#define TIDY_NSEC     (5 * NSEC_PER_SEC)
 #define FIRST_FREE_FD 10 /* descriptors above it cannot collide with the ones a child gets */
 
 void process_adopt_orphans(void) {
@@ -29,7 +30,7 @@ __attribute__((noreturn)) static void become(const struct process_spec *spec, in
         (setgroups(0, NULL) != 0 || setgid(spec->gid) != 0 || setuid(spec->uid) != 0))
         _exit(127);
     /* After the change of user, which takes the wish back. prctl(2) */
-    signals_die_with_parent(SIGKILL, parent);
+    signals_die_with_parent(spec->tidies ? spec->stop_signal : SIGKILL, parent);
 
     int null_fd = open("/dev/null", O_RDWR);
     if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || dup2(null_fd, STDOUT_FILENO) < 0 ||
@@ -57,6 +58,7 @@ int process_spawn(struct process *p, const struct process_spec *spec, struct err
     *p = (struct process){
         .name = spec->name,
         .stop_signal = spec->stop_signal != 0 ? spec->stop_signal : SIGTERM,
+        .tidies = spec->tidies,
         .log_fd = -1,
     };
     int pipe_fds[2];
@@ -140,10 +142,11 @@ bool process_ended(struct process *p) {
     return true;
 }
 
-static bool all_ended(struct process *list, size_t count) {
+/* Of those that tidy alone, or of all. */
+static bool all_ended(struct process *list, size_t count, bool only_tidy) {
     bool all = true;
     for (size_t i = 0; i < count; i++) {
-        if (list[i].pid == 0)
+        if (list[i].pid == 0 || (only_tidy && !list[i].tidies))
             continue;
         process_read(&list[i]); /* a child that blocks on a full pipe would not end */
         all = process_ended(&list[i]) && all;
@@ -167,7 +170,10 @@ void process_stop_all(struct process *list, size_t count, nsec_t deadline) {
     for (size_t i = 0; i < count; i++)
         if (list[i].pid != 0 && !process_ended(&list[i]))
             kill(list[i].pid, list[i].stop_signal);
-    while (!all_ended(list, count) && clock_now() < deadline)
+    while (!all_ended(list, count, false) && clock_now() < deadline)
+        poll(NULL, 0, STOP_POLL_MS);
+    deadline = deadline_after(deadline, TIDY_NSEC);
+    while (!all_ended(list, count, true) && clock_now() < deadline)
         poll(NULL, 0, STOP_POLL_MS);
     for (size_t i = 0; i < count; i++)
         if (list[i].pid != 0)

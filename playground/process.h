@@ -2,8 +2,8 @@
 /* A child process of the runner that cannot outlive it.
  *
  * It leads a process group of its own (Ctrl-C reaches the runner alone, and workers can be stopped
- * with their master), gets SIGKILL when the runner dies, and its stderr is read here: the bound
- * address and the last line are kept.
+ * with their master), gets SIGKILL (its stop signal, if it tidies) when the runner dies, and its
+ * stderr is read here: the bound address and the last line are kept.
  *
  *   process_spawn -> process_read whenever log_fd is readable -> process_ended? ->
  * process_stop_all, which reaps
@@ -26,6 +26,7 @@ struct process_spec {
     char *const *argv; /* ended by NULL */
     int pass_fd;       /* a descriptor that the child gets as PROCESS_PASSED_FD, or -1 */
     int stop_signal;   /* what asks it to end; 0: SIGTERM */
+    bool tidies;       /* see struct program */
     uid_t uid;         /* to run as, when not 0; needs root */
     gid_t gid;
 };
@@ -35,6 +36,7 @@ struct process {
     pid_t
         pid; /* 0 before process_spawn and after process_stop_all; its group has the same number */
     int stop_signal;
+    bool tidies;
     int log_fd; /* read end of its stderr, -1 once that is closed */
     bool ended; /* a zombie that waits for process_stop_all: until then its number cannot be taken
                    by another */
@@ -60,8 +62,8 @@ void process_read(struct process *p);
 /* Whether the process itself (not its workers) has ended; never blocks. */
 bool process_ended(struct process *p);
 
-/* Its stop signal to each, then until `deadline` for a graceful end, then SIGKILL to their groups;
- * reaps every one. */
+/* Its stop signal to each, then until `deadline` for a graceful end (those that tidy have some
+ * seconds more), then SIGKILL to their groups; reaps every one. */
 void process_stop_all(struct process *list, size_t count, nsec_t deadline);
 
 #endif

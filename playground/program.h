@@ -37,6 +37,8 @@ struct program_start {
 struct program {
     const char *name;
     int stop_signal; /* ends it within a second, quietly; 0: SIGTERM */
+    bool tidies;     /* Killed, it would leave things outside of its folder: it is sent stop_signal,
+                        and given time, where others get SIGKILL. */
 
     /* Fills path, argv, and what else it needs: files, a port. 0; -ENOPKG with a line that names
      * the missing package, which skips the row; or another -errno with a line. What it made until

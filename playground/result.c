@@ -46,9 +46,16 @@ int result_read_report(struct play_result *result, int fd, struct error *err) {
     return 0;
 }
 
+static double usec_per_request(const struct play_result *result, nsec_t cpu) {
+    return result->requests == 0 ? 0 : (double)cpu / NSEC_PER_USEC / (double)result->requests;
+}
+
 double result_cpu_usec(const struct play_result *result) {
-    return result->requests == 0 ? 0
-                                 : (double)result->cpu / NSEC_PER_USEC / (double)result->requests;
+    return usec_per_request(result, result->cpu);
+}
+
+double result_process_cpu_usec(const struct play_result *result, size_t process) {
+    return usec_per_request(result, result->process_cpu[process]);
 }
 
 double result_tutorial_seconds(const struct play_result *result) {
@@ -115,6 +122,18 @@ static json_t *series_json(const struct play_result *r) {
     return NULL;
 }
 
+/* {NAME: microseconds of CPU time per request of the load} */
+static json_t *processes_json(const struct play_result *r) {
+    json_t *object = json_object();
+    for (size_t i = 0; i < catalogue_process_count(r->row); i++)
+        if (json_object_set_new(object, r->row->processes[i].name,
+                                json_real(result_process_cpu_usec(r, i))) != 0) {
+            json_decref(object);
+            return NULL;
+        }
+    return object;
+}
+
 static json_t *skipped_json(const struct play_result *r) {
     return json_pack("{s:s, s:s?, s:s, s:s}", "name", r->row->name, "alias", r->row->alias, "title",
                      r->row->title, "skipped", r->skipped);
@@ -124,9 +143,10 @@ static json_t *result_json(const struct play_result *r) {
     if (r->skipped[0] != '\0')
         return skipped_json(r);
     json_t *object =
-        json_pack("{s:s, s:s?, s:s, s:o, s:o, s:o, s:o}", "name", r->row->name, "alias",
+        json_pack("{s:s, s:s?, s:s, s:o, s:o, s:o, s:o, s:o}", "name", r->row->name, "alias",
                   r->row->alias, "title", r->row->title, "load", load_json(&r->load), "latency_us",
-                  latency_json(r), "threads", threads_json(r), "series", series_json(r));
+                  latency_json(r), "threads", threads_json(r), "series", series_json(r),
+                  "process_cpu_us_per_request", processes_json(r));
     json_t *figures = json_pack(
         "{s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:I}", "seconds", r->seconds, "ideal_seconds",
         seconds_of(r->ideal), "tutorial_seconds", r->row->tutorial_seconds, "requests",

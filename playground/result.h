@@ -47,6 +47,9 @@ NODISCARD int result_read_report(struct play_result *result, int fd, struct erro
 /* CPU time of the measured processes per request, microseconds; 0 without requests. */
 double result_cpu_usec(const struct play_result *result);
 
+/* The same of one process of the row, whether it is measured or not. */
+double result_process_cpu_usec(const struct play_result *result, size_t process);
+
 /* The time that the tutorial reports for this very load, or 0. */
 double result_tutorial_seconds(const struct play_result *result);
 

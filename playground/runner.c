@@ -125,6 +125,7 @@ static int start_process(struct run *run, const struct play_process *process, st
         .argv = start->argv.words,
         .pass_fd = -1,
         .stop_signal = program->stop_signal,
+        .tidies = program->tidies,
         .uid = start->uid,
         .gid = start->gid,
     };

@@ -104,7 +104,7 @@ static void print_processes(const struct play_result *r, FILE *out) {
     fprintf(out, "%s: CPU us per request:", r->row->name);
     for (size_t i = 0; i < count; i++)
         fprintf(out, "%s %s %.0f", i > 0 ? "," : "", r->row->processes[i].name,
-                (double)r->process_cpu[i] / NSEC_PER_USEC / (double)r->requests);
+                result_process_cpu_usec(r, i));
     fprintf(out, ".\n");
 }
 

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import harness  # noqa: E402
+from tour import Tour  # noqa: E402
 
 TEST_SECONDS = 90  # no single test may hang the run; raise it with @pytest.mark.seconds(N)
 
@@ -88,3 +89,17 @@ def pytest_runtest_makereport(item, call):
     if report.failed and tmp_path is not None:
         for log in sorted(tmp_path.glob("*.log")):
             report.sections.append((f"stderr of {log.stem}", log.read_text(errors="replace")[-8000:]))
+
+
+@pytest.fixture
+def tour():
+    """tour(*ARGS) -> a running `srv play ARGS`; see tour.py."""
+    tours = []
+
+    def start_tour(*args, **options):
+        tours.append(Tour(*args, **options))
+        return tours[-1]
+
+    yield start_tour
+    for one in tours:
+        one.discard()

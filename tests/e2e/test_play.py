@@ -13,81 +13,12 @@ import subprocess
 import termios
 import time
 import urllib.request
-import uuid
-from pathlib import Path
 
 import pytest
 from harness import clean_environment, die_with_parent, srv_binary
+from tour import wait_for
 
-MARK = "SRV_TEST_MARK"  # every process of a tour carries it in its environment
 FAST = ("--delay", "100ms", "-n", "12", "-c", "4")
-
-
-def marked(mark):
-    """Command lines of the living processes with that mark; zombies have no environment any more."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ").strip()
-        except OSError:
-            continue
-    return found
-
-
-def wait_for(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.01)
-
-
-class Tour:
-    """A running `srv play`."""
-
-    def __init__(self, *args, stderr=subprocess.PIPE):
-        self.mark = uuid.uuid4().hex
-        self.process = subprocess.Popen(
-            [srv_binary(), "play", *args],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            env=clean_environment({MARK: self.mark}),
-            preexec_fn=die_with_parent,
-        )
-
-    def wait_for_load(self):
-        """Until the load generator runs, and with it everything else."""
-        wait_for(
-            lambda: any(" bench " in command for command in marked(self.mark).values()),
-            30,
-            lambda: f"no load: {marked(self.mark)}",
-        )
-
-    def end(self, timeout=30):
-        """(exit code, stdout, stderr); nothing may be left then."""
-        stdout, stderr = self.process.communicate(timeout=timeout)
-        assert marked(self.mark) == {}
-        return self.process.returncode, stdout, stderr
-
-
-@pytest.fixture
-def tour():
-    tours = []
-
-    def start(*args, **options):
-        tours.append(Tour(*args, **options))
-        return tours[-1]
-
-    yield start
-    for one in tours:
-        for pid in marked(one.mark):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        one.process.wait()
 
 
 def table(stdout):
@@ -113,7 +44,7 @@ def test_every_row_has_plausible_figures(tour, tmp_path):
         assert row["ideal_seconds"] <= row["seconds"] < row["ideal_seconds"] + 2
         assert row["requests_per_second"] == pytest.approx(12 / row["seconds"], rel=0.1)
         assert 100_000 <= row["latency_us"]["p50"] <= row["latency_us"]["p99"] <= row["latency_us"]["max"]
-        assert row["threads"]["samples"] >= 1
+        assert row["threads"]["samples"] == len(row["series"]["threads"])
         assert 0 < row["cpu_us_per_request"] < 100_000
         assert 1 << 20 < row["memory_peak_bytes"] < 1 << 30
         assert f"{name}: done in {row['seconds']:.2f} s, 0 failed" in stderr
@@ -123,17 +54,19 @@ def test_every_row_has_plausible_figures(tour, tmp_path):
         assert max(series["client_connections"]) in range(1, 5)
         # Idle ones are counted: a worker may keep one for each client that it ever had.
         assert max(series["upstream_connections"]) in range(1, 2 if name == "single" else 17)
+        spent = row["process_cpu_us_per_request"]
+        assert "slowapi" in spent and all(0 < cpu < 100_000 for cpu in spent.values())
     # One request after the other against all at once.
     assert figures["single"]["latency_us"]["p99"] > 3 * figures["green"]["latency_us"]["p50"]
 
 
 def test_without_names_the_delays_are_short_and_with_names_the_tutorials(tour):
     one = tour("-n", "5", "-c", "5")
-    wait_for(lambda: any("delay=0.2" in command for command in marked(one.mark).values()), 30, lambda: "no tour")
+    wait_for(lambda: any("delay=0.2" in command for command in one.living().values()), 30, lambda: "no tour")
     one.process.send_signal(signal.SIGINT)
     one.end()
     one = tour("green", "-n", "1")
-    wait_for(lambda: any("delay=1" in command for command in marked(one.mark).values()), 30, lambda: "no row")
+    wait_for(lambda: any("delay=1" in command for command in one.living().values()), 30, lambda: "no row")
     one.process.send_signal(signal.SIGINT)
     one.end()
 
@@ -241,7 +174,7 @@ def test_row_that_cannot_run_is_told():
 def test_signal_stops_everything(tour, number):
     one = tour("single", "--delay", "5", "-n", "20", "-c", "5")
     one.wait_for_load()
-    assert len(marked(one.mark)) == 4
+    assert len(one.living()) == 4
     begin = time.monotonic()
     one.process.send_signal(number)
     code, stdout, stderr = one.end(timeout=10)
@@ -254,7 +187,7 @@ def test_signal_stops_everything(tour, number):
 def test_process_that_dies_under_load_is_named(tour, victim, name):
     one = tour("green", "--delay", "5", "-n", "20", "-c", "5")
     one.wait_for_load()
-    [pid] = [pid for pid, command in marked(one.mark).items() if victim in command]
+    [pid] = [pid for pid, command in one.living().items() if victim in command]
     os.kill(pid, signal.SIGKILL)
     code, stdout, stderr = one.end()
     assert code == 1 and stdout == ""
@@ -263,7 +196,7 @@ def test_process_that_dies_under_load_is_named(tour, victim, name):
 
 def test_rows_done_before_the_interruption_are_shown(tour):
     one = tour("green", "single", "--delay", "200ms", "-n", "100", "-c", "100")
-    wait_for(lambda: any("--model single" in command for command in marked(one.mark).values()), 30, lambda: "no second row")
+    wait_for(lambda: any("--model single" in command for command in one.living().values()), 30, lambda: "no second row")
     one.process.send_signal(signal.SIGINT)
     code, stdout, _ = one.end()
     assert code == 130 and list(table(stdout)) == ["green"]
@@ -287,7 +220,7 @@ def test_killed_runner_takes_everything_with_it(tour, after):
         time.sleep(after)
     one.process.kill()
     one.process.wait()
-    wait_for(lambda: marked(one.mark) == {}, 5, lambda: f"left running: {marked(one.mark)}")
+    wait_for(lambda: one.living() == {}, 5, lambda: f"left running: {one.living()}")
 
 
 def test_kept_playground_answers_until_it_is_ended(tour, tmp_path):

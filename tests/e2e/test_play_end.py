@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""However a playground ends, nothing of it is left: no process, no folder, no socket, no shared memory."""
+
+import os
+import re
+import signal
+import socket
+
+import pytest
+from tour import wait_for
+
+MOMENTS = [
+    ("pool-lazy", "srv serve: worker 4"),
+    ("pool-lazy", " bench "),
+    ("nginx-http", "nginx -p"),
+    ("nginx-http", " bench "),
+    ("db-cooperative", "initdb"),
+    ("db-cooperative", "postgres -D"),
+    ("db-cooperative", " bench "),
+]
+LONG = ("--delay", "10", "-n", "8", "-c", "4")
+
+
+def interrupt(one):
+    """Ctrl-C: everything in the terminal's foreground gets it."""
+    os.killpg(one.process.pid, signal.SIGINT)
+
+
+def wait_for_or_skip(one, moment):
+    def there():
+        return any(moment in command for command in one.living().values())
+
+    wait_for(lambda: one.process.poll() is not None or there(), 30, lambda: f"no {moment}: {one.living()}")
+    if one.process.poll() is not None:
+        stdout, stderr = one.process.communicate()
+        assert "skipped: not installed" in stdout, stderr
+        pytest.skip(stdout)
+
+
+@pytest.mark.parametrize("row, moment", MOMENTS)
+@pytest.mark.parametrize("how", ["ctrl-c", "kill"])
+def test_nothing_is_left(tour, row, moment, how):
+    one = tour(row, *LONG)
+    wait_for_or_skip(one, moment)
+    if how == "kill":
+        one.kill()
+        return
+    interrupt(one)
+    code, _, stderr = one.end()
+    assert code == 130, stderr
+    assert f"interrupted in {row}" in stderr
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "kill"])
+@pytest.mark.parametrize("row", ["pool-lazy", "db-cooperative"])
+def test_nothing_is_left_of_a_kept_one(tour, tmp_path, row, how):
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        one = tour(row, "--keep", "--delay", "50ms", "-n", "4", "-c", "2", stderr=stderr)
+
+    def address():
+        return re.search(r"^srv play: app: http://127.0.0.1:(\d+)/$", log.read_text(), re.M)
+
+    wait_for(lambda: one.process.poll() is not None or address(), 30, log.read_text)
+    if one.process.poll() is not None:
+        pytest.skip(log.read_text())
+    one.living()
+    if how == "kill":
+        one.kill()
+    else:
+        interrupt(one)
+        assert one.end()[0] == 0
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", int(address()[1]))) != 0
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "kill"])
+def test_nothing_is_left_of_an_original(tour, how):
+    one = tour("--with-peers", "pool-lazy", "--delay", "1", "-n", "2", "-c", "2")
+    wait_for_or_skip(one, "gunicorn")
+    if how == "kill":
+        one.kill()
+        return
+    interrupt(one)
+    assert one.end()[0] == 130
+
+
+def test_what_removes_the_folder_cannot_be_interrupted(tour):
+    one = tour("db-cooperative", *LONG)
+    wait_for_or_skip(one, "initdb")
+    wait_for(lambda: one.cleaners() != [], 5, lambda: "no process to remove the folder")
+    [cleaner] = one.cleaners()
+    assert cleaner not in one.living()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        os.kill(cleaner, number)
+    one.wait_for_load()
+    assert one.cleaners() == [cleaner]
+    one.kill()
