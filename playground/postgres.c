@@ -127,7 +127,7 @@ static int make_cluster(const struct program_start *start, const char *initdb,
         .name = "initdb",
         .path = initdb,
         .argv = words,
-        .pass_fd = -1,
+        .pass_fd = folder->keep_fd,
         .uid = start->uid,
         .gid = start->gid,
     };
@@ -192,6 +192,7 @@ static int postgres_prepare(struct program_start *start, struct error *err) {
     if (folder == NULL)
         return error_set(err, -ENOMEM, "out of memory");
     rc = scratch_open(folder, "srv-play", err);
+    start->pass_fd = folder->keep_fd;
     if (rc == 0)
         rc = choose_user(start, folder, err);
     if (rc == 0)

@@ -29,6 +29,7 @@ struct program_start {
     char bind[64];               /* what {bind} stands for */
     char url[PROCESS_URL_BYTES]; /* what {NAME} will stand for in later processes. Empty after
                                     prepare: the process says "listening on URL" on its stderr */
+    int pass_fd;                 /* a descriptor that the process gets, or -1 */
     uid_t uid;                   /* to run as, when not 0 */
     gid_t gid;
     void *state; /* of the program, from prepare to finish */

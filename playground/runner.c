@@ -109,7 +109,8 @@ static uint16_t port_of(const char *url) {
 static int start_process(struct run *run, const struct play_process *process, struct error *err) {
     const struct program *program = program_of(process);
     struct program_start *start = &run->starts[run->count];
-    *start = (struct program_start){ .process = process, .srv = run->runner->program };
+    *start =
+        (struct program_start){ .process = process, .srv = run->runner->program, .pass_fd = -1 };
     start->value_count = run->count + 1;
     for (size_t i = 0; i < run->count; i++)
         start->values[i + 1] =
@@ -123,7 +124,7 @@ static int start_process(struct run *run, const struct play_process *process, st
         .name = process->name,
         .path = start->path,
         .argv = start->argv.words,
-        .pass_fd = -1,
+        .pass_fd = start->pass_fd,
         .stop_signal = program->stop_signal,
         .tidies = program->tidies,
         .uid = start->uid,

@@ -13,7 +13,7 @@
 
 struct scratch {
     char path[SCRATCH_PATH_BYTES]; /* absolute; empty while there is none */
-    int keep_fd;                   /* closing it is the signal */
+    int keep_fd; /* the folder stays while anybody has it open: pass it on to who writes there */
     pid_t cleaner;
 };
 
