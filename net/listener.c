@@ -279,30 +279,3 @@ void acceptor_close(struct acceptor *a) {
     timer_cancel(a->loop, &a->pause);
     acceptor_pause(a);
 }
-
-int listener_accept(int listen_fd, struct address *peer) {
-    static const struct timespec pause = { .tv_nsec = PAUSE_MIN };
-    struct pollfd readable = { .fd = listen_fd, .events = POLLIN };
-
-    for (;;) {
-        int fd = accept_one(listen_fd, peer);
-        if (fd >= 0 || fd == -EINTR)
-            return fd;
-
-        switch (fault_of(-fd)) {
-        case ACCEPT_EMPTY:
-            if (ppoll(&readable, 1, NULL, NULL) < 0)
-                return -errno;
-            break;
-        case ACCEPT_NEXT:
-            break;
-        case ACCEPT_EXHAUSTED:
-            log_pause(listen_fd, -fd);
-            if (nanosleep(&pause, NULL) != 0)
-                return -errno;
-            break;
-        case ACCEPT_BROKEN:
-            return fd;
-        }
-    }
-}

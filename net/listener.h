@@ -48,9 +48,4 @@ void acceptor_glance(struct acceptor *a, unsigned burst);
  * loop_defer. */
 void acceptor_close(struct acceptor *a);
 
-/* accept4(2) for threads: waits through ppoll, and waits out a lack of descriptors or memory. fd;
- * -EINTR after a signal, so that the caller can look at its stop flag; -EINVAL once another thread
- * did shutdown(2) on the socket; or -errno. */
-NODISCARD int listener_accept(int listen_fd, struct address *peer);
-
 #endif

@@ -64,6 +64,12 @@ static void assert_flags(int fd) {
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 }
 
+/* Of a connection that is already there. */
+static int accept_now(int listen_fd, struct address *peer) {
+    peer->len = sizeof(*peer) - sizeof(peer->len);
+    return accept4(listen_fd, &peer->any, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
 static void port_0_is_resolved_and_options_are_set(void **state) {
     (void)state;
     struct address bound, peer;
@@ -74,7 +80,7 @@ static void port_0_is_resolved_and_options_are_set(void **state) {
     assert_int_equal(option_of(listen_fd, SOL_SOCKET, SO_REUSEADDR), 1);
 
     int client = connect_to(&bound);
-    int fd = listener_accept(listen_fd, &peer);
+    int fd = accept_now(listen_fd, &peer);
     assert_true(fd >= 0);
     assert_flags(fd);
     assert_int_not_equal(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 0);
@@ -173,7 +179,7 @@ static void closing_removes_the_socket_file(void **state) {
     assert_true(listen_fd >= 0);
     assert_true(address_eq(&bound, &f->at));
     int client = connect_to(&bound);
-    int fd = listener_accept(listen_fd, &peer);
+    int fd = accept_now(listen_fd, &peer);
     assert_true(fd >= 0);
     close(fd);
     close(client);
@@ -378,28 +384,6 @@ static int accept_without_descriptors(void) {
     return 0;
 }
 
-static void *close_soon(void *arg) {
-    usleep(20000);
-    close(*(int *)arg);
-    return NULL;
-}
-
-static int block_without_descriptors(void) {
-    struct address bound, peer;
-    int spare, listen_fd = open_tcp(&bound), client = connect_to(&bound);
-    pthread_t thread;
-
-    log_set_fd(-1);
-    use_up_descriptors(&spare);
-    if (pthread_create(&thread, NULL, close_soon, &spare) != 0)
-        return 1;
-    int fd = listener_accept(listen_fd, &peer);
-    pthread_join(thread, NULL);
-    close(client);
-    close(listen_fd);
-    return fd >= 0 && close(fd) == 0 ? 0 : 2;
-}
-
 static void assert_child_succeeds(int (*run)(void)) {
     int status;
     pid_t pid = fork();
@@ -415,59 +399,6 @@ static void acceptor_backs_off_without_descriptors(void **state) {
     (void)state;
 
     assert_child_succeeds(accept_without_descriptors);
-}
-
-static void thread_backs_off_without_descriptors(void **state) {
-    (void)state;
-
-    assert_child_succeeds(block_without_descriptors);
-}
-
-/* --- in a thread ---------------------------------------------------------------------------- */
-
-struct waiter {
-    int listen_fd, result;
-};
-
-static void *accept_in_thread(void *arg) {
-    struct waiter *w = arg;
-    struct address peer;
-
-    w->result = listener_accept(w->listen_fd, &peer);
-    return NULL;
-}
-
-static void shutdown_ends_the_wait(void **state) {
-    (void)state;
-    struct address bound;
-    struct waiter w = { .listen_fd = open_tcp(&bound) };
-    pthread_t thread;
-
-    assert_int_equal(pthread_create(&thread, NULL, accept_in_thread, &w), 0);
-    usleep(20000);
-    shutdown(w.listen_fd, SHUT_RDWR);
-    pthread_join(thread, NULL);
-    assert_int_equal(w.result, -EINVAL);
-    close(w.listen_fd);
-}
-
-static void ignore_signo(int signo) {
-    (void)signo;
-}
-
-static void signal_ends_the_wait(void **state) {
-    (void)state;
-    struct address bound, peer;
-    struct sigaction action = { .sa_handler = ignore_signo }, before;
-    struct itimerval soon = { .it_value.tv_usec = 20000, .it_interval.tv_usec = 20000 };
-
-    int listen_fd = open_tcp(&bound);
-    sigaction(SIGALRM, &action, &before);
-    setitimer(ITIMER_REAL, &soon, NULL);
-    assert_int_equal(listener_accept(listen_fd, &peer), -EINTR);
-    setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
-    sigaction(SIGALRM, &before, NULL);
-    listener_close(listen_fd, &bound);
 }
 
 #define UNIX_TEST(test) cmocka_unit_test_setup_teardown(test, set_up_unix, tear_down_unix)
@@ -487,9 +418,6 @@ int main(void) {
         cmocka_unit_test(acceptor_takes_all_in_bursts),
         cmocka_unit_test(acceptor_pauses_within_a_burst_and_resumes),
         cmocka_unit_test(acceptor_backs_off_without_descriptors),
-        cmocka_unit_test(thread_backs_off_without_descriptors),
-        cmocka_unit_test(shutdown_ends_the_wait),
-        cmocka_unit_test(signal_ends_the_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
