@@ -21,6 +21,10 @@ struct watch;
  * create it after fork. */
 NODISCARD struct loop *loop_new(struct error *err);
 
+/* For evhttp, which changes its mind about a descriptor ten times a request: the kernel is told
+ * once a turn. Not for a loop that watches two copies (dup(2)) of one socket. */
+NODISCARD struct loop *loop_new_batching(struct error *err);
+
 /* Runs what is still deferred, and forgets the timers. */
 void loop_free(struct loop *loop);
 

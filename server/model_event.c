@@ -380,7 +380,7 @@ static int server_open(struct server *s, struct error *err) {
 
     if (rc < 0)
         return rc;
-    s->loop = loop_new(err);
+    s->loop = loop_new_batching(err);
     if (s->loop == NULL)
         return -EIO;
     s->signals = signals_new(s->loop, on_signal, s, err);
