@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#define PROXY_PATIENCE (5 * NSEC_PER_SEC)
+
 #define STATUS_LINE_BYTES 13 /* "HTTP/1.1 200 " */
 
 static int address_of_url(const char *url, struct address *ret) {
@@ -36,25 +38,36 @@ static int exchange(struct io *io, int fd, const char *host, int *ret_status, ns
     return sscanf(head, "HTTP/1.%*1d %3d", ret_status) == 1 ? 0 : -EPROTO;
 }
 
-int answer_expect(const char *url, int cancel_fd, nsec_t deadline, struct error *err) {
+static int ask(const char *url, struct io *io, nsec_t deadline, int *ret_status,
+               struct error *err) {
     struct address address;
     char host[ADDRESS_TEXT_BYTES];
-    struct io_block block;
-    int status = 0;
     int rc = address_of_url(url, &address);
     if (rc != 0)
         return error_set(err, rc, "'%s' is not an address that can be loaded", url);
 
-    io_block_init(&block, cancel_fd);
-    int fd = io_connect(&block.io, &address, deadline);
+    int fd = io_connect(io, &address, deadline);
     if (fd < 0)
         return error_set(err, fd, "cannot connect to %s: %s", url, strerror(-fd));
-    rc = exchange(&block.io, fd, address_format(&address, host), &status, deadline);
-    io_close(&block.io, fd);
+    rc = exchange(io, fd, address_format(&address, host), ret_status, deadline);
+    io_close(io, fd);
+    return rc != 0 ? error_set(err, rc, "%s does not answer: %s", url, strerror(-rc)) : 0;
+}
 
-    if (rc != 0)
-        return error_set(err, rc, "%s does not answer: %s", url, strerror(-rc));
-    if (status != 200)
+/* A proxy may be up before the server behind it: it says 502 until then. */
+int answer_expect(const char *url, int cancel_fd, nsec_t deadline, struct error *err) {
+    nsec_t patience = nsec_min(deadline, deadline_after(clock_now(), PROXY_PATIENCE));
+    struct io_block block;
+    int status = 0, rc;
+
+    io_block_init(&block, cancel_fd);
+    while ((rc = ask(url, &block.io, deadline, &status, err)) == 0 && status == 502 &&
+           clock_now() < patience) {
+        rc = io_sleep(&block.io, deadline_after(clock_now(), 50 * NSEC_PER_MSEC));
+        if (rc != 0)
+            return error_set(err, rc, "interrupted");
+    }
+    if (rc == 0 && status != 200)
         return error_set(err, -EPROTO, "%s answers %d to the first request", url, status);
-    return 0;
+    return rc;
 }
