@@ -74,3 +74,20 @@ const char *clock_format(nsec_t wall, char *text) {
     put_digits(text + 23, (unsigned)(wall % NSEC_PER_SEC / NSEC_PER_MSEC));
     return text;
 }
+
+void clock_format_http(int64_t seconds, char *text) {
+    static const char blank[CLOCK_HTTP_BYTES] = "Day, 00 Mon 0000 00:00:00 GMT";
+    static const char week[] = "ThuFriSatSunMonTueWed"; /* as 1970 began */
+    static const char year[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    ASSERT(seconds >= 0);
+    unsigned in_day = (unsigned)(seconds % 86400);
+    struct date date = date_of(seconds / 86400);
+    memcpy(text, blank, sizeof(blank));
+    memcpy(text, week + 3 * (seconds / 86400 % 7), 3);
+    put_digits(text + 7, date.day);
+    memcpy(text + 8, year + 3 * (date.month - 1), 3);
+    put_digits(text + 16, date.year);
+    put_digits(text + 19, in_day / 3600);
+    put_digits(text + 22, in_day / 60 % 60);
+    put_digits(text + 25, in_day % 60);
+}

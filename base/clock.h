@@ -24,9 +24,21 @@ nsec_t clock_wall(void);
  * CLOCK_TEXT_BYTES and is returned. */
 const char *clock_format(nsec_t wall, char *text);
 
+#define CLOCK_HTTP_BYTES 30
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 section 5.6.7) of a time in seconds since 1970, 0 or
+ * later, in a year of four digits. `text` has CLOCK_HTTP_BYTES. Takes no lock, so that a process
+ * forked beside threads may call it. */
+void clock_format_http(int64_t seconds, char *text);
+
 /* now + span, saturating at NSEC_NEVER; a span of NSEC_NEVER or less than 0 means never. */
 static inline nsec_t deadline_after(nsec_t now, nsec_t span) {
     return span < 0 || span > NSEC_NEVER - now ? NSEC_NEVER : now + span;
+}
+
+/* As deadline_after for time-outs that can be switched off: a span of 0 means never. */
+static inline nsec_t timeout_after(nsec_t now, nsec_t span) {
+    return span > 0 ? deadline_after(now, span) : NSEC_NEVER;
 }
 
 static inline nsec_t nsec_min(nsec_t a, nsec_t b) {

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/escape.h"
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -41,10 +42,15 @@ static const char *level_name(enum log_level level) {
     return "?????";
 }
 
-/* A sink that takes no more (full pipe, closed terminal) loses the line: nothing waits for a log.
- */
+/* A sink that takes no more (full pipe, stopped terminal) loses the line: nothing waits for a log.
+ * A pipe that is writable has room for PIPE_BUF bytes, so for a line. */
 static void write_line(const char *line, size_t len) {
-    int fd = atomic_load_explicit(&sink_fd, memory_order_relaxed);
+    struct pollfd sink = { .fd = atomic_load_explicit(&sink_fd, memory_order_relaxed),
+                           .events = POLLOUT };
+    int fd = sink.fd;
+
+    if (poll(&sink, 1, 0) == 0)
+        return;
     while (len > 0) {
         ssize_t n = write(fd, line, len);
         if (n < 0 && errno == EINTR)

@@ -5,7 +5,6 @@
 #include "base/option_value.h"
 #include "base/slice.h"
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 #define SHOWN_BYTES 80 /* an option as the user wrote it, in errors */
@@ -267,4 +266,18 @@ enum option_outcome option_parse(const struct option_spec *spec, int argc, char 
         if (!given[i] && store_default(&spec->rows[i], config, err) < 0)
             return OPTION_BAD;
     return store_arguments(start, config, err) < 0 ? OPTION_BAD : OPTION_RUN;
+}
+
+bool option_in_arguments(const struct option_spec *spec, int argc, char **argv, const char *name) {
+    struct scan start = { .spec = spec, .argc = argc, .next = 1, .argv = argv };
+    bool given[OPTION_ROWS_MAX] = { false };
+    struct option_strings positionals = { .count = 0 };
+    struct error err = { "" };
+
+    if (check_form(start, given, &positionals, &err) != OPTION_RUN)
+        return false;
+    for (size_t i = 0; i < spec->row_count; i++)
+        if (given[i] && spec->rows[i].name != NULL && strcmp(spec->rows[i].name, name) == 0)
+            return true;
+    return false;
 }

@@ -4,6 +4,7 @@
 #define BASE_OPTION_H
 
 #include "base/error.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -70,6 +71,11 @@ enum option_outcome { OPTION_RUN, OPTION_HELP, OPTION_BAD };
 NODISCARD enum option_outcome option_parse(const struct option_spec *spec, int argc, char **argv,
                                            void *config, struct option_strings *ret_positionals,
                                            struct error *err);
+
+/* Whether argv itself names the option, rather than its default or the environment; after
+ * option_parse has said OPTION_RUN to the same arguments. */
+NODISCARD bool option_in_arguments(const struct option_spec *spec, int argc, char **argv,
+                                   const char *name);
 
 /* Help grouped by topic, from the rows. */
 void option_print_help(const struct option_spec *spec, FILE *out);

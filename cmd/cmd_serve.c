@@ -3,12 +3,14 @@
 #include "base/log.h"
 #include "cmd/command.h"
 #include "cmd/common.h"
+#include "cmd/serve_fit.h"
 #include "cmd/serve_protocol.h"
 #include "cmd/serve_rows.h"
 #include "net/binds.h"
 #include "net/control.h"
 #include "server/app.h"
 #include "server/db.h"
+#include "server/event_app.h"
 #include "server/model.h"
 #include "server/serve.h"
 #include "server/upstream.h"
@@ -83,8 +85,9 @@ static int choose_app(struct serve_options *o, const struct option_strings *posi
     o->config.app = app_find(name != NULL && name[0] != '\0' ? name : "index");
     if (o->config.app == NULL)
         return error_set(err, -EINVAL, "APP: '%s' is not an application; index, db or echo", name);
-    if (o->config.model == &model_event && o->config.app != &app_index)
-        return error_set(err, -EINVAL, "APP: '%s' does not run under --model event; index", name);
+    if (o->config.model == &model_event && event_app_find(o->config.app) == NULL)
+        return error_set(err, -EINVAL, "APP: '%s' does not run under --model event; index or echo",
+                         name);
     return 0;
 }
 
@@ -120,9 +123,7 @@ static int check_upstream(const struct serve_options *o, struct error *err) {
 
     if (curl && o->config.model == &model_event)
         return error_set(err, -EINVAL,
-                         "--upstream: the event model speaks http only, through evhttp");
-    if (o->config.upstream_max > 0 && o->config.model == &model_event)
-        return error_set(err, -EINVAL, "--upstream-max: the event model does not limit its calls");
+                         "--upstream: the event model speaks http only, without libcurl");
     if (o->config.upstream_ca != NULL && access(o->config.upstream_ca, R_OK) < 0)
         return error_set(err, -EINVAL, "--upstream-ca: cannot read '%s': %s", o->config.upstream_ca,
                          strerrordesc_np(errno));
@@ -153,10 +154,6 @@ static void apply_limits(struct serve_options *o) {
 static int check_operating(struct serve_options *o, struct error *err) {
     struct serve_config *c = &o->config;
 
-    if (c->max_requests > 0 && c->workers == 0)
-        return error_set(err, -EINVAL,
-                         "--max-requests: needs a master to replace the worker; give "
-                         "--workers as well");
     if (access_log_check(c->access_log.format, err) < 0)
         return -EINVAL;
     return privileges_find(&c->privileges, c->user, c->group, err);
@@ -174,7 +171,7 @@ static int serve_main(int argc, char **argv) {
     if (apply_defaults(&o, &err) < 0 || choose_app(&o, &positionals, &err) < 0 ||
         serve_protocol_apply(&o.config, o.protocol, &err) < 0 || check_bind(&o, &err) < 0 ||
         check_upstream(&o, &err) < 0 || check_db(&o, &err) < 0 || check_control(&o, &err) < 0 ||
-        check_operating(&o, &err) < 0)
+        check_operating(&o, &err) < 0 || serve_fit_check(&options, argc, argv, &o.config, &err) < 0)
         return cmd_fail("serve", EXIT_USAGE, &err);
     o.config.argv = argv - 1; /* the program stands before its subcommand */
     log_set_level((enum log_level)o.log_level);

@@ -22,22 +22,7 @@ static enum protocol take_scheme(const char **address, int fallback) {
     return (enum protocol)fallback;
 }
 
-/* evhttp reads its connections itself. */
-static int check_model(const struct serve_config *config, bool has_uwsgi, struct error *err) {
-    if (config->model != &model_event)
-        return 0;
-    if (has_uwsgi)
-        return error_set(err, -EINVAL,
-                         "--protocol: uwsgi is not allowed with --model event, which is evhttp's "
-                         "own HTTP");
-    if (config->proxy_protocol)
-        return error_set(err, -EINVAL, "--proxy-protocol: not allowed with --model event");
-    return 0;
-}
-
 int serve_protocol_apply(struct serve_config *config, int fallback, struct error *err) {
-    bool has_uwsgi = false;
-
     if (config->binds.count > BINDS_MAX)
         return error_set(err, -EINVAL, "--bind: %zu addresses are not allowed; %d are the most",
                          config->binds.count, BINDS_MAX);
@@ -45,7 +30,6 @@ int serve_protocol_apply(struct serve_config *config, int fallback, struct error
         enum protocol protocol = take_scheme(&config->binds.items[i], fallback);
 
         config->protocols[i] = (uint8_t)protocol;
-        has_uwsgi = has_uwsgi || protocol == PROTOCOL_UWSGI;
     }
-    return check_model(config, has_uwsgi, err);
+    return 0;
 }

@@ -86,7 +86,7 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .meta = "MODEL",
       .help =
           "How requests wait: green (a fiber each), pool (a bounded number of threads), threaded "
-          "(a thread per connection), single (one at a time) or event (callbacks on evhttp).",
+          "(a thread per connection), single (one at a time) or event (callbacks).",
       .type = OPTION_CUSTOM,
       .fallback = "green",
       .parse = parse_model },
@@ -124,8 +124,8 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .topic = "Concurrency",
       .meta = "N",
       .help =
-          "Requests in progress of one green worker; 0 is no limit. A worker that is full stops "
-          "accepting; requests on its open connections wait, first in first out.",
+          "Requests in progress of one green or event worker; 0 is no limit. More wait, first in "
+          "first out; of several workers a full one stops accepting.",
       .type = OPTION_INT,
       .offset = CONFIG(async_cores),
       .min = 0,
@@ -134,8 +134,8 @@ const struct option_row serve_rows[SERVE_ROWS] = {
     { .name = "max-queue",
       .topic = "Concurrency",
       .meta = "N",
-      .help = "Requests of one pool or green worker that may wait for a slot; beyond that 503 at "
-              "once; -1 is no limit, and a full worker stops accepting.",
+      .help = "Requests of one pool, green or event worker that may wait for a slot; beyond that "
+              "503 at once; -1 is no limit.",
       .type = OPTION_INT,
       .offset = CONFIG(max_queue),
       .min = -1,

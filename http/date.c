@@ -1,43 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* IMF-fixdate, and the cached one of the current second. */
+#include "base/clock.h"
 #include "http/encode.h"
+#include <assert.h>
 #include <time.h>
 
 #define SECONDS_MAX                                                              \
     INT64_C(253402300799) /* 9999-12-31: the format has four digits for the year \
                            */
 
-static char *put_digits(char *at, int value, int width) {
-    for (int i = width - 1; i >= 0; i--, value /= 10)
-        at[i] = (char)('0' + value % 10);
-    return at + width;
-}
-
-static char *put_name(char *at, const char *names, int index) {
-    memcpy(at, names + 3 * index, 3);
-    return at + 3;
-}
-
 void http_date(int64_t seconds, char *text) {
-    time_t when = seconds < 0 ? 0 : seconds > SECONDS_MAX ? SECONDS_MAX : seconds;
-    struct tm tm = { 0 };
-    gmtime_r(&when, &tm);
-
-    char *at = put_name(text, "SunMonTueWedThuFriSat", tm.tm_wday);
-    *at++ = ',';
-    *at++ = ' ';
-    at = put_digits(at, tm.tm_mday, 2);
-    *at++ = ' ';
-    at = put_name(at, "JanFebMarAprMayJunJulAugSepOctNovDec", tm.tm_mon);
-    *at++ = ' ';
-    at = put_digits(at, tm.tm_year + 1900, 4);
-    *at++ = ' ';
-    at = put_digits(at, tm.tm_hour, 2);
-    *at++ = ':';
-    at = put_digits(at, tm.tm_min, 2);
-    *at++ = ':';
-    at = put_digits(at, tm.tm_sec, 2);
-    memcpy(at, " GMT", sizeof(" GMT"));
+    static_assert(HTTP_DATE_BYTES == CLOCK_HTTP_BYTES, "it is written by the clock");
+    clock_format_http(seconds < 0 ? 0 : seconds > SECONDS_MAX ? SECONDS_MAX : seconds, text);
 }
 
 struct slice http_date_now(void) {

@@ -56,22 +56,27 @@ static const char *parse_version(struct slice text, uint8_t *ret_minor) {
     return major == '1' ? NULL : http_err_version_unsupported;
 }
 
+/* All of it goes into the head, or nothing. */
 static const char *parse_request_line(struct slice line, struct http_head *head) {
     size_t method_len = http_span(line.ptr, line.len, HTTP_CHAR_TOKEN);
     if (method_len == 0 || (method_len < line.len && line.ptr[method_len] != ' '))
         return http_err_method;
-    head->method_text = slice_take(line, method_len);
-    head->method = http_method_of(head->method_text);
 
     struct slice rest = slice_drop(line, method_len + 1);
     size_t target_len = http_span_target(rest.ptr, rest.len);
     if (target_len < rest.len && rest.ptr[target_len] != ' ')
         return http_err_target;
-    head->target = slice_take(rest, target_len);
     struct slice version = slice_drop(rest, target_len + 1);
     if (target_len == 0 || version.len == 0 || slice_find(version, ' ') < version.len)
         return http_err_request_line;
-    return parse_version(version, &head->version_minor);
+    const char *why = parse_version(version, &head->version_minor);
+    if (why != NULL)
+        return why;
+
+    head->method_text = slice_take(line, method_len);
+    head->method = http_method_of(head->method_text);
+    head->target = slice_take(rest, target_len);
+    return NULL;
 }
 
 /* The reason may be absent, with or without the space before it. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 int binds_check(const struct option_strings *addresses, struct error *err) {
     struct endpoint endpoint;
@@ -38,6 +39,7 @@ static int open_one(struct binds *b, const char *text, int backlog, struct error
     if (rc < 0)
         return rc;
     b->schemes[b->count] = "http";
+    b->borrowed[b->count] = false;
     b->fds[b->count++] = rc;
     return 0;
 }
@@ -73,8 +75,12 @@ void binds_announce(const struct binds *b, const char *name) {
 }
 
 void binds_close(struct binds *b) {
-    for (size_t i = 0; i < b->count; i++)
-        listener_close(b->fds[i], &b->bound[i]);
+    for (size_t i = 0; i < b->count; i++) {
+        if (b->borrowed[i])
+            close(b->fds[i]);
+        else
+            listener_close(b->fds[i], &b->bound[i]);
+    }
     b->count = 0;
 }
 

@@ -12,6 +12,7 @@ struct binds {
     int fds[BINDS_MAX];
     struct address bound[BINDS_MAX]; /* actual addresses: port 0 resolved */
     const char *schemes[BINDS_MAX];  /* what binds_announce says; binds_open sets "http" */
+    bool borrowed[BINDS_MAX];        /* somebody else has bound it, and goes on listening */
     size_t count;
 };
 
@@ -26,7 +27,7 @@ NODISCARD int binds_open(struct binds *b, const struct option_strings *addresses
 /* One line per socket on stderr: "NAME: listening on http://127.0.0.1:3000/". */
 void binds_announce(const struct binds *b, const char *name);
 
-/* Closes them and removes the files of unix sockets. */
+/* Closes them and removes the files of unix sockets, but not of borrowed ones. */
 void binds_close(struct binds *b);
 
 /* Raises the soft limit of descriptors to the hard one: each connection costs one. setrlimit(2). */

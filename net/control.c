@@ -2,6 +2,7 @@
 /* Serves the routes of a control endpoint through evhttp. */
 #include "net/control.h"
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "net/listener.h"
 #include <errno.h>
 #include <event2/buffer.h>
@@ -107,9 +108,21 @@ bool control_header(const struct control_request *rq, const char *name, struct s
     return value != NULL;
 }
 
+/* evhttp would ask gmtime_r(3), for whose lock a process that was forked beside threads may wait
+ * for ever. */
+static void add_date(struct evkeyvalq *headers) {
+    char text[CLOCK_HTTP_BYTES];
+
+    clock_format_http(clock_wall() / NSEC_PER_SEC, text);
+    evhttp_add_header(headers, "Date", text);
+}
+
 void control_reply(struct control_request *rq, int status, const char *content_type,
                    struct slice body) {
-    evhttp_add_header(evhttp_request_get_output_headers(rq->evhttp), "Content-Type", content_type);
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(rq->evhttp);
+
+    add_date(headers);
+    evhttp_add_header(headers, "Content-Type", content_type);
     evbuffer_add(evhttp_request_get_output_buffer(rq->evhttp), body.ptr, body.len);
     evhttp_send_reply(rq->evhttp, status, NULL, NULL);
 }

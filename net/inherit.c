@@ -21,7 +21,10 @@ static int take_one(struct inherited *ret, int fd, struct slice name, struct err
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
         fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return error_set(err, -errno, "LISTEN_FDS: descriptor %d: %s", fd, strerrordesc_np(errno));
-    ret->control[ret->count] = slice_eq(name, SLICE(INHERIT_CONTROL));
+    ret->own[ret->count] =
+        slice_eq(name, SLICE(INHERIT_OWN)) || slice_eq(name, SLICE(INHERIT_OWN_CONTROL));
+    ret->control[ret->count] =
+        slice_eq(name, SLICE(INHERIT_CONTROL)) || slice_eq(name, SLICE(INHERIT_OWN_CONTROL));
     ret->fds[ret->count++] = fd;
     return 0;
 }
@@ -47,10 +50,14 @@ int inherit_take(struct inherited *ret, struct error *err) {
     return rc;
 }
 
-int inherit_control(const struct inherited *i) {
-    for (size_t k = 0; k < i->count; k++)
-        if (i->control[k])
-            return i->fds[k];
+int inherit_control(const struct inherited *i, bool *ret_borrowed) {
+    *ret_borrowed = false;
+    for (size_t k = 0; k < i->count; k++) {
+        if (!i->control[k])
+            continue;
+        *ret_borrowed = !i->own[k];
+        return i->fds[k];
+    }
     return -1;
 }
 
@@ -65,6 +72,7 @@ bool inherit_binds(const struct inherited *i, struct binds *ret) {
         if (getsockname(i->fds[k], &bound->any, &bound->len) < 0)
             continue;
         ret->schemes[ret->count] = "http";
+        ret->borrowed[ret->count] = !i->own[k];
         ret->fds[ret->count++] = i->fds[k];
     }
     return ret->count > 0;
@@ -89,18 +97,19 @@ static int move_up(int *fds, size_t count) {
     return 0;
 }
 
-int inherit_exec(const char *path, char *const *argv, const struct binds *binds, int control_fd) {
-    char names[(BINDS_MAX + 1) * sizeof("socket:")] = "";
+int inherit_exec(const char *path, char *const *argv, const struct binds *binds, int control_fd,
+                 bool control_borrowed) {
+    char names[(BINDS_MAX + 1) * sizeof(INHERIT_OWN_CONTROL ":")] = "";
     int fds[BINDS_MAX + 1];
     size_t count = binds->count;
     int rc;
 
     memcpy(fds, binds->fds, count * sizeof(fds[0]));
     for (size_t i = 0; i < count; i++)
-        strcat(names, "socket:"); /* the array has room for all */
+        strcat(names, binds->borrowed[i] ? "socket:" : INHERIT_OWN ":"); /* it has room for all */
     if (control_fd >= 0) {
         fds[count++] = control_fd;
-        strcat(names, INHERIT_CONTROL);
+        strcat(names, control_borrowed ? INHERIT_CONTROL : INHERIT_OWN_CONTROL);
     }
     rc = move_up(fds, count);
     for (size_t i = 0; rc == 0 && i < count; i++)

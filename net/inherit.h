@@ -9,10 +9,13 @@
 
 #define INHERIT_MAX     32
 #define INHERIT_CONTROL "control" /* the name of a socket that is not for clients */
+/* A predecessor's names, for sockets that it has bound itself: nobody else listens there. */
+#define INHERIT_OWN         "srv"
+#define INHERIT_OWN_CONTROL "srv-control"
 
 struct inherited {
     int fds[INHERIT_MAX];
-    bool control[INHERIT_MAX];
+    bool control[INHERIT_MAX], own[INHERIT_MAX];
     size_t count;
 };
 
@@ -21,14 +24,15 @@ struct inherited {
  * socket, too many). */
 NODISCARD int inherit_take(struct inherited *ret, struct error *err);
 
-/* The control socket among them, or -1. */
-int inherit_control(const struct inherited *i);
+/* The control socket among them, or -1; and whether somebody else goes on listening there. */
+int inherit_control(const struct inherited *i, bool *ret_borrowed);
 
 /* The others become the binds, in their order; false when there are none. */
 bool inherit_binds(const struct inherited *i, struct binds *ret);
 
 /* In a forked child: passes the sockets on and becomes `path`. `control_fd` may be -1. Only returns
  * on failure: -errno. */
-int inherit_exec(const char *path, char *const *argv, const struct binds *binds, int control_fd);
+int inherit_exec(const char *path, char *const *argv, const struct binds *binds, int control_fd,
+                 bool control_borrowed);
 
 #endif

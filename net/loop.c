@@ -35,14 +35,14 @@ static void on_timer_fd(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
 /* No locks, since a loop belongs to one thread; no time cache, since libevent has no timers here
  * and would read the clock in every turn for nothing. */
-static struct event_base *base_new(int more_flags) {
+static struct event_base *base_new(void) {
     struct event_config *config = event_config_new();
     if (config == NULL)
         return NULL;
 
     struct event_base *base = NULL;
     int flags = EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME | EVENT_BASE_FLAG_IGNORE_ENV;
-    if (event_config_set_flag(config, flags | more_flags) == 0 &&
+    if (event_config_set_flag(config, flags) == 0 &&
         event_config_require_features(config, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE) == 0)
         base = event_base_new_with_config(config);
 
@@ -63,7 +63,7 @@ static int open_timer_fd(struct loop *loop, struct error *err) {
     return 0;
 }
 
-static struct loop *loop_with(int more_flags, struct error *err) {
+struct loop *loop_new(struct error *err) {
     struct loop *loop = mem_calloc(1, sizeof(*loop));
     if (loop == NULL) {
         error_set(err, -ENOMEM, "cannot make an event loop: out of memory");
@@ -73,7 +73,7 @@ static struct loop *loop_with(int more_flags, struct error *err) {
     loop->armed_at = NSEC_NEVER;
     loop->deferred_last = &loop->deferred_first;
 
-    loop->base = base_new(more_flags);
+    loop->base = base_new();
     if (loop->base == NULL) {
         error_set(err, -errno, "cannot make an event loop: %s", strerror(errno));
         loop_free(loop);
@@ -84,14 +84,6 @@ static struct loop *loop_with(int more_flags, struct error *err) {
         return NULL;
     }
     return loop;
-}
-
-struct loop *loop_new(struct error *err) {
-    return loop_with(0, err);
-}
-
-struct loop *loop_new_batching(struct error *err) {
-    return loop_with(EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST, err);
 }
 
 static struct deferred *pop_deferred(struct loop *loop) {

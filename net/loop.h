@@ -21,10 +21,6 @@ struct watch;
  * create it after fork. */
 NODISCARD struct loop *loop_new(struct error *err);
 
-/* For evhttp, which changes its mind about a descriptor ten times a request: the kernel is told
- * once a turn. Not for a loop that watches two copies (dup(2)) of one socket. */
-NODISCARD struct loop *loop_new_batching(struct error *err);
-
 /* Runs what is still deferred, and forgets the timers. */
 void loop_free(struct loop *loop);
 
@@ -43,7 +39,7 @@ nsec_t loop_now(struct loop *loop);
 void loop_observe(struct loop *loop, void (*turned)(void *arg, nsec_t began, nsec_t ended),
                   void *arg);
 
-/* For evhttp and signals; the hot paths use watches. */
+/* For evhttp (net/control.c) and signals; the hot paths use watches. */
 struct event_base *loop_base(struct loop *loop);
 
 /* Work that must not happen inside the current callback (freeing the object it belongs to): runs

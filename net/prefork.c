@@ -136,9 +136,12 @@ static void stop_all(struct master *m, enum phase phase, nsec_t now) {
         tell(&m->slots[i], graceful ? SIGTERM : SIGQUIT, kill_at);
 }
 
-/* After enough starts that never served, with nobody serving, more of the same will not help. */
+/* After enough starts that never served, with nobody serving, more of the same will not help: the
+ * configuration is wrong. Once all have served it is not, and what is short may come back. */
 static void give_up_if_hopeless(struct master *m, nsec_t now) {
-    if (m->phase != PHASE_SERVING || m->failed_starts < m->config->workers + 2)
+    bool many = m->failed_starts >= m->config->workers + 2;
+
+    if (m->phase != PHASE_SERVING || m->told_ready || !many)
         return;
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
         if (is_serving(m, i))
@@ -288,7 +291,7 @@ static void remove_worker(struct master *m, nsec_t now) {
         slot--;
     slot->wanted = false;
     retire_predecessor(m, slot, now);
-    tell(slot, SIGTERM, deadline_after(now, m->config->graceful_timeout));
+    tell(slot, SIGRETIRE, deadline_after(now, m->config->graceful_timeout));
 }
 
 /* --- replacing ------------------------------------------------------------------------------ */

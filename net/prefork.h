@@ -7,7 +7,7 @@
  *   TERM        stop gracefully: workers get TERM, and KILL after graceful_timeout;
  *               a second one is as INT
  *   INT, QUIT   stop at once: workers get QUIT, and KILL after a second
- *   TTIN, TTOU  one worker more, one less, never below one
+ *   TTIN, TTOU  one worker more, one less (it gets RETIRE), never below one
  *   HUP         reload, where there is such a function; else replace every worker: see below
  *   USR1        reopen_logs
  *   USR2        upgrade: see server/upgrade.h
@@ -51,8 +51,8 @@ struct prefork_config {
     void *arg;
 };
 
-/* A worker calls it when it can serve: a worker that dies before that is not respawned for ever
- * (back-off, then give up). */
+/* A worker calls it when it can serve. Workers of a fresh master that die before that are not
+ * respawned for ever (back-off, then give up). */
 void prefork_worker_ready(void);
 
 /* A worker asks to be replaced, as by HUP; it serves on until its successor is ready. Safe from any

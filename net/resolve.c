@@ -4,6 +4,7 @@
 #include "net/resolve.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include <errno.h>
 #include <limits.h>
 #include <netdb.h>
@@ -15,9 +16,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define STACK_BYTES   (256 * 1024) /* NSS modules keep answers of up to 64 KiB on the stack */
-#define THREADS_MAX   64           /* a name server that is down must not pile up threads */
-#define THREADS_PAUSE (5 * NSEC_PER_MSEC)
+#define STACK_BYTES (256 * 1024) /* NSS modules keep answers of up to 64 KiB on the stack */
+#define THREADS_MAX 64           /* a name server that is down must not pile up threads */
 
 /* Shared by the caller and the thread; whoever drops it last frees it. */
 struct lookup {
@@ -93,50 +93,63 @@ static int start_thread(struct lookup *l) {
     return -rc;
 }
 
-static struct lookup *lookup_new(const struct endpoint *e) {
+/* 0 or -errno with a reason. */
+static int lookup_new(const struct endpoint *e, struct lookup **ret, struct error *err) {
     struct lookup *l = mem_calloc(1, sizeof(*l));
     if (l == NULL)
-        return NULL;
+        return error_set(err, -ENOMEM, "cannot look up a name: out of memory");
 
     l->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (l->event_fd < 0) {
+        int rc = -errno;
         mem_free(l);
-        return NULL;
+        return error_set(err, rc, "cannot look up a name: %s", strerrordesc_np(-rc));
     }
     snprintf(l->host, sizeof(l->host), "%.*s", (int)e->host.len, e->host.ptr);
     snprintf(l->port, sizeof(l->port), "%u", e->port);
     atomic_init(&l->refs, 1);
-    return l;
+    *ret = l;
+    return 0;
+}
+
+static bool take_place(void) {
+    if (atomic_fetch_add(&threads, 1) < THREADS_MAX)
+        return true;
+    atomic_fetch_sub(&threads, 1);
+    return false;
 }
 
 /* Waits until one more thread is within the limit. 0, -ETIMEDOUT, -ECANCELED. */
-static int take_place(struct io *io, nsec_t deadline) {
-    while (atomic_fetch_add(&threads, 1) >= THREADS_MAX) {
-        atomic_fetch_sub(&threads, 1);
+static int wait_for_place(struct io *io, nsec_t deadline) {
+    while (!take_place()) {
         nsec_t now = io_now(io);
         if (now >= deadline)
             return -ETIMEDOUT;
-        int rc = io_sleep(io, nsec_min(deadline_after(now, THREADS_PAUSE), deadline));
+        int rc = io_sleep(io, nsec_min(deadline_after(now, RESOLVE_PAUSE), deadline));
         if (rc != 0)
             return rc;
     }
     return 0;
 }
 
-/* Starts the thread, which then has a reference and the place, and waits for it. 0 when it is done.
- */
-static int run_and_wait(struct io *io, struct lookup *l, nsec_t deadline) {
-    int rc = take_place(io, deadline);
-    if (rc != 0)
-        return rc;
-
+/* Starts the thread, which then has a reference and the place. */
+static int run_in_place(struct lookup *l) {
     atomic_fetch_add(&l->refs, 1);
-    rc = start_thread(l);
+    int rc = start_thread(l);
     if (rc != 0) {
         atomic_fetch_sub(&l->refs, 1);
         atomic_fetch_sub(&threads, 1);
-        return rc;
     }
+    return rc;
+}
+
+/* 0 when it is done. */
+static int run_and_wait(struct io *io, struct lookup *l, nsec_t deadline) {
+    int rc = wait_for_place(io, deadline);
+    if (rc == 0)
+        rc = run_in_place(l);
+    if (rc != 0)
+        return rc;
 
     while (rc == 0 && !atomic_load(&l->done)) {
         rc = io_wait(io, l->event_fd, IO_READ, deadline);
@@ -171,9 +184,10 @@ int resolve(struct io *io, const struct endpoint *e, nsec_t deadline, struct res
     if (rc != -ENOENT || e->host.len >= NI_MAXHOST)
         return error_set(err, -ENAMETOOLONG, "the address is too long");
 
-    struct lookup *l = lookup_new(e);
-    if (l == NULL)
-        return error_set(err, -ENOMEM, "cannot look up a name: out of memory");
+    struct lookup *l;
+    rc = lookup_new(e, &l, err);
+    if (rc < 0)
+        return rc;
 
     rc = run_and_wait(io, l, deadline);
     if (rc == 0)
@@ -182,4 +196,42 @@ int resolve(struct io *io, const struct endpoint *e, nsec_t deadline, struct res
         error_set(err, rc, "cannot look up '%s': %s", l->host, strerror(-rc));
     lookup_drop(l);
     return rc;
+}
+
+/* --- in steps -------------------------------------------------------------------------------- */
+
+int resolve_begin(const struct endpoint *e, struct lookup **ret, struct error *err) {
+    struct lookup *l;
+    int rc;
+
+    *ret = NULL;
+    if (e->host.len >= NI_MAXHOST)
+        return error_set(err, -ENAMETOOLONG, "the address is too long");
+    rc = lookup_new(e, &l, err);
+    if (rc < 0)
+        return rc;
+
+    rc = take_place() ? run_in_place(l) : -EBUSY;
+    if (rc == 0) {
+        *ret = l;
+        return 0;
+    }
+    error_set(err, rc, "cannot look up '%s': %s", l->host, strerrordesc_np(-rc));
+    lookup_drop(l);
+    return rc;
+}
+
+int resolve_fd(const struct lookup *l) {
+    return l->event_fd;
+}
+
+int resolve_end(const struct lookup *l, struct resolved *ret, struct error *err) {
+    ASSERT(atomic_load(&l->done));
+    ret->count = 0;
+    return take_answer(l, ret, err);
+}
+
+void resolve_free(struct lookup *l) {
+    if (l != NULL)
+        lookup_drop(l);
 }

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 enum { WATCHED = 5 };
+#define WATCHED_SIGNALS \
+    { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGRETIRE } /* the last: no constant */
 
 struct signals {
     struct event events[WATCHED];
@@ -19,6 +21,31 @@ struct signals {
     void (*on_signal)(void *arg, int signo);
     void *arg;
 };
+
+static void mask_watched(int how) {
+    const int watched[WATCHED] = WATCHED_SIGNALS;
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < WATCHED; i++)
+        sigaddset(&set, watched[i]);
+    pthread_sigmask(how, &set, NULL);
+}
+
+void signals_defer(void) {
+    mask_watched(SIG_BLOCK);
+}
+
+void signals_accept(void) {
+    mask_watched(SIG_UNBLOCK);
+}
+
+void signals_ignore_foreign(void) {
+    const int ignored[] = { SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGXFSZ };
+
+    for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+        signal(ignored[i], SIG_IGN);
+}
 
 static void on_event(evutil_socket_t signo, short what UNUSED, void *arg) {
     struct signals *s = arg;
@@ -28,7 +55,7 @@ static void on_event(evutil_socket_t signo, short what UNUSED, void *arg) {
 
 struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int signo), void *arg,
                             struct error *err) {
-    const int watched[WATCHED] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGRETIRE };
+    const int watched[WATCHED] = WATCHED_SIGNALS;
     struct signals *s = mem_calloc(1, sizeof(*s));
     struct sigaction usr1;
     if (s == NULL) {
@@ -52,6 +79,7 @@ struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int 
     signal(SIGPIPE, SIG_IGN);
     if (sigaction(SIGUSR1, NULL, &usr1) == 0 && usr1.sa_handler == SIG_DFL)
         signal(SIGUSR1, SIG_IGN); /* "reopen your logs" must not kill who has none */
+    signals_accept();
     return s;
 }
 

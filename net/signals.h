@@ -14,8 +14,18 @@
 
 struct signals;
 
-/* Calls `on_signal` on the loop for TERM, INT, QUIT, HUP and RETIRE; SIGPIPE is ignored. NULL
- * with a reason. */
+/* First thing in a server: nobody dies of what is for a master (USR1, USR2, TTIN, TTOU), or is
+ * stopped by it, or dies of a log that has reached its limit (XFSZ). Inherited by children; a
+ * master blocks its signals and gets them all the same. */
+void signals_ignore_foreign(void);
+
+/* Before the server tells where it listens: signals to stop wait, until who can stop well accepts
+ * them. Inherited by children. */
+void signals_defer(void);
+void signals_accept(void);
+
+/* Calls `on_signal` on the loop for TERM, INT, QUIT, HUP and RETIRE, which are accepted from
+ * here on; SIGPIPE is ignored. NULL with a reason. */
 NODISCARD struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int signo),
                                       void *arg, struct error *err);
 void signals_free(struct signals *s);

@@ -58,17 +58,24 @@ static int put_nothing(struct buf *out, const struct session *s UNUSED, nsec_t n
 /* [10/Oct/2000:13:55:36 +0000] */
 static int put_time(struct buf *out, const struct session *s UNUSED, nsec_t now UNUSED,
                     struct slice name UNUSED) {
+    static _Thread_local time_t cached_second = -1;
+    static _Thread_local char text[40];
+    static _Thread_local size_t len;
     time_t seconds = time(NULL);
     struct tm parts;
-    char text[40];
 
-    localtime_r(&seconds, &parts);
-    return buf_append(
-        out, slice_of(text, strftime(text, sizeof(text), "[%d/%b/%Y:%H:%M:%S %z]", &parts)));
+    if (seconds != cached_second) { /* all threads share the C library's lock of time zones */
+        localtime_r(&seconds, &parts);
+        len = strftime(text, sizeof(text), "[%d/%b/%Y:%H:%M:%S %z]", &parts);
+        cached_second = seconds;
+    }
+    return buf_append(out, slice_of(text, len));
 }
 
-static int put_request(struct buf *out, const struct session *s, nsec_t now UNUSED,
-                       struct slice name UNUSED) {
+/* Without a head that could be read there is none to show. */
+static int put_request(struct buf *out, const struct session *s, nsec_t now, struct slice name) {
+    if (s->head.method_text.len == 0)
+        return put_nothing(out, s, now, name);
     return buf_printf(out, "%.*s %.*s HTTP/1.%u", (int)s->head.method_text.len,
                       s->head.method_text.ptr, (int)s->head.target.len, s->head.target.ptr,
                       s->head.version_minor);

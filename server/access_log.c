@@ -7,8 +7,8 @@
 #include "base/log.h"
 #include "server/access_atoms.h"
 #include "server/session.h"
+#include "server/stats.h"
 #include <errno.h>
-#include <stdatomic.h>
 #include <string.h>
 
 enum { PIECES_MAX = 64 };
@@ -24,7 +24,6 @@ struct access_log {
     struct piece pieces[PIECES_MAX];
     size_t piece_count; /* 0: JSON */
     nsec_t slow;
-    atomic_ullong dropped;
 };
 
 /* --- the format ------------------------------------------------------------------- */
@@ -88,8 +87,8 @@ int access_log_check(const char *format, struct error *err) {
 
 /* --- life ---------------------------------------------------------------------------- */
 
-int access_log_open(const struct access_log_config *config, struct access_log **ret,
-                    struct error *err) {
+int access_log_open(const struct access_log_config *config, const struct privileges *owner,
+                    struct access_log **ret, struct error *err) {
     struct access_log *log;
     int rc;
 
@@ -101,8 +100,11 @@ int access_log_open(const struct access_log_config *config, struct access_log **
         return error_set(err, -ENOMEM, "out of memory");
     log->slow = config->slow;
     rc = compile(log, config->format, err);
-    if (rc == 0)
-        rc = logger_start(&log->logger, config->path, err);
+    if (rc == 0) {
+        rc = logger_open(&log->logger, config->path, owner, err);
+        if (rc < 0)
+            logger_close(&log->logger);
+    }
     if (rc < 0)
         mem_free(log);
     else
@@ -110,10 +112,18 @@ int access_log_open(const struct access_log_config *config, struct access_log **
     return rc;
 }
 
+int access_log_start(struct access_log *log, struct error *err) {
+    return log != NULL ? logger_start(&log->logger, err) : 0;
+}
+
+nsec_t access_log_tend(struct access_log *log, nsec_t now) {
+    return log != NULL ? logger_tend(&log->logger, now) : NSEC_NEVER;
+}
+
 void access_log_close(struct access_log *log) {
     if (log == NULL)
         return;
-    logger_stop(&log->logger);
+    logger_close(&log->logger);
     mem_free(log);
 }
 
@@ -158,9 +168,9 @@ void access_log_write(struct access_log *log, const struct session *s, nsec_t no
         (log->piece_count > 0 ? put_line(log, &out, s, now) : access_json(&out, s, now)) == 0 &&
         logger_write(&log->logger, one_line(text, buf_unread(&out))))
         goto out;
-    atomic_fetch_add(&log->dropped, 1);
-    log_limited(&rate, LOG_LEVEL_WARN, "access log lines were dropped count=%llu",
-                (unsigned long long)atomic_load(&log->dropped));
+    stats_add(s->worker->stats, STATS_log_dropped, 1);
+    log_limited(&rate, LOG_LEVEL_WARN, "access log lines were dropped worker=%u count=%llu",
+                s->worker->index, stats_get(s->worker->stats, STATS_log_dropped));
 out:
     mem_free(text);
     buf_free(&out);

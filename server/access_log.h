@@ -29,9 +29,14 @@ struct access_log_config {
 /* Whether the format can be understood: 0 or -EINVAL with the atom that cannot. */
 NODISCARD int access_log_check(const char *format, struct error *err);
 
-/* Starts the logger. *ret is NULL without a path. 0 or -errno with a reason. */
-NODISCARD int access_log_open(const struct access_log_config *config, struct access_log **ret,
+/* Opens the file, which is `owner`'s when it is new. *ret is NULL without a path. 0 or -errno with
+ * a reason. */
+NODISCARD int access_log_open(const struct access_log_config *config,
+                              const struct privileges *owner, struct access_log **ret,
                               struct error *err);
+/* Starts the logger, when privileges have been dropped; logger_tend starts it again. NULL-safe. */
+NODISCARD int access_log_start(struct access_log *log, struct error *err);
+nsec_t access_log_tend(struct access_log *log, nsec_t now);
 /* USR1 came to the master. NULL-safe. */
 void access_log_reopen(struct access_log *log);
 void access_log_close(struct access_log *log); /* NULL-safe; in the process that opened it */

@@ -32,21 +32,43 @@ int app_delay_read(struct srv_request *rq, struct app_delay *ret) {
         srv_format(rq, "delay '%.*s' %s; examples: 0, 0.25, 30\n", (int)shown.len, shown.ptr, why));
 }
 
-int app_delay_ask(struct srv_request *rq, struct slice seconds, struct slice *ret) {
-    static const struct slice prefix = SLICE_INIT("?delay=");
-    char *suffix = srv_alloc(rq, prefix.len + seconds.len);
-    struct srv_answer answer;
-    int rc;
+/* Both, in memory of the request. 0 or -ENOMEM. */
+static int join(struct srv_request *rq, struct slice first, struct slice second,
+                struct slice *ret) {
+    char *text = srv_alloc(rq, first.len + second.len);
 
-    if (suffix == NULL)
+    if (text == NULL)
         return -ENOMEM;
-    memcpy(suffix, prefix.ptr, prefix.len);
-    memcpy(suffix + prefix.len, seconds.ptr, seconds.len);
-    rc = srv_upstream_get(rq, slice_of(suffix, prefix.len + seconds.len), &answer);
-    if (rc < 0)
-        return rc;
-    *ret = answer.body;
-    if (answer.status == 200)
+    memcpy(text, first.ptr, first.len);
+    memcpy(text + first.len, second.ptr, second.len);
+    *ret = slice_of(text, first.len + second.len);
+    return 0;
+}
+
+int app_delay_suffix(struct srv_request *rq, struct slice seconds, struct slice *ret) {
+    return join(rq, SLICE("?delay="), seconds, ret);
+}
+
+int app_delay_take(struct srv_request *rq, const struct srv_answer *answer, struct slice *ret) {
+    *ret = answer->body;
+    if (answer->status == 200)
         return 0;
-    return reply_and_stop(rq, 502, srv_format(rq, "upstream answered %u\n", answer.status));
+    return reply_and_stop(rq, 502, srv_format(rq, "upstream answered %u\n", answer->status));
+}
+
+int app_delay_ask(struct srv_request *rq, struct slice seconds, struct slice *ret) {
+    struct srv_answer answer;
+    struct slice suffix;
+    int rc = app_delay_suffix(rq, seconds, &suffix);
+
+    if (rc == 0)
+        rc = srv_upstream_get(rq, suffix, &answer);
+    return rc < 0 ? rc : app_delay_take(rq, &answer, ret);
+}
+
+int app_delay_greet(struct srv_request *rq, struct slice text) {
+    struct slice body;
+    int rc = join(rq, SLICE("Hi there! "), text, &body);
+
+    return rc < 0 ? rc : app_reply_text(rq, 200, body);
 }

@@ -18,6 +18,15 @@ NODISCARD int app_delay_read(struct srv_request *rq, struct app_delay *ret);
  * said; 1 after it answered 502, because that was not a 200; -errno. */
 NODISCARD int app_delay_ask(struct srv_request *rq, struct slice seconds, struct slice *ret);
 
+/* The two halves of that, around the wait: the suffix of the upstream's URL, in memory of the
+ * request (0 or -ENOMEM); and what came back, as app_delay_ask. */
+NODISCARD int app_delay_suffix(struct srv_request *rq, struct slice seconds, struct slice *ret);
+NODISCARD int app_delay_take(struct srv_request *rq, const struct srv_answer *answer,
+                             struct slice *ret);
+
+/* Answers "Hi there! " and the text. 0 or -errno. */
+NODISCARD int app_delay_greet(struct srv_request *rq, struct slice text);
+
 NODISCARD int app_reply_text(struct srv_request *rq, uint16_t status, struct slice text);
 
 #endif

@@ -3,7 +3,6 @@
  */
 #include "server/app.h"
 #include "server/app_delay.h"
-#include <errno.h>
 
 static int index_handle(struct srv_request *rq);
 
@@ -13,18 +12,8 @@ const struct srv_app app_index = {
     .handle = index_handle,
 };
 
-static int reply_greeting(struct srv_request *rq, struct slice text) {
-    static const struct slice greeting = SLICE_INIT("Hi there! ");
-    char *body = srv_alloc(rq, greeting.len + text.len);
-
-    if (body == NULL)
-        return -ENOMEM;
-    memcpy(body, greeting.ptr, greeting.len);
-    memcpy(body + greeting.len, text.ptr, text.len);
-    return app_reply_text(rq, 200, slice_of(body, greeting.len + text.len));
-}
-
-/* The upstream parses the same grammar: the digits go on as they came. */
+/* The upstream parses the same grammar: the digits go on as they came. server/app_index_event.c is
+ * the same work as callbacks. */
 static int index_handle(struct srv_request *rq) {
     struct app_delay delay;
     struct slice text;
@@ -34,5 +23,5 @@ static int index_handle(struct srv_request *rq) {
         rc = app_delay_ask(rq, delay.text, &text);
     if (rc != 0)
         return rc < 0 ? rc : 0;
-    return reply_greeting(rq, text);
+    return app_delay_greet(rq, text);
 }

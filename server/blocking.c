@@ -73,6 +73,7 @@ int blocking_open(struct blocking *b, nsec_t patience, struct error *err) {
             return error_set(err, -errno, "cannot catch signals: %s", strerrordesc_np(errno));
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN); /* what the master may hand on must not kill */
+    signals_accept();
     return 0;
 }
 
@@ -101,20 +102,33 @@ static void accept_failed(void) {
     poll(NULL, 0, 100);
 }
 
+/* What the accepting thread does between two waits. How long it may wait, in ms; -1: for ever. */
+static int look_around(const struct worker *worker, nsec_t *tend_at) {
+    nsec_t beat_every = pulse_interval(worker->config);
+    nsec_t now = clock_now(), until = NSEC_NEVER;
+
+    prefork_worker_beat();
+    if (beat_every > 0)
+        until = deadline_after(now, beat_every);
+    if (worker->tend != NULL && now >= *tend_at)
+        *tend_at = worker->tend(worker->tend_arg, now);
+    if (worker->tend != NULL)
+        until = nsec_min(until, *tend_at);
+    return until == NSEC_NEVER ? -1 : (int)((until - now) / NSEC_PER_MSEC) + 1;
+}
+
 int blocking_accept(const struct blocking *b, const struct worker *worker,
                     void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
-    nsec_t beat_every = pulse_interval(worker->config);
-    int beat_ms = beat_every > 0 ? (int)(beat_every / NSEC_PER_MSEC) : -1;
     struct pollfd fds[BINDS_MAX + 1] = { { .fd = b->accept_fd, .events = POLLIN } };
     nfds_t count = 1;
+    nsec_t tend_at = 0;
     struct arrival arrival;
     struct address peer;
 
     for (size_t i = 0; i < worker->listen_count; i++)
         fds[count++] = (struct pollfd){ .fd = worker->listen_fds[i], .events = POLLIN };
     for (;;) {
-        prefork_worker_beat();
-        if (poll(fds, count, beat_ms) < 0 && errno != EINTR)
+        if (poll(fds, count, look_around(worker, &tend_at)) < 0 && errno != EINTR)
             return -errno;
         for (nfds_t i = 1; i < count && !stopping; i++) {
             if (fds[i].revents == 0)
@@ -155,7 +169,9 @@ static enum session_end serve_request(struct connection *c) {
     if (c->io.beat != NULL)
         running_set(running, head->method_text, head->target, c->session.ready_at);
     io_block_watch_client(&c->io, c->session.fd, ask_client);
+    stats_add(c->session.worker->stats, STATS_slots_busy, 1);
     end = session_serve(&c->session, &c->io.io);
+    stats_add(c->session.worker->stats, STATS_slots_busy, -1);
     io_block_watch_client(&c->io, -1, NULL);
     if (c->io.beat != NULL)
         running_clear(running);

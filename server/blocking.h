@@ -5,7 +5,7 @@
 #define SERVER_BLOCKING_H
 
 #include "base/error.h"
-#include "server/session.h"
+#include "server/session_thread.h"
 
 /* RETIRE makes accept_fd readable: accept no more; a connection that is kept goes on until its next
  * request. TERM makes stop_fd readable, too: keep no idle connection. After either, when patience

@@ -42,6 +42,13 @@ static void client_settle(struct client *c) {
     front_balance(c->front);
 }
 
+/* It does not get the rest of its answer. */
+static void client_gives_up(struct client *c) {
+    enum session_end end = session_finish(&c->session, -ECANCELED, loop_now(c->front->loop));
+
+    ASSERT(end == SESSION_CLOSE);
+}
+
 void client_end(struct client *c) {
     struct front *f = c->front;
 
@@ -49,6 +56,8 @@ void client_end(struct client *c) {
     client_settle(c);
     if (c->state == CLIENT_QUEUED)
         front_dequeue(c);
+    if (c->state == CLIENT_SENDING)
+        client_gives_up(c);
     c->state = CLIENT_GONE;
     timer_cancel(f->loop, &c->timer);
     watch_close(&c->watch);
@@ -157,6 +166,25 @@ static void client_ask(struct client *c) {
     client_wake_at(c, c->ask_at);
 }
 
+/* --- sending --------------------------------------------------------------- */
+
+/* Writes what the client takes of its answer; true when it is gone from here, answered or not. */
+static bool client_send(struct client *c) {
+    struct slice out = buf_unread(&c->session.out);
+    ssize_t n = watch_send(&c->watch, out.ptr, out.len);
+
+    if (n < 0 && n != -EAGAIN) {
+        client_end(c);
+        return true;
+    }
+    buf_consume(&c->session.out, n > 0 ? (size_t)n : 0);
+    if (buf_unread(&c->session.out).len > 0)
+        return false;
+    c->state = CLIENT_READING;
+    client_resume(c, session_finish(&c->session, 0, loop_now(c->front->loop)));
+    return true;
+}
+
 /* --- reading --------------------------------------------------------------- */
 
 static void client_await(struct client *c) {
@@ -238,17 +266,34 @@ static void client_notify(struct watch *w, unsigned what) {
     if (c->state == CLIENT_QUEUED || c->state == CLIENT_BUSY) {
         if ((what & IO_HANGUP) || ((what & IO_READ) && watch_may_be_broken(w)))
             client_doubt(c);
+    } else if (c->state == CLIENT_SENDING) {
+        (void)client_send(c);
     } else if (what & (IO_READ | IO_HANGUP)) {
         client_readable(c);
     }
 }
 
+/* A server that stops keeps no connection. One that has a successor loses no request either: who
+ * was told that the connection is kept may be sending the next one. */
+static bool client_is_unwanted(const struct client *c) {
+    return c->front->stopping && !c->front->retiring;
+}
+
 void client_resume(struct client *c, enum session_end end) {
+    if (end == SESSION_SEND) {
+        c->state = CLIENT_SENDING;
+        c->deadline = NSEC_NEVER;
+        if (client_send(c))
+            return;
+        session_made(&c->session);
+        client_expect_span(c, c->front->worker->config->send_timeout);
+        return;
+    }
     if (end == SESSION_LINGER) {
         client_linger(c);
         return;
     }
-    if (end == SESSION_CLOSE || (c->front->stopping && !session_began(&c->session))) {
+    if (end == SESSION_CLOSE || (client_is_unwanted(c) && !session_began(&c->session))) {
         client_end(c);
         return;
     }

@@ -9,7 +9,14 @@
 
 struct front;
 
-enum client_state { CLIENT_READING, CLIENT_QUEUED, CLIENT_BUSY, CLIENT_LINGERING, CLIENT_GONE };
+enum client_state {
+    CLIENT_READING,
+    CLIENT_QUEUED,
+    CLIENT_BUSY,
+    CLIENT_SENDING,
+    CLIENT_LINGERING,
+    CLIENT_GONE
+};
 
 struct client {
     struct session session;
@@ -38,7 +45,7 @@ void client_open(struct front *front, const struct arrival *arrival);
 /* Not while BUSY. Its memory stays until the turn of the loop ends. */
 void client_end(struct client *client);
 
-/* Reads on after an answer, or does what `end` says. */
+/* Reads on after an answer, or does what `end` says: SEND writes the rest of it first. */
 void client_resume(struct client *client, enum session_end end);
 
 /* Answers a whole request that no slot has seen, and resumes. */

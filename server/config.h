@@ -59,8 +59,8 @@ struct serve_config {
     int64_t keep_alive_requests;                       /* of one connection; 0 = no limit */
     nsec_t request_timeout; /* span, from the whole request to its answer; 0 = no limit */
     nsec_t graceful_timeout;
-    nsec_t timeout;       /* span without progress of a worker, then it is killed; 0 = never */
-    nsec_t loop_lag_warn; /* span of a turn of a loop that is worth a warning; 0 = none is */
+    nsec_t timeout;          /* span without progress of a worker, then it is killed; 0 = never */
+    nsec_t loop_lag_warn;    /* span of a turn of a loop that is worth a warning; 0 = none is */
     int64_t upstream_max;    /* calls in progress of one worker; 0 = no limit */
     nsec_t upstream_timeout; /* connect to last byte of one upstream exchange */
     struct http_limits limits;

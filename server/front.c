@@ -38,28 +38,40 @@ static void set_accepting(struct front *f, bool accepting) {
     }
 }
 
-/* Full: new connections are left to other workers, or to the backlog. With a bounded queue a worker
- * must take them, if only to turn them down; but another worker may have room: this one looks after
- * a moment, for what nobody else has taken. */
-void front_balance(struct front *f) {
-    const struct serve_config *config = f->worker->config;
-    bool full = f->busy + f->waiting + f->fresh >= f->slots;
+/* With a bounded queue a full worker must take new connections, if only to turn them down. Without
+ * one it takes one now and then, when its slots go round among the connections that it has: these
+ * would lock out all new ones. */
+static bool queue_is_bounded(const struct front *f) {
+    return f->worker->config->max_queue >= 0;
+}
 
-    if (f->slots == 0 || f->stopping)
-        return;
-    if (config->max_queue >= 0 && config->workers <= 1)
+static bool is_full(const struct front *f) {
+    return f->slots > 0 && f->busy + f->waiting + f->fresh >= f->slots;
+}
+
+/* Full: new connections are left to other workers, and to the backlog. But it may be that nobody
+ * else has room: this one looks after a moment for what nobody has taken. */
+void front_balance(struct front *f) {
+    nsec_t span = queue_is_bounded(f) ? SERVER_GLANCE_NSEC : SERVER_RARE_GLANCE_NSEC;
+    bool full = is_full(f);
+
+    if (f->slots == 0 || f->stopping || f->worker->config->workers <= 1)
         return;
     set_accepting(f, !full);
-    if (full && config->max_queue >= 0 && !timer_armed(&f->glance) &&
-        timer_set(f->loop, &f->glance, deadline_after(loop_now(f->loop), SERVER_GLANCE_NSEC)) < 0)
+    if (!full)
+        f->passed_on = false;
+    else if (!timer_armed(&f->glance) &&
+             timer_set(f->loop, &f->glance, deadline_after(loop_now(f->loop), span)) < 0)
         set_accepting(f, true);
 }
 
 static void front_glance(struct timer *timer) {
     struct front *f = CONTAINER_OF(timer, struct front, glance);
+    unsigned burst = queue_is_bounded(f) ? SERVER_ACCEPT_BURST : f->passed_on;
 
-    for (size_t i = 0; !f->stopping && i < f->worker->listen_count; i++)
-        acceptor_glance(&f->acceptors[i], SERVER_ACCEPT_BURST);
+    for (size_t i = 0; burst > 0 && !f->stopping && i < f->worker->listen_count; i++)
+        acceptor_glance(&f->acceptors[i], burst);
+    f->passed_on = false;
     front_balance(f);
 }
 
@@ -72,24 +84,36 @@ void front_dequeue(struct client *c) {
 }
 
 /* Hands waiting requests to the model while it has slots. Not re-entrant: a model that serves or
- * fails at once comes back through front_return while this runs. */
+ * fails at once comes back through front_return while this runs, and a client that pipelines has
+ * the next request in the queue by then. So that it does not keep the loop from all the others, the
+ * rest of a long burst waits for the end of the turn. */
 static void front_pump(struct front *f) {
+    unsigned burst = SERVER_SERVE_BURST;
     struct client *c;
 
-    if (f->pumping)
+    if (f->pumping || f->later.pending)
         return;
     f->pumping = true;
     while ((c = TAILQ_FIRST(&f->queue)) != NULL && (f->slots == 0 || f->busy < f->slots)) {
+        if (burst-- == 0) {
+            loop_defer(f->loop, &f->later);
+            break;
+        }
         front_dequeue(c);
         c->state = CLIENT_BUSY;
         c->deadline = NSEC_NEVER; /* the queue's, which may be due in this very turn */
         if (f->stopping)
             c->session.last = true;
         f->busy++;
+        stats_add(f->worker->stats, STATS_slots_busy, 1);
         f->dispatch(c);
     }
     f->pumping = false;
     front_balance(f);
+}
+
+static void front_pump_later(struct deferred *work) {
+    front_pump(CONTAINER_OF(work, struct front, later));
 }
 
 static bool queue_is_full(const struct front *f) {
@@ -101,9 +125,8 @@ static bool queue_is_full(const struct front *f) {
 /* When a request that still waits for a slot has waited long enough. */
 static nsec_t queue_deadline(const struct client *c) {
     nsec_t span = c->front->worker->config->queue_timeout;
-    nsec_t until = span > 0 ? deadline_after(c->session.ready_at, span) : NSEC_NEVER;
 
-    return nsec_min(until, session_deadline(&c->session));
+    return nsec_min(timeout_after(c->session.ready_at, span), session_deadline(&c->session));
 }
 
 void front_expire(struct client *c) {
@@ -144,14 +167,25 @@ void front_enqueue(struct client *c) {
         client_expect(c, queue_deadline(c));
 }
 
+/* Nobody wants it, or what stands behind it: the client has left, or the server stops at once. */
+static enum session_end drop_answer(struct client *c, enum session_end end) {
+    if (end == SESSION_SEND)
+        return session_finish(&c->session, -ECANCELED, loop_now(c->front->loop));
+    return SESSION_CLOSE;
+}
+
 void front_return(struct client *c, enum session_end end) {
     struct front *f = c->front;
 
     ASSERT(c->state == CLIENT_BUSY);
     f->busy--;
+    stats_add(f->worker->stats, STATS_slots_busy, -1);
     c->state = CLIENT_READING;
+    if (c->abandoned)
+        end = drop_answer(c, end);
     client_resume(c, end);
     front_pump(f);
+    f->passed_on = is_full(f);
 }
 
 /* The request was read to its end: nothing is lost by closing after the answer. */
@@ -186,6 +220,7 @@ int front_open(struct front *f, struct error *err) {
     TAILQ_INIT(&f->clients);
     TAILQ_INIT(&f->queue);
     f->glance.fire = front_glance;
+    f->later.run = front_pump_later;
     stats_add(f->worker->stats, STATS_slots, (int)f->slots);
     for (size_t i = 0; i < f->worker->listen_count; i++) {
         int rc = acceptor_open(&f->acceptors[i], f->loop, f->worker->listen_fds[i], burst,
@@ -282,5 +317,6 @@ void front_signal(struct front *f, int signo) {
 void front_close(struct front *f) {
     timer_cancel(f->loop, &f->patience);
     timer_cancel(f->loop, &f->glance);
+    loop_undefer(f->loop, &f->later);
     ASSERT(f->count == 0);
 }

@@ -2,18 +2,19 @@
 /* The event-driven front of a worker: accepts, reads whole requests, parks idle connections.
  *
  *   accept -> READING -(whole request)-> QUEUED -(a slot is free)-> BUSY -> front_return -> READING
- *                \-(refused)-> LINGERING -> closed
+ *                \-(refused)-> LINGERING -> closed                           \-> SENDING -> READING
  *
  * A model with a limited number of slots (threads, async cores) stops accepting while it is full,
- * so that new connections go to a worker that has room. Requests on connections it already has wait
- * in the queue, first in first out. With a bounded queue (max_queue) a full worker accepts, but
- * lets the others go first; a request that finds the queue full is turned down at once.
+ * when there are other workers: new connections go to one that has room. Requests on connections it
+ * has already wait in the queue, first in first out. With a bounded queue (max_queue) a full worker
+ * accepts, but lets the others go first; a request that finds the queue full is turned down at
+ * once.
  *
  * A client that leaves while its request is queued or served takes the request with it. One that
  * only closes its sending side is asked whether it is still there (session_ask).
  *
- * Slow and idle clients stay here and hold neither a fiber nor a thread; only complete requests
- * reach the model. */
+ * Slow and idle clients stay here and hold neither a fiber nor a thread: only complete requests
+ * reach the model, and what a client does not take of its answer at once is sent from here. */
 #ifndef SERVER_FRONT_H
 #define SERVER_FRONT_H
 
@@ -33,15 +34,17 @@ struct front {
     struct client_list clients;
     struct client_list queue; /* through `queued` */
     struct timer patience;    /* of a graceful stop */
-    struct timer glance;      /* of a full worker with a bounded queue: at the backlog */
+    struct timer glance;      /* of a full worker among others: at the backlog */
+    struct deferred later;    /* the rest of a long queue */
     uint32_t count, busy, waiting, fresh;
+    bool passed_on; /* since it is full, a slot went from one of its connections to another */
     bool stopping, retiring, pumping;
 };
 
 /* Starts accepting on the worker's sockets. 0 or -errno with a reason. */
 NODISCARD int front_open(struct front *front, struct error *err);
 
-/* The model is done with a request of this client; `end` is session_serve's result. May dispatch
+/* The model is done with a request of this client; `end` is session_handle's result. May dispatch
  * the next, pipelined request. */
 void front_return(struct client *client, enum session_end end);
 

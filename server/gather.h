@@ -17,8 +17,9 @@ struct gather {
 NODISCARD int gather_add(struct gather *g, struct arena *arena, struct slice piece,
                          uint64_t expected);
 
+/* Never NULL, nothing included: it goes to memcpy. */
 static inline struct slice gather_slice(const struct gather *g) {
-    return slice_of(g->data, g->len);
+    return g->len > 0 ? slice_of(g->data, g->len) : SLICE("");
 }
 
 #endif

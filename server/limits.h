@@ -11,6 +11,7 @@ enum {
     SERVER_REPLY_FIELDS_MAX = 16,
     SERVER_REPLY_BYTES_MAX = 67108864, /* head and body of an answer */
     SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608,
+    SERVER_UPSTREAM_REQUEST_BYTES_MAX = 65536,
     SERVER_UPSTREAM_IDLE_MAX = 20000,  /* idle upstream connections per worker */
     SERVER_LINGER_BYTES_MAX = 1048576, /* read and thrown away after a refusal */
     SERVER_ASKS_MAX = 8,               /* interim answers that ask a half-closed client */
@@ -19,6 +20,7 @@ enum {
     SERVER_DB_DETAIL_BYTES_MAX = 300,  /* of what a database said, in the log */
     SERVER_DB_CANCELS_MAX = 1024,      /* statements that wait to be cancelled */
     SERVER_ACCEPT_BURST = 64,          /* connections accepted per turn of a loop */
+    SERVER_SERVE_BURST = 64,           /* requests served before other events get their turn */
 };
 
 #define SERVER_UPSTREAM_IDLE_NSEC (60 * NSEC_PER_SEC)
@@ -28,11 +30,17 @@ enum {
 /* How long a half-closed connection is believed to be alive before it is asked, first and again. */
 #define SERVER_DOUBT_NSEC (5 * NSEC_PER_MSEC)
 #define SERVER_ASK_NSEC   NSEC_PER_SEC
-/* How long a full worker with a bounded queue leaves new connections to other workers. */
-#define SERVER_GLANCE_NSEC (4 * NSEC_PER_MSEC)
+/* How long a full worker leaves new connections to other workers: with a bounded queue, and
+ * without, when it takes one. */
+#define SERVER_GLANCE_NSEC      (4 * NSEC_PER_MSEC)
+#define SERVER_RARE_GLANCE_NSEC (100 * NSEC_PER_MSEC)
 /* After a failed connect to the database nobody tries again for so long: doubled up to the most. */
 #define SERVER_DB_BACKOFF_NSEC     (50 * NSEC_PER_MSEC)
 #define SERVER_DB_BACKOFF_MAX_NSEC (800 * NSEC_PER_MSEC)
-#define SERVER_DB_CLOSE_NSEC       (1 * NSEC_PER_SEC) /* for cancel requests at the end */
+/* How often a process without a master looks after the processes beside it. */
+#define SERVER_TEND_NSEC NSEC_PER_SEC
+/* How long the end of a server waits for the disk to take the last log lines. */
+#define SERVER_LOG_DRAIN_NSEC (5 * NSEC_PER_SEC)
+#define SERVER_DB_CLOSE_NSEC  (1 * NSEC_PER_SEC) /* for cancel requests at the end */
 
 #endif

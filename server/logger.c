@@ -2,137 +2,246 @@
 /* The logger process: from a pipe to a file that can be rotated. */
 #include "server/logger.h"
 #include "base/log.h"
-#include "net/title.h"
+#include "server/limits.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { PIPE_BYTES = 1048576, CHUNK_BYTES = 65536, KEPT_FDS = 1000 };
+enum { PIPE_BYTES = 1048576, CHUNK_BYTES = 65536, NO_SIZE = -1 };
 
-/* What the signal handlers need: of the logger process, and of those that pass USR1 on to it. */
-static volatile sig_atomic_t wants_reopen;
-static volatile pid_t usr1_target;
+/* What the process has taken from the pipe and not yet written, for a successor:
+ *
+ *   0         done                     the first NUL: lines have none
+ *   | written |     to be written      | NUL ...                         |
+ *                ^ maybe already, if the file has grown beyond size_before
+ *
+ * The kernel copies into it, so what has left the pipe is here even if the process never learns. */
+struct logger_memory {
+    off_t size_before; /* of the file, before the write in progress; NO_SIZE: none, or no file */
+    size_t done;
+    char chunk[CHUNK_BYTES];
+};
 
-static void note_reopen(int signo UNUSED) {
-    wants_reopen = 1;
-}
+/* What the signal handler needs, in the logger process and in those that pass USR1 on to it. */
+static int usr1_fd = -1;
 
-static void pass_usr1_on(int signo UNUSED) {
+static void on_usr1(int signo UNUSED) {
     int saved = errno;
 
-    kill(usr1_target, SIGUSR1);
+    eventfd_write(usr1_fd, 1);
     errno = saved;
 }
 
-/* --- the process ------------------------------------------------------------------ */
+/* --- the file --------------------------------------------------------------------- */
 
-static int open_file(const char *path) {
+static int open_file(const char *path, int flags) {
     if (strcmp(path, "-") == 0)
-        return dup(STDOUT_FILENO);
-    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+        return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | flags, 0644);
 }
 
-static void complain(const char *what, const char *path) {
-    static struct log_rate rate = { .per_second = 1 };
+/* A file that we make belongs to those who will open it again; one that was there is not ours to
+ * give away. */
+static int open_owned(const char *path, const struct privileges *owner) {
+    int fd = owner->changes_group ? open_file(path, O_EXCL) : -1;
 
-    log_limited(&rate, LOG_LEVEL_ERROR, "%s path=%s error=\"%s\"", what, path,
-                strerrordesc_np(errno));
+    if (fd < 0)
+        return open_file(path, 0);
+    if (strcmp(path, "-") != 0 && fchown(fd, owner->uid, owner->gid) < 0)
+        log_write(LOG_LEVEL_WARN, "cannot give the log to its owner path=%s error=\"%s\"", path,
+                  strerrordesc_np(errno));
+    return fd;
+}
+
+static off_t file_size(int fd) {
+    struct stat is;
+
+    return fstat(fd, &is) == 0 && S_ISREG(is.st_mode) ? is.st_size : NO_SIZE;
 }
 
 static void reopen(int *fd, const char *path) {
-    int fresh = open_file(path);
+    int fresh = open_file(path, 0);
 
-    wants_reopen = 0;
     if (fresh < 0) {
-        complain("cannot reopen the log", path); /* the old file is better than none */
+        log_write(LOG_LEVEL_ERROR,
+                  "cannot reopen the log, going on with the old one path=%s "
+                  "error=\"%s\"",
+                  path, strerrordesc_np(errno));
         return;
     }
     close(*fd);
     *fd = fresh;
 }
 
-/* Lines are lost while the disk is full; writing goes on when it is not. */
-static void write_all(int fd, const char *data, size_t size, const char *path) {
-    while (size > 0) {
-        ssize_t n = write(fd, data, size);
+/* --- the process ------------------------------------------------------------------ */
 
+static unsigned long long count_lines(const char *text, size_t size) {
+    unsigned long long count = 0;
+
+    for (size_t i = 0; i < size; i++)
+        count += text[i] == '\n';
+    return count;
+}
+
+/* In the process: lines that it could not write. */
+static unsigned long long lost;
+
+static void lose(const struct logger *l, unsigned long long lines) {
+    static struct log_rate rate = { .per_second = 1 };
+
+    lost += lines;
+    log_limited(&rate, LOG_LEVEL_ERROR,
+                "cannot write the log, lines are lost path=%s error=\"%s\" lines=%llu", l->path,
+                strerrordesc_np(errno), lost);
+}
+
+static void tell_lost(const struct logger *l) {
+    if (lost > 0)
+        log_write(LOG_LEVEL_WARN, "log lines were lost path=%s lines=%llu", l->path, lost);
+    lost = 0;
+}
+
+/* The rest of the chunk, of which `size` bytes are filled. Lines are lost while the disk is full;
+ * writing goes on when it is not. */
+static void write_chunk(const struct logger *l, int fd, size_t size) {
+    struct logger_memory *m = l->memory;
+
+    while (m->done < size) {
+        m->size_before = file_size(fd);
+        ssize_t n = write(fd, m->chunk + m->done, size - m->done);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0) {
-            complain("cannot write the log, lines are lost", path);
-            return;
-        }
-        data += n;
-        size -= (size_t)n;
+        if (n < 0)
+            lose(l, count_lines(m->chunk + m->done, size - m->done));
+        else
+            tell_lost(l);
+        m->done = n < 0 ? size : m->done + (size_t)n;
     }
+    memset(m->chunk, 0, size); /* only then, and only with `done` behind it, is it forgotten */
+    m->size_before = NO_SIZE;
+    m->done = 0;
 }
 
-static __attribute__((noreturn)) void be_logger(int in, int out, const char *path) {
-    struct sigaction on_usr1 = { .sa_handler = note_reopen }; /* no SA_RESTART: it ends the read */
-    char *chunk = malloc(CHUNK_BYTES);
+/* What a predecessor had in its hands. */
+static void write_legacy(const struct logger *l, int fd) {
+    struct logger_memory *m = l->memory;
+    size_t held = strnlen(m->chunk, CHUNK_BYTES);
+    off_t grown = m->size_before == NO_SIZE ? 0 : file_size(fd) - m->size_before;
+
+    if (grown > 0)
+        m->done += (size_t)grown;
+    write_chunk(l, fd, held);
+    memset(m->chunk, 0, CHUNK_BYTES); /* it may have died while it did that */
+}
+
+/* Ends when the last writer has closed the pipe. */
+static int copy_lines(const struct logger *l, int *out) {
+    struct pollfd fds[] = { { .fd = l->in_fd, .events = POLLIN },
+                            { .fd = l->reopen_fd, .events = POLLIN } };
+    eventfd_t times;
     ssize_t n;
 
-    title_set("srv log", "srv serve: log");
-    in = fcntl(in, F_DUPFD_CLOEXEC, KEPT_FDS);   /* and nothing else: a socket that we held open */
-    out = fcntl(out, F_DUPFD_CLOEXEC, KEPT_FDS); /* would outlive those who listen on it */
-    close_range(STDERR_FILENO + 1, KEPT_FDS - 1, 0);
-    sigaction(SIGUSR1, &on_usr1, NULL);
-    signal(SIGINT, SIG_IGN); /* the terminal's; it ends when the last writer has closed the pipe */
-    signal(SIGTERM, SIG_IGN);
-    signal(SIGQUIT, SIG_IGN);
-    signal(SIGPIPE, SIG_IGN);
-    while (chunk != NULL && ((n = read(in, chunk, CHUNK_BYTES)) != 0)) {
-        if (wants_reopen)
-            reopen(&out, path);
-        if (n > 0)
-            write_all(out, chunk, (size_t)n, path);
-        else if (errno != EINTR)
-            break;
+    for (;;) {
+        if (poll(fds, ARRAY_LEN(fds), -1) < 0) {
+            if (errno == EINTR)
+                continue;
+            return EXIT_CANNOT;
+        }
+        if (fds[1].revents != 0 && eventfd_read(l->reopen_fd, &times) == 0)
+            reopen(out, l->path);
+        if (fds[0].revents == 0)
+            continue;
+        n = read(l->in_fd, l->memory->chunk, CHUNK_BYTES);
+        if (n <= 0)
+            return n == 0 ? 0 : EXIT_CANNOT;
+        write_chunk(l, *out, (size_t)n);
     }
-    free(chunk);
-    close(out);
-    _exit(0);
 }
 
-/* --- those who write ---------------------------------------------------------------- */
+static int run(void *arg) {
+    const struct logger *l = arg;
+    struct sigaction action = { .sa_handler = on_usr1, .sa_flags = SA_RESTART };
+    int out = l->out_fd >= 0 ? l->out_fd : open_file(l->path, 0);
+    int code;
 
-static int start(struct logger *l, int out, struct error *err) {
-    struct sigaction pass_on = { .sa_handler = pass_usr1_on, .sa_flags = SA_RESTART };
+    if (out < 0) {
+        log_write(LOG_LEVEL_ERROR, "cannot open the log path=%s error=\"%s\"", l->path,
+                  strerrordesc_np(errno));
+        return EXIT_CANNOT;
+    }
+    sigaction(SIGUSR1, &action, NULL);
+    write_legacy(l, out);
+    code = copy_lines(l, &out);
+    tell_lost(l);
+    close(out);
+    return code;
+}
+
+/* --- its parent, and those who write --------------------------------------------------- */
+
+static int make_channels(struct logger *l) {
     int fds[2];
 
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return error_set(err, -errno, "cannot make a pipe: %s", strerrordesc_np(errno));
-    if (fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES) < 0)
-        log_write(LOG_LEVEL_DEBUG, "the log pipe stays small error=\"%s\"", strerrordesc_np(errno));
-    l->pid = fork();
-    if (l->pid == 0) {
-        close(fds[1]);
-        be_logger(fds[0], out, l->path);
+    l->memory =
+        mmap(NULL, sizeof(*l->memory), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (l->memory == MAP_FAILED) {
+        l->memory = NULL;
+        return -errno;
     }
-    close(fds[0]);
+    l->memory->size_before = NO_SIZE;
+    l->reopen_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->reopen_fd < 0 || pipe2(fds, O_CLOEXEC) < 0)
+        return -errno;
+    l->in_fd = fds[0];
     l->pipe_fd = fds[1];
-    if (l->pid < 0 || fcntl(fds[1], F_SETFL, O_NONBLOCK) < 0)
-        return error_set(err, -errno, "cannot start the logger: %s", strerrordesc_np(errno));
-    usr1_target = l->pid;
-    sigaction(SIGUSR1, &pass_on, NULL);
+    if (fcntl(l->pipe_fd, F_SETPIPE_SZ, PIPE_BYTES) < 0)
+        log_write(LOG_LEVEL_DEBUG, "the log pipe stays small error=\"%s\"", strerrordesc_np(errno));
+    return fcntl(l->pipe_fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+int logger_open(struct logger *l, const char *path, const struct privileges *owner,
+                struct error *err) {
+    int rc;
+
+    *l = (struct logger){ .path = path, .in_fd = -1, .pipe_fd = -1, .reopen_fd = -1 };
+    l->out_fd = open_owned(path, owner);
+    if (l->out_fd < 0)
+        return error_set(err, -errno, "cannot open the log '%s': %s", path, strerrordesc_np(errno));
+    rc = make_channels(l);
+    if (rc < 0)
+        return error_set(err, rc, "cannot make a pipe for the log: %s", strerrordesc_np(-rc));
     return 0;
 }
 
-int logger_start(struct logger *l, const char *path, struct error *err) {
-    int out, rc;
+int logger_start(struct logger *l, struct error *err) {
+    struct sigaction action = { .sa_handler = on_usr1, .sa_flags = SA_RESTART };
+    int rc;
 
-    *l = (struct logger){ .path = path, .pipe_fd = -1 };
-    out = open_file(path);
-    if (out < 0)
-        return error_set(err, -errno, "cannot open the log '%s': %s", path, strerrordesc_np(errno));
-    rc = start(l, out, err);
-    close(out);
-    return rc;
+    l->helper = (struct helper){ .name = "log",
+                                 .run = run,
+                                 .arg = l,
+                                 .fds = { l->in_fd, l->reopen_fd, l->out_fd },
+                                 .fd_count = 3,
+                                 .outlives = true };
+    usr1_fd = l->reopen_fd;
+    rc = helper_start(&l->helper);
+    if (rc < 0)
+        return error_set(err, rc, "cannot start the logger: %s", strerrordesc_np(-rc));
+    close(l->out_fd);
+    l->out_fd = -1;
+    l->helper.fd_count = 2;
+    sigaction(SIGUSR1, &action, NULL);
+    return 0;
+}
+
+nsec_t logger_tend(struct logger *l, nsec_t now) {
+    return helper_tend(&l->helper, now);
 }
 
 bool logger_write(const struct logger *l, struct slice line) {
@@ -145,16 +254,20 @@ bool logger_write(const struct logger *l, struct slice line) {
 }
 
 void logger_reopen(const struct logger *l) {
-    if (l->pid > 0)
-        kill(l->pid, SIGUSR1);
+    eventfd_write(l->reopen_fd, 1);
 }
 
-void logger_stop(struct logger *l) {
+void logger_close(struct logger *l) {
+    int *fds[] = { &l->pipe_fd, &l->in_fd, &l->reopen_fd, &l->out_fd };
+
+    signal(SIGUSR1, SIG_IGN);
     if (l->pipe_fd >= 0)
         close(l->pipe_fd);
     l->pipe_fd = -1;
-    if (l->pid > 0)
-        waitpid(l->pid, NULL, 0);
-    l->pid = 0;
-    signal(SIGUSR1, SIG_IGN);
+    helper_stop(&l->helper, SERVER_LOG_DRAIN_NSEC);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        if (*fds[i] >= 0)
+            close(*fds[i]);
+    if (l->memory != NULL)
+        munmap(l->memory, sizeof(*l->memory));
 }

@@ -32,14 +32,11 @@ static struct green *green_of(struct client *c) {
 static void green_serve(void *arg) {
     struct client *c = arg;
     struct green *g = green_of(c);
-    struct io *io = io_fiber_io(g->io);
     enum session_end end;
 
     c->task = fiber_self(g->fibers);
-    end = c->abandoned ? SESSION_CLOSE : session_serve(&c->session, io);
+    end = c->abandoned ? SESSION_CLOSE : session_handle(&c->session, io_fiber_io(g->io));
     c->task = NULL;
-    io->ops->forget(io,
-                    c->session.fd); /* registered there only if the fiber waited for its client */
     front_return(c, end);
 }
 

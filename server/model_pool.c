@@ -89,7 +89,7 @@ static void *lane_run(void *arg) {
     struct client *c;
 
     while ((c = lane_take(lane)) != NULL) {
-        c->end = session_serve(&c->session, &lane->io.io);
+        c->end = session_handle(&c->session, &lane->io.io);
         lane_give_back(lane, c);
     }
     return NULL;

@@ -4,18 +4,13 @@
 #include "base/log.h"
 #include "net/control.h"
 #include "net/listener.h"
-#include "net/signals.h"
-#include "net/title.h"
 #include "server/metrics.h"
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { METRICS_BYTES_MAX = 16777216 };
-#define RESTART_PAUSE NSEC_PER_SEC
 
 static void reply_metrics(void *arg, struct control_request *rq) {
     struct buf out;
@@ -75,47 +70,21 @@ static const struct control_route routes[] = {
     { "/readyz", CONTROL_GET, reply_readyz },
 };
 
-/* The terminal's Ctrl-C reaches every process: this one stays until the others are done. */
-static void on_signal(void *arg, int signo) {
-    if (signo == SIGTERM)
-        loop_stop(arg);
-}
-
-static int serve_routes(struct overview *o, int fd, struct error *err) {
+static int serve_routes(void *arg) {
+    struct overview *o = arg;
+    struct error err = { "the event loop failed" };
     struct control *control = NULL;
-    struct signals *signals = NULL;
-    struct loop *loop = loop_new(err);
+    struct loop *loop = loop_new(&err);
     int rc = -EIO;
 
     if (loop != NULL)
-        signals = signals_new(loop, on_signal, loop, err);
-    if (signals != NULL)
-        control = control_new(loop, fd, routes, ARRAY_LEN(routes), o, err);
+        control = control_new(loop, o->fd, routes, ARRAY_LEN(routes), o, &err);
     if (control != NULL)
         rc = loop_run(loop);
     control_free(control);
-    signals_free(signals);
     loop_free(loop);
-    return rc;
-}
-
-/* A master that starts it has its signals blocked. */
-static __attribute__((noreturn)) void be_overview(struct overview *o, pid_t parent) {
-    struct error err = { "the event loop failed" };
-    sigset_t none;
-    int rc;
-
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signals_die_with_parent(SIGTERM, parent);
-    title_set("srv control", "srv serve: control");
-    for (size_t i = 0; i < o->listen_count; i++)
-        close(o->listen_fds[i]);
-    rc = serve_routes(o, o->fd, &err);
-    if (rc < 0)
-        log_write(LOG_LEVEL_ERROR, "control endpoint failed error=\"%s\"", err.text);
-    listener_close(o->fd, &o->bound);
-    exit(rc < 0 ? EXIT_CANNOT : 0);
+    log_write(LOG_LEVEL_ERROR, "control endpoint failed error=\"%s\"", err.text);
+    return rc < 0 ? EXIT_CANNOT : 0;
 }
 
 static int take_listener(const struct overview *o, struct address *ret_bound, struct error *err) {
@@ -127,21 +96,7 @@ static int take_listener(const struct overview *o, struct address *ret_bound, st
     return o->inherited_fd;
 }
 
-static int start_process(struct overview *o) {
-    pid_t parent = getpid();
-
-    fflush(NULL);
-    o->start_at = deadline_after(clock_now(), RESTART_PAUSE);
-    o->pid = fork();
-    if (o->pid == 0)
-        be_overview(o, parent);
-    if (o->pid > 0)
-        return 0;
-    o->pid = 0;
-    return -errno;
-}
-
-int overview_start(struct overview *o, struct error *err) {
+int overview_open(struct overview *o, struct error *err) {
     char text[ADDRESS_TEXT_BYTES];
     int rc;
 
@@ -155,38 +110,32 @@ int overview_start(struct overview *o, struct error *err) {
     address_format(&o->bound, text);
     fprintf(stderr, "srv serve: control on %s%s%s\n", text[0] == 'u' ? "" : "http://", text,
             text[0] == 'u' ? "" : "/");
-    rc = start_process(o);
-    if (rc < 0) {
-        listener_close(o->fd, &o->bound);
-        o->fd = -1;
-        return error_set(err, rc, "cannot fork: %s", strerrordesc_np(-rc));
-    }
     return 0;
 }
 
-nsec_t overview_tend(struct overview *o, nsec_t now) {
-    int status;
+int overview_start(struct overview *o, struct error *err) {
+    int rc;
 
-    if (o->pid > 0 && waitpid(o->pid, &status, WNOHANG) == o->pid) {
-        log_write(LOG_LEVEL_ERROR, "control endpoint died pid=%d", (int)o->pid);
-        o->pid = 0;
-    }
-    if (o->fd < 0 || o->pid > 0)
-        return NSEC_NEVER;
-    if (o->start_at > now)
-        return o->start_at;
-    if (start_process(o) < 0)
-        return o->start_at;
-    return NSEC_NEVER;
+    if (o->fd < 0)
+        return 0;
+    o->helper = (struct helper){
+        .name = "control", .run = serve_routes, .arg = o, .fds = { o->fd }, .fd_count = 1
+    };
+    rc = helper_start(&o->helper);
+    return rc < 0 ? error_set(err, rc, "cannot fork: %s", strerrordesc_np(-rc)) : 0;
+}
+
+nsec_t overview_tend(struct overview *o, nsec_t now) {
+    return o->fd < 0 ? NSEC_NEVER : helper_tend(&o->helper, now);
 }
 
 void overview_stop(struct overview *o) {
-    if (o->fd >= 0)
-        close(o->fd);
-    o->fd = -1;
-    if (o->pid == 0)
+    if (o->fd < 0)
         return;
-    kill(o->pid, SIGTERM);
-    waitpid(o->pid, NULL, 0);
-    o->pid = 0;
+    helper_stop(&o->helper, 0);
+    if (o->borrowed)
+        close(o->fd);
+    else
+        listener_close(o->fd, &o->bound);
+    o->fd = -1;
 }

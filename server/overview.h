@@ -10,29 +10,31 @@
 
 #include "net/address.h"
 #include "server/config.h"
+#include "server/helper.h"
 #include "server/stats.h"
 
 struct overview {
     const struct serve_config *config;
     const struct stats *stats; /* `count` of them: by worker index - 1 */
     unsigned count;
-    const int *listen_fds; /* the process does not keep them */
-    size_t listen_count;
-    pid_t pid;        /* 0: not running */
+    struct helper helper;
     int fd;           /* its listening socket, for a successor; -1: none */
-    int inherited_fd; /* from a predecessor; -1: none */
+    int inherited_fd; /* from a predecessor or a service manager; -1: none */
+    bool borrowed;    /* the manager goes on listening there */
     struct address bound;
-    nsec_t start_at; /* when to start it again, after it has died */
 };
 
-/* Listens and forks. Does nothing without --control. 0 or -errno with a reason. */
+/* Listens; does nothing without --control. Call before privileges are dropped. 0 or -errno with a
+ * reason; overview_stop in both cases. */
+NODISCARD int overview_open(struct overview *o, struct error *err);
+
+/* Forks. 0 or -errno with a reason. */
 NODISCARD int overview_start(struct overview *o, struct error *err);
 
-/* Starts it again when it has died: at once, or a second after its last start. Returns when to come
- * back, or NSEC_NEVER. */
+/* Starts it again when it has died; as helper_tend. */
 nsec_t overview_tend(struct overview *o, nsec_t now);
 
-/* Ends the process and waits for it. */
+/* Ends the process, and takes its socket out of the file system unless a successor has it. */
 void overview_stop(struct overview *o);
 
 #endif

@@ -27,7 +27,8 @@ static pid_t pidfile_read(const char *path) {
     return (pid_t)pid;
 }
 
-int pidfile_write(const char *path, pid_t predecessor, struct error *err) {
+int pidfile_write(const char *path, pid_t predecessor, const struct privileges *owner,
+                  struct error *err) {
     pid_t other = path != NULL ? pidfile_read(path) : 0;
     int fd, rc = 0;
 
@@ -39,7 +40,8 @@ int pidfile_write(const char *path, pid_t predecessor, struct error *err) {
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
         return error_set(err, -errno, "--pid: cannot write '%s': %s", path, strerrordesc_np(errno));
-    if (dprintf(fd, "%d\n", getpid()) < 0)
+    if (dprintf(fd, "%d\n", getpid()) < 0 ||
+        (owner->changes_group && fchown(fd, owner->uid, owner->gid) < 0))
         rc = error_set(err, -errno, "--pid: cannot write '%s': %s", path, strerrordesc_np(errno));
     close(fd);
     return rc;
@@ -48,7 +50,7 @@ int pidfile_write(const char *path, pid_t predecessor, struct error *err) {
 void pidfile_remove(const char *path) {
     if (path == NULL || pidfile_read(path) != getpid())
         return;
-    if (unlink(path) < 0)
+    if (unlink(path) < 0 && truncate(path, 0) < 0)
         log_write(LOG_LEVEL_WARN, "cannot remove the pid file path=%s error=\"%s\"", path,
                   strerrordesc_np(errno));
 }

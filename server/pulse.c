@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "net/prefork.h"
 #include "server/client.h"
+#include <errno.h>
 #include <string.h>
 
 #define INTERVAL_MIN (10 * NSEC_PER_MSEC)
@@ -25,6 +26,13 @@ static void on_beat(struct timer *timer) {
     (void)rc; /* its place in the heap has just become free */
 }
 
+static void on_tend(struct timer *timer) {
+    struct pulse *p = CONTAINER_OF(timer, struct pulse, tend);
+    int rc = timer_set(p->loop, timer, p->worker->tend(p->worker->tend_arg, loop_now(p->loop)));
+
+    (void)rc; /* as above */
+}
+
 /* A request that got the thread has given it back. */
 static void note_span(struct pulse *p) {
     nsec_t span = clock_now() - p->run_at;
@@ -35,10 +43,9 @@ static void note_span(struct pulse *p) {
     memcpy(p->longest_what, p->stats->running.what, sizeof(p->longest_what));
 }
 
-static void on_switch(void *arg, void *fiber_arg) {
-    struct pulse *p = arg;
-    const struct client *c = fiber_arg;
-
+void pulse_switch(struct pulse *p, const struct client *c) {
+    if (!p->watches_requests)
+        return;
     if (c != NULL) {
         running_set(&p->stats->running, c->session.head.method_text, c->session.head.target,
                     loop_now(p->loop));
@@ -49,6 +56,10 @@ static void on_switch(void *arg, void *fiber_arg) {
     if (p->warn > 0)
         note_span(p);
     running_clear(&p->stats->running);
+}
+
+static void on_switch(void *arg, void *fiber_arg) {
+    pulse_switch(arg, fiber_arg);
 }
 
 static void on_turn(void *arg, nsec_t began, nsec_t ended) {
@@ -75,13 +86,18 @@ int pulse_start(struct pulse *p, struct loop *loop, struct fibers *fibers,
 
     *p = (struct pulse){ .loop = loop,
                          .stats = worker->stats,
+                         .worker = worker,
                          .beat = { .fire = on_beat },
+                         .tend = { .fire = on_tend },
                          .beat_every = pulse_interval(config),
                          .warn = config->loop_lag_warn };
     if (p->warn > 0 || config->control != NULL)
         loop_observe(loop, on_turn, p);
-    if (fibers != NULL && (p->warn > 0 || p->beat_every > 0))
+    p->watches_requests = p->warn > 0 || p->beat_every > 0;
+    if (fibers != NULL && p->watches_requests)
         fibers_observe(fibers, on_switch, p);
+    if (worker->tend != NULL && timer_set(loop, &p->tend, clock_now()) < 0)
+        return -ENOMEM;
     if (p->beat_every == 0)
         return 0;
     return timer_set(loop, &p->beat, deadline_after(clock_now(), p->beat_every));
@@ -92,4 +108,5 @@ void pulse_stop(struct pulse *p) {
         return;
     loop_observe(p->loop, NULL, NULL);
     timer_cancel(p->loop, &p->beat);
+    timer_cancel(p->loop, &p->tend);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The signs of life of a worker with a loop: beats for the master (--timeout), and how long the
- * turns of the loop take (--loop-lag-warn, /metrics), by whose fault. */
+/* What a worker with a loop does now and then: it beats for the master (--timeout), or looks after
+ * the processes beside it when it has none, and it measures how long the turns of the loop take
+ * (--loop-lag-warn, /metrics), by whose fault. */
 #ifndef SERVER_PULSE_H
 #define SERVER_PULSE_H
 
@@ -8,12 +9,16 @@
 #include "server/stats.h"
 #include "server/worker.h"
 
+struct client;
+
 struct pulse {
     struct loop *loop;
     struct stats *stats;
-    struct timer beat;
+    const struct worker *worker;
+    struct timer beat, tend;
     nsec_t beat_every;
     nsec_t warn;            /* 0: never */
+    bool watches_requests;  /* somebody wants to know who has the thread */
     nsec_t run_at, longest; /* when a request got the thread; the longest that one kept it */
     char longest_what[RUNNING_WHAT_BYTES];
 };
@@ -25,6 +30,9 @@ nsec_t pulse_interval(const struct serve_config *config);
  * loop's thread runs no requests. 0 or -errno. */
 NODISCARD int pulse_start(struct pulse *pulse, struct loop *loop, struct fibers *fibers,
                           const struct worker *worker);
+
+/* For loops without fibers: the request of this client gets the thread; NULL: it gives it back. */
+void pulse_switch(struct pulse *pulse, const struct client *client);
 
 /* Before the loop goes. */
 void pulse_stop(struct pulse *pulse);

@@ -14,6 +14,7 @@ struct srv_request {
     struct io *io;
     struct slice path, query;
     nsec_t deadline;
+    nsec_t asked_at;           /* when it began to wait for the upstream */
     const char *why;           /* what failed, for the error answer and the log */
     const char *detail;        /* more about it, for the log only */
     struct http_field *fields; /* in the arena, made on first use */
@@ -115,48 +116,74 @@ static void count_call(struct stats *stats, int rc) {
         stats_add(stats, STATS_upstream_failed, 1);
 }
 
-/* A place among the calls in progress. */
-static int enter_upstream(struct srv_request *rq) {
+nsec_t request_queues(struct srv_request *rq) {
     const struct worker *worker = rq->session->worker;
-    nsec_t span = worker->config->queue_timeout;
-    nsec_t until = span > 0 ? deadline_after(io_now(rq->io), span) : NSEC_NEVER;
-    int rc;
 
-    if (worker->upstream_gate == NULL)
-        return 0;
     stats_add(worker->stats, STATS_upstream_queued, 1);
-    rc = gate_enter(worker->upstream_gate, rq->io, nsec_min(until, rq->deadline));
-    stats_add(worker->stats, STATS_upstream_queued, -1);
+    return nsec_min(timeout_after(io_now(rq->io), worker->config->queue_timeout), rq->deadline);
+}
+
+void request_queued(struct srv_request *rq, int rc) {
+    stats_add(rq->session->worker->stats, STATS_upstream_queued, -1);
     rq->status = rc < 0 ? 503 : 0;
     rq->why = rc < 0 ? "too many calls of the upstream are in progress" : NULL;
+}
+
+void request_asks(struct srv_request *rq) {
+    stats_add(rq->session->worker->stats, STATS_upstream_waiting, 1);
+}
+
+void request_asked(struct srv_request *rq, int rc, const char *why) {
+    count_call(rq->session->worker->stats, rc);
+    rq->why = why;
+    rq->status = rc < 0 && rc != -ETIMEDOUT && rc != -ENOMEM ? 502 : 0;
+}
+
+/* A place among the calls in progress. */
+static int enter_upstream(struct srv_request *rq) {
+    struct gate *gate = rq->session->worker->upstream_gate;
+    int rc;
+
+    if (gate == NULL)
+        return 0;
+    rc = gate_enter(gate, rq->io, request_queues(rq));
+    request_queued(rq, rc);
     return rc;
 }
 
 static int call_upstream(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret) {
     struct session *s = rq->session;
+    const char *why = NULL;
     int rc;
 
-    stats_add(s->worker->stats, STATS_upstream_waiting, 1);
-    rc = upstream_get(s->worker->upstream, rq->io, &s->arena, suffix, rq->deadline, ret, &rq->why);
-    count_call(s->worker->stats, rc);
+    request_asks(rq);
+    rc = upstream_get(s->worker->upstream, rq->io, &s->arena, suffix, rq->deadline, ret, &why);
+    request_asked(rq, rc, why);
     if (s->worker->upstream_gate != NULL)
         gate_leave(s->worker->upstream_gate);
-    rq->status = rc < 0 && rc != -ETIMEDOUT && rc != -ENOMEM ? 502 : 0;
     return rc;
+}
+
+void request_waits_for_upstream(struct srv_request *rq) {
+    rq->asked_at = io_now(rq->io);
+    rq->detail = NULL;
+    session_does(rq->session, STATS_UPSTREAM, rq->io);
+}
+
+void request_has_waited_for_upstream(struct srv_request *rq) {
+    rq->session->spent.upstream += io_now(rq->io) - rq->asked_at;
+    session_does(rq->session, STATS_CPU, rq->io);
 }
 
 int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_answer *ret) {
     struct upstream_answer answer;
-    nsec_t began = io_now(rq->io);
     int rc;
 
-    session_does(rq->session, STATS_UPSTREAM, rq->io);
-    rq->detail = NULL;
+    request_waits_for_upstream(rq);
     rc = enter_upstream(rq);
     if (rc == 0)
         rc = call_upstream(rq, suffix, &answer);
-    rq->session->spent.upstream += io_now(rq->io) - began;
-    session_does(rq->session, STATS_CPU, rq->io);
+    request_has_waited_for_upstream(rq);
     if (rc < 0)
         return rc;
     *ret = (struct srv_answer){ .status = answer.status, .body = answer.body };
@@ -284,25 +311,54 @@ static bool method_is_served(enum http_method method) {
            method != HTTP_METHOD_TRACE;
 }
 
-static int run_handler(struct srv_request *rq) {
-    const struct session *s = rq->session;
+int request_admit(struct srv_request *rq) {
+    int rc;
 
-    if (!method_is_served(s->head.method))
-        return answer_method(rq);
+    if (!method_is_served(rq->session->head.method)) {
+        rc = answer_method(rq);
+        return rc < 0 ? rc : 1;
+    }
     if (rq->deadline != NSEC_NEVER && io_now(rq->io) >= rq->deadline)
         return -ETIMEDOUT; /* it waited too long for a slot */
-    return s->worker->config->app->handle(rq);
+    return 0;
+}
+
+int request_answer(struct srv_request *rq, int rc) {
+    if (rc == -ECANCELED)
+        return rc;
+    if (rc < 0 || !rq->session->http.answered)
+        return answer_failure(rq, rc);
+    return 0;
+}
+
+static void begin(struct srv_request *rq, struct session *s, struct io *io) {
+    *rq = (struct srv_request){ .session = s, .io = io, .deadline = session_deadline(s) };
+    http_target_split(s->head.target, &rq->path, &rq->query);
+}
+
+struct srv_request *request_new(struct session *s, struct io *io) {
+    struct srv_request *rq = arena_alloc(&s->arena, sizeof(*rq));
+
+    if (rq != NULL)
+        begin(rq, s, io);
+    return rq;
+}
+
+struct session *request_session(const struct srv_request *rq) {
+    return rq->session;
+}
+
+nsec_t request_deadline(const struct srv_request *rq) {
+    return rq->deadline;
 }
 
 int request_run(struct session *s, struct io *io) {
-    struct srv_request rq = { .session = s, .io = io, .deadline = session_deadline(s) };
+    struct srv_request rq;
     int rc;
 
-    http_target_split(s->head.target, &rq.path, &rq.query);
-    rc = run_handler(&rq);
-    if (rc == -ECANCELED)
-        return rc;
-    if (rc < 0 || !s->http.answered)
-        return answer_failure(&rq, rc);
-    return 0;
+    begin(&rq, s, io);
+    rc = request_admit(&rq);
+    if (rc == 0)
+        rc = s->worker->config->app->handle(&rq);
+    return request_answer(&rq, rc);
 }

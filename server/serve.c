@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* From a configuration to listening sockets to workers. */
 #include "server/serve.h"
+#include "base/log.h"
 #include "net/inherit.h"
 #include "net/notify.h"
 #include "net/prefork.h"
+#include "net/signals.h"
 #include "server/model.h"
 #include "server/overview.h"
 #include "server/pidfile.h"
@@ -44,6 +46,34 @@ static unsigned long long draw_quota(const struct serve_config *config) {
     return (unsigned long long)config->max_requests + jitter;
 }
 
+/* A successor wrote itself into it, and has ended. */
+static void restore_pid_file(const struct serve *s) {
+    const struct serve_config *config = s->config;
+    struct error err;
+
+    if (pidfile_write(config->pid_path, 0, &config->privileges, &err) < 0)
+        log_write(LOG_LEVEL_ERROR, "%s", err.text);
+}
+
+static nsec_t tend_helpers(void *arg, nsec_t now) {
+    struct serve *s = arg;
+
+    if (upgrade_tend(&s->upgrade))
+        restore_pid_file(s);
+    return nsec_min(overview_tend(&s->overview, now), access_log_tend(s->access_log, now));
+}
+
+/* The process that serves has no master, and looks after them itself: a look is two system calls.
+ */
+static nsec_t tend_helpers_often(void *arg, nsec_t now) {
+    struct serve *s = arg;
+    nsec_t next = tend_helpers(s, now);
+
+    if (s->overview.fd < 0 && s->access_log == NULL)
+        return NSEC_NEVER;
+    return nsec_min(next, deadline_after(now, SERVER_TEND_NSEC));
+}
+
 static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
     struct error err = { "" };
     struct worker_quota quota = { .limit = draw_quota(s->config) };
@@ -56,6 +86,8 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .access_log = s->access_log,
         .stats = &s->stats[index - 1],
         .ready = ready,
+        .tend = s->config->workers == 0 ? tend_helpers_often : NULL,
+        .tend_arg = s,
     };
 
     stats_start(worker.stats, s->config->control != NULL);
@@ -86,13 +118,7 @@ static void master_reopen_logs(void *arg) {
 static void master_upgrade(void *arg) {
     struct serve *s = arg;
 
-    upgrade_start(&s->upgrade, &s->binds, s->overview.fd);
-}
-
-static nsec_t master_tend(void *arg, nsec_t now) {
-    struct serve *s = arg;
-
-    return overview_tend(&s->overview, now);
+    upgrade_start(&s->upgrade, &s->binds, s->overview.fd, s->overview.borrowed);
 }
 
 /* What the log says about a worker that is stuck. */
@@ -113,7 +139,7 @@ static int run_workers(struct serve *s) {
         .all_ready = master_ready,
         .reopen_logs = master_reopen_logs,
         .upgrade = master_upgrade,
-        .tend = master_tend,
+        .tend = tend_helpers,
         .timeout = s->config->timeout,
         .doing = master_doing,
         .arg = s,
@@ -125,20 +151,20 @@ static int run_workers(struct serve *s) {
 /* --- start and end ------------------------------------------------------------------ */
 
 /* With its control endpoint beside it. */
-static int serve(struct serve *s, int control_fd, struct error *err) {
+static int serve(struct serve *s, const struct inherited *inherited, struct error *err) {
     unsigned count = s->config->workers > 0 ? PREFORK_WORKERS_MAX : 1;
     int code;
 
-    s->overview = (struct overview){ .config = s->config,
-                                     .count = count,
-                                     .fd = -1,
-                                     .inherited_fd = control_fd,
-                                     .listen_fds = s->binds.fds,
-                                     .listen_count = s->binds.count };
+    s->overview = (struct overview){ .config = s->config, .count = count, .fd = -1 };
+    s->overview.inherited_fd = inherit_control(inherited, &s->overview.borrowed);
     s->overview.stats = s->stats = stats_new(count, err);
-    if (s->stats == NULL || privileges_drop(&s->config->privileges, err) < 0 ||
-        overview_start(&s->overview, err) < 0)
+    if (s->stats == NULL || overview_open(&s->overview, err) < 0 ||
+        privileges_drop(&s->config->privileges, err) < 0 ||
+        access_log_start(s->access_log, err) < 0 || overview_start(&s->overview, err) < 0) {
+        overview_stop(&s->overview);
         return complain(err);
+    }
+    signals_defer();
     binds_announce(&s->binds, "srv serve");
     code = s->config->workers > 0 ? run_workers(s) : run_worker(s, 1, ready_alone);
     overview_stop(&s->overview);
@@ -166,10 +192,10 @@ static int open_and_serve(struct serve *s, struct error *err) {
     if (inherit_take(&inherited, err) < 0 || open_sockets(s, &inherited, err) < 0)
         return complain(err);
     code = EXIT_CANNOT;
-    if (pidfile_write(pid_path, s->upgrade.predecessor, err) < 0)
+    if (pidfile_write(pid_path, s->upgrade.predecessor, &s->config->privileges, err) < 0)
         complain(err);
     else
-        code = serve(s, inherit_control(&inherited), err);
+        code = serve(s, &inherited, err);
     notify_manager("STOPPING=1");
     pidfile_remove(pid_path);
     binds_close(&s->binds);
@@ -181,12 +207,12 @@ int serve_run(const struct serve_config *config) {
     struct error err = { "" };
     int code;
 
-    signal(SIGUSR2, SIG_IGN); /* without a master there is no upgrade, and nobody must die of it */
+    signals_ignore_foreign();
     binds_raise_descriptor_limit();
     if (upgrade_init(&s.upgrade, config->argv, &err) < 0)
         return complain(&err);
-    signal(SIGUSR1, SIG_IGN);
-    if (access_log_open(&config->access_log, &s.access_log, &err) < 0)
+    signal(SIGCHLD, SIG_DFL); /* ignored, by whoever started us, nobody could be waited for */
+    if (access_log_open(&config->access_log, &config->privileges, &s.access_log, &err) < 0)
         code = complain(&err);
     else
         code = open_and_serve(&s, &err);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads requests, hands them to the application, writes answers; written once for every model. */
 #include "server/session.h"
-#include "server/access_log.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "http/error.h"
+#include "net/socket.h"
+#include "server/access_log.h"
 #include "server/request.h"
 #include "server/road.h"
 #include <errno.h>
@@ -40,6 +41,13 @@ void session_free(struct session *s) {
     buf_free(&s->body);
     buf_free(&s->out);
     arena_free(&s->arena);
+}
+
+/* The head is still to be logged: it stands in `in`, unless a body followed it (pin_head). */
+void session_made(struct session *s) {
+    buf_free(&s->body);
+    if (s->head_used > 0)
+        arena_free(&s->arena);
 }
 
 void session_idle(struct session *s) {
@@ -97,11 +105,27 @@ static void log_refusal(const struct session *s, uint16_t status, const char *wh
                     status, why);
 }
 
+/* With as much of the head as could be read. */
+static void log_access_to_refused(struct session *s) {
+    nsec_t now = clock_now();
+
+    if (s->ready_at == 0) {
+        s->ready_at = now;
+        s->spent.queue = s->spent.upstream = s->spent.database = 0;
+    }
+    access_log_write(s->worker->access_log, s, now);
+}
+
 void session_refuse(struct session *s, uint16_t status, const char *why) {
     log_refusal(s, status, why);
-    stats_answered(s->worker->stats, status);
     put_error(s, status, why, true);
+    log_access_to_refused(s);
+    stats_answered(s->worker->stats, status);
 }
+
+/* Who may write to the client: the loop asks whether it is there while a thread waits for the
+ * answer it will write. */
+enum session_wire { SESSION_WIRE_FREE, SESSION_WIRE_ASKING, SESSION_WIRE_ANSWERING };
 
 /* --- is the client there? --------------------------------------------------- */
 
@@ -198,6 +222,8 @@ enum session_step session_feed(struct session *s) {
     enum session_step step;
     size_t used;
 
+    if (s->http.phase == HTTP_PHASE_HEAD)
+        s->head = (struct http_head){ 0 }; /* of the last request */
     for (;;) {
         used = road_feed(s, slice_drop(buf_unread(&s->in), s->head_used), &ev);
         switch (ev.kind) {
@@ -231,48 +257,7 @@ enum session_step session_feed(struct session *s) {
     }
 }
 
-static nsec_t read_deadline(const struct session *s, nsec_t now, nsec_t head_deadline) {
-    if (session_in_body(s))
-        return deadline_after(now, s->worker->config->body_timeout);
-    return head_deadline;
-}
-
-enum session_step session_read(struct session *s, struct io *io) {
-    const struct serve_config *config = s->worker->config;
-    nsec_t span = s->served > 0 && !session_began(s) ? config->keep_alive : config->header_timeout;
-    nsec_t head_deadline = deadline_after(io_now(io), span);
-    enum session_step step;
-    ssize_t n;
-
-    while ((step = session_feed(s)) == SESSION_MORE) {
-        if (session_reserve(s) < 0)
-            return refuse_step(s, 503, "out of memory");
-        n = io_read(io, s->fd, buf_tail(&s->in), buf_room(&s->in),
-                    read_deadline(s, io_now(io), head_deadline));
-        if (n == -ETIMEDOUT && session_began(s))
-            return refuse_step(s, 408, "the request did not arrive in time");
-        if (n < 0)
-            return SESSION_CLOSED;
-        if (!session_began(s))
-            head_deadline = deadline_after(io_now(io), config->header_timeout);
-        s->eof = n == 0;
-        buf_added(&s->in, (size_t)n);
-    }
-    if (step == SESSION_READY)
-        session_ready(s, io_now(io));
-    return step;
-}
-
 /* --- serving ---------------------------------------------------------------- */
-
-static int write_out(struct session *s, struct io *io) {
-    struct slice out = buf_unread(&s->out);
-    nsec_t deadline = deadline_after(io_now(io), s->worker->config->send_timeout);
-    int rc = io_write_all(io, s->fd, out.ptr, out.len, deadline);
-
-    buf_consume(&s->out, out.len);
-    return rc;
-}
 
 /* Ready for the next request, or not. */
 static enum session_end finish_request(struct session *s) {
@@ -280,6 +265,7 @@ static enum session_end finish_request(struct session *s) {
     stats_answered(s->worker->stats, s->status);
     buf_consume(&s->in, s->head_used);
     s->head_used = 0;
+    s->ready_at = 0;
     buf_free(&s->body);
     arena_reset(&s->arena);
     s->served++;
@@ -289,9 +275,7 @@ static enum session_end finish_request(struct session *s) {
 }
 
 nsec_t session_deadline(const struct session *s) {
-    nsec_t span = s->worker->config->request_timeout;
-
-    return span > 0 ? deadline_after(s->ready_at, span) : NSEC_NEVER;
+    return timeout_after(s->ready_at, s->worker->config->request_timeout);
 }
 
 void session_does(struct session *s, enum stats_doing doing, struct io *io) {
@@ -299,65 +283,64 @@ void session_does(struct session *s, enum stats_doing doing, struct io *io) {
         stats_does(s->entry, doing, io_now(io));
 }
 
-/* The answer, or -errno when it is not wanted any more. */
-static int answer(struct session *s, struct io *io) {
-    int rc = request_run(s, io);
-
-    if (rc < 0)
-        return rc;
-    session_does(s, STATS_CLIENT, io);
-    take_wire(s);
-    return write_out(s, io);
-}
-
-enum session_end session_serve(struct session *s, struct io *io) {
+void session_begin(struct session *s, nsec_t now) {
     int64_t served_max = s->worker->config->keep_alive_requests;
-    struct stats *stats = s->worker->stats;
-    int rc;
 
     if (served_max > 0 && s->served + 1 >= served_max)
         s->last = true;
-    s->spent.queue = io_now(io) - s->ready_at;
-    stats_observe(&stats->queue_wait, s->spent.queue);
-    stats_add(stats, STATS_slots_busy, 1);
-    session_does(s, STATS_CPU, io);
-    rc = answer(s, io);
-    stats_add(stats, STATS_slots_busy, -1);
+    s->spent.queue = now - s->ready_at;
+    stats_observe(&s->worker->stats->queue_wait, s->spent.queue);
+    stats_does(s->entry, STATS_CPU, now);
+}
+
+void session_answers(struct session *s, nsec_t now) {
+    stats_does(s->entry, STATS_CLIENT, now);
+    take_wire(s);
+}
+
+enum session_end session_finish(struct session *s, int rc, nsec_t now) {
+    struct stats *stats = s->worker->stats;
+
     if (rc < 0) {
         stats_add(stats, STATS_abandoned, 1);
         end_request(s);
         s->head_used = 0;
         return SESSION_CLOSE;
     }
-    stats_observe(&stats->latency, io_now(io) - s->ready_at);
-    access_log_write(s->worker->access_log, s, io_now(io));
+    stats_observe(&stats->latency, now - s->ready_at);
+    access_log_write(s->worker->access_log, s, now);
     worker_count_answer(s->worker);
     return finish_request(s);
+}
+
+int session_run(struct session *s, struct io *io) {
+    int rc;
+
+    session_begin(s, io_now(io));
+    rc = request_run(s, io);
+    if (rc == 0)
+        session_answers(s, io_now(io));
+    return rc;
+}
+
+enum session_end session_handle(struct session *s, struct io *io) {
+    int rc = session_run(s, io);
+    struct slice out = buf_unread(&s->out);
+    ssize_t n = rc == 0 ? socket_send(s->fd, out.ptr, out.len) : rc;
+
+    if (n < 0 && n != -EAGAIN)
+        return session_finish(s, (int)n, io_now(io));
+    buf_consume(&s->out, n > 0 ? (size_t)n : 0);
+    if (buf_unread(&s->out).len > 0)
+        return SESSION_SEND;
+    return session_finish(s, 0, io_now(io));
 }
 
 enum session_end session_turn_down(struct session *s, uint16_t status, const char *why) {
     if (buf_unread(&s->in).len > s->head_used)
         s->last = true;
     put_error(s, status, why, s->last);
+    s->spent.queue = clock_now() - s->ready_at;
+    log_access_to_refused(s);
     return finish_request(s);
-}
-
-enum session_end session_write_refusal(struct session *s, struct io *io) {
-    return write_out(s, io) < 0 ? SESSION_CLOSE : SESSION_LINGER;
-}
-
-void session_linger(struct session *s, struct io *io) {
-    nsec_t deadline = deadline_after(io_now(io), SERVER_LINGER_NSEC);
-    size_t dropped = 0;
-    char scratch[1024];
-    ssize_t n;
-
-    if (shutdown(s->fd, SHUT_WR) < 0)
-        return;
-    while (dropped < SERVER_LINGER_BYTES_MAX) {
-        n = io_read(io, s->fd, scratch, sizeof(scratch), deadline);
-        if (n <= 0)
-            return;
-        dropped += (size_t)n;
-    }
 }

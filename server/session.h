@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* One client connection's requests, whatever waits for it: read, route, handle, write.
  *
- * An event-driven front calls session_feed as bytes come in; a thread calls session_read. Both then
- * call session_serve with the `io` of their model, and read on when that says SESSION_KEEP. */
+ * An event-driven front calls session_feed as bytes come in, then session_handle, and reads on when
+ * that says SESSION_KEEP. server/session_thread.h is the same for a thread that may wait. */
 #ifndef SERVER_SESSION_H
 #define SERVER_SESSION_H
 
@@ -25,12 +25,8 @@ enum session_end {
     SESSION_KEEP,   /* answered; the next request may come */
     SESSION_CLOSE,  /* answered or not: close */
     SESSION_LINGER, /* answered, unread bytes are left: let the client read on, then close */
+    SESSION_SEND,   /* a part of the answer is left in `out`: write it, then session_finish */
 };
-
-/* Who may write to the client: the loop asks whether it is there while a thread waits for the
- * answer it will write. */
-enum session_wire { SESSION_WIRE_FREE, SESSION_WIRE_ASKING, SESSION_WIRE_ANSWERING };
-
 
 struct session {
     const struct worker *worker;
@@ -41,15 +37,15 @@ struct session {
     struct buf out;  /* encoded answer */
     struct arena arena;
     size_t head_used;
-    nsec_t ready_at;  /* when the current request was complete */
+    nsec_t ready_at; /* when the current request was complete; 0: it is not */
     struct {
         nsec_t queue, upstream, database;
-    } spent; /* where its time went */
+    } spent;             /* where its time went */
     uint64_t body_bytes; /* of the answer in `out` */
-    struct peer peer; /* or whom a PROXY header or a uwsgi packet names */
+    struct peer peer;    /* or whom a PROXY header or a uwsgi packet names */
     uint32_t served;
     int fd;
-    atomic_int wire;           /* enum session_wire */
+    atomic_int wire;           /* session.c's */
     uint16_t status;           /* of the answer in `out` */
     struct stats_entry *entry; /* while a request is here, if it is listed */
     uint8_t road;              /* of enum session_road; 0: HTTP */
@@ -77,18 +73,14 @@ void session_ready(struct session *s, nsec_t now);
 /* The client has closed its sending side while its request waits: is it gone, or does it only send
  * no more? TCP does not tell until something is sent, so this sends an interim answer (RFC 9110
  * section 15.2), unless the real one is being written: who is gone answers with a reset, which the
- * connection's watch reports. Not to HTTP/1.0, which knows no interim answers: such a client counts
- * as there. From any thread. False when it is known to be gone. */
+ * connection's watch reports. HTTP/1.0 has no interim answers: such a client counts as there. From
+ * any thread. False when it is known to be gone. */
 NODISCARD bool session_ask(struct session *s);
 
-/* Has a part of a request arrived? False while the connection is merely kept alive. */
+/* Has a part of a request arrived? False while the connection is merely kept alive. And is that a
+ * part of its body, rather than of its head? */
 bool session_began(const struct session *s);
-
-/* Is it reading a body, rather than a head? */
 bool session_in_body(const struct session *s);
-
-/* Straight-line reading until feed says anything but MORE. Time-outs: keep-alive, header, body. */
-NODISCARD enum session_step session_read(struct session *s, struct io *io);
 
 /* When the current request must be answered; NSEC_NEVER without a limit. */
 nsec_t session_deadline(const struct session *s);
@@ -96,8 +88,16 @@ nsec_t session_deadline(const struct session *s);
 /* What the current request does or waits for from now on. */
 void session_does(struct session *s, enum stats_doing doing, struct io *io);
 
-/* Runs the application on the request that is READY and writes the answer. */
-NODISCARD enum session_end session_serve(struct session *s, struct io *io);
+/* Runs the application on the request that is READY, with the `io` of the model, and writes what
+ * the client takes of the answer at once: never waits for it. */
+NODISCARD enum session_end session_handle(struct session *s, struct io *io);
+
+/* The same in steps: it got its slot; the answer in `out` is about to be written; all is done, with
+ * 0, or with -errno: the client did not get its answer. `now` is the time of each. */
+NODISCARD int session_run(struct session *s, struct io *io); /* up to there: 0, or -errno */
+void session_begin(struct session *s, nsec_t now);
+void session_answers(struct session *s, nsec_t now);
+NODISCARD enum session_end session_finish(struct session *s, int rc, nsec_t now);
 
 /* Puts an error answer to a whole request into `out`, for the front to write, and is done with the
  * request. As session_serve; SESSION_KEEP unless more requests stand behind this one: a client that
@@ -107,14 +107,10 @@ NODISCARD enum session_end session_turn_down(struct session *s, uint16_t status,
 /* Puts an error answer into `out`, Connection: close; without memory `out` stays empty. */
 void session_refuse(struct session *s, uint16_t status, const char *why);
 
-/* Writes `out`, straight-line. SESSION_LINGER, or SESSION_CLOSE: the client does not take it. */
-NODISCARD enum session_end session_write_refusal(struct session *s, struct io *io);
+/* The answer stands in `out` and may stay there for a while: gives back what it was made of. */
+void session_made(struct session *s);
 
 /* Gives back every buffer: a connection that is merely kept alive owns nothing but itself. */
 void session_idle(struct session *s);
-
-/* Lets the client read the answer before the connection goes: shutdown(2), then reads and drops,
- * bounded in bytes and time (RFC 9112 section 9.6). */
-void session_linger(struct session *s, struct io *io);
 
 #endif

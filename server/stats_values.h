@@ -28,6 +28,7 @@
     X(db_dead, counter, "Database connections that ended while they were idle.")              \
     X(db_retried, counter, "Statements run again on a new connection.")                       \
     X(db_cancelled, counter, "Statements cancelled because their request ended early.")       \
+    X(log_dropped, counter, "Access log lines dropped because the log process was too slow.") \
     X(starts, counter, "Times that this worker was started.")
 
 #endif

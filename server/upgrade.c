@@ -37,7 +37,8 @@ void upgrade_free(struct upgrade *u) {
 
 /* The master blocks its signals and waits for them: the new program must not inherit that. */
 static __attribute__((noreturn)) void become_successor(const struct upgrade *u, pid_t parent,
-                                                       const struct binds *binds, int control_fd) {
+                                                       const struct binds *binds, int control_fd,
+                                                       bool control_borrowed) {
     char text[24];
     sigset_t none;
     int rc;
@@ -47,30 +48,36 @@ static __attribute__((noreturn)) void become_successor(const struct upgrade *u, 
     snprintf(text, sizeof(text), "%d", (int)parent);
     rc = setenv(PREDECESSOR, text, 1) < 0 ? -errno : 0;
     if (rc == 0)
-        rc = inherit_exec(u->path, u->argv, binds, control_fd);
+        rc = inherit_exec(u->path, u->argv, binds, control_fd, control_borrowed);
     log_write(LOG_LEVEL_ERROR, "upgrade failed path=%s error=\"%s\"", u->path,
               strerrordesc_np(-rc));
     _exit(EXIT_CANNOT);
 }
 
-/* Still on its way, or serving; one that has ended is waited for, and forgotten. */
-static bool successor_lives(struct upgrade *u) {
-    if (u->successor != 0 && waitpid(u->successor, NULL, WNOHANG) == u->successor)
-        u->successor = 0;
-    return u->successor != 0;
+bool upgrade_tend(struct upgrade *u) {
+    int status;
+
+    if (u->successor == 0 || waitpid(u->successor, &status, WNOHANG) != u->successor)
+        return false;
+    log_write(LOG_LEVEL_ERROR, "the upgraded program ended, this one goes on pid=%d %s=%d",
+              (int)u->successor, WIFSIGNALED(status) ? "signal" : "exit_code",
+              WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    u->successor = 0;
+    return true;
 }
 
-void upgrade_start(struct upgrade *u, const struct binds *binds, int control_fd) {
+void upgrade_start(struct upgrade *u, const struct binds *binds, int control_fd,
+                   bool control_borrowed) {
     pid_t parent = getpid();
 
-    if (successor_lives(u)) {
+    if (u->successor != 0) {
         log_write(LOG_LEVEL_WARN, "an upgrade is on its way pid=%d", (int)u->successor);
         return;
     }
     fflush(NULL);
     u->successor = fork();
     if (u->successor == 0)
-        become_successor(u, parent, binds, control_fd);
+        become_successor(u, parent, binds, control_fd, control_borrowed);
     if (u->successor < 0) {
         u->successor = 0;
         log_write(LOG_LEVEL_ERROR, "upgrade failed error=\"%s\"", strerrordesc_np(errno));
@@ -82,8 +89,7 @@ void upgrade_start(struct upgrade *u, const struct binds *binds, int control_fd)
 void upgrade_complete(struct upgrade *u) {
     if (u->predecessor == 0)
         return;
-    if (kill(u->predecessor, SIGRETIRE) < 0)
-        log_write(LOG_LEVEL_WARN, "predecessor is gone pid=%d error=\"%s\"", (int)u->predecessor,
-                  strerrordesc_np(errno));
+    if (getppid() != u->predecessor || kill(u->predecessor, SIGRETIRE) < 0)
+        log_write(LOG_LEVEL_WARN, "predecessor is gone pid=%d", (int)u->predecessor);
     u->predecessor = 0;
 }

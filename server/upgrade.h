@@ -26,7 +26,11 @@ NODISCARD int upgrade_init(struct upgrade *u, char *const *argv, struct error *e
 void upgrade_free(struct upgrade *u);
 
 /* Starts the successor. What fails is logged. `control_fd` may be -1. */
-void upgrade_start(struct upgrade *u, const struct binds *binds, int control_fd);
+void upgrade_start(struct upgrade *u, const struct binds *binds, int control_fd,
+                   bool control_borrowed);
+
+/* Whether the successor has just ended: this program is alone again. Logs that. */
+NODISCARD bool upgrade_tend(struct upgrade *u);
 
 /* Tells the predecessor that we serve. Does nothing without one; once. */
 void upgrade_complete(struct upgrade *u);

@@ -31,18 +31,21 @@ void worker_count_answer(const struct worker *worker) {
         prefork_worker_replace();
 }
 
-const char *worker_upstream_bind(const struct worker *worker) {
-    const struct option_strings *binds = &worker->config->upstream_binds;
+struct upstream_config worker_upstream(const struct worker *worker) {
+    const struct serve_config *config = worker->config;
+    const struct option_strings *binds = &config->upstream_binds;
 
-    return binds->count > 0 ? binds->items[(worker->index - 1) % binds->count] : NULL;
+    return (struct upstream_config){
+        .url = config->upstream_url,
+        .timeout = config->upstream_timeout,
+        .curl = config->upstream_client == UPSTREAM_CURL,
+        .ca_path = config->upstream_ca,
+        .bind = binds->count > 0 ? binds->items[(worker->index - 1) % binds->count] : NULL,
+    };
 }
 
 int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err) {
-    struct upstream_config config = { .url = worker->config->upstream_url,
-                                      .timeout = worker->config->upstream_timeout,
-                                      .curl = worker->config->upstream_client == UPSTREAM_CURL,
-                                      .ca_path = worker->config->upstream_ca,
-                                      .bind = worker_upstream_bind(worker) };
+    struct upstream_config config = worker_upstream(worker);
 
     worker->upstream = upstream_new(&config, fiber_io, err);
     if (worker->upstream == NULL)

@@ -29,8 +29,12 @@ struct worker {
     struct db *db;
     struct worker_quota *quota;
     struct access_log *access_log; /* NULL: none */
-    struct stats *stats; /* its own, shared with the control endpoint */
-    void (*ready)(void); /* called once the worker can serve */
+    struct stats *stats;           /* its own, shared with the control endpoint */
+    void (*ready)(void);           /* called once the worker can serve */
+    /* Looks after the processes beside it, in a worker without a master: its accepting thread calls
+     * it, now and at the time that it returns. NULL: a master does. */
+    nsec_t (*tend)(void *arg, nsec_t now);
+    void *tend_arg;
 };
 
 /* It can serve from now on: tells the control endpoint and the master. */
@@ -40,9 +44,10 @@ void worker_ready(const struct worker *worker);
 void worker_count_answer(const struct worker *worker);
 
 struct io_fiber;
+struct upstream_config;
 
-/* The --upstream-bind of this worker: they take turns. NULL without the option. */
-const char *worker_upstream_bind(const struct worker *worker);
+/* How this worker reaches the upstream; source addresses take turns among workers. */
+struct upstream_config worker_upstream(const struct worker *worker);
 
 /* Makes worker->upstream and worker->db from the configuration, connecting to nothing; `fiber_io`
  * as for connpool_new. 0 or -errno with a reason. worker_close is the model's duty in both cases.

@@ -41,12 +41,16 @@ static void on_grace_over(struct timer *timer) {
     loop_stop(r->loop);
 }
 
-static void drain(struct reactor *r) {
+/* Who retires leaves its idle connections one more request: others serve on, and nobody is to
+ * notice. */
+static void drain(struct reactor *r, bool retires) {
     nsec_t deadline = deadline_after(loop_now(r->loop), r->config->graceful_timeout);
 
     r->draining = true;
+    r->retiring = retires;
     stop_accepting(r);
-    exchange_drain_all(r);
+    if (!retires)
+        exchange_drain_all(r);
     if (r->open_count == 0 || timer_set(r->loop, &r->grace, deadline) < 0)
         loop_stop(r->loop);
 }
@@ -56,10 +60,10 @@ static void on_signal(void *arg, int signo) {
 
     switch (signo) {
     case SIGTERM:
-        if (r->draining)
+        if (r->draining && !r->retiring)
             loop_stop(r->loop);
         else
-            drain(r);
+            drain(r, false);
         break;
     case SIGINT:
     case SIGQUIT:
@@ -68,7 +72,9 @@ static void on_signal(void *arg, int signo) {
     case SIGHUP: /* of a worker that has no master */
         rules_reload(r->planner.shared, r->config->rules);
         break;
-    default: /* RETIRE: nobody sends it here */
+    default:
+        if (signo == SIGRETIRE && !r->draining)
+            drain(r, true);
         break;
     }
 }

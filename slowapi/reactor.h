@@ -35,6 +35,7 @@ struct reactor {
     struct exchange *exchanges; /* all that are open, newest first */
     size_t open_count;
     bool draining; /* no new connections; the rest answers and closes */
+    bool retiring; /* the same, and idle connections may still ask once */
 
     /* Used within one callback only, so that a connection that waits owns neither. */
     struct buf out;

@@ -5,6 +5,7 @@
 #include "net/control.h"
 #include "net/listener.h"
 #include "net/prefork.h"
+#include "net/signals.h"
 #include "slowapi/journal.h"
 #include "slowapi/reactor.h"
 #include <unistd.h>
@@ -83,12 +84,14 @@ static void announce(const struct service *s) {
         fprintf(stderr, "srv slowapi: control on %s%s\n",
                 s->control_at.any.sa_family == AF_UNIX ? "" : "http://",
                 address_format(&s->control_at, text));
+    signals_defer();
     binds_announce(&s->binds, "srv slowapi");
 }
 
 int slowapi_run(const struct slowapi_config *config, struct error *err) {
     struct service service = { .config = config, .setup = { .control_fd = -1, .access_log = -1 } };
 
+    signals_ignore_foreign();
     binds_raise_descriptor_limit();
     int rc = open_rest(&service, err);
     if (rc == 0)

@@ -43,6 +43,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -100,6 +101,18 @@ def run(*args, timeout=60, env=None, stdin=None, binary=None):
     )
     assert not REPORT.search(done.stderr), done.stderr
     return done
+
+
+def run_script(name, *args, timeout=80):
+    """Runs scripts/NAME against the binary under test, to its end; text mode."""
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / name, *args],
+        env={"SRV_BIN": srv_binary(), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        preexec_fn=die_with_parent,
+    )
 
 
 class Server:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The access log of srv serve: what it says, and that nothing waits for it."""
 
+import contextlib
 import json
 import os
 import re
@@ -10,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import RawConnection, get, srv_binary
+from control import metrics
+from harness import RawConnection, die_with_parent, get, srv_binary, wait_for
 
-MODELS = ("green", "pool", "threaded", "single")
+MODELS = ("green", "pool", "threaded", "single", "event")
 
 
 def wait_for_lines(path, count, seconds=20):
@@ -28,6 +30,7 @@ def test_default_line_is_gunicorns(slowapi, serve, tmp_path, model):
     log = tmp_path / "access.log"
     app = serve("--model", model, "--access-logfile", log, upstream=slowapi())
     assert get(app, "/?delay=0").status == 200
+    wait_for_lines(log, 1)  # a thread answers first and logs then
     assert get(app, "/nope?x=1").status == 404
     first, second = wait_for_lines(log, 2)
     assert re.fullmatch(
@@ -35,6 +38,39 @@ def test_default_line_is_gunicorns(slowapi, serve, tmp_path, model):
         first,
     )
     assert '"GET /nope?x=1 HTTP/1.1" 404 ' in second
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_refusals_are_logged_too(slowapi, serve, tmp_path, model):
+    log = tmp_path / "access.log"
+    app = serve("--model", model, "--body-timeout", "200ms", "--access-logfile", log, upstream=slowapi())
+    assert get(app, "/?delay=0", headers={"Referer": "before"}).status == 200
+    wait_for_lines(log, 1)  # a thread answers first and logs then
+    refused = {
+        b"GET / HTTP/1.2.3\r\nHost: x\r\n\r\n": '"-" 400 ',
+        b"GET /bad HTTP/1.1\r\nHost x\r\n\r\n": '"GET /bad HTTP/1.1" 400 41 "-" "-"',
+        b"GET /long HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n": '"GET /long HTTP/1.1" 413 ',
+        b"GET /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n": '"GET /slow HTTP/1.1" 408 ',
+    }
+    for count, (bytes_sent, line) in enumerate(refused.items(), 2):
+        with RawConnection(app) as conn:
+            conn.send(bytes_sent)
+            conn.read_response()
+        assert line in wait_for_lines(log, count)[-1]
+
+
+def test_turned_down_requests_are_logged_with_their_wait(slowapi, serve, tmp_path):
+    log = tmp_path / "access.log"
+    slots = ("--async-cores", "1", "--max-queue", "5", "--queue-timeout", "200ms")
+    logs = ("--access-logfile", log, "--access-logformat", "%(r)s %(s)s %(queue)s")
+    app = serve(*slots, *logs, upstream=slowapi())
+    with RawConnection(app) as busy, RawConnection(app) as other:
+        for conn, target in ((busy, b"/?delay=0.6"), (other, b"/?delay=0")):
+            conn.send(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % target)
+            time.sleep(0.05)
+        assert other.read_response().status == 503
+    request, wait = wait_for_lines(log, 1)[0].rsplit(" ", 1)
+    assert request == "GET /?delay=0 HTTP/1.1 503" and float(wait) >= 200
 
 
 def test_every_atom(slowapi, serve, tmp_path):
@@ -151,14 +187,90 @@ def test_stdout_gets_one_line_per_answer(slowapi, tmp_path):
     assert len(lines) == 2000 and all(line.count('"') == 6 for line in lines)
 
 
-def test_killed_logger_costs_no_request(slowapi, serve, tmp_path):
-    app = serve("--workers", "1", "--access-logfile", tmp_path / "log", upstream=slowapi())
-    children = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
-    (logger,) = [pid for pid in children if b": log" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    os.kill(int(logger), signal.SIGKILL)
-    for _ in range(20):
-        assert get(app, "/?delay=0").status == 200
-    assert "dropped" in app.stderr()
+# --- the log process ---------------------------------------------------------------------------
+
+
+def logger_of(pid):
+    """The log process of a server; None while there is none, or it has no title yet."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for child in map(int, children):
+        with contextlib.suppress(OSError):
+            if b"serve: log" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return child
+    return None
+
+
+def kill_logger(pid):
+    """Kills it, and waits for the next one."""
+    first = wait_for(lambda: logger_of(pid), what="a log process")
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: logger_of(pid) not in (None, first), what="another log process")
+
+
+def bench(app, *args):
+    command = [srv_binary(), "bench", "-q", "-k", *map(str, args), f"{app.url}?delay=0"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["alone", "master"])
+@pytest.mark.parametrize("model", MODELS)
+def test_killed_logger_is_replaced_and_loses_no_line(slowapi, serve, tmp_path, model, workers):
+    log = tmp_path / "log"
+    app = serve("--model", model, *workers, "--access-logfile", log, upstream=slowapi())
+    report = tmp_path / "report.json"
+    clients = 1 if model == "single" else 8
+    with bench(app, "-t", 1.5, "--drain", 5, "-c", clients, "--rate", 3000, "--json", report) as load:
+        wait_for_lines(log, 10)
+        kill_logger(app.pid)
+        kill_logger(app.pid)
+        assert load.wait() == 0
+    app.stop()
+    lines = log.read_text().splitlines()
+    assert len(lines) == json.loads(report.read_text())["totals"]["requests"] > 100
+    assert all(line.count('"') == 6 for line in lines)
+    assert app.stderr().count("log process died") == 2 and "dropped" not in app.stderr()
+
+
+def test_logger_is_replaced_after_reload_and_upgrade_too(slowapi, serve, tmp_path):
+    log, pid_file = tmp_path / "log", tmp_path / "pid"
+    app = serve("--workers", "1", "--access-logfile", log, "--pid", pid_file, upstream=slowapi())
+    wait_for(lambda: app.stderr().count("worker started") == 1, what="a worker")
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: "worker left" in app.stderr(), what="the first worker's end")
+    kill_logger(app.pid)
+    assert get(app, "/?delay=0").status == 200
+    app.send_signal(signal.SIGUSR2)
+    assert app.wait() == 0
+    successor = int(pid_file.read_text())
+    kill_logger(successor)
+    assert get(app, "/?delay=0").status == 200
+    os.kill(successor, signal.SIGTERM)
+    wait_for(lambda: not pid_file.exists(), what="its end")
+    assert len(log.read_text().splitlines()) == 2
+
+
+def test_logger_that_cannot_open_its_file_is_tried_again(slowapi, serve, tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    app = serve("--access-logfile", folder / "log", upstream=slowapi())
+    folder.rename(tmp_path / "gone")
+    os.kill(wait_for(lambda: logger_of(app.pid), what="a log process"), signal.SIGKILL)
+    wait_for(lambda: "cannot open the log" in app.stderr(), what="a complaint")
+    assert get(app, "/?delay=0").status == 200
+    folder.mkdir()
+    assert len(wait_for_lines(folder / "log", 1)) == 1
+
+
+def test_stopped_logger_holds_up_nobody_and_what_it_costs_is_counted(slowapi, serve, tmp_path):
+    log = tmp_path / "log"
+    app = serve("--access-logfile", log, "--control", "127.0.0.1:0", upstream=slowapi())
+    os.kill(wait_for(lambda: logger_of(app.pid), what="a log process"), signal.SIGSTOP)
+    with bench(app, "-n", 16000, "-c", 8) as load:  # the pipe takes a megabyte
+        assert load.wait() == 0
+    dropped = metrics(app)["srv_log_dropped_total"]
+    assert "access log lines were dropped" in app.stderr()
+    app.stop()  # which lets it go on
+    assert dropped > 0 and len(log.read_text().splitlines()) == 16000 - dropped
 
 
 @pytest.mark.parametrize("text", ["%(nope)s", "%(h", "%({x}h)s"])

@@ -13,6 +13,8 @@ from harness import RawConnection, get, srv_binary
 
 GREETING = "Hi there! slow api response"
 REQUEST = b"GET /?delay=%s HTTP/1.1\r\nHost: x\r\n\r\n"
+FIVE_SLOTS = [("pool", "--threads", "5"), ("green", "--async-cores", "5"), ("event", "--async-cores", "5")]
+ONE_SLOT = [("pool", "--threads", "1"), ("green", "--async-cores", "1"), ("event", "--async-cores", "1")]
 
 
 def words(value):
@@ -115,6 +117,7 @@ def test_master_and_workers_have_titles_and_one_thread(slowapi, serve):
         ("pool", "--workers", "4", "--threads", "50"),
         ("pool", "--workers", "4", "--threads", "50", "--spawn", "eager"),
         ("green", "--workers", "4", "--async-cores", "50"),
+        ("event", "--workers", "4", "--async-cores", "50"),
     ],
     ids=words,
 )
@@ -125,7 +128,7 @@ def test_workers_share_the_load_by_free_slots(slowapi, serve, args):
     assert taken < 1.45  # two rounds; 60 and 40 in one worker would need a third
 
 
-@pytest.mark.parametrize("args", [("pool", "--threads", "5"), ("green", "--async-cores", "5")], ids=words)
+@pytest.mark.parametrize("args", FIVE_SLOTS, ids=words)
 def test_beyond_the_slots_requests_wait_their_turn(slowapi, serve, args):
     app = serve("--model", *args, upstream=slowapi())
     taken, failed = bench(app, 20, 20, 0.3)
@@ -133,7 +136,7 @@ def test_beyond_the_slots_requests_wait_their_turn(slowapi, serve, args):
     assert 1.2 <= taken < 5
 
 
-@pytest.mark.parametrize("args", [("pool", "--threads", "1"), ("green", "--async-cores", "1")], ids=words)
+@pytest.mark.parametrize("args", ONE_SLOT, ids=words)
 def test_open_connections_wait_first_in_first_out(slowapi, serve, args):
     app = serve("--model", *args, "--keep-alive", "60s", upstream=slowapi())
     conns = [RawConnection(app) for _ in range(5)]
@@ -152,7 +155,7 @@ def test_open_connections_wait_first_in_first_out(slowapi, serve, args):
     assert finished[-1] - finished[0] >= 0.7  # one after the other: nobody overtook
 
 
-@pytest.mark.parametrize("args", [("pool", "--threads", "1"), ("green", "--async-cores", "1")], ids=words)
+@pytest.mark.parametrize("args", ONE_SLOT, ids=words)
 def test_a_stop_at_once_drops_what_waits_for_a_slot(slowapi, serve, args):
     app = serve("--model", *args, upstream=slowapi("--graceful-timeout", "0"))
     with RawConnection(app) as busy, RawConnection(app) as waiting:
@@ -204,6 +207,7 @@ def test_threads_beyond_the_limit_are_refused(slowapi, serve):
         (("pool", "--threads", "10"), 10),
         (("threaded",), None),  # whoever is faster takes more: the kernel decides
         (("single",), None),
+        (("event", "--async-cores", "10"), 10),
         (("event",), None),
     ],
     ids=words,

@@ -13,7 +13,7 @@ from harness import RawConnection, get, raw, request, wait_for
 from nginx import Nginx
 from test_reload import Clients, children, master_from
 
-MODELS = ("single", "threaded", "pool", "green")
+MODELS = ("single", "threaded", "pool", "green", "event")
 HOP = ("connection", "keep-alive", "transfer-encoding", "te", "upgrade", "x-forwarded-for", "x-forwarded-proto")
 HOP += ("x-real-ip",)  # what one of the roads adds, or what was about the client's own hop
 V2 = b"\r\n\r\n\0\r\nQUIT\n"

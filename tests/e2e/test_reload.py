@@ -6,11 +6,11 @@ import pwd
 import signal
 import socket
 import subprocess
-import threading
 import time
 from pathlib import Path
 
 import pytest
+from clients import Clients
 from harness import RawConnection, clean_environment, die_with_parent, srv_binary
 
 MODELS = ("green", "pool", "threaded", "single", "event")
@@ -26,45 +26,6 @@ def wait_until(condition, seconds=20):
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
-
-
-class Clients:
-    """Keep-alive clients at full speed, each on one connection until the server says close."""
-
-    def __init__(self, app, count):
-        self.app, self.done, self.lost, self.slowest = app, 0, [], 0.0
-        self.lock, self.stopping = threading.Lock(), threading.Event()
-        self.threads = [threading.Thread(target=self.run) for _ in range(count)]
-        for thread in self.threads:
-            thread.start()
-
-    def run(self):
-        conn = None
-        while not self.stopping.is_set():
-            start = time.monotonic()
-            try:
-                if conn is None:
-                    conn = RawConnection(self.app)
-                conn.send(REQUEST)
-                reply = conn.read_response()
-                problem = None if reply.status == 200 else reply.status
-            except (OSError, AssertionError) as error:
-                reply, problem = None, error
-            with self.lock:
-                self.done += problem is None
-                self.slowest = max(self.slowest, time.monotonic() - start)
-                if problem is not None:
-                    self.lost.append(str(problem))
-            if reply is None or reply.headers.get("connection", "").lower() == "close":
-                conn.close()
-                conn = None
-        if conn is not None:
-            conn.close()
-
-    def stop(self):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -5,17 +5,15 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from harness import RawConnection, get, raw, request, srv_binary, wait_for
+from harness import RawConnection, clean_environment, get, raw, request, srv_binary, wait_for
 from upstreams import ANSWER, Upstream
 
-# Every model runs the session of server/session.c but `event`, which shows what evhttp does on its own:
-# it answers the workload alike, but is less strict on the wire and does not tell what was wrong.
-STRICT_MODELS = ("green", "pool", "threaded", "single")
-MODELS = (*STRICT_MODELS, "event")
+MODELS = ("green", "pool", "threaded", "single", "event")
 # A slow API that is stopped while requests nobody waits for any more still sleep in it.
 IMPATIENT = ("--graceful-timeout", "0")
 GREETING = "Hi there! slow api response"
@@ -30,16 +28,6 @@ def model(request):
 def app(slowapi, serve, model):
     """srv serve under each model, in front of a slow API."""
     return serve("--model", model, upstream=slowapi())
-
-
-@pytest.fixture(params=STRICT_MODELS)
-def strict_model(request):
-    return request.param
-
-
-@pytest.fixture
-def strict(slowapi, serve, strict_model):
-    return serve("--model", strict_model, upstream=slowapi())
 
 
 # --- the workload --------------------------------------------------------------
@@ -70,17 +58,17 @@ def test_unknown_path_is_404(app):
     assert get(app, "/nope").status == 404
 
 
-def test_head_has_length_and_no_body(strict):
-    reply = request(strict, "HEAD", "/?delay=0")
+def test_head_has_length_and_no_body(app):
+    reply = request(app, "HEAD", "/?delay=0")
     assert (reply.status, reply.body) == (200, b"")
     assert reply.headers["content-length"] == str(len(GREETING))
 
 
-def test_post_with_length_and_chunked_bodies(strict):
-    with RawConnection(strict) as conn:
+def test_post_with_length_and_chunked_bodies(app):
+    with RawConnection(app) as conn:
         conn.send(b"POST /?delay=0 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
         assert conn.read_response().status == 200
-    with RawConnection(strict) as conn:
+    with RawConnection(app) as conn:
         conn.send(b"POST /?delay=0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         for piece in (b"5\r\nhel", b"lo\r\n", b"3;x=y\r\nabc\r\n0\r\n", b"\r\n"):
             time.sleep(0.01)
@@ -98,9 +86,9 @@ def test_expect_continue_is_answered(app):
         assert conn.read_response().status == 200
 
 
-def test_methods(strict):
-    assert request(strict, "BREW", "/").status == 501
-    reply = request(strict, "TRACE", "/")
+def test_methods(app):
+    assert request(app, "BREW", "/").status == 501
+    reply = request(app, "TRACE", "/")
     assert reply.status == 405 and "GET" in reply.headers["allow"]
 
 
@@ -144,8 +132,8 @@ def test_pipelined_requests_are_answered_in_order(slowapi, serve):
         assert [conn.read_response().status for _ in range(3)] == [200, 404, 200]
 
 
-def test_request_byte_by_byte(strict):
-    with RawConnection(strict) as conn:
+def test_request_byte_by_byte(app):
+    with RawConnection(app) as conn:
         for byte in b"\r\nGET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n":
             conn.send(bytes([byte]))
             time.sleep(0.001)
@@ -160,13 +148,13 @@ def test_idle_connection_is_closed_after_keep_alive(slowapi, serve):
         assert conn.read_until_close() == b""
 
 
-def test_slow_head_is_408(slowapi, serve, strict_model):
-    app = serve("--model", strict_model, "--header-timeout", "300ms", upstream=slowapi())
+def test_slow_head_is_408(slowapi, serve, model):
+    app = serve("--model", model, "--header-timeout", "300ms", upstream=slowapi())
     assert raw(app, b"GET / HTTP/1.1\r\nHo").startswith(b"HTTP/1.1 408 ")
 
 
-def test_slow_body_is_408(slowapi, serve, strict_model):
-    app = serve("--model", strict_model, "--body-timeout", "300ms", upstream=slowapi())
+def test_slow_body_is_408(slowapi, serve, model):
+    app = serve("--model", model, "--body-timeout", "300ms", upstream=slowapi())
     with RawConnection(app) as conn:
         conn.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")
         assert conn.read_response().status == 408
@@ -215,14 +203,14 @@ def test_half_closed_client_gets_its_answer(app):
     ],
     ids=lambda value: str(value[:40]) if isinstance(value, bytes) else None,
 )
-def test_malformed_requests_are_refused_and_closed(strict, text, status):
-    answer = raw(strict, text)
+def test_malformed_requests_are_refused_and_closed(app, text, status):
+    answer = raw(app, text)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"\r\nConnection: close\r\n" in answer
 
 
-def test_a_large_refused_body_does_not_reset_the_answer(strict):
-    with RawConnection(strict) as conn:
+def test_a_large_refused_body_does_not_reset_the_answer(app):
+    with RawConnection(app) as conn:
         conn.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 200000)
         assert conn.read_response().status == 413
 
@@ -244,21 +232,21 @@ def test_a_large_refused_body_does_not_reset_the_answer(strict):
         (b"HTTP/1.1 100 Continue\r\n\r\n" + ANSWER, 200),
     ],
 )
-def test_what_the_upstream_says_decides(serve, strict_model, bytes_sent, status):
+def test_what_the_upstream_says_decides(serve, model, bytes_sent, status):
     def behave(conn, _count):
         conn.recv(4096)
         conn.sendall(bytes_sent)
 
     upstream = Upstream(behave)
-    app = serve("--model", strict_model, "--upstream", upstream.url)
+    app = serve("--model", model, "--upstream", upstream.url)
     assert get(app, "/?delay=0").status == status
     upstream.close()
 
 
-def test_refused_upstream_is_502_and_recovers(slowapi, serve, strict_model):
+def test_refused_upstream_is_502_and_recovers(slowapi, serve, model):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    app = serve("--model", strict_model, "--upstream", f"http://127.0.0.1:{port}/")
+    app = serve("--model", model, "--upstream", f"http://127.0.0.1:{port}/")
     reply = get(app, "/?delay=0")
     assert reply.status == 502 and "refused" in reply.text.lower()
     slowapi("--bind", f"127.0.0.1:{port}")
@@ -280,27 +268,28 @@ def test_silent_upstream_is_504(serve, model):
     upstream.close()
 
 
-def test_stale_upstream_connection_is_replaced_once(serve, strict_model):
+def test_stale_upstream_connection_is_replaced_once(serve, model):
     def behave(conn, _count):
         conn.recv(4096)
         conn.sendall(ANSWER)
         conn.recv(4096)  # the second request on this connection gets nothing
 
     upstream = Upstream(behave)
-    app = serve("--model", strict_model, "--upstream", upstream.url)
+    app = serve("--model", model, "--upstream", upstream.url)
     assert [get(app, "/?delay=0").status for _ in range(4)] == [200] * 4
     assert upstream.connections >= 2
     upstream.close()
 
 
-def test_unknown_upstream_name_is_502(serve, strict_model):
-    app = serve("--model", strict_model, "--upstream", "http://no-such-host.invalid/")
+def test_unknown_upstream_name_is_502(serve, model):
+    app = serve("--model", model, "--upstream", "http://no-such-host.invalid/")
     assert get(app, "/?delay=0").status == 502
 
 
-def test_upstream_by_name(slowapi, serve, model):
+@pytest.mark.parametrize("name", ["localhost", "127.1"])  # the second one is left to getaddrinfo
+def test_upstream_by_name(slowapi, serve, model, name):
     port = slowapi().port
-    app = serve("--model", model, "--upstream", f"http://localhost:{port}/")
+    app = serve("--model", model, "--upstream", f"http://{name}:{port}/")
     assert get(app, "/?delay=0").text == GREETING
 
 
@@ -423,3 +412,25 @@ def test_environment_gives_defaults(slowapi, start):
     app = start("serve", env={"PORT_API": str(api.port), "MODULE": "index", "WORKERS": "1"})
     assert get(app, "/?delay=0").text == GREETING
     assert srv_binary()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("serve",), ("serve", "--model", "single"), ("serve", "--workers", "1"), ("slowapi",), ("slowapi", "--workers", "1")],
+    ids=" ".join,
+)
+def test_a_stop_right_after_the_announcement_is_graceful(command):
+    """On one CPU it comes before the server can go on."""
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        for _ in range(5):
+            started = [srv_binary(), *command, "--bind", "127.0.0.1:0"]
+            with subprocess.Popen(started, stderr=subprocess.PIPE, text=True, env=clean_environment()) as server:
+                while "listening" not in server.stderr.readline():
+                    pass
+                server.send_signal(signal.SIGTERM)
+                server.stderr.read()
+                assert server.wait(20) == 0
+    finally:
+        os.sched_setaffinity(0, cpus)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The control endpoint of srv serve: what it shows is what the clients saw."""
 
+import errno
 import os
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -15,9 +17,13 @@ MODELS = ("green", "pool", "threaded", "single", "event")
 
 
 def control_process(app):
-    """The process that serves --control."""
-    children = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
-    return next(int(pid) for pid in children if b"control" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    """The process that serves --control, once it has its title."""
+
+    def find():
+        children = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
+        return [int(pid) for pid in children if b"serve: control" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    return wait_for(find, what="a control process")[0]
 
 
 def json_of(app, path):
@@ -39,12 +45,11 @@ def test_counts_are_what_the_clients_saw(slowapi, serve, model):
     assert seen["srv_request_seconds_count"] == 4
     assert seen["srv_request_seconds_sum"] >= 0.1
     assert seen["srv_worker_rss_bytes"] > 100000 and seen["srv_worker_threads"] >= 1
-    if model != "event":
-        assert seen["srv_upstream_calls_total"] == 2
-        assert wait_for(lambda: metrics(app)["srv_connections"] == 0, what="connections closed") is True
+    assert seen["srv_upstream_calls_total"] == 2
+    assert wait_for(lambda: metrics(app)["srv_connections"] == 0, what="connections closed") is True
 
 
-@pytest.mark.parametrize("slots", [("--async-cores", "2"), ("--model", "pool", "--threads", "2")])
+@pytest.mark.parametrize("slots", [("--async-cores", "2"), ("--model", "pool", "--threads", "2"), ("--model", "event", "--async-cores", "2")])
 def test_requests_tell_what_they_wait_for(slowapi, serve, slots):
     app = serve(*slots, "--control", "127.0.0.1:0", upstream=slowapi())
     conns = [RawConnection(app) for _ in range(3)]
@@ -121,13 +126,48 @@ def test_bad_control_address_is_one_line_and_exit_2(srv_run):
     assert done.returncode == 2 and "--control" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_control_endpoint_that_dies_comes_back(serve):
-    app = serve("--workers", "1", "--control", "127.0.0.1:0")
-    assert wait_for(lambda: fetch(app, "/readyz").status == 200, what="ready") is True
-    died = 0
-    for _ in range(2):
-        os.kill(control_process(app), signal.SIGKILL)
-        died += 1
-        wait_for(lambda: app.stderr().count("control endpoint died") == died, what="its death noticed")
-        assert fetch(app, "/healthz").status == 200  # its socket never closed: this waits for the next one
+# --- its process ---------------------------------------------------------------------------------
+
+
+def unix_get(path):
+    return get((str(path), None), "/healthz").status
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "master"])
+def test_control_process_that_dies_comes_back(serve, tmp_path, model, workers):
+    path = tmp_path / "control"
+    app = serve("--model", model, *workers, "--control", f"unix:{path}")
+    wait_for(lambda: unix_get(path) == 200, what="a worker")
+    for died, number in enumerate((signal.SIGKILL, signal.SIGABRT), 1):
+        os.kill(control_process(app), number)
+        wait_for(lambda: app.stderr().count("control process died") == died, what="its death noticed")
+        assert unix_get(path) == 200  # its socket never closed: this waits for the next one
     assert get(app, "/nope").status == 404
+    app.stop()
+    assert not path.exists()
+
+
+def test_stopped_control_process_does_not_hold_up_the_end(serve, tmp_path):
+    app = serve("--control", f"unix:{tmp_path}/control")
+    os.kill(control_process(app), signal.SIGSTOP)
+    assert get(app, "/nope").status == 404
+    app.stop(timeout=5)
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "master"])
+def test_sockets_of_a_killed_server_are_not_in_the_way(start, tmp_path, workers):
+    args = (*workers, "--bind", f"unix:{tmp_path}/app", "--control", f"unix:{tmp_path}/control")
+    first = start("serve", *args)
+    wait_for(lambda: unix_get(tmp_path / "control") == 200, what="a worker")
+    first.kill()
+    assert (tmp_path / "app").exists()
+    wait_for(lambda: refuses(tmp_path / "app") and refuses(tmp_path / "control"), what="the end of its children")
+    second = start("serve", *args)
+    assert get(second, "/nope").status == 404
+    wait_for(lambda: unix_get(tmp_path / "control") == 200, what="a worker")
+
+
+def refuses(path):
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == errno.ECONNREFUSED

@@ -2,16 +2,21 @@
 """srv serve under more than it can do: a bounded queue, and no work for clients that have gone."""
 
 import concurrent.futures
+import os
+import resource
 import socket
 import struct
+import threading
 import time
 
 import pytest
-from harness import RawConnection, get
+from harness import RawConnection, get, wait_for
+from upstreams import Upstream
 
 GREEN = ("--async-cores", "5")
 POOL = ("--model", "pool", "--threads", "5")
-SLOTTED = (GREEN, POOL)
+EVENT = ("--model", "event", "--async-cores", "5")
+SLOTTED = (GREEN, POOL, EVENT)
 
 
 def ask(conn, delay):
@@ -36,10 +41,48 @@ def reset(conn):
     conn.sock.close()
 
 
+# --- who has no queue -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--max-queue", "3", "--model", "single"),
+        ("--max-queue", "3", "--model", "threaded"),
+        ("--max-queue", "3"),
+        ("--max-queue", "3", "--model", "event"),
+        ("--queue-timeout", "1s", "--model", "single"),
+        ("--threads", "3"),
+        ("--threads", "3", "--model", "threaded"),
+        ("--spawn", "lazy", "--model", "event"),
+        ("--async-cores", "3", "--model", "pool"),
+        ("--max-threads", "3", "--model", "pool"),
+        ("--loop-lag-warn", "1s", "--model", "threaded"),
+        ("--timeout", "5s"),
+        ("--max-requests", "5"),
+        ("--max-requests-jitter", "5", "--workers", "1"),
+        ("--access-log-slow", "1s"),
+        ("--access-logformat", "json"),
+        ("--db-pool", "5"),
+        ("--db-mode", "blocking", "--model", "pool", "echo"),
+    ],
+    ids="".join,
+)
+def test_options_without_effect_are_refused(srv_run, args):
+    done = srv_run("serve", "--bind", "127.0.0.1:0", *args)
+    assert done.returncode == 2 and done.stderr.startswith(f"srv serve: {args[0]}: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("model", ["single", "threaded", "pool", "green", "event"])
+def test_defaults_from_the_environment_are_for_whom_they_suit(serve, model):
+    app = serve("--model", model, env={"THREADS": "3", "ASYNC_CORES": "3"})
+    assert get(app, "/nope").status == 404
+
+
 # --- the queue -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("slots", SLOTTED, ids=("green", "pool"))
+@pytest.mark.parametrize("slots", SLOTTED, ids=("green", "pool", "event"))
 def test_a_full_queue_answers_503_at_once(slowapi, serve, slots):
     app = serve(*slots, "--max-queue", "5", upstream=slowapi())
     with concurrent.futures.ThreadPoolExecutor(30) as clients:
@@ -52,7 +95,7 @@ def test_a_full_queue_answers_503_at_once(slowapi, serve, slots):
     assert all(reply.headers["retry-after"] == "1" for reply, _ in refused)
 
 
-@pytest.mark.parametrize("slots", SLOTTED, ids=("green", "pool"))
+@pytest.mark.parametrize("slots", SLOTTED, ids=("green", "pool", "event"))
 def test_a_refused_client_may_ask_again_on_its_connection(slowapi, serve, slots):
     app = serve(*slots[:-1], "1", "--max-queue", "0", upstream=slowapi())
     with RawConnection(app) as busy, RawConnection(app) as other:
@@ -78,7 +121,7 @@ def test_pipelined_requests_behind_a_refused_one_are_not_served(slowapi, serve):
         assert busy.read_response().status == 200
 
 
-@pytest.mark.parametrize("slots", SLOTTED, ids=("green", "pool"))
+@pytest.mark.parametrize("slots", SLOTTED, ids=("green", "pool", "event"))
 def test_queue_timeout_turns_down_what_waited(slowapi, serve, slots):
     app = serve(*slots[:-1], "1", "--max-queue", "5", "--queue-timeout", "200ms", upstream=slowapi())
     with RawConnection(app) as busy, RawConnection(app) as other:
@@ -115,8 +158,16 @@ def leave(app, count, how):
 @pytest.mark.parametrize("how", [lambda conn: conn.close(), reset], ids=("close", "reset"))
 @pytest.mark.parametrize(
     "args",
-    [GREEN, (*GREEN, "--max-queue", "50"), POOL, (*POOL, "--max-queue", "50"), ("--model", "threaded")],
-    ids=("green", "green+queue", "pool", "pool+queue", "threaded"),
+    [
+        GREEN,
+        (*GREEN, "--max-queue", "50"),
+        POOL,
+        (*POOL, "--max-queue", "50"),
+        EVENT,
+        (*EVENT, "--max-queue", "50"),
+        ("--model", "threaded"),
+    ],
+    ids=("green", "green+queue", "pool", "pool+queue", "event", "event+queue", "threaded"),
 )
 def test_work_of_clients_that_left_is_dropped(slowapi, serve, args, how):
     app = serve(*args, upstream=slowapi("--graceful-timeout", "0"))
@@ -139,7 +190,7 @@ def test_single_drops_the_request_of_who_left(slowapi, serve):
     assert timed_get(app, 0)[1] < 5
 
 
-@pytest.mark.parametrize("args", [GREEN, POOL, ("--model", "threaded"), ("--model", "single")])
+@pytest.mark.parametrize("args", [GREEN, POOL, EVENT, ("--model", "threaded"), ("--model", "single")])
 def test_half_close_alone_does_not_count_as_gone(slowapi, serve, args):
     """It is asked with an interim answer, which HTTP/1.1 clients skip; HTTP/1.0 gets none."""
     app = serve(*args, upstream=slowapi())
@@ -166,12 +217,26 @@ def test_a_queued_client_may_half_close_too(slowapi, serve):
         assert final(other).status == 200
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("slots", SLOTTED)
+def test_busy_connections_do_not_lock_out_new_ones(slowapi, serve, slots, workers):
+    """More of them than there are slots, and each has the next request ready."""
+    app = serve(*slots, "--workers", str(workers), upstream=slowapi())
+    conns = [RawConnection(app) for _ in range(14 if workers else 10)]
+    for conn in conns:
+        conn.send(b"GET /?delay=0.1 HTTP/1.1\r\nHost: x\r\n\r\n" * 30)
+    time.sleep(0.1)
+    assert timed_get(app, 0)[1] < 2
+    for conn in conns:
+        conn.close()
+
+
 # --- the bulkhead before the upstream ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("args", [(), ("--model", "pool"), ("--model", "threaded")], ids=("green", "pool", "threaded"))
-def test_upstream_max_lets_calls_through_in_turn(slowapi, serve, args):
-    app = serve(*args, "--upstream-max", "2", upstream=slowapi())
+@pytest.mark.parametrize("model", ["green", "pool", "threaded", "event"])
+def test_upstream_max_lets_calls_through_in_turn(slowapi, serve, model):
+    app = serve("--model", model, "--upstream-max", "2", upstream=slowapi())
     start = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(6) as clients:
         done = list(clients.map(lambda _: timed_get(app, 0.2), range(6)))
@@ -179,9 +244,9 @@ def test_upstream_max_lets_calls_through_in_turn(slowapi, serve, args):
     assert 0.6 <= time.monotonic() - start < 3
 
 
-@pytest.mark.parametrize("args", [(), ("--model", "pool")], ids=("green", "pool"))
-def test_upstream_max_turns_down_what_waits_too_long(slowapi, serve, args):
-    app = serve(*args, "--upstream-max", "1", "--queue-timeout", "200ms", upstream=slowapi())
+@pytest.mark.parametrize("model", ["green", "pool", "event"])
+def test_upstream_max_turns_down_what_waits_too_long(slowapi, serve, model):
+    app = serve("--model", model, "--upstream-max", "1", "--queue-timeout", "200ms", upstream=slowapi())
     with RawConnection(app) as busy:
         ask(busy, 0.8)
         time.sleep(0.1)
@@ -191,16 +256,71 @@ def test_upstream_max_turns_down_what_waits_too_long(slowapi, serve, args):
     assert get(app, "/?delay=0").status == 200
 
 
-def test_who_leaves_while_waiting_for_the_upstream_takes_no_place(slowapi, serve):
-    app = serve("--upstream-max", "1", upstream=slowapi("--graceful-timeout", "0"))
+@pytest.mark.parametrize("model", ["green", "pool", "event"])
+def test_who_leaves_while_waiting_for_the_upstream_takes_no_place(slowapi, serve, model):
+    app = serve("--model", model, "--upstream-max", "1", upstream=slowapi("--graceful-timeout", "0"))
     leave(app, 10, lambda conn: conn.close())
     assert timed_get(app, 0)[1] < 2
+
+
+@pytest.mark.parametrize("model", ["green", "pool", "event"])
+def test_who_waits_for_the_upstream_is_not_overtaken(slowapi, serve, model):
+    app = serve("--model", model, "--upstream-max", "1", upstream=slowapi())
+    with RawConnection(app) as many, RawConnection(app) as one:
+        many.send(b"GET /?delay=0.3 HTTP/1.1\r\nHost: x\r\n\r\n" * 4)
+        time.sleep(0.1)
+        ask(one, "0")
+        assert one.read_response().status == 200
+        started = time.monotonic()
+        assert [many.read_response().status for _ in range(4)] == [200] * 4
+        assert time.monotonic() - started > 0.5
+
+
+def test_calls_that_fail_at_once_need_no_stack_for_those_behind_them(serve):
+    """Each hands its place to the next, which fails as well; the stack has room for some dozens of them."""
+
+    def answer_late(conn, _count):
+        conn.recv(4096)
+        ready.wait(20)
+        conn.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+
+    ready = threading.Event()
+    upstream = Upstream(answer_late)
+    app = serve("--model", "event", "--upstream-max", "1", "--upstream", upstream.url)
+
+    def descriptors():
+        return len(os.listdir(f"/proc/{app.pid}/fd"))
+
+    with RawConnection(app) as conn:  # its loop runs, with all that it opens
+        conn.send(b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert conn.read_response().status == 404
+        at_rest = descriptors() - 1
+    wait_for(lambda: descriptors() == at_rest, what="the first connection closed")
+    conns = [RawConnection(app) for _ in range(600)]
+    wait_for(lambda: descriptors() == at_rest + len(conns), what="all accepted")
+    for conn in conns:
+        ask(conn, 0)
+    wait_for(lambda: descriptors() == at_rest + len(conns) + 1, what="one call begun, with the last descriptor")
+    time.sleep(0.3)
+    few = descriptors()
+    before = resource.prlimit(app.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(app.pid, resource.RLIMIT_STACK, (131072, 131072))
+    resource.prlimit(app.pid, resource.RLIMIT_NOFILE, (few - 1, before[1]))
+    ready.set()
+    assert sorted({conn.read_response().status for conn in conns}) == [200, 502]
+    resource.prlimit(app.pid, resource.RLIMIT_NOFILE, before)
+    for conn in conns:
+        conn.close()
+    assert get(app, "/?delay=0").status == 200
+    upstream.close()
 
 
 # --- slow clients --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("args", [(), ("--model", "pool", "--threads", "4")], ids=("green", "pool"))
+@pytest.mark.parametrize(
+    "args", [(), ("--model", "pool", "--threads", "4"), ("--model", "event")], ids=("green", "pool", "event")
+)
 def test_slow_clients_hold_no_slot(slowapi, serve, args):
     """200 clients that dawdle over their heads and bodies, and some that do not read."""
     app = serve(*args, upstream=slowapi())

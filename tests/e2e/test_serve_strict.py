@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""srv serve is strict on the wire: what must be refused is refused, in every model that reads with our codec.
-
-`event` is left out: evhttp reads for it, with its own idea of what a request is.
-"""
+"""srv serve is strict on the wire: what must be refused is refused, in every model."""
 
 import time
 
 import pytest
 from harness import RawConnection, get, raw, request
 
-STRICT_MODELS = ("green", "pool", "threaded", "single")
+MODELS = ("green", "pool", "threaded", "single", "event")
 GREETING = "Hi there! slow api response"
 
 
@@ -173,7 +170,7 @@ TAKEN = {
 }
 
 
-@pytest.fixture(params=STRICT_MODELS)
+@pytest.fixture(params=MODELS)
 def strict(request, serve):
     return serve("--model", request.param)
 
@@ -257,7 +254,7 @@ def test_keep_alive_requests_ends_a_connection(serve, model):
 # --- deadlines ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", STRICT_MODELS)
+@pytest.mark.parametrize("model", MODELS)
 def test_request_timeout_ends_one_request_only(slowapi, serve, model):
     api = slowapi("--graceful-timeout", "0")
     app = serve("--model", model, "--request-timeout", "300ms", upstream=api)
@@ -273,7 +270,9 @@ def test_request_timeout_ends_one_request_only(slowapi, serve, model):
     assert get(app, "/?delay=0").text == GREETING
 
 
-@pytest.mark.parametrize("args", [("--async-cores", "1"), ("--model", "pool", "--threads", "1")])
+@pytest.mark.parametrize(
+    "args", [("--async-cores", "1"), ("--model", "pool", "--threads", "1"), ("--model", "event", "--async-cores", "1")]
+)
 def test_request_timeout_counts_the_time_in_the_queue(slowapi, serve, args):
     app = serve(*args, "--request-timeout", "600ms", upstream=slowapi("--graceful-timeout", "0"))
     first, second = RawConnection(app), RawConnection(app)

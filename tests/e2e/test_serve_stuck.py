@@ -2,6 +2,7 @@
 """A worker that makes no progress is killed and replaced (--timeout); one that merely waits is not."""
 
 import os
+import re
 import signal
 import time
 
@@ -67,3 +68,18 @@ def test_metrics_tell_how_long_turns_of_the_loop_take(slowapi, serve, model):
         assert get(app, "/?delay=0").status == 200
     seen = wait_for(lambda: (m := metrics(app))["srv_loop_lag_seconds_count"] >= 5 and m, what="turns counted")
     assert 0 < seen["srv_loop_lag_max_seconds"] < 5
+
+
+@pytest.mark.parametrize("model", ("green", "event"))
+def test_who_holds_the_loop_up_is_named(serve, model):
+    """App echo sums a body up, byte by byte, without a wait."""
+    limits = ("--limit-request-body", "64m", "--loop-lag-warn", "1ms")
+    app = serve("--model", model, *limits, "--upstream", "http://127.0.0.1:1/", "echo")
+    body = b"x" * 16_000_000
+    with RawConnection(app) as conn:
+        conn.send(b"POST /long HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body[1:])
+        time.sleep(0.5)  # that is read; the turn that reads the rest does little else than to serve it
+        conn.send(body[:1])
+        assert conn.read_response().status == 200
+    held_up = r'the loop was held up for_seconds=\S+ request="POST /long"'
+    wait_for(lambda: re.search(held_up, app.stderr()), what="a line that names the request")

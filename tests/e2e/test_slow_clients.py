@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""slowhttptest's slow heads, slow bodies and slow readers, all three at once: who comes meanwhile is served."""
+"""Clients that are slow to send or to read, slowhttptest's among them: who comes meanwhile is served."""
 
 import re
 import subprocess
 import time
 
 import pytest
-from harness import die_with_parent, get
+from harness import RawConnection, die_with_parent, get
+from upstreams import Upstream
 
 SLOW = (("-H", "-i", "1"), ("-B", "-i", "1"), ("-X", "-w", "10", "-y", "20", "-n", "1", "-z", "16", "-k", "2"))
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -19,7 +20,7 @@ def slow_clients(app, how):
     )
 
 
-@pytest.mark.parametrize("model", [("green",), ("pool", "--threads", "4")], ids=lambda model: model[0])
+@pytest.mark.parametrize("model", [("green",), ("pool", "--threads", "4"), ("event",)], ids=lambda model: model[0])
 def test_service_is_available_throughout(slowapi, serve, model):
     app = serve("--model", *model, upstream=slowapi())
     tests = [slow_clients(app, how) for how in SLOW]
@@ -34,3 +35,43 @@ def test_service_is_available_throughout(slowapi, serve, model):
         available = re.findall(r"service available:\s+(\w+)", said)
         assert available and set(available) == {"YES"}, said
     assert max(waits) < 3
+
+
+# --- clients that do not read ------------------------------------------------------------------------
+
+ONE_SLOT = [("green", "--async-cores", "1"), ("pool", "--threads", "1"), ("event", "--async-cores", "1")]
+LARGE = 6_000_000  # more than the socket buffers of both ends hold
+
+
+def large_answer(conn, _count):
+    conn.recv(4096)
+    conn.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % LARGE + b"x" * LARGE)
+
+
+def ask_and_do_not_read(app):
+    conn = RawConnection(app)
+    conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+    return conn
+
+
+@pytest.mark.parametrize("model", ONE_SLOT, ids=lambda model: model[0])
+def test_who_does_not_read_its_answer_holds_no_slot(serve, model):
+    upstream = Upstream(large_answer)
+    app = serve("--model", *model, "--upstream", upstream.url)
+    slow = [ask_and_do_not_read(app) for _ in range(3)]
+    time.sleep(0.3)
+    assert len(get(app, "/?delay=0").body) == LARGE + len("Hi there! ")
+    for conn in slow:  # each gets what it asked for, both times, once it reads
+        assert [len(conn.read_response().body) for _ in range(2)] == [LARGE + len("Hi there! ")] * 2
+        conn.close()
+    upstream.close()
+
+
+@pytest.mark.parametrize("model", [*ONE_SLOT, ("threaded",), ("single",)], ids=lambda model: model[0])
+def test_who_does_not_read_its_answer_is_dropped(serve, model):
+    upstream = Upstream(large_answer)
+    app = serve("--model", *model, "--upstream", upstream.url, "--send-timeout", "300ms")
+    with ask_and_do_not_read(app) as conn:
+        time.sleep(1)
+        assert len(conn.read_until_close()) < LARGE
+    upstream.close()

@@ -268,6 +268,13 @@ def test_a_rule_file_is_read_again_unless_it_has_an_error(slowapi, srv_run, tmp_
         client.close()
 
 
+def test_signals_for_a_master_neither_stop_nor_end_who_serves(slowapi):
+    api = slowapi("--delay", "0")
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGXFSZ"):
+        api.send_signal(signal.Signals[name])
+        assert Client(api).ask("GET", "/").status == 200, name
+
+
 def test_addresses_have_their_own_defaults(slowapi, tmp_path):
     path = tmp_path / "api.sock"
     api = slowapi("--delay", "0", "--bind", "127.0.0.1:0", "--bind", "127.0.0.1:0?delay=0.2&status=503", "--bind", f"unix:{path}?status=418")

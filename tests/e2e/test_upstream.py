@@ -15,12 +15,19 @@ from upstreams import ANSWER, Upstream
 GREETING = "Hi there! slow api response"
 
 
+CLIENTS = {
+    "native": ("--upstream-client", "native"),
+    "callbacks": ("--model", "event"),
+    "curl": ("--upstream-client", "curl"),
+}
+
+
 @pytest.fixture(params=["native", "curl"])
 def client(request):
     return request.param
 
 
-@pytest.fixture(params=["green", "pool", "threaded", "single"])
+@pytest.fixture(params=["green", "pool", "threaded", "single"])  # curl is not for callbacks
 def model(request):
     return request.param
 
@@ -42,18 +49,20 @@ def model(request):
     ],
     ids=lambda value: str(value[:48]) if isinstance(value, bytes) else None,
 )
-def test_native_and_curl_agree(serve, client, sent, status):
+@pytest.mark.parametrize("client", CLIENTS)
+def test_all_clients_agree(serve, client, sent, status):
     def behave(conn, _count):
         conn.recv(4096)
         conn.sendall(sent)
 
     upstream = Upstream(behave)
-    app = serve("--upstream-client", client, "--upstream", upstream.url)
+    app = serve(*CLIENTS[client], "--upstream", upstream.url)
     assert get(app, "/?delay=0").status == status
     upstream.close()
 
 
-def test_contradictory_lengths_are_refused_by_native(serve):
+@pytest.mark.parametrize("model", ["green", "event"])
+def test_contradictory_lengths_are_refused_by_native(serve, model):
     """libcurl takes the last of two Content-Length fields; our own client refuses them."""
 
     def behave(conn, _count):
@@ -61,9 +70,22 @@ def test_contradictory_lengths_are_refused_by_native(serve):
         conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nslow")
 
     upstream = Upstream(behave)
-    app = serve("--upstream", upstream.url)
+    app = serve("--model", model, "--upstream", upstream.url)
     assert get(app, "/?delay=0").status == 502
     upstream.close()
+
+
+@pytest.mark.parametrize("options", CLIENTS.values(), ids=CLIENTS)
+def test_upstream_has_a_name(slowapi, serve, options):
+    """A name is looked up while the loop goes on: its answer must be waited for."""
+    try:
+        socket.gethostbyname(socket.gethostname())
+    except OSError:
+        pytest.skip("this host does not know its own name")
+    api = slowapi("--bind", ":0")
+    app = serve(*options, upstream=f"http://{socket.gethostname()}:{api.port}/")
+    for _ in range(10):
+        assert get(app, "/?delay=0", headers={"Connection": "close"}).text == GREETING
 
 
 def test_curl_runs_under_every_model(slowapi, serve, model):

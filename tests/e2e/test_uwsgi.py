@@ -8,7 +8,7 @@ import time
 import pytest
 from harness import RawConnection, connect, raw
 
-MODELS = ("single", "threaded", "pool", "green")
+MODELS = ("single", "threaded", "pool", "green", "event")
 GET = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/?delay=0"), ("CONTENT_LENGTH", "")]
 
 
@@ -146,12 +146,6 @@ def test_client_gone_is_seen_by_the_close_of_the_web_server(slowapi, serve, one_
 
 
 def test_options_that_cannot_be_are_refused(srv_run):
-    done = srv_run("serve", "--model", "event", "--protocol", "uwsgi")
-    assert done.returncode == 2 and "--protocol" in done.stderr and "event" in done.stderr
-    done = srv_run("serve", "--model", "event", "--bind", "uwsgi://127.0.0.1:0")
-    assert done.returncode == 2
-    done = srv_run("serve", "--model", "event", "--proxy-protocol")
-    assert done.returncode == 2 and "--proxy-protocol" in done.stderr
     done = srv_run("serve", "--uwsgi-allow-from", "10/8")
     assert done.returncode == 2 and "--uwsgi-allow-from" in done.stderr
     done = srv_run("serve", env={"PROTOCOL": "ftp"})

@@ -271,6 +271,17 @@ static void environment_beats_fallback_and_argv_beats_both(void **state) {
     unsetenv("TEST_BIND");
 }
 
+static void what_argv_names_can_be_told_from_defaults(void **state) {
+    (void)state;
+    char *argv[] = { (char[]){ "test" }, (char[]){ "u" }, (char[]){ "-qe2" } };
+
+    assert_true(option_in_arguments(&spec, ARRAY_LEN(argv), argv, "quiet"));
+    assert_true(option_in_arguments(&spec, ARRAY_LEN(argv), argv, "even"));
+    setenv("TEST_COLOR", "red", 1);
+    assert_false(option_in_arguments(&spec, ARRAY_LEN(argv), argv, "color"));
+    unsetenv("TEST_COLOR");
+}
+
 static void a_bad_value_is_named_with_what_is_allowed(void **state) {
     (void)state;
     assert_bad("u --workers 0", "--workers: '0' is not allowed; a whole number from 1 to 1000");
@@ -380,6 +391,7 @@ int main(void) {
         cmocka_unit_test(positionals_stand_anywhere),
         cmocka_unit_test(repeated_options_append),
         cmocka_unit_test(environment_beats_fallback_and_argv_beats_both),
+        cmocka_unit_test(what_argv_names_can_be_told_from_defaults),
         cmocka_unit_test(a_bad_value_is_named_with_what_is_allowed),
         cmocka_unit_test(a_missing_value_is_named),
         cmocka_unit_test(an_unknown_option_gets_a_suggestion),

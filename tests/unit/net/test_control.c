@@ -90,6 +90,9 @@ static void a_handler_sees_the_request(void **state UNUSED) {
     const char *reply = ask(&rig, "GET /get?a=b&c" END "X-Test: 7\r\n\r\n");
     assert_non_null(strstr(reply, "HTTP/1.1 200 OK\r\n"));
     assert_non_null(strstr(reply, "Content-Type: text/x-shown\r\n"));
+    char *date = strstr(reply, "Date: ");
+    assert_non_null(date);
+    assert_null(strstr(date + 1, "Date: "));
     assert_non_null(strstr(reply, "1 /get ? a=b&c #  ; X-Test=7"));
 
     reply = ask(&rig, "PUT /rules/one" END "Content-Length: 5\r\n\r\nhello");

@@ -309,7 +309,7 @@ static void ttin_and_ttou_change_the_number(void **state) {
     await_worker(f, 1, 0);
     kill(f->master, SIGTTOU);
     await_count(&f->board->leaves, 1);
-    assert_int_equal(f->board->signos[1], SIGTERM);
+    assert_int_equal(f->board->signos[1], SIGRETIRE);
 
     kill(f->master, SIGTTOU); /* the last one stays */
     nsec_t end = clock_now() + PATIENCE;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Names to addresses, waited for by a thread and by a fiber. No test needs a network. */
+#include "base/alloc.h"
 #include "net/resolve.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +16,7 @@
 #include <cmocka.h>
 
 #define PATIENCE (30 * NSEC_PER_SEC)
+#define FIBERS   100 /* more than there may be threads */
 
 static struct endpoint parse(const char *text) {
     struct endpoint e;
@@ -119,9 +122,85 @@ static void caller_does_not_wait_for_the_thread(void **state) {
     assert_true(clock_now() - begin < 3 * NSEC_PER_SEC);
 }
 
-/* --- fibers --------------------------------------------------------------------------------- */
+/* --- in steps -------------------------------------------------------------------------------- */
 
-#define FIBERS 100 /* more than there may be threads */
+/* Begins, and waits as a loop would; then ends. */
+static struct outcome ask_in_steps(const struct endpoint *e) {
+    struct outcome o = { 0 };
+    struct lookup *l;
+    struct pollfd poll_fd = { .events = POLLIN };
+
+    o.rc = resolve_begin(e, &l, &o.err);
+    if (o.rc != 0)
+        return o;
+    poll_fd.fd = resolve_fd(l);
+    o.rc = poll(&poll_fd, 1, PATIENCE / NSEC_PER_MSEC) == 1 ? resolve_end(l, &o.found, &o.err)
+                                                            : -ETIMEDOUT;
+    resolve_free(l);
+    return o;
+}
+
+static void steps_find_a_name(void **state) {
+    (void)state;
+    char name[128];
+    struct endpoint e = own_name(name, sizeof(name));
+    struct outcome o = ask_in_steps(&e);
+
+    assert_own_name(&o);
+}
+
+static void steps_tell_of_a_bad_name(void **state) {
+    (void)state;
+    struct endpoint e = parse("no.such.name.invalid:80");
+    struct outcome o = ask_in_steps(&e);
+
+    assert_true(o.rc == -ENOENT || o.rc == -ETIMEDOUT);
+    if (o.rc == -ENOENT)
+        assert_non_null(strstr(o.err.text, "cannot look up 'no.such.name.invalid': "));
+}
+
+static void a_name_that_is_too_long_is_not_looked_up(void **state) {
+    (void)state;
+    static char name[2000];
+    struct endpoint e = { .host = slice_of(name, sizeof(name)), .port = 80 };
+    struct outcome o;
+
+    memset(name, 'a', sizeof(name));
+    o = ask_in_steps(&e);
+    assert_int_equal(o.rc, -ENAMETOOLONG);
+}
+
+/* A loop that asks too often is told so instead of being held up; what it drops cleans up. */
+static void there_are_so_many_at_once_and_no_more(void **state) {
+    (void)state;
+    static struct lookup *begun[2 * FIBERS];
+    struct endpoint e = parse("no.such.name.invalid:80");
+
+    for (size_t i = 0; i < ARRAY_LEN(begun); i++) {
+        struct error err;
+        int rc = resolve_begin(&e, &begun[i], &err);
+
+        assert_true(rc == 0 || rc == -EBUSY || rc == -EAGAIN);
+        assert_true((rc == 0) == (begun[i] != NULL));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(begun); i++)
+        resolve_free(begun[i]);
+}
+
+static void any_allocation_may_fail(void **state) {
+    (void)state;
+    struct endpoint e = parse("no.such.name.invalid:80");
+    struct lookup *l;
+    struct error err;
+
+    mem_fail_after(0);
+    int rc = resolve_begin(&e, &l, &err);
+    mem_fail_after(-1);
+    assert_int_equal(rc, -ENOMEM);
+    assert_null(l);
+}
+
+/* --- fibers --------------------------------------------------------------------------------- */
 
 struct on_loop {
     struct loop *loop;
@@ -236,6 +315,11 @@ int main(void) {
         cmocka_unit_test(thread_finds_a_name),
         cmocka_unit_test(bad_name_is_an_error_with_words),
         cmocka_unit_test(caller_does_not_wait_for_the_thread),
+        cmocka_unit_test(steps_find_a_name),
+        cmocka_unit_test(steps_tell_of_a_bad_name),
+        cmocka_unit_test(a_name_that_is_too_long_is_not_looked_up),
+        cmocka_unit_test(there_are_so_many_at_once_and_no_more),
+        cmocka_unit_test(any_allocation_may_fail),
         cmocka_unit_test(fibers_find_a_name_together),
         cmocka_unit_test(cancelled_fiber_leaves_the_thread_behind),
     };

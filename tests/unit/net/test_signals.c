@@ -45,6 +45,20 @@ static void each_arrives_on_the_loop(void **state) {
     loop_free(seen.loop);
 }
 
+/* A server tells where it listens before it can handle signals. */
+static void who_is_early_is_not_lost(void **state) {
+    (void)state;
+    struct seen seen = { .loop = loop_new(NULL) };
+
+    signals_defer();
+    raise(SIGTERM);
+    struct signals *s = signals_new(seen.loop, on_signal, &seen, NULL);
+    assert_int_equal(loop_run(seen.loop), 0);
+    assert_int_equal(seen.last, SIGTERM);
+    signals_free(s);
+    loop_free(seen.loop);
+}
+
 static void broken_pipes_are_errors(void **state) {
     (void)state;
     struct seen seen = { .loop = loop_new(NULL) };
@@ -105,6 +119,7 @@ static void child_stays_while_its_parent_lives(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_arrives_on_the_loop),
+        cmocka_unit_test(who_is_early_is_not_lost),
         cmocka_unit_test(broken_pipes_are_errors),
         cmocka_unit_test(freed_ones_have_their_default_again),
         cmocka_unit_test(orphan_leaves_at_once),

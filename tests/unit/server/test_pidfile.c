@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 static char path[64];
+static const struct privileges nobody;
 
 static int set_up(void **state) {
     (void)state;
@@ -51,9 +52,9 @@ static void it_is_written_and_removed(void **state) {
     (void)state;
     struct error err;
 
-    assert_int_equal(pidfile_write(path, 0, &err), 0);
+    assert_int_equal(pidfile_write(path, 0, &nobody, &err), 0);
     assert_int_equal(content(), getpid());
-    assert_int_equal(pidfile_write(path, 0, &err), 0);
+    assert_int_equal(pidfile_write(path, 0, &nobody, &err), 0);
     pidfile_remove(path);
     assert_int_equal(content(), -1);
 }
@@ -63,7 +64,7 @@ static void a_running_process_is_respected(void **state) {
     struct error err;
 
     fill("1\n");
-    assert_int_equal(pidfile_write(path, 0, &err), -EEXIST);
+    assert_int_equal(pidfile_write(path, 0, &nobody, &err), -EEXIST);
     assert_non_null(strstr(err.text, path));
     pidfile_remove(path);
     assert_int_equal(content(), 1);
@@ -78,7 +79,7 @@ static void what_nobody_owns_is_replaced(void **state) {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(stale); i++) {
         fill(stale[i]);
-        assert_int_equal(pidfile_write(path, 0, &err), 0);
+        assert_int_equal(pidfile_write(path, 0, &nobody, &err), 0);
         assert_int_equal(content(), getpid());
     }
 }
@@ -87,7 +88,7 @@ static void a_path_that_cannot_be_written_is_named(void **state) {
     (void)state;
     struct error err;
 
-    assert_int_equal(pidfile_write("/nonexistent/srv.pid", 0, &err), -ENOENT);
+    assert_int_equal(pidfile_write("/nonexistent/srv.pid", 0, &nobody, &err), -ENOENT);
     assert_non_null(strstr(err.text, "/nonexistent/srv.pid"));
 }
 
@@ -95,7 +96,7 @@ static void no_path_is_no_file(void **state) {
     (void)state;
     struct error err;
 
-    assert_int_equal(pidfile_write(NULL, 0, &err), 0);
+    assert_int_equal(pidfile_write(NULL, 0, &nobody, &err), 0);
     pidfile_remove(NULL);
 }
 

@@ -2,7 +2,7 @@
 /* Requests of one connection over a socket pair, and that no failing allocation hurts them. */
 #include "base/alloc.h"
 #include "base/log.h"
-#include "server/session.h"
+#include "server/session_thread.h"
 #include "srv/handler.h"
 #include <errno.h>
 #include <setjmp.h>

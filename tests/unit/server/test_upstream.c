@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* GETs of an upstream that a thread plays from a script: what is reused, retried and refused. */
+/* GETs of an upstream that a thread plays from a script: what is reused, retried and refused, by
+ * the straight client and by the one of callbacks alike. */
 #include "base/alloc.h"
 #include "net/listener.h"
 #include "server/upstream.h"
+#include "server/upstream_event.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -13,25 +15,120 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define OK "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+#define OK    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+#define STALE "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale"
 
-/* The answers in order: NULL ends the list; one that begins with '!' is followed by a close. The
- * last one is repeated. */
+struct fixture;
+
+/* One of the two clients. */
+struct client_kind {
+    void (*open)(struct fixture *f, const struct upstream_config *config);
+    void (*close)(struct fixture *f);
+    int (*get)(struct fixture *f, struct upstream_answer *ret, const char **ret_why);
+    void (*rest)(struct fixture *f, nsec_t span); /* no call is in progress meanwhile */
+};
+
+/* The answers in order: NULL ends the list; one that begins with '!' is followed by a close, with
+ * '~' by what nobody asked for. The last one is repeated. */
 struct fixture {
+    const struct client_kind *kind;
     const char *const *script;
     char url[64];
     struct upstream *u;
+    struct upstream_event *event;
+    struct loop *loop;
     struct arena arena;
     struct io_block io;
     pthread_t thread;
     int listen_fd;
     atomic_uint connections, requests;
 };
+
+/* --- the straight client ------------------------------------------------------ */
+
+static void straight_open(struct fixture *f, const struct upstream_config *config) {
+    f->u = upstream_new(config, NULL, NULL);
+    assert_non_null(f->u);
+}
+
+static void straight_close(struct fixture *f) {
+    upstream_free(f->u);
+}
+
+static int straight_get(struct fixture *f, struct upstream_answer *ret, const char **ret_why) {
+    return upstream_get(f->u, &f->io.io, &f->arena, SLICE("?a=b"), NSEC_NEVER, ret, ret_why);
+}
+
+static void straight_rest(struct fixture *f, nsec_t span) {
+    (void)f;
+    usleep((useconds_t)(span / 1000));
+}
+
+static struct client_kind straight = { straight_open, straight_close, straight_get, straight_rest };
+
+/* --- the one of callbacks ------------------------------------------------------ */
+
+static void event_open(struct fixture *f, const struct upstream_config *config) {
+    f->loop = loop_new(NULL);
+    f->event = upstream_event_new(config, f->loop, NULL);
+    assert_non_null(f->event);
+}
+
+static void event_close(struct fixture *f) {
+    upstream_event_free(f->event);
+    loop_free(f->loop);
+}
+
+struct event_get {
+    struct upstream_call call;
+    struct loop *loop;
+    int rc, times;
+};
+
+static void event_done(struct upstream_call *call, int rc) {
+    struct event_get *get = CONTAINER_OF(call, struct event_get, call);
+
+    get->rc = rc;
+    get->times++;
+    loop_stop(get->loop);
+}
+
+static int event_get(struct fixture *f, struct upstream_answer *ret, const char **ret_why) {
+    struct event_get get = { .loop = f->loop, .call = { .done = event_done } };
+
+    upstream_event_get(f->event, &get.call, &f->arena, SLICE("?a=b"), NSEC_NEVER);
+    assert_int_equal(loop_run(f->loop), 0);
+    assert_int_equal(get.times, 1);
+    *ret_why = get.call.fetch.why;
+    *ret = fetch_answer(&get.call.fetch);
+    return get.rc;
+}
+
+struct event_rest {
+    struct timer timer;
+    struct loop *loop;
+};
+
+static void event_rested(struct timer *timer) {
+    loop_stop(CONTAINER_OF(timer, struct event_rest, timer)->loop);
+}
+
+static void event_rest(struct fixture *f, nsec_t span) {
+    struct event_rest rest = { .timer = { .fire = event_rested }, .loop = f->loop };
+
+    assert_int_equal(timer_set(f->loop, &rest.timer, clock_now() + span), 0);
+    assert_int_equal(loop_run(f->loop), 0);
+}
+
+static struct client_kind callbacks = { event_open, event_close, event_get, event_rest };
+
+/* --- the upstream --------------------------------------------------------------- */
 
 static bool read_request(int fd) {
     char text[1024];
@@ -49,13 +146,18 @@ static bool read_request(int fd) {
 static void play(struct fixture *f, int fd) {
     while (read_request(fd)) {
         const char *answer = *f->script;
-        bool closes = *answer == '!';
+        bool closes = *answer == '!', talks = *answer == '~';
+        size_t skip = closes || talks;
 
         atomic_fetch_add(&f->requests, 1);
         if (f->script[1] != NULL)
             f->script++;
-        if (send(fd, answer + closes, strlen(answer) - closes, MSG_NOSIGNAL) < 0 || closes)
+        if (send(fd, answer + skip, strlen(answer) - skip, MSG_NOSIGNAL) < 0 || closes)
             return;
+        if (talks) {
+            usleep(20000); /* the answer was read */
+            (void)!send(fd, STALE, strlen(STALE), MSG_NOSIGNAL);
+        }
     }
 }
 
@@ -63,7 +165,12 @@ static void *run(void *arg) {
     struct fixture *f = arg;
     int fd;
 
-    while ((fd = accept(f->listen_fd, NULL, NULL)) >= 0) {
+    /* Some cases take the process's descriptors away for a while. */
+    while ((fd = accept(f->listen_fd, NULL, NULL)) >= 0 || errno == EMFILE) {
+        if (fd < 0) {
+            usleep(1000);
+            continue;
+        }
         atomic_fetch_add(&f->connections, 1);
         play(f, fd);
         close(fd);
@@ -71,7 +178,8 @@ static void *run(void *arg) {
     return NULL;
 }
 
-static void start(struct fixture *f, const char *const *script, nsec_t timeout) {
+static void start_as(struct fixture *f, const char *host, const char *const *script,
+                     nsec_t timeout) {
     struct address bound, any = { .v4 = { .sin_family = AF_INET }, .len = sizeof(any.v4) };
     struct upstream_config config = { .url = f->url, .timeout = timeout };
 
@@ -80,15 +188,19 @@ static void start(struct fixture *f, const char *const *script, nsec_t timeout) 
     f->listen_fd = listener_open(&any, 64, &bound, NULL);
     assert_true(f->listen_fd >= 0);
     fcntl(f->listen_fd, F_SETFL, 0); /* the thread waits in accept */
-    snprintf(f->url, sizeof(f->url), "http://127.0.0.1:%u/", address_port(&bound));
-    f->u = upstream_new(&config, NULL, NULL);
-    assert_non_null(f->u);
+    snprintf(f->url, sizeof(f->url), "http://%s:%u/", host, address_port(&bound));
+    f->kind->open(f, &config);
     assert_int_equal(pthread_create(&f->thread, NULL, run, f), 0);
+}
+
+static void start(struct fixture *f, const char *const *script, nsec_t timeout) {
+    start_as(f, "127.0.0.1", script, timeout);
 }
 
 static int set_up(void **state) {
     struct fixture *f = calloc(1, sizeof(*f));
 
+    f->kind = *state;
     arena_init(&f->arena, 1u << 20);
     io_block_init(&f->io, -1);
     *state = f;
@@ -98,7 +210,7 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
     struct fixture *f = *state;
 
-    upstream_free(f->u); /* closes what the thread may still read from */
+    f->kind->close(f); /* also what the thread may still read from */
     shutdown(f->listen_fd, SHUT_RDWR);
     pthread_join(f->thread, NULL);
     close(f->listen_fd);
@@ -109,7 +221,7 @@ static int tear_down(void **state) {
 
 static int get(struct fixture *f, struct upstream_answer *ret, const char **ret_why) {
     *ret_why = NULL;
-    return upstream_get(f->u, &f->io.io, &f->arena, SLICE("?a=b"), NSEC_NEVER, ret, ret_why);
+    return f->kind->get(f, ret, ret_why);
 }
 
 static void assert_hello(struct fixture *f) {
@@ -159,6 +271,18 @@ static void bytes_after_an_answer_use_its_connection_up(void **state) {
     assert_hello(f);
     assert_hello(f);
     assert_int_equal(f->connections, 2);
+}
+
+static void an_empty_body_is_no_null_pointer(void **state) {
+    static const char *const script[] = { "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", NULL };
+    struct fixture *f = *state;
+    struct upstream_answer answer;
+    const char *why;
+
+    start(f, script, NSEC_PER_SEC);
+    assert_int_equal(get(f, &answer, &why), 0);
+    assert_int_equal(answer.body.len, 0);
+    assert_non_null(answer.body.ptr);
 }
 
 static void a_reused_connection_that_dies_is_replaced_once(void **state) {
@@ -218,6 +342,97 @@ static void a_silent_upstream_is_too_late(void **state) {
     assert_fails(f, -ETIMEDOUT, "in time");
 }
 
+static void what_nobody_asked_for_is_no_answer(void **state) {
+    static const char *const script[] = { "~" OK, OK, NULL };
+    struct fixture *f = *state;
+
+    start(f, script, NSEC_PER_SEC);
+    assert_hello(f);
+    f->kind->rest(f, 60 * NSEC_PER_MSEC);
+    assert_hello(f);
+    assert_int_equal(f->connections, 2);
+}
+
+static void an_idle_connection_that_was_closed_is_not_used(void **state) {
+    static const char *const script[] = { "!" OK, OK, NULL };
+    struct fixture *f = *state;
+
+    start(f, script, NSEC_PER_SEC);
+    assert_hello(f);
+    f->kind->rest(f, 30 * NSEC_PER_MSEC);
+    assert_hello(f);
+    assert_int_equal(f->connections, 2);
+    assert_int_equal(f->requests, 2);
+}
+
+/* getaddrinfo(3) knows this one on every machine, and nobody but getaddrinfo does. */
+static void a_name_is_looked_up(void **state) {
+    static const char *const script[] = { "!" OK, NULL };
+    struct fixture *f = *state;
+
+    start_as(f, "127.1", script, 10 * NSEC_PER_SEC);
+    for (int i = 0; i < 5; i++)
+        assert_hello(f);
+    assert_int_equal(f->connections, 5);
+}
+
+static void a_name_that_nobody_has_is_an_error(void **state) {
+    static const char *const script[] = { OK, NULL };
+    struct fixture *f = *state;
+    struct upstream_answer answer;
+    const char *why;
+
+    start_as(f, "no-such-host.invalid", script, 10 * NSEC_PER_SEC);
+    assert_true(get(f, &answer, &why) < 0);
+    assert_non_null(strstr(why, "look"));
+}
+
+static void a_port_that_nobody_listens_on_is_refused(void **state) {
+    static const char *const script[] = { OK, NULL };
+    struct fixture *f = *state;
+
+    start(f, script, NSEC_PER_SEC);
+    shutdown(f->listen_fd, SHUT_RDWR);
+    assert_fails(f, -ECONNREFUSED, "cannot be reached");
+}
+
+static int lowest_free_fd(void) {
+    int fd = dup(0);
+
+    close(fd);
+    return fd;
+}
+
+static void without_descriptors_a_call_fails_and_the_next_works(void **state) {
+    static const char *const script[] = { OK, NULL };
+    struct fixture *f = *state;
+    struct rlimit before, none;
+
+    start(f, script, NSEC_PER_SEC);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)lowest_free_fd();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_fails(f, -EMFILE, "cannot be reached");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_hello(f);
+}
+
+static void without_descriptors_a_name_is_not_looked_up(void **state) {
+    static const char *const script[] = { OK, NULL };
+    struct fixture *f = *state;
+    struct rlimit before, none;
+
+    start_as(f, "127.1", script, 10 * NSEC_PER_SEC);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)lowest_free_fd();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_fails(f, -EMFILE, "cannot look up a name: Too many open files");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_hello(f);
+}
+
 static void interim_answers_are_passed_over(void **state) {
     static const char *const script[] = { "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" OK,
                                           NULL };
@@ -250,19 +465,29 @@ static void any_allocation_may_fail(void **state) {
     }
 }
 
-#define UPSTREAM_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST_OF(name, kind) \
+    { #name ", " #kind, name, set_up, tear_down, &(kind) }
+#define UPSTREAM_TEST(name) TEST_OF(name, straight), TEST_OF(name, callbacks)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         UPSTREAM_TEST(a_framed_answer_leaves_the_connection_for_the_next),
         UPSTREAM_TEST(an_unframed_answer_uses_its_connection_up),
         UPSTREAM_TEST(bytes_after_an_answer_use_its_connection_up),
+        UPSTREAM_TEST(an_empty_body_is_no_null_pointer),
         UPSTREAM_TEST(a_reused_connection_that_dies_is_replaced_once),
         UPSTREAM_TEST(a_new_connection_that_dies_is_not_retried),
         UPSTREAM_TEST(half_an_answer_is_not_retried),
         UPSTREAM_TEST(the_reason_is_that_of_the_last_try),
         UPSTREAM_TEST(what_is_not_http_is_refused),
         UPSTREAM_TEST(a_silent_upstream_is_too_late),
+        UPSTREAM_TEST(what_nobody_asked_for_is_no_answer),
+        UPSTREAM_TEST(an_idle_connection_that_was_closed_is_not_used),
+        UPSTREAM_TEST(a_name_is_looked_up),
+        UPSTREAM_TEST(a_name_that_nobody_has_is_an_error),
+        UPSTREAM_TEST(a_port_that_nobody_listens_on_is_refused),
+        UPSTREAM_TEST(without_descriptors_a_call_fails_and_the_next_works),
+        UPSTREAM_TEST(without_descriptors_a_name_is_not_looked_up),
         UPSTREAM_TEST(interim_answers_are_passed_over),
         UPSTREAM_TEST(any_allocation_may_fail),
     };

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* Which options have no effect, under which model, and why. */
+#include "cmd/serve_fit.h"
+#include "server/app.h"
+#include "server/model.h"
+#include <errno.h>
+
+enum { MODELS_MAX = 4 };
+
+/* Options that some models cannot obey. */
+static const struct {
+    const char *option;
+    const struct model *models[MODELS_MAX];
+    const char *why;
+} rules[] = {
+    { "threads",
+      { &model_single, &model_threaded, &model_green, &model_event },
+      "has no pool of threads" },
+    { "spawn",
+      { &model_single, &model_threaded, &model_green, &model_event },
+      "makes no threads in advance" },
+    { "async-cores", { &model_single, &model_threaded, &model_pool }, "has no fibers" },
+    { "max-threads",
+      { &model_single, &model_pool, &model_green, &model_event },
+      "does not make a thread per connection" },
+    { "max-queue",
+      { &model_single },
+      "cannot turn anyone down while it serves; its queue is the kernel's (--backlog)" },
+    { "max-queue",
+      { &model_threaded },
+      "has no queue; --max-threads turns down at once what is too much" },
+    { "queue-timeout",
+      { &model_single },
+      "never waits inside; its queue is the kernel's (--backlog), which tells nobody the time" },
+    { "loop-lag-warn", { &model_single, &model_threaded }, "has no loop" },
+};
+
+static int check_model(const struct option_spec *spec, int argc, char **argv,
+                       const struct model *model, struct error *err) {
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+        for (size_t k = 0; k < MODELS_MAX; k++)
+            if (rules[i].models[k] == model &&
+                option_in_arguments(spec, argc, argv, rules[i].option))
+                return error_set(err, -EINVAL, "--%s: the %s model %s", rules[i].option,
+                                 model->name, rules[i].why);
+    return 0;
+}
+
+/* Options that mean something only beside another one. */
+static int check_company(const struct option_spec *spec, int argc, char **argv,
+                         const struct serve_config *c, struct error *err) {
+    static const char db_alone[] = "only the app db asks a database; give db as APP";
+    bool is_async = c->model == &model_green || c->model == &model_event;
+    bool has_db = c->app == &app_db;
+    const struct {
+        const char *option;
+        bool fits;
+        const char *why;
+    } needs[] = {
+        { "max-queue", !is_async || c->max_queue < 0 || c->async_cores > 0,
+          "without --async-cores no request of the green or event model waits for a slot" },
+        { "max-requests", c->max_requests == 0 || c->workers > 0,
+          "needs a master to replace the worker; give --workers as well" },
+        { "max-requests-jitter", c->max_requests_jitter == 0 || c->max_requests > 0,
+          "needs --max-requests" },
+        { "timeout", c->timeout == 0 || c->workers > 0,
+          "needs a master to replace the worker; give --workers as well" },
+        { "access-logformat", c->access_log.path != NULL, "needs --access-logfile" },
+        { "access-log-slow", c->access_log.path != NULL, "needs --access-logfile" },
+        { "db", has_db, db_alone },
+        { "db-mode", has_db, db_alone },
+        { "db-pool", has_db, db_alone },
+        { "db-connect-per-request", has_db, db_alone },
+        { "db-timeout", has_db, db_alone },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(needs); i++)
+        if (!needs[i].fits && option_in_arguments(spec, argc, argv, needs[i].option))
+            return error_set(err, -EINVAL, "--%s: %s", needs[i].option, needs[i].why);
+    return 0;
+}
+
+int serve_fit_check(const struct option_spec *spec, int argc, char **argv,
+                    const struct serve_config *config, struct error *err) {
+    int rc = check_model(spec, argc, argv, config->model, err);
+
+    return rc < 0 ? rc : check_company(spec, argc, argv, config, err);
+}

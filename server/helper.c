@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* Forks helper processes, buries them, and starts them again. */
+#include "server/helper.h"
+#include "base/log.h"
+#include "net/signals.h"
+#include "net/title.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define YOUNG           NSEC_PER_SEC
+#define PAUSE_MIN       (100 * NSEC_PER_MSEC)
+#define PAUSE_MAX       (5 * NSEC_PER_SEC)
+#define KILL_PATIENCE   NSEC_PER_SEC
+#define LOOK_EVERY_NSEC 1000000
+
+/* --- in the child ----------------------------------------------------------------------- */
+
+/* The parent's handlers would write to descriptors that it shares with us. */
+static void settle_signals(void) {
+    const int ignored[] = { SIGTERM, SIGINT,  SIGQUIT, SIGHUP,   SIGUSR1,
+                            SIGUSR2, SIGPIPE, SIGXFSZ, SIGRETIRE };
+    sigset_t none;
+
+    for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+        signal(ignored[i], SIG_IGN);
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+
+/* The least descriptor to keep that is not below `from`; INT32_MAX: none. */
+static int next_kept(const struct helper *h, int from) {
+    int least = INT32_MAX;
+
+    for (size_t i = 0; i < h->fd_count; i++)
+        if (h->fds[i] >= from && h->fds[i] < least)
+            least = h->fds[i];
+    return least;
+}
+
+/* A socket that it held open would outlive those who listen on it, or speak over it. */
+static void close_others(const struct helper *h) {
+    int from = STDERR_FILENO + 1, kept;
+
+    while ((kept = next_kept(h, from)) != INT32_MAX) {
+        if (kept > from)
+            close_range((unsigned)from, (unsigned)kept - 1, 0);
+        from = kept + 1;
+    }
+    close_range((unsigned)from, ~0U, 0);
+}
+
+/* Without exit(3): what that would flush, or check for leaks, is the parent's. */
+static __attribute__((noreturn)) void be_helper(const struct helper *h, pid_t parent) {
+    char comm[16];
+
+    settle_signals();
+    if (!h->outlives)
+        signals_die_with_parent(SIGKILL, parent);
+    close_others(h);
+    snprintf(comm, sizeof(comm), "srv %s", h->name);
+    title_set(comm, "srv serve: %s", h->name);
+    _exit(h->run(h->arg));
+}
+
+/* --- in the parent ---------------------------------------------------------------------- */
+
+int helper_start(struct helper *h) {
+    pid_t parent = getpid();
+    sigset_t all, before;
+
+    fflush(NULL);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* none may hit the child in between */
+    h->pid = fork();
+    if (h->pid == 0)
+        be_helper(h, parent);
+    int rc = h->pid < 0 ? -errno : 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+
+    h->born_at = clock_now();
+    h->start_at = deadline_after(h->born_at, PAUSE_MIN);
+    if (rc < 0)
+        h->pid = 0;
+    return rc;
+}
+
+/* Somebody who ignores SIGCHLD leaves nothing to wait for. */
+static bool has_ended(struct helper *h, int *status) {
+    pid_t pid = waitpid(h->pid, status, WNOHANG);
+
+    return pid == h->pid || (pid < 0 && errno == ECHILD);
+}
+
+/* One that ends by itself, again and again, has told the reason itself. */
+static void log_death(const struct helper *h, int status) {
+    if (WIFSIGNALED(status))
+        log_write(LOG_LEVEL_ERROR, "%s process died pid=%d signal=SIG%s", h->name, (int)h->pid,
+                  sigabbrev_np(WTERMSIG(status)));
+    else if (h->deaths <= 1)
+        log_write(LOG_LEVEL_ERROR, "%s process died pid=%d exit_code=%d", h->name, (int)h->pid,
+                  WEXITSTATUS(status));
+}
+
+static void bury(struct helper *h, int status, nsec_t now) {
+    unsigned doublings;
+
+    h->deaths = now - h->born_at < YOUNG ? h->deaths + 1 : 0;
+    log_death(h, status);
+    h->pid = 0;
+    h->start_at = now;
+    if (h->deaths > 1) {
+        doublings = h->deaths - 2 < 8 ? h->deaths - 2 : 8;
+        h->start_at = deadline_after(now, nsec_min(PAUSE_MIN << doublings, PAUSE_MAX));
+    }
+}
+
+nsec_t helper_tend(struct helper *h, nsec_t now) {
+    static struct log_rate rate = { .per_second = 1 };
+    int status = 0, rc;
+
+    if (h->pid > 0 && has_ended(h, &status))
+        bury(h, status, now);
+    if (h->pid > 0)
+        return NSEC_NEVER;
+    if (h->start_at > now)
+        return h->start_at;
+    rc = helper_start(h);
+    if (rc == 0 && h->deaths <= 1)
+        log_write(LOG_LEVEL_INFO, "%s process started pid=%d", h->name, (int)h->pid);
+    if (rc == 0)
+        return NSEC_NEVER;
+    log_limited(&rate, LOG_LEVEL_ERROR, "cannot start the %s process error=\"%s\"", h->name,
+                strerrordesc_np(-rc));
+    return h->start_at;
+}
+
+static bool ends_until(struct helper *h, nsec_t until) {
+    const struct timespec pause = { .tv_nsec = LOOK_EVERY_NSEC };
+    int status;
+
+    while (!has_ended(h, &status)) {
+        if (clock_now() >= until)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+void helper_stop(struct helper *h, nsec_t patience) {
+    nsec_t now = clock_now();
+
+    if (h->pid == 0)
+        return;
+    kill(h->pid, SIGCONT);
+    if (patience == 0 || !ends_until(h, deadline_after(now, patience))) {
+        kill(h->pid, SIGKILL);
+        if (!ends_until(h, deadline_after(clock_now(), KILL_PATIENCE)))
+            log_write(LOG_LEVEL_WARN, "%s process does not end pid=%d", h->name, (int)h->pid);
+    }
+    h->pid = 0;
+}

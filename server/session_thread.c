@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads and writes a session's bytes with waits. */
+#include "server/session_thread.h"
+#include <sys/socket.h>
+
+static enum session_step refuse(struct session *s, uint16_t status, const char *why) {
+    s->head_used = 0;
+    session_refuse(s, status, why);
+    return SESSION_REFUSED;
+}
+
+static nsec_t read_deadline(const struct session *s, nsec_t now, nsec_t head_deadline) {
+    if (session_in_body(s))
+        return deadline_after(now, s->worker->config->body_timeout);
+    return head_deadline;
+}
+
+enum session_step session_read(struct session *s, struct io *io) {
+    const struct serve_config *config = s->worker->config;
+    nsec_t span = s->served > 0 && !session_began(s) ? config->keep_alive : config->header_timeout;
+    nsec_t head_deadline = deadline_after(io_now(io), span);
+    enum session_step step;
+    ssize_t n;
+
+    while ((step = session_feed(s)) == SESSION_MORE) {
+        if (session_reserve(s) < 0)
+            return refuse(s, 503, "out of memory");
+        n = io_read(io, s->fd, buf_tail(&s->in), buf_room(&s->in),
+                    read_deadline(s, io_now(io), head_deadline));
+        if (n == -ETIMEDOUT && session_began(s))
+            return refuse(s, 408, "the request did not arrive in time");
+        if (n < 0)
+            return SESSION_CLOSED;
+        if (!session_began(s))
+            head_deadline = deadline_after(io_now(io), config->header_timeout);
+        s->eof = n == 0;
+        buf_added(&s->in, (size_t)n);
+    }
+    if (step == SESSION_READY)
+        session_ready(s, io_now(io));
+    return step;
+}
+
+static int write_out(struct session *s, struct io *io) {
+    struct slice out = buf_unread(&s->out);
+    nsec_t deadline = deadline_after(io_now(io), s->worker->config->send_timeout);
+    int rc = io_write_all(io, s->fd, out.ptr, out.len, deadline);
+
+    buf_consume(&s->out, out.len);
+    return rc;
+}
+
+enum session_end session_serve(struct session *s, struct io *io) {
+    int rc = session_run(s, io);
+
+    if (rc == 0)
+        rc = write_out(s, io);
+    return session_finish(s, rc, io_now(io));
+}
+
+enum session_end session_write_refusal(struct session *s, struct io *io) {
+    return write_out(s, io) < 0 ? SESSION_CLOSE : SESSION_LINGER;
+}
+
+void session_linger(struct session *s, struct io *io) {
+    nsec_t deadline = deadline_after(io_now(io), SERVER_LINGER_NSEC);
+    size_t dropped = 0;
+    char scratch[1024];
+    ssize_t n;
+
+    if (shutdown(s->fd, SHUT_WR) < 0)
+        return;
+    while (dropped < SERVER_LINGER_BYTES_MAX) {
+        n = io_read(io, s->fd, scratch, sizeof(scratch), deadline);
+        if (n <= 0)
+            return;
+        dropped += (size_t)n;
+    }
+}

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""Operators who are unlucky: disks and descriptors run out, nobody reads stderr, an upgrade brings a broken program."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import harness
+import pytest
+from harness import clean_environment, die_with_parent, get, srv_binary, wait_for
+from test_access_log import logger_of
+from test_reload import activated, children, master_from
+
+
+def limit_descriptors(pid, count):
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (count, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+
+
+def test_lines_that_a_full_disk_costs_are_counted(slowapi, serve, tmp_path):
+    log, full = tmp_path / "log", 100_000
+    log.write_text("x" * (full - 1) + "\n")
+    app = serve("--workers", "1", "--access-logfile", log, upstream=slowapi())
+    logger = wait_for(lambda: logger_of(app.pid), what="a log process")
+    resource.prlimit(logger, resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
+    for _ in range(5):
+        assert get(app, "/?delay=0").status == 200
+    wait_for(lambda: "lines are lost" in app.stderr(), what="a complaint")
+    resource.prlimit(logger, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    for _ in range(2):
+        assert get(app, "/?delay=0").status == 200
+    app.stop()
+    (lost,) = re.findall(r"log lines were lost path=\S+ lines=(\d+)", app.stderr())
+    assert int(lost) + len(log.read_text().splitlines()) == 1 + 7 and int(lost) >= 4
+
+
+def test_stderr_that_nobody_reads_holds_up_nobody(tmp_path):
+    reader, writer = os.pipe()
+    app = subprocess.Popen(
+        [srv_binary(), "serve", "--bind", f"unix:{tmp_path}/app", "--upstream", "http://127.0.0.1:1/"],
+        stderr=writer,
+        env=clean_environment(),
+        preexec_fn=die_with_parent,
+    )
+    try:
+        wait_for((tmp_path / "app").exists, what="a server")
+        os.set_blocking(writer, False)
+        while True:
+            os.write(writer, b"x")
+    except BlockingIOError:
+        os.set_blocking(writer, True)  # it shares this with the server
+    for _ in range(3):  # each is a warning to log
+        assert get((f"{tmp_path}/app", None), "/?delay=0").status == 502
+    app.terminate()
+    assert app.wait(20) == 0
+    os.close(reader)
+    os.close(writer)
+
+
+def test_master_out_of_descriptors_recovers(slowapi, serve, tmp_path):
+    app = serve("--workers", "2", "--access-logfile", tmp_path / "log", upstream=slowapi())
+    wait_for(lambda: app.stderr().count("worker started") == 2 and get(app).status == 200, what="workers")
+    before = resource.prlimit(app.pid, resource.RLIMIT_NOFILE)[0]
+    limit_descriptors(app.pid, len(os.listdir(f"/proc/{app.pid}/fd")))
+    for pid in children(app.pid):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: app.stderr().count("worker left") >= 8, what="workers that cannot start")
+    limit_descriptors(app.pid, before)
+    assert get(app).status == 200
+    app.stop()
+    assert "/?delay=0" in (tmp_path / "log").read_text()
+
+
+def test_broken_program_leaves_the_old_one_as_it_was(slowapi, start, tmp_path, monkeypatch):
+    program, pid_file = tmp_path / "srv", tmp_path / "pid"
+    shutil.copy(srv_binary(), program)
+    monkeypatch.setattr(harness, "srv_binary", lambda: str(program))
+    app = start("serve", "--workers", "1", "--pid", pid_file, "--upstream", slowapi().url)
+    wait_for(lambda: len(children(app.pid)) == 1, what="a worker")
+    program.unlink()
+    # it writes the pid file, as a successor does before it fails
+    program.write_text(f"#!/bin/sh\nrm {pid_file}\necho $$ >{pid_file}\nexit 7\n")
+    program.chmod(0o755)
+    for times in (1, 2):
+        app.send_signal(signal.SIGUSR2)
+        wait_for(lambda: app.stderr().count("upgraded program ended") == times, what="its end noticed")
+        assert len(children(app.pid)) == 1 and get(app).status == 200
+        wait_for(lambda: pid_file.read_text() == f"{app.pid}\n", what="the pid file corrected")
+
+
+@pytest.mark.parametrize("workers", ("0", "1"))
+def test_signals_for_a_master_neither_stop_nor_end_who_serves(serve, workers):
+    app = serve("--workers", workers)
+    assert get(app, "/nope").status == 404
+    [pid] = children(app.pid) if workers != "0" else [app.pid]
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGXFSZ"):
+        os.kill(pid, signal.Signals[name])
+        assert get(app, "/nope").status == 404, name
+    app.stop()
+
+
+@pytest.mark.parametrize("upgrades", (0, 1))
+def test_socket_of_a_service_manager_is_left_alone(tmp_path, upgrades):
+    """A look whether anybody listens there would be a connection, for which the manager would start the server again."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "app"))
+        listener.listen()
+        app = activated(listener, "--workers", "1", "--pid", str(tmp_path / "pid"))
+        wait_for((tmp_path / "pid").exists, what="a pid file")
+        pid = master_from(tmp_path / "pid", 0)
+        assert get((str(tmp_path / "app"), None), "/nope").status == 404
+        if upgrades:
+            os.kill(pid, signal.SIGUSR2)
+            pid = master_from(tmp_path / "pid", pid)
+            assert app.wait(20) == 0
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not (tmp_path / "pid").exists(), what="its end")
+        app.wait(20)
+        app.stderr.close()
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert (tmp_path / "app").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_upgrade_after_user_has_been_dropped(slowapi, start):
+    folder = Path(f"/tmp/srv-test-user-{os.getpid()}")  # pytest's own is for one user only
+    folder.mkdir(mode=0o755)
+    try:
+        args = ("--user", "nobody", "--workers", "1", "--pid", folder / "pid", "--access-logfile", folder / "log")
+        app = start("serve", *args, "--control", f"unix:{folder}/control", "--upstream", slowapi().url)
+        wait_for(lambda: get((f"{folder}/control", None), "/readyz").status == 200, what="a worker")
+        app.send_signal(signal.SIGUSR2)
+        successor = master_from(folder / "pid", app.pid)
+        assert app.wait() == 0 and get(app).status == 200
+        os.kill(wait_for(lambda: logger_of(successor), what="a log process"), signal.SIGKILL)
+        assert get(app).status == 200
+        wait_for(lambda: (folder / "log").read_text().count("\n") == 2, what="lines of the next log process")
+        os.kill(successor, signal.SIGTERM)
+        wait_for(lambda: (folder / "pid").read_text() == "", what="its end")
+    finally:
+        shutil.rmtree(folder)
