@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DELAY_MAX  (30 * NSEC_PER_SEC)   /* well below the time-outs of serve and bench */
 #define DELAY_TOUR (200 * NSEC_PER_MSEC) /* every row in a couple of seconds */
@@ -29,7 +30,7 @@ static int parse_delay(void *config, const char *value, struct error *err) {
     struct play_config *play = config;
     play->has_delay =
         units_parse_duration(slice_str(value), &play->delay) == 0 && play->delay <= DELAY_MAX;
-    return play->has_delay ? 0 : error_set(err, -EINVAL, "a duration from 0 to 30s");
+    return play->has_delay ? 0 : error_set(err, -EINVAL, "a duration from 0 to 30s: 0.5, 200ms");
 }
 
 #define AT(member) offsetof(struct play_config, member)
@@ -37,7 +38,7 @@ static int parse_delay(void *config, const char *value, struct error *err) {
 static const struct option_row rows[] = {
     { .name = "list",
       .topic = "Catalogue",
-      .help = "List the playgrounds and leave.",
+      .help = "List the playgrounds (or those that are named) and leave.",
       .type = OPTION_FLAG,
       .offset = AT(list) },
     { .name = "explain",
@@ -124,36 +125,37 @@ static void forget_defaults(const struct option_spec *options) {
             unsetenv(options->rows[i].env);
 }
 
-/* Puts behind each row its peers, the originals that do the same job. `chosen` has room. */
-static size_t add_peers(const struct playground **chosen, size_t count) {
-    size_t total = count;
-    for (size_t i = count; i-- > 0;) {
-        size_t own = 0;
-        for (size_t p = 0; p < peer_count; p++)
-            own += strcmp(peers[p].peer_of, chosen[i]->name) == 0;
-        memmove(&chosen[i + 1 + own], &chosen[i + 1],
-                (total - i - 1) * sizeof(const struct playground *));
-        total += own;
-        for (size_t p = peer_count; p-- > 0;)
-            if (strcmp(peers[p].peer_of, chosen[i]->name) == 0)
-                chosen[i + own--] = &peers[p];
-    }
-    return total;
+/* The rows to play, each once. */
+struct selection {
+    const struct playground **rows; /* with room for all there are */
+    size_t count;
+    bool with_peers; /* each is followed by its peers, the originals that do the same job */
+};
+
+static void add(struct selection *s, const struct playground *row) {
+    for (size_t i = 0; i < s->count; i++)
+        if (s->rows[i] == row)
+            return;
+    s->rows[s->count++] = row;
+    for (size_t p = 0; s->with_peers && p < peer_count; p++)
+        if (strcmp(peers[p].peer_of, row->name) == 0)
+            add(s, &peers[p]);
 }
 
-/* Appends the rows that `word` means and that are not there yet. False when it means none. */
-static bool select_rows(const char *word, const struct playground **chosen, size_t *count) {
+/* Adds the rows that `word` means. An original is meant by its own name alone. False when it means
+ * none. */
+static bool select_rows(struct selection *s, const char *word) {
     bool known = false;
-    for (size_t i = 0; i < catalogue_count; i++) {
-        if (!catalogue_matches(&catalogue[i], word))
-            continue;
-        known = true;
-        bool already = false;
-        for (size_t j = 0; j < *count; j++)
-            already = already || chosen[j] == &catalogue[i];
-        if (!already)
-            chosen[(*count)++] = &catalogue[i];
-    }
+    for (size_t i = 0; i < catalogue_count; i++)
+        if (catalogue_matches(&catalogue[i], word)) {
+            known = true;
+            add(s, &catalogue[i]);
+        }
+    for (size_t p = 0; p < peer_count; p++)
+        if (strcmp(word, peers[p].name) == 0) {
+            known = true;
+            add(s, &peers[p]);
+        }
     return known;
 }
 
@@ -163,6 +165,17 @@ static int unknown_name(const char *word) {
             closest != NULL ? "did you mean '" : "", closest != NULL ? closest : "",
             closest != NULL ? "'? " : "");
     return EXIT_USAGE;
+}
+
+/* For who copies a command: after a build it is in no PATH yet. */
+static void say_where_srv_is(void) {
+    char path[256], self[512];
+    struct error ignored;
+    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    if (len <= 0 || program_find("srv", "", path, sizeof(path), &ignored) == 0)
+        return;
+    self[len] = '\0';
+    printf("\nsrv is %s here, which is not in PATH.\n", self);
 }
 
 static int explain(const struct play_overrides *overrides, const struct playground *const *chosen,
@@ -175,17 +188,19 @@ static int explain(const struct play_overrides *overrides, const struct playgrou
         if (explain_row(chosen[i], &load, stdout, &err) != 0)
             return cmd_fail("play", EXIT_CANNOT, &err);
     }
+    say_where_srv_is();
     return EXIT_SUCCESS;
 }
 
 static int run_chosen(const struct play_config *config, const struct option_strings *words,
                       const struct playground **chosen) {
-    size_t count = 0;
+    struct selection selection = { .rows = chosen, .with_peers = config->with_peers };
+    if (config->explain != NULL && !select_rows(&selection, config->explain))
+        return unknown_name(config->explain);
     for (size_t i = 0; i < words->count; i++)
-        if (!select_rows(words->items[i], chosen, &count))
+        if (!select_rows(&selection, words->items[i]))
             return unknown_name(words->items[i]);
-    if (config->with_peers)
-        count = add_peers(chosen, count);
+    size_t count = selection.count;
 
     struct play_overrides overrides = {
         .requests = (uint32_t)config->requests,
@@ -193,6 +208,10 @@ static int run_chosen(const struct play_config *config, const struct option_stri
         .has_delay = config->has_delay,
         .delay = config->delay,
     };
+    if (config->list) {
+        explain_list(chosen, count, stdout);
+        return EXIT_SUCCESS;
+    }
     if (config->keep && count != 1) {
         fprintf(stderr, "srv play: --keep is for one playground, not for %zu\n", count);
         return EXIT_USAGE;
@@ -225,14 +244,7 @@ static int run(int argc, char **argv) {
         error_set(&err, -EINVAL, "--db: %s", why.text);
         return cmd_fail("play", EXIT_USAGE, &err);
     }
-    if (config.list) {
-        explain_list(stdout);
-        return EXIT_SUCCESS;
-    }
-
-    if (config.explain != NULL)
-        words = (struct option_strings){ .items = { config.explain }, .count = 1 };
-    else if (words.count == 0) {
+    if (words.count == 0 && config.explain == NULL) {
         words = (struct option_strings){ .items = { PLAY_ALL }, .count = 1 };
         if (!config.has_delay)
             config.delay = DELAY_TOUR;

@@ -10,7 +10,7 @@
 
 #define STATUS_LINE_BYTES 13 /* "HTTP/1.1 200 " */
 
-static int address_of_url(const char *url, struct address *ret) {
+int answer_address(const char *url, struct address *ret) {
     struct http_url parts;
     const char *why;
     int rc = http_url_parse(slice_str(url), &parts, &why);
@@ -42,7 +42,7 @@ static int ask(const char *url, struct io *io, nsec_t deadline, int *ret_status,
                struct error *err) {
     struct address address;
     char host[ADDRESS_TEXT_BYTES];
-    int rc = address_of_url(url, &address);
+    int rc = answer_address(url, &address);
     if (rc != 0)
         return error_set(err, rc, "'%s' is not an address that can be loaded", url);
 

@@ -5,6 +5,10 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "net/address.h"
+
+/* The address of http://HOST:PORT/ with a numeric host. 0 or -errno. */
+NODISCARD int answer_address(const char *url, struct address *ret);
 
 /* Sends one `GET URL?delay=0` and waits for a 200. `url` is http://HOST:PORT/ with a numeric host;
  * `cancel_fd` becoming readable ends the wait. 0, -ECANCELED, or another -errno with a line. */

@@ -6,8 +6,11 @@
 #include "playground/postgres.h"
 
 /* The slow API that every playground starts first. */
-#define SLOW_API \
-    { .name = "slowapi", .args = { "slowapi", "--bind", "{bind}" }, .port_by_hand = 4000 }
+#define SLOW_API                                                                                \
+    {                                                                                           \
+        .name = "slowapi", .args = { "slowapi", "--bind", "{bind}", "--control", "{control}" }, \
+        .port_by_hand = 4000                                                                    \
+    }
 
 #define APP(...)                                                                                  \
     {                                                                                             \
@@ -196,9 +199,9 @@ const struct playground catalogue[] = {
     {
         .name = "event",
         .title = "one thread, callbacks instead of green threads",
-        .shows = "The same work written as callbacks on evhttp: no stack per request at all, and "
-                 "control flow turned inside out. It waits as well as green threads do; what "
-                 "differs is what it costs to write, and to run.",
+        .shows = "The same work written as callbacks: no stack per request at all, and control "
+                 "flow turned inside out. It waits as well as green threads do; what differs is "
+                 "what it costs to write, and what it saves to run.",
         .notice = "callbacks wait as well as green threads: compare CPU and memory with green's",
         .processes = { SLOW_API, APP("--model", "event") },
         .load = LOAD_2000,

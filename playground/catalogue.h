@@ -29,7 +29,8 @@ struct play_load {
 struct program;
 
 /* One long-running process of a playground. Its words may contain {bind}, the address to listen on,
- * and {NAME}, the address of the process called NAME, which stands before it in the list. */
+ * and {NAME}, the address of the process called NAME, which stands before it in the list. Those of
+ * srv may contain {control}, where it is asked how many requests are in flight. */
 struct play_process {
     const char *name;                /* what messages and {NAME} call it */
     const struct program *program;   /* what it is, see program.h; NULL: a subcommand of srv */
@@ -69,7 +70,8 @@ extern const size_t catalogue_count;
 /* Whether `word` is the row's name, its alias, or "all". */
 bool catalogue_matches(const struct playground *row, const char *word);
 
-/* The name or alias that `word` was probably meant to be, or NULL when nothing is near. */
+/* The name or alias, of a row or of one of the originals, that `word` was probably meant to be, or
+ * NULL when nothing is near. */
 const char *catalogue_closest(const char *word);
 
 size_t catalogue_process_count(const struct playground *row);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which row a word means, or was meant to mean. */
-#include "playground/catalogue.h"
+#include "playground/peer.h"
 #include <string.h>
 
 bool catalogue_matches(const struct playground *row, const char *word) {
@@ -54,5 +54,7 @@ const char *catalogue_closest(const char *word) {
         consider(word, catalogue[i].name, &best, &best_distance);
         consider(word, catalogue[i].alias, &best, &best_distance);
     }
+    for (size_t i = 0; i < peer_count; i++)
+        consider(word, peers[i].name, &best, &best_distance);
     return best;
 }

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "playground/svg.h"
 #include <inttypes.h>
+#include <math.h>
 
 #define STRIP_HEIGHT 34
 #define BAR_Y        6
@@ -169,13 +170,27 @@ static uint32_t figure_sleeping(const struct play_result *r, const struct series
     return point->total.sleeping;
 }
 
-static uint32_t figure_clients(const struct play_result *r, const struct series_point *point) {
-    return point->connections[catalogue_process_count(r->row) - 1];
+static uint32_t figure_requests(const struct play_result *r, const struct series_point *point) {
+    return point->in_flight[catalogue_process_count(r->row) - 1];
 }
 
 static uint32_t figure_calls(const struct play_result *r, const struct series_point *point) {
     (void)r;
+    return point->in_flight[0];
+}
+
+static uint32_t figure_to_api(const struct play_result *r, const struct series_point *point) {
+    (void)r;
     return point->connections[0];
+}
+
+/* Of the process before the last one: the server behind a proxy. */
+static uint32_t figure_to_server(const struct play_result *r, const struct series_point *point) {
+    return point->connections[catalogue_process_count(r->row) - 2];
+}
+
+static bool has_proxy(const struct playground *row) {
+    return !row->processes[catalogue_process_count(row) - 1].measured;
 }
 
 /* A line of a plot, and what its legend says. */
@@ -184,11 +199,19 @@ struct line {
     figure_fn *figure;
 };
 
+struct plot {
+    const char *title;
+    struct line lines[2];
+    size_t line_count;
+    uint32_t level; /* a rule from left to right; 0: none */
+    const char *level_name;
+};
+
 static uint32_t peak(const struct play_result *r, const struct line *line) {
     uint32_t most = 0;
     for (size_t i = 0; i < r->series.count; i++) {
         uint32_t value = line->figure(r, &r->series.points[i]);
-        most = value > most ? value : most;
+        most = value > most && value != GAUGE_UNKNOWN ? value : most;
     }
     return most;
 }
@@ -197,53 +220,71 @@ static void draw_line(const struct play_result *r, const struct line *line, doub
                       double y_end, struct svg_point *room, FILE *out) {
     for (size_t i = 0; i < r->series.count; i++) {
         const struct series_point *point = &r->series.points[i];
+        uint32_t value = line->figure(r, point);
         room[i].x = seconds_of(point->elapsed) / x_end;
-        room[i].y = line->figure(r, point) / y_end;
+        room[i].y = value == GAUGE_UNKNOWN ? (double)NAN : value / y_end;
     }
     svg_steps(out, room, r->series.count, line->class);
 }
 
-static void draw_plot(const struct play_result *r, const char *title, const struct line *lines,
-                      size_t line_count, FILE *out) {
+/* What the colours mean, and the highest value of each line. */
+static void write_caption(const struct play_result *r, const struct plot *plot, FILE *out) {
+    fprintf(out, "<figure><figcaption>%s<span class=\"legend\">", plot->title);
+    for (size_t i = 0; i < plot->line_count; i++)
+        fprintf(out, "<span class=\"key %s\">%s, at most %" PRIu32 "</span>", plot->lines[i].class,
+                plot->lines[i].name, peak(r, &plot->lines[i]));
+    if (plot->level > 0)
+        fprintf(out, "<span class=\"key level\">%s %" PRIu32 "</span>", plot->level_name,
+                plot->level);
+    fputs("</span></figcaption>\n", out);
+}
+
+static void draw_plot(const struct play_result *r, const struct plot *plot, FILE *out) {
     char label[LABEL_BYTES];
     size_t count = r->series.count;
     struct svg_point *room = count > 0 ? mem_calloc(count, sizeof(*room)) : NULL;
     if (room == NULL)
         return;
-    double x_end = seconds_of(r->series.points[count - 1].elapsed), y_end = 0;
-    for (size_t i = 0; i < line_count; i++)
-        y_end = larger(y_end, peak(r, &lines[i]));
+    double x_end = seconds_of(r->series.points[count - 1].elapsed), y_end = plot->level;
+    for (size_t i = 0; i < plot->line_count; i++)
+        y_end = larger(y_end, peak(r, &plot->lines[i]));
     y_end = svg_axis_end(y_end * HEADROOM);
     if (!(x_end > 0))
         x_end = 1;
 
-    snprintf(label, sizeof(label), "%s over time: %s at most %" PRIu32, title, lines[0].name,
-             peak(r, &lines[0]));
-    fprintf(out, "<figure><figcaption>%s<span class=\"legend\">", title);
-    for (size_t i = 0; i < line_count; i++)
-        fprintf(out, "<span class=\"key %s\">%s</span>", lines[i].class, lines[i].name);
-    fprintf(out, "</span></figcaption>\n<div class=\"frame\"><span class=\"y\">%.6g</span>", y_end);
+    snprintf(label, sizeof(label), "%s over time: %s, at most %" PRIu32, plot->title,
+             plot->lines[0].name, peak(r, &plot->lines[0]));
+    write_caption(r, plot, out);
+    fprintf(out, "<div class=\"frame\"><span class=\"y\">%.6g</span>", y_end);
     svg_plot_begin(out, label);
-    for (size_t i = 0; i < line_count; i++)
-        draw_line(r, &lines[i], x_end, y_end, room, out);
+    if (plot->level > 0)
+        svg_level(out, plot->level / y_end, "level");
+    for (size_t i = 0; i < plot->line_count; i++)
+        draw_line(r, &plot->lines[i], x_end, y_end, room, out);
     svg_plot_end(out);
     fprintf(out, "</div><div class=\"x\"><span>0</span><span>%.1f s</span></div></figure>\n",
             x_end);
     mem_free(room);
 }
 
-void chart_threads(const struct play_result *result, FILE *out) {
-    static const struct line lines[] = {
-        { "all", "line-a", figure_threads },
-        { "asleep", "line-b", figure_sleeping },
+void chart_over_time(const struct play_result *result, FILE *out) {
+    const struct plot plots[] = {
+        { .title = "Threads of the server",
+          .lines = { { "all", "line-a", figure_threads }, { "asleep", "line-b", figure_sleeping } },
+          .line_count = 2 },
+        { .title = "In flight",
+          .lines = { { "requests of the clients", "line-c", figure_requests },
+                     { "calls in the slow API", "line-d", figure_calls } },
+          .line_count = 2,
+          .level = result->load.concurrency,
+          .level_name = "ideal: all" },
+        { .title = "Open TCP connections",
+          .lines = { { "from server to slow API", "line-d", figure_to_api },
+                     { "from proxy to server", "line-c", figure_to_server } },
+          .line_count = has_proxy(result->row) ? 2 : 1 },
     };
-    draw_plot(result, "Threads of the server", lines, ARRAY_LEN(lines), out);
-}
-
-void chart_in_flight(const struct play_result *result, FILE *out) {
-    static const struct line lines[] = {
-        { "from clients", "line-c", figure_clients },
-        { "to the slow API", "line-d", figure_calls },
-    };
-    draw_plot(result, "Open connections", lines, ARRAY_LEN(lines), out);
+    fputs("<div class=\"plots\">", out);
+    for (size_t i = 0; i < ARRAY_LEN(plots); i++)
+        draw_plot(result, &plots[i], out);
+    fputs("</div>\n", out);
 }

@@ -14,8 +14,7 @@ void chart_times(const struct play_result *results, size_t count, FILE *out);
 /* A line per row from p50 to the slowest request, with marks at p50, p90 and p99. */
 void chart_latencies(const struct play_result *results, size_t count, FILE *out);
 
-/* Of one row, over the time of its load. */
-void chart_threads(const struct play_result *result, FILE *out);
-void chart_in_flight(const struct play_result *result, FILE *out);
+/* Of one row, over the time of its load: threads, requests and calls in flight, connections. */
+void chart_over_time(const struct play_result *result, FILE *out);
 
 #endif

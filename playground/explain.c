@@ -2,17 +2,17 @@
 /* Prints the catalogue, and the commands of one row with the addresses that a person would take. */
 #include "playground/explain.h"
 #include "base/alloc.h"
-#include "base/slice.h"
 #include "base/units.h"
 #include "playground/program.h"
+#include "playground/terminal.h"
 #include <errno.h>
 #include <string.h>
 
 #define TEXT_WIDTH 92
 
-void explain_list(FILE *out) {
-    for (size_t i = 0; i < catalogue_count; i++) {
-        const struct playground *row = &catalogue[i];
+void explain_list(const struct playground *const *rows, size_t count, FILE *out) {
+    for (size_t i = 0; i < count; i++) {
+        const struct playground *row = rows[i];
         char delay[UNITS_TEXT_BYTES];
         fprintf(out, "%-16s n=%-5u c=%-4u delay=%-5s %s", row->name, row->load.requests,
                 row->load.concurrency, units_format_duration(row->load.delay, delay), row->title);
@@ -20,22 +20,6 @@ void explain_list(FILE *out) {
             fprintf(out, " (%s)", row->alias);
         fputc('\n', out);
     }
-}
-
-/* Breaks lines between words. */
-static void print_wrapped(const char *text, FILE *out) {
-    size_t column = 0;
-    struct slice rest = slice_str(text);
-    while (rest.len > 0) {
-        struct slice word = slice_cut(&rest, ' ');
-        if (column > 0 && column + 1 + word.len > TEXT_WIDTH) {
-            fputc('\n', out);
-            column = 0;
-        }
-        fprintf(out, "%s%.*s", column > 0 ? " " : "  ", (int)word.len, word.ptr);
-        column += word.len + 1;
-    }
-    fputc('\n', out);
 }
 
 /* The processes of the row on their own ports. `starts` has a place for each. */
@@ -84,9 +68,12 @@ int explain_row(const struct playground *row, const struct play_load *load, FILE
                 struct error *err) {
     char formula[64];
     fprintf(out, "%s: %s\n", row->name, row->title);
-    print_wrapped(row->shows, out);
+    terminal_wrap(out, row->shows, 2, TEXT_WIDTH);
 
-    fprintf(out, "\nBy hand, each in a terminal of its own (`top -H` in one more):\n");
+    fprintf(out,
+            "\nBy hand, each in a terminal of its own (in one more: `top -H`, and `curl\n"
+            "127.0.0.1:%u/stats` for what is in flight):\n",
+            row->processes[0].port_by_hand + 1u);
     int rc = explain_commands(row, load, out, err);
     if (rc != 0)
         return rc;

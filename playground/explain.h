@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 /* One line per row: name, load, title, alias. */
-void explain_list(FILE *out);
+void explain_list(const struct playground *const *rows, size_t count, FILE *out);
 
 /* Only the commands, a line each. 0, or -errno with a line when the row itself is wrong. */
 NODISCARD int explain_commands(const struct playground *row, const struct play_load *load,

@@ -97,7 +97,9 @@ static void write_table(const struct play_result *results, size_t count, FILE *o
 }
 
 static void write_facts(const struct play_result *r, FILE *out) {
+    char calls[TABLE_CELL_BYTES];
     double ideal = (double)r->ideal / NSEC_PER_SEC, tutorial = result_tutorial_seconds(r);
+    table_calls(r, calls);
     fprintf(out,
             "<dl class=\"facts\"><div><dt>time</dt><dd>%.2f <small>s</small></dd></div>"
             "<div><dt>ideal</dt><dd>%.2f <small>s</small></dd></div>",
@@ -109,10 +111,11 @@ static void write_facts(const struct play_result *r, FILE *out) {
             "<div><dt>failed</dt><dd>%" PRIu64 "</dd></div>"
             "<div><dt>p99</dt><dd>%.1f <small>ms</small></dd></div>"
             "<div><dt>threads</dt><dd>%" PRIu32 " <small>then</small> %" PRIu32 "</dd></div>"
+            "<div><dt>calls at once</dt><dd>%s <small>of</small> %" PRIu32 "</dd></div>"
             "<div><dt>CPU per request</dt><dd>%.0f <small>us</small></dd></div>"
             "<div><dt>memory</dt><dd>%.1f <small>MiB</small></dd></div></dl>\n",
             r->requests_per_second, r->failed, (double)r->p99_usec / 1000, r->threads_before,
-            r->threads_during, result_cpu_usec(r),
+            r->threads_during, calls, r->load.concurrency, result_cpu_usec(r),
             (double)r->memory_peak_bytes / (1024.0 * 1024.0));
 }
 
@@ -152,11 +155,9 @@ static int write_row(const struct play_result *r, FILE *out) {
     write_facts(r, out);
     fputs("<p class=\"notice\">Notice: ", out);
     svg_escape(out, r->row->notice);
-    fprintf(out, ". <span class=\"soft\">Ideal: %s.</span></p>\n<div class=\"plots\">",
+    fprintf(out, ". <span class=\"soft\">Ideal: %s.</span></p>\n",
             catalogue_ideal_formula(r->row, &r->load, formula, sizeof(formula)));
-    chart_threads(r, out);
-    chart_in_flight(r, out);
-    fputs("</div>\n", out);
+    chart_over_time(r, out);
     int rc = write_commands(r, out);
     fputs("</section>\n", out);
     return rc;

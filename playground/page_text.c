@@ -58,9 +58,9 @@ const char page_style_base[] =
     ".scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}\n";
 
 const char page_style_parts[] =
-    "table{border-collapse:collapse;width:100%;font-size:.85rem;"
+    "table{border-collapse:collapse;width:100%;font-size:.82rem;"
     "font-variant-numeric:tabular-nums}\n"
-    "th,td{padding:.4rem .55rem;text-align:right;white-space:nowrap}\n"
+    "th,td{padding:.4rem .38rem;text-align:right;white-space:nowrap}\n"
     "th{color:var(--soft);font-weight:500;vertical-align:bottom;line-height:1.2;"
     "border-bottom:1px solid var(--line)}\n"
     "tbody tr+tr td,tbody tr+tr th{border-top:1px solid var(--line)}\n"
@@ -69,17 +69,19 @@ const char page_style_parts[] =
     "tr.peer th:first-child{font-weight:400;color:var(--soft)}\n"
     "td.skipped{text-align:left;color:var(--soft);white-space:normal}\n"
     ".tags{color:var(--soft);font-size:.85rem;font-weight:400}\n"
-    ".facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(6.2rem,1fr));gap:.5rem 1rem;"
+    ".facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(5.6rem,1fr));gap:.5rem .7rem;"
     "margin:.8rem 0 1rem;padding:0}\n"
-    ".facts div{border-left:2px solid var(--line);padding-left:.6rem}\n"
+    ".facts div{border-left:2px solid var(--line);padding-left:.5rem}\n"
     ".facts dt{color:var(--soft);font-size:.78rem}\n"
-    ".facts dd{margin:0;font-size:1.1rem;font-weight:600;font-variant-numeric:tabular-nums}\n"
+    ".facts "
+    "dd{margin:0;font-size:1.05rem;font-weight:600;white-space:nowrap;font-variant-numeric:tabular-"
+    "nums}\n"
     ".facts dd small{font-weight:400;color:var(--soft);font-size:.8rem}\n"
-    ".plots{display:grid;grid-template-columns:1fr 1fr;gap:1.5rem}\n"
+    ".plots{display:grid;grid-template-columns:repeat(3,1fr);gap:1.5rem}\n"
     "figure{margin:0;min-width:0}\n"
-    "figcaption{font-size:.85rem;font-weight:600;display:flex;flex-wrap:wrap;"
-    "justify-content:space-between;gap:0 1rem}\n"
-    ".legend{font-weight:400;color:var(--soft);display:flex;gap:.9rem}\n"
+    "figure{display:flex;flex-direction:column}\n"
+    "figcaption{font-size:.85rem;font-weight:600;margin-bottom:auto}\n"
+    ".legend{font-weight:400;color:var(--soft);display:flex;flex-wrap:wrap;gap:0 .9rem}\n"
     ".key::before{content:'';display:inline-block;width:14px;height:3px;margin-right:.35rem;"
     "vertical-align:3px;background:currentColor}\n"
     ".key.line-a,.key.line-c{color:var(--a)}.key.line-b{color:var(--b)}.key.line-d{color:var(--t)}"
@@ -89,7 +91,9 @@ const char page_style_parts[] =
     ".plot{width:100%;height:96px;overflow:visible}\n"
     ".plot path{fill:none;stroke-width:2;vector-effect:non-scaling-stroke;stroke-linejoin:round}\n"
     ".plot .line-a,.plot .line-c{stroke:var(--a)}.plot .line-b{stroke:var(--b)}"
-    ".plot .line-d{stroke:var(--t)}\n"
+    ".plot .line-d{stroke:var(--t)}.plot .line-c{stroke-width:5;stroke-opacity:.4}\n"
+    ".plot .level{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:5 4}"
+    ".key.level::before{height:0;background:none;border-top:2px dashed var(--ink)}\n"
     ".y{position:absolute;left:.3rem;top:.1rem;font-size:.72rem;color:var(--soft);"
     "line-height:1.2}\n"
     ".x{display:flex;justify-content:space-between;font-size:.72rem;color:var(--soft)}\n"
@@ -133,7 +137,9 @@ const char page_table[] =
 
 const char page_rows[] =
     "<h2>One by one</h2>\n"
-    "<p>Threads are counted as <code>top -H</code> shows them. An open connection to the slow API "
-    "is a call in flight, or one that is kept for the next call.</p>\n";
+    "<p>Threads are counted as <code>top -H</code> shows them. A request is in flight from the "
+    "clients' connect to the last byte of its answer, a call while the slow API has not answered "
+    "it; what lies between the two lines waits in the server, or in front of it. A connection is "
+    "counted as the kernel knows it, whether or not it carries a call.</p>\n";
 
 const char page_foot[] = "</main></body></html>\n";

@@ -20,8 +20,11 @@
 
 #define PSYCOPG2 UWSGI_GEVENT " python3-psycopg2 python3-psycogreen"
 
-#define SLOW_API \
-    { .name = "slowapi", .args = { "slowapi", "--bind", "{bind}" }, .port_by_hand = 4000 }
+#define SLOW_API                                                                                \
+    {                                                                                           \
+        .name = "slowapi", .args = { "slowapi", "--bind", "{bind}", "--control", "{control}" }, \
+        .port_by_hand = 4000                                                                    \
+    }
 
 #define SERVER(packages, ...)                                                                  \
     {                                                                                          \

@@ -90,22 +90,27 @@ int process_spawn(struct process *p, const struct process_spec *spec, struct err
     return 0;
 }
 
+/* The first address that stands behind `marker`, if the line has it. Whether it has. */
+static bool take_url(const char *line, const char *marker, char url[PROCESS_URL_BYTES]) {
+    const char *at = strstr(line, marker);
+    if (at == NULL)
+        return false;
+    at += strlen(marker);
+    size_t len = strcspn(at, " \t\r");
+    if (url[0] == '\0' && len < PROCESS_URL_BYTES) {
+        memcpy(url, at, len);
+        url[len] = '\0';
+    }
+    return true;
+}
+
 static void take_line(struct process *p) {
-    static const char marker[] = "listening on ";
     p->line[p->line_len] = '\0';
     p->line_len = 0;
-    const char *at = strstr(p->line, marker);
-    if (at == NULL) {
-        if (p->line[0] != '\0')
-            memcpy(p->last_line, p->line, sizeof(p->last_line));
+    if (take_url(p->line, "listening on ", p->url) ||
+        take_url(p->line, "control on ", p->control_url) || p->line[0] == '\0')
         return;
-    }
-    at += sizeof(marker) - 1;
-    size_t len = strcspn(at, " \t\r");
-    if (p->url[0] != '\0' || len >= sizeof(p->url))
-        return;
-    memcpy(p->url, at, len);
-    p->url[len] = '\0';
+    memcpy(p->last_line, p->line, sizeof(p->last_line));
 }
 
 void process_read(struct process *p) {

@@ -42,9 +42,10 @@ struct process {
                    by another */
     int exit_code;               /* once ended: the code, or 128 + the signal */
     char url[PROCESS_URL_BYTES]; /* of the line "...: listening on URL", empty until that came */
-    char last_line[PROCESS_LINE_BYTES]; /* the newest complete line of stderr that was not that one
-                                         */
-    char line[PROCESS_LINE_BYTES];      /* an incomplete one */
+    char control_url[PROCESS_URL_BYTES]; /* of a line "...: control on URL" before it */
+    char last_line[PROCESS_LINE_BYTES];  /* the newest complete line of stderr that was not that one
+                                          */
+    char line[PROCESS_LINE_BYTES];       /* an incomplete one */
     size_t line_len;
 };
 

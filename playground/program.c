@@ -72,9 +72,16 @@ static int words(struct program_start *start, struct error *err) {
     return argv_of_process(&start->argv, start->process, start->values, start->value_count, err);
 }
 
+/* {control}, where srv tells of itself: the port after its own, or any. */
+static void add_control(struct program_start *start, unsigned port) {
+    snprintf(start->control, sizeof(start->control), "127.0.0.1:%u", port);
+    start->values[start->value_count++] = (struct argv_value){ "control", start->control };
+}
+
 static int explain(struct program_start *start, FILE *out, struct error *err) {
     char text[ARGV_TEXT_BYTES];
     take_port(start, start->port_by_hand);
+    add_control(start, start->port_by_hand + 1u);
     int rc = words(start, err);
     if (rc == 0)
         fprintf(out, "  %s\n", argv_format(&start->argv, text, sizeof(text)));
@@ -83,6 +90,7 @@ static int explain(struct program_start *start, FILE *out, struct error *err) {
 
 static int prepare_srv(struct program_start *start, struct error *err) {
     take_port(start, 0);
+    add_control(start, 0);
     snprintf(start->path, sizeof(start->path), "%s", start->srv);
     return words(start, err);
 }

@@ -27,6 +27,7 @@ struct program_start {
     struct argv argv;            /* what is executed */
     char path[256];              /* of the program */
     char bind[64];               /* what {bind} stands for */
+    char control[64];            /* what {control} stands for, in the words of srv */
     char url[PROCESS_URL_BYTES]; /* what {NAME} will stand for in later processes. Empty after
                                     prepare: the process says "listening on URL" on its stderr */
     int pass_fd;                 /* a descriptor that the process gets, or -1 */

@@ -2,26 +2,28 @@
 /* Progress on stderr, quiet enough for logs and lively enough for a terminal. */
 #include "playground/progress.h"
 #include "base/units.h"
+#include "playground/terminal.h"
 #include <inttypes.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #define BAR_CELLS       20
-#define COLUMNS_DEFAULT 80
+#define BAR_CELLS_SLIM  8
+#define WIDE            76 /* columns; on less some of the view is left out */
+#define HEADING         "           threads running  asleep in flight  CPU %     MiB"
 #define LINE_BYTES      256
+#define IN_FLIGHT_BYTES 16
 #define MIB             (1024.0 * 1024.0)
 
+/* A window may be made smaller while it shows the view. */
+static void measure(struct progress *p) {
+    struct terminal_size size = terminal_size(p->out);
+    p->columns = size.columns > 1 ? (int)size.columns : TERMINAL_COLUMNS_DEFAULT;
+    p->rows = (int)size.rows;
+}
+
 void progress_init(struct progress *p, FILE *out, size_t count) {
-    struct winsize size = { 0 };
-    *p = (struct progress){
-        .out = out, .live = isatty(fileno(out)) == 1, .columns = COLUMNS_DEFAULT, .count = count
-    };
-    if (!p->live || ioctl(fileno(out), TIOCGWINSZ, &size) != 0)
-        return;
-    if (size.ws_col > 1)
-        p->columns = size.ws_col;
-    p->rows = size.ws_row;
+    *p = (struct progress){ .out = out, .live = terminal_is_live(out), .count = count };
+    measure(p);
 }
 
 /* Goes back to where the live view begins, and takes it away. */
@@ -60,10 +62,10 @@ static void show_bar(struct progress *p, const struct play_result *so_far,
                      const struct series_point *now) {
     char line[LINE_BYTES], bar[BAR_CELLS + 1];
     double share = so_far->ideal > 0 ? (double)now->elapsed / (double)so_far->ideal : 0;
-    size_t filled = (size_t)((share < 1 ? share : 1) * BAR_CELLS);
-    memset(bar, '.', BAR_CELLS);
-    memset(bar, '#', filled);
-    bar[BAR_CELLS] = '\0';
+    size_t cells = p->columns > WIDE ? BAR_CELLS : BAR_CELLS_SLIM;
+    memset(bar, '.', cells);
+    memset(bar, '#', (size_t)((share < 1 ? share : 1) * (double)cells));
+    bar[cells] = '\0';
     snprintf(line, sizeof(line),
              "%zu/%zu %s [%s] %.1f of %.1f s  threads %" PRIu32 ", asleep %" PRIu32 "  %.1f MiB",
              p->index, p->count, so_far->row->name, bar, (double)now->elapsed / NSEC_PER_SEC,
@@ -72,20 +74,32 @@ static void show_bar(struct progress *p, const struct play_result *so_far,
     show(p, line);
 }
 
-/* What `top -H` would show, a line for each process of the row. */
+/* Nobody asks a database or a proxy. Returns `text`. */
+static const char *in_flight_text(uint32_t in_flight, char text[static IN_FLIGHT_BYTES]) {
+    if (in_flight == GAUGE_UNKNOWN)
+        return "-";
+    snprintf(text, IN_FLIGHT_BYTES, "%" PRIu32, in_flight);
+    return text;
+}
+
+/* What `top -H` would show, a line for each process of the row, and what is under way there. */
 static void show_processes(struct progress *p, const struct playground *row,
                            const struct series_point *now) {
-    char line[LINE_BYTES];
+    char line[LINE_BYTES], in_flight[IN_FLIGHT_BYTES];
     nsec_t span = now->elapsed - p->last.elapsed;
-    show(p, "            threads  running   asleep  connections  CPU %      MiB");
+    bool wide = p->columns > WIDE;
+    show(p, wide ? HEADING "  connections" : HEADING);
     for (size_t i = 0; i < catalogue_process_count(row); i++) {
         const struct probe_sample *seen = &now->of[i];
         nsec_t cpu = seen->cpu - p->last.of[i].cpu;
         snprintf(line, sizeof(line),
-                 "  %-10s%7" PRIu32 "%9" PRIu32 "%9" PRIu32 "%13" PRIu32 "%7.1f%9.1f",
+                 "  %-8s%8" PRIu32 "%8" PRIu32 "%8" PRIu32 "%10s%7.1f%8.1f%13" PRIu32,
                  row->processes[i].name, seen->threads, seen->running, seen->sleeping,
-                 now->connections[i], span > 0 ? 100.0 * (double)cpu / (double)span : 0,
-                 (double)seen->rss_bytes / MIB);
+                 in_flight_text(now->in_flight[i], in_flight),
+                 span > 0 ? 100.0 * (double)cpu / (double)span : 0, (double)seen->rss_bytes / MIB,
+                 now->connections[i]);
+        if (!wide)
+            line[sizeof(HEADING) - 1] = '\0';
         show(p, line);
     }
 }
@@ -95,6 +109,7 @@ void progress_sample(void *arg, const struct play_result *so_far, const struct s
     if (!p->live)
         return;
     rewind_view(p);
+    measure(p);
     show_bar(p, so_far, now);
     /* The first sample has nothing to take a rate from. */
     if (p->last.elapsed > 0 && p->rows > PLAY_PROCESSES_MAX + 2)

@@ -15,6 +15,11 @@ int result_add_point(struct play_result *result, const struct series_point *poin
     return series_add(&result->series, point);
 }
 
+void result_calls_max(struct play_result *result, uint32_t calls_max) {
+    if (calls_max != GAUGE_UNKNOWN && calls_max > result->calls_max)
+        result->calls_max = calls_max;
+}
+
 void result_free(struct play_result *result) {
     series_free(&result->series);
 }
@@ -87,11 +92,24 @@ static json_t *threads_json(const struct play_result *r) {
                      "samples", (json_int_t)r->samples);
 }
 
-/* The series of the measured processes, one list per figure. */
+/* -1 for what nobody said. */
+static json_int_t known(uint32_t in_flight) {
+    return in_flight == GAUGE_UNKNOWN ? -1 : (json_int_t)in_flight;
+}
+
+/* The series of the measured processes, one list per figure; null is a gap. */
 static json_t *series_json(const struct play_result *r) {
     static const char *const names[] = {
-        "elapsed_ms", "threads",   "sleeping",           "running",
-        "cpu_us",     "rss_bytes", "client_connections", "upstream_connections"
+        "elapsed_ms",
+        "threads",
+        "sleeping",
+        "running",
+        "cpu_us",
+        "rss_bytes",
+        "client_connections",
+        "upstream_connections",
+        "requests_in_flight",
+        "upstream_calls_in_flight",
     };
     size_t target = catalogue_process_count(r->row) - 1;
     json_t *lists[ARRAY_LEN(names)], *object = json_object();
@@ -112,9 +130,12 @@ static json_t *series_json(const struct play_result *r) {
             (json_int_t)total->rss_bytes,
             point->connections[target],
             point->connections[0],
+            known(point->in_flight[target]),
+            known(point->in_flight[0]),
         };
         for (size_t f = 0; f < ARRAY_LEN(names); f++)
-            rc |= json_array_append_new(lists[f], json_integer(values[f]));
+            rc |= json_array_append_new(lists[f],
+                                        values[f] < 0 ? json_null() : json_integer(values[f]));
     }
     if (rc == 0)
         return object;
@@ -148,11 +169,12 @@ static json_t *result_json(const struct play_result *r) {
                   latency_json(r), "threads", threads_json(r), "series", series_json(r),
                   "process_cpu_us_per_request", processes_json(r));
     json_t *figures = json_pack(
-        "{s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:I}", "seconds", r->seconds, "ideal_seconds",
-        seconds_of(r->ideal), "tutorial_seconds", r->row->tutorial_seconds, "requests",
-        (json_int_t)r->requests, "failed", (json_int_t)r->failed, "requests_per_second",
+        "{s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:I, s:I}", "seconds", r->seconds,
+        "ideal_seconds", seconds_of(r->ideal), "tutorial_seconds", result_tutorial_seconds(r),
+        "requests", (json_int_t)r->requests, "failed", (json_int_t)r->failed, "requests_per_second",
         r->requests_per_second, "cpu_seconds", seconds_of(r->cpu), "cpu_us_per_request",
-        result_cpu_usec(r), "memory_peak_bytes", (json_int_t)r->memory_peak_bytes);
+        result_cpu_usec(r), "memory_peak_bytes", (json_int_t)r->memory_peak_bytes,
+        "upstream_calls_in_flight_max", (json_int_t)r->calls_max);
     int rc = json_object_update(object, figures);
     json_decref(figures);
     if (rc == 0)

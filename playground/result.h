@@ -27,6 +27,8 @@ struct play_result {
     uint32_t sleeping_before;
     double sleeping_during; /* mean over the samples */
     uint32_t samples;
+    /* The most calls that waited in the slow API at the same time, as it says; 0: it does not. */
+    uint32_t calls_max;
     nsec_t cpu;                             /* spent on the load */
     nsec_t process_cpu[PLAY_PROCESSES_MAX]; /* the same of each process of the row */
     uint64_t memory_peak_bytes;
@@ -37,6 +39,9 @@ struct play_result {
 
 /* Takes in one sample of the run. 0 or -ENOMEM. */
 NODISCARD int result_add_point(struct play_result *result, const struct series_point *point);
+
+/* Takes in a reading of the slow API; the highest stays. GAUGE_UNKNOWN is none. */
+void result_calls_max(struct play_result *result, uint32_t calls_max);
 
 void result_free(struct play_result *result);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #define START_NSEC        (15 * NSEC_PER_SEC) /* for one process to bind and answer */
@@ -19,6 +20,8 @@
 #define SETTLE_EQUAL      5 /* samples in a row that make a rest */
 #define SAMPLE_NSEC       (50 * NSEC_PER_MSEC)
 #define SAMPLE_COST_RATIO 20 /* sampling takes 1/20 of a core, however many threads there are */
+#define GAUGE_NSEC        (20 * NSEC_PER_MSEC) /* for an answer that is usually there already */
+#define LAST_GAUGE_NSEC   NSEC_PER_SEC /* when the load has ended, and nothing is disturbed */
 #define OVERTIME_NSEC     (60 * NSEC_PER_SEC)   /* allowed on top of ten times the ideal */
 #define STOP_NSEC         (2 * NSEC_PER_SEC)    /* for idle servers */
 #define ABORT_NSEC        (200 * NSEC_PER_MSEC) /* for servers with requests in flight */
@@ -33,7 +36,8 @@ struct run {
     struct program_start starts[PLAY_PROCESSES_MAX];
     uint16_t ports[PLAY_PROCESSES_MAX]; /* 0: none */
     size_t prepared;                    /* of them: what `finish` is for */
-    int report_fd;                      /* memory that the load generator writes its report to */
+    struct gauge gauges[PLAY_PROCESSES_MAX];
+    int report_fd; /* memory that the load generator writes its report to */
     nsec_t load_start;
     nsec_t cpu_before[PLAY_PROCESSES_MAX]; /* spent by each process of the row before the load */
 };
@@ -133,8 +137,10 @@ static int start_process(struct run *run, const struct play_process *process, st
     rc = spawn(run, &spec, err);
     if (rc == 0)
         rc = await_ready(run, start, err);
-    if (rc == 0)
+    if (rc == 0) {
         run->ports[run->count - 1] = port_of(start->url);
+        gauge_open(&run->gauges[run->count - 1], run->processes[run->count - 1].control_url);
+    }
     return rc;
 }
 
@@ -145,6 +151,7 @@ static int start_processes(struct run *run, struct error *err) {
         rc = start_process(run, &run->row->processes[i], err);
     return rc;
 }
+
 static void add_sample(struct probe_sample *total, const struct probe_sample *one) {
     total->processes += one->processes;
     total->threads += one->threads;
@@ -158,6 +165,7 @@ static int sample(struct run *run, struct series_point *ret, struct error *err) 
     *ret = (struct series_point){ .elapsed = clock_now() - run->load_start };
     size_t count = catalogue_process_count(run->row);
     for (size_t i = 0; i < count; i++) {
+        ret->in_flight[i] = GAUGE_UNKNOWN;
         if (probe_add(run->processes[i].pid, &ret->of[i]) != 0)
             return error_set(err, -ESRCH, "%s cannot be seen in /proc", run->processes[i].name);
         if (run->row->processes[i].measured)
@@ -219,16 +227,50 @@ static int start_load(struct run *run, struct error *err) {
     return spawn(run, &spec, err);
 }
 
+/* The kernel's list is no snapshot: it may have a connection and the one that took its place. */
+static uint32_t no_more_than(uint32_t most, uint32_t seen) {
+    return seen < most ? seen : most;
+}
+
+/* What the processes say themselves, and what only the clients know: the load generator opens a
+ * connection for each request. To be called after the sample was taken: who is asked does not
+ * sleep. */
+static void count_traffic(struct run *run, struct series_point *point) {
+    struct series_sockets sockets[PLAY_PROCESSES_MAX];
+    size_t count = catalogue_process_count(run->row);
+    nsec_t deadline = clock_now() + GAUGE_NSEC;
+    for (size_t i = 0; i < count; i++)
+        gauge_ask(&run->gauges[i]);
+    series_count_sockets(run->ports, count, sockets);
+    for (size_t i = 0; i < count; i++) {
+        struct gauge_reading reading = gauge_answer(&run->gauges[i], deadline);
+        point->connections[i] = sockets[i].accepted;
+        point->in_flight[i] = reading.in_flight;
+        if (i == 0)
+            result_calls_max(run->result, reading.in_flight_max);
+    }
+    if (point->in_flight[count - 1] == GAUGE_UNKNOWN)
+        point->in_flight[count - 1] =
+            no_more_than(run->result->load.concurrency, sockets[count - 1].made);
+}
+
 static int take_point(struct run *run, struct error *err) {
     struct series_point seen;
     int rc = sample(run, &seen, err);
     if (rc == 0)
-        series_count_connections(run->ports, catalogue_process_count(run->row), seen.connections);
+        count_traffic(run, &seen);
     if (rc == 0 && result_add_point(run->result, &seen) != 0)
         rc = error_set(err, -ENOMEM, "out of memory");
     if (rc == 0 && run->runner->on_sample != NULL)
         run->runner->on_sample(run->runner->arg, run->result, &seen);
     return rc;
+}
+
+/* By this thread, which has all the work of the runner. */
+static nsec_t cpu_spent(void) {
+    struct timespec spent;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+    return spent.tv_sec * NSEC_PER_SEC + spent.tv_nsec;
 }
 
 /* Samples until the load generator ends. */
@@ -245,7 +287,7 @@ static int watch(struct run *run, struct error *err) {
             rc = check_alive(run, run->count - 1, err);
         if (rc != 0)
             return rc;
-        nsec_t now = clock_now();
+        nsec_t now = clock_now(), spent = cpu_spent();
         if (now >= deadline)
             return error_set(err, -ETIMEDOUT,
                              "gave up: the load takes more than ten times its ideal");
@@ -255,9 +297,8 @@ static int watch(struct run *run, struct error *err) {
         rc = take_point(run, err);
         if (rc != 0)
             return rc;
-        nsec_t cost = clock_now() - now;
-        next =
-            now + (cost * SAMPLE_COST_RATIO > SAMPLE_NSEC ? cost * SAMPLE_COST_RATIO : SAMPLE_NSEC);
+        nsec_t pause = (cpu_spent() - spent) * SAMPLE_COST_RATIO;
+        next = now + (pause > SAMPLE_NSEC ? pause : SAMPLE_NSEC);
     }
     return 0;
 }
@@ -292,6 +333,9 @@ static int collect(struct run *run, const struct series_point *before, struct er
             run->result->memory_peak_bytes += probe_memory_peak(run->processes[i].pid);
 
     keep_last_words(run);
+    gauge_ask(&run->gauges[0]);
+    result_calls_max(run->result,
+                     gauge_answer(&run->gauges[0], clock_now() + LAST_GAUGE_NSEC).in_flight_max);
 
     /* With failed requests its exit code is not 0, yet the report is there and says more. */
     rc = result_read_report(run->result, run->report_fd, err);
@@ -305,7 +349,8 @@ static int keep(struct run *run, struct error *err) {
     struct runner_address addresses[PLAY_PROCESSES_MAX];
     size_t count = catalogue_process_count(run->row);
     for (size_t i = 0; i < count; i++)
-        addresses[i] = (struct runner_address){ run->row->processes[i].name, run->starts[i].url };
+        addresses[i] = (struct runner_address){ run->row->processes[i].name, run->starts[i].url,
+                                                run->processes[i].control_url };
     run->runner->on_keep(run->runner->arg, run->result, addresses, count);
     int rc = 0;
     while (rc == 0) {
@@ -333,6 +378,8 @@ static int run_steps(struct run *run, struct error *err) {
 }
 
 static void finish_programs(struct run *run) {
+    for (size_t i = 0; i < PLAY_PROCESSES_MAX; i++)
+        gauge_close(&run->gauges[i]);
     for (size_t i = run->prepared; i-- > 0;) {
         const struct program *program = program_of(run->starts[i].process);
         if (program->finish != NULL)
@@ -356,6 +403,8 @@ int runner_run(const struct runner *runner, const struct playground *row,
     run->row = row;
     run->result = ret;
     run->report_fd = report_fd;
+    for (size_t i = 0; i < PLAY_PROCESSES_MAX; i++)
+        gauge_open(&run->gauges[i], "");
 
     int rc = run_steps(run, err);
 

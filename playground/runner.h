@@ -7,6 +7,7 @@
 
 struct runner_address {
     const char *name, *url;
+    const char *control_url; /* where it tells of itself; empty when it does not */
 };
 
 struct runner {

@@ -48,8 +48,11 @@ void series_free(struct series *s) {
     *s = (struct series){ 0 };
 }
 
-/* Asks for the established ones alone: /proc/net/tcp would list those in TIME_WAIT, too, and can
- * take 100 ms. */
+/* In these a client's request is without its whole answer. After CLOSE_WAIT it has closed, too. */
+#define CLIENT_STATES (1u << TCP_SYN_SENT | 1u << TCP_ESTABLISHED | 1u << TCP_CLOSE_WAIT)
+
+/* Asks for these states alone: /proc/net/tcp would list those in TIME_WAIT, too, and can take
+ * 100 ms. */
 static int ask(int fd) {
     struct {
         struct nlmsghdr head;
@@ -60,28 +63,35 @@ static int ask(int fd) {
                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
         .body = { .sdiag_family = AF_INET,
                   .sdiag_protocol = IPPROTO_TCP,
-                  .idiag_states = 1u << TCP_ESTABLISHED },
+                  .idiag_states = CLIENT_STATES },
     };
     return send(fd, &request, sizeof(request), 0) == sizeof(request) ? 0 : -errno;
 }
 
+static void count_socket(const struct inet_diag_msg *message, const uint16_t *ports, size_t count,
+                         struct series_sockets *ret) {
+    for (size_t i = 0; i < count; i++) {
+        ret[i].accepted += ports[i] != 0 && htons(ports[i]) == message->id.idiag_sport &&
+                           message->idiag_state == TCP_ESTABLISHED;
+        ret[i].made += ports[i] != 0 && htons(ports[i]) == message->id.idiag_dport;
+    }
+}
+
 /* Counts what one datagram tells. False when it was the last. */
 static bool count_reply(struct nlmsghdr *head, size_t len, const uint16_t *ports, size_t count,
-                        uint32_t *ret) {
+                        struct series_sockets *ret) {
     for (; NLMSG_OK(head, len); head = NLMSG_NEXT(head, len)) {
         if (head->nlmsg_type != SOCK_DIAG_BY_FAMILY)
             return false; /* NLMSG_DONE or NLMSG_ERROR */
-        const struct inet_diag_msg *message = NLMSG_DATA(head);
-        for (size_t i = 0; i < count; i++)
-            ret[i] += ports[i] != 0 && htons(ports[i]) == message->id.idiag_sport;
+        count_socket(NLMSG_DATA(head), ports, count, ret);
     }
     return true;
 }
 
-void series_count_connections(const uint16_t *ports, size_t count, uint32_t *ret) {
+void series_count_sockets(const uint16_t *ports, size_t count, struct series_sockets *ret) {
     char *reply = mem_alloc(REPLY_BYTES); /* aligned for any header */
     for (size_t i = 0; i < count; i++)
-        ret[i] = 0;
+        ret[i] = (struct series_sockets){ 0 };
     int fd = reply == NULL ? -1 : socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
     if (fd >= 0 && ask(fd) == 0) {
         ssize_t n;

@@ -76,11 +76,14 @@ void svg_plot_end(FILE *out) {
     fputs("</svg>\n", out);
 }
 
-void svg_steps(FILE *out, const struct svg_point *points, size_t count, const char *class) {
-    if (count == 0)
-        return;
-    fprintf(out, "<path class=\"%s\" d=\"M%.1f %.1f", class, points[0].x * PLOT_WIDTH,
-            (1 - points[0].y) * PLOT_HEIGHT);
+void svg_level(FILE *out, double y, const char *class) {
+    fprintf(out, "<path class=\"%s\" d=\"M0 %.1fH%.0f\"/>\n", class, (1 - y) * PLOT_HEIGHT,
+            PLOT_WIDTH);
+}
+
+/* One piece of a path, of points that have a value. */
+static void put_steps(FILE *out, const struct svg_point *points, size_t count) {
+    fprintf(out, "M%.1f %.1f", points[0].x * PLOT_WIDTH, (1 - points[0].y) * PLOT_HEIGHT);
     for (size_t i = 1; i < count; i++) {
         bool flat = points[i].y == points[i - 1].y;
         if (flat && i + 1 < count)
@@ -88,6 +91,18 @@ void svg_steps(FILE *out, const struct svg_point *points, size_t count, const ch
         fprintf(out, "H%.1f", points[i].x * PLOT_WIDTH);
         if (!flat)
             fprintf(out, "V%.1f", (1 - points[i].y) * PLOT_HEIGHT);
+    }
+}
+
+void svg_steps(FILE *out, const struct svg_point *points, size_t count, const char *class) {
+    size_t begin = 0;
+    fprintf(out, "<path class=\"%s\" d=\"", class);
+    for (size_t i = 0; i <= count; i++) {
+        if (i < count && !isnan(points[i].y))
+            continue;
+        if (i > begin)
+            put_steps(out, &points[begin], i - begin);
+        begin = i + 1;
     }
     fputs("\"/>\n", out);
 }

@@ -31,7 +31,10 @@ struct svg_point {
 void svg_plot_begin(FILE *out, const char *label);
 void svg_plot_end(FILE *out);
 
-/* Values hold until the next point: what is sampled is known in steps. */
+/* From left to right at `y`. */
+void svg_level(FILE *out, double y, const char *class);
+
+/* Values hold until the next point: what is sampled is known in steps. A y of NAN is a gap. */
 void svg_steps(FILE *out, const struct svg_point *points, size_t count, const char *class);
 
 /* The smallest of 1, 2, 2.5, 5 times a power of ten that is not below `value`; 1 for 0 and less. */

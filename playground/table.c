@@ -2,10 +2,13 @@
 /* Columns as data: a heading of two lines and the function that writes a cell. */
 #include "playground/table.h"
 #include "base/attr.h"
+#include "playground/terminal.h"
 #include <inttypes.h>
 #include <string.h>
 
-#define MIB (1024.0 * 1024.0)
+#define MIB        (1024.0 * 1024.0)
+#define GAP        2   /* blanks between columns */
+#define TEXT_BYTES 512 /* of a sentence; names are short */
 
 #define CELL(noun, ...)                                                                        \
     static void cell_##noun(const struct play_result *r, char text[static TABLE_CELL_BYTES]) { \
@@ -28,6 +31,13 @@ CELL(sleeping, "%.0f", r->sleeping_during)
 CELL(cpu, "%.0f", result_cpu_usec(r))
 CELL(memory, "%.1f", (double)r->memory_peak_bytes / MIB)
 
+void table_calls(const struct play_result *r, char text[static TABLE_CELL_BYTES]) {
+    if (r->calls_max == 0)
+        strcpy(text, "-");
+    else
+        snprintf(text, TABLE_CELL_BYTES, "%" PRIu32, r->calls_max);
+}
+
 const struct table_column table_columns[] = {
     { "", "model",
       cell_model }, /* the first column is the only one that is text: aligned to the left */
@@ -43,6 +53,7 @@ const struct table_column table_columns[] = {
     { "threads", "before", cell_threads_before },
     { "threads", "during", cell_threads_during },
     { "asleep", "during", cell_sleeping },
+    { "calls", "at once", table_calls },
     { "CPU us", "per req", cell_cpu },
     { "memory", "MiB", cell_memory },
 };
@@ -67,51 +78,101 @@ static void print_cell(size_t column, int width, const char *text, FILE *out) {
     if (column == 0)
         fprintf(out, "%-*s", width, text);
     else
-        fprintf(out, "  %*s", width, text);
+        fprintf(out, "%*s%*s", GAP, "", width, text);
 }
 
-void table_print(const struct play_result *results, size_t count, FILE *out) {
+/* Columns that stand side by side: the first one, and those from `begin` to before `end`. */
+struct block {
+    size_t begin, end;
+    const int *widths;
+};
+
+typedef void text_fn(const struct table_column *, const void *arg, char[static TABLE_CELL_BYTES]);
+
+static void text_of_top(const struct table_column *column, const void *arg UNUSED,
+                        char text[static TABLE_CELL_BYTES]) {
+    snprintf(text, TABLE_CELL_BYTES, "%s", column->top);
+}
+
+static void text_of_bottom(const struct table_column *column, const void *arg UNUSED,
+                           char text[static TABLE_CELL_BYTES]) {
+    snprintf(text, TABLE_CELL_BYTES, "%s", column->bottom);
+}
+
+static void text_of_cell(const struct table_column *column, const void *result,
+                         char text[static TABLE_CELL_BYTES]) {
+    column->cell(result, text);
+}
+
+static void print_line(const struct block *block, text_fn *text_of, const void *arg, FILE *out) {
+    char text[TABLE_CELL_BYTES];
+    text_of(&table_columns[0], arg, text);
+    print_cell(0, block->widths[0], text, out);
+    for (size_t c = block->begin; c < block->end; c++) {
+        text_of(&table_columns[c], arg, text);
+        print_cell(c, block->widths[c], text, out);
+    }
+    fputc('\n', out);
+}
+
+/* A row that was skipped has its reason in the first block, and no line in the others. */
+static void print_block(const struct block *block, const struct play_result *results, size_t count,
+                        FILE *out) {
+    print_line(block, text_of_top, NULL, out);
+    print_line(block, text_of_bottom, NULL, out);
+    for (size_t i = 0; i < count; i++) {
+        if (results[i].skipped[0] == '\0')
+            print_line(block, text_of_cell, &results[i], out);
+        else if (block->begin == 1)
+            fprintf(out, "%-*s  skipped: %s\n", block->widths[0], results[i].row->name,
+                    results[i].skipped);
+    }
+}
+
+void table_print(const struct play_result *results, size_t count, size_t width, FILE *out) {
     int widths[ARRAY_LEN(table_columns)];
     for (size_t c = 0; c < ARRAY_LEN(table_columns); c++)
         widths[c] = column_width(&table_columns[c], results, count);
 
-    for (size_t c = 0; c < ARRAY_LEN(table_columns); c++)
-        print_cell(c, widths[c], table_columns[c].top, out);
-    fputc('\n', out);
-    for (size_t c = 0; c < ARRAY_LEN(table_columns); c++)
-        print_cell(c, widths[c], table_columns[c].bottom, out);
-    fputc('\n', out);
-    for (size_t i = 0; i < count; i++) {
-        if (results[i].skipped[0] != '\0') {
-            fprintf(out, "%-*s  skipped: %s\n", widths[0], results[i].row->name,
-                    results[i].skipped);
-            continue;
-        }
-        for (size_t c = 0; c < ARRAY_LEN(table_columns); c++) {
-            char text[TABLE_CELL_BYTES];
-            table_columns[c].cell(&results[i], text);
-            print_cell(c, widths[c], text, out);
-        }
-        fputc('\n', out);
+    struct block block = { .end = 1, .widths = widths };
+    while (block.end < ARRAY_LEN(table_columns)) {
+        size_t used = (size_t)widths[0];
+        block.begin = block.end;
+        do
+            used += GAP + (size_t)widths[block.end++];
+        while (block.end < ARRAY_LEN(table_columns) &&
+               (width == 0 || used + GAP + (size_t)widths[block.end] <= width));
+        if (block.begin > 1)
+            fputc('\n', out);
+        print_block(&block, results, count, out);
     }
 }
 
 /* A proxy in front of the app works, too: what each of them spent. */
-static void print_processes(const struct play_result *r, FILE *out) {
-    size_t count = catalogue_process_count(r->row);
-    if (count == 0 || r->row->processes[count - 1].measured || r->requests == 0)
-        return;
-    fprintf(out, "%s: CPU us per request:", r->row->name);
-    for (size_t i = 0; i < count; i++)
-        fprintf(out, "%s %s %.0f", i > 0 ? "," : "", r->row->processes[i].name,
-                result_process_cpu_usec(r, i));
-    fprintf(out, ".\n");
+static void print_processes(const struct play_result *r, size_t width, FILE *out) {
+    char text[TEXT_BYTES];
+    int len = snprintf(text, sizeof(text), "%s: CPU us per request:", r->row->name);
+    for (size_t i = 0; i < catalogue_process_count(r->row); i++)
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "%s %s %.0f", i > 0 ? "," : "",
+                        r->row->processes[i].name, result_process_cpu_usec(r, i));
+    snprintf(text + len, sizeof(text) - (size_t)len, ".");
+    terminal_wrap(out, text, 0, width);
 }
 
-void table_print_notices(const struct play_result *results, size_t count, FILE *out) {
-    for (size_t i = 0; i < count; i++)
-        if (results[i].skipped[0] == '\0' && results[i].row->peer_of == NULL) {
-            fprintf(out, "%s: %s.\n", results[i].row->name, results[i].row->notice);
-            print_processes(&results[i], out);
-        }
+static bool has_proxy(const struct playground *row) {
+    size_t count = catalogue_process_count(row);
+    return count > 0 && !row->processes[count - 1].measured;
+}
+
+void table_print_notices(const struct play_result *results, size_t count, size_t width, FILE *out) {
+    for (size_t i = 0; i < count; i++) {
+        const struct playground *row = results[i].row;
+        char text[TEXT_BYTES];
+        if (results[i].skipped[0] != '\0' || row->peer_of != NULL)
+            continue;
+        snprintf(text, sizeof(text), "%s: %s.", row->name, row->notice);
+        terminal_wrap(out, text, 0, width);
+        if (has_proxy(row) && results[i].requests > 0)
+            print_processes(&results[i], width, out);
+    }
 }

@@ -16,10 +16,14 @@ struct table_column {
 extern const struct table_column table_columns[];
 extern const size_t table_column_count;
 
-/* Two lines of headings, one line per result, columns as wide as their content. */
-void table_print(const struct play_result *results, size_t count, FILE *out);
+/* The most calls that the slow API had at once; "-" when it did not say. */
+void table_calls(const struct play_result *r, char text[static TABLE_CELL_BYTES]);
 
-/* One sentence per row of ours: what to notice in it. */
-void table_print_notices(const struct play_result *results, size_t count, FILE *out);
+/* Two lines of headings, one line per result, columns as wide as their content. What is wider than
+ * `width` (0: nothing is) goes on in a second table below, with the first column once more. */
+void table_print(const struct play_result *results, size_t count, size_t width, FILE *out);
+
+/* One sentence per row of ours: what to notice in it; lines are not wider than `width`. */
+void table_print_notices(const struct play_result *results, size_t count, size_t width, FILE *out);
 
 #endif

@@ -8,6 +8,7 @@
 #include "playground/progress.h"
 #include "playground/runner.h"
 #include "playground/table.h"
+#include "playground/terminal.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -32,9 +33,10 @@ static int catch_signals(void) {
 static int print_results(const struct play_result *results, size_t count) {
     if (count == 0)
         return 0;
-    table_print(results, count, stdout);
+    size_t width = terminal_size(stdout).columns;
+    table_print(results, count, width, stdout);
     putchar('\n');
-    table_print_notices(results, count, stdout);
+    table_print_notices(results, count, width, stdout);
     return fflush(stdout) != 0 || ferror(stdout) ? -EIO : 0;
 }
 
@@ -117,7 +119,9 @@ static void on_keep(void *arg, const struct play_result *result,
     tour->reported = true;
     fprintf(stderr, "srv play: %s is kept running; Ctrl-C ends it\n", result->row->name);
     for (size_t i = 0; i < count; i++)
-        fprintf(stderr, "srv play: %s: %s\n", addresses[i].name, addresses[i].url);
+        fprintf(stderr, "srv play: %s: %s%s%s%s\n", addresses[i].name, addresses[i].url,
+                addresses[i].control_url[0] != '\0' ? " (what is in flight: " : "",
+                addresses[i].control_url, addresses[i].control_url[0] != '\0' ? "/stats)" : "");
 }
 
 /* Runs one row and says how it went. 0 (also when it was skipped), -ECANCELED, or another -errno

@@ -41,7 +41,7 @@ def test_every_row_has_plausible_figures(tour, tmp_path):
     assert figures["green"]["ideal_seconds"] == figures["pool-lazy"]["ideal_seconds"] == pytest.approx(0.3)
     for name, row in figures.items():
         assert row["failed"] == 0 and row["requests"] == 12
-        assert row["ideal_seconds"] <= row["seconds"] < row["ideal_seconds"] + 2
+        assert row["ideal_seconds"] <= row["seconds"] < row["ideal_seconds"] + 20
         assert row["requests_per_second"] == pytest.approx(12 / row["seconds"], rel=0.1)
         assert 100_000 <= row["latency_us"]["p50"] <= row["latency_us"]["p99"] <= row["latency_us"]["max"]
         assert row["threads"]["samples"] == len(row["series"]["threads"])
@@ -51,13 +51,17 @@ def test_every_row_has_plausible_figures(tour, tmp_path):
         assert re.search(rf"^{name}: .+\.$", stdout, re.M)
         series = row["series"]
         assert len(series["threads"]) == len(series["elapsed_ms"]) >= 1
-        assert max(series["client_connections"]) in range(1, 5)
-        # Idle ones are counted: a worker may keep one for each client that it ever had.
-        assert max(series["upstream_connections"]) in range(1, 2 if name == "single" else 17)
+        # Each request has one of its own; the kernel's list may have one and its successor.
+        assert max(series["client_connections"]) <= 12
+        assert max(series["upstream_connections"]) <= 13  # idle ones are counted
+        assert max(series["requests_in_flight"]) <= 4
+        assert max(calls or 0 for calls in series["upstream_calls_in_flight"]) <= row["upstream_calls_in_flight_max"]
+        assert row["upstream_calls_in_flight_max"] in (range(1, 2) if name == "single" else range(2, 5))
         spent = row["process_cpu_us_per_request"]
         assert "slowapi" in spent and all(0 < cpu < 100_000 for cpu in spent.values())
-    # One request after the other against all at once.
-    assert figures["single"]["latency_us"]["p99"] > 3 * figures["green"]["latency_us"]["p50"]
+    for counted in ("client_connections", "upstream_connections", "requests_in_flight", "upstream_calls_in_flight"):
+        assert max(seen or 0 for row in figures.values() for seen in row["series"][counted]) > 1, counted
+    assert figures["single"]["latency_us"]["p99"] >= 200_000  # who waits for another one waits twice
 
 
 def test_without_names_the_delays_are_short_and_with_names_the_tutorials(tour):
@@ -72,11 +76,14 @@ def test_without_names_the_delays_are_short_and_with_names_the_tutorials(tour):
 
 
 def test_threads_of_green_stay_one_and_it_sleeps(tour, tmp_path):
-    code, _, stderr = tour("green", "--delay", "500ms", "-n", "200", "-c", "200", "--json", str(tmp_path / "o")).end()
+    code, _, stderr = tour("green", "--delay", "1", "-n", "20", "-c", "20", "--json", str(tmp_path / "o")).end()
     assert code == 0, stderr
-    threads = json.loads((tmp_path / "o").read_text())["playgrounds"][0]["threads"]
+    [row] = json.loads((tmp_path / "o").read_text())["playgrounds"]
+    threads, series = row["threads"], row["series"]
     assert threads["during_max"] == threads["before"]
-    assert threads["sleeping_during_mean"] > 0.5
+    assert max(series["sleeping"]) == threads["before"]  # in some sample of a second all of them sleep
+    assert all(a + b <= threads["before"] for a, b in zip(series["sleeping"], series["running"]))
+    assert row["upstream_calls_in_flight_max"] == 20
 
 
 def test_tutorials_name_selects_its_rows_once(tour):
@@ -97,6 +104,8 @@ def test_list_shows_names_and_what_they_come_from(srv_run):
     assert done.returncode == 0 and done.stderr == ""
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert names[0] == "single" and len(names) == len(set(names)) and "(async-gevent-pywsgi)" in done.stdout
+    some = srv_run("play", "--list", "--with-peers", "green", "event")
+    assert [line.split()[0] for line in some.stdout.splitlines()] == ["green", "gevent-pywsgi", "event"]
 
 
 def test_explain_prints_commands_that_parse(srv_run):
@@ -110,7 +119,8 @@ def test_explain_prints_commands_that_parse(srv_run):
 
 def test_explain_takes_the_tutorials_name(srv_run):
     done = srv_run("play", "--explain", "sync-devserver")
-    assert done.returncode == 0 and done.stdout.startswith("single: ")
+    assert done.returncode == 0 and done.stdout.startswith("single: ") and "\nthreaded: " in done.stdout
+    assert "event: " in srv_run("play", "--explain", "green", "event").stdout
 
 
 @pytest.mark.parametrize(
@@ -118,6 +128,7 @@ def test_explain_takes_the_tutorials_name(srv_run):
     [
         (("gren",), "unknown playground 'gren'; did you mean 'green'?"),
         (("single", "sync-devsrv"), "'sync-devserver'"),
+        (("gunicorn-thread",), "did you mean 'gunicorn-threads'?"),
         (("--explain", "nothing-like-it"), "srv play --list"),
         (("--delay", "fast"), "--delay"),
         (("--delay", "31"), "30s"),
@@ -133,10 +144,11 @@ def test_mistakes_are_one_line_and_start_nothing(srv_run, args, told):
     assert done.stderr.count("\n") == 1 and told in done.stderr
 
 
-def test_unwritable_json_is_told_before_anything_runs(srv_run):
-    done = srv_run("play", "--json", "/nonexistent/out.json")
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_unwritable_file_is_told_before_anything_runs(srv_run, option):
+    done = srv_run("play", option, "/nonexistent/out")
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.count("\n") == 1 and "/nonexistent/out.json" in done.stderr
+    assert done.stderr.count("\n") == 1 and "/nonexistent/out" in done.stderr
 
 
 def test_table_that_cannot_be_written_is_told():
@@ -175,12 +187,10 @@ def test_signal_stops_everything(tour, number):
     one = tour("single", "--delay", "5", "-n", "20", "-c", "5")
     one.wait_for_load()
     assert len(one.living()) == 4
-    begin = time.monotonic()
     one.process.send_signal(number)
-    code, stdout, stderr = one.end(timeout=10)
+    code, stdout, stderr = one.end(timeout=30)  # the load would take 100 s
     assert code == 130 and stdout == ""
     assert "srv play: interrupted in single" in stderr
-    assert time.monotonic() - begin < 5
 
 
 @pytest.mark.parametrize("victim, name", [(" slowapi ", "slowapi"), (" serve ", "app"), (" bench ", "bench")])
@@ -207,7 +217,7 @@ def test_any_moment_is_good_for_an_interruption(tour, after):
     one = tour("green", "--delay", "2", "-n", "4", "-c", "2")
     time.sleep(after)
     one.process.send_signal(signal.SIGTERM)
-    code, _, _ = one.end(timeout=10)
+    code, _, _ = one.end()
     assert code in (130, -signal.SIGTERM)  # the latter: before it had begun
 
 
@@ -220,7 +230,7 @@ def test_killed_runner_takes_everything_with_it(tour, after):
         time.sleep(after)
     one.process.kill()
     one.process.wait()
-    wait_for(lambda: one.living() == {}, 5, lambda: f"left running: {one.living()}")
+    wait_for(lambda: one.living() == {}, 15, lambda: f"left running: {one.living()}")
 
 
 def test_kept_playground_answers_until_it_is_ended(tour, tmp_path):
@@ -233,6 +243,9 @@ def test_kept_playground_answers_until_it_is_ended(tour, tmp_path):
     wait_for(lambda: address() is not None, 30, lambda: (tmp_path / "log").read_text())
     with urllib.request.urlopen(address()[1] + "?delay=0", timeout=10) as answer:
         assert answer.read() == b"Hi there! slow api response"
+    [stats] = re.findall(r"^srv play: slowapi: .*(http://\S+/stats)", (tmp_path / "log").read_text(), re.M)
+    with urllib.request.urlopen(stats, timeout=10) as answer:
+        assert json.load(answer)["in_flight"] == 0
     one.process.send_signal(signal.SIGINT)
     code, stdout, _ = one.end()
     assert code == 0 and list(table(stdout)) == ["green"]
@@ -240,10 +253,11 @@ def test_kept_playground_answers_until_it_is_ended(tour, tmp_path):
     log.close()
 
 
-def test_terminal_gets_a_live_view(tour):
+def seen_by_a_terminal(tour, columns, *args):
+    """(exit code, stdout, what the terminal behind stderr got)"""
     parent, child = pty.openpty()
-    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    one = tour("green", "--delay", "300ms", "-n", "4", "-c", "2", stderr=child)
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    one = tour(*args, stderr=child)
     os.close(child)
     shown = b""
     while True:
@@ -256,11 +270,25 @@ def test_terminal_gets_a_live_view(tour):
         shown += chunk
     os.close(parent)
     code, stdout, _ = one.end()
+    return code, stdout, shown
+
+
+def test_terminal_gets_a_live_view(tour):
+    code, stdout, shown = seen_by_a_terminal(tour, 100, "green", "--delay", "1", "-n", "4", "-c", "2")
     assert code == 0 and "green" in table(stdout)
     assert shown.count(b"\r\x1b[J") >= 3
-    assert re.search(rb"\n  slowapi +1 +\d", shown) and re.search(rb"\n  app +1 +\d", shown)
-    assert re.search(rb"1/1 green \[#+\.+\] 0\.\d of 0\.6 s  threads \d", shown)
-    assert b"done in 0." in shown
+    assert b" asleep in flight " in shown and b" connections" in shown
+    line = rb"\n  %s +\d+ +\d+ +\d+ +[012-] +[\d.]+ +[\d.]+ +\d+"
+    assert re.search(line % b"slowapi", shown) and re.search(line % b"app", shown)
+    assert re.search(rb"1/1 green \[#+\.+\] [01]\.\d of 2\.0 s  threads \d", shown)
+    assert re.search(rb"done in \d", shown)
+
+
+def test_narrow_terminal_gets_a_view_that_fits(tour):
+    _, _, shown = seen_by_a_terminal(tour, 60, "green", "--delay", "1", "-n", "2", "-c", "2")
+    lines = re.split(rb"[\r\n]+|\x1b\[\d*[AJ]", shown)
+    assert max(map(len, lines)) <= 60 and not any(b"connections" in line for line in lines)
+    assert any(line.endswith(b" MiB") for line in lines)
 
 
 def test_originals_run_after_the_row_they_belong_to_or_are_named_as_missing(tour, tmp_path):
@@ -273,6 +301,12 @@ def test_originals_run_after_the_row_they_belong_to_or_are_named_as_missing(tour
         assert re.search(r"^gevent-pywsgi  skipped: not installed: .*python3", stdout, re.M)
     else:
         assert peer["failed"] == 0 and peer["cpu_us_per_request"] > rows["green"]["cpu_us_per_request"]
+
+
+def test_original_is_played_by_its_name_and_only_once(tour):
+    code, stdout, stderr = tour("gevent-pywsgi", "--with-peers", "green", "gevent-pywsgi", *FAST).end()
+    assert list(table(stdout)) == ["gevent-pywsgi", "green"], stderr
+    assert code == 0
 
 
 def test_originals_are_explained_too(srv_run):

@@ -76,7 +76,13 @@ def test_browser_shows_every_figure_and_complains_about_nothing(page, tmp_path):
         assert f"{row['seconds']:.2f} s" in text
         assert f"{row['latency_us']['p99'] / 1000:.1f}" in text
         assert f'id="{row["name"]}"' in done.stdout
-    assert done.stdout.count('class="plot"') == 2 * len(rows)
+        assert f"{row['upstream_calls_in_flight_max']} of 10" in " ".join(text.split())
+        requests = max(row["series"]["requests_in_flight"])
+        calls = max(seen or 0 for seen in row["series"]["upstream_calls_in_flight"])
+        assert f"requests of the clients, at most {requests} " in text
+        assert f"calls in the slow API, at most {calls} " in text
+        assert "ideal: all 10 " in text
+    assert done.stdout.count('class="plot"') == 3 * len(rows)
     assert "srv bench -r -n 20 -c 10 &#39;" in done.stdout or "srv bench -r -n 20 -c 10 '" in done.stdout
 
 

@@ -49,14 +49,15 @@ static void every_row_measures_something_and_its_words_expand(void **state) {
     (void)state;
     for (size_t i = 0; i < catalogue_count; i++) {
         const struct playground *row = &catalogue[i];
-        struct argv_value values[PLAY_PROCESSES_MAX + 1] = { { "bind", "127.0.0.1:0" } };
+        struct argv_value values[PLAY_PROCESSES_MAX + 2] = { { "bind", "127.0.0.1:0" } };
         size_t count = catalogue_process_count(row), measured = 0;
         assert_true(count > 0);
         for (size_t p = 0; p < count; p++) {
             struct argv argv;
             struct error err;
+            values[p + 1] = (struct argv_value){ "control", "127.0.0.1:0" };
             argv_init(&argv);
-            assert_int_equal(argv_of_process(&argv, &row->processes[p], values, p + 1, &err), 0);
+            assert_int_equal(argv_of_process(&argv, &row->processes[p], values, p + 2, &err), 0);
             assert_true(row->processes[p].port_by_hand > 0);
             values[p + 1] = (struct argv_value){ row->processes[p].name, "http://127.0.0.1:1/" };
             measured += row->processes[p].measured;

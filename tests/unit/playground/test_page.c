@@ -4,6 +4,7 @@
 #include "playground/page.h"
 #include "playground/svg.h"
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -43,11 +44,14 @@ static struct play_result played(void) {
     r.seconds = 10.05;
     r.requests = 10;
     r.requests_per_second = 0.995;
+    r.calls_max = 1;
     r.p50_usec = 5001234;
     r.p90_usec = r.p99_usec = r.max_usec = 5005678;
     for (int i = 0; i < 3; i++) {
         struct series_point point = { .elapsed = i * NSEC_PER_SEC };
         point.total.threads = 1;
+        point.in_flight[0] = i == 1 ? GAUGE_UNKNOWN : 1;
+        point.in_flight[1] = 5;
         assert_int_equal(result_add_point(&r, &point), 0);
     }
     return r;
@@ -68,6 +72,10 @@ static void figures_commands_and_the_tutorial_are_there(void **state) {
     assert_has(page, "ceil(10 / 1) x 1s");
     assert_has(page, "srv serve --upstream http://127.0.0.1:4000/");
     assert_has(page, "Threads of the server");
+    assert_has(page, "requests of the clients, at most 5");
+    assert_has(page, "calls in the slow API, at most 1");
+    assert_has(page, "<dd>1 <small>of</small> 5</dd>");
+    assert_has(page, "ideal: all 5");
     assert_has(page, "class=\"tutorial\"");
     free(page);
     result_free(&result);
@@ -79,6 +87,16 @@ static void figure_of_the_tutorial_is_only_for_its_own_load(void **state) {
     result.load.requests = 11;
     char *page = written(&result, 1);
     assert_null(strstr(page, "class=\"tutorial\""));
+    free(page);
+    result_free(&result);
+}
+
+static void calls_that_nobody_counted_are_not_none(void **state) {
+    (void)state;
+    struct play_result result = played();
+    result.calls_max = 0;
+    char *page = written(&result, 1);
+    assert_has(page, "<dd>- <small>of</small> 5</dd>");
     free(page);
     result_free(&result);
 }
@@ -103,6 +121,20 @@ static void page_needs_nothing_from_elsewhere(void **state) {
         assert_null(strstr(page, foreign[i]));
     free(page);
     result_free(&result);
+}
+
+static void missing_answer_is_a_gap_in_the_line(void **state) {
+    (void)state;
+    struct svg_point points[] = { { 0, 1 }, { .25, 0 }, { .5, (double)NAN }, { .75, 0 }, { 1, 0 } };
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    svg_steps(out, points, ARRAY_LEN(points), "x");
+    svg_steps(out, &points[2], 1, "x");
+    fclose(out);
+    assert_string_equal(text, "<path class=\"x\" d=\"M0.0 0.0H250.0V100.0M750.0 100.0H1000.0\"/>\n"
+                              "<path class=\"x\" d=\"\"/>\n");
+    free(text);
 }
 
 static void failing_writer_and_memory_are_told_or_harmless(void **state) {
@@ -141,8 +173,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_commands_and_the_tutorial_are_there),
         cmocka_unit_test(figure_of_the_tutorial_is_only_for_its_own_load),
+        cmocka_unit_test(calls_that_nobody_counted_are_not_none),
         cmocka_unit_test(text_is_escaped),
         cmocka_unit_test(page_needs_nothing_from_elsewhere),
+        cmocka_unit_test(missing_answer_is_a_gap_in_the_line),
         cmocka_unit_test(failing_writer_and_memory_are_told_or_harmless),
         cmocka_unit_test(axes_end_at_round_numbers),
     };

@@ -50,11 +50,13 @@ static void address_and_last_line_are_learned(void **state) {
     (void)state;
     struct process p;
     start(&p,
-          "echo first >&2; echo 'srv x: listening on http://127.0.0.1:77/ model=y' >&2; echo last "
+          "echo first >&2; echo 'srv x: control on http://127.0.0.1:78' >&2; "
+          "echo 'srv x: listening on http://127.0.0.1:77/ model=y' >&2; echo last "
           ">&2; echo >&2; exit 3",
           -1);
     wait_end(&p);
     assert_string_equal(p.url, "http://127.0.0.1:77/");
+    assert_string_equal(p.control_url, "http://127.0.0.1:78");
     assert_string_equal(p.last_line, "last");
     assert_int_equal(p.exit_code, 3);
     process_stop_all(&p, 1, clock_now());

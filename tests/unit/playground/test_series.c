@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Series grow, thin out, and connections are counted as the kernel knows them. */
+/* Series grow, thin out, and sockets are counted as the kernel knows them. */
 #include "base/alloc.h"
 #include "playground/series.h"
 #include <arpa/inet.h>
@@ -38,7 +38,7 @@ static void being_out_of_memory_loses_nothing(void **state) {
     series_free(&series);
 }
 
-static void connections_are_counted_by_port(void **state) {
+static void sockets_are_counted_at_both_ends(void **state) {
     (void)state;
     struct sockaddr_in address = { .sin_family = AF_INET,
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -53,12 +53,24 @@ static void connections_are_counted_by_port(void **state) {
     }
 
     uint16_t ports[2] = { 0, ntohs(address.sin_port) };
-    uint32_t counts[2];
-    series_count_connections(ports, 2, counts);
-    assert_int_equal(counts[0], 0);
-    assert_int_equal(counts[1], ARRAY_LEN(clients));
+    struct series_sockets counts[2];
+    series_count_sockets(ports, 2, counts);
+    assert_int_equal(counts[0].accepted, 0);
+    assert_int_equal(counts[0].made, 0);
+    assert_int_equal(counts[1].accepted, ARRAY_LEN(clients));
+    assert_int_equal(counts[1].made, ARRAY_LEN(clients));
+
+    /* What the server has said, and then closed, its client has yet to take. */
+    int accepted = accept(listener, NULL, NULL);
+    assert_true(accepted >= 0);
+    close(accepted);
+    series_count_sockets(ports, 2, counts);
+    assert_int_equal(counts[1].accepted, ARRAY_LEN(clients) - 1);
+    assert_int_equal(counts[1].made, ARRAY_LEN(clients));
     for (size_t i = 0; i < ARRAY_LEN(clients); i++)
         close(clients[i]);
+    series_count_sockets(ports, 2, counts);
+    assert_int_equal(counts[1].made, 0);
     close(listener);
 }
 
@@ -66,7 +78,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(long_series_keep_evenly_spread_points),
         cmocka_unit_test(being_out_of_memory_loses_nothing),
-        cmocka_unit_test(connections_are_counted_by_port),
+        cmocka_unit_test(sockets_are_counted_at_both_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* How wide a reader's screen is, and text that fits it. */
+#ifndef PLAYGROUND_TERMINAL_H
+#define PLAYGROUND_TERMINAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define TERMINAL_COLUMNS_DEFAULT 80
+
+struct terminal_size {
+    size_t columns, rows; /* 0 when it does not say */
+};
+
+/* Of the terminal behind `out`; both 0 when there is none. */
+struct terminal_size terminal_size(FILE *out);
+
+/* Whether lines on it can be written over. */
+bool terminal_is_live(FILE *out);
+
+/* Prints a paragraph, its lines broken between words so that none is wider than `width` (0: one
+ * line), each after `indent` blanks. A word that is wider stands alone. */
+void terminal_wrap(FILE *out, const char *text, size_t indent, size_t width);
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/* What a control endpoint says is read; what it does not say, or not in time, is unknown. */
+#include "base/attr.h"
+#include "playground/gauge.h"
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define SOON (2 * NSEC_PER_SEC)
+
+static int listener;
+static char url[64];
+
+static int set_up(void **state UNUSED) {
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(address);
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (struct sockaddr *)&address, len) != 0 || listen(listener, 8) != 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &len) != 0)
+        return -1;
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u", ntohs(address.sin_port));
+    return 0;
+}
+
+static int tear_down(void **state UNUSED) {
+    return close(listener);
+}
+
+static void put(int fd, const char *text) {
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+}
+
+/* Takes the question off the connection. */
+static void hear(int fd) {
+    char request[512];
+    ssize_t n = read(fd, request, sizeof(request) - 1);
+    assert_true(n > 0);
+    request[n] = '\0';
+    assert_ptr_equal(strstr(request, "GET /stats HTTP/1.1\r\n"), request);
+}
+
+static void answer(int fd, const char *body) {
+    char text[512];
+    snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s", strlen(body),
+             body);
+    put(fd, text);
+}
+
+static struct gauge_reading soon(struct gauge *g) {
+    return gauge_answer(g, clock_now() + SOON);
+}
+
+static void one_connection_serves_many_questions(void **state UNUSED) {
+    struct gauge g;
+    gauge_open(&g, url);
+    gauge_ask(&g);
+    int fd = accept(listener, NULL, NULL);
+    for (uint32_t i = 0; i < 3; i++) {
+        char body[64];
+        if (i > 0)
+            gauge_ask(&g);
+        hear(fd);
+        snprintf(body, sizeof(body), "{\"in_flight\": %u, \"in_flight_max\": 9}", i);
+        answer(fd, body);
+        struct gauge_reading reading = soon(&g);
+        assert_int_equal(reading.in_flight, i);
+        assert_int_equal(reading.in_flight_max, 9);
+    }
+    gauge_close(&g);
+    close(fd);
+}
+
+static void *second_half(void *arg) {
+    usleep(20000);
+    put(*(int *)arg, "ht\": 7}");
+    return NULL;
+}
+
+static void answer_may_come_in_pieces(void **state UNUSED) {
+    struct gauge g;
+    pthread_t thread;
+    gauge_open(&g, url);
+    gauge_ask(&g);
+    int fd = accept(listener, NULL, NULL);
+    put(fd, "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"in_flig");
+    assert_int_equal(pthread_create(&thread, NULL, second_half, &fd), 0);
+    struct gauge_reading reading = soon(&g);
+    pthread_join(thread, NULL);
+    assert_int_equal(reading.in_flight, 7);
+    assert_int_equal(reading.in_flight_max, GAUGE_UNKNOWN);
+    gauge_close(&g);
+    close(fd);
+}
+
+static void silence_is_a_gap_and_the_next_question_gets_its_own_answer(void **state UNUSED) {
+    struct gauge g;
+    gauge_open(&g, url);
+    gauge_ask(&g);
+    int late = accept(listener, NULL, NULL);
+    nsec_t begin = clock_now();
+    assert_int_equal(gauge_answer(&g, begin + 20 * NSEC_PER_MSEC).in_flight, GAUGE_UNKNOWN);
+    assert_true(clock_now() - begin < SOON / 2);
+
+    gauge_ask(&g);
+    int fd = accept(listener, NULL, NULL);
+    answer(late, "{\"in_flight\": 1}");
+    answer(fd, "{\"in_flight\": 2}");
+    assert_int_equal(soon(&g).in_flight, 2);
+    gauge_close(&g);
+    close(late);
+    close(fd);
+}
+
+static void strange_answers_are_unknown(void **state UNUSED) {
+    static const char *const answers[] = {
+        "",
+        "junk\r\n\r\n",
+        "HTTP/1.1 500 No\r\nContent-Length: 16\r\n\r\n{\"in_flight\": 7}",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody",
+        "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"in_flight\": -1}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n{\"in_flight\": 1.5}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"in_flight\": 1}",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+        struct gauge g;
+        gauge_open(&g, url);
+        gauge_ask(&g);
+        int fd = accept(listener, NULL, NULL);
+        hear(fd);
+        put(fd, answers[i]);
+        close(fd);
+        assert_int_equal(soon(&g).in_flight, GAUGE_UNKNOWN);
+        gauge_close(&g);
+    }
+}
+
+static void nobody_to_ask_is_no_error(void **state UNUSED) {
+    static const char *const urls[] = { "", "unix:/nonexistent", "http://", "http://127.0.0.1:1" };
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        struct gauge g;
+        gauge_open(&g, urls[i]);
+        gauge_ask(&g);
+        assert_int_equal(soon(&g).in_flight, GAUGE_UNKNOWN);
+        gauge_close(&g);
+        gauge_close(&g);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_connection_serves_many_questions),
+        cmocka_unit_test(answer_may_come_in_pieces),
+        cmocka_unit_test(silence_is_a_gap_and_the_next_question_gets_its_own_answer),
+        cmocka_unit_test(strange_answers_are_unknown),
+        cmocka_unit_test(nobody_to_ask_is_no_error),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
