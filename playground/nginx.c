@@ -137,7 +137,7 @@ static int nginx_prepare(struct program_start *start, struct error *err) {
     argv_init(&start->argv);
     rc = argv_of_process(&start->argv, start->process, start->values, start->value_count, err);
     if (rc == 0)
-        rc = scratch_open(folder, "srv-play", err);
+        rc = scratch_open(folder, "srv-play", NULL, err);
     if (rc == 0)
         rc = write_config(folder, (uint16_t)port, start->argv.words, err);
     return rc == 0 ? fill_command(start, folder) : rc;

@@ -10,12 +10,15 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/shm.h>
 #include <unistd.h>
 
-#define INITDB_NSEC    (60 * NSEC_PER_SEC)
-#define INITDB_POLL_MS 5
-#define BINARIES       "/usr/lib/postgresql/*/bin/initdb" /* Debian's, version by version */
-#define PACKAGE        "postgresql"
+#define INITDB_NSEC     (60 * NSEC_PER_SEC)
+#define INITDB_POLL_MS  5
+#define BINARIES        "/usr/lib/postgresql/*/bin/initdb" /* Debian's, version by version */
+#define PACKAGE         "postgresql"
+#define LOCK_FILE_BYTES 1024
+#define SHMEM_LINE      7 /* of postmaster.pid, from 1: PostgreSQL's src/include/utils/pidfile.h */
 
 static int postgres_prepare(struct program_start *start, struct error *err);
 static int postgres_ready(const struct program_start *start, int cancel_fd, nsec_t deadline,
@@ -33,8 +36,7 @@ const struct program program_postgres = {
     .explain = postgres_explain,
 };
 
-/* --- where things are ----------------------------------------------------------------------------
- */
+/* --- where things are -------------------- */
 
 /* Whether libpq's environment names a server. */
 static bool has_server(void) {
@@ -74,8 +76,46 @@ static void name_server(struct program_start *start, const char *initdb) {
     snprintf(start->path, sizeof(start->path), "%.*s/postgres", folder, initdb);
 }
 
-/* --- making it
- * ------------------------------------------------------------------------------------ */
+/* --- its lock file, postmaster.pid -------------------- */
+
+/* Its first bytes as a string; false when there is none, as after an orderly end. */
+static bool read_lock_file(const char *folder, char *text, size_t size) {
+    char path[SCRATCH_PATH_BYTES + 32];
+    size_t len;
+    FILE *in;
+
+    snprintf(path, sizeof(path), "%s/data/postmaster.pid", folder);
+    in = fopen(path, "re");
+    if (in == NULL)
+        return false;
+    len = fread(text, 1, size - 1, in);
+    text[len] = '\0';
+    fclose(in);
+    return true;
+}
+
+/* System V memory outlives every process. A server that was killed, or one of initdb's, has left
+ * its own, and a lock file that begins with its number (negative for initdb's) and tells the
+ * segment's key and id. shmctl(2) */
+static void drop_shared_memory(const char *folder) {
+    char text[LOCK_FILE_BYTES];
+    const char *line = text;
+    struct shmid_ds segment;
+    int maker, id;
+
+    if (!read_lock_file(folder, text, sizeof(text)))
+        return;
+    for (int i = 1; line != NULL && i < SHMEM_LINE; i++) {
+        line = strchr(line, '\n');
+        line = line == NULL ? NULL : line + 1;
+    }
+    if (line == NULL || sscanf(line, "%*u %d", &id) != 1 || sscanf(text, "%d", &maker) != 1)
+        return;
+    if (shmctl(id, IPC_STAT, &segment) == 0 && segment.shm_cpid == abs(maker))
+        shmctl(id, IPC_RMID, NULL);
+}
+
+/* --- making it -------------------- */
 
 /* Gives the folder to whom the server runs as. */
 static int choose_user(struct program_start *start, const struct scratch *folder,
@@ -191,7 +231,7 @@ static int postgres_prepare(struct program_start *start, struct error *err) {
     folder = start->state = mem_calloc(1, sizeof(*folder));
     if (folder == NULL)
         return error_set(err, -ENOMEM, "out of memory");
-    rc = scratch_open(folder, "srv-play", err);
+    rc = scratch_open(folder, "srv-play", drop_shared_memory, err);
     start->pass_fd = folder->keep_fd;
     if (rc == 0)
         rc = choose_user(start, folder, err);
@@ -207,26 +247,18 @@ static int postgres_prepare(struct program_start *start, struct error *err) {
     return rc < 0 ? error_set(err, rc, "the command of postgres is too long") : 0;
 }
 
-/* --- its life
- * ------------------------------------------------------------------------------------- */
+/* --- its life -------------------- */
 
-/* Its pid file ends with a line about how it is; until that says `ready`, clients are refused. */
+/* Its lock file ends with a line about how it is; until that says `ready`, clients are refused. */
 static int postgres_ready(const struct program_start *start, int cancel_fd UNUSED,
                           nsec_t deadline UNUSED, struct error *err UNUSED) {
     const struct scratch *folder = start->state;
-    char path[SCRATCH_PATH_BYTES + 32], text[1024];
-    size_t len;
-    FILE *in;
+    char text[LOCK_FILE_BYTES];
 
     if (folder == NULL)
         return 0;
-    snprintf(path, sizeof(path), "%s/data/postmaster.pid", folder->path);
-    in = fopen(path, "re");
-    if (in == NULL)
+    if (!read_lock_file(folder->path, text, sizeof(text)))
         return -EAGAIN;
-    len = fread(text, 1, sizeof(text) - 1, in);
-    text[len] = '\0';
-    fclose(in);
     return strstr(text, "\nready") != NULL ? 0 : -EAGAIN;
 }
 

@@ -36,7 +36,8 @@ static void remove_tree(const char *path) {
 /* In the child. It is out of reach of Ctrl-C, and holds nothing open that somebody may wait for.
  * The title takes the place of the environment, too: whoever ends all processes with a certain one,
  * as test harnesses do, spares this. */
-__attribute__((noreturn)) static void clean_after(const char *path, int end_fd) {
+__attribute__((noreturn)) static void clean_after(const char *path, int end_fd,
+                                                  void (*before_removal)(const char *path)) {
     sigset_t all;
     char byte;
 
@@ -49,11 +50,13 @@ __attribute__((noreturn)) static void clean_after(const char *path, int end_fd) 
     close_range(STDIN_FILENO + 1, ~0U, 0);
     while (read(STDIN_FILENO, &byte, 1) < 0 && errno == EINTR)
         ;
+    if (before_removal != NULL)
+        before_removal(path);
     remove_tree(path);
     _exit(0);
 }
 
-static int start_cleaner(struct scratch *s) {
+static int start_cleaner(struct scratch *s, void (*before_removal)(const char *path)) {
     int fds[2];
     pid_t pid;
 
@@ -61,7 +64,7 @@ static int start_cleaner(struct scratch *s) {
         return -errno;
     pid = fork();
     if (pid == 0)
-        clean_after(s->path, fds[0]);
+        clean_after(s->path, fds[0], before_removal);
     close(fds[0]);
     if (pid < 0) {
         int rc = -errno;
@@ -74,7 +77,8 @@ static int start_cleaner(struct scratch *s) {
     return 0;
 }
 
-int scratch_open(struct scratch *s, const char *name, struct error *err) {
+int scratch_open(struct scratch *s, const char *name, void (*before_removal)(const char *path),
+                 struct error *err) {
     const char *parent = getenv("TMPDIR");
     int len, rc;
 
@@ -92,7 +96,7 @@ int scratch_open(struct scratch *s, const char *name, struct error *err) {
         s->path[0] = '\0';
         return rc;
     }
-    rc = start_cleaner(s);
+    rc = start_cleaner(s, before_removal);
     if (rc == 0)
         return 0;
     remove_tree(s->path);

@@ -17,9 +17,12 @@ struct scratch {
     pid_t cleaner;
 };
 
-/* Makes an empty folder with mode 0700 below TMPDIR or /tmp, whose name begins with `name`. The
- * caller has one thread. 0 or -errno with a line. */
-NODISCARD int scratch_open(struct scratch *s, const char *name, struct error *err);
+/* Makes an empty folder with mode 0700 below TMPDIR or /tmp, whose name begins with `name`.
+ * `before_removal`, which may be NULL, is called with the folder's path when nobody uses it any
+ * more, in a process of its own: for what outlives the processes but does not lie in the folder.
+ * The caller has one thread. 0 or -errno with a line. */
+NODISCARD int scratch_open(struct scratch *s, const char *name,
+                           void (*before_removal)(const char *path), struct error *err);
 
 /* Writes (and makes or truncates) PATH/file. 0 or -errno with a line. */
 NODISCARD int scratch_write(const struct scratch *s, const char *file, const char *text,

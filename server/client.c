@@ -42,9 +42,11 @@ static void client_settle(struct client *c) {
     front_balance(c->front);
 }
 
-/* It does not get the rest of its answer. */
+/* It does not get its answer, or the rest of it. */
 static void client_gives_up(struct client *c) {
-    enum session_end end = session_finish(&c->session, -ECANCELED, loop_now(c->front->loop));
+    nsec_t now = loop_now(c->front->loop);
+    enum session_end end = c->state == CLIENT_QUEUED ? session_drop(&c->session, now)
+                                                     : session_finish(&c->session, -ECANCELED, now);
 
     ASSERT(end == SESSION_CLOSE);
 }
@@ -56,7 +58,7 @@ void client_end(struct client *c) {
     client_settle(c);
     if (c->state == CLIENT_QUEUED)
         front_dequeue(c);
-    if (c->state == CLIENT_SENDING)
+    if (c->state == CLIENT_QUEUED || c->state == CLIENT_SENDING)
         client_gives_up(c);
     c->state = CLIENT_GONE;
     timer_cancel(f->loop, &c->timer);
@@ -131,7 +133,6 @@ static void client_refuse(struct client *c) {
 /* Nobody wants this answer any more. */
 void client_left(struct client *c) {
     if (c->state == CLIENT_QUEUED) {
-        stats_add(c->session.worker->stats, STATS_abandoned, 1);
         client_end(c);
     } else if (!c->abandoned) {
         c->abandoned = true;

@@ -35,7 +35,8 @@ static void green_serve(void *arg) {
     enum session_end end;
 
     c->task = fiber_self(g->fibers);
-    end = c->abandoned ? SESSION_CLOSE : session_handle(&c->session, io_fiber_io(g->io));
+    end = c->abandoned ? session_drop(&c->session, loop_now(g->loop))
+                       : session_handle(&c->session, io_fiber_io(g->io));
     c->task = NULL;
     front_return(c, end);
 }

@@ -180,7 +180,7 @@ static void pool_abandon(struct client *c) {
         TAILQ_REMOVE(&p->shared.todo, each, queued);
     pthread_mutex_unlock(&p->shared.lock);
     if (each != NULL)
-        front_return(each, SESSION_CLOSE);
+        front_return(each, session_drop(&each->session, loop_now(p->loop)));
 }
 
 /* The eventfd is never read: edge-triggered, it announces every write. */

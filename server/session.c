@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#define STATUS_UNANSWERED 499 /* for the log only; nginx's number for clients that left */
+
 void session_init(struct session *s, const struct worker *worker, int fd) {
     const struct http_limits *limits = &worker->config->limits;
 
@@ -298,15 +300,28 @@ void session_answers(struct session *s, nsec_t now) {
     take_wire(s);
 }
 
+/* How much of its answer the client got is not known. */
+static enum session_end end_unanswered(struct session *s, nsec_t now) {
+    s->status = STATUS_UNANSWERED;
+    s->body_bytes = 0;
+    access_log_write(s->worker->access_log, s, now);
+    stats_add(s->worker->stats, STATS_abandoned, 1);
+    end_request(s);
+    s->head_used = 0;
+    s->ready_at = 0;
+    return SESSION_CLOSE;
+}
+
+enum session_end session_drop(struct session *s, nsec_t now) {
+    s->spent.queue = now - s->ready_at;
+    return end_unanswered(s, now);
+}
+
 enum session_end session_finish(struct session *s, int rc, nsec_t now) {
     struct stats *stats = s->worker->stats;
 
-    if (rc < 0) {
-        stats_add(stats, STATS_abandoned, 1);
-        end_request(s);
-        s->head_used = 0;
-        return SESSION_CLOSE;
-    }
+    if (rc < 0)
+        return end_unanswered(s, now);
     stats_observe(&stats->latency, now - s->ready_at);
     access_log_write(s->worker->access_log, s, now);
     worker_count_answer(s->worker);

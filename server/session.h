@@ -99,6 +99,9 @@ void session_begin(struct session *s, nsec_t now);
 void session_answers(struct session *s, nsec_t now);
 NODISCARD enum session_end session_finish(struct session *s, int rc, nsec_t now);
 
+/* The request that is READY is not served at all: its client left while it waited for a slot. */
+NODISCARD enum session_end session_drop(struct session *s, nsec_t now);
+
 /* Puts an error answer to a whole request into `out`, for the front to write, and is done with the
  * request. As session_serve; SESSION_KEEP unless more requests stand behind this one: a client that
  * is turned down gets no second answer in the same turn. */

@@ -59,6 +59,23 @@ def test_refusals_are_logged_too(slowapi, serve, tmp_path, model):
         assert line in wait_for_lines(log, count)[-1]
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_requests_whose_client_left_are_logged_too(slowapi, serve, tmp_path, model):
+    log = tmp_path / "access.log"
+    one_slot = {"green": ("--async-cores", "1"), "event": ("--async-cores", "1"), "pool": ("--threads", "1")}
+    logs = ("--access-logfile", log, "--access-logformat", "%(r)s %(s)s %(B)s %(b)s")
+    app = serve("--model", model, *one_slot.get(model, ()), *logs, upstream=slowapi())
+    targets = ["/?delay=2"] if model == "single" else ["/?delay=2", "/?delay=3"]
+    conns = [RawConnection(app) for _ in targets]
+    for conn, target in zip(conns, targets):  # one is served; the other waits, where there are slots
+        conn.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        time.sleep(0.1)
+    for conn in reversed(conns):
+        conn.close()
+    lines = wait_for_lines(log, len(targets))
+    assert sorted(lines) == [f"GET {target} HTTP/1.1 499 0 -" for target in targets]
+
+
 def test_turned_down_requests_are_logged_with_their_wait(slowapi, serve, tmp_path):
     log = tmp_path / "access.log"
     slots = ("--async-cores", "1", "--max-queue", "5", "--queue-timeout", "200ms")

@@ -57,6 +57,33 @@ def test_nothing_is_left(tour, row, moment, how):
     assert f"interrupted in {row}" in stderr
 
 
+def kill_all(one, part):
+    """The processes with `part` in their command line, at once: no time to tidy up."""
+    pids = [pid for pid, command in one.living().items() if part in command]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            os.kill(pid, number)
+    assert pids
+
+
+@pytest.mark.parametrize("part, runner_too", [("postgres", False), ("postgres", True), ("initdb", False)])
+def test_nothing_is_left_of_a_killed_database(tour, part, runner_too):
+    one = tour("db-cooperative", *LONG)
+    wait_for_or_skip(one, part)
+    if part == "postgres":
+        one.wait_for_load()
+    wait_for(lambda: one.living() and one.shared_memory(), 10, lambda: f"no shared memory: {one.living()}")
+    if runner_too:
+        os.kill(one.process.pid, signal.SIGSTOP)
+        kill_all(one, "postgres")
+        one.kill()
+        return
+    kill_all(one, "postgres")
+    code, _, stderr = one.end()
+    assert code == 1, stderr
+    assert "ended with exit code" in stderr
+
+
 @pytest.mark.parametrize("how", ["ctrl-c", "kill"])
 @pytest.mark.parametrize("row", ["pool-lazy", "db-cooperative"])
 def test_nothing_is_left_of_a_kept_one(tour, tmp_path, row, how):

@@ -62,8 +62,13 @@ def test_stderr_that_nobody_reads_holds_up_nobody(tmp_path):
 
 
 def test_master_out_of_descriptors_recovers(slowapi, serve, tmp_path):
-    app = serve("--workers", "2", "--access-logfile", tmp_path / "log", upstream=slowapi())
-    wait_for(lambda: app.stderr().count("worker started") == 2 and get(app).status == 200, what="workers")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(harness.IO_SECONDS)
+        env = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        app = serve("--workers", "2", "--access-logfile", tmp_path / "log", upstream=slowapi(), env=env)
+        assert b"READY=1" in manager.recv(4096)
+    assert get(app).status == 200
     before = resource.prlimit(app.pid, resource.RLIMIT_NOFILE)[0]
     limit_descriptors(app.pid, len(os.listdir(f"/proc/{app.pid}/fd")))
     for pid in children(app.pid):

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from harness import RawConnection, die_with_parent, get
+from harness import RawConnection, die_with_parent, get, wait_for
 from upstreams import Upstream
 
 SLOW = (("-H", "-i", "1"), ("-B", "-i", "1"), ("-X", "-w", "10", "-y", "20", "-n", "1", "-z", "16", "-k", "2"))
@@ -68,10 +68,10 @@ def test_who_does_not_read_its_answer_holds_no_slot(serve, model):
 
 
 @pytest.mark.parametrize("model", [*ONE_SLOT, ("threaded",), ("single",)], ids=lambda model: model[0])
-def test_who_does_not_read_its_answer_is_dropped(serve, model):
-    upstream = Upstream(large_answer)
-    app = serve("--model", *model, "--upstream", upstream.url, "--send-timeout", "300ms")
+def test_who_does_not_read_its_answer_is_dropped(serve, model, tmp_path):
+    upstream, log = Upstream(large_answer), tmp_path / "log"
+    app = serve("--model", *model, "--upstream", upstream.url, "--send-timeout", "300ms", "--access-logfile", log)
     with ask_and_do_not_read(app) as conn:
-        time.sleep(1)
+        wait_for(lambda: log.exists() and log.read_text(), what="its end logged")
         assert len(conn.read_until_close()) < LARGE
     upstream.close()

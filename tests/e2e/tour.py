@@ -71,12 +71,14 @@ class Tour:
     """One `srv play`, in a session of its own as under a terminal; its folders are made in `folder`."""
 
     def __init__(self, *args, stderr=subprocess.PIPE):
+        program = srv_binary()
         self.mark = uuid.uuid4().hex
         self.folder = Path(tempfile.mkdtemp(prefix="srv-tour."))
         self.folder.chmod(0o755)  # PostgreSQL runs as another user
+        self.begun = int(time.time())
         self.seen = set()  # (number, when it began)
         self.process = subprocess.Popen(
-            [srv_binary(), "play", *args],
+            [program, "play", *args],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -115,10 +117,11 @@ class Tour:
         return [pid for pid, one in read_processes().items() if one.name == CLEANER and title in one.command]
 
     def shared_memory(self):
-        """Segments of System V that one of its processes made."""
+        """(id, maker) of the segments of System V that its processes made; numbers of processes are used again."""
         rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
+        segments = [(int(row[1]), int(row[4])) for row in rows if int(row[13]) >= self.begun]
         makers = {pid for pid, _ in self.seen}
-        return [row for row in rows if int(row[4]) in makers]
+        return [segment for segment in segments if segment[1] in makers]
 
     def left(self):
         return [*self.living().items(), *self.folder.iterdir(), *self.cleaners(), *self.shared_memory()]
@@ -126,7 +129,8 @@ class Tour:
     def end(self, timeout=30):
         """(exit code, stdout, stderr); nothing may be left then."""
         stdout, stderr = self.process.communicate(timeout=timeout)
-        assert self.left() == []
+        left = self.left()
+        assert left == [], f"left: {left}"
         return self.process.returncode, stdout, stderr
 
     def kill(self):

@@ -31,7 +31,7 @@ static void it_is_private_and_goes_when_closed(void **state UNUSED) {
     struct error err;
     struct stat status;
 
-    assert_int_equal(scratch_open(&s, "srv-test", &err), 0);
+    assert_int_equal(scratch_open(&s, "srv-test", NULL, &err), 0);
     assert_int_equal(stat(s.path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0700);
     fill(&s);
@@ -40,6 +40,30 @@ static void it_is_private_and_goes_when_closed(void **state UNUSED) {
     assert_int_equal(access(path, F_OK), -1);
     assert_string_equal(s.path, "");
     scratch_close(&s);
+}
+
+static const char *witness; /* where the file must be found after its folder is gone */
+
+static void move_to_witness(const char *path) {
+    char file[SCRATCH_PATH_BYTES + 32];
+
+    snprintf(file, sizeof(file), "%s/file", path);
+    rename(file, witness);
+}
+
+static void somebody_may_look_before_it_goes(void **state UNUSED) {
+    char seen[SCRATCH_PATH_BYTES + 32];
+    struct scratch s, other;
+    struct error err;
+
+    assert_int_equal(scratch_open(&other, "srv-test", NULL, &err), 0);
+    snprintf(seen, sizeof(seen), "%s/seen", other.path);
+    witness = seen;
+    assert_int_equal(scratch_open(&s, "srv-test", move_to_witness, &err), 0);
+    fill(&s);
+    scratch_close(&s);
+    assert_int_equal(access(seen, F_OK), 0);
+    scratch_close(&other);
 }
 
 static void it_goes_when_its_owner_is_killed(void **state UNUSED) {
@@ -53,8 +77,8 @@ static void it_goes_when_its_owner_is_killed(void **state UNUSED) {
         struct scratch first, second; /* the younger cleaner must not hold the older one's pipe */
         struct error err;
 
-        if (scratch_open(&first, "srv-test", &err) == 0 &&
-            scratch_open(&second, "srv-test", &err) == 0 &&
+        if (scratch_open(&first, "srv-test", NULL, &err) == 0 &&
+            scratch_open(&second, "srv-test", NULL, &err) == 0 &&
             write(fds[1], first.path, sizeof(path)) > 0)
             raise(SIGKILL);
         _exit(1);
@@ -71,11 +95,11 @@ static void what_cannot_be_made_is_told(void **state UNUSED) {
     struct error err;
 
     setenv("TMPDIR", "/nonexistent", 1);
-    assert_int_equal(scratch_open(&s, "srv-test", &err), -ENOENT);
+    assert_int_equal(scratch_open(&s, "srv-test", NULL, &err), -ENOENT);
     assert_non_null(strstr(err.text, "/nonexistent"));
     scratch_close(&s);
     unsetenv("TMPDIR");
-    assert_int_equal(scratch_open(&s, "srv-test", &err), 0);
+    assert_int_equal(scratch_open(&s, "srv-test", NULL, &err), 0);
     assert_int_equal(scratch_write(&s, "none/file", "text", &err), -ENOENT);
     scratch_close(&s);
 }
@@ -83,6 +107,7 @@ static void what_cannot_be_made_is_told(void **state UNUSED) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_private_and_goes_when_closed),
+        cmocka_unit_test(somebody_may_look_before_it_goes),
         cmocka_unit_test(it_goes_when_its_owner_is_killed),
         cmocka_unit_test(what_cannot_be_made_is_told),
     };
