@@ -157,12 +157,19 @@ static int run_to_end(const struct process_spec *spec, struct error *err) {
     return rc;
 }
 
+/* PostgreSQL's programs find each other beside their own path, which is the first word. */
 static int make_cluster(const struct program_start *start, const char *initdb,
                         const struct scratch *folder, struct error *err) {
-    char data[SCRATCH_PATH_BYTES + 8];
-    char *words[] = { (char[]){ "initdb" },     (char[]){ "-D" },        data,
-                      (char[]){ "-Upostgres" }, (char[]){ "-Atrust" },   (char[]){ "-EUTF8" },
-                      (char[]){ "--locale=C" }, (char[]){ "--no-sync" }, NULL };
+    char program[sizeof(start->path)], data[SCRATCH_PATH_BYTES + 8];
+    char *words[] = { program,
+                      (char[]){ "-D" },
+                      data,
+                      (char[]){ "-Upostgres" },
+                      (char[]){ "-Atrust" },
+                      (char[]){ "-EUTF8" },
+                      (char[]){ "--locale=C" },
+                      (char[]){ "--no-sync" },
+                      NULL };
     struct process_spec spec = {
         .name = "initdb",
         .path = initdb,
@@ -172,6 +179,7 @@ static int make_cluster(const struct program_start *start, const char *initdb,
         .gid = start->gid,
     };
 
+    snprintf(program, sizeof(program), "%s", initdb);
     snprintf(data, sizeof(data), "%s/data", folder->path);
     return run_to_end(&spec, err);
 }
@@ -189,7 +197,7 @@ static int fill_command(struct program_start *start, const struct scratch *folde
     int rc;
 
     argv_init(&start->argv);
-    rc = argv_add(&start->argv, "postgres");
+    rc = argv_add(&start->argv, start->path);
     if (rc == 0)
         rc = argv_printf(&start->argv, "-D%s/data", folder->path);
     if (rc == 0)

@@ -72,10 +72,11 @@ def srv_binary():
 
 
 def clean_environment(extra=None):
-    """The environment without option defaults, plus `extra`."""
+    """The environment without option defaults, plus `extra`; PATH as on a fresh system, which hides nothing."""
     env = {
         name: value for name, value in os.environ.items() if name not in OPTION_VARIABLES and not name.startswith("PG")
     }
+    env["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
     env.update(extra or {})
     return env
