@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """However a playground ends, nothing of it is left: no process, no folder, no socket, no shared memory."""
 
+import contextlib
 import os
 import re
 import signal
@@ -8,7 +9,7 @@ import socket
 
 import pytest
 from harness import run
-from tour import wait_for
+from tour import read_processes, wait_for
 
 
 def listed(*options):
@@ -57,12 +58,29 @@ def test_nothing_is_left(tour, row, moment, how):
     assert f"interrupted in {row}" in stderr
 
 
+def send(pid, number):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def hold_maker_of_shared_memory(one):
+    """Stops who has made some, before it gives it back; False when there is none to stop."""
+    one.living()
+    for _, maker in one.shared_memory():
+        send(maker, signal.SIGSTOP)
+        wait_for(lambda: maker not in (now := read_processes()) or now[maker].state in "TZ", 10, lambda: maker)
+        if one.shared_memory():
+            return True
+        send(maker, signal.SIGCONT)  # too late
+    return False
+
+
 def kill_all(one, part):
     """The processes with `part` in their command line, at once: no time to tidy up."""
     pids = [pid for pid, command in one.living().items() if part in command]
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in pids:
-            os.kill(pid, number)
+            send(pid, number)
     assert pids
 
 
@@ -72,7 +90,7 @@ def test_nothing_is_left_of_a_killed_database(tour, part, runner_too):
     wait_for_or_skip(one, part)
     if part == "postgres":
         one.wait_for_load()
-    wait_for(lambda: one.living() and one.shared_memory(), 10, lambda: f"no shared memory: {one.living()}")
+    wait_for(lambda: hold_maker_of_shared_memory(one), 10, lambda: f"no shared memory: {one.living()}")
     if runner_too:
         os.kill(one.process.pid, signal.SIGSTOP)
         kill_all(one, "postgres")
