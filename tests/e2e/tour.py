@@ -130,7 +130,7 @@ class Tour:
         """(exit code, stdout, stderr); nothing may be left then."""
         stdout, stderr = self.process.communicate(timeout=timeout)
         left = self.left()
-        assert left == [], f"left: {left}"
+        assert left == [], f"left: {left} by one that ended with {self.process.returncode}: {stderr}"
         return self.process.returncode, stdout, stderr
 
     def kill(self):
