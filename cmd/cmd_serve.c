@@ -118,12 +118,12 @@ static int check_control(const struct serve_options *o, struct error *err) {
 
 static int check_upstream(const struct serve_options *o, struct error *err) {
     struct error why = { "" };
-    bool curl =
-        o->config.upstream_client == UPSTREAM_CURL || upstream_wants_curl(o->config.upstream_url);
+    static const char no_curl[] = "the event model speaks http only, without libcurl";
 
-    if (curl && o->config.model == &model_event)
-        return error_set(err, -EINVAL,
-                         "--upstream: the event model speaks http only, without libcurl");
+    if (o->config.model == &model_event && o->config.upstream_client == UPSTREAM_CURL)
+        return error_set(err, -EINVAL, "--upstream-client: %s", no_curl);
+    if (o->config.model == &model_event && upstream_wants_curl(o->config.upstream_url))
+        return error_set(err, -EINVAL, "--upstream: %s", no_curl);
     if (o->config.upstream_ca != NULL && access(o->config.upstream_ca, R_OK) < 0)
         return error_set(err, -EINVAL, "--upstream-ca: cannot read '%s': %s", o->config.upstream_ca,
                          strerrordesc_np(errno));

@@ -3,6 +3,7 @@
 #include "cmd/serve_fit.h"
 #include "server/app.h"
 #include "server/model.h"
+#include "server/upstream.h"
 #include <errno.h>
 
 enum { MODELS_MAX = 4 };
@@ -32,7 +33,16 @@ static const struct {
     { "queue-timeout",
       { &model_single },
       "never waits inside; its queue is the kernel's (--backlog), which tells nobody the time" },
+    { "keep-alive-requests",
+      { &model_single },
+      "keeps no connection: it would have the only thread" },
     { "loop-lag-warn", { &model_single, &model_threaded }, "has no loop" },
+};
+
+/* Of the app index, and of what calls the upstream. */
+static const char *const upstream_options[] = {
+    "upstream",      "upstream-client",  "upstream-ca",
+    "upstream-bind", "upstream-timeout", "upstream-max",
 };
 
 static int check_model(const struct option_spec *spec, int argc, char **argv,
@@ -44,6 +54,33 @@ static int check_model(const struct option_spec *spec, int argc, char **argv,
                 return error_set(err, -EINVAL, "--%s: the %s model %s", rules[i].option,
                                  model->name, rules[i].why);
     return 0;
+}
+
+static int check_app(const struct option_spec *spec, int argc, char **argv,
+                     const struct srv_app *app, struct error *err) {
+    for (size_t i = 0; app == &app_echo && i < ARRAY_LEN(upstream_options); i++)
+        if (option_in_arguments(spec, argc, argv, upstream_options[i]))
+            return error_set(err, -EINVAL, "--%s: the app echo asks no upstream",
+                             upstream_options[i]);
+    return 0;
+}
+
+static bool wants_curl(const struct serve_config *c) {
+    return c->upstream_client == UPSTREAM_CURL || upstream_wants_curl(c->upstream_url);
+}
+
+static bool speaks_uwsgi(const struct serve_config *c) {
+    for (size_t i = 0; i < c->binds.count; i++)
+        if (c->protocols[i] == PROTOCOL_UWSGI)
+            return true;
+    return false;
+}
+
+/* For a slot, for a place among the calls of the upstream, or for a database connection. */
+static bool may_wait(const struct serve_config *c) {
+    bool has_slots = c->model == &model_pool || (c->model != &model_threaded && c->async_cores > 0);
+
+    return has_slots || c->upstream_max > 0 || c->app == &app_db;
 }
 
 /* Options that mean something only beside another one. */
@@ -59,6 +96,14 @@ static int check_company(const struct option_spec *spec, int argc, char **argv,
     } needs[] = {
         { "max-queue", !is_async || c->max_queue < 0 || c->async_cores > 0,
           "without --async-cores no request of the green or event model waits for a slot" },
+        { "queue-timeout", c->queue_timeout == 0 || may_wait(c),
+          "nothing waits without --async-cores (green, event), --upstream-max or the app db" },
+        { "keep-alive", c->keep_alive == 0 || c->model != &model_single,
+          "the single model keeps no connection: it would have the only thread" },
+        { "upstream-ca", wants_curl(c),
+          "only libcurl checks certificates: it needs an https:// upstream, or --upstream-client "
+          "curl" },
+        { "uwsgi-allow-from", speaks_uwsgi(c), "needs --protocol uwsgi, or a uwsgi:// address" },
         { "max-requests", c->max_requests == 0 || c->workers > 0,
           "needs a master to replace the worker; give --workers as well" },
         { "max-requests-jitter", c->max_requests_jitter == 0 || c->max_requests > 0,
@@ -84,5 +129,7 @@ int serve_fit_check(const struct option_spec *spec, int argc, char **argv,
                     const struct serve_config *config, struct error *err) {
     int rc = check_model(spec, argc, argv, config->model, err);
 
+    if (rc == 0)
+        rc = check_app(spec, argc, argv, config->app, err);
     return rc < 0 ? rc : check_company(spec, argc, argv, config, err);
 }

@@ -42,17 +42,21 @@ struct io {
  *
  * A connection whose other end wants the result of what is going on may be set as `client_fd`
  * (-1 otherwise): when it breaks, waits are cancelled, too. A client that closes its sending side
- * may still read; `half_closed` (or NULL) is called once, IO_BLOCK_DOUBT after that, to find out by
- * sending something. False: it is gone, which cancels at once. */
+ * may still read; `half_closed` (or NULL) is called IO_BLOCK_DOUBT after that, and again after
+ * IO_BLOCK_ASK, twice that, and so on, to find out by sending something. False: it is gone, which
+ * cancels at once. */
 struct io_block {
     struct io io;
     int cancel_fd, client_fd;
     bool (*half_closed)(struct io_block *);
     nsec_t doubt_at;    /* when half_closed is due; NSEC_NEVER before, 0 after */
+    unsigned asks;      /* of half_closed, so far */
     void (*beat)(void); /* called at least every beat_every while it waits; or NULL */
     nsec_t beat_every;
 };
-#define IO_BLOCK_DOUBT (5 * NSEC_PER_MSEC)
+#define IO_BLOCK_DOUBT    (5 * NSEC_PER_MSEC)
+#define IO_BLOCK_ASK      NSEC_PER_SEC /* doubles each time */
+#define IO_BLOCK_ASKS_MAX 8
 void io_block_init(struct io_block *b, int cancel_fd);
 
 /* Sets or, with -1, ends the watch over a client. */

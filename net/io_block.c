@@ -31,6 +31,13 @@ static void doubt_client(struct io_block *b) {
     b->doubt_at = b->half_closed != NULL ? deadline_after(clock_now(), IO_BLOCK_DOUBT) : 0;
 }
 
+/* Who was there may leave later; its answer to a question says so. */
+static nsec_t ask_again_at(struct io_block *b) {
+    if (++b->asks == IO_BLOCK_ASKS_MAX)
+        return 0;
+    return deadline_after(clock_now(), IO_BLOCK_ASK << (b->asks - 1));
+}
+
 /* ppoll leaves out negative descriptors, and reports errors and full closes unasked. 0 when fd is
  * ready, or -errno. */
 static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline) {
@@ -60,9 +67,9 @@ static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline
         if (n == 0 && clock_now() >= deadline)
             return -ETIMEDOUT;
         if (n == 0 && doubting && clock_now() >= b->doubt_at) {
-            b->doubt_at = 0;
             if (!b->half_closed(b))
                 return -ECANCELED;
+            b->doubt_at = ask_again_at(b);
         }
     }
 }
@@ -121,4 +128,5 @@ void io_block_watch_client(struct io_block *b, int client_fd,
     b->client_fd = client_fd;
     b->half_closed = half_closed;
     b->doubt_at = NSEC_NEVER;
+    b->asks = 0;
 }

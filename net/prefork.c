@@ -75,6 +75,11 @@ static unsigned count_running(const struct master *m) {
     return count;
 }
 
+static void run_hook(const struct master *m, void (*hook)(void *arg)) {
+    if (hook != NULL)
+        hook(m->config->arg);
+}
+
 /* --- starting ------------------------------------------------------------------------------- */
 
 static __attribute__((noreturn)) void be_worker(const struct master *m, unsigned index) {
@@ -127,10 +132,17 @@ static void tell(struct slot *slot, int signo, nsec_t kill_at) {
         slot->kill_at = nsec_min(slot->kill_at, kill_at);
 }
 
+/* A worker whose own patience has ended cancels what it does, and has a moment for that. */
+static nsec_t patience_ends(const struct master *m, nsec_t now) {
+    return deadline_after(deadline_after(now, m->config->graceful_timeout), QUICK_STOP);
+}
+
 static void stop_all(struct master *m, enum phase phase, nsec_t now) {
     bool graceful = phase == PHASE_DRAINING;
-    nsec_t kill_at = deadline_after(now, graceful ? m->config->graceful_timeout : QUICK_STOP);
+    nsec_t kill_at = graceful ? patience_ends(m, now) : deadline_after(now, QUICK_STOP);
 
+    if (m->phase == PHASE_SERVING)
+        run_hook(m, m->config->stopping);
     m->phase = phase;
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
         tell(&m->slots[i], graceful ? SIGTERM : SIGQUIT, kill_at);
@@ -262,7 +274,7 @@ static nsec_t look_for_stuck(struct master *m, nsec_t now) {
 static void retire_predecessor(struct master *m, struct slot *slot, nsec_t now) {
     for (unsigned i = 0; slot->predecessor != 0 && i < PREFORK_WORKERS_MAX; i++) {
         if (m->slots[i].pid == slot->predecessor)
-            tell(&m->slots[i], SIGRETIRE, deadline_after(now, m->config->graceful_timeout));
+            tell(&m->slots[i], SIGRETIRE, patience_ends(m, now));
     }
     slot->predecessor = 0;
 }
@@ -291,7 +303,7 @@ static void remove_worker(struct master *m, nsec_t now) {
         slot--;
     slot->wanted = false;
     retire_predecessor(m, slot, now);
-    tell(slot, SIGRETIRE, deadline_after(now, m->config->graceful_timeout));
+    tell(slot, SIGRETIRE, patience_ends(m, now));
 }
 
 /* --- replacing ------------------------------------------------------------------------------ */
@@ -330,13 +342,9 @@ static void retire_all(struct master *m, nsec_t now) {
     if (m->phase != PHASE_SERVING)
         return;
     m->phase = PHASE_DRAINING;
+    run_hook(m, m->config->replaced);
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
-        tell(&m->slots[i], SIGRETIRE, deadline_after(now, m->config->graceful_timeout));
-}
-
-static void run_hook(const struct master *m, void (*hook)(void *arg)) {
-    if (hook != NULL)
-        hook(m->config->arg);
+        tell(&m->slots[i], SIGRETIRE, patience_ends(m, now));
 }
 
 static void tell_all_ready(struct master *m) {

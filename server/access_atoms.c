@@ -2,14 +2,18 @@
 /* What each atom of the access log says about an answer. */
 #include "server/access_atoms.h"
 #include "http/url.h"
+#include "server/logger.h"
 #include "server/model.h"
 #include "server/origin.h"
 #include "server/session.h"
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#define METHOD_BYTES_MAX 32 /* shown of a method that nobody knows */
 
 static int put_text(struct buf *out, struct slice text) {
     return buf_append(out, text.len > 0 ? text : SLICE("-"));
@@ -244,36 +248,63 @@ static double msec(nsec_t span) {
     return (double)(span / NSEC_PER_USEC) / 1000.0;
 }
 
-/* Bytes that are no UTF-8 cannot stand in JSON; they are shown as '?'. */
-static json_t *json_text(struct slice text) {
-    json_t *value = json_stringn(text.ptr != NULL ? text.ptr : "", text.len);
-    char *copy = value == NULL ? slice_dup(text) : NULL;
+static json_t *json_cut(struct slice text, bool cut) {
+    return json_sprintf("%.*s%s", (int)text.len, text.ptr != NULL ? text.ptr : "",
+                        cut ? "..." : "");
+}
 
+/* At most `max` bytes, and "..." for the rest. Bytes that are no UTF-8 cannot stand in JSON; they
+ * are shown as '?'. */
+static json_t *json_text(struct slice text, size_t max) {
+    bool cut = text.len > max;
+    json_t *value;
+    char *copy;
+
+    while (cut && max > 0 && ((unsigned char)text.ptr[max] & 0xc0) == 0x80)
+        max--; /* within a character */
+    text = slice_take(text, max);
+    value = json_cut(text, cut);
+    copy = value == NULL ? slice_dup(text) : NULL;
     for (size_t i = 0; copy != NULL && i < text.len; i++)
         if (copy[i] < ' ' || copy[i] > '~')
             copy[i] = '?';
     if (copy != NULL)
-        value = json_stringn(copy, text.len);
+        value = json_cut(slice_of(copy, text.len), cut);
     free(copy);
     return value;
 }
 
-int access_json(struct buf *out, const struct session *s, nsec_t now) {
+/* For free(3); NULL when out of memory. */
+static char *json_line(const struct session *s, nsec_t now, size_t text_max) {
     struct origin origin = origin_of(s);
     char peer[PEER_TEXT_BYTES], when[CLOCK_TEXT_BYTES];
+    char *text;
     json_t *line = json_pack(
         "{s:s, s:s, s:o, s:o, s:i, s:I, s:o, s:o, s:f, s:f, s:f, s:f, s:i, s:s, s:i}", "time",
         clock_format(clock_wall(), when), "client", peer_format(&origin.client, peer), "method",
-        json_text(s->head.method_text), "target", json_text(s->head.target), "status",
-        (int)s->status, "bytes", (json_int_t)s->body_bytes, "referer",
-        json_text(field(s, SLICE("Referer"))), "agent", json_text(field(s, SLICE("User-Agent"))),
-        "ms", msec(now - s->ready_at), "queue_ms", msec(s->spent.queue), "upstream_ms",
-        msec(s->spent.upstream), "database_ms", msec(s->spent.database), "worker",
-        (int)s->worker->index, "model", s->worker->config->model->name, "pid", (int)getpid());
-    char *text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    int rc = text != NULL ? buf_printf(out, "%s\n", text) : -ENOMEM;
+        json_text(s->head.method_text, METHOD_BYTES_MAX), "target",
+        json_text(s->head.target, text_max), "status", (int)s->status, "bytes",
+        (json_int_t)s->body_bytes, "referer", json_text(field(s, SLICE("Referer")), text_max),
+        "agent", json_text(field(s, SLICE("User-Agent")), text_max), "ms", msec(now - s->ready_at),
+        "queue_ms", msec(s->spent.queue), "upstream_ms", msec(s->spent.upstream), "database_ms",
+        msec(s->spent.database), "worker", (int)s->worker->index, "model",
+        s->worker->config->model->name, "pid", (int)getpid());
 
-    free(text);
+    text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(line);
+    return text;
+}
+
+/* The line must stay whole: a cut object is none. Quotes and the like take two bytes each. */
+int access_json(struct buf *out, const struct session *s, nsec_t now) {
+    char *text = json_line(s, now, LOGGER_LINE_BYTES / 4);
+    int rc;
+
+    if (text != NULL && strlen(text) + sizeof("\n") > LOGGER_LINE_BYTES) {
+        free(text);
+        text = json_line(s, now, LOGGER_LINE_BYTES / 8);
+    }
+    rc = text != NULL ? buf_printf(out, "%s\n", text) : -ENOMEM;
+    free(text);
     return rc;
 }

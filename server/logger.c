@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -22,9 +23,15 @@ enum { PIPE_BYTES = 1048576, CHUNK_BYTES = 65536, NO_SIZE = -1 };
  *                ^ maybe already, if the file has grown beyond size_before
  *
  * The kernel copies into it, so what has left the pipe is here even if the process never learns. */
-struct logger_memory {
+struct progress {
     off_t size_before; /* of the file, before the write in progress; NO_SIZE: none, or no file */
     size_t done;
+};
+
+struct logger_memory {
+    struct progress progress[2];
+    atomic_uint current; /* of the two: a process that is killed leaves one whole */
+    bool torn;           /* the file ends within a line whose rest is lost */
     char chunk[CHUNK_BYTES];
 };
 
@@ -65,18 +72,19 @@ static off_t file_size(int fd) {
     return fstat(fd, &is) == 0 && S_ISREG(is.st_mode) ? is.st_size : NO_SIZE;
 }
 
-static void reopen(int *fd, const char *path) {
-    int fresh = open_file(path, 0);
+static void reopen(int *fd, const struct logger *l) {
+    int fresh = open_file(l->path, 0);
 
     if (fresh < 0) {
         log_write(LOG_LEVEL_ERROR,
                   "cannot reopen the log, going on with the old one path=%s "
                   "error=\"%s\"",
-                  path, strerrordesc_np(errno));
+                  l->path, strerrordesc_np(errno));
         return;
     }
     close(*fd);
     *fd = fresh;
+    l->memory->torn = false;
 }
 
 /* --- the process ------------------------------------------------------------------ */
@@ -107,36 +115,55 @@ static void tell_lost(const struct logger *l) {
     lost = 0;
 }
 
-/* The rest of the chunk, of which `size` bytes are filled. Lines are lost while the disk is full;
- * writing goes on when it is not. */
-static void write_chunk(const struct logger *l, int fd, size_t size) {
+static void note(struct logger_memory *m, off_t size_before, size_t done) {
+    unsigned next = !atomic_load(&m->current);
+
+    m->progress[next] = (struct progress){ .size_before = size_before, .done = done };
+    atomic_store(&m->current, next);
+}
+
+/* So that a line that could not be written whole does not spoil the next one. */
+static bool mend(struct logger_memory *m, int fd) {
+    if (m->torn && write(fd, "\n", 1) == 1)
+        m->torn = false;
+    return !m->torn;
+}
+
+/* The rest of the chunk, of which `size` bytes are filled and `done` are written. Lines are lost
+ * while the disk is full; writing goes on when it is not. */
+static void write_chunk(const struct logger *l, int fd, size_t size, size_t done) {
     struct logger_memory *m = l->memory;
 
-    while (m->done < size) {
-        m->size_before = file_size(fd);
-        ssize_t n = write(fd, m->chunk + m->done, size - m->done);
+    while (done < size) {
+        ssize_t n = -1;
+
+        if (mend(m, fd)) {
+            note(m, file_size(fd), done);
+            n = write(fd, m->chunk + done, size - done);
+        }
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
-            lose(l, count_lines(m->chunk + m->done, size - m->done));
-        else
+        if (n < 0) {
+            m->torn = m->torn || (done > 0 && m->chunk[done - 1] != '\n');
+            lose(l, count_lines(m->chunk + done, size - done));
+        } else {
             tell_lost(l);
-        m->done = n < 0 ? size : m->done + (size_t)n;
+        }
+        done = n < 0 ? size : done + (size_t)n;
+        note(m, NO_SIZE, done);
     }
     memset(m->chunk, 0, size); /* only then, and only with `done` behind it, is it forgotten */
-    m->size_before = NO_SIZE;
-    m->done = 0;
+    note(m, NO_SIZE, 0);
 }
 
 /* What a predecessor had in its hands. */
 static void write_legacy(const struct logger *l, int fd) {
     struct logger_memory *m = l->memory;
+    struct progress was = m->progress[atomic_load(&m->current)];
     size_t held = strnlen(m->chunk, CHUNK_BYTES);
-    off_t grown = m->size_before == NO_SIZE ? 0 : file_size(fd) - m->size_before;
+    off_t grown = was.size_before == NO_SIZE ? 0 : file_size(fd) - was.size_before;
 
-    if (grown > 0)
-        m->done += (size_t)grown;
-    write_chunk(l, fd, held);
+    write_chunk(l, fd, held, was.done + (grown > 0 ? (size_t)grown : 0));
     memset(m->chunk, 0, CHUNK_BYTES); /* it may have died while it did that */
 }
 
@@ -154,13 +181,13 @@ static int copy_lines(const struct logger *l, int *out) {
             return EXIT_CANNOT;
         }
         if (fds[1].revents != 0 && eventfd_read(l->reopen_fd, &times) == 0)
-            reopen(out, l->path);
+            reopen(out, l);
         if (fds[0].revents == 0)
             continue;
         n = read(l->in_fd, l->memory->chunk, CHUNK_BYTES);
         if (n <= 0)
             return n == 0 ? 0 : EXIT_CANNOT;
-        write_chunk(l, *out, (size_t)n);
+        write_chunk(l, *out, (size_t)n, 0);
     }
 }
 
@@ -194,7 +221,7 @@ static int make_channels(struct logger *l) {
         l->memory = NULL;
         return -errno;
     }
-    l->memory->size_before = NO_SIZE;
+    note(l->memory, NO_SIZE, 0);
     l->reopen_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (l->reopen_fd < 0 || pipe2(fds, O_CLOEXEC) < 0)
         return -errno;

@@ -59,15 +59,24 @@ static int print_head(struct buf *out, const char *name, const char *suffix, con
                       suffix, kind);
 }
 
+static bool is_counter(unsigned value) {
+    return strcmp(values[value].kind, "counter") == 0;
+}
+
+/* What a worker has counted outlives it; how it was does not. */
+static bool is_told(const struct stats *s, unsigned value) {
+    return is_counter(value) ? atomic_load(&s->life) != STATS_ABSENT : metrics_alive(s);
+}
+
 static int print_values(const struct overview *o, struct buf *out) {
     int rc = 0;
 
     for (unsigned v = 0; rc == 0 && v < STATS_VALUE_COUNT; v++) {
-        const char *suffix = strcmp(values[v].kind, "counter") == 0 ? "_total" : "";
+        const char *suffix = is_counter(v) ? "_total" : "";
 
         rc = print_head(out, values[v].name, suffix, values[v].kind, values[v].help);
         for (unsigned i = 0; rc == 0 && i < o->count; i++)
-            if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+            if (is_told(&o->stats[i], v))
                 rc = buf_printf(out, "srv_%s%s{worker=\"%u\"} %lld\n", values[v].name, suffix,
                                 i + 1, (long long)stats_get(&o->stats[i], v));
     }
@@ -145,7 +154,7 @@ static int print_lag(const struct overview *o, struct buf *out) {
     int rc = print_head(out, "loop_lag_max_seconds", "", "gauge", "The longest turn so far.");
 
     for (unsigned i = 0; rc == 0 && i < o->count; i++)
-        if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+        if (metrics_alive(&o->stats[i]))
             rc = buf_printf(out, "srv_loop_lag_max_seconds{worker=\"%u\"} %.6f\n", i + 1,
                             (double)atomic_load(&o->stats[i].loop_lag_max) / NSEC_PER_SEC);
     return rc;
@@ -185,7 +194,8 @@ static json_t *json_values(const struct stats *s) {
     json_t *object = json_object();
 
     for (unsigned v = 0; v < STATS_VALUE_COUNT; v++)
-        json_object_set_new(object, values[v].name, json_integer((json_int_t)stats_get(s, v)));
+        if (is_told(s, v))
+            json_object_set_new(object, values[v].name, json_integer((json_int_t)stats_get(s, v)));
     return object;
 }
 

@@ -205,16 +205,21 @@ static void run_handler(struct event_model *m, struct srv_request *rq) {
 }
 
 static void event_dispatch(struct client *c) {
+    static struct log_rate rate = { .per_second = 1 };
     struct event_model *m = model_of(c);
     struct job *job;
 
-    session_begin(&c->session, loop_now(m->loop));
-    job = c->abandoned ? NULL : job_new(m, c);
-    c->task = job;
-    if (job == NULL) {
-        front_return(c, session_finish(&c->session, -ENOMEM, loop_now(m->loop)));
+    if (c->abandoned) {
+        front_return(c, session_drop(&c->session, loop_now(m->loop)));
         return;
     }
+    c->task = job = job_new(m, c);
+    if (job == NULL) {
+        log_limited(&rate, LOG_LEVEL_ERROR, "no memory for a request");
+        front_refuse(c, 503, "out of memory");
+        return;
+    }
+    session_begin(&c->session, loop_now(m->loop));
     pulse_switch(&m->pulse, c);
     run_handler(m, job->request);
     pulse_switch(&m->pulse, NULL);

@@ -121,18 +121,24 @@ int overview_start(struct overview *o, struct error *err) {
     o->helper = (struct helper){
         .name = "control", .run = serve_routes, .arg = o, .fds = { o->fd }, .fd_count = 1
     };
+    o->active = true;
     rc = helper_start(&o->helper);
     return rc < 0 ? error_set(err, rc, "cannot fork: %s", strerrordesc_np(-rc)) : 0;
 }
 
 nsec_t overview_tend(struct overview *o, nsec_t now) {
-    return o->fd < 0 ? NSEC_NEVER : helper_tend(&o->helper, now);
+    return o->active ? helper_tend(&o->helper, now) : NSEC_NEVER;
+}
+
+void overview_rest(struct overview *o) {
+    o->active = false;
+    helper_stop(&o->helper, 0);
 }
 
 void overview_stop(struct overview *o) {
     if (o->fd < 0)
         return;
-    helper_stop(&o->helper, 0);
+    overview_rest(o);
     if (o->borrowed)
         close(o->fd);
     else

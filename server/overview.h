@@ -18,6 +18,7 @@ struct overview {
     const struct stats *stats; /* `count` of them: by worker index - 1 */
     unsigned count;
     struct helper helper;
+    bool active;      /* the process is to be there */
     int fd;           /* its listening socket, for a successor; -1: none */
     int inherited_fd; /* from a predecessor or a service manager; -1: none */
     bool borrowed;    /* the manager goes on listening there */
@@ -28,11 +29,15 @@ struct overview {
  * reason; overview_stop in both cases. */
 NODISCARD int overview_open(struct overview *o, struct error *err);
 
-/* Forks. 0 or -errno with a reason. */
+/* Forks; with a predecessor, when this server takes its place: until then that one's answers. 0 or
+ * -errno with a reason. */
 NODISCARD int overview_start(struct overview *o, struct error *err);
 
 /* Starts it again when it has died; as helper_tend. */
 nsec_t overview_tend(struct overview *o, nsec_t now);
+
+/* Ends the process: a successor's answers from now on. */
+void overview_rest(struct overview *o);
 
 /* Ends the process, and takes its socket out of the file system unless a successor has it. */
 void overview_stop(struct overview *o);

@@ -179,6 +179,8 @@ int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_ans
     struct upstream_answer answer;
     int rc;
 
+    if (rq->session->worker->upstream == NULL)
+        return -EDEADLK; /* under model event a call is begun, and nobody waits for it */
     request_waits_for_upstream(rq);
     rc = enter_upstream(rq);
     if (rc == 0)
@@ -199,6 +201,8 @@ int srv_db_query(struct srv_request *rq, const char *sql, const char *const *par
     nsec_t began = io_now(rq->io);
     int rc;
 
+    if (s->worker->db == NULL)
+        return -EDEADLK; /* nor is there a database for any app but db */
     session_does(s, STATS_DATABASE, rq->io);
     rc = db_run(s->worker->db, rq->io, &s->arena, &statement, rq->deadline, &answer, &report);
     session_does(s, STATS_CPU, rq->io);
@@ -278,7 +282,7 @@ static int answer_failure(struct srv_request *rq, int rc) {
 
     if (rc == -ETIMEDOUT && (why == NULL || io_now(rq->io) >= rq->deadline))
         why = "the request took too long";
-    if (rc == -ETIMEDOUT && io_now(rq->io) >= rq->deadline)
+    if (rc == -ETIMEDOUT && (status == 503 || io_now(rq->io) >= rq->deadline))
         stats_add(rq->session->worker->stats, STATS_expired, 1);
     if (why == NULL)
         why = "the handler failed";

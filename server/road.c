@@ -88,6 +88,7 @@ static size_t take_packet(struct session *s, struct slice packet, struct http_ev
 
     if (text == NULL)
         return bad(ev, http_err_memory);
+    s->head_in_arena = true;
     why = uwsgi_request(vars, s->http.limits, text, &s->head, &origin);
     if (why != NULL)
         return bad(ev, why);
@@ -159,5 +160,6 @@ const char *road_map_fields(struct session *s) {
     if (s->worker->config->header_map == HEADER_MAP_REFUSE)
         return http_err_field_underscore;
     fields->ptr = copy_without(s, &fields->len);
+    s->head_in_arena = true;
     return fields->ptr != NULL ? NULL : http_err_memory;
 }

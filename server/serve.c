@@ -102,8 +102,11 @@ static int prefork_worker(void *arg, unsigned index) {
 
 static void master_ready(void *arg) {
     struct serve *s = arg;
+    struct error err;
     char state[64];
 
+    if (s->upgrade.predecessor != 0 && overview_start(&s->overview, &err) < 0)
+        log_write(LOG_LEVEL_ERROR, "%s", err.text);
     upgrade_complete(&s->upgrade);
     snprintf(state, sizeof(state), "MAINPID=%d\nREADY=1", (int)getpid());
     notify_manager(state);
@@ -119,6 +122,22 @@ static void master_upgrade(void *arg) {
     struct serve *s = arg;
 
     upgrade_start(&s->upgrade, &s->binds, s->overview.fd, s->overview.borrowed);
+}
+
+static void master_replaced(void *arg) {
+    struct serve *s = arg;
+
+    s->upgrade.replaced = true;
+    overview_rest(&s->overview);
+}
+
+/* A successor that stops before it has taken over is none of the manager's business. */
+static void master_stopping(void *arg) {
+    struct serve *s = arg;
+
+    if (s->upgrade.predecessor == 0)
+        if (s->config->workers == 0)
+            notify_manager("STOPPING=1");
 }
 
 /* What the log says about a worker that is stuck. */
@@ -139,6 +158,8 @@ static int run_workers(struct serve *s) {
         .all_ready = master_ready,
         .reopen_logs = master_reopen_logs,
         .upgrade = master_upgrade,
+        .replaced = master_replaced,
+        .stopping = master_stopping,
         .tend = tend_helpers,
         .timeout = s->config->timeout,
         .doing = master_doing,
@@ -160,7 +181,8 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
     s->overview.stats = s->stats = stats_new(count, err);
     if (s->stats == NULL || overview_open(&s->overview, err) < 0 ||
         privileges_drop(&s->config->privileges, err) < 0 ||
-        access_log_start(s->access_log, err) < 0 || overview_start(&s->overview, err) < 0) {
+        access_log_start(s->access_log, err) < 0 ||
+        (s->upgrade.predecessor == 0 && overview_start(&s->overview, err) < 0)) {
         overview_stop(&s->overview);
         return complain(err);
     }

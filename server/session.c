@@ -45,10 +45,10 @@ void session_free(struct session *s) {
     arena_free(&s->arena);
 }
 
-/* The head is still to be logged: it stands in `in`, unless a body followed it (pin_head). */
+/* The head is still to be logged. */
 void session_made(struct session *s) {
     buf_free(&s->body);
-    if (s->head_used > 0)
+    if (!s->head_in_arena)
         arena_free(&s->arena);
 }
 
@@ -178,6 +178,7 @@ static int pin_head(struct session *s, size_t head_used) {
 
     if (copy == NULL)
         return -ENOMEM;
+    s->head_in_arena = true;
     parse = http_parse_request(slice_of(copy, head_used), 0, s->http.limits, &s->head);
     ASSERT(parse.kind == HTTP_PARSE_DONE);
     buf_consume(&s->in, head_used);
@@ -249,6 +250,8 @@ enum session_step session_feed(struct session *s) {
         case HTTP_EV_CLOSED:
             return SESSION_CLOSED;
         case HTTP_EV_MORE:
+            if (s->http.phase == HTTP_PHASE_HEAD)
+                s->head = (struct http_head){ 0 }; /* a part of one; `in` is about to move */
             buf_consume(&s->in, used);
             answer_expectation(s);
             return SESSION_MORE;
@@ -270,6 +273,7 @@ static enum session_end finish_request(struct session *s) {
     s->ready_at = 0;
     buf_free(&s->body);
     arena_reset(&s->arena);
+    s->head_in_arena = false;
     s->served++;
     if (http_conn_next(&s->http))
         return SESSION_KEEP;
@@ -300,12 +304,15 @@ void session_answers(struct session *s, nsec_t now) {
     take_wire(s);
 }
 
-/* How much of its answer the client got is not known. */
-static enum session_end end_unanswered(struct session *s, nsec_t now) {
-    s->status = STATUS_UNANSWERED;
+/* How much of its answer the client got is not known. When memory was short it got none: ours is
+ * the fault. */
+static enum session_end end_unanswered(struct session *s, int rc, nsec_t now) {
+    bool ours = rc == -ENOMEM || rc == -ENOBUFS;
+
+    s->status = ours ? 500 : STATUS_UNANSWERED;
     s->body_bytes = 0;
     access_log_write(s->worker->access_log, s, now);
-    stats_add(s->worker->stats, STATS_abandoned, 1);
+    stats_add(s->worker->stats, ours ? STATS_unanswered : STATS_abandoned, 1);
     end_request(s);
     s->head_used = 0;
     s->ready_at = 0;
@@ -314,14 +321,14 @@ static enum session_end end_unanswered(struct session *s, nsec_t now) {
 
 enum session_end session_drop(struct session *s, nsec_t now) {
     s->spent.queue = now - s->ready_at;
-    return end_unanswered(s, now);
+    return end_unanswered(s, -ECANCELED, now);
 }
 
 enum session_end session_finish(struct session *s, int rc, nsec_t now) {
     struct stats *stats = s->worker->stats;
 
     if (rc < 0)
-        return end_unanswered(s, now);
+        return end_unanswered(s, rc, now);
     stats_observe(&stats->latency, now - s->ready_at);
     access_log_write(s->worker->access_log, s, now);
     worker_count_answer(s->worker);

@@ -13,6 +13,7 @@
     X(shed, counter, "Requests turned down because the queue was full.")                      \
     X(expired, counter, "Requests that ran out of time, in the queue or while being served.") \
     X(abandoned, counter, "Requests that nobody took the answer of: the client had gone.")    \
+    X(unanswered, counter, "Requests that got no answer because memory was short.")           \
     X(upstream_calls, counter, "Calls of the upstream that ended.")                           \
     X(upstream_waiting, gauge, "Calls of the upstream in progress.")                          \
     X(upstream_queued, gauge, "Requests that wait until they may call the upstream.")         \

@@ -10,15 +10,59 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define PREDECESSOR "SRV_PREDECESSOR" /* the pid of the master that starts us */
 
+/* Allocated; NULL without memory. */
+static char *below(const char *folder, int len, const char *word) {
+    char *path;
+
+    return asprintf(&path, "%.*s/%s", len, folder, word) < 0 ? NULL : path;
+}
+
+static bool is_our_program(const char *path) {
+    struct stat ours, its;
+
+    return stat("/proc/self/exe", &ours) == 0 && stat(path, &its) == 0 &&
+           ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
+}
+
+/* As it was called, links not resolved: a deployment may switch them. NULL when that does not lead
+ * to this program, as when it was called through a script. */
+static char *path_as_called(const char *word) {
+    struct slice rest = slice_str(getenv("PATH"));
+    char *folder, *path = NULL;
+
+    if (strchr(word, '/') != NULL) {
+        folder = word[0] == '/' ? NULL : getcwd(NULL, 0);
+        path = folder != NULL ? below(folder, (int)strlen(folder), word) : strdup(word);
+        free(folder);
+    }
+    while (strchr(word, '/') == NULL && rest.len > 0 && path == NULL) {
+        struct slice part = slice_cut(&rest, ':');
+
+        path = part.len > 0 && part.ptr[0] == '/' ? below(part.ptr, (int)part.len, word) : NULL;
+        if (path != NULL && access(path, X_OK) < 0) {
+            free(path);
+            path = NULL;
+        }
+    }
+    if (path != NULL && !is_our_program(path)) {
+        free(path);
+        path = NULL;
+    }
+    return path;
+}
+
 int upgrade_init(struct upgrade *u, char *const *argv, struct error *err) {
     uint64_t pid = 0;
 
-    u->path = realpath("/proc/self/exe", NULL);
+    u->path = path_as_called(argv[0]);
+    if (u->path == NULL)
+        u->path = realpath("/proc/self/exe", NULL);
     if (u->path == NULL)
         return error_set(err, -errno, "cannot read /proc/self/exe: %s", strerrordesc_np(errno));
     u->argv = argv;
@@ -32,7 +76,7 @@ int upgrade_init(struct upgrade *u, char *const *argv, struct error *err) {
 }
 
 void upgrade_free(struct upgrade *u) {
-    free(u->path); /* realpath's */
+    free(u->path); /* the C library's */
 }
 
 /* The master blocks its signals and waits for them: the new program must not inherit that. */
@@ -59,11 +103,13 @@ bool upgrade_tend(struct upgrade *u) {
 
     if (u->successor == 0 || waitpid(u->successor, &status, WNOHANG) != u->successor)
         return false;
-    log_write(LOG_LEVEL_ERROR, "the upgraded program ended, this one goes on pid=%d %s=%d",
-              (int)u->successor, WIFSIGNALED(status) ? "signal" : "exit_code",
+    log_write(u->replaced ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR,
+              "the upgraded program ended, this one %s pid=%d %s=%d",
+              u->replaced ? "is leaving" : "goes on", (int)u->successor,
+              WIFSIGNALED(status) ? "signal" : "exit_code",
               WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     u->successor = 0;
-    return true;
+    return !u->replaced;
 }
 
 void upgrade_start(struct upgrade *u, const struct binds *binds, int control_fd,

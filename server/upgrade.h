@@ -18,6 +18,7 @@ struct upgrade {
     char *const *argv; /* of this process: the successor gets the same */
     pid_t predecessor; /* whom we replace; 0: nobody */
     pid_t successor;   /* who replaces us; 0: nobody yet */
+    bool replaced;     /* by the successor: this program is leaving */
 };
 
 /* Call before anything changes the environment. 0 or -errno with a reason. */
@@ -29,7 +30,8 @@ void upgrade_free(struct upgrade *u);
 void upgrade_start(struct upgrade *u, const struct binds *binds, int control_fd,
                    bool control_borrowed);
 
-/* Whether the successor has just ended: this program is alone again. Logs that. */
+/* Whether the successor has just ended before it took over: this program is alone again. Logs that.
+ */
 NODISCARD bool upgrade_tend(struct upgrade *u);
 
 /* Tells the predecessor that we serve. Does nothing without one; once. */

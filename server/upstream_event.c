@@ -96,7 +96,8 @@ static void link_park(struct link *link) {
     arm_expiry(u);
 }
 
-/* Nothing came while it was idle. A read that filled its buffer exactly has left this open. */
+/* Nothing came behind the answer, or while it was idle. A read that filled its buffer exactly has
+ * left this open. */
 static bool link_is_quiet(struct link *link) {
     char byte;
 
@@ -190,7 +191,7 @@ static void call_fail(struct upstream_call *call, int rc, const char *what) {
 static void call_complete(struct upstream_call *call) {
     struct link *link = call->link;
 
-    if (fetch_keeps(&call->fetch)) {
+    if (fetch_keeps(&call->fetch) && link_is_quiet(link)) {
         call->link = NULL;
         link_park(link);
     }

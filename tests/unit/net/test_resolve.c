@@ -15,8 +15,9 @@
 
 #include <cmocka.h>
 
-#define PATIENCE (30 * NSEC_PER_SEC)
-#define FIBERS   100 /* more than there may be threads */
+#define PATIENCE    (30 * NSEC_PER_SEC)
+#define FIBERS      100 /* more than there may be threads */
+#define LOOKUPS_MAX 64  /* THREADS_MAX of net/resolve.c */
 
 static struct endpoint parse(const char *text) {
     struct endpoint e;
@@ -170,10 +171,20 @@ static void a_name_that_is_too_long_is_not_looked_up(void **state) {
     assert_int_equal(o.rc, -ENAMETOOLONG);
 }
 
+static int threads_of_process(void) {
+    int count = 0;
+    DIR *dir = opendir("/proc/self/task");
+
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
+        count += entry->d_name[0] != '.';
+    closedir(dir);
+    return count;
+}
+
 /* A loop that asks too often is told so instead of being held up; what it drops cleans up. */
 static void there_are_so_many_at_once_and_no_more(void **state) {
-    (void)state;
     static struct lookup *begun[2 * FIBERS];
+    const int *before = *state;
     struct endpoint e = parse("no.such.name.invalid:80");
 
     for (size_t i = 0; i < ARRAY_LEN(begun); i++) {
@@ -182,6 +193,7 @@ static void there_are_so_many_at_once_and_no_more(void **state) {
 
         assert_true(rc == 0 || rc == -EBUSY || rc == -EAGAIN);
         assert_true((rc == 0) == (begun[i] != NULL));
+        assert_in_range(threads_of_process(), 1, *before + LOOKUPS_MAX);
     }
     for (size_t i = 0; i < ARRAY_LEN(begun); i++)
         resolve_free(begun[i]);
@@ -271,16 +283,6 @@ static void cancelled_fiber_leaves_the_thread_behind(void **state) {
 }
 
 /* --- the end -------------------------------------------------------------------------------- */
-
-static int threads_of_process(void) {
-    int count = 0;
-    DIR *dir = opendir("/proc/self/task");
-
-    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
-        count += entry->d_name[0] != '.';
-    closedir(dir);
-    return count;
-}
 
 /* Helper threads that outlived their callers must leave, too, and with nothing leaked. */
 static int await_threads(void **state) {
