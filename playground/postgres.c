@@ -3,6 +3,7 @@
 #include "playground/postgres.h"
 #include "base/alloc.h"
 #include "playground/scratch.h"
+#include "server/db_conn.h"
 #include <errno.h>
 #include <glob.h>
 #include <poll.h>
@@ -137,18 +138,21 @@ static int choose_user(struct program_start *start, const struct scratch *folder
                      strerrordesc_np(errno));
 }
 
-static int run_to_end(const struct process_spec *spec, struct error *err) {
+static int run_to_end(const struct process_spec *spec, int cancel_fd, struct error *err) {
     nsec_t deadline = deadline_after(clock_now(), INITDB_NSEC);
+    struct pollfd cancel = { .fd = cancel_fd, .events = POLLIN };
     struct process p;
     int rc = process_spawn(&p, spec, err);
 
     if (rc < 0)
         return rc;
-    while (!process_ended(&p) && clock_now() < deadline) {
+    while (!process_ended(&p) && clock_now() < deadline && cancel.revents == 0) {
         process_read(&p);
-        poll(NULL, 0, INITDB_POLL_MS);
+        poll(&cancel, 1, INITDB_POLL_MS);
     }
-    if (!process_ended(&p))
+    if (cancel.revents != 0)
+        rc = error_set(err, -ECANCELED, "interrupted");
+    else if (!process_ended(&p))
         rc = error_set(err, -ETIMEDOUT, "%s takes too long", spec->name);
     else if (p.exit_code != 0)
         rc = error_set(err, -ECHILD, "%s ended with exit code %d: %s", spec->name, p.exit_code,
@@ -181,7 +185,7 @@ static int make_cluster(const struct program_start *start, const char *initdb,
 
     snprintf(program, sizeof(program), "%s", initdb);
     snprintf(data, sizeof(data), "%s/data", folder->path);
-    return run_to_end(&spec, err);
+    return run_to_end(&spec, start->cancel_fd, err);
 }
 
 /* Dynamic shared memory as files in the folder: nothing is left in /dev/shm after a crash. */
@@ -232,6 +236,8 @@ static int postgres_prepare(struct program_start *start, struct error *err) {
 
     if (has_server())
         return prepare_nothing(start, err);
+    if (db_conninfo_forget() < 0)
+        return error_set(err, -ENOMEM, "out of memory");
     rc = find_initdb(initdb, sizeof(initdb), err);
     if (rc < 0)
         return rc;

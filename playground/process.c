@@ -20,11 +20,19 @@ void process_adopt_orphans(void) {
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
+/* What the runner ignores, or was told to (`nohup`, `&` in a script), survives exec: a server that
+ * was asked to end before it has handlers of its own would not hear it. */
+static void default_signals(void) {
+    for (int signo = 1; signo < NSIG; signo++)
+        signal(signo, SIG_DFL); /* refused for SIGKILL and SIGSTOP, and for libc's own */
+}
+
 /* In the child, between fork and exec: only async-signal-safe calls. */
 __attribute__((noreturn)) static void become(const struct process_spec *spec, int log_fd,
                                              int pass_fd, pid_t parent) {
     sigset_t none;
     sigemptyset(&none);
+    default_signals();
     setpgid(0, 0);
     if (spec->uid != 0 &&
         (setgroups(0, NULL) != 0 || setgid(spec->gid) != 0 || setuid(spec->uid) != 0))

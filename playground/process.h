@@ -53,8 +53,8 @@ struct process {
  * be stopped and reaped. */
 void process_adopt_orphans(void);
 
-/* Starts it with stdin and stdout on /dev/null and no signal blocked. 0 or -errno with a line; a
- * program that cannot be executed shows as an exit code of 127 and a last line. */
+/* Starts it with stdin and stdout on /dev/null and no signal blocked or ignored. 0 or -errno with a
+ * line; a program that cannot be executed shows as an exit code of 127 and a last line. */
 NODISCARD int process_spawn(struct process *p, const struct process_spec *spec, struct error *err);
 
 /* Takes in what stderr has; never blocks. */

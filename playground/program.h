@@ -18,6 +18,7 @@
 struct program_start {
     const struct play_process *process;
     const char *srv;       /* path of srv */
+    int cancel_fd;         /* becomes readable when the run is to end; for `prepare` that waits */
     uint16_t port_by_hand; /* --explain: where to listen; 0: on a free port */
     /* What {NAME} stands for: values[0] is {bind}, which the program fills in; then the addresses
      * of the processes before this one. */
@@ -43,8 +44,8 @@ struct program {
                         and given time, where others get SIGKILL. */
 
     /* Fills path, argv, and what else it needs: files, a port. 0; -ENOPKG with a line that names
-     * the missing package, which skips the row; or another -errno with a line. What it made until
-     * then is for `finish`, which is called in every case. */
+     * the missing package, which skips the row; -ECANCELED; or another -errno with a line. What it
+     * made until then is for `finish`, which is called in every case. */
     int (*prepare)(struct program_start *start, struct error *err);
 
     /* Whether it serves under start->url. 0; -EAGAIN: not yet, asked again some milliseconds later

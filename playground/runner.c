@@ -22,6 +22,7 @@
 #define SAMPLE_COST_RATIO 20 /* sampling takes 1/20 of a core, however many threads there are */
 #define GAUGE_NSEC        (20 * NSEC_PER_MSEC) /* for an answer that is usually there already */
 #define LAST_GAUGE_NSEC   NSEC_PER_SEC /* when the load has ended, and nothing is disturbed */
+#define LAST_WORDS_NSEC   (500 * NSEC_PER_MSEC) /* for a line about an error that was seen */
 #define OVERTIME_NSEC     (60 * NSEC_PER_SEC)   /* allowed on top of ten times the ideal */
 #define STOP_NSEC         (2 * NSEC_PER_SEC)    /* for idle servers */
 #define ABORT_NSEC        (200 * NSEC_PER_MSEC) /* for servers with requests in flight */
@@ -80,6 +81,18 @@ static int spawn(struct run *run, const struct process_spec *spec, struct error 
     return rc;
 }
 
+/* Why it answers as it does stands in its log, perhaps a moment later. */
+static int add_last_words(struct run *run, const struct process *p, int rc, struct error *err) {
+    nsec_t deadline = clock_now() + LAST_WORDS_NSEC;
+    struct error why = *err;
+    while (p->last_line[0] == '\0' && p->log_fd >= 0 && clock_now() < deadline)
+        if (pump(run, clock_now() + SETTLE_STEP_NSEC) != 0)
+            return -ECANCELED;
+    if (p->last_line[0] == '\0')
+        return rc;
+    return error_set(err, rc, "%s; its log says: %s", why.text, p->last_line);
+}
+
 /* The newest process has begun; comes back when it serves, and start->url says where. */
 static int await_ready(struct run *run, struct program_start *start, struct error *err) {
     struct process *started = &run->processes[run->count - 1];
@@ -89,8 +102,11 @@ static int await_ready(struct run *run, struct program_start *start, struct erro
         memcpy(started->url, start->url, sizeof(started->url));
     while (rc == -EAGAIN) {
         if (clock_now() >= deadline)
-            return error_set(err, -ETIMEDOUT, "%s did not say where it listens, or does not",
-                             started->name);
+            return add_last_words(run, started,
+                                  error_set(err, -ETIMEDOUT,
+                                            "%s did not say where it listens, or does not",
+                                            started->name),
+                                  err);
         rc = pump(run, nsec_min(deadline, clock_now() + SETTLE_STEP_NSEC));
         if (rc == 0)
             rc = check_alive(run, run->count, err);
@@ -100,6 +116,8 @@ static int await_ready(struct run *run, struct program_start *start, struct erro
             continue;
         memcpy(start->url, started->url, sizeof(start->url));
         rc = program_of(start->process)->ready(start, run->runner->cancel_fd, deadline, err);
+        if (rc != 0 && rc != -EAGAIN && rc != -ECANCELED)
+            return add_last_words(run, started, rc, err);
     }
     return rc;
 }
@@ -113,8 +131,12 @@ static uint16_t port_of(const char *url) {
 static int start_process(struct run *run, const struct play_process *process, struct error *err) {
     const struct program *program = program_of(process);
     struct program_start *start = &run->starts[run->count];
-    *start =
-        (struct program_start){ .process = process, .srv = run->runner->program, .pass_fd = -1 };
+    *start = (struct program_start){
+        .process = process,
+        .srv = run->runner->program,
+        .cancel_fd = run->runner->cancel_fd,
+        .pass_fd = -1,
+    };
     start->value_count = run->count + 1;
     for (size_t i = 0; i < run->count; i++)
         start->values[i + 1] =

@@ -16,14 +16,21 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/* From here on the signals that end a tour only make this descriptor readable. -1 with errno. */
+static bool is_ignored(int signo) {
+    struct sigaction action;
+    return sigaction(signo, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+/* From here on the signals that end a tour only make this descriptor readable. Those of a terminal
+ * stay ignored if they were: by nohup, or by `&` in a script. -1 with errno. */
 static int catch_signals(void) {
+    static const int of_terminal[] = { SIGINT, SIGQUIT, SIGHUP };
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGQUIT);
+    for (size_t i = 0; i < ARRAY_LEN(of_terminal); i++)
+        if (!is_ignored(of_terminal[i]))
+            sigaddset(&set, of_terminal[i]);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

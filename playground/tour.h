@@ -18,8 +18,8 @@ struct tour_config {
 #define EXIT_INTERRUPTED 130 /* as a shell reports a program that SIGINT ended */
 
 /* The exit code: 0; EXIT_CANNOT when a row could not run or had failures; EXIT_INTERRUPTED after
- * INT, TERM, HUP or QUIT, with the rows that were done in the table. The calling program has one
- * thread. */
+ * TERM, or INT, HUP or QUIT unless they were ignored, with the rows that were done in the table.
+ * The calling program has one thread. */
 int tour_run(const struct tour_config *config);
 
 #endif

@@ -75,6 +75,18 @@ int db_conninfo_export(const char *conninfo, struct error *err) {
     return rc;
 }
 
+int db_conninfo_forget(void) {
+    PQconninfoOption *options = PQconndefaults();
+
+    if (options == NULL)
+        return -ENOMEM;
+    for (const PQconninfoOption *o = options; o->keyword != NULL; o++)
+        if (o->envvar != NULL && o->envvar[0] != '\0')
+            unsetenv(o->envvar);
+    PQconninfoFree(options);
+    return 0;
+}
+
 /* --- failures ----------------------------------------------------------------------------------
  */
 

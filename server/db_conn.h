@@ -48,6 +48,10 @@ NODISCARD int db_conninfo_check(const char *conninfo, struct error *err);
  * db_conninfo_check, or it names no server, or has a setting without a variable. */
 NODISCARD int db_conninfo_export(const char *conninfo, struct error *err);
 
+/* Takes the PG* variables that libpq reads out of this process: the programs it starts connect as
+ * their own conninfo says, whatever the user has set for another server. 0 or -ENOMEM. */
+NODISCARD int db_conninfo_forget(void);
+
 /* A connection that is ready. 0; -ECONNREFUSED and other -errno of the network, -ENOENT (name),
  * -ECONNABORTED: the server refused it (see `sqlstate`); -ETIMEDOUT, -ECANCELED, -ENOMEM. */
 NODISCARD int db_conn_open(const struct db_conn_config *config, struct io *io, struct arena *arena,

@@ -99,6 +99,21 @@ def test_environment_does_not_change_a_playground(srv_run):
     assert int(table(done.stdout)["green"][9]) <= 2  # threads before: one, and a sanitizer's own
 
 
+def test_settings_for_another_database_do_not_reach_the_private_one(tour):
+    another = {"PGSSLMODE": "require", "PGOPTIONS": "-c no_such=1", "PGREQUIREPEER": "nobody", "PGCHANNELBINDING": "require"}
+    code, stdout, stderr = tour(*FAST, "db-cooperative", env=another).end()
+    if "not installed" in stderr:
+        pytest.skip(stderr)
+    assert code == 0, stderr
+    assert "db-cooperative" in table(stdout)
+
+
+def test_row_whose_server_answers_with_an_error_tells_what_it_logged(srv_run):
+    done = srv_run("play", *FAST, "db-cooperative", "--db", "postgresql://someone@127.0.0.1:1/some")
+    assert done.returncode == 1
+    assert re.search(r"^srv play: db-cooperative: .* answers 50\d to the first request; its log says: .*cannot be reached", done.stderr, re.M)
+
+
 def test_list_shows_names_and_what_they_come_from(srv_run):
     done = srv_run("play", "--list")
     assert done.returncode == 0 and done.stderr == ""

@@ -58,6 +58,40 @@ def test_nothing_is_left(tour, row, moment, how):
     assert f"interrupted in {row}" in stderr
 
 
+# As `srv play ... &` in a script starts it, and nohup.
+IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
+
+@pytest.mark.parametrize("how", ["term", "kill"])
+def test_nothing_is_left_of_one_in_the_background_of_a_script(tour, how):
+    one = tour("db-cooperative", *LONG, ignored=IGNORED)
+    wait_for_or_skip(one, "postgres -D")
+    if how == "kill":
+        one.kill()
+        return
+    one.process.terminate()
+    assert one.end()[0] == 130
+
+
+def test_what_was_ignored_at_the_start_stays_ignored(tour):
+    one = tour("green", "--delay", "300ms", "-n", "2", "-c", "2", ignored=IGNORED)
+    one.wait_for_load()
+    for number in IGNORED:
+        one.process.send_signal(number)
+    code, _, stderr = one.end()
+    assert code == 0, stderr
+
+
+def test_interruption_does_not_wait_for_initdb(tour):
+    one = tour("db-cooperative", *LONG)
+    wait_for_or_skip(one, "initdb")
+    [pid] = [pid for pid, command in one.living().items() if "/initdb" in command]
+    send(pid, signal.SIGSTOP)
+    interrupt(one)
+    code, _, stderr = one.end(timeout=30)  # initdb is given a minute
+    assert code == 130 and "interrupted in db-cooperative" in stderr
+
+
 def send(pid, number):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

@@ -62,15 +62,17 @@ def wait_for(condition, seconds, what):
         time.sleep(0.01)
 
 
-def session_of_its_own():
+def session_of_its_own(ignored):
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Tour:
     """One `srv play`, in a session of its own as under a terminal; its folders are made in `folder`."""
 
-    def __init__(self, *args, stderr=subprocess.PIPE):
+    def __init__(self, *args, stderr=subprocess.PIPE, env=None, ignored=()):
         program = srv_binary()
         self.mark = uuid.uuid4().hex
         self.folder = Path(tempfile.mkdtemp(prefix="srv-tour."))
@@ -83,8 +85,8 @@ class Tour:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env=clean_environment({MARK: self.mark, "TMPDIR": str(self.folder)}),
-            preexec_fn=session_of_its_own,
+            env=clean_environment({MARK: self.mark, "TMPDIR": str(self.folder), **(env or {})}),
+            preexec_fn=lambda: session_of_its_own(ignored),
         )
 
     def living(self):

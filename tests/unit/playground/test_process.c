@@ -108,6 +108,21 @@ static void passed_descriptor_can_be_written_by_path(void **state) {
     close(fd);
 }
 
+/* As nohup and `&` in a script leave them. */
+static void child_ignores_no_signal_that_the_runner_does(void **state) {
+    (void)state;
+    static const int ignored[] = { SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGPIPE, SIGUSR1 };
+    struct process p;
+    for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+        signal(ignored[i], SIG_IGN);
+    start(&p, "grep SigIgn /proc/self/status >&2", -1);
+    wait_end(&p);
+    assert_string_equal(p.last_line, "SigIgn:\t0000000000000000");
+    process_stop_all(&p, 1, clock_now());
+    for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+        signal(ignored[i], SIG_DFL);
+}
+
 /* One ends by itself, one at SIGTERM, one only at SIGKILL, and one leaves a child of its own
  * behind. */
 static void all_kinds_of_children_are_stopped(void **state) {
@@ -170,6 +185,7 @@ int main(void) {
         cmocka_unit_test(first_address_wins_and_long_lines_are_cut),
         cmocka_unit_test(missing_program_shows_as_127),
         cmocka_unit_test(passed_descriptor_can_be_written_by_path),
+        cmocka_unit_test(child_ignores_no_signal_that_the_runner_does),
         cmocka_unit_test(all_kinds_of_children_are_stopped),
         cmocka_unit_test(child_dies_with_a_killed_runner),
     };
