@@ -31,7 +31,8 @@ static const char to_http[] = "proxy_pass http://app;\n"
                               "proxy_set_header Host $http_host;\n"
                               "proxy_set_header X-Real-IP $remote_addr;\n"
                               "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
-                              "proxy_set_header X-Forwarded-Proto $scheme;\n";
+                              "proxy_set_header X-Forwarded-Proto $scheme;\n"
+                              "proxy_set_header Forwarded \"\";\n";
 
 /* The variables that an upstream of the uwsgi protocol needs (uWSGI's apps more than srv does);
  * headers come by themselves. */

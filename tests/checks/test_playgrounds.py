@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The catalogue, compose.yml and the README's table of playgrounds name the same rows."""
+"""The catalogue, compose.yml and the README's table of playgrounds name the same rows, and nginx is told the same in
+all of its configurations."""
 
 import os
 import re
@@ -59,3 +60,33 @@ def test_ports_are_the_tutorials_and_on_loopback():
 def test_readme_has_a_line_for_each_row(names):
     table = (ROOT / "README.md").read_text().split("| playground |")[1].split("\n\n")[0]
     assert re.findall(r"^\| `([\w-]+)` \|", table, re.M) == names
+
+
+def directives(name, text):
+    """[(words of each `name ...;`)]"""
+    return sorted(tuple(words.split()) for words in re.findall(rf"^\s*{name} (.*);", text.replace('\\"', '"'), re.M))
+
+
+def written_by_srv(array):
+    """What nginx.c puts into a location."""
+    source = (ROOT / "playground/nginx.c").read_text().split(f"{array}[] = ")[1].split('";\n\n')[0]
+    return re.sub(r'^\s*"|\\n"?$', "", source, flags=re.M)
+
+
+@pytest.mark.parametrize("file", ["http.conf", "compose-http.conf"])
+def test_nginx_sets_the_same_fields_by_hand_and_in_a_playground(file):
+    by_hand = (ROOT / "docs/nginx" / file).read_text().replace(' # else nginx says close', "")
+    ours = directives("proxy_set_header", written_by_srv("to_http"))
+    assert ours and directives("proxy_set_header", by_hand) == ours
+
+
+def test_nginx_sends_the_same_variables_by_hand_and_in_a_playground():
+    ours = directives("uwsgi_param", written_by_srv("to_uwsgi"))
+    assert ("PATH_INFO", "$document_uri") in ours  # for the apps of uWSGI
+    assert directives("uwsgi_param", (ROOT / "docs/nginx/uwsgi.conf").read_text()) == ours
+
+
+def test_apps_of_compose_believe_their_proxy():
+    lists = [re.search(r'%s, "([^"]+)"' % option, services()[app]) for app, option in
+             [("app-nginx-http", "--forwarded-allow-ips"), ("app-nginx-uwsgi", "--uwsgi-allow-from")]]  # fmt: skip
+    assert all(lists) and lists[0][1] == lists[1][1]
