@@ -7,9 +7,12 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+#define STOP_SECONDS 1 /* from "at once" to the end */
 
 enum { WATCHED = 5 };
 #define WATCHED_SIGNALS \
@@ -29,6 +32,8 @@ static void mask_watched(int how) {
     sigemptyset(&set);
     for (size_t i = 0; i < WATCHED; i++)
         sigaddset(&set, watched[i]);
+    if (how == SIG_UNBLOCK)
+        sigaddset(&set, SIGALRM);
     pthread_sigmask(how, &set, NULL);
 }
 
@@ -37,6 +42,7 @@ void signals_defer(void) {
 }
 
 void signals_accept(void) {
+    signal(SIGALRM, SIG_DFL);
     mask_watched(SIG_UNBLOCK);
 }
 
@@ -46,6 +52,42 @@ void signals_ignore_foreign(void) {
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
         signal(ignored[i], SIG_IGN);
 }
+
+/* --- at once means at once -------------------------------------------------------------- */
+
+static void (*to_loop)(int signo); /* libevent's handler */
+
+void signals_insist(int signo) {
+    static atomic_bool asked; /* politely */
+
+    if (signo == SIGTERM && !atomic_exchange(&asked, true))
+        return;
+    if (signo == SIGTERM || signo == SIGINT || signo == SIGQUIT)
+        alarm(STOP_SECONDS);
+}
+
+static void on_raw(int signo) {
+    signals_insist(signo);
+    to_loop(signo);
+}
+
+static void catch_raw(int signo) {
+    struct sigaction action;
+
+    if (sigaction(signo, NULL, &action) < 0)
+        return;
+    to_loop = action.sa_handler;
+    action.sa_handler = on_raw;
+    sigaction(signo, &action, NULL);
+}
+
+void signals_enforce(void) {
+    catch_raw(SIGTERM);
+    catch_raw(SIGINT);
+    catch_raw(SIGQUIT);
+}
+
+/* --- on the loop ------------------------------------------------------------------------- */
 
 static void on_event(evutil_socket_t signo, short what UNUSED, void *arg) {
     struct signals *s = arg;
@@ -89,6 +131,7 @@ void signals_free(struct signals *s) {
 
     for (size_t i = 0; i < s->count; i++)
         event_del(&s->events[i]);
+    alarm(0);
     mem_free(s);
 }
 
@@ -97,6 +140,7 @@ void signals_hold(void) {
 
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    alarm(0);
 }
 
 void signals_die_with_parent(int signo, int parent_pid) {

@@ -30,6 +30,12 @@ NODISCARD struct signals *signals_new(struct loop *loop, void (*on_signal)(void 
                                       void *arg, struct error *err);
 void signals_free(struct signals *s);
 
+/* "At once" means at once: a process that has not come to signals_hold or signals_free a second
+ * after INT, QUIT or a second TERM, because a thread is stuck in a call that nothing interrupts, is
+ * ended by SIGALRM. For signals of a loop, after signals_new; and for a handler of one's own. */
+void signals_enforce(void);
+void signals_insist(int signo);
+
 /* For a server that has stopped and is about to end: more signals to stop change nothing, least of
  * all its exit code. They stay blocked. */
 void signals_hold(void);

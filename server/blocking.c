@@ -37,6 +37,7 @@ static void on_signal(int signo) {
 
     if (retire && stopping != RUNNING)
         return;
+    signals_insist(signo);
     make_readable(signal_accept_fd);
     if (!retire)
         make_readable(signal_stop_fd);

@@ -285,6 +285,7 @@ static int event_open(struct event_model *m, struct worker *worker, struct error
     m->signals = signals_new(m->loop, event_signal, m, err);
     if (m->signals == NULL)
         return -EIO;
+    signals_enforce();
     m->upstream = upstream_event_new(&upstream, m->loop, err);
     if (m->upstream == NULL)
         return -EINVAL;

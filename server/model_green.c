@@ -79,6 +79,7 @@ static int green_open(struct green *g, struct worker *worker, struct error *err)
     g->signals = signals_new(g->loop, green_signal, g, err);
     if (g->signals == NULL)
         return -EIO;
+    signals_enforce();
     rc = worker_open(worker, g->io, err);
     if (rc < 0)
         return rc;

@@ -241,6 +241,7 @@ static int pool_open(struct pool *p, struct worker *worker, struct error *err) {
     p->signals = signals_new(p->loop, pool_signal, p, err);
     if (p->signals == NULL)
         return -EIO;
+    signals_enforce();
     fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     rc = fd < 0 ? -errno : watch_open(&p->wake, p->loop, fd, pool_collect);
     if (rc < 0)

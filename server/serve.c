@@ -136,8 +136,7 @@ static void master_stopping(void *arg) {
     struct serve *s = arg;
 
     if (s->upgrade.predecessor == 0)
-        if (s->config->workers == 0)
-            notify_manager("STOPPING=1");
+        notify_manager("STOPPING=1");
 }
 
 /* What the log says about a worker that is stuck. */
@@ -218,7 +217,8 @@ static int open_and_serve(struct serve *s, struct error *err) {
         complain(err);
     else
         code = serve(s, &inherited, err);
-    notify_manager("STOPPING=1");
+    if (s->config->workers == 0)
+        notify_manager("STOPPING=1");
     pidfile_remove(pid_path);
     binds_close(&s->binds);
     return code;

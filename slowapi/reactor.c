@@ -111,6 +111,7 @@ static int start(struct reactor *r, const struct reactor_setup *setup, unsigned 
     r->signals = signals_new(r->loop, on_signal, r, err);
     if (r->signals == NULL)
         return -ENOMEM;
+    signals_enforce();
 
     if (buf_reserve(&r->out, SLOWAPI_ANSWER_BYTES) < 0)
         return error_set(err, -ENOMEM, "cannot start: out of memory");

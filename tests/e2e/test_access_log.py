@@ -43,7 +43,8 @@ def test_default_line_is_gunicorns(slowapi, serve, tmp_path, model):
 @pytest.mark.parametrize("model", MODELS)
 def test_refusals_are_logged_too(slowapi, serve, tmp_path, model):
     log = tmp_path / "access.log"
-    app = serve("--model", model, "--body-timeout", "200ms", "--access-logfile", log, upstream=slowapi())
+    times = ("--body-timeout", "200ms", "--header-timeout", "200ms")
+    app = serve("--model", model, *times, "--access-logfile", log, upstream=slowapi())
     assert get(app, "/?delay=0", headers={"Referer": "before"}).status == 200
     wait_for_lines(log, 1)  # a thread answers first and logs then
     refused = {
@@ -51,6 +52,7 @@ def test_refusals_are_logged_too(slowapi, serve, tmp_path, model):
         b"GET /bad HTTP/1.1\r\nHost x\r\n\r\n": '"GET /bad HTTP/1.1" 400 41 "-" "-"',
         b"GET /long HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n": '"GET /long HTTP/1.1" 413 ',
         b"GET /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n": '"GET /slow HTTP/1.1" 408 ',
+        b"GET /half HTTP/1.1\r\nHost: x\r\nUser-A": '"-" 408 ',
     }
     for count, (bytes_sent, line) in enumerate(refused.items(), 2):
         with RawConnection(app) as conn:
@@ -65,11 +67,13 @@ def test_requests_whose_client_left_are_logged_too(slowapi, serve, tmp_path, mod
     one_slot = {"green": ("--async-cores", "1"), "event": ("--async-cores", "1"), "pool": ("--threads", "1")}
     logs = ("--access-logfile", log, "--access-logformat", "%(r)s %(s)s %(B)s %(b)s")
     app = serve("--model", model, *one_slot.get(model, ()), *logs, upstream=slowapi())
-    targets = ["/?delay=2"] if model == "single" else ["/?delay=2", "/?delay=3"]
+    targets = ["/?delay=9"] if model == "single" else ["/?delay=8", "/?delay=9"]
     conns = [RawConnection(app) for _ in targets]
     for conn, target in zip(conns, targets):  # one is served; the other waits, where there are slots
         conn.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         time.sleep(0.1)
+    conns[-1].half_close()  # which it may, and is asked what it meant, and asked again
+    time.sleep(0.3)
     for conn in reversed(conns):
         conn.close()
     lines = wait_for_lines(log, len(targets))
@@ -116,6 +120,20 @@ def test_json_lines(slowapi, serve, tmp_path):
     lines = [json.loads(line) for line in wait_for_lines(log, 2)]
     assert lines[1]["status"] == 200 and lines[1]["target"] == "/?delay=0.1"
     assert lines[1]["upstream_ms"] >= 100 and lines[1]["model"] == "green"
+
+
+@pytest.mark.parametrize("text", ["x" * 6000, '"' * 6000, "\u20ac" * 2000], ids=["plain", "quotes", "euros"])
+def test_json_lines_are_whole_however_long_the_request(slowapi, serve, tmp_path, text):
+    log = tmp_path / "access.log"
+    app = serve("--access-logfile", log, "--access-logformat", "json", upstream=slowapi())
+    with RawConnection(app) as conn:
+        fields = "".join(f"{name}: {text}\r\n" for name in ("User-Agent", "Referer"))
+        conn.send(f"GET /?delay=0&q={'y' * 6000} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
+        assert conn.read_response().status == 200
+    (line,) = wait_for_lines(log, 1)
+    seen = json.loads(line)
+    assert seen["agent"].rstrip(".") in text and seen["agent"].endswith("...") and len(seen["agent"]) > 100
+    assert seen["target"].endswith("y...") and seen["status"] == 200
 
 
 def test_clients_cannot_forge_lines(slowapi, serve, tmp_path):

@@ -3,15 +3,17 @@
 
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
 
+import harness
 import pytest
 from clients import Clients
-from harness import RawConnection, clean_environment, die_with_parent, srv_binary
+from harness import RawConnection, clean_environment, die_with_parent, get, srv_binary
 
 MODELS = ("green", "pool", "threaded", "single", "event")
 REQUEST = b"GET /?delay=0.2 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -152,6 +154,109 @@ def test_socket_activation_and_readiness(slowapi, tmp_path, workers):
         assert b"STOPPING=1" in manager.recv(4096)
         assert app.wait(20) == 0
         app.stderr.close()
+
+
+def manager_socket(tmp_path):
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(20)
+    return manager, {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+
+
+def test_an_upgrade_is_no_stop_for_the_manager(slowapi, start, tmp_path):
+    manager, env = manager_socket(tmp_path)
+    pid_file = tmp_path / "pid"
+    app = start("serve", "--workers", "1", "--upstream", slowapi().url, "--pid", pid_file, env=env)
+    assert b"READY=1" in manager.recv(4096)
+    app.send_signal(signal.SIGUSR2)
+    assert b"READY=1" in manager.recv(4096)
+    successor = int(pid_file.read_text())
+    try:
+        assert app.wait(20) == 0
+    finally:
+        os.kill(successor, signal.SIGTERM)
+    assert b"STOPPING=1" in manager.recv(4096)
+    wait_until(lambda: not pid_file.exists())
+    manager.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        manager.recv(4096)  # the one word came from the one that did stop
+    manager.close()
+
+
+def test_an_upgrade_that_fails_is_no_stop_either(slowapi, start, tmp_path):
+    manager, env = manager_socket(tmp_path)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    app = start("serve", "--workers", "1", "--upstream", slowapi().url, "--pid", folder / "pid", env=env)
+    assert b"READY=1" in manager.recv(4096)
+    shutil.rmtree(folder)
+    app.send_signal(signal.SIGUSR2)
+    wait_until(lambda: "upgraded program ended" in app.stderr())
+    app.send_signal(signal.SIGTERM)
+    assert b"STOPPING=1" in manager.recv(4096)
+    assert app.wait(20) == 0
+    manager.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        manager.recv(4096)
+    manager.close()
+
+
+def test_the_server_stays_ready_during_an_upgrade(slowapi, start, tmp_path):
+    pid_file, control = tmp_path / "pid", (str(tmp_path / "control"), None)
+    paths = ("--pid", pid_file, "--control", f"unix:{control[0]}")
+    app = start("serve", "--workers", "1", "--upstream", slowapi().url, *paths)
+    wait_until(lambda: get(control, "/readyz").status == 200)
+    with RawConnection(app) as slow:
+        slow.send(REQUEST.replace(b"0.2", b"3"))
+        time.sleep(0.2)
+        app.send_signal(signal.SIGUSR2)
+        ready = [get(control, "/readyz").status for _ in range(50)]
+        successor = master_from(pid_file, app.pid)
+        try:
+            wait_until(lambda: "signal=SIGRETIRE" in app.stderr())
+            time.sleep(0.2)
+            ready += [get(control, "/readyz").status for _ in range(50)]
+            assert app.process.poll() is None and set(ready) == {200}
+            assert slow.read_response().status == 200
+            assert app.wait(20) == 0
+            assert get(control, "/readyz").status == 200
+        finally:
+            os.kill(successor, signal.SIGTERM)
+    wait_until(lambda: not pid_file.exists())
+
+
+def test_upgrade_follows_the_link_by_which_it_was_called(slowapi, start, tmp_path, monkeypatch):
+    for version in ("v1", "v2"):
+        (tmp_path / version).mkdir()
+        shutil.copy(srv_binary(), tmp_path / version / "srv")
+    current, pid_file = tmp_path / "current", tmp_path / "pid"
+    current.symlink_to("v1")
+    monkeypatch.setattr(harness, "srv_binary", lambda: str(current / "srv"))
+    app = start("serve", "--workers", "1", "--upstream", slowapi().url, "--pid", pid_file)
+    wait_until(lambda: len(children(app.pid)) == 1)
+    current.unlink()
+    current.symlink_to("v2")
+    app.send_signal(signal.SIGUSR2)
+    successor = master_from(pid_file, app.pid)
+    try:
+        assert app.wait(20) == 0
+        assert os.readlink(f"/proc/{successor}/exe") == str(tmp_path / "v2" / "srv")
+    finally:
+        os.kill(successor, signal.SIGTERM)
+    wait_until(lambda: not pid_file.exists())
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "master"])
+@pytest.mark.parametrize("model", MODELS)
+def test_what_a_stop_cuts_off_is_told(slowapi, serve, tmp_path, model, workers):
+    log = tmp_path / "log"
+    limits = ("--graceful-timeout", "300ms", "--access-logfile", log, "--access-logformat", "%(U)s %(s)s")
+    app = serve("--model", model, *workers, *limits, upstream=slowapi("--graceful-timeout", "0"))
+    with RawConnection(app) as conn:
+        conn.send(REQUEST.replace(b"0.2", b"60"))
+        time.sleep(0.3)
+        app.stop()
+        wait_until(lambda: log.read_text() == "/ 499\n")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

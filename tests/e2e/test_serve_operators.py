@@ -12,6 +12,7 @@ from pathlib import Path
 
 import harness
 import pytest
+from control import metrics
 from harness import clean_environment, die_with_parent, get, srv_binary, wait_for
 from test_access_log import logger_of
 from test_reload import activated, children, master_from
@@ -150,3 +151,28 @@ def test_upgrade_after_user_has_been_dropped(slowapi, start):
         wait_for(lambda: (folder / "pid").read_text() == "", what="its end")
     finally:
         shutil.rmtree(folder)
+
+
+def test_half_a_line_does_not_spoil_the_next_one(slowapi, serve, tmp_path):
+    log, full, room = tmp_path / "log", 100_000, 5  # stderr is a file, too, and far from full
+    log.write_text("x" * (full - 1) + "\n")
+    app = serve("--workers", "1", "--access-logfile", log, "--access-logformat", "%(r)s %(s)s", upstream=slowapi())
+    logger = wait_for(lambda: logger_of(app.pid), what="a log process")
+    resource.prlimit(logger, resource.RLIMIT_FSIZE, (full + room, resource.RLIM_INFINITY))
+    assert get(app, "/?delay=0").status == 200
+    wait_for(lambda: "lines are lost" in app.stderr(), what="a complaint")
+    resource.prlimit(logger, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert get(app, "/?delay=0").status == 200
+    app.stop()
+    line = "GET /?delay=0 HTTP/1.1 200\n"
+    assert log.read_text()[full:] == line[:room] + "\n" + line
+
+
+@pytest.mark.parametrize("model", ["green", "pool", "event"])
+def test_gauges_of_workers_that_have_left_are_gone(slowapi, serve, model):
+    slots = ("--threads", "3") if model == "pool" else ("--async-cores", "3")
+    app = serve("--model", model, *slots, "--workers", "2", "--control", "127.0.0.1:0", upstream=slowapi())
+    wait_for(lambda: metrics(app).get("srv_slots") == 6, what="two workers")
+    for _ in range(2):
+        app.send_signal(signal.SIGHUP)
+        wait_for(lambda: metrics(app)["srv_starts_total"] > 2 and metrics(app)["srv_slots"] == 6, what="two again")

@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from control import metrics
 from harness import RawConnection, get, wait_for
 from upstreams import Upstream
 
@@ -243,6 +244,16 @@ def test_busy_connections_do_not_lock_out_new_ones(slowapi, serve, slots, worker
 # --- the bulkhead before the upstream ---------------------------------------------------------
 
 
+@pytest.mark.parametrize("slots", SLOTTED, ids=("green", "pool", "event"))
+def test_queue_timeout_reaches_the_backlog_of_several_workers(slowapi, serve, slots):
+    app = serve(*slots[:-1], "1", "--workers", "2", "--queue-timeout", "200ms", upstream=slowapi())
+    assert get(app, "/?delay=0").status == 200
+    with concurrent.futures.ThreadPoolExecutor(8) as clients:
+        done = list(clients.map(lambda _: timed_get(app, 2), range(8)))
+    statuses = [reply.status for reply, _ in done]
+    assert statuses.count(503) >= 5 and set(statuses) == {200, 503}
+
+
 @pytest.mark.parametrize("model", ["green", "pool", "threaded", "event"])
 def test_upstream_max_lets_calls_through_in_turn(slowapi, serve, model):
     app = serve("--model", model, "--upstream-max", "2", upstream=slowapi())
@@ -255,7 +266,8 @@ def test_upstream_max_lets_calls_through_in_turn(slowapi, serve, model):
 
 @pytest.mark.parametrize("model", ["green", "pool", "event"])
 def test_upstream_max_turns_down_what_waits_too_long(slowapi, serve, model):
-    app = serve("--model", model, "--upstream-max", "1", "--queue-timeout", "200ms", upstream=slowapi())
+    limits = ("--upstream-max", "1", "--queue-timeout", "200ms", "--control", "127.0.0.1:0")
+    app = serve("--model", model, *limits, upstream=slowapi())
     with RawConnection(app) as busy:
         ask(busy, 0.8)
         time.sleep(0.1)
@@ -263,6 +275,7 @@ def test_upstream_max_turns_down_what_waits_too_long(slowapi, serve, model):
         assert reply.status == 503 and reply.headers["retry-after"] == "1" and seconds < 0.65
         assert busy.read_response().status == 200
     assert get(app, "/?delay=0").status == 200
+    assert metrics(app)["srv_expired_total"] == 1
 
 
 @pytest.mark.parametrize("model", ["green", "pool", "event"])

@@ -4,10 +4,13 @@
 import os
 import re
 import signal
+import socket
 import time
+from pathlib import Path
 
 import pytest
 from harness import RawConnection, get, wait_for
+from test_reload import children
 from test_serve_control import json_of, metrics
 
 MODELS = ("green", "pool", "threaded", "single", "event")
@@ -83,3 +86,45 @@ def test_who_holds_the_loop_up_is_named(serve, model):
         assert conn.read_response().status == 200
     held_up = r'the loop was held up for_seconds=\S+ request="POST /long"'
     wait_for(lambda: re.search(held_up, app.stderr()), what="a line that names the request")
+
+
+# --- stuck in a call that nothing interrupts --------------------------------------------------------
+
+
+@pytest.fixture
+def silent_database():
+    """It accepts, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def stuck_in_a_call(start, silent_database, model, *args):
+    """A server and its client, whose handler waits for a database in libpq's blocking call."""
+    port = silent_database.getsockname()[1]
+    database = ("--db", f"host=127.0.0.1 port={port} user=x dbname=x sslmode=disable", "--db-mode", "blocking")
+    app = start("serve", "--model", model, *args, *database, "db")
+    conn = RawConnection(app)
+    conn.send(b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n")
+    silent_database.settimeout(20)
+    silent_database.accept()[0].detach()
+    return app, conn
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM)], ids=["int", "term-twice"])
+@pytest.mark.parametrize("model", ("green", "pool", "threaded", "single"))
+def test_at_once_means_at_once(start, silent_database, model, signals):
+    app, conn = stuck_in_a_call(start, silent_database, model)
+    for number in signals:
+        app.send_signal(number)
+        time.sleep(0.1)  # or the second would be lost in the first
+    assert app.wait(20) == -signal.SIGALRM
+    conn.close()
+
+
+@pytest.mark.parametrize("model", ("green", "pool", "threaded", "single"))
+def test_nobody_outlives_the_master(start, silent_database, model):
+    app, conn = stuck_in_a_call(start, silent_database, model, "--workers", "1")
+    workers = children(app.pid)
+    app.kill()
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), what="no worker")
+    conn.close()

@@ -48,9 +48,9 @@ def large_answer(conn, _count):
     conn.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % LARGE + b"x" * LARGE)
 
 
-def ask_and_do_not_read(app):
+def ask_and_do_not_read(app, fields=b""):
     conn = RawConnection(app)
-    conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+    conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n%b\r\n" % fields * 2)
     return conn
 
 
@@ -71,7 +71,8 @@ def test_who_does_not_read_its_answer_holds_no_slot(serve, model):
 def test_who_does_not_read_its_answer_is_dropped(serve, model, tmp_path):
     upstream, log = Upstream(large_answer), tmp_path / "log"
     app = serve("--model", *model, "--upstream", upstream.url, "--send-timeout", "300ms", "--access-logfile", log)
-    with ask_and_do_not_read(app) as conn:
+    with ask_and_do_not_read(app, b"X_Y: dropped\r\nReferer: kept\r\n") as conn:
         wait_for(lambda: log.exists() and log.read_text(), what="its end logged")
         assert len(conn.read_until_close()) < LARGE
+    assert '"GET /?delay=0 HTTP/1.1" 499 - "kept"' in log.read_text()
     upstream.close()
