@@ -151,11 +151,15 @@ void client_doubt(struct client *c) {
         client_left(c);
     } else if (c->asks == 0 && c->ask_at == NSEC_NEVER) {
         c->ask_at = deadline_after(loop_now(c->front->loop), SERVER_DOUBT_NSEC);
+        if (c->state == CLIENT_QUEUED)
+            c->front->doubted++;
         client_wake_at(c, c->ask_at);
     }
 }
 
 static void client_ask(struct client *c) {
+    if (c->state == CLIENT_QUEUED && client_is_doubted(c))
+        c->front->doubted--;
     c->ask_at = NSEC_NEVER;
     if (!session_ask(&c->session)) {
         client_left(c);

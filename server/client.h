@@ -57,6 +57,12 @@ void client_expect(struct client *client, nsec_t deadline);
 /* It hung up while its request waits, or so it seems: finds out. */
 void client_doubt(struct client *client);
 
+/* It closed its sending side a moment ago, at least, and was not asked yet: while it stands in the
+ * queue it does not fill it. */
+static inline bool client_is_doubted(const struct client *client) {
+    return client->asks == 0 && client->ask_at != NSEC_NEVER;
+}
+
 /* Nobody wants its answer any more: closes it, or cancels what serves it. */
 void client_left(struct client *client);
 

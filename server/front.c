@@ -81,6 +81,8 @@ static void front_glance(struct timer *timer) {
 void front_dequeue(struct client *c) {
     TAILQ_REMOVE(&c->front->queue, c, queued);
     c->front->waiting--;
+    if (client_is_doubted(c))
+        c->front->doubted--;
     stats_add(c->front->worker->stats, STATS_queue_depth, -1);
 }
 
@@ -120,7 +122,7 @@ static void front_pump_later(struct deferred *work) {
 static bool queue_is_full(const struct front *f) {
     int64_t max = f->worker->config->max_queue;
 
-    return max >= 0 && f->slots > 0 && f->busy >= f->slots && f->waiting >= max;
+    return max >= 0 && f->slots > 0 && f->busy >= f->slots && f->waiting - f->doubted >= max;
 }
 
 /* When a request that still waits for a slot has waited long enough. */

@@ -37,7 +37,8 @@ struct front {
     struct timer glance;      /* of a full worker among others: at the backlog */
     struct deferred later;    /* the rest of a long queue */
     uint32_t count, busy, waiting, fresh;
-    bool passed_on; /* since it is full, a slot went from one of its connections to another */
+    uint32_t doubted; /* of the waiting */
+    bool passed_on;   /* since it is full, a slot went from one of its connections to another */
     bool stopping, retiring, pumping;
 };
 

@@ -129,6 +129,33 @@ static void who_closes_its_sending_side_gets_its_answer(void **state) {
     assert_closed(f, 0);
 }
 
+/* The queue holds one: who has just closed its sending side may be gone. It is not, and once that
+ * is known it counts again. */
+static void who_may_have_left_does_not_fill_the_queue(void **state) {
+    struct front_rig *f = *state;
+
+    f->config.max_queue = 1;
+    for (int i = 0; i < 3; i++) {
+        connect_client(f, i);
+        say(f, i, GET);
+        if (i == 1)
+            shutdown(f->clients[1], SHUT_WR);
+        run(f);
+    }
+    assert_int_equal(value(f, STATS_shed), 0);
+    assert_int_equal(value(f, STATS_queue_depth), 2);
+    run_for(f, 10 * MSEC); /* it is asked */
+    connect_client(f, 3);
+    say(f, 3, GET);
+    run(f);
+    assert_hears(f, 3, "HTTP/1.1 503 ");
+    for (int i = 0; i < 3; i++) {
+        answer_first(f);
+        assert_hears(f, i, "HTTP/1.1 200 ");
+    }
+    assert_int_equal(f->front.doubted, 0);
+}
+
 /* --- pipelines ---------------------------------------------------------------------- */
 
 static void pipelined_requests_are_served_one_after_the_other(void **state) {
@@ -321,6 +348,7 @@ int main(void) {
         FRONT_TEST(who_leaves_the_queue_is_not_served),
         FRONT_TEST(who_leaves_while_served_gives_its_slot_to_the_next),
         FRONT_TEST(an_answer_to_one_that_has_left_is_dropped),
+        FRONT_TEST(who_may_have_left_does_not_fill_the_queue),
         FRONT_TEST(who_closes_its_sending_side_gets_its_answer),
         FRONT_TEST(pipelined_requests_are_served_one_after_the_other),
         FRONT_TEST(a_pipeline_does_not_overtake_who_waits),
