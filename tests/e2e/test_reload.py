@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Operating srv serve under load: reloads and upgrades lose nothing."""
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -119,20 +120,23 @@ def test_workers_are_replaced_after_max_requests(slowapi, serve):
 # --- service managers ---------------------------------------------------------------------------
 
 
-def activated(listener, *args, env=None):
-    """srv serve, started as systemd would: the socket as descriptor 3."""
+def activated(listeners, *args, env=None):
+    """srv serve, started as systemd would: the sockets (or the one) as descriptors from 3 on."""
+    listeners = listeners if isinstance(listeners, list) else [listeners]
 
-    def pass_socket():
+    def pass_sockets():
         die_with_parent()
-        os.dup2(listener.fileno(), 3)
+        safe = [fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD, 100) for listener in listeners]
+        for number, fd in enumerate(safe, 3):
+            os.dup2(fd, number)
 
-    script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+    script = f'LISTEN_PID=$$ LISTEN_FDS={len(listeners)} exec "$@"'
     return subprocess.Popen(
         ["/bin/sh", "-c", script, "sh", srv_binary(), "serve", *args],
         stderr=subprocess.PIPE,
         text=True,
         close_fds=False,
-        preexec_fn=pass_socket,
+        preexec_fn=pass_sockets,
         env=clean_environment(env),
     )
 
@@ -154,6 +158,17 @@ def test_socket_activation_and_readiness(slowapi, tmp_path, workers):
         assert b"STOPPING=1" in manager.recv(4096)
         assert app.wait(20) == 0
         app.stderr.close()
+
+
+def test_all_sockets_of_a_manager_speak_the_protocol():
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        app = activated([first, second], "--protocol", "uwsgi", "echo")
+        said = [app.stderr.readline() for _ in range(2)]
+        app.terminate()
+        assert app.wait(20) == 0
+        app.stderr.close()
+        ports = [listener.getsockname()[1] for listener in (first, second)]
+    assert said == [f"srv serve: listening on uwsgi://127.0.0.1:{port}/\n" for port in ports]
 
 
 def manager_socket(tmp_path):
