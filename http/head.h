@@ -30,7 +30,8 @@ enum http_framing {
 /* A parsed head. Slices point into the bytes that were given and live as long as those stay put. */
 struct http_head {
     struct slice method_text, target; /* request; target as sent, absolute-form included */
-    struct slice reason;              /* response; may be empty */
+    struct slice protocol;   /* uwsgi: what the client speaks to the web server; else empty */
+    struct slice reason;     /* response; may be empty */
     struct slice fields;     /* the raw, validated field lines: walk them with http_field_next */
     struct slice host;       /* of absolute-form when that was used, else of Host; may be empty */
     uint64_t content_length; /* valid when has_content_length */

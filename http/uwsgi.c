@@ -18,7 +18,7 @@ struct writer {
 
 struct vars {
     struct slice method, uri, path_info, query;
-    struct slice content_length, content_type, https;
+    struct slice content_length, content_type, https, protocol;
     struct uwsgi_origin origin;
 };
 
@@ -134,6 +134,7 @@ static struct slice *place_of(struct vars *v, struct slice key) {
         { SLICE("PATH_INFO"), &v->path_info },          { SLICE("QUERY_STRING"), &v->query },
         { SLICE("REMOTE_ADDR"), &v->origin.address },   { SLICE("REMOTE_PORT"), &v->origin.port },
         { SLICE("REQUEST_SCHEME"), &v->origin.scheme }, { SLICE("HTTPS"), &v->https },
+        { SLICE("SERVER_PROTOCOL"), &v->protocol },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -183,6 +184,18 @@ static const char *target_of_path(struct walk *w) {
     return NULL;
 }
 
+/* HTTP/1.1, HTTP/2.0; whatever else it may be, nobody wants to see it. */
+static bool is_protocol(struct slice text) {
+    static const struct slice prefix = SLICE_INIT("HTTP/");
+
+    if (!slice_starts_with(text, prefix) || text.len == prefix.len || text.len > 8)
+        return false;
+    for (size_t i = prefix.len; i < text.len; i++)
+        if (text.ptr[i] != '.' && (text.ptr[i] < '0' || text.ptr[i] > '9'))
+            return false;
+    return true;
+}
+
 static const char *judge_start(struct walk *w) {
     const char *why = w->vars.uri.len == 0 ? target_of_path(w) : NULL;
     struct slice method = w->vars.method, target = w->vars.uri;
@@ -200,6 +213,8 @@ static const char *judge_start(struct walk *w) {
     w->head->method_text = method;
     w->head->method = http_method_of(method);
     w->head->target = target;
+    if (is_protocol(w->vars.protocol))
+        w->head->protocol = w->vars.protocol;
     return NULL;
 }
 

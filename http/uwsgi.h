@@ -35,7 +35,8 @@ struct uwsgi_origin {
  * The target is REQUEST_URI, else PATH_INFO and QUERY_STRING. Framing comes from CONTENT_LENGTH
  * alone (empty is none): what the client's hop said (HTTP_CONTENT_LENGTH, HTTP_TRANSFER_ENCODING,
  * HTTP_CONNECTION and their like) is dropped, and so is every UWSGI_*, by which a peer could ask
- * the uWSGI server to load code. A variable that comes twice is two fields.
+ * the uWSGI server to load code. A variable that comes twice is two fields. SERVER_PROTOCOL is told
+ * as head->protocol, and decides nothing.
  *
  * NULL, or why it must be refused (an http_err_*). */
 const char *uwsgi_request(struct slice vars, const struct http_limits *limits, char *text,

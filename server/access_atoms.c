@@ -76,13 +76,22 @@ static int put_time(struct buf *out, const struct session *s UNUSED, nsec_t now 
     return buf_append(out, slice_of(text, len));
 }
 
+static int put_protocol(struct buf *out, const struct session *s, nsec_t now UNUSED,
+                        struct slice name UNUSED) {
+    if (s->head.protocol.len > 0)
+        return buf_append(out, s->head.protocol);
+    return buf_printf(out, "HTTP/1.%u", s->head.version_minor);
+}
+
 /* Without a head that could be read there is none to show. */
 static int put_request(struct buf *out, const struct session *s, nsec_t now, struct slice name) {
+    int rc;
+
     if (s->head.method_text.len == 0)
         return put_nothing(out, s, now, name);
-    return buf_printf(out, "%.*s %.*s HTTP/1.%u", (int)s->head.method_text.len,
-                      s->head.method_text.ptr, (int)s->head.target.len, s->head.target.ptr,
-                      s->head.version_minor);
+    rc = buf_printf(out, "%.*s %.*s ", (int)s->head.method_text.len, s->head.method_text.ptr,
+                    (int)s->head.target.len, s->head.target.ptr);
+    return rc < 0 ? rc : put_protocol(out, s, now, name);
 }
 
 static int put_method(struct buf *out, const struct session *s, nsec_t now UNUSED,
@@ -98,11 +107,6 @@ static int put_path(struct buf *out, const struct session *s, nsec_t now UNUSED,
 static int put_query(struct buf *out, const struct session *s, nsec_t now UNUSED,
                      struct slice name UNUSED) {
     return buf_append(out, target_query(s));
-}
-
-static int put_protocol(struct buf *out, const struct session *s, nsec_t now UNUSED,
-                        struct slice name UNUSED) {
-    return buf_printf(out, "HTTP/1.%u", s->head.version_minor);
 }
 
 static int put_status(struct buf *out, const struct session *s, nsec_t now UNUSED,

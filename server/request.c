@@ -249,11 +249,14 @@ int srv_reply(struct srv_request *rq, uint16_t status, struct slice content_type
     if (s->http.answered)
         return -EALREADY;
     s->status = status;
-    s->body_bytes = body.len;
+    s->body_bytes = 0;
     rc = http_conn_answer(&s->http, &s->out, &head, &sends_body);
     if (rc < 0)
         return rc;
-    return sends_body ? buf_append(&s->out, body) : 0;
+    if (!sends_body)
+        return 0;
+    s->body_bytes = body.len;
+    return buf_append(&s->out, body);
 }
 
 static uint16_t failure_status(const struct srv_request *rq, int rc) {

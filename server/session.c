@@ -82,10 +82,9 @@ static void put_error(struct session *s, uint16_t status, const char *why, bool 
         .has_content_length = true,
         .close = close,
     };
-    bool sends_body;
+    bool sends_body = false;
 
     s->status = status;
-    s->body_bytes = strlen(why) + 1;
     snprintf(seconds, sizeof(seconds), "%d", SERVER_RETRY_AFTER_SECONDS);
     retry_after.value = slice_str(seconds);
 
@@ -94,6 +93,7 @@ static void put_error(struct session *s, uint16_t status, const char *why, bool 
         (sends_body &&
          (buf_append(&s->out, slice_str(why)) < 0 || buf_append(&s->out, SLICE("\n")) < 0)))
         buf_free(&s->out);
+    s->body_bytes = sends_body ? strlen(why) + 1 : 0;
 }
 
 /* Between a web server and us, or a load balancer and us, a refusal is somebody's mistake. */

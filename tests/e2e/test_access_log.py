@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from control import metrics
-from harness import RawConnection, die_with_parent, get, srv_binary, wait_for
+from harness import RawConnection, die_with_parent, get, request, srv_binary, wait_for
 
 MODELS = ("green", "pool", "threaded", "single", "event")
 
@@ -59,6 +59,19 @@ def test_refusals_are_logged_too(slowapi, serve, tmp_path, model):
             conn.send(bytes_sent)
             conn.read_response()
         assert line in wait_for_lines(log, count)[-1]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_bytes_that_are_not_sent_are_not_logged(slowapi, serve, tmp_path, model):
+    log = tmp_path / "access.log"
+    logs = ("--access-logfile", log, "--access-logformat", "%(m)s %(s)s %(B)s %(b)s")
+    app = serve("--model", model, *logs, upstream=slowapi())
+    for count, (path, more, status) in enumerate(
+        [("/?delay=0", {}, 200), ("/nope", {}, 404), ("/", {"Content-Length": "9999999"}, 413)], 1
+    ):
+        reply = request(app, "HEAD", path, headers=more)
+        assert (reply.status, reply.body) == (status, b"")
+        assert wait_for_lines(log, count)[-1] == f"HEAD {status} 0 -"
 
 
 @pytest.mark.parametrize("model", MODELS)

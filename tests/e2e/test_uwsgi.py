@@ -6,7 +6,7 @@ import struct
 import time
 
 import pytest
-from harness import RawConnection, connect, raw
+from harness import RawConnection, connect, raw, wait_for
 
 MODELS = ("single", "threaded", "pool", "green", "event")
 GET = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/?delay=0"), ("CONTENT_LENGTH", "")]
@@ -99,6 +99,21 @@ def test_handler_sees_the_request_behind_the_packet(echo):
         "field: x-foo: 2",
     ]
     assert lines[-1].startswith("body: 13 bytes")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_log_tells_what_the_client_spoke(serve, tmp_path, model):
+    """And without SERVER_PROTOCOL what the answer's framing went by. Neither changes anything else."""
+    log = tmp_path / "log"
+    logs = ("--access-logfile", log, "--access-logformat", "%(r)s|%(H)s")
+    app = serve("--protocol", "uwsgi", "--model", model, *logs, "echo")
+    for count, (told, logged) in enumerate(
+        [("HTTP/1.1", "HTTP/1.1"), ("HTTP/2.0", "HTTP/2.0"), (None, "HTTP/1.0"), ('HTTP/1 "', "HTTP/1.0")], 1
+    ):
+        answer = raw(app, packet([*GET, *([("SERVER_PROTOCOL", told)] if told else [])]))
+        assert status_of(answer) == 200 and b"\r\nConnection: close\r\n" in answer
+        wait_for(lambda: log.exists() and log.read_text().count("\n") == count)
+        assert log.read_text().splitlines()[-1] == f"GET /?delay=0 {logged}|{logged}"
 
 
 def test_a_packet_in_pieces_and_without_chunks_in_its_answer(serve):

@@ -90,6 +90,7 @@ static void variables_become_fields(void **state) {
     add(v, "REMOTE_ADDR", "192.0.2.1");
     add(v, "REMOTE_PORT", "77");
     add(v, "REQUEST_SCHEME", "https");
+    add(v, "SERVER_PROTOCOL", "HTTP/2.0");
     struct result r = parse(v);
     assert_null(r.why);
     assert_slice(r.head.method_text, "GET");
@@ -103,7 +104,22 @@ static void variables_become_fields(void **state) {
     assert_slice(r.origin.address, "192.0.2.1");
     assert_slice(r.origin.port, "77");
     assert_slice(r.origin.scheme, "https");
+    assert_slice(r.head.protocol, "HTTP/2.0");
+    assert_int_equal(r.head.version_minor, 0);
     done(&r, v);
+}
+
+static void a_protocol_that_is_none_is_not_told(void **state) {
+    static const char *const texts[] = { "", "HTTP/", "HTTP/2 \"", "INCLUDED", "HTTP/1.1000" };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct vars *v = get_request();
+        add(v, "SERVER_PROTOCOL", texts[i]);
+        struct result r = parse(v);
+        assert_null(r.why);
+        assert_int_equal(r.head.protocol.len, 0);
+        done(&r, v);
+    }
 }
 
 static void what_nginx_sends_for_a_bare_get_has_no_body(void **state) {
@@ -257,6 +273,7 @@ static void other_modifiers_and_large_packets_are_refused_early(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(variables_become_fields),
+        cmocka_unit_test(a_protocol_that_is_none_is_not_told),
         cmocka_unit_test(what_nginx_sends_for_a_bare_get_has_no_body),
         cmocka_unit_test(the_hop_of_the_client_and_uwsgi_variables_are_ignored),
         cmocka_unit_test(without_request_uri_the_path_will_do),
