@@ -104,23 +104,27 @@ static void accept_failed(void) {
 }
 
 /* What the accepting thread does between two waits. How long it may wait, in ms; -1: for ever. */
-static int look_around(const struct worker *worker, nsec_t *tend_at) {
+static int look_around(const struct blocking *b, const struct worker *worker, nsec_t *tend_at) {
     nsec_t beat_every = pulse_interval(worker->config);
-    nsec_t now = clock_now(), until = NSEC_NEVER;
+    nsec_t now = clock_now(), until = farewell_due(&b->farewell);
 
     prefork_worker_beat();
     if (beat_every > 0)
-        until = deadline_after(now, beat_every);
+        until = nsec_min(until, deadline_after(now, beat_every));
     if (worker->tend != NULL && now >= *tend_at)
         *tend_at = worker->tend(worker->tend_arg, now);
     if (worker->tend != NULL)
         until = nsec_min(until, *tend_at);
-    return until == NSEC_NEVER ? -1 : (int)((until - now) / NSEC_PER_MSEC) + 1;
+    if (until == NSEC_NEVER)
+        return -1;
+    return until > now ? (int)((until - now) / NSEC_PER_MSEC) + 1 : 0;
 }
 
-int blocking_accept(const struct blocking *b, const struct worker *worker,
+int blocking_accept(struct blocking *b, const struct worker *worker,
                     void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
-    struct pollfd fds[BINDS_MAX + 1] = { { .fd = b->accept_fd, .events = POLLIN } };
+    struct pollfd fds[1 + BINDS_MAX + SERVER_FAREWELLS_MAX] = {
+        { .fd = b->accept_fd, .events = POLLIN },
+    };
     nfds_t count = 1;
     nsec_t tend_at = 0;
     struct arrival arrival;
@@ -129,8 +133,10 @@ int blocking_accept(const struct blocking *b, const struct worker *worker,
     for (size_t i = 0; i < worker->listen_count; i++)
         fds[count++] = (struct pollfd){ .fd = worker->listen_fds[i], .events = POLLIN };
     for (;;) {
-        if (poll(fds, count, look_around(worker, &tend_at)) < 0 && errno != EINTR)
+        nfds_t leaving = farewell_watch(&b->farewell, fds + count);
+        if (poll(fds, count + leaving, look_around(b, worker, &tend_at)) < 0 && errno != EINTR)
             return -errno;
+        farewell_turn(&b->farewell, fds + count, clock_now());
         for (nfds_t i = 1; i < count && !stopping; i++) {
             if (fds[i].revents == 0)
                 continue;
@@ -145,6 +151,7 @@ int blocking_accept(const struct blocking *b, const struct worker *worker,
         }
         if (stopping) {
             atomic_store(&worker->stats->life, STATS_STOPPING);
+            farewell_end(&b->farewell);
             return 0;
         }
     }
@@ -182,9 +189,7 @@ static enum session_end serve_request(struct connection *c) {
 /* A kept connection waits for its next request with `idle`, which a stop interrupts, and does
  * everything else with `io`, which only a cancel does. */
 static enum session_end serve_next(struct connection *c) {
-    bool busy = session_began(&c->session) || c->session.served == 0;
-
-    switch (session_read(&c->session, busy ? &c->io.io : &c->idle.io)) {
+    switch (session_read(&c->session, &c->idle.io, &c->io.io)) {
     case SESSION_READY:
         return serve_request(c);
     case SESSION_REFUSED:
@@ -224,7 +229,7 @@ void blocking_serve(const struct blocking *b, const struct worker *worker,
         end = serve_next(&c);
     } while (end == SESSION_KEEP);
     if (end == SESSION_LINGER)
-        session_linger(&c.session, &c.idle.io);
+        session_linger(&c.session, &c.io.io);
     session_free(&c.session);
     io_close(&c.io.io, arrival->fd);
     stats_add(worker->stats, STATS_connections, -1);

@@ -5,6 +5,7 @@
 #define SERVER_BLOCKING_H
 
 #include "base/error.h"
+#include "server/farewell.h"
 #include "server/session_thread.h"
 
 /* RETIRE makes accept_fd readable: accept no more; a connection that is kept goes on until its next
@@ -13,6 +14,7 @@
  * per process. */
 struct blocking {
     int accept_fd, stop_fd, cancel_fd;
+    struct farewell farewell; /* of whom blocking_accept's thread has turned away */
 };
 
 /* Installs the handlers. `patience`: a span. 0 or -errno with a reason. */
@@ -23,7 +25,7 @@ bool blocking_stopping(void);
 
 /* Calls `accepted` with each new connection, whose descriptor it owns; 0 once stopping, or -errno.
  */
-NODISCARD int blocking_accept(const struct blocking *b, const struct worker *worker,
+NODISCARD int blocking_accept(struct blocking *b, const struct worker *worker,
                               void (*accepted)(void *arg, const struct arrival *arrival),
                               void *arg);
 

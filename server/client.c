@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 static void client_readable(struct client *c);
+static void client_drop_input(struct client *c);
 
 static struct client *client_of(struct watch *w) {
     return CONTAINER_OF(w, struct client, watch);
@@ -19,7 +20,7 @@ static struct client *client_of(struct watch *w) {
 /* --- life ------------------------------------------------------------------ */
 
 static void client_free(struct deferred *work) {
-    mem_free(CONTAINER_OF(work, struct client, freeing));
+    mem_free(CONTAINER_OF(work, struct client, later));
 }
 
 /* Until it has sent a request, or for a moment, a new connection counts as one more request. */
@@ -65,8 +66,8 @@ void client_end(struct client *c) {
     watch_close(&c->watch);
     close(c->session.fd);
     session_free(&c->session);
-    c->freeing.run = client_free;
-    loop_defer(f->loop, &c->freeing);
+    c->later.run = client_free;
+    loop_defer(f->loop, &c->later);
     front_forget(c);
 }
 
@@ -103,17 +104,27 @@ static void client_linger(struct client *c) {
     client_readable(c);
 }
 
+static void client_drop_later(struct deferred *work) {
+    client_drop_input(CONTAINER_OF(work, struct client, later));
+}
+
+/* Who sends fast does not keep the loop from the others: the rest waits for the end of the turn. */
 static void client_drop_input(struct client *c) {
-    char scratch[1024];
+    unsigned burst = SERVER_LINGER_BURST;
+    char scratch[2048];
     ssize_t n;
 
     do {
         n = watch_recv(&c->watch, scratch, sizeof(scratch));
         if (n > 0)
             c->lingered_bytes += (unsigned)n;
-    } while (n > 0 && c->lingered_bytes < SERVER_LINGER_BYTES_MAX);
-    if (n != -EAGAIN)
+    } while (n > 0 && --burst > 0);
+    if (n > 0 && c->lingered_bytes < SERVER_LINGER_BYTES_MAX) {
+        c->later.run = client_drop_later;
+        loop_defer(c->front->loop, &c->later);
+    } else if (n != -EAGAIN) {
         client_end(c);
+    }
 }
 
 /* An error answer is short, and nothing of ours is in flight: the socket takes it whole, or the
@@ -192,18 +203,15 @@ static bool client_send(struct client *c) {
 
 /* --- reading --------------------------------------------------------------- */
 
+/* The first request's header time-out runs since the connection was accepted. */
 static void client_await(struct client *c) {
     const struct serve_config *config = c->front->worker->config;
     bool began = session_began(&c->session);
 
     if (session_in_body(&c->session))
         client_expect_span(c, config->body_timeout);
-    else if (began && c->deadline != NSEC_NEVER && c->session.served == 0)
-        return; /* the header time-out runs since the connection was accepted */
-    else if (began || c->session.served == 0)
-        client_expect_span(c, config->header_timeout);
-    else
-        client_expect_span(c, config->keep_alive);
+    else if (c->session.served > 0)
+        client_expect_span(c, began ? config->header_timeout : config->keep_alive);
 }
 
 /* Acts on what session_feed makes of the bytes at hand; true when it wants more of them. */
@@ -380,7 +388,7 @@ void client_open(struct front *f, const struct arrival *arrival) {
         return;
     }
     front_remember(c);
-    client_await(c);
+    client_expect_span(c, f->worker->config->header_timeout);
     if (f->slots > 0 && f->worker->config->workers > 1)
         client_is_fresh(c);
     client_read(c);

@@ -25,9 +25,9 @@ struct client {
     nsec_t deadline;
     nsec_t ask_at; /* when a half-closed client is to be asked; else NSEC_NEVER */
     struct front *front;
-    void *task;           /* the model's, while BUSY */
-    enum session_end end; /* for models that pass it from another thread */
-    struct deferred freeing;
+    void *task;                 /* the model's, while BUSY */
+    enum session_end end;       /* for models that pass it from another thread */
+    struct deferred later;      /* the rest of what is dropped, or its own memory */
     TAILQ_ENTRY(client) link;   /* of all clients */
     TAILQ_ENTRY(client) queued; /* while QUEUED; and the model's while BUSY */
     enum client_state state;

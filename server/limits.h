@@ -12,15 +12,18 @@ enum {
     SERVER_REPLY_BYTES_MAX = 67108864, /* head and body of an answer */
     SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608,
     SERVER_UPSTREAM_REQUEST_BYTES_MAX = 65536,
-    SERVER_UPSTREAM_IDLE_MAX = 20000,  /* idle upstream connections per worker */
-    SERVER_LINGER_BYTES_MAX = 1048576, /* read and thrown away after a refusal */
-    SERVER_ASKS_MAX = 8,               /* interim answers that ask a half-closed client */
-    SERVER_RETRY_AFTER_SECONDS = 1,    /* what a 503 tells the client to wait */
-    SERVER_DB_STATEMENTS_MAX = 32,     /* prepared per database connection */
-    SERVER_DB_DETAIL_BYTES_MAX = 300,  /* of what a database said, in the log */
-    SERVER_DB_CANCELS_MAX = 1024,      /* statements that wait to be cancelled */
-    SERVER_ACCEPT_BURST = 64,          /* connections accepted per turn of a loop */
-    SERVER_SERVE_BURST = 64,           /* requests served before other events get their turn */
+    SERVER_UPSTREAM_IDLE_MAX = 20000,    /* idle upstream connections per worker */
+    SERVER_LINGER_BYTES_MAX = 268435456, /* read and thrown away after a last answer */
+    SERVER_LINGER_BURST = 64,            /* reads of these per turn of a loop */
+    SERVER_LINGER_ANSWER_BYTES = 16384,  /* smaller answers leave in one piece */
+    SERVER_FAREWELLS_MAX = 64,           /* clients turned away that may still be sending */
+    SERVER_ASKS_MAX = 8,                 /* interim answers that ask a half-closed client */
+    SERVER_RETRY_AFTER_SECONDS = 1,      /* what a 503 tells the client to wait */
+    SERVER_DB_STATEMENTS_MAX = 32,       /* prepared per database connection */
+    SERVER_DB_DETAIL_BYTES_MAX = 300,    /* of what a database said, in the log */
+    SERVER_DB_CANCELS_MAX = 1024,        /* statements that wait to be cancelled */
+    SERVER_ACCEPT_BURST = 64,            /* connections accepted per turn of a loop */
+    SERVER_SERVE_BURST = 64,             /* requests served before other events get their turn */
 };
 
 #define SERVER_UPSTREAM_IDLE_NSEC (60 * NSEC_PER_SEC)

@@ -78,9 +78,10 @@ static void turn_away(struct threaded *t, const struct arrival *arrival, int rc)
     session_refuse(&session, 503, "no thread is left for this request");
     out = buf_unread(&session.out);
     if (send(arrival->fd, out.ptr, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
-        shutdown(arrival->fd, SHUT_WR);
+        farewell_say(&t->blocking.farewell, arrival->fd);
+    else
+        close(arrival->fd);
     session_free(&session);
-    close(arrival->fd);
 }
 
 static void threaded_accepted(void *arg, const struct arrival *arrival) {

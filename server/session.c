@@ -9,8 +9,10 @@
 #include "server/request.h"
 #include "server/road.h"
 #include <errno.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define STATUS_UNANSWERED 499 /* for the log only; nginx's number for clients that left */
@@ -264,6 +266,23 @@ enum session_step session_feed(struct session *s) {
 
 /* --- serving ---------------------------------------------------------------- */
 
+/* Would closing cost the client a part of its answer? What it has sent and nobody reads, now or
+ * later, makes the kernel reset the connection and drop what the client has not taken yet (RFC 9112
+ * section 9.6). A small answer is on its way before anything later can come in. */
+static bool close_would_reset(const struct session *s) {
+    int left = 0;
+    char byte;
+
+    if (s->eof)
+        return false;
+    if (buf_unread(&s->in).len > 0)
+        return true;
+    if (s->body_bytes > SERVER_LINGER_ANSWER_BYTES && ioctl(s->fd, SIOCOUTQ, &left) == 0 &&
+        left > 0)
+        return true;
+    return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* Ready for the next request, or not. */
 static enum session_end finish_request(struct session *s) {
     end_request(s);
@@ -277,7 +296,7 @@ static enum session_end finish_request(struct session *s) {
     s->served++;
     if (http_conn_next(&s->http))
         return SESSION_KEEP;
-    return buf_unread(&s->in).len > 0 ? SESSION_LINGER : SESSION_CLOSE;
+    return close_would_reset(s) ? SESSION_LINGER : SESSION_CLOSE;
 }
 
 nsec_t session_deadline(const struct session *s) {

@@ -24,7 +24,7 @@ enum session_step {
 enum session_end {
     SESSION_KEEP,   /* answered; the next request may come */
     SESSION_CLOSE,  /* answered or not: close */
-    SESSION_LINGER, /* answered, unread bytes are left: let the client read on, then close */
+    SESSION_LINGER, /* answered, and closing would reset: let the client read on, then close */
     SESSION_SEND,   /* a part of the answer is left in `out`: write it, then session_finish */
 };
 

@@ -15,9 +15,10 @@ static nsec_t read_deadline(const struct session *s, nsec_t now, nsec_t head_dea
     return head_deadline;
 }
 
-enum session_step session_read(struct session *s, struct io *io) {
+enum session_step session_read(struct session *s, struct io *idle, struct io *io) {
     const struct serve_config *config = s->worker->config;
-    nsec_t span = s->served > 0 && !session_began(s) ? config->keep_alive : config->header_timeout;
+    bool is_idle = s->served > 0 && !session_began(s);
+    nsec_t span = is_idle ? config->keep_alive : config->header_timeout;
     nsec_t head_deadline = deadline_after(io_now(io), span);
     enum session_step step;
     ssize_t n;
@@ -25,14 +26,15 @@ enum session_step session_read(struct session *s, struct io *io) {
     while ((step = session_feed(s)) == SESSION_MORE) {
         if (session_reserve(s) < 0)
             return refuse(s, 503, "out of memory");
-        n = io_read(io, s->fd, buf_tail(&s->in), buf_room(&s->in),
+        n = io_read(is_idle ? idle : io, s->fd, buf_tail(&s->in), buf_room(&s->in),
                     read_deadline(s, io_now(io), head_deadline));
         if (n == -ETIMEDOUT && session_began(s))
             return refuse(s, 408, "the request did not arrive in time");
         if (n < 0)
             return SESSION_CLOSED;
-        if (!session_began(s))
+        if (is_idle)
             head_deadline = deadline_after(io_now(io), config->header_timeout);
+        is_idle = false;
         s->eof = n == 0;
         buf_added(&s->in, (size_t)n);
     }
@@ -65,7 +67,7 @@ enum session_end session_write_refusal(struct session *s, struct io *io) {
 void session_linger(struct session *s, struct io *io) {
     nsec_t deadline = deadline_after(io_now(io), SERVER_LINGER_NSEC);
     size_t dropped = 0;
-    char scratch[1024];
+    char scratch[2048];
     ssize_t n;
 
     if (shutdown(s->fd, SHUT_WR) < 0)

@@ -215,6 +215,36 @@ def test_a_large_refused_body_does_not_reset_the_answer(app):
         assert conn.read_response().status == 413
 
 
+def test_who_sends_all_of_a_body_that_is_too_large_reads_why(app):
+    """As most clients do: more than the socket buffers hold, and only then a look at the answer."""
+    with RawConnection(app) as conn:
+        conn.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % 24_000_000)
+        for _ in range(24):
+            conn.send(b"x" * 1_000_000)
+        assert conn.read_response().status == 413
+        assert conn.sock.recv(1) == b""  # and no reset
+
+
+# --- the last answer of a connection ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("why", ["client", "keep-alive", "keep-alive-requests"])
+def test_a_last_answer_is_not_cut_off_by_what_the_client_sent_more(slowapi, serve, model, why):
+    """Bytes that nobody reads would reset the connection (RFC 9112 section 9.6)."""
+    options = {"keep-alive": ("--keep-alive", "0"), "keep-alive-requests": ("--keep-alive-requests", "1")}
+    if model == "single" and why != "client":
+        pytest.skip("single has no such options: each of its answers is the last")
+    app = serve("--model", model, *options.get(why, ()), upstream=slowapi())
+    with RawConnection(app) as conn:
+        close = b"Connection: close\r\n" if why == "client" else b""
+        conn.send(b"GET /?delay=0.4 HTTP/1.1\r\nHost: x\r\n%s\r\n" % close)
+        time.sleep(0.2)
+        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        reply = conn.read_response()
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        assert conn.sock.recv(1) == b""  # a reset would raise
+
+
 # --- the upstream ---------------------------------------------------------------------------
 
 
@@ -316,6 +346,22 @@ def test_sigterm_finishes_what_runs(app):
         app.send_signal(signal.SIGTERM)
         reply = conn.read_response()
         assert (reply.status, reply.text) == (200, GREETING)
+    assert app.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize("model", ["threaded", "pool", "green", "event"])
+def test_sigterm_finishes_what_arrives_on_a_kept_connection(slowapi, serve, model):
+    app = serve("--model", model, upstream=slowapi())
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert conn.read_response().status == 200
+        conn.send(b"POST /?delay=0 HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n12")
+        time.sleep(0.3)
+        app.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        conn.send(b"34")
+        reply = conn.read_response()
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
     assert app.wait(timeout=10) == 0
 
 

@@ -337,6 +337,35 @@ def test_calls_that_fail_at_once_need_no_stack_for_those_behind_them(serve):
     upstream.close()
 
 
+@pytest.mark.parametrize("body", [0, 3_000_000])
+def test_who_finds_no_thread_reads_why_though_it_sends_on(slowapi, serve, body):
+    app = serve("--model", "threaded", "--max-threads", "1", upstream=slowapi())
+    with RawConnection(app) as busy, RawConnection(app) as conn:
+        ask(busy, 1)
+        conn.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (10 + body))
+        time.sleep(0.3)  # it has been turned down
+        conn.send(b"x" * (10 + body))
+        assert conn.read_response().status == 503
+        assert conn.sock.recv(1) == b""  # and no reset
+        assert busy.read_response().status == 200
+
+
+def test_who_is_turned_away_and_stays_is_closed(slowapi, serve):
+    """More of them than wait to be closed at once."""
+    app = serve("--model", "threaded", "--max-threads", "1", upstream=slowapi())
+    descriptors = f"/proc/{app.pid}/fd"
+    with RawConnection(app) as busy:
+        ask(busy, 4)
+        before = wait_for(lambda: len(os.listdir(f"/proc/{app.pid}/task")) == 2 and len(os.listdir(descriptors)))
+        conns = [RawConnection(app) for _ in range(100)]
+        for conn in conns:
+            assert conn.read_response().status == 503
+        wait_for(lambda: len(os.listdir(descriptors)) <= before, what="the end of all of them")
+        for conn in conns:
+            conn.close()
+        assert busy.read_response().status == 200
+
+
 # --- slow clients --------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 """Clients that are slow to send or to read, slowhttptest's among them: who comes meanwhile is served."""
 
 import re
+import socket
 import subprocess
 import time
 
@@ -75,4 +76,73 @@ def test_who_does_not_read_its_answer_is_dropped(serve, model, tmp_path):
         wait_for(lambda: log.exists() and log.read_text(), what="its end logged")
         assert len(conn.read_until_close()) < LARGE
     assert '"GET /?delay=0 HTTP/1.1" 499 - "kept"' in log.read_text()
+    upstream.close()
+
+
+# --- clients that dawdle ------------------------------------------------------------------------------
+
+MODELS = ("single", "threaded", "pool", "green", "event")
+
+
+def said_in_time(conn, began):
+    """A 408, some 1.5 s after the connection was made: 2.7 s if the clock had been set back by a byte."""
+    assert conn.read_response().status == 408
+    assert 1.2 < time.monotonic() - began < 2.4
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_header_timeout_runs_since_the_connection_was_made(serve, model):
+    app = serve("--model", model, "--header-timeout", "1.5s")
+    began = time.monotonic()
+    with RawConnection(app) as conn:
+        time.sleep(1.2)
+        conn.send(b"G")
+        said_in_time(conn, began)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_proxy_header_does_not_set_the_header_timeout_back(serve, model):
+    app = serve("--model", model, "--header-timeout", "1.5s", "--proxy-protocol")
+    began = time.monotonic()
+    with RawConnection(app) as conn:
+        time.sleep(0.9)
+        conn.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
+        time.sleep(0.3)
+        conn.send(b"G")
+        said_in_time(conn, began)
+
+
+@pytest.mark.parametrize("model", MODELS[1:])
+def test_header_timeout_of_a_later_request_runs_from_its_first_byte(slowapi, serve, model):
+    app = serve("--model", model, "--header-timeout", "1.5s", "--keep-alive", "20s", upstream=slowapi())
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert conn.read_response().status == 200
+        time.sleep(1.8)
+        began = time.monotonic()
+        conn.send(b"G")
+        said_in_time(conn, began)
+
+
+def some_read(conn, log):
+    """Reads on, slowly, until the server has written the rest; how much."""
+    count = 0
+    while not (log.exists() and log.read_text()):
+        count += len(conn.sock.recv(16384))
+        time.sleep(0.01)
+    return count
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_large_last_answer_is_not_cut_off_by_what_comes_later(serve, model, tmp_path):
+    """The server is done, the answer stands in its kernel, and the client sends something more."""
+    upstream, log = Upstream(large_answer), tmp_path / "log"
+    app = serve("--model", model, "--upstream", upstream.url, "--access-logfile", log)
+    with RawConnection(app) as conn:
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        count = some_read(conn, log)
+        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        count += len(conn.read_until_close())
+        assert count > LARGE
     upstream.close()

@@ -106,7 +106,7 @@ static const char *hear(struct fixture *f) {
 
 /* Reads one request and serves it. */
 static enum session_end serve(struct fixture *f) {
-    assert_int_equal(session_read(&f->session, &f->io.io), SESSION_READY);
+    assert_int_equal(session_read(&f->session, &f->io.io, &f->io.io), SESSION_READY);
     return session_serve(&f->session, &f->io.io);
 }
 
@@ -185,7 +185,7 @@ static void what_is_malformed_is_refused_with_a_reason(void **state) {
     struct fixture *f = *state;
 
     say(f, "GET / HTTP/1.1\r\n\r\n");
-    assert_int_equal(session_read(&f->session, &f->io.io), SESSION_REFUSED);
+    assert_int_equal(session_read(&f->session, &f->io.io, &f->io.io), SESSION_REFUSED);
     assert_int_equal(session_write_refusal(&f->session, &f->io.io), SESSION_LINGER);
     assert_heard(f, "HTTP/1.1 400 ");
 }
@@ -195,7 +195,7 @@ static void a_head_that_does_not_end_is_408(void **state) {
 
     f->config.header_timeout = 20 * NSEC_PER_MSEC;
     say(f, "GET / HT");
-    assert_int_equal(session_read(&f->session, &f->io.io), SESSION_REFUSED);
+    assert_int_equal(session_read(&f->session, &f->io.io, &f->io.io), SESSION_REFUSED);
     assert_int_equal(session_write_refusal(&f->session, &f->io.io), SESSION_LINGER);
     assert_heard(f, "HTTP/1.1 408 ");
 }
@@ -205,7 +205,7 @@ static void a_client_that_leaves_is_no_error(void **state) {
 
     say(f, "GET / HT");
     shutdown(f->client, SHUT_WR);
-    assert_int_equal(session_read(&f->session, &f->io.io), SESSION_CLOSED);
+    assert_int_equal(session_read(&f->session, &f->io.io, &f->io.io), SESSION_CLOSED);
     assert_null(f->session.entry); /* nothing of it is listed */
 }
 
@@ -230,7 +230,7 @@ static void any_allocation_may_fail(void **state) {
         connect_pair(f);
         say(f, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde");
         mem_fail_after(n);
-        enum session_step step = session_read(&f->session, &f->io.io);
+        enum session_step step = session_read(&f->session, &f->io.io, &f->io.io);
         if (step == SESSION_READY)
             (void)!session_serve(&f->session, &f->io.io);
         else if (step == SESSION_REFUSED)
