@@ -53,8 +53,8 @@ const struct playground catalogue[] = {
         .shows = "A server with one thread that blocks while the slow API sleeps: every other "
                  "client waits for its turn. The time grows with the number of requests, whatever "
                  "the number of clients.",
-        .notice = "the clients queue for one thread: requests pass one by one, and p50 is the "
-                  "delay times the number of clients",
+        .notice = "the clients queue for one thread: requests pass one by one, and the time is the "
+                  "delay times the number of requests",
         .processes = { SLOW_API, APP("--model", "single") },
         .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC },
         .slots = 1,
@@ -67,7 +67,8 @@ const struct playground catalogue[] = {
         .shows = "The same blocking handler, each connection on a thread of its own: while one "
                  "sleeps the others run. As many threads as clients, all of them asleep, each with "
                  "a stack and a place in the kernel's scheduler.",
-        .notice = "as many threads as clients, and nearly all of them sleep",
+        .notice = "a thread for each client that is served, beside the first one; compare threads "
+                  "during with c, and with how many of them were asleep",
         .processes = { SLOW_API, APP("--model", "threaded") },
         .load = LOAD_2000,
         .slots = PLAY_SLOTS_UNLIMITED,
@@ -94,7 +95,8 @@ const struct playground catalogue[] = {
         .shows = "The same pool, but a worker makes a thread only when a request finds none idle, "
                  "as Gunicorn does. At rest it is small; under load it is the pool that was there "
                  "from the start.",
-        .notice = "few threads before the load and many during it: the pool grows on demand",
+        .notice = "compare threads before with threads during: the pool grows on demand, as far "
+                  "as the load asks for it",
         .processes = { SLOW_API, APP("--model", "pool", "--workers", "4", "--threads", "50",
                                      "--spawn", "lazy") },
         .load = LOAD_2000,
@@ -108,7 +110,7 @@ const struct playground catalogue[] = {
         .shows = "The same straight-line handler on fibers: a request that waits is parked and "
                  "costs a small stack, no thread. One thread keeps all clients in flight, so the "
                  "time is the number of waves times the delay.",
-        .notice = "one thread, asleep most of the time, holds every request in flight at once",
+        .notice = "one thread holds every request in flight: compare calls at once with threads",
         .processes = { SLOW_API, APP("--model", "green") },
         .load = LOAD_2000,
         .slots = PLAY_SLOTS_UNLIMITED,
@@ -134,7 +136,8 @@ const struct playground catalogue[] = {
         .title = "a master and 2 workers with green threads",
         .shows = "Prefork and green threads together, as Gunicorn's gevent workers: processes for "
                  "the cores, fibers for the waiting. The master only looks after the workers.",
-        .notice = "one thread per process, and as many processes as there are cores to use",
+        .notice = "one thread per process: two workers that share the requests, and a master that "
+                  "has none",
         .processes = { SLOW_API, APP("--model", "green", "--workers", "2") },
         .load = LOAD_2000,
         .slots = PLAY_SLOTS_UNLIMITED,

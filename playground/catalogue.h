@@ -76,6 +76,12 @@ const char *catalogue_closest(const char *word);
 
 size_t catalogue_process_count(const struct playground *row);
 
+/* Whether the process that takes the load stands in front of the server, and is not measured. */
+bool catalogue_has_proxy(const struct playground *row);
+
+/* Whether the same requests come at the same pace, with the same delay. */
+bool catalogue_same_load(const struct play_load *a, const struct play_load *b);
+
 /* The row's load with the overrides put in; concurrency is never above the number of requests,
  * since the rest would idle. */
 struct play_load catalogue_load(const struct playground *row,

@@ -11,6 +11,15 @@ size_t catalogue_process_count(const struct playground *row) {
     return count;
 }
 
+bool catalogue_has_proxy(const struct playground *row) {
+    size_t count = catalogue_process_count(row);
+    return count > 0 && !row->processes[count - 1].measured;
+}
+
+bool catalogue_same_load(const struct play_load *a, const struct play_load *b) {
+    return a->requests == b->requests && a->concurrency == b->concurrency && a->delay == b->delay;
+}
+
 struct play_load catalogue_load(const struct playground *row,
                                 const struct play_overrides *overrides) {
     struct play_load load = row->load;

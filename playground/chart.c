@@ -11,7 +11,8 @@
 #define BAR_HEIGHT   14
 #define MIDDLE_Y     (BAR_Y + BAR_HEIGHT / 2)
 #define LABEL_Y      31
-#define BAR_SPAN     84.0 /* percent; the rest is for the figure at the bar's end */
+#define BAR_SPAN     84.0 /* percent */
+#define TIME_SPAN    80.0 /* the rest is for the figure at the bar's end */
 #define LABEL_BYTES  200
 #define HEADROOM     1.1 /* above the highest value of a plot */
 #define SLIM_HEIGHT  22  /* of the small charts */
@@ -27,13 +28,17 @@ static double larger(double a, double b) {
     return a > b ? a : b;
 }
 
-/* The name of the row, and the place where its strip goes. */
-static void begin_row(const struct play_result *r, FILE *out) {
+/* The name of the row, what its load is if not the `usual` one, and the place where its strip goes.
+ */
+static void begin_row(const struct play_result *r, const struct play_load *usual, FILE *out) {
     fprintf(out, "<div class=\"bar-row%s\"><a class=\"bar-name\" href=\"#",
             r->row->peer_of != NULL ? " peer" : "");
     svg_escape(out, r->row->name);
     fputs("\">", out);
     svg_escape(out, r->row->name);
+    if (!catalogue_same_load(&r->load, usual))
+        fprintf(out, "<small>%" PRIu32 "&nbsp;requests, %" PRIu32 "&nbsp;client%s</small>",
+                r->load.requests, r->load.concurrency, r->load.concurrency == 1 ? "" : "s");
     fputs("</a>\n", out);
 }
 
@@ -42,6 +47,7 @@ struct measure {
     const char *title;
     double (*value)(const struct play_result *);
     const char *unit;
+    const char *note_of_proxy; /* below the title when a row has one */
 };
 
 static double value_rate(const struct play_result *r) {
@@ -56,10 +62,11 @@ static double value_memory(const struct play_result *r) {
     return (double)r->memory_peak_bytes / (1024.0 * 1024.0);
 }
 
-static void measure_row(const struct play_result *r, double share, const char *figure, FILE *out) {
+static void measure_row(const struct play_result *r, const struct play_load *usual, double share,
+                        const char *figure, FILE *out) {
     char label[LABEL_BYTES];
     snprintf(label, sizeof(label), "%s: %s", r->row->name, figure);
-    begin_row(r, out);
+    begin_row(r, usual, out);
     svg_strip_begin(out, SLIM_HEIGHT, label);
     svg_bar(out, 0, share * SLIM_SPAN, SLIM_Y, SLIM_BAR,
             r->row->peer_of != NULL ? "bar-peer" : "bar");
@@ -70,10 +77,16 @@ static void measure_row(const struct play_result *r, double share, const char *f
 
 static void draw_measure(const struct measure *measure, const struct play_result *results,
                          size_t count, FILE *out) {
+    const struct play_load *usual = result_usual_load(results, count);
     double end = 0;
-    for (size_t i = 0; i < count; i++)
+    bool proxy = false;
+    for (size_t i = 0; i < count; i++) {
         end = larger(end, measure->value(&results[i]));
+        proxy = proxy || (results[i].skipped[0] == '\0' && catalogue_has_proxy(results[i].row));
+    }
     fprintf(out, "<div class=\"card slim\"><h3>%s</h3>\n", measure->title);
+    if (proxy && measure->note_of_proxy != NULL)
+        fprintf(out, "<p class=\"note\">%s</p>\n", measure->note_of_proxy);
     for (size_t i = 0; i < count && end > 0; i++) {
         char figure[LABEL_BYTES / 4];
         double value = measure->value(&results[i]);
@@ -81,17 +94,17 @@ static void draw_measure(const struct measure *measure, const struct play_result
             continue;
         snprintf(figure, sizeof(figure), "%.*f %s", value < 10 && value != (int)value ? 1 : 0,
                  value, measure->unit);
-        measure_row(&results[i], value / end, figure, out);
+        measure_row(&results[i], usual, value / end, figure, out);
     }
     fputs("</div>\n", out);
 }
 
 void chart_glance(const struct play_result *results, size_t count, FILE *out) {
     static const struct measure measures[] = {
-        { "Requests per second", value_rate, "" },
-        { "Threads under load", value_threads, "" },
-        { "CPU time per request", result_cpu_usec, "us" },
-        { "Memory at the peak", value_memory, "MiB" },
+        { "Requests per second", value_rate, "", NULL },
+        { "Threads under load", value_threads, "", NULL },
+        { "CPU time per request", result_cpu_usec, "us", "A proxy in front is not counted." },
+        { "Memory at the peak", value_memory, "MiB", NULL },
     };
     fputs("<div class=\"glance\">\n", out);
     for (size_t i = 0; i < ARRAY_LEN(measures); i++)
@@ -99,24 +112,56 @@ void chart_glance(const struct play_result *results, size_t count, FILE *out) {
     fputs("</div>\n", out);
 }
 
-static void time_row(const struct play_result *r, double end, FILE *out) {
-    char label[LABEL_BYTES];
+/* Percent of a strip that labels need, on the smallest screen that shows them. */
+static const struct screen {
+    const char *class;
+    double figure, both;
+} screens[] = { { "wide", 10, 26 }, { "narrow", 22, 55 } };
+
+/* Our figure at the end of our bar and the tutorial's beside its ring, each with room before the
+ * next mark; without it one label that names both, right of the marks or below them. `bar` and
+ * `ring` are percent. */
+static void label_both(const struct screen *screen, const struct play_result *r, double bar,
+                       double ring, FILE *out) {
+    double last = larger(bar, ring), tutorial = result_tutorial_seconds(r);
+    svg_group_begin(out, screen->class);
+    if (ring - bar > screen->figure) {
+        svg_text(out, bar, MIDDLE_Y + 4, "after", "%.2f s", r->seconds);
+        svg_text(out, ring, MIDDLE_Y + 4, "after theirs", "%.2f s", tutorial);
+    } else if (last + screen->both <= 100)
+        svg_text(out, last, MIDDLE_Y + 4, "after", "%.2f s, tutorial %.2f", r->seconds, tutorial);
+    else
+        svg_text(out, larger(last, screen->both), LABEL_Y + 5, "below", "%.2f s, tutorial %.2f",
+                 r->seconds, tutorial);
+    svg_group_end(out);
+}
+
+static void time_row(const struct play_result *r, const struct play_load *usual, double end,
+                     FILE *out) {
+    char label[LABEL_BYTES], theirs[LABEL_BYTES / 4] = "";
     double ideal = seconds_of(r->ideal), tutorial = result_tutorial_seconds(r);
-    snprintf(label, sizeof(label), "%s: %.2f s, ideal %.2f s", r->row->name, r->seconds, ideal);
-    begin_row(r, out);
-    svg_strip_begin(out, STRIP_HEIGHT, label);
-    svg_bar(out, 0, r->seconds / end * BAR_SPAN, BAR_Y, BAR_HEIGHT,
-            r->row->peer_of != NULL ? "bar-peer" : "bar");
-    svg_rule(out, ideal / end * BAR_SPAN, BAR_Y - 4, BAR_Y + BAR_HEIGHT + 4, "ideal");
+    double scale = TIME_SPAN / end, bar = larger(r->seconds, ideal) * scale;
     if (tutorial > 0)
-        svg_dot(out, tutorial / end * BAR_SPAN, MIDDLE_Y, 5, "tutorial");
-    svg_text(out, larger(larger(r->seconds, ideal), tutorial) / end * BAR_SPAN + 1.5, MIDDLE_Y + 4,
-             "figure", "%.2f s", r->seconds);
+        snprintf(theirs, sizeof(theirs), ", tutorial %.2f s", tutorial);
+    snprintf(label, sizeof(label), "%s: %.2f s, ideal %.2f s%s", r->row->name, r->seconds, ideal,
+             theirs);
+    begin_row(r, usual, out);
+    svg_strip_begin(out, STRIP_HEIGHT, label);
+    svg_bar(out, 0, r->seconds * scale, BAR_Y, BAR_HEIGHT,
+            r->row->peer_of != NULL ? "bar-peer" : "bar");
+    svg_rule(out, ideal * scale, BAR_Y - 4, BAR_Y + BAR_HEIGHT + 4, "ideal");
+    if (tutorial > 0)
+        svg_dot(out, tutorial * scale, MIDDLE_Y, 5, "tutorial");
+    else
+        svg_text(out, bar, MIDDLE_Y + 4, "after", "%.2f s", r->seconds);
+    for (size_t i = 0; i < ARRAY_LEN(screens) && tutorial > 0; i++)
+        label_both(&screens[i], r, bar, tutorial * scale, out);
     svg_strip_end(out);
     fputs("</div>\n", out);
 }
 
 void chart_times(const struct play_result *results, size_t count, FILE *out) {
+    const struct play_load *usual = result_usual_load(results, count);
     double end = 0;
     for (size_t i = 0; i < count; i++) {
         end = larger(end, larger(results[i].seconds, seconds_of(results[i].ideal)));
@@ -124,16 +169,17 @@ void chart_times(const struct play_result *results, size_t count, FILE *out) {
     }
     for (size_t i = 0; i < count && end > 0; i++)
         if (results[i].skipped[0] == '\0')
-            time_row(&results[i], end, out);
+            time_row(&results[i], usual, end, out);
 }
 
-static void latency_row(const struct play_result *r, double end, FILE *out) {
+static void latency_row(const struct play_result *r, const struct play_load *usual, double end,
+                        FILE *out) {
     char label[LABEL_BYTES];
     double scale = BAR_SPAN / end;
     snprintf(label, sizeof(label), "%s: p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, slowest %.1f ms",
              r->row->name, (double)r->p50_usec / 1000, (double)r->p90_usec / 1000,
              (double)r->p99_usec / 1000, (double)r->max_usec / 1000);
-    begin_row(r, out);
+    begin_row(r, usual, out);
     svg_strip_begin(out, STRIP_HEIGHT, label);
     svg_bar(out, 0, (double)r->max_usec * scale, MIDDLE_Y - 1, 2, "reach");
     svg_bar(out, (double)r->p50_usec * scale, (double)(r->max_usec - r->p50_usec) * scale,
@@ -149,12 +195,13 @@ static void latency_row(const struct play_result *r, double end, FILE *out) {
 }
 
 void chart_latencies(const struct play_result *results, size_t count, FILE *out) {
+    const struct play_load *usual = result_usual_load(results, count);
     double end = 0;
     for (size_t i = 0; i < count; i++)
         end = larger(end, (double)results[i].max_usec);
     for (size_t i = 0; i < count && end > 0; i++)
         if (results[i].skipped[0] == '\0')
-            latency_row(&results[i], end, out);
+            latency_row(&results[i], usual, end, out);
 }
 
 /* One figure of a point. */
@@ -187,10 +234,6 @@ static uint32_t figure_to_api(const struct play_result *r, const struct series_p
 /* Of the process before the last one: the server behind a proxy. */
 static uint32_t figure_to_server(const struct play_result *r, const struct series_point *point) {
     return point->connections[catalogue_process_count(r->row) - 2];
-}
-
-static bool has_proxy(const struct playground *row) {
-    return !row->processes[catalogue_process_count(row) - 1].measured;
 }
 
 /* A line of a plot, and what its legend says. */
@@ -277,11 +320,11 @@ void chart_over_time(const struct play_result *result, FILE *out) {
                      { "calls in the slow API", "line-d", figure_calls } },
           .line_count = 2,
           .level = result->load.concurrency,
-          .level_name = "ideal: all" },
+          .level_name = "all clients" },
         { .title = "Open TCP connections",
           .lines = { { "from server to slow API", "line-d", figure_to_api },
                      { "from proxy to server", "line-c", figure_to_server } },
-          .line_count = has_proxy(result->row) ? 2 : 1 },
+          .line_count = catalogue_has_proxy(result->row) ? 2 : 1 },
     };
     fputs("<div class=\"plots\">", out);
     for (size_t i = 0; i < ARRAY_LEN(plots); i++)

@@ -81,9 +81,7 @@ int explain_row(const struct playground *row, const struct play_load *load, FILE
     fprintf(out, "\nIdeal: %s = %.2f s.",
             catalogue_ideal_formula(row, load, formula, sizeof(formula)),
             (double)catalogue_ideal(row, load) / NSEC_PER_SEC);
-    bool own_load = load->requests == row->load.requests &&
-                    load->concurrency == row->load.concurrency && load->delay == row->load.delay;
-    if (row->tutorial_seconds > 0 && own_load)
+    if (row->tutorial_seconds > 0 && catalogue_same_load(load, &row->load))
         fprintf(out, " The tutorial (%s) reports %.3f s.", row->alias, row->tutorial_seconds);
     fputc('\n', out);
     return 0;

@@ -14,8 +14,28 @@
 #include <time.h>
 #include <unistd.h>
 
+#define FACT_BYTES 120
+
 static bool was_skipped(const struct play_result *r) {
     return r->skipped[0] != '\0';
+}
+
+/* Rows with another load than most say so under their names. */
+static void write_load(const struct play_result *results, size_t count, FILE *out) {
+    const struct play_load *usual = result_usual_load(results, count);
+    bool same = true;
+    for (size_t i = 0; i < count && usual != NULL; i++)
+        same = same && (was_skipped(&results[i]) || catalogue_same_load(&results[i].load, usual));
+    fputs(
+        "<p>One handler that mostly waits for a slow API, served by every way a server can wait. ",
+        out);
+    if (usual != NULL)
+        fprintf(out,
+                "The load is %" PRIu32 " requests by %" PRIu32 " client%s%s; what differs is how "
+                "the waiting is done.",
+                usual->requests, usual->concurrency, usual->concurrency == 1 ? "" : "s",
+                same ? ", the same on each" : ", but for rows that say another");
+    fputs("</p>\n", out);
 }
 
 /* Where and when: figures mean little without. */
@@ -29,9 +49,7 @@ static void write_intro(const struct play_result *results, size_t count, FILE *o
         played += !was_skipped(&results[i]);
     if (localtime_r(&now, &local) != NULL)
         strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &local);
-    fputs("<p>One handler that mostly waits for a slow API, served by every way a server can wait. "
-          "The same load on each; what differs is how the waiting is done.</p>\n",
-          out);
+    write_load(results, count, out);
     fprintf(out, "<p class=\"soft\">%zu playground%s, %s, %ld CPU%s", played,
             played == 1 ? "" : "s", when, sysconf(_SC_NPROCESSORS_ONLN),
             sysconf(_SC_NPROCESSORS_ONLN) == 1 ? "" : "s");
@@ -96,10 +114,20 @@ static void write_table(const struct play_result *results, size_t count, FILE *o
     fputs("</tbody></table></div>\n", out);
 }
 
+/* The CPU time that the proxy has beside the server's; nothing for rows without. */
+static void fact_of_proxy(const struct play_result *r, char text[static FACT_BYTES]) {
+    size_t last = catalogue_process_count(r->row) - 1;
+    text[0] = '\0';
+    if (catalogue_has_proxy(r->row))
+        snprintf(text, FACT_BYTES, "<div><dt>CPU of %s</dt><dd>%.0f <small>us</small></dd></div>",
+                 r->row->processes[last].name, result_process_cpu_usec(r, last));
+}
+
 static void write_facts(const struct play_result *r, FILE *out) {
-    char calls[TABLE_CELL_BYTES];
+    char calls[TABLE_CELL_BYTES], proxy[FACT_BYTES];
     double ideal = (double)r->ideal / NSEC_PER_SEC, tutorial = result_tutorial_seconds(r);
     table_calls(r, calls);
+    fact_of_proxy(r, proxy);
     fprintf(out,
             "<dl class=\"facts\"><div><dt>time</dt><dd>%.2f <small>s</small></dd></div>"
             "<div><dt>ideal</dt><dd>%.2f <small>s</small></dd></div>",
@@ -112,10 +140,10 @@ static void write_facts(const struct play_result *r, FILE *out) {
             "<div><dt>p99</dt><dd>%.1f <small>ms</small></dd></div>"
             "<div><dt>threads</dt><dd>%" PRIu32 " <small>then</small> %" PRIu32 "</dd></div>"
             "<div><dt>calls at once</dt><dd>%s <small>of</small> %" PRIu32 "</dd></div>"
-            "<div><dt>CPU per request</dt><dd>%.0f <small>us</small></dd></div>"
+            "<div><dt>CPU per request</dt><dd>%.0f <small>us</small></dd></div>%s"
             "<div><dt>memory</dt><dd>%.1f <small>MiB</small></dd></div></dl>\n",
             r->requests_per_second, r->failed, (double)r->p99_usec / 1000, r->threads_before,
-            r->threads_during, calls, r->load.concurrency, result_cpu_usec(r),
+            r->threads_during, calls, r->load.concurrency, result_cpu_usec(r), proxy,
             (double)r->memory_peak_bytes / (1024.0 * 1024.0));
 }
 

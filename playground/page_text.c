@@ -33,6 +33,8 @@ const char page_style_base[] =
     ".bar-row{display:grid;grid-template-columns:9rem 1fr;align-items:start;gap:.6rem}\n"
     ".bar-name{color:inherit;text-decoration:none;text-align:right;font-weight:600;"
     "font-size:.9rem;line-height:26px;overflow-wrap:anywhere}\n"
+    ".bar-name small{display:block;font-weight:400;font-size:.72rem;line-height:1.2;"
+    "color:var(--soft);margin:-.1rem 0 .2rem}\n"
     ".bar-name:hover{text-decoration:underline}\n"
     ".peer .bar-name{font-weight:400;color:var(--soft)}\n"
     "svg{display:block}\n"
@@ -42,7 +44,9 @@ const char page_style_base[] =
     ".ideal{stroke:var(--ink);stroke-width:2}\n"
     ".tutorial{fill:var(--card);stroke:var(--t);stroke-width:2.5}\n"
     "text{fill:var(--ink);font-size:13px;font-variant-numeric:tabular-nums}\n"
-    ".small{fill:var(--soft);font-size:11px}\n"
+    ".small{fill:var(--soft);font-size:11px}.theirs{fill:var(--soft)}\n"
+    ".after{transform:translate(9px,0)}.below{text-anchor:end}.narrow{display:none}\n"
+    ".note{color:var(--soft);font-size:.8rem;margin:-.4rem 0 .4rem}\n"
     ".keys{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;color:var(--soft);font-size:.85rem;"
     "margin:0 0 .8rem}\n"
     ".keys i{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:.4rem;"
@@ -53,7 +57,7 @@ const char page_style_base[] =
     ".keys .k-p99{background:var(--t)}\n"
     ".glance{display:grid;grid-template-columns:1fr 1fr;gap:1rem}\n"
     ".glance .card{margin:0;min-width:0}.slim h3{font-size:.95rem;margin:0 0 .4rem}\n"
-    ".slim .bar-row{grid-template-columns:7.2rem 1fr}\n"
+    ".slim .bar-row{grid-template-columns:8.2rem 1fr}.slim small{font-size:.66rem}\n"
     ".slim .bar-name{font-size:.82rem;line-height:22px;font-weight:400}\n"
     ".scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}\n";
 
@@ -107,7 +111,8 @@ const char page_style_parts[] =
     ".slim .bar-row{grid-template-columns:6.4rem 1fr;gap:.5rem}"
     ".slim .bar-name{text-align:right;margin:0;line-height:22px}"
     ".bar-row:not(.slim *) "
-    ".bar-name{text-align:left;line-height:1.3;margin-top:.35rem}.card{padding:.8rem}}\n"
+    ".bar-name{text-align:left;line-height:1.3;margin-top:.6rem}.card{padding:.8rem}}\n"
+    "@media (max-width:56rem){.wide{display:none}.narrow{display:inline}}\n"
     "@media print{body{background:#fff}.card{break-inside:avoid}}\n"
     "</style></head>\n<body><main>\n"
     "<h1>How servers wait</h1>\n";

@@ -64,10 +64,25 @@ double result_process_cpu_usec(const struct play_result *result, size_t process)
 }
 
 double result_tutorial_seconds(const struct play_result *result) {
-    const struct play_load *own = &result->row->load, *load = &result->load;
-    bool same = load->requests == own->requests && load->concurrency == own->concurrency &&
-                load->delay == own->delay;
-    return same ? result->row->tutorial_seconds : 0;
+    return catalogue_same_load(&result->load, &result->row->load) ? result->row->tutorial_seconds
+                                                                  : 0;
+}
+
+const struct play_load *result_usual_load(const struct play_result *results, size_t count) {
+    const struct play_load *usual = NULL;
+    size_t most = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t same = 0;
+        for (size_t j = 0; j < count && results[i].skipped[0] == '\0'; j++)
+            same += results[j].skipped[0] == '\0' &&
+                    catalogue_same_load(&results[i].load, &results[j].load);
+        if (same > most ||
+            (same == most && usual != NULL && results[i].load.requests > usual->requests)) {
+            usual = &results[i].load;
+            most = same;
+        }
+    }
+    return usual;
 }
 
 static double seconds_of(nsec_t span) {

@@ -58,6 +58,10 @@ double result_process_cpu_usec(const struct play_result *result, size_t process)
 /* The time that the tutorial reports for this very load, or 0. */
 double result_tutorial_seconds(const struct play_result *result);
 
+/* The load of most of those that were played, the largest when there are several; NULL when none
+ * was. */
+const struct play_load *result_usual_load(const struct play_result *results, size_t count);
+
 /* Writes {"playgrounds": [...]}, units in the names. 0 or -errno. */
 NODISCARD int result_write_json(const struct play_result *results, size_t count, FILE *out);
 

@@ -40,6 +40,14 @@ void svg_strip_end(FILE *out) {
     fputs("</svg>\n", out);
 }
 
+void svg_group_begin(FILE *out, const char *class) {
+    fprintf(out, "<g class=\"%s\">", class);
+}
+
+void svg_group_end(FILE *out) {
+    fputs("</g>\n", out);
+}
+
 void svg_bar(FILE *out, double x, double width, int y, int height, const char *class) {
     fprintf(out,
             "<rect class=\"%s\" x=\"%.3f%%\" y=\"%d\" width=\"%.3f%%\" height=\"%d\" rx=\"2\"/>\n",

@@ -18,6 +18,11 @@ void svg_escape(FILE *out, const char *text);
 /* `label` is read to those who do not see it. */
 void svg_strip_begin(FILE *out, int height, const char *label);
 void svg_strip_end(FILE *out);
+
+/* Around marks of a strip that the style sheet shows or hides together. */
+void svg_group_begin(FILE *out, const char *class);
+void svg_group_end(FILE *out);
+
 void svg_bar(FILE *out, double x, double width, int y, int height, const char *class);
 void svg_rule(FILE *out, double x, int y_from, int y_to, const char *class);
 void svg_dot(FILE *out, double x, int y, int radius, const char *class);

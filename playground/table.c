@@ -159,11 +159,6 @@ static void print_processes(const struct play_result *r, size_t width, FILE *out
     terminal_wrap(out, text, 0, width);
 }
 
-static bool has_proxy(const struct playground *row) {
-    size_t count = catalogue_process_count(row);
-    return count > 0 && !row->processes[count - 1].measured;
-}
-
 void table_print_notices(const struct play_result *results, size_t count, size_t width, FILE *out) {
     for (size_t i = 0; i < count; i++) {
         const struct playground *row = results[i].row;
@@ -172,7 +167,7 @@ void table_print_notices(const struct play_result *results, size_t count, size_t
             continue;
         snprintf(text, sizeof(text), "%s: %s.", row->name, row->notice);
         terminal_wrap(out, text, 0, width);
-        if (has_proxy(row) && results[i].requests > 0)
+        if (catalogue_has_proxy(row) && results[i].requests > 0)
             print_processes(&results[i], width, out);
     }
 }

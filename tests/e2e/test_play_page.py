@@ -81,7 +81,7 @@ def test_browser_shows_every_figure_and_complains_about_nothing(page, tmp_path):
         calls = max(seen or 0 for seen in row["series"]["upstream_calls_in_flight"])
         assert f"requests of the clients, at most {requests} " in text
         assert f"calls in the slow API, at most {calls} " in text
-        assert "ideal: all 10 " in text
+        assert "all clients 10 " in text
     assert done.stdout.count('class="plot"') == 3 * len(rows)
     assert "srv bench -r -n 20 -c 10 &#39;" in done.stdout or "srv bench -r -n 20 -c 10 '" in done.stdout
 

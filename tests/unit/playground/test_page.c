@@ -75,7 +75,7 @@ static void figures_commands_and_the_tutorial_are_there(void **state) {
     assert_has(page, "requests of the clients, at most 5");
     assert_has(page, "calls in the slow API, at most 1");
     assert_has(page, "<dd>1 <small>of</small> 5</dd>");
-    assert_has(page, "ideal: all 5");
+    assert_has(page, "all clients 5");
     assert_has(page, "class=\"tutorial\"");
     free(page);
     result_free(&result);
@@ -89,6 +89,61 @@ static void figure_of_the_tutorial_is_only_for_its_own_load(void **state) {
     assert_null(strstr(page, "class=\"tutorial\""));
     free(page);
     result_free(&result);
+}
+
+static void figures_of_both_are_told_apart(void **state) {
+    (void)state;
+    struct playground slower = one;
+    slower.tutorial_seconds = 17.536;
+    struct play_result results[] = { played(), played() };
+    results[1].row = &slower;
+    char *page = written(results, 1);
+    assert_has(page, ">10.05 s, tutorial 10.14<"); /* no room between bar and ring */
+    assert_null(strstr(page, ">10.05 s<"));
+    free(page);
+    page = written(results, 2);
+    assert_has(page, "class=\"after\" x=\"45.849%\" y=\"17\">10.05 s<");
+    assert_has(page, "class=\"after theirs\" x=\"80.000%\" y=\"17\">17.54 s<");
+    free(page);
+    result_free(&results[0]);
+    result_free(&results[1]);
+}
+
+static void another_load_is_said_under_the_name(void **state) {
+    (void)state;
+    struct play_result results[] = { played(), played(), played() };
+    char *page = written(results, 3);
+    assert_has(page, "The load is 10 requests by 5 clients, the same on each;");
+    assert_null(strstr(page, "<small>10&nbsp;requests"));
+    free(page);
+    results[0].load = results[2].load = (struct play_load){ 2000, 200, NSEC_PER_SEC };
+    page = written(results, 3);
+    assert_has(page, "The load is 2000 requests by 200 clients, but for rows that say another;");
+    assert_has(page, "<small>10&nbsp;requests, 5&nbsp;clients</small>");
+    assert_null(strstr(page, "<small>2000&nbsp;requests"));
+    free(page);
+    for (size_t i = 0; i < ARRAY_LEN(results); i++)
+        result_free(&results[i]);
+}
+
+static void proxy_has_its_cpu_and_a_note(void **state) {
+    (void)state;
+    struct playground behind = one;
+    behind.processes[2] =
+        (struct play_process){ .name = "proxy", .args = { "slowapi" }, .port_by_hand = 8080 };
+    struct play_result results[] = { played(), played() };
+    results[1].row = &behind;
+    results[1].process_cpu[2] = 10 * 77 * NSEC_PER_USEC;
+    char *page = written(results, 1);
+    assert_null(strstr(page, "A proxy in front is not counted."));
+    assert_null(strstr(page, "CPU of"));
+    free(page);
+    page = written(results, 2);
+    assert_has(page, "A proxy in front is not counted.");
+    assert_has(page, "<dt>CPU of proxy</dt><dd>77 <small>us</small>");
+    free(page);
+    result_free(&results[0]);
+    result_free(&results[1]);
 }
 
 static void calls_that_nobody_counted_are_not_none(void **state) {
@@ -173,6 +228,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_commands_and_the_tutorial_are_there),
         cmocka_unit_test(figure_of_the_tutorial_is_only_for_its_own_load),
+        cmocka_unit_test(figures_of_both_are_told_apart),
+        cmocka_unit_test(another_load_is_said_under_the_name),
+        cmocka_unit_test(proxy_has_its_cpu_and_a_note),
         cmocka_unit_test(calls_that_nobody_counted_are_not_none),
         cmocka_unit_test(text_is_escaped),
         cmocka_unit_test(page_needs_nothing_from_elsewhere),
