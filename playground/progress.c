@@ -7,11 +7,10 @@
 #include <string.h>
 
 #define BAR_CELLS       20
-#define BAR_CELLS_SLIM  8
-#define WIDE            76 /* columns; on less some of the view is left out */
-#define HEADING         "           threads running  asleep in flight  CPU %     MiB"
+#define BAR_CELLS_MIN   4
 #define LINE_BYTES      256
 #define IN_FLIGHT_BYTES 16
+#define FIELD_BYTES     32
 #define MIB             (1024.0 * 1024.0)
 
 /* A window may be made smaller while it shows the view. */
@@ -40,37 +39,73 @@ static void show(struct progress *p, const char *line) {
     p->lines++;
 }
 
+/* Puts `piece` behind `line`, unless that would pass the right margin: a figure is shown as a whole
+ * or not at all. Whether it was put. */
+static bool add_piece(const struct progress *p, char line[static LINE_BYTES], const char *piece) {
+    size_t used = strlen(line), len = strlen(piece);
+    if (used + len >= LINE_BYTES || (int)(used + len) >= p->columns)
+        return false;
+    memcpy(line + used, piece, len + 1);
+    return true;
+}
+
+static void show_pieces(struct progress *p, char pieces[][LINE_BYTES], size_t count) {
+    char line[LINE_BYTES] = "";
+    for (size_t i = 0; i < count && add_piece(p, line, pieces[i]); i++)
+        ;
+    show(p, line);
+}
+
 void progress_start(struct progress *p, const struct playground *row,
                     const struct play_load *load) {
-    char line[LINE_BYTES], delay[UNITS_TEXT_BYTES];
+    char pieces[3][LINE_BYTES], delay[UNITS_TEXT_BYTES];
     p->index++;
-    snprintf(line, sizeof(line),
-             "srv play: %zu/%zu %s: n=%" PRIu32 " c=%" PRIu32 " delay=%s, ideal %.2f s", p->index,
-             p->count, row->name, load->requests, load->concurrency,
-             units_format_duration(load->delay, delay),
+    snprintf(pieces[0], LINE_BYTES, "srv play: %zu/%zu %s", p->index, p->count, row->name);
+    snprintf(pieces[1], LINE_BYTES, ": n=%" PRIu32 " c=%" PRIu32 " delay=%s", load->requests,
+             load->concurrency, units_format_duration(load->delay, delay));
+    snprintf(pieces[2], LINE_BYTES, ", ideal %.2f s",
              (double)catalogue_ideal(row, load) / NSEC_PER_SEC);
     p->last = (struct series_point){ 0 };
     if (p->live) {
         rewind_view(p);
-        show(p, line);
+        show_pieces(p, pieces, ARRAY_LEN(pieces));
         fflush(p->out);
     } else
-        fprintf(p->out, "%s\n", line);
+        fprintf(p->out, "%s%s%s\n", pieces[0], pieces[1], pieces[2]);
+}
+
+/* " [####....]", in what is left of the line; nothing when that is too short to tell anything. */
+static void fill_bar(const struct progress *p, size_t used, double share,
+                     char bar[static BAR_CELLS + 4]) {
+    int room = p->columns - 1 - (int)used - (int)strlen(" []");
+    int cells = room < BAR_CELLS ? room : BAR_CELLS;
+    bar[0] = '\0';
+    if (cells < BAR_CELLS_MIN)
+        return;
+    int done = (int)((share < 1 ? share : 1) * cells);
+    snprintf(bar, BAR_CELLS + 4, " [%.*s%.*s]", done, "####################", cells - done,
+             "....................");
 }
 
 static void show_bar(struct progress *p, const struct play_result *so_far,
                      const struct series_point *now) {
-    char line[LINE_BYTES], bar[BAR_CELLS + 1];
+    char name[LINE_BYTES], pieces[3][LINE_BYTES], line[LINE_BYTES], bar[BAR_CELLS + 4];
     double share = so_far->ideal > 0 ? (double)now->elapsed / (double)so_far->ideal : 0;
-    size_t cells = p->columns > WIDE ? BAR_CELLS : BAR_CELLS_SLIM;
-    memset(bar, '.', cells);
-    memset(bar, '#', (size_t)((share < 1 ? share : 1) * (double)cells));
-    bar[cells] = '\0';
-    snprintf(line, sizeof(line),
-             "%zu/%zu %s [%s] %.1f of %.1f s  threads %" PRIu32 ", asleep %" PRIu32 "  %.1f MiB",
-             p->index, p->count, so_far->row->name, bar, (double)now->elapsed / NSEC_PER_SEC,
-             (double)so_far->ideal / NSEC_PER_SEC, now->total.threads, now->total.sleeping,
-             (double)now->total.rss_bytes / MIB);
+    size_t count = 0;
+    snprintf(name, sizeof(name), "%zu/%zu %s", p->index, p->count, so_far->row->name);
+    snprintf(pieces[0], LINE_BYTES, " %.1f of %.1f s", (double)now->elapsed / NSEC_PER_SEC,
+             (double)so_far->ideal / NSEC_PER_SEC);
+    snprintf(pieces[1], LINE_BYTES, "  threads %" PRIu32 ", asleep %" PRIu32, now->total.threads,
+             now->total.sleeping);
+    snprintf(pieces[2], LINE_BYTES, "  %.1f MiB", (double)now->total.rss_bytes / MIB);
+    memcpy(line, name, sizeof(line));
+    while (count < ARRAY_LEN(pieces) && add_piece(p, line, pieces[count]))
+        count++;
+    fill_bar(p, strlen(line), share, bar);
+    memcpy(line, name, sizeof(line));
+    add_piece(p, line, bar);
+    for (size_t i = 0; i < count; i++)
+        add_piece(p, line, pieces[i]);
     show(p, line);
 }
 
@@ -82,25 +117,65 @@ static const char *in_flight_text(uint32_t in_flight, char text[static IN_FLIGHT
     return text;
 }
 
+/* A figure of a process. */
+struct field {
+    const char *heading;
+    int width;
+    int columns; /* of a terminal that has room for it beside those that matter more */
+};
+
+enum {
+    FIELD_THREADS,
+    FIELD_RUNNING,
+    FIELD_ASLEEP,
+    FIELD_IN_FLIGHT,
+    FIELD_CPU,
+    FIELD_MEMORY,
+    FIELD_CONNECTIONS,
+    FIELDS,
+};
+
+static const struct field fields[FIELDS] = {
+    [FIELD_THREADS] = { "threads", 8, 19 },
+    [FIELD_RUNNING] = { "running", 8, 60 },
+    [FIELD_ASLEEP] = { "asleep", 8, 27 },
+    [FIELD_IN_FLIGHT] = { "in flight", 10, 37 },
+    [FIELD_CPU] = { "CPU %", 7, 44 },
+    [FIELD_MEMORY] = { "MiB", 8, 52 },
+    [FIELD_CONNECTIONS] = { "connections", 13, 73 },
+};
+
+static void show_fields(struct progress *p, const char *name, char texts[FIELDS][FIELD_BYTES]) {
+    char line[LINE_BYTES];
+    int len = snprintf(line, sizeof(line), "  %-8.8s", name);
+    for (size_t i = 0; i < FIELDS; i++)
+        if (p->columns >= fields[i].columns)
+            len +=
+                snprintf(line + len, sizeof(line) - (size_t)len, "%*s", fields[i].width, texts[i]);
+    show(p, line);
+}
+
 /* What `top -H` would show, a line for each process of the row, and what is under way there. */
 static void show_processes(struct progress *p, const struct playground *row,
                            const struct series_point *now) {
-    char line[LINE_BYTES], in_flight[IN_FLIGHT_BYTES];
+    char texts[FIELDS][FIELD_BYTES], in_flight[IN_FLIGHT_BYTES];
     nsec_t span = now->elapsed - p->last.elapsed;
-    bool wide = p->columns > WIDE;
-    show(p, wide ? HEADING "  connections" : HEADING);
+    for (size_t i = 0; i < FIELDS; i++)
+        snprintf(texts[i], FIELD_BYTES, "%s", fields[i].heading);
+    show_fields(p, "", texts);
     for (size_t i = 0; i < catalogue_process_count(row); i++) {
         const struct probe_sample *seen = &now->of[i];
         nsec_t cpu = seen->cpu - p->last.of[i].cpu;
-        snprintf(line, sizeof(line),
-                 "  %-8s%8" PRIu32 "%8" PRIu32 "%8" PRIu32 "%10s%7.1f%8.1f%13" PRIu32,
-                 row->processes[i].name, seen->threads, seen->running, seen->sleeping,
-                 in_flight_text(now->in_flight[i], in_flight),
-                 span > 0 ? 100.0 * (double)cpu / (double)span : 0, (double)seen->rss_bytes / MIB,
-                 now->connections[i]);
-        if (!wide)
-            line[sizeof(HEADING) - 1] = '\0';
-        show(p, line);
+        snprintf(texts[FIELD_THREADS], FIELD_BYTES, "%" PRIu32, seen->threads);
+        snprintf(texts[FIELD_RUNNING], FIELD_BYTES, "%" PRIu32, seen->running);
+        snprintf(texts[FIELD_ASLEEP], FIELD_BYTES, "%" PRIu32, seen->sleeping);
+        snprintf(texts[FIELD_IN_FLIGHT], FIELD_BYTES, "%s",
+                 in_flight_text(now->in_flight[i], in_flight));
+        snprintf(texts[FIELD_CPU], FIELD_BYTES, "%.1f",
+                 span > 0 ? 100.0 * (double)cpu / (double)span : 0);
+        snprintf(texts[FIELD_MEMORY], FIELD_BYTES, "%.1f", (double)seen->rss_bytes / MIB);
+        snprintf(texts[FIELD_CONNECTIONS], FIELD_BYTES, "%" PRIu32, now->connections[i]);
+        show_fields(p, row->processes[i].name, texts);
     }
 }
 
