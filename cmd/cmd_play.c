@@ -109,8 +109,9 @@ static const struct option_spec spec = {
     .summary = "Start the processes of a playground, load them, and show what happened. Without "
                "names: a tour of all of them, with short delays.",
     .epilog = "Progress goes to stderr, the table to stdout. The exit code is 1 when a playground "
-              "could not run or had\n"
-              "failed requests, 130 when it was interrupted. Nothing is left running.",
+              "could not run, had\n"
+              "failed requests, or was named and is skipped for what is not installed; 130 when it "
+              "was interrupted. Nothing is left running.",
     .rows = rows,
     .row_count = ARRAY_LEN(rows),
     .positional = "NAME",
@@ -128,18 +129,22 @@ static void forget_defaults(const struct option_spec *options) {
 /* The rows to play, each once. */
 struct selection {
     const struct playground **rows; /* with room for all there are */
+    bool *wanted;                   /* of each: whether a word named it, not `all` alone */
     size_t count;
     bool with_peers; /* each is followed by its peers, the originals that do the same job */
 };
 
-static void add(struct selection *s, const struct playground *row) {
+static void add(struct selection *s, const struct playground *row, bool wanted) {
     for (size_t i = 0; i < s->count; i++)
-        if (s->rows[i] == row)
+        if (s->rows[i] == row) {
+            s->wanted[i] = s->wanted[i] || wanted;
             return;
+        }
+    s->wanted[s->count] = wanted;
     s->rows[s->count++] = row;
     for (size_t p = 0; s->with_peers && p < peer_count; p++)
         if (strcmp(peers[p].peer_of, row->name) == 0)
-            add(s, &peers[p]);
+            add(s, &peers[p], false);
 }
 
 /* Adds the rows that `word` means. An original is meant by its own name alone. False when it means
@@ -149,12 +154,12 @@ static bool select_rows(struct selection *s, const char *word) {
     for (size_t i = 0; i < catalogue_count; i++)
         if (catalogue_matches(&catalogue[i], word)) {
             known = true;
-            add(s, &catalogue[i]);
+            add(s, &catalogue[i], strcmp(word, PLAY_ALL) != 0);
         }
     for (size_t p = 0; p < peer_count; p++)
         if (strcmp(word, peers[p].name) == 0) {
             known = true;
-            add(s, &peers[p]);
+            add(s, &peers[p], true);
         }
     return known;
 }
@@ -193,8 +198,12 @@ static int explain(const struct play_overrides *overrides, const struct playgrou
 }
 
 static int run_chosen(const struct play_config *config, const struct option_strings *words,
-                      const struct playground **chosen) {
-    struct selection selection = { .rows = chosen, .with_peers = config->with_peers };
+                      const struct playground **chosen, bool *wanted) {
+    struct selection selection = {
+        .rows = chosen,
+        .wanted = wanted,
+        .with_peers = config->with_peers,
+    };
     if (config->explain != NULL && !select_rows(&selection, config->explain))
         return unknown_name(config->explain);
     for (size_t i = 0; i < words->count; i++)
@@ -224,6 +233,7 @@ static int run_chosen(const struct play_config *config, const struct option_stri
     struct tour_config tour = {
         .rows = chosen,
         .row_count = count,
+        .wanted = wanted,
         .overrides = overrides,
         .program = "/proc/self/exe",
         .json_path = config->json,
@@ -252,9 +262,12 @@ static int run(int argc, char **argv) {
     }
     const struct playground **chosen =
         mem_calloc(catalogue_count + peer_count, sizeof(struct playground *));
-    if (chosen == NULL)
-        return EXIT_CANNOT;
-    exit_code = run_chosen(&config, &words, chosen);
+    bool *wanted = mem_calloc(catalogue_count + peer_count, sizeof(*wanted));
+    if (chosen != NULL && wanted != NULL)
+        exit_code = run_chosen(&config, &words, chosen, wanted);
+    else
+        exit_code = EXIT_CANNOT;
+    mem_free(wanted);
     mem_free(chosen);
     return exit_code;
 }

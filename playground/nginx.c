@@ -50,33 +50,43 @@ static const char to_uwsgi[] = "uwsgi_pass app;\n"
                                "uwsgi_param REMOTE_ADDR $remote_addr;\n"
                                "uwsgi_param REMOTE_PORT $remote_port;\n";
 
+/* A path as a word of the configuration. nginx reads \" and \\ inside quotes. */
+static int put_path(struct buf *out, const char *directive, const char *folder, const char *file) {
+    int rc = buf_printf(out, "%s \"", directive);
+    for (const char *c = folder; rc == 0 && *c != '\0'; c++)
+        rc = buf_printf(out, "%s%c", *c == '"' || *c == '\\' ? "\\" : "", *c);
+    return rc == 0 ? buf_printf(out, "/%s\";\n", file) : rc;
+}
+
 /* One process: with a master, SIGKILL (which nobody passes on) would leave its workers behind. Root
  * stays root, since anybody else may not enter the folder. */
 static int put_process(struct buf *out, const char *folder) {
-    return buf_printf(out,
-                      "%sdaemon off;\n"
-                      "master_process off;\n"
-                      "pid %s/nginx.pid;\n"
-                      "error_log stderr error;\n"
-                      "events { worker_connections 8192; }\n",
-                      geteuid() == 0 ? "user root;\n" : "", folder);
+    int rc = buf_printf(out,
+                        "%sdaemon off;\n"
+                        "master_process off;\n"
+                        "error_log stderr error;\n"
+                        "events { worker_connections 8192; }\n",
+                        geteuid() == 0 ? "user root;\n" : "");
+    return rc == 0 ? put_path(out, "pid", folder, "nginx.pid") : rc;
 }
 
 static int put_site(struct buf *out, const char *folder, uint16_t port, struct slice upstream,
                     bool is_uwsgi) {
+    static const char *const folders[] = { "client_body", "proxy", "uwsgi", "fastcgi", "scgi" };
+    int rc = buf_printf(out, "http {\naccess_log off;\n");
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(folders); i++) {
+        char directive[40];
+        snprintf(directive, sizeof(directive), "%s_temp_path", folders[i]);
+        rc = put_path(out, directive, folder, folders[i]);
+    }
+    if (rc != 0)
+        return rc;
     return buf_printf(out,
-                      "http {\n"
-                      "access_log off;\n"
-                      "client_body_temp_path %s/body;\n"
-                      "proxy_temp_path %s/proxy;\n"
-                      "uwsgi_temp_path %s/uwsgi;\n"
-                      "fastcgi_temp_path %s/fastcgi;\n"
-                      "scgi_temp_path %s/scgi;\n"
                       "upstream app { server %.*s; %s}\n"
                       "server { listen 127.0.0.1:%u backlog=2048;\n"
                       "location / {\n%s}\n}\n}\n",
-                      folder, folder, folder, folder, folder, (int)upstream.len, upstream.ptr,
-                      is_uwsgi ? "" : "keepalive 256; ", port, is_uwsgi ? to_uwsgi : to_http);
+                      (int)upstream.len, upstream.ptr, is_uwsgi ? "" : "keepalive 256; ", port,
+                      is_uwsgi ? to_uwsgi : to_http);
 }
 
 /* "http://127.0.0.1:3000/" -> "127.0.0.1:3000" */

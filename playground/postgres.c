@@ -195,6 +195,7 @@ static int fill_command(struct program_start *start, const struct scratch *folde
         "-csynchronous_commit=off",
         "-cmax_connections=100",
         "-clisten_addresses=127.0.0.1",
+        "-cunix_socket_directories=",
         "-cdynamic_shared_memory_type=mmap",
         "-clog_min_messages=fatal",
     };
@@ -206,8 +207,6 @@ static int fill_command(struct program_start *start, const struct scratch *folde
         rc = argv_printf(&start->argv, "-D%s/data", folder->path);
     if (rc == 0)
         rc = argv_printf(&start->argv, "-cport=%d", port);
-    if (rc == 0)
-        rc = argv_printf(&start->argv, "-cunix_socket_directories=%s", folder->path);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(settings); i++)
         rc = argv_add(&start->argv, settings[i]);
     return rc;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A private PostgreSQL for one run: made in a temporary folder, on loopback and a unix socket
- * there, with no durability, and gone with the run; what the user has set for libpq (PGSSLMODE,
- * ...) is not for it, and is taken out of the environment. When PGHOST, PGHOSTADDR or PGSERVICE is
- * set
- * (`srv play --db` sets them), the server that they name is used instead, and nothing is made. */
+/* A private PostgreSQL for one run: made in a temporary folder, on loopback alone, with no
+ * durability, and gone with the run; what the user has set for libpq (PGSSLMODE, ...) is not for
+ * it, and is taken out of the environment. When PGHOST, PGHOSTADDR or PGSERVICE is set (`srv play
+ * --db` sets them), the server that they name is used instead, and nothing is made. */
 #ifndef PLAYGROUND_POSTGRES_H
 #define PLAYGROUND_POSTGRES_H
 

@@ -178,11 +178,12 @@ static int run_rows(const struct tour_config *config, struct tour *tour, int can
         int rc = run_row(&runner, tour, config->rows[i], &load, result);
         if (rc == -ECANCELED)
             return EXIT_INTERRUPTED;
-        if (rc != 0 || result->failed > 0)
+        bool skipped = rc == 0 && result->skipped[0] != '\0';
+        if (rc != 0 || result->failed > 0 || (skipped && config->wanted[i]))
             exit_code = EXIT_CANNOT;
         if (rc == 0)
             (*ret_count)++;
-        played += rc == 0 && result->skipped[0] == '\0';
+        played += rc == 0 && !skipped;
     }
     return played > 0 ? exit_code : EXIT_CANNOT;
 }

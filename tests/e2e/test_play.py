@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -111,7 +112,8 @@ def test_settings_for_another_database_do_not_reach_the_private_one(tour):
 def test_row_whose_server_answers_with_an_error_tells_what_it_logged(srv_run):
     done = srv_run("play", *FAST, "db-cooperative", "--db", "postgresql://someone@127.0.0.1:1/some")
     assert done.returncode == 1
-    assert re.search(r"^srv play: db-cooperative: .* answers 50\d to the first request; its log says: .*cannot be reached", done.stderr, re.M)
+    told = r"^srv play: db-cooperative: .* answers 50\d to the first request; its log says: .*cannot be reached"
+    assert re.search(told, done.stderr, re.M), done.stderr
 
 
 def test_list_shows_names_and_what_they_come_from(srv_run):
@@ -316,6 +318,39 @@ def test_originals_run_after_the_row_they_belong_to_or_are_named_as_missing(tour
         assert re.search(r"^gevent-pywsgi  skipped: not installed: .*python3", stdout, re.M)
     else:
         assert peer["failed"] == 0 and peer["cpu_us_per_request"] > rows["green"]["cpu_us_per_request"]
+
+
+@pytest.mark.parametrize(
+    "words, code",
+    [
+        (("green", "gevent-pywsgi"), 1),
+        (("gevent-pywsgi",), 1),
+        (("--with-peers", "green"), 0),
+        (("--with-peers", "green", "gevent-pywsgi"), 1),
+    ],
+)
+def test_row_that_is_skipped_is_a_failure_only_when_it_was_named(tmp_path, words, code):
+    # A copy elsewhere does not find the folder with the apps of the originals.
+    program = shutil.copy(srv_binary(), tmp_path / "srv")
+    done = subprocess.run(
+        [program, "play", *FAST, *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=tmp_path,
+        env=clean_environment(),
+        preexec_fn=die_with_parent,
+    )
+    assert "gevent-pywsgi is skipped: " in done.stderr
+    assert done.returncode == code, done.stderr
+
+
+@pytest.mark.parametrize("row", ["nginx-http", "nginx-uwsgi", "db-cooperative"])
+def test_temporary_folder_may_have_any_name(tour, row):
+    code, stdout, stderr = tour(row, *FAST, folder='a "b" {c}; $d \\ #, e').end()
+    if "not installed" in stderr:
+        pytest.skip(stderr)
+    assert code == 0 and row in table(stdout), stderr
 
 
 def test_original_is_played_by_its_name_and_only_once(tour):

@@ -72,10 +72,10 @@ def session_of_its_own(ignored):
 class Tour:
     """One `srv play`, in a session of its own as under a terminal; its folders are made in `folder`."""
 
-    def __init__(self, *args, stderr=subprocess.PIPE, env=None, ignored=()):
+    def __init__(self, *args, stderr=subprocess.PIPE, env=None, ignored=(), folder="srv-tour."):
         program = srv_binary()
         self.mark = uuid.uuid4().hex
-        self.folder = Path(tempfile.mkdtemp(prefix="srv-tour."))
+        self.folder = Path(tempfile.mkdtemp(prefix=folder))
         self.folder.chmod(0o755)  # PostgreSQL runs as another user
         self.begun = int(time.time())
         self.seen = set()  # (number, when it began)
