@@ -26,7 +26,12 @@ void explain_list(const struct playground *const *rows, size_t count, FILE *out)
 static int print_processes(const struct playground *row, struct program_start *starts, FILE *out,
                            struct error *err) {
     size_t count = catalogue_process_count(row);
+    bool in_source = false;
     int rc = 0;
+    for (size_t i = 0; i < count; i++)
+        in_source = in_source || program_of(&row->processes[i])->in_source;
+    if (in_source)
+        fprintf(out, "  # from the folder of srv's source\n");
     for (size_t i = 0; rc == 0 && i < count; i++) {
         const struct play_process *process = &row->processes[i];
         starts[i] = (struct program_start){

@@ -22,6 +22,7 @@ const struct program program_nginx = {
     .ready = program_ready_http,
     .finish = nginx_finish,
     .explain = nginx_explain,
+    .in_source = true,
 };
 
 /* What goes to the upstream over HTTP: keep-alive needs 1.1 and no Connection. */
@@ -162,7 +163,7 @@ static void nginx_finish(struct program_start *start) {
 }
 
 static int nginx_explain(struct program_start *start, FILE *out, struct error *err UNUSED) {
-    fprintf(out, "  nginx -p /tmp -e stderr -c \"$PWD/docs/nginx/%s.conf\"\n",
+    fprintf(out, "  /usr/sbin/nginx -p /tmp -e stderr -c \"$PWD/docs/nginx/%s.conf\"\n",
             start->process->args[1]);
     snprintf(start->url, sizeof(start->url), "http://127.0.0.1:%u/", start->port_by_hand);
     return 0;

@@ -132,4 +132,5 @@ const struct program program_peer = {
     .prepare = peer_prepare,
     .ready = program_ready_http,
     .explain = peer_explain,
+    .in_source = true,
 };

@@ -290,9 +290,12 @@ static int postgres_explain(struct program_start *start, FILE *out, struct error
         snprintf(start->url, sizeof(start->url), "application_name=srv-play");
         return 0;
     }
-    fprintf(out, "  # PostgreSQL's programs lie in $(pg_config --bindir); they refuse root\n");
-    fprintf(out, "  initdb -D /tmp/srv-db -Upostgres -Atrust\n");
-    fprintf(out, "  postgres -D /tmp/srv-db -cport=%u -cunix_socket_directories=/tmp\n", port);
+    fprintf(out, "  # PostgreSQL's programs refuse root\n");
+    fprintf(out, "  \"$(pg_config --bindir)\"/initdb -D /tmp/srv-db -Upostgres -Atrust\n");
+    fprintf(out,
+            "  \"$(pg_config --bindir)\"/postgres -D /tmp/srv-db -cport=%u "
+            "-cunix_socket_directories=\n",
+            port);
     name_url(start, (int)port);
     return 0;
 }

@@ -43,6 +43,8 @@ struct program {
     bool tidies;     /* Killed, it would leave things outside of its folder: it is sent stop_signal,
                         and given time, where others get SIGKILL. */
 
+    bool in_source; /* explain's commands are for the folder of srv's source */
+
     /* Fills path, argv, and what else it needs: files, a port. 0; -ENOPKG with a line that names
      * the missing package, which skips the row; -ECANCELED; or another -errno with a line. What it
      * made until then is for `finish`, which is called in every case. */

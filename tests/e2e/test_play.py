@@ -2,6 +2,7 @@
 """srv play: rows give plausible figures, mistakes are told, and nothing is ever left running."""
 
 import fcntl
+import glob
 import json
 import os
 import pty
@@ -132,6 +133,35 @@ def test_explain_prints_commands_that_parse(srv_run):
     assert "= 2.00 s" in done.stdout
     commands = re.findall(r"^  srv (.+)$", done.stdout, re.M)
     assert [command.split()[0] for command in commands] == ["slowapi", "serve", "bench"]
+
+
+@pytest.mark.parametrize(
+    "row, begin",
+    [("db-blocking", r'"\S+ --bindir\)"/initdb'), ("db-blocking", r'"\S+ --bindir\)"/postgres'), ("nginx-http", r"\S+/nginx")],
+)
+def test_explained_programs_are_found_by_who_has_no_sbin_in_the_path(srv_run, row, begin):
+    done = srv_run("play", "--explain", row)
+    [program] = re.findall(rf"^  ({begin}) ", done.stdout, re.M)
+    installed = {"nginx": "/usr/sbin/nginx", "initdb": "/usr/lib/postgresql/*/bin/initdb"}
+    if not glob.glob(installed["nginx" if "nginx" in program else "initdb"]):
+        pytest.skip(f"{program} is not installed")
+    found = subprocess.run(
+        ["sh", "-c", f"{program} {'-v' if 'nginx' in program else '--version'}"],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert found.returncode == 0, found.stderr
+
+
+def test_explained_paths_say_where_they_begin(srv_run):
+    for row in ("nginx-http", "nginx-uwsgi", "gunicorn-nginx", "flask-single"):
+        lines = srv_run("play", "--explain", row).stdout.splitlines()
+        where = lines.index("  # from the folder of srv's source")
+        assert all("docs/" not in line and "scripts/" not in line for line in lines[:where])
+    for row in ("green", "db-blocking"):
+        assert "folder of srv's source" not in srv_run("play", "--explain", row).stdout
 
 
 def test_explain_takes_the_tutorials_name(srv_run):
