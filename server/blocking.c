@@ -198,7 +198,7 @@ static enum session_end serve_next(struct connection *c) {
     case SESSION_CLOSED:
         break;
     }
-    return SESSION_CLOSE;
+    return session_part(&c->session);
 }
 
 /* The thread that serves is the one that accepts: it shows that it lives while it waits. */

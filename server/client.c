@@ -104,6 +104,13 @@ static void client_linger(struct client *c) {
     client_readable(c);
 }
 
+void client_part(struct client *c) {
+    if (session_part(&c->session) == SESSION_LINGER)
+        client_linger(c);
+    else
+        client_end(c);
+}
+
 static void client_drop_later(struct deferred *work) {
     client_drop_input(CONTAINER_OF(work, struct client, later));
 }
@@ -306,8 +313,12 @@ void client_resume(struct client *c, enum session_end end) {
         client_linger(c);
         return;
     }
-    if (end == SESSION_CLOSE || (client_is_unwanted(c) && !session_began(&c->session))) {
+    if (end == SESSION_CLOSE) {
         client_end(c);
+        return;
+    }
+    if (client_is_unwanted(c) && !session_began(&c->session)) {
+        client_part(c);
         return;
     }
     watch_proven(&c->watch); /* its answer was written */
@@ -359,7 +370,10 @@ static void client_late(struct timer *timer) {
         client_refuse(c);
         return;
     }
-    client_end(c);
+    if (c->state == CLIENT_READING)
+        client_part(c);
+    else
+        client_end(c);
 }
 
 /* --- accepting ------------------------------------------------------------- */

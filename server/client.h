@@ -45,6 +45,10 @@ void client_open(struct front *front, const struct arrival *arrival);
 /* Not while BUSY. Its memory stays until the turn of the loop ends. */
 void client_end(struct client *client);
 
+/* As client_end, for one between two requests: what it has not taken of its answer is not cut off.
+ */
+void client_part(struct client *client);
+
 /* Reads on after an answer, or does what `end` says: SEND writes the rest of it first. */
 void client_resume(struct client *client, enum session_end end);
 

@@ -266,7 +266,7 @@ static void close_idle(struct front *f) {
     for (c = TAILQ_FIRST(&f->clients); c != NULL; c = next) {
         next = TAILQ_NEXT(c, link);
         if (c->state == CLIENT_READING && !session_began(&c->session))
-            client_end(c);
+            client_part(c);
     }
 }
 

@@ -283,6 +283,10 @@ static bool close_would_reset(const struct session *s) {
     return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
+enum session_end session_part(const struct session *s) {
+    return close_would_reset(s) ? SESSION_LINGER : SESSION_CLOSE;
+}
+
 /* Ready for the next request, or not. */
 static enum session_end finish_request(struct session *s) {
     end_request(s);
@@ -296,7 +300,7 @@ static enum session_end finish_request(struct session *s) {
     s->served++;
     if (http_conn_next(&s->http))
         return SESSION_KEEP;
-    return close_would_reset(s) ? SESSION_LINGER : SESSION_CLOSE;
+    return session_part(s);
 }
 
 nsec_t session_deadline(const struct session *s) {

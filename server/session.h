@@ -54,12 +54,10 @@ struct session {
     atomic_bool last;          /* the next answer says close; a loop may set it meanwhile */
 };
 
-/* `fd` is not owned. */
+/* `fd` is not owned. session_meet is for connections that may send more than plain HTTP. */
 void session_init(struct session *s, const struct worker *worker, int fd);
-void session_free(struct session *s);
-
-/* After session_init, for connections that may send more than plain HTTP. */
 void session_meet(struct session *s, const struct arrival *arrival);
+void session_free(struct session *s);
 
 /* Room for the next read into `in`. 0 or -errno as buf_reserve. */
 NODISCARD int session_reserve(struct session *s);
@@ -111,10 +109,12 @@ NODISCARD enum session_end session_turn_down(struct session *s, uint16_t status,
 /* Puts an error answer into `out`, Connection: close; without memory `out` stays empty. */
 void session_refuse(struct session *s, uint16_t status, const char *why);
 
-/* The answer stands in `out` and may stay there for a while: gives back what it was made of. */
-void session_made(struct session *s);
+/* No request is to come, or none is wanted: SESSION_CLOSE, or SESSION_LINGER. */
+NODISCARD enum session_end session_part(const struct session *s);
 
-/* Gives back every buffer: a connection that is merely kept alive owns nothing but itself. */
+/* Give back what the answer, which stands in `out` and may stay there for a while, was made of; and
+ * every buffer: a connection that is merely kept alive owns nothing but itself. */
+void session_made(struct session *s);
 void session_idle(struct session *s);
 
 #endif

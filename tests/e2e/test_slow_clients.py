@@ -2,6 +2,7 @@
 """Clients that are slow to send or to read, slowhttptest's among them: who comes meanwhile is served."""
 
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -145,4 +146,22 @@ def test_a_large_last_answer_is_not_cut_off_by_what_comes_later(serve, model, tm
         conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
         count += len(conn.read_until_close())
         assert count > LARGE
+    upstream.close()
+
+
+@pytest.mark.parametrize("model", MODELS[1:])
+def test_a_stop_does_not_cut_off_a_large_answer_either(serve, model, tmp_path):
+    """The answer said that the connection is kept, so the client may well send its next request."""
+    upstream, log = Upstream(large_answer), tmp_path / "log"
+    app = serve("--model", model, "--upstream", upstream.url, "--access-logfile", log)
+    with RawConnection(app) as conn:
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        count = some_read(conn, log)
+        app.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        count += len(conn.read_until_close())
+        assert count > LARGE
+    assert app.wait(timeout=10) == 0
     upstream.close()
