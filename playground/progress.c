@@ -82,9 +82,10 @@ static void fill_bar(const struct progress *p, size_t used, double share,
     bar[0] = '\0';
     if (cells < BAR_CELLS_MIN)
         return;
-    int done = (int)((share < 1 ? share : 1) * cells);
-    snprintf(bar, BAR_CELLS + 4, " [%.*s%.*s]", done, "####################", cells - done,
-             "....................");
+    memcpy(bar, " [", 2);
+    memset(bar + 2, '.', (size_t)cells);
+    memset(bar + 2, '#', (size_t)((share < 1 ? share : 1) * cells));
+    memcpy(bar + 2 + cells, "]", 2);
 }
 
 static void show_bar(struct progress *p, const struct play_result *so_far,
