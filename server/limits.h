@@ -12,7 +12,9 @@ enum {
     SERVER_REPLY_BYTES_MAX = 67108864, /* head and body of an answer */
     SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608,
     SERVER_UPSTREAM_REQUEST_BYTES_MAX = 65536,
-    SERVER_UPSTREAM_IDLE_MAX = 20000,    /* idle upstream connections per worker */
+    SERVER_UPSTREAM_IDLE_MAX = 20000, /* idle upstream connections per worker */
+    SERVER_CURL_IDLE_MAX = 4096,      /* the same of libcurl, which has three descriptors each */
+    SERVER_CURL_LOOK_UPS_MAX = 64,    /* that libcurl may be left with; see SERVER_LOOK_UP_NSEC */
     SERVER_LINGER_BYTES_MAX = 268435456, /* read and thrown away after a last answer */
     SERVER_LINGER_BURST = 64,            /* reads of these per turn of a loop */
     SERVER_LINGER_ANSWER_BYTES = 16384,  /* smaller answers leave in one piece */
@@ -27,6 +29,8 @@ enum {
 };
 
 #define SERVER_UPSTREAM_IDLE_NSEC (60 * NSEC_PER_SEC)
+/* After that getaddrinfo(3) has given up: three name servers, each asked twice for five seconds. */
+#define SERVER_LOOK_UP_NSEC (30 * NSEC_PER_SEC)
 /* A worker with few slots believes for this long that a new connection is about to use one. */
 #define SERVER_FRESH_NSEC  (100 * NSEC_PER_MSEC)
 #define SERVER_LINGER_NSEC (2 * NSEC_PER_SEC)

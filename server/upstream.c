@@ -30,15 +30,25 @@ struct call {
 /* --- set-up ------------------------------------------------------------------ */
 
 /* curl gets the URL with everything spelled out, so that a suffix can follow it. */
-static int open_curl(struct upstream *u, const struct upstream_config *config) {
+static int open_curl(struct upstream *u, const struct upstream_config *config,
+                     struct io_fiber *fiber_io) {
     const struct http_url *url = &u->target.url;
+    struct curl_client_config client = {
+        .lane = { .target = &u->target,
+                  .ca_path = config->ca_path,
+                  .bind = config->bind,
+                  .fiber_io = fiber_io },
+        .max_idle = SERVER_CURL_IDLE_MAX,
+        .idle_max = SERVER_UPSTREAM_IDLE_NSEC,
+    };
 
     if (asprintf(&u->curl_url, "%.*s://%s%.*s", (int)url->scheme.len, url->scheme.ptr,
                  u->target.host, (int)url->target.len, url->target.ptr) < 0) {
         u->curl_url = NULL;
         return -ENOMEM;
     }
-    u->curl = curl_client_new(u->curl_url, config);
+    client.lane.url = slice_str(u->curl_url);
+    u->curl = curl_client_new(&client);
     return u->curl != NULL ? 0 : -ENOMEM;
 }
 
@@ -62,7 +72,7 @@ struct upstream *upstream_new(const struct upstream_config *config, struct io_fi
     }
     if (upstream_target_init(&u->target, config, err) < 0)
         goto fail;
-    rc = curl ? open_curl(u, config) : open_native(u, fiber_io);
+    rc = curl ? open_curl(u, config, fiber_io) : open_native(u, fiber_io);
     if (rc == 0)
         return u;
     error_set(err, rc, "out of memory");

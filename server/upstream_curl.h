@@ -4,20 +4,25 @@
 #ifndef SERVER_UPSTREAM_CURL_H
 #define SERVER_UPSTREAM_CURL_H
 
-#include "server/upstream.h"
+#include "server/curl_lane.h"
 
 struct curl_client;
 
-/* `url`, and the texts of `config`, must outlive the client. Call the first one before there are
- * threads (curl_global_init(3)). NULL when out of memory. */
-NODISCARD struct curl_client *curl_client_new(const char *url,
-                                              const struct upstream_config *config);
+struct curl_client_config {
+    struct curl_lane_config lane; /* what it points to must outlive the client */
+    unsigned max_idle;            /* idle connections kept; the oldest leave */
+    nsec_t idle_max;              /* close after this long idle (a span) */
+};
+
+/* Call the first one before there are threads (curl_global_init(3)). NULL when out of memory. */
+NODISCARD struct curl_client *curl_client_new(const struct curl_client_config *config);
 
 /* No request may be running; before the io of the last requests is freed. */
 void curl_client_free(struct curl_client *client);
 
-/* As upstream_get, with an absolute deadline. Certificates are checked. Connections are kept: each
- * request takes the handle that was given back last, and with it that handle's connection. */
+/* As upstream_get, with an absolute deadline, and as strict. Certificates are checked. Connections
+ * are kept as those of net/connpool.h: each request takes the one that was given back last, nothing
+ * having come on it meanwhile, and the oldest leave first. */
 NODISCARD int curl_client_get(struct curl_client *client, struct io *io, struct arena *arena,
                               struct slice suffix, nsec_t deadline, struct upstream_answer *ret,
                               const char **ret_why);

@@ -2,6 +2,7 @@
 """What the upstream does, and what clients of `srv serve` are told; through our client and libcurl."""
 
 import http.server
+import os
 import socket
 import ssl
 import subprocess
@@ -9,7 +10,8 @@ import threading
 import time
 
 import pytest
-from harness import get
+from harness import die_with_parent, get, wait_for
+from nginx import executable, free_port
 from upstreams import ANSWER, Upstream
 
 GREETING = "Hi there! slow api response"
@@ -32,6 +34,9 @@ def model(request):
     return request.param
 
 
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
 @pytest.mark.parametrize(
     "sent,status",
     [
@@ -46,6 +51,21 @@ def model(request):
         (b"HTTP/1.1 200 OK\r\n\r\nuntil close", 200),
         (b"HTTP/1.0 200 OK\r\n\r\nuntil close", 200),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + ANSWER, 200),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 50 + ANSWER, 502),
+        (HEAD + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nslow", 502),
+        (HEAD + b"Content-Length: 4\r\nContent-Length: 4\r\n\r\nslow", 502),
+        (HEAD + b"Content-Length: 4x\r\n\r\nslow", 502),
+        (HEAD + b"Content-Length : 4\r\n\r\nslow", 502),
+        (HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nslow\r\n0\r\n\r\n", 502),
+        (HEAD + b"A: b\r\n c\r\nContent-Length: 4\r\n\r\nslow", 502),
+        (HEAD + b"A: b\nContent-Length: 4\r\n\r\nslow", 502),
+        (b"HTTP/1.1 200 OK\nContent-Length: 4\n\nslow", 502),
+        (b"HTTP/2.0 200 OK\r\nContent-Length: 4\r\n\r\nslow", 502),
+        (b"HTTP/2 200 \r\nContent-Length: 4\r\n\r\nslow", 502),
+        (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nslow\r\n0\r\n\r\n", 502),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\nslow\r\n0\r\n\r\n", 502),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nslow\r\n0\r\nA: b\r\n\r\n", 200),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nslow\r\n0\r\nContent-Length: 4\r\n\r\n", 502),
     ],
     ids=lambda value: str(value[:48]) if isinstance(value, bytes) else None,
 )
@@ -61,17 +81,40 @@ def test_all_clients_agree(serve, client, sent, status):
     upstream.close()
 
 
-@pytest.mark.parametrize("model", ["green", "event"])
-def test_contradictory_lengths_are_refused_by_native(serve, model):
-    """libcurl takes the last of two Content-Length fields; our own client refuses them."""
-
+def test_curl_refuses_under_every_model(serve, model):
     def behave(conn, _count):
         conn.recv(4096)
-        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nslow")
+        conn.sendall(HEAD + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nslow")
 
     upstream = Upstream(behave)
-    app = serve("--model", model, "--upstream", upstream.url)
-    assert get(app, "/?delay=0").status == 502
+    app = serve("--model", model, "--upstream-client", "curl", "--upstream", upstream.url)
+    reply = get(app, "/?delay=0")
+    assert (reply.status, reply.text) == (502, "upstream answered badly: more than one Content-Length\n")
+    upstream.close()
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["stays", "closes"])
+def test_what_nobody_asked_for_is_no_answer(serve, client, model, closes):
+    answered, sent, kept = threading.Event(), threading.Event(), []
+
+    def behave(conn, count):
+        conn.recv(4096)
+        conn.sendall(ANSWER)
+        if count == 1:
+            answered.wait(20)
+            kept.append(conn.dup())  # else it is closed after this
+            conn.sendall(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 5\r\n\r\nwrong")
+            sent.set()
+            if closes:
+                conn.shutdown(socket.SHUT_WR)  # fails when the other side was quicker
+
+    upstream = Upstream(behave)
+    app = serve("--model", model, "--upstream-client", client, "--upstream", upstream.url)
+    assert get(app, "/?delay=0").text == "Hi there! slow"
+    answered.set()
+    assert sent.wait(20)
+    reply = get(app, "/?delay=0")
+    assert (reply.status, reply.text) == (200, "Hi there! slow") and upstream.connections == 2
     upstream.close()
 
 
@@ -159,6 +202,10 @@ class HttpsUpstream:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def setup(self):
+            super().setup()
+            self.server.connections += 1
+
         def do_GET(self):
             self.send_response(200)
             self.send_header("Content-Length", "17")
@@ -173,6 +220,7 @@ class HttpsUpstream:
         context.load_cert_chain(*certificate)
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.Handler)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.server.connections = 0
         self.url = "https://127.0.0.1:%d/" % self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -198,7 +246,52 @@ def test_https_under_every_model(serve, certificates, model):
     app = serve("--model", model, "--upstream-ca", certificates["ca"][0], "--upstream", upstream.url)
     for _ in range(3):
         assert get(app, "/?delay=0").text == GREETING
+    assert upstream.server.connections == 1
     upstream.close()
+
+
+H2_CONFIG = """
+daemon off; master_process off; {user} pid {folder}/nginx.pid; error_log stderr warn;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; uwsgi_temp_path {folder}/uwsgi;
+    fastcgi_temp_path {folder}/fastcgi; scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key};
+        location / {{ default_type text/plain; return 200 "$server_protocol $connection"; }}
+    }}
+}}
+"""
+
+
+@pytest.fixture
+def h2_upstream(certificates, tmp_path):
+    """The URL of a server that says what it was spoken to, and on which connection."""
+    cert, key = certificates["good"]
+    port, user = free_port(), "user root;" if os.geteuid() == 0 else ""
+    config = tmp_path / "nginx.conf"
+    config.write_text(H2_CONFIG.format(folder=tmp_path, port=port, cert=cert, key=key, user=user))
+    command = [executable(), "-p", tmp_path, "-c", config, "-e", "stderr"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+    wait_for(lambda: process.poll() is not None or answers(port), what="nginx listens")
+    yield f"https://127.0.0.1:{port}/"
+    process.terminate()
+    process.wait(20)
+
+
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    except ConnectionRefusedError:
+        return False
+
+
+def test_http2_where_it_is_offered(serve, certificates, h2_upstream, model):
+    app = serve("--model", model, "--upstream-ca", certificates["ca"][0], "--upstream", h2_upstream)
+    replies = {get(app, "/?delay=0").text for _ in range(3)}
+    assert len(replies) == 1 and replies.pop().startswith("Hi there! HTTP/2.0 ")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/* Drives libcurl, and lets our own codec judge what it brings. */
+#include "server/curl_lane.h"
+#include "base/alloc.h"
+#include "server/limits.h"
+#include <assert.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static_assert(sizeof(((struct curl_lane *)0)->error_text) >= CURL_ERROR_SIZE,
+              "curl writes so much into it");
+
+/* The loop may watch it: it must forget the number before the kernel gives it to another. */
+static void forget(const struct curl_lane *lane, int fd) {
+    if (lane->config->fiber_io != NULL)
+        io_fiber_io(lane->config->fiber_io)->ops->forget(io_fiber_io(lane->config->fiber_io), fd);
+}
+
+/* --- what curl calls ------------------------------------------------------------- */
+
+static int on_socket(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void *own UNUSED) {
+    struct curl_lane *lane = arg;
+    unsigned i = 0;
+
+    while (i < lane->socket_count && lane->sockets[i].fd != fd)
+        i++;
+    if (what == CURL_POLL_REMOVE) {
+        if (i < lane->socket_count)
+            lane->sockets[i] = lane->sockets[--lane->socket_count];
+        if (fd != lane->kept) /* else on_close says when; others curl may close by itself */
+            forget(lane, fd);
+        return 0;
+    }
+    if (i == CURL_LANE_SOCKETS_MAX)
+        return -1;
+    lane->sockets[i].fd = fd;
+    lane->sockets[i].what =
+        ((what & CURL_POLL_IN) ? IO_READ : 0u) | ((what & CURL_POLL_OUT) ? IO_WRITE : 0u);
+    if (i == lane->socket_count)
+        lane->socket_count++;
+    return 0;
+}
+
+static int on_timer(CURLM *multi UNUSED, long timeout_ms, void *arg) {
+    struct curl_lane *lane = arg;
+
+    lane->timer = timeout_ms < 0 ? NSEC_NEVER
+                                 : deadline_after(clock_now(), (nsec_t)timeout_ms * NSEC_PER_MSEC);
+    return 0;
+}
+
+/* curl forgives answers that may mean two things; our codec does not. False: no more of it. */
+static bool feed(struct curl_lane *lane, struct slice data) {
+    struct fetch *x = &lane->fetch;
+
+    for (; data.len > 0 && lane->fed == 0; data = slice_drop(data, SERVER_RECV_BYTES)) {
+        struct slice piece = slice_take(data, SERVER_RECV_BYTES);
+
+        lane->fed = fetch_room(x);
+        if (lane->fed < 0)
+            return fetch_fail(x, lane->fed, "failed") == 0;
+        memcpy(buf_tail(&x->in), piece.ptr, piece.len);
+        lane->fed = fetch_take(x, piece.len);
+    }
+    lane->excess |= data.len > 0;
+    return lane->fed >= 0;
+}
+
+/* One line of a head, as it came; of HTTP/2, which only https speaks, as HTTP/1 would say it. What
+ * comes after the head are trailers of HTTP/2. */
+static size_t on_header(char *data, size_t size, size_t count, void *arg) {
+    struct curl_lane *lane = arg;
+    struct slice line = slice_of(data, size * count), version = SLICE("HTTP/2");
+    bool https = slice_eq(lane->config->target->url.scheme, SLICE("https"));
+
+    if (lane->fetch.http.phase != HTTP_PHASE_HEAD)
+        return line.len;
+    if (https && line.len > version.len && memcmp(line.ptr, "HTTP/2 ", version.len + 1) == 0) {
+        lane->multiplexed = true;
+        if (!feed(lane, SLICE("HTTP/1.1")))
+            return 0;
+        data += version.len;
+    }
+    return feed(lane, slice_of(data, (size_t)(line.ptr + line.len - data))) ? line.len : 0;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *arg) {
+    return feed(arg, slice_of(data, size * count)) ? size * count : 0;
+}
+
+/* There is an address to connect to. */
+static int on_connect(void *arg, curl_socket_t fd UNUSED, curlsocktype why UNUSED) {
+    struct curl_lane *lane = arg;
+
+    lane->looking_up = false;
+    return CURL_SOCKOPT_OK;
+}
+
+static int on_close(void *arg, curl_socket_t fd) {
+    struct curl_lane *lane = arg;
+
+    if (fd == lane->kept)
+        lane->kept = -1;
+    forget(lane, fd);
+    return close(fd);
+}
+
+/* --- life ------------------------------------------------------------------------- */
+
+bool curl_lane_global_init(void) {
+    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+}
+
+void curl_lane_global_free(void) {
+    curl_global_cleanup();
+}
+
+void curl_lane_free(struct curl_lane *lane) {
+    if (lane == NULL)
+        return;
+    if (lane->easy != NULL)
+        curl_easy_cleanup(lane->easy);
+    if (lane->multi != NULL)
+        curl_multi_cleanup(lane->multi);
+    mem_free(lane);
+}
+
+static bool lane_configure(struct curl_lane *lane, const struct curl_lane_config *config) {
+    CURL *e = lane->easy;
+
+    curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane);
+    curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(lane->multi, CURLMOPT_TIMERDATA, lane);
+    curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, 1L);
+    if (config->ca_path != NULL && curl_easy_setopt(e, CURLOPT_CAINFO, config->ca_path) != CURLE_OK)
+        return false;
+    if (config->bind != NULL && curl_easy_setopt(e, CURLOPT_INTERFACE, config->bind) != CURLE_OK)
+        return false;
+    return curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_WRITEDATA, lane) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_HEADERDATA, lane) == CURLE_OK &&
+           /* not what the proxy says before the upstream does; chunks as they come */
+           curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_HTTP_TRANSFER_DECODING, 0L) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_connect) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_SOCKOPTDATA, lane) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, lane) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_ERRORBUFFER, lane->error_text) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+           /* else the end of a call waits for the thread that looks its name up */
+           curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, 0x7fffffffL) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
+}
+
+struct curl_lane *curl_lane_new(const struct curl_lane_config *config) {
+    struct curl_lane *lane = mem_calloc(1, sizeof(*lane));
+
+    if (lane == NULL)
+        return NULL;
+    lane->config = config;
+    lane->kept = -1;
+    lane->multi = curl_multi_init();
+    lane->easy = curl_easy_init();
+    if (lane->multi == NULL || lane->easy == NULL || !lane_configure(lane, config)) {
+        curl_lane_free(lane);
+        return NULL;
+    }
+    return lane;
+}
+
+bool curl_lane_is_spent(const struct curl_lane *lane) {
+    char byte;
+    ssize_t n = recv(lane->kept, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    if (n < 0)
+        return errno != EAGAIN && errno != EINTR;
+    return n == 0 || !lane->multiplexed;
+}
+
+/* --- one transfer ------------------------------------------------------------------- */
+
+/* What cannot be waited for together is looked at in turns. */
+static nsec_t wait_until(const struct curl_lane *lane, nsec_t deadline) {
+    nsec_t until = nsec_min(deadline, lane->timer);
+
+    if (lane->socket_count > 1)
+        until = nsec_min(until, deadline_after(clock_now(), 10 * NSEC_PER_MSEC));
+    return until;
+}
+
+/* Waits for curl's next news and tells it. 0, or -ETIMEDOUT at the deadline, -ECANCELED, -errno. */
+static int lane_step(struct curl_lane *lane, nsec_t deadline, int *running) {
+    struct curl_lane_socket sockets[CURL_LANE_SOCKETS_MAX];
+    unsigned count = lane->socket_count;
+    nsec_t until = wait_until(lane, deadline);
+    int rc;
+
+    memcpy(sockets, lane->sockets, sizeof(sockets));
+    rc = count > 0 ? io_wait_level(lane->io, sockets[0].fd, sockets[0].what, until)
+                   : io_sleep(lane->io, until);
+    if (rc < 0 && rc != -ETIMEDOUT)
+        return rc;
+    if (clock_now() >= deadline)
+        return -ETIMEDOUT;
+    if (clock_now() >= lane->timer) {
+        lane->timer = NSEC_NEVER;
+        curl_multi_socket_action(lane->multi, CURL_SOCKET_TIMEOUT, 0, running);
+    }
+    for (unsigned i = 0; i < count && (rc == 0 || count > 1); i++)
+        curl_multi_socket_action(lane->multi, sockets[i].fd, 0, running);
+    return 0;
+}
+
+static int result_code(CURLcode result) {
+    switch ((int)result) {
+    case CURLE_OK:
+        return 0;
+    case CURLE_OUT_OF_MEMORY:
+        return -ENOMEM;
+    case CURLE_OPERATION_TIMEDOUT:
+        return -ETIMEDOUT;
+    case CURLE_COULDNT_CONNECT:
+        return -ECONNREFUSED;
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return -ENOENT;
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+        return -ECONNRESET;
+    default:
+        return -EPROTO;
+    }
+}
+
+/* curl has all it wanted: the end of the connection, if our codec still waits for one. */
+static int judge(struct curl_lane *lane) {
+    if (lane->fed == 0)
+        lane->fed = fetch_take(&lane->fetch, 0);
+    return lane->fed < 0 ? lane->fed : 0;
+}
+
+/* -EINPROGRESS while the transfer has not ended. */
+static int lane_result(struct curl_lane *lane) {
+    struct fetch *x = &lane->fetch;
+    CURLMsg *message;
+    CURLcode result;
+    int left;
+
+    message = curl_multi_info_read(lane->multi, &left);
+    if (message == NULL || message->msg != CURLMSG_DONE)
+        return -EINPROGRESS;
+    result = message->data.result;
+    if (result == CURLE_OK)
+        return judge(lane);
+    if (lane->fed < 0)
+        return lane->fed;
+    x->why =
+        arena_printf(x->arena, "upstream failed: %s",
+                     lane->error_text[0] != '\0' ? lane->error_text : curl_easy_strerror(result));
+    return result_code(result);
+}
+
+static int lane_run(struct curl_lane *lane, nsec_t deadline) {
+    int running = 1, rc = -EINPROGRESS;
+
+    if (curl_multi_add_handle(lane->multi, lane->easy) != CURLM_OK)
+        return -ENOMEM;
+    curl_multi_socket_action(lane->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    while ((rc = lane_result(lane)) == -EINPROGRESS) {
+        rc = lane_step(lane, deadline, &running);
+        if (rc < 0)
+            break;
+    }
+    if (rc == -ETIMEDOUT)
+        lane->fetch.why = lane->looking_up ? "upstream name look-up did not end in time"
+                                           : "upstream did not answer in time";
+    if (curl_easy_getinfo(lane->easy, CURLINFO_ACTIVESOCKET, &lane->kept) != CURLE_OK)
+        lane->kept = -1;
+    curl_multi_remove_handle(lane->multi, lane->easy);
+    return rc;
+}
+
+static int set_url(struct curl_lane *lane, struct slice url, struct slice suffix) {
+    char *text = arena_alloc(lane->fetch.arena, url.len + suffix.len + 1);
+
+    if (text == NULL)
+        return -ENOMEM;
+    memcpy(text, url.ptr, url.len);
+    memcpy(text + url.len, suffix.ptr, suffix.len);
+    text[url.len + suffix.len] = '\0';
+    return curl_easy_setopt(lane->easy, CURLOPT_URL, text) == CURLE_OK ? 0 : -ENOMEM;
+}
+
+static void lane_begin(struct curl_lane *lane, struct io *io, struct arena *arena) {
+    lane->io = io;
+    lane->timer = NSEC_NEVER;
+    lane->fed = 0;
+    lane->excess = false;
+    lane->multiplexed = false;
+    lane->looking_up = lane->kept < 0;
+    lane->error_text[0] = '\0';
+    fetch_init(&lane->fetch, lane->config->target, arena);
+    fetch_begin(&lane->fetch, 0);
+    http_conn_sent(&lane->fetch.http, HTTP_METHOD_GET, false);
+}
+
+/* After a complete answer. */
+static bool lane_keeps(struct curl_lane *lane) {
+    if (lane->kept < 0)
+        return false;
+    return lane->multiplexed || (!lane->excess && fetch_keeps(&lane->fetch));
+}
+
+int curl_lane_get(struct curl_lane *lane, struct io *io, struct arena *arena, struct slice suffix,
+                  nsec_t deadline, struct upstream_answer *ret, const char **ret_why,
+                  bool *ret_keeps) {
+    int rc;
+
+    lane_begin(lane, io, arena);
+    rc = set_url(lane, lane->config->url, suffix);
+    if (rc == 0)
+        rc = lane_run(lane, deadline);
+    *ret = fetch_answer(&lane->fetch);
+    *ret_why = lane->fetch.why;
+    *ret_keeps = rc == 0 && lane_keeps(lane);
+    fetch_end(&lane->fetch);
+    return rc;
+}
