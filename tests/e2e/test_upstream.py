@@ -250,6 +250,40 @@ def test_https_under_every_model(serve, certificates, model):
     upstream.close()
 
 
+def pump(source, sink):
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def tunnel(conn, _count):
+    """A proxy that leads wherever CONNECT says."""
+    request = conn.recv(4096)
+    host, port = request.split(b" ")[1].decode().rsplit(":", 1)
+    assert request.startswith(b"CONNECT ")
+    with socket.create_connection((host, int(port))) as there:
+        conn.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        back = threading.Thread(target=pump, args=(there, conn), daemon=True)
+        back.start()
+        pump(conn, there)
+        back.join(20)
+
+
+def test_https_through_a_proxy(serve, certificates):
+    """What the proxy says of the tunnel is no answer of the upstream."""
+    upstream, proxy = HttpsUpstream(certificates["good"]), Upstream(tunnel)
+    options = ("--upstream-ca", certificates["ca"][0], "--upstream", upstream.url)
+    app = serve(*options, env={"https_proxy": proxy.url, "no_proxy": "", "NO_PROXY": ""})
+    for _ in range(2):
+        assert get(app, "/?delay=0").text == GREETING
+    assert proxy.connections == 1
+    upstream.close()
+    proxy.close()
+
+
 H2_CONFIG = """
 daemon off; master_process off; {user} pid {folder}/nginx.pid; error_log stderr warn;
 events {{ worker_connections 64; }}
