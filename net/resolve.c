@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <resolv.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -54,6 +55,13 @@ static void keep_answers(struct resolved *ret, const struct addrinfo *list) {
     }
 }
 
+/* What the C library keeps for this thread, while its memory can still be reached. A state that was
+ * never used must be left alone: its socket is 0. */
+static void forget_resolver(void) {
+    if (_res.nscount > 0)
+        res_nclose(&_res);
+}
+
 static void *run_lookup(void *arg) {
     struct lookup *l = arg;
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
@@ -65,6 +73,7 @@ static void *run_lookup(void *arg) {
         keep_answers(&l->found, list);
         freeaddrinfo(list);
     }
+    forget_resolver();
 
     atomic_store(&l->done, true);
     eventfd_write(l->event_fd, 1);
