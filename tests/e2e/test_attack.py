@@ -11,7 +11,7 @@ SLICES = {
     "kill": ("--only", "kill", "--kills", "2", "--model", "threaded"),
     "storm": ("--only", "storm", "--model", "single", "--model", "green"),
     "operator": ("--only", "operator", "--model", "pool"),
-    "upstreams": ("--only", "upstreams", "--requests", "64", "--model", "pool"),
+    "upstreams": ("--only", "upstreams", "--requests", "64", "--model", "pool", "--model", "single"),
 }
 
 
