@@ -58,11 +58,13 @@ void signals_ignore_foreign(void) {
 static void (*to_loop)(int signo); /* libevent's handler */
 
 void signals_insist(int signo) {
-    static atomic_bool asked; /* politely */
+    static atomic_bool asked, pressed; /* politely; at once, from when the second counts */
 
     if (signo == SIGTERM && !atomic_exchange(&asked, true))
         return;
-    if (signo == SIGTERM || signo == SIGINT || signo == SIGQUIT)
+    if (signo != SIGTERM && signo != SIGINT && signo != SIGQUIT)
+        return;
+    if (!atomic_exchange(&pressed, true))
         alarm(STOP_SECONDS);
 }
 
@@ -125,6 +127,16 @@ struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int 
     return s;
 }
 
+/* A library's thread may still run, with a mask of its own. */
+static void ignore_watched(void) {
+    const int watched[WATCHED] = WATCHED_SIGNALS;
+
+    for (size_t i = 0; i < WATCHED; i++)
+        signal(watched[i], SIG_IGN);
+}
+
+static bool held;
+
 void signals_free(struct signals *s) {
     if (s == NULL)
         return;
@@ -132,12 +144,16 @@ void signals_free(struct signals *s) {
     for (size_t i = 0; i < s->count; i++)
         event_del(&s->events[i]);
     alarm(0);
+    if (held)
+        ignore_watched(); /* libevent has put back what was there before */
     mem_free(s);
 }
 
 void signals_hold(void) {
     sigset_t all;
 
+    held = true;
+    ignore_watched();
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     alarm(0);

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -52,6 +53,34 @@ static int on_timer(CURLM *multi UNUSED, long timeout_ms, void *arg) {
     return 0;
 }
 
+/* Of the connection of the transfer in progress; NULL: it has none, or not OpenSSL's. */
+static SSL *tls_of(const struct curl_lane *lane) {
+    struct curl_tlssessioninfo *tls = NULL;
+
+    if (curl_easy_getinfo(lane->easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || tls == NULL ||
+        tls->backend != CURLSSLBACKEND_OPENSSL)
+        return NULL;
+    return tls->internals;
+}
+
+/* Behind an answer, where no socket shows it. */
+static bool tls_holds_more(const struct curl_lane *lane) {
+    const SSL *tls = lane->multiplexed ? NULL : tls_of(lane);
+
+    return tls != NULL && SSL_pending(tls) > 0;
+}
+
+/* As was agreed with the connection, whatever an answer says of itself (RFC 9113 section 3.2). */
+static bool speaks_http2(const struct curl_lane *lane) {
+    const SSL *tls = tls_of(lane);
+    const unsigned char *name = NULL;
+    unsigned len = 0;
+
+    if (tls != NULL)
+        SSL_get0_alpn_selected(tls, &name, &len);
+    return slice_eq(slice_of((const char *)name, len), SLICE("h2"));
+}
+
 /* curl forgives answers that may mean two things; our codec does not. False: no more of it. */
 static bool feed(struct curl_lane *lane, struct slice data) {
     struct fetch *x = &lane->fetch;
@@ -65,7 +94,7 @@ static bool feed(struct curl_lane *lane, struct slice data) {
         memcpy(buf_tail(&x->in), piece.ptr, piece.len);
         lane->fed = fetch_take(x, piece.len);
     }
-    lane->excess |= data.len > 0;
+    lane->excess |= data.len > 0 || (lane->fed == 1 && tls_holds_more(lane));
     return lane->fed >= 0;
 }
 
@@ -78,7 +107,8 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg) {
 
     if (lane->fetch.http.phase != HTTP_PHASE_HEAD)
         return line.len;
-    if (https && line.len > version.len && memcmp(line.ptr, "HTTP/2 ", version.len + 1) == 0) {
+    if (https && speaks_http2(lane) && line.len > version.len &&
+        memcmp(line.ptr, "HTTP/2 ", version.len + 1) == 0) {
         lane->multiplexed = true;
         if (!feed(lane, SLICE("HTTP/1.1")))
             return 0;

@@ -17,7 +17,8 @@ enum {
     SERVER_CURL_LOOK_UPS_MAX = 64,    /* that libcurl may be left with; see SERVER_LOOK_UP_NSEC */
     SERVER_LINGER_BYTES_MAX = 268435456, /* read and thrown away after a last answer */
     SERVER_LINGER_BURST = 64,            /* reads of these per turn of a loop */
-    SERVER_LINGER_ANSWER_BYTES = 16384,  /* smaller answers leave in one piece */
+    SERVER_TINY_ANSWER_BYTES = 1024,     /* fits the smallest window of a client */
+    SERVER_FIRST_FLIGHT_BYTES = 8192,    /* sent before the first acknowledgement (RFC 6928) */
     SERVER_FAREWELLS_MAX = 64,           /* clients turned away that may still be sending */
     SERVER_ASKS_MAX = 8,                 /* interim answers that ask a half-closed client */
     SERVER_RETRY_AFTER_SECONDS = 1,      /* what a 503 tells the client to wait */

@@ -269,9 +269,9 @@ static void pool_close(struct pool *p) {
         watch_close(&p->wake);
         close(p->wake.fd);
     }
+    signals_hold();
     if (p->front.worker != NULL)
         worker_close(p->front.worker);
-    signals_hold();
     pulse_stop(&p->pulse);
     signals_free(p->signals);
     loop_free(p->loop);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Model `single`: one thread that serves one request at a time; whoever comes next waits in the
  * backlog. */
+#include "net/signals.h"
 #include "server/blocking.h"
 #include "server/model.h"
 #include <errno.h>
@@ -39,6 +40,7 @@ static int single_run(struct worker *worker, struct error *err) {
         if (rc < 0)
             error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
     }
+    signals_hold();
     worker_close(worker);
     blocking_close(&s.blocking);
     return rc;

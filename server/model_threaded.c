@@ -2,6 +2,7 @@
 /* Model `threaded`: a thread per connection, made when it comes and gone when it closes. */
 #include "base/alloc.h"
 #include "base/log.h"
+#include "net/signals.h"
 #include "server/blocking.h"
 #include "server/model.h"
 #include <errno.h>
@@ -144,6 +145,7 @@ static int threaded_run(struct worker *worker, struct error *err) {
             error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
         join_all(&t);
     }
+    signals_hold();
     worker_close(worker);
     blocking_close(&t.blocking);
     return rc;

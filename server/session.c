@@ -268,8 +268,10 @@ enum session_step session_feed(struct session *s) {
 
 /* Would closing cost the client a part of its answer? What it has sent and nobody reads, now or
  * later, makes the kernel reset the connection and drop what the client has not taken yet (RFC 9112
- * section 9.6). A small answer is on its way before anything later can come in. */
+ * section 9.6). A tiny answer fits every window; one that fits the first flight is on its way when
+ * it has been sent, a larger one when the client has acknowledged it. */
 static bool close_would_reset(const struct session *s) {
+    unsigned long what = s->body_bytes > SERVER_FIRST_FLIGHT_BYTES ? SIOCOUTQ : SIOCOUTQNSD;
     int left = 0;
     char byte;
 
@@ -277,8 +279,7 @@ static bool close_would_reset(const struct session *s) {
         return false;
     if (buf_unread(&s->in).len > 0)
         return true;
-    if (s->body_bytes > SERVER_LINGER_ANSWER_BYTES && ioctl(s->fd, SIOCOUTQ, &left) == 0 &&
-        left > 0)
+    if (s->body_bytes > SERVER_TINY_ANSWER_BYTES && ioctl(s->fd, what, &left) == 0 && left > 0)
         return true;
     return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }

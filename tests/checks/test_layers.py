@@ -22,6 +22,7 @@ LIBRARY_HOMES = {
     "event2/": (lambda path: path.parts[0] == "net", None),
     "libpq-fe.h": (lambda path: path.parts[0] == "server", 1),
     "curl/curl.h": (lambda path: path.parts[0] == "server", 1),
+    "openssl/": (lambda path: path.parts[0] == "server", 1),
 }
 
 sources = files(".c", ".h", under=LAYERS)

@@ -222,7 +222,7 @@ def test_the_server_stays_ready_during_an_upgrade(slowapi, start, tmp_path):
     app = start("serve", "--workers", "1", "--upstream", slowapi().url, *paths)
     wait_until(lambda: get(control, "/readyz").status == 200)
     with RawConnection(app) as slow:
-        slow.send(REQUEST.replace(b"0.2", b"3"))
+        slow.send(REQUEST.replace(b"0.2", b"10"))
         time.sleep(0.2)
         app.send_signal(signal.SIGUSR2)
         ready = [get(control, "/readyz").status for _ in range(50)]

@@ -86,40 +86,40 @@ MODELS = ("single", "threaded", "pool", "green", "event")
 
 
 def said_in_time(conn, began):
-    """A 408, some 1.5 s after the connection was made: 2.7 s if the clock had been set back by a byte."""
+    """A 408, some 3 s after the connection was made: 5 s if the clock had been set back by a byte."""
     assert conn.read_response().status == 408
-    assert 1.2 < time.monotonic() - began < 2.4
+    assert 2.7 < time.monotonic() - began < 4.9
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_header_timeout_runs_since_the_connection_was_made(serve, model):
-    app = serve("--model", model, "--header-timeout", "1.5s")
+    app = serve("--model", model, "--header-timeout", "3s")
     began = time.monotonic()
     with RawConnection(app) as conn:
-        time.sleep(1.2)
+        time.sleep(2)
         conn.send(b"G")
         said_in_time(conn, began)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_proxy_header_does_not_set_the_header_timeout_back(serve, model):
-    app = serve("--model", model, "--header-timeout", "1.5s", "--proxy-protocol")
+    app = serve("--model", model, "--header-timeout", "3s", "--proxy-protocol")
     began = time.monotonic()
     with RawConnection(app) as conn:
-        time.sleep(0.9)
+        time.sleep(2)
         conn.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
-        time.sleep(0.3)
+        time.sleep(0.1)
         conn.send(b"G")
         said_in_time(conn, began)
 
 
 @pytest.mark.parametrize("model", MODELS[1:])
 def test_header_timeout_of_a_later_request_runs_from_its_first_byte(slowapi, serve, model):
-    app = serve("--model", model, "--header-timeout", "1.5s", "--keep-alive", "20s", upstream=slowapi())
+    app = serve("--model", model, "--header-timeout", "3s", "--keep-alive", "20s", upstream=slowapi())
     with RawConnection(app) as conn:
         conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert conn.read_response().status == 200
-        time.sleep(1.8)
+        time.sleep(3.2)
         began = time.monotonic()
         conn.send(b"G")
         said_in_time(conn, began)
@@ -146,6 +146,26 @@ def test_a_large_last_answer_is_not_cut_off_by_what_comes_later(serve, model, tm
         conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
         count += len(conn.read_until_close())
         assert count > LARGE
+    upstream.close()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_last_answer_is_not_cut_off_where_the_window_is_small(serve, model):
+    """A part of it has not even left when the server is done."""
+    upstream = Upstream(lambda conn, _: conn.recv(4096) and conn.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 6000))
+    app = serve("--model", model, "--upstream", upstream.url)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.settimeout(20)
+        client.connect((app.host, app.port))
+        client.sendall(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        time.sleep(0.3)
+        client.sendall(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.1)
+        got = b""
+        while data := client.recv(65536):
+            got += data
+    assert got.endswith(b"x" * 6000)
     upstream.close()
 
 

@@ -229,6 +229,43 @@ class HttpsUpstream:
         self.server.server_close()
 
 
+@pytest.mark.parametrize("extra", [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nSTALE", b"!!!"], ids=["answer", "junk"])
+@pytest.mark.parametrize("model", ["green", "pool"])
+def test_what_one_record_holds_behind_an_answer_is_no_answer(serve, certificates, model, extra):
+    """OpenSSL has it then, and the socket shows nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificates["good"])
+
+    def behave(conn, count):
+        with context.wrap_socket(conn, server_side=True) as tls:
+            while tls.recv(4096):
+                tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+                time.sleep(0.1)  # else the head brings all of it along
+                tls.sendall(b"hello" + (extra if count == 1 else b""))
+
+    upstream = Upstream(behave)
+    url = upstream.url.replace("http:", "https:")
+    app = serve("--model", model, "--upstream-ca", certificates["ca"][0], "--upstream", url)
+    assert [get(app, "/?delay=0").text for _ in range(3)] == ["Hi there! hello"] * 3
+    upstream.close()
+
+
+def test_http2_is_what_was_agreed_not_what_an_answer_says(serve, certificates):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificates["good"])
+
+    def behave(conn, _count):
+        with context.wrap_socket(conn, server_side=True) as tls:
+            tls.recv(4096)
+            tls.sendall(b"HTTP/2 200 \r\nContent-Length: 5\r\n\r\nhello")
+
+    upstream = Upstream(behave)
+    url = upstream.url.replace("http:", "https:")
+    app = serve("--upstream-ca", certificates["ca"][0], "--upstream", url)
+    assert get(app, "/?delay=0").status == 502
+    upstream.close()
+
+
 @pytest.mark.parametrize(
     "which,status", [("good", 200), ("self-signed", 502), ("expired", 502), ("other name", 502)]
 )
