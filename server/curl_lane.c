@@ -121,11 +121,18 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg) {
     return feed(arg, slice_of(data, size * count)) ? size * count : 0;
 }
 
+static void leave_place(struct curl_lane *lane) {
+    if (lane->place != NULL)
+        gate_leave(lane->place);
+    lane->place = NULL;
+}
+
 /* There is an address to connect to. */
 static int on_connect(void *arg, curl_socket_t fd UNUSED, curlsocktype why UNUSED) {
     struct curl_lane *lane = arg;
 
     lane->looking_up = false;
+    leave_place(lane);
     return CURL_SOCKOPT_OK;
 }
 
@@ -357,6 +364,7 @@ int curl_lane_get(struct curl_lane *lane, struct io *io, struct arena *arena, st
     rc = set_url(lane, lane->config->url, suffix);
     if (rc == 0)
         rc = lane_run(lane, deadline);
+    leave_place(lane);
     *ret = fetch_answer(&lane->fetch);
     *ret_why = lane->fetch.why;
     *ret_keeps = rc == 0 && lane_keeps(lane);

@@ -4,6 +4,7 @@
 #ifndef SERVER_CURL_LANE_H
 #define SERVER_CURL_LANE_H
 
+#include "net/gate.h"
 #include "server/fetch.h"
 #include <sys/queue.h>
 
@@ -41,7 +42,9 @@ struct curl_lane {
     bool excess;      /* bytes came behind the answer */
     bool multiplexed; /* HTTP/2 */
     bool looking_up;  /* a name, for want of a connection */
-    int kept;         /* the connection of the transfers before, or -1 */
+    struct gate
+        *place; /* of the owner, entered for a look-up: left when it has ended, or the call */
+    int kept;   /* the connection of the transfers before, or -1 */
     char error_text[256];
 };
 

@@ -18,6 +18,7 @@ struct curl_client {
     unsigned idle_count;
     nsec_t left[SERVER_CURL_LOOK_UPS_MAX]; /* when calls ended that were looking up, in turns */
     unsigned left_count;
+    struct gate *look_ups; /* that are in progress */
 };
 
 /* --- idle lanes ------------------------------------------------------------------- */
@@ -159,7 +160,12 @@ static void lane_give_back(struct curl_client *client, struct curl_lane *lane, n
 struct curl_client *curl_client_new(const struct curl_client_config *config) {
     struct curl_client *client = mem_calloc(1, sizeof(*client));
 
-    if (client == NULL || !curl_lane_global_init()) {
+    if (client == NULL)
+        return NULL;
+    client->look_ups = gate_new(SERVER_CURL_LOOK_UPS_MAX, config->lane.fiber_io);
+    if (client->look_ups == NULL || !curl_lane_global_init()) {
+        if (client->look_ups != NULL)
+            gate_free(client->look_ups);
         mem_free(client);
         return NULL;
     }
@@ -180,8 +186,32 @@ void curl_client_free(struct curl_client *client) {
     while ((lane = pull_newest(client)) != NULL)
         curl_lane_free(lane);
     pthread_mutex_destroy(&client->lock);
+    gate_free(client->look_ups);
     mem_free(client);
     curl_lane_global_free();
+}
+
+/* A new one, with a place among those that look a name up. */
+static int lane_for_look_up(struct curl_client *client, struct io *io, nsec_t deadline,
+                            struct curl_lane **ret, const char **ret_why) {
+    int rc = gate_enter(client->look_ups, io, deadline);
+
+    *ret = NULL;
+    if (rc == 0 && (io_now(io) >= deadline || !may_look_up(client, io_now(io)))) {
+        gate_leave(client->look_ups);
+        rc = -ETIMEDOUT;
+    }
+    if (rc < 0) {
+        *ret_why = "upstream name look-ups do not end";
+        return rc;
+    }
+    *ret = new_lane(client);
+    if (*ret == NULL) {
+        gate_leave(client->look_ups);
+        return -ENOMEM;
+    }
+    (*ret)->place = client->look_ups;
+    return 0;
 }
 
 int curl_client_get(struct curl_client *client, struct io *io, struct arena *arena,
@@ -191,14 +221,11 @@ int curl_client_get(struct curl_client *client, struct io *io, struct arena *are
     bool keeps;
     int rc;
 
-    if (lane == NULL && !may_look_up(client, io_now(io))) {
-        *ret_why = "upstream name look-ups do not end";
-        return -ETIMEDOUT;
+    if (lane == NULL) {
+        rc = lane_for_look_up(client, io, deadline, &lane, ret_why);
+        if (rc < 0)
+            return rc;
     }
-    if (lane == NULL)
-        lane = new_lane(client);
-    if (lane == NULL)
-        return -ENOMEM;
     rc = curl_lane_get(lane, io, arena, suffix, deadline, ret, ret_why, &keeps);
     if (lane->looking_up && (rc == -ETIMEDOUT || rc == -ECANCELED))
         leave_look_up(client, io_now(io));

@@ -441,6 +441,26 @@ static void look_ups_that_hang_do_not_pile_up(void **state) {
     assert_int_equal(asked, SERVER_CURL_LOOK_UPS_MAX);
 }
 
+static void look_ups_made_together_wait_their_turn(void **state) {
+    static struct call calls[2 * SERVER_CURL_LOOK_UPS_MAX];
+    struct fixture *f = *state;
+    nsec_t deadline = clock_now() + 300 * NSEC_PER_MSEC;
+
+    start_slow(f);
+    if (f->loop == NULL)
+        return; /* one after the other, that is the story above */
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+        calls[i] = (struct call){ .deadline = deadline };
+    make_calls(f, calls, ARRAY_LEN(calls));
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+        assert_int_equal(calls[i].rc, -ETIMEDOUT);
+    assert_in_range(asked, 1, SERVER_CURL_LOOK_UPS_MAX);
+    for (unsigned i = 0; i < SERVER_CURL_LOOK_UPS_MAX; i++)
+        sem_post(&release);
+    while (found < asked)
+        rest(f, NSEC_PER_MSEC);
+}
+
 #define CURL_TEST(name)                                           \
     { #name ", thread", name, set_up_thread, tear_down, NULL }, { \
 #name ", fibers", name, set_up_fibers, tear_down, NULL    \
@@ -458,6 +478,7 @@ int main(void) {
         CURL_TEST(so_many_connections_are_kept),
         CURL_TEST(a_look_up_that_hangs_ends_with_the_deadline),
         CURL_TEST(look_ups_that_hang_do_not_pile_up),
+        CURL_TEST(look_ups_made_together_wait_their_turn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
