@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The programs that need no files: srv, and any server of HTTP. */
 #include "playground/program.h"
-#include "base/slice.h"
+#include "base/path.h"
 #include "playground/answer.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,23 +15,12 @@ const struct program *program_of(const struct play_process *process) {
     return process->program != NULL ? process->program : &program_srv;
 }
 
-static bool find_in(const char *folders, const char *name, char *path, size_t size) {
-    struct slice rest = slice_str(folders);
-    while (rest.len > 0) {
-        struct slice folder = slice_cut(&rest, ':');
-        int len = snprintf(path, size, "%.*s/%s", (int)folder.len, folder.ptr, name);
-        if (folder.len > 0 && (size_t)len < size && access(path, X_OK) == 0)
-            return true;
-    }
-    return false;
-}
-
 int program_find(const char *name, const char *package, char *path, size_t size,
                  struct error *err) {
     /* Debian's own first: a version manager's may lack the packages. Servers live in sbin, which is
      * not in everybody's PATH. */
-    const char *inherited = getenv("PATH") != NULL ? getenv("PATH") : "";
-    if (find_in("/usr/bin:/usr/sbin", name, path, size) || find_in(inherited, name, path, size))
+    if (path_search("/usr/bin:/usr/sbin", name, path, size) ||
+        path_search(getenv("PATH"), name, path, size))
         return 0;
     return error_set(err, -ENOPKG, "%s is not installed (Debian package %s)", name, package);
 }

@@ -2,10 +2,12 @@
 /* Hands the sockets to a new program, and tells the old one when it can go. */
 #include "server/upgrade.h"
 #include "base/log.h"
+#include "base/path.h"
 #include "base/slice.h"
 #include "net/inherit.h"
 #include "net/signals.h"
 #include <errno.h>
+#include <linux/limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,13 +18,6 @@
 
 #define PREDECESSOR "SRV_PREDECESSOR" /* the pid of the master that starts us */
 
-/* Allocated; NULL without memory. */
-static char *below(const char *folder, int len, const char *word) {
-    char *path;
-
-    return asprintf(&path, "%.*s/%s", len, folder, word) < 0 ? NULL : path;
-}
-
 static bool is_our_program(const char *path) {
     struct stat ours, its;
 
@@ -30,39 +25,24 @@ static bool is_our_program(const char *path) {
            ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
 }
 
-/* As it was called, links not resolved: a deployment may switch them. NULL when that does not lead
+/* As it was called, links not resolved: a deployment may switch them. False when that does not lead
  * to this program, as when it was called through a script. */
-static char *path_as_called(const char *word) {
-    struct slice rest = slice_str(getenv("PATH"));
-    char *folder, *path = NULL;
+static bool path_as_called(const char *word, char path[PATH_MAX]) {
+    char folder[PATH_MAX] = "";
 
-    if (strchr(word, '/') != NULL) {
-        folder = word[0] == '/' ? NULL : getcwd(NULL, 0);
-        path = folder != NULL ? below(folder, (int)strlen(folder), word) : strdup(word);
-        free(folder);
-    }
-    while (strchr(word, '/') == NULL && rest.len > 0 && path == NULL) {
-        struct slice part = slice_cut(&rest, ':');
-
-        path = part.len > 0 && part.ptr[0] == '/' ? below(part.ptr, (int)part.len, word) : NULL;
-        if (path != NULL && access(path, X_OK) < 0) {
-            free(path);
-            path = NULL;
-        }
-    }
-    if (path != NULL && !is_our_program(path)) {
-        free(path);
-        path = NULL;
-    }
-    return path;
+    if (strchr(word, '/') == NULL)
+        return path_search(getenv("PATH"), word, path, PATH_MAX) && is_our_program(path);
+    if (word[0] != '/' && getcwd(folder, sizeof(folder)) == NULL)
+        return false;
+    return snprintf(path, PATH_MAX, "%s%s%s", folder, word[0] != '/' ? "/" : "", word) < PATH_MAX &&
+           is_our_program(path);
 }
 
 int upgrade_init(struct upgrade *u, char *const *argv, struct error *err) {
+    char path[PATH_MAX];
     uint64_t pid = 0;
 
-    u->path = path_as_called(argv[0]);
-    if (u->path == NULL)
-        u->path = realpath("/proc/self/exe", NULL);
+    u->path = path_as_called(argv[0], path) ? strdup(path) : realpath("/proc/self/exe", NULL);
     if (u->path == NULL)
         return error_set(err, -errno, "cannot read /proc/self/exe: %s", strerrordesc_np(errno));
     u->argv = argv;

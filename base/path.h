@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* Where programs are. */
+#ifndef BASE_PATH_H
+#define BASE_PATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Looks for an executable file `name` in `folders`, a list as in $PATH (NULL is an empty one).
+ * Whether there is one whose path fits; `path` is its own then, with its NUL. */
+bool path_search(const char *folders, const char *name, char *path, size_t size);
+
+#endif
