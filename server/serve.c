@@ -231,10 +231,9 @@ int serve_run(const struct serve_config *config) {
 
     signals_ignore_foreign();
     binds_raise_descriptor_limit();
-    if (upgrade_init(&s.upgrade, config->argv, &err) < 0)
-        return complain(&err);
     signal(SIGCHLD, SIG_DFL); /* ignored, by whoever started us, nobody could be waited for */
-    if (access_log_open(&config->access_log, &config->privileges, &s.access_log, &err) < 0)
+    if (upgrade_init(&s.upgrade, config->argv, &err) < 0 ||
+        access_log_open(&config->access_log, &config->privileges, &s.access_log, &err) < 0)
         code = complain(&err);
     else
         code = open_and_serve(&s, &err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Hands the sockets to a new program, and tells the old one when it can go. */
 #include "server/upgrade.h"
+#include "base/alloc.h"
 #include "base/log.h"
 #include "base/path.h"
 #include "base/slice.h"
@@ -28,22 +29,27 @@ static bool is_our_program(const char *path) {
 /* As it was called, links not resolved: a deployment may switch them. False when that does not lead
  * to this program, as when it was called through a script. */
 static bool path_as_called(const char *word, char path[PATH_MAX]) {
-    char folder[PATH_MAX] = "";
+    size_t len = 0;
 
     if (strchr(word, '/') == NULL)
         return path_search(getenv("PATH"), word, path, PATH_MAX) && is_our_program(path);
-    if (word[0] != '/' && getcwd(folder, sizeof(folder)) == NULL)
-        return false;
-    return snprintf(path, PATH_MAX, "%s%s%s", folder, word[0] != '/' ? "/" : "", word) < PATH_MAX &&
+    if (word[0] != '/') {
+        if (getcwd(path, PATH_MAX - 1) == NULL)
+            return false;
+        len = strlen(path);
+        path[len++] = '/';
+    }
+    return (size_t)snprintf(path + len, PATH_MAX - len, "%s", word) < PATH_MAX - len &&
            is_our_program(path);
 }
 
 int upgrade_init(struct upgrade *u, char *const *argv, struct error *err) {
-    char path[PATH_MAX];
     uint64_t pid = 0;
 
-    u->path = path_as_called(argv[0], path) ? strdup(path) : realpath("/proc/self/exe", NULL);
+    u->path = mem_alloc(PATH_MAX); /* more than a frame may hold */
     if (u->path == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    if (!path_as_called(argv[0], u->path) && realpath("/proc/self/exe", u->path) == NULL)
         return error_set(err, -errno, "cannot read /proc/self/exe: %s", strerrordesc_np(errno));
     u->argv = argv;
     u->successor = 0;
@@ -56,7 +62,7 @@ int upgrade_init(struct upgrade *u, char *const *argv, struct error *err) {
 }
 
 void upgrade_free(struct upgrade *u) {
-    free(u->path); /* the C library's */
+    mem_free(u->path);
 }
 
 /* The master blocks its signals and waits for them: the new program must not inherit that. */

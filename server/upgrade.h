@@ -21,7 +21,8 @@ struct upgrade {
     bool replaced;     /* by the successor: this program is leaving */
 };
 
-/* Call before anything changes the environment. 0 or -errno with a reason. */
+/* Call before anything changes the environment. 0 or -errno with a reason; upgrade_free then, too.
+ */
 NODISCARD int upgrade_init(struct upgrade *u, char *const *argv, struct error *err);
 
 void upgrade_free(struct upgrade *u);
