@@ -39,12 +39,6 @@ static const struct {
     { "loop-lag-warn", { &model_single, &model_threaded }, "has no loop" },
 };
 
-/* Of the app index, and of what calls the upstream. */
-static const char *const upstream_options[] = {
-    "upstream",      "upstream-client",  "upstream-ca",
-    "upstream-bind", "upstream-timeout", "upstream-max",
-};
-
 static int check_model(const struct option_spec *spec, int argc, char **argv,
                        const struct model *model, struct error *err) {
     for (size_t i = 0; i < ARRAY_LEN(rules); i++)
@@ -53,15 +47,6 @@ static int check_model(const struct option_spec *spec, int argc, char **argv,
                 option_in_arguments(spec, argc, argv, rules[i].option))
                 return error_set(err, -EINVAL, "--%s: the %s model %s", rules[i].option,
                                  model->name, rules[i].why);
-    return 0;
-}
-
-static int check_app(const struct option_spec *spec, int argc, char **argv,
-                     const struct srv_app *app, struct error *err) {
-    for (size_t i = 0; app == &app_echo && i < ARRAY_LEN(upstream_options); i++)
-        if (option_in_arguments(spec, argc, argv, upstream_options[i]))
-            return error_set(err, -EINVAL, "--%s: the app echo asks no upstream",
-                             upstream_options[i]);
     return 0;
 }
 
@@ -87,8 +72,9 @@ static bool may_wait(const struct serve_config *c) {
 static int check_company(const struct option_spec *spec, int argc, char **argv,
                          const struct serve_config *c, struct error *err) {
     static const char db_alone[] = "only the app db asks a database; give db as APP";
+    static const char no_upstream[] = "the app echo asks no upstream";
     bool is_async = c->model == &model_green || c->model == &model_event;
-    bool has_db = c->app == &app_db;
+    bool has_db = c->app == &app_db, has_upstream = c->app != &app_echo;
     const struct {
         const char *option;
         bool fits;
@@ -100,6 +86,12 @@ static int check_company(const struct option_spec *spec, int argc, char **argv,
           "nothing waits without --async-cores (green, event), --upstream-max or the app db" },
         { "keep-alive", c->keep_alive == 0 || c->model != &model_single,
           "the single model keeps no connection: it would have the only thread" },
+        { "upstream", has_upstream, no_upstream },
+        { "upstream-client", has_upstream, no_upstream },
+        { "upstream-ca", has_upstream, no_upstream },
+        { "upstream-bind", has_upstream, no_upstream },
+        { "upstream-timeout", has_upstream, no_upstream },
+        { "upstream-max", has_upstream, no_upstream },
         { "upstream-ca", wants_curl(c),
           "only libcurl checks certificates: it needs an https:// upstream, or --upstream-client "
           "curl" },
@@ -129,7 +121,5 @@ int serve_fit_check(const struct option_spec *spec, int argc, char **argv,
                     const struct serve_config *config, struct error *err) {
     int rc = check_model(spec, argc, argv, config->model, err);
 
-    if (rc == 0)
-        rc = check_app(spec, argc, argv, config->app, err);
     return rc < 0 ? rc : check_company(spec, argc, argv, config, err);
 }
