@@ -4,7 +4,7 @@
  *
  * The master understands
  *
- *   TERM        stop gracefully: workers get TERM, and KILL after graceful_timeout;
+ *   TERM        stop gracefully: workers get TERM, and KILL a second after graceful_timeout;
  *               a second one is as INT
  *   INT, QUIT   stop at once: workers get QUIT, and KILL after a second
  *   TTIN, TTOU  one worker more, one less (it gets RETIRE), never below one
@@ -37,7 +37,7 @@ struct prefork_config {
     const char *name;                         /* process titles and log lines: "srv serve" */
     const char *title;                        /* shown for workers: "green"; may be NULL */
     unsigned workers;                         /* 1..PREFORK_WORKERS_MAX; 1 still has a master */
-    nsec_t graceful_timeout;                  /* after TERM; then SIGKILL */
+    nsec_t graceful_timeout;                  /* after TERM, which workers keep, too */
     int (*worker)(void *arg, unsigned index); /* runs in the child; its result is the exit code */
     void (*all_ready)(void *arg);             /* once, in the master; or NULL */
     void (*reopen_logs)(void *arg);           /* USR1, in the master; or NULL */

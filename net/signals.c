@@ -135,7 +135,7 @@ static void ignore_watched(void) {
         signal(watched[i], SIG_IGN);
 }
 
-static bool held;
+static bool held; /* by signals_hold */
 
 void signals_free(struct signals *s) {
     if (s == NULL)

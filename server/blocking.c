@@ -78,9 +78,7 @@ int blocking_open(struct blocking *b, nsec_t patience, struct error *err) {
     return 0;
 }
 
-/* The handlers stay, and their descriptors go. */
 void blocking_close(struct blocking *b) {
-    signals_hold();
     if (b->accept_fd >= 0)
         close(b->accept_fd);
     if (b->stop_fd >= 0)

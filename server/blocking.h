@@ -19,6 +19,8 @@ struct blocking {
 
 /* Installs the handlers. `patience`: a span. 0 or -errno with a reason. */
 NODISCARD int blocking_open(struct blocking *b, nsec_t patience, struct error *err);
+
+/* After signals_hold: the handlers write to what it closes. */
 void blocking_close(struct blocking *b);
 
 bool blocking_stopping(void);
