@@ -199,7 +199,6 @@ void front_refuse(struct client *c, uint16_t status, const char *why) {
     out = buf_unread(&c->session.out);
     if (watch_send(&c->watch, out.ptr, out.len) < 0)
         log_write(LOG_LEVEL_DEBUG, "client did not take its refusal");
-    c->session.head_used = 0;
     front_return(c, SESSION_LINGER);
 }
 

@@ -125,6 +125,7 @@ void session_refuse(struct session *s, uint16_t status, const char *why) {
     put_error(s, status, why, true);
     log_access_to_refused(s);
     stats_answered(s->worker->stats, status);
+    s->head_used = 0;
 }
 
 /* Who may write to the client: the loop asks whether it is there while a thread waits for the
@@ -197,7 +198,6 @@ static void answer_expectation(struct session *s) {
 }
 
 static enum session_step refuse_step(struct session *s, uint16_t status, const char *why) {
-    s->head_used = 0;
     session_refuse(s, status, why);
     return SESSION_REFUSED;
 }

@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 
 static enum session_step refuse(struct session *s, uint16_t status, const char *why) {
-    s->head_used = 0;
     session_refuse(s, status, why);
     return SESSION_REFUSED;
 }
