@@ -38,13 +38,19 @@ struct io {
     const struct io_ops *ops;
 };
 
+/* A peer that has closed its sending side is asked whether it is there: for the first time after */
+#define IO_DOUBT_NSEC (5 * NSEC_PER_MSEC)
+/* and, when it was there `asks` times (from 1), after 1, 2, 4 ... seconds; at last NSEC_NEVER. */
+static inline nsec_t io_ask_again_at(nsec_t now, unsigned asks) {
+    return asks < 8 ? deadline_after(now, NSEC_PER_SEC << (asks - 1)) : NSEC_NEVER;
+}
+
 /* Threads: ppoll. `cancel_fd` (an eventfd or -1) becoming readable cancels every wait.
  *
  * A connection whose other end wants the result of what is going on may be set as `client_fd`
  * (-1 otherwise): when it breaks, waits are cancelled, too. A client that closes its sending side
- * may still read; `half_closed` (or NULL) is called IO_BLOCK_DOUBT after that, and again after
- * IO_BLOCK_ASK, twice that, and so on, to find out by sending something. False: it is gone, which
- * cancels at once. */
+ * may still read; `half_closed` (or NULL) is called after that, as above, to find out by
+ * sending something. False: it is gone, which cancels at once. */
 struct io_block {
     struct io io;
     int cancel_fd, client_fd;
@@ -54,9 +60,6 @@ struct io_block {
     void (*beat)(void); /* called at least every beat_every while it waits; or NULL */
     nsec_t beat_every;
 };
-#define IO_BLOCK_DOUBT    (5 * NSEC_PER_MSEC)
-#define IO_BLOCK_ASK      NSEC_PER_SEC /* doubles each time */
-#define IO_BLOCK_ASKS_MAX 8
 void io_block_init(struct io_block *b, int cancel_fd);
 
 /* Sets or, with -1, ends the watch over a client. */

@@ -28,14 +28,14 @@ static struct timespec span_until(nsec_t at) {
 
 /* The client closed its sending side: for good, or only that. */
 static void doubt_client(struct io_block *b) {
-    b->doubt_at = b->half_closed != NULL ? deadline_after(clock_now(), IO_BLOCK_DOUBT) : 0;
+    b->doubt_at = b->half_closed != NULL ? deadline_after(clock_now(), IO_DOUBT_NSEC) : 0;
 }
 
 /* Who was there may leave later; its answer to a question says so. */
 static nsec_t ask_again_at(struct io_block *b) {
-    if (++b->asks == IO_BLOCK_ASKS_MAX)
-        return 0;
-    return deadline_after(clock_now(), IO_BLOCK_ASK << (b->asks - 1));
+    nsec_t at = io_ask_again_at(clock_now(), ++b->asks);
+
+    return at != NSEC_NEVER ? at : 0;
 }
 
 /* ppoll leaves out negative descriptors, and reports errors and full closes unasked. 0 when fd is

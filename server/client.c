@@ -168,7 +168,7 @@ void client_doubt(struct client *c) {
     if (poll_fd.revents & (POLLERR | POLLHUP)) {
         client_left(c);
     } else if (c->asks == 0 && c->ask_at == NSEC_NEVER) {
-        c->ask_at = deadline_after(loop_now(c->front->loop), SERVER_DOUBT_NSEC);
+        c->ask_at = deadline_after(loop_now(c->front->loop), IO_DOUBT_NSEC);
         if (c->state == CLIENT_QUEUED)
             c->front->doubted++;
         client_wake_at(c, c->ask_at);
@@ -183,10 +183,9 @@ static void client_ask(struct client *c) {
         client_left(c);
         return;
     }
-    if (++c->asks == SERVER_ASKS_MAX)
-        return;
-    c->ask_at = deadline_after(loop_now(c->front->loop), SERVER_ASK_NSEC << (c->asks - 1));
-    client_wake_at(c, c->ask_at);
+    c->ask_at = io_ask_again_at(loop_now(c->front->loop), ++c->asks);
+    if (c->ask_at != NSEC_NEVER)
+        client_wake_at(c, c->ask_at);
 }
 
 /* --- sending --------------------------------------------------------------- */

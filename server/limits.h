@@ -20,7 +20,6 @@ enum {
     SERVER_TINY_ANSWER_BYTES = 1024,     /* fits the smallest window of a client */
     SERVER_FIRST_FLIGHT_BYTES = 8192,    /* sent before the first acknowledgement (RFC 6928) */
     SERVER_FAREWELLS_MAX = 64,           /* clients turned away that may still be sending */
-    SERVER_ASKS_MAX = 8,                 /* interim answers that ask a half-closed client */
     SERVER_RETRY_AFTER_SECONDS = 1,      /* what a 503 tells the client to wait */
     SERVER_DB_STATEMENTS_MAX = 32,       /* prepared per database connection */
     SERVER_DB_DETAIL_BYTES_MAX = 300,    /* of what a database said, in the log */
@@ -35,9 +34,6 @@ enum {
 /* A worker with few slots believes for this long that a new connection is about to use one. */
 #define SERVER_FRESH_NSEC  (100 * NSEC_PER_MSEC)
 #define SERVER_LINGER_NSEC (2 * NSEC_PER_SEC)
-/* How long a half-closed connection is believed to be alive before it is asked, first and again. */
-#define SERVER_DOUBT_NSEC (5 * NSEC_PER_MSEC)
-#define SERVER_ASK_NSEC   NSEC_PER_SEC
 /* How long a full worker leaves new connections to other workers: with a bounded queue, and
  * without, when it takes one. */
 #define SERVER_GLANCE_NSEC      (4 * NSEC_PER_MSEC)
