@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Clients that are slow to send or to read, slowhttptest's among them: who comes meanwhile is served."""
 
+import contextlib
 import re
 import signal
 import socket
@@ -125,28 +126,34 @@ def test_header_timeout_of_a_later_request_runs_from_its_first_byte(slowapi, ser
         said_in_time(conn, began)
 
 
-def some_read(conn, log):
-    """Reads on, slowly, until the server has written the rest; how much."""
-    count = 0
-    while not (log.exists() and log.read_text()):
-        count += len(conn.sock.recv(16384))
-        time.sleep(0.01)
-    return count
+LAST = b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+NEXT = b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@contextlib.contextmanager
+def the_rest_is_the_kernels(serve, model, log, request):
+    """A client that reads slowly, when the server has written its large answer and is done.
+
+    The app, the connection, and how much of the answer was read so far."""
+    upstream = Upstream(large_answer)
+    app = serve("--model", model, "--upstream", upstream.url, "--access-logfile", log)
+    with RawConnection(app) as conn:
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        conn.send(request)
+        count = 0
+        while not (log.exists() and log.read_text()):
+            count += len(conn.sock.recv(16384))
+            time.sleep(0.01)
+        yield app, conn, count
+    upstream.close()
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_large_last_answer_is_not_cut_off_by_what_comes_later(serve, model, tmp_path):
     """The server is done, the answer stands in its kernel, and the client sends something more."""
-    upstream, log = Upstream(large_answer), tmp_path / "log"
-    app = serve("--model", model, "--upstream", upstream.url, "--access-logfile", log)
-    with RawConnection(app) as conn:
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        count = some_read(conn, log)
-        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
-        count += len(conn.read_until_close())
-        assert count > LARGE
-    upstream.close()
+    with the_rest_is_the_kernels(serve, model, tmp_path / "log", LAST) as (_app, conn, count):
+        conn.send(NEXT)
+        assert count + len(conn.read_until_close()) > LARGE
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -158,9 +165,9 @@ def test_a_last_answer_is_not_cut_off_where_the_window_is_small(serve, model):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         client.settimeout(20)
         client.connect((app.host, app.port))
-        client.sendall(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        client.sendall(LAST)
         time.sleep(0.3)
-        client.sendall(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(NEXT)
         time.sleep(0.1)
         got = b""
         while data := client.recv(65536):
@@ -172,16 +179,9 @@ def test_a_last_answer_is_not_cut_off_where_the_window_is_small(serve, model):
 @pytest.mark.parametrize("model", MODELS[1:])
 def test_a_stop_does_not_cut_off_a_large_answer_either(serve, model, tmp_path):
     """The answer said that the connection is kept, so the client may well send its next request."""
-    upstream, log = Upstream(large_answer), tmp_path / "log"
-    app = serve("--model", model, "--upstream", upstream.url, "--access-logfile", log)
-    with RawConnection(app) as conn:
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
-        count = some_read(conn, log)
+    with the_rest_is_the_kernels(serve, model, tmp_path / "log", NEXT) as (app, conn, count):
         app.send_signal(signal.SIGTERM)
         time.sleep(0.2)
-        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
-        count += len(conn.read_until_close())
-        assert count > LARGE
+        conn.send(NEXT)
+        assert count + len(conn.read_until_close()) > LARGE
     assert app.wait(timeout=10) == 0
-    upstream.close()
