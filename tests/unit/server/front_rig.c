@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A front, its clients and its model for tests. */
 #include "tests/unit/server/front_rig.h"
-#include "base/log.h"
 #include "srv/handler.h"
 #include "tests/unit/server/open_fds.h"
-#include <stdlib.h>
 #include <unistd.h>
 
 static struct front_rig *rig_of(const struct client *c) {
@@ -150,19 +148,8 @@ int front_set_up(void **state) {
     struct front_rig *f = calloc(1, sizeof(*f));
 
     f->fds_before = open_fds();
-    f->config = (struct serve_config){ .app = &app,
-                                       .header_timeout = SPAN,
-                                       .body_timeout = SPAN,
-                                       .send_timeout = SPAN,
-                                       .keep_alive = SPAN,
-                                       .graceful_timeout = SPAN,
-                                       .max_queue = -1,
-                                       .limits = HTTP_LIMITS_DEFAULT };
-    f->worker = (struct worker){ .config = &f->config, .index = 1, .quota = &f->quota };
-    f->worker.stats = calloc(1, sizeof(*f->worker.stats));
-    stats_start(f->worker.stats, true);
+    worker_set_up(&f->worker, &f->config, &f->quota, &app);
     io_block_init(&f->io, -1);
-    log_set_level(LOG_LEVEL_ERROR);
     f->loop = loop_new(NULL);
     f->cancels = true;
     TAILQ_INIT(&f->served);
@@ -194,7 +181,7 @@ int front_tear_down(void **state) {
         if (f->clients[i] >= 0)
             close(f->clients[i]);
     assert_int_equal(open_fds(), f->fds_before);
-    free(f->worker.stats);
+    worker_tear_down(&f->worker);
     free(f);
     return 0;
 }

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "server/front.h"
+#include "tests/unit/server/worker_rig.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +15,6 @@
 
 #include <cmocka.h>
 
-#define SPAN    (20 * NSEC_PER_SEC)
 #define MSEC    NSEC_PER_MSEC
 #define GET     "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 #define LARGE   4000000 /* more than a socket pair holds */

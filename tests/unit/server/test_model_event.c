@@ -2,12 +2,11 @@
 /* Model `event` as a whole, in front of an upstream that a thread plays: no failing allocation, and
  * no stop, leaves anything behind. The test is what the worker looks after while its loop runs. */
 #include "base/alloc.h"
-#include "base/log.h"
 #include "net/listener.h"
 #include "server/app.h"
 #include "server/model.h"
-#include "server/stats.h"
 #include "tests/unit/server/open_fds.h"
+#include "tests/unit/server/worker_rig.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -17,13 +16,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define SPAN    (20 * NSEC_PER_SEC)
 #define GET     "GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n"
 #define CLIENTS 4
 
@@ -81,35 +78,21 @@ static int set_up(void **state) {
     struct address upstream;
 
     f->fds_before = open_fds();
-    f->config = (struct serve_config){ .app = &app_index,
-                                       .model = &model_event,
-                                       .upstream_url = f->url,
-                                       .upstream_timeout = SPAN,
-                                       .header_timeout = SPAN,
-                                       .body_timeout = SPAN,
-                                       .send_timeout = SPAN,
-                                       .keep_alive = SPAN,
-                                       .graceful_timeout = SPAN,
-                                       .max_queue = -1,
-                                       .limits = HTTP_LIMITS_DEFAULT };
+    worker_set_up(&f->worker, &f->config, &f->quota, &app_index);
+    f->config.model = &model_event;
+    f->config.upstream_url = f->url;
     f->listen_fd = listen_on(&f->address);
     f->upstream_fd = listen_on(&upstream);
     fcntl(f->upstream_fd, F_SETFL, 0); /* the thread waits in accept */
     f->upstream_port = address_port(&upstream);
     snprintf(f->url, sizeof(f->url), "http://127.0.0.1:%u/", f->upstream_port);
-    f->worker = (struct worker){ .config = &f->config,
-                                 .index = 1,
-                                 .listen_fds = &f->listen_fd,
-                                 .listen_count = 1,
-                                 .quota = &f->quota,
-                                 .stats = calloc(1, sizeof(*f->worker.stats)),
-                                 .ready = ready,
-                                 .tend_arg = f };
-    stats_start(f->worker.stats, true);
+    f->worker.listen_fds = &f->listen_fd;
+    f->worker.listen_count = 1;
+    f->worker.ready = ready;
+    f->worker.tend_arg = f;
     memset(f->clients, -1, sizeof(f->clients));
     f->count = 1;
     assert_int_equal(pthread_create(&f->upstream, NULL, play, f), 0);
-    log_set_level(LOG_LEVEL_ERROR);
     *state = f;
     return 0;
 }
@@ -125,7 +108,7 @@ static int tear_down(void **state) {
     for (int i = 0; i < 2000 && open_fds() > f->fds_before; i++)
         usleep(5000);
     assert_int_equal(open_fds(), f->fds_before);
-    free(f->worker.stats);
+    worker_tear_down(&f->worker);
     free(f);
     return 0;
 }

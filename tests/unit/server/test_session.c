@@ -1,21 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests of one connection over a socket pair, and that no failing allocation hurts them. */
 #include "base/alloc.h"
-#include "base/log.h"
 #include "server/session_thread.h"
 #include "srv/handler.h"
+#include "tests/unit/server/worker_rig.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#define SPAN (5 * NSEC_PER_SEC)
 
 struct fixture {
     struct serve_config config;
@@ -67,17 +64,8 @@ static void disconnect_pair(struct fixture *f) {
 static int set_up(void **state) {
     struct fixture *f = calloc(1, sizeof(*f));
 
-    f->config = (struct serve_config){ .app = &app,
-                                       .header_timeout = SPAN,
-                                       .body_timeout = SPAN,
-                                       .send_timeout = SPAN,
-                                       .keep_alive = SPAN,
-                                       .limits = HTTP_LIMITS_DEFAULT };
-    f->worker = (struct worker){ .config = &f->config, .index = 1, .quota = &f->quota };
-    f->worker.stats = calloc(1, sizeof(*f->worker.stats));
-    stats_start(f->worker.stats, true);
+    worker_set_up(&f->worker, &f->config, &f->quota, &app);
     io_block_init(&f->io, -1);
-    log_set_level(LOG_LEVEL_ERROR);
     connect_pair(f);
     *state = f;
     return 0;
@@ -87,7 +75,7 @@ static int tear_down(void **state) {
     struct fixture *f = *state;
 
     disconnect_pair(f);
-    free(f->worker.stats);
+    worker_tear_down(&f->worker);
     free(f);
     return 0;
 }
