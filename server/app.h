@@ -12,7 +12,4 @@ extern const struct srv_app app_index;
 /* By name; NULL when there is none. */
 const struct srv_app *app_find(const char *name);
 
-/* The i-th of all, NULL at the end. */
-const struct srv_app *app_at(size_t i);
-
 #endif

@@ -6,10 +6,6 @@
 static const struct model *const models[] = { &model_green, &model_pool, &model_threaded,
                                               &model_single, &model_event };
 
-const struct model *model_at(size_t i) {
-    return i < ARRAY_LEN(models) ? models[i] : NULL;
-}
-
 const struct model *model_find(const char *name) {
     for (size_t i = 0; i < ARRAY_LEN(models); i++)
         if (strcmp(models[i]->name, name) == 0)

@@ -24,7 +24,4 @@ extern const struct model model_green;
 /* By name; NULL when there is none. */
 const struct model *model_find(const char *name);
 
-/* The i-th of all, NULL at the end. */
-const struct model *model_at(size_t i);
-
 #endif
