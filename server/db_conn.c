@@ -328,10 +328,8 @@ static int keep_answer(struct arena *arena, const PGresult *result, struct db_an
 static int take_result(struct run *r, const PGresult *result, struct db_answer *ret) {
     ExecStatusType status = PQresultStatus(result);
 
-    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) {
-        r->failure->answered = true;
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY)
         return keep_answer(r->arena, result, ret);
-    }
     if (status == PGRES_FATAL_ERROR)
         return fail_result(r, result);
     r->conn->broken = true;

@@ -36,7 +36,6 @@ struct db_answer {
 struct db_failure {
     char sqlstate[DB_SQLSTATE_BYTES]; /* empty when it did not come from the server */
     const char *detail; /* one line, in the arena; NULL when there is nothing to say */
-    bool answered;      /* some of the answer had arrived */
 };
 
 /* Whether libpq can read it. The text may hold a password: nothing of it is in `err`. 0, -EINVAL.
