@@ -128,11 +128,11 @@ void session_refuse(struct session *s, uint16_t status, const char *why) {
     s->head_used = 0;
 }
 
+/* --- is the client there? --------------------------------------------------- */
+
 /* Who may write to the client: the loop asks whether it is there while a thread waits for the
  * answer it will write. */
 enum session_wire { SESSION_WIRE_FREE, SESSION_WIRE_ASKING, SESSION_WIRE_ANSWERING };
-
-/* --- is the client there? --------------------------------------------------- */
 
 void session_ready(struct session *s, nsec_t now) {
     s->ready_at = now;

@@ -45,7 +45,7 @@ struct session {
     struct peer peer;    /* or whom a PROXY header or a uwsgi packet names */
     uint32_t served;
     int fd;
-    atomic_int wire;           /* session.c's */
+    atomic_int wire;           /* enum session_wire of session.c */
     uint16_t status;           /* of the answer in `out` */
     struct stats_entry *entry; /* while a request is here, if it is listed */
     uint8_t road;              /* of enum session_road; 0: HTTP */
