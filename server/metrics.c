@@ -16,9 +16,17 @@ struct value_row {
 static const struct value_row values[] = { STATS_VALUES(VALUE_ROW) };
 #undef VALUE_ROW
 
-static const char *const doing_words[] = { "nothing",  "queue", "cpu",   "upstream",
-                                           "database", "sleep", "client" };
-static const char *const life_words[] = { "absent", "starting", "ready", "stopping" };
+static const char *const doing_words[] = {
+    [STATS_NOTHING] = "nothing",   [STATS_QUEUE] = "queue",       [STATS_CPU] = "cpu",
+    [STATS_UPSTREAM] = "upstream", [STATS_DATABASE] = "database", [STATS_SLEEP] = "sleep",
+    [STATS_CLIENT] = "client",
+};
+static const char *const life_words[] = {
+    [STATS_ABSENT] = "absent",
+    [STATS_STARTING] = "starting",
+    [STATS_READY] = "ready",
+    [STATS_STOPPING] = "stopping",
+};
 
 bool metrics_alive(const struct stats *s) {
     pid_t pid = atomic_load(&s->pid);
