@@ -254,7 +254,7 @@ char *metrics_stats(const struct overview *o) {
 
 /* A target may hold bytes that are not UTF-8; JSON may not. */
 static json_t *json_what(const struct stats_entry *e) {
-    char text[STATS_TARGET_BYTES];
+    char text[RUNNING_WHAT_BYTES];
 
     memcpy(text, e->what, sizeof(text));
     text[sizeof(text) - 1] = '\0';
@@ -283,7 +283,7 @@ char *metrics_requests(const struct overview *o) {
     for (unsigned i = 0; i < o->count; i++) {
         if (!metrics_alive(&o->stats[i]))
             continue;
-        for (unsigned k = 0; k < STATS_SLOTS; k++) {
+        for (unsigned k = 0; k < STATS_ENTRIES; k++) {
             const struct stats_entry *e = &o->stats[i].entries[k];
             int doing = atomic_load_explicit(&e->doing, memory_order_acquire);
             if (doing != STATS_NOTHING)

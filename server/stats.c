@@ -41,7 +41,7 @@ void stats_start(struct stats *s, bool lists_requests) {
             atomic_store(&s->values[i], 0);
     running_clear(&s->running);
     s->lists_requests = lists_requests;
-    for (size_t i = 0; s->lists_requests && i < STATS_SLOTS; i++) {
+    for (size_t i = 0; s->lists_requests && i < STATS_ENTRIES; i++) {
         if (atomic_load(&s->entries[i].doing) != STATS_NOTHING)
             atomic_store(&s->entries[i].doing, STATS_NOTHING);
     }
@@ -69,7 +69,7 @@ struct stats_entry *stats_enter(struct stats *s, struct slice method, struct sli
         return NULL;
     at = atomic_fetch_add_explicit(&s->hint, 1, memory_order_relaxed);
     for (unsigned i = 0; i < PROBES_MAX; i++) {
-        struct stats_entry *e = &s->entries[(at + i) % STATS_SLOTS];
+        struct stats_entry *e = &s->entries[(at + i) % STATS_ENTRIES];
         int expected = STATS_NOTHING;
 
         if (!atomic_compare_exchange_strong(&e->doing, &expected, STATS_QUEUE))

@@ -17,10 +17,9 @@
 #include <sys/types.h>
 
 enum {
-    STATS_BUCKETS = 16,
-    STATS_SLOTS = 4096,
-    STATS_TARGET_BYTES = RUNNING_WHAT_BYTES,
-    STATS_STATUS_MAX = 600
+    STATS_BUCKETS = 16,     /* of a histogram; one more is for what is above */
+    STATS_ENTRIES = 4096,   /* requests of one worker that /requests lists at the most */
+    STATS_STATUS_MAX = 600, /* the first status that is not counted */
 };
 
 #define STATS_VALUE_ENUM(name, kind, help) STATS_##name,
@@ -48,7 +47,7 @@ struct stats_entry {
     atomic_int doing;      /* enum stats_doing */
     _Atomic(nsec_t) since; /* of `doing` */
     nsec_t ready_at;
-    char what[STATS_TARGET_BYTES]; /* "GET /?delay=1", cut */
+    char what[RUNNING_WHAT_BYTES]; /* "GET /?delay=1", cut */
 };
 
 enum stats_life { STATS_ABSENT, STATS_STARTING, STATS_READY, STATS_STOPPING };
@@ -67,7 +66,7 @@ struct stats {
     struct running running;
     atomic_uint hint; /* where to look for a free entry */
     bool lists_requests;
-    struct stats_entry entries[STATS_SLOTS];
+    struct stats_entry entries[STATS_ENTRIES];
 };
 
 /* Upper bounds of the buckets, ascending. */

@@ -173,7 +173,7 @@ int front_tear_down(void **state) {
     assert_true(TAILQ_EMPTY(&f->served));
     for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
         assert_int_equal(value(f, gauges[i]), 0);
-    for (size_t i = 0; i < STATS_SLOTS; i++)
+    for (size_t i = 0; i < STATS_ENTRIES; i++)
         assert_int_equal(f->worker.stats->entries[i].doing, STATS_NOTHING);
     front_close(&f->front);
     loop_free(f->loop);

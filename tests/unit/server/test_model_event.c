@@ -125,7 +125,7 @@ static void serve(struct fixture *f, nsec_t (*tend)(void *arg, nsec_t now)) {
     assert_true(f->ended);
     for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
         assert_int_equal(stats_get(f->worker.stats, gauges[i]), 0);
-    for (size_t i = 0; i < STATS_SLOTS; i++)
+    for (size_t i = 0; i < STATS_ENTRIES; i++)
         assert_int_equal(f->worker.stats->entries[i].doing, STATS_NOTHING);
 }
 
