@@ -193,9 +193,6 @@ static void make_spare(struct connpool *pool) {
 static bool store(struct connpool *pool, int fd, uint32_t uses, nsec_t now) {
     if (pool->config.max_idle == 0)
         return false;
-    if (pool->config.uses_max != 0 && uses >= pool->config.uses_max)
-        return false;
-
     if (pool->spare == NULL)
         make_spare(pool);
     struct idle *entry = pool->spare;

@@ -13,8 +13,7 @@ struct connpool;
 
 struct connpool_config {
     uint32_t max_idle; /* more than this are closed, the least recently used first */
-    nsec_t idle_max;   /* an idle one older than this is not reused and is closed */
-    uint32_t uses_max; /* 0 = no limit */
+    nsec_t idle_max;   /* one that is idle for longer is not reused and is closed */
 };
 
 struct connpool_stats {

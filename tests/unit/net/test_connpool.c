@@ -148,18 +148,6 @@ static void none_is_kept_without_room(void **state) {
     close_ours(f, 1);
 }
 
-static void worn_out_ones_are_closed(void **state) {
-    struct fixture *f = *state;
-    struct connpool_config config = { .max_idle = PAIRS, .idle_max = PATIENCE, .uses_max = 3 };
-
-    open_pool(f, config);
-    connpool_put(f->pool, f->ours[0], 2, clock_now());
-    connpool_put(f->pool, f->ours[1], 3, clock_now());
-    assert_false(is_closed(f->theirs[0]));
-    assert_true(is_closed(f->theirs[1]));
-    close_ours(f, 2);
-}
-
 static void expired_ones_are_not_reused(void **state) {
     struct fixture *f = *state;
     nsec_t now = clock_now();
@@ -361,7 +349,6 @@ int main(void) {
         BOTH(last_in_is_first_out),
         BOTH(more_than_max_idle_evicts_the_oldest),
         BOTH(none_is_kept_without_room),
-        BOTH(worn_out_ones_are_closed),
         BOTH(expired_ones_are_not_reused),
         BOTH(closed_by_the_peer_is_not_reused),
         BOTH(stray_bytes_end_it),
