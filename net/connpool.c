@@ -73,7 +73,7 @@ static int pull(struct connpool *pool, struct idle *entry) {
 }
 
 static bool expired(const struct connpool *pool, const struct idle *entry, nsec_t now) {
-    return now > deadline_after(entry->since, pool->config.idle_max);
+    return now > deadline_after(entry->since, pool->config.idle_span_max);
 }
 
 static void close_expired(struct connpool *pool, nsec_t now) {
@@ -88,7 +88,7 @@ static void arm_expiry(struct connpool *pool) {
     if (pool->fiber_io == NULL || pool->oldest == NULL || timer_armed(&pool->expiry))
         return;
 
-    nsec_t at = deadline_after(pool->oldest->since, pool->config.idle_max);
+    nsec_t at = deadline_after(pool->oldest->since, pool->config.idle_span_max);
     int rc = timer_set(io_fiber_loop(pool->fiber_io), &pool->expiry, deadline_after(at, 1));
     if (rc != 0) /* then they expire at the next take or put */
         log_write(LOG_LEVEL_WARN, "no timer for idle connections error=\"%s\"", strerror(-rc));
@@ -125,7 +125,7 @@ static void on_idle_event(void *arg, int fd) {
 
 struct connpool *connpool_new(const struct connpool_config *config, struct io_fiber *fiber_io) {
     struct connpool *pool =
-        mem_calloc(1, sizeof(*pool) + (size_t)config->max_idle * sizeof(pool->entries[0]));
+        mem_calloc(1, sizeof(*pool) + (size_t)config->idle_count_max * sizeof(pool->entries[0]));
     if (pool == NULL)
         return NULL;
 
@@ -180,7 +180,7 @@ int connpool_take(struct connpool *pool, nsec_t now, uint32_t *ret_uses) {
 static void make_spare(struct connpool *pool) {
     struct idle *entry = &pool->entries[pool->touched];
 
-    if (pool->touched == pool->config.max_idle) {
+    if (pool->touched == pool->config.idle_count_max) {
         close_fd(pool, pull(pool, pool->oldest));
         return;
     }
@@ -191,7 +191,7 @@ static void make_spare(struct connpool *pool) {
 
 /* Stores it, or says false: then it is the caller's to close. */
 static bool store(struct connpool *pool, int fd, uint32_t uses, nsec_t now) {
-    if (pool->config.max_idle == 0)
+    if (pool->config.idle_count_max == 0)
         return false;
     if (pool->spare == NULL)
         make_spare(pool);

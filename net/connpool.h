@@ -12,8 +12,8 @@
 struct connpool;
 
 struct connpool_config {
-    uint32_t max_idle; /* more than this are closed, the least recently used first */
-    nsec_t idle_max;   /* one that is idle for longer is not reused and is closed */
+    uint32_t idle_count_max; /* more than this are closed, the least recently used first */
+    nsec_t idle_span_max;    /* one that is idle for longer is not reused and is closed */
 };
 
 struct connpool_stats {

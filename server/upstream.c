@@ -38,8 +38,8 @@ static int open_curl(struct upstream *u, const struct upstream_config *config,
                   .ca_path = config->ca_path,
                   .bind = config->bind,
                   .fiber_io = fiber_io },
-        .max_idle = SERVER_CURL_IDLE_MAX,
-        .idle_max = SERVER_UPSTREAM_IDLE_NSEC,
+        .idle_count_max = SERVER_CURL_IDLE_MAX,
+        .idle_span_max = SERVER_UPSTREAM_IDLE_NSEC,
     };
 
     if (asprintf(&u->curl_url, "%.*s://%s%.*s", (int)url->scheme.len, url->scheme.ptr,
@@ -53,8 +53,8 @@ static int open_curl(struct upstream *u, const struct upstream_config *config,
 }
 
 static int open_native(struct upstream *u, struct io_fiber *fiber_io) {
-    struct connpool_config pool = { .max_idle = SERVER_UPSTREAM_IDLE_MAX,
-                                    .idle_max = SERVER_UPSTREAM_IDLE_NSEC };
+    struct connpool_config pool = { .idle_count_max = SERVER_UPSTREAM_IDLE_MAX,
+                                    .idle_span_max = SERVER_UPSTREAM_IDLE_NSEC };
 
     u->pool = connpool_new(&pool, fiber_io);
     return u->pool != NULL ? 0 : -ENOMEM;

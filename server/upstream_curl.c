@@ -36,8 +36,8 @@ static struct curl_lane *pull_expired(struct curl_client *client, nsec_t now) {
 
     pthread_mutex_lock(&client->lock);
     lane = TAILQ_LAST(&client->idle, lanes);
-    if (lane != NULL && client->idle_count <= client->config.max_idle &&
-        now <= deadline_after(lane->since, client->config.idle_max))
+    if (lane != NULL && client->idle_count <= client->config.idle_count_max &&
+        now <= deadline_after(lane->since, client->config.idle_span_max))
         lane = NULL;
     if (lane != NULL)
         unlist(client, lane);
@@ -60,7 +60,7 @@ static void arm_expiry(struct curl_client *client) {
 
     if (oldest == NULL || timer_armed(&client->expiry))
         return;
-    at = deadline_after(oldest->since, client->config.idle_max + 1);
+    at = deadline_after(oldest->since, client->config.idle_span_max + 1);
     rc = timer_set(io_fiber_loop(client->config.lane.fiber_io), &client->expiry, at);
     if (rc < 0) /* then they expire when another one is taken or given back */
         log_write(LOG_LEVEL_WARN, "no timer for idle connections error=\"%s\"",

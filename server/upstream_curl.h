@@ -10,8 +10,8 @@ struct curl_client;
 
 struct curl_client_config {
     struct curl_lane_config lane; /* what it points to must outlive the client */
-    unsigned max_idle;            /* idle connections kept; the oldest leave */
-    nsec_t idle_max;              /* close after this long idle (a span) */
+    unsigned idle_count_max;      /* idle connections kept; the oldest leave */
+    nsec_t idle_span_max;         /* close after this long idle (a span) */
 };
 
 /* Call the first one before there are threads (curl_global_init(3)). NULL when out of memory. */

@@ -25,7 +25,8 @@ struct fixture {
     int ours[PAIRS], theirs[PAIRS];
 };
 
-static const struct connpool_config defaults = { .max_idle = PAIRS, .idle_max = PATIENCE };
+static const struct connpool_config defaults = { .idle_count_max = PAIRS,
+                                                 .idle_span_max = PATIENCE };
 
 static void on_time_out(struct timer *timer) {
     loop_stop(CONTAINER_OF(timer, struct fixture, timer)->loop);
@@ -125,7 +126,7 @@ static void last_in_is_first_out(void **state) {
 
 static void more_than_max_idle_evicts_the_oldest(void **state) {
     struct fixture *f = *state;
-    struct connpool_config config = { .max_idle = 2, .idle_max = PATIENCE };
+    struct connpool_config config = { .idle_count_max = 2, .idle_span_max = PATIENCE };
 
     open_pool(f, config);
     for (unsigned i = 0; i < PAIRS; i++)
@@ -139,7 +140,7 @@ static void more_than_max_idle_evicts_the_oldest(void **state) {
 
 static void none_is_kept_without_room(void **state) {
     struct fixture *f = *state;
-    struct connpool_config config = { .max_idle = 0, .idle_max = PATIENCE };
+    struct connpool_config config = { .idle_count_max = 0, .idle_span_max = PATIENCE };
 
     open_pool(f, config);
     connpool_put(f->pool, f->ours[0], 1, clock_now());
@@ -256,7 +257,8 @@ static void dead_one_leaves_without_a_take(void **state) {
 
 static void old_ones_leave_without_a_take(void **state) {
     struct fixture *f = *state;
-    struct connpool_config config = { .max_idle = PAIRS, .idle_max = 20 * NSEC_PER_MSEC };
+    struct connpool_config config = { .idle_count_max = PAIRS,
+                                      .idle_span_max = 20 * NSEC_PER_MSEC };
     uint32_t uses;
 
     open_pool(f, config);
@@ -321,7 +323,7 @@ static void used_ones_come_back(void **state) {
 /* A taken connection whose watch still stands must not take another one's entry down with it. */
 static void event_after_a_take_hits_nobody(void **state) {
     struct fixture *f = *state;
-    struct connpool_config config = { .max_idle = 1, .idle_max = PATIENCE };
+    struct connpool_config config = { .idle_count_max = 1, .idle_span_max = PATIENCE };
     uint32_t uses;
 
     open_pool(f, config);

@@ -140,9 +140,11 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 
 /* --- the fixture ------------------------------------------------------------------------------ */
 
-static void open_client(struct fixture *f, const char *host, unsigned max_idle, nsec_t idle_max) {
+static void open_client(struct fixture *f, const char *host, unsigned idle_count_max,
+                        nsec_t idle_span_max) {
     struct address bound, any = { .v4 = { .sin_family = AF_INET }, .len = sizeof(any.v4) };
-    struct curl_client_config config = { .max_idle = max_idle, .idle_max = idle_max };
+    struct curl_client_config config = { .idle_count_max = idle_count_max,
+                                         .idle_span_max = idle_span_max };
 
     any.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     f->listen_fd = listener_open(&any, 64, &bound, NULL);
