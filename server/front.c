@@ -307,7 +307,9 @@ void front_retire(struct front *f) {
     wait_for_clients(f, f->worker->config->graceful_timeout);
 }
 
-void front_signal(struct front *f, int signo) {
+void front_signal(void *front, int signo) {
+    struct front *f = front;
+
     if (signo == SIGRETIRE)
         front_retire(f);
     else if (signo == SIGTERM && (!f->stopping || f->retiring))

@@ -59,9 +59,9 @@ void front_stop(struct front *front, nsec_t patience);
  * request is lost; at most for the graceful time-out. */
 void front_retire(struct front *front);
 
-/* RETIRE as above. TERM: graceful, as long as the configuration says; a second one, INT, QUIT: at
- * once. */
-void front_signal(struct front *front, int signo);
+/* For signals_new, whose argument is the front. RETIRE as above. TERM: graceful, as long as the
+ * configuration says; a second one, INT, QUIT: at once. */
+void front_signal(void *front, int signo);
 
 /* Answers a dispatched request with an error, from the loop, and takes it back. */
 void front_refuse(struct client *client, uint16_t status, const char *why);

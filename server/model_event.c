@@ -242,12 +242,6 @@ static void event_abandon(struct client *c) {
     }
 }
 
-static void event_signal(void *arg, int signo) {
-    struct event_model *m = arg;
-
-    front_signal(&m->front, signo);
-}
-
 /* --- life ---------------------------------------------------------------------------------- */
 
 static int io_none_wait(struct io *io UNUSED, int fd UNUSED, unsigned what UNUSED,
@@ -282,7 +276,7 @@ static int event_open(struct event_model *m, struct worker *worker, struct error
     m->loop = loop_new(err);
     if (m->loop == NULL)
         return -EIO;
-    m->signals = signals_new(m->loop, event_signal, m, err);
+    m->signals = signals_new(m->loop, front_signal, &m->front, err);
     if (m->signals == NULL)
         return -EIO;
     signals_enforce();

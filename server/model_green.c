@@ -57,12 +57,6 @@ static void green_abandon(struct client *c) {
         fiber_cancel(c->task);
 }
 
-static void green_signal(void *arg, int signo) {
-    struct green *g = arg;
-
-    front_signal(&g->front, signo);
-}
-
 static int green_open(struct green *g, struct worker *worker, struct error *err) {
     struct fiber_config fibers = { 0 };
     int rc;
@@ -76,7 +70,7 @@ static int green_open(struct green *g, struct worker *worker, struct error *err)
     g->io = io_fiber_new(g->loop, g->fibers, err);
     if (g->io == NULL)
         return -ENOMEM;
-    g->signals = signals_new(g->loop, green_signal, g, err);
+    g->signals = signals_new(g->loop, front_signal, &g->front, err);
     if (g->signals == NULL)
         return -EIO;
     signals_enforce();

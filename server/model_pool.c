@@ -202,12 +202,6 @@ static void pool_collect(struct watch *w, unsigned what UNUSED) {
 
 /* --- life ------------------------------------------------------------------------------ */
 
-static void pool_signal(void *arg, int signo) {
-    struct pool *p = arg;
-
-    front_signal(&p->front, signo);
-}
-
 static int start_lanes(struct pool *p, struct error *err) {
     const struct serve_config *config = p->front.worker->config;
     int rc = 0;
@@ -238,7 +232,7 @@ static int pool_open(struct pool *p, struct worker *worker, struct error *err) {
                                .slots = (uint32_t)worker->config->threads,
                                .dispatch = pool_dispatch,
                                .abandon = pool_abandon };
-    p->signals = signals_new(p->loop, pool_signal, p, err);
+    p->signals = signals_new(p->loop, front_signal, &p->front, err);
     if (p->signals == NULL)
         return -EIO;
     signals_enforce();
