@@ -318,6 +318,17 @@ void front_signal(void *front, int signo) {
         front_stop(f, 0);
 }
 
+int front_run(struct front *f, struct error *err) {
+    int rc;
+
+    worker_ready(f->worker);
+    rc = loop_run(f->loop);
+    front_close(f);
+    if (rc < 0)
+        error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));
+    return rc;
+}
+
 void front_close(struct front *f) {
     timer_cancel(f->loop, &f->patience);
     timer_cancel(f->loop, &f->glance);

@@ -45,6 +45,10 @@ struct front {
 /* Starts accepting on the worker's sockets. 0 or -errno with a reason. */
 NODISCARD int front_open(struct front *front, struct error *err);
 
+/* The worker serves from now on, until it was told to stop and its clients are gone; then as
+ * front_close. 0 or -errno with a reason. */
+NODISCARD int front_run(struct front *front, struct error *err);
+
 /* The model is done with a request of this client; `end` is session_handle's result. May dispatch
  * the next, pipelined request. */
 void front_return(struct client *client, enum session_end end);

@@ -12,7 +12,6 @@
 #include "server/request.h"
 #include "server/upstream_event.h"
 #include <errno.h>
-#include <string.h>
 
 static int event_run(struct worker *worker, struct error *err);
 
@@ -298,13 +297,8 @@ static int event_run(struct worker *worker, struct error *err) {
     struct event_model m = { 0 };
     int rc = event_open(&m, worker, err);
 
-    if (rc == 0) {
-        worker_ready(worker);
-        rc = loop_run(m.loop);
-        if (rc < 0)
-            error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));
-        front_close(&m.front);
-    }
+    if (rc == 0)
+        rc = front_run(&m.front, err);
     signals_hold();
     pulse_stop(&m.pulse);
     upstream_event_free(m.upstream);

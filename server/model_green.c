@@ -92,13 +92,8 @@ static int green_run(struct worker *worker, struct error *err) {
     struct green g = { 0 };
     int rc = green_open(&g, worker, err);
 
-    if (rc == 0) {
-        worker_ready(worker);
-        rc = loop_run(g.loop);
-        if (rc < 0)
-            error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));
-        front_close(&g.front);
-    }
+    if (rc == 0)
+        rc = front_run(&g.front, err);
     signals_hold();
     pulse_stop(&g.pulse);
     worker_close(worker);

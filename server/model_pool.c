@@ -275,13 +275,8 @@ static int pool_run(struct worker *worker, struct error *err) {
     struct pool p = { .started = 0 };
     int rc = pool_open(&p, worker, err);
 
-    if (rc == 0) {
-        worker_ready(worker);
-        rc = loop_run(p.loop);
-        if (rc < 0)
-            error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));
-        front_close(&p.front);
-    }
+    if (rc == 0)
+        rc = front_run(&p.front, err);
     pool_close(&p);
     return rc;
 }
