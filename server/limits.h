@@ -20,13 +20,14 @@ enum {
     SERVER_TINY_ANSWER_BYTES = 1024,     /* fits the smallest window of a client */
     SERVER_FIRST_FLIGHT_BYTES = 8192,    /* sent before the first acknowledgement (RFC 6928) */
     SERVER_FAREWELLS_MAX = 64,           /* clients turned away that may still be sending */
-    SERVER_RETRY_AFTER_SECONDS = 1,      /* what a 503 tells the client to wait */
     SERVER_DB_STATEMENTS_MAX = 32,       /* prepared per database connection */
     SERVER_DB_DETAIL_BYTES_MAX = 300,    /* of what a database said, in the log */
     SERVER_DB_CANCELS_MAX = 1024,        /* statements that wait to be cancelled */
     SERVER_ACCEPT_BURST = 64,            /* connections accepted per turn of a loop */
     SERVER_SERVE_BURST = 64,             /* requests served before other events get their turn */
 };
+
+#define SERVER_RETRY_AFTER_SECONDS "1" /* what a 503 tells the client to wait */
 
 #define SERVER_UPSTREAM_IDLE_NSEC (60 * NSEC_PER_SEC)
 /* After that getaddrinfo(3) has given up: three name servers, each asked twice for five seconds. */

@@ -267,14 +267,6 @@ static uint16_t failure_status(const struct srv_request *rq, int rc) {
     return rc == -ETIMEDOUT ? 504 : 500;
 }
 
-static int add_retry_after(struct srv_request *rq) {
-    const char *seconds = srv_format(rq, "%d", SERVER_RETRY_AFTER_SECONDS);
-
-    if (seconds == NULL)
-        return -ENOMEM;
-    return srv_reply_field(rq, SLICE("Retry-After"), slice_str(seconds));
-}
-
 /* The handler gave up: one line to the client, the same one to the log. */
 static int answer_failure(struct srv_request *rq, int rc) {
     static struct log_rate rate = { .per_second = 10 };
@@ -294,7 +286,8 @@ static int answer_failure(struct srv_request *rq, int rc) {
                 rq->detail != NULL ? rq->detail : "");
     if (rq->session->http.answered)
         return rc; /* half an answer stands in `out`: it must not be sent */
-    if (status == 503 && add_retry_after(rq) < 0)
+    if (status == 503 &&
+        srv_reply_field(rq, SLICE("Retry-After"), SLICE(SERVER_RETRY_AFTER_SECONDS)) < 0)
         return -ENOMEM;
     text = srv_format(rq, "%s\n", why);
     return text == NULL ? -ENOMEM : srv_reply(rq, status, SLICE("text/plain"), slice_str(text));

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <sched.h>
-#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -72,8 +71,8 @@ int session_reserve(struct session *s) {
 }
 
 static void put_error(struct session *s, uint16_t status, const char *why, bool close) {
-    char seconds[12];
-    struct http_field retry_after = { .name = SLICE("Retry-After") };
+    struct http_field retry_after = { .name = SLICE("Retry-After"),
+                                      .value = SLICE(SERVER_RETRY_AFTER_SECONDS) };
     struct http_response_head head = {
         .status = status,
         .content_type = SLICE("text/plain"),
@@ -87,9 +86,6 @@ static void put_error(struct session *s, uint16_t status, const char *why, bool 
     bool sends_body = false;
 
     s->status = status;
-    snprintf(seconds, sizeof(seconds), "%d", SERVER_RETRY_AFTER_SECONDS);
-    retry_after.value = slice_str(seconds);
-
     buf_consume(&s->out, buf_unread(&s->out).len);
     if (http_conn_answer(&s->http, &s->out, &head, &sends_body) < 0 ||
         (sends_body &&
