@@ -209,7 +209,7 @@ static int put_model(struct buf *out, const struct session *s, nsec_t now UNUSED
 
 static const struct {
     struct slice name;
-    access_atom atom;
+    access_atom_fn *atom;
 } atoms[] = {
     { SLICE_INIT("h"), put_client },
     { SLICE_INIT("l"), put_nothing },
@@ -239,7 +239,7 @@ static const struct {
     { SLICE_INIT("model"), put_model },
 };
 
-access_atom access_atom_find(struct slice name) {
+access_atom_fn *access_atom_find(struct slice name) {
     for (size_t i = 0; i < ARRAY_LEN(atoms); i++)
         if (slice_eq(atoms[i].name, name))
             return atoms[i].atom;

@@ -11,10 +11,9 @@ struct session;
 /* Appends its value; `-` when there is none. `name` is that of %({name}i)s. 0 or -errno as
  * buf_append. */
 typedef int access_atom_fn(struct buf *out, const struct session *s, nsec_t now, struct slice name);
-#define access_atom access_atom_fn *
 
 /* NULL when there is none with that name. */
-access_atom access_atom_find(struct slice name);
+access_atom_fn *access_atom_find(struct slice name);
 
 access_atom_fn access_atom_field, access_atom_variable;
 

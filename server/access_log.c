@@ -15,8 +15,8 @@ enum { PIECES_MAX = 64 };
 
 /* A stretch of the format: text to copy, or an atom. */
 struct piece {
-    struct slice text; /* the literal, or the name in %({name}i)s */
-    access_atom atom;  /* NULL: literal */
+    struct slice text;    /* the literal, or the name in %({name}i)s */
+    access_atom_fn *atom; /* NULL: literal */
 };
 
 struct access_log {
