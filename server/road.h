@@ -6,6 +6,12 @@
 
 #include "server/session.h"
 
+/* How requests come, when not just as HTTP: bits of session->road. */
+enum session_road {
+    SESSION_ROAD_PROXY = 1, /* a PROXY header, which has not come yet, before the rest */
+    SESSION_ROAD_UWSGI = 2, /* one uwsgi packet, one answer */
+};
+
 /* Sets session->road for a connection to the i-th address of the configuration. */
 void road_begin(struct session *s, size_t listener);
 

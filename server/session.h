@@ -48,7 +48,7 @@ struct session {
     atomic_int wire;           /* enum session_wire of session.c */
     uint16_t status;           /* of the answer in `out` */
     struct stats_entry *entry; /* while a request is here, if it is listed */
-    uint8_t road;              /* of enum session_road; 0: HTTP */
+    uint8_t road;              /* bits of server/road.h; 0: plain HTTP */
     bool head_in_arena;        /* or a part of it */
     bool eof;                  /* the client closed its sending side */
     atomic_bool last;          /* the next answer says close; a loop may set it meanwhile */
