@@ -25,14 +25,18 @@ int upstream_check(const char *url, struct error *err) {
     return parse_url(url, &parsed, err);
 }
 
-int upstream_check_bind(const char *address, struct error *err) {
-    struct address from;
-
-    if (address_parse_source(slice_str(address), &from) == 0)
+static int parse_source(const char *address, struct address *ret, struct error *err) {
+    if (address_parse_source(slice_str(address), ret) == 0)
         return 0;
     return error_set(
         err, -EINVAL,
         "'%.100s' is not allowed; an IPv4 or IPv6 address of this host, without a port", address);
+}
+
+int upstream_check_bind(const char *address, struct error *err) {
+    struct address from;
+
+    return parse_source(address, &from, err);
 }
 
 bool upstream_wants_curl(const char *url) {
@@ -53,15 +57,14 @@ static void format_host(struct upstream_target *t) {
 
 /* After the address is known. */
 static int set_source(struct upstream_target *t, const char *bind, struct error *err) {
-    int rc = bind != NULL ? upstream_check_bind(bind, err) : 0;
-
-    if (bind == NULL || rc < 0)
-        return rc;
-    rc = address_parse_source(slice_str(bind), &t->from);
-    if (rc == 0 && t->numeric && t->from.any.sa_family != t->address.any.sa_family)
+    if (bind == NULL)
+        return 0;
+    if (parse_source(bind, &t->from, err) < 0)
+        return -EINVAL;
+    if (t->numeric && t->from.any.sa_family != t->address.any.sa_family)
         return error_set(err, -EAFNOSUPPORT, "no connection leads from '%s' to '%s'", bind,
                          t->host);
-    return rc;
+    return 0;
 }
 
 int upstream_target_init(struct upstream_target *t, const struct upstream_config *config,
