@@ -13,7 +13,7 @@
 #include "server/event_app.h"
 #include "server/model.h"
 #include "server/serve.h"
-#include "server/upstream.h"
+#include "server/upstream_target.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #include "cmd/serve_fit.h"
 #include "server/app.h"
 #include "server/model.h"
-#include "server/upstream.h"
+#include "server/upstream_target.h"
 #include <errno.h>
 
 enum { MODELS_MAX = 4 };

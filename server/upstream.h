@@ -22,15 +22,6 @@ struct upstream_answer {
     struct slice body; /* in the arena */
 };
 
-/* Checks a URL without touching the network: 0 or -EINVAL with a reason. */
-NODISCARD int upstream_check(const char *url, struct error *err);
-
-/* Whether this URL can only be asked through libcurl. */
-bool upstream_wants_curl(const char *url);
-
-/* A source address: 0 or -EINVAL with a reason. */
-NODISCARD int upstream_check_bind(const char *address, struct error *err);
-
 /* `fiber_io` as for connpool_new. NULL with a reason. */
 NODISCARD struct upstream *upstream_new(const struct upstream_config *config,
                                         struct io_fiber *fiber_io, struct error *err);

@@ -18,6 +18,15 @@ struct upstream_target {
     bool numeric; /* `address` is known, no look-up is needed */
 };
 
+/* Checks a URL without touching the network: 0 or -EINVAL with a reason. */
+NODISCARD int upstream_check(const char *url, struct error *err);
+
+/* Whether this URL can only be asked through libcurl. */
+bool upstream_wants_curl(const char *url);
+
+/* A source address: 0 or -EINVAL with a reason. */
+NODISCARD int upstream_check_bind(const char *address, struct error *err);
+
 /* `config` as for upstream_new, whose texts must outlive the target. 0 or -errno with a reason. */
 NODISCARD int upstream_target_init(struct upstream_target *t, const struct upstream_config *config,
                                    struct error *err);
