@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Sorts out the protocols of the addresses that serve listens on. */
 #include "cmd/serve_protocol.h"
-#include "server/model.h"
 #include <errno.h>
 #include <string.h>
 

@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
-#include <unistd.h>
 
 /* On the stack of whoever waits. */
 struct waiter {

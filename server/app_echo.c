@@ -2,7 +2,6 @@
 /* App `echo`: answers with what it saw of the request, for tests of what stands in between. */
 #include "base/buf.h"
 #include "server/app.h"
-#include <errno.h>
 #include <inttypes.h>
 
 static int echo_handle(struct srv_request *rq);

@@ -6,7 +6,6 @@
 #include "server/limits.h"
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 

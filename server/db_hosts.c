@@ -3,7 +3,6 @@
  */
 #include "server/db_hosts.h"
 #include "net/resolve.h"
-#include "server/limits.h"
 #include <errno.h>
 #include <netdb.h>
 

@@ -2,7 +2,6 @@
 /* Failures of a database as HTTP answers; codes are PostgreSQL's, appendix A of its manual. */
 #include "server/db_report.h"
 #include <errno.h>
-#include <stdio.h>
 
 struct verdict {
     uint16_t status;

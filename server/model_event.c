@@ -4,7 +4,6 @@
  * in the middle of a function (server/event_app.h, server/upstream_event.h). */
 #include "base/log.h"
 #include "net/signals.h"
-#include "server/app.h"
 #include "server/event_app.h"
 #include "server/front.h"
 #include "server/model.h"

@@ -4,7 +4,6 @@
 #include "net/signals.h"
 #include "server/blocking.h"
 #include "server/model.h"
-#include <errno.h>
 #include <string.h>
 
 static int single_run(struct worker *worker, struct error *err);

@@ -3,7 +3,6 @@
 #include "server/stats.h"
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
