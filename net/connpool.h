@@ -24,7 +24,7 @@ struct connpool_stats {
 /* `fiber_io` NULL makes it shared between threads. NULL when out of memory. */
 NODISCARD struct connpool *connpool_new(const struct connpool_config *config,
                                         struct io_fiber *fiber_io);
-void connpool_free(struct connpool *pool); /* closes what is idle */
+void connpool_free(struct connpool *pool); /* NULL-safe; closes what is idle */
 
 /* A live idle connection (its uses in *ret_uses), or -ENOENT: connect a new one. The caller owns
  * it. */

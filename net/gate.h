@@ -25,7 +25,7 @@ struct gate_stats {
  * threads, which wait on an eventfd of their own. `places` is 1 at least. NULL when out of memory.
  */
 NODISCARD struct gate *gate_new(uint32_t places, struct io_fiber *fiber_io);
-void gate_free(struct gate *gate); /* nobody may be inside or waiting */
+void gate_free(struct gate *gate); /* NULL-safe; nobody may be inside or waiting */
 
 /* 0: inside, leave it once. -ETIMEDOUT at the deadline, -ECANCELED; -errno when threads have no
  * descriptor left to wait on. A free place is taken whatever the deadline says. */

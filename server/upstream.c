@@ -84,8 +84,7 @@ fail:
 void upstream_free(struct upstream *u) {
     if (u == NULL)
         return;
-    if (u->pool != NULL)
-        connpool_free(u->pool);
+    connpool_free(u->pool);
     curl_client_free(u->curl);
     free(u->curl_url); /* asprintf's */
     mem_free(u);

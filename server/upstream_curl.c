@@ -164,8 +164,7 @@ struct curl_client *curl_client_new(const struct curl_client_config *config) {
         return NULL;
     client->look_ups = gate_new(SERVER_CURL_LOOK_UPS_MAX, config->lane.fiber_io);
     if (client->look_ups == NULL || !curl_lane_global_init()) {
-        if (client->look_ups != NULL)
-            gate_free(client->look_ups);
+        gate_free(client->look_ups);
         mem_free(client);
         return NULL;
     }

@@ -60,8 +60,7 @@ int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *
 }
 
 void worker_close(struct worker *worker) {
-    if (worker->upstream_gate != NULL)
-        gate_free(worker->upstream_gate);
+    gate_free(worker->upstream_gate);
     upstream_free(worker->upstream);
     db_free(worker->db);
 }
