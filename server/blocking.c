@@ -87,10 +87,6 @@ void blocking_close(struct blocking *b) {
         close(b->cancel_fd);
 }
 
-bool blocking_stopping(void) {
-    return stopping != RUNNING;
-}
-
 /* Another worker was faster, the client left, or descriptors ran out: the last must not spin. */
 static void accept_failed(void) {
     static struct log_rate rate = { .per_second = 1 };
@@ -135,7 +131,7 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
         if (poll(fds, count + leaving, look_around(b, worker, &tend_at)) < 0 && errno != EINTR)
             return -errno;
         farewell_turn(&b->farewell, fds + count, clock_now());
-        for (nfds_t i = 1; i < count && !stopping; i++) {
+        for (nfds_t i = 1; i < count && stopping == RUNNING; i++) {
             if (fds[i].revents == 0)
                 continue;
             peer.len = sizeof(peer.local);
@@ -147,7 +143,7 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
             else
                 accept_failed();
         }
-        if (stopping) {
+        if (stopping != RUNNING) {
             atomic_store(&worker->stats->life, STATS_STOPPING);
             farewell_end(&b->farewell);
             return 0;
@@ -170,7 +166,7 @@ static enum session_end serve_request(struct connection *c) {
     struct running *running = &c->session.worker->stats->running;
     enum session_end end;
 
-    if (blocking_stopping())
+    if (stopping != RUNNING)
         c->session.last = true;
     if (c->io.beat != NULL)
         running_set(running, head->method_text, head->target, c->session.ready_at);

@@ -23,8 +23,6 @@ NODISCARD int blocking_open(struct blocking *b, nsec_t patience, struct error *e
 /* After signals_hold: the handlers write to what it closes. */
 void blocking_close(struct blocking *b);
 
-bool blocking_stopping(void);
-
 /* Calls `accepted` with each new connection, whose descriptor it owns; 0 once stopping, or -errno.
  */
 NODISCARD int blocking_accept(struct blocking *b, const struct worker *worker,
