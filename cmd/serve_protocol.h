@@ -6,8 +6,7 @@
 #include "server/config.h"
 
 /* Takes http:// and uwsgi:// off the addresses and fills config->protocols; `fallback` (enum
- * protocol) is that of addresses without one. 0, or -EINVAL with a line: too many addresses, or the
- * model (chosen before) cannot speak it. */
+ * protocol) is that of addresses without one. 0, or -EINVAL with a line: too many addresses. */
 NODISCARD int serve_protocol_apply(struct serve_config *config, int fallback, struct error *err);
 
 #endif

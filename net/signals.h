@@ -40,8 +40,8 @@ void signals_insist(int signo);
  * all its exit code. They stay blocked. */
 void signals_hold(void);
 
-/* The caller dies (SIGKILL, or `signo`) when its parent does; checks for a parent that is gone
- * already (`parent_pid`). prctl(2). */
+/* The kernel sends `signo` to the caller when its parent, `parent_pid`, dies; raised at once when it
+ * has died already. prctl(2), PR_SET_PDEATHSIG. */
 void signals_die_with_parent(int signo, int parent_pid);
 
 #endif

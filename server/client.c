@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One client connection between requests: read, refused, parked, timed out; all on loop callbacks.
- */
+/* One client connection while no handler has its request: read, refused, parked, asked, written to,
+ * timed out; all on loop callbacks. */
 #include "server/client.h"
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -347,7 +347,6 @@ void client_turn_down(struct client *c, uint16_t status, const char *why) {
 
 static void client_late(struct timer *timer) {
     struct client *c = CONTAINER_OF(timer, struct client, timer);
-
     nsec_t now = loop_now(c->front->loop);
     bool waits = c->state == CLIENT_QUEUED || c->state == CLIENT_BUSY;
 

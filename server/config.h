@@ -18,8 +18,10 @@ struct model;
 /* When a pool makes its threads: on demand, or all at start. */
 enum spawn { SPAWN_LAZY, SPAWN_EAGER };
 
-/* Who speaks to the upstream. */
+/* Who speaks to the upstream: our own client, or libcurl. */
 enum upstream_client { UPSTREAM_NATIVE, UPSTREAM_CURL };
+
+/* What clients speak to us. */
 enum protocol { PROTOCOL_HTTP, PROTOCOL_UWSGI };
 
 /* What becomes of fields with an underscore in their names. */
@@ -45,9 +47,9 @@ struct serve_config {
     const char *control;                  /* ADDR of the control endpoint, or NULL */
     struct option_strings upstream_binds; /* source addresses, one per worker in turn */
 
-    int64_t async_cores;  /* requests in progress of one green worker; 0 = no limit */
+    int64_t async_cores;  /* requests in progress of a green or event worker; 0 = no limit */
     int64_t max_queue;    /* requests of one worker that wait for a slot; -1 = no limit */
-    nsec_t queue_timeout; /* span, for a slot and for a database connection; 0 = no limit */
+    nsec_t queue_timeout; /* span of each wait: slot, upstream, database; 0 = no limit */
     int64_t threads;      /* of one pool worker */
     int spawn;            /* enum spawn */
     int64_t max_threads;  /* of the threaded model; 0 = no limit */
@@ -57,12 +59,12 @@ struct serve_config {
     nsec_t header_timeout, body_timeout, send_timeout; /* spans */
     nsec_t keep_alive;                                 /* span; 0 = off */
     int64_t keep_alive_requests;                       /* of one connection; 0 = no limit */
-    nsec_t request_timeout; /* span, from the whole request to its answer; 0 = no limit */
-    nsec_t graceful_timeout;
+    nsec_t request_timeout;  /* span, from the whole request to its answer; 0 = no limit */
+    nsec_t graceful_timeout; /* span */
     nsec_t timeout;          /* span without progress of a worker, then it is killed; 0 = never */
     nsec_t loop_lag_warn;    /* span of a turn of a loop that is worth a warning; 0 = none is */
     int64_t upstream_max;    /* calls in progress of one worker; 0 = no limit */
-    nsec_t upstream_timeout; /* connect to last byte of one upstream exchange */
+    nsec_t upstream_timeout; /* span, connect to last byte of one upstream exchange */
     struct http_limits limits;
 
     struct {
@@ -70,7 +72,7 @@ struct serve_config {
         int mode;             /* enum db_mode */
         int64_t pool;         /* connections of one worker */
         bool per_request;     /* a new connection for each statement */
-        nsec_t timeout;       /* connecting and running one statement */
+        nsec_t timeout;       /* span, connecting and running one statement */
     } db;
 };
 

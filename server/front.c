@@ -39,9 +39,8 @@ static void set_accepting(struct front *f, bool accepting) {
 }
 
 /* With a bounded queue, in length or in time, a full worker must take new connections, if only to
- * turn them down. Without
- * one it takes one now and then, when its slots go round among the connections that it has: these
- * would lock out all new ones. */
+ * turn them down. Without one it takes one now and then, when its slots go round among the
+ * connections that it has: these would lock out all new ones. */
 static bool queue_is_bounded(const struct front *f) {
     return f->worker->config->max_queue >= 0 || f->worker->config->queue_timeout > 0;
 }

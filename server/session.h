@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One client connection's requests, whatever waits for it: read, route, handle, write.
+/* One client connection's requests, whatever waits for it: read, handle, write.
  *
  * An event-driven front calls session_feed as bytes come in, then session_handle, and reads on when
  * that says SESSION_KEEP. server/session_thread.h is the same for a thread that may wait. */
@@ -102,8 +102,8 @@ NODISCARD enum session_end session_finish(struct session *s, int rc, nsec_t now)
 NODISCARD enum session_end session_drop(struct session *s, nsec_t now);
 
 /* Puts an error answer to a whole request into `out`, for the front to write, and is done with the
- * request. As session_serve; SESSION_KEEP unless more requests stand behind this one: a client that
- * is turned down gets no second answer in the same turn. */
+ * request. As session_finish, but not SESSION_KEEP when more requests stand behind this one: a
+ * client that is turned down gets no second answer in the same turn. */
 NODISCARD enum session_end session_turn_down(struct session *s, uint16_t status, const char *why);
 
 /* Puts an error answer into `out`, Connection: close; without memory `out` stays empty. */

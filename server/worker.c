@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What every model prepares for its worker. */
+/* What the models need of a worker, and what it counts for its master. */
 #include "server/worker.h"
 #include "net/gate.h"
 #include "net/prefork.h"

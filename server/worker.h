@@ -24,8 +24,9 @@ struct worker {
     unsigned index;        /* 1-based; 1 when there is no master */
     const int *listen_fds; /* opened before fork, shared between workers */
     size_t listen_count;
+    /* Made by worker_open, since they differ between fibers and threads; NULL under model event. */
+    struct upstream *upstream;
     struct gate *upstream_gate; /* limits the calls in progress; NULL: no limit */
-    struct upstream *upstream; /* both made by the model: pools differ between fibers and threads */
     struct db *db;
     struct worker_quota *quota;
     struct access_log *access_log; /* NULL: none */
@@ -49,9 +50,8 @@ struct upstream_config;
 /* How this worker reaches the upstream; source addresses take turns among workers. */
 struct upstream_config worker_upstream(const struct worker *worker);
 
-/* Makes worker->upstream and worker->db from the configuration, connecting to nothing; `fiber_io`
- * as for connpool_new. 0 or -errno with a reason. worker_close is the model's duty in both cases.
- */
+/* Makes worker->upstream, its gate and worker->db from the configuration, connecting to nothing;
+ * `fiber_io` as for connpool_new. 0 or -errno with a reason; worker_close in both cases. */
 NODISCARD int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err);
 
 /* Before the loop goes, when no request is left. Harmless before worker_open. */
