@@ -89,8 +89,10 @@ static bool feed(struct curl_lane *lane, struct slice data) {
         struct slice piece = slice_take(data, SERVER_RECV_BYTES);
 
         lane->fed = fetch_room(x);
-        if (lane->fed < 0)
-            return fetch_fail(x, lane->fed, "failed") == 0;
+        if (lane->fed < 0) {
+            fetch_fail(x, lane->fed, "failed");
+            return false;
+        }
         memcpy(buf_tail(&x->in), piece.ptr, piece.len);
         lane->fed = fetch_take(x, piece.len);
     }
