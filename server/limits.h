@@ -4,13 +4,13 @@
 #define SERVER_LIMITS_H
 
 enum {
-    SERVER_THREAD_STACK_BYTES = 262144,
-    SERVER_RECV_BYTES = 1024,          /* first read of a request; larger heads grow the buffer */
-    SERVER_BODY_RECV_BYTES = 16384,    /* one read of a request body */
-    SERVER_ARENA_BYTES_MAX = 50331648, /* what one request may allocate */
-    SERVER_REPLY_FIELDS_MAX = 16,
-    SERVER_REPLY_BYTES_MAX = 67108864, /* head and body of an answer */
-    SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608,
+    SERVER_THREAD_STACK_BYTES = 262144, /* as a fiber has: handlers run on either */
+    SERVER_RECV_BYTES = 1024, /* one read of a request head, or of what the upstream answers */
+    SERVER_BODY_RECV_BYTES = 16384,           /* one read of a request body */
+    SERVER_ARENA_BYTES_MAX = 50331648,        /* what one request may allocate */
+    SERVER_REPLY_FIELDS_MAX = 16,             /* that a handler adds */
+    SERVER_REPLY_BYTES_MAX = 67108864,        /* head and body of an answer */
+    SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608, /* of an answer */
     SERVER_UPSTREAM_REQUEST_BYTES_MAX = 65536,
     SERVER_UPSTREAM_IDLE_MAX = 20000, /* idle upstream connections per worker */
     SERVER_CURL_IDLE_MAX = 4096,      /* the same of libcurl, which has three descriptors each */
@@ -29,11 +29,13 @@ enum {
 
 #define SERVER_RETRY_AFTER_SECONDS "1" /* what a 503 tells the client to wait */
 
+/* An upstream connection that was idle for longer is not used again. */
 #define SERVER_UPSTREAM_IDLE_NSEC (60 * NSEC_PER_SEC)
 /* After that getaddrinfo(3) has given up: three name servers, each asked twice for five seconds. */
 #define SERVER_LOOK_UP_NSEC (30 * NSEC_PER_SEC)
 /* A worker with few slots believes for this long that a new connection is about to use one. */
-#define SERVER_FRESH_NSEC  (100 * NSEC_PER_MSEC)
+#define SERVER_FRESH_NSEC (100 * NSEC_PER_MSEC)
+/* How long a client may still send, and is read, after the last answer of its connection. */
 #define SERVER_LINGER_NSEC (2 * NSEC_PER_SEC)
 /* How long a full worker leaves new connections to other workers: with a bounded queue, and
  * without, when it takes one. */
@@ -46,6 +48,7 @@ enum {
 #define SERVER_TEND_NSEC NSEC_PER_SEC
 /* How long the end of a server waits for the disk to take the last log lines. */
 #define SERVER_LOG_DRAIN_NSEC (5 * NSEC_PER_SEC)
-#define SERVER_DB_CLOSE_NSEC  (1 * NSEC_PER_SEC) /* for cancel requests at the end */
+/* How long the end of a worker waits for its last cancel requests to reach the database. */
+#define SERVER_DB_CLOSE_NSEC (1 * NSEC_PER_SEC)
 
 #endif
