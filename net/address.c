@@ -8,10 +8,10 @@
 #include <net/if.h>
 #include <stdio.h>
 
-#define PORT_MAX      65535
-#define UNIX_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1) /* with room for the NUL \
-                                                                         */
-#define HOST_MAX 253                                                    /* RFC 1035 section 2.3.4 */
+#define PORT_MAX 65535
+#define HOST_MAX 253 /* RFC 1035 section 2.3.4 */
+/* With room for the NUL. */
+#define UNIX_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 static_assert(ADDRESS_TEXT_BYTES > UNIX_PATH_MAX + sizeof("unix:"), "the longest path must fit");
 static_assert(ADDRESS_TEXT_BYTES > INET6_ADDRSTRLEN + sizeof("[%4294967295]:65535"), "and any v6");

@@ -16,10 +16,9 @@ struct io;
 
 struct io_ops {
     /* Until fd is ready for one of `what`. IO_READ includes the end and errors; IO_HANGUP alone
-     * waits for the peer to close its side, whatever it sends before. 0, -ETIMEDOUT, -ECANCELED,
-     * -errno
-     * (-EBADF: closed meanwhile). Readiness is remembered: a caller that makes its own system calls
-     * says `drained` after EAGAIN and only then waits again, or uses io_wait_level. */
+     * waits for the peer to close its side, whatever it sends before. 0, -ETIMEDOUT, -ECANCELED, or
+     * -errno (-EBADF: closed meanwhile). Readiness is remembered: a caller that makes its own
+     * system calls says `drained` after EAGAIN and only then waits again, or uses io_wait_level. */
     int (*wait)(struct io *, int fd, unsigned what, nsec_t deadline);
     /* One recv(2) or send(2), skipped when it is known to fail: bytes, 0 at the end, or -errno;
      * -EAGAIN: wait. */

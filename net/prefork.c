@@ -17,9 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define YOUNG                                                                           \
-    (1 * NSEC_PER_SEC) /* dying before this age is not normal: the next one comes later \
-                        */
+/* Dying before this age is not normal: the next one comes later. */
+#define YOUNG        (1 * NSEC_PER_SEC)
 #define BACK_OFF_MIN (100 * NSEC_PER_MSEC)
 #define BACK_OFF_MAX (5 * NSEC_PER_SEC)
 #define QUICK_STOP   (1 * NSEC_PER_SEC)
@@ -483,8 +482,8 @@ int prefork_run(const struct prefork_config *config) {
 
     title_set("srv master", "%s: master", config->name);
     sigprocmask(SIG_BLOCK, &m->signals, &m->old_signals);
-    sigaction(SIGCHLD, &plain,
-              &old_child_action); /* when ignored, nobody would be left to wait for */
+    /* When ignored, nobody would be left to wait for. */
+    sigaction(SIGCHLD, &plain, &old_child_action);
     supervise(m);
     sigaction(SIGCHLD, &old_child_action, NULL);
     /* Its signals stay blocked: one more TERM now would change the exit code. */

@@ -8,9 +8,8 @@
 
 /* Between our own processes only, and real-time, so that no terminal and no user sends them by
  * chance. */
-#define SIGNEWS SIGRTMIN /* to a master: a worker has written on its board */
-#define SIGRETIRE \
-    (SIGRTMIN + 1) /* to a worker or a master: a successor is there; leave without loss */
+#define SIGNEWS   SIGRTMIN       /* to a master: a worker has written on its board */
+#define SIGRETIRE (SIGRTMIN + 1) /* to both: a successor is there; leave without loss */
 
 struct signals;
 
@@ -40,8 +39,8 @@ void signals_insist(int signo);
  * all its exit code. They stay blocked. */
 void signals_hold(void);
 
-/* The kernel sends `signo` to the caller when its parent, `parent_pid`, dies; raised at once when it
- * has died already. prctl(2), PR_SET_PDEATHSIG. */
+/* The kernel sends `signo` to the caller when its parent, `parent_pid`, dies; raised at once when
+ * it has died already. prctl(2), PR_SET_PDEATHSIG. */
 void signals_die_with_parent(int signo, int parent_pid);
 
 #endif

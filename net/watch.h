@@ -4,8 +4,8 @@
  * READ and WRITE stay set until a call proves otherwise (EAGAIN, or a short read or write). HANGUP
  * (the peer closed its side or the connection broke) stays set for good, and keeps READ set so that
  * the end is read; it is told once more when the connection breaks after the peer closed its side.
- * READ and WRITE start set: the first call is tried. For a connect(2) in progress
- * say `w->ready = 0` after watch_open; the first event tells WRITE, or the error.
+ * READ and WRITE start set: the first call is tried. For a connect(2) in progress say
+ * `w->ready = 0` after watch_open; the first event tells WRITE, or the error.
  *
  *   notify:  while (n = watch_recv(w, ...), n > 0) use the bytes;
  *            n == -EAGAIN: return, notify comes again; else the end or an error.

@@ -38,13 +38,12 @@ struct curl_lane {
     nsec_t timer;  /* when curl wants to be called without news; NSEC_NEVER */
     struct io *io; /* of the current transfer */
     struct fetch fetch;
-    int fed;          /* what fetch_take said last: 1 when the answer is complete, or -errno */
-    bool excess;      /* bytes came behind the answer */
-    bool multiplexed; /* HTTP/2 */
-    bool looking_up;  /* a name, for want of a connection */
-    struct gate
-        *place; /* of the owner, entered for a look-up: left when it has ended, or the call */
-    int kept;   /* the connection of the transfers before, or -1 */
+    int fed;            /* what fetch_take said last: 1 when the answer is complete, or -errno */
+    bool excess;        /* bytes came behind the answer */
+    bool multiplexed;   /* HTTP/2 */
+    bool looking_up;    /* a name, for want of a connection */
+    struct gate *place; /* entered for a look-up by the owner, left when it, or the call, ends */
+    int kept;           /* the connection of the transfers before, or -1 */
     char error_text[256];
 };
 
