@@ -49,8 +49,7 @@ bool fetch_keeps(struct fetch *x);
  * us, and another connection may be tried (RFC 9112 section 9.3.1; GET is idempotent). */
 bool fetch_was_stale(const struct fetch *x, int rc);
 
-/* Puts "upstream WHAT: reason" into `why`, of -ETIMEDOUT that it did not answer in time, and returns
- * rc. */
+/* Puts "upstream WHAT: reason" into `why`, or that it did not answer in time, and returns rc. */
 int fetch_fail(struct fetch *x, int rc, const char *what);
 
 struct upstream_answer fetch_answer(const struct fetch *x);
