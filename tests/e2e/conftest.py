@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the end-to-end tests; harness.py shows how they are used."""
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -79,6 +80,18 @@ def serve(start):
 def srv_run():
     """srv_run(*ARGS, timeout=60, env=None) -> subprocess.CompletedProcess of `srv ARGS`, in text mode."""
     return harness.run
+
+
+@pytest.fixture
+def bench_json(srv_run):
+    """bench_json(*ARGS) -> (exit code, the report as a dict)."""
+
+    def run(*args):
+        done = srv_run("bench", "--json", "-", *args)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    return run
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """srv bench from outside: what it counts equals what the server did, and its report reads like ab's."""
 
-import json
 import re
 import shutil
 import signal
@@ -16,18 +15,6 @@ import pytest
 
 def bench(srv_run, *args, timeout=60):
     return srv_run("bench", *args, timeout=timeout)
-
-
-@pytest.fixture
-def bench_json(srv_run):
-    """bench_json(*ARGS) -> (exit code, the report as a dict)."""
-
-    def run(*args):
-        done = srv_run("bench", "--json", "-", *args)
-        assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
-
-    return run
 
 
 def line(report, label):

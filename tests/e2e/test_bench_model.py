@@ -13,18 +13,6 @@ import harness
 import pytest
 
 
-@pytest.fixture
-def bench_json(srv_run):
-    """bench_json(*ARGS) -> (exit code, the report as a dict)."""
-
-    def run(*args):
-        done = srv_run("bench", "--json", "-", *args)
-        assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
-
-    return run
-
-
 # --- the open model --------------------------------------------------------------------
 
 
