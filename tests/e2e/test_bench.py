@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """srv bench from outside: what it counts equals what the server did, and its report reads like ab's."""
 
+import json
 import re
 import shutil
 import signal
