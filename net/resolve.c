@@ -5,12 +5,10 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "net/thread.h"
 #include <errno.h>
-#include <limits.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <resolv.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -82,26 +80,6 @@ static void *run_lookup(void *arg) {
     return NULL;
 }
 
-/* All signals are for the threads that serve. 0 or -errno. */
-static int start_thread(struct lookup *l) {
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, before;
-
-    int rc = pthread_attr_init(&attr);
-    if (rc != 0)
-        return -rc;
-
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&thread, &attr, run_lookup, l);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return -rc;
-}
-
 /* 0 or -errno with a reason. */
 static int lookup_new(const struct endpoint *e, struct lookup **ret, struct error *err) {
     struct lookup *l = mem_calloc(1, sizeof(*l));
@@ -144,7 +122,7 @@ static int wait_for_place(struct io *io, nsec_t deadline) {
 /* Starts the thread, which then has a reference and the place. */
 static int run_in_place(struct lookup *l) {
     atomic_fetch_add(&l->refs, 1);
-    int rc = start_thread(l);
+    int rc = thread_start(NULL, STACK_BYTES, run_lookup, l);
     if (rc != 0) {
         atomic_fetch_sub(&l->refs, 1);
         atomic_fetch_sub(&threads, 1);

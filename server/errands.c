@@ -2,9 +2,9 @@
 /* A queue of blocking calls and the thread that makes them. */
 #include "server/errands.h"
 #include "base/alloc.h"
+#include "net/thread.h"
 #include "server/limits.h"
 #include <pthread.h>
-#include <signal.h>
 #include <sys/queue.h>
 
 struct errand {
@@ -72,24 +72,6 @@ static void *run_all(void *arg) {
     return NULL;
 }
 
-/* Signals are for the threads that serve. */
-static bool start_thread(struct errands *e) {
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, before;
-    int rc;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, SERVER_THREAD_STACK_BYTES);
-    rc = pthread_create(&thread, &attr, run_all, e);
-    pthread_attr_destroy(&attr);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc == 0;
-}
-
 static bool enqueue(struct errands *e, struct errand *added) {
     bool taken;
 
@@ -99,7 +81,7 @@ static bool enqueue(struct errands *e, struct errand *added) {
         STAILQ_INSERT_TAIL(&e->queue, added, link);
         e->waiting++;
         if (!e->running)
-            e->running = start_thread(e);
+            e->running = thread_start(NULL, SERVER_THREAD_STACK_BYTES, run_all, e) == 0;
         if (!e->running) { /* then the queue holds nothing else */
             pull(e);
             taken = false;

@@ -4,12 +4,12 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "net/signals.h"
+#include "net/thread.h"
 #include "server/front.h"
 #include "server/model.h"
 #include "server/pulse.h"
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -95,27 +95,18 @@ static void *lane_run(void *arg) {
     return NULL;
 }
 
-/* Signals are for the loop's thread. */
 static int lane_start(struct pool *p) {
     struct lane *lane = &p->lanes[p->started];
-    sigset_t all, before;
-    pthread_attr_t attr;
     int rc;
 
     *lane = (struct lane){ .pool = p, .cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
     if (lane->cancel_fd < 0)
         return -errno;
     io_block_init(&lane->io, lane->cancel_fd);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, SERVER_THREAD_STACK_BYTES);
-    rc = pthread_create(&lane->thread, &attr, lane_run, lane);
-    pthread_attr_destroy(&attr);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc != 0) {
+    rc = thread_start(&lane->thread, SERVER_THREAD_STACK_BYTES, lane_run, lane);
+    if (rc < 0) {
         close(lane->cancel_fd);
-        return -rc;
+        return rc;
     }
     pthread_setname_np(lane->thread, "pool");
     p->started++;
