@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 static void client_readable(struct client *c);
-static void client_drop_input(struct client *c);
 
 static struct client *client_of(struct watch *w) {
     return CONTAINER_OF(w, struct client, watch);
@@ -111,8 +110,14 @@ void client_part(struct client *c) {
         client_end(c);
 }
 
-static void client_drop_later(struct deferred *work) {
-    client_drop_input(CONTAINER_OF(work, struct client, later));
+static void client_read_later(struct deferred *work) {
+    client_readable(CONTAINER_OF(work, struct client, later));
+}
+
+/* Not now: what is read may be answered at once, and leads here again. */
+static void client_read_on(struct client *c) {
+    c->later.run = client_read_later;
+    loop_defer(c->front->loop, &c->later);
 }
 
 /* Who sends fast does not keep the loop from the others: the rest waits for the end of the turn. */
@@ -126,12 +131,10 @@ static void client_drop_input(struct client *c) {
         if (n > 0)
             c->lingered_bytes += (unsigned)n;
     } while (n > 0 && --burst > 0);
-    if (n > 0 && c->lingered_bytes < SERVER_LINGER_BYTES_MAX) {
-        c->later.run = client_drop_later;
-        loop_defer(c->front->loop, &c->later);
-    } else if (n != -EAGAIN) {
+    if (n > 0 && c->lingered_bytes < SERVER_LINGER_BYTES_MAX)
+        client_read_on(c);
+    else if (n != -EAGAIN)
         client_end(c);
-    }
 }
 
 /* An error answer is short, and nothing of ours is in flight: the socket takes it whole, or the
@@ -327,7 +330,7 @@ void client_resume(struct client *c, enum session_end end) {
         session_idle(&c->session);
     client_await(c);
     if (c->watch.ready & IO_READ)
-        client_read(c); /* edge-triggered: what came meanwhile is not announced again */
+        client_read_on(c); /* edge-triggered: what came meanwhile is not announced again */
 }
 
 /* An answer from the front itself, to a whole request that no slot has seen: short, as in

@@ -27,7 +27,7 @@ struct client {
     struct front *front;
     void *task;                 /* the model's, while BUSY */
     enum session_end end;       /* for models that pass it from another thread */
-    struct deferred later;      /* the rest of what is dropped, or its own memory */
+    struct deferred later;      /* what is left to be read, or its own memory */
     TAILQ_ENTRY(client) link;   /* of all clients */
     TAILQ_ENTRY(client) queued; /* while QUEUED; and the model's while BUSY */
     enum client_state state;

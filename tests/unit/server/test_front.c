@@ -45,6 +45,29 @@ static void a_full_queue_turns_requests_down_and_keeps_their_connections(void **
     assert_hears(f, 2, "HTTP/1.1 200 ");
 }
 
+/* Else it would keep the loop from the others; and each answer takes some of the stack. */
+static void who_is_turned_down_is_read_on_in_another_turn(void **state) {
+    enum { REQUEST_BYTES = SERVER_RECV_BYTES, REQUESTS = 50 }; /* each fills one read exactly */
+    char request[REQUEST_BYTES + 1];
+    struct front_rig *f = *state;
+
+    f->config.max_queue = 0;
+    connect_client(f, 0);
+    say(f, 0, GET);
+    run(f);
+    snprintf(request, sizeof(request), "GET / HTTP/1.1\r\nHost: x\r\nX: %0*d\r\n\r\n",
+             REQUEST_BYTES - 32, 0);
+    assert_int_equal(strlen(request), REQUEST_BYTES);
+    connect_client(f, 1);
+    for (int i = 0; i < REQUESTS; i++)
+        say(f, 1, request);
+    run_for(f, 0);
+    assert_in_range(value(f, STATS_shed), 1, 5);
+    run_for(f, 20 * MSEC);
+    assert_int_equal(value(f, STATS_shed), REQUESTS);
+    answer_first(f);
+}
+
 static void who_waits_too_long_is_told(void **state) {
     static const struct {
         nsec_t queue, request;
@@ -347,6 +370,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         FRONT_TEST(requests_get_slots_and_the_others_wait_in_turn),
         FRONT_TEST(a_full_queue_turns_requests_down_and_keeps_their_connections),
+        FRONT_TEST(who_is_turned_down_is_read_on_in_another_turn),
         FRONT_TEST(who_waits_too_long_is_told),
         FRONT_TEST(who_leaves_the_queue_is_not_served),
         FRONT_TEST(who_leaves_while_served_gives_its_slot_to_the_next),
