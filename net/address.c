@@ -255,20 +255,3 @@ uint16_t address_port(const struct address *a) {
         return 0;
     }
 }
-
-bool address_eq(const struct address *a, const struct address *b) {
-    if (a->any.sa_family != b->any.sa_family)
-        return false;
-
-    switch (a->any.sa_family) {
-    case AF_INET:
-        return a->v4.sin_port == b->v4.sin_port && a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
-    case AF_INET6:
-        return a->v6.sin6_port == b->v6.sin6_port && a->v6.sin6_scope_id == b->v6.sin6_scope_id &&
-               memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr)) == 0;
-    case AF_UNIX:
-        return slice_eq(path_of(a), path_of(b));
-    default:
-        return false;
-    }
-}

@@ -47,6 +47,4 @@ const char *address_format(const struct address *a, char *text);
 /* IP only; 0 for unix. */
 uint16_t address_port(const struct address *a);
 
-bool address_eq(const struct address *a, const struct address *b);
-
 #endif

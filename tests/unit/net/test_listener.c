@@ -174,7 +174,7 @@ static void closing_removes_the_socket_file(void **state) {
 
     int listen_fd = listener_open(&f->at, 8, &bound, NULL);
     assert_true(listen_fd >= 0);
-    assert_true(address_eq(&bound, &f->at));
+    assert_string_equal(bound.local.sun_path, f->at.local.sun_path);
     int client = connect_to(&bound);
     int fd = accept_now(listen_fd, &peer);
     assert_true(fd >= 0);
