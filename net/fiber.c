@@ -335,10 +335,6 @@ bool fiber_cancelled(const struct fiber *fiber) {
     return fiber->cancelled;
 }
 
-void fiber_clear_cancel(struct fiber *fiber) {
-    fiber->cancelled = false;
-}
-
 /* --- the scheduler itself -------------------------------------------------------------------- */
 
 struct fibers *fibers_new(struct loop *loop, const struct fiber_config *config, struct error *err) {

@@ -39,8 +39,8 @@ void fibers_observe(struct fibers *fibers, void (*switched)(void *arg, void *fib
 struct fiber *fiber_self(const struct fibers *fibers);
 
 /* Parks the running fiber. 0 when woken, -ETIMEDOUT at the deadline, -ECANCELED once it is
- * cancelled (and on every later park until fiber_clear_cancel), -ENOMEM when there is no room for
- * its timer. A wake that came since the last park is not lost: it returns at once. */
+ * cancelled (and on every later park), -ENOMEM when there is no room for its timer. A wake that
+ * came since the last park is not lost: it returns at once. */
 NODISCARD int fiber_park(struct fibers *fibers, nsec_t deadline);
 
 /* Makes a parked one run: at once from a loop callback, after the current fiber parks otherwise. */
@@ -54,7 +54,6 @@ void fibers_run(struct fibers *fibers);
 /* Cancellation is an error return of the wait it sits in, or of its next one. */
 void fiber_cancel(struct fiber *fiber);
 bool fiber_cancelled(const struct fiber *fiber);
-void fiber_clear_cancel(struct fiber *fiber);
 
 struct fiber_stats {
     uint32_t live, peak; /* fibers not yet ended */
