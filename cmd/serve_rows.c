@@ -144,8 +144,8 @@ const struct option_row serve_rows[SERVE_ROWS] = {
     { .name = "queue-timeout",
       .topic = "Concurrency",
       .meta = "TIME",
-      .help = "Longest time that a request waits for a slot, or for a database connection; then "
-              "503; 0 is no limit.",
+      .help = "Longest time that a request waits for a slot, for a call of the upstream "
+              "(--upstream-max), or for a database connection; then 503; 0 is no limit.",
       .type = OPTION_DURATION,
       .offset = CONFIG(queue_timeout),
       .min = 0,
