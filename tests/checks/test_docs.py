@@ -74,3 +74,9 @@ def test_files_that_are_named_exist(page):
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", (ROOT / page).read_text())
     missing = [name for name in named if not (ROOT / name).exists()]
     assert not missing, missing
+
+
+def test_map_of_the_server_is_complete():
+    section = (ROOT / "docs/hacking.md").read_text().split("## `server/`")[1].split("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", section))
+    assert named == {path.stem for path in files(".c", ".h", under=("server",))}
