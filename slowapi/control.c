@@ -28,7 +28,7 @@ static struct truth_sum *sum_up(struct shared *shared) {
     struct truth_sum *sum = mem_alloc(sizeof(*sum));
 
     if (sum != NULL)
-        truth_sum(sum, shared->slots, PREFORK_WORKERS_MAX, &shared->total);
+        truth_sum(sum, shared->slots, &shared->total);
     return sum;
 }
 

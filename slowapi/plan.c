@@ -377,7 +377,7 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
     p->config = config;
     p->shared = shared;
     p->truth = (struct truth){ .slot = &shared->slots[worker], .total = &shared->total };
-    truth_adopt(&p->truth);
+    truth_adopt(&p->truth, worker);
 
     uint64_t seed = config->seed != 0 ? (uint64_t)config->seed : (uint64_t)clock_wall();
     p->rng.state = seed + worker * HASH_SEED;

@@ -51,10 +51,13 @@ void truth_time(struct truth *t, enum truth_time which, nsec_t span) {
         atomic_store_explicit(&hist->max_usec, usec, memory_order_relaxed);
 }
 
-void truth_adopt(struct truth *t) {
+void truth_adopt(struct truth *t, size_t place) {
+    size_t slots = atomic_load(&t->total->slots);
+
+    while (slots <= place && !atomic_compare_exchange_weak(&t->total->slots, &slots, place + 1)) {
+    }
     atomic_fetch_sub(&t->total->in_flight, atomic_exchange(&t->slot->in_flight, 0));
     atomic_store(&t->slot->open, 0);
-    atomic_store(&t->slot->used, 1);
 }
 
 /* --- sums ------------------------------------------------------------------------------------- */
@@ -73,15 +76,15 @@ static void add_times(struct truth_times *to, const struct truth_hist *from) {
         to->max_usec = max;
 }
 
-void truth_sum(struct truth_sum *sum, struct truth_slot *slots, size_t slot_count,
+void truth_sum(struct truth_sum *sum, const struct truth_slot *slots,
                const struct truth_total *total) {
+    size_t slot_count = atomic_load(&total->slots);
+
     memset(sum, 0, sizeof(*sum));
     sum->in_flight = atomic_load(&total->in_flight);
     sum->in_flight_max = atomic_load(&total->in_flight_max);
     for (size_t i = 0; i < slot_count; i++) {
         const struct truth_slot *slot = &slots[i];
-        if (atomic_load(&slot->used) == 0)
-            continue;
         sum->open += atomic_load(&slot->open);
         add_all(sum->counters, slot->counters, TRUTH_COUNTERS_MAX);
         add_all(sum->faults, slot->faults, FAULT_KINDS);

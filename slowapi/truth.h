@@ -37,7 +37,7 @@ struct truth_hist {
 
 /* Written by one worker only, so that plain adds suffice; read by any. */
 struct truth_slot {
-    _Atomic uint64_t used, counters[TRUTH_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
+    _Atomic uint64_t counters[TRUTH_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
     _Atomic int64_t in_flight, open;
     struct truth_hist times[TRUTH_TIMES];
 };
@@ -45,6 +45,7 @@ struct truth_slot {
 /* Written by all. */
 struct truth_total {
     _Atomic int64_t in_flight, in_flight_max;
+    _Atomic size_t slots; /* 0..slots-1 may hold something; nobody looks at the others */
 };
 
 struct truth {
@@ -66,8 +67,9 @@ void truth_end(struct truth *t, uint16_t status); /* no longer; 0: it got no ans
 
 void truth_time(struct truth *t, enum truth_time which, nsec_t span);
 
-/* A worker that died left its requests in flight: its successor takes them back. */
-void truth_adopt(struct truth *t);
+/* To be called first, with the place of t->slot among all. A worker that died left its requests in
+ * flight: its successor takes them back. */
+void truth_adopt(struct truth *t, size_t place);
 
 /* --- sums ------------------------------------------------------------------------------------- */
 
@@ -80,7 +82,7 @@ struct truth_sum {
     } times[TRUTH_TIMES];
 };
 
-void truth_sum(struct truth_sum *sum, struct truth_slot *slots, size_t slot_count,
+void truth_sum(struct truth_sum *sum, const struct truth_slot *slots,
                const struct truth_total *total);
 
 /* The q-th (0..1) value in microseconds, within 6 percent and never above the largest. */

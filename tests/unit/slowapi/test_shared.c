@@ -11,6 +11,7 @@
 #include "slowapi/rule.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -156,13 +157,13 @@ static void times_are_kept_within_six_percent(void **state) {
     struct truth_sum *sum = malloc(sizeof(*sum));
 
     assert_non_null(sum);
-    truth_adopt(&truth);
+    truth_adopt(&truth, 3);
     for (int i = 1; i <= 10000; i++)
         truth_time(&truth, TRUTH_ACTUAL, i * 100 * NSEC_PER_USEC);
     truth_begin(&truth);
     truth_begin(&truth);
     truth_end(&truth, 503);
-    truth_sum(sum, shared->slots, PREFORK_WORKERS_MAX, &shared->total);
+    truth_sum(sum, shared->slots, &shared->total);
     uint64_t p50 = truth_quantile(&sum->times[TRUTH_ACTUAL], .5);
     uint64_t p99 = truth_quantile(&sum->times[TRUTH_ACTUAL], .99);
     assert_in_range(p50, 500000, 532000);
@@ -173,9 +174,25 @@ static void times_are_kept_within_six_percent(void **state) {
     assert_int_equal(sum->in_flight, 1);
     assert_int_equal(sum->in_flight_max, 2);
     assert_int_equal(sum->classes[5], 1);
-    truth_adopt(&truth); /* the worker died, its successor begins */
+    truth_adopt(&truth, 3); /* the worker died, its successor begins */
     assert_int_equal(atomic_load(&shared->total.in_flight), 0);
     truth_time(&truth, TRUTH_LATE, INT64_MAX);
+    free(sum);
+}
+
+static void sums_leave_slots_alone_that_nobody_took(void **state) {
+    struct shared *shared = *state;
+    struct truth truth = { .slot = &shared->slots[0], .total = &shared->total };
+    struct truth_sum *sum = malloc(sizeof(*sum));
+    char *last = (char *)&shared->slots[PREFORK_WORKERS_MAX - 1];
+    char *page = last - (uintptr_t)last % (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char resident = 1;
+
+    assert_non_null(sum);
+    truth_adopt(&truth, 0);
+    truth_sum(sum, shared->slots, &shared->total);
+    assert_int_equal(mincore(page, 1, &resident), 0);
+    assert_int_equal(resident & 1, 0);
     free(sum);
 }
 
@@ -191,6 +208,7 @@ int main(void) {
         TEST(a_worker_that_dies_with_the_lock_stops_nobody),
         TEST(rules_match_by_path_method_and_header),
         TEST(times_are_kept_within_six_percent),
+        TEST(sums_leave_slots_alone_that_nobody_took),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
