@@ -93,13 +93,14 @@ static const struct option_row rows[] = {
     { .name = "json",
       .topic = "Results",
       .meta = "FILE",
-      .help = "Write the results to FILE, too.",
+      .help = "Write the results to FILE, too; - is stdout, and moves the table to stderr.",
       .type = OPTION_STRING,
       .offset = AT(json) },
     { .name = "html",
       .topic = "Results",
       .meta = "FILE",
-      .help = "Write a page with charts to FILE, which needs no other file.",
+      .help = "Write a page with charts to FILE, which needs no other file; - is stdout, as for "
+              "--json.",
       .type = OPTION_STRING,
       .offset = AT(html) },
 };
@@ -243,6 +244,10 @@ static int run_chosen(const struct play_config *config, const struct option_stri
     return tour_run(&tour);
 }
 
+static bool is_stdout(const char *path) {
+    return path != NULL && strcmp(path, "-") == 0;
+}
+
 static int run(int argc, char **argv) {
     struct play_config config = { 0 };
     struct option_strings words = { .count = 0 };
@@ -252,6 +257,10 @@ static int run(int argc, char **argv) {
     struct error err, why = { "" };
     if (config.db != NULL && db_conninfo_export(config.db, &why) != 0) {
         error_set(&err, -EINVAL, "--db: %s", why.text);
+        return cmd_fail("play", EXIT_USAGE, &err);
+    }
+    if (is_stdout(config.json) && is_stdout(config.html)) {
+        error_set(&err, -EINVAL, "--json and --html cannot both be stdout");
         return cmd_fail("play", EXIT_USAGE, &err);
     }
     if (words.count == 0 && config.explain == NULL) {

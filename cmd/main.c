@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* srv: dispatches to the subcommand named by the first argument. */
-#include "cmd/command.h"
 #include "base/attr.h"
+#include "base/error.h"
+#include "base/stream.h"
+#include "cmd/command.h"
 #include "net/title.h"
 #include <string.h>
 
@@ -19,8 +21,8 @@ static void print_usage(FILE *out) {
     fprintf(out, "\nsrv COMMAND --help tells more.\n");
 }
 
-int main(int argc, char **argv) {
-    argv = title_init(argc, argv);
+/* The exit code. */
+static int run(int argc, char **argv) {
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_USAGE;
@@ -35,4 +37,14 @@ int main(int argc, char **argv) {
     }
     fprintf(stderr, "srv: unknown command '%s'; expected slowapi, serve, bench or play\n", argv[1]);
     return EXIT_USAGE;
+}
+
+/* What was asked for and did not reach its reader is a failure, too, if nobody told one yet. */
+int main(int argc, char **argv) {
+    int exit_code = run(argc, title_init(argc, argv));
+    int rc = exit_code == 0 ? stream_flush(stdout) : 0;
+    if (rc == 0)
+        return exit_code;
+    fprintf(stderr, "srv: cannot write: %s\n", strerror(-rc));
+    return EXIT_CANNOT;
 }

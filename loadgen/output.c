@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens the files of a report and has each of its forms written. */
 #include "loadgen/output.h"
+#include "base/stream.h"
 #include <errno.h>
 #include <string.h>
 
@@ -47,10 +48,8 @@ static int write_file(const char *path, int (*write)(FILE *, const struct report
     bool to_stdout = strcmp(path, "-") == 0;
     FILE *out = to_stdout ? stdout : fopen(path, "we");
     int rc = out != NULL ? write(out, r) : -errno;
-    if (out != NULL && fflush(out) != 0 && rc == 0)
-        rc = -errno;
-    if (out != NULL && rc == 0 && ferror(out))
-        rc = -EIO;
+    if (out != NULL && rc == 0)
+        rc = stream_flush(out);
     if (!to_stdout && out != NULL && fclose(out) != 0 && rc == 0)
         rc = -errno;
     if (rc != 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The report for programs: schema "srv-bench/1", described in docs/bench.md. Members are only ever
  * added. */
+#include "base/stream.h"
 #include "loadgen/report.h"
 #include <errno.h>
 #include <jansson.h>
@@ -235,10 +236,11 @@ int report_json(FILE *out, const struct report *r) {
     put_generator(root, r->check);
 
     int rc = ok ? 0 : -ENOMEM;
-    if (ok && json_dumpf(root.json, out, JSON_INDENT(2)) != 0)
-        rc = -EIO;
-    if (rc == 0 && (fputc('\n', out) == EOF || fflush(out) != 0))
-        rc = -EIO;
+    errno = 0;
+    if (ok && (json_dumpf(root.json, out, JSON_INDENT(2)) != 0 || fputc('\n', out) == EOF))
+        rc = errno != 0 ? -errno : -EIO;
+    if (rc == 0)
+        rc = stream_flush(out);
     json_decref(root.json);
     return rc;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Puts the page together: what was run, the charts, the table, and each row with its commands. */
 #include "playground/page.h"
+#include "base/stream.h"
 #include "base/units.h"
 #include "playground/chart.h"
 #include "playground/explain.h"
@@ -215,7 +216,5 @@ int page_write(const struct play_result *results, size_t count, FILE *out) {
         if (!was_skipped(&results[i]))
             rc = write_row(&results[i], out);
     fputs(page_foot, out);
-    if (rc == 0 && (fflush(out) != 0 || ferror(out)))
-        rc = -EIO;
-    return rc;
+    return rc == 0 ? stream_flush(out) : rc;
 }

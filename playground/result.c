@@ -2,6 +2,7 @@
 /* Collects the figures of a run and writes them as JSON. */
 #include "playground/result.h"
 #include "base/attr.h"
+#include "base/stream.h"
 #include <errno.h>
 #include <jansson.h>
 #include <unistd.h>
@@ -210,9 +211,12 @@ int result_write_json(const struct play_result *results, size_t count, FILE *out
         return -ENOMEM;
     }
 
+    errno = 0;
     int rc = json_dumpf(document, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    if (rc == 0 && fputc('\n', out) != EOF)
+        rc = stream_flush(out);
+    else
+        rc = errno != 0 ? -errno : -EIO;
     json_decref(document);
-    if (rc != 0 || fputc('\n', out) == EOF || fflush(out) != 0)
-        return -EIO;
-    return 0;
+    return rc;
 }

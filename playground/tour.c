@@ -3,6 +3,7 @@
 #include "playground/tour.h"
 #include "base/alloc.h"
 #include "base/attr.h"
+#include "base/stream.h"
 #include "playground/page.h"
 #include "playground/process.h"
 #include "playground/progress.h"
@@ -37,19 +38,19 @@ static int catch_signals(void) {
 }
 
 /* 0 or -errno: a table that did not reach its reader is a failure, too. */
-static int print_results(const struct play_result *results, size_t count) {
+static int print_results(const struct play_result *results, size_t count, FILE *out) {
     if (count == 0)
         return 0;
-    size_t width = terminal_size(stdout).columns;
-    table_print(results, count, width, stdout);
-    putchar('\n');
-    table_print_notices(results, count, width, stdout);
-    return fflush(stdout) != 0 || ferror(stdout) ? -EIO : 0;
+    size_t width = terminal_size(out).columns;
+    table_print(results, count, width, out);
+    fputc('\n', out);
+    table_print_notices(results, count, width, out);
+    return stream_flush(out);
 }
 
 /* A file that was asked for: opened before anything runs, so that a mistake is told at once. */
 struct output {
-    const char *path; /* NULL: not wanted */
+    const char *path; /* NULL: not wanted; "-": stdout */
     int (*write)(const struct play_result *results, size_t count, FILE *out);
     FILE *file;
 };
@@ -59,7 +60,8 @@ static int open_outputs(struct output *outputs, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (outputs[i].path == NULL)
             continue;
-        outputs[i].file = fopen(outputs[i].path, "we");
+        bool to_stdout = strcmp(outputs[i].path, "-") == 0;
+        outputs[i].file = to_stdout ? stdout : fopen(outputs[i].path, "we");
         if (outputs[i].file == NULL) {
             int rc = -errno;
             fprintf(stderr, "srv play: cannot write %s: %s\n", outputs[i].path, strerror(-rc));
@@ -71,7 +73,7 @@ static int open_outputs(struct output *outputs, size_t count) {
 
 static int finish_output(struct output *output, const struct play_result *results, size_t count) {
     int rc = output->write(results, count, output->file);
-    if (fclose(output->file) != 0 && rc == 0)
+    if (output->file != stdout && fclose(output->file) != 0 && rc == 0)
         rc = -errno;
     output->file = NULL;
     return rc;
@@ -79,7 +81,7 @@ static int finish_output(struct output *output, const struct play_result *result
 
 static void close_outputs(struct output *outputs, size_t count) {
     for (size_t i = 0; i < count; i++)
-        if (outputs[i].file != NULL)
+        if (outputs[i].file != NULL && outputs[i].file != stdout)
             fclose(outputs[i].file);
 }
 
@@ -92,7 +94,10 @@ static int cannot_write(const char *what, int rc, int exit_code) {
 /* Prints and writes what was seen. The exit code. */
 static int report(const struct play_result *results, size_t count, struct output *outputs,
                   size_t output_count, int exit_code) {
-    int rc = print_results(results, count);
+    FILE *text = stdout;
+    for (size_t i = 0; i < output_count; i++)
+        text = outputs[i].file == stdout ? stderr : text;
+    int rc = print_results(results, count, text);
     if (rc != 0)
         exit_code = cannot_write("the table", rc, exit_code);
     for (size_t i = 0; i < output_count; i++) {

@@ -183,6 +183,7 @@ def test_explain_takes_the_tutorials_name(srv_run):
         (("--concurrency=-1",), "--concurrency"),
         (("--nope",), "--nope"),
         (("--keep", "single", "green"), "--keep"),
+        (("--json", "-", "--html=-"), "both be stdout"),
     ],
 )
 def test_mistakes_are_one_line_and_start_nothing(srv_run, args, told):
@@ -198,10 +199,20 @@ def test_unwritable_file_is_told_before_anything_runs(srv_run, option):
     assert done.stderr.count("\n") == 1 and "/nonexistent/out" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "option, begin, end", [("--json", "{\n", "\n}\n"), ("--html", "<!DOCTYPE html>\n", "</html>\n")]
+)
+def test_file_may_be_stdout_and_the_table_goes_to_stderr_then(srv_run, option, begin, end):
+    done = srv_run("play", "green", "--delay", "0", "-n", "2", "-c", "1", option, "-")
+    assert done.returncode == 0 and done.stdout.startswith(begin) and done.stdout.endswith(end)
+    assert "asleep" in done.stderr and "green: one thread" in done.stderr
+
+
 def test_table_that_cannot_be_written_is_told():
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [srv_binary(), "play", "green", "--delay", "0", "-n", "2", "-c", "1"],
+            [srv_binary(), "play", "green", "--delay", "0", "-n", "2", "-c", "1"]
+            + ["--json", "/dev/full", "--html", "/dev/full"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -209,7 +220,16 @@ def test_table_that_cannot_be_written_is_told():
             env=clean_environment(),
             preexec_fn=die_with_parent,
         )
-    assert done.returncode == 1 and "cannot write the table" in done.stderr
+    assert done.returncode == 1
+    for what in ("the table", "/dev/full"):
+        assert f"srv play: cannot write {what}: No space left on device\n" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["play", "--help"], ["play", "--list"], ["play", "--explain", "all"]])
+def test_what_cannot_be_printed_is_told(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([srv_binary(), *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (1, "srv: cannot write: No space left on device\n")
 
 
 def test_row_that_cannot_run_is_told():
