@@ -123,7 +123,8 @@ const struct playground catalogue[] = {
         .shows = "Green threads with a cap per worker, as uWSGI's async cores: a worker that is "
                  "full stops accepting. Four thousand requests may wait here, so two hundred never "
                  "feel the cap.",
-        .notice = "two worker processes with one thread each could hold four thousand requests",
+        .notice = "two worker processes with one thread each (the third is their master's) could "
+                  "hold four thousand requests",
         .processes = { SLOW_API,
                        APP("--model", "green", "--workers", "2", "--async-cores", "2000") },
         .load = LOAD_2000,
@@ -136,8 +137,8 @@ const struct playground catalogue[] = {
         .title = "a master and 2 workers with green threads",
         .shows = "Prefork and green threads together, as Gunicorn's gevent workers: processes for "
                  "the cores, fibers for the waiting. The master only looks after the workers.",
-        .notice = "one thread per process: two workers that share the requests, and a master that "
-                  "has none",
+        .notice = "one thread per process: two workers share the requests, the third process is "
+                  "the master, which serves none",
         .processes = { SLOW_API, APP("--model", "green", "--workers", "2") },
         .load = LOAD_2000,
         .slots = PLAY_SLOTS_UNLIMITED,
@@ -162,8 +163,8 @@ const struct playground catalogue[] = {
         .shows = "The same app behind the same nginx, joined by the binary protocol that uWSGI "
                  "made: variables with their sizes instead of text to parse, and a connection per "
                  "request instead of kept ones.",
-        .notice = "the packet is cheaper to read than a head of text, the connection per request "
-                  "is not: compare the CPU of both with nginx-http",
+        .notice = "a packet is cheaper to read than a head of text, but a new connection for each "
+                  "request is dearer than kept ones: compare the CPU of both with nginx-http",
         .processes = { SLOW_API, APP("--model", "green", "--protocol", "uwsgi"), NGINX("uwsgi") },
         .load = LOAD_2000,
         .slots = PLAY_SLOTS_UNLIMITED,
@@ -192,8 +193,8 @@ const struct playground catalogue[] = {
             "The same handler and the same library, through its non-blocking calls: where libpq "
             "would block, the green thread parks. All requests in flight wait for the "
             "database side by side.",
-        .notice = "the same query as in db-blocking, and the time of one round again: only who "
-                  "waits has changed",
+        .notice = "the same query as in db-blocking, but all that are in flight wait for it at the "
+                  "same time: who waits is the green thread, not the worker",
         .processes = { SLOW_API, POSTGRES, APP_DB("cooperative") },
         .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC, .varied = true },
         .slots = PLAY_SLOTS_UNLIMITED,

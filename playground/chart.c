@@ -187,7 +187,7 @@ static void latency_row(const struct play_result *r, const struct play_load *usu
     svg_dot(out, (double)r->p50_usec * scale, MIDDLE_Y, 5, "p50");
     svg_dot(out, (double)r->p90_usec * scale, MIDDLE_Y, 4, "p90");
     svg_dot(out, (double)r->p99_usec * scale, MIDDLE_Y, 4, "p99");
-    svg_text(out, 0, LABEL_Y, "small", "p50 %.1f  p90 %.1f  p99 %.1f  slowest %.1f ms",
+    svg_text(out, 0, LABEL_Y, "small", "p50 %.1f, p90 %.1f, p99 %.1f, slowest %.1f ms",
              (double)r->p50_usec / 1000, (double)r->p90_usec / 1000, (double)r->p99_usec / 1000,
              (double)r->max_usec / 1000);
     svg_strip_end(out);

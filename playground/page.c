@@ -67,7 +67,7 @@ static void write_time_keys(const struct play_result *results, size_t count, FIL
     bool tutorial = false, peers = false;
     for (size_t i = 0; i < count; i++) {
         tutorial = tutorial || result_tutorial_seconds(&results[i]) > 0;
-        peers = peers || results[i].row->peer_of != NULL;
+        peers = peers || (results[i].row->peer_of != NULL && !was_skipped(&results[i]));
     }
     fputs("<div class=\"keys\"><span><i></i>measured here</span>"
           "<span><i class=\"k-ideal\"></i>ideal</span>",
@@ -160,7 +160,9 @@ static int write_commands(const struct play_result *r, FILE *out) {
     if (fclose(memory) != 0 && rc == 0)
         rc = -errno;
     if (rc == 0) {
-        fputs("<details><summary>The commands that do it by hand</summary><pre>", out);
+        fputs("<details><summary>The commands that do it by hand, each in a terminal of its own"
+              "</summary><pre>",
+              out);
         svg_escape(out, text);
         fputs("</pre></details>\n", out);
     }

@@ -167,6 +167,24 @@ static void text_is_escaped(void **state) {
     result_free(&results[0]);
 }
 
+static void original_that_was_skipped_is_no_bar_and_no_key(void **state) {
+    (void)state;
+    struct playground original = one;
+    original.peer_of = "one";
+    struct play_result results[] = { played(), played() };
+    results[1].row = &original;
+    char *page = written(results, 2);
+    assert_has(page, "the original, measured here");
+    free(page);
+    snprintf(results[1].skipped, sizeof(results[1].skipped), "not installed: it");
+    page = written(results, 2);
+    assert_null(strstr(page, "the original, measured here"));
+    assert_has(page, "skipped: not installed: it");
+    free(page);
+    result_free(&results[0]);
+    result_free(&results[1]);
+}
+
 static void page_needs_nothing_from_elsewhere(void **state) {
     (void)state;
     struct play_result result = played();
@@ -233,6 +251,7 @@ int main(void) {
         cmocka_unit_test(proxy_has_its_cpu_and_a_note),
         cmocka_unit_test(calls_that_nobody_counted_are_not_none),
         cmocka_unit_test(text_is_escaped),
+        cmocka_unit_test(original_that_was_skipped_is_no_bar_and_no_key),
         cmocka_unit_test(page_needs_nothing_from_elsewhere),
         cmocka_unit_test(missing_answer_is_a_gap_in_the_line),
         cmocka_unit_test(failing_writer_and_memory_are_told_or_harmless),
