@@ -208,11 +208,10 @@ static const struct option_row bench_rows[] = {
 const struct option_spec bench_spec = {
     .usage = "srv bench [options] URL",
     .summary = "Loads an HTTP server and reports like ApacheBench (ab), whose options it takes.",
-    .epilog =
-        "Exit codes: 0 a request succeeded; 1 could not connect, or a socket error without\n"
-        "--ignore-errors; 2 bad option; 3 connected, but no request succeeded; 4 a condition of\n"
-        "--fail-if or --abort-if came true; 130 and 143 stopped by SIGINT and SIGTERM. The report\n"
-        "is printed in all cases but 2.",
+    .epilog = "Exit codes: 0 a request succeeded; 1 could not connect, or a socket error\n"
+              "without --ignore-errors; 2 bad option; 3 connected, but no request succeeded;\n"
+              "4 a condition of --fail-if or --abort-if came true; 130 and 143 stopped by\n"
+              "SIGINT and SIGTERM. The report is printed in all cases but 2.",
     .rows = bench_rows,
     .row_count = ARRAY_LEN(bench_rows),
     .positional = "URL",

@@ -109,10 +109,9 @@ static const struct option_spec spec = {
     .usage = "srv play [options] [NAME... | all]",
     .summary = "Start the processes of a playground, load them, and show what happened. Without "
                "names: a tour of all of them, with short delays.",
-    .epilog = "Progress goes to stderr, the table to stdout. The exit code is 1 when a playground "
-              "could not run, had\n"
-              "failed requests, or was named and is skipped for what is not installed; 130 when it "
-              "was interrupted. Nothing is left running.",
+    .epilog = "Progress goes to stderr, the table to stdout. The exit code is 1 when a\n"
+              "playground could not run, had failed requests, or was named and is skipped for\n"
+              "what is not installed; 130 when it was interrupted. Nothing is left running.",
     .rows = rows,
     .row_count = ARRAY_LEN(rows),
     .positional = "NAME",

@@ -24,14 +24,14 @@ static int serve_main(int argc, char **argv);
 static const struct option_spec options = {
     .usage = "srv serve [options] [APP]",
     .summary = "An app server: one handler, every concurrency model.",
-    .epilog =
-        "APP is one of\n"
-        "  index  GET /?delay=S answers 'Hi there! ' and what the upstream said after S seconds\n"
-        "         (default, unless MODULE names another)\n"
-        "  db     the same with half of S there and half in PostgreSQL\n"
-        "  echo   answers with what it saw of the request\n\n"
-        "SIGTERM answers what is here and leaves; a second one, SIGINT or SIGQUIT leave at once.\n"
-        "With --workers, SIGHUP replaces the workers and SIGUSR2 the program; no request is lost.",
+    .epilog = "APP is one of\n"
+              "  index  GET /?delay=S answers 'Hi there! ' and what the upstream said after S\n"
+              "         seconds (default, unless MODULE names another)\n"
+              "  db     the same with half of S there and half in PostgreSQL\n"
+              "  echo   answers with what it saw of the request\n\n"
+              "SIGTERM answers what is here and leaves; a second one, SIGINT or SIGQUIT leave\n"
+              "at once. With --workers, SIGHUP replaces the workers and SIGUSR2 the program; no\n"
+              "request is lost.",
     .rows = serve_rows,
     .row_count = SERVE_ROWS,
     .positional = "APP",

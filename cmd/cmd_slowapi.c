@@ -204,8 +204,8 @@ static const struct option_spec options_spec = {
     .usage = "srv slowapi [options]",
     .summary = "An upstream that is slow on purpose: GET /?delay=SECONDS answers 200 "
                "\"slow api response\" that much later.",
-    .epilog = "SIGTERM answers what sleeps and leaves; a second one, SIGINT or SIGQUIT leave at "
-              "once.",
+    .epilog = "SIGTERM answers what sleeps and leaves; a second one, SIGINT or SIGQUIT leave\n"
+              "at once.",
     .rows = rows,
     .row_count = ARRAY_LEN(rows),
 };

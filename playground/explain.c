@@ -72,8 +72,9 @@ int explain_commands(const struct playground *row, const struct play_load *load,
 int explain_row(const struct playground *row, const struct play_load *load, FILE *out,
                 struct error *err) {
     char formula[64];
+    size_t columns = terminal_size(out).columns;
     fprintf(out, "%s: %s\n", row->name, row->title);
-    terminal_wrap(out, row->shows, 2, TEXT_WIDTH);
+    terminal_wrap(out, row->shows, 2, columns > 0 && columns < TEXT_WIDTH ? columns : TEXT_WIDTH);
 
     fprintf(out,
             "\nBy hand, each in a terminal of its own (in one more: `top -H`, and `curl\n"

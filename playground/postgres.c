@@ -286,11 +286,11 @@ static int postgres_explain(struct program_start *start, FILE *out, struct error
     unsigned port = start->port_by_hand;
 
     if (has_server()) {
-        fprintf(out, "  # PostgreSQL: the server of --db, PGHOST, PGHOSTADDR or PGSERVICE\n");
+        fprintf(out, "  # PostgreSQL: yours; export PGHOST and its like where srv serve starts\n");
         snprintf(start->url, sizeof(start->url), "application_name=srv-play");
         return 0;
     }
-    fprintf(out, "  # PostgreSQL's programs refuse root\n");
+    fprintf(out, "  # PostgreSQL's programs refuse root; initdb is for the first time alone\n");
     fprintf(out, "  \"$(pg_config --bindir)\"/initdb -D /tmp/srv-db -Upostgres -Atrust\n");
     fprintf(out,
             "  \"$(pg_config --bindir)\"/postgres -D /tmp/srv-db -cport=%u "

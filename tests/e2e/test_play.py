@@ -225,6 +225,22 @@ def test_table_that_cannot_be_written_is_told():
         assert f"srv play: cannot write {what}: No space left on device\n" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["slowapi", "serve", "bench", "play"])
+def test_help_fits_the_usual_terminal(srv_run, command):
+    lines = srv_run(command, "--help").stdout.splitlines()
+    assert [line for line in lines if len(line) > 80 and "[default:" not in line] == []
+
+
+def test_explanation_fits_a_narrow_terminal():
+    terminal, ours = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 60, 0, 0))
+    subprocess.run([srv_binary(), "play", "--explain", "threaded"], stdout=ours, timeout=30, check=True)
+    os.close(ours)
+    text = os.read(terminal, 65536).decode().split("By hand")[0]
+    os.close(terminal)
+    assert "a place in the kernel's" in " ".join(text.split()) and max(map(len, text.splitlines())) <= 60
+
+
 @pytest.mark.parametrize("words", [["--help"], ["play", "--help"], ["play", "--list"], ["play", "--explain", "all"]])
 def test_what_cannot_be_printed_is_told(words):
     with open("/dev/full", "w") as full:
