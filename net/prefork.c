@@ -315,11 +315,14 @@ static struct slot *vacant_slot(struct master *m) {
     return NULL;
 }
 
+/* Not the dead, who are replaced anyway, nor a successor that still starts: it is fresh, and its
+ * predecessor waits for it. */
 static void replace(struct master *m, struct slot *old, nsec_t now) {
-    struct slot *successor = old->pid != 0 ? vacant_slot(m) : NULL;
+    bool has_served = old->pid != 0 && old->predecessor == 0;
+    struct slot *successor = has_served ? vacant_slot(m) : NULL;
 
     if (successor == NULL)
-        return; /* a dead one is replaced anyway */
+        return;
     old->wanted = false;
     *successor = (struct slot){
         .wanted = true, .predecessor = old->pid, .spawn_at = now, .kill_at = NSEC_NEVER

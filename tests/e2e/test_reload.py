@@ -60,6 +60,23 @@ def test_worker_killed_during_a_reload_is_replaced(slowapi, serve):
         assert conn.read_response().status == 200
 
 
+def test_successor_killed_while_it_starts_keeps_nobody_from_leaving(slowapi, serve):
+    options = ("--workers", "1", "--model", "pool", "--spawn", "eager", "--threads", "1000")  # slow to start
+    app = serve(*options, upstream=slowapi())
+    with RawConnection(app) as conn:
+        conn.send(REQUEST)
+        assert conn.read_response().status == 200
+    first = set(children(app.pid))
+    app.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(children(app.pid)) == 2)
+    (second,) = set(children(app.pid)) - first
+    os.kill(second, signal.SIGSTOP)
+    app.send_signal(signal.SIGHUP)
+    wait_until(lambda: app.stderr().count("signal=SIGHUP") == 2)
+    os.kill(second, signal.SIGKILL)
+    wait_until(lambda: len(children(app.pid)) == 1 and not first & set(children(app.pid)))
+
+
 def master_from(path, other):
     """The pid in the pid file once it is not `other`."""
     wait_until(lambda: path.read_text().strip() not in ("", str(other)))
