@@ -5,7 +5,9 @@
 #include "base/stream.h"
 #include "cmd/command.h"
 #include "net/title.h"
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command *const commands[] = {
     &cmd_slowapi,
@@ -39,8 +41,21 @@ static int run(int argc, char **argv) {
     return EXIT_USAGE;
 }
 
+/* Started without one of them, the next file or socket to be opened would pass for it, and get what
+ * is meant for stderr. Writing fails as it would without one. */
+static void fill_standard_descriptors(void) {
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 /* What was asked for and did not reach its reader is a failure, too, if nobody told one yet. */
 int main(int argc, char **argv) {
+    fill_standard_descriptors();
     int exit_code = run(argc, title_init(argc, argv));
     int rc = exit_code == 0 ? stream_flush(stdout) : 0;
     if (rc == 0)

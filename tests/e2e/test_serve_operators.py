@@ -81,6 +81,23 @@ def test_master_out_of_descriptors_recovers(slowapi, serve, tmp_path):
     assert "/?delay=0" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_what_is_meant_for_a_closed_stderr_goes_nowhere_else(tmp_path, closed):
+    log = tmp_path / "log"
+    command = f'exec "$0" "$@" {closed}'
+    args = (srv_binary(), "serve", "--bind", f"unix:{tmp_path}/app", "--access-logfile", str(log), "--workers", "1")
+    app = subprocess.Popen(["sh", "-c", command, *args], env=clean_environment(), preexec_fn=die_with_parent)
+    wait_for((tmp_path / "app").exists, what="a server")
+    assert get((f"{tmp_path}/app", None), "/?delay=wrong").status == 400
+    for pid in (app.pid, *children(app.pid)):
+        for fd in range(3):
+            was_there = os.readlink(f"/proc/self/fd/{fd}")
+            assert os.readlink(f"/proc/{pid}/fd/{fd}") in ("/dev/null", was_there)
+    app.terminate()
+    assert app.wait(20) == 0
+    assert len(log.read_text().splitlines()) == 1
+
+
 def test_broken_program_leaves_the_old_one_as_it_was(slowapi, start, tmp_path, monkeypatch):
     program, pid_file = tmp_path / "srv", tmp_path / "pid"
     shutil.copy(srv_binary(), program)
