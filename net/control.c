@@ -3,19 +3,23 @@
 #include "net/control.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "net/listener.h"
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define HEAD_BYTES_MAX  16384
 #define PATIENCE_SEC    30
 #define CONTROL_BACKLOG 64
+#define PAUSE_USEC      100000
 
 struct control {
     struct evhttp *http;
@@ -179,15 +183,36 @@ static void on_request(struct evhttp_request *evhttp, void *arg) {
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+static void accept_again(evutil_socket_t fd UNUSED, short what UNUSED, void *listener) {
+    evconnlistener_enable(listener);
+}
+
+/* Out of descriptors, say: who waits stays readable, and trying at once would spin. The argument is
+ * evhttp's, so the pause belongs to the loop. */
+static void accept_failed(struct evconnlistener *listener, void *http UNUSED) {
+    static struct log_rate rate = { .per_second = 1 };
+    const struct timeval pause = { .tv_usec = PAUSE_USEC };
+    struct event_base *base = evconnlistener_get_base(listener);
+
+    log_limited(&rate, LOG_LEVEL_WARN, "control accept paused error=\"%s\"",
+                strerrordesc_np(EVUTIL_SOCKET_ERROR()));
+    if (event_base_once(base, -1, EV_TIMEOUT, accept_again, listener, &pause) == 0)
+        evconnlistener_disable(listener);
+}
+
 /* evhttp closes what it accepts from; the caller's descriptor is to stay. */
 static int accept_from(struct control *c, int listen_fd) {
     int fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 0);
+    struct evhttp_bound_socket *bound;
+
     if (fd < 0)
         return -errno;
-    if (evhttp_accept_socket_with_handle(c->http, fd) == NULL) {
+    bound = evhttp_accept_socket_with_handle(c->http, fd);
+    if (bound == NULL) {
         close(fd);
         return -ENOMEM;
     }
+    evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(bound), accept_failed);
     return 0;
 }
 

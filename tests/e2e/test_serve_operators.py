@@ -12,8 +12,8 @@ from pathlib import Path
 
 import harness
 import pytest
-from control import metrics
-from harness import clean_environment, die_with_parent, get, srv_binary, wait_for
+from control import control, metrics
+from harness import RawConnection, clean_environment, die_with_parent, get, srv_binary, wait_for
 from test_access_log import logger_of
 from test_reload import activated, children, master_from
 
@@ -79,6 +79,28 @@ def test_master_out_of_descriptors_recovers(slowapi, serve, tmp_path):
     assert get(app).status == 200
     app.stop()
     assert "/?delay=0" in (tmp_path / "log").read_text()
+
+
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_control_process_out_of_descriptors_neither_spins_nor_floods(serve):
+    app = serve("--control", "127.0.0.1:0")
+    (helper,) = children(app.pid)
+    limit_descriptors(helper, 24)
+    idle = [RawConnection(control(app)) for _ in range(24)]
+    with RawConnection(control(app)) as waiting:
+        waiting.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: "Too many open files" in app.stderr(), what="a complaint")
+        before = cpu_seconds(helper)
+        waiting.expect_open(1)
+        assert cpu_seconds(helper) - before < 0.3
+        assert app.stderr().count("\n") < 8
+        for conn in idle:
+            conn.close()
+        assert waiting.read_response().status == 200
 
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
