@@ -121,13 +121,25 @@ static void add_date(struct evkeyvalq *headers) {
     evhttp_add_header(headers, "Date", text);
 }
 
+/* evhttp would send a body to HEAD, too. */
+static void keep_only_length(struct evkeyvalq *headers, struct evbuffer *out) {
+    char text[24];
+
+    snprintf(text, sizeof(text), "%zu", evbuffer_get_length(out));
+    evhttp_add_header(headers, "Content-Length", text);
+    evbuffer_drain(out, evbuffer_get_length(out));
+}
+
 void control_reply(struct control_request *rq, int status, const char *content_type,
                    struct slice body) {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(rq->evhttp);
+    struct evbuffer *out = evhttp_request_get_output_buffer(rq->evhttp);
 
     add_date(headers);
     evhttp_add_header(headers, "Content-Type", content_type);
-    evbuffer_add(evhttp_request_get_output_buffer(rq->evhttp), body.ptr, body.len);
+    evbuffer_add(out, body.ptr, body.len);
+    if (evhttp_request_get_command(rq->evhttp) == EVHTTP_REQ_HEAD)
+        keep_only_length(headers, out);
     evhttp_send_reply(rq->evhttp, status, NULL, NULL);
 }
 

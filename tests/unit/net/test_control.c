@@ -99,6 +99,19 @@ static void a_handler_sees_the_request(void **state UNUSED) {
     assert_non_null(strstr(reply, "2 /rules/one ?  # hello ; "));
 }
 
+static void head_gets_the_length_and_no_body(void **state UNUSED) {
+    struct rig rig;
+
+    const char *reply = ask(&rig, "HEAD /get" END "\r\n");
+    assert_non_null(strstr(reply, "HTTP/1.1 200 OK\r\n"));
+    assert_non_null(strstr(reply, "Content-Length: 15\r\n"));
+    assert_string_equal(strstr(reply, "\r\n\r\n"), "\r\n\r\n");
+
+    reply = ask(&rig, "HEAD /nothing" END "\r\n");
+    assert_non_null(strstr(reply, "HTTP/1.1 404 "));
+    assert_string_equal(strstr(reply, "\r\n\r\n"), "\r\n\r\n");
+}
+
 static void others_are_refused_with_the_reason(void **state UNUSED) {
     struct rig rig;
 
@@ -127,6 +140,7 @@ static void addresses_without_a_host_are_local(void **state UNUSED) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_handler_sees_the_request),
+        cmocka_unit_test(head_gets_the_length_and_no_body),
         cmocka_unit_test(others_are_refused_with_the_reason),
         cmocka_unit_test(addresses_without_a_host_are_local),
     };
