@@ -307,7 +307,9 @@ static int lane_result(struct curl_lane *lane) {
 }
 
 static int lane_run(struct curl_lane *lane, nsec_t deadline) {
+    bool had_connection = lane->kept >= 0;
     int running = 1, rc = -EINPROGRESS;
+    long connects = 0;
 
     if (curl_multi_add_handle(lane->multi, lane->easy) != CURLM_OK)
         return -ENOMEM;
@@ -322,6 +324,8 @@ static int lane_run(struct curl_lane *lane, nsec_t deadline) {
                                            : "upstream did not answer in time";
     if (curl_easy_getinfo(lane->easy, CURLINFO_ACTIVESOCKET, &lane->kept) != CURLE_OK)
         lane->kept = -1;
+    curl_easy_getinfo(lane->easy, CURLINFO_NUM_CONNECTS, &connects);
+    lane->worn = had_connection && connects > 0;
     curl_multi_remove_handle(lane->multi, lane->easy);
     return rc;
 }
@@ -350,9 +354,10 @@ static void lane_begin(struct curl_lane *lane, struct io *io, struct arena *aren
     http_conn_sent(&lane->fetch.http, HTTP_METHOD_GET, false);
 }
 
-/* After a complete answer. */
+/* After a complete answer. Handles of some versions count, over their whole life, how often they
+ * replaced a stale connection, and from the sixth time on they do not. */
 static bool lane_keeps(struct curl_lane *lane) {
-    if (lane->kept < 0)
+    if (lane->kept < 0 || lane->worn)
         return false;
     return lane->multiplexed || (!lane->excess && fetch_keeps(&lane->fetch));
 }

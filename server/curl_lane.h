@@ -42,6 +42,7 @@ struct curl_lane {
     bool excess;        /* bytes came behind the answer */
     bool multiplexed;   /* HTTP/2 */
     bool looking_up;    /* a name, for want of a connection */
+    bool worn;          /* the kept connection was stale, and curl has taken another */
     struct gate *place; /* entered for a look-up by the owner, left when it, or the call, ends */
     int kept;           /* the connection of the transfers before, or -1 */
     char error_text[256];

@@ -118,6 +118,19 @@ def test_what_nobody_asked_for_is_no_answer(serve, client, model, closes):
     upstream.close()
 
 
+@pytest.mark.parametrize("reads_all", [True, False], ids=["closes", "resets"])
+def test_every_stale_connection_is_replaced(serve, client, model, reads_all):
+    def behave(conn, _count):
+        conn.recv(4096)
+        conn.sendall(ANSWER)
+        conn.recv(4096 if reads_all else 1)  # the second request gets nothing, or a reset for what is not read
+
+    upstream = Upstream(behave)
+    app = serve("--model", model, "--upstream-client", client, "--upstream", upstream.url)
+    assert [get(app, "/?delay=0").status for _ in range(40)] == [200] * 40
+    upstream.close()
+
+
 @pytest.mark.parametrize("options", CLIENTS.values(), ids=CLIENTS)
 def test_upstream_has_a_name(slowapi, serve, options):
     """A name is looked up while the loop goes on: its answer must be waited for."""
