@@ -107,6 +107,8 @@ int overview_open(struct overview *o, struct error *err) {
     if (rc < 0)
         return rc;
     o->fd = rc;
+    if (o->inherited_fd < 0 && (rc = privileges_give(&o->config->privileges, &o->bound, err)) < 0)
+        return rc;
     address_format(&o->bound, text);
     fprintf(stderr, "srv serve: control on %s%s%s\n", text[0] == 'u' ? "" : "http://", text,
             text[0] == 'u' ? "" : "/");

@@ -44,6 +44,16 @@ int privileges_find(struct privileges *p, const char *user, const char *group, s
     return 0;
 }
 
+/* Not where a link leads, which somebody may have put there meanwhile. */
+int privileges_give(const struct privileges *p, const struct address *bound, struct error *err) {
+    const char *path = bound->local.sun_path;
+
+    if (!p->changes_group || bound->any.sa_family != AF_UNIX || lchown(path, p->uid, p->gid) == 0)
+        return 0;
+    return error_set(err, -errno, "--user, --group: cannot give '%s' away: %s", path,
+                     strerrordesc_np(errno));
+}
+
 /* Groups first: afterwards there is no right to change them. */
 int privileges_drop(const struct privileges *p, struct error *err) {
     int rc = 0;

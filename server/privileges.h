@@ -3,7 +3,7 @@
 #ifndef SERVER_PRIVILEGES_H
 #define SERVER_PRIVILEGES_H
 
-#include "base/error.h"
+#include "net/address.h"
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -17,6 +17,11 @@ struct privileges {
 /* Looks the names (or numbers) up; either may be NULL. Without a group, the user's own. 0 or
  * -EINVAL with a reason. */
 NODISCARD int privileges_find(struct privileges *p, const char *user, const char *group,
+                              struct error *err);
+
+/* Gives the file of a unix socket to whom this process will be: connecting takes the right to write
+ * to it. Others have none. 0 or -errno with a reason. */
+NODISCARD int privileges_give(const struct privileges *p, const struct address *bound,
                               struct error *err);
 
 /* Gives them up for good, for all that is forked later, too. 0 or -errno with a reason. */

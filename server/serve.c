@@ -192,12 +192,24 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
     return code;
 }
 
+static int bind_sockets(struct serve *s, struct error *err) {
+    const struct serve_config *config = s->config;
+    int rc = binds_open(&s->binds, &config->binds, (int)config->backlog, err);
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; rc == 0 && i < s->binds.count; i++)
+        rc = privileges_give(&config->privileges, &s->binds.bound[i], err);
+    if (rc < 0)
+        binds_close(&s->binds);
+    return rc;
+}
+
 /* Sockets that were passed to us win over --bind: whoever passed them has bound them for us. */
 static int open_sockets(struct serve *s, const struct inherited *inherited, struct error *err) {
     const struct serve_config *config = s->config;
 
-    if (!inherit_binds(inherited, &s->binds) &&
-        binds_open(&s->binds, &config->binds, (int)config->backlog, err) < 0)
+    if (!inherit_binds(inherited, &s->binds) && bind_sockets(s, err) < 0)
         return -EIO;
     for (size_t i = 0; i < s->binds.count; i++)
         if (config->protocols[i] == PROTOCOL_UWSGI)

@@ -305,6 +305,15 @@ def test_user_and_group_are_dropped_after_binding(slowapi, serve):
         assert conn.read_response().status == 200
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_unix_sockets_belong_to_the_user(start, tmp_path):
+    start("serve", "--bind", f"unix:{tmp_path}/app", "--control", f"unix:{tmp_path}/control", "--user", "nobody")
+    nobody = pwd.getpwnam("nobody")
+    for name in ("app", "control"):
+        socket_file = (tmp_path / name).stat()
+        assert (socket_file.st_uid, socket_file.st_gid) == (nobody.pw_uid, nobody.pw_gid)
+
+
 @pytest.mark.parametrize(
     "args",
     [("--user", "no-such-user"), ("--group", "no-such-group"), ("--max-requests", "5")],
