@@ -15,8 +15,13 @@
 
 #define METHOD_BYTES_MAX 32 /* shown of a method that nobody knows */
 
+/* A line takes no more of it. */
+static struct slice cut(struct slice text) {
+    return slice_take(text, LOGGER_LINE_BYTES);
+}
+
 static int put_text(struct buf *out, struct slice text) {
-    return buf_append(out, text.len > 0 ? text : SLICE("-"));
+    return buf_append(out, text.len > 0 ? cut(text) : SLICE("-"));
 }
 
 static int put_msec(struct buf *out, nsec_t span) {
@@ -79,18 +84,18 @@ static int put_time(struct buf *out, const struct session *s UNUSED, nsec_t now 
 static int put_protocol(struct buf *out, const struct session *s, nsec_t now UNUSED,
                         struct slice name UNUSED) {
     if (s->head.protocol.len > 0)
-        return buf_append(out, s->head.protocol);
+        return put_text(out, s->head.protocol);
     return buf_printf(out, "HTTP/1.%u", s->head.version_minor);
 }
 
 /* Without a head that could be read there is none to show. */
 static int put_request(struct buf *out, const struct session *s, nsec_t now, struct slice name) {
+    struct slice method = cut(s->head.method_text), target = cut(s->head.target);
     int rc;
 
-    if (s->head.method_text.len == 0)
+    if (method.len == 0)
         return put_nothing(out, s, now, name);
-    rc = buf_printf(out, "%.*s %.*s ", (int)s->head.method_text.len, s->head.method_text.ptr,
-                    (int)s->head.target.len, s->head.target.ptr);
+    rc = buf_printf(out, "%.*s %.*s ", (int)method.len, method.ptr, (int)target.len, target.ptr);
     return rc < 0 ? rc : put_protocol(out, s, now, name);
 }
 
@@ -106,7 +111,7 @@ static int put_path(struct buf *out, const struct session *s, nsec_t now UNUSED,
 
 static int put_query(struct buf *out, const struct session *s, nsec_t now UNUSED,
                      struct slice name UNUSED) {
-    return buf_append(out, target_query(s));
+    return buf_append(out, cut(target_query(s)));
 }
 
 static int put_status(struct buf *out, const struct session *s, nsec_t now UNUSED,

@@ -134,11 +134,13 @@ void access_log_reopen(struct access_log *log) {
 
 /* --- a line --------------------------------------------------------------------------- */
 
+/* What is longer is cut, however much longer it would be. */
 static int put_line(const struct access_log *log, struct buf *out, const struct session *s,
                     nsec_t now) {
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < log->piece_count; i++) {
+    for (size_t i = 0; rc == 0 && i < log->piece_count && buf_unread(out).len < LOGGER_LINE_BYTES;
+         i++) {
         const struct piece *piece = &log->pieces[i];
 
         rc = piece->atom != NULL ? piece->atom(out, s, now, piece->text)
@@ -162,7 +164,7 @@ void access_log_write(struct access_log *log, const struct session *s, nsec_t no
 
     if (log == NULL || now - s->ready_at < log->slow)
         return;
-    buf_init(&out, 4 * LOGGER_LINE_BYTES);
+    buf_init(&out, 8 * LOGGER_LINE_BYTES); /* a line, and one atom of three texts more */
     text = mem_alloc(LOGGER_LINE_BYTES);
     if (text != NULL &&
         (log->piece_count > 0 ? put_line(log, &out, s, now) : access_json(&out, s, now)) == 0 &&

@@ -149,6 +149,19 @@ def test_json_lines_are_whole_however_long_the_request(slowapi, serve, tmp_path,
     assert seen["target"].endswith("y...") and seen["status"] == 200
 
 
+@pytest.mark.parametrize("text", ["%(r)s %(f)s %(a)s", "%(r)s %(r)s %(r)s", "%({x}i)s %({x}i)s %({x}i)s"])
+def test_long_requests_are_logged_too(slowapi, serve, tmp_path, text):
+    log = tmp_path / "access.log"
+    app = serve("--access-logfile", log, "--access-logformat", "%(s)s " + text, upstream=slowapi())
+    long = b"x" * 4000
+    fields = b"".join(b"%s: %s\r\n" % (name, 2 * long) for name in (b"Referer", b"User-Agent", b"X"))
+    with RawConnection(app) as conn:
+        conn.send(b"GET /%s?%s HTTP/1.1\r\nHost: x\r\n%s\r\n" % (long, long, fields))
+        assert conn.read_response().status == 404
+    [line] = wait_for_lines(log, 1)
+    assert line.startswith("404 ") and line.endswith("x...") and len(line) == 4094
+
+
 def test_clients_cannot_forge_lines(slowapi, serve, tmp_path):
     log = tmp_path / "access.log"
     app = serve("--access-logfile", log, upstream=slowapi())
