@@ -23,7 +23,7 @@ static void client_free(struct deferred *work) {
 }
 
 /* Until it has sent a request, or for a moment, a new connection counts as one more request. */
-static void client_is_fresh(struct client *c) {
+static void client_mark_fresh(struct client *c) {
     struct front *f = c->front;
 
     if (timer_set(f->loop, &c->timer, deadline_after(loop_now(f->loop), SERVER_FRESH_NSEC)) < 0)
@@ -257,7 +257,7 @@ static void client_read(struct client *c) {
             if (session_began(s))
                 client_settle(c); /* a slow one: no request soon */
             else
-                session_idle(s);
+                session_go_idle(s);
             return;
         }
         if (n < 0) {
@@ -307,7 +307,7 @@ void client_resume(struct client *c, enum session_end end) {
         c->deadline = NSEC_NEVER;
         if (client_send(c))
             return;
-        session_made(&c->session);
+        session_keep_answer(&c->session);
         client_expect_span(c, c->front->worker->config->send_timeout);
         return;
     }
@@ -327,7 +327,7 @@ void client_resume(struct client *c, enum session_end end) {
     if (session_began(&c->session) && !client_advance(c))
         return;
     if (!session_began(&c->session))
-        session_idle(&c->session);
+        session_go_idle(&c->session);
     client_await(c);
     if (c->watch.ready & IO_READ)
         client_read_on(c); /* edge-triggered: what came meanwhile is not announced again */
@@ -405,6 +405,6 @@ void client_open(struct front *f, const struct arrival *arrival) {
     front_remember(c);
     client_expect_span(c, f->worker->config->header_timeout);
     if (f->slots > 0 && f->worker->config->workers > 1)
-        client_is_fresh(c);
+        client_mark_fresh(c);
     client_read(c);
 }

@@ -47,13 +47,13 @@ void session_free(struct session *s) {
 }
 
 /* The head is still to be logged. */
-void session_made(struct session *s) {
+void session_keep_answer(struct session *s) {
     buf_free(&s->body);
     if (!s->head_in_arena)
         arena_free(&s->arena);
 }
 
-void session_idle(struct session *s) {
+void session_go_idle(struct session *s) {
     ASSERT(s->head_used == 0);
     session_free(s);
 }

@@ -112,9 +112,9 @@ void session_refuse(struct session *s, uint16_t status, const char *why);
 /* No request is to come, or none is wanted: SESSION_CLOSE, or SESSION_LINGER. */
 NODISCARD enum session_end session_part(const struct session *s);
 
-/* Give back what the answer, which stands in `out` and may stay there for a while, was made of; and
- * every buffer: a connection that is merely kept alive owns nothing but itself. */
-void session_made(struct session *s);
-void session_idle(struct session *s);
+/* Give back memory: what the answer, which stands in `out` and may stay there for a while, was made
+ * of; and every buffer: a connection that is merely kept alive owns nothing but itself. */
+void session_keep_answer(struct session *s);
+void session_go_idle(struct session *s);
 
 #endif
