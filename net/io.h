@@ -54,9 +54,10 @@ struct io_block {
     struct io io;
     int cancel_fd, client_fd;
     bool (*half_closed)(struct io_block *);
-    nsec_t doubt_at;    /* when half_closed is due; NSEC_NEVER before, 0 after */
-    unsigned asks;      /* of half_closed, so far */
-    void (*beat)(void); /* called at least every beat_every while it waits; or NULL */
+    bool client_doubted; /* it has closed its sending side */
+    nsec_t ask_at;       /* when half_closed is due; NSEC_NEVER: it is not */
+    unsigned asks;       /* of half_closed, so far */
+    void (*beat)(void);  /* called at least every beat_every while it waits; or NULL */
     nsec_t beat_every;
 };
 void io_block_init(struct io_block *b, int cancel_fd);

@@ -28,27 +28,21 @@ static struct timespec span_until(nsec_t at) {
 
 /* The client closed its sending side: for good, or only that. */
 static void doubt_client(struct io_block *b) {
-    b->doubt_at = b->half_closed != NULL ? deadline_after(clock_now(), IO_DOUBT_NSEC) : 0;
-}
-
-/* Who was there may leave later; its answer to a question says so. */
-static nsec_t ask_again_at(struct io_block *b) {
-    nsec_t at = io_ask_again_at(clock_now(), ++b->asks);
-
-    return at != NSEC_NEVER ? at : 0;
+    b->client_doubted = true;
+    if (b->half_closed != NULL)
+        b->ask_at = deadline_after(clock_now(), IO_DOUBT_NSEC);
 }
 
 /* ppoll leaves out negative descriptors, and reports errors and full closes unasked. 0 when fd is
  * ready, or -errno. */
 static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline) {
     for (;;) {
-        bool doubting = b->doubt_at != NSEC_NEVER && b->doubt_at != 0;
         struct pollfd fds[] = {
             { .fd = fd, .events = poll_events(what) },
             { .fd = b->cancel_fd, .events = POLLIN },
-            { .fd = b->client_fd, .events = b->doubt_at == NSEC_NEVER ? POLLRDHUP : 0 },
+            { .fd = b->client_fd, .events = b->client_doubted ? 0 : POLLRDHUP },
         };
-        nsec_t until = doubting ? nsec_min(deadline, b->doubt_at) : deadline;
+        nsec_t until = nsec_min(deadline, b->ask_at);
         if (b->beat != NULL) {
             b->beat();
             until = nsec_min(until, deadline_after(clock_now(), b->beat_every));
@@ -66,10 +60,10 @@ static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline
             doubt_client(b);
         if (n == 0 && clock_now() >= deadline)
             return -ETIMEDOUT;
-        if (n == 0 && doubting && clock_now() >= b->doubt_at) {
+        if (n == 0 && clock_now() >= b->ask_at) {
             if (!b->half_closed(b))
                 return -ECANCELED;
-            b->doubt_at = ask_again_at(b);
+            b->ask_at = io_ask_again_at(clock_now(), ++b->asks); /* it may leave later */
         }
     }
 }
@@ -127,6 +121,7 @@ void io_block_watch_client(struct io_block *b, int client_fd,
                            bool (*half_closed)(struct io_block *)) {
     b->client_fd = client_fd;
     b->half_closed = half_closed;
-    b->doubt_at = NSEC_NEVER;
+    b->client_doubted = false;
+    b->ask_at = NSEC_NEVER;
     b->asks = 0;
 }
