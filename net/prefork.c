@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "net/prefork_worker.h"
+#include "net/respawn.h"
 #include "net/signals.h"
 #include "net/title.h"
 #include <errno.h>
@@ -17,11 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Dying before this age is not normal: the next one comes later. */
-#define YOUNG        (1 * NSEC_PER_SEC)
-#define BACK_OFF_MIN (100 * NSEC_PER_MSEC)
-#define BACK_OFF_MAX (5 * NSEC_PER_SEC)
-#define QUICK_STOP   (1 * NSEC_PER_SEC)
+#define QUICK_STOP (1 * NSEC_PER_SEC)
 
 enum phase {
     PHASE_SERVING,
@@ -110,7 +107,7 @@ static void spawn(struct master *m, struct slot *slot, nsec_t now) {
     if (pid < 0) {
         log_write(LOG_LEVEL_ERROR, "fork failed worker=%u error=\"%s\"", index + 1,
                   strerror(errno));
-        slot->spawn_at = deadline_after(now, BACK_OFF_MIN);
+        slot->spawn_at = deadline_after(now, RESPAWN_PAUSE_MIN_NSEC);
         return;
     }
     slot->pid = pid;
@@ -183,17 +180,13 @@ static void log_death(const struct master *m, const struct slot *slot, int statu
 /* Decides when it is replaced: at once, unless it keeps dying young. */
 static void bury(struct master *m, struct slot *slot, nsec_t now) {
     bool was_ready = atomic_load(&m->boards[slot_index(m, slot)].ready);
-    bool was_young = now - slot->born_at < YOUNG;
+    bool was_young = now - slot->born_at < RESPAWN_YOUNG_NSEC;
 
     m->failed_starts = was_ready ? 0 : m->failed_starts + 1;
     slot->early_deaths = was_ready && !was_young ? 0 : slot->early_deaths + 1;
     slot->pid = 0;
     slot->kill_at = NSEC_NEVER;
-    slot->spawn_at = now;
-    if (slot->early_deaths > 1) {
-        unsigned doublings = slot->early_deaths - 2 < 8 ? slot->early_deaths - 2 : 8;
-        slot->spawn_at = deadline_after(now, nsec_min(BACK_OFF_MIN << doublings, BACK_OFF_MAX));
-    }
+    slot->spawn_at = deadline_after(now, respawn_pause(slot->early_deaths));
 }
 
 static void reap(struct master *m, nsec_t now) {

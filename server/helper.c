@@ -2,6 +2,7 @@
 /* Forks helper processes, buries them, and starts them again. */
 #include "server/helper.h"
 #include "base/log.h"
+#include "net/respawn.h"
 #include "net/signals.h"
 #include "net/title.h"
 #include <errno.h>
@@ -13,9 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define YOUNG           NSEC_PER_SEC
-#define PAUSE_MIN       (100 * NSEC_PER_MSEC)
-#define PAUSE_MAX       (5 * NSEC_PER_SEC)
 #define KILL_PATIENCE   NSEC_PER_SEC
 #define LOOK_EVERY_NSEC 1000000
 
@@ -84,7 +82,7 @@ int helper_start(struct helper *h) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 
     h->born_at = clock_now();
-    h->start_at = deadline_after(h->born_at, PAUSE_MIN);
+    h->start_at = deadline_after(h->born_at, RESPAWN_PAUSE_MIN_NSEC);
     if (rc < 0)
         h->pid = 0;
     return rc;
@@ -108,16 +106,10 @@ static void log_death(const struct helper *h, int status) {
 }
 
 static void bury(struct helper *h, int status, nsec_t now) {
-    unsigned doublings;
-
-    h->deaths = now - h->born_at < YOUNG ? h->deaths + 1 : 0;
+    h->deaths = now - h->born_at < RESPAWN_YOUNG_NSEC ? h->deaths + 1 : 0;
     log_death(h, status);
     h->pid = 0;
-    h->start_at = now;
-    if (h->deaths > 1) {
-        doublings = h->deaths - 2 < 8 ? h->deaths - 2 : 8;
-        h->start_at = deadline_after(now, nsec_min(PAUSE_MIN << doublings, PAUSE_MAX));
-    }
+    h->start_at = deadline_after(now, respawn_pause(h->deaths));
 }
 
 nsec_t helper_tend(struct helper *h, nsec_t now) {
