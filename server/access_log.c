@@ -157,23 +157,29 @@ static struct slice one_line(char *text, struct slice raw) {
     return slice_of(text, len);
 }
 
+/* False when the line is lost. */
+static bool write_line(const struct access_log *log, const struct session *s, nsec_t now) {
+    char *text = mem_alloc(LOGGER_LINE_BYTES);
+    bool written = false;
+    struct buf out;
+    int rc = -ENOMEM;
+
+    buf_init(&out, 8 * LOGGER_LINE_BYTES); /* a line, and one atom of three texts more */
+    if (text != NULL)
+        rc = log->piece_count > 0 ? put_line(log, &out, s, now) : access_json(&out, s, now);
+    if (rc == 0)
+        written = logger_write(&log->logger, one_line(text, buf_unread(&out)));
+    mem_free(text);
+    buf_free(&out);
+    return written;
+}
+
 void access_log_write(struct access_log *log, const struct session *s, nsec_t now) {
     static struct log_rate rate = { .per_second = 1 };
-    struct buf out;
-    char *text;
 
-    if (log == NULL || now - s->ready_at < log->slow)
+    if (log == NULL || now - s->ready_at < log->slow || write_line(log, s, now))
         return;
-    buf_init(&out, 8 * LOGGER_LINE_BYTES); /* a line, and one atom of three texts more */
-    text = mem_alloc(LOGGER_LINE_BYTES);
-    if (text != NULL &&
-        (log->piece_count > 0 ? put_line(log, &out, s, now) : access_json(&out, s, now)) == 0 &&
-        logger_write(&log->logger, one_line(text, buf_unread(&out))))
-        goto out;
     stats_add(s->worker->stats, STATS_log_dropped, 1);
     log_limited(&rate, LOG_LEVEL_WARN, "access log lines were dropped worker=%u count=%llu",
                 s->worker->index, stats_get(s->worker->stats, STATS_log_dropped));
-out:
-    mem_free(text);
-    buf_free(&out);
 }
