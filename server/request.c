@@ -151,6 +151,11 @@ static int enter_upstream(struct srv_request *rq) {
     return rc;
 }
 
+static void leave_upstream(struct srv_request *rq) {
+    if (rq->session->worker->upstream_gate != NULL)
+        gate_leave(rq->session->worker->upstream_gate);
+}
+
 static int call_upstream(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret) {
     struct session *s = rq->session;
     const char *why = NULL;
@@ -159,8 +164,6 @@ static int call_upstream(struct srv_request *rq, struct slice suffix, struct ups
     request_asks(rq);
     rc = upstream_get(s->worker->upstream, rq->io, &s->arena, suffix, rq->deadline, ret, &why);
     request_asked(rq, rc, why);
-    if (s->worker->upstream_gate != NULL)
-        gate_leave(s->worker->upstream_gate);
     return rc;
 }
 
@@ -183,8 +186,10 @@ int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_ans
         return -EDEADLK; /* under model event a call is begun, and nobody waits for it */
     request_waits_for_upstream(rq);
     rc = enter_upstream(rq);
-    if (rc == 0)
+    if (rc == 0) {
         rc = call_upstream(rq, suffix, &answer);
+        leave_upstream(rq);
+    }
     request_has_waited_for_upstream(rq);
     if (rc < 0)
         return rc;
