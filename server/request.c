@@ -264,9 +264,10 @@ int srv_reply(struct srv_request *rq, uint16_t status, struct slice content_type
     return buf_append(&s->out, body);
 }
 
-static uint16_t failure_status(const struct srv_request *rq, int rc) {
-    if (rc == -ETIMEDOUT && io_now(rq->io) >= rq->deadline)
-        return 504; /* whatever it was waiting for */
+/* `late`: the request's own deadline has passed, whatever it was waiting for. */
+static uint16_t failure_status(const struct srv_request *rq, int rc, bool late) {
+    if (late)
+        return 504;
     if (rq->status != 0)
         return rq->status;
     return rc == -ETIMEDOUT ? 504 : 500;
@@ -275,14 +276,15 @@ static uint16_t failure_status(const struct srv_request *rq, int rc) {
 /* The handler gave up: one line to the client, the same one to the log. */
 static int answer_failure(struct srv_request *rq, int rc) {
     static struct log_rate rate = { .per_second = 10 };
-    uint16_t status = failure_status(rq, rc);
+    bool late = rc == -ETIMEDOUT && io_now(rq->io) >= rq->deadline;
+    uint16_t status = failure_status(rq, rc, late);
     const char *why = rq->why;
     struct slice target = slice_take(srv_target(rq), 200);
     const char *text;
 
-    if (rc == -ETIMEDOUT && (why == NULL || io_now(rq->io) >= rq->deadline))
+    if (late || (rc == -ETIMEDOUT && why == NULL))
         why = "the request took too long";
-    if (rc == -ETIMEDOUT && (status == 503 || io_now(rq->io) >= rq->deadline))
+    if (late || (rc == -ETIMEDOUT && status == 503))
         stats_add(rq->session->worker->stats, STATS_expired, 1);
     if (why == NULL)
         why = "the handler failed";
