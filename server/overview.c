@@ -109,9 +109,10 @@ int overview_open(struct overview *o, struct error *err) {
     o->fd = rc;
     if (o->inherited_fd < 0 && (rc = privileges_give(&o->config->privileges, &o->bound, err)) < 0)
         return rc;
-    address_format(&o->bound, text);
-    fprintf(stderr, "srv serve: control on %s%s%s\n", text[0] == 'u' ? "" : "http://", text,
-            text[0] == 'u' ? "" : "/");
+    if (o->bound.any.sa_family == AF_UNIX)
+        fprintf(stderr, "srv serve: control on %s\n", address_format(&o->bound, text));
+    else
+        fprintf(stderr, "srv serve: control on http://%s/\n", address_format(&o->bound, text));
     return 0;
 }
 
