@@ -382,10 +382,12 @@ static void on_signal(struct master *m, int signo, nsec_t now) {
         stop_all(m, PHASE_QUITTING, now);
         break;
     case SIGTTIN:
+        if (m->phase == PHASE_SERVING)
+            add_worker(m, now);
+        break;
     case SIGTTOU:
-        if (m->phase != PHASE_SERVING)
-            break;
-        signo == SIGTTIN ? add_worker(m, now) : remove_worker(m, now);
+        if (m->phase == PHASE_SERVING)
+            remove_worker(m, now);
         break;
     case SIGHUP:
         if (m->config->reload != NULL)
@@ -399,8 +401,11 @@ static void on_signal(struct master *m, int signo, nsec_t now) {
     case SIGUSR2:
         run_hook(m, m->phase == PHASE_SERVING ? m->config->upgrade : NULL);
         break;
-    default:
-        signo == SIGRETIRE ? retire_all(m, now) : read_boards(m, now);
+    default: /* those that are no constants */
+        if (signo == SIGRETIRE)
+            retire_all(m, now);
+        else
+            read_boards(m, now);
         break;
     }
 }
