@@ -36,9 +36,11 @@ struct front {
     struct timer patience;    /* of a graceful stop */
     struct timer glance;      /* of a full worker among others: at the backlog */
     struct deferred later;    /* the rest of a long queue */
-    uint32_t count, busy, waiting, fresh;
-    uint32_t doubted; /* of the waiting */
-    bool passed_on;   /* since it is full, a slot went from one of its connections to another */
+    uint32_t count;           /* of clients */
+    uint32_t busy, waiting;   /* requests that are being served, and in the queue */
+    uint32_t doubted;         /* of the waiting: client_is_doubted */
+    uint32_t fresh;           /* clients that are expected to send a request at any moment */
+    bool passed_on;           /* while full: a slot went from one of its connections to another */
     bool stopping, retiring, pumping;
 };
 
