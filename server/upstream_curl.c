@@ -16,9 +16,10 @@ struct curl_client {
     pthread_mutex_t lock; /* of the list: thread models share it */
     struct lanes idle;
     unsigned idle_count;
-    nsec_t left[SERVER_CURL_LOOK_UPS_MAX]; /* when calls ended that were looking up, in turns */
-    unsigned left_count;
     struct gate *look_ups; /* that are in progress */
+    /* When calls ended whose look-ups went on without them; the latest ones, as a ring. */
+    nsec_t orphaned_at[SERVER_CURL_LOOK_UPS_MAX];
+    unsigned orphan_count; /* ever */
 };
 
 /* --- idle lanes ------------------------------------------------------------------- */
@@ -97,19 +98,20 @@ static struct curl_lane *pull_newest(struct curl_client *client) {
 }
 
 /* A name server that is down must not pile up threads: each call would leave one behind. */
-static void leave_look_up(struct curl_client *client, nsec_t now) {
+static void orphan_look_up(struct curl_client *client, nsec_t now) {
     pthread_mutex_lock(&client->lock);
-    client->left[client->left_count++ % SERVER_CURL_LOOK_UPS_MAX] = now;
+    client->orphaned_at[client->orphan_count++ % SERVER_CURL_LOOK_UPS_MAX] = now;
     pthread_mutex_unlock(&client->lock);
 }
 
 static bool may_look_up(struct curl_client *client, nsec_t now) {
+    nsec_t oldest;
     bool may;
 
     pthread_mutex_lock(&client->lock);
-    may = client->left_count < SERVER_CURL_LOOK_UPS_MAX ||
-          now >= deadline_after(client->left[client->left_count % SERVER_CURL_LOOK_UPS_MAX],
-                                SERVER_LOOK_UP_NSEC);
+    oldest = client->orphaned_at[client->orphan_count % SERVER_CURL_LOOK_UPS_MAX];
+    may = client->orphan_count < SERVER_CURL_LOOK_UPS_MAX ||
+          now >= deadline_after(oldest, SERVER_LOOK_UP_NSEC);
     pthread_mutex_unlock(&client->lock);
     return may;
 }
@@ -227,7 +229,7 @@ int curl_client_get(struct curl_client *client, struct io *io, struct arena *are
     }
     rc = curl_lane_get(lane, io, arena, suffix, deadline, ret, ret_why, &keeps);
     if (lane->looking_up && (rc == -ETIMEDOUT || rc == -ECANCELED))
-        leave_look_up(client, io_now(io));
+        orphan_look_up(client, io_now(io));
     if (keeps)
         lane_give_back(client, lane, io_now(io));
     else
