@@ -196,9 +196,10 @@ void curl_client_free(struct curl_client *client) {
 static int lane_for_look_up(struct curl_client *client, struct io *io, nsec_t deadline,
                             struct curl_lane **ret, const char **ret_why) {
     int rc = gate_enter(client->look_ups, io, deadline);
+    nsec_t now = clock_now(); /* as the lanes do: the loop may be behind the deadline still */
 
     *ret = NULL;
-    if (rc == 0 && (io_now(io) >= deadline || !may_look_up(client, io_now(io)))) {
+    if (rc == 0 && (now >= deadline || !may_look_up(client, now))) {
         gate_leave(client->look_ups);
         rc = -ETIMEDOUT;
     }
