@@ -114,6 +114,21 @@ static int look_around(const struct blocking *b, const struct worker *worker, ns
     return until > now ? (int)((until - now) / NSEC_PER_MSEC) + 1 : 0;
 }
 
+/* At most one connection, from the i-th address of the configuration. */
+static void accept_one(int listen_fd, unsigned i,
+                       void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
+    struct address peer = { .len = sizeof(peer.local) };
+    struct arrival arrival = { .listener = i };
+
+    arrival.fd = accept4(listen_fd, &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (arrival.fd < 0) {
+        accept_failed();
+        return;
+    }
+    arrival.peer = peer_of_address(&peer);
+    accepted(arg, &arrival);
+}
+
 int blocking_accept(struct blocking *b, const struct worker *worker,
                     void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
     struct pollfd fds[1 + BINDS_MAX + SERVER_FAREWELLS_MAX] = {
@@ -121,8 +136,6 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
     };
     nfds_t count = 1;
     nsec_t tend_at = 0;
-    struct arrival arrival;
-    struct address peer;
 
     for (size_t i = 0; i < worker->listen_count; i++)
         fds[count++] = (struct pollfd){ .fd = worker->listen_fds[i], .events = POLLIN };
@@ -131,18 +144,9 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
         if (poll(fds, count + leaving, look_around(b, worker, &tend_at)) < 0 && errno != EINTR)
             return -errno;
         farewell_turn(&b->farewell, fds + count, clock_now());
-        for (nfds_t i = 1; i < count && stopping == RUNNING; i++) {
-            if (fds[i].revents == 0)
-                continue;
-            peer.len = sizeof(peer.local);
-            arrival.fd = accept4(fds[i].fd, &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-            arrival.listener = (unsigned)i - 1;
-            arrival.peer = peer_of_address(&peer);
-            if (arrival.fd >= 0)
-                accepted(arg, &arrival);
-            else
-                accept_failed();
-        }
+        for (nfds_t i = 1; i < count && stopping == RUNNING; i++)
+            if (fds[i].revents != 0)
+                accept_one(fds[i].fd, (unsigned)i - 1, accepted, arg);
         if (stopping != RUNNING) {
             atomic_store(&worker->stats->life, STATS_STOPPING);
             farewell_end(&b->farewell);
