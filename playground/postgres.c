@@ -179,6 +179,8 @@ static int make_cluster(const struct program_start *start, const char *initdb,
         .path = initdb,
         .argv = words,
         .pass_fd = folder->keep_fd,
+        .stop_signal = SIGTERM, /* it ends after the step that it is at: a server that is killed */
+        .tidies = true,         /* in one leaves memory in /dev/shm, whatever the settings say */
         .uid = start->uid,
         .gid = start->gid,
     };

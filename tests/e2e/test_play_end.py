@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 from harness import run
@@ -91,6 +92,29 @@ def test_interruption_does_not_wait_for_initdb(tour):
     interrupt(one)
     code, _, stderr = one.end(timeout=30)  # initdb is given a minute
     assert code == 130 and "interrupted in db-cooperative" in stderr
+
+
+def posix_memory(one):
+    """Files of /dev/shm that its processes have mapped."""
+    found = set()
+    for pid in one.living():
+        with contextlib.suppress(OSError):
+            found |= set(re.findall(r"(/dev/shm/PostgreSQL\.\d+)$", Path(f"/proc/{pid}/maps").read_text(), re.M))
+    return found
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "kill"])
+def test_initdb_takes_its_memory_along(tour, how):
+    one = tour("db-cooperative", *LONG)
+    wait_for_or_skip(one, "initdb")
+    seen = set()
+    wait_for(lambda: seen.update(posix_memory(one)) or seen, 30, lambda: f"no memory: {one.living()}")
+    if how == "kill":
+        one.kill()
+    else:
+        interrupt(one)
+        assert one.end()[0] == 130
+    assert [path for path in seen if os.path.exists(path)] == []
 
 
 def send(pid, number):
