@@ -33,6 +33,12 @@ static void remove_tree(const char *path) {
     }
 }
 
+static void clean(const char *path, void (*before_removal)(const char *path)) {
+    if (before_removal != NULL)
+        before_removal(path);
+    remove_tree(path);
+}
+
 /* In the child. It is out of reach of Ctrl-C, and holds nothing open that somebody may wait for.
  * The title takes the place of the environment, too: whoever ends all processes with a certain one,
  * as test harnesses do, spares this. */
@@ -50,9 +56,7 @@ __attribute__((noreturn)) static void clean_after(const char *path, int end_fd,
     close_range(STDIN_FILENO + 1, ~0U, 0);
     while (read(STDIN_FILENO, &byte, 1) < 0 && errno == EINTR)
         ;
-    if (before_removal != NULL)
-        before_removal(path);
-    remove_tree(path);
+    clean(path, before_removal);
     _exit(0);
 }
 
@@ -74,6 +78,7 @@ static int start_cleaner(struct scratch *s, void (*before_removal)(const char *p
     }
     s->keep_fd = fds[1];
     s->cleaner = pid;
+    s->before_removal = before_removal;
     return 0;
 }
 
@@ -125,10 +130,14 @@ int scratch_write(const struct scratch *s, const char *file, const char *text, s
 }
 
 void scratch_close(struct scratch *s) {
+    int status = 0;
+
     if (s->cleaner <= 0)
         return;
     close(s->keep_fd);
-    while (waitpid(s->cleaner, NULL, 0) < 0 && errno == EINTR)
+    while (waitpid(s->cleaner, &status, 0) < 0 && errno == EINTR)
         ;
+    if (status != 0) /* somebody has killed it */
+        clean(s->path, s->before_removal);
     *s = (struct scratch){ .keep_fd = -1 };
 }

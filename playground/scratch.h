@@ -15,6 +15,7 @@ struct scratch {
     char path[SCRATCH_PATH_BYTES]; /* absolute; empty while there is none */
     int keep_fd; /* the folder stays while anybody has it open: pass it on to who writes there */
     pid_t cleaner;
+    void (*before_removal)(const char *path);
 };
 
 /* Makes an empty folder with mode 0700 below TMPDIR or /tmp, whose name begins with `name`.

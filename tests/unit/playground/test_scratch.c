@@ -66,6 +66,24 @@ static void somebody_may_look_before_it_goes(void **state UNUSED) {
     scratch_close(&other);
 }
 
+static void it_goes_when_its_cleaner_was_killed(void **state UNUSED) {
+    char path[SCRATCH_PATH_BYTES], seen[SCRATCH_PATH_BYTES + 32];
+    struct scratch s, other;
+    struct error err;
+
+    assert_int_equal(scratch_open(&other, "srv-test", NULL, &err), 0);
+    snprintf(seen, sizeof(seen), "%s/seen", other.path);
+    witness = seen;
+    assert_int_equal(scratch_open(&s, "srv-test", move_to_witness, &err), 0);
+    fill(&s);
+    strcpy(path, s.path);
+    assert_int_equal(kill(s.cleaner, SIGKILL), 0);
+    scratch_close(&s);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(access(seen, F_OK), 0);
+    scratch_close(&other);
+}
+
 static void it_goes_when_its_owner_is_killed(void **state UNUSED) {
     char path[SCRATCH_PATH_BYTES] = "";
     int fds[2];
@@ -108,6 +126,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_private_and_goes_when_closed),
         cmocka_unit_test(somebody_may_look_before_it_goes),
+        cmocka_unit_test(it_goes_when_its_cleaner_was_killed),
         cmocka_unit_test(it_goes_when_its_owner_is_killed),
         cmocka_unit_test(what_cannot_be_made_is_told),
     };
