@@ -155,8 +155,8 @@ static int run_to_end(const struct process_spec *spec, int cancel_fd, struct err
     else if (!process_ended(&p))
         rc = error_set(err, -ETIMEDOUT, "%s takes too long", spec->name);
     else if (p.exit_code != 0)
-        rc = error_set(err, -ECHILD, "%s ended with exit code %d: %s", spec->name, p.exit_code,
-                       p.last_line);
+        rc = error_set(err, -ECHILD, "%s ended with exit code %d%s%s", spec->name, p.exit_code,
+                       p.last_line[0] != '\0' ? ": " : "", p.last_line);
     process_stop_all(&p, 1, clock_now());
     return rc;
 }
@@ -173,6 +173,7 @@ static int make_cluster(const struct program_start *start, const char *initdb,
                       (char[]){ "-EUTF8" },
                       (char[]){ "--locale=C" },
                       (char[]){ "--no-sync" },
+                      (char[]){ "--no-clean" }, /* its lock file tells what it has left */
                       NULL };
     struct process_spec spec = {
         .name = "initdb",

@@ -112,11 +112,19 @@ static bool take_url(const char *line, const char *marker, char url[PROCESS_URL_
     return true;
 }
 
+/* PostgreSQL's programs, and Python's: what follows such a line says only that they end. */
+static bool tells_why(const char *line) {
+    return strstr(line, "FATAL:") != NULL || strstr(line, "PANIC:") != NULL ||
+           strstr(line, "error:") != NULL;
+}
+
 static void take_line(struct process *p) {
     p->line[p->line_len] = '\0';
     p->line_len = 0;
     if (take_url(p->line, "listening on ", p->url) ||
         take_url(p->line, "control on ", p->control_url) || p->line[0] == '\0')
+        return;
+    if (tells_why(p->last_line) && !tells_why(p->line))
         return;
     memcpy(p->last_line, p->line, sizeof(p->last_line));
 }
@@ -168,10 +176,17 @@ static bool all_ended(struct process *list, size_t count, bool only_tidy) {
 }
 
 /* What is left of the group goes too; everything in it is ours to wait for, see
- * process_adopt_orphans. */
-static void reap(struct process *p) {
-    kill(-p->pid, SIGKILL);
-    while (waitpid(-p->pid, NULL, 0) > 0 || errno == EINTR)
+ * process_adopt_orphans. Who tidies may have left others that do, and end now that nobody talks to
+ * them: they have until `deadline`. */
+static void reap(struct process *p, nsec_t deadline) {
+    pid_t left = 0;
+    while (p->tidies && (left = waitpid(-p->pid, NULL, WNOHANG)) >= 0 && clock_now() < deadline) {
+        process_read(p);
+        poll(NULL, 0, left == 0 ? STOP_POLL_MS : 0);
+    }
+    if (left >= 0)
+        kill(-p->pid, SIGKILL);
+    while (left >= 0 && (waitpid(-p->pid, NULL, 0) > 0 || errno == EINTR))
         ;
     if (p->log_fd >= 0)
         close(p->log_fd);
@@ -190,5 +205,5 @@ void process_stop_all(struct process *list, size_t count, nsec_t deadline) {
         poll(NULL, 0, STOP_POLL_MS);
     for (size_t i = 0; i < count; i++)
         if (list[i].pid != 0)
-            reap(&list[i]);
+            reap(&list[i], deadline);
 }

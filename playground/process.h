@@ -43,9 +43,10 @@ struct process {
     int exit_code;               /* once ended: the code, or 128 + the signal */
     char url[PROCESS_URL_BYTES]; /* of the line "...: listening on URL", empty until that came */
     char control_url[PROCESS_URL_BYTES]; /* of a line "...: control on URL" before it */
-    char last_line[PROCESS_LINE_BYTES];  /* the newest complete line of stderr that was not that one
-                                          */
-    char line[PROCESS_LINE_BYTES];       /* an incomplete one */
+    /* The newest complete line of stderr that was not one of those; after one that tells of an
+     * error, the newest such. */
+    char last_line[PROCESS_LINE_BYTES];
+    char line[PROCESS_LINE_BYTES]; /* an incomplete one */
     size_t line_len;
 };
 

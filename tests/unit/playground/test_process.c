@@ -64,6 +64,15 @@ static void address_and_last_line_are_learned(void **state) {
     assert_int_equal(p.log_fd, -1);
 }
 
+static void reason_is_kept_when_more_is_said(void **state) {
+    (void)state;
+    struct process p;
+    start(&p, "echo 'x: FATAL:  first' >&2; echo 'x: error: why' >&2; echo 'x: I leave' >&2", -1);
+    wait_end(&p);
+    assert_string_equal(p.last_line, "x: error: why");
+    process_stop_all(&p, 1, clock_now());
+}
+
 static void first_address_wins_and_long_lines_are_cut(void **state) {
     (void)state;
     struct process p;
@@ -147,6 +156,26 @@ static void all_kinds_of_children_are_stopped(void **state) {
     assert_int_equal(errno, ECHILD);
 }
 
+/* Its child ends by itself a moment later, and is not killed before that. */
+static void who_tidies_may_leave_others_that_do(void **state) {
+    (void)state;
+    struct process p;
+    int told[2];
+    char byte = 0;
+    assert_int_equal(pipe(told), 0);
+    process_adopt_orphans();
+    start(&p, "{ sleep 0.2; echo >&3; } & exit 0", told[1]);
+    p.tidies = true;
+    wait_end(&p);
+    nsec_t begin = clock_now();
+    process_stop_all(&p, 1, begin);
+    assert_true(clock_now() - begin < 3 * NSEC_PER_SEC);
+    close(told[1]);
+    assert_int_equal(read(told[0], &byte, 1), 1);
+    close(told[0]);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
 /* A runner that is killed cannot say goodbye: its child must notice. */
 static void child_dies_with_a_killed_runner(void **state) {
     (void)state;
@@ -182,11 +211,13 @@ static void child_dies_with_a_killed_runner(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(address_and_last_line_are_learned),
+        cmocka_unit_test(reason_is_kept_when_more_is_said),
         cmocka_unit_test(first_address_wins_and_long_lines_are_cut),
         cmocka_unit_test(missing_program_shows_as_127),
         cmocka_unit_test(passed_descriptor_can_be_written_by_path),
         cmocka_unit_test(child_ignores_no_signal_that_the_runner_does),
         cmocka_unit_test(all_kinds_of_children_are_stopped),
+        cmocka_unit_test(who_tidies_may_leave_others_that_do),
         cmocka_unit_test(child_dies_with_a_killed_runner),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
