@@ -184,21 +184,23 @@ static void log_pause(int listen_fd, int error) {
                 strerror(error));
 }
 
-/* Wants new connections and is not backing off: only then is the event registered. */
-static void acceptor_update(struct acceptor *a) {
-    if (a->running && !timer_armed(&a->pause))
-        event_add(&a->event, NULL);
-    else
-        event_del(&a->event);
-}
-
 static void acceptor_back_off(struct acceptor *a, int error) {
     log_pause(a->fd, error);
 
     a->pause_span = a->pause_span == 0 ? PAUSE_MIN : nsec_min(2 * a->pause_span, PAUSE_MAX);
     int rc = timer_set(a->loop, &a->pause, deadline_after(clock_now(), a->pause_span));
     if (rc == 0) /* else there is not even memory for a timer: the next turn tries again */
-        acceptor_update(a);
+        event_del(&a->event);
+}
+
+/* Wants new connections and is not backing off: only then is the event registered. What accept(2)
+ * was short of, registering may be, too. */
+static void acceptor_update(struct acceptor *a) {
+    errno = 0;
+    if (!a->running || timer_armed(&a->pause))
+        event_del(&a->event);
+    else if (event_add(&a->event, NULL) < 0)
+        acceptor_back_off(a, errno != 0 ? errno : ENOMEM);
 }
 
 static void on_pause_over(struct timer *timer) {

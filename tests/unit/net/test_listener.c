@@ -10,9 +10,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -381,6 +383,45 @@ static int accept_without_descriptors(void) {
     return 0;
 }
 
+/* --- out of memory for epoll ------------------------------------------------------------------ */
+
+static unsigned failures; /* of what is registered next */
+
+/* In the place of the C library's, which has a limit for all processes of a user only. */
+int epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event) {
+    if (op == EPOLL_CTL_ADD && failures > 0) {
+        failures--;
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)syscall(SYS_epoll_ctl, epoll_fd, op, fd, event);
+}
+
+static void no_message(int severity, const char *text) {
+    (void)severity;
+    (void)text;
+}
+
+static void acceptor_that_cannot_register_tries_again(void **state) {
+    (void)state;
+    struct on_loop t;
+
+    open_on_loop(&t, 1);
+    event_set_log_callback(no_message); /* libevent's own */
+    log_set_fd(-1);
+    t.stop_at = CLIENTS;
+    acceptor_pause(&t.acceptor);
+    failures = 2;
+    acceptor_resume(&t.acceptor);
+    run_for(&t, PATIENCE);
+    assert_int_equal(t.accepted, CLIENTS);
+    assert_false(t.timed_out);
+    assert_int_equal(failures, 0);
+    log_set_fd(2);
+    event_set_log_callback(NULL);
+    close_on_loop(&t);
+}
+
 static void assert_child_succeeds(int (*run)(void)) {
     int status;
     pid_t pid = fork();
@@ -415,6 +456,7 @@ int main(void) {
         cmocka_unit_test(acceptor_takes_all_in_bursts),
         cmocka_unit_test(acceptor_pauses_within_a_burst_and_resumes),
         cmocka_unit_test(acceptor_backs_off_without_descriptors),
+        cmocka_unit_test(acceptor_that_cannot_register_tries_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
