@@ -36,6 +36,8 @@ void session_meet(struct session *s, const struct arrival *arrival) {
 static void end_request(struct session *s) {
     stats_leave(s->entry);
     s->entry = NULL;
+    s->ready_at = 0;
+    s->spent = (struct session_spent){ 0 };
 }
 
 void session_free(struct session *s) {
@@ -109,10 +111,8 @@ static void log_refusal(const struct session *s, uint16_t status, const char *wh
 static void log_access_to_refused(struct session *s) {
     nsec_t now = clock_now();
 
-    if (s->ready_at == 0) {
+    if (s->ready_at == 0)
         s->ready_at = now;
-        s->spent.queue = s->spent.upstream = s->spent.database = 0;
-    }
     access_log_write(s->worker->access_log, s, now);
 }
 
@@ -132,7 +132,6 @@ enum session_wire { SESSION_WIRE_FREE, SESSION_WIRE_ASKING, SESSION_WIRE_ANSWERI
 
 void session_ready(struct session *s, nsec_t now) {
     s->ready_at = now;
-    s->spent.queue = s->spent.upstream = s->spent.database = 0;
     s->entry = stats_enter(s->worker->stats, s->head.method_text, s->head.target, now);
     atomic_store_explicit(&s->wire, SESSION_WIRE_FREE, memory_order_relaxed);
 }
@@ -290,7 +289,6 @@ static enum session_end finish_request(struct session *s) {
     stats_answered(s->worker->stats, s->status);
     buf_consume(&s->in, s->head_used);
     s->head_used = 0;
-    s->ready_at = 0;
     buf_free(&s->body);
     arena_reset(&s->arena);
     s->head_in_arena = false;
@@ -335,7 +333,6 @@ static enum session_end end_unanswered(struct session *s, int rc, nsec_t now) {
     stats_add(s->worker->stats, ours ? STATS_unanswered : STATS_abandoned, 1);
     end_request(s);
     s->head_used = 0;
-    s->ready_at = 0;
     return SESSION_CLOSE;
 }
 

@@ -38,7 +38,7 @@ struct session {
     struct arena arena;
     size_t head_used;
     nsec_t ready_at; /* when the current request was complete; 0: it is not */
-    struct {
+    struct session_spent {
         nsec_t queue, upstream, database;
     } spent;             /* where its time went */
     uint64_t body_bytes; /* of the answer in `out` */
