@@ -34,9 +34,9 @@ NODISCARD struct db *db_new(const struct db_config *config, struct io_fiber *fib
 void db_free(struct db *db);
 
 /* Runs one statement. It is run again, once and on a new connection, when a connection that had
- * been idle turns out to have been ended by the server in good order (57P01): then nothing of it
- * was kept. 0 with an answer in the arena, or -errno with a report: -ETIMEDOUT, -ECANCELED, -ENOMEM
- * and those of db_conn.h. */
+ * been idle turns out to have been ended by the server in good order (db_says_goodbye): then
+ * nothing of it was kept. 0 with an answer in the arena, or -errno with a report: -ETIMEDOUT,
+ * -ECANCELED, -ENOMEM and those of db_conn.h. */
 NODISCARD int db_run(struct db *db, struct io *io, struct arena *arena,
                      const struct db_statement *statement, nsec_t deadline, struct db_answer *ret,
                      struct db_report *report);

@@ -20,7 +20,7 @@ struct db_report db_report_of(enum db_step step, int code, const struct db_failu
                               struct arena *arena);
 
 /* Whether the server said that it shuts down or was told to end this connection: nothing of the
- * statement was kept (class 57, operator intervention). */
+ * statement was kept (57P01 to 57P03, operator intervention). */
 bool db_says_goodbye(const char *sqlstate);
 
 /* Whether it has no connection left for us (53300). */
