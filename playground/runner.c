@@ -232,6 +232,8 @@ static int start_load(struct run *run, struct error *err) {
     int rc = argv_of_load(&argv, load, target->url);
     if (rc == 0)
         rc = argv_add(&argv, "-q");
+    if (rc == 0) /* or a failure that comes first would say how long the others must be */
+        rc = argv_add(&argv, "--expect-status=200");
     if (rc == 0)
         rc = argv_printf(&argv, "-s%lld", (long long)(ideal_sec + BENCH_TIMEOUT_SEC));
     if (rc == 0)
