@@ -154,24 +154,32 @@ static void pool_cancel_lane(struct lane *lane) {
         log_write(LOG_LEVEL_ERROR, "cannot cancel error=\"%s\"", strerrordesc_np(errno));
 }
 
-/* Not taken by a lane yet: it comes back unserved. */
+/* Under the lock. False when a lane was faster: it is done already. */
+static bool pool_take_back(struct pool *p, struct client *c) {
+    struct client *each;
+
+    TAILQ_FOREACH(each, &p->shared.todo, queued) {
+        if (each == c) {
+            TAILQ_REMOVE(&p->shared.todo, c, queued);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Not taken by a lane yet, it comes back unserved. */
 static void pool_abandon(struct client *c) {
     struct pool *p = pool_of(c);
-    struct client *each = NULL;
+    bool unserved = false;
 
     pthread_mutex_lock(&p->shared.lock);
     if (c->task != NULL)
         pool_cancel_lane(c->task);
     else
-        TAILQ_FOREACH(each, &p->shared.todo, queued) {
-            if (each == c)
-                break;
-        }
-    if (each != NULL)
-        TAILQ_REMOVE(&p->shared.todo, each, queued);
+        unserved = pool_take_back(p, c);
     pthread_mutex_unlock(&p->shared.lock);
-    if (each != NULL)
-        front_return(each, session_drop(&each->session, loop_now(p->loop)));
+    if (unserved)
+        front_return(c, session_drop(&c->session, loop_now(p->loop)));
 }
 
 /* The eventfd is never read: edge-triggered, it announces every write. */
