@@ -75,11 +75,8 @@ int io_connect_from(struct io *io, const struct address *to, const struct addres
 /* The order matters: what arrives after the poll is a new event, which `drained` cannot wipe out,
  * since events are taken in while waiting only. */
 int io_wait_level(struct io *io, int fd, unsigned what, nsec_t deadline) {
-    short events = (short)((what & IO_READ ? POLLIN : 0) | (what & IO_WRITE ? POLLOUT : 0) |
-                           (what & IO_HANGUP ? POLLRDHUP : 0));
-
     for (;;) {
-        struct pollfd poll_fd = { .fd = fd, .events = events };
+        struct pollfd poll_fd = { .fd = fd, .events = io_poll_events(what) };
         int n = poll(&poll_fd, 1, 0);
         if (n > 0)
             return poll_fd.revents & POLLNVAL ? -EBADF : 0;

@@ -9,17 +9,6 @@ static struct io_block *block_of(struct io *io) {
     return CONTAINER_OF(io, struct io_block, io);
 }
 
-static short poll_events(unsigned what) {
-    int events = 0;
-    if (what & IO_READ)
-        events |= POLLIN;
-    if (what & IO_WRITE)
-        events |= POLLOUT;
-    if (what & IO_HANGUP)
-        events |= POLLRDHUP;
-    return (short)events;
-}
-
 static struct timespec span_until(nsec_t at) {
     nsec_t now = clock_now(), span = at > now ? at - now : 0;
 
@@ -38,7 +27,7 @@ static void doubt_client(struct io_block *b) {
 static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline) {
     for (;;) {
         struct pollfd fds[] = {
-            { .fd = fd, .events = poll_events(what) },
+            { .fd = fd, .events = io_poll_events(what) },
             { .fd = b->cancel_fd, .events = POLLIN },
             { .fd = b->client_fd, .events = b->client_doubted ? 0 : POLLRDHUP },
         };

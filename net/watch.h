@@ -18,9 +18,16 @@
 #include "net/loop.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <poll.h>
 #include <sys/types.h>
 
 enum { IO_READ = 1, IO_WRITE = 2, IO_HANGUP = 4 };
+
+/* The same for poll(2). */
+static inline short io_poll_events(unsigned what) {
+    return (short)((what & IO_READ ? POLLIN : 0) | (what & IO_WRITE ? POLLOUT : 0) |
+                   (what & IO_HANGUP ? POLLRDHUP : 0));
+}
 
 struct watch {
     struct event event;
