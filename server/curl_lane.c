@@ -234,8 +234,15 @@ static nsec_t wait_until(const struct curl_lane *lane, nsec_t deadline) {
     return until;
 }
 
+/* That a socket has news, or (CURL_SOCKET_TIMEOUT) that its time has come. */
+static void tell_curl(struct curl_lane *lane, curl_socket_t socket) {
+    int running; /* one, until lane_result says how it ended */
+
+    curl_multi_socket_action(lane->multi, socket, 0, &running);
+}
+
 /* Waits for curl's next news and tells it. 0, or -ETIMEDOUT at the deadline, -ECANCELED, -errno. */
-static int lane_step(struct curl_lane *lane, nsec_t deadline, int *running) {
+static int lane_step(struct curl_lane *lane, nsec_t deadline) {
     struct curl_lane_socket sockets[CURL_LANE_SOCKETS_MAX];
     unsigned count = lane->socket_count;
     nsec_t until = wait_until(lane, deadline);
@@ -250,10 +257,10 @@ static int lane_step(struct curl_lane *lane, nsec_t deadline, int *running) {
         return -ETIMEDOUT;
     if (clock_now() >= lane->timer) {
         lane->timer = NSEC_NEVER;
-        curl_multi_socket_action(lane->multi, CURL_SOCKET_TIMEOUT, 0, running);
+        tell_curl(lane, CURL_SOCKET_TIMEOUT);
     }
     for (unsigned i = 0; i < count && (rc == 0 || count > 1); i++)
-        curl_multi_socket_action(lane->multi, sockets[i].fd, 0, running);
+        tell_curl(lane, sockets[i].fd);
     return 0;
 }
 
@@ -308,14 +315,14 @@ static int lane_result(struct curl_lane *lane) {
 
 static int lane_run(struct curl_lane *lane, nsec_t deadline) {
     bool had_connection = lane->kept >= 0;
-    int running = 1, rc = -EINPROGRESS;
+    int rc;
     long connects = 0;
 
     if (curl_multi_add_handle(lane->multi, lane->easy) != CURLM_OK)
         return -ENOMEM;
-    curl_multi_socket_action(lane->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    tell_curl(lane, CURL_SOCKET_TIMEOUT);
     while ((rc = lane_result(lane)) == -EINPROGRESS) {
-        rc = lane_step(lane, deadline, &running);
+        rc = lane_step(lane, deadline);
         if (rc < 0)
             break;
     }
