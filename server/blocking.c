@@ -184,7 +184,7 @@ static enum session_end serve_request(struct connection *c) {
     return end;
 }
 
-/* A kept connection waits for its next request with `idle`, which a stop interrupts, and does
+/* A connection waits for a request to begin with `idle`, which a stop interrupts, and does
  * everything else with `io`, which only a cancel does. */
 static enum session_end serve_next(struct connection *c) {
     switch (session_read(&c->session, &c->idle.io, &c->io.io)) {

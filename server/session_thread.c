@@ -16,8 +16,8 @@ static nsec_t read_deadline(const struct session *s, nsec_t now, nsec_t head_dea
 
 enum session_step session_read(struct session *s, struct io *idle, struct io *io) {
     const struct serve_config *config = s->worker->config;
-    bool is_idle = s->served > 0 && !session_began(s);
-    nsec_t span = is_idle ? config->keep_alive : config->header_timeout;
+    bool is_idle = !session_began(s), is_kept = is_idle && s->served > 0;
+    nsec_t span = is_kept ? config->keep_alive : config->header_timeout;
     nsec_t head_deadline = deadline_after(io_now(io), span);
     enum session_step step;
     ssize_t n;
@@ -31,9 +31,9 @@ enum session_step session_read(struct session *s, struct io *idle, struct io *io
             return refuse(s, 408, "the request did not arrive in time");
         if (n < 0)
             return SESSION_CLOSED;
-        if (is_idle)
+        if (is_kept)
             head_deadline = deadline_after(io_now(io), config->header_timeout);
-        is_idle = false;
+        is_idle = is_kept = false;
         s->eof = n == 0;
         buf_added(&s->in, (size_t)n);
     }

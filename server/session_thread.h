@@ -6,8 +6,8 @@
 #include "server/session.h"
 
 /* Reads until session_feed says anything but MORE. Time-outs: keep-alive, header (of the first
- * request from here on, of later ones from their first byte), body. A kept connection waits for
- * that first byte with `idle`, for everything else with `io`. */
+ * request from here on, of later ones from their first byte), body. It waits for the first byte
+ * with `idle`, for everything else with `io`. */
 NODISCARD enum session_step session_read(struct session *s, struct io *idle, struct io *io);
 
 /* Runs the application on the request that is READY, and writes the answer. Never SESSION_SEND. */

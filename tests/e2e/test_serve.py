@@ -365,6 +365,15 @@ def test_sigterm_finishes_what_arrives_on_a_kept_connection(slowapi, serve, mode
     assert app.wait(timeout=10) == 0
 
 
+def test_sigterm_does_not_wait_for_who_says_nothing(serve, model):
+    app = serve("--model", model)
+    with RawConnection(app) as conn:
+        time.sleep(0.3)
+        app.send_signal(signal.SIGTERM)
+        assert app.wait(timeout=5) == 0
+        assert conn.read_until_close() == b""
+
+
 @pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM)])
 def test_int_and_a_second_term_do_not_wait(slowapi, serve, model, signals):
     app = serve("--model", model, upstream=slowapi(*IMPATIENT))
