@@ -47,7 +47,7 @@ void signals_accept(void) {
 }
 
 void signals_ignore_foreign(void) {
-    const int ignored[] = { SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGXFSZ };
+    const int ignored[] = { SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGXFSZ, SIGPIPE };
 
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
         signal(ignored[i], SIG_IGN);

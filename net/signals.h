@@ -14,8 +14,8 @@
 struct signals;
 
 /* First thing in a server: nobody dies of what is for a master (USR1, USR2, TTIN, TTOU), or is
- * stopped by it, or dies of a log that has reached its limit (XFSZ). Inherited by children; a
- * master blocks its signals and gets them all the same. */
+ * stopped by it, or dies of a log that has reached its limit (XFSZ) or that nobody reads any more
+ * (PIPE). Inherited by children; a master blocks its signals and gets them all the same. */
 void signals_ignore_foreign(void);
 
 /* Before the server tells where it listens: signals to stop wait, until who can stop well accepts

@@ -62,6 +62,28 @@ def test_stderr_that_nobody_reads_holds_up_nobody(tmp_path):
     os.close(writer)
 
 
+@pytest.mark.parametrize("command", ["serve", "slowapi"])
+def test_master_outlives_who_reads_its_stderr(tmp_path, command):
+    reader, writer = os.pipe()
+    address = (str(tmp_path / "app"), None)
+    app = subprocess.Popen(
+        [srv_binary(), command, "--bind", f"unix:{address[0]}", "--workers", "2"],
+        stderr=writer,
+        env=clean_environment(),
+        preexec_fn=die_with_parent,
+    )
+    os.close(writer)
+    wait_for(lambda: len(children(app.pid)) == 2, what="workers")
+    os.close(reader)
+    first = set(children(app.pid))
+    for pid in first:
+        os.kill(pid, signal.SIGKILL)  # which is told
+    wait_for(lambda: len(set(children(app.pid)) - first) == 2, what="new workers")
+    assert get(address, "/nope").status == 404
+    app.terminate()
+    assert app.wait(20) == 0
+
+
 def test_master_out_of_descriptors_recovers(slowapi, serve, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
