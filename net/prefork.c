@@ -95,6 +95,7 @@ static __attribute__((noreturn)) void be_worker(const struct master *m, unsigned
 }
 
 static void spawn(struct master *m, struct slot *slot, nsec_t now) {
+    static struct log_rate rate = { .per_second = 1 };
     unsigned index = slot_index(m, slot);
 
     atomic_store(&m->boards[index].ready, false);
@@ -105,8 +106,8 @@ static void spawn(struct master *m, struct slot *slot, nsec_t now) {
         be_worker(m, index);
 
     if (pid < 0) {
-        log_write(LOG_LEVEL_ERROR, "fork failed worker=%u error=\"%s\"", index + 1,
-                  strerror(errno));
+        log_limited(&rate, LOG_LEVEL_ERROR, "fork failed worker=%u error=\"%s\"", index + 1,
+                    strerror(errno));
         slot->spawn_at = deadline_after(now, RESPAWN_PAUSE_MIN_NSEC);
         return;
     }

@@ -103,6 +103,18 @@ def test_master_out_of_descriptors_recovers(slowapi, serve, tmp_path):
     assert "/?delay=0" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_master_that_cannot_fork_tells_it_now_and_then(start):
+    before = resource.getrlimit(resource.RLIMIT_NPROC)
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, before[1]))  # not for root
+    try:
+        env = {"ASAN_OPTIONS": "detect_leaks=0"}  # looking for leaks takes a fork
+        app = start("serve", "--workers", "4", "--user", "nobody", env=env)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, before)
+    wait_for(lambda: re.search("fork failed .* dropped=", app.stderr()), seconds=5, what="complaints left out")
+
+
 def cpu_seconds(pid):
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
