@@ -243,12 +243,15 @@ static int pool_open(struct pool *p, struct worker *worker, struct error *err) {
     rc = worker_open(worker, NULL, err);
     if (rc == 0)
         rc = start_lanes(p, err);
-    if (rc == 0 && (rc = pulse_start(&p->pulse, p->loop, NULL, worker)) < 0)
-        error_set(err, rc, "out of memory");
-    return rc == 0 ? front_open(&p->front, err) : rc;
+    if (rc < 0)
+        return rc;
+    rc = pulse_start(&p->pulse, p->loop, NULL, worker);
+    if (rc < 0)
+        return error_set(err, rc, "out of memory");
+    return front_open(&p->front, err);
 }
 
-static void pool_close(struct pool *p) {
+static void pool_close(struct pool *p, struct worker *worker) {
     pthread_mutex_lock(&p->shared.lock);
     p->shared.closing = true;
     pthread_cond_broadcast(&p->shared.work);
@@ -263,19 +266,18 @@ static void pool_close(struct pool *p) {
         close(p->wake.fd);
     }
     signals_hold();
-    if (p->front.worker != NULL)
-        worker_close(p->front.worker);
+    worker_close(worker);
     pulse_stop(&p->pulse);
     signals_free(p->signals);
     loop_free(p->loop);
 }
 
 static int pool_run(struct worker *worker, struct error *err) {
-    struct pool p = { .started = 0 };
+    struct pool p = { 0 };
     int rc = pool_open(&p, worker, err);
 
     if (rc == 0)
         rc = front_run(&p.front, err);
-    pool_close(&p);
+    pool_close(&p, worker);
     return rc;
 }
