@@ -116,12 +116,13 @@ static void log_access_to_refused(struct session *s) {
     access_log_write(s->worker->access_log, s, now);
 }
 
-void session_refuse(struct session *s, uint16_t status, const char *why) {
+enum session_step session_refuse(struct session *s, uint16_t status, const char *why) {
     log_refusal(s, status, why);
     put_error(s, status, why, true);
     log_access_to_refused(s);
     stats_answered(s->worker->stats, status);
     s->head_used = 0;
+    return SESSION_REFUSED;
 }
 
 /* --- is the client there? --------------------------------------------------- */
@@ -192,11 +193,6 @@ static void answer_expectation(struct session *s) {
         log_write(LOG_LEVEL_DEBUG, "cannot send 100 Continue error=%s", strerrordesc_np(errno));
 }
 
-static enum session_step refuse_step(struct session *s, uint16_t status, const char *why) {
-    session_refuse(s, status, why);
-    return SESSION_REFUSED;
-}
-
 /* The new head's bytes stay where they are, move, or (uwsgi) are not needed any more. */
 static int place_head(struct session *s, size_t used) {
     if (s->road & SESSION_ROAD_UWSGI) {
@@ -214,7 +210,7 @@ static int place_head(struct session *s, size_t used) {
 static enum session_step take_head(struct session *s, size_t used) {
     const char *why = place_head(s, used) < 0 ? http_err_memory : road_map_fields(s);
 
-    return why == NULL ? SESSION_MORE : refuse_step(s, http_err_status(why), why);
+    return why == NULL ? SESSION_MORE : session_refuse(s, http_err_status(why), why);
 }
 
 enum session_step session_feed(struct session *s) {
@@ -234,7 +230,7 @@ enum session_step session_feed(struct session *s) {
             continue; /* the head's bytes are dealt with */
         case HTTP_EV_DATA:
             if (buf_append(&s->body, ev.data) < 0)
-                return refuse_step(s, 503, "out of memory");
+                return session_refuse(s, 503, "out of memory");
             break;
         case HTTP_EV_END:
             ASSERT(used == 0 || s->head_used == 0);
@@ -243,7 +239,7 @@ enum session_step session_feed(struct session *s) {
         case HTTP_EV_BAD:
             if (ev.why == http_err_truncated)
                 return SESSION_CLOSED; /* nobody is left to read an answer */
-            return refuse_step(s, http_err_status(ev.why), ev.why);
+            return session_refuse(s, http_err_status(ev.why), ev.why);
         case HTTP_EV_CLOSED:
             return SESSION_CLOSED;
         case HTTP_EV_MORE:

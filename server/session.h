@@ -106,8 +106,8 @@ NODISCARD enum session_end session_drop(struct session *s, nsec_t now);
  * client that is turned down gets no second answer in the same turn. */
 NODISCARD enum session_end session_turn_down(struct session *s, uint16_t status, const char *why);
 
-/* Puts an error answer into `out`, Connection: close; without memory `out` stays empty. */
-void session_refuse(struct session *s, uint16_t status, const char *why);
+/* Puts an error answer, Connection: close, into `out`; empty without memory. SESSION_REFUSED. */
+enum session_step session_refuse(struct session *s, uint16_t status, const char *why);
 
 /* No request is to come, or none is wanted: SESSION_CLOSE, or SESSION_LINGER. */
 NODISCARD enum session_end session_part(const struct session *s);

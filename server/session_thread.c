@@ -3,11 +3,6 @@
 #include "server/session_thread.h"
 #include <sys/socket.h>
 
-static enum session_step refuse(struct session *s, uint16_t status, const char *why) {
-    session_refuse(s, status, why);
-    return SESSION_REFUSED;
-}
-
 static nsec_t read_deadline(const struct session *s, nsec_t now, nsec_t head_deadline) {
     if (session_in_body(s))
         return deadline_after(now, s->worker->config->body_timeout);
@@ -24,11 +19,11 @@ enum session_step session_read(struct session *s, struct io *idle, struct io *io
 
     while ((step = session_feed(s)) == SESSION_MORE) {
         if (session_reserve(s) < 0)
-            return refuse(s, 503, "out of memory");
+            return session_refuse(s, 503, "out of memory");
         n = io_read(is_idle ? idle : io, s->fd, buf_tail(&s->in), buf_room(&s->in),
                     read_deadline(s, io_now(io), head_deadline));
         if (n == -ETIMEDOUT && session_began(s))
-            return refuse(s, 408, "the request did not arrive in time");
+            return session_refuse(s, 408, "the request did not arrive in time");
         if (n < 0)
             return SESSION_CLOSED;
         if (is_kept)
