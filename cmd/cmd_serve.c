@@ -122,16 +122,16 @@ static int check_upstream(const struct serve_options *o, struct error *err) {
 
     if (o->config.model == &model_event && o->config.upstream_client == UPSTREAM_CURL)
         return error_set(err, -EINVAL, "--upstream-client: %s", no_curl);
-    if (o->config.model == &model_event && upstream_wants_curl(o->config.upstream_url))
+    if (o->config.model == &model_event && upstream_target_wants_curl(o->config.upstream_url))
         return error_set(err, -EINVAL, "--upstream: %s", no_curl);
     if (o->config.upstream_ca != NULL && access(o->config.upstream_ca, R_OK) < 0)
         return error_set(err, -EINVAL, "--upstream-ca: cannot read '%s': %s", o->config.upstream_ca,
                          strerrordesc_np(errno));
 
     for (size_t i = 0; i < o->config.upstream_binds.count; i++)
-        if (upstream_check_bind(o->config.upstream_binds.items[i], &why) < 0)
+        if (upstream_target_check_bind(o->config.upstream_binds.items[i], &why) < 0)
             return error_set(err, -EINVAL, "--upstream-bind: %s", why.text);
-    if (upstream_check(o->config.upstream_url, &why) == 0)
+    if (upstream_target_check(o->config.upstream_url, &why) == 0)
         return 0;
     return error_set(err, -EINVAL, "--upstream: %s", why.text);
 }

@@ -51,7 +51,7 @@ static int check_model(const struct option_spec *spec, int argc, char **argv,
 }
 
 static bool wants_curl(const struct serve_config *c) {
-    return c->upstream_client == UPSTREAM_CURL || upstream_wants_curl(c->upstream_url);
+    return c->upstream_client == UPSTREAM_CURL || upstream_target_wants_curl(c->upstream_url);
 }
 
 static bool speaks_uwsgi(const struct serve_config *c) {

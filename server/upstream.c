@@ -63,7 +63,7 @@ static int open_native(struct upstream *u, struct io_fiber *fiber_io) {
 struct upstream *upstream_new(const struct upstream_config *config, struct io_fiber *fiber_io,
                               struct error *err) {
     struct upstream *u = mem_calloc(1, sizeof(*u));
-    bool curl = config->curl || upstream_wants_curl(config->url);
+    bool curl = config->curl || upstream_target_wants_curl(config->url);
     int rc;
 
     if (u == NULL) {
@@ -109,7 +109,8 @@ static int connect_by_name(struct call *c) {
     }
     rc = -ENOENT;
     for (size_t i = 0; i < found->count; i++) {
-        rc = io_connect_from(c->io, &found->addresses[i], upstream_source(target), c->deadline);
+        rc = io_connect_from(c->io, &found->addresses[i], upstream_target_source(target),
+                             c->deadline);
         if (rc >= 0 || rc == -ETIMEDOUT || rc == -ECANCELED)
             break;
     }
@@ -122,7 +123,7 @@ static int connect_fresh(struct call *c) {
 
     if (!target->numeric)
         return connect_by_name(c);
-    fd = io_connect_from(c->io, &target->address, upstream_source(target), c->deadline);
+    fd = io_connect_from(c->io, &target->address, upstream_target_source(target), c->deadline);
     return fd < 0 ? fetch_fail(&c->fetch, fd, "cannot be reached") : fd;
 }
 

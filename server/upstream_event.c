@@ -132,7 +132,7 @@ static int link_open(struct upstream_call *call, const struct address *to) {
 
     if (link == NULL)
         return -ENOMEM;
-    fd = socket_connect_from(to, upstream_source(&u->target), &pending);
+    fd = socket_connect_from(to, upstream_target_source(&u->target), &pending);
     rc = fd < 0 ? fd : watch_open(&link->watch, u->loop, fd, link_notify);
     if (rc < 0) {
         if (fd >= 0)

@@ -19,7 +19,7 @@ static int parse_url(const char *text, struct http_url *ret, struct error *err) 
     return 0;
 }
 
-int upstream_check(const char *url, struct error *err) {
+int upstream_target_check(const char *url, struct error *err) {
     struct http_url parsed;
 
     return parse_url(url, &parsed, err);
@@ -33,13 +33,13 @@ static int parse_source(const char *address, struct address *ret, struct error *
         "'%.100s' is not allowed; an IPv4 or IPv6 address of this host, without a port", address);
 }
 
-int upstream_check_bind(const char *address, struct error *err) {
+int upstream_target_check_bind(const char *address, struct error *err) {
     struct address from;
 
     return parse_source(address, &from, err);
 }
 
-bool upstream_wants_curl(const char *url) {
+bool upstream_target_wants_curl(const char *url) {
     struct http_url parsed;
 
     return parse_url(url, &parsed, NULL) == 0 && slice_eq(parsed.scheme, SLICE("https"));
@@ -83,6 +83,6 @@ int upstream_target_init(struct upstream_target *t, const struct upstream_config
     return set_source(t, config->bind, err);
 }
 
-const struct address *upstream_source(const struct upstream_target *t) {
+const struct address *upstream_target_source(const struct upstream_target *t) {
     return t->from.len > 0 ? &t->from : NULL;
 }

@@ -19,19 +19,19 @@ struct upstream_target {
 };
 
 /* Checks a URL without touching the network: 0 or -EINVAL with a reason. */
-NODISCARD int upstream_check(const char *url, struct error *err);
+NODISCARD int upstream_target_check(const char *url, struct error *err);
 
 /* Whether this URL can only be asked through libcurl. */
-bool upstream_wants_curl(const char *url);
+bool upstream_target_wants_curl(const char *url);
 
 /* A source address: 0 or -EINVAL with a reason. */
-NODISCARD int upstream_check_bind(const char *address, struct error *err);
+NODISCARD int upstream_target_check_bind(const char *address, struct error *err);
 
 /* `config` as for upstream_new, whose texts must outlive the target. 0 or -errno with a reason. */
 NODISCARD int upstream_target_init(struct upstream_target *t, const struct upstream_config *config,
                                    struct error *err);
 
 /* Where connections come from; NULL leaves it to the kernel. */
-const struct address *upstream_source(const struct upstream_target *t);
+const struct address *upstream_target_source(const struct upstream_target *t);
 
 #endif
