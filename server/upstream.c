@@ -14,7 +14,7 @@
 struct upstream {
     struct upstream_target target;
     struct connpool *pool;
-    struct curl_client *curl; /* instead of the pool; NULL: our own client */
+    struct upstream_curl *curl; /* instead of the pool; NULL: our own client */
     char *curl_url;
 };
 
@@ -33,7 +33,7 @@ struct call {
 static int open_curl(struct upstream *u, const struct upstream_config *config,
                      struct io_fiber *fiber_io) {
     const struct http_url *url = &u->target.url;
-    struct curl_client_config client = {
+    struct upstream_curl_config client = {
         .lane = { .target = &u->target,
                   .ca_path = config->ca_path,
                   .bind = config->bind,
@@ -48,7 +48,7 @@ static int open_curl(struct upstream *u, const struct upstream_config *config,
         return -ENOMEM;
     }
     client.lane.url = slice_str(u->curl_url);
-    u->curl = curl_client_new(&client);
+    u->curl = upstream_curl_new(&client);
     return u->curl != NULL ? 0 : -ENOMEM;
 }
 
@@ -85,7 +85,7 @@ void upstream_free(struct upstream *u) {
     if (u == NULL)
         return;
     connpool_free(u->pool);
-    curl_client_free(u->curl);
+    upstream_curl_free(u->curl);
     free(u->curl_url); /* asprintf's */
     mem_free(u);
 }
@@ -186,7 +186,7 @@ int upstream_get(struct upstream *u, struct io *io, struct arena *arena, struct 
     int rc;
 
     if (u->curl != NULL)
-        return curl_client_get(u->curl, io, arena, suffix, c.deadline, ret, ret_why);
+        return upstream_curl_get(u->curl, io, arena, suffix, c.deadline, ret, ret_why);
     fetch_init(&c.fetch, &u->target, arena);
     c.fd = connpool_take(u->pool, now, &uses);
     if (c.fd < 0)

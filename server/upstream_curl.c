@@ -10,8 +10,8 @@
 TAILQ_HEAD(lanes, curl_lane);
 
 /* Idle lanes have a connection: newest first, the oldest leave. */
-struct curl_client {
-    struct curl_client_config config;
+struct upstream_curl {
+    struct upstream_curl_config config;
     struct timer expiry;  /* lazy: not later than what the oldest needs; fibers only */
     pthread_mutex_t lock; /* of the list: thread models share it */
     struct lanes idle;
@@ -25,14 +25,14 @@ struct curl_client {
 /* --- idle lanes ------------------------------------------------------------------- */
 
 /* Under the lock. */
-static void unlist(struct curl_client *client, struct curl_lane *lane) {
+static void unlist(struct upstream_curl *client, struct curl_lane *lane) {
     TAILQ_REMOVE(&client->idle, lane, link);
     client->idle_count--;
     lane->idle = false;
 }
 
 /* The oldest, when it is too old, or one too many. */
-static struct curl_lane *pull_expired(struct curl_client *client, nsec_t now) {
+static struct curl_lane *pull_expired(struct upstream_curl *client, nsec_t now) {
     struct curl_lane *lane;
 
     pthread_mutex_lock(&client->lock);
@@ -46,7 +46,7 @@ static struct curl_lane *pull_expired(struct curl_client *client, nsec_t now) {
     return lane;
 }
 
-static void free_expired(struct curl_client *client, nsec_t now) {
+static void free_expired(struct upstream_curl *client, nsec_t now) {
     struct curl_lane *lane;
 
     while ((lane = pull_expired(client, now)) != NULL)
@@ -54,7 +54,7 @@ static void free_expired(struct curl_client *client, nsec_t now) {
 }
 
 /* Wakes up for the oldest; when that one was taken meanwhile, it fires early and looks again. */
-static void arm_expiry(struct curl_client *client) {
+static void arm_expiry(struct upstream_curl *client) {
     struct curl_lane *oldest = TAILQ_LAST(&client->idle, lanes);
     nsec_t at;
     int rc;
@@ -69,7 +69,7 @@ static void arm_expiry(struct curl_client *client) {
 }
 
 static void on_expiry(struct timer *timer) {
-    struct curl_client *client = CONTAINER_OF(timer, struct curl_client, expiry);
+    struct upstream_curl *client = CONTAINER_OF(timer, struct upstream_curl, expiry);
 
     free_expired(client, clock_now());
     arm_expiry(client);
@@ -78,7 +78,7 @@ static void on_expiry(struct timer *timer) {
 /* The watch outlives a take until the connection's next wait. */
 static void on_idle_event(void *arg, int fd UNUSED) {
     struct curl_lane *lane = arg;
-    struct curl_client *client = lane->owner;
+    struct upstream_curl *client = lane->owner;
 
     if (!lane->idle || !curl_lane_is_spent(lane))
         return;
@@ -86,7 +86,7 @@ static void on_idle_event(void *arg, int fd UNUSED) {
     curl_lane_free(lane);
 }
 
-static struct curl_lane *pull_newest(struct curl_client *client) {
+static struct curl_lane *pull_newest(struct upstream_curl *client) {
     struct curl_lane *lane;
 
     pthread_mutex_lock(&client->lock);
@@ -98,13 +98,13 @@ static struct curl_lane *pull_newest(struct curl_client *client) {
 }
 
 /* A name server that is down must not pile up threads: each call would leave one behind. */
-static void orphan_look_up(struct curl_client *client, nsec_t now) {
+static void orphan_look_up(struct upstream_curl *client, nsec_t now) {
     pthread_mutex_lock(&client->lock);
     client->orphaned_at[client->orphan_count++ % SERVER_CURL_LOOK_UPS_MAX] = now;
     pthread_mutex_unlock(&client->lock);
 }
 
-static bool may_look_up(struct curl_client *client, nsec_t now) {
+static bool may_look_up(struct upstream_curl *client, nsec_t now) {
     nsec_t oldest;
     bool may;
 
@@ -116,7 +116,7 @@ static bool may_look_up(struct curl_client *client, nsec_t now) {
     return may;
 }
 
-static struct curl_lane *new_lane(struct curl_client *client) {
+static struct curl_lane *new_lane(struct upstream_curl *client) {
     struct curl_lane *lane = curl_lane_new(&client->config.lane);
 
     if (lane != NULL)
@@ -125,7 +125,7 @@ static struct curl_lane *new_lane(struct curl_client *client) {
 }
 
 /* NULL: there is none. */
-static struct curl_lane *lane_take(struct curl_client *client, nsec_t now) {
+static struct curl_lane *lane_take(struct upstream_curl *client, nsec_t now) {
     struct curl_lane *lane;
 
     free_expired(client, now);
@@ -141,7 +141,7 @@ static bool watch_idle(struct io_fiber *fiber_io, struct curl_lane *lane) {
            io_fiber_idle(fiber_io, lane->kept, on_idle_event, lane) == 0;
 }
 
-static void lane_give_back(struct curl_client *client, struct curl_lane *lane, nsec_t now) {
+static void lane_give_back(struct upstream_curl *client, struct curl_lane *lane, nsec_t now) {
     if (!watch_idle(client->config.lane.fiber_io, lane)) {
         curl_lane_free(lane);
         return;
@@ -159,8 +159,8 @@ static void lane_give_back(struct curl_client *client, struct curl_lane *lane, n
 
 /* --- public ----------------------------------------------------------------------- */
 
-struct curl_client *curl_client_new(const struct curl_client_config *config) {
-    struct curl_client *client = mem_calloc(1, sizeof(*client));
+struct upstream_curl *upstream_curl_new(const struct upstream_curl_config *config) {
+    struct upstream_curl *client = mem_calloc(1, sizeof(*client));
 
     if (client == NULL)
         return NULL;
@@ -177,7 +177,7 @@ struct curl_client *curl_client_new(const struct curl_client_config *config) {
     return client;
 }
 
-void curl_client_free(struct curl_client *client) {
+void upstream_curl_free(struct upstream_curl *client) {
     struct curl_lane *lane;
 
     if (client == NULL)
@@ -193,7 +193,7 @@ void curl_client_free(struct curl_client *client) {
 }
 
 /* A new one, with a place among those that look a name up. */
-static int lane_for_look_up(struct curl_client *client, struct io *io, nsec_t deadline,
+static int lane_for_look_up(struct upstream_curl *client, struct io *io, nsec_t deadline,
                             struct curl_lane **ret, const char **ret_why) {
     int rc = gate_enter(client->look_ups, io, deadline);
     nsec_t now = clock_now(); /* as the lanes do: the loop may be behind the deadline still */
@@ -216,9 +216,9 @@ static int lane_for_look_up(struct curl_client *client, struct io *io, nsec_t de
     return 0;
 }
 
-int curl_client_get(struct curl_client *client, struct io *io, struct arena *arena,
-                    struct slice suffix, nsec_t deadline, struct upstream_answer *ret,
-                    const char **ret_why) {
+int upstream_curl_get(struct upstream_curl *client, struct io *io, struct arena *arena,
+                      struct slice suffix, nsec_t deadline, struct upstream_answer *ret,
+                      const char **ret_why) {
     struct curl_lane *lane = lane_take(client, io_now(io));
     bool keeps;
     int rc;

@@ -6,25 +6,25 @@
 
 #include "server/curl_lane.h"
 
-struct curl_client;
+struct upstream_curl;
 
-struct curl_client_config {
+struct upstream_curl_config {
     struct curl_lane_config lane; /* what it points to must outlive the client */
     unsigned idle_count_max;      /* idle connections kept; the oldest leave */
     nsec_t idle_span_max;         /* close after this long idle (a span) */
 };
 
 /* Call the first one before there are threads (curl_global_init(3)). NULL when out of memory. */
-NODISCARD struct curl_client *curl_client_new(const struct curl_client_config *config);
+NODISCARD struct upstream_curl *upstream_curl_new(const struct upstream_curl_config *config);
 
 /* No request may be running; before the io of the last requests is freed. */
-void curl_client_free(struct curl_client *client);
+void upstream_curl_free(struct upstream_curl *client);
 
 /* As upstream_get, with an absolute deadline, and as strict. Certificates are checked. Connections
  * are kept as those of net/connpool.h: each request takes the one that was given back last, nothing
  * having come on it meanwhile, and the oldest leave first. */
-NODISCARD int curl_client_get(struct curl_client *client, struct io *io, struct arena *arena,
-                              struct slice suffix, nsec_t deadline, struct upstream_answer *ret,
-                              const char **ret_why);
+NODISCARD int upstream_curl_get(struct upstream_curl *client, struct io *io, struct arena *arena,
+                                struct slice suffix, nsec_t deadline, struct upstream_answer *ret,
+                                const char **ret_why);
 
 #endif

@@ -32,7 +32,7 @@ struct fixture {
     char url[64];
     struct upstream_target target;
     struct upstream_config upstream;
-    struct curl_client *client;
+    struct upstream_curl *client;
     struct arena arena;
     struct io_block block;
     struct loop *loop; /* NULL: a thread */
@@ -143,8 +143,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 static void open_client(struct fixture *f, const char *host, unsigned idle_count_max,
                         nsec_t idle_span_max) {
     struct address bound, any = { .v4 = { .sin_family = AF_INET }, .len = sizeof(any.v4) };
-    struct curl_client_config config = { .idle_count_max = idle_count_max,
-                                         .idle_span_max = idle_span_max };
+    struct upstream_curl_config config = { .idle_count_max = idle_count_max,
+                                           .idle_span_max = idle_span_max };
 
     any.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     f->listen_fd = listener_open(&any, 64, &bound, NULL);
@@ -156,7 +156,7 @@ static void open_client(struct fixture *f, const char *host, unsigned idle_count
     config.lane = (struct curl_lane_config){ .target = &f->target,
                                              .url = slice_str(f->url),
                                              .fiber_io = f->fiber_io };
-    f->client = curl_client_new(&config);
+    f->client = upstream_curl_new(&config);
     assert_non_null(f->client);
     f->answer = OK;
     assert_int_equal(pthread_create(&f->thread, NULL, run, f), 0);
@@ -195,7 +195,7 @@ static int set_up_fibers(void **state) {
 static int tear_down(void **state) {
     struct fixture *f = *state;
 
-    curl_client_free(f->client);
+    upstream_curl_free(f->client);
     shutdown(f->listen_fd, SHUT_RDWR);
     pthread_join(f->thread, NULL);
     for (int i = 0; i <= CONNECTIONS_MAX; i++)
@@ -223,8 +223,8 @@ struct call {
 };
 
 static void run_call(struct call *c, struct io *io) {
-    c->rc = curl_client_get(c->f->client, io, &c->f->arena, SLICE("?a=b"), c->deadline, &c->answer,
-                            &c->why);
+    c->rc = upstream_curl_get(c->f->client, io, &c->f->arena, SLICE("?a=b"), c->deadline,
+                              &c->answer, &c->why);
 }
 
 static void call_in_fiber(void *arg) {
