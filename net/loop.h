@@ -39,7 +39,7 @@ nsec_t loop_now(struct loop *loop);
 void loop_observe(struct loop *loop, void (*turned)(void *arg, nsec_t began, nsec_t ended),
                   void *arg);
 
-/* For evhttp (net/control.c), signals and listeners; connections use watches. */
+/* For evhttp (net/control.c), signals and acceptors; connections use watches. */
 struct event_base *loop_base(struct loop *loop);
 
 /* Work that must not happen inside the current callback (freeing the object it belongs to): runs

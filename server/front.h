@@ -18,8 +18,8 @@
 #ifndef SERVER_FRONT_H
 #define SERVER_FRONT_H
 
+#include "net/acceptor.h"
 #include "net/binds.h"
-#include "net/listener.h"
 #include "server/client.h"
 
 struct front {

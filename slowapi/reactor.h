@@ -5,8 +5,8 @@
 
 #include "base/buf.h"
 #include "http/limits.h"
+#include "net/acceptor.h"
 #include "net/binds.h"
-#include "net/listener.h"
 #include "net/signals.h"
 #include "slowapi/config.h"
 #include "slowapi/limits.h"

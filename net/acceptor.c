@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* Accepts on a loop: in bursts, with pauses, and with a back-off when descriptors or memory are
+ * short. */
+#include "net/acceptor.h"
+#include "base/log.h"
+#include <errno.h>
+#include <string.h>
+
+#define PAUSE_MIN (100 * NSEC_PER_MSEC)
+#define PAUSE_MAX (1 * NSEC_PER_SEC)
+
+enum accept_fault {
+    ACCEPT_EMPTY,     /* nobody is waiting */
+    ACCEPT_NEXT,      /* that connection is gone, the next one may be fine */
+    ACCEPT_EXHAUSTED, /* no descriptor or memory: trying again at once would spin */
+    ACCEPT_BROKEN,    /* not a listening socket (any more) */
+};
+
+static enum accept_fault fault_of(int error) {
+    switch (error) {
+    case EAGAIN:
+        return ACCEPT_EMPTY;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        return ACCEPT_EXHAUSTED;
+    case EBADF:
+    case EINVAL:
+    case ENOTSOCK:
+    case EOPNOTSUPP:
+        return ACCEPT_BROKEN;
+    default: /* EINTR, ECONNABORTED, EPROTO, EPERM, and what accept(2) hands on from the network */
+        return ACCEPT_NEXT;
+    }
+}
+
+static int accept_one(int listen_fd, struct address *peer) {
+    peer->len = sizeof(struct sockaddr_un);
+    int fd = accept4(listen_fd, &peer->any, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    return fd >= 0 ? fd : -errno;
+}
+
+static void log_pause(int listen_fd, int error) {
+    static struct log_rate rate = { .per_second = 1 };
+
+    log_limited(&rate, LOG_LEVEL_WARN, "accept paused fd=%d error=\"%s\"", listen_fd,
+                strerror(error));
+}
+
+static void acceptor_back_off(struct acceptor *a, int error) {
+    log_pause(a->fd, error);
+
+    a->pause_span = a->pause_span == 0 ? PAUSE_MIN : nsec_min(2 * a->pause_span, PAUSE_MAX);
+    int rc = timer_set(a->loop, &a->pause, deadline_after(clock_now(), a->pause_span));
+    if (rc == 0) /* else there is not even memory for a timer: the next turn tries again */
+        event_del(&a->event);
+}
+
+/* Wants new connections and is not backing off: only then is the event registered. What accept(2)
+ * was short of, registering may be, too. */
+static void acceptor_update(struct acceptor *a) {
+    errno = 0;
+    if (!a->running || timer_armed(&a->pause))
+        event_del(&a->event);
+    else if (event_add(&a->event, NULL) < 0)
+        acceptor_back_off(a, errno != 0 ? errno : ENOMEM);
+}
+
+static void on_pause_over(struct timer *timer) {
+    acceptor_update(CONTAINER_OF(timer, struct acceptor, pause));
+}
+
+static void accept_waiting(struct acceptor *a, unsigned burst, bool also_paused) {
+    struct address peer;
+
+    for (unsigned i = 0; i < burst && (a->running || also_paused); i++) {
+        int fd = accept_one(a->fd, &peer);
+        if (fd >= 0) {
+            a->pause_span = 0;
+            a->accepted(a, fd, &peer);
+            continue;
+        }
+
+        switch (fault_of(-fd)) {
+        case ACCEPT_EMPTY:
+            return;
+        case ACCEPT_NEXT:
+            break;
+        case ACCEPT_EXHAUSTED:
+        case ACCEPT_BROKEN:
+            acceptor_back_off(a, -fd);
+            return;
+        }
+    }
+}
+
+static void on_acceptable(evutil_socket_t listen_fd UNUSED, short what UNUSED, void *arg) {
+    struct acceptor *a = arg;
+
+    accept_waiting(a, a->burst, false);
+}
+
+int acceptor_open(struct acceptor *a, struct loop *loop, int listen_fd, unsigned burst,
+                  void (*accepted)(struct acceptor *, int, const struct address *), void *arg) {
+    *a = (struct acceptor){
+        .loop = loop,
+        .pause.fire = on_pause_over,
+        .fd = listen_fd,
+        .burst = burst > 0 ? burst : 1,
+        .running = true,
+        .accepted = accepted,
+        .arg = arg,
+    };
+
+    if (event_assign(&a->event, loop_base(loop), listen_fd, EV_READ | EV_PERSIST, on_acceptable,
+                     a) != 0)
+        return -EINVAL;
+    return event_add(&a->event, NULL) == 0 ? 0 : -ENOMEM;
+}
+
+void acceptor_pause(struct acceptor *a) {
+    if (!a->running)
+        return;
+    a->running = false;
+    acceptor_update(a);
+}
+
+void acceptor_resume(struct acceptor *a) {
+    if (a->running)
+        return;
+    a->running = true;
+    acceptor_update(a);
+}
+
+void acceptor_glance(struct acceptor *a, unsigned burst) {
+    if (!timer_armed(&a->pause))
+        accept_waiting(a, burst, true);
+}
+
+void acceptor_close(struct acceptor *a) {
+    timer_cancel(a->loop, &a->pause);
+    acceptor_pause(a);
+}

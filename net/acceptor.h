@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* Accepting connections on a loop. */
+#ifndef NET_ACCEPTOR_H
+#define NET_ACCEPTOR_H
+
+#include "net/address.h"
+#include "net/loop.h"
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+/* `accepted` gets a non-blocking, close-on-exec descriptor that it owns. Bounded per turn for
+ * fairness. Out of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM): logged (rate limited),
+ * accepting pauses and is tried again, no spin. */
+struct acceptor {
+    struct event event;
+    struct loop *loop;
+    struct timer pause;
+    int fd;
+    unsigned burst; /* connections accepted per turn */
+    bool running;
+    nsec_t pause_span; /* of the back-off; 0 after a success */
+    void (*accepted)(struct acceptor *, int fd, const struct address *peer);
+    void *arg;
+};
+
+/* Starts accepting from a listening socket. 0 or -errno. */
+NODISCARD int acceptor_open(struct acceptor *a, struct loop *loop, int listen_fd, unsigned burst,
+                            void (*accepted)(struct acceptor *, int, const struct address *),
+                            void *arg);
+
+/* Stops and restarts: a worker that is full leaves new connections to the others. Idempotent. */
+void acceptor_pause(struct acceptor *a);
+void acceptor_resume(struct acceptor *a);
+
+/* Accepts what waits right now, at most `burst`, also while paused. */
+void acceptor_glance(struct acceptor *a, unsigned burst);
+
+/* Does not close the listening socket. Inside `accepted`, free the acceptor's memory through
+ * loop_defer. */
+void acceptor_close(struct acceptor *a);
+
+#endif
