@@ -230,6 +230,7 @@ static int run_chosen(const struct play_config *config, const struct option_stri
     forget_defaults(cmd_slowapi.options);
     forget_defaults(cmd_serve.options);
     forget_defaults(cmd_bench.options);
+    peer_forget_settings();
     struct tour_config tour = {
         .rows = chosen,
         .row_count = count,

@@ -58,6 +58,26 @@ static int find_dir(char *dir, size_t size, struct error *err) {
     return 0;
 }
 
+static bool is_theirs(const char *variable) {
+    static const char *const begins[] = { "FLASK_", "GUNICORN_", "PYTHON", "UWSGI_",
+                                          "WEB_CONCURRENCY=" };
+    for (size_t i = 0; i < ARRAY_LEN(begins); i++)
+        if (strncmp(variable, begins[i], strlen(begins[i])) == 0)
+            return true;
+    return false;
+}
+
+void peer_forget_settings(void) {
+    for (size_t i = 0; environ[i] != NULL;) {
+        const char *seen = environ[i];
+        char name[256];
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(seen, "="), seen);
+        if (is_theirs(seen))
+            unsetenv(name); /* the others move up */
+        i += environ[i] == seen;
+    }
+}
+
 /* The port of an address that begins with http://HOST:PORT. */
 static unsigned port_of(const char *url) {
     const char *colon = strrchr(url, ':');
@@ -95,6 +115,8 @@ static int fill(struct program_start *start, const char *dir, unsigned port, str
         rc = argv_printf(&start->argv, "PORT_APP=%u", port);
     if (rc == 0)
         rc = argv_add(&start->argv, "PYTHONDONTWRITEBYTECODE=1");
+    if (rc == 0) /* or the proxy of a school or an office would be asked for the slow API */
+        rc = argv_add(&start->argv, "no_proxy=127.0.0.1");
     for (size_t i = 2; rc == 0 && i < before; i++)
         rc = argv_printf(&start->argv, "ADDRESS_OF_%s=%s", start->values[i].name,
                          start->values[i].text);

@@ -13,6 +13,10 @@
  */
 extern const struct program program_peer;
 
+/* Takes the servers' own settings (FLASK_APP, WEB_CONCURRENCY, PYTHONPATH, ...) out of the
+ * environment, which their playgrounds inherit. */
+void peer_forget_settings(void);
+
 /* Playgrounds in the order of the catalogue's rows that they belong to. */
 extern const struct playground peers[];
 extern const size_t peer_count;

@@ -101,6 +101,16 @@ def test_environment_does_not_change_a_playground(srv_run):
     assert int(table(done.stdout)["green"][9]) <= 2  # threads before: one, and a sanitizer's own
 
 
+def test_environment_does_not_change_an_original(tour):
+    env = {"http_proxy": "http://127.0.0.1:1", "no_proxy": "localhost", "FLASK_APP": "other", "WEB_CONCURRENCY": "5"}
+    env |= {"PYTHONHOME": "/nonexistent", "UWSGI_WORKERS": "no", "UWSGI_THREADS": "no", "GUNICORN_CMD_ARGS": "--nope"}
+    code, stdout, stderr = tour("flask-threaded", "gunicorn-nginx", "uwsgi-nginx", *FAST, env=env).end()
+    if "not installed" in stderr:
+        pytest.skip(stderr)
+    assert code == 0, stderr
+    assert int(table(stdout)["gunicorn-nginx"][9]) < 6  # threads before: the master, one worker and its helpers
+
+
 def test_settings_for_another_database_do_not_reach_the_private_one(tour):
     another = {"PGSSLMODE": "require", "PGOPTIONS": "-c no_such=1", "PGREQUIREPEER": "nobody", "PGCHANNELBINDING": "require"}
     code, stdout, stderr = tour(*FAST, "db-cooperative", env=another).end()
