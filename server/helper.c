@@ -144,16 +144,19 @@ static bool ends_until(struct helper *h, nsec_t until) {
     return true;
 }
 
-void helper_stop(struct helper *h, nsec_t patience) {
+bool helper_stop(struct helper *h, nsec_t patience) {
     nsec_t now = clock_now();
+    bool ends = true;
 
     if (h->pid == 0)
-        return;
+        return true;
     kill(h->pid, SIGCONT);
     if (patience == 0 || !ends_until(h, deadline_after(now, patience))) {
+        ends = false;
         kill(h->pid, SIGKILL);
         if (!ends_until(h, deadline_after(clock_now(), KILL_PATIENCE)))
             log_write(LOG_LEVEL_WARN, "%s process does not end pid=%d", h->name, (int)h->pid);
     }
     h->pid = 0;
+    return ends;
 }

@@ -43,7 +43,8 @@ NODISCARD int helper_start(struct helper *h);
  * dying soon. Returns when to come back at the latest; NSEC_NEVER while it runs. */
 nsec_t helper_tend(struct helper *h, nsec_t now);
 
-/* Waits `patience` for it to end, and kills it then. Also when it has been stopped (SIGSTOP). */
-void helper_stop(struct helper *h, nsec_t patience);
+/* Waits `patience` for it to end, and kills it then. Also when it has been stopped (SIGSTOP). False
+ * when it was killed here. */
+bool helper_stop(struct helper *h, nsec_t patience);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -284,6 +285,15 @@ void logger_reopen(const struct logger *l) {
     eventfd_write(l->reopen_fd, 1);
 }
 
+/* Of a process that has been killed. */
+static bool has_lines(const struct logger *l) {
+    int left = 0;
+
+    if (l->helper.run == NULL)
+        return false;
+    return (ioctl(l->in_fd, FIONREAD, &left) == 0 && left > 0) || l->memory->chunk[0] != '\0';
+}
+
 void logger_close(struct logger *l) {
     int *fds[] = { &l->pipe_fd, &l->in_fd, &l->reopen_fd, &l->out_fd };
 
@@ -291,7 +301,10 @@ void logger_close(struct logger *l) {
     if (l->pipe_fd >= 0)
         close(l->pipe_fd);
     l->pipe_fd = -1;
-    helper_stop(&l->helper, SERVER_LOG_DRAIN_NSEC);
+    if (helper_stop(&l->helper, SERVER_LOG_DRAIN_NSEC) && has_lines(l)) {
+        (void)helper_tend(&l->helper, NSEC_NEVER); /* now or never */
+        (void)helper_stop(&l->helper, SERVER_LOG_DRAIN_NSEC);
+    }
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (*fds[i] >= 0)
             close(*fds[i]);

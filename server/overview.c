@@ -135,7 +135,7 @@ nsec_t overview_tend(struct overview *o, nsec_t now) {
 
 void overview_rest(struct overview *o) {
     o->active = false;
-    helper_stop(&o->helper, 0);
+    (void)helper_stop(&o->helper, 0);
 }
 
 void overview_stop(struct overview *o) {

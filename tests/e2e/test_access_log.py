@@ -292,6 +292,21 @@ def test_killed_logger_is_replaced_and_loses_no_line(slowapi, serve, tmp_path, m
     assert app.stderr().count("log process died") == 2 and "dropped" not in app.stderr()
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_logger_killed_just_before_the_end_loses_no_line(slowapi, serve, tmp_path, times):
+    log = tmp_path / "log"
+    app = serve("--access-logfile", log, upstream=slowapi())
+    for _ in range(times - 1):  # the next one but one is not started at once
+        kill_logger(app.pid)
+    logger = wait_for(lambda: logger_of(app.pid), what="a log process")
+    os.kill(logger, signal.SIGSTOP)
+    for _ in range(20):
+        assert get(app, "/?delay=0").status == 200
+    os.kill(logger, signal.SIGKILL)
+    app.stop()
+    assert len(log.read_text().splitlines()) == 20
+
+
 def test_logger_is_replaced_after_reload_and_upgrade_too(slowapi, serve, tmp_path):
     log, pid_file = tmp_path / "log", tmp_path / "pid"
     app = serve("--workers", "1", "--access-logfile", log, "--pid", pid_file, upstream=slowapi())
