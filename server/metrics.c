@@ -263,21 +263,20 @@ static json_t *json_what(const struct stats_entry *e) {
     return json_string(text);
 }
 
-static json_t *json_entry(const struct stats_entry *e, int doing, unsigned worker, nsec_t now) {
+static json_t *json_entry(const struct stats_entry *e, int doing, unsigned worker) {
     json_t *object = json_object();
+    nsec_t since = e->since, ready_at = e->ready_at, now = clock_now(); /* in this order */
 
     json_object_set_new(object, "worker", json_integer(worker));
     json_object_set_new(object, "request", json_what(e));
     json_object_set_new(object, "waits_for", json_string(doing_words[doing]));
-    json_object_set_new(object, "for_seconds", json_real((double)(now - e->since) / NSEC_PER_SEC));
-    json_object_set_new(object, "age_seconds",
-                        json_real((double)(now - e->ready_at) / NSEC_PER_SEC));
+    json_object_set_new(object, "for_seconds", json_real((double)(now - since) / NSEC_PER_SEC));
+    json_object_set_new(object, "age_seconds", json_real((double)(now - ready_at) / NSEC_PER_SEC));
     return object;
 }
 
 char *metrics_requests(const struct overview *o) {
     json_t *root = json_array();
-    nsec_t now = clock_now();
 
     for (unsigned i = 0; i < o->count; i++) {
         if (!metrics_alive(&o->stats[i]))
@@ -285,8 +284,8 @@ char *metrics_requests(const struct overview *o) {
         for (unsigned k = 0; k < STATS_ENTRIES; k++) {
             const struct stats_entry *e = &o->stats[i].entries[k];
             int doing = atomic_load_explicit(&e->doing, memory_order_acquire);
-            if (doing != STATS_NOTHING)
-                json_array_append_new(root, json_entry(e, doing, i + 1, now));
+            if (doing != STATS_NOTHING && doing != STATS_COMING)
+                json_array_append_new(root, json_entry(e, doing, i + 1));
         }
     }
     return finish(root);

@@ -71,11 +71,11 @@ struct stats_entry *stats_enter(struct stats *s, struct slice method, struct sli
         struct stats_entry *e = &s->entries[(at + i) % STATS_ENTRIES];
         int expected = STATS_NOTHING;
 
-        if (!atomic_compare_exchange_strong(&e->doing, &expected, STATS_QUEUE))
+        if (!atomic_compare_exchange_strong(&e->doing, &expected, STATS_COMING))
             continue;
         e->ready_at = now;
-        atomic_store_explicit(&e->since, now, memory_order_relaxed);
         running_describe(e->what, method, target);
+        stats_does(e, STATS_QUEUE, now);
         return e;
     }
     return NULL;

@@ -29,6 +29,7 @@ enum stats_value { STATS_VALUES(STATS_VALUE_ENUM) STATS_VALUE_COUNT };
 /* What a request does, or waits for. */
 enum stats_doing {
     STATS_NOTHING, /* the entry is free */
+    STATS_COMING,  /* it is being filled in */
     STATS_QUEUE,
     STATS_CPU,
     STATS_UPSTREAM,
@@ -108,7 +109,8 @@ static inline void stats_does(struct stats_entry *e, enum stats_doing doing, nse
 }
 
 static inline void stats_leave(struct stats_entry *e) {
-    stats_does(e, STATS_NOTHING, 0);
+    if (e != NULL) /* and `since` stays, for who has just seen that it does something */
+        atomic_store_explicit(&e->doing, STATS_NOTHING, memory_order_release);
 }
 
 #endif
