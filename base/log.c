@@ -88,6 +88,15 @@ void log_write(enum log_level level, const char *fmt, ...) {
     errno = saved_errno;
 }
 
+void log_say(const char *fmt, ...) {
+    char line[LOG_LINE_BYTES];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(line, sizeof(line), fmt, args);
+    va_end(args);
+    write_line(line, strlen(line));
+}
+
 /* Threads share a call site, hence the atomics; a line too many when two of them start a second
  * together does no harm. */
 static bool rate_allows(struct log_rate *rate, nsec_t now) {

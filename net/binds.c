@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "net/listener.h"
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -66,11 +65,11 @@ void binds_announce(const struct binds *b, const char *name) {
         const char *address = address_format(&b->bound[i], text);
 
         if (b->bound[i].any.sa_family != AF_UNIX)
-            fprintf(stderr, "%s: listening on %s://%s/\n", name, b->schemes[i], address);
+            log_say("%s: listening on %s://%s/\n", name, b->schemes[i], address);
         else if (strcmp(b->schemes[i], "http") == 0)
-            fprintf(stderr, "%s: listening on %s\n", name, address);
+            log_say("%s: listening on %s\n", name, address);
         else
-            fprintf(stderr, "%s: listening on %s://%s\n", name, b->schemes[i], address);
+            log_say("%s: listening on %s://%s\n", name, b->schemes[i], address);
     }
 }
 

@@ -6,7 +6,6 @@
 #include "net/listener.h"
 #include "server/metrics.h"
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -110,9 +109,9 @@ int overview_open(struct overview *o, struct error *err) {
     if (o->inherited_fd < 0 && (rc = privileges_give(&o->config->privileges, &o->bound, err)) < 0)
         return rc;
     if (o->bound.any.sa_family == AF_UNIX)
-        fprintf(stderr, "srv serve: control on %s\n", address_format(&o->bound, text));
+        log_say("srv serve: control on %s\n", address_format(&o->bound, text));
     else
-        fprintf(stderr, "srv serve: control on http://%s/\n", address_format(&o->bound, text));
+        log_say("srv serve: control on http://%s/\n", address_format(&o->bound, text));
     return 0;
 }
 

@@ -27,7 +27,7 @@ struct serve {
 };
 
 static int complain(const struct error *err) {
-    fprintf(stderr, "srv serve: %s\n", err->text);
+    log_say("srv serve: %s\n", err->text);
     return EXIT_CANNOT;
 }
 

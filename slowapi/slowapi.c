@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens the sockets, says where it listens, and hands over to the workers. */
 #include "slowapi/slowapi.h"
+#include "base/log.h"
 #include "net/binds.h"
 #include "net/control.h"
 #include "net/listener.h"
@@ -81,7 +82,7 @@ static void announce(const struct service *s) {
     char text[ADDRESS_TEXT_BYTES];
 
     if (s->config->control != NULL)
-        fprintf(stderr, "srv slowapi: control on %s%s\n",
+        log_say("srv slowapi: control on %s%s\n",
                 s->control_at.any.sa_family == AF_UNIX ? "" : "http://",
                 address_format(&s->control_at, text));
     signals_defer();

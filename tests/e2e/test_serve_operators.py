@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Operators who are unlucky: disks and descriptors run out, nobody reads stderr, an upgrade brings a broken program."""
 
+import contextlib
 import os
 import re
 import resource
@@ -39,6 +40,14 @@ def test_lines_that_a_full_disk_costs_are_counted(slowapi, serve, tmp_path):
     assert int(lost) + len(log.read_text().splitlines()) == 1 + 7 and int(lost) >= 4
 
 
+def fill(pipe):
+    os.set_blocking(pipe, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b"x")
+    os.set_blocking(pipe, True)  # it shares this with the server
+
+
 def test_stderr_that_nobody_reads_holds_up_nobody(tmp_path):
     reader, writer = os.pipe()
     app = subprocess.Popen(
@@ -47,17 +56,32 @@ def test_stderr_that_nobody_reads_holds_up_nobody(tmp_path):
         env=clean_environment(),
         preexec_fn=die_with_parent,
     )
-    try:
-        wait_for((tmp_path / "app").exists, what="a server")
-        os.set_blocking(writer, False)
-        while True:
-            os.write(writer, b"x")
-    except BlockingIOError:
-        os.set_blocking(writer, True)  # it shares this with the server
+    wait_for((tmp_path / "app").exists, what="a server")
+    fill(writer)
     for _ in range(3):  # each is a warning to log
         assert get((f"{tmp_path}/app", None), "/?delay=0").status == 502
     app.terminate()
     assert app.wait(20) == 0
+    os.close(reader)
+    os.close(writer)
+
+
+def test_stderr_that_nobody_reads_does_not_hold_up_an_upgrade(tmp_path):
+    reader, writer = os.pipe()
+    args = ("--bind", f"unix:{tmp_path}/app", "--control", f"unix:{tmp_path}/control", "--pid", tmp_path / "pid")
+    app = subprocess.Popen(
+        [srv_binary(), "serve", *args, "--workers", "1"],
+        stderr=writer,
+        env=clean_environment(),
+        preexec_fn=die_with_parent,
+    )
+    wait_for(lambda: len(children(app.pid)) == 2, what="a server")
+    fill(writer)
+    app.send_signal(signal.SIGUSR2)
+    assert app.wait(20) == 0
+    assert get((f"{tmp_path}/app", None), "/nope").status == 404
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+    wait_for(lambda: not (tmp_path / "pid").exists(), what="its end")
     os.close(reader)
     os.close(writer)
 
