@@ -29,6 +29,18 @@ static int take_one(struct inherited *ret, int fd, struct slice name, struct err
     return 0;
 }
 
+/* Nobody would serve those that are too many. */
+static int check_number(const struct inherited *taken, struct error *err) {
+    size_t count = 0;
+
+    for (size_t i = 0; i < taken->count; i++)
+        count += !taken->control[i];
+    if (count <= BINDS_MAX)
+        return 0;
+    return error_set(err, -E2BIG, "LISTEN_FDS: %zu sockets to listen on; %d are the most", count,
+                     BINDS_MAX);
+}
+
 int inherit_take(struct inherited *ret, struct error *err) {
     struct slice pid_text = slice_str(getenv("LISTEN_PID"));
     struct slice count_text = slice_str(getenv("LISTEN_FDS"));
@@ -44,6 +56,8 @@ int inherit_take(struct inherited *ret, struct error *err) {
                          count_text.ptr != NULL ? count_text.ptr : "", INHERIT_MAX);
     for (int i = 0; i < (int)count && rc == 0; i++)
         rc = take_one(ret, FIRST_FD + i, slice_cut(&names, ':'), err);
+    if (rc == 0)
+        rc = check_number(ret, err);
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
@@ -63,7 +77,7 @@ int inherit_control(const struct inherited *i, bool *ret_borrowed) {
 
 bool inherit_binds(const struct inherited *i, struct binds *ret) {
     ret->count = 0;
-    for (size_t k = 0; k < i->count && ret->count < BINDS_MAX; k++) {
+    for (size_t k = 0; k < i->count; k++) {
         struct address *bound = &ret->bound[ret->count];
 
         if (i->control[k])

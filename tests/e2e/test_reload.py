@@ -188,6 +188,16 @@ def test_all_sockets_of_a_manager_speak_the_protocol():
     assert said == [f"srv serve: listening on uwsgi://127.0.0.1:{port}/\n" for port in ports]
 
 
+def test_more_sockets_of_a_manager_than_can_be_served_are_refused():
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(17)]
+    app = activated(listeners, "echo")
+    assert app.stderr.readline() == "srv serve: LISTEN_FDS: 17 sockets to listen on; 16 are the most\n"
+    assert app.wait(20) == 1
+    app.stderr.close()
+    for listener in listeners:
+        listener.close()
+
+
 def manager_socket(tmp_path):
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
