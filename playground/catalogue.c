@@ -192,12 +192,13 @@ const struct playground catalogue[] = {
         .shows =
             "The same handler and the same library, through its non-blocking calls: where libpq "
             "would block, the green thread parks. All requests in flight wait for the "
-            "database side by side.",
+            "database side by side, as long as there are connections (--db-pool, 10).",
         .notice = "the same query as in db-blocking, but all that are in flight wait for it at the "
                   "same time: who waits is the green thread, not the worker",
         .processes = { SLOW_API, POSTGRES, APP_DB("cooperative") },
         .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC, .varied = true },
         .slots = PLAY_SLOTS_UNLIMITED,
+        .ideal = PLAY_IDEAL_DB_POOL,
         .tutorial_seconds = 3.148,
     },
     {

@@ -11,6 +11,7 @@
 #define PLAY_PROCESSES_MAX   6
 #define PLAY_ARGS_MAX        32
 #define PLAY_SLOTS_UNLIMITED UINT32_MAX
+#define PLAY_DB_POOL         10    /* srv serve's --db-pool when it is not given */
 #define PLAY_ALL             "all" /* the word that stands for every row */
 
 /* What the best time for a load is made of. */
@@ -18,6 +19,7 @@ enum play_ideal {
     PLAY_IDEAL_WAVES,    /* requests wait side by side, as many as there are slots */
     PLAY_IDEAL_DB_TURNS, /* side by side for the first half of the delay, the API; one after the
                             other for the second, the database */
+    PLAY_IDEAL_DB_POOL,  /* side by side, but in the second half PLAY_DB_POOL at most */
 };
 
 struct play_load {

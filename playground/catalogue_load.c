@@ -38,11 +38,28 @@ static uint32_t wave_size(const struct playground *row, const struct play_load *
     return row->slots < load->concurrency ? row->slots : load->concurrency;
 }
 
+static nsec_t rounds(uint32_t requests, uint32_t at_once) {
+    return ((nsec_t)requests + at_once - 1) / at_once;
+}
+
+/* The first ones reach the database after half a delay; from then on it is never idle. */
+static nsec_t halves_with_pool(const struct play_load *load) {
+    return 1 + rounds(load->requests, PLAY_DB_POOL);
+}
+
+/* Whether the connections are what the time is made of, and not the number of clients. */
+static bool pool_is_short(const struct playground *row, const struct play_load *load) {
+    return row->ideal == PLAY_IDEAL_DB_POOL &&
+           halves_with_pool(load) > 2 * rounds(load->requests, wave_size(row, load));
+}
+
+/* Twice the number of half delays is exact, and does not overflow: both counts have 32 bits. */
 nsec_t catalogue_ideal(const struct playground *row, const struct play_load *load) {
-    uint32_t wave = wave_size(row, load);
-    nsec_t waves = ((nsec_t)load->requests + wave - 1) / wave;
-    /* Twice the number of half delays is exact, and does not overflow: both counts have 32 bits. */
-    nsec_t halves = row->ideal == PLAY_IDEAL_DB_TURNS ? waves + load->requests : 2 * waves;
+    nsec_t waves = rounds(load->requests, wave_size(row, load)), halves = 2 * waves;
+    if (row->ideal == PLAY_IDEAL_DB_TURNS)
+        halves = waves + load->requests;
+    else if (pool_is_short(row, load))
+        halves = halves_with_pool(load);
     if (load->delay > NSEC_NEVER / halves)
         return NSEC_NEVER;
     return halves * load->delay / 2;
@@ -56,6 +73,8 @@ const char *catalogue_ideal_formula(const struct playground *row, const struct p
     if (row->ideal == PLAY_IDEAL_DB_TURNS)
         snprintf(text, size, "ceil(%u / %u) x %s + %u x %s", load->requests, wave_size(row, load),
                  half, load->requests, half);
+    else if (pool_is_short(row, load))
+        snprintf(text, size, "%s + ceil(%u / %d) x %s", half, load->requests, PLAY_DB_POOL, half);
     else
         snprintf(text, size, "ceil(%u / %u) x %s", load->requests, wave_size(row, load), delay);
     return text;

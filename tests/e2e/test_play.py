@@ -66,6 +66,16 @@ def test_every_row_has_plausible_figures(tour, tmp_path):
     assert figures["single"]["latency_us"]["p99"] >= 200_000  # who waits for another one waits twice
 
 
+def test_ideal_of_the_cooperative_database_knows_its_connections(tour, tmp_path):
+    load = ("--delay", "200ms", "-n", "100", "-c", "50")
+    code, _, stderr = tour("db-cooperative", *load, "--json", str(tmp_path / "out.json")).end()
+    if "not installed" in stderr:
+        pytest.skip(stderr)
+    [row] = json.loads((tmp_path / "out.json").read_text())["playgrounds"]
+    assert code == 0 and row["ideal_seconds"] == pytest.approx(1.1)  # not the 0.4 of two waves
+    assert row["ideal_seconds"] <= row["seconds"] < 2 * row["ideal_seconds"]
+
+
 def test_without_names_the_delays_are_short_and_with_names_the_tutorials(tour):
     one = tour("-n", "5", "-c", "5")
     wait_for(lambda: any("delay=0.2" in command for command in one.living().values()), 30, lambda: "no tour")
