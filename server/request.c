@@ -235,6 +235,11 @@ int srv_reply_field(struct srv_request *rq, struct slice name, struct slice valu
     return 0;
 }
 
+/* Threads learn of a stop that came while they were busy by this. */
+static bool is_last_answer(const struct session *s) {
+    return s->last || atomic_load(&s->worker->stats->life) == STATS_STOPPING;
+}
+
 int srv_reply(struct srv_request *rq, uint16_t status, struct slice content_type,
               struct slice body) {
     struct session *s = rq->session;
@@ -246,7 +251,7 @@ int srv_reply(struct srv_request *rq, uint16_t status, struct slice content_type
         .field_count = rq->field_count,
         .content_length = body.len,
         .has_content_length = true,
-        .close = s->last,
+        .close = is_last_answer(s),
     };
     bool sends_body;
     int rc;

@@ -346,6 +346,7 @@ def test_sigterm_finishes_what_runs(app):
         app.send_signal(signal.SIGTERM)
         reply = conn.read_response()
         assert (reply.status, reply.text) == (200, GREETING)
+        assert reply.headers["connection"] == "close"
     assert app.wait(timeout=10) == 0
 
 
