@@ -195,9 +195,7 @@ static void on_request(struct evhttp_request *evhttp, void *arg) {
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-static void accept_again(evutil_socket_t fd UNUSED, short what UNUSED, void *listener) {
-    evconnlistener_enable(listener);
-}
+static void accept_again(evutil_socket_t fd, short what, void *listener);
 
 /* Out of descriptors, say: who waits stays readable, and trying at once would spin. The argument is
  * evhttp's, so the pause belongs to the loop. */
@@ -210,6 +208,12 @@ static void accept_failed(struct evconnlistener *listener, void *http UNUSED) {
                 strerrordesc_np(EVUTIL_SOCKET_ERROR()));
     if (event_base_once(base, -1, EV_TIMEOUT, accept_again, listener, &pause) == 0)
         evconnlistener_disable(listener);
+}
+
+/* Epoll may be short of what accept(2) was short of. */
+static void accept_again(evutil_socket_t fd UNUSED, short what UNUSED, void *listener) {
+    if (evconnlistener_enable(listener) < 0)
+        accept_failed(listener, NULL);
 }
 
 /* evhttp closes what it accepts from; the caller's descriptor is to stay. */

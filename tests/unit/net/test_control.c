@@ -7,13 +7,17 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "net/control.h"
 #include "net/listener.h"
 #include "net/socket.h"
 #include <errno.h>
+#include <event2/event.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 struct rig {
@@ -121,6 +125,45 @@ static void others_are_refused_with_the_reason(void **state UNUSED) {
     assert_non_null(strstr(reply, "Allow: GET, HEAD, PUT, DELETE\r\n"));
 }
 
+/* --- shortages ---------------------------------------------------------------------------- */
+
+static unsigned accept_fails, register_fails; /* so often from now on; registering after accept */
+
+/* In the place of the C library's. */
+int accept4(int fd, __SOCKADDR_ARG peer, socklen_t *restrict size, int flags) {
+    if (accept_fails == 0)
+        return (int)syscall(SYS_accept4, fd, peer.__sockaddr__, size, flags);
+    accept_fails--;
+    errno = EMFILE;
+    return -1;
+}
+
+int epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event) {
+    if (op != EPOLL_CTL_ADD || accept_fails > 0 || register_fails == 0)
+        return (int)syscall(SYS_epoll_ctl, epoll_fd, op, fd, event);
+    register_fails--;
+    errno = ENOSPC;
+    return -1;
+}
+
+static void no_message(int severity UNUSED, const char *text UNUSED) {
+}
+
+static void goes_on_when_it_could_not_accept(void **state UNUSED) {
+    struct rig rig;
+
+    log_set_fd(-1);
+    event_set_log_callback(no_message); /* libevent's own */
+    alarm(20);
+    accept_fails = 1;
+    register_fails = 2;
+    assert_non_null(strstr(ask(&rig, "GET /get" END "\r\n"), "HTTP/1.1 200 OK\r\n"));
+    assert_int_equal(register_fails, 0);
+    alarm(0);
+    event_set_log_callback(NULL);
+    log_set_fd(2);
+}
+
 static void addresses_without_a_host_are_local(void **state UNUSED) {
     struct error err;
     struct address bound;
@@ -142,6 +185,7 @@ int main(void) {
         cmocka_unit_test(a_handler_sees_the_request),
         cmocka_unit_test(head_gets_the_length_and_no_body),
         cmocka_unit_test(others_are_refused_with_the_reason),
+        cmocka_unit_test(goes_on_when_it_could_not_accept),
         cmocka_unit_test(addresses_without_a_host_are_local),
     };
 
