@@ -76,13 +76,12 @@ int explain_row(const struct playground *row, const struct play_load *load, FILE
     fprintf(out, "%s: %s\n", row->name, row->title);
     terminal_wrap(out, row->shows, 2, columns > 0 && columns < TEXT_WIDTH ? columns : TEXT_WIDTH);
 
-    fprintf(out,
-            "\nBy hand, each in a terminal of its own (in one more: `top -H`, and `curl\n"
-            "127.0.0.1:%u/stats` for what is in flight):\n",
-            row->processes[0].port_by_hand + 1u);
+    fprintf(out, "\nBy hand, each in a terminal of its own:\n");
     int rc = explain_commands(row, load, out, err);
     if (rc != 0)
         return rc;
+    fprintf(out, "and meanwhile, for the threads and for what is in flight:\n");
+    fprintf(out, "  top -H\n  curl 127.0.0.1:%u/stats\n", row->processes[0].port_by_hand + 1u);
 
     fprintf(out, "\nIdeal: %s = %.2f s.",
             catalogue_ideal_formula(row, load, formula, sizeof(formula)),

@@ -158,7 +158,8 @@ static void explanation_has_the_commands_in_order(void **state) {
     const char *upstream = strstr(text, " --upstream http://127.0.0.1:4000/ ");
     const char *load =
         strstr(text, "\n  srv bench -r -n 10 -c 5 'http://127.0.0.1:3000/?delay=1'\n");
-    assert_true(api != NULL && app > api && upstream > app && load > upstream);
+    const char *look = strstr(text, "\n  curl 127.0.0.1:4001/stats\n");
+    assert_true(api != NULL && app > api && upstream > app && load > upstream && look > load);
     assert_non_null(strstr(text, "Ideal: ceil(10 / 1) x 1s = 10.00 s."));
     assert_non_null(strstr(text, "10.139 s"));
     free(text);
