@@ -120,8 +120,8 @@ const char page_style_parts[] =
 
 const char page_glance[] =
     "<h2>What it answers, and what it needs for that</h2>\n"
-    "<p>All wait equally well once they can hold every client at the same time. What is left is "
-    "what the holding costs: threads, CPU time, memory.</p>\n";
+    "<p>Who holds every client at the same time is as fast as the slow API allows, or its own CPU. "
+    "What is left is what the holding costs: threads, CPU time, memory.</p>\n";
 
 const char page_times[] =
     "<h2>Time against the ideal</h2>\n"
