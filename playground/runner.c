@@ -22,6 +22,8 @@
 #define SAMPLE_COST_RATIO 20 /* sampling takes 1/20 of a core, however many threads there are */
 #define GAUGE_NSEC        (20 * NSEC_PER_MSEC) /* for an answer that is usually there already */
 #define LAST_GAUGE_NSEC   NSEC_PER_SEC /* when the load has ended, and nothing is disturbed */
+#define LAST_BREATH_NSEC \
+    (500 * NSEC_PER_MSEC) /* of a server that refuses connections: it may die */
 #define LAST_WORDS_NSEC   (500 * NSEC_PER_MSEC) /* for a line about an error that was seen */
 #define OVERTIME_NSEC     (60 * NSEC_PER_SEC)   /* allowed on top of ten times the ideal */
 #define STOP_NSEC         (2 * NSEC_PER_SEC)    /* for idle servers */
@@ -337,10 +339,23 @@ static void keep_last_words(struct run *run) {
     }
 }
 
+/* A process that dies closes its sockets first, and can be waited for a while later: its clients
+ * may see the failure, and end, before that. */
+static int check_alive_for(struct run *run, nsec_t span, struct error *err) {
+    nsec_t until = clock_now() + span;
+    int rc = check_alive(run, run->count - 1, err);
+    while (rc == 0 && clock_now() < until) {
+        rc = pump(run, clock_now() + SETTLE_STEP_NSEC);
+        if (rc == 0)
+            rc = check_alive(run, run->count - 1, err);
+    }
+    return rc;
+}
+
 static int collect(struct run *run, const struct series_point *before, struct error *err) {
     const struct process *bench = &run->processes[run->count - 1];
     struct series_point after;
-    int rc = check_alive(run, run->count - 1, err); /* refused at once, bench may end first */
+    int rc = check_alive_for(run, bench->exit_code != 0 ? LAST_BREATH_NSEC : 0, err);
     if (rc == 0)
         rc = sample(run, &after, err);
     if (rc != 0)
