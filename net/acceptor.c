@@ -49,8 +49,11 @@ static void log_pause(int listen_fd, int error) {
                 strerror(error));
 }
 
+/* A master that stops shuts the sockets, perhaps before this process knows that it stops: only who
+ * is still there after a pause logs that. */
 static void acceptor_back_off(struct acceptor *a, int error) {
-    log_pause(a->fd, error);
+    if (error != EINVAL || a->pause_span > 0)
+        log_pause(a->fd, error);
 
     a->pause_span = a->pause_span == 0 ? PAUSE_MIN : nsec_min(2 * a->pause_span, PAUSE_MAX);
     int rc = timer_set(a->loop, &a->pause, deadline_after(clock_now(), a->pause_span));

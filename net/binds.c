@@ -73,6 +73,13 @@ void binds_announce(const struct binds *b, const char *name) {
     }
 }
 
+void binds_refuse(const struct binds *b) {
+    for (size_t i = 0; i < b->count; i++)
+        if (!b->borrowed[i] && shutdown(b->fds[i], SHUT_RDWR) < 0 && errno != ENOTCONN)
+            log_write(LOG_LEVEL_WARN, "cannot refuse connections error=\"%s\"",
+                      strerrordesc_np(errno));
+}
+
 void binds_close(struct binds *b) {
     for (size_t i = 0; i < b->count; i++) {
         if (b->borrowed[i])

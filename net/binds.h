@@ -27,6 +27,10 @@ NODISCARD int binds_open(struct binds *b, const struct option_strings *addresses
 /* One line per socket on stderr: "NAME: listening on http://127.0.0.1:3000/". */
 void binds_announce(const struct binds *b, const char *name);
 
+/* Refuses new connections from now on, in every process that has the sockets, and resets those that
+ * nobody has accepted; but not on borrowed ones. shutdown(2) on what listens is Linux's own way. */
+void binds_refuse(const struct binds *b);
+
 /* Closes them and removes the files of unix sockets, but not of borrowed ones. */
 void binds_close(struct binds *b);
 

@@ -138,11 +138,13 @@ static void stop_all(struct master *m, enum phase phase, nsec_t now) {
     bool graceful = phase == PHASE_DRAINING;
     nsec_t kill_at = graceful ? patience_ends(m, now) : deadline_after(now, QUICK_STOP);
 
-    if (m->phase == PHASE_SERVING)
-        run_hook(m, m->config->stopping);
+    bool begins = m->phase == PHASE_SERVING;
+
     m->phase = phase;
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
         tell(&m->slots[i], graceful ? SIGTERM : SIGQUIT, kill_at);
+    if (begins)
+        run_hook(m, m->config->stopping);
 }
 
 /* After enough starts that never served, with nobody serving, more of the same will not help: the

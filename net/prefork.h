@@ -44,7 +44,7 @@ struct prefork_config {
     void (*reload)(void *arg);                /* HUP, in the master; NULL: replace the workers */
     void (*upgrade)(void *arg);               /* USR2, in the master; or NULL */
     void (*replaced)(void *arg);              /* RETIRE, in the master; or NULL */
-    void (*stopping)(void *arg); /* it has begun to stop, by itself or told to; or NULL */
+    void (*stopping)(void *arg); /* the workers were just told to stop, all of them; or NULL */
     /* Looks after other children of the master, whenever one has died and when it asked for: now,
      * to the time of its next look (NSEC_NEVER: none is due). Or NULL. */
     nsec_t (*tend)(void *arg, nsec_t now);

@@ -87,14 +87,17 @@ void blocking_close(struct blocking *b) {
         close(b->cancel_fd);
 }
 
-/* Another worker was faster, the client left, or descriptors ran out: the last must not spin. */
+/* Another worker was faster, the client left, descriptors ran out, or a master that stops has shut
+ * the sockets: the last two must not spin. */
 static void accept_failed(void) {
     static struct log_rate rate = { .per_second = 1 };
+    int error = errno;
 
-    if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+    if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
         return;
-    log_limited(&rate, LOG_LEVEL_WARN, "accept failed error=\"%s\"", strerrordesc_np(errno));
     poll(NULL, 0, 100);
+    if (stopping == RUNNING)
+        log_limited(&rate, LOG_LEVEL_WARN, "accept failed error=\"%s\"", strerrordesc_np(error));
 }
 
 /* What the accepting thread does between two waits. How long it may wait, in ms; -1: for ever. */
@@ -106,7 +109,7 @@ static int look_around(const struct blocking *b, const struct worker *worker, ns
     if (beat_every > 0)
         until = nsec_min(until, deadline_after(now, beat_every));
     if (worker->tend != NULL && now >= *tend_at)
-        *tend_at = worker->tend(worker->tend_arg, now);
+        *tend_at = worker->tend(worker->arg, now);
     if (worker->tend != NULL)
         until = nsec_min(until, *tend_at);
     if (until == NSEC_NEVER)
@@ -148,7 +151,7 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
             if (fds[i].revents != 0)
                 accept_one(fds[i].fd, (unsigned)i - 1, accepted, arg);
         if (stopping != RUNNING) {
-            atomic_store(&worker->stats->life, STATS_STOPPING);
+            worker_stopping(worker, stopping == RETIRING);
             farewell_end(&b->farewell);
             return 0;
         }

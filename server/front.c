@@ -274,8 +274,9 @@ static void stop_accepting(struct front *f) {
 
     for (size_t i = 0; !f->stopping && i < f->worker->listen_count; i++)
         acceptor_close(&f->acceptors[i]);
+    if (!f->stopping)
+        worker_stopping(f->worker, f->retiring);
     f->stopping = true;
-    atomic_store(&f->worker->stats->life, STATS_STOPPING);
     TAILQ_FOREACH(c, &f->clients, link) {
         c->session.last = true;
     }

@@ -28,7 +28,7 @@ static void on_beat(struct timer *timer) {
 
 static void on_tend(struct timer *timer) {
     struct pulse *p = CONTAINER_OF(timer, struct pulse, tend);
-    int rc = timer_set(p->loop, timer, p->worker->tend(p->worker->tend_arg, loop_now(p->loop)));
+    int rc = timer_set(p->loop, timer, p->worker->tend(p->worker->arg, loop_now(p->loop)));
 
     (void)rc; /* as above */
 }

@@ -74,6 +74,19 @@ static nsec_t tend_helpers_often(void *arg, nsec_t now) {
     return nsec_min(next, deadline_after(now, SERVER_TEND_NSEC));
 }
 
+/* A successor that stops before it has taken over is none of the manager's business; its sockets,
+ * and those of who has a successor, are others', too. New clients are refused at once: they would
+ * wait in the backlog for nothing until the last request is answered. */
+static void serve_stopping(void *arg) {
+    struct serve *s = arg;
+
+    if (s->upgrade.predecessor != 0)
+        return;
+    notify_manager("STOPPING=1");
+    if (s->upgrade.successor == 0)
+        binds_refuse(&s->binds);
+}
+
 static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
     struct error err = { "" };
     struct worker_quota quota = { .limit = draw_quota(s->config) };
@@ -86,8 +99,9 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .access_log = s->access_log,
         .stats = &s->stats[index - 1],
         .ready = ready,
+        .stopping = s->config->workers == 0 ? serve_stopping : NULL,
         .tend = s->config->workers == 0 ? tend_helpers_often : NULL,
-        .tend_arg = s,
+        .arg = s,
     };
 
     stats_start(worker.stats, s->config->control != NULL);
@@ -131,14 +145,6 @@ static void master_replaced(void *arg) {
     overview_rest(&s->overview);
 }
 
-/* A successor that stops before it has taken over is none of the manager's business. */
-static void master_stopping(void *arg) {
-    struct serve *s = arg;
-
-    if (s->upgrade.predecessor == 0)
-        notify_manager("STOPPING=1");
-}
-
 /* What the log says about a worker that is stuck. */
 static const char *master_doing(void *arg, unsigned index) {
     struct serve *s = arg;
@@ -158,7 +164,7 @@ static int run_workers(struct serve *s) {
         .reopen_logs = master_reopen_logs,
         .upgrade = master_upgrade,
         .replaced = master_replaced,
-        .stopping = master_stopping,
+        .stopping = serve_stopping,
         .tend = tend_helpers,
         .timeout = s->config->timeout,
         .doing = master_doing,
@@ -229,8 +235,6 @@ static int open_and_serve(struct serve *s, struct error *err) {
         complain(err);
     else
         code = serve(s, &inherited, err);
-    if (s->config->workers == 0)
-        notify_manager("STOPPING=1");
     pidfile_remove(pid_path);
     binds_close(&s->binds);
     return code;

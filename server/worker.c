@@ -24,6 +24,12 @@ static struct db *open_db(const struct worker *worker, struct io_fiber *fiber_io
     return db_new(&db, fiber_io);
 }
 
+void worker_stopping(const struct worker *worker, bool retires) {
+    atomic_store(&worker->stats->life, STATS_STOPPING);
+    if (!retires && worker->stopping != NULL)
+        worker->stopping(worker->arg);
+}
+
 void worker_count_answer(const struct worker *worker) {
     struct worker_quota *quota = worker->quota;
 

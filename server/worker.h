@@ -32,14 +32,19 @@ struct worker {
     struct access_log *access_log; /* NULL: none */
     struct stats *stats;           /* its own, shared with the control endpoint */
     void (*ready)(void);           /* called once the worker can serve */
+    /* In a worker without a master: it has begun to stop for good. NULL: a master knows. */
+    void (*stopping)(void *arg);
     /* Looks after the processes beside it, in a worker without a master: its accepting thread calls
      * it, now and at the time that it returns. NULL: a master does. */
     nsec_t (*tend)(void *arg, nsec_t now);
-    void *tend_arg;
+    void *arg; /* of both */
 };
 
 /* It can serve from now on: tells the control endpoint and the master. */
 void worker_ready(const struct worker *worker);
+
+/* It takes no new connections from now on; when it retires, others do, on the same sockets. */
+void worker_stopping(const struct worker *worker, bool retires);
 
 /* It has given an answer: counts it against --max-requests. */
 void worker_count_answer(const struct worker *worker);

@@ -288,6 +288,68 @@ def test_upgrade_follows_the_link_by_which_it_was_called(slowapi, start, tmp_pat
     wait_until(lambda: not pid_file.exists())
 
 
+def is_refused(family, address):
+    with socket.socket(family) as sock:
+        try:
+            sock.connect(address)
+        except ConnectionRefusedError:
+            return True
+        except ConnectionResetError:  # it came in the moment between
+            pass
+    return False
+
+
+# Not single without a master: its only thread is busy with the last request.
+@pytest.mark.parametrize(
+    "model, workers", [(m, ("--workers", "2")) for m in MODELS] + [(m, ()) for m in MODELS if m != "single"]
+)
+def test_new_clients_are_refused_while_the_last_is_served(slowapi, serve, tmp_path, model, workers):
+    path = str(tmp_path / "socket")
+    binds = ("--bind", "127.0.0.1:0", "--bind", f"unix:{path}")
+    app = serve("--model", model, *workers, *binds, upstream=slowapi())
+    with RawConnection(app) as conn:
+        conn.send(REQUEST.replace(b"0.2", b"2"))
+        time.sleep(0.3)
+        app.send_signal(signal.SIGTERM)
+        wait_until(lambda: is_refused(socket.AF_INET, (app.host, app.port)), 1.5)
+        wait_until(lambda: is_refused(socket.AF_UNIX, path), 1.5)
+        assert conn.read_response().status == 200
+    assert app.wait(20) == 0
+    assert "accept" not in app.stderr()
+
+
+def test_a_managers_sockets_stay_open_during_a_stop(slowapi):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        app = activated(listener, "--upstream", slowapi().url)
+        app.stderr.readline()
+        with socket.create_connection(listener.getsockname()) as sock:
+            sock.sendall(b"GET /?delay=1 HTTP/1.0\r\n\r\n")
+            time.sleep(0.3)
+            app.terminate()
+            time.sleep(0.3)
+            with socket.create_connection(listener.getsockname()):
+                assert sock.recv(4096).startswith(b"HTTP/1.1 200")
+                assert app.wait(20) == 0
+                app.stderr.close()
+                listener.accept()[0].close()  # for whoever the manager starts next
+
+
+def test_a_stop_during_an_upgrade_leaves_the_sockets_to_the_successor(slowapi, start, tmp_path):
+    pid_file = tmp_path / "pid"
+    app = start("serve", "--workers", "1", "--upstream", slowapi().url, "--pid", pid_file)
+    wait_until(lambda: len(children(app.pid)) == 1)
+    app.send_signal(signal.SIGUSR2)
+    wait_until(lambda: "upgrade started" in app.stderr())
+    app.send_signal(signal.SIGTERM)
+    successor = master_from(pid_file, app.pid)
+    try:
+        assert app.wait(20) == 0
+        assert get(app, "/?delay=0").status == 200
+    finally:
+        os.kill(successor, signal.SIGTERM)
+    wait_until(lambda: is_refused(socket.AF_INET, (app.host, app.port)))
+
+
 @pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "master"])
 @pytest.mark.parametrize("model", MODELS)
 def test_what_a_stop_cuts_off_is_told(slowapi, serve, tmp_path, model, workers):

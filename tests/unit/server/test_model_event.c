@@ -89,7 +89,7 @@ static int set_up(void **state) {
     f->worker.listen_fds = &f->listen_fd;
     f->worker.listen_count = 1;
     f->worker.ready = ready;
-    f->worker.tend_arg = f;
+    f->worker.arg = f;
     memset(f->clients, -1, sizeof(f->clients));
     f->count = 1;
     assert_int_equal(pthread_create(&f->upstream, NULL, play, f), 0);
