@@ -78,8 +78,15 @@ def test_successor_killed_while_it_starts_keeps_nobody_from_leaving(slowapi, ser
 
 
 def master_from(path, other):
-    """The pid in the pid file once it is not `other`."""
-    wait_until(lambda: path.read_text().strip() not in ("", str(other)))
+    """The pid in the pid file once it is there and not `other`."""
+
+    def is_another():
+        try:
+            return path.read_text().strip() not in ("", str(other))
+        except FileNotFoundError:  # the old master has left, and the new one has not come that far
+            return False
+
+    wait_until(is_another)
     return int(path.read_text())
 
 
