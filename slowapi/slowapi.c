@@ -39,6 +39,13 @@ static void reload(void *arg) {
     rules_reload(s->shared, s->config->rules);
 }
 
+/* The master's own copies would keep them open until the last worker has left. */
+static void refuse(void *arg) {
+    struct service *s = arg;
+
+    binds_refuse(&s->binds);
+}
+
 static int serve(struct service *s, struct error *err) {
     const struct prefork_config prefork = {
         .name = "srv slowapi",
@@ -46,6 +53,7 @@ static int serve(struct service *s, struct error *err) {
         .graceful_timeout = s->config->graceful_timeout + LEAVE_TIME,
         .worker = run_forked,
         .reload = reload,
+        .stopping = refuse,
         .arg = s,
     };
 

@@ -315,11 +315,12 @@ def test_new_clients_are_refused_while_the_last_is_served(slowapi, serve, tmp_pa
     binds = ("--bind", "127.0.0.1:0", "--bind", f"unix:{path}")
     app = serve("--model", model, *workers, *binds, upstream=slowapi())
     with RawConnection(app) as conn:
-        conn.send(REQUEST.replace(b"0.2", b"2"))
+        conn.send(b"POST /?delay=0 HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n12")
         time.sleep(0.3)
         app.send_signal(signal.SIGTERM)
-        wait_until(lambda: is_refused(socket.AF_INET, (app.host, app.port)), 1.5)
-        wait_until(lambda: is_refused(socket.AF_UNIX, path), 1.5)
+        wait_until(lambda: is_refused(socket.AF_INET, (app.host, app.port)))
+        wait_until(lambda: is_refused(socket.AF_UNIX, path))
+        conn.send(b"34")
         assert conn.read_response().status == 200
     assert app.wait(20) == 0
     assert "accept" not in app.stderr()

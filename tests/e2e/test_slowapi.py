@@ -468,6 +468,27 @@ def test_workers_stop_gracefully(slowapi):
     assert api.wait(5) == 0
 
 
+def is_refused(api):
+    try:
+        connect(api).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:  # it came in the moment between
+        pass
+    return False
+
+
+def test_stopping_workers_refuse_new_clients(slowapi):
+    api = slowapi("--workers", "2")
+    with RawConnection(api) as sleeper:
+        sleeper.send(GET % b"60")
+        time.sleep(0.2)
+        api.send_signal(signal.SIGTERM)
+        wait_for(lambda: is_refused(api), what="refusals")
+        api.send_signal(signal.SIGTERM)
+    assert api.wait(5) == 0
+
+
 def test_several_addresses_and_a_unix_socket(slowapi, tmp_path):
     path = tmp_path / "api.sock"
     api = slowapi("-b", "127.0.0.1:0", "-b", "[::1]:0", f"--bind=unix:{path}")
