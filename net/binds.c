@@ -73,11 +73,24 @@ void binds_announce(const struct binds *b, const char *name) {
     }
 }
 
+/* Those that wait on a unix socket outlive the shutdown. */
+static void drop_waiting(int listen_fd) {
+    int fd;
+
+    while ((fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+        close(fd);
+}
+
 void binds_refuse(const struct binds *b) {
-    for (size_t i = 0; i < b->count; i++)
-        if (!b->borrowed[i] && shutdown(b->fds[i], SHUT_RDWR) < 0 && errno != ENOTCONN)
+    for (size_t i = 0; i < b->count; i++) {
+        if (b->borrowed[i])
+            continue;
+        if (shutdown(b->fds[i], SHUT_RDWR) < 0 && errno != ENOTCONN)
             log_write(LOG_LEVEL_WARN, "cannot refuse connections error=\"%s\"",
                       strerrordesc_np(errno));
+        else
+            drop_waiting(b->fds[i]);
+    }
 }
 
 void binds_close(struct binds *b) {

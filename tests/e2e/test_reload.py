@@ -326,6 +326,25 @@ def test_new_clients_are_refused_while_the_last_is_served(slowapi, serve, tmp_pa
     assert "accept" not in app.stderr()
 
 
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])
+def test_who_waits_to_be_accepted_does_not_wait_for_the_last_answer(slowapi, serve, tmp_path, family):
+    path = str(tmp_path / "socket")
+    binds = ("--bind", "127.0.0.1:0", "--bind", f"unix:{path}")
+    app = serve("--model", "single", "--workers", "1", *binds, upstream=slowapi())
+    address = path if family == socket.AF_UNIX else (app.host, app.port)
+    with RawConnection(app) as conn, socket.socket(family) as late:
+        conn.send(REQUEST.replace(b"0.2", b"3"))
+        time.sleep(0.3)
+        late.connect(address)
+        late.sendall(REQUEST)
+        late.settimeout(1.5)
+        app.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionResetError):
+            late.recv(1)
+        assert conn.read_response().status == 200
+    assert app.wait(20) == 0
+
+
 def test_a_managers_sockets_stay_open_during_a_stop(slowapi):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app = activated(listener, "--upstream", slowapi().url)
