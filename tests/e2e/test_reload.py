@@ -330,7 +330,7 @@ def test_new_clients_are_refused_while_the_last_is_served(slowapi, serve, tmp_pa
 def test_who_waits_to_be_accepted_does_not_wait_for_the_last_answer(slowapi, serve, tmp_path, family):
     path = str(tmp_path / "socket")
     binds = ("--bind", "127.0.0.1:0", "--bind", f"unix:{path}")
-    app = serve("--model", "single", "--workers", "1", *binds, upstream=slowapi())
+    app = serve("--model", "single", "--workers", "1", *binds, upstream=slowapi("--graceful-timeout", "0"))
     address = path if family == socket.AF_UNIX else (app.host, app.port)
     with RawConnection(app) as conn, socket.socket(family) as late:
         conn.send(REQUEST.replace(b"0.2", b"25"))
