@@ -110,8 +110,14 @@ void client_part(struct client *c) {
         client_end(c);
 }
 
+/* Nobody was accepted since its answer. */
 static void client_read_later(struct deferred *work) {
-    client_readable(CONTAINER_OF(work, struct client, later));
+    struct client *c = CONTAINER_OF(work, struct client, later);
+    bool answered = c->state == CLIENT_READING;
+
+    client_readable(c);
+    if (answered)
+        front_pass_on(c->front);
 }
 
 /* Not now: what is read may be answered at once, and leads here again. */

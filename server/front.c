@@ -65,6 +65,10 @@ void front_balance(struct front *f) {
         set_accepting(f, true);
 }
 
+void front_pass_on(struct front *f) {
+    f->passed_on = is_full(f);
+}
+
 static void front_glance(struct timer *timer) {
     struct front *f = CONTAINER_OF(timer, struct front, glance);
     unsigned burst = queue_is_bounded(f) ? SERVER_ACCEPT_BURST : f->passed_on;
@@ -187,7 +191,7 @@ void front_return(struct client *c, enum session_end end) {
         end = drop_answer(c, end);
     client_resume(c, end);
     front_pump(f);
-    f->passed_on = is_full(f);
+    front_pass_on(f);
 }
 
 /* The request was read to its end: nothing is lost by closing after the answer. */

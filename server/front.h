@@ -91,4 +91,8 @@ void front_expire(struct client *client);
 /* `fresh` has changed. */
 void front_balance(struct front *front);
 
+/* If it is full, it has been since before it could accept: from one of its connections to another,
+ * or to the next request of the same. */
+void front_pass_on(struct front *front);
+
 #endif

@@ -241,6 +241,30 @@ def test_busy_connections_do_not_lock_out_new_ones(slowapi, serve, slots, worker
         conn.close()
 
 
+@pytest.mark.parametrize("slots", SLOTTED, ids=("green", "pool", "event"))
+def test_connections_that_are_one_request_ahead_do_not_lock_out_new_ones(slowapi, serve, slots):
+    """As many as there are slots; the next request comes while one is served, and is read after its answer."""
+    app = serve(*slots[:-1], "1", "--workers", "2", upstream=slowapi())
+    conns = []
+    for _ in range(2):  # the other worker takes the second one
+        conns.append(RawConnection(app))
+        ask(conns[-1], 0.3)
+        time.sleep(0.1)
+        ask(conns[-1], 0.3)
+    with concurrent.futures.ThreadPoolExecutor(1) as newcomer:
+        served = newcomer.submit(get, app, "/?delay=0")
+        for _ in range(10):
+            for conn in conns:
+                assert conn.read_response().status == 200
+                time.sleep(0.05)  # it is not read together with the one before
+                ask(conn, 0.3)
+        was_served = served.done()
+        for conn in conns:
+            conn.close()
+        assert served.result().status == 200
+    assert was_served
+
+
 # --- the bulkhead before the upstream ---------------------------------------------------------
 
 
