@@ -155,8 +155,7 @@ static int run_to_end(const struct process_spec *spec, int cancel_fd, struct err
     else if (!process_ended(&p))
         rc = error_set(err, -ETIMEDOUT, "%s takes too long", spec->name);
     else if (p.exit_code != 0)
-        rc = error_set(err, -ECHILD, "%s ended with exit code %d%s%s", spec->name, p.exit_code,
-                       p.last_line[0] != '\0' ? ": " : "", p.last_line);
+        rc = process_report_end(&p, err);
     process_stop_all(&p, 1, clock_now());
     return rc;
 }

@@ -164,6 +164,11 @@ bool process_ended(struct process *p) {
 }
 
 /* Of those that tidy alone, or of all. */
+int process_report_end(const struct process *p, struct error *err) {
+    return error_set(err, -ECHILD, "%s ended with exit code %d%s%s", p->name, p->exit_code,
+                     p->last_line[0] != '\0' ? ": " : "", p->last_line);
+}
+
 static bool all_ended(struct process *list, size_t count, bool only_tidy) {
     bool all = true;
     for (size_t i = 0; i < count; i++) {

@@ -64,6 +64,9 @@ void process_read(struct process *p);
 /* Whether the process itself (not its workers) has ended; never blocks. */
 bool process_ended(struct process *p);
 
+/* Says so of one that has ended: its name, exit code and last line. Returns -ECHILD. */
+int process_report_end(const struct process *p, struct error *err);
+
 /* Its stop signal to each, then until `deadline` for a graceful end (those that tidy have some
  * seconds more), then SIGKILL to their groups; reaps every one. */
 void process_stop_all(struct process *list, size_t count, nsec_t deadline);

@@ -22,8 +22,7 @@
 #define SAMPLE_COST_RATIO 20 /* sampling takes 1/20 of a core, however many threads there are */
 #define GAUGE_NSEC        (20 * NSEC_PER_MSEC) /* for an answer that is usually there already */
 #define LAST_GAUGE_NSEC   NSEC_PER_SEC /* when the load has ended, and nothing is disturbed */
-#define LAST_BREATH_NSEC \
-    (500 * NSEC_PER_MSEC) /* of a server that refuses connections: it may die */
+#define LAST_BREATH_NSEC  (500 * NSEC_PER_MSEC) /* of a server whose clients failed: it may die */
 #define LAST_WORDS_NSEC   (500 * NSEC_PER_MSEC) /* for a line about an error that was seen */
 #define OVERTIME_NSEC     (60 * NSEC_PER_SEC)   /* allowed on top of ten times the ideal */
 #define STOP_NSEC         (2 * NSEC_PER_SEC)    /* for idle servers */
@@ -63,16 +62,11 @@ static int pump(struct run *run, nsec_t until) {
     return 0;
 }
 
-static int report_end(const struct process *p, struct error *err) {
-    return error_set(err, -ECHILD, "%s ended with exit code %d%s%s", p->name, p->exit_code,
-                     p->last_line[0] != '\0' ? ": " : "", p->last_line);
-}
-
 /* 0 while every process of the row lives. */
 static int check_alive(struct run *run, size_t servers, struct error *err) {
     for (size_t i = 0; i < servers; i++)
         if (process_ended(&run->processes[i]))
-            return report_end(&run->processes[i], err);
+            return process_report_end(&run->processes[i], err);
     return 0;
 }
 
@@ -379,7 +373,7 @@ static int collect(struct run *run, const struct series_point *before, struct er
     /* With failed requests its exit code is not 0, yet the report is there and says more. */
     rc = result_read_report(run->result, run->report_fd, err);
     if (rc != 0 && bench->exit_code != 0)
-        return report_end(bench, err);
+        return process_report_end(bench, err);
     return rc;
 }
 
