@@ -230,6 +230,17 @@ def connect(server, timeout=IO_SECONDS):
     return sock
 
 
+def is_refused(server):
+    """Whether nobody listens there; False in the moment in which a listener goes and resets who came."""
+    try:
+        connect(server).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:
+        pass
+    return False
+
+
 class Reply(namedtuple("Reply", "status reason version headers body")):
     """`headers` is a dict with lower-case names; repeated ones are joined with ", "."""
 
@@ -382,6 +393,10 @@ def raw(server, data, half_close=False, timeout=IO_SECONDS):
         except (BrokenPipeError, ConnectionResetError):
             pass  # refused early; the answer may still be readable
         return conn.read_until_close()
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def wait_for(condition, seconds=IO_SECONDS, what="condition"):

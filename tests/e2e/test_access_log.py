@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from control import metrics
-from harness import RawConnection, die_with_parent, get, request, srv_binary, wait_for
+from harness import RawConnection, children, die_with_parent, get, request, srv_binary, wait_for
 
 MODELS = ("green", "pool", "threaded", "single", "event")
 
@@ -253,8 +253,7 @@ def test_stdout_gets_one_line_per_answer(slowapi, tmp_path):
 
 def logger_of(pid):
     """The log process of a server; None while there is none, or it has no title yet."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    for child in map(int, children):
+    for child in children(pid):
         with contextlib.suppress(OSError):
             if b"serve: log" in Path(f"/proc/{child}/cmdline").read_bytes():
                 return child

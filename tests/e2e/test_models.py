@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import RawConnection, get, srv_binary
+from harness import RawConnection, children, get, srv_binary, wait_for
 
 GREETING = "Hi there! slow api response"
 REQUEST = b"GET /?delay=%s HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -24,10 +24,6 @@ def words(value):
 
 def threads(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
-
-
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def title(pid):
@@ -46,13 +42,6 @@ def answers(conns):
     for conn in conns:
         conn.close()
     return [reply.status for reply in replies]
-
-
-def wait_until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def bench(app, requests, concurrency, delay):
@@ -87,9 +76,9 @@ def bench(app, requests, concurrency, delay):
 )
 def test_thread_counts(slowapi, serve, args, before, during):
     app = serve("--model", *args, upstream=slowapi("--graceful-timeout", "0"))
-    wait_until(lambda: threads(app.pid) == before)
+    wait_for(lambda: threads(app.pid) == before)
     conns = send_requests(app, 20, b"0.8")
-    wait_until(lambda: threads(app.pid) == during, 0.7 if "single" not in args else 5)
+    wait_for(lambda: threads(app.pid) == during, 0.7 if "single" not in args else 5)
     if "single" not in args:
         assert answers(conns) == [200] * 20
     for conn in conns:
@@ -99,8 +88,8 @@ def test_thread_counts(slowapi, serve, args, before, during):
 def test_master_and_workers_have_titles_and_one_thread(slowapi, serve):
     app = serve("--workers", "2", upstream=slowapi())
     assert threads(app.pid) == 1
-    wait_until(lambda: len(children(app.pid)) == 2)
-    wait_until(lambda: all("worker" in title(child) for child in children(app.pid)))
+    wait_for(lambda: len(children(app.pid)) == 2)
+    wait_for(lambda: all("worker" in title(child) for child in children(app.pid)))
     assert title(app.pid) == "srv serve: master"
     assert sorted(title(child) for child in children(app.pid)) == [
         "srv serve: worker 1 [green]",
@@ -191,7 +180,7 @@ def test_idle_and_slow_clients_hold_no_thread(slowapi, serve):
 def test_threads_beyond_the_limit_are_refused(slowapi, serve):
     app = serve("--model", "threaded", "--max-threads", "3", upstream=slowapi())
     conns = send_requests(app, 3, b"0.8")
-    wait_until(lambda: threads(app.pid) == 4)
+    wait_for(lambda: threads(app.pid) == 4)
     reply = get(app, "/?delay=0")
     assert reply.status == 503 and "thread" in reply.text
     assert answers(conns) == [200] * 3
@@ -214,7 +203,7 @@ def test_threads_beyond_the_limit_are_refused(slowapi, serve):
 )
 def test_killed_worker_loses_only_its_own_requests(slowapi, serve, args, survivors):
     app = serve("--model", *args, "--workers", "2", upstream=slowapi("--graceful-timeout", "0"))
-    wait_until(lambda: len(children(app.pid)) == 2)
+    wait_for(lambda: len(children(app.pid)) == 2)
     conns = send_requests(app, 2 if "single" in args else 20, b"1")
     time.sleep(0.5)
     os.kill(children(app.pid)[0], signal.SIGKILL)
@@ -227,7 +216,7 @@ def test_killed_worker_loses_only_its_own_requests(slowapi, serve, args, survivo
         conn.close()
     assert set(statuses) <= {200, None}
     assert survivors is None or statuses.count(200) == survivors
-    wait_until(lambda: len(children(app.pid)) == 2)
+    wait_for(lambda: len(children(app.pid)) == 2)
     assert get(app, "/?delay=0").text == GREETING
 
 
@@ -235,30 +224,30 @@ def test_killed_worker_loses_only_its_own_requests(slowapi, serve, args, survivo
 def test_no_worker_outlives_its_master(slowapi, start, model):
     api = slowapi("--graceful-timeout", "0")
     app = start("serve", "--model", model, "--workers", "2", "--upstream", api.url)
-    wait_until(lambda: len(children(app.pid)) == 2)
+    wait_for(lambda: len(children(app.pid)) == 2)
     workers = children(app.pid)
     with RawConnection(app) as busy:
         busy.send(REQUEST % b"60")
         time.sleep(0.3)
         app.process.kill()
         app.process.wait()
-        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() and "worker" in title(pid) for pid in workers), 10)
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() and "worker" in title(pid) for pid in workers), 10)
 
 
 def test_ttin_and_ttou_change_the_number_of_workers(slowapi, serve):
     app = serve("--workers", "1", upstream=slowapi())
-    wait_until(lambda: len(children(app.pid)) == 1)
+    wait_for(lambda: len(children(app.pid)) == 1)
     app.send_signal(signal.SIGTTIN)
-    wait_until(lambda: len(children(app.pid)) == 2)
+    wait_for(lambda: len(children(app.pid)) == 2)
     app.send_signal(signal.SIGTTOU)
-    wait_until(lambda: len(children(app.pid)) == 1)
+    wait_for(lambda: len(children(app.pid)) == 1)
     assert get(app, "/?delay=0").text == GREETING
 
 
 def test_pid_file_is_written_and_removed(slowapi, serve, tmp_path):
     path = tmp_path / "srv.pid"
     app = serve("--workers", "1", "--pid", path, upstream=slowapi())
-    wait_until(path.exists)
+    wait_for(path.exists)
     assert path.read_text() == f"{app.pid}\n"
     app.stop()
     assert not path.exists()

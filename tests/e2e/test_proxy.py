@@ -9,9 +9,9 @@ import threading
 import time
 
 import pytest
-from harness import RawConnection, get, raw, request, wait_for
+from harness import RawConnection, children, get, raw, request, wait_for
 from nginx import Nginx
-from test_reload import Clients, children, master_from
+from test_reload import Clients, master_from
 
 MODELS = ("single", "threaded", "pool", "green", "event")
 HOP = ("connection", "keep-alive", "transfer-encoding", "te", "upgrade", "x-forwarded-for", "x-forwarded-proto")

@@ -14,47 +14,36 @@ from pathlib import Path
 import harness
 import pytest
 from clients import Clients
-from harness import RawConnection, clean_environment, die_with_parent, get, srv_binary
+from harness import RawConnection, children, clean_environment, die_with_parent, get, is_refused, srv_binary, wait_for
 
 MODELS = ("green", "pool", "threaded", "single", "event")
 REQUEST = b"GET /?delay=0.2 HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def wait_until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_hup_replaces_every_worker_and_loses_nothing(slowapi, serve, model):
     app = serve("--model", model, "--workers", "2", upstream=slowapi("--workers", "2"))
-    wait_until(lambda: len(children(app.pid)) == 2)
+    wait_for(lambda: len(children(app.pid)) == 2)
     first = set(children(app.pid))
     clients = Clients(app, 2 if model == "single" else 16)
     time.sleep(0.5)
     app.send_signal(signal.SIGHUP)
-    wait_until(lambda: len(set(children(app.pid)) - first) == 2)
+    wait_for(lambda: len(set(children(app.pid)) - first) == 2)
     time.sleep(0.5)
     app.send_signal(signal.SIGHUP)
     time.sleep(1)
     clients.stop()
     assert clients.lost == [] and clients.done > 0
-    wait_until(lambda: len(children(app.pid)) == 2, 30)
+    wait_for(lambda: len(children(app.pid)) == 2, 30)
     assert not first & set(children(app.pid))
 
 
 def test_worker_killed_during_a_reload_is_replaced(slowapi, serve):
     app = serve("--workers", "2", upstream=slowapi())
-    wait_until(lambda: len(children(app.pid)) == 2)
+    wait_for(lambda: len(children(app.pid)) == 2)
     app.send_signal(signal.SIGHUP)
     os.kill(children(app.pid)[0], signal.SIGKILL)
-    wait_until(lambda: len(children(app.pid)) == 2)
+    wait_for(lambda: len(children(app.pid)) == 2)
     with RawConnection(app) as conn:
         conn.send(REQUEST)
         assert conn.read_response().status == 200
@@ -68,13 +57,13 @@ def test_successor_killed_while_it_starts_keeps_nobody_from_leaving(slowapi, ser
         assert conn.read_response().status == 200
     first = set(children(app.pid))
     app.send_signal(signal.SIGHUP)
-    wait_until(lambda: len(children(app.pid)) == 2)
+    wait_for(lambda: len(children(app.pid)) == 2)
     (second,) = set(children(app.pid)) - first
     os.kill(second, signal.SIGSTOP)
     app.send_signal(signal.SIGHUP)
-    wait_until(lambda: app.stderr().count("signal=SIGHUP") == 2)
+    wait_for(lambda: app.stderr().count("signal=SIGHUP") == 2)
     os.kill(second, signal.SIGKILL)
-    wait_until(lambda: len(children(app.pid)) == 1 and not first & set(children(app.pid)))
+    wait_for(lambda: len(children(app.pid)) == 1 and not first & set(children(app.pid)))
 
 
 def master_from(path, other):
@@ -86,7 +75,7 @@ def master_from(path, other):
         except FileNotFoundError:  # the old master has left, and the new one has not come that far
             return False
 
-    wait_until(is_another)
+    wait_for(is_another)
     return int(path.read_text())
 
 
@@ -96,7 +85,7 @@ def test_usr2_replaces_the_program_and_loses_nothing(slowapi, start, tmp_path, m
     api = slowapi("--workers", "2")
     args = ("--model", model, "--workers", "2", "--upstream", api.url, "--pid", str(pid_file))
     app = start("serve", *args, "--control", f"unix:{tmp_path}/control")
-    wait_until(lambda: len(children(app.pid)) == 3)
+    wait_for(lambda: len(children(app.pid)) == 3)
     clients = Clients(app, 2 if model == "single" else 16)
     time.sleep(0.5)
     app.send_signal(signal.SIGUSR2)
@@ -113,7 +102,7 @@ def test_usr2_replaces_the_program_and_loses_nothing(slowapi, start, tmp_path, m
     finally:
         clients.stop()
         os.kill(successor, signal.SIGTERM)
-    wait_until(lambda: not pid_file.exists())
+    wait_for(lambda: not pid_file.exists())
 
 
 def test_successor_that_cannot_start_changes_nothing(slowapi, start, tmp_path):
@@ -121,11 +110,11 @@ def test_successor_that_cannot_start_changes_nothing(slowapi, start, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     app = start("serve", "--workers", "1", "--upstream", slowapi().url, "--pid", str(folder / "srv.pid"))
-    wait_until(lambda: len(children(app.pid)) == 1)
+    wait_for(lambda: len(children(app.pid)) == 1)
     (folder / "srv.pid").unlink()
     folder.rmdir()
     app.send_signal(signal.SIGUSR2)
-    wait_until(lambda: "cannot write" in app.stderr())
+    wait_for(lambda: "cannot write" in app.stderr())
     with RawConnection(app) as conn:
         conn.send(REQUEST)
         assert conn.read_response().status == 200
@@ -133,10 +122,10 @@ def test_successor_that_cannot_start_changes_nothing(slowapi, start, tmp_path):
 
 def test_workers_are_replaced_after_max_requests(slowapi, serve):
     app = serve("--workers", "2", "--max-requests", "20", "--max-requests-jitter", "5", upstream=slowapi())
-    wait_until(lambda: len(children(app.pid)) == 2)
+    wait_for(lambda: len(children(app.pid)) == 2)
     first = set(children(app.pid))
     clients = Clients(app, 16)
-    wait_until(lambda: not first & set(children(app.pid)))
+    wait_for(lambda: not first & set(children(app.pid)))
     clients.stop()
     assert clients.lost == []
 
@@ -225,7 +214,7 @@ def test_an_upgrade_is_no_stop_for_the_manager(slowapi, start, tmp_path):
     finally:
         os.kill(successor, signal.SIGTERM)
     assert b"STOPPING=1" in manager.recv(4096)
-    wait_until(lambda: not pid_file.exists())
+    wait_for(lambda: not pid_file.exists())
     manager.settimeout(0.1)
     with pytest.raises(TimeoutError):
         manager.recv(4096)  # the one word came from the one that did stop
@@ -240,7 +229,7 @@ def test_an_upgrade_that_fails_is_no_stop_either(slowapi, start, tmp_path):
     assert b"READY=1" in manager.recv(4096)
     shutil.rmtree(folder)
     app.send_signal(signal.SIGUSR2)
-    wait_until(lambda: "upgraded program ended" in app.stderr())
+    wait_for(lambda: "upgraded program ended" in app.stderr())
     app.send_signal(signal.SIGTERM)
     assert b"STOPPING=1" in manager.recv(4096)
     assert app.wait(20) == 0
@@ -254,7 +243,7 @@ def test_the_server_stays_ready_during_an_upgrade(slowapi, start, tmp_path):
     pid_file, control = tmp_path / "pid", (str(tmp_path / "control"), None)
     paths = ("--pid", pid_file, "--control", f"unix:{control[0]}")
     app = start("serve", "--workers", "1", "--upstream", slowapi().url, *paths)
-    wait_until(lambda: get(control, "/readyz").status == 200)
+    wait_for(lambda: get(control, "/readyz").status == 200)
     with RawConnection(app) as slow:
         slow.send(REQUEST.replace(b"0.2", b"10"))
         time.sleep(0.2)
@@ -262,7 +251,7 @@ def test_the_server_stays_ready_during_an_upgrade(slowapi, start, tmp_path):
         ready = [get(control, "/readyz").status for _ in range(50)]
         successor = master_from(pid_file, app.pid)
         try:
-            wait_until(lambda: "signal=SIGRETIRE" in app.stderr())
+            wait_for(lambda: "signal=SIGRETIRE" in app.stderr())
             time.sleep(0.2)
             ready += [get(control, "/readyz").status for _ in range(50)]
             assert app.process.poll() is None and set(ready) == {200}
@@ -271,7 +260,7 @@ def test_the_server_stays_ready_during_an_upgrade(slowapi, start, tmp_path):
             assert get(control, "/readyz").status == 200
         finally:
             os.kill(successor, signal.SIGTERM)
-    wait_until(lambda: not pid_file.exists())
+    wait_for(lambda: not pid_file.exists())
 
 
 def test_upgrade_follows_the_link_by_which_it_was_called(slowapi, start, tmp_path, monkeypatch):
@@ -282,7 +271,7 @@ def test_upgrade_follows_the_link_by_which_it_was_called(slowapi, start, tmp_pat
     current.symlink_to("v1")
     monkeypatch.setattr(harness, "srv_binary", lambda: str(current / "srv"))
     app = start("serve", "--workers", "1", "--upstream", slowapi().url, "--pid", pid_file)
-    wait_until(lambda: len(children(app.pid)) == 1)
+    wait_for(lambda: len(children(app.pid)) == 1)
     current.unlink()
     current.symlink_to("v2")
     app.send_signal(signal.SIGUSR2)
@@ -292,18 +281,7 @@ def test_upgrade_follows_the_link_by_which_it_was_called(slowapi, start, tmp_pat
         assert os.readlink(f"/proc/{successor}/exe") == str(tmp_path / "v2" / "srv")
     finally:
         os.kill(successor, signal.SIGTERM)
-    wait_until(lambda: not pid_file.exists())
-
-
-def is_refused(family, address):
-    with socket.socket(family) as sock:
-        try:
-            sock.connect(address)
-        except ConnectionRefusedError:
-            return True
-        except ConnectionResetError:  # it came in the moment between
-            pass
-    return False
+    wait_for(lambda: not pid_file.exists())
 
 
 # Not single without a master: its only thread is busy with the last request.
@@ -318,8 +296,8 @@ def test_new_clients_are_refused_while_the_last_is_served(slowapi, serve, tmp_pa
         conn.send(b"POST /?delay=0 HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n12")
         time.sleep(0.3)
         app.send_signal(signal.SIGTERM)
-        wait_until(lambda: is_refused(socket.AF_INET, (app.host, app.port)))
-        wait_until(lambda: is_refused(socket.AF_UNIX, path))
+        wait_for(lambda: is_refused(app))
+        wait_for(lambda: is_refused((path, None)))
         conn.send(b"34")
         assert conn.read_response().status == 200
     assert app.wait(20) == 0
@@ -364,9 +342,9 @@ def test_a_managers_sockets_stay_open_during_a_stop(slowapi):
 def test_a_stop_during_an_upgrade_leaves_the_sockets_to_the_successor(slowapi, start, tmp_path):
     pid_file = tmp_path / "pid"
     app = start("serve", "--workers", "1", "--upstream", slowapi().url, "--pid", pid_file)
-    wait_until(lambda: len(children(app.pid)) == 1)
+    wait_for(lambda: len(children(app.pid)) == 1)
     app.send_signal(signal.SIGUSR2)
-    wait_until(lambda: "upgrade started" in app.stderr())
+    wait_for(lambda: "upgrade started" in app.stderr())
     app.send_signal(signal.SIGTERM)
     successor = master_from(pid_file, app.pid)
     try:
@@ -374,7 +352,7 @@ def test_a_stop_during_an_upgrade_leaves_the_sockets_to_the_successor(slowapi, s
         assert get(app, "/?delay=0").status == 200
     finally:
         os.kill(successor, signal.SIGTERM)
-    wait_until(lambda: is_refused(socket.AF_INET, (app.host, app.port)))
+    wait_for(lambda: is_refused(app))
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "master"])
@@ -387,13 +365,13 @@ def test_what_a_stop_cuts_off_is_told(slowapi, serve, tmp_path, model, workers):
         conn.send(REQUEST.replace(b"0.2", b"60"))
         time.sleep(0.3)
         app.stop()
-        wait_until(lambda: log.read_text() == "/ 499\n")
+        wait_for(lambda: log.read_text() == "/ 499\n")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_user_and_group_are_dropped_after_binding(slowapi, serve):
     app = serve("--workers", "1", "--user", "nobody", upstream=slowapi())
-    wait_until(lambda: len(children(app.pid)) == 1)
+    wait_for(lambda: len(children(app.pid)) == 1)
     nobody = pwd.getpwnam("nobody")
     for pid in (app.pid, *children(app.pid)):
         status = Path(f"/proc/{pid}/status").read_text()

@@ -7,10 +7,9 @@ import signal
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
-from harness import RawConnection, clean_environment, get, raw, request, srv_binary, wait_for
+from harness import RawConnection, children, clean_environment, get, raw, request, srv_binary, wait_for
 from upstreams import ANSWER, Upstream
 
 MODELS = ("green", "pool", "threaded", "single", "event")
@@ -401,9 +400,8 @@ def test_graceful_timeout_bounds_the_stop(slowapi, serve, model):
 def test_workers_under_a_master(slowapi, serve, model):
     app = serve("--model", model, "--workers", "2", upstream=slowapi())
     assert get(app, "/?delay=0").text == GREETING
-    children = Path(f"/proc/{app.pid}/task/{app.pid}/children")
-    wait_for(lambda: len(children.read_text().split()) == 2, what="the second worker")
-    os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+    wait_for(lambda: len(children(app.pid)) == 2, what="the second worker")
+    os.kill(children(app.pid)[0], signal.SIGKILL)
     for _ in range(20):
         assert get(app, "/?delay=0").text == GREETING
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from control import fetch, metrics
-from harness import RawConnection, get, wait_for
+from harness import RawConnection, children, get, wait_for
 
 MODELS = ("green", "pool", "threaded", "single", "event")
 
@@ -20,8 +20,7 @@ def control_process(app):
     """The process that serves --control, once it has its title."""
 
     def find():
-        children = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
-        return [int(pid) for pid in children if b"serve: control" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [pid for pid in children(app.pid) if b"serve: control" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     return wait_for(find, what="a control process")[0]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import harness
 import pytest
 from control import control, metrics
-from harness import RawConnection, clean_environment, die_with_parent, get, srv_binary, wait_for
+from harness import RawConnection, children, clean_environment, die_with_parent, get, is_refused, srv_binary, wait_for
 from test_access_log import logger_of
-from test_reload import activated, children, master_from
+from test_reload import activated, master_from
 
 
 def limit_descriptors(pid, count):
@@ -41,12 +41,7 @@ def test_lines_that_a_full_disk_costs_are_counted(slowapi, serve, tmp_path):
 
 
 def listens(path):
-    with socket.socket(socket.AF_UNIX) as sock:
-        try:
-            sock.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):  # not bound, or bound and not listening yet
-            return False
-    return True
+    return path.exists() and not is_refused((str(path), None))
 
 
 def fill(pipe):

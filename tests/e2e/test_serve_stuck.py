@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import RawConnection, get, wait_for
-from test_reload import children
+from harness import RawConnection, children, get, wait_for
 from test_serve_control import json_of, metrics
 
 MODELS = ("green", "pool", "threaded", "single", "event")

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import Client, RawConnection, connect, get, raw, wait_for
+from harness import Client, RawConnection, children, connect, get, is_refused, raw, wait_for
 
 TEXT = "slow api response"
 GET = b"GET /?delay=%s HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -361,8 +361,7 @@ def test_workers_share_the_port(slowapi):
 
 def test_workers_come_from_the_environment(slowapi):
     api = slowapi(env={"WORKERS": "2"})
-    children = Path(f"/proc/{api.pid}/task/{api.pid}/children")
-    wait_for(lambda: len(children.read_text(encoding="ascii").split()) == 2, what="two workers")
+    wait_for(lambda: len(children(api.pid)) == 2, what="two workers")
 
 
 def random_bytes(rng):
@@ -466,16 +465,6 @@ def test_workers_stop_gracefully(slowapi):
         api.send_signal(signal.SIGTERM)
         assert sleeper.read_response().text == TEXT
     assert api.wait(5) == 0
-
-
-def is_refused(api):
-    try:
-        connect(api).close()
-    except ConnectionRefusedError:
-        return True
-    except ConnectionResetError:  # it came in the moment between
-        pass
-    return False
 
 
 def test_stopping_workers_refuse_new_clients(slowapi):

@@ -51,16 +51,23 @@ static void move_to_witness(const char *path) {
     rename(file, witness);
 }
 
+/* Opens and fills `s`, whose file will be found at `seen`, in `other`. */
+static void open_seen(struct scratch *s, struct scratch *other,
+                      char seen[SCRATCH_PATH_BYTES + 32]) {
+    struct error err;
+
+    assert_int_equal(scratch_open(other, "srv-test", NULL, &err), 0);
+    snprintf(seen, SCRATCH_PATH_BYTES + 32, "%s/seen", other->path);
+    witness = seen;
+    assert_int_equal(scratch_open(s, "srv-test", move_to_witness, &err), 0);
+    fill(s);
+}
+
 static void somebody_may_look_before_it_goes(void **state UNUSED) {
     char seen[SCRATCH_PATH_BYTES + 32];
     struct scratch s, other;
-    struct error err;
 
-    assert_int_equal(scratch_open(&other, "srv-test", NULL, &err), 0);
-    snprintf(seen, sizeof(seen), "%s/seen", other.path);
-    witness = seen;
-    assert_int_equal(scratch_open(&s, "srv-test", move_to_witness, &err), 0);
-    fill(&s);
+    open_seen(&s, &other, seen);
     scratch_close(&s);
     assert_int_equal(access(seen, F_OK), 0);
     scratch_close(&other);
@@ -69,13 +76,8 @@ static void somebody_may_look_before_it_goes(void **state UNUSED) {
 static void it_goes_when_its_cleaner_was_killed(void **state UNUSED) {
     char path[SCRATCH_PATH_BYTES], seen[SCRATCH_PATH_BYTES + 32];
     struct scratch s, other;
-    struct error err;
 
-    assert_int_equal(scratch_open(&other, "srv-test", NULL, &err), 0);
-    snprintf(seen, sizeof(seen), "%s/seen", other.path);
-    witness = seen;
-    assert_int_equal(scratch_open(&s, "srv-test", move_to_witness, &err), 0);
-    fill(&s);
+    open_seen(&s, &other, seen);
     strcpy(path, s.path);
     assert_int_equal(kill(s.cleaner, SIGKILL), 0);
     scratch_close(&s);
