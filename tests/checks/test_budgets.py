@@ -9,7 +9,7 @@ import pytest
 from tree import LAYERS, ROOT, files, lines
 
 FUNCTION_LINES_MAX = 70
-FILE_LINES_MAX = {".c": 500, ".h": 120}
+FILE_LINES_MAX = {".c": 800, ".h": 160}
 COLUMNS_MAX = 100
 EXCEPTIONS = ROOT / "tests/checks/budget_exceptions.txt"
 
