@@ -1,24 +1,53 @@
 /* SPDX-License-Identifier: MIT */
-/* Life of an exchange: its deadlines, its request in flight, and how it ends. */
+/* One exchange from accept to close: reads the request, waits, answers step by step. */
 #include "slowapi/exchange.h"
 #include "base/alloc.h"
+#include "http/error.h"
+#include "slowapi/answer.h"
 #include "slowapi/journal.h"
+#include "slowapi/plan.h"
 #include "slowapi/reactor.h"
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <unistd.h>
 
+/* Least room for more of a head that is being kept; the buffer doubles from there. */
+#define ROOM_BYTES 2048
+
 static_assert(sizeof(struct exchange) <= 512, "a sleeping request is to cost well below 1 KB");
 
-static void on_later(struct deferred *later) {
-    struct exchange *e = CONTAINER_OF(later, struct exchange, later);
+/* --- requests in flight --------------------------------------------------------------------------
+ */
 
-    if (e->state == EXCHANGE_CLOSED)
-        mem_free(e);
-    else
-        exchange_read(e);
+static void begin_request(struct exchange *e) {
+    e->in_flight = true;
+    e->is_timed = false;
+    e->client_left = false;
+    truth_begin(&e->reactor->planner.truth);
 }
+
+/* Ends the request in flight: counts and logs it, and frees its plan. `outcome` is for the log. */
+static void settle(struct exchange *e, const char *outcome) {
+    struct reactor *r = e->reactor;
+    uint16_t status = 200;
+
+    if (!e->in_flight)
+        return;
+    e->in_flight = false;
+    if (e->reply != NULL)
+        status = e->reply->phase != REPLY_HEAD ? e->reply->status : 0;
+    if (e->client_left)
+        truth_count(&r->planner.truth, TRUTH_CLIENT_ABORTS);
+    truth_end(&r->planner.truth, e->is_timed ? status : 0);
+    if (r->access_log >= 0 && e->reply != NULL)
+        journal_write(r->access_log, e->reply, e->client_left ? "aborted" : outcome);
+    reply_free(e->reply);
+    e->reply = NULL;
+}
+
+/* --- states --------------------------------------------------------------------------------------
+ */
 
 static void link_to_reactor(struct exchange *e, struct reactor *r) {
     e->reactor = r;
@@ -41,11 +70,11 @@ static void unlink_from_reactor(struct exchange *e) {
     reactor_left(e->reactor);
 }
 
-void exchange_close(struct exchange *e) {
+static void drop(struct exchange *e) {
     if (e->state == EXCHANGE_CLOSED)
         return;
 
-    exchange_settle(e, "dropped");
+    settle(e, "dropped");
     e->state = EXCHANGE_CLOSED;
     timer_cancel(e->reactor->loop, &e->timer);
     watch_close(&e->watch);
@@ -58,13 +87,13 @@ void exchange_close(struct exchange *e) {
 
 /* A deadline that moves away, as that of every request on a kept connection does, is only noted:
  * the timer finds out when it fires. */
-void exchange_enter(struct exchange *e, enum exchange_state state, nsec_t deadline) {
+static void enter(struct exchange *e, enum exchange_state state, nsec_t deadline) {
     e->state = (uint8_t)state;
     e->deadline = deadline;
     if (timer_armed(&e->timer) && e->timer.at <= deadline)
         return;
     if (timer_set(e->reactor->loop, &e->timer, deadline) < 0)
-        exchange_close(e);
+        drop(e);
 }
 
 static nsec_t patience(const struct reactor *r) {
@@ -77,49 +106,173 @@ static nsec_t after(const struct exchange *e, nsec_t span) {
     return deadline_after(loop_now(e->reactor->loop), span);
 }
 
-/* --- requests in flight ------------------------------------------------------------------------
- */
-
-void exchange_begin(struct exchange *e) {
-    e->in_flight = true;
-    e->is_timed = false;
-    e->client_left = false;
-    truth_begin(&e->reactor->planner.truth);
-}
-
-void exchange_settle(struct exchange *e, const char *outcome) {
-    struct reactor *r = e->reactor;
-    uint16_t status = 200;
-
-    if (!e->in_flight)
-        return;
-    e->in_flight = false;
-    if (e->reply != NULL)
-        status = e->reply->phase != REPLY_HEAD ? e->reply->status : 0;
-    if (e->client_left)
-        truth_count(&r->planner.truth, TRUTH_CLIENT_ABORTS);
-    truth_end(&r->planner.truth, e->is_timed ? status : 0);
-    if (r->access_log >= 0 && e->reply != NULL)
-        journal_write(r->access_log, e->reply, e->client_left ? "aborted" : outcome);
-    reply_free(e->reply);
-    e->reply = NULL;
-}
-
-void exchange_linger(struct exchange *e) {
-    exchange_settle(e, "closed");
+/* Closes our side; what the client still sends is thrown away, so that no reset overtakes. */
+static void linger(struct exchange *e) {
+    settle(e, "closed");
     buf_free(&e->in);
     if (shutdown(e->watch.fd, SHUT_WR) < 0)
-        exchange_close(e);
+        drop(e);
     else
-        exchange_enter(e, EXCHANGE_LINGER, after(e, SLOWAPI_LINGER_TIME));
+        enter(e, EXCHANGE_LINGER, after(e, SLOWAPI_LINGER_TIME));
 }
 
-void exchange_reset(struct exchange *e) {
+static void reset(struct exchange *e) {
     const struct linger now = { .l_onoff = 1 };
 
-    exchange_settle(e, "reset");
+    settle(e, "reset");
     setsockopt(e->watch.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-    exchange_close(e);
+    drop(e);
+}
+
+/* --- writing -------------------------------------------------------------------------------- */
+
+static bool is_last(const struct exchange *e) {
+    return e->reactor->draining || e->reactor->config->keep_alive == 0;
+}
+
+/* The answer is written. Closing while input is unread would make the kernel reset the connection,
+ * and a reset can overtake the answer. */
+static void finish(struct exchange *e) {
+    bool is_read = e->conn.phase == HTTP_PHASE_DONE && (e->eof || !(e->watch.ready & IO_READ));
+
+    if (e->in_flight)
+        truth_count(&e->reactor->planner.truth, TRUTH_ANSWERS);
+    settle(e, "answered");
+    e->is_reused = true;
+    if (http_conn_next(&e->conn))
+        enter(e, EXCHANGE_IDLE, after(e, e->reactor->config->keep_alive));
+    else if (is_read)
+        drop(e);
+    else
+        linger(e);
+}
+
+/* True: all of it is written. Else the rest is sent later, or the exchange is closed. */
+static bool send_now(struct exchange *e, struct slice bytes) {
+    ssize_t n = bytes.len > 0 ? watch_send(&e->watch, bytes.ptr, bytes.len) : 0;
+    if (n == (ssize_t)bytes.len)
+        return true;
+
+    bool is_full = n >= 0 || n == -EAGAIN;
+    e->client_left = !is_full;
+    if (is_full && buf_append(&e->out, slice_drop(bytes, n > 0 ? (size_t)n : 0)) == 0)
+        enter(e, EXCHANGE_SEND, after(e, SLOWAPI_SEND_TIMEOUT));
+    else
+        drop(e);
+    return false;
+}
+
+/* --- the plain answer ------------------------------------------------------------------------- */
+
+static void answer_plainly(struct exchange *e, uint16_t status, struct slice text, bool last) {
+    struct reactor *r = e->reactor;
+    const struct answer a = { .status = status, .text = text, .close = last || is_last(e) };
+
+    e->step = (struct reply_step){ .act = REPLY_KEEP };
+    buf_consume(&r->out, buf_unread(&r->out).len);
+    if (answer_encode(&r->out, &e->conn, &a) < 0)
+        drop(e);
+    else if (send_now(e, buf_unread(&r->out)))
+        finish(e);
+}
+
+/* Refuses for good with a static text. */
+static void refuse(struct exchange *e, uint16_t status, const char *text) {
+    truth_count(&e->reactor->planner.truth, TRUTH_MALFORMED);
+    settle(e, "malformed");
+    answer_plainly(e, status, slice_str(text), true);
+}
+
+/* --- step by step ----------------------------------------------------------------------------- */
+
+/* For ever, that is until the client closes its side; one that has done so already would not be
+ * told of again. */
+static void hang(struct exchange *e) {
+    e->client_left = (e->watch.ready & IO_HANGUP) != 0;
+    if (e->client_left)
+        drop(e);
+    else
+        enter(e, EXCHANGE_HANG, NSEC_NEVER);
+}
+
+/* What the step said. True: the next one may come at once. */
+static bool act(struct exchange *e) {
+    switch (e->step.act) {
+    case REPLY_NEXT:
+        return true;
+    case REPLY_WAIT:
+        enter(e, EXCHANGE_SLEEP, deadline_after(clock_now(), e->step.wait));
+        break;
+    case REPLY_HANG:
+        hang(e);
+        break;
+    case REPLY_KEEP:
+        finish(e);
+        break;
+    case REPLY_FIN:
+        linger(e);
+        break;
+    case REPLY_RST:
+        reset(e);
+        break;
+    }
+    return false;
+}
+
+static void run_steps(struct exchange *e) {
+    struct reactor *r = e->reactor;
+
+    for (unsigned i = 0; i < SLOWAPI_STEPS_PER_TURN; i++) {
+        buf_consume(&r->out, buf_unread(&r->out).len);
+        if (reply_step(e->reply, &e->conn, &r->planner.truth, is_last(e), &r->out, &e->step) < 0) {
+            drop(e);
+            return;
+        }
+        if (!send_now(e, buf_unread(&r->out)) || !act(e))
+            return;
+    }
+    enter(e, EXCHANGE_SLEEP, clock_now());
+}
+
+/* Planned and actual are compared when the answer begins. */
+static void note_time(struct exchange *e) {
+    struct truth *truth = &e->reactor->planner.truth;
+    nsec_t late = e->delay > 0 ? clock_now() - e->deadline : 0;
+
+    e->is_timed = true;
+    truth_time(truth, TRUTH_PLANNED, e->delay);
+    truth_time(truth, TRUTH_ACTUAL, e->delay + late);
+    truth_time(truth, TRUTH_LATE, late);
+}
+
+/* Answers what was planned. What the socket does not take at once is sent later. */
+static void answer_request(struct exchange *e) {
+    if (!e->is_timed)
+        note_time(e);
+    if (e->reply != NULL)
+        run_steps(e);
+    else
+        answer_plainly(e, 200, SLICE("slow api response"), false);
+}
+
+/* The socket takes bytes again. */
+static void send_rest(struct exchange *e) {
+    struct slice rest = buf_unread(&e->out);
+
+    ssize_t n = watch_send(&e->watch, rest.ptr, rest.len);
+    if (n == -EAGAIN)
+        return;
+    if (n < 0) {
+        e->client_left = true;
+        drop(e);
+        return;
+    }
+    buf_consume(&e->out, (size_t)n);
+    if ((size_t)n < rest.len)
+        return;
+    buf_free(&e->out);
+    if (act(e))
+        run_steps(e);
 }
 
 /* --- sleeping --------------------------------------------------------------------------------- */
@@ -134,19 +287,222 @@ static bool is_gone(int fd) {
 
 static void leave(struct exchange *e) {
     e->client_left = true;
-    exchange_close(e);
+    drop(e);
 }
 
 /* The clock is read again: counted from the begin of the turn, a request that came late in it would
  * be answered too early. A hang-up that came along with the request is not told again. */
-void exchange_sleep(struct exchange *e) {
+static void sleep_until_due(struct exchange *e) {
     if ((e->watch.ready & IO_HANGUP) && is_gone(e->watch.fd))
         leave(e);
     else
-        exchange_enter(e, EXCHANGE_SLEEP, deadline_after(clock_now(), e->delay));
+        enter(e, EXCHANGE_SLEEP, deadline_after(clock_now(), e->delay));
+}
+
+/* --- what the codec found --------------------------------------------------------------------- */
+
+static bool takes_input(const struct exchange *e) {
+    return e->state == EXCHANGE_IDLE || e->state == EXCHANGE_HEAD || e->state == EXCHANGE_BODY;
+}
+
+/* A client whose socket is full of unread answers gets none: it may send the body anyway (RFC 9110
+ * section 10.1.1). */
+static void invite_body(struct exchange *e) {
+    struct slice text = HTTP_CONTINUE;
+
+    ssize_t n = watch_send(&e->watch, text.ptr, text.len);
+    if (n != (ssize_t)text.len && n != -EAGAIN)
+        drop(e);
+}
+
+static void on_end(struct exchange *e) {
+    if (e->delay > 0)
+        sleep_until_due(e);
+    else
+        answer_request(e);
+}
+
+/* Faults that strike before the answer is due. True: the request is dealt with. */
+static bool strike_early(struct exchange *e) {
+    struct truth *truth = &e->reactor->planner.truth;
+    struct fault *stale = reply_fault(e->reply, FAULT_STALE);
+    struct fault *early = reply_fault(e->reply, FAULT_EARLY);
+
+    if (stale != NULL) {
+        reply_strike(stale, truth);
+        linger(e);
+        return true;
+    }
+    if (early == NULL)
+        return false;
+    reply_strike(early, truth);
+    on_end(e);
+    return true;
+}
+
+static void on_head(struct exchange *e, const struct http_head *head) {
+    const struct plan_origin origin = { .client = e->client,
+                                        .bind = e->bind,
+                                        .is_reused = e->is_reused };
+    struct plan plan;
+
+    begin_request(e);
+    if (plan_make(&e->reactor->planner, head, &origin, &plan) < 0) {
+        drop(e);
+        return;
+    }
+    e->delay = plan.delay;
+    e->reply = plan.reply;
+    enter(e, EXCHANGE_BODY, after(e, SLOWAPI_BODY_IDLE));
+    if (e->state == EXCHANGE_CLOSED || (e->reply != NULL && strike_early(e)))
+        return;
+    if (!http_conn_takes_continue(&e->conn))
+        return;
+    if (e->reply == NULL || e->reply->status < 400)
+        invite_body(e);
+    else
+        on_end(e);
+}
+
+/* All that `input` allows. Returns how much of it was used. */
+static size_t feed(struct exchange *e, struct slice input) {
+    struct http_head head;
+    struct http_event ev;
+    size_t used = 0;
+
+    while (takes_input(e)) {
+        used += http_conn_feed(&e->conn, slice_drop(input, used), e->eof, &head, &ev);
+        switch (ev.kind) {
+        case HTTP_EV_HEAD:
+            on_head(e, &head);
+            break;
+        case HTTP_EV_END:
+            on_end(e);
+            break;
+        case HTTP_EV_BAD:
+            refuse(e, http_err_status(ev.why), ev.why);
+            break;
+        case HTTP_EV_CLOSED:
+            drop(e);
+            break;
+        case HTTP_EV_MORE:
+            return used;
+        case HTTP_EV_DATA:
+        case HTTP_EV_INTERIM:
+            break;
+        }
+    }
+    return used;
+}
+
+/* --- bytes ------------------------------------------------------------------------------------ */
+
+/* Keeps what was not used, and nothing when there is no such thing. False: out of memory. */
+static bool keep(struct exchange *e, struct slice input, size_t used, bool is_own) {
+    bool ok = true;
+
+    if (is_own)
+        buf_consume(&e->in, used);
+    else if (used < input.len)
+        ok = buf_append(&e->in, slice_drop(input, used)) == 0;
+
+    if (buf_unread(&e->in).len == 0)
+        buf_free(&e->in);
+    return ok;
+}
+
+/* `input` is the unread part of `in`, or lies in the shared buffer and `in` is empty. */
+static void process(struct exchange *e, struct slice input) {
+    bool is_own = e->in.data != NULL;
+
+    size_t used = feed(e, input);
+    if (e->state == EXCHANGE_CLOSED || e->state == EXCHANGE_LINGER)
+        return;
+    if (!keep(e, input, used, is_own))
+        drop(e);
+    else if (e->state == EXCHANGE_IDLE && e->in.data != NULL)
+        enter(e, EXCHANGE_HEAD, after(e, e->reactor->config->header_timeout));
+    else if (e->state == EXCHANGE_BODY)
+        enter(e, EXCHANGE_BODY, after(e, SLOWAPI_BODY_IDLE));
+}
+
+/* As watch_recv; `*ret` is all that is unread then, earlier bytes included. */
+static ssize_t receive(struct exchange *e, struct slice *ret) {
+    ssize_t n;
+
+    if (e->in.data == NULL) {
+        struct reactor *r = e->reactor;
+        n = watch_recv(&e->watch, r->in, sizeof(r->in));
+        *ret = slice_of(r->in, n > 0 ? (size_t)n : 0);
+        return n;
+    }
+
+    int rc = buf_reserve(&e->in, ROOM_BYTES);
+    if (rc < 0)
+        return rc;
+    n = watch_recv(&e->watch, buf_tail(&e->in), buf_room(&e->in));
+    if (n > 0)
+        buf_added(&e->in, (size_t)n);
+    *ret = buf_unread(&e->in);
+    return n;
+}
+
+/* One system call and what follows from it. False: the socket is dry, or the exchange is closed. */
+static bool read_some(struct exchange *e) {
+    struct slice input;
+
+    ssize_t n = receive(e, &input);
+    if (n == -EAGAIN)
+        return false;
+    if (n < 0) {
+        drop(e);
+        return false;
+    }
+    e->eof = n == 0;
+    process(e, input);
+    return true;
+}
+
+static bool discard_some(struct exchange *e) {
+    struct reactor *r = e->reactor;
+
+    ssize_t n = watch_recv(&e->watch, r->in, sizeof(r->in));
+    if (n == -EAGAIN)
+        return false;
+    if (n > 0)
+        e->lingered_bytes += (uint32_t)n;
+    if (n <= 0 || e->lingered_bytes > SLOWAPI_LINGER_BYTES)
+        drop(e);
+    return true;
+}
+
+/* Reads and answers until the socket is dry, a request sleeps, or others should have a turn. */
+static void read_on(struct exchange *e) {
+    if (e->state == EXCHANGE_IDLE && e->in.data != NULL)
+        process(e, buf_unread(&e->in));
+
+    for (unsigned i = 0; i < SLOWAPI_READS_PER_TURN; i++) {
+        bool more = false;
+        if (takes_input(e))
+            more = read_some(e);
+        else if (e->state == EXCHANGE_LINGER)
+            more = discard_some(e);
+        if (!more)
+            return;
+    }
+    loop_defer(e->reactor->loop, &e->later);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
+
+static void on_later(struct deferred *later) {
+    struct exchange *e = CONTAINER_OF(later, struct exchange, later);
+
+    if (e->state == EXCHANGE_CLOSED)
+        mem_free(e);
+    else
+        read_on(e);
+}
 
 static void on_ready(struct watch *watch, unsigned what) {
     struct exchange *e = CONTAINER_OF(watch, struct exchange, watch);
@@ -164,7 +520,7 @@ static void on_ready(struct watch *watch, unsigned what) {
         return;
     case EXCHANGE_SEND:
         if (what & IO_WRITE)
-            exchange_send(e);
+            send_rest(e);
         break;
     case EXCHANGE_IDLE:
     case EXCHANGE_HEAD:
@@ -173,37 +529,37 @@ static void on_ready(struct watch *watch, unsigned what) {
     case EXCHANGE_CLOSED:
         break;
     }
-    exchange_read(e);
+    read_on(e);
 }
 
 static void on_deadline(struct timer *timer) {
     struct exchange *e = CONTAINER_OF(timer, struct exchange, timer);
 
     if (loop_now(e->reactor->loop) < e->deadline) { /* it moved since the timer was set */
-        exchange_enter(e, (enum exchange_state)e->state, e->deadline);
+        enter(e, (enum exchange_state)e->state, e->deadline);
         return;
     }
     switch ((enum exchange_state)e->state) {
     case EXCHANGE_SLEEP:
-        exchange_answer(e);
+        answer_request(e);
         break;
     case EXCHANGE_HEAD:
-        exchange_refuse(e, 408, "the request head took too long");
+        refuse(e, 408, "the request head took too long");
         break;
     case EXCHANGE_BODY:
-        exchange_refuse(e, 408, "the request body took too long");
+        refuse(e, 408, "the request body took too long");
         break;
     case EXCHANGE_HANG: /* of a connection that was to be left alone at first */
-        exchange_enter(e, EXCHANGE_IDLE, after(e, patience(e->reactor)));
+        enter(e, EXCHANGE_IDLE, after(e, patience(e->reactor)));
         break;
     case EXCHANGE_IDLE:
     case EXCHANGE_SEND:
     case EXCHANGE_LINGER:
     case EXCHANGE_CLOSED:
-        exchange_close(e);
+        drop(e);
         break;
     }
-    exchange_read(e);
+    read_on(e);
 }
 
 /* --- beginning and end ------------------------------------------------------------------------ */
@@ -222,7 +578,7 @@ static int start(struct exchange *e, struct reactor *r, int fd) {
     buf_init(&e->in, r->limits.head_bytes + 2 * SLOWAPI_RECV_BYTES);
     buf_init(&e->out, SLOWAPI_OUT_BYTES);
     link_to_reactor(e, r);
-    exchange_enter(e, EXCHANGE_IDLE, deadline_after(loop_now(r->loop), patience(r)));
+    enter(e, EXCHANGE_IDLE, deadline_after(loop_now(r->loop), patience(r)));
     return 0;
 }
 
@@ -237,11 +593,11 @@ static void strike_accepted(struct exchange *e, const struct fault *fault) {
     if (fault->kind == FAULT_SLOWACCEPT)
         reactor_pause_accepting(r, e->bind, fault->arg);
     else if (fault->kind == FAULT_FIN)
-        exchange_linger(e);
+        linger(e);
     else if (fault->kind == FAULT_HANG)
-        exchange_enter(e, EXCHANGE_HANG, deadline_after(clock_now(), fault->arg));
+        enter(e, EXCHANGE_HANG, deadline_after(clock_now(), fault->arg));
     else
-        exchange_reset(e);
+        reset(e);
 }
 
 static uint64_t hash_peer(const struct address *peer) {
@@ -275,11 +631,11 @@ void exchange_drain_all(struct reactor *r) {
     for (struct exchange *e = r->exchanges, *next; e != NULL; e = next) {
         next = e->next;
         if (e->state == EXCHANGE_IDLE || e->state == EXCHANGE_HANG)
-            exchange_close(e);
+            drop(e);
     }
 }
 
 void exchange_close_all(struct reactor *r) {
     while (r->exchanges != NULL)
-        exchange_close(r->exchanges);
+        drop(r->exchanges);
 }

@@ -64,32 +64,4 @@ void exchange_drain_all(struct reactor *r);
 
 void exchange_close_all(struct reactor *r);
 
-/* --- between exchange.c, exchange_answer.c and exchange_read.c ---------------------------------
- */
-
-void exchange_enter(struct exchange *e, enum exchange_state state, nsec_t deadline);
-void exchange_close(struct exchange *e);
-
-/* Ends the request in flight: counted and logged, its plan is freed. `outcome` is for the log. */
-void exchange_settle(struct exchange *e, const char *outcome);
-void exchange_begin(struct exchange *e);
-
-/* Closes our side; what the client still sends is thrown away, so that no reset overtakes. */
-void exchange_linger(struct exchange *e);
-void exchange_reset(struct exchange *e);
-
-/* The socket takes bytes again. */
-void exchange_send(struct exchange *e);
-
-/* Answers what was planned, or refuses for good with a static text. What the socket does not take
- * at once is sent later. */
-void exchange_answer(struct exchange *e);
-void exchange_refuse(struct exchange *e, uint16_t status, const char *text);
-
-/* Sleeps until the answer is due; a client that has gone meanwhile ends it. */
-void exchange_sleep(struct exchange *e);
-
-/* Reads and answers until the socket is dry, a request sleeps, or others should have a turn. */
-void exchange_read(struct exchange *e);
-
 #endif
