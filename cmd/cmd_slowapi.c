@@ -217,8 +217,6 @@ static int check_params(struct slice text, struct error *err) {
     return param_parse_text(&spec, text, err);
 }
 
-/* PORT=4000 is how platforms name a port: loopback then, because only a written address opens the
- * service to other machines. */
 static int parse_bind(void *config, const char *value, struct error *err) {
     struct slowapi_options *o = config;
     struct option_strings *binds = &o->config.binds;
@@ -226,7 +224,6 @@ static int parse_bind(void *config, const char *value, struct error *err) {
     struct slice address =
         slice_of(value, params != NULL ? (size_t)(params - value) : strlen(value));
     struct endpoint endpoint;
-    uint64_t port;
 
     if (binds->count == BINDS_MAX)
         return error_set(err, -EINVAL, "%d addresses at most", BINDS_MAX);
@@ -234,14 +231,11 @@ static int parse_bind(void *config, const char *value, struct error *err) {
         return -EINVAL;
 
     char *text = o->addresses[binds->count];
-    bool is_port = slice_parse_u64(address, UINT16_MAX, &port) == 0;
-    if (!is_port &&
-        (address.len >= sizeof(o->addresses[0]) || endpoint_parse(address, 0, &endpoint, NULL) < 0))
+    if (address.len >= sizeof(o->addresses[0]) || endpoint_parse(address, 0, &endpoint, NULL) < 0)
         return error_set(err, -EINVAL,
                          "HOST:PORT, :PORT, [IPv6]:PORT, unix:/path, or a port of 127.0.0.1, and "
                          "maybe ?PARAMS");
-    snprintf(text, sizeof(o->addresses[0]), "%s%.*s", is_port ? "127.0.0.1:" : "", (int)address.len,
-             address.ptr);
+    snprintf(text, sizeof(o->addresses[0]), "%.*s", (int)address.len, address.ptr);
     o->config.bind_params[binds->count] = params != NULL ? params + 1 : NULL;
     binds->items[binds->count++] = text;
     return 0;

@@ -19,7 +19,7 @@ static_assert(ADDRESS_TEXT_BYTES > INET6_ADDRSTRLEN + sizeof("[%4294967295]:6553
 static int refuse(struct error *err, struct slice text, const char *why) {
     return error_set(err, -EINVAL,
                      "'%.*s' is not an address: %s (allowed: HOST:PORT, :PORT, [IPv6]:PORT, "
-                     "unix:/path)",
+                     "unix:/path, or PORT of 127.0.0.1)",
                      (int)(text.len < 200 ? text.len : 200), text.ptr, why);
 }
 
@@ -122,26 +122,40 @@ static const char *parse_host(struct slice *rest, struct slice *ret) {
     return host_fault(*ret);
 }
 
+static const char bad_port[] = "the port must be a number from 0 to 65535";
+
+static int loopback_port(struct slice text, uint64_t port, struct endpoint *ret,
+                         struct error *err) {
+    if (port > PORT_MAX)
+        return refuse(err, text, bad_port);
+    *ret = (struct endpoint){ .host = SLICE("127.0.0.1"), .port = (uint16_t)port };
+    return 0;
+}
+
 int endpoint_parse(struct slice text, uint16_t default_port, struct endpoint *ret,
                    struct error *err) {
     struct slice rest = text, host = { 0 };
-    uint64_t port = default_port;
+    uint64_t port;
 
     if (slice_starts_with(text, SLICE("unix:")))
         return parse_unix(text, ret, err);
     if (text.len == 0)
         return refuse(err, text, "it is empty");
 
+    if (default_port == 0 && slice_parse_u64(text, UINT64_MAX, &port) == 0)
+        return loopback_port(text, port, ret, err);
+
     const char *fault = parse_host(&rest, &host);
     if (fault != NULL)
         return refuse(err, text, fault);
 
+    port = default_port;
     if (rest.len == 0 && default_port == 0)
         return refuse(err, text, "the port is missing");
     if (rest.len > 0 && rest.ptr[0] != ':')
         return refuse(err, text, "only a port can follow ']'");
     if (rest.len > 0 && slice_parse_u64(slice_drop(rest, 1), PORT_MAX, &port) != 0)
-        return refuse(err, text, "the port must be a number from 0 to 65535");
+        return refuse(err, text, bad_port);
 
     *ret = (struct endpoint){ .host = host, .port = (uint16_t)port };
     return 0;

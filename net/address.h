@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where to listen and where to connect: HOST:PORT, :PORT, [v6]:PORT, unix:/path. */
+/* Where to listen and where to connect: HOST:PORT, :PORT, [v6]:PORT, unix:/path, PORT. */
 #ifndef NET_ADDRESS_H
 #define NET_ADDRESS_H
 
@@ -27,7 +27,8 @@ struct endpoint {
 };
 
 /* Takes `HOST:PORT`, `:PORT`, `[v6]:PORT`, `unix:/path` apart; `default_port` 0 makes the port
- * mandatory. 0 or -EINVAL with what is allowed in `err`. */
+ * mandatory, and lets it stand alone for that port of 127.0.0.1: only an address that was written
+ * out opens a service to other machines. 0 or -EINVAL with what is allowed in `err`. */
 NODISCARD int endpoint_parse(struct slice text, uint16_t default_port, struct endpoint *ret,
                              struct error *err);
 

@@ -38,13 +38,7 @@ struct control_request {
 
 static int parse_address(const char *text, struct address *ret, struct error *err) {
     struct endpoint endpoint;
-    char with_host[sizeof("127.0.0.1:65535")];
-    uint64_t port;
 
-    if (slice_parse_u64(slice_str(text), UINT16_MAX, &port) == 0) {
-        snprintf(with_host, sizeof(with_host), "127.0.0.1:%u", (unsigned)port);
-        text = with_host;
-    }
     if (endpoint_parse(slice_str(text), 0, &endpoint, NULL) < 0 ||
         address_of_endpoint(&endpoint, false, ret) < 0)
         return error_set(err, -EINVAL,
@@ -60,10 +54,13 @@ int control_check(const char *text, struct error *err) {
 }
 
 int control_listen(const char *text, struct address *ret_bound, struct error *err) {
+    struct error why = { "" };
     struct address at;
 
-    int rc = parse_address(text, &at, err);
-    return rc < 0 ? rc : listener_open(&at, CONTROL_BACKLOG, ret_bound, err);
+    int rc = parse_address(text, &at, &why);
+    if (rc == 0)
+        rc = listener_open(&at, CONTROL_BACKLOG, ret_bound, &why);
+    return rc < 0 ? error_set(err, rc, "--control: %s", why.text) : rc;
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
