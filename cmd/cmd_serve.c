@@ -76,18 +76,62 @@ static int apply_defaults(struct serve_options *o, struct error *err) {
     return 0;
 }
 
-static int choose_app(struct serve_options *o, const struct option_strings *positionals,
-                      struct error *err) {
-    const char *name = getenv("MODULE");
+/* The words of THREADS are about the model: as a number of threads --threads does not take them. */
+static int choose_model(struct serve_options *o, int argc, char **argv, struct error *err) {
+    if (o->threads_model == NULL)
+        return 0;
+    if (option_in_arguments(&options, argc, argv, "threads"))
+        return error_set(err, -EINVAL,
+                         "--threads: '%s' is not allowed; a whole number, or --model "
+                         "%s",
+                         o->threads_model == &model_single ? "without" : "with",
+                         o->threads_model->name);
+    if (!option_in_arguments(&options, argc, argv, "model"))
+        o->config.model = o->threads_model;
+    return 0;
+}
 
-    if (positionals->count > 0)
-        name = positionals->items[0];
-    o->config.app = app_find(name != NULL && name[0] != '\0' ? name : "index");
+/* The modules of the tutorial's last lesson: app lets psycopg2 block, patched makes it wait like
+ * the rest. Other names are those of our applications. */
+static const struct {
+    const char *module;
+    enum db_mode mode;
+} tutorial_modules[] = { { "app", DB_BLOCKING }, { "patched", DB_COOPERATIVE } };
+
+/* The application that MODULE means, or its name; a --db-mode that is written out wins. */
+static const char *app_of_module(struct serve_options *o, const char *module, bool has_mode) {
+    for (size_t i = 0; i < ARRAY_LEN(tutorial_modules); i++) {
+        if (strcmp(module, tutorial_modules[i].module) != 0)
+            continue;
+        if (!has_mode)
+            o->config.db.mode = (int)tutorial_modules[i].mode;
+        return "db";
+    }
+    return module;
+}
+
+static int choose_app(struct serve_options *o, const struct option_strings *positionals,
+                      bool has_mode, struct error *err) {
+    const char *module = getenv("MODULE");
+    const char *given = "index", *name = given, *from = "APP";
+    bool is_event = o->config.model == &model_event;
+
+    if (module != NULL && module[0] != '\0') {
+        given = module;
+        name = app_of_module(o, module, has_mode);
+        from = "MODULE (environment)";
+    }
+    if (positionals->count > 0) {
+        given = name = positionals->items[0];
+        from = "APP";
+    }
+    o->config.app = app_find(name);
     if (o->config.app == NULL)
-        return error_set(err, -EINVAL, "APP: '%s' is not an application; index, db or echo", name);
-    if (o->config.model == &model_event && event_app_find(o->config.app) == NULL)
-        return error_set(err, -EINVAL, "APP: '%s' does not run under --model event; index or echo",
-                         name);
+        return error_set(err, -EINVAL, "%s: '%s' is not an application; index, db%s", from, given,
+                         given == module ? ", echo, app or patched" : " or echo");
+    if (is_event && event_app_find(o->config.app) == NULL)
+        return error_set(err, -EINVAL, "%s: '%s' does not run under --model event; index or echo",
+                         from, given);
     return 0;
 }
 
@@ -168,7 +212,9 @@ static int serve_main(int argc, char **argv) {
     if (cmd_parse(&options, argc, argv, &o, &positionals, &code) < 0)
         return code;
     apply_limits(&o);
-    if (apply_defaults(&o, &err) < 0 || choose_app(&o, &positionals, &err) < 0 ||
+    bool has_mode = option_in_arguments(&options, argc, argv, "db-mode");
+    if (apply_defaults(&o, &err) < 0 || choose_model(&o, argc, argv, &err) < 0 ||
+        choose_app(&o, &positionals, has_mode, &err) < 0 ||
         serve_protocol_apply(&o.config, o.protocol, &err) < 0 || check_bind(&o, &err) < 0 ||
         check_upstream(&o, &err) < 0 || check_db(&o, &err) < 0 || check_control(&o, &err) < 0 ||
         check_operating(&o, &err) < 0 || serve_fit_check(&options, argc, argv, &o.config, &err) < 0)

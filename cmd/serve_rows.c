@@ -4,11 +4,14 @@
 #include "cmd/common.h"
 #include "server/model.h"
 #include <errno.h>
+#include <string.h>
 
+static int parse_threads(void *config, const char *value, struct error *err);
 static int parse_model(void *config, const char *value, struct error *err);
 static int parse_forwarded_allow(void *config, const char *value, struct error *err);
 static int parse_uwsgi_allow(void *config, const char *value, struct error *err);
 
+#define THREADS_MAX    10000
 #define CONFIG(member) offsetof(struct serve_options, config.member)
 
 static const char *const db_mode_words[] = { "cooperative", "blocking", NULL }; /* enum db_mode */
@@ -23,9 +26,10 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .letter = 'b',
       .topic = "Listening",
       .meta = "ADDR",
-      .help = "Address to listen on: HOST:PORT, :PORT, [v6]:PORT or unix:/path, with http:// or "
-              "uwsgi:// before it if not as --protocol says (default: "
-              "127.0.0.1:3000, or the port in PORT_APP).",
+      .help =
+          "Address to listen on: HOST:PORT, :PORT, [v6]:PORT, unix:/path, or PORT of 127.0.0.1, "
+          "with http:// or uwsgi:// before it if not as --protocol says (default: 3000, or "
+          "PORT_APP).",
       .type = OPTION_STRINGS,
       .offset = CONFIG(binds) },
     { .name = "backlog",
@@ -105,11 +109,11 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .env = "THREADS",
       .topic = "Concurrency",
       .meta = "N",
-      .help = "Threads of one pool worker: requests that it serves at once.",
-      .type = OPTION_INT,
-      .offset = CONFIG(threads),
-      .min = 1,
-      .max = 10000,
+      .help = "Threads of one pool worker, 1 to 10000: requests that it serves at once. In the "
+              "environment also with or without, for --model threaded or single unless --model "
+              "says another.",
+      .type = OPTION_CUSTOM,
+      .parse = parse_threads,
       .fallback = "50" },
     { .name = "spawn",
       .topic = "Concurrency",
@@ -219,7 +223,8 @@ const struct option_row serve_rows[SERVE_ROWS] = {
     { .name = "db-mode",
       .topic = "Database",
       .help = "How libpq waits: cooperative lets other requests run, blocking stops the thread "
-              "(and every request of a green worker).",
+              "(and every request of a green worker). MODULE=app and MODULE=patched mean blocking "
+              "and cooperative.",
       .type = OPTION_CHOICE,
       .offset = CONFIG(db.mode),
       .fallback = "cooperative",
@@ -447,6 +452,26 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .fallback = "info",
       .choices = cmd_log_levels },
 };
+
+/* THREADS=with and THREADS=without are how the tutorial starts Flask's server, which has no other
+ * choice of a model: they choose one here when --model does not. */
+static int parse_threads(void *config, const char *value, struct error *err) {
+    struct serve_options *o = config;
+    uint64_t count;
+
+    if (strcmp(value, "with") == 0)
+        o->threads_model = &model_threaded;
+    else if (strcmp(value, "without") == 0)
+        o->threads_model = &model_single;
+    else if (slice_parse_u64(slice_str(value), THREADS_MAX, &count) == 0 && count > 0)
+        o->config.threads = (int64_t)count;
+    else
+        return error_set(err, -EINVAL,
+                         "a whole number from 1 to %d, or in the environment with or "
+                         "without",
+                         THREADS_MAX);
+    return 0;
+}
 
 static int parse_model(void *config, const char *value, struct error *err) {
     struct serve_options *o = config;

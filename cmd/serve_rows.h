@@ -13,6 +13,8 @@ struct serve_options {
     int64_t request_line, request_fields, field_size;
     uint64_t request_body;
     int log_level, protocol;
+    const struct model
+        *threads_model; /* what the words with and without of THREADS mean; or NULL */
     char bind_default[32], upstream_default[48];
 };
 

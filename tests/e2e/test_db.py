@@ -119,6 +119,16 @@ def test_a_blocking_call_stops_every_green_request(db, srv_run):
     assert 2.3 <= time_taken(srv_run, db("--db-mode", "blocking"), 10, 5, 0.4) < 4
 
 
+def test_modules_of_the_tutorial_are_the_two_modes(slowapi, start, postgres, srv_run):
+    """MODULE=app is psycopg2 as it is, MODULE=patched is psycogreen; --db-mode wins."""
+    env = {"PORT_API": str(slowapi().port)}
+    app = start("serve", "--db", postgres.conninfo, env=env | {"MODULE": "app"})
+    assert time_taken(srv_run, app, 10, 5, 0.4) >= 2.3
+    for args, module in [((), "patched"), (("--db-mode", "cooperative"), "app")]:
+        app = start("serve", "--db", postgres.conninfo, *args, env=env | {"MODULE": module})
+        assert time_taken(srv_run, app, 10, 5, 0.4) < 2.3
+
+
 @pytest.mark.parametrize("args", [("green", "cooperative"), ("pool", "blocking"), ("threaded", "blocking")], ids="-".join)
 def test_calls_that_wait_side_by_side(db, srv_run, args):
     """Ideal: two rounds of 0.4 s."""

@@ -469,6 +469,62 @@ def test_environment_gives_defaults(slowapi, start):
 
 
 @pytest.mark.parametrize(
+    "variables, args, model",
+    [
+        ({"THREADS": "with"}, (), "threaded"),
+        ({"THREADS": "without"}, (), "single"),
+        ({"THREADS": "without"}, ("--model", "green"), "green"),
+        ({"THREADS": "with"}, ("--model", "pool"), "pool"),
+        ({"THREADS": "7"}, (), "green"),
+        ({"WORKERS": "1", "ASYNC_CORES": "2000"}, (), "green"),
+    ],
+    ids=str,
+)
+def test_variables_of_the_tutorial_choose_the_model(slowapi, start, tmp_path, variables, args, model):
+    log = tmp_path / "log"
+    logs = ("--access-logfile", log, "--access-logformat", "%(model)s")
+    app = start("serve", *args, *logs, env={"PORT_API": str(slowapi().port), **variables})
+    assert get(app, "/?delay=0").text == GREETING
+    wait_for(lambda: log.exists() and log.read_text() == f"{model}\n", what="the model in the access log")
+
+
+@pytest.mark.parametrize(
+    "variable, value, allowed",
+    [
+        ("MODULE", "nope", "index, db, echo, app or patched"),
+        ("THREADS", "maybe", "1 to 10000"),
+        ("THREADS", "0", "with or without"),
+        ("WORKERS", "many", "0 to 1000"),
+        ("ASYNC_CORES", "-1", "0 to 30000"),
+        ("PROTOCOL", "gopher", "http or uwsgi"),
+        ("PORT_APP", "x", "0 to 65535"),
+        ("PORT_API", "65536", "0 to 65535"),
+    ],
+)
+def test_a_bad_variable_is_named_with_what_is_allowed(srv_run, variable, value, allowed):
+    done = srv_run("serve", env={"PORT_APP": "0", variable: value})
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"srv serve: {variable} (environment): '{value}' ") and allowed in done.stderr
+
+
+def test_words_for_the_model_are_no_number_of_threads(srv_run):
+    done = srv_run("serve", "--bind", "0", "--threads", "with")
+    assert done.returncode == 2 and done.stderr.startswith("srv serve: --threads: 'with' ")
+
+
+@pytest.mark.parametrize("command", ["serve", "slowapi"])
+def test_a_port_alone_is_one_of_loopback(start, command):
+    assert start(command, "--bind", "0").url.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("command", ["serve", "slowapi"])
+def test_a_control_address_that_is_taken_names_its_option(srv_run, app, command):
+    done = srv_run(command, "--bind", "0", "--control", str(app.port))
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"srv {command}: --control: cannot listen on 127.0.0.1:{app.port}: ")
+
+
+@pytest.mark.parametrize(
     "command",
     [("serve",), ("serve", "--model", "single"), ("serve", "--workers", "1"), ("slowapi",), ("slowapi", "--workers", "1")],
     ids=" ".join,
