@@ -15,7 +15,7 @@ RUN meson setup /build --buildtype=release -Dtests=false -Dstrip=true --prefix=/
 FROM debian:bookworm-slim
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        libevent-core-2.1-7 libevent-extra-2.1-7 libjansson4 libpq5 libcurl4 libssl3 \
+        libevent-core-2.1-7 libevent-extra-2.1-7 libjansson4 libpq5 libcurl4 libssl3 procps \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /image/srv /usr/local/bin/srv
 USER 65534:65534

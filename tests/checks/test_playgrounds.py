@@ -7,6 +7,7 @@ import re
 import subprocess
 
 import pytest
+import yaml
 from tree import ROOT
 
 SRV = os.environ.get("SRV_BIN", str(ROOT / "build/release/cmd/srv"))
@@ -28,13 +29,12 @@ def names(listed):
 
 
 def services():
-    """{service: its text in compose.yml}"""
-    text = (ROOT / "compose.yml").read_text().split("\nservices:\n")[1]
-    return dict(re.findall(r"^  ([\w-]+):\n((?:    .*\n|\n)+)", text, re.M))
+    """{service: what compose.yml says of it}"""
+    return yaml.safe_load((ROOT / "compose.yml").read_text())["services"]
 
 
-def profiles(text):
-    return re.search(r"profiles: \[(.*)\]", text)[1].split(", ")
+def of_profile(name):
+    return {service for service, said in services().items() if name in said["profiles"]}
 
 
 def test_every_tutorial_file_selects_a_row(listed, names):
@@ -43,18 +43,63 @@ def test_every_tutorial_file_selects_a_row(listed, names):
 
 
 def test_compose_has_a_profile_for_each_row(names):
-    assert sorted(profiles(services()["slowapi"])) == sorted(names)
+    assert sorted(services()["slowapi"]["profiles"]) == sorted(names)
 
 
-def test_each_profile_has_one_app_and_one_bench(names):
-    for kind in ("app-", "bench"):
-        chosen = [p for name, text in services().items() if name.startswith(kind) for p in profiles(text)]
-        assert sorted(chosen) == sorted(names), kind
+def test_each_profile_has_an_app_and_a_bench_of_its_own(names):
+    for name in names:
+        assert {f"app-{name}", f"bench-{name}"} <= of_profile(name)
+        assert services()[f"app-{name}"]["profiles"] == services()[f"bench-{name}"]["profiles"] == [name]
+
+
+def addresses(said):
+    """The HOST of each URL, and of the file of nginx."""
+    conf = "".join((ROOT / volume.split(":")[0]).read_text() for volume in said.get("volumes", []))
+    urls = str(said.get("command")) + str(said.get("environment")) + "".join(re.findall(r"proxy_pass.*", conf))
+    hosts = re.findall(r"http://([\w.-]+)", urls) + re.findall(r"^\s*(?:server|uwsgi_pass) ([\w-]+):\d+;", conf, re.M)
+    upstreams = re.findall(r"^upstream (\w+)", conf, re.M)
+    return {host for host in hosts if host not in upstreams} - {"127.0.0.1"}
+
+
+def test_no_service_meets_another_profile(names):
+    """Two profiles at once: each asks only services of its own, by names that no other one answers to."""
+    assert not [service for service, said in services().items() if said.get("networks")]  # no shared alias
+    shared = {"slowapi", "postgres"}
+    for name in names:
+        assert of_profile(name) - shared == {s for s in of_profile(name) if s.endswith(f"-{name}") or s == name}
+        asked = set.union(*[addresses(services()[s]) for s in of_profile(name) - shared])
+        assert asked <= of_profile(name), name
+        assert f"app-{name}" in asked, name
+
+
+def test_bench_waits_for_the_server_that_it_loads(names):
+    for name in names:
+        bench = services()[f"bench-{name}"]
+        assert bench["command"][-1].split("?")[0] == bench["environment"]["HEALTH_URL"].split("?")[0]
+
+
+def test_load_of_compose_is_the_playgrounds(listed):
+    for name, requests, clients in re.findall(r"^([\w-]+) +n=(\d+) +c=(\d+)", listed, re.M):
+        words = services()[f"bench-{name}"]["command"]
+        assert words[words.index("-n") + 1 :: 2][:2] == [requests, clients], name
 
 
 def test_ports_are_the_tutorials_and_on_loopback():
-    published = re.findall(r'ports: \["([\d.:]+)"\]', (ROOT / "compose.yml").read_text())
+    published = [port for said in services().values() for port in said.get("ports", [])]
     assert set(published) == {"127.0.0.1:3000:3000", "127.0.0.1:3001:3000", "127.0.0.1:8080:8080"}
+    for pair in (("single", "threaded"), ("db-blocking", "db-cooperative")):
+        assert [services()[f"app-{name}"]["ports"][0][10:14] for name in pair] == ["3000", "3001"]
+
+
+def test_image_has_what_the_tutorial_looks_with():
+    image = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    assert re.search(r"\bprocps\b", image)  # top -H
+
+
+def test_container_commands_are_told_in_both_spellings():
+    for page in ("README.md", "docs/play.md"):
+        text = (ROOT / page).read_text()
+        assert "docker-compose --profile" in text and "docker compose --profile" in text, page
 
 
 def test_readme_has_a_line_for_each_row(names):
@@ -87,6 +132,7 @@ def test_nginx_sends_the_same_variables_by_hand_and_in_a_playground():
 
 
 def test_apps_of_compose_believe_their_proxy():
-    lists = [re.search(r'%s, "([^"]+)"' % option, services()[app]) for app, option in
-             [("app-nginx-http", "--forwarded-allow-ips"), ("app-nginx-uwsgi", "--uwsgi-allow-from")]]  # fmt: skip
-    assert all(lists) and lists[0][1] == lists[1][1]
+    options = {"app-nginx-http": "--forwarded-allow-ips", "app-nginx-uwsgi": "--uwsgi-allow-from"}
+    words = {app: services()[app]["command"] for app in options}
+    lists = {words[app][words[app].index(option) + 1] for app, option in options.items()}
+    assert len(lists) == 1
