@@ -8,6 +8,7 @@
 #include "slowapi/param.h"
 #include "slowapi/profile.h"
 #include "slowapi/route.h"
+#include "slowapi/shared.h"
 #include "slowapi/slowapi.h"
 #include <errno.h>
 #include <string.h>
@@ -113,6 +114,30 @@ static const struct option_row rows[] = {
         .fallback = "0",
     },
     {
+        .name = "sequences",
+        .topic = "Answering",
+        .meta = "N",
+        .help = "Keys, and clients with their paths, that seq, first and every can count; the one "
+                "that was not used for longest goes.",
+        .type = OPTION_INT,
+        .offset = MEMBER(sequences),
+        .min = 1,
+        .max = SHARED_SEQUENCES_MAX,
+        .fallback = "65536",
+    },
+    {
+        .name = "queues",
+        .topic = "Answering",
+        .meta = "N",
+        .help = "Queues of different workers, service, queue or key; the one that was not used for "
+                "longest goes.",
+        .type = OPTION_INT,
+        .offset = MEMBER(queues),
+        .min = 1,
+        .max = SHARED_QUEUES_MAX,
+        .fallback = "1024",
+    },
+    {
         .name = "rules",
         .topic = "Answering",
         .meta = "FILE",
@@ -124,8 +149,8 @@ static const struct option_row rows[] = {
         .name = "control",
         .topic = "Telling",
         .meta = "ADDR",
-        .help = "Serve /stats, /metrics, /rules, /sequences and /healthz there; without a host on "
-                "127.0.0.1 only.",
+        .help = "Serve /stats, /metrics, /rules, /sequences, /queues and /healthz there; without a "
+                "host on 127.0.0.1 only.",
         .type = OPTION_CUSTOM,
         .parse = parse_control,
     },

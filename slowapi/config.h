@@ -19,7 +19,8 @@ struct slowapi_config {
     nsec_t delay_max;                   /* more is refused; 0: any */
     int64_t seed;                       /* 0: another one each time */
     int64_t workers, backlog;
-    nsec_t keep_alive; /* how long a connection may be idle; 0: one request each */
+    int64_t sequences, queues; /* places in the tables of shared.h */
+    nsec_t keep_alive;         /* how long a connection may be idle; 0: one request each */
     nsec_t header_timeout, graceful_timeout;
     bool truth; /* truth headers in plain answers too */
     enum log_level log_level;

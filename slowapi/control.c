@@ -196,6 +196,11 @@ static void forget_sequences(void *arg, struct control_request *rq) {
     control_reply_text(rq, 200, "forgotten");
 }
 
+static void forget_queues(void *arg, struct control_request *rq) {
+    queue_forget_all(arg);
+    control_reply_text(rq, 200, "forgotten");
+}
+
 static void reply_health(void *arg UNUSED, struct control_request *rq) {
     control_reply_text(rq, 200, "ok");
 }
@@ -205,6 +210,7 @@ static const struct control_route routes[] = {
     { "/metrics", CONTROL_GET, reply_metrics },
     { "/rules", CONTROL_GET | CONTROL_PUT | CONTROL_DELETE, handle_rules },
     { "/sequences", CONTROL_DELETE, forget_sequences },
+    { "/queues", CONTROL_DELETE, forget_queues },
     { "/healthz", CONTROL_GET, reply_health },
 };
 

@@ -2,6 +2,7 @@
 /* Parses laws of delays and draws from them. */
 #include "slowapi/dist.h"
 #include "base/units.h"
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 
@@ -152,6 +153,14 @@ int dist_parse(struct slice text, struct dist *ret, const char **ret_why) {
     if (dash > 0 && dash < text.len)
         return parse_range(text, ret, ret_why);
     return parse_fixed(text, ret, ret_why);
+}
+
+uint64_t dist_hash(uint64_t hash, const struct dist *dist) {
+    const double numbers[] = { (double)dist->kind, dist->a, dist->b };
+
+    static_assert(sizeof(dist->mix.items[0]) == 16, "no padding is hashed");
+    hash = hash_bytes(hash, numbers, sizeof(numbers));
+    return hash_bytes(hash, dist->mix.items, dist->mix.count * sizeof(dist->mix.items[0]));
 }
 
 /* --- drawing ---------------------------------------------------------------------------------- */

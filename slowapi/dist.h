@@ -42,6 +42,9 @@ struct dist {
 /* 0, or -EINVAL with a static text in *ret_why. */
 NODISCARD int dist_parse(struct slice text, struct dist *ret, const char **ret_why);
 
+/* Chains the law to a hash: two laws that may draw differently have different hashes. */
+uint64_t dist_hash(uint64_t hash, const struct dist *dist);
+
 /* One draw, in nanoseconds. */
 nsec_t dist_draw(const struct dist *dist, struct rng *rng);
 

@@ -2,6 +2,7 @@
 /* Makes plans: fast for the plain request, else layer by layer and roll by roll. */
 #include "slowapi/plan.h"
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/units.h"
 #include "http/url.h"
 #include "slowapi/limits.h"
@@ -165,16 +166,35 @@ static int take_layers(struct draft *d) {
 
 /* --- rolls ------------------------------------------------------------------------------------ */
 
-/* Requests that are counted together: by key, else by client and path. */
+/* Requests that are counted together: a key alone decides; without one, what a client asks of a
+ * path counts by itself. */
 static uint64_t sequence_key(const struct draft *d) {
     const struct spec *spec = &d->spec;
-    uint64_t who = spec->has_key ? spec->key : d->origin->client;
-    int64_t numbers[] = { spec->first, spec->every, spec->has_key };
-    uint64_t key = hash_bytes(HASH_SEED, &who, sizeof(who));
+    const int64_t numbers[] = { spec->first, spec->every };
 
+    if (spec->has_key)
+        return spec->key;
+    uint64_t key = hash_bytes(HASH_SEED, &d->origin->client, sizeof(d->origin->client));
     key = hash_bytes(key, numbers, sizeof(numbers));
     key = hash_bytes(key, spec->seq, spec->seq_count * sizeof(spec->seq[0]));
-    return hash_bytes(key, d->path.ptr, d->path.len) | 1;
+    return hash_bytes(key, d->path.ptr, d->path.len);
+}
+
+/* Which request it is of those that are counted together: 0, 1, ... */
+static uint64_t count_request(struct draft *d) {
+    static struct log_rate rate = { .per_second = 1 };
+    const struct spec *spec = &d->spec;
+    bool evicts;
+
+    if (spec->seq_count == 0 && spec->first == 0 && spec->every == 0)
+        return 0;
+    uint64_t n = sequence_next(d->p->shared, sequence_key(d), &evicts);
+    if (evicts) {
+        truth_count(&d->p->truth, TRUTH_SEQUENCE_EVICTIONS);
+        log_limited(&rate, LOG_LEVEL_WARN, "a sequence was forgotten places=%u option=--sequences",
+                    d->p->shared->sequences.capacity);
+    }
+    return n;
 }
 
 static void roll_faults(struct draft *d) {
@@ -194,8 +214,7 @@ static void roll_faults(struct draft *d) {
 static void roll_outcome(struct draft *d) {
     struct spec *spec = &d->spec;
     struct reply *reply = d->reply;
-    bool counts = spec->seq_count > 0 || spec->first > 0 || spec->every > 0;
-    uint64_t n = counts ? sequence_next(d->p->shared, sequence_key(d)) : 0;
+    uint64_t n = count_request(d);
     bool holds = (spec->first == 0 || n < (uint64_t)spec->first) &&
                  (spec->every == 0 || (n + 1) % (uint64_t)spec->every == 0);
 
@@ -227,16 +246,26 @@ static int turn_away(struct draft *d, nsec_t retry_after) {
     return rc < 0 ? rc : refuse(d, d->spec.full, "the queue is full");
 }
 
+/* Requests that queue together: those with the same key, law and sizes. */
+static uint64_t queue_key(const struct spec *spec) {
+    const int64_t parts[] = { spec->has_key ? (int64_t)spec->key : 0, spec->has_key, spec->workers,
+                              spec->queue };
+
+    return dist_hash(hash_bytes(HASH_SEED, parts, sizeof(parts)), &spec->service);
+}
+
 static int enter_queue(struct draft *d, double factor) {
+    static struct log_rate rate = { .per_second = 1 };
     const struct spec *spec = &d->spec;
-    uint64_t who = spec->has_key ? spec->key : 0;
-    const double parts[] = { (double)spec->workers, (double)spec->queue, spec->service.a,
-                             spec->service.b, (double)spec->service.kind };
-    uint64_t key = hash_bytes(hash_bytes(HASH_SEED, &who, sizeof(who)), parts, sizeof(parts)) | 1;
     nsec_t service = (nsec_t)((double)dist_draw(&spec->service, &d->reply->rng) * factor);
 
-    struct load_turn turn =
-        load_enter(d->p->shared, key, spec->workers, spec->queue, service, clock_now());
+    struct queue_turn turn = queue_enter(d->p->shared, queue_key(spec), spec->workers, spec->queue,
+                                         service, clock_now());
+    if (turn.evicts) {
+        truth_count(&d->p->truth, TRUTH_QUEUE_EVICTIONS);
+        log_limited(&rate, LOG_LEVEL_WARN, "a queue was forgotten places=%u option=--queues",
+                    d->p->shared->queues.capacity);
+    }
     if (turn.is_full)
         return turn_away(d, turn.retry_after);
     d->reply->queued = turn.wait;

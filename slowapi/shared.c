@@ -1,25 +1,179 @@
 /* SPDX-License-Identifier: MIT */
-/* The mapping that the workers share, and its lock. */
+/* The mapping that the workers share: its lock, the sequences and queues in it, and who of them
+ * goes when there are too many. */
 #include "slowapi/shared.h"
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
-struct shared *shared_new(struct error *err) {
+static_assert(SHARED_SEQUENCES_MAX < UINT32_MAX, "a place has 32 bits");
+
+/* --- least recently used ---------------------------------------------------------------------- */
+
+static uint32_t *bucket_of(const struct lru *lru, uint64_t key) {
+    return &lru->buckets[key * UINT64_C(0x9e3779b97f4a7c15) >> (64 - lru->bucket_bits)];
+}
+
+static void make_newest(struct lru *lru, uint32_t place) {
+    struct lru_place *p = &lru->places[place];
+
+    p->newer = 0;
+    p->older = lru->newest;
+    if (lru->newest != 0)
+        lru->places[lru->newest].newer = place;
+    else
+        lru->oldest = place;
+    lru->newest = place;
+}
+
+static void unlink_place(struct lru *lru, uint32_t place) {
+    const struct lru_place *p = &lru->places[place];
+
+    if (p->newer != 0)
+        lru->places[p->newer].older = p->older;
+    else
+        lru->newest = p->older;
+    if (p->older != 0)
+        lru->places[p->older].newer = p->newer;
+    else
+        lru->oldest = p->newer;
+}
+
+static void add_to_bucket(struct lru *lru, uint32_t place) {
+    uint32_t *bucket = bucket_of(lru, lru->places[place].key);
+
+    lru->places[place].next = *bucket;
+    *bucket = place;
+}
+
+static void remove_from_bucket(struct lru *lru, uint32_t place) {
+    uint32_t *at = bucket_of(lru, lru->places[place].key);
+
+    while (*at != place)
+        at = &lru->places[*at].next;
+    *at = lru->places[place].next;
+}
+
+static uint32_t lru_find(const struct lru *lru, uint64_t key) {
+    uint32_t place = *bucket_of(lru, key);
+
+    while (place != 0 && lru->places[place].key != key)
+        place = lru->places[place].next;
+    return place;
+}
+
+/* A place for a new key: a free one, else that of the key that was not used for longest. */
+static uint32_t lru_claim(struct lru *lru, uint64_t key, bool *ret_evicts) {
+    uint32_t place = lru->oldest;
+
+    *ret_evicts = lru->used == lru->capacity;
+    if (*ret_evicts) {
+        remove_from_bucket(lru, place);
+        unlink_place(lru, place);
+    } else {
+        place = ++lru->used;
+    }
+    lru->places[place].key = key;
+    add_to_bucket(lru, place);
+    make_newest(lru, place);
+    return place;
+}
+
+/* The place of that key, which is the newest then. *ret_is_new: it was not there before. */
+static uint32_t lru_use(struct lru *lru, uint64_t key, bool *ret_is_new, bool *ret_evicts) {
+    uint32_t place = lru_find(lru, key);
+
+    *ret_evicts = false;
+    *ret_is_new = place == 0;
+    if (place == 0)
+        return lru_claim(lru, key, ret_evicts);
+    unlink_place(lru, place);
+    make_newest(lru, place);
+    return place;
+}
+
+static void lru_unlink_all(struct lru *lru) {
+    lru->newest = lru->oldest = 0;
+    memset(lru->buckets, 0, sizeof(lru->buckets[0]) << lru->bucket_bits);
+}
+
+static void lru_forget_all(struct lru *lru) {
+    lru_unlink_all(lru);
+    lru->used = 0;
+}
+
+/* Links anew whatever holds a key: links that were being changed cannot be trusted. */
+static void lru_mend(struct lru *lru) {
+    lru_unlink_all(lru);
+    for (uint32_t place = 1; place <= lru->used; place++) {
+        add_to_bucket(lru, place);
+        make_newest(lru, place);
+    }
+}
+
+/* --- the mapping ------------------------------------------------------------------------------ */
+
+/* Bytes of the arrays behind the struct, each on a cache line of its own. */
+#define ALIGN_BYTES 64
+
+static size_t aligned(size_t size) {
+    return (size + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
+}
+
+static void *cut(char **rest, size_t size) {
+    void *part = *rest;
+
+    *rest += aligned(size);
+    return part;
+}
+
+static uint32_t bits_for(uint32_t capacity) {
+    return capacity > 1 ? 32 - (uint32_t)__builtin_clz(capacity - 1) : 1;
+}
+
+static size_t lru_bytes(uint32_t capacity) {
+    return aligned(sizeof(uint32_t) << bits_for(capacity)) +
+           aligned(sizeof(struct lru_place) * (capacity + 1));
+}
+
+static void lru_init(struct lru *lru, uint32_t capacity, char **rest) {
+    lru->capacity = capacity;
+    lru->bucket_bits = bits_for(capacity);
+    lru->buckets = cut(rest, sizeof(uint32_t) << lru->bucket_bits);
+    lru->places = cut(rest, sizeof(struct lru_place) * (capacity + 1));
+}
+
+static void init_mutex(pthread_mutex_t *mutex) {
     pthread_mutexattr_t attr;
 
-    /* Only what is used becomes resident: no reservation for the rest. */
-    struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-                                 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(mutex, &attr);
+    pthread_mutexattr_destroy(&attr);
+}
+
+struct shared *shared_new(uint32_t sequences, uint32_t queues, struct error *err) {
+    size_t counts_size = sizeof(uint64_t) * (sequences + 1);
+    size_t states_size = sizeof(struct queue) * (queues + 1);
+    size_t size = aligned(sizeof(struct shared)) + lru_bytes(sequences) + lru_bytes(queues) +
+                  aligned(counts_size) + aligned(states_size);
+
+    /* Only pages that are touched become resident: no reservation for the rest. */
+    struct shared *shared =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (shared == MAP_FAILED) {
         error_set(err, -errno, "cannot start: no shared memory: %s", strerror(errno));
         return NULL;
     }
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&shared->mutex, &attr);
-    pthread_mutexattr_destroy(&attr);
+    char *rest = (char *)shared + aligned(sizeof(struct shared));
+    shared->size_bytes = size;
+    lru_init(&shared->sequences, sequences, &rest);
+    lru_init(&shared->queues, queues, &rest);
+    shared->sequence_counts = cut(&rest, counts_size);
+    shared->queue_states = cut(&rest, states_size);
+    init_mutex(&shared->mutex);
     memcpy(shared->rules, "[]", sizeof("[]"));
     shared->started_at = clock_now();
     return shared;
@@ -27,14 +181,103 @@ struct shared *shared_new(struct error *err) {
 
 void shared_free(struct shared *shared) {
     if (shared != NULL)
-        munmap(shared, sizeof(*shared));
+        munmap(shared, shared->size_bytes);
 }
 
 void shared_lock(struct shared *shared) {
-    if (pthread_mutex_lock(&shared->mutex) == EOWNERDEAD)
-        pthread_mutex_consistent(&shared->mutex);
+    if (pthread_mutex_lock(&shared->mutex) != EOWNERDEAD)
+        return;
+    lru_mend(&shared->sequences);
+    lru_mend(&shared->queues);
+    pthread_mutex_consistent(&shared->mutex);
 }
 
 void shared_unlock(struct shared *shared) {
     pthread_mutex_unlock(&shared->mutex);
+}
+
+/* --- sequences -------------------------------------------------------------------------------- */
+
+uint64_t sequence_next(struct shared *shared, uint64_t key, bool *ret_evicts) {
+    bool is_new;
+
+    shared_lock(shared);
+    uint64_t *next =
+        &shared->sequence_counts[lru_use(&shared->sequences, key, &is_new, ret_evicts)];
+    uint64_t count = is_new ? 0 : *next;
+    *next = count + 1;
+    shared_unlock(shared);
+    return count;
+}
+
+void sequence_forget_all(struct shared *shared) {
+    shared_lock(shared);
+    lru_forget_all(&shared->sequences);
+    shared_unlock(shared);
+}
+
+/* --- queues: first come, first served, by servers that are busy for a drawn time each ----------
+ */
+
+static void queue_clear(struct queue *queue) {
+    memset(queue->free_at, 0, sizeof(queue->free_at));
+    queue->head = 0;
+    queue->waiting = 0;
+}
+
+/* An empty ring begins anew: a queue that is never long touches one page of it only. */
+static void drop_served(struct queue *queue, nsec_t now) {
+    while (queue->waiting > 0 && queue->starts[queue->head] <= now) {
+        queue->head = (queue->head + 1) % SPEC_LOAD_QUEUE_MAX;
+        queue->waiting--;
+    }
+    if (queue->waiting == 0)
+        queue->head = 0;
+}
+
+static nsec_t *first_free(struct queue *queue, int64_t workers) {
+    nsec_t *first = &queue->free_at[0];
+
+    for (int64_t i = 1; i < workers; i++)
+        if (queue->free_at[i] < *first)
+            first = &queue->free_at[i];
+    return first;
+}
+
+static struct queue_turn take(struct queue *queue, int64_t workers, int64_t limit, nsec_t service,
+                              nsec_t now) {
+    nsec_t *server = first_free(queue, workers);
+    nsec_t start = *server > now ? *server : now;
+
+    drop_served(queue, now);
+    if (start > now && queue->waiting >= (uint64_t)limit) {
+        nsec_t room_at = queue->waiting > 0 ? queue->starts[queue->head] : start;
+        return (struct queue_turn){ .is_full = true, .retry_after = room_at - now };
+    }
+    if (start > now) {
+        queue->starts[(queue->head + queue->waiting) % SPEC_LOAD_QUEUE_MAX] = start;
+        queue->waiting++;
+    }
+    *server = deadline_after(start, service);
+    return (struct queue_turn){ .wait = start - now };
+}
+
+struct queue_turn queue_enter(struct shared *shared, uint64_t key, int64_t workers, int64_t limit,
+                              nsec_t service, nsec_t now) {
+    bool is_new, evicts;
+
+    shared_lock(shared);
+    struct queue *queue = &shared->queue_states[lru_use(&shared->queues, key, &is_new, &evicts)];
+    if (is_new)
+        queue_clear(queue);
+    struct queue_turn turn = take(queue, workers, limit, service, now);
+    shared_unlock(shared);
+    turn.evicts = evicts;
+    return turn;
+}
+
+void queue_forget_all(struct shared *shared) {
+    shared_lock(shared);
+    lru_forget_all(&shared->queues);
+    shared_unlock(shared);
 }

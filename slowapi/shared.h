@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the workers have in common: one mapping, made before they are forked. */
+/* The memory that the workers have in common: one mapping, made before they are forked. */
 #ifndef SLOWAPI_SHARED_H
 #define SLOWAPI_SHARED_H
 
@@ -9,62 +9,79 @@
 #include "slowapi/truth.h"
 #include <pthread.h>
 
-#define SHARED_STATIONS    16
-#define SHARED_SEQUENCES   4096 /* clients or keys; the least recently used goes */
-#define SHARED_WAYS        8
-#define SHARED_RULES_BYTES 65536
+#define SHARED_SEQUENCES_MAX (1 << 24)
+#define SHARED_QUEUES_MAX    65536
+#define SHARED_RULES_BYTES   65536
 
-/* A queue in front of some servers, in virtual time: who comes takes the server that is free first.
+/* Places of a bounded table, found by key, in the order of their use. A place is a number from 1;
+ * 0 is none.
+ *
+ *   buckets[hash(key)] -> place -next-> place        newest -older-> place -older-> ... oldest
+ */
+struct lru {
+    uint32_t capacity, used, newest, oldest;
+    uint32_t bucket_bits;
+    uint32_t *buckets; /* capacity rounded up to a power of two */
+    struct lru_place {
+        uint64_t key;
+        uint32_t next, newer, older;
+    } * places; /* capacity + 1: [0] stands for none */
+};
+
+/* A queue in front of some servers, in virtual time: a request takes the server that is free first.
  * Nobody has to be woken up, the delay is known on arrival. */
-struct station {
-    uint64_t key; /* 0: free */
-    nsec_t used_at;
+struct queue {
     nsec_t free_at[SPEC_LOAD_WORKERS];
     nsec_t starts[SPEC_LOAD_QUEUE_MAX]; /* ring: when those who wait will be served, rising */
     uint32_t head, waiting;
 };
 
-struct sequence {
-    uint64_t key; /* 0: free */
-    uint64_t count, used_at;
-};
-
 struct shared {
     pthread_mutex_t mutex; /* of all below it up to the rules */
-    struct station stations[SHARED_STATIONS];
-    struct sequence sequences[SHARED_SEQUENCES];
-    uint64_t sequence_clock;
+    struct lru sequences, queues;
+    uint64_t *sequence_counts; /* by place, as the next */
+    struct queue *queue_states;
     char rules[SHARED_RULES_BYTES]; /* the JSON that is in force; NUL-terminated */
     _Atomic uint32_t rules_generation;
 
+    size_t size_bytes; /* of the whole mapping */
+    nsec_t delay_max;  /* rules that ask for more are refused; 0: none are */
     nsec_t started_at;
     struct truth_total total;
     struct truth_slot slots[PREFORK_WORKERS_MAX];
 };
 
-/* NULL with a reason. Before fork. */
-NODISCARD struct shared *shared_new(struct error *err);
+/* Room for that many sequences (1..SHARED_SEQUENCES_MAX) and queues (1..SHARED_QUEUES_MAX); what is
+ * never used costs no memory. To be called before fork. NULL with a reason. */
+NODISCARD struct shared *shared_new(uint32_t sequences, uint32_t queues, struct error *err);
 void shared_free(struct shared *shared); /* NULL-safe */
 
-/* A worker that died while it held the lock left nothing half done that matters. */
+/* A worker that died while it held the lock may have left the tables half changed: the next one to
+ * lock mends them. The order of use is lost then, the counts and queues stay. */
 void shared_lock(struct shared *shared);
 void shared_unlock(struct shared *shared);
 
-/* --- load ------------------------------------------------------------------------------------- */
+/* --- queues ----------------------------------------------------------------------------------- */
 
-struct load_turn {
+struct queue_turn {
     bool is_full;
+    bool evicts;              /* the queue that was not used for longest had to make room */
     nsec_t wait, retry_after; /* in the queue; until there is room in it again */
 };
 
-/* Takes a place among `workers` (1..SPEC_LOAD_WORKERS) servers for `service` from `now` on. */
-struct load_turn load_enter(struct shared *shared, uint64_t key, int64_t workers, int64_t queue,
-                            nsec_t service, nsec_t now);
+/* Takes a place among the `workers` (1..SPEC_LOAD_WORKERS) servers of the queue of that key for
+ * `service` from `now` on; `limit` (0..SPEC_LOAD_QUEUE_MAX) may wait. */
+struct queue_turn queue_enter(struct shared *shared, uint64_t key, int64_t workers, int64_t limit,
+                              nsec_t service, nsec_t now);
+
+/* All queues are empty and all servers free again. */
+void queue_forget_all(struct shared *shared);
 
 /* --- sequences -------------------------------------------------------------------------------- */
 
-/* How often it was asked for before: 0, 1, ... */
-uint64_t sequence_next(struct shared *shared, uint64_t key);
+/* How often the key was asked for before: 0, 1, ... *ret_evicts: the key that was not asked for for
+ * longest had to make room. */
+uint64_t sequence_next(struct shared *shared, uint64_t key, bool *ret_evicts);
 
 void sequence_forget_all(struct shared *shared);
 

@@ -67,7 +67,7 @@ static int open_rest(struct service *s, struct error *err) {
     const struct slowapi_config *config = s->config;
     int rc = 0;
 
-    s->shared = shared_new(err);
+    s->shared = shared_new((uint32_t)config->sequences, (uint32_t)config->queues, err);
     if (s->shared == NULL)
         return -ENOMEM;
     if (config->rules != NULL)

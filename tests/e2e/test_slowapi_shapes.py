@@ -164,7 +164,59 @@ def test_latency_grows_with_load(slowapi):
     assert slowest >= 0.1
 
 
+def test_every_law_and_key_has_a_queue_of_its_own(slowapi):
+    api = slowapi("--control", "0", "--graceful-timeout", "0")
+    control = Control(api)
+    # Values that differ only in their second law, percentile or key; more of them than a small fixed table holds.
+    laws = ["10s:50,20s:50", "10s:50,30s:50", "p50=10s,p95=20s", "p50=10s,p95=30s", "10s", "11s", "10s-20s"]
+    busy = [f"service={law}" for law in laws] + [f"service=20s&key={n}" for n in range(40)]
+    conns, rounds = [], 0
+
+    def turned_away():
+        """How many of `busy` find their one server taken."""
+        nonlocal rounds
+        before, rounds = control.stats()["queue_full"], rounds + 1
+        for query in busy:
+            conns.append(RawConnection(api))
+            conns[-1].send(f"GET /?delay=0&workers=1&queue=0&{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wait_for(lambda: control.stats()["requests"] == rounds * len(busy), what="all requests")
+        return control.stats()["queue_full"] - before
+
+    assert (turned_away(), turned_away()) == (0, len(busy))
+    assert control.stats()["queue_evictions"] == 0
+    assert control.ask("DELETE", "/queues")[0] == 200
+    assert turned_away() == 0
+    for conn in conns:
+        conn.close()
+
+
+def test_queues_and_sequences_that_are_forgotten_are_told(slowapi):
+    api = slowapi("--control", "0", "--delay", "0", "--queues", "2", "--sequences", "3")
+    for n in range(5):
+        assert get(api, f"/?workers=1&service=1us&first=1&status=500&key={n}").status == 500
+    stats = Control(api).stats()
+    assert (stats["queue_evictions"], stats["sequence_evictions"]) == (3, 2)
+    assert "a queue was forgotten" in api.stderr() and "a sequence was forgotten" in api.stderr()
+
+
 # --- sequences and time ---------------------------------------------------------------
+
+
+def test_thousands_of_keys_are_counted_each(slowapi):
+    client = Client(slowapi("--delay", "0"))
+    for status in (503, 502, 200):
+        wrong = [n for n in range(2000) if client.ask("GET", f"/?seq=503,502,200&key=k{n}").status != status]
+        assert wrong == []
+    client.close()
+
+
+def test_a_key_alone_decides_what_is_counted_together(slowapi):
+    api = slowapi("--delay", "0", "--control", "0")
+    Control(api).ask("PUT", "/rules", '[{"path": "/a*", "params": "seq=503,502,200"}]')
+    paths = ("/a", "/b?seq=503,502,200", "/?seq=503,502,200", "/a2")
+    assert [get(api, path).status for path in paths] == [503, 404, 503, 503]
+    together = ("/a3", "/?seq=503,502,200", "/delay/0?seq=503,502,200", "/a4")
+    assert [get(api, path, headers={"X-Slowapi": "key=me"}).status for path in together] == [503, 502, 200, 503]
 
 
 def test_sequences_are_counted_per_key_over_all_workers(slowapi):

@@ -22,7 +22,7 @@ struct seen {
 
 static int set_up(void **state) {
     struct planner *p = calloc(1, sizeof(*p));
-    struct shared *shared = shared_new(NULL);
+    struct shared *shared = shared_new(64, 64, NULL);
 
     *state = p;
     return p == NULL || shared == NULL ? -1 : planner_init(p, &config, shared, 0, NULL);

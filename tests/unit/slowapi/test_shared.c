@@ -15,10 +15,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MS NSEC_PER_MSEC
+#define MS        NSEC_PER_MSEC
+#define SEQUENCES 4096
+#define QUEUES    64
 
 static int set_up(void **state) {
-    *state = shared_new(NULL);
+    *state = shared_new(SEQUENCES, QUEUES, NULL);
     return *state != NULL ? 0 : -1;
 }
 
@@ -27,7 +29,7 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* --- load ------------------------------------------------------------------------------------- */
+/* --- queues ----------------------------------------------------------------------------------- */
 
 static void the_queue_is_first_come_first_served(void **state) {
     struct shared *shared = *state;
@@ -45,19 +47,19 @@ static void the_queue_is_first_come_first_served(void **state) {
     };
 
     for (size_t i = 0; i < ARRAY_LEN(turns); i++) {
-        struct load_turn turn = load_enter(shared, 7, 2, 2, 100 * MS, 1 + turns[i].at);
+        struct queue_turn turn = queue_enter(shared, 7, 2, 2, 100 * MS, 1 + turns[i].at);
         assert_int_equal(turn.is_full, turns[i].is_full);
         assert_int_equal(turn.wait, turns[i].wait);
         if (turn.is_full)
             assert_int_equal(turn.retry_after, 70 * MS);
     }
-    assert_int_equal(load_enter(shared, 9, 2, 2, 100 * MS, 1).wait, 0); /* another station */
+    assert_int_equal(queue_enter(shared, 9, 2, 2, 100 * MS, 1).wait, 0); /* another queue */
 }
 
 static void a_queue_of_none_turns_away_at_once(void **state) {
-    assert_false(load_enter(*state, 7, 1, 0, 100 * MS, 1).is_full);
-    assert_true(load_enter(*state, 7, 1, 0, 100 * MS, 2).is_full);
-    assert_false(load_enter(*state, 7, 1, 0, 100 * MS, 1 + 100 * MS).is_full);
+    assert_false(queue_enter(*state, 7, 1, 0, 100 * MS, 1).is_full);
+    assert_true(queue_enter(*state, 7, 1, 0, 100 * MS, 2).is_full);
+    assert_false(queue_enter(*state, 7, 1, 0, 100 * MS, 1 + 100 * MS).is_full);
 }
 
 /* M/D/1 at 80 percent: the mean wait is rho / (2 (1 - rho)) service times, here 2 (Pollaczek and
@@ -70,50 +72,110 @@ static void waits_are_those_of_the_theory(void **state) {
 
     for (int i = 0; i < 200000; i++) {
         now += dist_draw(&arrivals, &rng);
-        sum += (double)load_enter(*state, 7, 1, SPEC_LOAD_QUEUE_MAX, MS, now).wait;
+        sum += (double)queue_enter(*state, 7, 1, SPEC_LOAD_QUEUE_MAX, MS, now).wait;
     }
     assert_true(sum / 200000 > 1.9e6 && sum / 200000 < 2.1e6);
 }
 
+static void as_many_queues_as_there_are_places_remember(void **state) {
+    struct shared *shared = *state;
+
+    for (uint64_t key = 0; key < QUEUES; key++)
+        assert_false(queue_enter(shared, key, 1, 0, 100 * MS, 1).evicts);
+    for (uint64_t key = 0; key < QUEUES; key++)
+        assert_true(queue_enter(shared, key, 1, 0, 100 * MS, 2).is_full);
+    assert_true(queue_enter(shared, QUEUES, 1, 0, 100 * MS, 3).evicts);
+    assert_false(queue_enter(shared, 0, 1, 0, 100 * MS, 3).is_full);
+    queue_forget_all(shared);
+    assert_false(queue_enter(shared, QUEUES, 1, 0, 100 * MS, 4).is_full);
+}
+
 /* --- sequences -------------------------------------------------------------------------------- */
+
+static uint64_t next(struct shared *shared, uint64_t key) {
+    bool evicts;
+
+    return sequence_next(shared, key, &evicts);
+}
 
 static void sequences_count_each_key_across_processes(void **state) {
     struct shared *shared = *state;
 
-    assert_int_equal(sequence_next(shared, 5), 0);
-    assert_int_equal(sequence_next(shared, 5), 1);
-    assert_int_equal(sequence_next(shared, 6), 0);
+    assert_int_equal(next(shared, 5), 0);
+    assert_int_equal(next(shared, 5), 1);
+    assert_int_equal(next(shared, 6), 0);
     pid_t pid = fork();
     if (pid == 0)
-        _exit((int)sequence_next(shared, 5));
+        _exit((int)next(shared, 5));
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(WEXITSTATUS(status), 2);
-    assert_int_equal(sequence_next(shared, 5), 3);
+    assert_int_equal(next(shared, 5), 3);
     sequence_forget_all(shared);
-    assert_int_equal(sequence_next(shared, 5), 0);
+    assert_int_equal(next(shared, 5), 0);
 }
 
-static void the_table_is_bounded_and_forgets_the_oldest(void **state) {
+/* The table is full only when every place is taken, whatever the keys hash to. */
+static void every_key_has_a_place_until_the_table_is_full(void **state) {
     struct shared *shared = *state;
-    uint64_t sets = SHARED_SEQUENCES / SHARED_WAYS;
+    bool evicts;
 
-    for (uint64_t i = 1; i <= SHARED_WAYS; i++)
-        assert_int_equal(sequence_next(shared, i * sets), 0);
-    assert_int_equal(sequence_next(shared, 1 * sets), 1);
-    assert_int_equal(sequence_next(shared, 100 * sets), 0); /* takes the place of 2 */
-    assert_int_equal(sequence_next(shared, 1 * sets), 2);
-    assert_int_equal(sequence_next(shared, 2 * sets), 0);
+    for (uint64_t round = 0; round < 3; round++)
+        for (uint64_t i = 0; i < SEQUENCES; i++) {
+            uint64_t key = hash_bytes(HASH_SEED, &i, sizeof(i));
+            assert_int_equal(sequence_next(shared, key, &evicts), round);
+            assert_false(evicts);
+        }
 }
 
+static void the_key_that_was_not_used_for_longest_goes(void **state) {
+    struct shared *shared = *state;
+    bool evicts;
+
+    for (uint64_t key = 0; key < SEQUENCES; key++)
+        assert_int_equal(next(shared, key), 0);
+    assert_int_equal(next(shared, 0), 1);
+    assert_int_equal(sequence_next(shared, SEQUENCES, &evicts), 0); /* takes the place of 1 */
+    assert_true(evicts);
+    assert_int_equal(next(shared, 0), 2);
+    for (uint64_t key = 2; key <= SEQUENCES; key++)
+        assert_int_equal(next(shared, key), 1);
+    assert_int_equal(next(shared, 1), 0);
+    assert_int_equal(next(shared, 0), 0); /* 0 was the oldest when 1 came back */
+}
+
+static void tables_of_any_size_work(void **state UNUSED) {
+    for (uint32_t size = 1; size < 20; size++) {
+        struct shared *shared = shared_new(size, size, NULL);
+        bool evicts;
+        for (uint64_t i = 0; i < 100; i++) {
+            assert_int_equal(sequence_next(shared, i, &evicts), 0);
+            assert_int_equal(evicts, i >= size);
+            assert_int_equal(queue_enter(shared, i, 1, 0, MS, 1).evicts, i >= size);
+        }
+        assert_int_equal(next(shared, 99), 1);
+        shared_free(shared);
+    }
+}
+
+/* A worker that was killed between two links of the lists. */
 static void a_worker_that_dies_with_the_lock_stops_nobody(void **state) {
+    struct shared *shared = *state;
+
+    for (uint64_t key = 0; key < 10; key++)
+        assert_int_equal(next(shared, key), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        shared_lock(*state);
+        shared_lock(shared);
+        memset(shared->sequences.buckets, 0x5a, sizeof(uint32_t) * SEQUENCES);
+        shared->sequences.newest = shared->sequences.oldest = 77;
+        shared->sequences.places[5].newer = shared->sequences.places[5].older = 99;
         _exit(0);
     }
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_int_equal(sequence_next(*state, 5), 0);
+    for (uint64_t key = 0; key < 10; key++)
+        assert_int_equal(next(shared, key), 1);
+    assert_int_equal(next(shared, 10), 0);
 }
 
 /* --- rules ------------------------------------------------------------------------------------ */
@@ -203,8 +265,11 @@ int main(void) {
         TEST(the_queue_is_first_come_first_served),
         TEST(a_queue_of_none_turns_away_at_once),
         TEST(waits_are_those_of_the_theory),
+        TEST(as_many_queues_as_there_are_places_remember),
         TEST(sequences_count_each_key_across_processes),
-        TEST(the_table_is_bounded_and_forgets_the_oldest),
+        TEST(every_key_has_a_place_until_the_table_is_full),
+        TEST(the_key_that_was_not_used_for_longest_goes),
+        TEST(tables_of_any_size_work),
         TEST(a_worker_that_dies_with_the_lock_stops_nobody),
         TEST(rules_match_by_path_method_and_header),
         TEST(times_are_kept_within_six_percent),
