@@ -3,6 +3,7 @@
  * short. */
 #include "net/acceptor.h"
 #include "base/log.h"
+#include "net/listener.h"
 #include <errno.h>
 #include <string.h>
 
@@ -49,6 +50,15 @@ static void log_pause(int listen_fd, int error) {
                 strerror(error));
 }
 
+static void acceptor_unregister(struct acceptor *a) {
+    if (!a->shared) {
+        event_del(&a->event);
+        return;
+    }
+    loop_leave_queue(a->loop, a->fd);
+    listener_rouse(a->fd);
+}
+
 /* A master that stops shuts the sockets, perhaps before this process knows that it stops: only who
  * is still there after a pause logs that. */
 static void acceptor_back_off(struct acceptor *a, int error) {
@@ -58,17 +68,30 @@ static void acceptor_back_off(struct acceptor *a, int error) {
     a->pause_span = a->pause_span == 0 ? PAUSE_MIN : nsec_min(2 * a->pause_span, PAUSE_MAX);
     int rc = timer_set(a->loop, &a->pause, deadline_after(clock_now(), a->pause_span));
     if (rc == 0) /* else there is not even memory for a timer: the next turn tries again */
-        event_del(&a->event);
+        acceptor_unregister(a);
 }
 
-/* Wants new connections and is not backing off: only then is the event registered. What accept(2)
- * was short of, registering may be, too. */
-static void acceptor_update(struct acceptor *a) {
+/* 0 or -errno. */
+static int acceptor_register(struct acceptor *a) {
+    if (a->shared)
+        return loop_enter_queue(a->loop, a->fd);
     errno = 0;
+    if (event_add(&a->event, NULL) < 0)
+        return errno != 0 ? -errno : -ENOMEM;
+    return 0;
+}
+
+/* Wants new connections and is not backing off: only then is it registered. What accept(2) was
+ * short of, registering may be, too. */
+static void acceptor_update(struct acceptor *a) {
+    int rc = 0;
+
     if (!a->running || timer_armed(&a->pause))
-        event_del(&a->event);
-    else if (event_add(&a->event, NULL) < 0)
-        acceptor_back_off(a, errno != 0 ? errno : ENOMEM);
+        acceptor_unregister(a);
+    else
+        rc = acceptor_register(a);
+    if (rc < 0)
+        acceptor_back_off(a, -rc);
 }
 
 static void on_pause_over(struct timer *timer) {
@@ -105,14 +128,15 @@ static void on_acceptable(evutil_socket_t listen_fd UNUSED, short what UNUSED, v
     accept_waiting(a, a->burst, false);
 }
 
-int acceptor_open(struct acceptor *a, struct loop *loop, int listen_fd, unsigned burst,
+int acceptor_open(struct acceptor *a, struct loop *loop, int listen_fd, unsigned burst, bool shared,
                   void (*accepted)(struct acceptor *, int, const struct address *), void *arg) {
     *a = (struct acceptor){
         .loop = loop,
         .pause.fire = on_pause_over,
         .fd = listen_fd,
-        .burst = burst > 0 ? burst : 1,
+        .burst = shared || burst == 0 ? 1 : burst,
         .running = true,
+        .shared = shared,
         .accepted = accepted,
         .arg = arg,
     };
@@ -120,7 +144,13 @@ int acceptor_open(struct acceptor *a, struct loop *loop, int listen_fd, unsigned
     if (event_assign(&a->event, loop_base(loop), listen_fd, EV_READ | EV_PERSIST, on_acceptable,
                      a) != 0)
         return -EINVAL;
-    return event_add(&a->event, NULL) == 0 ? 0 : -ENOMEM;
+    if (event_add(&a->event, NULL) < 0)
+        return -ENOMEM;
+
+    int rc = shared ? loop_enter_queue(loop, listen_fd) : 0;
+    if (rc == -ENOTSUP) /* then each new connection wakes everybody */
+        a->shared = false;
+    return rc == -ENOTSUP ? 0 : rc;
 }
 
 void acceptor_pause(struct acceptor *a) {
@@ -137,6 +167,11 @@ void acceptor_resume(struct acceptor *a) {
     acceptor_update(a);
 }
 
+void acceptor_yield(struct acceptor *a) {
+    if (a->shared && a->running && !timer_armed(&a->pause))
+        acceptor_update(a);
+}
+
 void acceptor_glance(struct acceptor *a, unsigned burst) {
     if (!timer_armed(&a->pause))
         accept_waiting(a, burst, true);
@@ -145,4 +180,5 @@ void acceptor_glance(struct acceptor *a, unsigned burst) {
 void acceptor_close(struct acceptor *a) {
     timer_cancel(a->loop, &a->pause);
     acceptor_pause(a);
+    event_del(&a->event);
 }

@@ -8,7 +8,13 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
-/* `accepted` gets a non-blocking, close-on-exec descriptor that it owns. Bounded per turn for
+/* What several processes accept from is `shared`: a new connection wakes one of those that sleep,
+ * the first in a queue. Who has something to do besides lets the others go first
+ * (acceptor_yield), so that connections that stay are dealt out in turns, while a trickle of short
+ * ones wakes the same process, whose caches are warm. Who leaves the queue, because it is full or
+ * stops, hands on what has woken it.
+ *
+ * `accepted` gets a non-blocking, close-on-exec descriptor that it owns. Bounded per turn for
  * fairness. Out of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM): logged (rate limited),
  * accepting pauses and is tried again, no spin. */
 struct acceptor {
@@ -17,20 +23,25 @@ struct acceptor {
     struct timer pause;
     int fd;
     unsigned burst; /* connections accepted per turn */
-    bool running;
+    bool running, shared;
     nsec_t pause_span; /* of the back-off; 0 after a success */
     void (*accepted)(struct acceptor *, int fd, const struct address *peer);
     void *arg;
 };
 
-/* Starts accepting from a listening socket. 0 or -errno. */
+/* Starts accepting from a listening socket, at most `burst` connections per turn; among others
+ * (`shared`) one, so that each gets its share. 0 or -errno. */
 NODISCARD int acceptor_open(struct acceptor *a, struct loop *loop, int listen_fd, unsigned burst,
+                            bool shared,
                             void (*accepted)(struct acceptor *, int, const struct address *),
                             void *arg);
 
 /* Stops and restarts: a worker that is full leaves new connections to the others. Idempotent. */
 void acceptor_pause(struct acceptor *a);
 void acceptor_resume(struct acceptor *a);
+
+/* Among others: goes to the end of the queue. */
+void acceptor_yield(struct acceptor *a);
 
 /* Accepts what waits right now, at most `burst`, also while paused. */
 void acceptor_glance(struct acceptor *a, unsigned burst);

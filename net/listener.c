@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -131,6 +132,15 @@ int listener_open(const struct address *at, int backlog, struct address *ret_bou
                   "backlog is capped by net.core.somaxconn address=%s asked=%d cap=%d",
                   address_format(ret_bound, text), backlog, cap);
     return fd;
+}
+
+/* Its state does not change, but a change of state is what shutdown(2) tells all who wait: Linux's
+ * own way, which lets connections come and be accepted as before. */
+void listener_rouse(int fd) {
+    struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+    if (poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLIN))
+        shutdown(fd, SHUT_WR);
 }
 
 void listener_close(int fd, const struct address *bound) {

@@ -16,6 +16,10 @@ NODISCARD int listener_open(const struct address *at, int backlog, struct addres
  * still has it) answers there. */
 void listener_close(int fd, const struct address *bound);
 
+/* If a connection waits there, wakes every process that waits for one. For who was woken alone
+ * (EPOLLEXCLUSIVE), and leaves without accepting: nobody else would be. */
+void listener_rouse(int fd);
+
 /* The kernel's limit of a backlog (net.core.somaxconn, listen(2)); listener_open logs when it caps
  * the one asked for. */
 int listener_backlog_cap(void);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@ struct loop {
     struct event_base *base;
     struct event *timer_event;
     int timer_fd;
+    int epoll_fd;     /* libevent's; -1: not found */
     bool timer_fired; /* the timerfd went off in this turn */
     bool running, stop;
     nsec_t now;      /* of this turn; 0 = not read yet */
@@ -63,13 +65,24 @@ static int open_timer_fd(struct loop *loop, struct error *err) {
     return 0;
 }
 
+/* libevent does not tell, but it is the only set that has our timerfd: what libevent has registered
+ * it with is said once more, which changes nothing there and fails elsewhere. */
+static int find_epoll_fd(int timer_fd) {
+    struct epoll_event same = { .events = EPOLLIN | EPOLLET, .data.fd = timer_fd };
+
+    for (int fd = timer_fd + 64; fd >= 0; fd--) /* it was opened just before */
+        if (epoll_ctl(fd, EPOLL_CTL_MOD, timer_fd, &same) == 0)
+            return fd;
+    return -1;
+}
+
 struct loop *loop_new(struct error *err) {
     struct loop *loop = mem_calloc(1, sizeof(*loop));
     if (loop == NULL) {
         error_set(err, -ENOMEM, "cannot make an event loop: out of memory");
         return NULL;
     }
-    loop->timer_fd = -1;
+    loop->timer_fd = loop->epoll_fd = -1;
     loop->armed_at = NSEC_NEVER;
     loop->deferred_last = &loop->deferred_first;
 
@@ -83,6 +96,7 @@ struct loop *loop_new(struct error *err) {
         loop_free(loop);
         return NULL;
     }
+    loop->epoll_fd = find_epoll_fd(loop->timer_fd);
     return loop;
 }
 
@@ -125,6 +139,19 @@ void loop_free(struct loop *loop) {
 
 struct event_base *loop_base(struct loop *loop) {
     return loop->base;
+}
+
+void loop_leave_queue(struct loop *loop, int fd) {
+    epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+int loop_enter_queue(struct loop *loop, int fd) {
+    struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = fd };
+
+    if (loop->epoll_fd < 0)
+        return -ENOTSUP;
+    loop_leave_queue(loop, fd);
+    return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
 void loop_observe(struct loop *loop, void (*turned)(void *arg, nsec_t began, nsec_t ended),

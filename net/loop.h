@@ -42,6 +42,14 @@ void loop_observe(struct loop *loop, void (*turned)(void *arg, nsec_t began, nse
 /* For evhttp (net/control.c), signals and acceptors; connections use watches. */
 struct event_base *loop_base(struct loop *loop);
 
+/* Descriptors that several processes wait for, of which the kernel is to wake one (EPOLLEXCLUSIVE,
+ * epoll_ctl(2)): the first in the queue of those that sleep. `fd` has one event on this loop,
+ * added, for EV_READ without EV_ET. Entering puts the loop at the end of the queue, also when it
+ * stands there already; leaving, which cannot fail, keeps the event from coming, though libevent
+ * has it still. 0 or -errno, when libevent's plain registration is all that there is. */
+NODISCARD int loop_enter_queue(struct loop *loop, int fd);
+void loop_leave_queue(struct loop *loop, int fd);
+
 /* Work that must not happen inside the current callback (freeing the object it belongs to): runs
  * once when the turn ends. Embed it, zeroed; it must stay put until it has run, and may free itself
  * then. Adding a pending one again is a no-op. */

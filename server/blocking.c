@@ -3,6 +3,7 @@
 #include "server/blocking.h"
 #include "base/log.h"
 #include "net/binds.h"
+#include "net/listener.h"
 #include "net/prefork.h"
 #include "net/signals.h"
 #include "server/pulse.h"
@@ -10,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -66,7 +68,8 @@ int blocking_open(struct blocking *b, nsec_t patience, struct error *err) {
     b->accept_fd = signal_accept_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->stop_fd = signal_stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->cancel_fd = signal_cancel_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (b->accept_fd < 0 || b->stop_fd < 0 || b->cancel_fd < 0)
+    b->epoll_fd = b->farewell.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (b->accept_fd < 0 || b->stop_fd < 0 || b->cancel_fd < 0 || b->epoll_fd < 0)
         return error_set(err, -errno, "cannot make a descriptor for signals: %s",
                          strerrordesc_np(errno));
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
@@ -85,6 +88,8 @@ void blocking_close(struct blocking *b) {
         close(b->stop_fd);
     if (b->cancel_fd >= 0)
         close(b->cancel_fd);
+    if (b->epoll_fd >= 0)
+        close(b->epoll_fd);
 }
 
 /* Another worker was faster, the client left, descriptors ran out, or a master that stops has shut
@@ -117,45 +122,84 @@ static int look_around(const struct blocking *b, const struct worker *worker, ns
     return until > now ? (int)((until - now) / NSEC_PER_MSEC) + 1 : 0;
 }
 
-/* At most one connection, from the i-th address of the configuration. */
-static void accept_one(int listen_fd, unsigned i,
-                       void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
+/* Takes its place at the end of those of whom a new connection wakes one, as in net/acceptor.h. A
+ * thread that serves itself needs no turns: it does not stand there meanwhile. 0 or -errno. */
+static int queue_up(const struct blocking *b, int listen_fd) {
+    struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = listen_fd };
+
+    epoll_ctl(b->epoll_fd, EPOLL_CTL_DEL, listen_fd, NULL);
+    return epoll_ctl(b->epoll_fd, EPOLL_CTL_ADD, listen_fd, &event) < 0 ? -errno : 0;
+}
+
+/* What has woken this thread alone is for the others. */
+static void leave_queue(const struct blocking *b, const struct worker *worker) {
+    for (size_t i = 0; i < worker->listen_count; i++) {
+        epoll_ctl(b->epoll_fd, EPOLL_CTL_DEL, worker->listen_fds[i], NULL);
+        listener_rouse(worker->listen_fds[i]);
+    }
+}
+
+/* At most one connection, from the i-th address of the configuration. 0 or -errno. */
+static int accept_one(const struct blocking *b, const struct worker *worker, unsigned i,
+                      void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
     struct address peer = { .len = sizeof(peer.local) };
     struct arrival arrival = { .listener = i };
+    int rc = 0;
 
-    arrival.fd = accept4(listen_fd, &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    arrival.fd = accept4(worker->listen_fds[i], &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (arrival.fd < 0) {
         accept_failed();
-        return;
+        return 0;
     }
+    if (b->takes_turns && worker->config->workers > 1)
+        rc = queue_up(b, worker->listen_fds[i]);
     arrival.peer = peer_of_address(&peer);
     accepted(arg, &arrival);
+    return rc;
+}
+
+/* What an event says: a new connection, or a guest. 0 or -errno. */
+static int act_on(struct blocking *b, const struct worker *worker, int fd,
+                  void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
+    for (unsigned i = 0; i < worker->listen_count; i++) {
+        if (fd == worker->listen_fds[i])
+            return stopping == RUNNING ? accept_one(b, worker, i, accepted, arg) : 0;
+    }
+    farewell_hear(&b->farewell, fd);
+    return 0;
+}
+
+static int watch_all(const struct blocking *b, const struct worker *worker) {
+    struct epoll_event event = { .events = EPOLLIN, .data.fd = b->accept_fd };
+    int rc = epoll_ctl(b->epoll_fd, EPOLL_CTL_ADD, b->accept_fd, &event) < 0 ? -errno : 0;
+
+    for (size_t i = 0; rc == 0 && i < worker->listen_count; i++)
+        rc = queue_up(b, worker->listen_fds[i]);
+    return rc;
 }
 
 int blocking_accept(struct blocking *b, const struct worker *worker,
                     void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
-    struct pollfd fds[1 + BINDS_MAX + SERVER_FAREWELLS_MAX] = {
-        { .fd = b->accept_fd, .events = POLLIN },
-    };
-    nfds_t count = 1;
+    struct epoll_event events[1 + BINDS_MAX + SERVER_FAREWELLS_MAX];
     nsec_t tend_at = 0;
+    int rc = watch_all(b, worker);
 
-    for (size_t i = 0; i < worker->listen_count; i++)
-        fds[count++] = (struct pollfd){ .fd = worker->listen_fds[i], .events = POLLIN };
-    for (;;) {
-        nfds_t leaving = farewell_watch(&b->farewell, fds + count);
-        if (poll(fds, count + leaving, look_around(b, worker, &tend_at)) < 0 && errno != EINTR)
-            return -errno;
-        farewell_turn(&b->farewell, fds + count, clock_now());
-        for (nfds_t i = 1; i < count && stopping == RUNNING; i++)
-            if (fds[i].revents != 0)
-                accept_one(fds[i].fd, (unsigned)i - 1, accepted, arg);
-        if (stopping != RUNNING) {
-            worker_stopping(worker, stopping == RETIRING);
-            farewell_end(&b->farewell);
-            return 0;
-        }
+    while (rc == 0 && stopping == RUNNING) {
+        int span = look_around(b, worker, &tend_at);
+        int count = epoll_wait(b->epoll_fd, events, ARRAY_LEN(events), span);
+
+        if (count < 0 && errno != EINTR)
+            rc = -errno;
+        for (int i = 0; rc == 0 && i < count; i++)
+            rc = act_on(b, worker, events[i].data.fd, accepted, arg);
+        farewell_expire(&b->farewell, clock_now());
     }
+    leave_queue(b, worker);
+    if (rc < 0)
+        return rc;
+    worker_stopping(worker, stopping == RETIRING);
+    farewell_end(&b->farewell);
+    return 0;
 }
 
 /* One connection, and how it waits for the next request and for everything else. */

@@ -14,6 +14,8 @@
  * per process. */
 struct blocking {
     int accept_fd, stop_fd, cancel_fd;
+    int epoll_fd;             /* where blocking_accept's thread waits */
+    bool takes_turns;         /* its connections stay: idle workers accept one after the other */
     struct farewell farewell; /* of whom blocking_accept's thread has turned away */
 };
 

@@ -22,26 +22,6 @@ static void client_free(struct deferred *work) {
     mem_free(CONTAINER_OF(work, struct client, later));
 }
 
-/* Until it has sent a request, or for a moment, a new connection counts as one more request. */
-static void client_mark_fresh(struct client *c) {
-    struct front *f = c->front;
-
-    if (timer_set(f->loop, &c->timer, deadline_after(loop_now(f->loop), SERVER_FRESH_NSEC)) < 0)
-        return;
-    c->fresh = true;
-    f->fresh++;
-    front_balance(f);
-}
-
-/* It has shown what it wants, or had its moment. */
-static void client_settle(struct client *c) {
-    if (!c->fresh)
-        return;
-    c->fresh = false;
-    c->front->fresh--;
-    front_balance(c->front);
-}
-
 /* It does not get its answer, or the rest of it. */
 static void client_gives_up(struct client *c) {
     nsec_t now = loop_now(c->front->loop);
@@ -55,7 +35,7 @@ void client_end(struct client *c) {
     struct front *f = c->front;
 
     ASSERT(c->state != CLIENT_BUSY && c->state != CLIENT_GONE);
-    client_settle(c);
+    front_settle(c);
     if (c->state == CLIENT_QUEUED)
         front_dequeue(c);
     if (c->state == CLIENT_QUEUED || c->state == CLIENT_SENDING)
@@ -235,7 +215,7 @@ static bool client_advance(struct client *c) {
     case SESSION_MORE:
         return true;
     case SESSION_READY:
-        client_settle(c);
+        front_settle(c);
         front_enqueue(c);
         return false;
     case SESSION_CLOSED:
@@ -261,7 +241,7 @@ static void client_read(struct client *c) {
         n = watch_recv(&c->watch, buf_tail(&s->in), buf_room(&s->in));
         if (n == -EAGAIN) {
             if (session_began(s))
-                client_settle(c); /* a slow one: no request soon */
+                front_settle(c); /* a slow one: no request soon */
             else
                 session_go_idle(s);
             return;
@@ -330,6 +310,8 @@ void client_resume(struct client *c, enum session_end end) {
         return;
     }
     watch_proven(&c->watch); /* its answer was written */
+    if (c->session.served == 1)
+        front_keep(c->front);
     if (session_began(&c->session) && !client_advance(c))
         return;
     if (!session_began(&c->session))
@@ -359,7 +341,7 @@ static void client_late(struct timer *timer) {
     nsec_t now = loop_now(c->front->loop);
     bool waits = c->state == CLIENT_QUEUED || c->state == CLIENT_BUSY;
 
-    client_settle(c);
+    front_settle(c);
     if (waits && now >= c->ask_at)
         client_ask(c);
     if (c->state == CLIENT_GONE)
@@ -410,7 +392,6 @@ void client_open(struct front *f, const struct arrival *arrival) {
     }
     front_remember(c);
     client_expect_span(c, f->worker->config->header_timeout);
-    if (f->slots > 0 && f->worker->config->workers > 1)
-        client_mark_fresh(c);
+    front_expect_request(c);
     client_read(c);
 }

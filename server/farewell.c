@@ -3,11 +3,16 @@
 #include "server/farewell.h"
 #include "net/socket.h"
 #include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 void farewell_say(struct farewell *f, int fd) {
-    if (shutdown(fd, SHUT_WR) < 0 || f->count == ARRAY_LEN(f->guests)) {
+    struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+
+    if (shutdown(fd, SHUT_WR) < 0 || f->count == ARRAY_LEN(f->guests) ||
+        epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
         close(fd);
         return;
     }
@@ -18,12 +23,6 @@ void farewell_say(struct farewell *f, int fd) {
 
 nsec_t farewell_due(const struct farewell *f) {
     return f->count > 0 ? f->guests[0].until : NSEC_NEVER;
-}
-
-unsigned farewell_watch(const struct farewell *f, struct pollfd *fds) {
-    for (unsigned i = 0; i < f->count; i++)
-        fds[i] = (struct pollfd){ .fd = f->guests[i].fd, .events = POLLIN };
-    return f->count;
 }
 
 /* A bounded part of what has come; true when no more will. */
@@ -38,22 +37,29 @@ static bool drop_input(int fd) {
     return n <= 0 && n != -EAGAIN;
 }
 
-void farewell_turn(struct farewell *f, const struct pollfd *fds, nsec_t now) {
-    unsigned left = 0;
+/* Closing takes it out of the set. */
+static void farewell_end_one(struct farewell *f, unsigned i) {
+    close(f->guests[i].fd);
+    f->count--;
+    memmove(&f->guests[i], &f->guests[i + 1], (f->count - i) * sizeof(f->guests[0]));
+}
 
+void farewell_hear(struct farewell *f, int fd) {
     for (unsigned i = 0; i < f->count; i++) {
-        bool gone = fds[i].revents != 0 && drop_input(fds[i].fd);
-
-        if (gone || now >= f->guests[i].until)
-            close(f->guests[i].fd);
-        else
-            f->guests[left++] = f->guests[i];
+        if (f->guests[i].fd != fd)
+            continue;
+        if (drop_input(fd))
+            farewell_end_one(f, i);
+        return;
     }
-    f->count = left;
+}
+
+void farewell_expire(struct farewell *f, nsec_t now) {
+    while (f->count > 0 && now >= f->guests[0].until)
+        farewell_end_one(f, 0);
 }
 
 void farewell_end(struct farewell *f) {
-    for (unsigned i = 0; i < f->count; i++)
-        close(f->guests[i].fd);
-    f->count = 0;
+    while (f->count > 0)
+        farewell_end_one(f, f->count - 1);
 }

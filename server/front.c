@@ -38,9 +38,20 @@ static void set_accepting(struct front *f, bool accepting) {
     }
 }
 
-/* With a bounded queue, in length or in time, a full worker must take new connections, if only to
- * turn them down. Without one it takes one now and then, when its slots go round among the
- * connections that it has: these would lock out all new ones. */
+/* --- balance among workers ---------------------------------------------------
+ *
+ * A new connection wakes one idle worker, the first in a queue (net/acceptor.h). A worker goes to
+ * the end of it when it has accepted a connection beside others, and when its only one turns out to
+ * be kept: so connections that stay are dealt out evenly, and a trickle of short ones stays with
+ * one worker. Of a model with slots a worker queues only while it has a slot for one more: a
+ * connection counts as a request from its start to its first request, at the longest for
+ * SERVER_FRESH_NSEC, so that a burst of connections is dealt out by slots although no request has
+ * arrived yet. A full worker leaves new connections to the others and to the backlog. It may be
+ * that the others are full, too: so it glances at the backlog after a while. With a bounded queue,
+ * in length or in time, it takes what it finds there, if only to turn it down. Without one it takes
+ * one connection, and only if a slot went from one of its connections to another since: these would
+ * lock out all new ones. */
+
 static bool queue_is_bounded(const struct front *f) {
     return f->worker->config->max_queue >= 0 || f->worker->config->queue_timeout > 0;
 }
@@ -49,9 +60,8 @@ static bool is_full(const struct front *f) {
     return f->slots > 0 && f->busy + f->waiting + f->fresh >= f->slots;
 }
 
-/* Full: new connections are left to other workers, and to the backlog. But it may be that nobody
- * else has room: this one looks after a moment for what nobody has taken. */
-void front_balance(struct front *f) {
+/* A slot, the queue or a connection's freshness has changed. */
+static void front_balance(struct front *f) {
     nsec_t span = queue_is_bounded(f) ? SERVER_GLANCE_NSEC : SERVER_RARE_GLANCE_NSEC;
     bool full = is_full(f);
 
@@ -65,6 +75,8 @@ void front_balance(struct front *f) {
         set_accepting(f, true);
 }
 
+/* If it is full, it has been since before it could accept: a slot went from one of its connections
+ * to another, or to the next request of the same. */
 void front_pass_on(struct front *f) {
     f->passed_on = is_full(f);
 }
@@ -77,6 +89,38 @@ static void front_glance(struct timer *timer) {
         acceptor_glance(&f->acceptors[i], burst);
     f->passed_on = false;
     front_balance(f);
+}
+
+static void let_others_go_first(struct front *f) {
+    for (size_t i = 0; !f->stopping && i < f->worker->listen_count; i++)
+        acceptor_yield(&f->acceptors[i]);
+}
+
+void front_keep(struct front *f) {
+    if (f->count == 1)
+        let_others_go_first(f);
+}
+
+/* Without slots or without others there is nothing to balance. */
+void front_expect_request(struct client *c) {
+    struct front *f = c->front;
+    nsec_t until = deadline_after(loop_now(f->loop), SERVER_FRESH_NSEC);
+
+    if (f->slots == 0 || f->worker->config->workers <= 1)
+        return;
+    if (timer_set(f->loop, &c->timer, until) < 0)
+        return;
+    c->fresh = true;
+    f->fresh++;
+    front_balance(f);
+}
+
+void front_settle(struct client *c) {
+    if (!c->fresh)
+        return;
+    c->fresh = false;
+    c->front->fresh--;
+    front_balance(c->front);
 }
 
 /* --- the queue ------------------------------------------------------------- */
@@ -216,20 +260,20 @@ static void front_accepted(struct acceptor *a, int fd, const struct address *pee
     };
 
     client_open(f, &arrival);
+    if (f->count > 1)
+        let_others_go_first(f);
 }
 
 int front_open(struct front *f, struct error *err) {
-    /* Alone, take all that is there; among others, one at a time, so that each gets a share. */
-    unsigned burst = f->worker->config->workers > 1 ? 1 : SERVER_ACCEPT_BURST;
-
     TAILQ_INIT(&f->clients);
     TAILQ_INIT(&f->queue);
     f->glance.fire = front_glance;
     f->later.run = front_pump_later;
     stats_add(f->worker->stats, STATS_slots, (int)f->slots);
     for (size_t i = 0; i < f->worker->listen_count; i++) {
-        int rc = acceptor_open(&f->acceptors[i], f->loop, f->worker->listen_fds[i], burst,
-                               front_accepted, f);
+        int rc =
+            acceptor_open(&f->acceptors[i], f->loop, f->worker->listen_fds[i], SERVER_ACCEPT_BURST,
+                          f->worker->config->workers > 1, front_accepted, f);
         if (rc < 0)
             return error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
     }

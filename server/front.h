@@ -5,10 +5,9 @@
  *                \-(refused)-> LINGERING -> closed                           \-> SENDING -> READING
  *
  * A model with a limited number of slots (threads, async cores) stops accepting while it is full,
- * when there are other workers: new connections go to one that has room. Requests on connections it
- * has already wait in the queue, first in first out. With a bounded queue (max_queue) a full worker
- * accepts, but lets the others go first; a request that finds the queue full is turned down at
- * once.
+ * when there are other workers: new connections go to one that has room ("balance among workers" in
+ * front.c). Requests on connections it has already wait in the queue, first in first out; one that
+ * finds a bounded queue (max_queue) full is turned down at once.
  *
  * A client that leaves while its request is queued or served takes the request with it. One that
  * only closes its sending side is asked whether it is still there (session_ask).
@@ -88,11 +87,12 @@ void front_dequeue(struct client *client);
 /* It has waited in the queue for too long: turned down. */
 void front_expire(struct client *client);
 
-/* `fresh` has changed. */
-void front_balance(struct front *front);
-
-/* If it is full, it has been since before it could accept: from one of its connections to another,
- * or to the next request of the same. */
+/* The balance among workers, whose rules stand in front.c. A new connection is about to send a
+ * request; it has sent one, or had its moment; it is kept after its first answer; a request was
+ * answered, or read after an answer. */
+void front_expect_request(struct client *client);
+void front_settle(struct client *client);
+void front_keep(struct front *front);
 void front_pass_on(struct front *front);
 
 #endif

@@ -134,7 +134,7 @@ static int threaded_open(struct threaded *t, struct error *err) {
 }
 
 static int threaded_run(struct worker *worker, struct error *err) {
-    struct threaded t = { .worker = worker };
+    struct threaded t = { .worker = worker, .blocking.takes_turns = true };
     int rc = threaded_open(&t, err);
 
     if (rc == 0) {

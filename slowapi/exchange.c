@@ -130,6 +130,13 @@ static bool is_last(const struct exchange *e) {
     return e->reactor->draining || e->reactor->config->keep_alive == 0;
 }
 
+static void keep_alive(struct exchange *e) {
+    if (!e->is_reused && e->reactor->open_count == 1)
+        reactor_yield(e->reactor);
+    e->is_reused = true;
+    enter(e, EXCHANGE_IDLE, after(e, e->reactor->config->keep_alive));
+}
+
 /* The answer is written. Closing while input is unread would make the kernel reset the connection,
  * and a reset can overtake the answer. */
 static void finish(struct exchange *e) {
@@ -138,9 +145,8 @@ static void finish(struct exchange *e) {
     if (e->in_flight)
         truth_count(&e->reactor->planner.truth, TRUTH_ANSWERS);
     settle(e, "answered");
-    e->is_reused = true;
     if (http_conn_next(&e->conn))
-        enter(e, EXCHANGE_IDLE, after(e, e->reactor->config->keep_alive));
+        keep_alive(e);
     else if (is_read)
         drop(e);
     else

@@ -12,6 +12,13 @@ static void on_accepted(struct acceptor *a, int fd, const struct address *peer) 
     const struct entrance *entrance = CONTAINER_OF(a, struct entrance, acceptor);
 
     exchange_open(r, fd, (unsigned)(entrance - r->entrances), peer);
+    if (r->open_count > 1)
+        reactor_yield(r);
+}
+
+void reactor_yield(struct reactor *r) {
+    for (size_t i = 0; i < r->entrance_count; i++)
+        acceptor_yield(&r->entrances[i].acceptor);
 }
 
 static void on_resume(struct timer *timer) {
@@ -90,7 +97,7 @@ static int open_entrances(struct reactor *r, struct error *err) {
         struct entrance *entrance = &r->entrances[i];
         entrance->resume.fire = on_resume;
         int rc = acceptor_open(&entrance->acceptor, r->loop, r->binds->fds[i], SLOWAPI_ACCEPT_BURST,
-                               on_accepted, r);
+                               r->config->workers > 1, on_accepted, r);
         if (rc < 0)
             return error_set(err, rc, "cannot accept connections: %s", strerror(-rc));
         r->entrance_count++;

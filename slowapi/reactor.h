@@ -60,6 +60,9 @@ NODISCARD int reactor_run(const struct reactor_setup *setup, unsigned worker, vo
 /* Accepts nothing on listening address `bind` for `span`. */
 void reactor_pause_accepting(struct reactor *r, unsigned bind, nsec_t span);
 
+/* Lets the other workers accept first: what has come stays. */
+void reactor_yield(struct reactor *r);
+
 /* An exchange has ended: the last one ends a graceful stop. */
 void reactor_left(struct reactor *r);
 

@@ -90,17 +90,17 @@ class Actor:
         self.holds.__exit__(None, None, None)
 
 
-def start_nginx(name, http, location, cpu=None):
+def start_nginx(name, http, location, cpu=None, conf=NGINX_CONF):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     files = tempfile.TemporaryDirectory(prefix="srv-bench-nginx-")
     folder = files.name
     user = "user root;" if os.getuid() == 0 else ""
-    conf = Path(folder, "nginx.conf")
-    conf.write_text(NGINX_CONF.format(dir=folder, port=port, user=user, http=http, location=location))
+    path = Path(folder, "nginx.conf")
+    path.write_text(conf.format(dir=folder, port=port, user=user, http=http, location=location))
     process = subprocess.Popen(
-        ["/usr/sbin/nginx", "-p", folder, "-c", str(conf), "-e", f"{folder}/error.log"],
+        ["/usr/sbin/nginx", "-p", folder, "-c", str(path), "-e", f"{folder}/error.log"],
         stdin=subprocess.DEVNULL, preexec_fn=in_child(cpu),
     )
     harness.wait_for(lambda: answers(port), 10, f"{name} ready")

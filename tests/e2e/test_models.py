@@ -117,6 +117,62 @@ def test_workers_share_the_load_by_free_slots(slowapi, serve, args):
     assert taken < 1.45  # two rounds; 60 and 40 in one worker would need a third
 
 
+def start_many(slowapi, serve, model, workers):
+    """The server and its upstream; slowapi is a server, too."""
+    api = slowapi("--workers", str(workers) if model == "slowapi" else "1")
+    if model == "slowapi":
+        return api
+    return serve("--model", model, "--workers", str(workers), upstream=api)
+
+
+def workers_of(app):
+    return [pid for pid in children(app.pid) if "worker" in title(pid)]
+
+
+def times_asleep(pids):
+    """How often all their threads went to sleep: what woke them is at the other end of each."""
+    texts = [task.read_text() for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/status")]
+    return sum(int(count) for text in texts for count in re.findall(r"\nvoluntary_ctxt_switches:\s+(\d+)", text))
+
+
+@pytest.mark.parametrize("model", ["single", "threaded", "pool", "green", "event", "slowapi"])
+def test_a_connection_does_not_wake_every_worker(slowapi, serve, model):
+    app = start_many(slowapi, serve, model, 24)
+    wait_for(lambda: len(workers_of(app)) == 24, what="24 workers")
+    wait_for(lambda: get(app).status == 200, what="an answer")
+    time.sleep(0.5)  # all are up and asleep
+    before = times_asleep(workers_of(app))
+    for _ in range(40):
+        assert get(app).status == 200
+    assert (times_asleep(workers_of(app)) - before) / 40 < 14  # 25 and more if each of them woke up
+
+
+def sockets(pid):
+    links = (os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd"))
+    return sum(link.startswith("socket:") for link in links)
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["kept", "silent"])
+@pytest.mark.parametrize("model", ["threaded", "pool", "green", "event", "slowapi"])
+def test_connections_that_stay_are_spread_evenly(slowapi, serve, model, asks):
+    app = start_many(slowapi, serve, model, 4)
+    wait_for(lambda: len(workers_of(app)) == 4, what="4 workers")
+    time.sleep(0.3)
+    before = {pid: sockets(pid) for pid in workers_of(app)}
+    conns = []
+
+    def spread():
+        return [sockets(pid) - count for pid, count in before.items()]
+
+    for _ in range(40):
+        conns.append(RawConnection(app))
+        if asks:
+            conns[-1].send(REQUEST % b"0")
+            assert conns[-1].read_response().status == 200
+        wait_for(lambda: sum(spread()) >= len(conns), what="all accepted")
+    assert max(spread()) <= 16 and min(spread()) >= 8, spread()  # a few are connections to the upstream
+
+
 @pytest.mark.parametrize("args", FIVE_SLOTS, ids=words)
 def test_beyond_the_slots_requests_wait_their_turn(slowapi, serve, args):
     app = serve("--model", *args, upstream=slowapi())

@@ -51,7 +51,7 @@ static void on_time_out(struct timer *timer) {
     loop_stop(t->loop);
 }
 
-static void open_on_loop(struct on_loop *t, unsigned burst) {
+static void open_on_loop(struct on_loop *t, unsigned burst, bool shared) {
     struct address at = { .v4 = { .sin_family = AF_INET }, .len = sizeof(at.v4) };
 
     *t = (struct on_loop){ .timer.fire = on_time_out };
@@ -64,8 +64,8 @@ static void open_on_loop(struct on_loop *t, unsigned burst) {
         t->clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         assert_int_equal(connect(t->clients[i], &t->bound.any, t->bound.len), 0);
     }
-    assert_int_equal(acceptor_open(&t->acceptor, t->loop, t->listen_fd, burst, count_accepted, t),
-                     0);
+    assert_int_equal(
+        acceptor_open(&t->acceptor, t->loop, t->listen_fd, burst, shared, count_accepted, t), 0);
 }
 
 static void run_for(struct on_loop *t, nsec_t span) {
@@ -86,7 +86,7 @@ static void acceptor_takes_all_in_bursts(void **state) {
     (void)state;
     struct on_loop t;
 
-    open_on_loop(&t, 2);
+    open_on_loop(&t, 2, false);
     t.stop_at = CLIENTS;
     run_for(&t, PATIENCE);
     assert_int_equal(t.accepted, CLIENTS);
@@ -98,7 +98,7 @@ static void acceptor_pauses_within_a_burst_and_resumes(void **state) {
     (void)state;
     struct on_loop t;
 
-    open_on_loop(&t, 100);
+    open_on_loop(&t, 100, false);
     t.pause_at = 2;
     run_for(&t, 50 * NSEC_PER_MSEC);
     assert_int_equal(t.accepted, 2);
@@ -144,7 +144,7 @@ static void use_up_descriptors(int *ret_spare) {
 static int accept_without_descriptors(void) {
     struct on_loop t;
 
-    open_on_loop(&t, 100);
+    open_on_loop(&t, 100, false);
     t.stop_at = CLIENTS;
     log_set_fd(-1);
     use_up_descriptors(&t.spare_fd);
@@ -184,7 +184,7 @@ static void acceptor_that_cannot_register_tries_again(void **state) {
     (void)state;
     struct on_loop t;
 
-    open_on_loop(&t, 1);
+    open_on_loop(&t, 1, false);
     event_set_log_callback(no_message); /* libevent's own */
     log_set_fd(-1);
     t.stop_at = CLIENTS;

@@ -6,10 +6,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -229,6 +233,86 @@ static void successors_file_is_left_alone(void **state) {
     assert_false(path_exists(f));
 }
 
+/* --- waking ------------------------------------------------------------------------------- */
+
+struct sleeper {
+    pthread_t thread;
+    int listen_fd, said_fd;
+};
+
+/* Sleeps until a connection wakes it, among others of whom one is woken, and says so. */
+static void *sleep_once(void *arg) {
+    struct sleeper *s = arg;
+    struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE };
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    uint64_t one = 1;
+    bool woken;
+
+    assert_int_equal(epoll_ctl(set, EPOLL_CTL_ADD, s->listen_fd, &event), 0);
+    woken = epoll_wait(set, &event, 1, 20000) == 1;
+    close(set);
+    if (woken)
+        assert_int_equal(write(s->said_fd, &one, sizeof(one)), sizeof(one));
+    return NULL;
+}
+
+static bool somebody_woke_up(int said_fd, int patience_ms) {
+    struct pollfd poll_fd = { .fd = said_fd, .events = POLLIN };
+    uint64_t one;
+
+    return poll(&poll_fd, 1, patience_ms) == 1 && read(said_fd, &one, sizeof(one)) == sizeof(one);
+}
+
+/* Who was woken alone leaves without accepting: the other sleeps on until it is roused. */
+static void check_rousing(int listen_fd, const struct address *bound) {
+    int said_fd = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+    struct sleeper sleepers[2];
+
+    listener_rouse(listen_fd); /* nobody waits there: changes nothing */
+    for (size_t i = 0; i < ARRAY_LEN(sleepers); i++) {
+        sleepers[i] = (struct sleeper){ .listen_fd = listen_fd, .said_fd = said_fd };
+        pthread_create(&sleepers[i].thread, NULL, sleep_once, &sleepers[i]);
+    }
+    assert_false(somebody_woke_up(said_fd, 300)); /* both sleep */
+    int client_fd = connect_to(bound);
+    assert_true(somebody_woke_up(said_fd, 20000));
+    assert_false(somebody_woke_up(said_fd, 100));
+    listener_rouse(listen_fd);
+    assert_true(somebody_woke_up(said_fd, 10000));
+    for (size_t i = 0; i < ARRAY_LEN(sleepers); i++)
+        pthread_join(sleepers[i].thread, NULL);
+
+    int fd = accept(listen_fd, NULL, NULL); /* and all else is as before */
+    assert_true(fd >= 0);
+    close(fd);
+    close(client_fd);
+    client_fd = connect_to(bound);
+    fd = accept(listen_fd, NULL, NULL);
+    assert_true(fd >= 0);
+    close(fd);
+    close(client_fd);
+    close(said_fd);
+}
+
+static void rousing_wakes_who_was_left_asleep(void **state) {
+    (void)state;
+    struct address bound;
+    int listen_fd = open_tcp(&bound);
+
+    check_rousing(listen_fd, &bound);
+    listener_close(listen_fd, &bound);
+}
+
+static void rousing_works_on_unix_sockets(void **state) {
+    struct unix_fixture *f = *state;
+    struct address bound;
+    int listen_fd = listener_open(&f->at, 8, &bound, NULL);
+
+    assert_true(listen_fd >= 0);
+    check_rousing(listen_fd, &bound);
+    listener_close(listen_fd, &bound);
+}
+
 static void missing_folder_is_named(void **state) {
     (void)state;
     struct address at = parse("unix:/tmp/test_listener.nowhere/s"), bound;
@@ -252,6 +336,8 @@ int main(void) {
         UNIX_TEST(live_socket_file_is_refused),
         UNIX_TEST(another_file_is_left_alone),
         UNIX_TEST(successors_file_is_left_alone),
+        cmocka_unit_test(rousing_wakes_who_was_left_asleep),
+        UNIX_TEST(rousing_works_on_unix_sockets),
         cmocka_unit_test(missing_folder_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
