@@ -5,6 +5,7 @@
 #include "http/chars.h"
 #include "http/error.h"
 #include "http/trailer.h"
+#include <assert.h>
 
 enum chunk_state {
     CHUNK_SIZE_FIRST, /* the first digit of a size */
@@ -34,7 +35,7 @@ void http_body_init(struct http_body *b, enum http_framing framing, uint64_t con
     *b = (struct http_body){
         .left = framing == HTTP_FRAMING_LENGTH ? content_length : 0,
         .state = CHUNK_SIZE_FIRST,
-        .framing = (uint8_t)framing,
+        .framing = (uint8_t)framing & 3U,
     };
 }
 
@@ -44,6 +45,12 @@ static bool is_space(char c) {
 
 static uint64_t hex_value(char c) {
     return (uint64_t)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+}
+
+static_assert(HTTP_LENIENCE_COUNT <= 6 && HTTP_FRAMING_CLOSE <= 3, "both fit their bits");
+
+static void note(struct http_body *b, enum http_lenience what) {
+    b->noted = (uint8_t)(b->noted | 1U << what) & 0x3fU;
 }
 
 static const char *go(struct http_body *b, enum chunk_state state) {
@@ -71,7 +78,7 @@ static const char *size_byte(struct http_body *b, char c) {
     return is_space(c) ? go(b, CHUNK_EXT) : ext_next(b, c, http_err_chunk_size);
 }
 
-/* After CRLF of the chunk-size line. */
+/* After CRLF of the chunk-size line: `c` is its LF. */
 static const char *size_done(struct http_body *b, char c, const struct http_limits *limits) {
     if (c != '\n')
         return http_err_line_end;
@@ -118,10 +125,15 @@ static const char *quoted_byte(struct http_body *b, enum chunk_state state, char
     return c == '"' ? go(b, CHUNK_EXT_AFTER) : c == '\\' ? go(b, CHUNK_EXT_ESCAPE) : NULL;
 }
 
-/* `left` holds the hash of the name, `line` its length. */
-static const char *trailer_byte(struct http_body *b, enum chunk_state state, char c) {
+/* `left` holds the hash of the name, `line` its length, which stays until the next name. */
+static const char *trailer_byte(struct http_body *b, enum chunk_state state, char c,
+                                bool is_lenient) {
     if (state == CHUNK_TRAILER_FIRST && c == '\r')
         return go(b, CHUNK_LAST_LF);
+    if (state == CHUNK_TRAILER_FIRST && is_lenient && is_space(c) && b->line > 0) {
+        note(b, HTTP_LENIENCE_FOLD);
+        return go(b, CHUNK_TRAILER_VALUE);
+    }
     if (state == CHUNK_TRAILER_FIRST) {
         b->left = HTTP_TRAILER_HASH_START;
         b->line = 0;
@@ -135,8 +147,14 @@ static const char *trailer_byte(struct http_body *b, enum chunk_state state, cha
         b->line++;
         return go(b, CHUNK_TRAILER_NAME);
     }
-    if (c != ':' || b->line == 0 || http_trailer_is_forbidden(b->left, b->line))
+    if (c != ':' || b->line == 0)
         return http_err_trailer;
+    if (http_trailer_is_forbidden(b->left, b->line)) {
+        /* Lenient: nobody merges it, so it is read past, unless it speaks of the framing. */
+        if (!is_lenient || http_trailer_is_framing(b->left, b->line))
+            return http_err_trailer;
+        note(b, HTTP_LENIENCE_TRAILER);
+    }
     return go(b, CHUNK_TRAILER_VALUE);
 }
 
@@ -186,12 +204,27 @@ static const char *framing_byte(struct http_body *b, char c, const struct http_l
     case CHUNK_TRAILER_NAME:
     case CHUNK_TRAILER_VALUE:
         why = count_overhead(b, c, limits);
-        return why != NULL ? why : trailer_byte(b, state, c);
+        return why != NULL ? why : trailer_byte(b, state, c, limits->usual != NULL);
     case CHUNK_DATA:
     case CHUNK_DONE:
         break;
     }
     return NULL;
+}
+
+/* Lenient: what a strict reader would have been sent in place of this byte goes first. */
+static const char *forgive(struct http_body *b, char c, const struct http_limits *limits) {
+    enum chunk_state state = (enum chunk_state)b->state;
+    bool after_cr = state == CHUNK_SIZE_LF || state == CHUNK_DATA_LF || state == CHUNK_TRAILER_LF ||
+                    state == CHUNK_LAST_LF;
+    if (state == CHUNK_EXT && (c == '\r' || c == '\n')) {
+        note(b, HTTP_LENIENCE_CHUNK_BLANKS);
+        go(b, CHUNK_SIZE);
+    }
+    if (c != '\n' || after_cr)
+        return NULL;
+    note(b, HTTP_LENIENCE_BARE_LF);
+    return framing_byte(b, '\r', limits);
 }
 
 static struct http_body_step bad(size_t used, const char *why) {
@@ -246,7 +279,11 @@ static struct http_body_step next_of_chunked(struct http_body *b, struct slice i
                 b->state = CHUNK_DATA_CR;
             return step;
         }
-        const char *why = framing_byte(b, input.ptr[used], limits);
+        const char *why = NULL;
+        if (limits->usual != NULL)
+            why = forgive(b, input.ptr[used], limits);
+        if (why == NULL)
+            why = framing_byte(b, input.ptr[used], limits);
         if (why != NULL)
             return bad(used, why);
         used++;

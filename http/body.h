@@ -21,12 +21,13 @@ struct http_body_step {
 };
 
 struct http_body {
-    uint64_t left;     /* of the length, or of the current chunk */
-    uint64_t decoded;  /* decoded so far */
-    uint32_t overhead; /* bytes of chunk extensions and trailers so far */
-    uint16_t line;     /* bytes of the current chunk-size or trailer line so far */
-    uint8_t state;     /* enum chunk_state, private */
-    uint8_t framing;   /* enum http_framing */
+    uint64_t left;       /* of the length, or of the current chunk */
+    uint64_t decoded;    /* decoded so far */
+    uint32_t overhead;   /* bytes of chunk extensions and trailers so far */
+    uint16_t line;       /* bytes of the current chunk-size or trailer line so far */
+    uint8_t state;       /* enum chunk_state, private */
+    uint8_t framing : 2; /* enum http_framing */
+    uint8_t noted : 6;   /* lenient: 1 << enum http_lenience of what was forgiven */
 };
 
 /* The compact member types are deliberate: one lives in every connection. */

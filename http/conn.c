@@ -74,6 +74,7 @@ size_t http_conn_begin(struct http_conn *c, const struct http_head *head, struct
 static size_t got_response(struct http_conn *c, const struct http_head *head, struct http_event *ev,
                            size_t used) {
     enum http_method method = (enum http_method)c->method;
+    c->noted |= head->noted;
     if (head->status / 100 == 1) {
         /* Nobody here asks for an upgrade, so 101 would switch to nothing. */
         if (head->status == 101 || c->interims == HTTP_INTERIMS_MAX)
@@ -208,6 +209,7 @@ void http_conn_sent(struct http_conn *c, enum http_method method, bool close) {
     c->phase = HTTP_PHASE_HEAD;
     c->scanned = 0;
     c->interims = 0;
+    c->noted = 0;
     c->persists = c->persists && !close;
 }
 

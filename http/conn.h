@@ -50,6 +50,7 @@ struct http_conn {
     bool asked_keep_alive; /* server: HTTP/1.0 with Connection: keep-alive */
     bool wants_continue;   /* server: the client waits for 100 before it sends the body */
     bool answered;         /* server: a final response head was encoded */
+    uint8_t noted;         /* lenient client: of the heads of this exchange */
 };
 
 void http_conn_init(struct http_conn *c, enum http_role role, const struct http_limits *limits);
@@ -83,6 +84,11 @@ NODISCARD int http_conn_answer(struct http_conn *c, struct buf *out,
 
 /* Client: a request with this method was (or is being) written. */
 void http_conn_sent(struct http_conn *c, enum http_method method, bool close);
+
+/* Lenient client, at END: 1 << enum http_lenience of all that was forgiven in this exchange. */
+static inline unsigned http_conn_noted(const struct http_conn *c) {
+    return (unsigned)c->noted | c->body.noted;
+}
 
 /* After END (and, on a server, after the answer was written): ready for the next message. False:
  * close the connection. A server that answered before the request was read to its end gets false:

@@ -6,10 +6,10 @@ bool http_field_next(struct slice *rest, struct slice *ret_name, struct slice *r
     if (rest->len == 0)
         return false;
     size_t colon = slice_find(*rest, ':');
-    size_t line_end = slice_find(*rest, '\r');
+    size_t lf = slice_find(*rest, '\n'), end = rest->ptr[lf - 1] == '\r' ? lf - 1 : lf;
     *ret_name = slice_take(*rest, colon);
-    *ret_value = slice_trim(slice_of(rest->ptr + colon + 1, line_end - colon - 1));
-    *rest = slice_drop(*rest, line_end + 2);
+    *ret_value = slice_trim(slice_of(rest->ptr + colon + 1, end - colon - 1));
+    *rest = slice_drop(*rest, lf + 1);
     return true;
 }
 

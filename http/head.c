@@ -20,6 +20,7 @@ struct walk {
     const char *why;    /* of STEP_BAD */
     struct http_known known;
     bool is_response;
+    bool has_folds; /* lenient: values hold line ends, so that known is of no use yet */
 };
 
 static enum step bad(struct walk *w, const char *why) {
@@ -43,6 +44,24 @@ static enum step refuse_line(struct walk *w, const char *why) {
 
 static bool is_space(char c) {
     return c == ' ' || c == '\t';
+}
+
+static bool is_lenient(const struct walk *w) {
+    return w->limits->usual != NULL;
+}
+
+static void note(struct walk *w, enum http_lenience what) {
+    w->head->noted |= (uint8_t)(1U << what);
+}
+
+/* The LF of the line end at `at`; NULL when none is there. */
+static const char *line_end_at(struct walk *w, const char *at) {
+    if (LIKELY(w->end - at >= 2 && at[0] == '\r' && at[1] == '\n'))
+        return at + 1;
+    if (!is_lenient(w) || at == w->end || *at != '\n')
+        return NULL;
+    note(w, HTTP_LENIENCE_BARE_LF);
+    return at;
 }
 
 /* HTTP/1.DIGIT; a higher minor is served as 1.1 (RFC 9110 section 2.5). */
@@ -122,10 +141,11 @@ static enum step start_line(struct walk *w) {
         return STEP_MORE;
     if (lf == NULL)
         return bad(w, cap == w->limits->head_bytes ? http_err_head_large : long_start_line(w, cap));
-    if (lf == w->at || lf[-1] != '\r')
+    const char *end = lf > w->at && lf[-1] == '\r' ? lf - 1 : lf;
+    if (line_end_at(w, end) == NULL)
         return bad(w, http_err_line_end);
 
-    struct slice line = slice_of(w->at, (size_t)(lf - 1 - w->at));
+    struct slice line = slice_of(w->at, (size_t)(end - w->at));
     const char *why =
         w->is_response ? parse_status_line(line, w->head) : parse_request_line(line, w->head);
     if (why != NULL)
@@ -148,21 +168,51 @@ static const char *name_fault(const struct walk *w, const char *name_end) {
 }
 
 static enum step blank_line(struct walk *w) {
-    if (w->end - w->at < 2)
+    if (*w->at == '\r' && w->end - w->at < 2)
         return incomplete(w);
-    if (w->at[1] != '\n')
+    const char *lf = line_end_at(w, w->at);
+    if (lf == NULL)
         return refuse_line(w, http_err_line_end);
-    if ((size_t)(w->at + 1 - w->start) >= w->limits->head_bytes)
+    if ((size_t)(lf - w->start) >= w->limits->head_bytes)
         return bad(w, http_err_head_large);
-    w->at += 2;
+    w->head->fields = slice_of(w->fields, (size_t)(w->at - w->fields));
+    w->at = lf + 1;
     return STEP_BLANK;
+}
+
+/* Finds the end of the value at *at, of all its lines if it is folded, and leaves w->at behind it.
+ */
+static enum step walk_value(struct walk *w, const char **at) {
+    const char *line = w->at, *end = w->end;
+    for (;;) {
+        *at += http_span_value(*at, (size_t)(end - *at));
+        const char *stop = *at, *lf = line_end_at(w, stop);
+        if (UNLIKELY(lf == NULL)) {
+            bool is_line_end = stop < end && (*stop == '\r' || *stop == '\n');
+            w->at = stop;
+            return refuse_line(w, is_line_end ? http_err_line_end : http_err_field_value);
+        }
+        if ((size_t)(lf - w->start) >= w->limits->head_bytes)
+            return bad(w, http_err_head_large);
+        if ((size_t)(stop - line) > w->limits->field_bytes)
+            return bad(w, http_err_field_long);
+        w->at = lf + 1;
+        if (!is_lenient(w))
+            return STEP_LINE;
+        if (w->at == end)
+            return incomplete(w);
+        if (!is_space(*w->at))
+            return STEP_LINE;
+        w->has_folds = true;
+        *at = w->at;
+    }
 }
 
 static enum step field_line(struct walk *w) {
     const char *line = w->at, *end = w->end;
     if (line == end)
         return incomplete(w);
-    if (*line == '\r')
+    if (*line == '\r' || (*line == '\n' && is_lenient(w)))
         return blank_line(w);
 
     const char *colon = line + http_span(line, (size_t)(end - line), HTTP_CHAR_TOKEN);
@@ -171,17 +221,11 @@ static enum step field_line(struct walk *w) {
     const char *value = colon + 1;
     while (value < end && is_space(*value))
         value++;
-    const char *stop = value + http_span_value(value, (size_t)(end - value));
-    if (UNLIKELY(end - stop < 2 || stop[0] != '\r' || stop[1] != '\n')) {
-        bool is_line_end = stop < end && (*stop == '\r' || *stop == '\n');
-        return refuse_line(w, is_line_end ? http_err_line_end : http_err_field_value);
-    }
-    if ((size_t)(stop + 1 - w->start) >= w->limits->head_bytes)
-        return bad(w, http_err_head_large);
-    if ((size_t)(stop - line) > w->limits->field_bytes)
-        return bad(w, http_err_field_long);
+    const char *stop = value;
+    enum step step = walk_value(w, &stop);
+    if (step != STEP_LINE)
+        return step;
 
-    w->at = stop + 2;
     while (stop > value && is_space(stop[-1]))
         stop--;
     w->known.fields++;
@@ -211,6 +255,14 @@ static enum step walk_lines(struct walk *w) {
     return step;
 }
 
+/* The start of the field, or of the start line, that the byte before `seen` belongs to. */
+static const char *line_start(const struct walk *w, const char *seen) {
+    const char *lf = memrchr(w->start, '\n', (size_t)(seen - w->start));
+    while (lf != NULL && is_lenient(w) && is_space(lf[1]))
+        lf = memrchr(w->start, '\n', (size_t)(lf - w->start));
+    return lf != NULL ? lf + 1 : w->start;
+}
+
 /* Judges only what came after the first `scanned` bytes, which an earlier call has walked.
  * STEP_BLANK: the head is complete. */
 static enum step walk_news(struct walk w, const char *input, size_t scanned, const char **ret_why) {
@@ -220,8 +272,7 @@ static enum step walk_news(struct walk w, const char *input, size_t scanned, con
     enum step step;
     w.head = &scratch;
     if (memchr(seen, '\n', (size_t)(w.end - seen)) != NULL) {
-        const char *lf = memrchr(w.start, '\n', (size_t)(seen - w.start));
-        w.at = lf != NULL ? lf + 1 : w.start;
+        w.at = line_start(&w, seen);
         step = walk_lines(&w);
     } else {
         /* No line was completed, but a limit may have been crossed. */
@@ -259,6 +310,38 @@ static const char *first_byte_fault(const struct walk *w) {
     return !http_char_is(*w->at, HTTP_CHAR_TOKEN) ? http_err_method : NULL;
 }
 
+/* RFC 9112 section 5.2: a fold is replaced by blanks before the value is looked at. */
+static void unfold(const struct walk *w) {
+    char *fields = (char *)(uintptr_t)w->fields;
+    for (size_t i = 1; i + 1 < w->head->fields.len; i++) {
+        if (fields[i] != '\n' || !is_space(fields[i + 1]))
+            continue;
+        fields[i] = ' ';
+        if (fields[i - 1] == '\r')
+            fields[i - 1] = ' ';
+    }
+}
+
+/* From the first byte on. */
+static enum step walk_head(struct walk *w) {
+    *w->head = (struct http_head){ .method = HTTP_METHOD_OTHER };
+    w->known = (struct http_known){ .fields = 0 };
+    w->at = w->start;
+    return walk_lines(w);
+}
+
+static void note_size(struct walk *w) {
+    const struct http_limits *usual = w->limits->usual;
+    struct slice rest = w->head->fields;
+    bool is_large = (size_t)(w->at - w->start) > usual->head_bytes ||
+                    w->known.fields > usual->fields ||
+                    (size_t)(w->fields - w->start) > (size_t)usual->start_line_bytes + 2;
+    while (!is_large && rest.len > usual->field_bytes)
+        is_large = slice_cut(&rest, '\n').len > (size_t)usual->field_bytes + 1;
+    if (is_large)
+        note(w, HTTP_LENIENCE_LARGE);
+}
+
 static struct http_parse parse_head(struct slice input, size_t scanned, struct walk *w) {
     w->at = w->start;
     w->end = input.ptr + input.len;
@@ -272,10 +355,15 @@ static struct http_parse parse_head(struct slice input, size_t scanned, struct w
             return result(w, news, input.ptr);
     }
 
-    *w->head = (struct http_head){ .method = HTTP_METHOD_OTHER };
-    enum step step = walk_lines(w);
+    enum step step = walk_head(w);
+    if (step == STEP_BLANK && w->has_folds) {
+        unfold(w);
+        step = walk_head(w);
+        note(w, HTTP_LENIENCE_FOLD);
+    }
     if (step == STEP_BLANK) {
-        w->head->fields = slice_of(w->fields, (size_t)(w->at - 2 - w->fields));
+        if (is_lenient(w))
+            note_size(w);
         w->why = w->is_response ? http_rules_response(&w->known, w->limits, w->head)
                                 : http_rules_request(&w->known, w->limits, w->head);
         if (w->why != NULL)

@@ -27,6 +27,23 @@ enum http_framing {
     HTTP_FRAMING_CLOSE, /* a response that lasts until the connection closes */
 };
 
+/* X(name, key in reports, text): what a lenient client accepts though the sender broke the grammar.
+ * One reading of each is possible; what has two, such as different lengths, is never accepted. */
+#define HTTP_LENIENCES(X)                                                                     \
+    X(FOLD, "folded_fields", "folded field (RFC 9112 section 5.2)")                           \
+    X(BARE_LF, "bare_lf", "line ended by LF alone (section 2.2)")                             \
+    X(CHUNK_BLANKS, "chunk_blanks", "blanks behind a chunk size (section 7.1.1)")             \
+    X(LENGTH_REPEATED, "repeated_length", "Content-Length repeated, all equal (section 6.3)") \
+    X(TRAILER, "trailer_fields", "trailer field that belongs into the head (RFC 9110 6.5.1)") \
+    X(LARGE, "large_head", "head beyond the usual limits")
+
+enum http_lenience {
+#define HTTP_LENIENCE_ENUM(name, key, text) HTTP_LENIENCE_##name,
+    HTTP_LENIENCES(HTTP_LENIENCE_ENUM)
+#undef HTTP_LENIENCE_ENUM
+        HTTP_LENIENCE_COUNT,
+};
+
 /* A parsed head. Slices point into the bytes that were given and live as long as those stay put. */
 struct http_head {
     struct slice method_text, target; /* request; target as sent, absolute-form included */
@@ -40,6 +57,7 @@ struct http_head {
     uint16_t status;           /* response */
     uint8_t version_minor;     /* 0 or 1 */
     bool has_content_length, chunked;
+    uint8_t noted;                    /* lenient: 1 << enum http_lenience of what was forgiven */
     bool says_close, says_keep_alive; /* Connection options */
     bool expects_continue;            /* Expect: 100-continue of an HTTP/1.1 request */
 };
@@ -55,7 +73,10 @@ struct http_parse {
 /* `scanned` is how many bytes of `input` an earlier call has seen and found incomplete (0 at
  * first): the scan for the blank line resumes there, so the total work is linear in the bytes (RFC
  * 9112 sections 2 to 6). Strict: what must be refused is refused as soon as it is seen, also before
- * the head is complete (over-long line, bad start). */
+ * the head is complete (over-long line, bad start).
+ *
+ * Lenient (limits->usual) is for responses. The bytes of a complete head must be writable then: its
+ * folds become blanks, as RFC 9112 section 5.2 asks for. */
 struct http_parse http_parse_request(struct slice input, size_t scanned,
                                      const struct http_limits *limits, struct http_head *ret);
 struct http_parse http_parse_response(struct slice input, size_t scanned,

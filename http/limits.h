@@ -17,6 +17,11 @@ struct http_limits {
     uint32_t head_bytes;       /* start line and all fields */
     uint32_t chunk_ext_bytes;  /* chunk extensions and trailers of one message, summed */
     uint64_t body_bytes;       /* decoded body */
+
+    /* NULL: strict. A client that cannot change its servers reads leniently: what enum
+     * http_lenience lists is accepted and noted, a head that is over these limits but within its
+     * own included. */
+    const struct http_limits *usual;
 };
 
 #define HTTP_LIMITS_DEFAULT                                                                \
@@ -30,6 +35,13 @@ struct http_limits {
     {                                                                                         \
         .start_line_bytes = 8190, .field_bytes = 65536, .fields = 1000, .head_bytes = 262144, \
         .chunk_ext_bytes = 65536, .body_bytes = UINT64_MAX,                                   \
+    }
+
+/* For a lenient client, beside `.usual`. */
+#define HTTP_LIMITS_LENIENT(usual_)                                                                \
+    {                                                                                              \
+        .start_line_bytes = 65536, .field_bytes = 1048576, .fields = 10000, .head_bytes = 1048576, \
+        .chunk_ext_bytes = 65536, .body_bytes = UINT64_MAX, .usual = usual_,                       \
     }
 
 #endif

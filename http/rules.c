@@ -57,6 +57,29 @@ static void add_expect(struct http_known *known, struct http_head *head, struct 
         known->expects_other = true;
 }
 
+/* A decimal number, or a list of equal ones (RFC 9112 section 6.3). */
+static bool parse_equal_lengths(struct slice value, uint64_t *ret) {
+    size_t commas = 0;
+    uint64_t length;
+    for (bool is_last = false; !is_last; commas++) {
+        size_t comma = slice_find(value, ',');
+        is_last = comma == value.len;
+        if (slice_parse_u64(slice_trim(slice_take(value, comma)), UINT64_MAX, &length) != 0 ||
+            (commas > 0 && length != *ret))
+            return false;
+        *ret = length;
+        value = slice_drop(value, comma + 1);
+    }
+    return true;
+}
+
+static void add_length_again(struct http_known *known, struct slice value) {
+    uint64_t before, length;
+    if (!parse_equal_lengths(known->content_length, &before) ||
+        !parse_equal_lengths(value, &length) || before != length)
+        known->lengths_differ = true;
+}
+
 void http_known_add(struct http_known *known, struct http_head *head, struct slice name,
                     struct slice value) {
     char first = (char)(name.ptr[0] | 0x20);
@@ -68,8 +91,9 @@ void http_known_add(struct http_known *known, struct http_head *head, struct sli
     } else if (name.len == 10 && first == 'c' && is_name(name, "connection")) {
         add_connection(head, value);
     } else if (name.len == 14 && first == 'c' && is_name(name, "content-length")) {
+        if (known->content_lengths++ > 0)
+            add_length_again(known, value);
         known->content_length = value;
-        known->content_lengths++;
     } else if (name.len == 17 && first == 't' && is_name(name, "transfer-encoding")) {
         add_codings(known, value);
     }
@@ -87,8 +111,23 @@ static const char *judge_codings(const struct http_known *known, uint8_t version
     return known->codings > 1 ? http_err_coding_unknown : NULL;
 }
 
-/* RFC 9112 section 6.3. Lists of equal lengths and repeated lines may be refused, and are. */
-static const char *judge_framing(const struct http_known *known, struct http_head *head) {
+/* RFC 9112 section 6.3. Lists of equal lengths and repeated lines may be refused, and are unless
+ * `lenient`. */
+static const char *judge_length(const struct http_known *known, bool lenient,
+                                struct http_head *head) {
+    if (known->content_lengths == 1 &&
+        slice_parse_u64(known->content_length, UINT64_MAX, &head->content_length) == 0)
+        return NULL;
+    if (known->content_lengths > 1 && (!lenient || known->lengths_differ))
+        return http_err_length_many;
+    if (!lenient || !parse_equal_lengths(known->content_length, &head->content_length))
+        return http_err_length;
+    head->noted |= 1U << HTTP_LENIENCE_LENGTH_REPEATED;
+    return NULL;
+}
+
+static const char *judge_framing(const struct http_known *known, bool lenient,
+                                 struct http_head *head) {
     if (known->codings > 0) {
         head->chunked = true;
         head->framing = HTTP_FRAMING_CHUNKED;
@@ -96,10 +135,9 @@ static const char *judge_framing(const struct http_known *known, struct http_hea
     }
     if (known->content_lengths == 0)
         return NULL;
-    if (known->content_lengths > 1)
-        return http_err_length_many;
-    if (slice_parse_u64(known->content_length, UINT64_MAX, &head->content_length) != 0)
-        return http_err_length;
+    const char *why = judge_length(known, lenient, head);
+    if (why != NULL)
+        return why;
     head->has_content_length = true;
     head->framing = HTTP_FRAMING_LENGTH;
     return NULL;
@@ -152,7 +190,7 @@ const char *http_rules_request(const struct http_known *known, const struct http
     if (why == NULL)
         why = judge_target(head);
     if (why == NULL)
-        why = judge_framing(known, head);
+        why = judge_framing(known, false, head);
     if (why != NULL)
         return why;
     if (head->version_minor == 0)
@@ -168,5 +206,5 @@ const char *http_rules_response(const struct http_known *known, const struct htt
         return http_err_fields_many;
     head->expects_continue = false;
     head->framing = HTTP_FRAMING_CLOSE;
-    return judge_framing(known, head);
+    return judge_framing(known, limits->usual != NULL, head);
 }

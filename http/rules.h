@@ -15,7 +15,8 @@ struct http_known {
     uint32_t chunkeds;   /* of them: chunked */
     bool coding_invalid; /* one was empty, no token, or chunked with a parameter */
     bool chunked_is_last;
-    bool expects_other; /* an Expect that is not 100-continue */
+    bool lengths_differ; /* of several Content-Length lines */
+    bool expects_other;  /* an Expect that is not 100-continue */
 };
 
 /* Remembers a field when it is one of the five that matter here: Host, Expect, Connection,

@@ -51,10 +51,19 @@ static uint64_t hash_of(struct slice name) {
     return hash;
 }
 
-bool http_trailer_is_forbidden(uint64_t name_hash, uint32_t name_len) {
-    for (size_t i = 0; i < ARRAY_LEN(forbidden); i++) {
-        if (forbidden[i].len == name_len && hash_of(forbidden[i]) == name_hash)
+static bool is_among(const struct slice *names, size_t count, uint64_t hash, uint32_t len) {
+    for (size_t i = 0; i < count; i++) {
+        if (names[i].len == len && hash_of(names[i]) == hash)
             return true;
     }
     return false;
+}
+
+bool http_trailer_is_forbidden(uint64_t name_hash, uint32_t name_len) {
+    return is_among(forbidden, ARRAY_LEN(forbidden), name_hash, name_len);
+}
+
+bool http_trailer_is_framing(uint64_t name_hash, uint32_t name_len) {
+    static const struct slice framing[] = { NAME("content-length"), NAME("transfer-encoding") };
+    return is_among(framing, ARRAY_LEN(framing), name_hash, name_len);
 }

@@ -18,4 +18,7 @@ static inline uint64_t http_trailer_hash(uint64_t hash, char c) {
  * content format. */
 bool http_trailer_is_forbidden(uint64_t name_hash, uint32_t name_len);
 
+/* Of those: the fields that frame a body. */
+bool http_trailer_is_framing(uint64_t name_hash, uint32_t name_len);
+
 #endif

@@ -3,11 +3,23 @@
 #include "tests/fuzz/heads.h"
 #include "http/chars.h"
 #include "tests/fuzz/fuzz.h"
+#include <stdlib.h>
 
 static const struct http_limits limits[] = {
     HTTP_LIMITS_DEFAULT,
     { .start_line_bytes = 20, .field_bytes = 12, .fields = 3, .head_bytes = 48 },
     { .start_line_bytes = 30, .field_bytes = 100, .fields = 100, .head_bytes = 24 },
+};
+
+/* For responses: what is accepted beyond the strict, and noted. */
+static const struct http_limits lenient[] = {
+    HTTP_LIMITS_LENIENT(&limits[0]),
+    HTTP_LIMITS_LENIENT(&limits[1]),
+    { .start_line_bytes = 20,
+      .field_bytes = 24,
+      .fields = 5,
+      .head_bytes = 60,
+      .usual = &limits[2] },
 };
 
 static void check_inside(struct slice part, struct slice whole) {
@@ -59,6 +71,27 @@ static struct http_parse parse_slowly(heads_parse_fn *parse, struct slice input,
     return answer;
 }
 
+/* Whatever is strictly right is so leniently, and unnoted; what was forgiven is noted. */
+static void check_lenience(struct slice input, const struct http_limits *l) {
+    struct http_head strict_head, head;
+    char *copy = malloc(input.len + 1); /* folds are written over */
+    ASSERT(copy != NULL);
+    memcpy(copy, input.ptr, input.len);
+    struct slice bytes = slice_of(copy, input.len);
+    struct http_parse slowly = parse_slowly(http_parse_response, bytes, l);
+    memcpy(copy, input.ptr, input.len);
+    struct http_parse answer = http_parse_response(bytes, 0, l, &head);
+    struct http_parse strict = http_parse_response(input, 0, l->usual, &strict_head);
+    ASSERT(is_same(answer, slowly));
+    if (answer.kind == HTTP_PARSE_DONE) {
+        check_done(&head, bytes, answer.used, l);
+        ASSERT((strict.kind == HTTP_PARSE_DONE) == (head.noted == 0));
+        ASSERT(strict.kind != HTTP_PARSE_DONE || strict.used == answer.used);
+    }
+    ASSERT(strict.kind != HTTP_PARSE_DONE || answer.kind == HTTP_PARSE_DONE);
+    free(copy);
+}
+
 struct http_parse heads_check(heads_parse_fn *parse, struct slice input, struct http_head *ret) {
     struct http_parse answer = { .kind = HTTP_PARSE_MORE };
     for (size_t i = ARRAY_LEN(limits); i-- > 0;) {
@@ -68,5 +101,7 @@ struct http_parse heads_check(heads_parse_fn *parse, struct slice input, struct 
             check_done(ret, input, answer.used, &limits[i]);
         ASSERT(is_same(answer, parse_slowly(parse, input, &limits[i])));
     }
+    for (size_t i = 0; parse == http_parse_response && i < ARRAY_LEN(lenient); i++)
+        check_lenience(input, &lenient[i]);
     return answer;
 }

@@ -4,6 +4,13 @@
 #include "base/assert.h"
 #include <stdio.h>
 
+/* As they are written down: " +fold" */
+static const char *const leniences[HTTP_LENIENCE_COUNT] = {
+    [HTTP_LENIENCE_FOLD] = " +fold",           [HTTP_LENIENCE_BARE_LF] = " +lf",
+    [HTTP_LENIENCE_CHUNK_BLANKS] = " +blanks", [HTTP_LENIENCE_LENGTH_REPEATED] = " +lengths",
+    [HTTP_LENIENCE_TRAILER] = " +trailer",     [HTTP_LENIENCE_LARGE] = " +large",
+};
+
 static void drive_add(struct drive *d, struct slice s) {
     s = slice_take(s, sizeof(d->text) - 1 - d->len);
     if (s.len > 0)
@@ -66,6 +73,9 @@ static bool drive_end(struct drive *d, struct http_conn *c) {
     drive_add(d, SLICE(" end"));
     if (d->role == HTTP_SERVER)
         return drive_answer(d, c);
+    for (unsigned i = 0; i < HTTP_LENIENCE_COUNT; i++)
+        if (http_conn_noted(c) >> i & 1)
+            drive_add(d, slice_str(leniences[i]));
     bool is_reusable = http_conn_next(c);
     drive_add(d, is_reusable ? SLICE(" reuse") : SLICE(" close"));
     if (is_reusable)
@@ -126,6 +136,7 @@ void drive_run(struct drive *d, struct slice input) {
         struct slice unread = slice_of(input.ptr + consumed, arrived - consumed);
         if (d->place != NULL)
             unread = d->place(d->place_arg, unread);
+        ASSERT(d->limits->usual == NULL || d->place != NULL);
         size_t used = http_conn_feed(&c, unread, eof, &head, &ev);
         ASSERT(used <= unread.len);
         consumed += used;

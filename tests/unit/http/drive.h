@@ -12,7 +12,8 @@ struct drive {
     struct slice methods; /* client: the enum http_method of each request, one by byte */
     struct slice steps;   /* bytes that arrive at a time, minus one, in turn; empty: all at once */
     bool eof_at_once;     /* the eof comes with the last bytes, not after them */
-    struct slice (*place)(void *arg, struct slice unread); /* moves what is fed; may be NULL */
+    struct slice (*place)(void *arg, struct slice unread); /* copies what is fed; NULL: no need,
+                                                              which lenient limits do have */
     void *place_arg;
     /* results, fresh in each run */
     size_t sent;     /* client: requests */
