@@ -185,6 +185,127 @@ int resolve(struct io *io, const struct endpoint *e, nsec_t deadline, struct res
     return rc;
 }
 
+/* --- what the user says ------------------------------------------------------------------------
+ */
+
+/* Takes an override apart; *ret_list is ADDRESS[,ADDRESS...]. */
+static bool cut_override(const char *text, struct slice *ret_host, uint16_t *ret_port,
+                         struct slice *ret_list) {
+    struct slice rest = slice_str(text);
+    uint64_t port;
+    *ret_host = slice_cut(&rest, ':');
+    struct slice digits = slice_cut(&rest, ':');
+    *ret_list = rest;
+    if (ret_host->len == 0 || slice_parse_u64(digits, UINT16_MAX, &port) != 0 || port == 0)
+        return false;
+    *ret_port = (uint16_t)port;
+    return rest.len > 0;
+}
+
+/* The next address of the list, with or without brackets. */
+static bool cut_address(struct slice *list, struct address *ret) {
+    struct slice text = slice_trim(slice_cut(list, ','));
+    if (text.len > 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
+        text = slice_of(text.ptr + 1, text.len - 2);
+    return address_parse_source(text, ret) == 0;
+}
+
+int resolve_check_override(const char *text, struct error *err) {
+    struct slice host, list;
+    struct address address;
+    uint16_t port;
+    bool is_good = cut_override(text, &host, &port, &list);
+    for (size_t count = 0; is_good && list.len > 0; count++)
+        is_good = cut_address(&list, &address) && count < RESOLVE_MAX;
+    return is_good ? 0
+                   : error_set(err, -EINVAL,
+                               "HOST:PORT:ADDRESS[,ADDRESS...], up to %d numeric addresses",
+                               RESOLVE_MAX);
+}
+
+/* *ret_list: its addresses. */
+static bool is_for(const char *text, const struct endpoint *e, struct slice *ret_list) {
+    struct slice host;
+    uint16_t port;
+    return cut_override(text, &host, &port, ret_list) && port == e->port && !e->is_unix &&
+           slice_eq_nocase(host, e->host);
+}
+
+bool resolve_override_is_for(const char *text, const struct endpoint *e) {
+    struct slice list;
+    return is_for(text, e, &list);
+}
+
+bool resolve_is_overridden(const struct resolve_rules *rules, const struct endpoint *e,
+                           struct resolved *ret) {
+    struct slice list;
+    ret->count = 0;
+    for (size_t i = 0; i < rules->override_count; i++) {
+        if (!is_for(rules->overrides[i], e, &list))
+            continue;
+        while (list.len > 0 && ret->count < RESOLVE_MAX) {
+            struct address *to = &ret->addresses[ret->count];
+            if (!cut_address(&list, to))
+                break;
+            if (to->any.sa_family == AF_INET6)
+                to->v6.sin6_port = htons(e->port);
+            else
+                to->v4.sin_port = htons(e->port);
+            ret->count++;
+        }
+    }
+    return ret->count > 0;
+}
+
+int resolve_keep_family(struct resolved *r, const struct endpoint *e, int family,
+                        struct error *err) {
+    size_t kept = 0;
+    for (size_t i = 0; i < r->count; i++)
+        if (family == AF_UNSPEC || r->addresses[i].any.sa_family == family)
+            r->addresses[kept++] = r->addresses[i];
+    r->count = kept;
+    if (kept > 0)
+        return 0;
+    return error_set(err, -ENOENT, "'%.*s' has no %s address", (int)e->host.len, e->host.ptr,
+                     family == AF_INET6 ? "IPv6" : "IPv4");
+}
+
+/* RFC 6761 section 6.3: no name server is asked. */
+static void resolve_localhost(uint16_t port, struct resolved *ret) {
+    ret->count = 2;
+    ret->addresses[0] = (struct address){ .len = sizeof(struct sockaddr_in) };
+    ret->addresses[0].v4 = (struct sockaddr_in){ .sin_family = AF_INET,
+                                                 .sin_port = htons(port),
+                                                 .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    ret->addresses[1] = (struct address){ .len = sizeof(struct sockaddr_in6) };
+    ret->addresses[1].v6 = (struct sockaddr_in6){ .sin6_family = AF_INET6,
+                                                  .sin6_port = htons(port),
+                                                  .sin6_addr = in6addr_loopback };
+}
+
+int resolve_with_rules(struct io *io, const struct endpoint *e, const struct resolve_rules *rules,
+                       nsec_t deadline, struct resolved *ret, struct error *err) {
+    int rc = 0;
+    if (!resolve_is_overridden(rules, e, ret)) {
+        if (!e->is_unix && slice_eq_nocase(e->host, SLICE("localhost")))
+            resolve_localhost(e->port, ret);
+        else
+            rc = resolve(io, e, deadline, ret, err);
+    }
+    if (rc != 0 || e->is_unix)
+        return rc;
+    return resolve_keep_family(ret, e, rules->family, err);
+}
+
+void resolve_rotate(struct resolved *r, size_t turn) {
+    size_t by = r->count > 0 ? turn % r->count : 0;
+    for (; by > 0; by--) {
+        struct address first = r->addresses[0];
+        memmove(r->addresses, r->addresses + 1, (r->count - 1) * sizeof(first));
+        r->addresses[r->count - 1] = first;
+    }
+}
+
 /* --- in steps -------------------------------------------------------------------------------- */
 
 int resolve_begin(const struct endpoint *e, struct lookup **ret, struct error *err) {

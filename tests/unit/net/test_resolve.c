@@ -311,6 +311,81 @@ static int count_threads(void **state) {
     return 0;
 }
 
+/* --- rules -------------------------------------------------------------------------------------
+ */
+
+static void overrides_are_checked(void **state) {
+    (void)state;
+    static const char *const good[] = { "h:80:127.0.0.1", "h:1:::1", "a.b:65535:[::1],127.0.0.2" };
+    static const char *const wrong[] = { "",
+                                         "h",
+                                         "h:80",
+                                         "h:80:",
+                                         ":80:127.0.0.1",
+                                         "h:0:127.0.0.1",
+                                         "h:65536:127.0.0.1",
+                                         "h:80:name",
+                                         "h:80:127.0.0.1,,",
+                                         "h:x:127.0.0.1" };
+    struct error err;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        assert_int_equal(resolve_check_override(good[i], &err), 0);
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+        assert_int_equal(resolve_check_override(wrong[i], &err), -EINVAL);
+}
+
+/* "ADDRESS ADDRESS ...", or the error. */
+static void check_rules(const char *name, const struct resolve_rules *rules, const char *expected) {
+    struct endpoint e = parse(name);
+    struct resolved found;
+    struct error err = { .text = "" };
+    char all[512] = "", text[ADDRESS_TEXT_BYTES];
+    int rc = resolve_with_rules(NULL, &e, rules, 0, &found, &err);
+    for (size_t i = 0; rc == 0 && i < found.count; i++) {
+        strcat(all, i > 0 ? " " : "");
+        strcat(all, address_format(&found.addresses[i], text));
+    }
+    assert_string_equal(rc == 0 ? all : err.text, expected);
+}
+
+static void overrides_and_families_choose_addresses(void **state) {
+    (void)state;
+    static const char *const texts[] = { "h:80:127.0.0.2,[::2]", "x:80:127.0.0.9", "H:80:127.0.0.3",
+                                         "h:81:127.0.0.9" };
+    struct resolve_rules rules = { .overrides = texts, .override_count = ARRAY_LEN(texts) };
+    check_rules("h:80", &rules, "127.0.0.2:80 [::2]:80 127.0.0.3:80");
+    check_rules("localhost:80", &rules, "127.0.0.1:80 [::1]:80");
+    check_rules("127.0.0.1:80", &rules, "127.0.0.1:80");
+    rules.family = AF_INET;
+    check_rules("h:80", &rules, "127.0.0.2:80 127.0.0.3:80");
+    check_rules("localhost:80", &rules, "127.0.0.1:80");
+    check_rules("[::1]:80", &rules, "'::1' has no IPv4 address");
+    rules.family = AF_INET6;
+    check_rules("h:80", &rules, "[::2]:80");
+    check_rules("localhost:80", &rules, "[::1]:80");
+    check_rules("127.0.0.1:80", &rules, "'127.0.0.1' has no IPv6 address");
+    check_rules("unix:/s", &rules, "unix:/s");
+}
+
+static void turns_rotate(void **state) {
+    (void)state;
+    static const char *const texts[] = { "h:80:127.0.0.1,127.0.0.2,127.0.0.3" };
+    static const char *const firsts[] = { "127.0.0.1:80", "127.0.0.2:80", "127.0.0.3:80" };
+    struct resolve_rules rules = { .overrides = texts, .override_count = 1 };
+    struct endpoint e = parse("h:80");
+    for (size_t turn = 0; turn < 7; turn++) {
+        struct resolved found;
+        char text[ADDRESS_TEXT_BYTES];
+        assert_true(resolve_is_overridden(&rules, &e, &found));
+        resolve_rotate(&found, turn);
+        for (size_t i = 0; i < 3; i++)
+            assert_string_equal(address_format(&found.addresses[i], text), firsts[(turn + i) % 3]);
+    }
+    struct resolved none = { .count = 0 };
+    resolve_rotate(&none, 5);
+    assert_int_equal(none.count, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_and_paths_need_no_thread),
@@ -324,6 +399,9 @@ int main(void) {
         cmocka_unit_test(any_allocation_may_fail),
         cmocka_unit_test(fibers_find_a_name_together),
         cmocka_unit_test(cancelled_fiber_leaves_the_thread_behind),
+        cmocka_unit_test(overrides_are_checked),
+        cmocka_unit_test(overrides_and_families_choose_addresses),
+        cmocka_unit_test(turns_rotate),
     };
     return cmocka_run_group_tests(tests, count_threads, await_threads);
 }
