@@ -6,10 +6,11 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-static const struct http_limits response_limits = HTTP_LIMITS_RESPONSE;
+static const struct http_limits strict_limits = HTTP_LIMITS_RESPONSE;
+static const struct http_limits lenient_limits = HTTP_LIMITS_LENIENT(&strict_limits);
 
 enum {
-    IN_BYTES_MAX = 1 << 20,  /* above any head that the limits let through */
+    IN_BYTES_MAX = 2 << 20,  /* above any head that the limits let through */
     ONE_SEGMENT_BYTES = 1200 /* what surely leaves in one packet */
 };
 
@@ -58,13 +59,28 @@ static bool is_socket_error(enum failure reason) {
     return reason == FAILURE_REFUSED || reason == FAILURE_CONNECT || reason == FAILURE_RESET;
 }
 
-/* The first address that answers is the one to load: before that, the next one may be better. */
-static bool moves_to_next_address(struct client *c) {
+/* Connections of all workers together take the addresses in turns. */
+static uint8_t next_address(struct worker *w) {
+    size_t count = w->target->addresses.count;
+    size_t at = (w->turn++ * w->share.count + w->share.index) % count;
+    while (w->answers.addresses[at].left_out != 0)
+        at = (at + 1) % count;
+    return (uint8_t)at;
+}
+
+/* An address to which no connection was ever made is left out from now on, unless it is the last
+ * one: a name may list a family that its server does not listen on. */
+static bool leave_address_out(struct client *c, int error) {
     struct worker *w = c->worker;
-    if (w->tally.connections > 0 || c->address + 1U >= w->target->addresses.count)
+    struct answers_address *addresses = w->answers.addresses;
+    size_t left = 0;
+    if (addresses[c->address].left_out != 0)
+        return true;
+    for (size_t i = 0; i < w->target->addresses.count; i++)
+        left += addresses[i].left_out == 0;
+    if (addresses[c->address].connections > 0 || left < 2)
         return false;
-    if (w->address == c->address)
-        w->address++;
+    addresses[c->address].left_out = error;
     return true;
 }
 
@@ -77,12 +93,9 @@ static void client_pause(struct client *c) {
 
 void client_fail(struct client *c, enum failure reason, nsec_t now) {
     struct worker *w = c->worker;
-    bool connecting = c->state != CLIENT_WAITING && c->state != CLIENT_RECEIVING;
     struct timing timing = client_timing(c, now);
 
     client_pause(c);
-    if (connecting && moves_to_next_address(c))
-        return;
     timeouts_leave(&c->timeout);
     w->tally.body_bytes += c->body_bytes;
     worker_failed(w, c, reason, &timing, now);
@@ -101,6 +114,8 @@ static void retry_later(struct client *c, nsec_t now) {
 static void connect_failed(struct client *c, int rc, nsec_t now) {
     if (rc == -EAGAIN) {
         retry_later(c, now);
+    } else if (rc != -ETIMEDOUT && leave_address_out(c, -rc)) {
+        client_pause(c); /* the request is still to be sent, elsewhere */
     } else if (rc == -ECONNREFUSED) {
         client_fail(c, FAILURE_REFUSED, now);
     } else if (rc == -ETIMEDOUT) {
@@ -120,6 +135,8 @@ void client_expired(struct client *c) {
     else if (c->state == CLIENT_RECEIVING)
         reason = FAILURE_TIMEOUT_BODY;
     timeouts_leave(&c->retry);
+    if (reason == FAILURE_TIMEOUT_CONNECT)
+        (void)leave_address_out(c, ETIMEDOUT);
     client_fail(c, reason, clock_now());
 }
 
@@ -156,7 +173,7 @@ static int bind_source(struct worker *w, int fd) {
 
 static int open_socket(struct client *c) {
     struct worker *w = c->worker;
-    c->address = (uint8_t)w->address;
+    c->address = next_address(w);
     const struct address *to = &w->target->addresses.addresses[c->address];
     int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -182,6 +199,7 @@ static void connection_begins(struct client *c, nsec_t now) {
     c->connected = c->written = now;
     c->state = CLIENT_WAITING;
     c->worker->tally.connections++;
+    c->worker->answers.addresses[c->address].connections++;
 }
 
 static void client_connect(struct client *c);
@@ -244,7 +262,8 @@ static void client_connect(struct client *c) {
     }
     c->state = CLIENT_CONNECTING;
     c->exchanges = 0;
-    http_conn_init(&c->http, HTTP_CLIENT, &response_limits);
+    http_conn_init(&c->http, HTTP_CLIENT,
+                   c->worker->config->strict ? &strict_limits : &lenient_limits);
     begin_exchange(c);
     client_write(c, now);
 }

@@ -52,6 +52,18 @@ struct client {
     bool write_failed;  /* what the server said before it stopped listening is still to be read */
 };
 
+/* An answered connection that is watched apart from its client, which goes on: whether the server
+ * closes what it should is not known yet, and waiting for it would cost a short run its rate. */
+struct parting {
+    struct watch watch;
+    struct timeout timeout;
+    bool is_open;
+};
+
+/* Its time is up: the server does not close. */
+void parting_expired(struct parting *p);
+void parting_close(struct parting *p);
+
 void client_init(struct client *c, struct worker *w);
 
 /* Takes the next request of the plan and starts it, or rests when there is none. `now` is

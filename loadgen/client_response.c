@@ -5,20 +5,69 @@
 #include "loadgen/verbose.h"
 #include "loadgen/worker.h"
 #include <errno.h>
+#include <unistd.h>
 
 enum { IN_BYTES_STEP = 4096 /* room for the rest of an unfinished head */ };
 
-/* Waiting for the server to close first leaves TIME_WAIT, and the port, on its side: a client that
- * closes first runs out of ports. A server that does not close is not waited for twice. */
-static bool waits_for_close(struct client *c) {
+static void on_parting_ready(struct watch *watch, unsigned what) {
+    struct parting *p = CONTAINER_OF(watch, struct parting, watch);
+    struct worker *w = CONTAINER_OF(p, struct worker, parting);
+    (void)what;
+    ssize_t n = watch_recv(watch, w->in, WORKER_IN_BYTES);
+    if (n > 0 || n == -EAGAIN)
+        return;
+    w->server_closes = true;
+    parting_close(p);
+}
+
+void parting_expired(struct parting *p) {
+    CONTAINER_OF(p, struct worker, parting)->server_lingers = true;
+    parting_close(p);
+}
+
+void parting_close(struct parting *p) {
+    if (!p->is_open)
+        return;
+    p->is_open = false;
+    timeouts_leave(&p->timeout);
+    watch_close(&p->watch);
+    close(p->watch.fd);
+}
+
+/* Takes the client's connection over, if none is watched yet. */
+static void watch_apart(struct client *c, nsec_t now) {
     struct worker *w = c->worker;
-    if (!w->server_closes || w->plan.left == 0 || (c->watch.ready & IO_HANGUP))
+    int fd = c->watch.fd;
+    if (w->parting.is_open)
+        return;
+    watch_close(&c->watch);
+    c->state = CLIENT_IDLE;
+    if (watch_open(&w->parting.watch, w->loop, fd, on_parting_ready) != 0) {
+        close(fd);
+        return;
+    }
+    w->parting.is_open = true;
+    if (timeouts_join(&w->partings, &w->parting.timeout, now) != 0)
+        parting_close(&w->parting);
+}
+
+/* Waiting for the server to close first leaves TIME_WAIT, and the port, on its side: a client that
+ * closes first runs out of ports. Only a server that is known to close is waited for. */
+static bool waits_for_close(struct client *c, nsec_t now) {
+    struct worker *w = c->worker;
+    if (w->server_lingers || w->plan.left == 0)
         return false;
-    return watch_recv(&c->watch, w->in, WORKER_IN_BYTES) == -EAGAIN;
+    if ((c->watch.ready & IO_HANGUP) || watch_recv(&c->watch, w->in, WORKER_IN_BYTES) != -EAGAIN) {
+        w->server_closes = true;
+        return false;
+    }
+    if (!w->server_closes)
+        watch_apart(c, now);
+    return w->server_closes;
 }
 
 static void client_part(struct client *c, nsec_t now) {
-    if (waits_for_close(c) && timeouts_join(&c->worker->partings, &c->timeout, now) == 0) {
+    if (waits_for_close(c, now) && timeouts_join(&c->worker->partings, &c->timeout, now) == 0) {
         c->state = CLIENT_PARTING;
         return;
     }
@@ -27,7 +76,7 @@ static void client_part(struct client *c, nsec_t now) {
 }
 
 void client_parting_expired(struct client *c) {
-    c->worker->server_closes = false;
+    c->worker->server_lingers = true;
     client_close(c);
     client_start(c, clock_now());
 }
@@ -43,8 +92,10 @@ void client_parting_ready(struct client *c) {
 
 void client_resting_ready(struct client *c) {
     struct worker *w = c->worker;
-    if (watch_recv(&c->watch, w->in, WORKER_IN_BYTES) == -EAGAIN)
+    ssize_t n = watch_recv(&c->watch, w->in, WORKER_IN_BYTES);
+    if (n == -EAGAIN)
         return;
+    w->answers.overrun += n > 0;
     w->tally.reconnects++;
     client_close(c);
 }
@@ -61,6 +112,8 @@ static void response_ended(struct client *c, bool clean, nsec_t now) {
     struct timing timing = client_timing(c, now);
     w->tally.body_bytes += c->body_bytes;
     worker_answered(w, c, &timing, now);
+    if (!clean && c->planned >= w->plan.measure_from)
+        w->answers.overrun++;
 
     bool complete = c->sent_bytes == w->request_bytes.len;
     bool keeps = http_conn_next(&c->http) && complete && clean;
@@ -105,10 +158,25 @@ static enum failure closed_reason(const struct client *c) {
     return c->exchanges > 1 ? FAILURE_CLOSED_REUSED : FAILURE_CLOSED_EARLY;
 }
 
+/* A server that closes an idle connection while a request is on its way answers that with a reset,
+ * or is seen to have closed before: one event, which says nothing against the server. */
+static enum failure reset_reason(const struct client *c) {
+    bool is_race = c->state == CLIENT_WAITING && c->exchanges > 1;
+    return is_race ? FAILURE_CLOSED_REUSED : FAILURE_RESET;
+}
+
+static void client_fail_malformed(struct client *c, const char *why, struct slice bytes,
+                                  nsec_t now) {
+    if (c->planned >= c->worker->plan.measure_from)
+        answers_add_malformed(&c->worker->answers, why, bytes);
+    client_fail(c, FAILURE_BAD_RESPONSE, now);
+}
+
 static void client_feed(struct client *c, struct slice input, bool eof, nsec_t now) {
     struct slice rest = input;
     struct http_head head;
     struct http_event ev;
+    bool has_head = c->http.phase == HTTP_PHASE_HEAD;
     for (;;) {
         rest = slice_drop(rest, http_conn_feed(&c->http, rest, eof, &head, &ev));
         switch (ev.kind) {
@@ -124,7 +192,7 @@ static void client_feed(struct client *c, struct slice input, bool eof, nsec_t n
             break;
         case HTTP_EV_MORE:
             if (keep_rest(c, input, rest) != 0)
-                client_fail(c, FAILURE_BAD_RESPONSE, now);
+                client_fail_malformed(c, http_err_memory, input, now);
             return;
         case HTTP_EV_END:
             buf_free(&c->in);
@@ -134,8 +202,10 @@ static void client_feed(struct client *c, struct slice input, bool eof, nsec_t n
             client_fail(c, closed_reason(c), now);
             return;
         case HTTP_EV_BAD:
-            client_fail(c, ev.why == http_err_truncated ? closed_reason(c) : FAILURE_BAD_RESPONSE,
-                        now);
+            if (ev.why == http_err_truncated)
+                client_fail(c, closed_reason(c), now);
+            else
+                client_fail_malformed(c, ev.why, has_head ? input : rest, now);
             return;
         }
     }
@@ -168,11 +238,11 @@ void client_read(struct client *c) {
             return;
         nsec_t now = clock_now();
         if (n == -ENOBUFS || n == -ENOMEM) {
-            client_fail(c, FAILURE_BAD_RESPONSE, now);
+            client_fail_malformed(c, http_err_memory, buf_unread(&c->in), now);
             return;
         }
         if (n < 0 || (n == 0 && c->write_failed)) {
-            client_fail(c, FAILURE_RESET, now);
+            client_fail(c, reset_reason(c), now);
             return;
         }
         if (n > 0 && c->state == CLIENT_WAITING) {

@@ -77,6 +77,8 @@ int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
                          "--percentages, --gnuplot and --spectrum");
     if (c->proxy != NULL && c->unix_path != NULL)
         return error_set(err, -EINVAL, "--proxy and --unix-socket exclude each other");
+    if (c->ipv4 && c->ipv6)
+        return error_set(err, -EINVAL, "-4 and -6 exclude each other; without them both are used");
     int rc = check_method(c, err);
     return rc == 0 ? check_rate(c, err) : rc;
 }

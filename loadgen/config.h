@@ -45,11 +45,14 @@ struct loadgen_config {
     int64_t requests_per_connection; /* 0: as many as the server likes */
     bool keep_alive, http10;
     bool ignore_errors;   /* -r: go on after a socket error */
-    bool variable_length; /* -l: bodies may differ in length */
+    bool variable_length; /* -l: bodies may differ in length, under ab_strict too */
+    bool strict;          /* refuse what only a lenient client would accept */
     bool ab_strict;       /* one connection until the first response, HTTP/1.0, ab's lines only */
 
-    uint64_t window_bytes; /* socket buffers; 0: the system's */
-    const char *sources;   /* as loadgen_parse_sources takes them */
+    uint64_t window_bytes;         /* socket buffers; 0: the system's */
+    const char *sources;           /* as loadgen_parse_sources takes them */
+    struct option_strings resolve; /* HOST:PORT:ADDRESS[,...], checked */
+    bool ipv4, ipv6;               /* only that family; not both */
     const char *proxy, *proxy_credentials, *unix_path;
 
     bool head; /* -i */

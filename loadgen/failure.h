@@ -16,7 +16,7 @@
     X(CLOSED_EARLY, "closed_early", LENGTH, "closed before a response")                     \
     X(CLOSED_REUSED, "closed_reused", LENGTH, "reused connection closed before a response") \
     X(TRUNCATED, "truncated", LENGTH, "closed within the response")                         \
-    X(LENGTH, "length", LENGTH, "body length differs from the first")                       \
+    X(LENGTH, "length", LENGTH, "body length differs from the first (--ab-strict)")         \
     X(STATUS, "status", LENGTH, "status that was not expected")                             \
     X(BODY, "body", LENGTH, "body without the expected text")                               \
     X(BAD_RESPONSE, "bad_response", EXCEPTIONS, "malformed response")

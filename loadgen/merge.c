@@ -12,6 +12,7 @@ struct merge {
     struct target target;
     struct request request;
     struct tally tally;
+    struct answers answers;
     struct report report;
     char url[2048];
     nsec_t longest;
@@ -108,6 +109,7 @@ static int add_report(struct merge *m, const json_t *root, struct error *err) {
         m->longest = span;
     add_totals(&m->tally, totals, json_object_get(root, "failures"));
     add_histograms(&m->tally, histograms);
+    answers_add_json(&m->answers, root);
     m->report.merged++;
     return 0;
 }
@@ -141,6 +143,7 @@ static int merge_all(struct merge *m, const struct option_strings *paths, struct
     m->report.target = &m->target;
     m->report.request = &m->request;
     m->report.tally = &m->tally;
+    m->report.answers = &m->answers;
     m->report.started_wall = clock_wall();
     if (output_report(&m->report, err) != 0)
         return EXIT_CANNOT;

@@ -4,6 +4,7 @@
 #define LOADGEN_REPORT_H
 
 #include "base/error.h"
+#include "loadgen/answers.h"
 #include "loadgen/config.h"
 #include "loadgen/live.h"
 #include "loadgen/request.h"
@@ -19,6 +20,7 @@ struct report {
     const struct target *target;
     const struct request *request;
     const struct tally *tally;         /* settled */
+    const struct answers *answers;     /* optional */
     struct samples *samples;           /* optional; sorted as the outputs need it */
     const struct live *live;           /* optional */
     const struct selfcheck *check;     /* optional */

@@ -73,6 +73,16 @@ static void print_failures(FILE *out, const struct tally *t) {
     }
 }
 
+static void print_answers(FILE *out, const struct report *r) {
+    const struct tally *t = r->tally;
+    if (r->answers != NULL) {
+        answers_print(out, r->answers);
+        answers_print_addresses(out, r->answers, &r->target->addresses);
+    }
+    if (!r->config->keep_alive && t->connections > 1)
+        fprintf(out, "\nEach request opened a connection of its own; -k reuses them\n");
+}
+
 static void print_ending(FILE *out, const struct report *r) {
     const struct tally *t = r->tally;
     if (t->reconnects > 0)
@@ -154,6 +164,7 @@ void report_details(FILE *out, const struct report *r) {
     print_schedule(out, r);
     if (tally_failures(t) > 0)
         print_failures(out, t);
+    print_answers(out, r);
     print_ending(out, r);
     print_conditions(out, r);
     print_check(out, r);

@@ -229,6 +229,8 @@ int report_json(FILE *out, const struct report *r) {
     put_count(root, "document_bytes", r->tally->document_bytes);
     put(root, "stopped_by", r->stopped_by != NULL ? json_string(r->stopped_by) : json_null());
     put_totals(root, r);
+    if (r->answers != NULL && answers_put(root.json, r->answers, &r->target->addresses) != 0)
+        ok = false;
     put_latencies(root, r->tally);
     put_percentiles(root, r);
     put_series(root, r->live);

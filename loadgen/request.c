@@ -128,6 +128,13 @@ static int read_all(FILE *file, struct buf *to) {
     }
 }
 
+/* What --body names in place of a text: @FILE. */
+static const char *body_file_of(const struct loadgen_config *c) {
+    if (c->post_file != NULL || c->put_file != NULL)
+        return c->post_file != NULL ? c->post_file : c->put_file;
+    return c->body_text != NULL && c->body_text[0] == '@' ? c->body_text + 1 : NULL;
+}
+
 /* "-" is stdin. */
 static int read_body(const char *path, struct buf *to, struct error *err) {
     bool is_stdin = strcmp(path, "-") == 0;
@@ -184,6 +191,12 @@ static struct slice target_text(struct builder *b, const struct target *t) {
     return slice_str(text != NULL ? text : "");
 }
 
+/* RFC 9110 section 8.6: these say that there is no body, or servers answer 411. */
+static bool needs_length(struct slice method) {
+    return slice_eq(method, SLICE("POST")) || slice_eq(method, SLICE("PUT")) ||
+           slice_eq(method, SLICE("PATCH"));
+}
+
 static int encode(struct builder *b, struct request *r, const struct target *t, struct slice body,
                   struct error *err) {
     bool own_connection = !has_field(b, SLICE("Connection"));
@@ -196,7 +209,7 @@ static int encode(struct builder *b, struct request *r, const struct target *t, 
         .fields = b->fields,
         .field_count = b->count,
         .content_length = body.len,
-        .has_content_length = r->has_body,
+        .has_content_length = r->has_body || needs_length(method_text(b->config)),
         .version_minor = http10 ? 0 : 1,
         .close = own_connection && r->close && !http10,
         .keep_alive = own_connection && !r->close && http10,
@@ -217,7 +230,7 @@ static int encode(struct builder *b, struct request *r, const struct target *t, 
 int request_build(struct request *r, const struct loadgen_config *c, const struct target *t,
                   struct error *err) {
     struct builder b = { .config = c, .host = slice_str(t->authority) };
-    const char *body_file = c->post_file != NULL ? c->post_file : c->put_file;
+    const char *body_file = body_file_of(c);
     struct buf body;
     buf_init(&body, LOADGEN_BODY_BYTES_MAX);
     arena_init(&b.scratch, SCRATCH_BYTES_MAX);
@@ -230,7 +243,8 @@ int request_build(struct request *r, const struct loadgen_config *c, const struc
     if (rc == 0 && body_file != NULL)
         rc = read_body(body_file, &body, err);
     if (rc == 0)
-        rc = encode(&b, r, t, c->body_text != NULL ? slice_str(c->body_text) : buf_unread(&body),
+        rc = encode(&b, r, t,
+                    body_file == NULL && r->has_body ? slice_str(c->body_text) : buf_unread(&body),
                     err);
 
     buf_free(&body);

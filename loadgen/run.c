@@ -129,6 +129,7 @@ static int run_workers(struct run *run, nsec_t start, struct error *err) {
             continue;
         pthread_join(thread->id, NULL);
         tally_merge(&first->worker.tally, &thread->worker.tally);
+        answers_merge(&first->worker.answers, &thread->worker.answers);
         samples_merge(&first->worker.samples, &thread->worker.samples);
         if (thread->rc != 0 && rc == 0)
             rc = thread->rc;
@@ -160,6 +161,7 @@ static int load(struct run *run, struct error *err) {
         .target = &run->target,
         .request = &run->request,
         .tally = &first->tally,
+        .answers = &first->answers,
         .samples = &first->samples,
         .live = &run->live,
         .check = &run->check,
@@ -229,6 +231,8 @@ static int prepare(struct run *run, struct error *err) {
         rc = target_parse(&run->target, config->url, err);
     if (rc == 0)
         rc = target_via(&run->target, config->proxy, config->unix_path, err);
+    if (rc == 0)
+        rc = target_check(&run->target, config, err);
     if (rc == 0 && config->sources != NULL)
         rc = loadgen_parse_sources(config->sources, &run->sources, err);
     if (rc == 0)
@@ -243,7 +247,7 @@ static int run_prepared(struct run *run, struct error *err) {
     if (config->verbosity >= VERBOSE_HEADS)
         verbose_request(&run->request);
 
-    int rc = target_resolve(&run->target, config->timeout, err);
+    int rc = target_resolve(&run->target, config, err);
     if (rc == 0 && expect_body_init(&run->expect, config->expect_body) != 0)
         rc = error_set(err, -ENOMEM, "out of memory");
     if (rc == 0)

@@ -41,6 +41,7 @@ void tally_restart(struct tally *t, nsec_t now) {
     struct tally fresh = { .first_start = now,
                            .connections = t->connections,
                            .has_document = t->has_document,
+                           .document_is_error = t->document_is_error,
                            .document_bytes = t->document_bytes };
     memcpy(fresh.server_software, t->server_software, sizeof(fresh.server_software));
     list_hists(t, from);
@@ -52,10 +53,17 @@ void tally_restart(struct tally *t, nsec_t now) {
     *t = fresh;
 }
 
+static bool is_better_document(const struct tally *from, const struct tally *to) {
+    if (!from->has_document || !to->has_document)
+        return from->has_document;
+    if (from->document_is_error != to->document_is_error)
+        return to->document_is_error;
+    return from->first_start < to->first_start;
+}
+
 void tally_merge(struct tally *to, const struct tally *from) {
-    bool from_was_first =
-        from->has_document && (!to->has_document || from->first_start < to->first_start);
-    if (from_was_first) {
+    if (is_better_document(from, to)) {
+        to->document_is_error = from->document_is_error;
         memcpy(to->server_software, from->server_software, sizeof(to->server_software));
         to->document_bytes = from->document_bytes;
         to->has_document = true;
@@ -159,8 +167,12 @@ void tally_dropped(struct tally *t, int64_t usec) {
     hist_record(t->queue, usec);
 }
 
+static bool is_error(uint16_t status) {
+    return status < 200 || status > 299;
+}
+
 static void count_status(struct tally *t, uint16_t status) {
-    if (status < 200 || status > 299)
+    if (is_error(status))
         t->non_2xx++;
 }
 
@@ -173,8 +185,9 @@ void tally_unexpected(struct tally *t, enum failure reason, const struct timing 
 
 bool tally_response(struct tally *t, const struct timing *timing, uint16_t status,
                     uint64_t body_bytes, bool exact) {
-    if (!t->has_document) {
+    if (!t->has_document || (t->document_is_error && !is_error(status))) {
         t->has_document = true;
+        t->document_is_error = !exact && is_error(status);
         t->document_bytes = body_bytes;
     }
     count_status(t, status);

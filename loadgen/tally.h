@@ -59,8 +59,9 @@ struct tally {
 
     char server_software[33]; /* of the first response, as ab cuts it: up to a control character or
                                  space */
-    uint64_t document_bytes;  /* body of the first complete response */
+    uint64_t document_bytes;  /* body of the first 2xx response, or of the first one of all */
     bool has_document;
+    bool document_is_error; /* the first 2xx response takes its place */
 };
 
 /* 0 or -ENOMEM. */
@@ -79,8 +80,8 @@ void tally_server(struct tally *t, const struct http_head *head);
 /* Completes `total` and `processing`; once, when nothing more will be recorded or merged. */
 void tally_settle(struct tally *t);
 
-/* A complete response. `exact`: a body that is as long as the first one is part of success (ab
- * without -l). False when it failed for its length. */
+/* A complete response. `exact`, for --ab-strict without -l: a body that is as long as the first
+ * one, even if that was an error, is part of success. False when it failed for its length. */
 bool tally_response(struct tally *t, const struct timing *timing, uint16_t status,
                     uint64_t body_bytes, bool exact);
 

@@ -65,13 +65,35 @@ int target_via(struct target *t, const char *proxy, const char *unix_path, struc
     return 0;
 }
 
-int target_resolve(struct target *t, nsec_t timeout, struct error *err) {
+/* An override that is for something else is a slip of the pen, and silently loads the wrong one. */
+int target_check(const struct target *t, const struct loadgen_config *c, struct error *err) {
+    if (!t->is_tcp && (c->resolve.count > 0 || c->ipv4 || c->ipv6))
+        return error_set(err, -EINVAL, "--resolve, -4 and -6 say nothing about a unix socket");
+    for (size_t i = 0; i < c->resolve.count; i++) {
+        struct error allowed = { .text = "" };
+        if (resolve_check_override(c->resolve.items[i], &allowed) != 0)
+            return error_set(err, -EINVAL, "--resolve: '%s' is not allowed; %s",
+                             c->resolve.items[i], allowed.text);
+        if (!resolve_override_is_for(c->resolve.items[i], &t->connect_to))
+            return error_set(err, -EINVAL,
+                             "--resolve '%s' is not for %.*s:%u, which is connected to",
+                             c->resolve.items[i], (int)t->connect_to.host.len,
+                             t->connect_to.host.ptr, t->connect_to.port);
+    }
+    return 0;
+}
+
+int target_resolve(struct target *t, const struct loadgen_config *c, struct error *err) {
     struct io_block block;
     struct error why = { .text = "" };
-
+    struct resolve_rules rules = { .overrides = c->resolve.items,
+                                   .override_count = c->resolve.count,
+                                   .family = c->ipv4   ? AF_INET
+                                             : c->ipv6 ? AF_INET6
+                                                       : AF_UNSPEC };
     io_block_init(&block, -1);
-    nsec_t start = clock_now(), deadline = deadline_after(start, timeout);
-    int rc = resolve(&block.io, &t->connect_to, deadline, &t->addresses, &why);
+    nsec_t start = clock_now(), deadline = deadline_after(start, c->timeout);
+    int rc = resolve_with_rules(&block.io, &t->connect_to, &rules, deadline, &t->addresses, &why);
     t->resolve_span = clock_now() - start;
     if (rc == 0)
         return 0;

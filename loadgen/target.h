@@ -4,6 +4,7 @@
 #define LOADGEN_TARGET_H
 
 #include "http/url.h"
+#include "loadgen/config.h"
 #include "net/resolve.h"
 
 struct target {
@@ -26,7 +27,12 @@ NODISCARD int target_parse(struct target *t, const char *text, struct error *err
 NODISCARD int target_via(struct target *t, const char *proxy, const char *unix_path,
                          struct error *err);
 
-/* Looks the name up; blocks for at most `timeout`. 0 or -errno with the reason. */
-NODISCARD int target_resolve(struct target *t, nsec_t timeout, struct error *err);
+/* --resolve, -4 and -6 fit the target. 0 or -EINVAL with the reason. */
+NODISCARD int target_check(const struct target *t, const struct loadgen_config *c,
+                           struct error *err);
+
+/* Looks the name up, under --resolve, -4 and -6; blocks for at most the time-out of a request. 0 or
+ * -errno with the reason. */
+NODISCARD int target_resolve(struct target *t, const struct loadgen_config *c, struct error *err);
 
 #endif

@@ -16,8 +16,11 @@ static void on_expired(struct timeouts *q, struct timeout *t) {
 }
 
 static void on_parting_expired(struct timeouts *q, struct timeout *t) {
-    (void)q;
-    client_parting_expired(CONTAINER_OF(t, struct client, timeout));
+    struct worker *w = CONTAINER_OF(q, struct worker, partings);
+    if (t == &w->parting.timeout)
+        parting_expired(&w->parting);
+    else
+        client_parting_expired(CONTAINER_OF(t, struct client, timeout));
 }
 
 static void on_retry_expired(struct timeouts *q, struct timeout *t) {
@@ -48,7 +51,6 @@ int worker_init(struct worker *w, const struct worker_setup *setup, struct error
         .share = setup->share,
         .request_bytes = buf_unread(&setup->request->bytes),
         .keeps_samples = loadgen_config_keeps_samples(setup->config),
-        .server_closes = true,
     };
     w->loop = loop_new(err);
     if (w->loop == NULL)
@@ -107,6 +109,7 @@ static int start_clients(struct worker *w) {
 /* What the warm-up counted, its bytes too, is not wanted. */
 static void warm_up_ends(struct worker *w) {
     tally_restart(&w->tally, w->plan.measure_from);
+    answers_restart(&w->answers);
     w->is_warm = true;
 }
 
@@ -174,13 +177,16 @@ void worker_answered(struct worker *w, struct client *c, const struct timing *ti
     int outcome = SAMPLE_OK;
     if (!ends_measured(w, c))
         return;
+    answers_add(&w->answers, c->status, c->body_bytes, http_conn_noted(&c->http));
+    w->answers.addresses[c->address].responses++;
     if (!expect_status_has(&config->expect_status, c->status))
         outcome = FAILURE_STATUS;
     else if (!expect_body_found(w->expect, c->matched))
         outcome = FAILURE_BODY;
     if (outcome >= 0)
         tally_unexpected(&w->tally, (enum failure)outcome, timing, c->status);
-    else if (!tally_response(&w->tally, timing, c->status, c->body_bytes, !config->variable_length))
+    else if (!tally_response(&w->tally, timing, c->status, c->body_bytes,
+                             config->ab_strict && !config->variable_length))
         outcome = FAILURE_LENGTH;
     record(w, c, outcome, timing, now);
 }
@@ -237,6 +243,7 @@ static void wind_up(struct worker *w) {
         count_unfinished(w, &w->clients[i], now);
         client_close(&w->clients[i]);
     }
+    parting_close(&w->parting);
     worker_drop_due(w, now);
     if (w->tally.last_end == 0)
         w->tally.last_end = now;
@@ -272,6 +279,7 @@ void worker_free(struct worker *w) {
     for (uint32_t i = 0; i < w->client_count; i++)
         client_close(&w->clients[i]);
     if (w->loop != NULL) {
+        parting_close(&w->parting);
         worker_timers_close(w);
         timeouts_close(&w->timeouts);
         timeouts_close(&w->partings);

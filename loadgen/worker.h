@@ -4,6 +4,7 @@
 #ifndef LOADGEN_WORKER_H
 #define LOADGEN_WORKER_H
 
+#include "loadgen/answers.h"
 #include "loadgen/client.h"
 #include "loadgen/live.h"
 #include "loadgen/plan.h"
@@ -37,11 +38,13 @@ struct worker {
     struct slice request_bytes; /* of `request`: read on every turn */
     struct plan plan;
     struct tally tally;
+    struct answers answers;
     struct live_part part;
     struct samples samples;
     bool keeps_samples;
     bool is_warm; /* the first request that counts has begun */
     struct timeouts timeouts, partings, retries;
+    struct parting parting; /* the first one, watched to learn what the server does */
     struct client *clients;
     struct client *idle; /* open model: those without a request, the last used first */
     char *in;            /* WORKER_IN_BYTES that every recv goes to first */
@@ -58,9 +61,10 @@ struct worker {
     struct hist *lag; /* microseconds by which the probe came late */
     nsec_t cpu;       /* spent by the thread in worker_run */
 
-    size_t address;       /* which of the target's addresses new connections go to */
+    size_t turn;          /* connections begun: whose turn it is among the target's addresses */
     size_t source;        /* which of the source addresses the next one comes from */
-    bool server_closes;   /* it does close connections that it should; assumed until it does not */
+    bool server_closes;   /* it has closed a connection that it should */
+    bool server_lingers;  /* it has not; nobody waits for it again */
     bool starts_serially; /* ab: the others wait for the first response */
     bool stopping;
     enum run_end end;

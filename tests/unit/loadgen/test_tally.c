@@ -71,6 +71,25 @@ static void test_columns_of_ab_sum_up_to_all_failures(void **state) {
     tally_free(&t);
 }
 
+static void test_an_error_is_no_document_beside_a_success(void **state) {
+    (void)state;
+    struct tally a, b;
+    assert_int_equal(tally_init(&a), 0);
+    assert_int_equal(tally_init(&b), 0);
+    a.first_start = 1; /* the error came first */
+    b.first_start = 2;
+    assert_true(tally_response(&a, &timing, 503, 9, false));
+    assert_int_equal(a.document_bytes, 9);
+    assert_true(tally_response(&b, &timing, 503, 8, false));
+    assert_true(tally_response(&b, &timing, 200, 4, false));
+    assert_true(tally_response(&b, &timing, 200, 7, false));
+    assert_int_equal(b.document_bytes, 4);
+    tally_merge(&a, &b);
+    assert_int_equal(a.document_bytes, 4);
+    tally_free(&a);
+    tally_free(&b);
+}
+
 static void test_merge_adds_and_keeps_the_first_document(void **state) {
     (void)state;
     struct tally a, b;
@@ -173,6 +192,7 @@ int main(void) {
         cmocka_unit_test(test_status_is_counted_beside_success),
         cmocka_unit_test(test_only_time_outs_of_the_failures_have_a_latency),
         cmocka_unit_test(test_columns_of_ab_sum_up_to_all_failures),
+        cmocka_unit_test(test_an_error_is_no_document_beside_a_success),
         cmocka_unit_test(test_merge_adds_and_keeps_the_first_document),
         cmocka_unit_test(test_server_software_is_cut_like_ab),
         cmocka_unit_test(test_out_of_memory_at_every_allocation),

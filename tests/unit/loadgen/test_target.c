@@ -60,11 +60,12 @@ static void test_what_cannot_be_loaded_is_refused(void **state) {
 
 static void test_numbers_need_no_look_up(void **state) {
     (void)state;
+    const struct loadgen_config config = { .timeout = NSEC_PER_SEC };
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         struct target t;
         struct error err = { .text = "" };
         assert_int_equal(target_parse(&t, good[i].url, &err), 0);
-        assert_int_equal(target_resolve(&t, NSEC_PER_SEC, &err), 0);
+        assert_int_equal(target_resolve(&t, &config, &err), 0);
         assert_true(t.addresses.count >= 1);
         assert_int_equal(address_port(&t.addresses.addresses[0]), good[i].port);
     }

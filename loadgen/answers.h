@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* What the responses of a run were like, beside how fast they came: statuses, lengths, what was
+ * wrong with them, and which address gave them. */
+#ifndef LOADGEN_ANSWERS_H
+#define LOADGEN_ANSWERS_H
+
+#include "http/head.h"
+#include "net/resolve.h"
+#include <jansson.h>
+#include <stdio.h>
+
+enum {
+    ANSWERS_STATUSES = 1000,   /* three digits */
+    ANSWERS_REASONS = 8,       /* of malformed responses; further ones count as the last */
+    ANSWERS_REASON_BYTES = 64, /* any text of http/error.h */
+    ANSWERS_FIRST_BYTES = 400, /* of the first malformed response */
+};
+
+struct answers_address {
+    uint64_t connections, responses;
+    int left_out; /* the errno for which it is not tried any more; 0: it is */
+};
+
+struct answers_reason {
+    char text[ANSWERS_REASON_BYTES];
+    uint64_t count;
+};
+
+/* All zero: none yet. One per worker; too large for a stack. */
+struct answers {
+    uint64_t statuses[ANSWERS_STATUSES];
+    uint64_t shortest, longest; /* bodies of 2xx responses; valid when has_bodies */
+    bool has_bodies;
+
+    uint64_t lenient; /* responses that only a lenient client takes */
+    uint64_t leniences[HTTP_LENIENCE_COUNT];
+    uint64_t overrun; /* followed by bytes that nobody asked for, which ended their connection */
+
+    struct answers_reason reasons[ANSWERS_REASONS];
+    char first[ANSWERS_FIRST_BYTES]; /* how the first malformed response began */
+    size_t first_len;
+
+    struct answers_address addresses[RESOLVE_MAX]; /* as in the target */
+};
+
+/* A complete response. `noted`: bits of enum http_lenience. */
+static inline void answers_add(struct answers *a, uint16_t status, uint64_t body_bytes,
+                               unsigned noted) {
+    a->statuses[status]++;
+    if (status / 100 == 2) {
+        if (!a->has_bodies)
+            a->shortest = a->longest = body_bytes;
+        a->has_bodies = true;
+        a->shortest = body_bytes < a->shortest ? body_bytes : a->shortest;
+        a->longest = body_bytes > a->longest ? body_bytes : a->longest;
+    }
+    if (noted == 0)
+        return;
+    a->lenient++;
+    for (unsigned i = 0; i < HTTP_LENIENCE_COUNT; i++)
+        a->leniences[i] += noted >> i & 1;
+}
+
+/* A malformed response: why, and its bytes as far as they are at hand. */
+void answers_add_malformed(struct answers *a, const char *why, struct slice bytes);
+
+/* Adds all of `from`. */
+void answers_merge(struct answers *to, const struct answers *from);
+
+/* Forgets what was counted, but not which addresses are connected. */
+void answers_restart(struct answers *a);
+
+/* Whether there is more than one status, or one that is not 2xx. */
+bool answers_are_mixed(const struct answers *a);
+
+/* "200: 980, 503: 20"; cut when there are too many. Returns `text`. */
+const char *answers_show_statuses(const struct answers *a, char *text, size_t size);
+
+/* The lines of the text report; those that would say nothing are left out. */
+void answers_print(FILE *out, const struct answers *a);
+
+/* Which address got what. Nothing for a single one. */
+void answers_print_addresses(FILE *out, const struct answers *a, const struct resolved *addresses);
+
+/* The members of the JSON report: statuses, body_lengths, lenient, overrun, malformed, addresses.
+ * 0 or -ENOMEM. */
+NODISCARD int answers_put(json_t *root, const struct answers *a, const struct resolved *addresses);
+
+/* Adds what answers_put wrote, but the addresses. */
+void answers_add_json(struct answers *a, const json_t *root);
+
+#endif
