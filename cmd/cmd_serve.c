@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* srv serve: options and environment to a struct serve_config. */
+#include "base/alloc.h"
 #include "base/log.h"
 #include "cmd/command.h"
 #include "cmd/common.h"
@@ -203,23 +204,40 @@ static int check_operating(struct serve_options *o, struct error *err) {
     return privileges_find(&c->privileges, c->user, c->group, err);
 }
 
+/* After parsing: what the rows cannot check one by one, and what follows from them. */
+static int complete(struct serve_options *o, int argc, char **argv,
+                    const struct option_strings *positionals, struct error *err) {
+    bool has_mode = option_in_arguments(&options, argc, argv, "db-mode");
+
+    apply_limits(o);
+    if (apply_defaults(o, err) < 0 || choose_model(o, argc, argv, err) < 0 ||
+        choose_app(o, positionals, has_mode, err) < 0 ||
+        serve_protocol_apply(&o->config, o->protocol, err) < 0 || check_bind(o, err) < 0 ||
+        check_upstream(o, err) < 0 || check_db(o, err) < 0 || check_control(o, err) < 0 ||
+        check_operating(o, err) < 0 || serve_fit_check(&options, argc, argv, &o->config, err) < 0)
+        return -EINVAL;
+    o->config.argv = argv - 1; /* the program stands before its subcommand */
+    return 0;
+}
+
 static int serve_main(int argc, char **argv) {
-    struct serve_options o = { 0 };
+    struct serve_options *o = mem_calloc(1, sizeof(*o)); /* large for a stack */
     struct option_strings positionals = { .count = 0 };
     struct error err = { "" };
     int code;
 
-    if (cmd_parse(&options, argc, argv, &o, &positionals, &code) < 0)
-        return code;
-    apply_limits(&o);
-    bool has_mode = option_in_arguments(&options, argc, argv, "db-mode");
-    if (apply_defaults(&o, &err) < 0 || choose_model(&o, argc, argv, &err) < 0 ||
-        choose_app(&o, &positionals, has_mode, &err) < 0 ||
-        serve_protocol_apply(&o.config, o.protocol, &err) < 0 || check_bind(&o, &err) < 0 ||
-        check_upstream(&o, &err) < 0 || check_db(&o, &err) < 0 || check_control(&o, &err) < 0 ||
-        check_operating(&o, &err) < 0 || serve_fit_check(&options, argc, argv, &o.config, &err) < 0)
-        return cmd_fail("serve", EXIT_USAGE, &err);
-    o.config.argv = argv - 1; /* the program stands before its subcommand */
-    log_set_level((enum log_level)o.log_level);
-    return serve_run(&o.config);
+    if (o == NULL) {
+        error_set(&err, -ENOMEM, "out of memory");
+        return cmd_fail("serve", EXIT_CANNOT, &err);
+    }
+    if (cmd_parse(&options, argc, argv, o, &positionals, &code) == 0) {
+        if (complete(o, argc, argv, &positionals, &err) < 0) {
+            code = cmd_fail("serve", EXIT_USAGE, &err);
+        } else {
+            log_set_level((enum log_level)o->log_level);
+            code = serve_run(&o->config);
+        }
+    }
+    mem_free(o);
+    return code;
 }
