@@ -75,7 +75,23 @@ int inherit_control(const struct inherited *i, bool *ret_borrowed) {
     return -1;
 }
 
-bool inherit_binds(const struct inherited *i, struct binds *ret) {
+void inherit_spell(struct address *bound, const char *text) {
+    const char *leaf = bound->local.sun_path;
+    struct endpoint endpoint;
+    struct address asked;
+    const char *slash;
+
+    if (bound->any.sa_family != AF_UNIX ||
+        endpoint_parse(slice_str(text), 0, &endpoint, NULL) < 0 || !endpoint.is_unix ||
+        address_of_endpoint(&endpoint, true, &asked) < 0)
+        return;
+    slash = strrchr(asked.local.sun_path, '/');
+    if (slash != NULL && strcmp(slash + 1, leaf) == 0)
+        *bound = asked;
+}
+
+bool inherit_binds(const struct inherited *i, const struct option_strings *addresses,
+                   struct binds *ret) {
     ret->count = 0;
     for (size_t k = 0; k < i->count; k++) {
         struct address *bound = &ret->bound[ret->count];
@@ -85,6 +101,8 @@ bool inherit_binds(const struct inherited *i, struct binds *ret) {
         bound->len = sizeof(*bound);
         if (getsockname(i->fds[k], &bound->any, &bound->len) < 0)
             continue;
+        if (i->own[k] && ret->count < addresses->count)
+            inherit_spell(bound, addresses->items[ret->count]);
         ret->schemes[ret->count] = "http";
         ret->borrowed[ret->count] = !i->own[k];
         ret->fds[ret->count++] = i->fds[k];

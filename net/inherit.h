@@ -27,8 +27,14 @@ NODISCARD int inherit_take(struct inherited *ret, struct error *err);
 /* The control socket among them, or -1; and whether somebody else goes on listening there. */
 int inherit_control(const struct inherited *i, bool *ret_borrowed);
 
-/* The others become the binds, in their order; false when there are none. */
-bool inherit_binds(const struct inherited *i, struct binds *ret);
+/* The others become the binds, in their order; false when there are none. `addresses` are those
+ * that the predecessor was asked for. */
+bool inherit_binds(const struct inherited *i, const struct option_strings *addresses,
+                   struct binds *ret);
+
+/* The kernel may know a unix socket by its last name only (net/listener.c): if that is how the path
+ * of `text` ends, an ADDR, `bound` becomes that. */
+void inherit_spell(struct address *bound, const char *text);
 
 /* In a forked child: passes the sockets on and becomes `path`. `control_fd` may be -1. Only returns
  * on failure: -errno. */

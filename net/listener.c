@@ -3,6 +3,7 @@
 #include "net/listener.h"
 
 #include "base/log.h"
+#include "base/safe_path.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -25,45 +26,74 @@ int listener_backlog_cap(void) {
     return (int)cap;
 }
 
+/* The address of the socket as the process sees it: root does not go by a path that others can lead
+ * elsewhere, but stands in the folder (call_in_folder) and goes by the name alone. */
+static int local_address(const struct safe_path *file, const struct address *at,
+                         struct address *ret) {
+    struct endpoint endpoint = { .host = slice_str(file->leaf), .is_unix = true };
+
+    *ret = *at;
+    return file->loose ? address_of_endpoint(&endpoint, false, ret) : 0;
+}
+
+typedef int socket_call(int fd, const struct sockaddr *at, socklen_t len);
+
+/* bind(2) or connect(2): 0 or -errno. */
+static int call_in_folder(socket_call *call, int fd, const struct safe_path *file,
+                          const struct address *at) {
+    struct address near;
+    int rc = local_address(file, at, &near);
+    int old_fd = rc == 0 && file->loose ? safe_path_enter(file) : -1;
+
+    if (rc < 0 || (file->loose && old_fd < 0))
+        return rc < 0 ? rc : old_fd;
+    rc = call(fd, &near.any, near.len) == 0 ? 0 : -errno;
+    if (old_fd >= 0)
+        safe_path_leave(old_fd);
+    return rc;
+}
+
+static int look(const struct safe_path *file, struct stat *ret) {
+    return fstatat(file->folder, file->leaf, ret, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+}
+
 /* What a connect to the path says: 0 or -EAGAIN (its backlog is full) when somebody listens,
  * -ECONNREFUSED when nobody does. */
-static int probe_unix(const struct address *at) {
+static int probe_unix(const struct safe_path *file, const struct address *at) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
 
-    int rc = connect(fd, &at->any, at->len) == 0 ? 0 : -errno;
+    int rc = call_in_folder(connect, fd, file, at);
     close(fd);
     return rc;
 }
 
 /* Frees the path for bind: removes a socket file that nobody answers on. 0 or -errno with the
  * reason in `why`. */
-static int clear_unix_path(const struct address *at, const char **why) {
-    const char *path = at->local.sun_path;
+static int clear_unix_path(const struct safe_path *file, const struct address *at,
+                           struct error *why) {
     struct stat before, after;
 
-    if (lstat(path, &before) != 0)
-        return errno == ENOENT ? 0 : -errno;
-    if (!S_ISSOCK(before.st_mode)) {
-        *why = "something that is not a socket is in the way";
-        return -EADDRINUSE;
-    }
+    int rc = look(file, &before);
+    if (rc != 0)
+        return rc == -ENOENT ? 0 : rc;
+    if (!S_ISSOCK(before.st_mode))
+        return error_set(why, -EADDRINUSE, "something that is not a socket is in the way");
 
-    int rc = probe_unix(at);
-    if (rc == 0 || rc == -EAGAIN) {
-        *why = "somebody is listening there";
-        return -EADDRINUSE;
-    }
+    rc = probe_unix(file, at);
+    if (rc == 0 || rc == -EAGAIN)
+        return error_set(why, -EADDRINUSE, "somebody is listening there");
     if (rc != -ECONNREFUSED)
         return rc == -ENOENT ? 0 : rc;
 
     /* Another starter may have replaced the stale file since: that one is not ours to remove. */
-    if (lstat(path, &after) != 0)
-        return errno == ENOENT ? 0 : -errno;
+    rc = look(file, &after);
+    if (rc != 0)
+        return rc == -ENOENT ? 0 : rc;
     if (after.st_ino != before.st_ino || after.st_dev != before.st_dev)
         return -EADDRINUSE;
-    return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
+    return unlinkat(file->folder, file->leaf, 0) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
 static int set_on(int fd, int level, int name) {
@@ -86,31 +116,57 @@ static int set_options(int fd, int family) {
     return rc;
 }
 
+static int bind_unix(int fd, const struct address *at, struct error *why) {
+    struct safe_path file;
+    int rc = safe_path_find(&file, at->local.sun_path, SAFE_PATH_KEEP, why);
+
+    if (rc == 0 && file.descriptor >= 0)
+        rc = -EADDRINUSE;
+    if (rc == 0)
+        rc = clear_unix_path(&file, at, why);
+    if (rc == 0)
+        rc = call_in_folder(bind, fd, &file, at);
+    safe_path_close(&file);
+    return rc;
+}
+
+/* Removes the file, if nobody answers there. */
+static void remove_unix(const struct address *at) {
+    struct safe_path file;
+    struct stat is;
+
+    if (safe_path_find(&file, at->local.sun_path, SAFE_PATH_KEEP, NULL) == 0 &&
+        file.descriptor < 0 && look(&file, &is) == 0 && S_ISSOCK(is.st_mode) &&
+        probe_unix(&file, at) == -ECONNREFUSED)
+        unlinkat(file.folder, file.leaf, 0);
+    safe_path_close(&file);
+}
+
 static int bind_and_listen(int fd, const struct address *at, int backlog, struct address *ret_bound,
-                           const char **why) {
+                           struct error *why) {
+    bool is_unix = at->any.sa_family == AF_UNIX;
     int rc = set_options(fd, at->any.sa_family);
 
-    if (rc == 0 && at->any.sa_family == AF_UNIX)
-        rc = clear_unix_path(at, why);
+    if (rc == 0)
+        rc = is_unix ? bind_unix(fd, at, why) : bind(fd, &at->any, at->len) == 0 ? 0 : -errno;
     if (rc != 0)
         return rc;
-
-    if (bind(fd, &at->any, at->len) != 0)
-        return -errno;
 
     *ret_bound = (struct address){ .len = sizeof(struct sockaddr_un) };
     if (listen(fd, backlog) != 0 || getsockname(fd, &ret_bound->any, &ret_bound->len) != 0) {
         rc = -errno;
-        if (at->any.sa_family == AF_UNIX)
-            unlink(at->local.sun_path);
+        if (is_unix)
+            remove_unix(at);
     }
+    if (is_unix)
+        *ret_bound = *at; /* the kernel may know it by its last name only */
     return rc;
 }
 
 int listener_open(const struct address *at, int backlog, struct address *ret_bound,
                   struct error *err) {
     char text[ADDRESS_TEXT_BYTES];
-    const char *why = NULL;
+    struct error why = { "" };
     int rc;
 
     int fd = socket(at->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -123,7 +179,7 @@ int listener_open(const struct address *at, int backlog, struct address *ret_bou
         if (fd >= 0)
             close(fd);
         return error_set(err, rc, "cannot listen on %s: %s", address_format(at, text),
-                         why != NULL ? why : strerror(-rc));
+                         why.text[0] != '\0' ? why.text : strerror(-rc));
     }
 
     int cap = listener_backlog_cap();
@@ -145,6 +201,6 @@ void listener_rouse(int fd) {
 
 void listener_close(int fd, const struct address *bound) {
     close(fd);
-    if (bound->any.sa_family == AF_UNIX && probe_unix(bound) == -ECONNREFUSED)
-        unlink(bound->local.sun_path);
+    if (bound->any.sa_family == AF_UNIX)
+        remove_unix(bound);
 }

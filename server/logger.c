@@ -2,6 +2,7 @@
 /* The logger process: from a pipe to a file that can be rotated. */
 #include "server/logger.h"
 #include "base/log.h"
+#include "base/safe_path.h"
 #include "server/limits.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -48,22 +49,19 @@ static void on_usr1(int signo UNUSED) {
 
 /* --- the file --------------------------------------------------------------------- */
 
-static int open_file(const char *path, int flags) {
-    if (strcmp(path, "-") == 0)
-        return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
-    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | flags, 0644);
-}
-
 /* A file that we make belongs to those who will open it again; one that was there is not ours to
  * give away. */
-static int open_owned(const char *path, const struct privileges *owner) {
-    int fd = owner->changes_group ? open_file(path, O_EXCL) : -1;
+static int open_file(struct logger *l, const struct privileges *owner, struct error *why) {
+    bool gives = owner != NULL && owner->changes_group;
+    struct safe_path file;
+    int fd = safe_path_find(&file, strcmp(l->path, "-") == 0 ? "/dev/stdout" : l->path,
+                            SAFE_PATH_FOLLOW, why);
 
-    if (fd < 0)
-        return open_file(path, 0);
-    if (strcmp(path, "-") != 0 && fchown(fd, owner->uid, owner->gid) < 0)
-        log_write(LOG_LEVEL_WARN, "cannot give the log to its owner path=%s error=\"%s\"", path,
-                  strerrordesc_np(errno));
+    if (fd == 0)
+        fd = safe_path_append(&file, gives ? owner->uid : SAFE_PATH_ANY,
+                              gives ? owner->gid : SAFE_PATH_ANY, why);
+    l->is_descriptor = file.descriptor >= 0;
+    safe_path_close(&file);
     return fd;
 }
 
@@ -73,14 +71,19 @@ static off_t file_size(int fd) {
     return fstat(fd, &is) == 0 && S_ISREG(is.st_mode) ? is.st_size : NO_SIZE;
 }
 
-static void reopen(int *fd, const struct logger *l) {
-    int fresh = open_file(l->path, 0);
+/* What was a descriptor of our parent is none of this process, and has no name to open. */
+static void reopen(int *fd, struct logger *l) {
+    struct error why = { "" };
+    int fresh;
 
+    if (l->is_descriptor)
+        return;
+    fresh = open_file(l, NULL, &why);
     if (fresh < 0) {
         log_write(LOG_LEVEL_ERROR,
                   "cannot reopen the log, going on with the old one path=%s "
                   "error=\"%s\"",
-                  l->path, strerrordesc_np(errno));
+                  l->path, why.text);
         return;
     }
     close(*fd);
@@ -169,7 +172,7 @@ static void write_legacy(const struct logger *l, int fd) {
 }
 
 /* Ends when the last writer has closed the pipe. */
-static int copy_lines(const struct logger *l, int *out) {
+static int copy_lines(struct logger *l, int *out) {
     struct pollfd fds[] = { { .fd = l->in_fd, .events = POLLIN },
                             { .fd = l->reopen_fd, .events = POLLIN } };
     eventfd_t times;
@@ -193,14 +196,14 @@ static int copy_lines(const struct logger *l, int *out) {
 }
 
 static int run(void *arg) {
-    const struct logger *l = arg;
+    struct logger *l = arg;
     struct sigaction action = { .sa_handler = on_usr1, .sa_flags = SA_RESTART };
-    int out = l->out_fd >= 0 ? l->out_fd : open_file(l->path, 0);
+    struct error why = { "" };
+    int out = l->out_fd >= 0 ? l->out_fd : open_file(l, NULL, &why);
     int code;
 
     if (out < 0) {
-        log_write(LOG_LEVEL_ERROR, "cannot open the log path=%s error=\"%s\"", l->path,
-                  strerrordesc_np(errno));
+        log_write(LOG_LEVEL_ERROR, "cannot open the log path=%s error=\"%s\"", l->path, why.text);
         return EXIT_CANNOT;
     }
     sigaction(SIGUSR1, &action, NULL);
@@ -235,12 +238,13 @@ static int make_channels(struct logger *l) {
 
 int logger_open(struct logger *l, const char *path, const struct privileges *owner,
                 struct error *err) {
+    struct error why = { "" };
     int rc;
 
     *l = (struct logger){ .path = path, .in_fd = -1, .pipe_fd = -1, .reopen_fd = -1 };
-    l->out_fd = open_owned(path, owner);
+    l->out_fd = open_file(l, owner, &why);
     if (l->out_fd < 0)
-        return error_set(err, -errno, "cannot open the log '%s': %s", path, strerrordesc_np(errno));
+        return error_set(err, l->out_fd, "cannot open the log '%s': %s", path, why.text);
     rc = make_channels(l);
     if (rc < 0)
         return error_set(err, rc, "cannot make a pipe for the log: %s", strerrordesc_np(-rc));
@@ -261,9 +265,11 @@ int logger_start(struct logger *l, struct error *err) {
     rc = helper_start(&l->helper);
     if (rc < 0)
         return error_set(err, rc, "cannot start the logger: %s", strerrordesc_np(-rc));
-    close(l->out_fd);
-    l->out_fd = -1;
-    l->helper.fd_count = 2;
+    if (!l->is_descriptor) {
+        close(l->out_fd);
+        l->out_fd = -1;
+        l->helper.fd_count = 2;
+    }
     sigaction(SIGUSR1, &action, NULL);
     return 0;
 }

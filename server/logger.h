@@ -27,6 +27,7 @@ struct logger {
     int in_fd, pipe_fd; /* the ends of the pipe */
     int reopen_fd;      /* an eventfd */
     int out_fd;         /* the file, until the first process has it */
+    bool is_descriptor; /* the path stands for one that was open; `out_fd` is kept for successors */
 };
 
 /* Opens the file, which is given to `owner` when it is new. Call before privileges are dropped. 0

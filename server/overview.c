@@ -3,6 +3,7 @@
 #include "server/overview.h"
 #include "base/log.h"
 #include "net/control.h"
+#include "net/inherit.h"
 #include "net/listener.h"
 #include "server/metrics.h"
 #include <errno.h>
@@ -92,6 +93,8 @@ static int take_listener(const struct overview *o, struct address *ret_bound, st
     ret_bound->len = sizeof(*ret_bound);
     if (getsockname(o->inherited_fd, &ret_bound->any, &ret_bound->len) < 0)
         return error_set(err, -errno, "control socket: %s", strerrordesc_np(errno));
+    if (!o->borrowed)
+        inherit_spell(ret_bound, o->config->control);
     return o->inherited_fd;
 }
 

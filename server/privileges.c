@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Becomes another user, supplementary groups included. */
 #include "server/privileges.h"
+#include "base/safe_path.h"
 #include "base/slice.h"
 #include <errno.h>
 #include <grp.h>
@@ -44,14 +45,20 @@ int privileges_find(struct privileges *p, const char *user, const char *group, s
     return 0;
 }
 
-/* Not where a link leads, which somebody may have put there meanwhile. */
 int privileges_give(const struct privileges *p, const struct address *bound, struct error *err) {
     const char *path = bound->local.sun_path;
+    struct error why = { "" };
+    struct safe_path file;
+    int rc;
 
-    if (!p->changes_group || bound->any.sa_family != AF_UNIX || lchown(path, p->uid, p->gid) == 0)
+    if (!p->changes_group || bound->any.sa_family != AF_UNIX)
         return 0;
-    return error_set(err, -errno, "--user, --group: cannot give '%s' away: %s", path,
-                     strerrordesc_np(errno));
+    rc = safe_path_find(&file, path, SAFE_PATH_KEEP, &why);
+    if (rc == 0)
+        rc = safe_path_give_socket(&file, p->uid, p->gid, &why);
+    safe_path_close(&file);
+    return rc < 0 ? error_set(err, rc, "--user, --group: cannot give '%s' away: %s", path, why.text)
+                  : 0;
 }
 
 /* Groups first: afterwards there is no right to change them. */

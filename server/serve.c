@@ -215,7 +215,7 @@ static int bind_sockets(struct serve *s, struct error *err) {
 static int open_sockets(struct serve *s, const struct inherited *inherited, struct error *err) {
     const struct serve_config *config = s->config;
 
-    if (!inherit_binds(inherited, &s->binds) && bind_sockets(s, err) < 0)
+    if (!inherit_binds(inherited, &config->binds, &s->binds) && bind_sockets(s, err) < 0)
         return -EIO;
     for (size_t i = 0; i < s->binds.count; i++)
         if (config->protocols[i] == PROTOCOL_UWSGI)
@@ -230,12 +230,12 @@ static int open_and_serve(struct serve *s, struct error *err) {
 
     if (inherit_take(&inherited, err) < 0 || open_sockets(s, &inherited, err) < 0)
         return complain(err);
-    code = EXIT_CANNOT;
-    if (pidfile_write(pid_path, s->upgrade.predecessor, &s->config->privileges, err) < 0)
-        complain(err);
-    else
+    if (pidfile_write(pid_path, s->upgrade.predecessor, &s->config->privileges, err) < 0) {
+        code = complain(err);
+    } else {
         code = serve(s, &inherited, err);
-    pidfile_remove(pid_path);
+        pidfile_remove(pid_path);
+    }
     binds_close(&s->binds);
     return code;
 }

@@ -2,21 +2,25 @@
 /* Writes the access log. */
 #include "slowapi/journal.h"
 #include "base/alloc.h"
-#include <errno.h>
-#include <fcntl.h>
+#include "base/safe_path.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 int journal_open(const char *path, struct error *err) {
+    struct error why = { "" };
+    struct safe_path file;
+    int fd;
+
     if (strcmp(path, "-") == 0)
         return STDOUT_FILENO;
-
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    fd = safe_path_find(&file, path, SAFE_PATH_FOLLOW, &why);
+    if (fd == 0)
+        fd = safe_path_append(&file, SAFE_PATH_ANY, SAFE_PATH_ANY, &why);
+    safe_path_close(&file);
     return fd >= 0 ? fd
-                   : error_set(err, -errno, "cannot write the access log '%s': %s", path,
-                               strerror(errno));
+                   : error_set(err, fd, "cannot write the access log '%s': %s", path, why.text);
 }
 
 static json_t *faults_of(const struct reply *reply) {

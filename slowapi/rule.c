@@ -3,10 +3,12 @@
 #include "slowapi/rule.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/safe_path.h"
 #include "slowapi/param.h"
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <unistd.h>
 
 struct rule {
     const char *name, *path, *method, *params;
@@ -189,9 +191,14 @@ int rules_load(struct shared *shared, const char *path, struct error *err) {
     struct error why = { .text = "" };
     int rc = -ENOMEM;
 
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return error_set(err, -errno, "cannot read rules from '%s': %s", path, strerror(errno));
+    int fd = safe_path_open_to_read(path, &why);
+    if (fd < 0)
+        return error_set(err, fd, "cannot read rules from '%s': %s", path, why.text);
+    FILE *file = fdopen(fd, "r");
+    if (file == NULL) {
+        close(fd);
+        return error_set(err, -ENOMEM, "out of memory");
+    }
 
     char *text = mem_alloc(SHARED_RULES_BYTES);
     if (text != NULL) {
