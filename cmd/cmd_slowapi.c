@@ -6,6 +6,7 @@
 #include "net/control.h"
 #include "net/prefork.h"
 #include "slowapi/param.h"
+#include "slowapi/plan.h"
 #include "slowapi/profile.h"
 #include "slowapi/route.h"
 #include "slowapi/shared.h"
@@ -68,7 +69,7 @@ static const struct option_row rows[] = {
         .meta = "PARAMS",
         .help =
             "Parameters of all requests, such as 'status=503:10&fault=rst@body:1'; a request may "
-            "say otherwise.",
+            "say otherwise; repeatable.",
         .type = OPTION_CUSTOM,
         .parse = parse_params,
     },
@@ -76,7 +77,7 @@ static const struct option_row rows[] = {
         .name = "profile",
         .topic = "Answering",
         .meta = "NAME",
-        .help = "Named parameters: " PROFILE_NAMES ".",
+        .help = "Named parameters: " PROFILE_NAMES "; those of other options win.",
         .type = OPTION_CUSTOM,
         .parse = parse_profile,
     },
@@ -95,12 +96,21 @@ static const struct option_row rows[] = {
         .topic = "Answering",
         .meta = "SECONDS",
         .help =
-            "Refuse requests that ask for a longer delay, duration or interval with 400; 0 takes "
-            "any.",
+            "How long an exchange may take, from the end of the request to the end of the answer: "
+            "who asks for more gets 400, what chance or load add is cut; 0 takes any.",
         .type = OPTION_DURATION,
         .offset = MEMBER(delay_max),
         .max = 3650 * DAY,
         .fallback = "0",
+    },
+    {
+        .name = "strict-params",
+        .topic = "Answering",
+        .help =
+            "Refuse parameters of a request that are unknown or have no effect with 400, instead "
+            "of naming them in X-Slowapi-Ignored and on stderr.",
+        .type = OPTION_FLAG,
+        .offset = MEMBER(strict_params),
     },
     {
         .name = "seed",
@@ -287,7 +297,11 @@ static int parse_pause(void *config, const char *value, struct error *err) {
 }
 
 static int parse_params(void *config, const char *value, struct error *err) {
-    ((struct slowapi_options *)config)->config.params = value;
+    struct option_strings *params = &((struct slowapi_options *)config)->config.params;
+
+    if (params->count == OPTION_STRINGS_MAX)
+        return error_set(err, -EINVAL, "%d times at most", OPTION_STRINGS_MAX);
+    params->items[params->count++] = value;
     return check_params(slice_str(value), err);
 }
 
@@ -308,6 +322,11 @@ static int run(int argc, char **argv) {
     }
     if (cmd_parse(&options_spec, argc, argv, &options, NULL, &code) < 0)
         return code;
+
+    if (!option_in_arguments(&options_spec, argc, argv, "delay"))
+        options.config.delay = NULL; /* a profile may say */
+    if (planner_check(&options.config, &err) < 0)
+        return cmd_fail("slowapi", EXIT_USAGE, &err);
 
     log_set_level(options.config.log_level);
     code = slowapi_run(&options.config, &err);

@@ -123,12 +123,13 @@ static int hex_value(char c) {
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* Decodes one character at the front of `*rest` and drops it; -1 for a bad escape. */
-static int take_decoded(struct slice *rest) {
+/* Decodes one character at the front of `*rest` and drops it; -1 for a bad escape. `plus` is what a
+ * '+' stands for. */
+static int take_decoded(struct slice *rest, char plus) {
     char c = rest->ptr[0];
     if (c != '%') {
         *rest = slice_drop(*rest, 1);
-        return c == '+' ? ' ' : (unsigned char)c;
+        return (unsigned char)(c == '+' ? plus : c);
     }
     int high = rest->len > 2 ? hex_value(rest->ptr[1]) : -1;
     int low = rest->len > 2 ? hex_value(rest->ptr[2]) : -1;
@@ -142,7 +143,7 @@ static int take_decoded(struct slice *rest) {
 static bool decodes_to(struct slice raw, struct slice name) {
     size_t i = 0;
     while (raw.len > 0 && i < name.len) {
-        if (take_decoded(&raw) != (unsigned char)name.ptr[i++])
+        if (take_decoded(&raw, ' ') != (unsigned char)name.ptr[i++])
             return false;
     }
     return raw.len == 0 && i == name.len;
@@ -159,13 +160,21 @@ bool http_query_find(struct slice query, struct slice name, struct slice *ret_va
     return false;
 }
 
-long http_percent_decode(struct slice raw, char *out) {
+static long decode(struct slice raw, char plus, char *out) {
     long len = 0;
     while (raw.len > 0) {
-        int c = take_decoded(&raw);
+        int c = take_decoded(&raw, plus);
         if (c < 0)
             return -EINVAL;
         out[len++] = (char)c;
     }
     return len;
+}
+
+long http_percent_decode(struct slice raw, char *out) {
+    return decode(raw, ' ', out);
+}
+
+long http_path_decode(struct slice raw, char *out) {
+    return decode(raw, '+', out);
 }

@@ -10,19 +10,21 @@
 struct slowapi_config {
     struct option_strings binds;        /* well-formed addresses */
     const char *bind_params[BINDS_MAX]; /* parameters of requests that come in there; or NULL */
-    const char *delay;                  /* a law, of requests to `/` that do not say */
-    const char *params, *profile;       /* of all requests; or NULL */
+    const char *delay;                  /* a law, of requests to `/` that do not say; or NULL */
+    struct option_strings params;       /* of all requests */
+    const char *profile;                /* the same; or NULL */
     const char *pause;                  /* or NULL */
     const char *control;                /* an address; or NULL */
     const char *rules;                  /* a file; or NULL */
     const char *access_log;             /* a file, `-` is stdout; or NULL */
-    nsec_t delay_max;                   /* more is refused; 0: any */
+    nsec_t delay_max;                   /* of an exchange; 0: any */
     int64_t seed;                       /* 0: another one each time */
     int64_t workers, backlog;
     int64_t sequences, queues; /* places in the tables of shared.h */
     nsec_t keep_alive;         /* how long a connection may be idle; 0: one request each */
     nsec_t header_timeout, graceful_timeout;
-    bool truth; /* truth headers in plain answers too */
+    bool strict_params; /* names that are no parameters are refused */
+    bool truth;         /* truth headers in plain answers too */
     enum log_level log_level;
 };
 

@@ -155,6 +155,28 @@ int dist_parse(struct slice text, struct dist *ret, const char **ret_why) {
     return parse_fixed(text, ret, ret_why);
 }
 
+double dist_longest(const struct dist *dist) {
+    double longest = 0;
+
+    switch (dist->kind) {
+    case DIST_FIXED:
+    case DIST_NORMAL:
+    case DIST_EXP:
+    case DIST_PARETO:
+        return dist->a;
+    case DIST_UNIFORM:
+        return dist->b;
+    case DIST_LOGNORMAL:
+        return exp(dist->a + dist->b * Z_99);
+    case DIST_MIX:
+    case DIST_PERCENTILES:
+        for (size_t i = 0; i < dist->mix.count; i++)
+            longest = fmax(longest, (double)dist->mix.items[i].value);
+        break;
+    }
+    return longest;
+}
+
 uint64_t dist_hash(uint64_t hash, const struct dist *dist) {
     const double numbers[] = { (double)dist->kind, dist->a, dist->b };
 

@@ -45,6 +45,10 @@ NODISCARD int dist_parse(struct slice text, struct dist *ret, const char **ret_w
 /* Chains the law to a hash: two laws that may draw differently have different hashes. */
 uint64_t dist_hash(uint64_t hash, const struct dist *dist);
 
+/* The longest delay that the spelling names, in nanoseconds: draws of normal (its mean), exp (its
+ * mean), lognormal (its p99) and pareto (its minimum) may be longer. */
+double dist_longest(const struct dist *dist);
+
 /* One draw, in nanoseconds. */
 nsec_t dist_draw(const struct dist *dist, struct rng *rng);
 

@@ -49,15 +49,22 @@ static json_t *headers_of(const struct http_head *head) {
     return object;
 }
 
+/* `room` is as long as `raw`, or NULL; what cannot be decoded stays as it is. */
+static struct slice decoded(struct slice raw, char *room) {
+    long len = room != NULL ? http_percent_decode(raw, room) : -1;
+
+    return len < 0 ? raw : slice_of(room, (size_t)len);
+}
+
 static json_t *args_of(struct slice query) {
     json_t *object = json_object();
     struct slice name, value;
 
     while (http_query_next(&query, &name, &value)) {
-        char *decoded = slice_dup(value);
-        long len = decoded != NULL ? http_percent_decode(value, decoded) : -1;
-        add(object, name, text_of(len < 0 ? value : slice_of(decoded, (size_t)len)));
-        mem_free(decoded);
+        char *name_room = slice_dup(name), *value_room = slice_dup(value);
+        add(object, decoded(name, name_room), text_of(decoded(value, value_room)));
+        mem_free(name_room);
+        mem_free(value_room);
     }
     return object;
 }

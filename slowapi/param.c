@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The rows of the parameters, and the ways to their values. */
 #include "slowapi/param.h"
+#include "base/assert.h"
 #include "base/escape.h"
 #include "base/units.h"
 #include "http/chars.h"
@@ -17,21 +18,11 @@ struct param {
     int (*parse)(struct spec *spec, struct slice value, const char **ret_why);
     const char *help;
     bool repeats;
+    bool is_alias;   /* of the row before */
+    bool is_of_path; /* of no use but to routes that take it */
+    /* Whether the other values give it something to do; NULL: it always has. */
+    bool (*works)(const struct spec *spec);
 };
-
-void spec_init(struct spec *spec, nsec_t delay) {
-    *spec = (struct spec){
-        .delay = dist_fixed(delay),
-        .queue = SPEC_LOAD_QUEUE_MAX,
-        .full = 503,
-        .count = -1,
-        .duration = -1,
-        .interval = -1,
-        .numbytes = -1,
-        .chunk_size = -1,
-        .failure_rate = 0.5,
-    };
-}
 
 /* --- values ----------------------------------------------------------------------------------- */
 
@@ -85,15 +76,28 @@ static bool is_field(struct slice name, struct slice value) {
            http_span_value(value.ptr, value.len) == value.len;
 }
 
+/* A later layer replaces the lines of an earlier one; within a layer they stand beside each other.
+ */
+static void drop_earlier_field(struct spec *spec, struct slice name) {
+    size_t base = spec_drop_lines(spec->fields, spec->fields_base, name);
+
+    memmove(spec->fields + base, spec->fields + spec->fields_base,
+            (size_t)(spec->fields_len - spec->fields_base));
+    spec->fields_len -= (uint16_t)(spec->fields_base - base);
+    spec->fields_base = (uint16_t)base;
+}
+
 static int parse_header(struct spec *spec, struct slice value, const char **ret_why) {
     bool has_colon = slice_find(value, ':') < value.len;
     struct slice name = slice_cut(&value, ':');
-    size_t room = sizeof(spec->fields) - spec->fields_len;
+    size_t room;
 
     value = slice_trim(value);
     *ret_why = "is not NAME:VALUE";
     if (!has_colon || !is_field(name, value))
         return -EINVAL;
+    drop_earlier_field(spec, name);
+    room = sizeof(spec->fields) - spec->fields_len;
     *ret_why = "makes the headers longer than 512 bytes";
     if (name.len + value.len + 5 > room)
         return -EINVAL;
@@ -113,6 +117,9 @@ static int parse_fault(struct spec *spec, struct slice value, const char **ret_w
             return -EINVAL;
         struct fault *fault = &spec->faults[spec->fault_count++];
         if (fault_parse(slice_cut(&value, ','), fault, ret_why) < 0)
+            return -EINVAL;
+        *ret_why = "strikes connections: only --params and --bind can ask for it";
+        if (fault->place == FAULT_AT_ACCEPT && spec->of_request)
             return -EINVAL;
     }
     return 0;
@@ -224,13 +231,15 @@ static int parse_warmup(struct spec *spec, struct slice value, const char **ret_
     return warmup_parse(value, &spec->warmup, ret_why);
 }
 
+static int take_profile(struct spec *spec, const struct profile *profile);
+
 static int parse_profile(struct spec *spec, struct slice value, const char **ret_why) {
     const struct profile *profile = profile_find(value);
 
     *ret_why = "is not known";
     if (profile == NULL)
         return -EINVAL;
-    return param_parse_text(spec, slice_str(profile->params), NULL);
+    return take_profile(spec, profile);
 }
 
 static int parse_count(struct spec *spec, struct slice value, const char **ret_why) {
@@ -264,67 +273,92 @@ static int parse_failure_rate(struct spec *spec, struct slice value, const char 
     return number_parse(value, &spec->failure_rate) == 0 && spec->failure_rate <= 1 ? 0 : -EINVAL;
 }
 
+/* --- what gives a parameter something to do ----------------------------------------------------
+ */
+
+static bool counts(const struct spec *spec) {
+    return spec->seq_count > 0 || spec->first > 0 || spec->every > 0;
+}
+
+static bool counts_or_queues(const struct spec *spec) {
+    return counts(spec) || spec->workers > 0;
+}
+
+static bool has_outcome(const struct spec *spec) {
+    return spec->status.count > 0 || spec->fault_count > 0;
+}
+
+static bool queues(const struct spec *spec) {
+    return spec->workers > 0;
+}
+
+static bool is_busy(const struct spec *spec) {
+    return spec->service.kind != DIST_FIXED || spec->service.a > 0;
+}
+
 /* --- rows ------------------------------------------------------------------------------------- */
 
 #define SPAN_ALLOWED   "a duration such as 0.25, 250ms or 2m"
 #define STATUS_ALLOWED "a status from 200 to 599, or STATUS:PERCENT,..."
 
 static const struct param params[] = {
-    { SLICE_INIT("delay"), DIST_ALLOWED, parse_delay, "from the end of the request to the answer",
-      false },
-    { SLICE_INIT("status"), STATUS_ALLOWED, parse_status, "answered instead of 200", false },
-    { SLICE_INIT("code"), STATUS_ALLOWED, parse_status, "the same, httpbin's name", false },
+    { SLICE_INIT("delay"), DIST_ALLOWED, parse_delay, "from the end of the request to the answer" },
+    { SLICE_INIT("status"), STATUS_ALLOWED, parse_status, "answered instead of 200" },
+    { SLICE_INIT("code"), STATUS_ALLOWED, parse_status, "the same, httpbin's name",
+      .is_alias = true },
     { SLICE_INIT("weights"), "STATUS:WEIGHT,... of any sum", parse_weights, "as in /status/",
-      false },
+      .is_alias = true },
     { SLICE_INIT("size"), "bytes such as 512 or 64k up to 1g, or SIZE:PERCENT,...", parse_size,
-      "a body of that many pseudo-random letters", false },
+      "a body of that many pseudo-random letters" },
     { SLICE_INIT("close"), "true, false or a percentage", parse_close,
-      "`Connection: close` after the answer", false },
+      "`Connection: close` after the answer" },
     { SLICE_INIT("header"), "NAME:VALUE, 512 bytes in all", parse_header,
-      "one more header; may be repeated", true },
+      "a header, instead of what would be sent under that name; may be repeated", .repeats = true },
     { SLICE_INIT("fault"), "KIND[=ARG][@PLACE][:PERCENT],... or none", parse_fault,
-      "faults, each rolled on its own; see below", false },
+      "faults, each rolled on its own; see below" },
     { SLICE_INIT("seed"), "a whole number, 0 or more", parse_seed,
-      "the same seed rolls the same for every request", false },
+      "the same seed rolls the same for every request" },
     { SLICE_INIT("seq"), "statuses, such as 503,503,200", parse_seq,
-      "one after the other, and again; per client or key", false },
+      "one after the other, and again; per client or key" },
     { SLICE_INIT("first"), "a whole number, 1 or more", parse_first,
-      "`status` and `fault` hold for the first N only; per client or key", false },
+      "`status` and `fault` hold for the first N only; per client or key", .works = has_outcome },
     { SLICE_INIT("every"), "a whole number, 1 or more", parse_every,
-      "`status` and `fault` hold for each Nth only; per client or key", false },
+      "`status` and `fault` hold for each Nth only; per client or key", .works = has_outcome },
     { SLICE_INIT("key"), "any text", parse_key,
-      "counts seq, first, every and the queue by it instead of by client", false },
+      "alone decides what seq, first and every count together, and parts queues",
+      .works = counts_or_queues },
     { SLICE_INIT("workers"), "a whole number from 1 to 256", parse_workers,
-      "a queue with that many servers; takes `service` for the time", false },
+      "a queue with that many servers; takes `service` for the time", .works = is_busy },
     { SLICE_INIT("service"), DIST_ALLOWED, parse_service,
-      "how long one of the workers is busy with a request", false },
+      "how long one of the workers is busy with a request" },
     { SLICE_INIT("queue"), "a whole number from 0 to 10000", parse_queue,
-      "how many may wait for a worker", false },
+      "how many may wait for a worker", .works = queues },
     { SLICE_INIT("full"), "a status from 200 to 599", parse_full,
-      "answered at once when the queue is full, with Retry-After; 503 unless given", false },
+      "answered at once when the queue is full, with Retry-After; 503 unless given",
+      .works = queues },
     { SLICE_INIT("linear"), SPAN_ALLOWED, parse_linear,
-      "that much longer for each request in flight", false },
+      "that much longer for each request in flight" },
     { SLICE_INIT("collapse"), "KNEE[,POWER], POWER 10 at most", parse_collapse,
-      "beyond KNEE in flight delay times (in flight / KNEE) ^ POWER; 2 unless given", false },
+      "beyond KNEE in flight delay times (in flight / KNEE) ^ POWER; 2 unless given" },
     { SLICE_INIT("pause"), "every=D,for=D[,status=N|,delay=D]", parse_pause,
-      "stands still (or answers N, or is slower) for the last part of each period", false },
+      "stands still (or answers N, or is slower) for the last part of each period" },
     { SLICE_INIT("warmup"), "DURATION:FACTOR", parse_warmup,
-      "FACTOR times slower at the start of the server, then less", false },
-    { SLICE_INIT("profile"), PROFILE_NAMES, parse_profile, "named parameters; see below", false },
+      "FACTOR times slower at the start of the server, then less" },
+    { SLICE_INIT("profile"), PROFILE_NAMES, parse_profile, "named parameters; see below" },
     { SLICE_INIT("count"), "a whole number, 0 or more", parse_count, "events of /sse and /jsonl",
-      false },
+      .is_of_path = true },
     { SLICE_INIT("duration"), SPAN_ALLOWED, parse_duration,
-      "of /drip, /range, /sse and /jsonl, from first to last piece", false },
+      "of /drip, /range, /sse and /jsonl, from first to last piece", .is_of_path = true },
     { SLICE_INIT("interval"), SPAN_ALLOWED, parse_interval,
-      "between two events, instead of a duration", false },
+      "between two events, instead of a duration", .is_of_path = true },
     { SLICE_INIT("jitter"), "a share from 0 to 1", parse_jitter,
-      "each interval is longer or shorter by up to that share", false },
+      "each interval is longer or shorter by up to that share", .is_of_path = true },
     { SLICE_INIT("numbytes"), "bytes such as 512 or 64k, up to 1g", parse_numbytes,
-      "of /drip and /bytes", false },
+      "of /drip and /bytes", .is_of_path = true },
     { SLICE_INIT("chunk_size"), "a whole number from 1 to 16384", parse_chunk_size,
-      "bytes per piece of /stream-bytes and /range", false },
+      "bytes per piece of /stream-bytes and /range", .is_of_path = true },
     { SLICE_INIT("failure_rate"), "a share from 0 to 1", parse_failure_rate, "of /unstable",
-      false },
+      .is_of_path = true },
 };
 
 static const struct param *find(struct slice name) {
@@ -343,29 +377,75 @@ static int complain(const struct param *param, struct slice value, const char *r
                      param->allowed);
 }
 
+static_assert(ARRAY_LEN(params) <= 64, "a bit for each parameter");
+
+/* Of a name in the source. */
+static const struct param *row_of(struct slice name) {
+    const struct param *param = find(name);
+
+    ASSERT(param != NULL);
+    return param;
+}
+
+/* Aliases share a bit. */
+static uint64_t bit_of(const struct param *param) {
+    while (param->is_alias)
+        param--;
+    return UINT64_C(1) << (param - params);
+}
+
+/* False: this layer has given it already, and the first counts. */
+static bool take_place(struct spec *spec, const struct param *param) {
+    uint64_t bit = bit_of(param);
+
+    if (!param->repeats && (spec->given & bit) != 0)
+        return false;
+    spec->given |= bit;
+    return true;
+}
+
+/* `shown` is the value as it was spelled. */
 static int apply(const struct param *param, struct spec *spec, struct slice value,
-                 struct error *why) {
+                 struct slice shown, struct error *why) {
     const char *reason = "";
 
     if (value.len == 0 || param->parse(spec, value, &reason) == 0)
         return 0;
-    return complain(param, value, reason, why);
+    return complain(param, shown, reason, why);
 }
 
 int param_set(struct spec *spec, struct slice name, struct slice value, struct error *why) {
-    const struct param *param = find(name);
+    const struct param *param = row_of(name);
 
     if (value.len == 0)
         return complain(param, value, "is empty", why);
-    return apply(param, spec, value, why);
+    spec->given |= bit_of(param);
+    return apply(param, spec, value, value, why);
+}
+
+bool param_is_given(const struct spec *spec, struct slice name) {
+    return (spec->given & bit_of(row_of(name))) != 0;
 }
 
 /* --- whole texts ------------------------------------------------------------------------------ */
 
+static void name_one(struct param_names *names, struct slice name) {
+    char shown[40];
+
+    if (names == NULL)
+        return;
+    escape_text(shown, sizeof(shown), name);
+    if (names->len > 0 && names->len < sizeof(names->text))
+        names->len +=
+            (size_t)snprintf(names->text + names->len, sizeof(names->text) - names->len, ", ");
+    if (names->len < sizeof(names->text))
+        names->len += (size_t)snprintf(names->text + names->len, sizeof(names->text) - names->len,
+                                       "%s", shown);
+}
+
 static int apply_encoded(const struct param *param, struct spec *spec, struct slice raw,
                          struct error *why) {
     char decoded[SLOWAPI_VALUE_BYTES];
-    const char *reason = "";
 
     if (raw.len > sizeof(decoded))
         return complain(param, raw, "is too long", why);
@@ -373,54 +453,75 @@ static int apply_encoded(const struct param *param, struct spec *spec, struct sl
     long len = http_percent_decode(raw, decoded);
     if (len < 0)
         return complain(param, raw, "has a bad percent-escape", why);
-    if (len == 0 || param->parse(spec, slice_of(decoded, (size_t)len), &reason) == 0)
-        return 0;
-    return complain(param, raw, reason, why);
+    return apply(param, spec, slice_of(decoded, (size_t)len), raw, why);
 }
 
-static const struct param *find_encoded(struct slice raw) {
-    char decoded[32];
+/* NULL when it is none; *ret_name is what it decodes to, `room` has SLOWAPI_NAME_BYTES. */
+static const struct param *find_encoded(struct slice raw, char *room, struct slice *ret_name) {
+    long len = raw.len <= SLOWAPI_NAME_BYTES ? http_percent_decode(raw, room) : -1;
 
-    if (raw.len > sizeof(decoded))
-        return NULL;
-    long len = http_percent_decode(raw, decoded);
-    return len < 0 ? NULL : find(slice_of(decoded, (size_t)len));
+    *ret_name = len < 0 ? raw : slice_of(room, (size_t)len);
+    return len < 0 ? NULL : find(*ret_name);
 }
 
-int param_parse_query(struct spec *spec, struct slice query, struct error *why) {
-    struct slice name, value;
-    uint64_t seen = 0;
+int param_parse_query(struct spec *spec, struct slice query, struct param_names *unknown,
+                      struct error *why) {
+    struct slice raw, value, name;
+    char room[SLOWAPI_NAME_BYTES];
 
-    static_assert(ARRAY_LEN(params) <= 64, "a bit for each parameter");
-    while (http_query_next(&query, &name, &value)) {
-        const struct param *param = find_encoded(name);
-        uint64_t bit = param != NULL ? UINT64_C(1) << (param - params) : 0;
-        if (param == NULL || (!param->repeats && (seen & bit)))
-            continue;
-        seen |= bit;
-        if (apply_encoded(param, spec, value, why) < 0)
+    spec_begin_layer(spec);
+    while (http_query_next(&query, &raw, &value)) {
+        const struct param *param = find_encoded(raw, room, &name);
+        if (param == NULL)
+            name_one(unknown, name);
+        else if (take_place(spec, param) && apply_encoded(param, spec, value, why) < 0)
             return -EINVAL;
     }
     return 0;
+}
+
+static int parse_pair(struct spec *spec, struct slice pair, struct error *why) {
+    struct slice name = slice_cut(&pair, '=');
+    const struct param *param = find(name);
+    char shown[64];
+
+    if (name.len == 0)
+        return 0;
+    escape_text(shown, sizeof(shown), name);
+    if (param == NULL)
+        return error_set(why, -EINVAL, "%s is not a parameter; see srv slowapi --print-params",
+                         shown);
+    return take_place(spec, param) ? apply(param, spec, pair, pair, why) : 0;
 }
 
 int param_parse_text(struct spec *spec, struct slice text, struct error *why) {
-    while (text.len > 0) {
-        struct slice value = slice_trim(slice_cut(&text, '&'));
-        struct slice name = slice_cut(&value, '=');
-        const struct param *param = find(name);
-        char shown[64];
-
-        if (name.len == 0)
-            continue;
-        escape_text(shown, sizeof(shown), name);
-        if (param == NULL)
-            return error_set(why, -EINVAL, "%s is not a parameter; see srv slowapi --print-params",
-                             shown);
-        if (apply(param, spec, value, why) < 0)
+    while (text.len > 0)
+        if (parse_pair(spec, slice_trim(slice_cut(&text, '&')), why) < 0)
             return -EINVAL;
-    }
     return 0;
+}
+
+/* What the layer itself gives wins, whether it comes before or after: a profile takes no place. */
+static int take_profile(struct spec *spec, const struct profile *profile) {
+    uint64_t given = spec->given;
+
+    int rc = param_parse_text(spec, slice_str(profile->params), NULL);
+    spec->given = given;
+    return rc;
+}
+
+void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes,
+                     struct param_names *idle) {
+    for (const struct param *param = params; param < params + ARRAY_LEN(params); param++) {
+        struct slice words = takes;
+        bool is_taken = !param->is_of_path;
+        if ((given & UINT64_C(1) << (param - params)) == 0)
+            continue;
+        while (!is_taken && words.len > 0)
+            is_taken = slice_eq(slice_cut(&words, ' '), param->name);
+        if (!is_taken || (param->works != NULL && !param->works(spec)))
+            name_one(idle, param->name);
+    }
 }
 
 void param_print_rows(FILE *out) {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The parameters, as rows: queries, options, rules and the request header are all read by them. */
+/* The parameters, as rows: queries, options, rules and the request header are all read by them.
+ * Of a parameter that is repeated within a layer (spec_begin_layer) the first counts, but headers
+ * add up. */
 #ifndef SLOWAPI_PARAM_H
 #define SLOWAPI_PARAM_H
 
@@ -7,17 +9,34 @@
 #include "slowapi/spec.h"
 #include <stdio.h>
 
-/* Of a query: percent-encoded, unknown names are ignored, of a repeated one the first counts. 0, or
- * -EINVAL with a line that names the parameter, the value and what is allowed. */
-NODISCARD int param_parse_query(struct spec *spec, struct slice query, struct error *why);
+/* Names for a header and the log: control characters escaped, `, ` between them; what does not fit
+ * is left out. */
+struct param_names {
+    char text[200];
+    size_t len; /* 0: none; at least sizeof(text) when it was cut */
+};
+
+/* Of a query, which is a layer: percent-encoded. Names that are no parameters are added to
+ * `unknown` (may be NULL). 0, or -EINVAL with a line that names the parameter, the value and what
+ * is allowed. */
+NODISCARD int param_parse_query(struct spec *spec, struct slice query, struct param_names *unknown,
+                                struct error *why);
 
 /* `delay=2s&fault=rst@50%:10`, as options, rules and X-Slowapi spell it: nothing is encoded, and an
  * unknown name is an error. */
 NODISCARD int param_parse_text(struct spec *spec, struct slice text, struct error *why);
 
-/* One parameter by its name, from a path. */
+/* One parameter by its name, whether or not the layer has given it before. */
 NODISCARD int param_set(struct spec *spec, struct slice name, struct slice value,
                         struct error *why);
+
+/* Whether the layer at hand has given it. */
+bool param_is_given(const struct spec *spec, struct slice name);
+
+/* Adds those of `given` (as spec->given) to `idle` that change nothing: the path takes none but the
+ * words of `takes` of those that belong to paths, or what they need was not given. */
+void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes,
+                     struct param_names *idle);
 
 /* One line "KIND|NAME|VALUE|HELP" per row: parameters, faults, profiles; what docs compare with. */
 void param_print_rows(FILE *out);

@@ -38,6 +38,9 @@ int pause_parse(struct slice text, struct pause *ret, const char **ret_why) {
                 return -EINVAL;
         }
     }
+    *ret_why = "has both a status and a delay";
+    if (ret->status != 0 && ret->delay > 0)
+        return -EINVAL;
     *ret_why = "needs every=D and for=D, not longer than every";
     return ret->span > 0 && ret->span <= ret->every ? 0 : -EINVAL;
 }

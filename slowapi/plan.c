@@ -19,7 +19,10 @@ struct draft {
     struct planner *p;
     const struct http_head *head;
     const struct plan_origin *origin;
-    struct slice path, query, rest;
+    struct slice path, query, rest; /* path and rest are decoded */
+    char *decoded;                  /* owned: what `path` points to, or NULL */
+    uint64_t asked;                 /* as spec.given, of the request itself */
+    struct param_names ignored;
     const struct route *route;
     struct spec spec;
     struct reply *reply;
@@ -50,15 +53,18 @@ static bool plan_plain(const struct planner *p, const struct http_head *head,
         return true;
     value = slice_drop(head->target, start.len);
     return slice_starts_with(head->target, start) && value.len > 0 &&
-           units_parse_seconds(value, &ret->delay, &why) == 0;
+           units_parse_seconds(value, &ret->delay, &why) == 0 && ret->delay <= p->delay_max;
 }
 
 /* --- refusals --------------------------------------------------------------------------------- */
 
+/* Instead of whatever was prepared; header= stays. */
 static int set_text(struct draft *d, uint16_t status, const char *text) {
     struct reply *reply = d->reply;
     struct slice line = slice_str(text);
 
+    mem_free(reply->fields);
+    reply->fields = NULL;
     mem_free(reply->text);
     reply->text = mem_alloc(line.len + 2);
     if (reply->text == NULL)
@@ -90,22 +96,29 @@ static int add_fields(struct reply *reply, const char *more) {
     return 0;
 }
 
-/* Returns 1: the plan is made. */
-static int refuse(struct draft *d, uint16_t status, const char *text) {
+/* With more header lines, or "". Returns 1: the plan is made. */
+static int refuse_with(struct draft *d, uint16_t status, const char *text, const char *fields) {
     int rc = set_text(d, status, text);
 
+    if (rc == 0 && fields[0] != '\0')
+        rc = add_fields(d->reply, fields);
     return rc < 0 ? rc : 1;
+}
+
+static int refuse(struct draft *d, uint16_t status, const char *text) {
+    return refuse_with(d, status, text, "");
 }
 
 static int refuse_parameter(struct draft *d) {
     truth_count(&d->p->truth, TRUTH_BAD_PARAMETERS);
+    mem_free(d->reply->custom);
+    d->reply->custom = NULL;
     return refuse(d, 400, d->why.text);
 }
 
 static int refuse_method(struct draft *d) {
-    int rc = add_fields(d->reply, "Allow: GET, HEAD, POST, PUT\r\n");
-
-    return rc < 0 ? rc : refuse(d, 405, "method not allowed here; use GET, HEAD, POST or PUT");
+    return refuse_with(d, 405, "method not allowed here; use GET, HEAD, POST or PUT",
+                       "Allow: GET, HEAD, POST, PUT\r\n");
 }
 
 /* --- layers ----------------------------------------------------------------------------------- */
@@ -115,33 +128,47 @@ static int take_rule(struct draft *d, const struct rule_match *match) {
     if (d->reply->rule == NULL)
         return -ENOMEM;
     truth_count(&d->p->truth, TRUTH_RULE_MATCHES);
+    spec_begin_layer(&d->spec);
     return param_parse_text(&d->spec, slice_str(match->params), &d->why) < 0 ? refuse_parameter(d)
                                                                              : 0;
 }
 
-/* A limit that was asked for is never cut to: what is above it is refused. */
-static int check_longest(struct draft *d) {
-    const struct spec *spec = &d->spec;
-    nsec_t max = d->p->config->delay_max;
-    char text[UNITS_TEXT_BYTES];
+static int take_header_lines(struct draft *d) {
+    struct slice rest = d->head->fields, name, value;
 
-    bool is_over = (spec->delay.kind == DIST_FIXED && spec->delay.a > (double)max) ||
-                   spec->duration > max || spec->interval > max;
-    if (max == 0 || !is_over)
-        return 0;
-    error_set(&d->why, -EINVAL,
-              "a delay, duration or interval is more than --max-delay; "
-              "allowed: up to %s",
-              units_format_duration(max, text));
-    return refuse_parameter(d);
+    spec_begin_layer(&d->spec);
+    while (http_field_next(&rest, &name, &value))
+        if (slice_eq_nocase(name, SLICE("X-Slowapi")) &&
+            param_parse_text(&d->spec, value, &d->why) < 0)
+            return -EINVAL;
+    d->asked |= d->spec.given;
+    return 0;
+}
+
+static int take_request(struct draft *d) {
+    struct param_names *unknown = d->route->takes_any ? NULL : &d->ignored;
+
+    if (param_parse_query(&d->spec, d->query, unknown, &d->why) < 0)
+        return -EINVAL;
+    d->asked |= d->spec.given;
+    if (take_header_lines(d) < 0)
+        return -EINVAL;
+    param_name_idle(&d->spec, d->asked, d->route->takes, &d->ignored);
+    if (d->ignored.len > 0 && d->p->config->strict_params)
+        return error_set(&d->why, -EINVAL,
+                         "%s: no parameter, or without effect here; see srv slowapi --print-params",
+                         d->ignored.text);
+    if (d->route->param.len > 0)
+        return param_set(&d->spec, d->route->param, d->rest, &d->why);
+    return 0;
 }
 
 static int take_layers(struct draft *d) {
     struct rule_match match;
-    struct slice header;
     bool has_rule = rules_find(d->p->rules, d->head, d->path, &match);
     int rc = 0;
 
+    d->spec.of_request = true;
     d->route = route_find(d->path, &d->rest);
     if (d->route == NULL && has_rule)
         d->route = route_own();
@@ -154,14 +181,11 @@ static int take_layers(struct draft *d) {
     if (rc != 0)
         return rc;
 
-    bool bad = param_parse_query(&d->spec, d->query, &d->why) < 0;
-    if (!bad && http_field_find(d->head, SLICE("X-Slowapi"), &header))
-        bad = param_parse_text(&d->spec, header, &d->why) < 0;
-    if (!bad && d->route->param.len > 0)
-        bad = param_set(&d->spec, d->route->param, d->rest, &d->why) < 0;
-    if (!bad && !d->spec.has_delay && !d->route->is_own)
+    if (take_request(d) < 0)
+        return refuse_parameter(d);
+    if (!d->spec.has_delay && !d->route->is_own)
         d->spec.delay = dist_fixed(0);
-    return bad ? refuse_parameter(d) : check_longest(d);
+    return 0;
 }
 
 /* --- rolls ------------------------------------------------------------------------------------ */
@@ -242,8 +266,7 @@ static int turn_away(struct draft *d, nsec_t retry_after) {
     truth_count(&d->p->truth, TRUTH_QUEUE_FULL);
     snprintf(line, sizeof(line), "Retry-After: %lld\r\n",
              (long long)((retry_after + NSEC_PER_SEC - 1) / NSEC_PER_SEC));
-    int rc = add_fields(d->reply, line);
-    return rc < 0 ? rc : refuse(d, d->spec.full, "the queue is full");
+    return refuse_with(d, d->spec.full, "the queue is full", line);
 }
 
 /* Requests that queue together: those with the same key, law and sizes. */
@@ -315,9 +338,82 @@ static int set_body(struct draft *d) {
         body->seed = d->reply->seed;
         body->units = (uint64_t)mix_pick(&d->spec.size, &d->reply->rng, (int64_t)body->units);
     }
-    if (rc == 0 && d->spec.fields_len > 0)
-        rc = add_fields(d->reply, d->spec.fields);
     return rc;
+}
+
+/* --- headers that were asked for ---------------------------------------------------------------
+ */
+
+static bool list_has(struct slice list, struct slice word) {
+    while (list.len > 0)
+        if (slice_eq_nocase(slice_trim(slice_cut(&list, ',')), word))
+            return true;
+    return false;
+}
+
+/* What a header says is done: close closes, chunked comes in chunks. A length that may be wrong
+ * cannot be followed by another answer. */
+static int take_custom(struct draft *d) {
+    struct reply *reply = d->reply;
+    struct slice rest = slice_of(d->spec.fields, d->spec.fields_len), name, value;
+    bool is_chunked = false;
+
+    if (rest.len == 0)
+        return 0;
+    while (http_field_next(&rest, &name, &value)) {
+        bool frames = slice_eq_nocase(name, SLICE("Transfer-Encoding"));
+        is_chunked |= frames && slice_eq_nocase(value, SLICE("chunked"));
+        if ((slice_eq_nocase(name, SLICE("Connection")) && list_has(value, SLICE("close"))) ||
+            slice_eq_nocase(name, SLICE("Content-Length")) || (frames && !is_chunked))
+            reply->close = true;
+    }
+    reply->body.is_chunked = is_chunked;
+    if (is_chunked)
+        d->spec.fields_len = (uint16_t)spec_drop_lines(d->spec.fields, d->spec.fields_len,
+                                                       SLICE("Transfer-Encoding"));
+    reply->custom = slice_dup(slice_of(d->spec.fields, d->spec.fields_len));
+    return reply->custom != NULL ? 0 : -ENOMEM;
+}
+
+/* --- --max-delay ------------------------------------------------------------------------------ */
+
+/* What is asked for and above the limit is refused, never cut to it. */
+static int check_longest(struct draft *d) {
+    nsec_t max = d->p->delay_max, longest = spec_longest(&d->spec, &d->reply->body);
+    char text[UNITS_TEXT_BYTES], allowed[UNITS_TEXT_BYTES];
+
+    if (longest <= max)
+        return 0;
+    error_set(&d->why, -EINVAL, "an exchange of %s is more than --max-delay; allowed: up to %s",
+              longest == NSEC_NEVER ? "no end" : units_format_duration(longest, text),
+              units_format_duration(max, allowed));
+    return refuse_parameter(d);
+}
+
+/* What chance and other requests add above the limit is cut off, and told. */
+static int cut_to_longest(struct draft *d) {
+    nsec_t most = d->p->delay_max - spec_longest_answer(&d->spec, &d->reply->body);
+    char line[64], text[UNITS_TEXT_BYTES];
+
+    if (d->delay <= most)
+        return 0;
+    snprintf(line, sizeof(line), "X-Slowapi-Cut: %s\r\n", units_format_duration(d->delay, text));
+    d->delay = most;
+    truth_count(&d->p->truth, TRUTH_CUT_DELAYS);
+    return add_fields(d->reply, line);
+}
+
+/* --- the whole -------------------------------------------------------------------------------- */
+
+static int tell_ignored(struct draft *d) {
+    static struct log_rate rate = { .per_second = 1 };
+    char line[sizeof(d->ignored.text) + 32];
+
+    if (d->ignored.len == 0)
+        return 0;
+    log_limited(&rate, LOG_LEVEL_WARN, "parameters without effect names=\"%s\"", d->ignored.text);
+    snprintf(line, sizeof(line), "X-Slowapi-Ignored: %s\r\n", d->ignored.text);
+    return add_fields(d->reply, line);
 }
 
 static int roll(struct draft *d) {
@@ -327,8 +423,30 @@ static int roll(struct draft *d) {
     reply->rng.state = reply->seed;
     reply->shows_truth = true;
     roll_outcome(d);
-    int rc = roll_delay(d);
-    return rc != 0 ? rc : set_body(d);
+    int rc = take_custom(d);
+    if (rc == 0)
+        rc = set_body(d);
+    if (rc == 0)
+        rc = check_longest(d);
+    if (rc == 0)
+        rc = roll_delay(d);
+    if (rc == 0)
+        rc = cut_to_longest(d);
+    return rc < 0 ? rc : tell_ignored(d);
+}
+
+/* Rules and routes see the decoded path, as do their arguments. */
+static int decode_path(struct draft *d) {
+    if (slice_find(d->path, '%') == d->path.len)
+        return 0;
+    d->decoded = mem_alloc(d->path.len);
+    if (d->decoded == NULL)
+        return -ENOMEM;
+    long len = http_path_decode(d->path, d->decoded);
+    if (len < 0)
+        return refuse(d, 400, "the path has a bad percent-escape");
+    d->path = slice_of(d->decoded, (size_t)len);
+    return 0;
 }
 
 static int make(struct draft *d) {
@@ -344,7 +462,9 @@ static int make(struct draft *d) {
     if (d->head->method == HTTP_METHOD_OTHER)
         return refuse(d, 501, "unknown method");
 
-    int rc = take_layers(d);
+    int rc = decode_path(d);
+    if (rc == 0)
+        rc = take_layers(d);
     return rc != 0 ? rc : roll(d);
 }
 
@@ -360,6 +480,7 @@ int plan_make(struct planner *p, const struct http_head *head, const struct plan
                        .spec = p->defaults[origin->bind],
                        .reply = reply_new(200) };
     int rc = d.reply != NULL ? make(&d) : -ENOMEM;
+    mem_free(d.decoded);
     if (rc < 0) {
         reply_free(d.reply);
         return rc;
@@ -371,24 +492,49 @@ int plan_make(struct planner *p, const struct http_head *head, const struct plan
 
 /* --- the planner ------------------------------------------------------------------------------ */
 
-static int take_defaults(struct spec *spec, const struct slowapi_config *config, const char *own,
-                         struct error *err) {
+/* Options are one layer, a listening address the next. What an option says wins over a profile. */
+static int take_options(struct spec *spec, const struct slowapi_config *config, struct error *err) {
     int rc = 0;
 
     spec_init(spec, NSEC_PER_SEC);
-    if (config->delay != NULL) {
+    for (size_t i = 0; i < config->params.count && rc == 0; i++)
+        rc = param_parse_text(spec, slice_str(config->params.items[i]), err);
+    if (rc == 0 && config->pause != NULL)
+        rc = param_set(spec, SLICE("pause"), slice_str(config->pause), err);
+    if (rc == 0 && config->delay != NULL && !param_is_given(spec, SLICE("delay"))) {
         rc = param_set(spec, SLICE("delay"), slice_str(config->delay), err);
         spec->has_delay = false;
     }
     if (rc == 0 && config->profile != NULL)
         rc = param_set(spec, SLICE("profile"), slice_str(config->profile), err);
-    if (rc == 0 && config->params != NULL)
-        rc = param_parse_text(spec, slice_str(config->params), err);
-    if (rc == 0 && config->pause != NULL)
-        rc = param_set(spec, SLICE("pause"), slice_str(config->pause), err);
-    if (rc == 0 && own != NULL)
-        rc = param_parse_text(spec, slice_str(own), err);
     return rc;
+}
+
+static int take_defaults(struct spec *spec, const struct slowapi_config *config, const char *own,
+                         struct error *err) {
+    int rc = take_options(spec, config, err);
+
+    spec_begin_layer(spec);
+    return rc == 0 && own != NULL ? param_parse_text(spec, slice_str(own), err) : rc;
+}
+
+int planner_check(const struct slowapi_config *config, struct error *err) {
+    char text[UNITS_TEXT_BYTES], allowed[UNITS_TEXT_BYTES];
+    struct spec spec;
+
+    for (size_t i = 0; i < config->binds.count; i++) {
+        int rc = take_defaults(&spec, config, config->bind_params[i], err);
+        if (rc < 0)
+            return rc;
+        nsec_t longest = spec_longest(&spec, NULL);
+        if (config->delay_max == 0 || longest <= config->delay_max)
+            continue;
+        return error_set(err, -EINVAL,
+                         "--max-delay '%s': the defaults of %s make an exchange of %s",
+                         units_format_duration(config->delay_max, allowed), config->binds.items[i],
+                         longest == NSEC_NEVER ? "no end" : units_format_duration(longest, text));
+    }
+    return 0;
 }
 
 static bool is_plain(const struct spec *s) {
@@ -405,6 +551,7 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
                  unsigned worker, struct error *err) {
     p->config = config;
     p->shared = shared;
+    p->delay_max = config->delay_max > 0 ? config->delay_max : NSEC_NEVER;
     p->truth = (struct truth){ .slot = &shared->slots[worker], .total = &shared->total };
     truth_adopt(&p->truth, worker);
 
@@ -414,8 +561,7 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
         int rc = take_defaults(&p->defaults[i], config, config->bind_params[i], err);
         if (rc < 0)
             return rc;
-        p->is_plain[i] = is_plain(&p->defaults[i]) && !config->truth &&
-                         config->access_log == NULL && config->delay_max == 0;
+        p->is_plain[i] = is_plain(&p->defaults[i]) && !config->truth && config->access_log == NULL;
     }
     return 0;
 }

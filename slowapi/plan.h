@@ -12,6 +12,7 @@
 struct planner {
     const struct slowapi_config *config;
     struct shared *shared;
+    nsec_t delay_max; /* of an exchange; NSEC_NEVER: any */
     struct truth truth;
     struct rules *rules;
     uint32_t rules_generation;
@@ -19,6 +20,9 @@ struct planner {
     struct spec defaults[BINDS_MAX]; /* by listening address */
     bool is_plain[BINDS_MAX];        /* nothing but a fixed delay */
 };
+
+/* Whether the defaults are parameters and keep to --max-delay: 0, or -EINVAL with a reason. */
+NODISCARD int planner_check(const struct slowapi_config *config, struct error *err);
 
 /* 0, or -EINVAL with a reason: a default that is none. `worker` is its index. */
 NODISCARD int planner_init(struct planner *p, const struct slowapi_config *config,

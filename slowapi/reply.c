@@ -22,6 +22,7 @@ void reply_free(struct reply *reply) {
         return;
     mem_free(reply->text);
     mem_free(reply->fields);
+    mem_free(reply->custom);
     mem_free(reply->rule);
     mem_free(reply->target);
     mem_free(reply);
@@ -154,8 +155,25 @@ static int append_huge(struct reply *reply, struct truth *truth, struct buf *out
     return buf_append(out, SLICE("\r\n"));
 }
 
-/* Our own lines go between the encoder's and the empty one. */
-static int append_fields(struct reply *reply, struct truth *truth, struct buf *out) {
+/* Lines that were asked for replace all others of their names in the head that begins at `at`. A
+ * connection that will be closed says so nevertheless. */
+static int append_custom(struct reply *reply, struct buf *out, size_t at, bool closes) {
+    struct slice rest, name, value;
+    size_t len = strlen(reply->custom);
+    char *lines = out->data + out->start + at;
+
+    if (closes && !reply->close)
+        len = spec_drop_lines(reply->custom, len, SLICE("Connection"));
+    rest = slice_of(reply->custom, len);
+    while (http_field_next(&rest, &name, &value))
+        out->end = (size_t)(lines - out->data) +
+                   spec_drop_lines(lines, (size_t)(out->data + out->end - lines), name);
+    return buf_append(out, slice_of(reply->custom, len));
+}
+
+/* Our own lines go between the encoder's and the empty one. The head begins at `at`. */
+static int append_fields(struct reply *reply, struct truth *truth, struct buf *out, size_t at,
+                         bool closes) {
     struct fault *bad = reply_fault(reply, FAULT_BADHEADER);
     int rc = 0;
 
@@ -166,6 +184,8 @@ static int append_fields(struct reply *reply, struct truth *truth, struct buf *o
         rc = append_truth(reply, out);
     if (rc == 0)
         rc = append_huge(reply, truth, out);
+    if (rc == 0 && reply->custom != NULL)
+        rc = append_custom(reply, out, at, closes);
     if (rc == 0 && bad != NULL) {
         reply_strike(bad, truth);
         rc = buf_append(out, SLICE("this line is no header\r\n"));
@@ -207,6 +227,7 @@ static int append_head(struct reply *reply, struct http_conn *conn, struct truth
         .close = last || reply->close,
         .version_minor = 1,
     };
+    size_t at = buf_unread(out).len;
     int rc;
 
     if (nolength != NULL) {
@@ -218,7 +239,7 @@ static int append_head(struct reply *reply, struct http_conn *conn, struct truth
     }
     reply->is_chunked = head.chunked;
     reply->is_bodyless = !sends_body;
-    return rc == 0 ? append_fields(reply, truth, out) : rc;
+    return rc == 0 ? append_fields(reply, truth, out, at, head.close) : rc;
 }
 
 /* --- body ------------------------------------------------------------------------------------- */

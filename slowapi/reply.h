@@ -36,6 +36,7 @@ struct reply {
     nsec_t delay, queued, begun_at;
     char *text;   /* owned: what body.text points to, or NULL */
     char *fields; /* owned: header lines with their CRLF, or NULL */
+    char *custom; /* owned: lines of header=, instead of any others of their names, or NULL */
     char *rule;   /* owned: the name of the rule that matched, or NULL */
     char *target; /* owned: for the log, or NULL */
     uint8_t method;

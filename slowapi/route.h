@@ -22,6 +22,8 @@ struct route {
     /* The parameter that the argument is; empty: none. */
     struct slice param;
     const char *help;
+    struct slice takes; /* words: parameters that only some paths know */
+    bool takes_any;     /* tells the arguments back, whatever they are called */
 };
 
 /* NULL when there is none; *ret_rest is the argument. */

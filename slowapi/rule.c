@@ -4,6 +4,8 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/safe_path.h"
+#include "http/chars.h"
+#include "http/url.h"
 #include "slowapi/param.h"
 #include <errno.h>
 #include <jansson.h>
@@ -12,8 +14,14 @@
 
 struct rule {
     const char *name, *path, *method, *params;
+    char *pattern; /* owned: the path decoded, with GLOB for each `*` */
+    size_t pattern_len;
     json_t *headers;
 };
+
+#define NAME_BYTES_MAX 128
+
+#define GLOB '\0' /* no path holds it */
 
 /* The strings are those of `json`. */
 struct rules {
@@ -43,20 +51,64 @@ static int take_member(struct rule *rule, const char *key, json_t *value) {
     return strcmp(key, "header") == 0 && json_is_object(value) ? 0 : -EINVAL;
 }
 
-static bool headers_are_text(json_t *headers) {
+/* A header that no request can have would never match. */
+static const char *header_fault(json_t *headers) {
     const char *name;
     json_t *value;
 
     json_object_foreach(headers, name, value) {
+        struct slice text = slice_str(json_string_value(value));
         if (!json_is_string(value))
-            return false;
+            return "has a header whose value is no text";
+        if (name[0] == '\0' || http_span(name, strlen(name), HTTP_CHAR_TOKEN) != strlen(name))
+            return "has a header whose name is none";
+        if (http_span_value(text.ptr, text.len) != text.len || slice_trim(text).len != text.len)
+            return "has a header with a value that none can have";
     }
-    return true;
+    return NULL;
 }
 
-static int parse_rule(json_t *json, size_t index, struct rule *rule, struct error *err) {
-    struct error why = { .text = "" };
+static const char *name_fault(const char *name) {
+    if (name[0] == '\0' || strlen(name) > NAME_BYTES_MAX)
+        return "has a name that is empty or longer than 128 bytes";
+    return http_span_value(name, strlen(name)) != strlen(name)
+               ? "has a name with a control character, which cannot stand in a header"
+               : NULL;
+}
+
+/* Sets rule->pattern. NULL, or what is wrong. */
+static const char *parse_path(struct rule *rule) {
+    size_t size = strlen(rule->path);
+
+    if (rule->path[0] != '/')
+        return "has a path that does not begin with /";
+    if (strchr(rule->path, '?') != NULL)
+        return "has a path with ? in it: queries are not matched (as a character it is %3F)";
+    rule->pattern = slice_dup(slice_str(rule->path));
+    if (rule->pattern == NULL)
+        return "out of memory";
+    for (char *at = rule->pattern; (at = strchr(at, '*')) != NULL; at++)
+        *at = GLOB;
+    long len = http_path_decode(slice_of(rule->pattern, size), rule->pattern);
+    if (len < 0)
+        return "has a path with a bad percent-escape (% itself is %25)";
+    rule->pattern_len = (size_t)len;
+    return NULL;
+}
+
+static int check_params(const struct rule *rule, nsec_t delay_max, struct error *why) {
     struct spec spec;
+
+    spec_init(&spec, 0);
+    spec.of_request = true;
+    if (param_parse_text(&spec, slice_str(rule->params), why) < 0)
+        return -EINVAL;
+    if (delay_max > 0 && spec_longest(&spec, NULL) > delay_max)
+        return error_set(why, -EINVAL, "asks for more than --max-delay");
+    return 0;
+}
+
+static int take_members(json_t *json, size_t index, struct rule *rule, struct error *err) {
     const char *key;
     json_t *value;
 
@@ -67,38 +119,47 @@ static int parse_rule(json_t *json, size_t index, struct rule *rule, struct erro
             return bad(index, err,
                        "allowed are the texts name, path, method, params, and the object header");
     }
-    if (rule->params == NULL)
-        return bad(index, err, "has no params");
-    if (rule->path != NULL && rule->path[0] != '/')
-        return bad(index, err, "has a path that does not begin with /");
-    if (rule->headers != NULL && !headers_are_text(rule->headers))
-        return bad(index, err, "has a header whose value is no text");
-    if (rule->method != NULL && http_method_of(slice_str(rule->method)) == HTTP_METHOD_OTHER)
-        return bad(index, err, "has an unknown method");
-
-    spec_init(&spec, 0);
-    if (param_parse_text(&spec, slice_str(rule->params), &why) < 0)
-        return bad(index, err, why.text);
-    return 0;
+    return rule->params != NULL ? 0 : bad(index, err, "has no params");
 }
 
-static int parse_all(struct rules *rules, struct error *err) {
+static int parse_rule(json_t *json, size_t index, struct rule *rule, nsec_t delay_max,
+                      struct error *err) {
+    struct error why = { .text = "" };
+    const char *fault = NULL;
+
+    int rc = take_members(json, index, rule, err);
+    if (rc < 0)
+        return rc;
+    if (rule->path != NULL)
+        fault = parse_path(rule);
+    if (rule->name != NULL && fault == NULL)
+        fault = name_fault(rule->name);
+    if (rule->headers != NULL && fault == NULL)
+        fault = header_fault(rule->headers);
+    if (rule->method != NULL && http_method_of(slice_str(rule->method)) == HTTP_METHOD_OTHER)
+        fault = "has an unknown method";
+    if (fault != NULL)
+        return bad(index, err, fault);
+    return check_params(rule, delay_max, &why) < 0 ? bad(index, err, why.text) : 0;
+}
+
+static int parse_all(struct rules *rules, nsec_t delay_max, struct error *err) {
     size_t count = json_array_size(rules->json);
 
     if (!json_is_array(rules->json))
         return error_set(err, -EINVAL, "rules are a JSON array of objects");
     if (count > RULES_MAX)
         return error_set(err, -EINVAL, "%zu rules; %d are the most", count, RULES_MAX);
-    for (; rules->count < count; rules->count++) {
-        int rc = parse_rule(json_array_get(rules->json, rules->count), rules->count,
-                            &rules->rules[rules->count], err);
+    rules->count = count;
+    for (size_t i = 0; i < count; i++) {
+        int rc = parse_rule(json_array_get(rules->json, i), i, &rules->rules[i], delay_max, err);
         if (rc < 0)
             return rc;
     }
     return 0;
 }
 
-struct rules *rules_parse(struct slice text, struct error *err) {
+struct rules *rules_parse(struct slice text, nsec_t delay_max, struct error *err) {
     json_error_t why;
     struct rules *rules = mem_calloc(1, sizeof(*rules));
 
@@ -109,7 +170,7 @@ struct rules *rules_parse(struct slice text, struct error *err) {
     rules->json = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &why);
     if (rules->json == NULL)
         error_set(err, -EINVAL, "not JSON: line %d: %s", why.line, why.text);
-    if (rules->json == NULL || parse_all(rules, err) < 0) {
+    if (rules->json == NULL || parse_all(rules, delay_max, err) < 0) {
         rules_free(rules);
         return NULL;
     }
@@ -119,6 +180,8 @@ struct rules *rules_parse(struct slice text, struct error *err) {
 void rules_free(struct rules *rules) {
     if (rules == NULL)
         return;
+    for (size_t i = 0; i < rules->count; i++)
+        mem_free(rules->rules[i].pattern);
     json_decref(rules->json);
     mem_free(rules);
 }
@@ -129,13 +192,37 @@ size_t rules_count(const struct rules *rules) {
 
 /* --- matching --------------------------------------------------------------------------------- */
 
-/* A `*` at the end stands for anything. */
-static bool path_fits(const char *pattern, struct slice path) {
-    struct slice prefix = slice_str(pattern);
+/* GLOB stands for any text, the empty one too. After a mismatch the last GLOB takes one byte more:
+ * the work is at most the product of both lengths. */
+static bool path_fits(struct slice pattern, struct slice path) {
+    size_t p = 0, i = 0, glob = pattern.len, retry_at = 0;
 
-    if (prefix.len > 0 && prefix.ptr[prefix.len - 1] == '*')
-        return slice_starts_with(path, slice_take(prefix, prefix.len - 1));
-    return slice_eq(path, prefix);
+    while (i < path.len) {
+        if (p < pattern.len && pattern.ptr[p] == GLOB) {
+            glob = p++;
+            retry_at = i;
+        } else if (p < pattern.len && pattern.ptr[p] == path.ptr[i]) {
+            p++;
+            i++;
+        } else if (glob < pattern.len) {
+            p = glob + 1;
+            i = ++retry_at;
+        } else {
+            return false;
+        }
+    }
+    while (p < pattern.len && pattern.ptr[p] == GLOB)
+        p++;
+    return p == pattern.len;
+}
+
+static bool has_line(const struct http_head *head, struct slice name, struct slice value) {
+    struct slice rest = head->fields, name_there, value_there;
+
+    while (http_field_next(&rest, &name_there, &value_there))
+        if (slice_eq_nocase(name_there, name) && slice_eq(value_there, value))
+            return true;
+    return false;
 }
 
 static bool headers_fit(json_t *headers, const struct http_head *head) {
@@ -143,9 +230,7 @@ static bool headers_fit(json_t *headers, const struct http_head *head) {
     json_t *value;
 
     json_object_foreach(headers, name, value) {
-        struct slice found;
-        if (!http_field_find(head, slice_str(name), &found) ||
-            !slice_eq(found, slice_str(json_string_value(value))))
+        if (!has_line(head, slice_str(name), slice_str(json_string_value(value))))
             return false;
     }
     return true;
@@ -155,7 +240,7 @@ bool rules_find(const struct rules *rules, const struct http_head *head, struct 
                 struct rule_match *ret) {
     for (size_t i = 0; i < rules_count(rules); i++) {
         const struct rule *rule = &rules->rules[i];
-        if (rule->path != NULL && !path_fits(rule->path, path))
+        if (rule->path != NULL && !path_fits(slice_of(rule->pattern, rule->pattern_len), path))
             continue;
         if (rule->method != NULL && http_method_of(slice_str(rule->method)) != head->method)
             continue;
@@ -174,7 +259,7 @@ int rules_publish(struct shared *shared, struct slice text, struct error *err) {
         return error_set(err, -EINVAL, "%zu bytes of rules; %d are the most", text.len,
                          SHARED_RULES_BYTES - 1);
 
-    struct rules *rules = rules_parse(text, err);
+    struct rules *rules = rules_parse(text, shared->delay_max, err);
     if (rules == NULL)
         return -EINVAL;
     rules_free(rules);
@@ -236,7 +321,7 @@ void rules_refresh(struct shared *shared, struct rules **rules, uint32_t *genera
         return;
     *generation = current;
     char *text = rules_text(shared);
-    struct rules *fresh = text != NULL ? rules_parse(slice_str(text), &err) : NULL;
+    struct rules *fresh = text != NULL ? rules_parse(slice_str(text), 0, &err) : NULL;
     mem_free(text);
     if (fresh == NULL) {
         log_write(LOG_LEVEL_ERROR, "rules not taken over error=\"%s\"", err.text);

@@ -4,7 +4,8 @@
  *   [{ "name": "slow-pay", "path": "/pay*", "method": "POST",
  *      "header": { "X-Tenant": "a" }, "params": "delay=2s&fault=rst@head:10" }]
  *
- * The first that matches counts. All but "params" may be left out. */
+ * The first that matches counts. All but "params" may be left out. A path is percent-decoded as
+ * those of requests are, and `*` in it stands for any text. */
 #ifndef SLOWAPI_RULE_H
 #define SLOWAPI_RULE_H
 
@@ -15,8 +16,9 @@
 
 struct rules;
 
-/* From JSON; all or nothing. NULL with a reason that names the rule. */
-NODISCARD struct rules *rules_parse(struct slice text, struct error *err);
+/* From JSON; all or nothing. A rule that asks for a longer exchange than `delay_max` is refused; 0:
+ * none is. NULL with a reason that names the rule. */
+NODISCARD struct rules *rules_parse(struct slice text, nsec_t delay_max, struct error *err);
 void rules_free(struct rules *rules); /* NULL-safe */
 
 size_t rules_count(const struct rules *rules);
@@ -25,7 +27,7 @@ struct rule_match {
     const char *name, *params; /* live as long as the rules */
 };
 
-/* False when none matches. */
+/* `path` is decoded. False when none matches. */
 bool rules_find(const struct rules *rules, const struct http_head *head, struct slice path,
                 struct rule_match *ret);
 

@@ -70,6 +70,7 @@ static int open_rest(struct service *s, struct error *err) {
     s->shared = shared_new((uint32_t)config->sequences, (uint32_t)config->queues, err);
     if (s->shared == NULL)
         return -ENOMEM;
+    s->shared->delay_max = config->delay_max;
     if (config->rules != NULL)
         rc = rules_load(s->shared, config->rules, err);
     if (rc == 0 && config->access_log != NULL) {

@@ -17,7 +17,9 @@
 struct spec {
     struct dist delay;
     bool has_delay; /* asked for by a layer; else it is --delay, which only `/` takes */
-    bool has_seed, has_key, has_load, has_body_size;
+    bool has_seed, has_key, has_body_size;
+    bool of_request; /* asked for by a request or a rule, which cannot reach the accept any more */
+    uint64_t given;  /* a bit for each row of param.c that the layer at hand has named */
     uint64_t seed;
     double close_share;
     struct mix status, size;
@@ -45,10 +47,28 @@ struct spec {
     int64_t numbytes, chunk_size;
     double failure_rate;
 
-    uint16_t fields_len;
-    char fields[SPEC_FIELDS_BYTES]; /* header lines with their CRLF */
+    uint16_t fields_len, fields_base; /* of earlier layers are the lines before fields_base */
+    char fields[SPEC_FIELDS_BYTES];   /* header lines with their CRLF */
 };
 
 void spec_init(struct spec *spec, nsec_t delay);
+
+/* What is parsed from now on belongs to the next layer: within one, the first value of a parameter
+ * that is repeated counts, and explicit values win over those of a profile. */
+void spec_begin_layer(struct spec *spec);
+
+/* Removes the lines of that name (case-blind) from `size` bytes of header lines, each with its
+ * CRLF. How many bytes are left. */
+size_t spec_drop_lines(char *lines, size_t size, struct slice name);
+
+struct body;
+
+/* How long the exchange takes that is asked for: the longest delay that a law names (draws of
+ * normal, exp, lognormal and pareto may be longer), hangs, pauses, and the pace of `body`, or of
+ * the plain one when NULL. What depends on other requests is not in it. NSEC_NEVER: for ever. */
+nsec_t spec_longest(const struct spec *spec, const struct body *body);
+
+/* The part of it that begins with the answer: the pace of the body and the hangs. */
+nsec_t spec_longest_answer(const struct spec *spec, const struct body *body);
 
 #endif

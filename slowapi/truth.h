@@ -8,16 +8,17 @@
 #include <stdatomic.h>
 
 /* X(name, NAME, help) of the counters. */
-#define TRUTH_COUNTERS(X)                                                                    \
-    X(connections, CONNECTIONS, "Connections accepted")                                      \
-    X(requests, REQUESTS, "Request heads read, well-formed ones")                            \
-    X(answers, ANSWERS, "Answers written to their planned end")                              \
-    X(malformed, MALFORMED, "Requests refused because they were not well-formed HTTP")       \
-    X(bad_parameters, BAD_PARAMETERS, "Requests answered 400 because of a parameter")        \
-    X(client_aborts, CLIENT_ABORTS, "Clients that closed before their answer was complete")  \
-    X(queue_full, QUEUE_FULL, "Requests turned away by a full queue")                        \
-    X(queue_evictions, QUEUE_EVICTIONS, "Queues forgotten for want of --queues")             \
-    X(sequence_evictions, SEQUENCE_EVICTIONS, "Sequences forgotten for want of --sequences") \
+#define TRUTH_COUNTERS(X)                                                                      \
+    X(connections, CONNECTIONS, "Connections accepted")                                        \
+    X(requests, REQUESTS, "Request heads read, well-formed ones")                              \
+    X(answers, ANSWERS, "Answers written to their planned end")                                \
+    X(malformed, MALFORMED, "Requests refused because they were not well-formed HTTP")         \
+    X(bad_parameters, BAD_PARAMETERS, "Requests answered 400 because of a parameter")          \
+    X(client_aborts, CLIENT_ABORTS, "Clients that closed before their answer was complete")    \
+    X(queue_full, QUEUE_FULL, "Requests turned away by a full queue")                          \
+    X(queue_evictions, QUEUE_EVICTIONS, "Queues forgotten for want of --queues")               \
+    X(sequence_evictions, SEQUENCE_EVICTIONS, "Sequences forgotten for want of --sequences")   \
+    X(cut_delays, CUT_DELAYS, "Delays cut to --max-delay: by chance or load they were longer") \
     X(rule_matches, RULE_MATCHES, "Requests that a rule changed")
 
 enum truth_counter {

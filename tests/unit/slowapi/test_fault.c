@@ -109,13 +109,14 @@ static void later_layers_win_and_the_first_of_a_query_counts(void **state UNUSED
     assert_int_equal(param_parse_text(&spec, SLICE("delay=1s & fault=rst,fin:5 & queue=3"), &err),
                      0);
     assert_int_equal(
-        param_parse_query(&spec, SLICE("delay=2&delay=3&header=A:1&header=B:2&zzz=1"), &err), 0);
+        param_parse_query(&spec, SLICE("delay=2&delay=3&header=A:1&header=B:2&zzz=1"), NULL, &err),
+        0);
     assert_true(spec.delay.a == 2e9);
     assert_int_equal(spec.fault_count, 2);
     assert_int_equal(spec.queue, 3);
     assert_string_equal(spec.fields, "A: 1\r\nB: 2\r\n");
     assert_int_equal(param_parse_text(&spec, SLICE("zzz=1"), &err), -EINVAL);
-    assert_int_equal(param_parse_query(&spec, SLICE("fault=none"), &err), 0);
+    assert_int_equal(param_parse_query(&spec, SLICE("fault=none"), NULL, &err), 0);
     assert_int_equal(spec.fault_count, 0);
 }
 
