@@ -205,6 +205,26 @@ static void reap(struct master *m, nsec_t now) {
     }
 }
 
+static bool is_ours(const struct master *m, pid_t pid) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        if (m->slots[i].pid == pid)
+            return true;
+    }
+    return m->config->owns != NULL && m->config->owns(m->config->arg, pid);
+}
+
+/* As PID 1 of a namespace the master inherits every process there whose parent has died. Its own
+ * children are left to who knows them: one that has just died has sent another SIGCHLD. */
+static void bury_orphans(const struct master *m) {
+    siginfo_t info = { 0 };
+
+    while (m->pid == 1 && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid != 0 && !is_ours(m, info.si_pid)) {
+        waitpid(info.si_pid, NULL, WNOHANG);
+        info.si_pid = 0;
+    }
+}
+
 /* Does what is due: replaces the dead, kills who had the time to leave. Returns when to come back.
  */
 static nsec_t run_due(struct master *m, nsec_t now) {
@@ -339,8 +359,9 @@ static void replace_all(struct master *m, nsec_t now) {
 static void retire_all(struct master *m, nsec_t now) {
     if (m->phase != PHASE_SERVING)
         return;
+    if (m->config->replaced != NULL && !m->config->replaced(m->config->arg))
+        return;
     m->phase = PHASE_DRAINING;
-    run_hook(m, m->config->replaced);
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
         tell(&m->slots[i], SIGRETIRE, patience_ends(m, now));
 }
@@ -435,6 +456,7 @@ static void supervise(struct master *m) {
             return;
         if (m->config->tend != NULL)
             next = nsec_min(next, m->config->tend(m->config->arg, clock_now()));
+        bury_orphans(m);
 
         int signo = wait_signal(m, next);
         if (signo > 0)

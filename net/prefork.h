@@ -22,13 +22,16 @@
  *
  * A worker that dies is replaced under the same index: at once, or with a growing pause (100 ms to
  * 5 s) when it keeps dying within its first second. A worker whose master died gets SIGINT from
- * the kernel (PR_SET_PDEATHSIG) and leaves at once: nobody is left to replace it or to end it. */
+ * the kernel (PR_SET_PDEATHSIG) and leaves at once: nobody is left to replace it or to end it.
+ *
+ * A master that is PID 1 of a container also buries the orphans that the kernel gives it. */
 #ifndef NET_PREFORK_H
 #define NET_PREFORK_H
 
 #include "base/clock.h"
 #include "base/error.h"
 #include <stdbool.h>
+#include <sys/types.h>
 
 #define PREFORK_WORKERS_MAX   1024
 #define PREFORK_EXIT_NO_START 3
@@ -43,11 +46,13 @@ struct prefork_config {
     void (*reopen_logs)(void *arg);           /* USR1, in the master; or NULL */
     void (*reload)(void *arg);                /* HUP, in the master; NULL: replace the workers */
     void (*upgrade)(void *arg);               /* USR2, in the master; or NULL */
-    void (*replaced)(void *arg);              /* RETIRE, in the master; or NULL */
+    bool (*replaced)(void *arg); /* RETIRE, in the master: false leaves all as it is; or NULL */
     void (*stopping)(void *arg); /* the workers were just told to stop, all of them; or NULL */
     /* Looks after other children of the master, whenever one has died and when it asked for: now,
      * to the time of its next look (NSEC_NEVER: none is due). Or NULL. */
     nsec_t (*tend)(void *arg, nsec_t now);
+    /* Whether that is one of these other children. NULL: there are none. */
+    bool (*owns)(void *arg, pid_t pid);
     nsec_t timeout; /* a ready worker that does not beat for so long is killed; 0: none is */
     const char *(*doing)(void *arg, unsigned index); /* of a stuck worker, for the log; or NULL */
     void *arg;

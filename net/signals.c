@@ -41,8 +41,14 @@ void signals_defer(void) {
     mask_watched(SIG_BLOCK);
 }
 
+/* As a shell would tell it. */
+static void end_by_alarm(int signo) {
+    _exit(128 + signo);
+}
+
+/* The kernel gives PID 1 no default actions. */
 void signals_accept(void) {
-    signal(SIGALRM, SIG_DFL);
+    signal(SIGALRM, getpid() == 1 ? end_by_alarm : SIG_DFL);
     mask_watched(SIG_UNBLOCK);
 }
 
@@ -51,6 +57,13 @@ void signals_ignore_foreign(void) {
 
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
         signal(ignored[i], SIG_IGN);
+    if (getpid() == 1)
+        signals_defer();
+}
+
+void signals_bury_orphans(void) {
+    if (getpid() == 1)
+        signal(SIGCHLD, SIG_IGN);
 }
 
 /* --- at once means at once -------------------------------------------------------------- */

@@ -15,8 +15,15 @@ struct signals;
 
 /* First thing in a server: nobody dies of what is for a master (USR1, USR2, TTIN, TTOU), or is
  * stopped by it, or dies of a log that has reached its limit (XFSZ) or that nobody reads any more
- * (PIPE). Inherited by children; a master blocks its signals and gets them all the same. */
+ * (PIPE). Inherited by children; a master blocks its signals and gets them all the same.
+ *
+ * As PID 1 of a container it also keeps signals to stop until somebody accepts them, since the
+ * kernel gives PID 1 no default actions: a TERM that comes early would be lost. */
 void signals_ignore_foreign(void);
+
+/* For a process that serves without a master: as PID 1 it inherits orphans, which the kernel buries
+ * from now on. What waitpid(2) says of its own children then is ECHILD, once they have ended. */
+void signals_bury_orphans(void);
 
 /* Before the server tells where it listens: signals to stop wait, until who can stop well accepts
  * them. Inherited by children. */

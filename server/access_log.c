@@ -120,6 +120,10 @@ nsec_t access_log_tend(struct access_log *log, nsec_t now) {
     return log != NULL ? logger_tend(&log->logger, now) : NSEC_NEVER;
 }
 
+pid_t access_log_pid(const struct access_log *log) {
+    return log != NULL ? log->logger.helper.pid : 0;
+}
+
 void access_log_close(struct access_log *log) {
     if (log == NULL)
         return;

@@ -37,6 +37,7 @@ NODISCARD int access_log_open(const struct access_log_config *config,
 /* Starts the logger, when privileges have been dropped; logger_tend starts it again. NULL-safe. */
 NODISCARD int access_log_start(struct access_log *log, struct error *err);
 nsec_t access_log_tend(struct access_log *log, nsec_t now);
+pid_t access_log_pid(const struct access_log *log); /* of the logger; 0: there is none. NULL-safe */
 /* USR1 came to the master. NULL-safe. */
 void access_log_reopen(struct access_log *log);
 void access_log_close(struct access_log *log); /* NULL-safe; in the process that opened it */

@@ -16,6 +16,7 @@
 
 #define KILL_PATIENCE   NSEC_PER_SEC
 #define LOOK_EVERY_NSEC 1000000
+#define NO_STATUS       (-1)
 
 /* --- in the child ----------------------------------------------------------------------- */
 
@@ -88,16 +89,20 @@ int helper_start(struct helper *h) {
     return rc;
 }
 
-/* Somebody who ignores SIGCHLD leaves nothing to wait for. */
+/* Who ignores SIGCHLD, as PID 1 does (net/signals.h), finds nothing to wait for. */
 static bool has_ended(struct helper *h, int *status) {
     pid_t pid = waitpid(h->pid, status, WNOHANG);
 
+    if (pid < 0)
+        *status = NO_STATUS;
     return pid == h->pid || (pid < 0 && errno == ECHILD);
 }
 
 /* One that ends by itself, again and again, has told the reason itself. */
 static void log_death(const struct helper *h, int status) {
-    if (WIFSIGNALED(status))
+    if (status == NO_STATUS)
+        log_write(LOG_LEVEL_ERROR, "%s process died pid=%d", h->name, (int)h->pid);
+    else if (WIFSIGNALED(status))
         log_write(LOG_LEVEL_ERROR, "%s process died pid=%d signal=SIG%s", h->name, (int)h->pid,
                   sigabbrev_np(WTERMSIG(status)));
     else if (h->deaths <= 1)
@@ -114,7 +119,7 @@ static void bury(struct helper *h, int status, nsec_t now) {
 
 nsec_t helper_tend(struct helper *h, nsec_t now) {
     static struct log_rate rate = { .per_second = 1 };
-    int status = 0, rc;
+    int status = NO_STATUS, rc;
 
     if (h->pid > 0 && has_ended(h, &status))
         bury(h, status, now);

@@ -44,6 +44,9 @@ enum {
 /* After a failed connect to the database nobody tries again for so long: doubled up to the most. */
 #define SERVER_DB_BACKOFF_NSEC     (50 * NSEC_PER_MSEC)
 #define SERVER_DB_BACKOFF_MAX_NSEC (800 * NSEC_PER_MSEC)
+/* For a program that was upgraded in vain to end in, beyond the graceful time-out: its workers have
+ * a second more than that. */
+#define SERVER_LEAVE_NSEC (2 * NSEC_PER_SEC)
 /* How often a process without a master looks after the processes beside it. */
 #define SERVER_TEND_NSEC NSEC_PER_SEC
 /* How long the end of a server waits for the disk to take the last log lines. */

@@ -33,7 +33,7 @@ bool metrics_alive(const struct stats *s) {
     return pid > 0 && kill(pid, 0) == 0;
 }
 
-/* What the kernel knows about a process; zeros when it has gone. */
+/* What the kernel knows about a process; zeros when it has gone, or without /proc. */
 struct process {
     unsigned long rss_kib, threads;
 };
@@ -167,19 +167,31 @@ static int print_lag(const struct overview *o, struct buf *out) {
     return rc;
 }
 
+/* What cannot be seen is left out. */
+static int print_process(const struct overview *o, struct buf *out, const char *name, bool memory) {
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < o->count; i++) {
+        struct process p = { 0 };
+
+        if (metrics_alive(&o->stats[i]))
+            p = look_at(o->stats[i].pid);
+        if (p.threads > 0)
+            rc = buf_printf(out, "srv_%s{worker=\"%u\"} %lu\n", name, i + 1,
+                            memory ? p.rss_kib * 1024 : p.threads);
+    }
+    return rc;
+}
+
 static int print_processes(const struct overview *o, struct buf *out) {
     int rc = print_head(out, "worker_rss_bytes", "", "gauge", "Resident memory of the worker.");
 
-    for (unsigned i = 0; rc == 0 && i < o->count; i++)
-        if (metrics_alive(&o->stats[i]))
-            rc = buf_printf(out, "srv_worker_rss_bytes{worker=\"%u\"} %lu\n", i + 1,
-                            look_at(o->stats[i].pid).rss_kib * 1024);
+    if (rc == 0)
+        rc = print_process(o, out, "worker_rss_bytes", true);
     if (rc == 0)
         rc = print_head(out, "worker_threads", "", "gauge", "Threads of the worker.");
-    for (unsigned i = 0; rc == 0 && i < o->count; i++)
-        if (metrics_alive(&o->stats[i]))
-            rc = buf_printf(out, "srv_worker_threads{worker=\"%u\"} %lu\n", i + 1,
-                            look_at(o->stats[i].pid).threads);
+    if (rc == 0)
+        rc = print_process(o, out, "worker_threads", false);
     return rc;
 }
 
@@ -227,8 +239,10 @@ static json_t *json_worker(const struct stats *s, unsigned index) {
     json_object_set_new(object, "worker", json_integer(index));
     json_object_set_new(object, "pid", json_integer(s->pid));
     json_object_set_new(object, "state", json_string(alive ? life_words[s->life] : "dead"));
-    json_object_set_new(object, "rss_bytes", json_integer((json_int_t)p.rss_kib * 1024));
-    json_object_set_new(object, "threads", json_integer((json_int_t)p.threads));
+    if (p.threads > 0) {
+        json_object_set_new(object, "rss_bytes", json_integer((json_int_t)p.rss_kib * 1024));
+        json_object_set_new(object, "threads", json_integer((json_int_t)p.threads));
+    }
     json_object_set_new(object, "requests", json_statuses(s));
     return object;
 }

@@ -58,9 +58,13 @@ static void restore_pid_file(const struct serve *s) {
 static nsec_t tend_helpers(void *arg, nsec_t now) {
     struct serve *s = arg;
 
-    if (upgrade_tend(&s->upgrade))
+    bool alone;
+    nsec_t next = upgrade_tend(&s->upgrade, now, &alone);
+
+    if (alone)
         restore_pid_file(s);
-    return nsec_min(overview_tend(&s->overview, now), access_log_tend(s->access_log, now));
+    next = nsec_min(next, access_log_tend(s->access_log, now));
+    return nsec_min(next, overview_tend(&s->overview, now));
 }
 
 /* The process that serves has no master, and looks after them itself: a look is two system calls.
@@ -138,11 +142,20 @@ static void master_upgrade(void *arg) {
     upgrade_start(&s->upgrade, &s->binds, s->overview.fd, s->overview.borrowed);
 }
 
-static void master_replaced(void *arg) {
+static bool master_replaced(void *arg) {
     struct serve *s = arg;
 
-    s->upgrade.replaced = true;
+    if (!upgrade_accept(&s->upgrade))
+        return false;
     overview_rest(&s->overview);
+    return true;
+}
+
+static bool owns(void *arg, pid_t pid) {
+    const struct serve *s = arg;
+
+    return pid == s->overview.helper.pid || pid == access_log_pid(s->access_log) ||
+           pid == s->upgrade.successor;
 }
 
 /* What the log says about a worker that is stuck. */
@@ -166,6 +179,7 @@ static int run_workers(struct serve *s) {
         .replaced = master_replaced,
         .stopping = serve_stopping,
         .tend = tend_helpers,
+        .owns = owns,
         .timeout = s->config->timeout,
         .doing = master_doing,
         .arg = s,
@@ -193,6 +207,8 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
     }
     signals_defer();
     binds_announce(&s->binds, "srv serve");
+    if (s->config->workers == 0)
+        signals_bury_orphans();
     code = s->config->workers > 0 ? run_workers(s) : run_worker(s, 1, ready_alone);
     overview_stop(&s->overview);
     return code;
@@ -248,7 +264,8 @@ int serve_run(const struct serve_config *config) {
     signals_ignore_foreign();
     binds_raise_descriptor_limit();
     signal(SIGCHLD, SIG_DFL); /* ignored, by whoever started us, nobody could be waited for */
-    if (upgrade_init(&s.upgrade, config->argv, &err) < 0 ||
+    if (upgrade_init(&s.upgrade, config->argv, config->timeout,
+                     config->graceful_timeout + SERVER_LEAVE_NSEC, &err) < 0 ||
         access_log_open(&config->access_log, &config->privileges, &s.access_log, &err) < 0)
         code = complain(&err);
     else

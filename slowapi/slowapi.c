@@ -57,8 +57,10 @@ static int serve(struct service *s, struct error *err) {
         .arg = s,
     };
 
-    if (s->config->workers == 1)
+    if (s->config->workers == 1) {
+        signals_bury_orphans();
         return reactor_run(&s->setup, 0, NULL, err);
+    }
     return prefork_run(&prefork);
 }
 

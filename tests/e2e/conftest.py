@@ -37,12 +37,12 @@ def time_limit(request):
 
 @pytest.fixture
 def start(tmp_path):
-    """start(COMMAND, *ARGS, env=None) -> harness.Server; all are stopped and checked after the test."""
+    """start(COMMAND, *ARGS, env=None) -> harness.Server, or another `kind` of it; all are stopped and checked after the test."""
     servers = []
 
-    def start_one(command, *args, env=None):
+    def start_one(command, *args, env=None, kind=harness.Server):
         log_path = tmp_path / f"{len(servers)}-{command}.log"
-        server = harness.Server(command, args, log_path, env)
+        server = kind(command, args, log_path, env)
         servers.append(server)
         return server
 

@@ -120,6 +120,30 @@ def test_successor_that_cannot_start_changes_nothing(slowapi, start, tmp_path):
         assert conn.read_response().status == 200
 
 
+@pytest.mark.parametrize("hangs", ["exec sleep 100", "trap '' TERM; while :; do sleep 0.1; done"], ids=["ends", "killed"])
+def test_a_successor_that_hangs_is_ended(slowapi, start, tmp_path, monkeypatch, hangs):
+    """The old program serves on, and can be upgraded later."""
+    program, pid_file = tmp_path / "srv", tmp_path / "pid"
+    shutil.copy(harness.srv_binary(), program)
+    monkeypatch.setattr(harness, "srv_binary", lambda: str(program))
+    options = ("--workers", "1", "--timeout", "1s", "--graceful-timeout", "1s", "--pid", pid_file)
+    app = start("serve", *options, "--upstream", slowapi().url)
+    wait_for(lambda: len(children(app.pid)) == 1, what="a worker")
+    program.rename(tmp_path / "good")
+    program.write_text(f"#!/bin/sh\n{hangs}\n")
+    program.chmod(0o755)
+    app.send_signal(signal.SIGUSR2)
+    wait_for(lambda: "not ready in time, ending it" in app.stderr(), what="the time-out told")
+    wait_for(lambda: "this one goes on" in app.stderr(), what="its end")
+    assert len(children(app.pid)) == 1 and get(app).status == 200
+    (tmp_path / "good").rename(program)
+    app.send_signal(signal.SIGUSR2)
+    successor = master_from(pid_file, app.pid)
+    assert app.wait() == 0 and get(app).status == 200
+    os.kill(successor, signal.SIGTERM)
+    wait_for(lambda: not pid_file.exists())
+
+
 def test_workers_are_replaced_after_max_requests(slowapi, serve):
     app = serve("--workers", "2", "--max-requests", "20", "--max-requests-jitter", "5", upstream=slowapi())
     wait_for(lambda: len(children(app.pid)) == 2)
