@@ -45,4 +45,8 @@ static inline nsec_t nsec_min(nsec_t a, nsec_t b) {
     return a < b ? a : b;
 }
 
+static inline nsec_t nsec_max(nsec_t a, nsec_t b) {
+    return a > b ? a : b;
+}
+
 #endif

@@ -30,6 +30,12 @@ static int parse_control(void *config, const char *value, struct error *err);
 #define HOUR         (INT64_C(3600) * NSEC_PER_SEC)
 #define DAY          (24 * HOUR)
 
+static const char *const half_closes[] = {
+    [HALF_CLOSE_GONE] = "gone",
+    [HALF_CLOSE_WAIT] = "wait",
+    NULL,
+};
+
 static const struct option_row rows[] = {
     {
         .name = "bind",
@@ -222,6 +228,28 @@ static const struct option_row rows[] = {
         .min = NSEC_PER_MSEC,
         .max = DAY,
         .fallback = "10",
+    },
+    {
+        .name = "send-timeout",
+        .topic = "Connections",
+        .meta = "SECONDS",
+        .help = "How long a client may take nothing of its answer, counted by what it has "
+                "acknowledged; then its connection is reset. 0 waits for ever.",
+        .type = OPTION_DURATION,
+        .offset = MEMBER(send_timeout),
+        .max = DAY,
+        .fallback = "30",
+    },
+    {
+        .name = "half-close",
+        .topic = "Connections",
+        .meta = "MEANING",
+        .help = "What it means when a client closes its side while its request waits: it is gone, "
+                "or has only shut its sending side and waits for the answer.",
+        .type = OPTION_CHOICE,
+        .offset = MEMBER(half_close),
+        .fallback = "gone",
+        .choices = half_closes,
     },
     {
         .name = "log-level",

@@ -4,30 +4,61 @@
 #include "slowapi/limits.h"
 #include "slowapi/rng.h"
 
-/* Any byte can be had without those before it: the state of SplitMix64 is a counter. */
-static uint8_t random_byte(uint64_t seed, uint64_t index) {
-    struct rng rng = { .state = seed + index / 8 * UINT64_C(0x9e3779b97f4a7c15) };
+#define WORD_BYTES sizeof(uint64_t)
+#define ALPHABET   "abcdefghijklmnopqrstuvwxyz"
 
-    return (uint8_t)(rng_next(&rng) >> index % 8 * 8);
+/* Any word can be had without those before it: the state of SplitMix64 is a counter. */
+static uint64_t random_word(uint64_t seed, uint64_t index) {
+    struct rng rng = { .state = seed + index * UINT64_C(0x9e3779b97f4a7c15) };
+
+    return rng_next(&rng);
 }
 
-static char byte_at(const struct body *body, uint64_t index) {
+/* Bytes of the words, the lowest first, from byte `from` on; letters when `is_text`. */
+static void fill_random(char *out, uint64_t seed, uint64_t from, size_t count, bool is_text) {
+    uint64_t word = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t at = from + i;
+        if (i == 0 || at % WORD_BYTES == 0)
+            word = random_word(seed, at / WORD_BYTES) >> at % WORD_BYTES * 8;
+        out[i] = is_text ? (char)('a' + (word & 0xff) % 26) : (char)word;
+        word >>= 8;
+    }
+}
+
+/* What is there is copied: twice as much each time. */
+static void fill_pattern(char *out, uint64_t from, size_t count) {
+    size_t made = 0, phase = from % strlen(ALPHABET);
+
+    for (; made < count && made < strlen(ALPHABET); made++)
+        out[made] = ALPHABET[(phase + made) % strlen(ALPHABET)];
+    while (made < count) {
+        size_t more = made < count - made ? made : count - made;
+        memcpy(out + made, out, more);
+        made += more;
+    }
+}
+
+static void fill(const struct body *body, uint64_t from, size_t count, char *out) {
     switch ((enum body_kind)body->kind) {
     case BODY_TEXT:
-        return body->text.ptr[index];
+        memcpy(out, body->text.ptr + from, count);
+        return;
     case BODY_LETTERS:
-        return (char)('a' + random_byte(body->seed, index) % 26);
     case BODY_BYTES:
-        return (char)random_byte(body->seed, index);
+        fill_random(out, body->seed, from, count, body->kind == BODY_LETTERS);
+        return;
     case BODY_PATTERN:
-        return (char)('a' + (body->offset + index) % 26);
+        fill_pattern(out, body->offset + from, count);
+        return;
     case BODY_STARS:
     case BODY_LINES:
     case BODY_JSONL:
     case BODY_SSE:
         break;
     }
-    return '*';
+    memset(out, '*', count);
 }
 
 static int append_event(const struct body *body, uint64_t index, struct buf *out) {
@@ -52,19 +83,25 @@ int64_t body_append(const struct body *body, uint64_t from, uint64_t count, stru
     int rc = buf_reserve(out, count);
     if (rc < 0)
         return rc;
-    for (uint64_t i = 0; i < count; i++)
-        buf_tail(out)[i] = byte_at(body, from + i);
+    fill(body, from, count, buf_tail(out));
     buf_added(out, count);
     return (int64_t)count;
 }
 
-void body_spread(struct body *body, nsec_t span) {
-    uint64_t pauses = body->units > 1 ? body->units - 1 : 1;
+static uint64_t joined(uint64_t units, nsec_t span) {
+    uint64_t pauses = units > 1 ? units - 1 : 1;
 
-    body->piece = 1;
-    body->interval = span / (nsec_t)pauses;
-    if (body->interval < NSEC_PER_MSEC && !body_is_events(body) && span > 0) {
-        body->piece = pauses * (uint64_t)NSEC_PER_MSEC / (uint64_t)span + 1;
-        body->interval = (nsec_t)((double)span * (double)body->piece / (double)pauses);
-    }
+    if (span == 0 || span / (nsec_t)pauses >= NSEC_PER_MSEC)
+        return 1;
+    return pauses * (uint64_t)NSEC_PER_MSEC / (uint64_t)span + 1;
+}
+
+void body_spread(struct body *body, nsec_t span) {
+    bool is_events = body_is_events(body);
+
+    if (body->piece == 0)
+        body->piece = is_events ? 1 : joined(body->units, span);
+    uint64_t pieces = (body->units + body->piece - 1) / body->piece;
+    body->interval = span / (nsec_t)(pieces > 1 ? pieces - 1 : 1);
+    body->lead = pieces == 1 && !is_events ? span : 0;
 }

@@ -25,6 +25,7 @@ struct body {
     uint64_t units; /* bytes, or events */
     uint64_t offset, seed;
     uint64_t piece;  /* units at a time */
+    nsec_t lead;     /* before the first piece */
     nsec_t interval; /* between pieces */
     double jitter;   /* share of the interval */
 };
@@ -39,7 +40,9 @@ static inline bool body_is_events(const struct body *body) {
 NODISCARD int64_t body_append(const struct body *body, uint64_t from, uint64_t count,
                               struct buf *out);
 
-/* Spreads the units over `span`: pieces that would be closer than a millisecond are joined. */
+/* Spreads the pieces over `span`, from the first to the last; a lone piece of bytes comes at its
+ * end. Bytes with `piece` 0 come one by one, or joined where they would be closer than a
+ * millisecond. */
 void body_spread(struct body *body, nsec_t span);
 
 #endif

@@ -7,6 +7,8 @@
 #include "base/option.h"
 #include "net/binds.h"
 
+enum half_close { HALF_CLOSE_GONE, HALF_CLOSE_WAIT };
+
 struct slowapi_config {
     struct option_strings binds;        /* well-formed addresses */
     const char *bind_params[BINDS_MAX]; /* parameters of requests that come in there; or NULL */
@@ -23,8 +25,10 @@ struct slowapi_config {
     int64_t sequences, queues; /* places in the tables of shared.h */
     nsec_t keep_alive;         /* how long a connection may be idle; 0: one request each */
     nsec_t header_timeout, graceful_timeout;
-    bool strict_params; /* names that are no parameters are refused */
-    bool truth;         /* truth headers in plain answers too */
+    nsec_t send_timeout;        /* of a client that takes nothing of its answer; 0: none */
+    enum half_close half_close; /* what a FIN means while a request waits */
+    bool strict_params;         /* names that are no parameters are refused */
+    bool truth;                 /* truth headers in plain answers too */
     enum log_level log_level;
 };
 

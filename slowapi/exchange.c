@@ -9,7 +9,9 @@
 #include "slowapi/reactor.h"
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 /* Least room for more of a head that is being kept; the buffer doubles from there. */
@@ -17,8 +19,12 @@
 
 static_assert(sizeof(struct exchange) <= 512, "a sleeping request is to cost well below 1 KB");
 
-/* --- requests in flight --------------------------------------------------------------------------
- */
+/* One callback does no more than so much for one connection: then the others have their turn. */
+static bool is_tired(const struct exchange *e) {
+    return e->work_bytes >= SLOWAPI_TURN_BYTES;
+}
+
+/* --- requests in flight ---------------------------------------------------------------------- */
 
 static void begin_request(struct exchange *e) {
     e->in_flight = true;
@@ -46,8 +52,7 @@ static void settle(struct exchange *e, const char *outcome) {
     e->reply = NULL;
 }
 
-/* --- states --------------------------------------------------------------------------------------
- */
+/* --- states ---------------------------------------------------------------------------------- */
 
 static void link_to_reactor(struct exchange *e, struct reactor *r) {
     e->reactor = r;
@@ -116,15 +121,41 @@ static void linger(struct exchange *e) {
         enter(e, EXCHANGE_LINGER, after(e, SLOWAPI_LINGER_TIME));
 }
 
-static void reset(struct exchange *e) {
+static void reset(struct exchange *e, const char *outcome) {
     const struct linger now = { .l_onoff = 1 };
 
-    settle(e, "reset");
+    settle(e, outcome);
     setsockopt(e->watch.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     drop(e);
 }
 
-/* --- writing -------------------------------------------------------------------------------- */
+/* --- sleeping --- */
+
+static void leave(struct exchange *e) {
+    e->client_left = true;
+    drop(e);
+}
+
+/* Whether nobody waits for the answer any more. A FIN alone may come from a client that has shut
+ * its sending side only, which --half-close decides. A reset connection and a closed unix socket
+ * cannot take an answer; poll(2) tells them from a FIN. */
+static bool is_gone(const struct exchange *e) {
+    struct pollfd p = { .fd = e->watch.fd };
+
+    if ((e->watch.ready & IO_HANGUP) && e->reactor->config->half_close == HALF_CLOSE_GONE)
+        return true;
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+/* A hang-up that came before is not told again, so it is looked for here. */
+static void sleep_until(struct exchange *e, nsec_t at) {
+    if ((e->watch.ready & IO_HANGUP) && is_gone(e))
+        leave(e);
+    else
+        enter(e, EXCHANGE_SLEEP, at);
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
 
 static bool is_last(const struct exchange *e) {
     return e->reactor->draining || e->reactor->config->keep_alive == 0;
@@ -153,28 +184,72 @@ static void finish(struct exchange *e) {
         linger(e);
 }
 
+/* Bytes in the kernel that the client's side has not acknowledged (tcp(7), unix(7): SIOCOUTQ). */
+static uint32_t unacknowledged(const struct exchange *e) {
+    int bytes = 0;
+
+    return ioctl(e->watch.fd, SIOCOUTQ, &bytes) == 0 ? (uint32_t)bytes : 0;
+}
+
+/* The socket tells that it takes bytes when a third of its buffer is free. A slow reader needs long
+ * for that, so its progress is looked for in between. */
+static void wait_to_send(struct exchange *e) {
+    nsec_t patience = e->reactor->config->send_timeout;
+    nsec_t look_at = deadline_after(clock_now(), patience / SLOWAPI_SEND_LOOKS + 1);
+
+    if (patience == 0)
+        enter(e, EXCHANGE_SEND, NSEC_NEVER);
+    else
+        enter(e, EXCHANGE_SEND, nsec_min(look_at, deadline_after(e->progress_at, patience)));
+}
+
+static void begin_to_wait(struct exchange *e) {
+    e->unacked_bytes = unacknowledged(e);
+    e->progress_at = clock_now();
+    wait_to_send(e);
+}
+
+/* A reset, because the end of an answer without a length would look like its planned one. */
+static void look_at_progress(struct exchange *e) {
+    uint32_t unacked = unacknowledged(e);
+    nsec_t now = clock_now();
+
+    if (unacked < e->unacked_bytes)
+        e->progress_at = now;
+    e->unacked_bytes = unacked;
+    if (now < deadline_after(e->progress_at, e->reactor->config->send_timeout)) {
+        wait_to_send(e);
+        return;
+    }
+    truth_count(&e->reactor->planner.truth, TRUTH_SEND_TIMEOUTS);
+    reset(e, "send-timeout");
+}
+
 /* True: all of it is written. Else the rest is sent later, or the exchange is closed. */
 static bool send_now(struct exchange *e, struct slice bytes) {
     ssize_t n = bytes.len > 0 ? watch_send(&e->watch, bytes.ptr, bytes.len) : 0;
+
+    e->work_bytes += (uint32_t)bytes.len;
     if (n == (ssize_t)bytes.len)
         return true;
 
     bool is_full = n >= 0 || n == -EAGAIN;
     e->client_left = !is_full;
     if (is_full && buf_append(&e->out, slice_drop(bytes, n > 0 ? (size_t)n : 0)) == 0)
-        enter(e, EXCHANGE_SEND, after(e, SLOWAPI_SEND_TIMEOUT));
+        begin_to_wait(e);
     else
         drop(e);
     return false;
 }
 
-/* --- the plain answer ------------------------------------------------------------------------- */
+/* --- the plain answer ------------------------------------------------------------------------ */
 
 static void answer_plainly(struct exchange *e, uint16_t status, struct slice text, bool last) {
     struct reactor *r = e->reactor;
     const struct answer a = { .status = status, .text = text, .close = last || is_last(e) };
 
     e->step = (struct reply_step){ .act = REPLY_KEEP };
+    e->work_bytes += SLOWAPI_STEP_COST;
     buf_consume(&r->out, buf_unread(&r->out).len);
     if (answer_encode(&r->out, &e->conn, &a) < 0)
         drop(e);
@@ -189,7 +264,7 @@ static void refuse(struct exchange *e, uint16_t status, const char *text) {
     answer_plainly(e, status, slice_str(text), true);
 }
 
-/* --- step by step ----------------------------------------------------------------------------- */
+/* --- step by step ---------------------------------------------------------------------------- */
 
 /* For ever, that is until the client closes its side; one that has done so already would not be
  * told of again. */
@@ -207,7 +282,7 @@ static bool act(struct exchange *e) {
     case REPLY_NEXT:
         return true;
     case REPLY_WAIT:
-        enter(e, EXCHANGE_SLEEP, deadline_after(clock_now(), e->step.wait));
+        sleep_until(e, e->step.until);
         break;
     case REPLY_HANG:
         hang(e);
@@ -219,25 +294,32 @@ static bool act(struct exchange *e) {
         linger(e);
         break;
     case REPLY_RST:
-        reset(e);
+        reset(e, "reset");
         break;
     }
     return false;
 }
 
+/* Others have their turn before it goes on. */
+static void go_on_later(struct exchange *e) {
+    loop_defer(e->reactor->loop, &e->later);
+}
+
 static void run_steps(struct exchange *e) {
     struct reactor *r = e->reactor;
 
-    for (unsigned i = 0; i < SLOWAPI_STEPS_PER_TURN; i++) {
+    while (!is_tired(e)) {
         buf_consume(&r->out, buf_unread(&r->out).len);
         if (reply_step(e->reply, &e->conn, &r->planner.truth, is_last(e), &r->out, &e->step) < 0) {
             drop(e);
             return;
         }
+        e->work_bytes += SLOWAPI_STEP_COST;
         if (!send_now(e, buf_unread(&r->out)) || !act(e))
             return;
     }
-    enter(e, EXCHANGE_SLEEP, clock_now());
+    enter(e, EXCHANGE_SEND, NSEC_NEVER);
+    go_on_later(e);
 }
 
 /* Planned and actual are compared when the answer begins. */
@@ -261,51 +343,29 @@ static void answer_request(struct exchange *e) {
         answer_plainly(e, 200, SLICE("slow api response"), false);
 }
 
-/* The socket takes bytes again. */
+/* The socket takes bytes again, or it never was full and others have had their turn. */
 static void send_rest(struct exchange *e) {
     struct slice rest = buf_unread(&e->out);
 
-    ssize_t n = watch_send(&e->watch, rest.ptr, rest.len);
+    ssize_t n = rest.len > 0 ? watch_send(&e->watch, rest.ptr, rest.len) : 0;
     if (n == -EAGAIN)
         return;
     if (n < 0) {
-        e->client_left = true;
-        drop(e);
+        leave(e);
         return;
     }
     buf_consume(&e->out, (size_t)n);
-    if ((size_t)n < rest.len)
+    if ((size_t)n < rest.len) {
+        begin_to_wait(e);
         return;
+    }
     buf_free(&e->out);
+    e->work_bytes += (uint32_t)rest.len;
     if (act(e))
         run_steps(e);
 }
 
-/* --- sleeping --------------------------------------------------------------------------------- */
-
-/* A client that has shut its side only (FIN) may still wait for the answer; one that reset the
- * connection, or closed a unix socket, cannot get it any more. poll(2) tells them apart. */
-static bool is_gone(int fd) {
-    struct pollfd p = { .fd = fd };
-
-    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
-}
-
-static void leave(struct exchange *e) {
-    e->client_left = true;
-    drop(e);
-}
-
-/* The clock is read again: counted from the begin of the turn, a request that came late in it would
- * be answered too early. A hang-up that came along with the request is not told again. */
-static void sleep_until_due(struct exchange *e) {
-    if ((e->watch.ready & IO_HANGUP) && is_gone(e->watch.fd))
-        leave(e);
-    else
-        enter(e, EXCHANGE_SLEEP, deadline_after(clock_now(), e->delay));
-}
-
-/* --- what the codec found --------------------------------------------------------------------- */
+/* --- what the codec found -------------------------------------------------------------------- */
 
 static bool takes_input(const struct exchange *e) {
     return e->state == EXCHANGE_IDLE || e->state == EXCHANGE_HEAD || e->state == EXCHANGE_BODY;
@@ -321,9 +381,11 @@ static void invite_body(struct exchange *e) {
         drop(e);
 }
 
+/* The clock is read again: counted from the begin of the turn, a request that came late in it would
+ * be answered too early. */
 static void on_end(struct exchange *e) {
     if (e->delay > 0)
-        sleep_until_due(e);
+        sleep_until(e, deadline_after(clock_now(), e->delay));
     else
         answer_request(e);
 }
@@ -370,13 +432,14 @@ static void on_head(struct exchange *e, const struct http_head *head) {
         on_end(e);
 }
 
-/* All that `input` allows. Returns how much of it was used. */
+/* All that `input` allows, or as many requests as one turn may answer. Returns how much of it was
+ * used. */
 static size_t feed(struct exchange *e, struct slice input) {
     struct http_head head;
     struct http_event ev;
     size_t used = 0;
 
-    while (takes_input(e)) {
+    while (takes_input(e) && !(e->state == EXCHANGE_IDLE && is_tired(e))) {
         used += http_conn_feed(&e->conn, slice_drop(input, used), e->eof, &head, &ev);
         switch (ev.kind) {
         case HTTP_EV_HEAD:
@@ -401,7 +464,7 @@ static size_t feed(struct exchange *e, struct slice input) {
     return used;
 }
 
-/* --- bytes ------------------------------------------------------------------------------------ */
+/* --- bytes ----------------------------------------------------------------------------------- */
 
 /* Keeps what was not used, and nothing when there is no such thing. False: out of memory. */
 static bool keep(struct exchange *e, struct slice input, size_t used, bool is_own) {
@@ -426,6 +489,8 @@ static void process(struct exchange *e, struct slice input) {
         return;
     if (!keep(e, input, used, is_own))
         drop(e);
+    else if (e->state == EXCHANGE_IDLE && is_tired(e))
+        go_on_later(e);
     else if (e->state == EXCHANGE_IDLE && e->in.data != NULL)
         enter(e, EXCHANGE_HEAD, after(e, e->reactor->config->header_timeout));
     else if (e->state == EXCHANGE_BODY)
@@ -465,6 +530,7 @@ static bool read_some(struct exchange *e) {
         return false;
     }
     e->eof = n == 0;
+    e->work_bytes += (uint32_t)n;
     process(e, input);
     return true;
 }
@@ -475,8 +541,10 @@ static bool discard_some(struct exchange *e) {
     ssize_t n = watch_recv(&e->watch, r->in, sizeof(r->in));
     if (n == -EAGAIN)
         return false;
-    if (n > 0)
+    if (n > 0) {
         e->lingered_bytes += (uint32_t)n;
+        e->work_bytes += (uint32_t)n;
+    }
     if (n <= 0 || e->lingered_bytes > SLOWAPI_LINGER_BYTES)
         drop(e);
     return true;
@@ -487,7 +555,7 @@ static void read_on(struct exchange *e) {
     if (e->state == EXCHANGE_IDLE && e->in.data != NULL)
         process(e, buf_unread(&e->in));
 
-    for (unsigned i = 0; i < SLOWAPI_READS_PER_TURN; i++) {
+    while (!is_tired(e)) {
         bool more = false;
         if (takes_input(e))
             more = read_some(e);
@@ -496,28 +564,32 @@ static void read_on(struct exchange *e) {
         if (!more)
             return;
     }
-    loop_defer(e->reactor->loop, &e->later);
+    if (takes_input(e) || e->state == EXCHANGE_LINGER)
+        go_on_later(e);
 }
 
-/* --- events ----------------------------------------------------------------------------------- */
+/* --- events ---------------------------------------------------------------------------------- */
 
 static void on_later(struct deferred *later) {
     struct exchange *e = CONTAINER_OF(later, struct exchange, later);
 
-    if (e->state == EXCHANGE_CLOSED)
+    if (e->state == EXCHANGE_CLOSED) {
         mem_free(e);
-    else
-        read_on(e);
+        return;
+    }
+    e->work_bytes = 0;
+    if (e->state == EXCHANGE_SEND)
+        send_rest(e);
+    read_on(e);
 }
 
 static void on_ready(struct watch *watch, unsigned what) {
     struct exchange *e = CONTAINER_OF(watch, struct exchange, watch);
 
+    e->work_bytes = 0;
     switch ((enum exchange_state)e->state) {
     case EXCHANGE_SLEEP: /* what came stays in the kernel: that bounds it */
-        if (what & IO_HANGUP)
-            e->client_left = true;
-        if ((what & (IO_READ | IO_HANGUP)) && is_gone(watch->fd))
+        if ((what & (IO_READ | IO_HANGUP)) && is_gone(e))
             leave(e);
         return;
     case EXCHANGE_HANG: /* nothing would ever be sent to one that has shut its side */
@@ -545,6 +617,7 @@ static void on_deadline(struct timer *timer) {
         enter(e, (enum exchange_state)e->state, e->deadline);
         return;
     }
+    e->work_bytes = 0;
     switch ((enum exchange_state)e->state) {
     case EXCHANGE_SLEEP:
         answer_request(e);
@@ -558,8 +631,10 @@ static void on_deadline(struct timer *timer) {
     case EXCHANGE_HANG: /* of a connection that was to be left alone at first */
         enter(e, EXCHANGE_IDLE, after(e, patience(e->reactor)));
         break;
-    case EXCHANGE_IDLE:
     case EXCHANGE_SEND:
+        look_at_progress(e);
+        break;
+    case EXCHANGE_IDLE:
     case EXCHANGE_LINGER:
     case EXCHANGE_CLOSED:
         drop(e);
@@ -568,7 +643,7 @@ static void on_deadline(struct timer *timer) {
     read_on(e);
 }
 
-/* --- beginning and end ------------------------------------------------------------------------ */
+/* --- beginning and end ----------------------------------------------------------------------- */
 
 static int start(struct exchange *e, struct reactor *r, int fd) {
     int rc = watch_open(&e->watch, r->loop, fd, on_ready);
@@ -603,7 +678,7 @@ static void strike_accepted(struct exchange *e, const struct fault *fault) {
     else if (fault->kind == FAULT_HANG)
         enter(e, EXCHANGE_HANG, deadline_after(clock_now(), fault->arg));
     else
-        reset(e);
+        reset(e, "reset");
 }
 
 static uint64_t hash_peer(const struct address *peer) {

@@ -27,7 +27,7 @@ enum exchange_state {
     EXCHANGE_SLEEP, /* due at `deadline`, or its next piece; `in` holds what came after the request,
                        mostly nothing */
     EXCHANGE_HANG,  /* a fault: as asleep, and for ever or until it is read from */
-    EXCHANGE_SEND,  /* `out` holds what the socket did not take */
+    EXCHANGE_SEND,  /* `out` holds what the socket did not take; empty: others have their turn */
     EXCHANGE_LINGER, /* answered for good, our side is shut; input is thrown away */
     EXCHANGE_CLOSED, /* the memory goes when the turn ends */
 };
@@ -45,14 +45,19 @@ struct exchange {
     struct reply *reply;    /* owned; NULL: the plain answer */
     struct reply_step step; /* what follows when `out` is written */
     uint64_t client;        /* a hash of its address */
-    uint32_t lingered_bytes;
-    uint8_t state;    /* enum exchange_state */
-    uint8_t bind;     /* where it came in */
-    bool eof;         /* the client has closed its side */
-    bool in_flight;   /* a request waits for the end of its answer */
-    bool is_timed;    /* ... which has begun */
-    bool is_reused;   /* answered before */
-    bool client_left; /* hung up while its request was in flight */
+    nsec_t progress_at;     /* when the client last took something of its answer */
+    union {
+        uint32_t lingered_bytes; /* thrown away */
+        uint32_t unacked_bytes;  /* in the kernel, at the last look */
+    };
+    uint32_t work_bytes; /* done in this callback, bytes and what costs as much */
+    uint8_t state;       /* enum exchange_state */
+    uint8_t bind;        /* where it came in */
+    bool eof;            /* the client has closed its side */
+    bool in_flight;      /* a request waits for the end of its answer */
+    bool is_timed;       /* ... which has begun */
+    bool is_reused;      /* answered before */
+    bool client_left;    /* hung up while its request was in flight */
 };
 
 /* Takes over a descriptor that was accepted on listening address `bind`. Out of memory: logged and

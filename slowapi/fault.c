@@ -26,7 +26,7 @@ const struct fault_info fault_infos[FAULT_KINDS] = {
                      "the body comes a byte (of a stream: an event) at a time, that far apart" },
     [FAULT_BANDWIDTH] = { SLICE_INIT("bandwidth"), FAULT_SIZE, 10240, INT64_C(1) << 40,
                           FAULT_AT_BODY, "request",
-                          "the body comes at that many bytes per second" },
+                          "the body comes at that many bytes per second, events too" },
     [FAULT_BADCHUNK] = { SLICE_INIT("badchunk"), FAULT_NO_ARG, 0, 0,
                          FAULT_AT_BODY | FAULT_AT_PERCENT, "request",
                          "a chunked body goes on with a chunk size that is none, and a close" },

@@ -5,20 +5,31 @@
 
 #include "base/clock.h"
 
-#define SLOWAPI_RECV_BYTES     16384 /* the receive buffer that all connections of a loop share */
-#define SLOWAPI_READS_PER_TURN 8     /* of one connection, then the others have their turn */
-#define SLOWAPI_ACCEPT_BURST   64
-#define SLOWAPI_BODY_BYTES     (UINT64_C(1) << 30) /* drained, never stored */
-#define SLOWAPI_ANSWER_BYTES   4096                /* of a plain answer; of others as below */
-#define SLOWAPI_OUT_BYTES      (2u << 20)          /* the hugest header, and a piece */
-#define SLOWAPI_VALUE_BYTES    256                 /* of a parameter, encoded */
-#define SLOWAPI_NAME_BYTES     64                  /* of a parameter's name, encoded */
-#define SLOWAPI_SIZE_MAX       (UINT64_C(1) << 30) /* of a body that was asked for */
-#define SLOWAPI_PIECE_BYTES    16384               /* of such a body, made at once */
-#define SLOWAPI_STEPS_PER_TURN 64 /* pieces of one answer, then the others have their turn */
+#define SLOWAPI_RECV_BYTES   16384 /* the receive buffer that all connections of a loop share */
+#define SLOWAPI_ACCEPT_BURST 64
+#define SLOWAPI_BODY_BYTES   (UINT64_C(1) << 30) /* drained, never stored */
+#define SLOWAPI_ANSWER_BYTES 4096                /* of a plain answer; of others as below */
+#define SLOWAPI_OUT_BYTES    (2u << 20)          /* the hugest header, and a piece */
+#define SLOWAPI_VALUE_BYTES  256                 /* of a parameter, encoded */
+#define SLOWAPI_NAME_BYTES   64                  /* of a parameter's name, encoded */
+#define SLOWAPI_SIZE_MAX     (UINT64_C(1) << 30) /* of a body that was asked for */
+#define SLOWAPI_PIECE_BYTES  16384               /* of such a body, made at once */
 
-#define SLOWAPI_BODY_IDLE    (30 * NSEC_PER_SEC) /* without a byte of the body: 408 */
-#define SLOWAPI_SEND_TIMEOUT (30 * NSEC_PER_SEC) /* a client that does not take its answer */
+/* What one connection may read and write, then the others have their turn. An answer, or a piece of
+ * one, costs as much as that many bytes beside its own. */
+#define SLOWAPI_TURN_BYTES 65536
+#define SLOWAPI_STEP_COST  1024
+
+/* A body with a bandwidth comes in so many portions, or in more when those were too large. */
+#define SLOWAPI_PORTIONS_PER_SECOND 50
+
+/* So much that a body has fallen behind its pace is made up for. */
+#define SLOWAPI_PACE_DEBT (1 * NSEC_PER_SEC)
+
+#define SLOWAPI_BODY_IDLE (30 * NSEC_PER_SEC) /* without a byte of the body: 408 */
+
+/* So often in the time of --send-timeout the kernel is asked whether a client took something. */
+#define SLOWAPI_SEND_LOOKS 8
 
 /* After a final answer to a client that may still be sending: what comes is thrown away, so that no
  * reset overtakes the answer (RFC 9112 section 9.6). */

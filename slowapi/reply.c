@@ -43,11 +43,12 @@ void reply_strike(struct fault *fault, struct truth *truth) {
     fault->done = true;
 }
 
-static bool was_rolled(const struct reply *reply, enum fault_kind kind) {
+/* The one that was rolled, whether it has struck or not; NULL when there is none of that kind. */
+static struct fault *rolled(struct reply *reply, enum fault_kind kind) {
     for (size_t i = 0; i < reply->fault_count; i++)
         if (reply->faults[i].kind == kind)
-            return true;
-    return false;
+            return &reply->faults[i];
+    return NULL;
 }
 
 static bool is_stop(const struct fault *fault) {
@@ -89,14 +90,14 @@ static int append_garbage(struct buf *out, int64_t size) {
     return 0;
 }
 
-static int strike(struct fault *fault, struct truth *truth, struct buf *out,
+static int strike(struct reply *reply, struct fault *fault, struct truth *truth, struct buf *out,
                   struct reply_step *ret) {
     enum fault_kind kind = (enum fault_kind)fault->kind;
 
     reply_strike(fault, truth);
     if (kind == FAULT_HANG) {
         ret->act = fault->arg < 0 ? REPLY_HANG : REPLY_WAIT;
-        ret->wait = fault->arg;
+        ret->until = reply->due = deadline_after(clock_now(), fault->arg);
         return 0;
     }
     ret->act = kind == FAULT_RST ? REPLY_RST : REPLY_FIN;
@@ -107,11 +108,13 @@ static int strike(struct fault *fault, struct truth *truth, struct buf *out,
 
 /* --- head ------------------------------------------------------------------------------------- */
 
-static int append_interims(struct reply *reply, struct truth *truth, struct buf *out) {
+/* Not to a client of HTTP/1.0, which knows no interim answers (RFC 9110 section 15.2). */
+static int append_interims(struct reply *reply, const struct http_conn *conn, struct truth *truth,
+                           struct buf *out) {
     struct fault *fault = reply_fault(reply, FAULT_INTERIM);
     int rc = 0;
 
-    if (fault == NULL)
+    if (fault == NULL || conn->version_minor == 0)
         return 0;
     reply_strike(fault, truth);
     for (int64_t i = 0; i < fault->arg && rc == 0; i++)
@@ -217,6 +220,8 @@ static bool wants_chunks(const struct reply *reply) {
 static int append_head(struct reply *reply, struct http_conn *conn, struct truth *truth, bool last,
                        struct buf *out) {
     struct fault *nolength = reply_fault(reply, FAULT_NOLENGTH);
+    if (reply->status == 205) /* has no content (RFC 9110 section 15.3.6) */
+        reply->body.units = 0;
     bool sends_body = conn->method != HTTP_METHOD_HEAD;
     struct http_response_head head = {
         .status = reply->status,
@@ -246,15 +251,19 @@ static int append_head(struct reply *reply, struct http_conn *conn, struct truth
 
 /* Every byte is rolled for. */
 static void corrupt(struct reply *reply, struct truth *truth, char *bytes, size_t size) {
-    struct fault *fault = reply_fault(reply, FAULT_CORRUPT);
+    struct fault *fault = rolled(reply, FAULT_CORRUPT);
 
     for (size_t i = 0; fault != NULL && i < size; i++) {
         if (rng_unit(&reply->rng) >= fault->probability)
             continue;
         bytes[i] ^= 1;
+        fault->done = true;
         truth_add(&truth->slot->faults[FAULT_CORRUPT], 1);
     }
 }
+
+/* --- pace: the piece that comes last by any of the paces comes then -----------------------------
+ */
 
 static nsec_t jittered(struct reply *reply) {
     const struct body *body = &reply->body;
@@ -264,29 +273,65 @@ static nsec_t jittered(struct reply *reply) {
     return (nsec_t)((double)body->interval * (1 + body->jitter * (2 * rng_unit(&reply->rng) - 1)));
 }
 
-/* How many units may come now, and how long the next ones wait. */
-static uint64_t pace(struct reply *reply, struct truth *truth, nsec_t *ret_wait) {
-    const struct body *body = &reply->body;
-    uint64_t units = body->piece;
-
-    *ret_wait = jittered(reply);
-    for (size_t i = 0; i < reply->fault_count; i++) {
-        struct fault *fault = &reply->faults[i];
-        if (fault->kind == FAULT_DRIP) {
-            reply_strike(fault, truth);
-            units = 1;
-            *ret_wait = fault->arg;
-        } else if (fault->kind == FAULT_BANDWIDTH) {
-            reply_strike(fault, truth);
-            uint64_t portion = (uint64_t)fault->arg / 50 + 1; /* every 20 ms */
-            units = portion < units ? portion : units;
-            *ret_wait = (nsec_t)((double)units * (double)NSEC_PER_SEC / (double)fault->arg);
-        }
-    }
-    return units;
+static nsec_t time_of(uint64_t bytes, const struct fault *bandwidth) {
+    return (nsec_t)((double)bytes * (double)NSEC_PER_SEC / (double)bandwidth->arg);
 }
 
-static int append_piece(struct reply *reply, struct truth *truth, uint64_t units, struct buf *out) {
+/* A piece is due so much later than the one before. Lateness is not handed on, but what was missed
+ * for long is not made up for either. */
+static void add_pause(struct reply *reply, nsec_t pause) {
+    nsec_t floor = clock_now() - SLOWAPI_PACE_DEBT;
+
+    reply->due = deadline_after(reply->due > floor ? reply->due : floor, pause);
+}
+
+/* The last byte of a piece arrives when a link of that bandwidth has carried the piece. How long an
+ * event is shows when it is made: whatever comes next pays for it. */
+static nsec_t link_pause(struct reply *reply, const struct fault *bandwidth) {
+    uint64_t portion = (uint64_t)bandwidth->arg / SLOWAPI_PORTIONS_PER_SECOND + 1;
+    nsec_t pause = time_of(reply->owed_bytes, bandwidth);
+
+    reply->owed_bytes = 0;
+    if (body_is_events(&reply->body))
+        return pause;
+    if (reply->planned > portion)
+        reply->planned = portion;
+    return time_of(reply->planned, bandwidth);
+}
+
+/* Decides how many of the units that are left come next, and when. */
+static void plan_piece(struct reply *reply, struct truth *truth, uint64_t left) {
+    struct fault *drip = rolled(reply, FAULT_DRIP), *bandwidth = rolled(reply, FAULT_BANDWIDTH);
+    nsec_t pause = reply->sent == 0 ? reply->body.lead : jittered(reply);
+
+    reply->planned = drip != NULL ? 1 : reply->body.piece;
+    if (reply->planned > left)
+        reply->planned = left;
+    if (drip != NULL) {
+        reply_strike(drip, truth);
+        pause = nsec_max(pause, reply->sent == 0 ? 0 : drip->arg);
+    }
+    if (bandwidth != NULL) {
+        reply_strike(bandwidth, truth);
+        pause = nsec_max(pause, link_pause(reply, bandwidth));
+    }
+    if (pause > 0)
+        add_pause(reply, pause);
+}
+
+/* The end of a stream comes when the link has carried its last event. */
+static void plan_end(struct reply *reply) {
+    const struct fault *bandwidth = rolled(reply, FAULT_BANDWIDTH);
+
+    if (bandwidth != NULL && reply->owed_bytes > 0)
+        add_pause(reply, time_of(reply->owed_bytes, bandwidth));
+    reply->owed_bytes = 0;
+}
+
+/* --- pieces -------------------------------------------------------------------------------------
+ */
+
+static int append_piece(struct reply *reply, struct truth *truth, struct buf *out) {
     struct buf *piece = out, chunk;
 
     buf_init(&chunk, 2 * SLOWAPI_PIECE_BYTES);
@@ -294,11 +339,15 @@ static int append_piece(struct reply *reply, struct truth *truth, uint64_t units
         piece = &chunk;
     size_t before = buf_unread(piece).len;
 
-    int64_t made = body_append(&reply->body, reply->sent, units, piece);
+    int64_t made = body_append(&reply->body, reply->sent, reply->planned, piece);
     int rc = made < 0 ? (int)made : 0;
     if (rc == 0) {
+        size_t size = buf_unread(piece).len - before;
         reply->sent += (uint64_t)made;
-        corrupt(reply, truth, piece->data + piece->start + before, buf_unread(piece).len - before);
+        reply->planned -= (uint64_t)made;
+        reply->body_bytes += size;
+        reply->owed_bytes = body_is_events(&reply->body) ? size : 0;
+        corrupt(reply, truth, piece->data + piece->start + before, size);
     }
     if (rc == 0 && reply->is_chunked)
         rc = http_encode_chunk(out, buf_unread(&chunk));
@@ -307,8 +356,8 @@ static int append_piece(struct reply *reply, struct truth *truth, uint64_t units
 }
 
 static int end_body(struct reply *reply, struct buf *out, struct reply_step *ret) {
-    bool lied = was_rolled(reply, FAULT_LENGTH) || was_rolled(reply, FAULT_NOLENGTH) ||
-                was_rolled(reply, FAULT_BADHEADER);
+    bool lied = rolled(reply, FAULT_LENGTH) != NULL || rolled(reply, FAULT_NOLENGTH) != NULL ||
+                rolled(reply, FAULT_BADHEADER) != NULL;
 
     reply->phase = REPLY_END;
     ret->act = lied ? REPLY_FIN : REPLY_KEEP;
@@ -319,20 +368,20 @@ static int step_body(struct reply *reply, struct truth *truth, struct buf *out,
                      struct reply_step *ret) {
     uint64_t stop_at;
     struct fault *stop = next_stop(reply, &stop_at);
-    nsec_t wait;
 
     if (stop != NULL && stop_at <= reply->sent)
-        return strike(stop, truth, out, ret);
+        return strike(reply, stop, truth, out, ret);
     if (reply->sent == reply->body.units)
-        return end_body(reply, out, ret);
+        plan_end(reply);
+    else if (reply->planned == 0)
+        plan_piece(reply, truth, stop_at - reply->sent);
 
-    uint64_t units = pace(reply, truth, &wait), left = stop_at - reply->sent;
-    ret->act = wait > 0 ? REPLY_WAIT : REPLY_NEXT;
-    ret->wait = wait;
-    int rc = append_piece(reply, truth, units < left ? units : left, out);
-    if (rc == 0 && reply->sent == reply->body.units)
-        ret->act = REPLY_NEXT; /* nobody waits for what is complete */
-    return rc;
+    if (reply->due > clock_now()) {
+        ret->act = REPLY_WAIT;
+        ret->until = reply->due;
+        return 0;
+    }
+    return reply->planned == 0 ? end_body(reply, out, ret) : append_piece(reply, truth, out);
 }
 
 int reply_step(struct reply *reply, struct http_conn *conn, struct truth *truth, bool last,
@@ -344,14 +393,15 @@ int reply_step(struct reply *reply, struct http_conn *conn, struct truth *truth,
     if (reply->phase != REPLY_HEAD)
         return step_body(reply, truth, out, ret);
 
-    rc = append_interims(reply, truth, out);
+    rc = append_interims(reply, conn, truth, out);
     struct fault *stop = next_stop(reply, &at);
     if (rc < 0 || stop != NULL)
-        return rc < 0 ? rc : strike(stop, truth, out, ret);
+        return rc < 0 ? rc : strike(reply, stop, truth, out, ret);
 
     rc = append_head(reply, conn, truth, last, out);
     if (rc < 0)
         return rc;
     reply->phase = REPLY_BODY;
+    reply->due = clock_now();
     return reply->is_bodyless ? end_body(reply, out, ret) : 0;
 }

@@ -2,7 +2,7 @@
 /* An answer that is more than the plain one: made step by step, with its faults in it.
  *
  *   reply_step -> bytes in `out`, and what to do when they are written:
- *       NEXT   step again          WAIT  step again after `wait`     HANG  nothing, for ever
+ *       NEXT   step again          WAIT  step again at `until`       HANG  nothing, for ever
  *       KEEP   it is complete      FIN   close                       RST   reset
  */
 #ifndef SLOWAPI_REPLY_H
@@ -17,7 +17,7 @@ enum reply_act { REPLY_NEXT, REPLY_WAIT, REPLY_HANG, REPLY_KEEP, REPLY_FIN, REPL
 
 struct reply_step {
     enum reply_act act;
-    nsec_t wait;
+    nsec_t until;
 };
 
 enum reply_phase { REPLY_HEAD, REPLY_BODY, REPLY_END };
@@ -32,7 +32,11 @@ struct reply {
     struct rng rng;
     uint64_t seed;
     struct body body;
-    uint64_t sent; /* units */
+    uint64_t sent;       /* units */
+    uint64_t planned;    /* units of the next piece; 0: it is not planned yet */
+    nsec_t due;          /* of the next piece, counted from when the one before was due */
+    uint64_t owed_bytes; /* of the last event, which the bandwidth has not paid for */
+    uint64_t body_bytes; /* made, without the framing of chunks */
     nsec_t delay, queued, begun_at;
     char *text;   /* owned: what body.text points to, or NULL */
     char *fields; /* owned: header lines with their CRLF, or NULL */

@@ -65,6 +65,7 @@ PREPARE(stream) {
 
 PREPARE(drip) {
     set_body(reply, BODY_STARS, "application/octet-stream", (uint64_t)given(spec->numbytes, 10));
+    reply->body.piece = 0;
     body_spread(&reply->body, given(spec->duration, 2 * NSEC_PER_SEC));
     return 0;
 }
@@ -142,10 +143,7 @@ PREPARE(range) {
     set_body(reply, BODY_PATTERN, "application/octet-stream", fits ? to - from : 0);
     reply->body.offset = from;
     reply->body.piece = (uint64_t)given(spec->chunk_size, 10240);
-    if (spec->duration > 0 && reply->body.units > 0) {
-        uint64_t pieces = (reply->body.units + reply->body.piece - 1) / reply->body.piece;
-        reply->body.interval = spec->duration / (nsec_t)(pieces > 1 ? pieces - 1 : 1);
-    }
+    body_spread(&reply->body, given(spec->duration, 0));
     return reply->fields != NULL ? 0 : -ENOMEM;
 }
 

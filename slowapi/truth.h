@@ -15,6 +15,7 @@
     X(malformed, MALFORMED, "Requests refused because they were not well-formed HTTP")         \
     X(bad_parameters, BAD_PARAMETERS, "Requests answered 400 because of a parameter")          \
     X(client_aborts, CLIENT_ABORTS, "Clients that closed before their answer was complete")    \
+    X(send_timeouts, SEND_TIMEOUTS, "Clients cut because they took nothing of their answer")   \
     X(queue_full, QUEUE_FULL, "Requests turned away by a full queue")                          \
     X(queue_evictions, QUEUE_EVICTIONS, "Queues forgotten for want of --queues")               \
     X(sequence_evictions, SEQUENCE_EVICTIONS, "Sequences forgotten for want of --sequences")   \

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads the control endpoint of srv serve."""
+"""Reads the control endpoint of a server."""
 
 import re
 
@@ -8,7 +8,7 @@ from harness import get
 
 def control(app):
     """Where its control endpoint listens."""
-    host, port = re.search(r"control on http://([^:]+):(\d+)/", app.stderr()).groups()
+    host, port = re.search(r"control on http://([^:]+):(\d+)", app.stderr()).groups()
     return host, int(port)
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """srv slowapi from outside."""
 
+import json
 import os
 import random
+import resource
 import selectors
 import signal
 import socket
@@ -10,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from control import fetch
 from harness import Client, RawConnection, children, connect, get, is_refused, raw, wait_for
 
 TEXT = "slow api response"
@@ -26,6 +29,10 @@ def open_sockets(server):
         except FileNotFoundError:
             pass
     return count
+
+
+def stats_of(server):
+    return json.loads(fetch(server, "/stats").text)
 
 
 # --- answers -----------------------------------------------------------------------
@@ -296,12 +303,81 @@ def test_a_malformed_request_is_answered_before_the_close(slowapi):
 
 
 def test_a_half_closed_client_is_still_answered(slowapi):
+    api = slowapi("--half-close", "wait")
+    for path in (b"/?delay=0.2", b"/drip?duration=0.2&numbytes=5", b"/?fault=hang=0.2&delay=0"):
+        reply = raw(api, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n", half_close=True)
+        assert reply.startswith(b"HTTP/1.1 200 ") and reply.endswith((TEXT.encode(), b"*****"))
     api = slowapi()
-    reply = raw(api, GET % b"0.2", half_close=True)
-    assert reply.startswith(b"HTTP/1.1 200 ") and reply.endswith(TEXT.encode())
     assert raw(api, NOW * 3, half_close=True).count(b"HTTP/1.1 200 ") == 3
     assert raw(api, b"", half_close=True) == b""
     assert raw(api, NOW[:10], half_close=True).startswith(b"HTTP/1.1 400 ")
+    big = raw(api, b"GET /bytes/3000000 HTTP/1.1\r\nHost: x\r\n\r\n", half_close=True)
+    assert len(big) > 3000000  # what is sent as fast as it goes is no wait
+
+
+@pytest.mark.parametrize("path", ["/?delay=600", "/?delay=0&workers=1&service=600", "/?delay=0&fault=hang=600@body",
+                                  "/?delay=0&fault=hang", "/drip?duration=600&numbytes=3", "/sse?interval=600"])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_client_that_gives_up_is_gone_at_once(slowapi, path, before):
+    """Also when its FIN comes with the request."""
+    api = slowapi("--control", "0")
+    idle = open_sockets(api)
+    with RawConnection(api) as conn:
+        conn.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        if before:
+            wait_for(lambda: stats_of(api)["in_flight"] == 1, what="a request in flight")
+        conn.half_close()
+        wait_for(lambda: stats_of(api)["client_aborts"] == 1, what="the abort")
+        conn.read_until_close()
+    assert stats_of(api)["in_flight"] == 0
+    wait_for(lambda: open_sockets(api) <= idle + 1, what="no sleeper")
+
+
+def test_clients_that_gave_up_leave_room_for_others(slowapi):
+    api = slowapi()
+    resource.prlimit(api.pid, resource.RLIMIT_NOFILE, (60, 60))
+    for _ in range(4):
+        clients = [RawConnection(api) for _ in range(25)]
+        for client in clients:
+            client.send(GET % b"600")
+            client.close()
+        assert get(api).status == 200
+
+
+# --- slow readers -------------------------------------------------------------------
+
+
+def slow_reader(api, path):
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(20)
+    sock.connect((api.host, api.port))
+    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return sock
+
+
+def test_a_client_that_takes_nothing_is_cut_and_one_that_takes_little_is_not(slowapi):
+    api = slowapi("--control", "0", "--send-timeout", "0.8")
+    with slow_reader(api, "/bytes/50000000") as stuck, slow_reader(api, "/bytes/50000000") as slow:
+        start = time.monotonic()
+        while time.monotonic() < start + 3:
+            assert slow.recv(3000)
+            time.sleep(0.05)
+        wait_for(lambda: stats_of(api)["send_timeouts"] == 1, what="the end of patience")
+        assert stats_of(api)["in_flight"] == 1 and stats_of(api)["client_aborts"] == 0
+        with pytest.raises(ConnectionResetError):
+            while stuck.recv(65536):
+                pass
+
+
+def test_a_send_timeout_of_zero_waits_for_ever(slowapi):
+    api = slowapi("--control", "0", "--send-timeout", "0")
+    with slow_reader(api, "/bytes/9000000") as slow:
+        time.sleep(1)
+        left = 9000000
+        while left > 0:
+            left -= len(slow.recv(65536))
+    assert stats_of(api)["send_timeouts"] == 0
 
 
 def test_a_sleeper_whose_client_resets_is_forgotten(slowapi):

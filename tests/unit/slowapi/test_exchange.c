@@ -35,7 +35,8 @@ static void run_for(struct fixture *f, nsec_t span) {
 static int set_up(void **state) {
     struct fixture *f = calloc(1, sizeof(*f));
     f->config = (struct slowapi_config){ .keep_alive = 60 * NSEC_PER_SEC,
-                                         .header_timeout = 60 * NSEC_PER_SEC };
+                                         .header_timeout = 60 * NSEC_PER_SEC,
+                                         .send_timeout = 60 * NSEC_PER_SEC };
     f->stop.fire = on_stop;
     f->r = calloc(1, sizeof(*f->r));
     f->r->config = &f->config;
@@ -45,7 +46,7 @@ static int set_up(void **state) {
         return -1;
     f->r->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
     f->r->loop = loop_new(NULL);
-    buf_init(&f->r->out, SLOWAPI_ANSWER_BYTES);
+    buf_init(&f->r->out, SLOWAPI_OUT_BYTES);
     f->client = -1;
     *state = f;
     return f->r->loop != NULL ? buf_reserve(&f->r->out, SLOWAPI_ANSWER_BYTES) : -1;
@@ -150,6 +151,41 @@ static void a_byte_at_a_time_is_answered_as_all_at_once(void **state) {
     assert_string_equal(pieces, whole);
 }
 
+static uint64_t answers(const struct fixture *f) {
+    return atomic_load(&f->shared->slots[0].counters[TRUTH_ANSWERS]);
+}
+
+static void a_turn_answers_a_bounded_number_of_pipelined_requests(void **state) {
+    static const char request[] = "GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n";
+    enum { COUNT = 250, MOST = SLOWAPI_TURN_BYTES / SLOWAPI_STEP_COST };
+    struct fixture *f = *state;
+    static char all[COUNT * sizeof(request)], got[COUNT * 200];
+
+    open_exchange(f);
+    run_for(f, 0);
+    for (int i = 0; i < COUNT; i++)
+        strcat(all + i * strlen(request), request);
+    say(f, all);
+    run_for(f, 0); /* a turn */
+    assert_in_range(answers(f), 1, 2 * MOST);
+    run_for(f, 10 * TURN);
+    assert_int_equal(answers(f), COUNT);
+    hear(f, got, sizeof(got));
+    assert_int_equal(f->r->exchanges->state, EXCHANGE_IDLE);
+    assert_null(f->r->exchanges->in.data);
+}
+
+static void a_turn_makes_a_bounded_part_of_a_download(void **state) {
+    struct fixture *f = *state;
+    struct exchange *e = open_exchange(f);
+
+    run_for(f, 0);
+    say(f, "GET /?delay=0&size=10m&fault=none HTTP/1.1\r\nHost: x\r\n\r\n");
+    run_for(f, 0);
+    assert_int_equal(e->state, EXCHANGE_SEND);
+    assert_in_range(e->reply->body_bytes, 1, 2 * SLOWAPI_TURN_BYTES);
+}
+
 /* As say, to an exchange that may be closed by now. */
 static void try_to_say(const struct fixture *f, const char *text) {
     ssize_t n = send(f->client, text, strlen(text), MSG_NOSIGNAL);
@@ -191,6 +227,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(only_an_incomplete_head_owns_a_buffer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_byte_at_a_time_is_answered_as_all_at_once, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_turn_answers_a_bounded_number_of_pipelined_requests,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_turn_makes_a_bounded_part_of_a_download, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(no_failing_allocation_leaves_an_exchange_behind, set_up,
                                         tear_down),

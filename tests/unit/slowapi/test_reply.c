@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/* Answers step by step: the pieces are due when the paces say, however late each of them was made.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "slowapi/limits.h"
+#include "slowapi/reply.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LATE (NSEC_PER_MSEC / 5) /* each piece is made that much after it was due */
+
+struct fixture {
+    struct truth_slot slot;
+    struct truth_total total;
+    struct truth truth;
+    struct http_limits limits;
+    struct http_conn conn;
+    struct reply *reply;
+    struct buf out;
+};
+
+/* What a whole answer was like. */
+struct seen {
+    nsec_t span; /* from the head to when the end was due */
+    uint64_t body_bytes;
+};
+
+static void begin(struct fixture *f, enum body_kind kind, uint64_t units) {
+    static const char request[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct http_head head;
+    struct http_event ev;
+
+    *f = (struct fixture){ .limits = HTTP_LIMITS_DEFAULT };
+    f->truth = (struct truth){ .slot = &f->slot, .total = &f->total };
+    http_conn_init(&f->conn, HTTP_SERVER, &f->limits);
+    (void)http_conn_feed(&f->conn, slice_str(request), false, &head, &ev);
+    assert_int_equal(ev.kind, HTTP_EV_HEAD);
+    buf_init(&f->out, SLOWAPI_OUT_BYTES);
+    f->reply = reply_new(200);
+    assert_non_null(f->reply);
+    f->reply->body.kind = (uint8_t)kind;
+    f->reply->body.units = units;
+    f->reply->body.text = SLICE("slow api response");
+    f->reply->body.is_chunked = kind >= BODY_LINES;
+}
+
+static void add_fault(struct fixture *f, const char *text) {
+    const char *why;
+
+    assert_int_equal(fault_parse(slice_str(text), &f->reply->faults[f->reply->fault_count++], &why),
+                     0);
+}
+
+static void wait_until(nsec_t until) {
+    while (clock_now() < until) {
+    }
+}
+
+static struct seen run(struct fixture *f) {
+    struct seen seen = { 0 };
+    struct reply_step step = { .act = REPLY_NEXT };
+    nsec_t began = 0;
+
+    while (step.act == REPLY_NEXT || step.act == REPLY_WAIT) {
+        buf_consume(&f->out, buf_unread(&f->out).len);
+        assert_int_equal(reply_step(f->reply, &f->conn, &f->truth, false, &f->out, &step), 0);
+        if (began == 0)
+            began = f->reply->due;
+        if (step.act == REPLY_WAIT)
+            wait_until(step.until + LATE);
+    }
+    seen.span = f->reply->due - began;
+    seen.body_bytes = f->reply->body_bytes;
+    reply_free(f->reply);
+    buf_free(&f->out);
+    return seen;
+}
+
+static void assert_span(struct seen seen, nsec_t span) {
+    assert_in_range(seen.span, span - span / 1000, span + span / 1000);
+}
+
+static void lateness_is_not_handed_on_to_later_pieces(void **state UNUSED) {
+    struct fixture f;
+
+    begin(&f, BODY_SSE, 41);
+    f.reply->body.piece = 0;
+    body_spread(&f.reply->body, 40 * NSEC_PER_MSEC);
+    assert_span(run(&f), 40 * NSEC_PER_MSEC);
+
+    begin(&f, BODY_STARS, 31);
+    add_fault(&f, "drip=1ms");
+    assert_span(run(&f), 30 * NSEC_PER_MSEC);
+}
+
+static void a_bandwidth_is_kept_for_each_kind_of_body(void **state UNUSED) {
+    static const enum body_kind kinds[] = { BODY_LETTERS, BODY_BYTES, BODY_PATTERN, BODY_STARS,
+                                            BODY_LINES,   BODY_JSONL, BODY_SSE };
+    struct fixture f;
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        bool is_events = kinds[i] >= BODY_LINES;
+        begin(&f, kinds[i], is_events ? 40 : 2000);
+        if (is_events)
+            f.reply->body.piece = 1;
+        add_fault(&f, "bandwidth=100k");
+        struct seen seen = run(&f);
+        assert_true(is_events ? seen.body_bytes > 1000 : seen.body_bytes == 2000);
+        assert_span(seen, (nsec_t)(seen.body_bytes * NSEC_PER_SEC / 102400));
+    }
+
+    begin(&f, BODY_BYTES, 3000000);
+    add_fault(&f, "bandwidth=100m");
+    struct seen seen = run(&f);
+    assert_span(seen, (nsec_t)(seen.body_bytes * NSEC_PER_SEC / (100 << 20)));
+
+    begin(&f, BODY_TEXT, 17);
+    add_fault(&f, "bandwidth=1k");
+    assert_span(run(&f), 17 * NSEC_PER_SEC / 1024);
+}
+
+static void the_later_of_all_paces_counts(void **state UNUSED) {
+    struct fixture f;
+
+    begin(&f, BODY_LINES, 6);
+    f.reply->body.piece = 1;
+    f.reply->body.interval = 5 * NSEC_PER_MSEC;
+    add_fault(&f, "bandwidth=10m");
+    struct seen seen = run(&f);
+    assert_in_range(seen.span, 25 * NSEC_PER_MSEC, 25 * NSEC_PER_MSEC + NSEC_PER_MSEC / 10);
+
+    begin(&f, BODY_LINES, 6);
+    f.reply->body.piece = 1;
+    f.reply->body.interval = 1;
+    add_fault(&f, "drip=1us");
+    add_fault(&f, "bandwidth=10k");
+    seen = run(&f);
+    assert_span(seen, (nsec_t)(seen.body_bytes * NSEC_PER_SEC / 10240));
+
+    begin(&f, BODY_STARS, 6);
+    f.reply->body.interval = 3 * NSEC_PER_MSEC;
+    add_fault(&f, "drip=4ms");
+    assert_span(run(&f), 20 * NSEC_PER_MSEC);
+}
+
+static void short_drips_take_at_least_their_time(void **state UNUSED) {
+    static const struct {
+        uint64_t units;
+        nsec_t span;
+    } rows[] = {
+        { 1, 3 * NSEC_PER_MSEC },      { 2, NSEC_PER_MSEC },      { 3, NSEC_PER_MSEC },
+        { 3, 2 * NSEC_PER_MSEC },      { 40, NSEC_PER_MSEC / 2 }, { 1001, 20 * NSEC_PER_MSEC },
+        { 400000, 5 * NSEC_PER_MSEC }, /* joined pieces that are made in several */
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        begin(&f, BODY_STARS, rows[i].units);
+        f.reply->body.piece = 0;
+        body_spread(&f.reply->body, rows[i].span);
+        struct seen seen = run(&f);
+        assert_int_equal(seen.body_bytes, rows[i].units);
+        assert_span(seen, rows[i].span);
+    }
+}
+
+static void a_hang_moves_what_comes_after_it(void **state UNUSED) {
+    struct fixture f;
+
+    begin(&f, BODY_STARS, 5);
+    add_fault(&f, "drip=2ms");
+    add_fault(&f, "hang=10ms@40");
+    assert_in_range(run(&f).span, 18 * NSEC_PER_MSEC, 1000 * NSEC_PER_MSEC);
+}
+
+static void bytes_are_the_same_in_any_pieces(void **state UNUSED) {
+    static const enum body_kind kinds[] = { BODY_LETTERS, BODY_BYTES, BODY_PATTERN, BODY_STARS };
+    struct buf whole, pieces;
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        const struct body body = {
+            .kind = (uint8_t)kinds[i], .units = 1000, .seed = 7, .offset = 3
+        };
+        buf_init(&whole, 4096);
+        buf_init(&pieces, 4096);
+        assert_int_equal(body_append(&body, 0, 1000, &whole), 1000);
+        for (uint64_t at = 0, size = 1; at < 1000; at += size, size = size % 29 + 1) {
+            uint64_t count = size < 1000 - at ? size : 1000 - at;
+            assert_int_equal(body_append(&body, at, count, &pieces), count);
+        }
+        assert_true(slice_eq(buf_unread(&whole), buf_unread(&pieces)));
+        buf_free(&whole);
+        buf_free(&pieces);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lateness_is_not_handed_on_to_later_pieces),
+        cmocka_unit_test(a_bandwidth_is_kept_for_each_kind_of_body),
+        cmocka_unit_test(the_later_of_all_paces_counts),
+        cmocka_unit_test(short_drips_take_at_least_their_time),
+        cmocka_unit_test(a_hang_moves_what_comes_after_it),
+        cmocka_unit_test(bytes_are_the_same_in_any_pieces),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
