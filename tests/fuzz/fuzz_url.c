@@ -23,6 +23,20 @@ static void check_url(struct slice text) {
     ASSERT(url.host.len > 0 && url.target.len > 0 && url.target.ptr[0] == '/');
 }
 
+/* A path is decoded as a query is, but for its pluses. */
+static void check_path(struct slice raw) {
+    char *query = malloc(raw.len + 1), *path = malloc(raw.len + 1);
+    ASSERT(query != NULL && path != NULL);
+    long query_len = http_percent_decode(raw, query), path_len = http_path_decode(raw, path);
+    ASSERT(query_len == path_len);
+    for (long i = 0; i < path_len; i++)
+        ASSERT(path[i] == query[i] || (path[i] == '+' && query[i] == ' '));
+    ASSERT(path_len < 0 || memchr(path, '\0', (size_t)path_len) == NULL ||
+           memchr(raw.ptr, '\0', raw.len) != NULL);
+    free(query);
+    free(path);
+}
+
 static void check_decoding(struct slice raw) {
     char *copy = malloc(raw.len + 1), *out = malloc(raw.len + 1);
     ASSERT(copy != NULL && out != NULL);
@@ -60,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_url(text);
     check_target(text);
     check_decoding(text);
+    check_path(text);
     if (http_authority_parse(text, &authority))
         ASSERT(authority.host.len > 0);
     return 0;

@@ -157,8 +157,12 @@ static void escapes_are_decoded_in_place(void **state) {
         assert_true(len >= 0);
         expect_text(slice_of(text, (size_t)len), rows[i][1]);
     }
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_int_equal(http_percent_decode(slice_str(bad[i]), text), -EINVAL);
+        assert_int_equal(http_path_decode(slice_str(bad[i]), text), -EINVAL);
+    }
+    assert_int_equal(http_path_decode(SLICE("/a+b%20c%2B%2f"), text), 8);
+    expect_text(slice_of(text, 8), "/a+b c+/");
 }
 
 static void authorities_are_checked(void **state) {
