@@ -2,7 +2,7 @@
 /* What each atom of the access log says about an answer. */
 #include "server/access_atoms.h"
 #include "http/url.h"
-#include "server/logger.h"
+#include "net/logger.h"
 #include "server/model.h"
 #include "server/origin.h"
 #include "server/session.h"

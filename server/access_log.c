@@ -113,7 +113,7 @@ int access_log_open(const struct access_log_config *config, const struct privile
 }
 
 int access_log_start(struct access_log *log, struct error *err) {
-    return log != NULL ? logger_start(&log->logger, err) : 0;
+    return log != NULL ? logger_start(&log->logger, "srv serve", err) : 0;
 }
 
 nsec_t access_log_tend(struct access_log *log, nsec_t now) {

@@ -8,8 +8,8 @@
 #include "http/limits.h"
 #include "net/binds.h"
 #include "net/cidr.h"
+#include "net/privileges.h"
 #include "server/access_log.h"
-#include "server/privileges.h"
 #include <stdbool.h>
 
 struct srv_app;

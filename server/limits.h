@@ -49,8 +49,6 @@ enum {
 #define SERVER_LEAVE_NSEC (2 * NSEC_PER_SEC)
 /* How often a process without a master looks after the processes beside it. */
 #define SERVER_TEND_NSEC NSEC_PER_SEC
-/* How long the end of a server waits for the disk to take the last log lines. */
-#define SERVER_LOG_DRAIN_NSEC (5 * NSEC_PER_SEC)
 /* How long the end of a worker waits for its last cancel requests to reach the database. */
 #define SERVER_DB_CLOSE_NSEC (1 * NSEC_PER_SEC)
 

@@ -123,9 +123,12 @@ int overview_start(struct overview *o, struct error *err) {
 
     if (o->fd < 0)
         return 0;
-    o->helper = (struct helper){
-        .name = "control", .run = serve_routes, .arg = o, .fds = { o->fd }, .fd_count = 1
-    };
+    o->helper = (struct helper){ .program = "srv serve",
+                                 .name = "control",
+                                 .run = serve_routes,
+                                 .arg = o,
+                                 .fds = { o->fd },
+                                 .fd_count = 1 };
     o->active = true;
     rc = helper_start(&o->helper);
     return rc < 0 ? error_set(err, rc, "cannot fork: %s", strerrordesc_np(-rc)) : 0;

@@ -9,8 +9,8 @@
 #define SERVER_OVERVIEW_H
 
 #include "net/address.h"
+#include "net/helper.h"
 #include "server/config.h"
-#include "server/helper.h"
 #include "server/stats.h"
 
 struct overview {

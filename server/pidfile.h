@@ -4,7 +4,7 @@
 #define SERVER_PIDFILE_H
 
 #include "base/error.h"
-#include "server/privileges.h"
+#include "net/privileges.h"
 #include <sys/types.h>
 
 /* Writes this process's pid and a newline, replacing a stale file; a file that names a running

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Forks helper processes, buries them, and starts them again. */
-#include "server/helper.h"
+#include "net/helper.h"
 #include "base/log.h"
 #include "net/respawn.h"
 #include "net/signals.h"
@@ -63,7 +63,7 @@ static __attribute__((noreturn)) void be_helper(const struct helper *h, pid_t pa
         signals_die_with_parent(SIGKILL, parent);
     close_others(h);
     snprintf(comm, sizeof(comm), "srv %s", h->name);
-    title_set(comm, "srv serve: %s", h->name);
+    title_set(comm, "%s: %s", h->program, h->name);
     _exit(h->run(h->arg));
 }
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The logger process: from a pipe to a file that can be rotated. */
-#include "server/logger.h"
+#include "net/logger.h"
 #include "base/log.h"
 #include "base/safe_path.h"
-#include "server/limits.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -251,11 +250,12 @@ int logger_open(struct logger *l, const char *path, const struct privileges *own
     return 0;
 }
 
-int logger_start(struct logger *l, struct error *err) {
+int logger_start(struct logger *l, const char *program, struct error *err) {
     struct sigaction action = { .sa_handler = on_usr1, .sa_flags = SA_RESTART };
     int rc;
 
-    l->helper = (struct helper){ .name = "log",
+    l->helper = (struct helper){ .program = program,
+                                 .name = "log",
                                  .run = run,
                                  .arg = l,
                                  .fds = { l->in_fd, l->reopen_fd, l->out_fd },
@@ -307,9 +307,9 @@ void logger_close(struct logger *l) {
     if (l->pipe_fd >= 0)
         close(l->pipe_fd);
     l->pipe_fd = -1;
-    if (helper_stop(&l->helper, SERVER_LOG_DRAIN_NSEC) && has_lines(l)) {
+    if (helper_stop(&l->helper, LOGGER_DRAIN_NSEC) && has_lines(l)) {
         (void)helper_tend(&l->helper, NSEC_NEVER); /* now or never */
-        (void)helper_stop(&l->helper, SERVER_LOG_DRAIN_NSEC);
+        (void)helper_stop(&l->helper, LOGGER_DRAIN_NSEC);
     }
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (*fds[i] >= 0)

@@ -12,8 +12,8 @@
  *
  * A parent with threads may start one, too: then `run` must keep to what glibc makes good after a
  * fork (malloc and stdio), and stay away from other locks (time zones, name look-ups). */
-#ifndef SERVER_HELPER_H
-#define SERVER_HELPER_H
+#ifndef NET_HELPER_H
+#define NET_HELPER_H
 
 #include "base/attr.h"
 #include "base/clock.h"
@@ -24,7 +24,8 @@
 enum { HELPER_FDS_MAX = 3 };
 
 struct helper {
-    const char *name;      /* for the log, and "srv serve: NAME" for ps */
+    const char *program;   /* for ps: "srv serve" */
+    const char *name;      /* for the log, and "PROGRAM: NAME" for ps */
     int (*run)(void *arg); /* in the child; returns its exit code */
     void *arg;
     int fds[HELPER_FDS_MAX]; /* what it keeps */

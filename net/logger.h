@@ -8,15 +8,18 @@
  * what it had read stands in memory that it shares with its successor, and how much of that has
  * reached the file tells the file's size. (What is not a file has no size: there lines may come
  * twice.) USR1 to any process of the server opens the file anew (logrotate(8)). */
-#ifndef SERVER_LOGGER_H
-#define SERVER_LOGGER_H
+#ifndef NET_LOGGER_H
+#define NET_LOGGER_H
 
 #include "base/error.h"
 #include "base/slice.h"
-#include "server/helper.h"
-#include "server/privileges.h"
+#include "net/helper.h"
+#include "net/privileges.h"
 
 #define LOGGER_LINE_BYTES 4096 /* PIPE_BUF: longer lines would mix with those of other workers */
+
+/* How long the end of a server waits for the disk to take the last log lines. */
+#define LOGGER_DRAIN_NSEC (5 * NSEC_PER_SEC)
 
 struct logger_memory;
 
@@ -35,9 +38,9 @@ struct logger {
 NODISCARD int logger_open(struct logger *l, const char *path, const struct privileges *owner,
                           struct error *err);
 
-/* Forks. Call before the workers are forked, and after privileges have been dropped. 0 or -errno
- * with a reason. */
-NODISCARD int logger_start(struct logger *l, struct error *err);
+/* Forks. Call before the workers are forked, and after privileges have been dropped. `program` is
+ * for ps, "srv serve". 0 or -errno with a reason. */
+NODISCARD int logger_start(struct logger *l, const char *program, struct error *err);
 
 /* Starts the process again when it has died; as helper_tend. */
 nsec_t logger_tend(struct logger *l, nsec_t now);

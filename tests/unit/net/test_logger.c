@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Lines reach their file once and in order, whatever happens to the process that writes them. */
-#include "server/logger.h"
+#include "net/logger.h"
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -26,7 +26,7 @@ static void set_up(struct logger *l) {
     snprintf(path, sizeof(path), "/tmp/srv-test-logger-%d", (int)getpid());
     unlink(path);
     assert_int_equal(logger_open(l, path, &nobody, &err), 0);
-    assert_int_equal(logger_start(l, &err), 0);
+    assert_int_equal(logger_start(l, "srv test", &err), 0);
 }
 
 static void write_lines(struct logger *l, unsigned from, unsigned count) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Becomes another user, supplementary groups included. */
-#include "server/privileges.h"
+#include "net/privileges.h"
 #include "base/safe_path.h"
 #include "base/slice.h"
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* --user and --group: what is bound as root is served without. */
-#ifndef SERVER_PRIVILEGES_H
-#define SERVER_PRIVILEGES_H
+#ifndef NET_PRIVILEGES_H
+#define NET_PRIVILEGES_H
 
 #include "net/address.h"
 #include <stdbool.h>
