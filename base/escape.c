@@ -7,14 +7,18 @@
 #define ELLIPSIS          "..."
 #define ESCAPED_BYTES_MAX 4 /* \xHH */
 
-static size_t escape_char(char *out, unsigned char c) {
+static bool is_control(unsigned char c) {
+    return c < 0x20 || c == 0x7f;
+}
+
+static size_t escape_char(char *out, unsigned char c, bool quoted) {
     static const char hex[] = "0123456789abcdef";
     const char *known = c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : NULL;
     if (known != NULL) {
         memcpy(out, known, 2);
         return 2;
     }
-    if (c >= 0x20 && c != 0x7f) {
+    if (!is_control(c) && !(quoted && (c == '"' || c == '\\'))) {
         out[0] = (char)c;
         return 1;
     }
@@ -29,12 +33,12 @@ static bool is_continuation(char c) {
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-size_t escape_text(char *out, size_t cap, struct slice text) {
+static size_t escape(char *out, size_t cap, struct slice text, bool quoted) {
     ASSERT(cap >= ESCAPED_BYTES_MAX + sizeof(ELLIPSIS));
     size_t len = 0, cut = 0; /* `cut`: where the ellipsis goes if the rest does not fit */
     for (size_t i = 0; i < text.len; i++) {
         char spelled[ESCAPED_BYTES_MAX];
-        size_t n = escape_char(spelled, (unsigned char)text.ptr[i]);
+        size_t n = escape_char(spelled, (unsigned char)text.ptr[i], quoted);
         if (len + sizeof(ELLIPSIS) <= cap && !is_continuation(text.ptr[i]))
             cut = len;
         if (len + n + 1 > cap) {
@@ -45,5 +49,50 @@ size_t escape_text(char *out, size_t cap, struct slice text) {
         len += n;
     }
     out[len] = '\0';
+    return len;
+}
+
+size_t escape_text(char *out, size_t cap, struct slice text) {
+    return escape(out, cap, text, false);
+}
+
+size_t escape_quoted(char *out, size_t cap, struct slice text) {
+    return escape(out, cap, text, true);
+}
+
+static bool is_plain(unsigned char c) {
+    return !is_control(c) && c != '"' && c != '\\';
+}
+
+int escape_append(struct buf *out, struct slice text) {
+    while (text.len > 0) {
+        char spelled[ESCAPED_BYTES_MAX];
+        size_t plain = 0;
+        int rc;
+
+        while (plain < text.len && is_plain((unsigned char)text.ptr[plain]))
+            plain++;
+        rc = buf_append(out, slice_take(text, plain));
+        text = slice_drop(text, plain);
+        if (rc == 0 && text.len > 0) {
+            size_t n = escape_char(spelled, (unsigned char)text.ptr[0], true);
+
+            rc = buf_append(out, slice_of(spelled, n));
+            text = slice_drop(text, 1);
+        }
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+size_t escape_cut(struct slice line, size_t len) {
+    if (len >= line.len)
+        return line.len;
+    while (len > 0 && is_continuation(line.ptr[len]))
+        len--;
+    for (size_t back = 1; back < ESCAPED_BYTES_MAX && back <= len; back++)
+        if (line.ptr[len - back] == '\\')
+            return len - back;
     return len;
 }

@@ -3,11 +3,23 @@
 #ifndef BASE_ESCAPE_H
 #define BASE_ESCAPE_H
 
+#include "base/buf.h"
 #include "base/slice.h"
 
 /* Copies `text` into `out` (`cap` bytes, at least 8), NUL-terminated, with control characters
  * spelled \n, \r, \t or \xHH. Text that does not fit is cut at a whole character and ends in "...".
  * Bytes from 0x80 on pass through (UTF-8). Returns the length without the NUL. */
 size_t escape_text(char *out, size_t cap, struct slice text);
+
+/* The same for a value that stands among others, between quotes or spaces: '"' is \x22, too, and
+ * '\' is \x5c. So nothing in it ends the value, and every backslash is an escape, that can be
+ * undone. */
+size_t escape_quoted(char *out, size_t cap, struct slice text);
+
+/* Appends such a value, whole. 0, or as buf_append: then part of it may stand there. */
+NODISCARD int escape_append(struct buf *out, struct slice text);
+
+/* At most `len` bytes of a line with such values, none of whose escapes and characters is torn. */
+size_t escape_cut(struct slice line, size_t len);
 
 #endif

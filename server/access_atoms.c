@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What each atom of the access log says about an answer. */
 #include "server/access_atoms.h"
+#include "base/escape.h"
 #include "http/url.h"
 #include "net/logger.h"
 #include "server/model.h"
@@ -20,8 +21,9 @@ static struct slice cut(struct slice text) {
     return slice_take(text, LOGGER_LINE_BYTES);
 }
 
+/* Whoever sent it must not be able to forge another atom, a line, or a terminal's commands. */
 static int put_text(struct buf *out, struct slice text) {
-    return buf_append(out, text.len > 0 ? cut(text) : SLICE("-"));
+    return escape_append(out, text.len > 0 ? cut(text) : SLICE("-"));
 }
 
 static int put_msec(struct buf *out, nsec_t span) {
@@ -90,12 +92,13 @@ static int put_protocol(struct buf *out, const struct session *s, nsec_t now UNU
 
 /* Without a head that could be read there is none to show. */
 static int put_request(struct buf *out, const struct session *s, nsec_t now, struct slice name) {
-    struct slice method = cut(s->head.method_text), target = cut(s->head.target);
-    int rc;
+    struct slice parts[] = { s->head.method_text, SLICE(" "), s->head.target, SLICE(" ") };
+    int rc = 0;
 
-    if (method.len == 0)
+    if (s->head.method_text.len == 0)
         return put_nothing(out, s, now, name);
-    rc = buf_printf(out, "%.*s %.*s ", (int)method.len, method.ptr, (int)target.len, target.ptr);
+    for (size_t i = 0; i < ARRAY_LEN(parts) && rc == 0; i++)
+        rc = escape_append(out, cut(parts[i]));
     return rc < 0 ? rc : put_protocol(out, s, now, name);
 }
 
@@ -111,7 +114,7 @@ static int put_path(struct buf *out, const struct session *s, nsec_t now UNUSED,
 
 static int put_query(struct buf *out, const struct session *s, nsec_t now UNUSED,
                      struct slice name UNUSED) {
-    return buf_append(out, cut(target_query(s)));
+    return escape_append(out, cut(target_query(s)));
 }
 
 static int put_status(struct buf *out, const struct session *s, nsec_t now UNUSED,

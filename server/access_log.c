@@ -153,27 +153,30 @@ static int put_line(const struct access_log *log, struct buf *out, const struct 
     return rc == 0 ? buf_append(out, SLICE("\n")) : rc;
 }
 
-/* Whoever sent the bytes must not be able to forge a line, or a terminal's commands. */
-static struct slice one_line(char *text, struct slice raw) {
-    size_t len = escape_text(text, LOGGER_LINE_BYTES - 1, slice_take(raw, raw.len - 1));
+/* Ends in "..." where it is cut. */
+static struct slice fit(struct buf *line) {
+    static const struct slice end = SLICE_INIT("...\n");
+    struct slice whole = buf_unread(line);
+    size_t len;
 
-    text[len++] = '\n';
-    return slice_of(text, len);
+    if (whole.len < LOGGER_LINE_BYTES)
+        return whole;
+    len = escape_cut(whole, LOGGER_LINE_BYTES - 1 - end.len);
+    memcpy(buf_tail(line) - whole.len + len, end.ptr, end.len);
+    return slice_take(whole, len + end.len);
 }
 
 /* False when the line is lost. */
 static bool write_line(const struct access_log *log, const struct session *s, nsec_t now) {
-    char *text = mem_alloc(LOGGER_LINE_BYTES);
     bool written = false;
     struct buf out;
-    int rc = -ENOMEM;
+    int rc;
 
-    buf_init(&out, 8 * LOGGER_LINE_BYTES); /* a line, and one atom of three texts more */
-    if (text != NULL)
-        rc = log->piece_count > 0 ? put_line(log, &out, s, now) : access_json(&out, s, now);
+    /* A line, and one atom of three texts more, each byte of which is spelled with four */
+    buf_init(&out, 16 * LOGGER_LINE_BYTES);
+    rc = log->piece_count > 0 ? put_line(log, &out, s, now) : access_json(&out, s, now);
     if (rc == 0)
-        written = logger_write(&log->logger, one_line(text, buf_unread(&out)));
-    mem_free(text);
+        written = logger_write(&log->logger, fit(&out));
     buf_free(&out);
     return written;
 }

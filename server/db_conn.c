@@ -3,6 +3,7 @@
  * blocking calls beside it. */
 #include "server/db_conn.h"
 #include "base/alloc.h"
+#include "base/escape.h"
 #include "base/log.h"
 #include "server/db_hosts.h"
 #include "server/limits.h"
@@ -408,9 +409,10 @@ static int poll_connect(PGconn *pg, struct io *io, nsec_t deadline) {
 }
 
 static void log_notice(void *arg UNUSED, const char *message) {
-    struct slice line = first_line(message);
+    char text[512];
 
-    log_write(LOG_LEVEL_DEBUG, "database says text=\"%.*s\"", (int)line.len, line.ptr);
+    escape_quoted(text, sizeof(text), first_line(message));
+    log_write(LOG_LEVEL_DEBUG, "database says text=\"%s\"", text);
 }
 
 static int connect_pg(const struct db_conn_config *config, const struct db_hosts *hosts,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Failures of a database as HTTP answers; codes are PostgreSQL's, appendix A of its manual. */
 #include "server/db_report.h"
+#include "base/escape.h"
 #include <errno.h>
 
 struct verdict {
@@ -59,7 +60,9 @@ struct db_report db_report_of(enum db_step step, int code, const struct db_failu
                               struct arena *arena) {
     struct verdict verdict = judge(step, code, failure->sqlstate);
     struct db_report report = { .status = verdict.status, .why = verdict.why };
-    const char *said = failure->detail != NULL ? failure->detail : "";
+    char said[512];
+
+    escape_quoted(said, sizeof(said), slice_str(failure->detail));
 
     if (failure->sqlstate[0] != '\0')
         report.detail = arena_printf(arena, "sqlstate=%s error=\"%s\"", failure->sqlstate, said);

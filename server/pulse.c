@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Beats once in a while, and watches how long the turns of a loop take. */
 #include "server/pulse.h"
+#include "base/escape.h"
 #include "base/log.h"
 #include "net/prefork.h"
 #include "server/client.h"
@@ -72,10 +73,12 @@ static void on_turn(void *arg, nsec_t began, nsec_t ended) {
     if (p->warn > 0 && span >= p->warn) {
         static struct log_rate rate = { .per_second = 10 };
         bool named = p->longest * 2 >= span;
+        char what[4 * RUNNING_WHAT_BYTES];
 
+        escape_quoted(what, sizeof(what), slice_str(named ? p->longest_what : ""));
         log_limited(&rate, LOG_LEVEL_WARN, "the loop was held up for_seconds=%.3f%s%s%s",
-                    (double)span / NSEC_PER_SEC, named ? " request=\"" : "",
-                    named ? p->longest_what : "", named ? "\"" : "");
+                    (double)span / NSEC_PER_SEC, named ? " request=\"" : "", what,
+                    named ? "\"" : "");
     }
     p->longest = 0;
 }

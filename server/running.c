@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Says which request has the thread. */
 #include "server/running.h"
+#include "base/escape.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -21,10 +22,12 @@ void running_set(struct running *r, struct slice method, struct slice target, ns
 
 void running_print(const struct running *r, char *text, size_t size) {
     nsec_t since = atomic_load_explicit(&r->since, memory_order_acquire);
+    char what[4 * RUNNING_WHAT_BYTES];
 
+    escape_quoted(what, sizeof(what), slice_of(r->what, strnlen(r->what, RUNNING_WHAT_BYTES - 1)));
     if (since == 0)
         snprintf(text, size, "request=none");
     else
-        snprintf(text, size, "request=\"%.*s\" for_seconds=%.1f", RUNNING_WHAT_BYTES - 1, r->what,
+        snprintf(text, size, "request=\"%s\" for_seconds=%.1f", what,
                  (double)(clock_now() - since) / NSEC_PER_SEC);
 }

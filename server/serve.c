@@ -23,7 +23,7 @@ struct serve {
     struct overview overview;
     struct access_log *access_log;
     struct upgrade upgrade;
-    char doing[RUNNING_WHAT_BYTES + 64];
+    char doing[4 * RUNNING_WHAT_BYTES + 64];
 };
 
 static int complain(const struct error *err) {

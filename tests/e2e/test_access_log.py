@@ -93,6 +93,54 @@ def test_requests_whose_client_left_are_logged_too(slowapi, serve, tmp_path, mod
     assert sorted(lines) == [f"GET {target} HTTP/1.1 499 0 -" for target in targets]
 
 
+FORGED = 'Mozilla" 500 0 "-" "evil\\x22 \\ "'
+
+
+def undo(text):
+    """What an escaped value was."""
+    assert '"' not in text
+    return re.sub(
+        r"\\(x..|.)", lambda m: {"n": "\n", "r": "\r", "t": "\t"}.get(m[1]) or chr(int(m[1][1:], 16)), text
+    )
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_client_forges_an_atom(slowapi, serve, tmp_path, model):
+    log = tmp_path / "access.log"
+    default = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
+    more = ' "%({x-id}i)s" "%(U)s" "%(q)s" "%(m)s" "%(H)s" "%({NAME}e)s" \\"'
+    app = serve("--model", model, "--access-logfile", log, "--access-logformat", default + more, upstream=slowapi())
+    target = '/nope"\\x22?x=\\"\\\\'
+    with RawConnection(app) as conn:
+        conn.send(f"GET {target} HTTP/1.1\r\nHost: x\r\nUser-Agent: {FORGED}\r\n".encode())
+        conn.send(f'Referer: "{FORGED}\t\r\nX-Id: \\\r\n\r\n'.encode())
+        assert conn.read_response().status == 404
+    quoted = re.fullmatch(
+        r'127\.0\.0\.1 - - \[.*?\] "([^"]*)" 404 \d+ ' + " ".join(['"([^"]*)"'] * 8) + r' \\"', wait_for_lines(log, 1)[0]
+    ).groups()
+    path, query = target.split("?")
+    agent = (f'"{FORGED}', FORGED)
+    assert tuple(map(undo, quoted[:7])) == (f"GET {target} HTTP/1.1", *agent, "\\", path, query, "GET")
+    assert quoted[7:] == ("HTTP/1.1", "-")
+
+
+def test_a_long_line_is_cut_between_escapes(slowapi, serve, tmp_path):
+    log = tmp_path / "access.log"
+    app = serve("--access-logfile", log, "--access-logformat", "x%(a)s", upstream=slowapi())
+    for count, pad in enumerate(range(4), 1):
+        get(app, "/nope", headers={"User-Agent": "a" * pad + '"' * 4000})
+        line = wait_for_lines(log, count)[-1]
+        assert re.fullmatch(r"xa*(\\x22)+\.\.\.", line) and 4090 <= len(line) < 4096
+
+
+def test_no_client_forges_a_log_line(serve):
+    """What a client sent stands between quotes, and cannot end them."""
+    app = serve("--upstream", "http://127.0.0.1:1/")
+    assert get(app, '/?delay=0&x="\\status=200').status == 502
+    line = re.search(r"request failed .*", app.stderr())[0]
+    assert r"target=/?delay=0&x=\x22\x5cstatus=200 " in line and line.count('"') == 4
+
+
 def test_turned_down_requests_are_logged_with_their_wait(slowapi, serve, tmp_path):
     log = tmp_path / "access.log"
     slots = ("--async-cores", "1", "--max-queue", "5", "--queue-timeout", "200ms")

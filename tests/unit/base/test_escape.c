@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -40,10 +41,61 @@ static void cuts_between_characters(void **state) {
     }
 }
 
+static size_t unescape(char *text) {
+    char *to = text;
+
+    for (char *from = text; *from != '\0'; from++) {
+        unsigned c = (unsigned char)*from;
+
+        if (c == '\\' && *++from == 'x') {
+            assert_int_equal(sscanf(from + 1, "%2x", &c), 1);
+            from += 2;
+        } else if (c == '\\') {
+            c = *from == 'n' ? '\n' : *from == 'r' ? '\r' : '\t';
+        }
+        *to++ = (char)c;
+    }
+    return (size_t)(to - text);
+}
+
+static void quoted_values_can_be_undone(void **state) {
+    char all[512], out[4 * sizeof(all)];
+    struct buf appended;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(all); i++)
+        all[i] = i < 256 ? (char)i : "\\x22\\n\"\\\\"[i % 9];
+    escape_quoted(out, sizeof(out), slice_of(all, sizeof(all)));
+    assert_null(strchr(out, '"'));
+    buf_init(&appended, sizeof(out));
+    assert_int_equal(escape_append(&appended, slice_of(all, sizeof(all))), 0);
+    assert_true(slice_eq(buf_unread(&appended), slice_str(out)));
+    buf_free(&appended);
+    assert_int_equal(unescape(out), sizeof(all));
+    assert_memory_equal(out, all, sizeof(all));
+}
+
+static void lines_are_cut_between_escapes(void **state) {
+    struct {
+        const char *line;
+        size_t len, cut;
+    } cases[] = {
+        { "abc", 3, 3 },       { "abc", 9, 3 },     { "abc", 2, 2 },     { "a\\x22b", 1, 1 },
+        { "a\\x22b", 2, 1 },   { "a\\x22b", 3, 1 }, { "a\\x22b", 4, 1 }, { "a\\x22bc", 6, 6 },
+        { "a\xc3\xa4", 2, 1 }, { "\\n", 1, 0 },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(escape_cut(slice_str(cases[i].line), cases[i].len), cases[i].cut);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spells_every_control_character),
         cmocka_unit_test(cuts_between_characters),
+        cmocka_unit_test(quoted_values_can_be_undone),
+        cmocka_unit_test(lines_are_cut_between_escapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
