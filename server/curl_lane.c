@@ -276,6 +276,8 @@ static int result_code(CURLcode result) {
         return -ECONNREFUSED;
     case CURLE_COULDNT_RESOLVE_HOST:
         return -ENOENT;
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return -EKEYREJECTED;
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What handlers call, and how their results become answers. */
 #include "server/request.h"
+#include "base/escape.h"
 #include "base/log.h"
 #include "http/url.h"
 #include "net/gate.h"
@@ -133,9 +134,42 @@ void request_asks(struct srv_request *rq) {
     stats_add(rq->session->worker->stats, STATS_upstream_waiting, 1);
 }
 
+/* Clients need not know which hosts and libraries are behind. */
+static const char *upstream_sentence(int rc) {
+    switch (-rc) {
+    case ENOMEM:
+        return "out of memory";
+    case ETIMEDOUT:
+        return "upstream did not answer in time";
+    case ENOENT:
+        return "the name of the upstream is unknown";
+    case EKEYREJECTED:
+        return "the certificate of the upstream is not accepted";
+    case ECONNRESET:
+    case EPIPE:
+        return "upstream closed the connection without an answer";
+    case EPROTO:
+        return "upstream answered badly";
+    default:
+        return "upstream cannot be reached";
+    }
+}
+
+/* A detail for the log, in which the reason cannot end the value. NULL without a reason. */
+static const char *detail_of(struct srv_request *rq, const char *why) {
+    size_t cap = why != NULL ? 4 * strlen(why) + 8 : 0;
+    char *text = why != NULL ? srv_alloc(rq, cap) : NULL;
+
+    if (text == NULL)
+        return NULL;
+    escape_quoted(text, cap, slice_str(why));
+    return srv_format(rq, "error=\"%s\"", text);
+}
+
 void request_asked(struct srv_request *rq, int rc, const char *why) {
     count_call(rq->session->worker->stats, rc);
-    rq->why = why;
+    rq->why = rc < 0 ? upstream_sentence(rc) : NULL;
+    rq->detail = rc < 0 && rc != -ECANCELED ? detail_of(rq, why) : NULL;
     rq->status = rc < 0 && rc != -ETIMEDOUT && rc != -ENOMEM ? 502 : 0;
 }
 
@@ -284,7 +318,7 @@ static int answer_failure(struct srv_request *rq, int rc) {
     bool late = rc == -ETIMEDOUT && io_now(rq->io) >= rq->deadline;
     uint16_t status = failure_status(rq, rc, late);
     const char *why = rq->why;
-    struct slice target = slice_take(srv_target(rq), 200);
+    char target[256];
     const char *text;
 
     if (late || (rc == -ETIMEDOUT && why == NULL))
@@ -293,8 +327,9 @@ static int answer_failure(struct srv_request *rq, int rc) {
         stats_add(rq->session->worker->stats, STATS_expired, 1);
     if (why == NULL)
         why = "the handler failed";
-    log_limited(&rate, LOG_LEVEL_WARN, "request failed status=%u target=%.*s reason=\"%s\"%s%s",
-                status, (int)target.len, target.ptr, why, rq->detail != NULL ? " " : "",
+    escape_quoted(target, sizeof(target), srv_target(rq));
+    log_limited(&rate, LOG_LEVEL_WARN, "request failed status=%u target=%s reason=\"%s\"%s%s",
+                status, target, why, rq->detail != NULL ? " " : "",
                 rq->detail != NULL ? rq->detail : "");
     if (rq->session->http.answered)
         return rc; /* half an answer stands in `out`: it must not be sent */
