@@ -180,22 +180,29 @@ static enum step blank_line(struct walk *w) {
     return STEP_BLANK;
 }
 
+/* Whether the field at w->at may be so long; `stop` and `lf` are the end of its value and line. */
+static const char *size_fault(const struct walk *w, const char *line, const char *stop,
+                              const char *lf) {
+    if ((size_t)(lf - w->start) >= w->limits->head_bytes)
+        return http_err_head_large;
+    return (size_t)(stop - line) > w->limits->field_bytes ? http_err_field_long : NULL;
+}
+
 /* Finds the end of the value at *at, of all its lines if it is folded, and leaves w->at behind it.
  */
-static enum step walk_value(struct walk *w, const char **at) {
+static __attribute__((noinline)) enum step walk_value(struct walk *w, const char **at) {
     const char *line = w->at, *end = w->end;
     for (;;) {
         *at += http_span_value(*at, (size_t)(end - *at));
         const char *stop = *at, *lf = line_end_at(w, stop);
-        if (UNLIKELY(lf == NULL)) {
+        if (lf == NULL) {
             bool is_line_end = stop < end && (*stop == '\r' || *stop == '\n');
             w->at = stop;
             return refuse_line(w, is_line_end ? http_err_line_end : http_err_field_value);
         }
-        if ((size_t)(lf - w->start) >= w->limits->head_bytes)
-            return bad(w, http_err_head_large);
-        if ((size_t)(stop - line) > w->limits->field_bytes)
-            return bad(w, http_err_field_long);
+        const char *why = size_fault(w, line, stop, lf);
+        if (why != NULL)
+            return bad(w, why);
         w->at = lf + 1;
         if (!is_lenient(w))
             return STEP_LINE;
@@ -208,11 +215,16 @@ static enum step walk_value(struct walk *w, const char **at) {
     }
 }
 
+/* Whether a line ends here that is seen not to be folded. */
+static bool ends_plainly(const char *at, const char *end) {
+    return end - at > 2 && at[0] == '\r' && at[1] == '\n' && !is_space(at[2]);
+}
+
 static enum step field_line(struct walk *w) {
     const char *line = w->at, *end = w->end;
     if (line == end)
         return incomplete(w);
-    if (*line == '\r' || (*line == '\n' && is_lenient(w)))
+    if (*line <= '\r' && (*line == '\r' || (*line == '\n' && is_lenient(w))))
         return blank_line(w);
 
     const char *colon = line + http_span(line, (size_t)(end - line), HTTP_CHAR_TOKEN);
@@ -221,10 +233,17 @@ static enum step field_line(struct walk *w) {
     const char *value = colon + 1;
     while (value < end && is_space(*value))
         value++;
-    const char *stop = value;
-    enum step step = walk_value(w, &stop);
-    if (step != STEP_LINE)
-        return step;
+    const char *stop = value + http_span_value(value, (size_t)(end - value));
+    if (LIKELY(ends_plainly(stop, end))) {
+        const char *why = size_fault(w, line, stop, stop + 1);
+        if (UNLIKELY(why != NULL))
+            return bad(w, why);
+        w->at = stop + 2;
+    } else {
+        enum step step = walk_value(w, &stop);
+        if (step != STEP_LINE)
+            return step;
+    }
 
     while (stop > value && is_space(stop[-1]))
         stop--;
@@ -322,19 +341,24 @@ static void unfold(const struct walk *w) {
     }
 }
 
-/* From the first byte on. */
-static enum step walk_head(struct walk *w) {
+/* A complete head that holds folds, once more without them. */
+static __attribute__((noinline)) enum step walk_unfolded(struct walk *w) {
+    unfold(w);
     *w->head = (struct http_head){ .method = HTTP_METHOD_OTHER };
     w->known = (struct http_known){ .fields = 0 };
     w->at = w->start;
+    note(w, HTTP_LENIENCE_FOLD);
     return walk_lines(w);
 }
 
 static void note_size(struct walk *w) {
     const struct http_limits *usual = w->limits->usual;
     struct slice rest = w->head->fields;
-    bool is_large = (size_t)(w->at - w->start) > usual->head_bytes ||
-                    w->known.fields > usual->fields ||
+    size_t bytes = (size_t)(w->at - w->start);
+    if (LIKELY(bytes <= usual->field_bytes && bytes <= usual->start_line_bytes &&
+               bytes <= usual->head_bytes && w->known.fields <= usual->fields))
+        return;
+    bool is_large = bytes > usual->head_bytes || w->known.fields > usual->fields ||
                     (size_t)(w->fields - w->start) > (size_t)usual->start_line_bytes + 2;
     while (!is_large && rest.len > usual->field_bytes)
         is_large = slice_cut(&rest, '\n').len > (size_t)usual->field_bytes + 1;
@@ -355,12 +379,10 @@ static struct http_parse parse_head(struct slice input, size_t scanned, struct w
             return result(w, news, input.ptr);
     }
 
-    enum step step = walk_head(w);
-    if (step == STEP_BLANK && w->has_folds) {
-        unfold(w);
-        step = walk_head(w);
-        note(w, HTTP_LENIENCE_FOLD);
-    }
+    *w->head = (struct http_head){ .method = HTTP_METHOD_OTHER };
+    enum step step = walk_lines(w);
+    if (step == STEP_BLANK && UNLIKELY(w->has_folds))
+        step = walk_unfolded(w);
     if (step == STEP_BLANK) {
         if (is_lenient(w))
             note_size(w);

@@ -40,19 +40,43 @@ void answers_add_malformed(struct answers *a, const char *why, struct slice byte
     keep_first(a, bytes);
 }
 
-static void merge_bodies(struct answers *to, uint64_t shortest, uint64_t longest) {
-    if (!to->has_bodies || shortest < to->shortest)
+uint64_t answers_count(const struct answers *a, int first, int last) {
+    uint64_t sum = 0;
+    for (int i = first; i <= last; i++)
+        sum += a->statuses[i];
+    return sum;
+}
+
+static uint64_t count_2xx(const struct answers *a) {
+    return answers_count(a, 200, 299);
+}
+
+void answers_add_length(struct answers *a, uint64_t body_bytes) {
+    if (body_bytes < a->shortest || count_2xx(a) == 1)
+        a->shortest = body_bytes;
+    if (body_bytes > a->longest)
+        a->longest = body_bytes;
+}
+
+void answers_add_lenient(struct answers *a, unsigned noted) {
+    a->lenient++;
+    for (unsigned i = 0; i < HTTP_LENIENCE_COUNT; i++)
+        a->leniences[i] += noted >> i & 1;
+}
+
+/* Before the statuses are added. */
+static void merge_lengths(struct answers *to, uint64_t shortest, uint64_t longest) {
+    if (shortest < to->shortest || count_2xx(to) == 0)
         to->shortest = shortest;
-    if (!to->has_bodies || longest > to->longest)
+    if (longest > to->longest)
         to->longest = longest;
-    to->has_bodies = true;
 }
 
 void answers_merge(struct answers *to, const struct answers *from) {
+    if (count_2xx(from) > 0)
+        merge_lengths(to, from->shortest, from->longest);
     for (int i = 0; i < ANSWERS_STATUSES; i++)
         to->statuses[i] += from->statuses[i];
-    if (from->has_bodies)
-        merge_bodies(to, from->shortest, from->longest);
     to->lenient += from->lenient;
     for (int i = 0; i < HTTP_LENIENCE_COUNT; i++)
         to->leniences[i] += from->leniences[i];
@@ -136,7 +160,7 @@ void answers_print(FILE *out, const struct answers *a) {
     char text[400];
     if (answers_are_mixed(a))
         fprintf(out, "\nStatuses: %s\n", answers_show_statuses(a, text, sizeof(text)));
-    if (a->has_bodies && a->shortest < a->longest)
+    if (a->shortest < a->longest)
         fprintf(out, "\nBody lengths: %" PRIu64 " to %" PRIu64 " bytes (of 2xx responses)\n",
                 a->shortest, a->longest);
     if (a->reasons[0].count > 0)
@@ -237,8 +261,8 @@ int answers_put(json_t *root, const struct answers *a, const struct resolved *ad
     int rc = 0;
     put(root, "statuses", statuses_json(a, &rc), &rc);
     put(root, "body_lengths",
-        a->has_bodies ? json_pack("[I,I]", (json_int_t)a->shortest, (json_int_t)a->longest)
-                      : json_null(),
+        count_2xx(a) > 0 ? json_pack("[I,I]", (json_int_t)a->shortest, (json_int_t)a->longest)
+                         : json_null(),
         &rc);
     put(root, "lenient", lenient_json(a, &rc), &rc);
     put(root, "overrun", count_json(a->overrun), &rc);
@@ -260,13 +284,14 @@ void answers_add_json(struct answers *a, const json_t *root) {
     json_t *value;
     const char *key;
 
+    if (json_array_size(lengths) == 2)
+        merge_lengths(a, count_of(json_array_get(lengths, 0)),
+                      count_of(json_array_get(lengths, 1)));
     json_object_foreach(statuses, key, value) {
         long status = strtol(key, NULL, 10);
         if (status >= 0 && status < ANSWERS_STATUSES)
             a->statuses[status] += count_of(value);
     }
-    if (json_array_size(lengths) == 2)
-        merge_bodies(a, count_of(json_array_get(lengths, 0)), count_of(json_array_get(lengths, 1)));
     a->lenient += count_of(json_object_get(lenient, "responses"));
     for (int i = 0; i < HTTP_LENIENCE_COUNT; i++)
         a->leniences[i] += count_of(json_object_get(lenient, lenience_rows[i].key));

@@ -29,8 +29,7 @@ struct answers_reason {
 /* All zero: none yet. One per worker; too large for a stack. */
 struct answers {
     uint64_t statuses[ANSWERS_STATUSES];
-    uint64_t shortest, longest; /* bodies of 2xx responses; valid when has_bodies */
-    bool has_bodies;
+    uint64_t shortest, longest; /* bodies of 2xx responses; 0 when there were none */
 
     uint64_t lenient; /* responses that only a lenient client takes */
     uint64_t leniences[HTTP_LENIENCE_COUNT];
@@ -43,22 +42,18 @@ struct answers {
     struct answers_address addresses[RESOLVE_MAX]; /* as in the target */
 };
 
+/* Of a status that was counted. */
+void answers_add_length(struct answers *a, uint64_t body_bytes);
+void answers_add_lenient(struct answers *a, unsigned noted);
+
 /* A complete response. `noted`: bits of enum http_lenience. */
 static inline void answers_add(struct answers *a, uint16_t status, uint64_t body_bytes,
                                unsigned noted) {
     a->statuses[status]++;
-    if (status / 100 == 2) {
-        if (!a->has_bodies)
-            a->shortest = a->longest = body_bytes;
-        a->has_bodies = true;
-        a->shortest = body_bytes < a->shortest ? body_bytes : a->shortest;
-        a->longest = body_bytes > a->longest ? body_bytes : a->longest;
-    }
-    if (noted == 0)
-        return;
-    a->lenient++;
-    for (unsigned i = 0; i < HTTP_LENIENCE_COUNT; i++)
-        a->leniences[i] += noted >> i & 1;
+    if (UNLIKELY(body_bytes < a->shortest || body_bytes > a->longest) && status / 100 == 2)
+        answers_add_length(a, body_bytes);
+    if (UNLIKELY(noted != 0))
+        answers_add_lenient(a, noted);
 }
 
 /* A malformed response: why, and its bytes as far as they are at hand. */
@@ -69,6 +64,9 @@ void answers_merge(struct answers *to, const struct answers *from);
 
 /* Forgets what was counted, but not which addresses are connected. */
 void answers_restart(struct answers *a);
+
+/* Responses of any status from `first` to `last`. */
+uint64_t answers_count(const struct answers *a, int first, int last);
 
 /* Whether there is more than one status, or one that is not 2xx. */
 bool answers_are_mixed(const struct answers *a);
