@@ -87,7 +87,12 @@ static const char *closest_name(const struct option_spec *spec, struct slice wro
 }
 
 static enum scan_what unknown_name(const struct scan *s, struct slice name, struct error *err) {
-    const char *meant = closest_name(s->spec, name);
+    const char *meant = NULL;
+    for (const struct option_alias *a = s->spec->aliases; a != NULL && a->name != NULL; a++)
+        if (slice_eq(slice_str(a->name), name))
+            meant = a->meant;
+    if (meant == NULL)
+        meant = closest_name(s->spec, name);
     if (meant != NULL)
         error_set(err, 0, "%s: unknown option; did you mean --%s?", s->shown, meant);
     else

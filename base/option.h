@@ -13,6 +13,7 @@
 enum option_type {
     OPTION_FLAG,     /* bool; takes no value in argv, yes or no in the environment */
     OPTION_INT,      /* int64_t, within min..max */
+    OPTION_COUNT,    /* int64_t, min..max, not negative; `10k` `2m` are thousands and millions */
     OPTION_DURATION, /* nsec_t, min..max in nanoseconds; `250ms` `1.5s`, bare numbers are seconds */
     OPTION_SIZE,     /* uint64_t bytes, min..max; `64k` `1m` */
     OPTION_STRING,   /* const char *: points into argv or the environment */
@@ -47,6 +48,11 @@ struct option_row {
     int (*parse)(void *config, const char *value, struct error *err);
 };
 
+/* A long name of other programs, and what it is called here. */
+struct option_alias {
+    const char *name, *meant;
+};
+
 struct option_spec {
     const char *usage;   /* "srv serve [options] [APP]" */
     const char *summary; /* one sentence under it */
@@ -55,6 +61,7 @@ struct option_spec {
     size_t row_count;
     const char *positional; /* what errors call positionals ("URL"); NULL when none are taken */
     size_t positional_min, positional_max;
+    const struct option_alias *aliases; /* ended by a NULL name; NULL: none. Refused with a hint. */
 };
 
 enum option_outcome { OPTION_RUN, OPTION_HELP, OPTION_BAD };

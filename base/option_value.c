@@ -21,8 +21,8 @@ static const char *format_bound(const struct option_row *row, int64_t bound, cha
 }
 
 void option_range(const struct option_row *row, char *ret_text, size_t cap) {
-    bool numeric =
-        row->type == OPTION_INT || row->type == OPTION_DURATION || row->type == OPTION_SIZE;
+    bool numeric = row->type == OPTION_INT || row->type == OPTION_COUNT ||
+                   row->type == OPTION_DURATION || row->type == OPTION_SIZE;
     char min[UNITS_TEXT_BYTES], max[UNITS_TEXT_BYTES];
     ret_text[0] = '\0';
     if (!numeric || !is_bounded(row))
@@ -71,6 +71,9 @@ void option_allowed(const struct option_row *row, struct error *ret_text) {
         return;
     case OPTION_INT:
         set_allowed_number(row, "a whole number", "", ret_text);
+        return;
+    case OPTION_COUNT:
+        set_allowed_number(row, "a whole number", ", such as 500, 10k or 2m", ret_text);
         return;
     case OPTION_DURATION:
         set_allowed_number(row, "a duration", ", such as 250ms, 1.5s or 2m", ret_text);
@@ -130,6 +133,21 @@ static int store_int(const struct option_row *row, void *config, const char *val
     return 0;
 }
 
+static int store_count(const struct option_row *row, void *config, const char *value) {
+    struct slice digits = slice_str(value);
+    char unit = digits.len > 0 ? (char)(digits.ptr[digits.len - 1] | 0x20) : '\0';
+    uint64_t factor = unit == 'k' ? 1000 : unit == 'm' ? 1000000 : 1, number = 0;
+    digits.len -= factor > 1;
+    int rc = slice_parse_u64(digits, INT64_MAX / factor, &number);
+    if (rc < 0)
+        return rc;
+    int64_t count = (int64_t)(number * factor);
+    if (!is_within(row, count))
+        return -ERANGE;
+    store_bytes(row, config, &count, sizeof(count));
+    return 0;
+}
+
 static int store_duration(const struct option_row *row, void *config, const char *value) {
     nsec_t span = 0;
     int rc = units_parse_duration(slice_str(value), &span);
@@ -179,6 +197,8 @@ static int store_any(const struct option_row *row, void *config, const char *val
         return store_flag(row, config, value);
     case OPTION_INT:
         return store_int(row, config, value);
+    case OPTION_COUNT:
+        return store_count(row, config, value);
     case OPTION_DURATION:
         return store_duration(row, config, value);
     case OPTION_SIZE:

@@ -37,6 +37,11 @@
         .name = name_, .letter = letter_, .topic = topic_, .meta = meta_, .type = OPTION_INT, \
         AT(member), .min = min_, .max = max_, .fallback = fallback_, .help = help_            \
     }
+#define COUNT(letter_, name_, topic_, meta_, member, max_, help_)                               \
+    {                                                                                           \
+        .name = name_, .letter = letter_, .topic = topic_, .meta = meta_, .type = OPTION_COUNT, \
+        AT(member), .min = 1, .max = max_, .help = help_                                        \
+    }
 #define SPAN(letter_, name_, topic_, member, min_, max_, fallback_, help_)                    \
     {                                                                                         \
         .name = name_, .letter = letter_, .topic = topic_, .meta = "SECONDS",                 \
@@ -87,18 +92,19 @@ static int parse_tls(void *config, const char *value, struct error *err) {
 static const char *const arrivals[] = { "even", "poisson", NULL };
 
 static const struct option_row bench_rows[] = {
-    NUMBER('n', "requests", LOAD, "N", run.requests, 1, INT64_MAX, NULL,
-           "requests to perform; 1, or no limit with --time"),
-    NUMBER('c', "concurrency", LOAD, "N", run.concurrency, 1, LOADGEN_CONCURRENCY_MAX, NULL,
-           "connections at once, all opened at the start: 1; with --rate the most there may be: "
-           "500"),
+    COUNT('n', "requests", LOAD, "N", run.requests, INT64_MAX,
+          "requests to perform; one per connection when absent, or no limit with --time"),
+    COUNT('c', "concurrency", LOAD, "N", run.concurrency, LOADGEN_CONCURRENCY_MAX,
+          "connections at once, all opened at the start: 1; with --rate the most there may be: "
+          "500"),
     SPAN('t', "time", LOAD, run.time_limit, NSEC_PER_MSEC, 365 * DAY_NSEC, NULL,
-         "stop after this time, or after --requests, whichever comes first"),
+         "stop after this time, or after --requests, whichever comes first; 10 s when --rate has "
+         "neither"),
     SPAN('s', "timeout", LOAD, run.timeout, NSEC_PER_MSEC, DAY_NSEC, "30",
          "longest time of one request, connecting included; one that takes longer has failed"),
     FLAG('k', "keep-alive", LOAD, run.keep_alive, "reuse connections"),
-    NUMBER(0, "requests-per-connection", LOAD, "N", run.requests_per_connection, 1, UINT32_MAX,
-           NULL, "with --keep-alive: close a connection after this many requests"),
+    COUNT(0, "requests-per-connection", LOAD, "N", run.requests_per_connection, UINT32_MAX,
+          "with --keep-alive: close a connection after this many requests"),
     NUMBER('W', "workers", LOAD, "N", run.workers, 1, LOADGEN_WORKERS_MAX, "1",
            "threads, which share the connections and the requests"),
     NUMBER('R', "ramp", LOAD, "MSEC", ramp_msec, 1, 3600 * 1000, NULL,
@@ -135,7 +141,8 @@ static const struct option_row bench_rows[] = {
     FLAG('i', "head", REQUEST, run.head, "send HEAD requests"),
     TEXT('p', "post", REQUEST, "FILE", run.post_file, "send this file with POST; - is stdin"),
     TEXT('u', "put", REQUEST, "FILE", run.put_file, "send this file with PUT; - is stdin"),
-    TEXT(0, "body", REQUEST, "TEXT", run.body_text, "send this text, with POST unless --method"),
+    TEXT(0, "body", REQUEST, "TEXT|@FILE", run.body_text,
+         "send this text, or this file (@- is stdin), with POST unless --method"),
     TEXT('T', "content-type", REQUEST, "TYPE", run.content_type,
          "Content-Type of the body; text/plain when absent"),
     FLAG(0, "http1.0", REQUEST, run.http10, "speak HTTP/1.0, as ab does"),
@@ -211,6 +218,13 @@ static const struct option_row bench_rows[] = {
     CUSTOM('E', NULL, TLS, "FILE", parse_tls, "client certificates are a part of TLS"),
 };
 
+/* What other load generators call it. */
+static const struct option_alias aliases[] = {
+    { "duration", "time" }, { "connections", "concurrency" }, { "threads", "workers" },
+    { "data", "body" },     { "output-format", "json" },      { "qps", "rate" },
+    { NULL, NULL },
+};
+
 const struct option_spec bench_spec = {
     .usage = "srv bench [options] URL",
     .summary = "Loads an HTTP server and reports like ApacheBench (ab), whose options it takes.",
@@ -222,5 +236,6 @@ const struct option_spec bench_spec = {
     .row_count = ARRAY_LEN(bench_rows),
     .positional = "URL",
     .positional_min = 0,
+    .aliases = aliases,
     .positional_max = OPTION_STRINGS_MAX,
 };

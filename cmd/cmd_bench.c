@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `srv bench`: from the command line to a run, or to a report merged from files. */
 #include "base/alloc.h"
+#include "base/units.h"
 #include "cmd/bench_options.h"
 #include "cmd/command.h"
 #include "cmd/common.h"
@@ -8,8 +9,126 @@
 #include "loadgen/run.h"
 #include <errno.h>
 
+#define RATE_SPAN (10 * NSEC_PER_SEC) /* of an open model without an end */
+
+/* --- options that need another -----------------------------------------------------------------
+ */
+
+static bool has_rate(const struct loadgen_config *c) {
+    return c->rate > 0;
+}
+
+static bool has_random_arrivals(const struct loadgen_config *c) {
+    return c->arrivals == LOADGEN_ARRIVALS_POISSON;
+}
+
+static bool has_time(const struct loadgen_config *c) {
+    return c->time_limit > 0 || (c->rate > 0 && c->requests == 0);
+}
+
+static bool has_keep_alive(const struct loadgen_config *c) {
+    return c->keep_alive;
+}
+
+static bool has_proxy(const struct loadgen_config *c) {
+    return c->proxy != NULL;
+}
+
+static bool has_body(const struct loadgen_config *c) {
+    return c->post_file != NULL || c->put_file != NULL || c->body_text != NULL;
+}
+
+static bool has_answers_with_bodies(const struct loadgen_config *c) {
+    return !c->head;
+}
+
+static const struct need {
+    const char *option, *needs;
+    bool (*is_met)(const struct loadgen_config *);
+} needs[] = {
+    { "arrivals", "needs --rate: without it requests have no planned times", has_rate },
+    { "seed", "needs --arrivals poisson: nothing else is random", has_random_arrivals },
+    { "drain", "needs --time: only a time limit leaves requests in flight", has_time },
+    { "requests-per-connection", "needs --keep-alive (-k)", has_keep_alive },
+    { "proxy-auth", "needs --proxy (-X)", has_proxy },
+    { "content-type", "needs a body: --body, --post or --put", has_body },
+    { "expect-body", "excludes --head: its answers have no body", has_answers_with_bodies },
+};
+
+static int check_needs(const struct loadgen_config *c, int argc, char **argv, struct error *err) {
+    for (size_t i = 0; i < ARRAY_LEN(needs); i++)
+        if (!needs[i].is_met(c) && option_in_arguments(&bench_spec, argc, argv, needs[i].option))
+            return error_set(err, -EINVAL, "--%s %s", needs[i].option, needs[i].needs);
+    return 0;
+}
+
+/* --- what other programs mean ------------------------------------------------------------------
+ */
+
+static bool is_count(const char *text) {
+    size_t digits = strspn(text, "0123456789");
+    return digits > 0 && (text[digits] == '\0' ||
+                          (strchr("kKmM", text[digits]) != NULL && text[digits + 1] == '\0'));
+}
+
+static bool is_duration(const char *text) {
+    nsec_t span;
+    return !is_count(text) && units_parse_duration(slice_str(text), &span) == 0;
+}
+
+/* A number or a duration where the URL belongs: the value of an option that takes one elsewhere. */
+static int check_positional(const struct loadgen_config *c, const char *text, struct error *err) {
+    if (is_duration(text))
+        return error_set(err, -EINVAL, "'%s' where the URL belongs; did you mean --time %s?%s",
+                         text, text,
+                         c->no_percentiles ? " (-d takes no value: it is ab's, and leaves the "
+                                             "percentiles out)"
+                                           : "");
+    if (is_count(text) && c->quiet)
+        return error_set(err, -EINVAL,
+                         "'%s' where the URL belongs; did you mean --rate %s? (-q "
+                         "takes no value: it is ab's, and shows no progress)",
+                         text, text);
+    if (is_count(text))
+        return error_set(err, -EINVAL,
+                         "'%s' where the URL belongs; did you mean --requests %s, or "
+                         "http://127.0.0.1:%s/?",
+                         text, text, text);
+    return 0;
+}
+
+/* wrk's -d30s would be read as flags. */
+static int check_glued_duration(int argc, char **argv, struct error *err) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strncmp(argv[i], "-d", 2) == 0 && is_duration(argv[i] + 2))
+            return error_set(err, -EINVAL, "%s: -d takes no value here; did you mean --time %s?",
+                             argv[i], argv[i] + 2);
+    return 0;
+}
+
+static int check_hints(const struct bench_options *o, const struct option_strings *urls,
+                       struct error *err) {
+    const char *attributes = o->run.html_cell;
+    if (attributes != NULL && is_duration(attributes))
+        return error_set(err, -EINVAL, "-z: '%s' is no attribute of <td>; did you mean --time %s?",
+                         attributes, attributes);
+    for (size_t i = 0; i < urls->count && !o->merge; i++) {
+        int rc = check_positional(&o->run, urls->items[i], err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* --- the run ------------------------------------------------------------------------------------
+ */
+
 /* What follows from other options. */
 static void complete(struct loadgen_config *c, int64_t ramp_msec) {
+    if (c->rate > 0 && c->requests == 0 && c->time_limit == 0) {
+        c->time_limit = RATE_SPAN;
+        c->time_is_ours = true;
+    }
     c->ramp = ramp_msec * NSEC_PER_MSEC;
     c->html = c->html || c->html_table != NULL || c->html_row != NULL || c->html_cell != NULL;
     if (c->concurrency > 0)
@@ -37,13 +156,14 @@ static int check_url(const struct bench_options *o, const struct option_strings 
     return 0;
 }
 
-static int run_or_merge(struct bench_options *o, const struct option_strings *positionals,
-                        struct error *err) {
+static int run_or_merge(struct bench_options *o, int argc, char **argv,
+                        const struct option_strings *positionals, struct error *err) {
     if (o->version) {
         printf("srv bench %s\n", SRV_VERSION);
         return 0;
     }
-    if (check_url(o, positionals, err) != 0)
+    if (check_hints(o, positionals, err) != 0 || check_url(o, positionals, err) != 0 ||
+        check_needs(&o->run, argc, argv, err) != 0)
         return EXIT_USAGE;
     complete(&o->run, o->ramp_msec);
     if (o->merge)
@@ -61,8 +181,10 @@ static int bench_run(int argc, char **argv) {
         error_set(&err, -ENOMEM, "out of memory");
         return cmd_fail(argv[0], EXIT_CANNOT, &err);
     }
-    if (cmd_parse(&bench_spec, argc, argv, options, &positionals, &code) == 0)
-        code = run_or_merge(options, &positionals, &err);
+    if (check_glued_duration(argc, argv, &err) != 0)
+        code = EXIT_USAGE;
+    else if (cmd_parse(&bench_spec, argc, argv, options, &positionals, &code) == 0)
+        code = run_or_merge(options, argc, argv, &positionals, &err);
     mem_free(options);
     return err.text[0] != '\0' ? cmd_fail(argv[0], code, &err) : code;
 }

@@ -20,7 +20,7 @@ static void print_usage(FILE *out) {
     fprintf(out, "usage: srv COMMAND [options]\n\n");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(out, "\nsrv COMMAND --help tells more.\n");
+    fprintf(out, "\nsrv COMMAND --help tells more, srv --version which one this is.\n");
 }
 
 /* The exit code. */
@@ -35,6 +35,10 @@ static int run(int argc, char **argv) {
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         print_usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        printf("srv %s\n", SRV_VERSION);
         return 0;
     }
     fprintf(stderr, "srv: unknown command '%s'; expected slowapi, serve, bench or play\n", argv[1]);

@@ -73,6 +73,9 @@ void client_start(struct client *c, nsec_t now);
 /* Its timeout has expired. */
 void client_expired(struct client *c);
 void client_parting_expired(struct client *c);
+
+/* The server has not closed so far: a client that waits for it goes on. */
+void client_trial_ends(struct client *c, nsec_t now);
 void client_retry_expired(struct client *c);
 
 /* How far its request has come. */

@@ -4,6 +4,7 @@
 #include "loadgen/client.h"
 #include "loadgen/verbose.h"
 #include "loadgen/worker.h"
+#include "loadgen/worker_timers.h"
 #include <errno.h>
 #include <unistd.h>
 
@@ -52,7 +53,8 @@ static void watch_apart(struct client *c, nsec_t now) {
 }
 
 /* Waiting for the server to close first leaves TIME_WAIT, and the port, on its side: a client that
- * closes first runs out of ports. Only a server that is known to close is waited for. */
+ * closes first runs out of ports. As long as it is not known whether the server closes, that costs
+ * a small part of one response's time, and then nothing. */
 static bool waits_for_close(struct client *c, nsec_t now) {
     struct worker *w = c->worker;
     if (w->server_lingers || w->plan.left == 0)
@@ -61,9 +63,10 @@ static bool waits_for_close(struct client *c, nsec_t now) {
         w->server_closes = true;
         return false;
     }
-    if (!w->server_closes)
-        watch_apart(c, now);
-    return w->server_closes;
+    if (w->server_closes || !w->trial_is_over)
+        return w->server_closes || worker_timers_arm_trial(w, now, now - c->started) == 0;
+    watch_apart(c, now);
+    return false;
 }
 
 static void client_part(struct client *c, nsec_t now) {
@@ -71,6 +74,15 @@ static void client_part(struct client *c, nsec_t now) {
         c->state = CLIENT_PARTING;
         return;
     }
+    client_close(c);
+    client_start(c, now);
+}
+
+void client_trial_ends(struct client *c, nsec_t now) {
+    if (c->state != CLIENT_PARTING)
+        return;
+    timeouts_leave(&c->timeout);
+    watch_apart(c, now);
     client_close(c);
     client_start(c, now);
 }
@@ -86,6 +98,7 @@ void client_parting_ready(struct client *c) {
     ssize_t n = watch_recv(&c->watch, w->in, WORKER_IN_BYTES);
     if (n > 0 || n == -EAGAIN)
         return;
+    w->server_closes = true;
     client_close(c);
     client_start(c, clock_now());
 }

@@ -13,7 +13,9 @@ enum { PROGRESS_FROM = 150 };
 uint64_t loadgen_config_budget(const struct loadgen_config *c) {
     if (c->requests > 0)
         return (uint64_t)c->requests;
-    return c->time_limit > 0 ? UINT64_MAX : 1;
+    if (c->time_limit > 0)
+        return UINT64_MAX;
+    return c->concurrency > 0 ? (uint64_t)c->concurrency : 1;
 }
 
 bool loadgen_config_shows_progress(const struct loadgen_config *c) {
@@ -87,6 +89,10 @@ int loadgen_parse_rate(const char *text, double *ret, struct error *err) {
     char *end;
     double value = text[0] >= '0' && text[0] <= '9' ? strtod(text, &end) : 0;
     double seconds = 1;
+    if (value > 0 && (*end == 'k' || *end == 'K')) {
+        value *= 1000;
+        end++;
+    }
     if (value > 0 && strcmp(end, "/m") == 0)
         seconds = 60;
     else if (value > 0 && *end != '\0' && strcmp(end, "/s") != 0)
@@ -95,7 +101,7 @@ int loadgen_parse_rate(const char *text, double *ret, struct error *err) {
     if (!(value > 0 && value <= RATE_MAX))
         return error_set(err, -EINVAL,
                          "a rate above 0 and up to %.0f per second, such as 500, "
-                         "0.5/s or 90/m",
+                         "0.5/s, 90/m or 2k",
                          RATE_MAX);
     *ret = value;
     return 0;

@@ -31,10 +31,11 @@ struct loadgen_percentiles {
 
 struct loadgen_config {
     const char *url;
-    int64_t requests;    /* 0: not given; then 1, or no limit when there is a time limit */
+    int64_t requests;    /* 0: not given; then one per connection, or no limit with a time limit */
     int64_t concurrency; /* connections at once */
     int64_t workers;     /* threads; 0 counts as 1 */
     nsec_t time_limit;   /* 0: none */
+    bool time_is_ours;   /* nobody has given a limit: it is told */
     nsec_t timeout;      /* of one request, connecting included */
     double rate;         /* requests per second of the open model; 0: closed loop */
     enum loadgen_arrivals arrivals;

@@ -167,6 +167,9 @@ static int load(struct run *run, struct error *err) {
         .check = &run->check,
         .started_wall = clock_wall(),
     };
+    if (config->time_is_ours && !config->quiet)
+        fprintf(stderr, "srv bench: neither --time nor --requests: loading for %.0f s\n",
+                (double)config->time_limit / (double)NSEC_PER_SEC);
     output_start(config, &run->target);
     selfcheck_begin(&run->check);
     nsec_t start = clock_now();

@@ -20,9 +20,14 @@ static int use_socket(struct target *t, struct slice path, struct error *err) {
     return 0;
 }
 
+/* RFC 9110 section 4.2.5: a fragment is for who reads the answer, and is not sent. */
+static struct slice without_fragment(struct slice text) {
+    return slice_starts_with(text, SLICE("unix:")) ? text : slice_take(text, slice_find(text, '#'));
+}
+
 int target_parse(struct target *t, const char *text, struct error *err) {
     const char *why;
-    if (http_url_parse(slice_str(text), &t->url, &why) != 0)
+    if (http_url_parse(without_fragment(slice_str(text)), &t->url, &why) != 0)
         return error_set(err, -EINVAL, "URL '%s' %s", text, why);
     if (slice_eq_nocase(t->url.scheme, SLICE("https")))
         return error_set(err, -EINVAL, "URL '%s': TLS is not in this build; use http://", text);
@@ -69,6 +74,8 @@ int target_via(struct target *t, const char *proxy, const char *unix_path, struc
 int target_check(const struct target *t, const struct loadgen_config *c, struct error *err) {
     if (!t->is_tcp && (c->resolve.count > 0 || c->ipv4 || c->ipv6))
         return error_set(err, -EINVAL, "--resolve, -4 and -6 say nothing about a unix socket");
+    if (!t->is_tcp && c->sources != NULL)
+        return error_set(err, -EINVAL, "--source: a unix socket is connected to from nowhere");
     for (size_t i = 0; i < c->resolve.count; i++) {
         struct error allowed = { .text = "" };
         if (resolve_check_override(c->resolve.items[i], &allowed) != 0)

@@ -55,17 +55,19 @@ struct worker {
     struct timer ramp_timer;    /* the next connection to start */
     struct timer tick_timer;    /* every second: live_publish */
     struct timer row_timer;     /* a moment later, on the first worker: live_close_row */
+    struct timer trial_timer;   /* the end of the trial */
     struct timer probe_timer;   /* many times a second: is the loop late, shall it stop? */
 
     nsec_t start, next_tick, probe_at;
     struct hist *lag; /* microseconds by which the probe came late */
     nsec_t cpu;       /* spent by the thread in worker_run */
 
-    size_t turn;          /* connections begun: whose turn it is among the target's addresses */
-    size_t source;        /* which of the source addresses the next one comes from */
-    bool server_closes;   /* it has closed a connection that it should */
-    bool server_lingers;  /* it has not; nobody waits for it again */
-    bool starts_serially; /* ab: the others wait for the first response */
+    size_t turn;         /* connections begun: whose turn it is among the target's addresses */
+    size_t source;       /* which of the source addresses the next one comes from */
+    bool server_closes;  /* it has closed a connection that it should */
+    bool server_lingers; /* it has not; nobody waits for it again */
+    bool trial_began, trial_is_over; /* of waiting for it while that is unknown */
+    bool starts_serially;            /* ab: the others wait for the first response */
     bool stopping;
     enum run_end end;
 };

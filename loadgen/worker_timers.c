@@ -62,6 +62,21 @@ int worker_timers_arm_ramp(struct worker *w) {
     return timer_set(w->loop, &w->ramp_timer, ramp_at(w));
 }
 
+static void on_trial(struct timer *timer) {
+    struct worker *w = CONTAINER_OF(timer, struct worker, trial_timer);
+    w->trial_is_over = true;
+    for (uint32_t i = 0; i < w->client_count && !w->server_closes && !w->stopping; i++)
+        client_trial_ends(&w->clients[i], clock_now());
+}
+
+int worker_timers_arm_trial(struct worker *w, nsec_t now, nsec_t span) {
+    if (w->trial_began)
+        return 0;
+    w->trial_began = true;
+    nsec_t part = span / 8 > NSEC_PER_MSEC ? span / 8 : NSEC_PER_MSEC;
+    return timer_set(w->loop, &w->trial_timer, now + part);
+}
+
 static void on_tick(struct timer *timer) {
     struct worker *w = CONTAINER_OF(timer, struct worker, tick_timer);
     w->part.in_flight = w->busy;
@@ -98,6 +113,7 @@ void worker_timers_init(struct worker *w) {
     w->tick_timer.fire = on_tick;
     w->row_timer.fire = on_row;
     w->probe_timer.fire = on_probe;
+    w->trial_timer.fire = on_trial;
 }
 
 int worker_timers_start(struct worker *w) {
@@ -112,8 +128,10 @@ int worker_timers_start(struct worker *w) {
 }
 
 void worker_timers_close(struct worker *w) {
-    struct timer *timers[] = { &w->stop_timer, &w->drain_timer, &w->arrival_timer, &w->ramp_timer,
-                               &w->tick_timer, &w->row_timer,   &w->probe_timer };
+    struct timer *timers[] = {
+        &w->stop_timer, &w->drain_timer, &w->arrival_timer, &w->ramp_timer,
+        &w->tick_timer, &w->row_timer,   &w->probe_timer,   &w->trial_timer
+    };
     for (size_t i = 0; i < ARRAY_LEN(timers); i++)
         timer_cancel(w->loop, timers[i]);
 }

@@ -15,6 +15,10 @@ NODISCARD int worker_timers_arm_arrival(struct worker *w);
 
 /* The next connection of the ramp. */
 NODISCARD int worker_timers_arm_ramp(struct worker *w);
+
+/* Once: how long clients wait for the server to close while nobody knows whether it does. `span` is
+ * what a response took. */
+NODISCARD int worker_timers_arm_trial(struct worker *w, nsec_t now, nsec_t span);
 void worker_timers_close(struct worker *w);
 
 #endif

@@ -17,7 +17,7 @@
 enum color { COLOR_RED, COLOR_GREEN, COLOR_BLUE };
 
 struct config {
-    int64_t workers, offset;
+    int64_t workers, offset, calls;
     nsec_t timeout;
     uint64_t limit_bytes;
     const char *user;
@@ -67,6 +67,14 @@ static const struct option_row rows[] = {
       .help = "Any number.",
       .type = OPTION_INT,
       MEMBER(offset) },
+    { .name = "calls",
+      .topic = "Processes",
+      .meta = "N",
+      .help = "How many.",
+      .type = OPTION_COUNT,
+      MEMBER(calls),
+      .min = 1,
+      .max = 5000000 },
     { .name = "timeout",
       .topic = "Limits",
       .meta = "SPAN",
@@ -117,6 +125,7 @@ static const struct option_row rows[] = {
       .parse = parse_even,
       .fallback = "100" },
 };
+static const struct option_alias aliases[] = { { "hue", "color" }, { NULL, NULL } };
 static const struct option_spec spec = {
     .usage = "test [options] URL [URL]",
     .summary = "Tests.",
@@ -125,6 +134,7 @@ static const struct option_spec spec = {
     .positional = "URL",
     .positional_min = 1,
     .positional_max = 2,
+    .aliases = aliases,
 };
 
 #define ARGS_MAX 80
@@ -201,6 +211,33 @@ static void the_next_argument_is_the_value_whatever_it_looks_like(void **state) 
     assert_int_equal(parse_good("u --offset -12")->offset, -12);
     assert_int_equal(parse_good("u --offset=-9223372036854775808")->offset, INT64_MIN);
     assert_int_equal(parse_good("u --offset=9223372036854775807")->offset, INT64_MAX);
+}
+
+static void counts_take_thousands_and_millions(void **state) {
+    (void)state;
+    static const char *const wrong[] = { "k",
+                                         "1kk",
+                                         "-1",
+                                         "-1k",
+                                         "1.5k",
+                                         "1g",
+                                         "0",
+                                         "0k",
+                                         "6m",
+                                         "9223372036854775807k",
+                                         "18446744073709551615m" };
+    assert_int_equal(parse_good("u --calls 7")->calls, 7);
+    assert_int_equal(parse_good("u --calls 3k")->calls, 3000);
+    assert_int_equal(parse_good("u --calls=2M")->calls, 2000000);
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        char line[64], text[160];
+        snprintf(line, sizeof(line), "u --calls=%s", wrong[i]);
+        snprintf(text, sizeof(text),
+                 "--calls: '%s' is not allowed; a whole number from 1 to 5000000, such as 500, "
+                 "10k or 2m",
+                 wrong[i]);
+        assert_bad(line, text);
+    }
 }
 
 static void flags_group(void **state) {
@@ -315,6 +352,7 @@ static void an_unknown_option_gets_a_suggestion(void **state) {
     assert_bad("u --wrokers=3", "--wrokers: unknown option; did you mean --workers?");
     assert_bad("u --worker 3", "--worker: unknown option; did you mean --workers?");
     assert_bad("u --col 3", "--col: unknown option; did you mean --color?");
+    assert_bad("u --hue=red", "--hue: unknown option; did you mean --color?");
     assert_bad("u --zzz", "--zzz: unknown option; --help lists them all");
     assert_bad("u -x", "-x: unknown option; --help lists them all");
     assert_bad("u -qx", "-x: unknown option; --help lists them all");
@@ -387,6 +425,7 @@ int main(void) {
         cmocka_unit_test(fallbacks_fill_what_is_not_given),
         cmocka_unit_test(every_form_of_a_value_is_understood),
         cmocka_unit_test(the_next_argument_is_the_value_whatever_it_looks_like),
+        cmocka_unit_test(counts_take_thousands_and_millions),
         cmocka_unit_test(flags_group),
         cmocka_unit_test(positionals_stand_anywhere),
         cmocka_unit_test(repeated_options_append),

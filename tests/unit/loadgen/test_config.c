@@ -14,6 +14,8 @@ static void test_budget_is_the_count_or_endless(void **state) {
     (void)state;
     struct loadgen_config c = { .concurrency = 1 };
     assert_int_equal(loadgen_config_budget(&c), 1);
+    c.concurrency = 7; /* each has one */
+    assert_int_equal(loadgen_config_budget(&c), 7);
     c.requests = 70000;
     assert_int_equal(loadgen_config_budget(&c), 70000);
     c.time_limit = NSEC_PER_SEC;
@@ -28,7 +30,8 @@ static const struct {
 } combinations[] = {
     { { .requests = 5, .concurrency = 5 }, NULL },
     { { .requests = 5, .concurrency = 6 }, "--concurrency 6" },
-    { { .concurrency = 2 }, "--requests 1" },
+    { { .concurrency = 2 }, NULL },
+    { { .concurrency = 2, .ipv4 = true, .ipv6 = true }, "-4 and -6" },
     { { .concurrency = 2, .time_limit = 1 }, NULL },
     { { .concurrency = 1, .post_file = "f", .put_file = "f" }, "--post, --put and --body" },
     { { .concurrency = 1, .head = true, .put_file = "f" }, "--head" },
