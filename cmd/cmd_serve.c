@@ -29,6 +29,8 @@ static const struct option_spec options = {
               "  index  GET /?delay=S answers 'Hi there! ' and what the upstream said after S\n"
               "         seconds (default, unless MODULE names another)\n"
               "  db     the same with half of S there and half in PostgreSQL\n"
+              "  cpu    the same with half of S there and half computing\n"
+              "  self   asks this very server, which --upstream has to name; the answer takes S\n"
               "  echo   answers with what it saw of the request\n\n"
               "SIGTERM answers what is here and leaves; a second one, SIGINT or SIGQUIT leave\n"
               "at once. With --workers, SIGHUP replaces the workers and SIGUSR2 the program; no\n"
@@ -129,7 +131,8 @@ static int choose_app(struct serve_options *o, const struct option_strings *posi
     o->config.app = app_find(name);
     if (o->config.app == NULL)
         return error_set(err, -EINVAL, "%s: '%s' is not an application; index, db%s", from, given,
-                         given == module ? ", echo, app or patched" : " or echo");
+                         given == module ? ", cpu, self, echo, app or patched"
+                                         : ", cpu, self or echo");
     if (is_event && event_app_find(o->config.app) == NULL)
         return error_set(err, -EINVAL, "%s: '%s' does not run under --model event; index or echo",
                          from, given);

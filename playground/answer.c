@@ -55,7 +55,7 @@ static int ask(const char *url, struct io *io, nsec_t deadline, int *ret_status,
 }
 
 /* A proxy may be up before the server behind it: it says 502 until then. */
-int answer_expect(const char *url, int cancel_fd, nsec_t deadline, struct error *err) {
+int answer_expect(const char *url, int wanted, int cancel_fd, nsec_t deadline, struct error *err) {
     nsec_t patience = nsec_min(deadline, deadline_after(clock_now(), PROXY_PATIENCE));
     struct io_block block;
     int status = 0, rc;
@@ -67,7 +67,7 @@ int answer_expect(const char *url, int cancel_fd, nsec_t deadline, struct error 
         if (rc != 0)
             return error_set(err, rc, "interrupted");
     }
-    if (rc == 0 && status != 200)
+    if (rc == 0 && status != wanted)
         return error_set(err, -EPROTO, "%s answers %d to the first request", url, status);
     return rc;
 }

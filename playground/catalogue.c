@@ -4,12 +4,13 @@
 #include "base/attr.h"
 #include "playground/nginx.h"
 #include "playground/postgres.h"
+#include "playground/program.h"
 
 /* The slow API that every playground starts first. */
-#define SLOW_API                                                                                \
-    {                                                                                           \
-        .name = "slowapi", .args = { "slowapi", "--bind", "{bind}", "--control", "{control}" }, \
-        .port_by_hand = 4000                                                                    \
+#define SLOW_API                                                                                  \
+    {                                                                                             \
+        .name = PLAY_SLOW_API,                                                                    \
+        .args = { "slowapi", "--bind", "{bind}", "--control", "{control}" }, .port_by_hand = 4000 \
     }
 
 #define APP(...)                                                                                  \
@@ -31,6 +32,14 @@
         .args = { "serve",     "--bind", "{bind}",     "--model",   "green", "--upstream", \
                   "{slowapi}", "--db",   "{postgres}", "--db-mode", mode,    "db" },       \
         .port_by_hand = 3000, .measured = true                                             \
+    }
+
+/* App `cpu`: half of the delay is computing. */
+#define APP_CPU(model)                                                          \
+    {                                                                           \
+        .name = "app", .args = { "serve", "--bind",     "{bind}",    "--model", \
+                                 model,   "--upstream", "{slowapi}", "cpu" },   \
+        .port_by_hand = 3000, .measured = true                                  \
     }
 
 /* The tutorial's load on all but the server that has one thread. */
@@ -130,6 +139,7 @@ const struct playground catalogue[] = {
         .load = LOAD_2000,
         .slots = 4000,
         .tutorial_seconds = 13.164,
+        .tutorial_has = "1 worker",
     },
     {
         .name = "green-workers",
@@ -143,6 +153,7 @@ const struct playground catalogue[] = {
         .load = LOAD_2000,
         .slots = PLAY_SLOTS_UNLIMITED,
         .tutorial_seconds = 17.839,
+        .tutorial_has = "1 worker",
     },
     {
         .name = "nginx-http",
@@ -182,7 +193,7 @@ const struct playground catalogue[] = {
         .processes = { SLOW_API, POSTGRES, APP_DB("blocking") },
         .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC, .varied = true },
         .slots = PLAY_SLOTS_UNLIMITED,
-        .ideal = PLAY_IDEAL_DB_TURNS,
+        .ideal = PLAY_IDEAL_TURNS,
         .tutorial_seconds = 6.67,
     },
     {
@@ -210,6 +221,56 @@ const struct playground catalogue[] = {
         .notice = "callbacks wait as well as green threads: compare CPU and memory with green's",
         .processes = { SLOW_API, APP("--model", "event") },
         .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
+    },
+    {
+        .name = "cpu-green",
+        .title = "green threads that compute half of the time",
+        .shows =
+            "Half of the delay is spent in the slow API and half computing. A green thread gives "
+            "way only where it waits: while one computes, all others of its worker stand still, "
+            "and the other CPUs have nothing to do.",
+        .notice =
+            "computing passes one request at a time, on one CPU: compare the time and p50 with "
+            "cpu-threads",
+        .processes = { SLOW_API, APP_CPU("green") },
+        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC },
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .ideal = PLAY_IDEAL_TURNS,
+    },
+    {
+        .name = "cpu-threads",
+        .title = "the same computing, on a native thread for each connection",
+        .shows =
+            "The same handler on native threads. The kernel takes the CPU from a thread that "
+            "computes and gives it to another, and it has a thread to run on every CPU: requests "
+            "that compute slow each other down, but none stands still.",
+        .notice = "as many requests compute at once as there are CPUs, and the time is divided by "
+                  "that; where an interpreter lets one thread run at a time it is not",
+        .processes = { SLOW_API, APP_CPU("threaded") },
+        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC },
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .ideal = PLAY_IDEAL_CPUS,
+    },
+    {
+        .name = "deadlock",
+        .title = "one thread whose handler asks its own server",
+        .shows =
+            "The handler asks the server that it runs in, as an app does that calls its own API. "
+            "The inner request waits in the backlog for the only thread, and that thread waits "
+            "for the inner request: nothing moves until --upstream-timeout ends it.",
+        .notice = "every request fails with 504 when its call has timed out; a second thread, or a "
+                  "green one, would have answered in the delay alone",
+        .processes = { {
+            .name = "app",
+            .program = &program_srv_at_port,
+            .args = { "serve", "--bind", "{bind}", "--model", "single", "--upstream",
+                      "http://{bind}/", "--upstream-timeout", "500ms", "self" },
+            .port_by_hand = 3000,
+            .measured = true,
+            .status = 504,
+        } },
+        .load = { .requests = 2, .concurrency = 2, .delay = NSEC_PER_SEC / 5 },
         .slots = PLAY_SLOTS_UNLIMITED,
     },
 };

@@ -11,15 +11,17 @@
 #define PLAY_PROCESSES_MAX   6
 #define PLAY_ARGS_MAX        32
 #define PLAY_SLOTS_UNLIMITED UINT32_MAX
+#define PLAY_SLOW_API        "slowapi"
 #define PLAY_DB_POOL         10    /* srv serve's --db-pool when it is not given */
 #define PLAY_ALL             "all" /* the word that stands for every row */
 
 /* What the best time for a load is made of. */
 enum play_ideal {
-    PLAY_IDEAL_WAVES,    /* requests wait side by side, as many as there are slots */
-    PLAY_IDEAL_DB_TURNS, /* side by side for the first half of the delay, the API; one after the
-                            other for the second, the database */
-    PLAY_IDEAL_DB_POOL,  /* side by side, but in the second half PLAY_DB_POOL at most */
+    PLAY_IDEAL_WAVES, /* requests wait side by side, as many as there are slots */
+    /* Side by side for the first half of the delay, which is spent in the API. The second half: */
+    PLAY_IDEAL_TURNS,   /* one after the other */
+    PLAY_IDEAL_DB_POOL, /* PLAY_DB_POOL at once */
+    PLAY_IDEAL_CPUS,    /* as many at once as there are CPUs */
 };
 
 struct play_load {
@@ -39,7 +41,8 @@ struct play_process {
     const char *package;             /* Debian's, for a program that may be missing */
     const char *args[PLAY_ARGS_MAX]; /* ended by NULL; without "srv" */
     uint16_t port_by_hand;           /* where --explain puts it; the runner takes a free port */
-    bool measured; /* its process tree fills the columns threads, CPU and memory */
+    bool measured;   /* its process tree fills the columns threads, CPU and memory */
+    uint16_t status; /* of its answers, in a playground that shows a failure; 0: 200 */
 };
 
 struct playground {
@@ -57,6 +60,8 @@ struct playground {
         slots; /* requests that the model can let wait at the same time, or PLAY_SLOTS_UNLIMITED */
     enum play_ideal ideal;
     double tutorial_seconds; /* what the tutorial reports for this load; 0 when it has no figure */
+    const char
+        *tutorial_has; /* what differs there, beside its figure ("1 worker"); NULL: nothing */
 };
 
 /* What the user wants different from the row's own load. */
@@ -78,6 +83,13 @@ const char *catalogue_closest(const char *word);
 
 size_t catalogue_process_count(const struct playground *row);
 
+/* Whether the first process is the slow API; else the server calls nobody but itself. */
+bool catalogue_has_slow_api(const struct playground *row);
+
+/* What requests are answered with. Not 200 when the playground shows a failure: then all of them
+ * have to fail. */
+uint16_t catalogue_status(const struct playground *row);
+
 /* Whether the process that takes the load stands in front of the server, and is not measured. */
 bool catalogue_has_proxy(const struct playground *row);
 
@@ -89,8 +101,9 @@ bool catalogue_same_load(const struct play_load *a, const struct play_load *b);
 struct play_load catalogue_load(const struct playground *row,
                                 const struct play_overrides *overrides);
 
-/* Waves of `slots` requests, each as long as the delay: ceil(n / min(slots, c)) * delay; or, by
- * turns, half of that and n * delay / 2. What is left above it is overhead. */
+/* Waves of `slots` requests, each as long as the delay: ceil(n / min(slots, c)) * delay; by turns,
+ * half of that and n * delay / 2; and where the second half has places of its own, half a delay and
+ * ceil(n / places) * delay / 2 when that is more. What is left above it is overhead. */
 nsec_t catalogue_ideal(const struct playground *row, const struct play_load *load);
 
 /* That formula with the numbers in it: "ceil(10 / 1) x 1s". Returns `text`, cut to `size`. */

@@ -39,6 +39,8 @@ static void begin_row(const struct play_result *r, const struct play_load *usual
     if (!catalogue_same_load(&r->load, usual))
         fprintf(out, "<small>%" PRIu32 "&nbsp;requests, %" PRIu32 "&nbsp;client%s</small>",
                 r->load.requests, r->load.concurrency, r->load.concurrency == 1 ? "" : "s");
+    if (result_tutorial_seconds(r) > 0 && r->row->tutorial_has != NULL)
+        fprintf(out, "<small>tutorial: %s</small>", r->row->tutorial_has);
     fputs("</a>\n", out);
 }
 

@@ -69,6 +69,20 @@ int explain_commands(const struct playground *row, const struct play_load *load,
     return rc;
 }
 
+/* Which processes top(1) should show: all that have the socket of the measured server, whatever
+ * they are called. */
+static void print_watching(const struct playground *row, FILE *out) {
+    unsigned port = 0;
+    for (size_t i = 0; i < catalogue_process_count(row); i++)
+        if (row->processes[i].measured)
+            port = row->processes[i].port_by_hand;
+    fprintf(out, "and meanwhile, for the threads%s:\n",
+            catalogue_has_slow_api(row) ? " and for what is in flight" : "");
+    fprintf(out, "  top -H -p PID    # PID,PID,... of the server: ss -tlnp 'sport = :%u'\n", port);
+    if (catalogue_has_slow_api(row))
+        fprintf(out, "  curl 127.0.0.1:%u/stats\n", row->processes[0].port_by_hand + 1u);
+}
+
 int explain_row(const struct playground *row, const struct play_load *load, FILE *out,
                 struct error *err) {
     char formula[64];
@@ -80,14 +94,15 @@ int explain_row(const struct playground *row, const struct play_load *load, FILE
     int rc = explain_commands(row, load, out, err);
     if (rc != 0)
         return rc;
-    fprintf(out, "and meanwhile, for the threads and for what is in flight:\n");
-    fprintf(out, "  top -H\n  curl 127.0.0.1:%u/stats\n", row->processes[0].port_by_hand + 1u);
+    print_watching(row, out);
 
     fprintf(out, "\nIdeal: %s = %.2f s.",
             catalogue_ideal_formula(row, load, formula, sizeof(formula)),
             (double)catalogue_ideal(row, load) / NSEC_PER_SEC);
     if (row->tutorial_seconds > 0 && catalogue_same_load(load, &row->load))
-        fprintf(out, " The tutorial (%s) reports %.3f s.", row->alias, row->tutorial_seconds);
+        fprintf(out, " The tutorial (%s) reports %.3f s%s%s.", row->alias, row->tutorial_seconds,
+                row->tutorial_has != NULL ? ", with " : "",
+                row->tutorial_has != NULL ? row->tutorial_has : "");
     fputc('\n', out);
     return 0;
 }

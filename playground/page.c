@@ -134,7 +134,9 @@ static void write_facts(const struct play_result *r, FILE *out) {
             "<div><dt>ideal</dt><dd>%.2f <small>s</small></dd></div>",
             r->seconds, ideal);
     if (tutorial > 0)
-        fprintf(out, "<div><dt>in the tutorial</dt><dd>%.2f <small>s</small></dd></div>", tutorial);
+        fprintf(out, "<div><dt>in the tutorial%s%s</dt><dd>%.2f <small>s</small></dd></div>",
+                r->row->tutorial_has != NULL ? ", " : "",
+                r->row->tutorial_has != NULL ? r->row->tutorial_has : "", tutorial);
     fprintf(out,
             "<div><dt>requests</dt><dd>%.1f <small>per s</small></dd></div>"
             "<div><dt>failed</dt><dd>%" PRIu64 "</dd></div>"

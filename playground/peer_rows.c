@@ -130,6 +130,7 @@ const struct playground peers[] = {
         .load = { .requests = 2000, .concurrency = 200, .delay = NSEC_PER_SEC },
         .slots = 4000,
         .tutorial_seconds = 13.164,
+        .tutorial_has = "1 worker",
     },
     {
         .name = "gunicorn-gevent",
@@ -144,6 +145,7 @@ const struct playground peers[] = {
         .load = { .requests = 2000, .concurrency = 200, .delay = NSEC_PER_SEC },
         .slots = PLAY_SLOTS_UNLIMITED,
         .tutorial_seconds = 17.839,
+        .tutorial_has = "1 worker",
     },
     {
         .name = "gunicorn-nginx",
@@ -185,7 +187,7 @@ const struct playground peers[] = {
                               "--plugin", "gevent_python3", "--gevent", "2000") },
         .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC, .varied = true },
         .slots = PLAY_SLOTS_UNLIMITED,
-        .ideal = PLAY_IDEAL_DB_TURNS,
+        .ideal = PLAY_IDEAL_TURNS,
         .tutorial_seconds = 6.67,
     },
     {

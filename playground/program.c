@@ -44,7 +44,8 @@ int program_ready_http(const struct program_start *start, int cancel_fd, nsec_t 
                        struct error *err) {
     if (strncmp(start->url, "http://", strlen("http://")) != 0)
         return 0;
-    int rc = answer_expect(start->url, cancel_fd, deadline, err);
+    int status = start->process->status != 0 ? start->process->status : 200;
+    int rc = answer_expect(start->url, status, cancel_fd, deadline, err);
     return rc == -ECONNREFUSED ? -EAGAIN : rc;
 }
 
@@ -77,16 +78,44 @@ static int explain(struct program_start *start, FILE *out, struct error *err) {
     return rc;
 }
 
-static int prepare_srv(struct program_start *start, struct error *err) {
-    take_port(start, 0);
+static int prepare_srv_at(struct program_start *start, unsigned port, struct error *err) {
+    take_port(start, port);
     add_control(start, 0);
     snprintf(start->path, sizeof(start->path), "%s", start->srv);
     return words(start, err);
 }
 
+static int prepare_srv(struct program_start *start, struct error *err) {
+    return prepare_srv_at(start, 0, err);
+}
+
 const struct program program_srv = {
     .name = "srv",
+    .is_srv = true,
     .prepare = prepare_srv,
+    .ready = program_ready_http,
+    .explain = explain,
+};
+
+/* In `*ret`, a port that nobody has now. 0 or -errno with a line. */
+static int find_port(unsigned *ret, struct error *err) {
+    int port = program_free_port();
+    if (port < 0)
+        return error_set(err, port, "no free port: %s", strerror(-port));
+    *ret = (unsigned)port;
+    return 0;
+}
+
+static int prepare_srv_at_port(struct program_start *start, struct error *err) {
+    unsigned port = 0;
+    int rc = find_port(&port, err);
+    return rc != 0 ? rc : prepare_srv_at(start, port, err);
+}
+
+const struct program program_srv_at_port = {
+    .name = "srv",
+    .is_srv = true,
+    .prepare = prepare_srv_at_port,
     .ready = program_ready_http,
     .explain = explain,
 };
@@ -97,10 +126,11 @@ static int prepare_http(struct program_start *start, struct error *err) {
         program_find(process->args[0], process->package, start->path, sizeof(start->path), err);
     if (rc != 0)
         return rc;
-    int port = program_free_port();
-    if (port < 0)
-        return error_set(err, port, "no free port: %s", strerror(-port));
-    take_port(start, (unsigned)port);
+    unsigned port = 0;
+    rc = find_port(&port, err);
+    if (rc != 0)
+        return rc;
+    take_port(start, port);
     return words(start, err);
 }
 

@@ -43,6 +43,7 @@ struct program {
     bool tidies;     /* Killed, it would leave things outside of its folder: it is sent stop_signal,
                         and given time, where others get SIGKILL. */
 
+    bool is_srv;    /* its args are those of srv */
     bool in_source; /* explain's commands are for the folder of srv's source */
 
     /* Fills path, argv, and what else it needs: files, a port. 0; -ENOPKG with a line that names
@@ -64,6 +65,9 @@ struct program {
 };
 
 extern const struct program program_srv; /* args are those of srv */
+
+/* The same on a port that is known before it starts, for args that name it: {bind} twice. */
+extern const struct program program_srv_at_port;
 
 /* Any server of HTTP: args[0] is looked up in PATH and {bind} is a free port of 127.0.0.1. */
 extern const struct program program_http;

@@ -3,7 +3,7 @@
 #include "server/app.h"
 #include "server/event_app.h"
 
-static const struct srv_app *const apps[] = { &app_index, &app_db, &app_echo };
+static const struct srv_app *const apps[] = { &app_index, &app_db, &app_cpu, &app_self, &app_echo };
 
 const struct srv_app *app_find(const char *name) {
     for (size_t i = 0; i < ARRAY_LEN(apps); i++)

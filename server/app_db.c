@@ -13,12 +13,6 @@ const struct srv_app app_db = {
     .handle = db_handle,
 };
 
-/* A decimal number without exponent: what the upstream and PostgreSQL both take. */
-static const char *format_seconds(struct srv_request *rq, nsec_t span) {
-    return srv_format(rq, "%lld.%09lld", (long long)(span / NSEC_PER_SEC),
-                      (long long)(span % NSEC_PER_SEC));
-}
-
 /* "2026-11-23 02:55:59.2102+00": PostgreSQL leaves out trailing zeros. Answers of another length
  * would count as failures of ab's, so they come back. NULL when out of memory. */
 static const char *format_now(struct srv_request *rq, struct slice now) {
@@ -70,7 +64,7 @@ static int db_handle(struct srv_request *rq) {
     rc = app_delay_read(rq, &delay);
     if (rc != 0)
         return rc < 0 ? rc : 0;
-    half = format_seconds(rq, delay.span / 2);
+    half = app_delay_half(rq, &delay);
     if (half == NULL)
         return -ENOMEM;
     rc = app_delay_ask(rq, slice_str(half), &api);

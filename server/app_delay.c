@@ -15,14 +15,10 @@ static int reply_and_stop(struct srv_request *rq, uint16_t status, const char *t
     return rc < 0 ? rc : 1;
 }
 
-int app_delay_read(struct srv_request *rq, struct app_delay *ret) {
-    struct slice value = SLICE(""), shown;
+int app_delay_parse(struct srv_request *rq, struct slice value, struct app_delay *ret) {
+    struct slice shown;
     const char *why = NULL;
 
-    if (!slice_eq(srv_path(rq), SLICE("/")))
-        return reply_and_stop(rq, 404, "not found\n");
-    if (!srv_query(rq, SLICE("delay"), &value) || value.len == 0)
-        value = SLICE("1");
     ret->text = value;
     if (units_parse_seconds(value, &ret->span, &why) == 0)
         return 0;
@@ -30,6 +26,23 @@ int app_delay_read(struct srv_request *rq, struct app_delay *ret) {
     return reply_and_stop(
         rq, 400,
         srv_format(rq, "delay '%.*s' %s; examples: 0, 0.25, 30\n", (int)shown.len, shown.ptr, why));
+}
+
+int app_delay_read(struct srv_request *rq, struct app_delay *ret) {
+    struct slice value = SLICE("");
+
+    if (!slice_eq(srv_path(rq), SLICE("/")))
+        return reply_and_stop(rq, 404, "not found\n");
+    if (!srv_query(rq, SLICE("delay"), &value) || value.len == 0)
+        value = SLICE("1");
+    return app_delay_parse(rq, value, ret);
+}
+
+const char *app_delay_half(struct srv_request *rq, const struct app_delay *delay) {
+    nsec_t half = delay->span / 2;
+
+    return srv_format(rq, "%lld.%09lld", (long long)(half / NSEC_PER_SEC),
+                      (long long)(half % NSEC_PER_SEC));
 }
 
 /* Both, in memory of the request. 0 or -ENOMEM. */

@@ -14,6 +14,13 @@ struct app_delay {
  * -errno. */
 NODISCARD int app_delay_read(struct srv_request *rq, struct app_delay *ret);
 
+/* The same of a value that was found already, whatever the path. */
+NODISCARD int app_delay_parse(struct srv_request *rq, struct slice value, struct app_delay *ret);
+
+/* Half of the delay as a decimal number without exponent: what the slow API and PostgreSQL both
+ * take. NULL when out of memory. */
+NODISCARD const char *app_delay_half(struct srv_request *rq, const struct app_delay *delay);
+
 /* Asks the slow API for `seconds` of delay (digits, as its grammar wants them). 0 with what it
  * said; 1 after it answered 502, because that was not a 200; -errno. */
 NODISCARD int app_delay_ask(struct srv_request *rq, struct slice seconds, struct slice *ret);

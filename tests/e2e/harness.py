@@ -116,6 +116,19 @@ def run_script(name, *args, timeout=80):
     )
 
 
+def free_port():
+    """A TCP port of loopback that nobody had a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def cpu_seconds(pid):
+    """User and system time of all threads of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Server:
     """One running `srv COMMAND ARGS`, ready to be asked."""
 

@@ -52,17 +52,11 @@ def executable():
     return path
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 class Nginx:
     """`http` and `uwsgi` are (host, port) addresses of nginx, each in front of one address of the app."""
 
     def __init__(self, folder, app_http, app_uwsgi, extra=""):
-        self.http, self.uwsgi = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
+        self.http, self.uwsgi = ("127.0.0.1", harness.free_port()), ("127.0.0.1", harness.free_port())
         (folder / "params").write_text(PARAMS)
         (folder / "nginx.conf").write_text(
             CONFIG.format(

@@ -7,12 +7,11 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
-from harness import wait_for
+from harness import free_port, wait_for
 
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
@@ -28,12 +27,6 @@ def program(name):
     path = found[-1] if found else shutil.which(name)
     assert path, f"{name} is missing: scripts/setup test"
     return path
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 class Postgres:

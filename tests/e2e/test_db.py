@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 from control import metrics
-from harness import RawConnection, get, wait_for
-from postgres import Postgres, free_port
+from harness import RawConnection, free_port, get, wait_for
+from postgres import Postgres
 
 MODELS = ("green", "pool", "threaded", "single")
 ANSWER = re.compile(r"Hi there! slow api response \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}[+-]\d\d, \)")

@@ -41,6 +41,8 @@ def test_every_row_has_plausible_figures(tour, tmp_path):
     assert list(figures) == list(rows)
     assert figures["single"]["ideal_seconds"] == pytest.approx(1.2)
     assert figures["green"]["ideal_seconds"] == figures["pool-lazy"]["ideal_seconds"] == pytest.approx(0.3)
+    deadlock = figures.pop("deadlock")
+    assert (deadlock["failed"], deadlock["requests"]) == (12, 12)
     for name, row in figures.items():
         assert row["failed"] == 0 and row["requests"] == 12
         assert row["ideal_seconds"] <= row["seconds"] < row["ideal_seconds"] + 20
@@ -85,6 +87,27 @@ def test_without_names_the_delays_are_short_and_with_names_the_tutorials(tour):
     wait_for(lambda: any("delay=1" in command for command in one.living().values()), 30, lambda: "no row")
     one.process.send_signal(signal.SIGINT)
     one.end()
+
+
+def test_who_asks_itself_with_one_thread_waits_for_the_time_out(tour, tmp_path):
+    code, stdout, stderr = tour("deadlock", "--json", str(tmp_path / "out.json")).end()
+    assert code == 0, stderr  # the failures are what the row shows
+    [row] = json.loads((tmp_path / "out.json").read_text())["playgrounds"]
+    assert row["failed"] == row["requests"] == 2 and row["seconds"] >= 1  # 2 x 0.5 s, whatever the delay
+    assert "fails with 504" in " ".join(stdout.split())
+
+
+def test_computing_takes_turns_on_green_threads_and_shares_the_cpus_on_native_ones(tour, tmp_path):
+    code, _, stderr = tour("cpu-green", "cpu-threads", "--delay", "200ms", "--json", str(tmp_path / "out.json")).end()
+    assert code == 0, stderr
+    green, native = json.loads((tmp_path / "out.json").read_text())["playgrounds"]
+    assert green["ideal_seconds"] == pytest.approx(1.2) and green["seconds"] >= 1.2
+    rounds = -(-10 // len(os.sched_getaffinity(0)))
+    assert native["ideal_seconds"] == pytest.approx(max(0.4, 0.1 * (1 + rounds)))
+    assert native["seconds"] >= native["ideal_seconds"]
+    assert green["threads"]["during_max"] == green["threads"]["before"] < native["threads"]["during_max"]
+    for row in (green, native):
+        assert 100_000 <= row["cpu_us_per_request"] < 200_000
 
 
 def test_threads_of_green_stay_one_and_it_sleeps(tour, tmp_path):

@@ -3,13 +3,15 @@
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
 import time
 
 import pytest
-from harness import RawConnection, children, clean_environment, get, raw, request, srv_binary, wait_for
+from harness import RawConnection, children, clean_environment, cpu_seconds, free_port, get, raw, request, srv_binary
+from harness import wait_for
 from upstreams import ANSWER, Upstream
 
 MODELS = ("green", "pool", "threaded", "single", "event")
@@ -510,6 +512,31 @@ def test_a_bad_variable_is_named_with_what_is_allowed(srv_run, variable, value, 
 def test_words_for_the_model_are_no_number_of_threads(srv_run):
     done = srv_run("serve", "--bind", "0", "--threads", "with")
     assert done.returncode == 2 and done.stderr.startswith("srv serve: --threads: 'with' ")
+
+
+@pytest.mark.parametrize("model", ["threaded", "green", "pool", "single"])
+def test_a_handler_that_asks_its_own_server_needs_a_second_place(start, model):
+    port = free_port()
+    itself = ("--bind", str(port), "--upstream", f"http://127.0.0.1:{port}/", "--upstream-timeout", "2s")
+    app = start("serve", "--model", model, *itself, "self")
+    reply = get(app, "/?delay=0.01")
+    if model == "single":
+        assert (reply.status, reply.text) == (504, "upstream did not answer in time\n")
+    else:
+        assert (reply.status, reply.text) == (200, "Hi there! my own answer")
+    assert get(app, "/part?delay=x").status == get(app, "/?delay=-1").status == 400
+    assert get(app, "/part").text == "my own answer" and get(app, "/nope").status == 404
+
+
+@pytest.mark.parametrize("model", ["single", "threaded", "pool", "green"])
+def test_half_of_the_delay_is_computed(slowapi, serve, model):
+    app = serve("--model", model, "cpu", upstream=slowapi())
+    before = cpu_seconds(app.pid)
+    reply = get(app, "/?delay=0.4")
+    assert reply.status == 200 and re.fullmatch(r"Hi there! slow api response \([0-9a-f]{16}\)", reply.text)
+    assert 0.19 <= cpu_seconds(app.pid) - before < 0.35
+    assert get(app, "/?delay=10.5").status == get(app, "/?delay=x").status == 400
+    assert get(app, "/?delay=0").status == 200 and get(app, "/nope").status == 404
 
 
 @pytest.mark.parametrize("command", ["serve", "slowapi"])

@@ -14,7 +14,8 @@ from pathlib import Path
 import harness
 import pytest
 from control import control, metrics
-from harness import RawConnection, children, clean_environment, die_with_parent, get, is_refused, srv_binary, wait_for
+from harness import RawConnection, children, clean_environment, cpu_seconds, die_with_parent, get, is_refused, srv_binary
+from harness import wait_for
 from test_access_log import logger_of
 from test_reload import activated, master_from
 
@@ -141,11 +142,6 @@ def test_a_master_that_cannot_fork_tells_it_now_and_then(start):
     finally:
         resource.setrlimit(resource.RLIMIT_NPROC, before)
     wait_for(lambda: re.search("fork failed .* dropped=", app.stderr()), seconds=5, what="complaints left out")
-
-
-def cpu_seconds(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_control_process_out_of_descriptors_neither_spins_nor_floods(serve):

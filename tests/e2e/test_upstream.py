@@ -11,8 +11,8 @@ import threading
 import time
 
 import pytest
-from harness import die_with_parent, get, wait_for
-from nginx import executable, free_port
+from harness import die_with_parent, free_port, get, wait_for
+from nginx import executable
 from upstreams import ANSWER, Upstream
 
 GREETING = "Hi there! slow api response"

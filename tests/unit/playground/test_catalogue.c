@@ -3,6 +3,7 @@
 #include "playground/argv.h"
 #include "playground/catalogue.h"
 #include "playground/peer.h"
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -118,7 +119,7 @@ static void ideal_is_the_number_of_waves_times_the_delay(void **state) {
 static void ideal_by_turns_adds_up_the_second_halves(void **state) {
     (void)state;
     char text[64];
-    struct playground row = { .name = "x", .slots = 5, .ideal = PLAY_IDEAL_DB_TURNS };
+    struct playground row = { .name = "x", .slots = 5, .ideal = PLAY_IDEAL_TURNS };
     struct play_load load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC };
     assert_int_equal(catalogue_ideal(&row, &load), 6 * NSEC_PER_SEC);
     assert_string_equal(catalogue_ideal_formula(&row, &load, text, sizeof(text)),
@@ -141,6 +142,37 @@ static void ideal_knows_that_connections_may_be_short(void **state) {
     assert_int_equal(catalogue_ideal(&row, &load), 16 * NSEC_PER_SEC);
     assert_string_equal(catalogue_ideal_formula(&row, &load, text, sizeof(text)),
                         "500ms + ceil(301 / 10) x 500ms");
+}
+
+static void ideal_of_what_computes_is_divided_by_the_cpus(void **state) {
+    (void)state;
+    char text[64];
+    struct playground row = { .name = "x",
+                              .slots = PLAY_SLOTS_UNLIMITED,
+                              .ideal = PLAY_IDEAL_CPUS };
+    struct play_load load = { .requests = 10, .concurrency = 10, .delay = NSEC_PER_SEC };
+    cpu_set_t before, one;
+    assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+    CPU_ZERO(&one);
+    for (int cpu = 0; CPU_COUNT(&one) == 0; cpu++)
+        if (CPU_ISSET(cpu, &before))
+            CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    assert_int_equal(catalogue_ideal(&row, &load), 11 * NSEC_PER_SEC / 2);
+    assert_string_equal(catalogue_ideal_formula(&row, &load, text, sizeof(text)),
+                        "500ms + ceil(10 / 1) x 500ms");
+    assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+    if (CPU_COUNT(&before) > 1)
+        assert_true(catalogue_ideal(&row, &load) <= 3 * NSEC_PER_SEC);
+}
+
+static void a_row_that_shows_a_failure_says_its_status(void **state) {
+    (void)state;
+    assert_int_equal(catalogue_status(row_named("green")), 200);
+    assert_int_equal(catalogue_status(row_named("nginx-http")), 200);
+    assert_int_equal(catalogue_status(row_named("deadlock")), 504);
+    assert_true(catalogue_has_slow_api(row_named("cpu-green")));
+    assert_false(catalogue_has_slow_api(row_named("deadlock")));
 }
 
 static void ideal_of_the_tutorials_rows(void **state) {
@@ -195,6 +227,8 @@ int main(void) {
         cmocka_unit_test(ideal_is_the_number_of_waves_times_the_delay),
         cmocka_unit_test(ideal_by_turns_adds_up_the_second_halves),
         cmocka_unit_test(ideal_knows_that_connections_may_be_short),
+        cmocka_unit_test(ideal_of_what_computes_is_divided_by_the_cpus),
+        cmocka_unit_test(a_row_that_shows_a_failure_says_its_status),
         cmocka_unit_test(ideal_of_the_tutorials_rows),
         cmocka_unit_test(overrides_replace_the_load),
         cmocka_unit_test(near_names_are_suggested),
