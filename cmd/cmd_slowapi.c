@@ -181,7 +181,9 @@ static const struct option_row rows[] = {
         .name = "access-logfile",
         .topic = "Telling",
         .meta = "FILE",
-        .help = "Log each request as a line of JSON; - is stdout.",
+        .help =
+            "Log each request as a line of JSON; - is stdout. Written by a process of its own, so "
+            "that nothing waits for a disk or a reader. USR1 opens it anew.",
         .type = OPTION_STRING,
         .offset = MEMBER(access_log),
     },

@@ -6,8 +6,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-/* Bytes that are no UTF-8 are shown as Latin-1, which any byte is. */
-static json_t *text_of(struct slice s) {
+json_t *echo_text(struct slice s) {
     json_t *text = json_stringn(s.len > 0 ? s.ptr : "", s.len);
     if (text != NULL)
         return text;
@@ -45,7 +44,7 @@ static json_t *headers_of(const struct http_head *head) {
     struct slice rest = head->fields, name, value;
 
     while (http_field_next(&rest, &name, &value))
-        add(object, name, text_of(value));
+        add(object, name, echo_text(value));
     return object;
 }
 
@@ -62,7 +61,7 @@ static json_t *args_of(struct slice query) {
 
     while (http_query_next(&query, &name, &value)) {
         char *name_room = slice_dup(name), *value_room = slice_dup(value);
-        add(object, decoded(name, name_room), text_of(decoded(value, value_room)));
+        add(object, decoded(name, name_room), echo_text(decoded(value, value_room)));
         mem_free(name_room);
         mem_free(value_room);
     }
@@ -76,8 +75,8 @@ char *echo_json(const struct http_head *head, enum echo_parts parts) {
     if (parts == ECHO_ALL) {
         http_target_split(head->target, &path, &query);
         json_object_set_new(json, "args", args_of(query));
-        json_object_set_new(json, "method", text_of(head->method_text));
-        json_object_set_new(json, "url", text_of(head->target));
+        json_object_set_new(json, "method", echo_text(head->method_text));
+        json_object_set_new(json, "url", echo_text(head->target));
     }
     json_object_set_new(json, "headers", headers_of(head));
     char *text = json_dumps(json, JSON_INDENT(2) | JSON_SORT_KEYS);

@@ -4,6 +4,10 @@
 #define SLOWAPI_ECHO_H
 
 #include "http/head.h"
+#include <jansson.h>
+
+/* Bytes that are no UTF-8 are shown as Latin-1, which any byte is. NULL when out of memory. */
+NODISCARD json_t *echo_text(struct slice text);
 
 enum echo_parts { ECHO_HEADERS, ECHO_ALL };
 

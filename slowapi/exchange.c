@@ -33,23 +33,55 @@ static void begin_request(struct exchange *e) {
     truth_begin(&e->reactor->planner.truth);
 }
 
-/* Ends the request in flight: counts and logs it, and frees its plan. `outcome` is for the log. */
-static void settle(struct exchange *e, const char *outcome) {
+/* What is made of the body and has not reached the kernel was not sent. */
+static uint64_t sent_bytes(const struct exchange *e) {
+    uint64_t made = e->reply != NULL ? e->reply->body_bytes : 0, held = buf_unread(&e->out).len;
+
+    return made > held ? made - held : 0;
+}
+
+/* `status`: that went out, 0: none did. */
+static void log_request(struct exchange *e, const char *outcome, uint16_t status) {
+    static struct log_rate rate = { .per_second = 1 };
     struct reactor *r = e->reactor;
-    uint16_t status = 200;
+
+    if (r->access_log == NULL)
+        return;
+    const struct journal_facts facts = {
+        .client = e->peer,
+        .outcome = e->client_left ? "aborted" : outcome,
+        .status = status,
+        .has_begun = e->is_timed,
+        .bytes = sent_bytes(e),
+    };
+    if (journal_write(r->access_log, e->reply, &facts))
+        return;
+    truth_count(&r->planner.truth, TRUTH_LOG_DROPPED);
+    log_limited(&rate, LOG_LEVEL_WARN, "access log lines were dropped");
+}
+
+/* Ends the request in flight: counts and logs it, and frees its plan. `outcome` is for the log. */
+static void settle_with(struct exchange *e, const char *outcome, uint16_t status) {
+    struct reactor *r = e->reactor;
 
     if (!e->in_flight)
         return;
     e->in_flight = false;
-    if (e->reply != NULL)
-        status = e->reply->phase != REPLY_HEAD ? e->reply->status : 0;
     if (e->client_left)
         truth_count(&r->planner.truth, TRUTH_CLIENT_ABORTS);
     truth_end(&r->planner.truth, e->is_timed ? status : 0);
-    if (r->access_log >= 0 && e->reply != NULL)
-        journal_write(r->access_log, e->reply, e->client_left ? "aborted" : outcome);
+    log_request(e, outcome, status);
     reply_free(e->reply);
     e->reply = NULL;
+}
+
+static void settle(struct exchange *e, const char *outcome) {
+    const struct reply *reply = e->reply;
+    uint16_t status = 200;
+
+    if (reply != NULL)
+        status = reply->phase != REPLY_HEAD ? reply->status : 0;
+    settle_with(e, outcome, status);
 }
 
 /* --- states ---------------------------------------------------------------------------------- */
@@ -260,7 +292,10 @@ static void answer_plainly(struct exchange *e, uint16_t status, struct slice tex
 /* Refuses for good with a static text. */
 static void refuse(struct exchange *e, uint16_t status, const char *text) {
     truth_count(&e->reactor->planner.truth, TRUTH_MALFORMED);
-    settle(e, "malformed");
+    if (e->in_flight)
+        settle_with(e, "malformed", status);
+    else
+        log_request(e, "malformed", status);
     answer_plainly(e, status, slice_str(text), true);
 }
 
@@ -328,6 +363,8 @@ static void note_time(struct exchange *e) {
     nsec_t late = e->delay > 0 ? clock_now() - e->deadline : 0;
 
     e->is_timed = true;
+    if (e->reply != NULL)
+        e->reply->late = late;
     truth_time(truth, TRUTH_PLANNED, e->delay);
     truth_time(truth, TRUTH_ACTUAL, e->delay + late);
     truth_time(truth, TRUTH_LATE, late);
@@ -693,7 +730,8 @@ void exchange_open(struct reactor *r, int fd, unsigned bind, const struct addres
     static struct log_rate rate = { .per_second = 1 };
     const struct spec *defaults = &r->planner.defaults[bind];
 
-    struct exchange *e = mem_calloc(1, sizeof(*e));
+    size_t peer_bytes = r->access_log != NULL ? ADDRESS_TEXT_BYTES : 0;
+    struct exchange *e = mem_calloc(1, sizeof(*e) + peer_bytes);
     int rc = e != NULL ? start(e, r, fd) : -ENOMEM;
     if (rc < 0) {
         log_limited(&rate, LOG_LEVEL_ERROR, "connection dropped error=\"%s\"", strerror(-rc));
@@ -703,6 +741,8 @@ void exchange_open(struct reactor *r, int fd, unsigned bind, const struct addres
     }
     e->bind = (uint8_t)bind;
     e->client = hash_peer(peer);
+    if (peer_bytes > 0)
+        address_format(peer, e->peer);
     truth_count(&r->planner.truth, TRUTH_CONNECTIONS);
     for (size_t i = 0; i < defaults->fault_count && e->state == EXCHANGE_IDLE; i++)
         strike_accepted(e, &defaults->faults[i]);

@@ -58,6 +58,7 @@ struct exchange {
     bool is_timed;       /* ... which has begun */
     bool is_reused;      /* answered before */
     bool client_left;    /* hung up while its request was in flight */
+    char peer[];         /* with an access log only: its address, ADDRESS_TEXT_BYTES */
 };
 
 /* Takes over a descriptor that was accepted on listening address `bind`. Out of memory: logged and

@@ -1,26 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes the access log. */
+/* Makes the lines of the access log. */
 #include "slowapi/journal.h"
-#include "base/alloc.h"
-#include "base/safe_path.h"
+#include "slowapi/echo.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-int journal_open(const char *path, struct error *err) {
-    struct error why = { "" };
-    struct safe_path file;
-    int fd;
+#define URL_BYTES 2048 /* what is longer is cut, and ends in "..." */
 
-    if (strcmp(path, "-") == 0)
-        return STDOUT_FILENO;
-    fd = safe_path_find(&file, path, SAFE_PATH_FOLLOW, &why);
-    if (fd == 0)
-        fd = safe_path_append(&file, SAFE_PATH_ANY, SAFE_PATH_ANY, &why);
-    safe_path_close(&file);
-    return fd >= 0 ? fd
-                   : error_set(err, fd, "cannot write the access log '%s': %s", path, why.text);
+static json_t *milliseconds(nsec_t span) {
+    return json_real((double)span / 1e6);
 }
 
 static json_t *faults_of(const struct reply *reply) {
@@ -33,28 +22,74 @@ static json_t *faults_of(const struct reply *reply) {
     return list;
 }
 
-void journal_write(int fd, const struct reply *reply, const char *outcome) {
-    nsec_t actual = clock_now() - reply->begun_at;
+static json_t *url_of(const struct reply *reply, size_t bytes_max) {
+    struct slice url = slice_str(reply->target);
+    char cut[URL_BYTES + sizeof("...")];
+
+    if (url.len <= bytes_max)
+        return echo_text(url);
+    memcpy(cut, url.ptr, bytes_max);
+    memcpy(cut + bytes_max, "...", sizeof("..."));
+    return echo_text(slice_of(cut, bytes_max + strlen("...")));
+}
+
+/* A string, for there are readers that keep 53 bits of a number. */
+static json_t *seed_of(const struct reply *reply) {
+    return reply->shows_truth ? json_sprintf("%llu", (unsigned long long)reply->seed) : json_null();
+}
+
+static void add_reply(json_t *json, const struct reply *reply, const struct journal_facts *facts,
+                      size_t url_bytes_max) {
+    nsec_t late = reply->late;
+
+    json_object_set_new(json, "method",
+                        json_string(http_method_name((enum http_method)reply->method)));
+    json_object_set_new(json, "url", url_of(reply, url_bytes_max));
+    json_object_set_new(json, "rule",
+                        reply->rule != NULL ? echo_text(slice_str(reply->rule)) : json_null());
+    json_object_set_new(json, "seed", seed_of(reply));
+    json_object_set_new(json, "planned_ms", milliseconds(reply->delay));
+    json_object_set_new(json, "queued_ms", milliseconds(reply->queued));
+    json_object_set_new(json, "actual_ms",
+                        facts->has_begun ? milliseconds(reply->delay + late) : json_null());
+    json_object_set_new(json, "late_ms", facts->has_begun ? milliseconds(late) : json_null());
+    json_object_set_new(json, "total_ms", milliseconds(clock_now() - reply->begun_at));
+    json_object_set_new(json, "faults", faults_of(reply));
+    json_object_set_new(json, "units", json_integer((json_int_t)reply->sent));
+}
+
+static char *line_of(const struct reply *reply, const struct journal_facts *facts,
+                     size_t url_bytes_max) {
     char time[CLOCK_TEXT_BYTES];
-    size_t len = reply->target != NULL ? strlen(reply->target) : 0;
+    json_t *json = json_object();
 
-    json_t *json =
-        json_pack("{s:s, s:s, s:s%, s:i, s:f, s:f, s:f, s:f, s:o, s:I, s:s}", "time",
-                  clock_format(clock_wall(), time), "method",
-                  http_method_name((enum http_method)reply->method), "url", reply->target, len,
-                  "status", (int)reply->status, "planned_ms", (double)reply->delay / 1e6,
-                  "queued_ms", (double)reply->queued / 1e6, "actual_ms", (double)actual / 1e6,
-                  "late_ms", (double)(actual - reply->delay) / 1e6, "faults", faults_of(reply),
-                  "units", (json_int_t)reply->sent, "outcome", outcome);
-    char *line = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_object_set_new(json, "time", json_string(clock_format(clock_wall(), time)));
+    json_object_set_new(json, "client", json_string(facts->client));
+    if (reply != NULL)
+        add_reply(json, reply, facts, url_bytes_max);
+    json_object_set_new(json, "status",
+                        facts->status != 0 ? json_integer(facts->status) : json_null());
+    json_object_set_new(json, "bytes", json_integer((json_int_t)facts->bytes));
+    json_object_set_new(json, "outcome", json_string(facts->outcome));
+    char *line = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(json);
-    if (line == NULL)
-        return;
+    return line;
+}
 
-    size_t end = strlen(line);
-    line[end] = '\n'; /* in place of the NUL: the length is known */
-    if (write(fd, line, end + 1) < 0) {
-        /* a full disk must not stop the service, and there is nowhere to tell it each time */
+bool journal_write(const struct logger *logger, const struct reply *reply,
+                   const struct journal_facts *facts) {
+    char *line = line_of(reply, facts, URL_BYTES);
+    bool written = false;
+
+    if (line != NULL && strlen(line) >= LOGGER_LINE_BYTES) { /* escapes are longer than bytes */
+        free(line);
+        line = line_of(reply, facts, URL_BYTES / 8);
+    }
+    if (line != NULL) {
+        size_t end = strlen(line);
+        line[end] = '\n'; /* in place of the NUL: the length is known */
+        written = logger_write(logger, slice_of(line, end + 1));
     }
     free(line);
+    return written;
 }

@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* The access log: one JSON object per line and request (NDJSON). */
+/* The access log: one JSON object per line and request (NDJSON), written by the logger process. */
 #ifndef SLOWAPI_JOURNAL_H
 #define SLOWAPI_JOURNAL_H
 
-#include "base/error.h"
+#include "net/logger.h"
 #include "slowapi/reply.h"
 
-/* A descriptor to append to; `-` is stdout. Or -errno with a reason. */
-NODISCARD int journal_open(const char *path, struct error *err);
+/* What only the connection knows of a request. */
+struct journal_facts {
+    const char *client;  /* its address */
+    const char *outcome; /* "answered", "aborted", ... */
+    uint16_t status;     /* that went out; 0: none did */
+    bool has_begun;      /* the answer has */
+    uint64_t bytes;      /* of the body, without framing, that the kernel took */
+};
 
-/* One write(2), so that workers do not mix. `outcome`: "answered", "aborted", ... */
-void journal_write(int fd, const struct reply *reply, const char *outcome);
+/* `reply` is NULL for what was no request that could be understood. False when the line was
+ * dropped: the logger has too much to do, or memory is short. Waits for nothing. */
+bool journal_write(const struct logger *logger, const struct reply *reply,
+                   const struct journal_facts *facts);
 
 #endif

@@ -7,6 +7,7 @@
 
 #define SLOWAPI_RECV_BYTES   16384 /* the receive buffer that all connections of a loop share */
 #define SLOWAPI_ACCEPT_BURST 64
+#define SLOWAPI_TEND_TIME    (1 * NSEC_PER_SEC)  /* between two looks after the logger process */
 #define SLOWAPI_BODY_BYTES   (UINT64_C(1) << 30) /* drained, never stored */
 #define SLOWAPI_ANSWER_BYTES 4096                /* of a plain answer; of others as below */
 #define SLOWAPI_OUT_BYTES    (2u << 20)          /* the hugest header, and a piece */

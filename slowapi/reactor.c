@@ -92,6 +92,16 @@ void reactor_left(struct reactor *r) {
         loop_stop(r->loop);
 }
 
+/* A process that died leaves no event here: it is looked for. */
+static void on_tend(struct timer *timer) {
+    struct reactor *r = CONTAINER_OF(timer, struct reactor, tend);
+    nsec_t now = loop_now(r->loop);
+    nsec_t next = nsec_min(logger_tend(r->access_log, now), deadline_after(now, SLOWAPI_TEND_TIME));
+
+    if (timer_set(r->loop, timer, next) < 0)
+        log_write(LOG_LEVEL_ERROR, "nobody looks after the logger error=\"out of memory\"");
+}
+
 static int open_entrances(struct reactor *r, struct error *err) {
     for (size_t i = 0; i < r->binds->count; i++) {
         struct entrance *entrance = &r->entrances[i];
@@ -123,6 +133,8 @@ static int start(struct reactor *r, const struct reactor_setup *setup, unsigned 
     if (buf_reserve(&r->out, SLOWAPI_ANSWER_BYTES) < 0)
         return error_set(err, -ENOMEM, "cannot start: out of memory");
 
+    if (r->access_log != NULL && r->config->workers == 1)
+        on_tend(&r->tend);
     if (setup->control_fd >= 0) {
         r->control = slowapi_control_new(r->loop, setup->control_fd, setup->shared, err);
         if (r->control == NULL)
@@ -156,6 +168,7 @@ int reactor_run(const struct reactor_setup *setup, unsigned worker, void (*ready
     r->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
     r->limits.body_bytes = SLOWAPI_BODY_BYTES;
     r->grace.fire = on_grace_over;
+    r->tend.fire = on_tend;
     buf_init(&r->out, SLOWAPI_OUT_BYTES);
 
     int rc = start(r, setup, worker, err);

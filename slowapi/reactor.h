@@ -7,6 +7,7 @@
 #include "http/limits.h"
 #include "net/acceptor.h"
 #include "net/binds.h"
+#include "net/logger.h"
 #include "net/signals.h"
 #include "slowapi/config.h"
 #include "slowapi/limits.h"
@@ -26,9 +27,10 @@ struct reactor {
     struct signals *signals;
     struct entrance entrances[BINDS_MAX];
     size_t entrance_count;
-    struct control *control; /* NULL without --control */
-    int access_log;          /* -1: none */
-    struct timer grace;      /* the end of patience with a graceful stop */
+    struct control *control;   /* NULL without --control */
+    struct logger *access_log; /* NULL: none */
+    struct timer tend;         /* the next look after the logger, in a process without a master */
+    struct timer grace;        /* the end of patience with a graceful stop */
 
     struct planner planner;
     struct http_limits limits;
@@ -47,7 +49,8 @@ struct reactor_setup {
     const struct slowapi_config *config;
     struct binds *binds;
     struct shared *shared;
-    int control_fd, access_log; /* -1: none */
+    struct logger *access_log; /* NULL: none */
+    int control_fd;            /* -1: none */
 };
 
 /* Serves until a signal ends it, and closes the listening sockets then; not before fork. `worker`

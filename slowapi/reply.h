@@ -38,6 +38,7 @@ struct reply {
     uint64_t owed_bytes; /* of the last event, which the bandwidth has not paid for */
     uint64_t body_bytes; /* made, without the framing of chunks */
     nsec_t delay, queued, begun_at;
+    nsec_t late;  /* by how much the answer began, once it has */
     char *text;   /* owned: what body.text points to, or NULL */
     char *fields; /* owned: header lines with their CRLF, or NULL */
     char *custom; /* owned: lines of header=, instead of any others of their names, or NULL */

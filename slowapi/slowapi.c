@@ -7,7 +7,6 @@
 #include "net/listener.h"
 #include "net/prefork.h"
 #include "net/signals.h"
-#include "slowapi/journal.h"
 #include "slowapi/reactor.h"
 #include <unistd.h>
 
@@ -19,6 +18,7 @@ struct service {
     struct binds binds;
     struct shared *shared;
     struct address control_at;
+    struct logger logger; /* open when setup.access_log says so */
     struct reactor_setup setup;
 };
 
@@ -46,6 +46,24 @@ static void refuse(void *arg) {
     binds_refuse(&s->binds);
 }
 
+static void reopen_log(void *arg) {
+    const struct service *s = arg;
+
+    logger_reopen(&s->logger);
+}
+
+static nsec_t tend_logger(void *arg, nsec_t now) {
+    struct service *s = arg;
+
+    return logger_tend(&s->logger, now);
+}
+
+static bool owns(void *arg, pid_t pid) {
+    const struct service *s = arg;
+
+    return pid == s->logger.helper.pid;
+}
+
 static int serve(struct service *s, struct error *err) {
     const struct prefork_config prefork = {
         .name = "srv slowapi",
@@ -54,6 +72,9 @@ static int serve(struct service *s, struct error *err) {
         .worker = run_forked,
         .reload = reload,
         .stopping = refuse,
+        .reopen_logs = s->setup.access_log != NULL ? reopen_log : NULL,
+        .tend = s->setup.access_log != NULL ? tend_logger : NULL,
+        .owns = s->setup.access_log != NULL ? owns : NULL,
         .arg = s,
     };
 
@@ -76,8 +97,11 @@ static int open_rest(struct service *s, struct error *err) {
     if (config->rules != NULL)
         rc = rules_load(s->shared, config->rules, err);
     if (rc == 0 && config->access_log != NULL) {
-        s->setup.access_log = journal_open(config->access_log, err);
-        rc = s->setup.access_log < 0 ? s->setup.access_log : 0;
+        const struct privileges as_it_is = { .changes_user = false };
+        s->setup.access_log = &s->logger;
+        rc = logger_open(&s->logger, config->access_log, &as_it_is, err);
+        if (rc == 0)
+            rc = logger_start(&s->logger, "srv slowapi", err);
     }
     if (rc == 0 && config->control != NULL) {
         s->setup.control_fd = control_listen(config->control, &s->control_at, err);
@@ -101,7 +125,7 @@ static void announce(const struct service *s) {
 }
 
 int slowapi_run(const struct slowapi_config *config, struct error *err) {
-    struct service service = { .config = config, .setup = { .control_fd = -1, .access_log = -1 } };
+    struct service service = { .config = config, .setup = { .control_fd = -1 } };
 
     signals_ignore_foreign();
     binds_raise_descriptor_limit();
@@ -115,8 +139,8 @@ int slowapi_run(const struct slowapi_config *config, struct error *err) {
     }
     if (service.setup.control_fd >= 0)
         listener_close(service.setup.control_fd, &service.control_at);
-    if (service.setup.access_log > STDERR_FILENO)
-        close(service.setup.access_log);
+    if (service.setup.access_log != NULL)
+        logger_close(&service.logger);
     shared_free(service.shared);
     return rc;
 }

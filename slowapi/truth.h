@@ -20,6 +20,7 @@
     X(queue_evictions, QUEUE_EVICTIONS, "Queues forgotten for want of --queues")               \
     X(sequence_evictions, SEQUENCE_EVICTIONS, "Sequences forgotten for want of --sequences")   \
     X(cut_delays, CUT_DELAYS, "Delays cut to --max-delay: by chance or load they were longer") \
+    X(log_dropped, LOG_DROPPED, "Access log lines that were dropped")                          \
     X(rule_matches, RULE_MATCHES, "Requests that a rule changed")
 
 enum truth_counter {

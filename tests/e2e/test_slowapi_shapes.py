@@ -3,14 +3,19 @@
 
 import concurrent.futures
 import json
+import os
 import re
 import signal
+import subprocess
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
 
+import harness
 import pytest
-from harness import Client, RawConnection, get, request, wait_for
+from harness import Client, RawConnection, children, get, raw, request, wait_for
 
 TEXT = "slow api response"
 
@@ -387,12 +392,92 @@ def test_the_truth_is_told_on_all_channels(slowapi, tmp_path):
     metrics = control.ask("GET", "/metrics")[1]
     assert "slowapi_client_aborts_total 1\n" in metrics and 'slowapi_faults_total{kind="rst"} 0\n' in metrics
     assert 'slowapi_late_seconds_bucket{le="+Inf"} 1\n' in metrics
+    wait_for(lambda: log.read_text().count("\n") == 2, what="two lines")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [(line["url"], line["outcome"], line["planned_ms"]) for line in lines] == [
         ("/?delay=50ms", "answered", 50.0),
         ("/?delay=5", "aborted", 5000.0),
     ]
-    assert lines[0]["late_ms"] >= 0
+    assert lines[0]["late_ms"] == pytest.approx(stats["late"]["mean_ms"], abs=0.002)
+    assert lines[0]["actual_ms"] == pytest.approx(50 + lines[0]["late_ms"], abs=0.002)
+    assert lines[1]["late_ms"] is None and lines[1]["actual_ms"] is None and lines[1]["status"] is None
+    assert lines[0]["client"].startswith("127.0.0.1:") and lines[0]["seed"] == reply.headers["x-slowapi-seed"]
+
+
+def log_lines(log, count):
+    wait_for(lambda: log.exists() and log.read_text().count("\n") >= count, what=f"{count} lines of the log")
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_the_access_log_says_what_went_out(slowapi, tmp_path):
+    log = tmp_path / "log"
+    api = slowapi("--access-logfile", log, "--control", "0", "--delay", "0")
+    Control(api).ask("PUT", "/rules", json.dumps([{"name": "odd", "path": "/rule", "params": "delay=0&status=503"}]))
+    asked = [("/bytes/70000", 200, 70000, "answered"), ("/?fault=rst@head", None, 0, "reset"), ("/?fault=fin", None, 0, "closed"),
+             ("/bytes/100?fault=fin@50%25", 200, 50, "closed"), ("/?size=100&fault=corrupt:50&seed=1", 200, 100, "answered"),
+             ("/rule", 503, 17, "answered"), ("/none", 404, None, "answered"), ("/?delay=x", 400, None, "answered"),
+             ("/stream/3", 200, None, "answered"), ("/" + "\x7f\xe9%00" * 1100, 404, None, "answered")]
+    for path, *_ in asked:
+        raw(api, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))
+    raw(api, b"HEAD /bytes/10 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    raw(api, b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    raw(api, b"what is this\r\n\r\n")
+    lines = log_lines(log, len(asked) + 3)
+    for (path, status, size, outcome), line in zip(asked, lines):
+        assert (line["status"], line["outcome"]) == (status, outcome) or len(path) > 4000, line
+        assert size is None or line["bytes"] == size, line
+    assert lines[4]["faults"] == ["corrupt@body"] and lines[4]["seed"] == "1" and lines[4]["rule"] is None
+    assert lines[1]["faults"] == ["rst@head"] and lines[5]["rule"] == "odd"
+    assert (lines[-3]["method"], lines[-3]["bytes"], lines[-3]["status"]) == ("HEAD", 0, 200)
+    assert (lines[-2]["status"], lines[-2]["outcome"], lines[-2]["method"]) == (400, "malformed", "POST")
+    assert (lines[-1]["status"], lines[-1]["outcome"]) == (400, "malformed") and "client" in lines[-1]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_unread_access_log_stops_nothing(slowapi, monkeypatch, workers):
+    """Both pipes are full after some hundred lines; the service, its control endpoint and its end are not held up."""
+    started = []
+
+    def popen(*args, stdout, **kwargs):
+        started.append(subprocess.Popen(*args, stdout=subprocess.PIPE, **kwargs))
+        return started[0]
+
+    monkeypatch.setattr(harness, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": popen}))
+    api = slowapi("--access-logfile", "-", "--control", "0", "-w", workers)
+    client = Client(api)
+    url = "/?delay=0&" + "x" * 1900
+    for _ in range(1200):
+        assert client.ask("GET", url).status == 200
+    stats = Control(api).stats()
+    assert stats["log_dropped"] > 0 and stats["answers"] == 1200
+    client.close()
+    api.send_signal(signal.SIGTERM)
+    assert api.wait(20) == 0
+    started[0].stdout.close()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_usr1_opens_the_access_log_anew(slowapi, tmp_path, workers):
+    log, old = tmp_path / "log", tmp_path / "log.1"
+    api = slowapi("--access-logfile", log, "-w", workers, "--delay", "0")
+    assert get(api).status == 200
+    log_lines(log, 1)
+    log.rename(old)
+    api.send_signal(signal.SIGUSR1)
+    wait_for(log.exists, what="a new log")
+    assert get(api).status == 200
+    assert len(log_lines(log, 1)) == 1 and len(log_lines(old, 1)) == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_logger_that_dies_is_started_again_without_loss(slowapi, tmp_path, workers):
+    log = tmp_path / "log"
+    api = slowapi("--access-logfile", log, "-w", workers, "--delay", "0")
+    loggers = [pid for pid in children(api.pid) if b"log" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(loggers[0], signal.SIGKILL)
+    for _ in range(20):
+        assert get(api).status == 200
+    assert len(log_lines(log, 20)) == 20
 
 
 def test_timers_are_kept_with_thousands_of_sleepers(slowapi, srv_run):

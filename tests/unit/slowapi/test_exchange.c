@@ -40,7 +40,6 @@ static int set_up(void **state) {
     f->stop.fire = on_stop;
     f->r = calloc(1, sizeof(*f->r));
     f->r->config = &f->config;
-    f->r->access_log = -1;
     f->shared = shared_new(64, 64, NULL);
     if (f->shared == NULL || planner_init(&f->r->planner, &f->config, f->shared, 0, NULL) < 0)
         return -1;
