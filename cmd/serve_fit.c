@@ -109,6 +109,11 @@ static int check_company(const struct option_spec *spec, int argc, char **argv,
         { "db-pool", has_db, db_alone },
         { "db-connect-per-request", has_db, db_alone },
         { "db-timeout", has_db, db_alone },
+        { "db-prepare", has_db, db_alone },
+        { "db-idle", has_db, db_alone },
+        { "db-lifetime", has_db, db_alone },
+        { "db-reset", has_db, db_alone },
+        { "db-result-max", has_db, db_alone },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(needs); i++)

@@ -2,6 +2,7 @@
 /* The options of srv serve as rows, in the order of --help. */
 #include "cmd/serve_rows.h"
 #include "cmd/common.h"
+#include "server/limits.h"
 #include "server/model.h"
 #include <errno.h>
 #include <string.h>
@@ -15,12 +16,12 @@ static int parse_uwsgi_allow(void *config, const char *value, struct error *err)
 #define CONFIG(member) offsetof(struct serve_options, config.member)
 
 static const char *const db_mode_words[] = { "cooperative", "blocking", NULL }; /* enum db_mode */
-static const char *const protocol_words[] = { "http", "uwsgi", NULL };          /* enum protocol */
+static const char *const db_prepare_words[] = { "auto", "off", NULL };    /* enum db_prepare */
+static const char *const protocol_words[] = { "http", "uwsgi", NULL };    /* enum protocol */
 static const char *const header_map_words[] = { "drop", "refuse", NULL }; /* enum header_map */
 static const char *const spawn_words[] = { "lazy", "eager", NULL };       /* enum spawn */
 
 static const char *const upstream_clients[] = { "native", "curl", NULL };
-static const char *const upstream_families[] = { "any", "ipv4", "ipv6", NULL };
 
 const struct option_row serve_rows[SERVE_ROWS] = {
     { .name = "bind",
@@ -187,20 +188,6 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .help = "Trusted certificates for https:// upstreams, PEM (default: the system's).",
       .type = OPTION_STRING,
       .offset = CONFIG(upstream_ca) },
-    { .name = "upstream-resolve",
-      .topic = "Upstream",
-      .meta = "HOST:PORT:ADDRESS[,...]",
-      .help = "Take these addresses for the name instead of looking it up; repeatable. All "
-              "addresses of a name are used in turns.",
-      .type = OPTION_STRINGS,
-      .offset = CONFIG(upstream_resolve) },
-    { .name = "upstream-family",
-      .topic = "Upstream",
-      .help = "Connect to addresses of this family only.",
-      .type = OPTION_CHOICE,
-      .offset = CONFIG(upstream_family),
-      .fallback = "any",
-      .choices = upstream_families },
     { .name = "upstream-bind",
       .topic = "Upstream",
       .meta = "IP",
@@ -262,12 +249,57 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .topic = "Database",
       .meta = "TIME",
       .help = "Longest time for connecting and running one statement; then 504; blocking mode "
-              "cannot keep it.",
+              "keeps it only while connecting.",
       .type = OPTION_DURATION,
       .offset = CONFIG(db.timeout),
       .min = NSEC_PER_MSEC,
       .max = 86400 * NSEC_PER_SEC,
       .fallback = "60s" },
+    { .name = "db-prepare",
+      .topic = "Database",
+      .help = "Prepare each statement once per connection: auto gives it up when the database "
+              "loses them, as behind a pooler in transaction mode; off never does.",
+      .type = OPTION_CHOICE,
+      .offset = CONFIG(db.prepare),
+      .fallback = "auto",
+      .choices = db_prepare_words },
+    { .name = "db-idle",
+      .topic = "Database",
+      .meta = "TIME",
+      .help = "Close a connection that nobody has used for so long; 0 is never.",
+      .type = OPTION_DURATION,
+      .offset = CONFIG(db.idle),
+      .min = 0,
+      .max = 30 * 86400 * NSEC_PER_SEC,
+      .fallback = "600s" },
+    { .name = "db-lifetime",
+      .topic = "Database",
+      .meta = "TIME",
+      .help = "Close a connection that is so old, or up to a tenth younger, once nobody uses it; 0 "
+              "is never.",
+      .type = OPTION_DURATION,
+      .offset = CONFIG(db.lifetime),
+      .min = 0,
+      .max = 30 * 86400 * NSEC_PER_SEC,
+      .fallback = "3600s" },
+    { .name = "db-reset",
+      .topic = "Database",
+      .meta = "SQL",
+      .help = "Run this when a connection is given back ('DISCARD ALL'), within a second; it is "
+              "closed when that fails.",
+      .type = OPTION_STRING,
+      .offset = CONFIG(db.reset),
+      .fallback = "" },
+    { .name = "db-result-max",
+      .topic = "Database",
+      .meta = "BYTES",
+      .help = "Largest result of a statement, with 16 bytes for each value; then 500, and the "
+              "statement is cancelled.",
+      .type = OPTION_SIZE,
+      .offset = CONFIG(db.result_bytes_max),
+      .min = 1024,
+      .max = SERVER_ARENA_BYTES_MAX,
+      .fallback = "32m" },
     { .name = "header-timeout",
       .topic = "Clients",
       .meta = "TIME",

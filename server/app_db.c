@@ -14,41 +14,55 @@ const struct srv_app app_db = {
 };
 
 /* "2026-11-23 02:55:59.2102+00": PostgreSQL leaves out trailing zeros. Answers of another length
- * would count as failures of ab's, so they come back. NULL when out of memory. */
-static const char *format_now(struct srv_request *rq, struct slice now) {
+ * would count as failures of ab's, so they come back. ptr NULL when out of memory. */
+static struct slice format_now(struct srv_request *rq, struct slice now) {
+    static const struct slice zeros = SLICE_INIT(".000000");
     size_t dot = slice_find(now, '.');
     size_t zone = dot < now.len ? dot + 1 : slice_find(now, '+');
-    size_t digits;
+    size_t digits, missing;
+    char *text;
 
-    if (zone >= now.len)
-        return srv_format(rq, "%.*s", (int)now.len, now.ptr);
     while (zone < now.len && now.ptr[zone] >= '0' && now.ptr[zone] <= '9')
         zone++;
-    digits = dot < now.len ? zone - dot - 1 : 0;
-    return srv_format(rq, "%.*s%s%.*s%.*s", (int)zone, now.ptr, dot < now.len ? "" : ".",
-                      digits < 6 ? (int)(6 - digits) : 0, "000000", (int)(now.len - zone),
-                      now.ptr + zone);
+    digits = dot < now.len ? zone - dot : 0; /* the dot is one of them */
+    if (zone == now.len || digits >= zeros.len)
+        return now.ptr != NULL ? now : SLICE("");
+    missing = zeros.len - digits;
+    text = srv_alloc(rq, now.len + missing);
+    if (text == NULL)
+        return slice_of(NULL, 0);
+    memcpy(text, now.ptr, zone);
+    memcpy(text + zone, zeros.ptr + digits, missing);
+    memcpy(text + zone + missing, now.ptr + zone, now.len - zone);
+    return slice_of(text, now.len + missing);
+}
+
+/* A view or a function of that name may hide PostgreSQL's own. */
+static int reply_no_row(struct srv_request *rq) {
+    return app_reply_text(rq, 500, SLICE("the database answered without a row\n"));
 }
 
 /* A round trip to the database and nothing else: what the path through the server costs. */
 static int handle_now(struct srv_request *rq) {
     struct srv_rows rows;
-    const char *now;
+    struct slice now;
     int rc = srv_db_query(rq, "SELECT NOW()", NULL, 0, &rows);
 
     if (rc < 0)
         return rc;
-    now = format_now(rq, rows.values[0]);
-    return now == NULL ? -ENOMEM : app_reply_text(rq, 200, slice_str(now));
+    if (rows.rows == 0)
+        return reply_no_row(rq);
+    now = format_now(rq, srv_value(&rows, 0, 0));
+    return now.ptr == NULL ? -ENOMEM : app_reply_text(rq, 200, now);
 }
 
 static int reply_greeting(struct srv_request *rq, struct slice api, const struct srv_rows *rows) {
-    const char *now = format_now(rq, rows->values[0]), *text = NULL;
-    struct slice slept = rows->values[1];
+    struct slice now = format_now(rq, srv_value(rows, 0, 0)), slept = srv_value(rows, 0, 1);
+    const char *text = NULL;
 
-    if (now != NULL)
-        text = srv_format(rq, "Hi there! %.*s (%s, %.*s)", (int)api.len, api.ptr, now,
-                          (int)slept.len, slept.ptr);
+    if (now.ptr != NULL)
+        text = srv_format(rq, "Hi there! %.*s (%.*s, %.*s)", (int)api.len, api.ptr, (int)now.len,
+                          now.ptr, (int)slept.len, slept.ptr);
     return text == NULL ? -ENOMEM : app_reply_text(rq, 200, slice_str(text));
 }
 
@@ -71,5 +85,7 @@ static int db_handle(struct srv_request *rq) {
     if (rc != 0)
         return rc < 0 ? rc : 0;
     rc = srv_db_query(rq, "SELECT NOW(), pg_sleep($1)", &half, 1, &rows);
-    return rc < 0 ? rc : reply_greeting(rq, api, &rows);
+    if (rc < 0)
+        return rc;
+    return rows.rows > 0 ? reply_greeting(rq, api, &rows) : reply_no_row(rq);
 }

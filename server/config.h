@@ -24,6 +24,9 @@ enum upstream_client { UPSTREAM_NATIVE, UPSTREAM_CURL };
 /* What clients speak to us. */
 enum protocol { PROTOCOL_HTTP, PROTOCOL_UWSGI };
 
+/* Whether statements are prepared: as long as that works, or never. */
+enum db_prepare { DB_PREPARE_AUTO, DB_PREPARE_OFF };
+
 /* What becomes of fields with an underscore in their names. */
 enum header_map { HEADER_MAP_DROP, HEADER_MAP_REFUSE };
 
@@ -42,11 +45,9 @@ struct serve_config {
     struct privileges privileges; /* the same, looked up */
     int64_t max_requests, max_requests_jitter; /* answers of one worker; 0 = no limit */
     const char *upstream_url;
-    int upstream_client;                    /* enum upstream_client; https is always libcurl's */
-    const char *upstream_ca;                /* NULL: the system's certificates */
-    const char *control;                    /* ADDR of the control endpoint, or NULL */
-    struct option_strings upstream_resolve; /* HOST:PORT:ADDRESS[,...], checked */
-    enum upstream_family { UPSTREAM_ANY, UPSTREAM_IPV4, UPSTREAM_IPV6 } upstream_family;
+    int upstream_client;                  /* enum upstream_client; https is always libcurl's */
+    const char *upstream_ca;              /* NULL: the system's certificates */
+    const char *control;                  /* ADDR of the control endpoint, or NULL */
     struct option_strings upstream_binds; /* source addresses, one per worker in turn */
 
     int64_t async_cores;  /* requests in progress of a green or event worker; 0 = no limit */
@@ -70,11 +71,15 @@ struct serve_config {
     struct http_limits limits;
 
     struct {
-        const char *conninfo; /* "": libpq's environment decides */
-        int mode;             /* enum db_mode */
-        int64_t pool;         /* connections of one worker */
-        bool per_request;     /* a new connection for each statement */
-        nsec_t timeout;       /* span, connecting and running one statement */
+        const char *conninfo;      /* "": libpq's environment decides */
+        int mode;                  /* enum db_mode */
+        int64_t pool;              /* connections of one worker */
+        bool per_request;          /* a new connection for each statement */
+        int prepare;               /* enum db_prepare */
+        const char *reset;         /* SQL that runs when a connection is given back; "": none */
+        uint64_t result_bytes_max; /* of one result */
+        nsec_t timeout;            /* span, connecting and running one statement */
+        nsec_t idle, lifetime;     /* spans of a connection; 0 = no limit */
     } db;
 };
 

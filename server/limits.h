@@ -23,6 +23,10 @@ enum {
     SERVER_DB_STATEMENTS_MAX = 32,       /* prepared per database connection */
     SERVER_DB_DETAIL_BYTES_MAX = 300,    /* of what a database said, in the log */
     SERVER_DB_CANCELS_MAX = 1024,        /* statements that wait to be cancelled */
+    SERVER_DB_HOSTS_MAX = 64,            /* servers of one connection string */
+    SERVER_DB_BULK_BYTES = 1048576,      /* a row of that size costs its connection, for libpq keeps
+                                            its buffers */
+    SERVER_DB_UNPARSED_BYTES = 1048576,  /* that may have arrived of a row above --db-result-max */
     SERVER_ACCEPT_BURST = 64,            /* connections accepted per turn of a loop */
     SERVER_SERVE_BURST = 64,             /* requests served before other events get their turn */
 };
@@ -47,6 +51,20 @@ enum {
 /* For a program that was upgraded in vain to end in, beyond the graceful time-out: its workers have
  * a second more than that. */
 #define SERVER_LEAVE_NSEC (2 * NSEC_PER_SEC)
+/* A server of the database that is silent for so long gets the next one beside it. */
+#define SERVER_DB_HOST_NSEC (250 * NSEC_PER_MSEC)
+/* While the database is down: the longest span of a connect, unless connect_timeout is longer, and
+ * of the wait of others for its end. */
+#define SERVER_DB_PROBE_NSEC      (2 * NSEC_PER_SEC)
+#define SERVER_DB_PROBE_WAIT_NSEC (1 * NSEC_PER_SEC)
+/* A database without a free connection is asked again for so long, this often: those of a worker
+ * that retires are gone a moment after it has closed them. */
+#define SERVER_DB_FULL_NSEC       (250 * NSEC_PER_MSEC)
+#define SERVER_DB_FULL_PAUSE_NSEC (10 * NSEC_PER_MSEC)
+/* A connection that was idle for longer is asked for a sign of life before it is used; for that,
+ * and for --db-reset, the database has so long. */
+#define SERVER_DB_TRUST_NSEC   (1 * NSEC_PER_SEC)
+#define SERVER_DB_COMMAND_NSEC (1 * NSEC_PER_SEC)
 /* How often a process without a master looks after the processes beside it. */
 #define SERVER_TEND_NSEC NSEC_PER_SEC
 /* How long the end of a worker waits for its last cancel requests to reach the database. */

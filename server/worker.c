@@ -16,8 +16,13 @@ static struct db *open_db(const struct worker *worker, struct io_fiber *fiber_io
         .pool = (uint32_t)config->db.pool,
         .workers = config->workers > 0 ? (uint32_t)config->workers : 1,
         .per_request = config->db.per_request,
+        .unprepared = config->db.prepare == DB_PREPARE_OFF,
+        .result_bytes_max = config->db.result_bytes_max,
+        .reset = config->db.reset,
         .wait = config->queue_timeout > 0 ? config->queue_timeout : NSEC_NEVER,
         .run = config->db.timeout,
+        .idle = config->db.idle,
+        .lifetime = config->db.lifetime,
         .stats = worker->stats,
     };
 
@@ -26,6 +31,7 @@ static struct db *open_db(const struct worker *worker, struct io_fiber *fiber_io
 
 void worker_stopping(const struct worker *worker, bool retires) {
     atomic_store(&worker->stats->life, STATS_STOPPING);
+    db_retire(worker->db); /* successors may need what the server has left */
     if (!retires && worker->stopping != NULL)
         worker->stopping(worker->arg);
 }
@@ -40,9 +46,6 @@ void worker_count_answer(const struct worker *worker) {
 struct upstream_config worker_upstream(const struct worker *worker) {
     const struct serve_config *config = worker->config;
     const struct option_strings *binds = &config->upstream_binds;
-    static const int families[] = {
-        [UPSTREAM_ANY] = AF_UNSPEC, [UPSTREAM_IPV4] = AF_INET, [UPSTREAM_IPV6] = AF_INET6
-    };
 
     return (struct upstream_config){
         .url = config->upstream_url,
@@ -50,9 +53,6 @@ struct upstream_config worker_upstream(const struct worker *worker) {
         .curl = config->upstream_client == UPSTREAM_CURL,
         .ca_path = config->upstream_ca,
         .bind = binds->count > 0 ? binds->items[(worker->index - 1) % binds->count] : NULL,
-        .rules = { .overrides = config->upstream_resolve.items,
-                   .override_count = config->upstream_resolve.count,
-                   .family = families[config->upstream_family] },
     };
 }
 

@@ -88,6 +88,13 @@ struct srv_rows {
     size_t rows, columns;
 };
 
+/* The value in that row and column, both from 0. SQL's NULL (ptr NULL) where there is none: a query
+ * may answer no row at all. */
+static inline struct slice srv_value(const struct srv_rows *rows, size_t row, size_t column) {
+    return row < rows->rows && column < rows->columns ? rows->values[row * rows->columns + column]
+                                                      : (struct slice){ NULL, 0 };
+}
+
 /* Runs one SQL statement on a connection of the pool. $1, $2, ... in it stand for `params`: text,
  * NUL-terminated, NULL for SQL's NULL. It is prepared once per connection, so let its text be a
  * constant. Each statement is a transaction of its own.

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import harness  # noqa: E402
+from postgres import Postgres  # noqa: E402
 from tour import Tour  # noqa: E402
 
 TEST_SECONDS = 90  # no single test may hang the run; raise it with @pytest.mark.seconds(N)
@@ -74,6 +75,32 @@ def serve(start):
         return start("serve", *args, env=env)
 
     return start_serve
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A private PostgreSQL, shared by all tests of a process; postgres.py says what is in it."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def db(postgres, slowapi, serve):
+    """db(*ARGS, name=..., schema=None) -> srv serve db in front of a slow API and PostgreSQL."""
+    impatient = ("--graceful-timeout", "0")
+    api = slowapi(*impatient)
+
+    def start(*args, name="srv-test", schema=None, conninfo=None):
+        text = f"{conninfo or postgres.conninfo} application_name={name}"
+        if schema:
+            text += f" options='-csearch_path={schema},pg_catalog'"
+        return serve(*impatient, "--db", text, *args, "db", upstream=api)
+
+    return start
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A private PostgreSQL for tests: no durability, a folder of its own, gone with pytest however that ends."""
+"""A private PostgreSQL for tests: no durability, a folder of its own, gone with pytest however that ends; what
+may stand in front of one, a pooler or a wire that goes dead; and requests for srv in front of it."""
 
 import ctypes
 import glob
@@ -7,14 +8,47 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
+from collections import Counter
 from pathlib import Path
 
-from harness import free_port, wait_for
+from harness import free_port, get, wait_for
 
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
+
+# Schemas that stand before pg_catalog replace what the app calls: with a sleep for ever, an error that holds a secret,
+# no row, NULL, results too large in rows and in one value, a write, and a COPY's worth of trouble.
+SCHEMAS = """
+CREATE SCHEMA asleep;
+CREATE FUNCTION asleep.pg_sleep(double precision) RETURNS void LANGUAGE sql AS 'SELECT pg_catalog.pg_sleep(60)';
+CREATE SCHEMA broken;
+CREATE FUNCTION broken.pg_sleep(double precision) RETURNS void LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'the secret of the table'; END $$;
+CREATE SCHEMA speechless;
+CREATE FUNCTION speechless.pg_sleep(double precision) RETURNS void LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION USING MESSAGE = ''; END $$;
+CREATE SCHEMA empty;
+CREATE FUNCTION empty.now() RETURNS SETOF timestamptz LANGUAGE sql AS 'SELECT pg_catalog.now() WHERE false';
+CREATE SCHEMA void;
+CREATE FUNCTION void.now() RETURNS timestamptz LANGUAGE sql AS 'SELECT NULL::timestamptz';
+CREATE SCHEMA rows;
+CREATE FUNCTION rows.now() RETURNS SETOF text LANGUAGE sql AS
+    $$ SELECT repeat('x', 1000) FROM generate_series(1, 300000) $$;
+CREATE SCHEMA wide;
+CREATE FUNCTION wide.now() RETURNS text LANGUAGE sql AS $$ SELECT repeat('x', 300000000) $$;
+CREATE SCHEMA large;
+CREATE FUNCTION large.now() RETURNS text LANGUAGE sql AS $$ SELECT repeat('x', 3000000) $$;
+CREATE SCHEMA writes;
+CREATE TABLE writes.visits (at timestamptz);
+CREATE FUNCTION writes.now() RETURNS timestamptz LANGUAGE sql AS
+    'INSERT INTO writes.visits VALUES (pg_catalog.now()) RETURNING at';
+CREATE ROLE few LOGIN CONNECTION LIMIT 1;
+CREATE ROLE dozen LOGIN CONNECTION LIMIT 12;
+"""
 
 
 def die_with_parent():
@@ -54,6 +88,7 @@ class Postgres:
             cwd=self.folder,
             **self.user,
         )
+        self.furnished = False
 
     @property
     def conninfo(self):
@@ -79,6 +114,9 @@ class Postgres:
                 **self.user,
             )
         wait_for(self.is_ready, what="PostgreSQL")
+        if not self.furnished:
+            self.sql(SCHEMAS)
+            self.furnished = True
 
     def is_ready(self):
         assert self.process.poll() is None, (self.folder / "log").read_text()
@@ -130,3 +168,149 @@ class Postgres:
         self.cleaner.stdin.close()
         self.cleaner.wait(20)
         wait_for(lambda: not self.folder.exists(), what="the end of the folder")
+
+
+class Pgbouncer:
+    """Debian's pgbouncer in front of a Postgres, with room for `size` server connections."""
+
+    def __init__(self, postgres, pool_mode, size=3):
+        self.port = free_port()
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            "pool_mode": pool_mode,
+            "default_pool_size": size,
+            "max_client_conn": 200,
+        }
+        lines = [f"{name} = {value}" for name, value in settings.items()]
+        text = f"[databases]\npostgres = {postgres.conninfo}\n[pgbouncer]\n" + "\n".join(lines) + "\n"
+        config = postgres.folder / f"pgbouncer-{self.port}.ini"
+        config.write_text(text)
+        config.chmod(0o644)
+        self.log = postgres.folder / f"pgbouncer-{self.port}.log"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [shutil.which("pgbouncer", path="/usr/sbin:/usr/bin"), config],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=postgres.folder,
+                preexec_fn=die_with_parent,
+                **postgres.user,
+            )
+        self.conninfo = f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
+
+    def __enter__(self):
+        wait_for(self.is_ready, what="pgbouncer")
+        return self
+
+    def is_ready(self):
+        assert self.process.poll() is None, self.log.read_text()
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(20)
+
+
+class Wire:
+    """A TCP proxy to a port of this machine. Cut, the connections that there are carry nothing more, and nobody is
+    told; new ones work. Down, it takes new connections and carries nothing at all."""
+
+    def __init__(self, port):
+        self.target = port
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port = self.listener.getsockname()[1]
+        self.down, self.taken = False, 0
+        self.lock, self.live, self.kept = threading.Lock(), set(), []
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        for sock in self.kept:
+            sock.close()
+
+    @property
+    def conninfo(self):
+        return f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
+
+    def cut(self):
+        with self.lock:
+            self.live.clear()
+
+    def _accept(self):
+        try:
+            while True:
+                near, _ = self.listener.accept()
+                self.taken += 1
+                self.kept.append(near)
+                if self.down:
+                    continue
+                far = socket.create_connection(("127.0.0.1", self.target))
+                self.kept.append(far)
+                with self.lock:
+                    self.live.add(near)
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(near, source, sink), daemon=True).start()
+        except OSError:
+            pass
+
+    def _carry(self, key, source, sink):
+        try:
+            while data := source.recv(65536):
+                with self.lock:
+                    if key not in self.live:
+                        return
+                sink.sendall(data)
+            with self.lock:
+                if key in self.live:
+                    sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+# --- requests ------------------------------------------------------------------------
+
+
+def ask_all(app, count, path):
+    """`count` requests at once; their replies."""
+    replies = []
+    threads = [threading.Thread(target=lambda: replies.append(get(app, path))) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return replies
+
+
+def statuses(replies):
+    return Counter(reply.status for reply in replies)
+
+
+class Load:
+    """Requests one after the other on some connections, until the block ends."""
+
+    def __init__(self, app, path, clients):
+        self.app, self.path, self.ending = app, path, threading.Event()
+        self.replies = []
+        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
+
+    def run(self):
+        while not self.ending.is_set():
+            self.replies.append(get(self.app, self.path))
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        for thread in self.threads:
+            thread.join()

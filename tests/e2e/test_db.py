@@ -5,51 +5,14 @@ import re
 import signal
 import threading
 import time
-from collections import Counter
 
 import pytest
 from control import metrics
 from harness import RawConnection, free_port, get, wait_for
-from postgres import Postgres
+from postgres import Load, ask_all, statuses
 
 MODELS = ("green", "pool", "threaded", "single")
 ANSWER = re.compile(r"Hi there! slow api response \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}[+-]\d\d, \)")
-IMPATIENT = ("--graceful-timeout", "0")
-
-# Schemas that stand before pg_catalog replace pg_sleep: for ever, or with an error that holds a secret.
-SCHEMAS = """
-CREATE SCHEMA asleep;
-CREATE FUNCTION asleep.pg_sleep(double precision) RETURNS void LANGUAGE sql AS 'SELECT pg_catalog.pg_sleep(60)';
-CREATE SCHEMA broken;
-CREATE FUNCTION broken.pg_sleep(double precision) RETURNS void LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION 'the secret of the table'; END $$;
-CREATE ROLE few LOGIN CONNECTION LIMIT 1;
-"""
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    server = Postgres()
-    try:
-        server.start()
-        server.sql(SCHEMAS)
-        yield server
-    finally:
-        server.close()
-
-
-@pytest.fixture
-def db(postgres, slowapi, serve):
-    """db(*ARGS, name=..., schema=None) -> srv serve db in front of a slow API and PostgreSQL."""
-    api = slowapi(*IMPATIENT)
-
-    def start(*args, name="srv-test", schema=None, conninfo=None):
-        text = f"{conninfo or postgres.conninfo} application_name={name}"
-        if schema:
-            text += f" options='-csearch_path={schema},pg_catalog'"
-        return serve(*IMPATIENT, "--db", text, *args, "db", upstream=api)
-
-    return start
 
 
 def test_blocked_green_worker_is_killed_and_the_log_names_the_request(db):
@@ -67,21 +30,6 @@ def test_loop_lag_warning_names_the_request_that_held_everybody_up(db):
     assert get(app, "/?delay=0.6").status == 200
     warning = r'the loop was held up for_seconds=0\.\d+ request="GET (\S+)"'
     wait_for(lambda: "/?delay=0.6" in re.findall(warning, app.stderr()), what="a warning")
-
-
-def ask_all(app, count, path):
-    """`count` requests at once; their replies."""
-    replies = []
-    threads = [threading.Thread(target=lambda: replies.append(get(app, path))) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return replies
-
-
-def statuses(replies):
-    return Counter(reply.status for reply in replies)
 
 
 def recovers(app, path="/now"):
@@ -306,29 +254,6 @@ def test_connections_terminated_under_load_are_replaced(db, postgres):
     assert statuses(replies)[200] >= 4
     assert all(ANSWER.fullmatch(reply.text) for reply in replies if reply.status == 200)
     assert postgres.connections("hit") <= 4
-
-
-class Load:
-    """Requests one after the other on some connections, until the block ends."""
-
-    def __init__(self, app, path, clients):
-        self.app, self.path, self.ending = app, path, threading.Event()
-        self.replies = []
-        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
-
-    def run(self):
-        while not self.ending.is_set():
-            self.replies.append(get(self.app, self.path))
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ending.set()
-        for thread in self.threads:
-            thread.join()
 
 
 @pytest.mark.parametrize("model", ["green", "pool"])

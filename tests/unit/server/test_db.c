@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which answer each failure of a database becomes, and that nothing of what it said is in it. */
-#include "server/db_report.h"
+#include "server/db.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -81,5 +81,5 @@ int main(void) {
         cmocka_unit_test(goodbyes_and_full_servers_are_told_apart),
     };
 
-    return cmocka_run_group_tests_name("server/db_report", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("server/db", tests, NULL, NULL);
 }
