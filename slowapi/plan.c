@@ -468,12 +468,10 @@ static int make(struct draft *d) {
     return rc != 0 ? rc : roll(d);
 }
 
-int plan_make(struct planner *p, const struct http_head *head, const struct plan_origin *origin,
-              struct plan *ret) {
-    rules_refresh(p->shared, &p->rules, &p->rules_generation);
-    if (plan_plain(p, head, origin, ret))
-        return 0;
-
+/* Kept out of plan_make: a draft is large, and its frame would cost the plain request. */
+static __attribute__((noinline)) int plan_in_full(struct planner *p, const struct http_head *head,
+                                                  const struct plan_origin *origin,
+                                                  struct plan *ret) {
     struct draft d = { .p = p,
                        .head = head,
                        .origin = origin,
@@ -488,6 +486,12 @@ int plan_make(struct planner *p, const struct http_head *head, const struct plan
     d.reply->delay = d.delay;
     *ret = (struct plan){ .delay = d.delay, .reply = d.reply };
     return 0;
+}
+
+int plan_make(struct planner *p, const struct http_head *head, const struct plan_origin *origin,
+              struct plan *ret) {
+    rules_refresh(p->shared, &p->rules, &p->rules_generation);
+    return plan_plain(p, head, origin, ret) ? 0 : plan_in_full(p, head, origin, ret);
 }
 
 /* --- the planner ------------------------------------------------------------------------------ */
