@@ -174,7 +174,8 @@ static const struct option_row bench_rows[] = {
     TEXT(0, "expect-body", EXPECT, "TEXT", run.expect_body,
          "a body without this text is a failure"),
     CUSTOM(0, "fail-if", EXPECT, "CONDITION", parse_fail_if,
-           "exit with 4 if so at the end: 'p99>200ms' 'errors>0.1%' 'rps<500'; repeatable"),
+           "exit with 4 if so at the end: 'p99>200ms' 'errors>0.1%' 'rps<500'; repeatable; errors "
+           "are failures and, without --expect-status, answers that are not 2xx"),
     CUSTOM(0, "abort-if", EXPECT, "CONDITION", parse_abort_if,
            "stop, and exit with 4, as soon as it is so; looked at every second; repeatable"),
 
@@ -202,6 +203,8 @@ static const struct option_row bench_rows[] = {
          "write the report as JSON too; - is stdout, and moves the text to stderr"),
     FLAG(0, "merge", FILES, merge,
          "load nothing: print one report from the JSON files that are given instead of a URL"),
+    FLAG(0, "merge-anyway", FILES, run.merge_anyway,
+         "with --merge: also runs that overlap for less than 95 % or asked for other things"),
     TEXT('e', "percentages", FILES, "FILE", run.percentiles_path,
          "write CSV with the milliseconds of each percentage from 0 to 100"),
     TEXT(0, "spectrum", FILES, "FILE", run.spectrum_path,

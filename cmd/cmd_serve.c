@@ -176,6 +176,10 @@ static int check_upstream(const struct serve_options *o, struct error *err) {
         return error_set(err, -EINVAL, "--upstream-ca: cannot read '%s': %s", o->config.upstream_ca,
                          strerrordesc_np(errno));
 
+    for (size_t i = 0; i < o->config.upstream_resolve.count; i++)
+        if (resolve_check_override(o->config.upstream_resolve.items[i], &why) < 0)
+            return error_set(err, -EINVAL, "--upstream-resolve: '%s' is not allowed; %s",
+                             o->config.upstream_resolve.items[i], why.text);
     for (size_t i = 0; i < o->config.upstream_binds.count; i++)
         if (upstream_target_check_bind(o->config.upstream_binds.items[i], &why) < 0)
             return error_set(err, -EINVAL, "--upstream-bind: %s", why.text);

@@ -122,7 +122,8 @@ static const struct option_row rows[] = {
         .name = "seed",
         .topic = "Answering",
         .meta = "N",
-        .help = "Roll the same for the same requests in the same order; 0 rolls anew each time.",
+        .help = "Roll the same for the same requests in the same order, whichever worker gets "
+                "them; 0 rolls anew each time.",
         .type = OPTION_INT,
         .offset = MEMBER(seed),
         .min = 0,

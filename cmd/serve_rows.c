@@ -22,6 +22,7 @@ static const char *const header_map_words[] = { "drop", "refuse", NULL }; /* enu
 static const char *const spawn_words[] = { "lazy", "eager", NULL };       /* enum spawn */
 
 static const char *const upstream_clients[] = { "native", "curl", NULL };
+static const char *const upstream_families[] = { "any", "ipv4", "ipv6", NULL };
 
 const struct option_row serve_rows[SERVE_ROWS] = {
     { .name = "bind",
@@ -188,6 +189,20 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .help = "Trusted certificates for https:// upstreams, PEM (default: the system's).",
       .type = OPTION_STRING,
       .offset = CONFIG(upstream_ca) },
+    { .name = "upstream-resolve",
+      .topic = "Upstream",
+      .meta = "HOST:PORT:ADDRESS[,...]",
+      .help = "Take these addresses for the name instead of looking it up; repeatable. All "
+              "addresses of a name are used in turns.",
+      .type = OPTION_STRINGS,
+      .offset = CONFIG(upstream_resolve) },
+    { .name = "upstream-family",
+      .topic = "Upstream",
+      .help = "Connect to addresses of this family only.",
+      .type = OPTION_CHOICE,
+      .offset = CONFIG(upstream_family),
+      .fallback = "any",
+      .choices = upstream_families },
     { .name = "upstream-bind",
       .topic = "Upstream",
       .meta = "IP",

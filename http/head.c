@@ -17,6 +17,7 @@ struct walk {
     const struct http_limits *limits;
     struct http_head *head;
     const char *fields; /* the first field line, once the start line is walked */
+    const char *stop;   /* the end of the value that walk_value has walked */
     const char *why;    /* of STEP_BAD */
     struct http_known known;
     bool is_response;
@@ -141,9 +142,12 @@ static enum step start_line(struct walk *w) {
         return STEP_MORE;
     if (lf == NULL)
         return bad(w, cap == w->limits->head_bytes ? http_err_head_large : long_start_line(w, cap));
-    const char *end = lf > w->at && lf[-1] == '\r' ? lf - 1 : lf;
-    if (line_end_at(w, end) == NULL)
-        return bad(w, http_err_line_end);
+    const char *end = lf - 1;
+    if (UNLIKELY(lf == w->at || *end != '\r')) {
+        end = lf;
+        if (line_end_at(w, end) == NULL)
+            return bad(w, http_err_line_end);
+    }
 
     struct slice line = slice_of(w->at, (size_t)(end - w->at));
     const char *why =
@@ -188,13 +192,13 @@ static const char *size_fault(const struct walk *w, const char *line, const char
     return (size_t)(stop - line) > w->limits->field_bytes ? http_err_field_long : NULL;
 }
 
-/* Finds the end of the value at *at, of all its lines if it is folded, and leaves w->at behind it.
- */
-static __attribute__((noinline)) enum step walk_value(struct walk *w, const char **at) {
+/* Finds the end of the value that goes on at `at`, of all its lines if it is folded: w->stop.
+ * Leaves w->at behind its last line. */
+static __attribute__((noinline)) enum step walk_value(struct walk *w, const char *at) {
     const char *line = w->at, *end = w->end;
     for (;;) {
-        *at += http_span_value(*at, (size_t)(end - *at));
-        const char *stop = *at, *lf = line_end_at(w, stop);
+        const char *stop = at + http_span_value(at, (size_t)(end - at));
+        const char *lf = line_end_at(w, stop);
         if (lf == NULL) {
             bool is_line_end = stop < end && (*stop == '\r' || *stop == '\n');
             w->at = stop;
@@ -204,6 +208,7 @@ static __attribute__((noinline)) enum step walk_value(struct walk *w, const char
         if (why != NULL)
             return bad(w, why);
         w->at = lf + 1;
+        w->stop = stop;
         if (!is_lenient(w))
             return STEP_LINE;
         if (w->at == end)
@@ -211,13 +216,13 @@ static __attribute__((noinline)) enum step walk_value(struct walk *w, const char
         if (!is_space(*w->at))
             return STEP_LINE;
         w->has_folds = true;
-        *at = w->at;
+        at = w->at;
     }
 }
 
-/* Whether a line ends here that is seen not to be folded. */
+/* Whether a line ends here that is seen not to be folded: a name follows, or the blank line. */
 static bool ends_plainly(const char *at, const char *end) {
-    return end - at > 2 && at[0] == '\r' && at[1] == '\n' && !is_space(at[2]);
+    return end - at > 2 && at[0] == '\r' && at[1] == '\n' && (at[2] > ' ' || at[2] == '\r');
 }
 
 static enum step field_line(struct walk *w) {
@@ -240,9 +245,10 @@ static enum step field_line(struct walk *w) {
             return bad(w, why);
         w->at = stop + 2;
     } else {
-        enum step step = walk_value(w, &stop);
+        enum step step = walk_value(w, stop);
         if (step != STEP_LINE)
             return step;
+        stop = w->stop;
     }
 
     while (stop > value && is_space(stop[-1]))

@@ -12,6 +12,7 @@ static const struct status_row status_rows[] = {
     { 200, "OK" }, /* first: nearly every answer */
     { 100, "Continue" },
     { 101, "Switching Protocols" },
+    { 102, "Processing" },
     { 103, "Early Hints" },
     { 201, "Created" },
     { 202, "Accepted" },
@@ -19,11 +20,15 @@ static const struct status_row status_rows[] = {
     { 204, "No Content" },
     { 205, "Reset Content" },
     { 206, "Partial Content" },
+    { 207, "Multi-Status" },
+    { 208, "Already Reported" },
+    { 226, "IM Used" },
     { 300, "Multiple Choices" },
     { 301, "Moved Permanently" },
     { 302, "Found" },
     { 303, "See Other" },
     { 304, "Not Modified" },
+    { 305, "Use Proxy" },
     { 307, "Temporary Redirect" },
     { 308, "Permanent Redirect" },
     { 400, "Bad Request" },
@@ -44,6 +49,7 @@ static const struct status_row status_rows[] = {
     { 415, "Unsupported Media Type" },
     { 416, "Range Not Satisfiable" },
     { 417, "Expectation Failed" },
+    { 418, "I'm a Teapot" }, /* RFC 2324; registered as unused, and in use */
     { 421, "Misdirected Request" },
     { 422, "Unprocessable Content" },
     { 423, "Locked" },
@@ -60,7 +66,10 @@ static const struct status_row status_rows[] = {
     { 503, "Service Unavailable" },
     { 504, "Gateway Timeout" },
     { 505, "HTTP Version Not Supported" },
+    { 506, "Variant Also Negotiates" },
     { 507, "Insufficient Storage" },
+    { 508, "Loop Detected" },
+    { 510, "Not Extended" },
     { 511, "Network Authentication Required" },
 };
 

@@ -102,18 +102,6 @@ void answers_restart(struct answers *a) {
         a->addresses[i].responses = 0;
 }
 
-bool answers_are_mixed(const struct answers *a) {
-    int kinds = 0;
-    for (int i = 0; i < ANSWERS_STATUSES; i++) {
-        if (a->statuses[i] == 0)
-            continue;
-        kinds++;
-        if (i / 100 != 2)
-            return true;
-    }
-    return kinds > 1;
-}
-
 /* --- text --------------------------------------------------------------------------------------
  */
 
@@ -157,9 +145,6 @@ static void print_malformed(FILE *out, const struct answers *a) {
 }
 
 void answers_print(FILE *out, const struct answers *a) {
-    char text[400];
-    if (answers_are_mixed(a))
-        fprintf(out, "\nStatuses: %s\n", answers_show_statuses(a, text, sizeof(text)));
     if (a->shortest < a->longest)
         fprintf(out, "\nBody lengths: %" PRIu64 " to %" PRIu64 " bytes (of 2xx responses)\n",
                 a->shortest, a->longest);

@@ -68,9 +68,6 @@ void answers_restart(struct answers *a);
 /* Responses of any status from `first` to `last`. */
 uint64_t answers_count(const struct answers *a, int first, int last);
 
-/* Whether there is more than one status, or one that is not 2xx. */
-bool answers_are_mixed(const struct answers *a);
-
 /* "200: 980, 503: 20"; cut when there are too many. Returns `text`. */
 const char *answers_show_statuses(const struct answers *a, char *text, size_t size);
 

@@ -38,20 +38,30 @@ static int64_t usec_between(nsec_t from, nsec_t to) {
 }
 
 struct timing client_timing(const struct client *c, nsec_t now) {
+    worker_look_for_pause(c->worker, now);
     struct timing t = {
         .queue = usec_between(c->planned, c->started),
         .total = usec_between(c->started, now),
         .reused = c->exchanges > 1,
+        .disturbed = c->planned < c->worker->pause_ended,
     };
     if (c->state != CLIENT_WAITING && c->state != CLIENT_RECEIVING) {
+        t.reused = false; /* the count is still that of the connection before */
         t.connect = t.total;
         return t;
     }
     t.connect = t.reused ? 0 : usec_between(c->started, c->connected);
     t.send = usec_between(t.reused ? c->started : c->connected, c->written);
     t.wait = usec_between(c->written, c->state == CLIENT_RECEIVING ? c->first_byte : now);
-    if (c->state == CLIENT_RECEIVING)
+    t.phase = PHASE_WAIT;
+    if (c->state == CLIENT_RECEIVING) {
+        t.phase = PHASE_RECEIVE;
         t.receive = usec_between(c->first_byte, now);
+    } else if (c->sent_bytes < c->worker->request_bytes.len) {
+        t.phase = PHASE_SEND;
+        t.send += t.wait;
+        t.wait = 0;
+    }
     return t;
 }
 

@@ -64,6 +64,7 @@ struct loadgen_config {
 
     struct thresholds fail_if, abort_if;
 
+    bool merge_anyway; /* add reports up that are not of one load */
     bool quiet, no_banner, no_percentiles, no_confidence, progress;
     bool html;
     const char *html_table, *html_row, *html_cell; /* attributes; each of them turns html on */

@@ -3,6 +3,7 @@
 #include "loadgen/live.h"
 #include "base/alloc.h"
 #include "loadgen/live_view.h"
+#include "loadgen/summary.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <unistd.h>
@@ -11,13 +12,27 @@
 enum { PROGRESS_STEP_MIN = 100, PROGRESS_STEP_UNKNOWN = 5000, ROWS_FIRST = 64 };
 
 int live_part_init(struct live_part *p) {
-    *p = (struct live_part){ .latency = hist_new() };
-    return p->latency != NULL ? 0 : -ENOMEM;
+    *p = (struct live_part){ .latency = hist_new(), .timed_out = hist_new() };
+    if (p->latency != NULL && p->timed_out != NULL)
+        return 0;
+    live_part_free(p);
+    return -ENOMEM;
 }
 
 void live_part_free(struct live_part *p) {
     hist_free(p->latency);
-    p->latency = NULL;
+    hist_free(p->timed_out);
+    p->latency = p->timed_out = NULL;
+}
+
+int live_state_init(struct live_state *s) {
+    *s = (struct live_state){ .ages = hist_new() };
+    return s->ages != NULL ? 0 : -ENOMEM;
+}
+
+void live_state_free(struct live_state *s) {
+    hist_free(s->ages);
+    s->ages = NULL;
 }
 
 static void init_progress(struct live *l) {
@@ -35,18 +50,29 @@ int live_init(struct live *l, const struct loadgen_config *c) {
     l->on_terminal = isatty(STDERR_FILENO) == 1;
     l->shows_rows = !c->quiet && (c->progress || (l->on_terminal && !c->ab_strict));
     init_progress(l);
-    int rc = live_part_init(&l->row);
+    uint32_t workers = loadgen_config_workers(c);
+    l->ages = hist_new();
+    l->states = mem_calloc(workers, sizeof(*l->states));
+    int rc = l->ages != NULL && l->states != NULL ? live_part_init(&l->row) : -ENOMEM;
     if (rc == 0)
         rc = live_part_init(&l->so_far);
+    for (uint32_t i = 0; i < workers && rc == 0; i++)
+        rc = live_state_init(&l->states[i]);
     if (rc != 0)
         live_free(l);
     return rc;
 }
 
 void live_free(struct live *l) {
+    for (uint32_t i = 0; l->states != NULL && i < loadgen_config_workers(l->config); i++)
+        live_state_free(&l->states[i]);
+    mem_free(l->states);
+    hist_free(l->ages);
     live_part_free(&l->row);
     live_part_free(&l->so_far);
     mem_free(l->rows);
+    l->states = NULL;
+    l->ages = NULL;
     l->rows = NULL;
 }
 
@@ -75,22 +101,34 @@ void live_request_ended(struct live *l) {
 static void add_part(struct live_part *to, const struct live_part *from) {
     to->ended += from->ended;
     to->failed += from->failed;
+    to->unwelcome += from->unwelcome;
     to->non_2xx += from->non_2xx;
-    to->dropped += from->dropped;
+    to->planned += from->planned;
     to->late += from->late;
-    to->in_flight += from->in_flight;
     hist_merge(to->latency, from->latency);
+    hist_merge(to->timed_out, from->timed_out);
 }
 
 static void empty_part(struct live_part *p) {
-    struct hist *latency = p->latency;
+    struct hist *latency = p->latency, *timed_out = p->timed_out;
     hist_reset(latency);
-    *p = (struct live_part){ .latency = latency };
+    hist_reset(timed_out);
+    *p = (struct live_part){ .latency = latency, .timed_out = timed_out };
 }
 
-void live_publish(struct live *l, struct live_part *part) {
+static void copy_state(struct live_state *to, const struct live_state *from) {
+    struct hist *ages = to->ages;
+    *to = *from;
+    to->ages = ages;
+    hist_reset(ages);
+    hist_merge(ages, from->ages);
+}
+
+void live_publish(struct live *l, uint32_t worker, struct live_part *part,
+                  const struct live_state *state) {
     pthread_mutex_lock(&l->lock);
     add_part(&l->row, part);
+    copy_state(&l->states[worker], state);
     pthread_mutex_unlock(&l->lock);
     empty_part(part);
 }
@@ -109,40 +147,69 @@ static struct live_row *next_row(struct live *l) {
     return &l->rows[l->row_count++];
 }
 
+/* The run as a report would tell it if it ended now: requests that wait for a connection would be
+ * dropped. */
+static struct threshold_facts facts_of(struct live *l, nsec_t span) {
+    const struct live_part *p = &l->so_far;
+    struct threshold_facts facts = {
+        .latency = { p->latency, l->ages },
+        .ended = p->ended,
+        .planned = p->planned,
+        .errors = summary_errors(l->config, p->failed, p->unwelcome),
+        .non_2xx = p->non_2xx,
+        .late = p->late,
+        .rate = summary_rate(p->ended - p->failed, span),
+    };
+    hist_reset(l->ages);
+    hist_merge(l->ages, p->timed_out);
+    for (uint32_t i = 0; i < loadgen_config_workers(l->config); i++) {
+        const struct live_state *state = &l->states[i];
+        hist_merge(l->ages, state->ages);
+        facts.planned += state->waiting;
+        facts.dropped += state->waiting;
+        facts.late += state->waiting_late;
+    }
+    return facts;
+}
+
 static void check_abort(struct live *l, nsec_t now) {
     const struct thresholds *conditions = &l->config->abort_if;
     nsec_t span = now - l->measure_from;
-    struct threshold_facts facts = {
-        .latency = l->so_far.latency,
-        .requests = l->so_far.ended,
-        .errors = l->so_far.failed,
-        .non_2xx = l->so_far.non_2xx,
-        .late = l->so_far.late,
-        .rate = span > 0 ? (double)(l->so_far.ended - l->so_far.failed) * (double)NSEC_PER_SEC /
-                               (double)span
-                         : 0,
-    };
-    for (size_t i = 0; i < conditions->count && span > 0 && l->aborted_by == NULL; i++) {
-        if (!threshold_holds(&conditions->items[i], &facts))
-            continue;
-        l->aborted_by = conditions->items[i].text;
-        live_stop(l, RUN_END_ABORT);
+    if (conditions->count == 0 || span <= 0 || l->aborted_by != NULL)
+        return;
+    struct threshold_facts facts = facts_of(l, span);
+    for (size_t i = 0; i < conditions->count && l->aborted_by == NULL; i++) {
+        const struct threshold *t = &conditions->items[i];
+        if (threshold_holds(t, threshold_fact(t, &facts)))
+            l->aborted_by = t->text;
     }
+    if (l->aborted_by != NULL)
+        live_stop(l, RUN_END_ABORT);
+}
+
+static struct live_row make_row(const struct live *l, nsec_t now) {
+    nsec_t length = now - (l->row_ended > 0 ? l->row_ended : l->measure_from);
+    const struct hist *latency = l->row.latency;
+    struct live_row row = {
+        .second = (double)(now - l->measure_from) / (double)NSEC_PER_SEC,
+        .length = (double)length / (double)NSEC_PER_SEC,
+        .rate = summary_rate(l->row.ended, length),
+        .requests = l->row.ended,
+        .failed = l->row.failed,
+        .answers = hist_count(latency),
+        .p50_us = hist_quantile(latency, 0.5),
+        .p99_us = hist_quantile(latency, 0.99),
+        .max_us = hist_max(latency),
+    };
+    for (uint32_t i = 0; i < loadgen_config_workers(l->config); i++)
+        row.in_flight += l->states[i].in_flight;
+    return row;
 }
 
 void live_close_row(struct live *l, nsec_t now, bool shown) {
     pthread_mutex_lock(&l->lock);
     add_part(&l->so_far, &l->row);
-    l->so_far.in_flight = l->row.in_flight;
-    struct live_row row = {
-        .second = (double)(now - l->measure_from) / (double)NSEC_PER_SEC,
-        .requests = l->row.ended,
-        .failed = l->row.failed,
-        .in_flight = l->row.in_flight,
-        .p50_us = hist_quantile(l->row.latency, 0.5),
-        .p99_us = hist_quantile(l->row.latency, 0.99),
-        .max_us = hist_max(l->row.latency),
-    };
+    struct live_row row = make_row(l, now);
     struct live_row *kept = next_row(l);
     if (kept != NULL)
         *kept = row;
@@ -154,10 +221,11 @@ void live_close_row(struct live *l, nsec_t now, bool shown) {
     pthread_mutex_unlock(&l->lock);
 }
 
+/* A rest without an answer is a row, too: a server may have hung in it. */
 void live_finish(struct live *l, nsec_t now) {
     nsec_t began = l->row_ended > 0 ? l->row_ended : l->measure_from;
     bool whole = now - began > LIVE_PERIOD * 9 / 10; /* less would look like a drop of the rate */
-    if (l->row.ended > 0)
+    if (l->row.ended > 0 || now - began > LIVE_PERIOD / 20)
         live_close_row(l, now, whole);
     if (l->shows_rows)
         live_view_end(l);

@@ -29,16 +29,27 @@ enum run_end {
     RUN_END_ABORT,  /* a condition of --abort-if */
 };
 
+/* A second of the run, or what there was of the last one. */
 struct live_row {
-    double second; /* at its end, since the start of what is measured */
+    double second; /* its end, since the start of what is measured */
+    double length; /* seconds */
+    double rate;   /* answers and failures per second */
     uint64_t requests, failed, in_flight;
+    uint64_t answers; /* what the three below are of; 0: they say nothing */
     int64_t p50_us, p99_us, max_us;
 };
 
 /* What a worker counted since it published last. */
 struct live_part {
-    uint64_t ended, failed, non_2xx, in_flight, dropped, late;
-    struct hist *latency;
+    uint64_t ended, failed, unwelcome, non_2xx, planned, late;
+    struct hist *latency, *timed_out; /* of answers; ages of those that timed out */
+};
+
+/* How a worker stands at this moment: the ages are of requests in flight and of planned ones that
+ * nobody has begun; those are `waiting`, `waiting_late` of them for longer than TALLY_LATE_USEC. */
+struct live_state {
+    uint64_t in_flight, waiting, waiting_late;
+    struct hist *ages;
 };
 
 struct live {
@@ -53,7 +64,9 @@ struct live {
 
     pthread_mutex_t lock; /* of all below */
     struct live_part row, so_far;
-    nsec_t row_ended; /* the last one; 0: none yet */
+    struct live_state *states; /* the last one of each worker */
+    struct hist *ages;         /* of all of them, while conditions are looked at */
+    nsec_t row_ended;          /* the last one; 0: none yet */
     struct live_row *rows;
     size_t row_count, row_cap;
     const char *aborted_by; /* the condition */
@@ -66,6 +79,8 @@ void live_free(struct live *l);
 /* 0 or -ENOMEM. */
 NODISCARD int live_part_init(struct live_part *p);
 void live_part_free(struct live_part *p);
+NODISCARD int live_state_init(struct live_state *s);
+void live_state_free(struct live_state *s);
 
 /* Asks all workers to stop; the first reason counts. Any thread. */
 void live_stop(struct live *l, enum run_end why);
@@ -77,13 +92,15 @@ static inline enum run_end live_end(const struct live *l) {
 /* A request has ended: counts it for the progress, when that is shown. */
 void live_request_ended(struct live *l);
 
-/* Takes over and empties what a worker counted. */
-void live_publish(struct live *l, struct live_part *part);
+/* Takes over and empties what a worker counted, and copies how it stands. */
+void live_publish(struct live *l, uint32_t worker, struct live_part *part,
+                  const struct live_state *state);
 
-/* Ends the current row: shows it, and compares the whole run with --abort-if. One thread. */
+/* Ends the current row at `now`: shows it, and compares the whole run with --abort-if. One thread.
+ */
 void live_close_row(struct live *l, nsec_t now, bool shown);
 
-/* After the run: the last row, and the last word on stderr. */
+/* After the run, which ended at `now`: the last row, and the last word on stderr. */
 void live_finish(struct live *l, nsec_t now);
 
 #endif

@@ -6,6 +6,16 @@
 #include "loadgen/run.h"
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Runs that overlap less were not one load. */
+#define OVERLAP_MIN 0.95
+
+struct span {
+    double start, end; /* seconds since 1970 */
+};
 
 struct merge {
     struct loadgen_config config;
@@ -14,8 +24,11 @@ struct merge {
     struct tally tally;
     struct answers answers;
     struct report report;
-    char url[2048];
-    nsec_t longest;
+    struct output output;
+    struct summary summary;
+    char url[2048], method[64], limit[SELFCHECK_TEXT_BYTES];
+    json_t *first;                         /* the first file's "config" */
+    struct span spans[OPTION_STRINGS_MAX]; /* of each file */
 };
 
 static uint64_t count_in(const json_t *object, const char *key) {
@@ -40,17 +53,13 @@ static void add_histogram(struct hist *to, const json_t *histograms, const char 
     }
 }
 
-static void add_histograms(struct tally *t, const json_t *histograms) {
-    add_histogram(t->total, histograms, "latency_us");
-    add_histogram(t->connect, histograms, "connect_us");
-    add_histogram(t->processing, histograms, "processing_us");
-    add_histogram(t->waiting, histograms, "wait_us");
-    add_histogram(t->send, histograms, "send_us");
-    add_histogram(t->receive, histograms, "receive_us");
-    add_histogram(t->queue, histograms, "queue_us");
-    add_histogram(t->raw, histograms, "uncorrected_us");
-    add_histogram(t->fresh, histograms, "new_us");
-    add_histogram(t->reused, histograms, "reused_us");
+static void add_histograms(struct tally *t, const json_t *root) {
+    const json_t *ended = json_object_get(root, "histograms");
+    const json_t *ages = json_object_get(root, "ages");
+    for (size_t i = 0; i < report_time_count; i++) {
+        add_histogram(t->ended[report_times[i].time], ended, report_times[i].key);
+        add_histogram(t->ages[report_times[i].time], ages, report_times[i].key);
+    }
 }
 
 static void add_totals(struct tally *t, const json_t *totals, const json_t *failures) {
@@ -66,6 +75,10 @@ static void add_totals(struct tally *t, const json_t *totals, const json_t *fail
     t->planned += count_in(totals, "planned");
     t->late += count_in(totals, "late");
     t->dropped += count_in(totals, "dropped");
+    t->starved += count_in(totals, "starved");
+    t->busy_max += count_in(totals, "concurrency");
+    uint64_t errors = count_in(totals, "errors"), failed = count_in(totals, "failed");
+    t->unwelcome += errors > failed ? errors - failed : 0;
     nsec_t age = seconds_in(totals, "in_flight_age_max_s");
     if (age > t->in_flight_age_max)
         t->in_flight_age_max = age;
@@ -73,43 +86,106 @@ static void add_totals(struct tally *t, const json_t *totals, const json_t *fail
         t->failed[i] += count_in(failures, failure_infos[i].key);
 }
 
+/* Moments of the pauses count from the file's own start, as all times of the sum do. */
+static void add_generator(struct merge *m, const json_t *root) {
+    const json_t *generator = json_object_get(root, "generator");
+    const json_t *pauses = json_object_get(generator, "pauses");
+    const char *limit = json_string_value(json_object_get(generator, "was_the_limit"));
+    struct pauses of_file = {
+        .count = count_in(pauses, "count"),
+        .total = seconds_in(pauses, "seconds"),
+        .longest = seconds_in(pauses, "longest_s"),
+        .longest_at = seconds_in(pauses, "longest_at_s"),
+        .longest_cpu = seconds_in(pauses, "longest_cpu_s"),
+    };
+    pauses_merge(&m->tally.pauses, &of_file);
+    if (limit != NULL && m->limit[0] == '\0')
+        snprintf(m->limit, sizeof(m->limit), "%s", limit);
+}
+
+static void copy_text(char *to, size_t cap, const json_t *from) {
+    const char *text = json_string_value(from);
+    snprintf(to, cap, "%s", text != NULL ? text : "");
+}
+
 /* What is said of the first file is said of all. */
 static int take_first(struct merge *m, const json_t *root, struct error *err) {
-    const json_t *config = json_object_get(root, "config");
+    json_t *config = json_object_get(root, "config");
     const char *url = json_string_value(json_object_get(config, "url"));
-    const char *server = json_string_value(json_object_get(root, "server_software"));
     if (url == NULL || strlen(url) >= sizeof(m->url))
         return error_set(err, -EINVAL, "it names no URL");
-    memcpy(m->url, url, strlen(url) + 1);
+    m->first = json_incref(config);
+    copy_text(m->url, sizeof(m->url), json_object_get(config, "url"));
+    copy_text(m->method, sizeof(m->method), json_object_get(config, "method"));
+    copy_text(m->tally.server_software, sizeof(m->tally.server_software),
+              json_object_get(root, "server_software"));
     m->config.url = m->url;
+    m->config.method = m->method;
     m->config.keep_alive = json_is_true(json_object_get(config, "keep_alive"));
     m->config.variable_length = json_is_true(json_object_get(config, "variable_length"));
+    const char *version = json_string_value(json_object_get(config, "http_version"));
+    m->config.http10 = version != NULL && strcmp(version, "1.0") == 0;
     m->request.has_body = json_is_true(json_object_get(config, "has_body"));
     m->tally.document_bytes = count_in(root, "document_bytes");
-    if (server != NULL)
-        snprintf(m->tally.server_software, sizeof(m->tally.server_software), "%s", server);
     return target_parse(&m->target, m->url, err);
+}
+
+/* A part of one load asks for the same in the same way; how much of it each does may differ. */
+static int check_same_load(const struct merge *m, const json_t *root, struct error *err) {
+    static const char *const keys[] = { "url",          "method",   "keep_alive",
+                                        "http_version", "has_body", "arrivals" };
+    const json_t *config = json_object_get(root, "config");
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const json_t *first = json_object_get(m->first, keys[i]);
+        const json_t *here = json_object_get(config, keys[i]);
+        if (first != here && !json_equal(first, here))
+            return error_set(err, -EINVAL,
+                             "its %s is not that of the first file; --merge-anyway adds them up "
+                             "all the same",
+                             keys[i]);
+    }
+    if (json_is_null(json_object_get(m->first, "rate")) !=
+        json_is_null(json_object_get(config, "rate")))
+        return error_set(err, -EINVAL,
+                         "one has a planned --rate and the other has none; --merge-anyway adds "
+                         "them up all the same");
+    return 0;
+}
+
+/* A file of an earlier version does not say when it began. */
+static int add_span(struct merge *m, const json_t *totals, struct error *err) {
+    double start = json_number_value(json_object_get(totals, "started_s"));
+    double seconds = json_number_value(json_object_get(totals, "seconds"));
+    if (start <= 0 && !m->config.merge_anyway)
+        return error_set(err, -EINVAL,
+                         "it does not say when it began; --merge-anyway takes it for simultaneous");
+    if (start <= 0)
+        start = m->report.merged > 0 ? m->spans[0].start : 1;
+    m->spans[m->report.merged] = (struct span){ start, start + fmax(seconds, 0) };
+    return 0;
 }
 
 static int add_report(struct merge *m, const json_t *root, struct error *err) {
     const char *schema = json_string_value(json_object_get(root, "schema"));
     const json_t *config = json_object_get(root, "config");
     const json_t *totals = json_object_get(root, "totals");
-    const json_t *histograms = json_object_get(root, "histograms");
-    if (schema == NULL || strcmp(schema, "srv-bench/1") != 0 || !json_is_object(histograms))
+    if (schema == NULL || strcmp(schema, "srv-bench/1") != 0 ||
+        !json_is_object(json_object_get(root, "histograms")))
         return error_set(err, -EINVAL, "it is no report of srv bench");
     int rc = m->report.merged == 0 ? take_first(m, root, err) : 0;
+    if (rc == 0 && !m->config.merge_anyway)
+        rc = check_same_load(m, root, err);
+    if (rc == 0)
+        rc = add_span(m, totals, err);
     if (rc != 0)
         return rc;
     m->config.concurrency += (int64_t)count_in(config, "concurrency");
     m->config.workers += (int64_t)count_in(config, "workers");
     m->config.rate += json_number_value(json_object_get(config, "rate"));
-    nsec_t span = seconds_in(totals, "seconds");
-    if (span > m->longest)
-        m->longest = span;
     add_totals(&m->tally, totals, json_object_get(root, "failures"));
-    add_histograms(&m->tally, histograms);
     answers_add_json(&m->answers, root);
+    add_histograms(&m->tally, root);
+    add_generator(m, root);
     m->report.merged++;
     return 0;
 }
@@ -127,29 +203,79 @@ static int add_file(struct merge *m, const char *path, struct error *err) {
     return 0;
 }
 
-/* Files first, then what follows from their sum. */
+static int by_start(const void *a, const void *b) {
+    const struct span *x = a, *y = b;
+    return (x->start > y->start) - (x->start < y->start);
+}
+
+/* The time in which at least one run was going on: the sum's counts divided by it are a rate that
+ * there was. Also finds for how long all of them were. */
+static double merge_spans(struct merge *m) {
+    struct report *r = &m->report;
+    double covered = 0, until = 0, all_from = 0, all_until = INFINITY, longest = 0;
+    qsort(m->spans, r->merged, sizeof(*m->spans), by_start);
+    for (uint32_t i = 0; i < r->merged; i++) {
+        struct span span = m->spans[i];
+        covered += fmax(span.end - fmax(span.start, until), 0);
+        until = fmax(until, span.end);
+        all_from = fmax(all_from, span.start);
+        all_until = fmin(all_until, span.end);
+        longest = fmax(longest, span.end - span.start);
+    }
+    r->merge_skew_s = all_from - m->spans[0].start;
+    r->merge_overlap = longest > 0 ? fmax(all_until - all_from, 0) / longest : 1;
+    return covered;
+}
+
+static int check_overlap(struct merge *m, double *ret_covered, struct error *err) {
+    *ret_covered = merge_spans(m);
+    if (m->report.merge_overlap >= OVERLAP_MIN || m->config.merge_anyway)
+        return 0;
+    return error_set(err, -EINVAL,
+                     "cannot merge: the runs overlap for %.1f %% of the longest (they began within "
+                     "%.3f s), and their rates add up from %.0f %% on; --merge-anyway counts the "
+                     "time in which any of them ran",
+                     m->report.merge_overlap * 100, m->report.merge_skew_s, OVERLAP_MIN * 100);
+}
+
+/* The parts of one process that the sum has none of are left out: series, samples, self-check. */
+static int report_sum(struct merge *m, double covered, struct error *err) {
+    struct report *r = &m->report;
+    m->tally.first_start = 0;
+    m->tally.last_end = (nsec_t)(covered * (double)NSEC_PER_SEC);
+    m->request.close = !m->config.keep_alive;
+    r->config = &m->config;
+    r->target = &m->target;
+    r->request = &m->request;
+    r->tally = &m->tally;
+    r->answers = &m->answers;
+    r->summary = &m->summary;
+    r->started_wall = (nsec_t)(m->spans[0].start * (double)NSEC_PER_SEC);
+    if (output_open(&m->output, &m->config, err) != 0)
+        return EXIT_CANNOT;
+    if (summary_init(&m->summary, &m->config, &m->tally, NULL) != 0) {
+        error_set(err, -ENOMEM, "out of memory for the report");
+        return EXIT_CANNOT;
+    }
+    m->summary.is_limited = m->limit[0] != '\0';
+    memcpy(m->summary.limit, m->limit, sizeof(m->limit));
+    if (output_report(&m->output, r, err) != 0)
+        return EXIT_CANNOT;
+    if (report_fails(r))
+        return LOADGEN_EXIT_THRESHOLD;
+    return m->tally.succeeded > 0 ? 0 : LOADGEN_EXIT_NO_SUCCESS;
+}
+
 static int merge_all(struct merge *m, const struct option_strings *paths, struct error *err) {
+    double covered;
     m->config.concurrency = m->config.workers = 0;
     m->config.rate = 0;
     int rc = 0;
     for (size_t i = 0; i < paths->count && rc == 0; i++)
         rc = add_file(m, paths->items[i], err);
-    if (rc != 0)
-        return EXIT_CANNOT;
-    m->tally.first_start = 0;
-    m->tally.last_end = m->longest;
-    m->request.close = !m->config.keep_alive;
-    m->report.config = &m->config;
-    m->report.target = &m->target;
-    m->report.request = &m->request;
-    m->report.tally = &m->tally;
-    m->report.answers = &m->answers;
-    m->report.started_wall = clock_wall();
-    if (output_report(&m->report, err) != 0)
-        return EXIT_CANNOT;
-    if (report_fails(&m->report))
-        return LOADGEN_EXIT_THRESHOLD;
-    return m->tally.succeeded > 0 ? 0 : LOADGEN_EXIT_NO_SUCCESS;
+    if (rc == 0)
+        rc = check_overlap(m, &covered, err);
+    return rc == 0 ? report_sum(m, covered, err) : EXIT_CANNOT;
 }
 
 int loadgen_merge(const struct loadgen_config *config, const struct option_strings *paths,
@@ -163,7 +289,10 @@ int loadgen_merge(const struct loadgen_config *config, const struct option_strin
     m->config = *config;
     buf_init(&m->request.bytes, 1);
     int code = merge_all(m, paths, err);
+    output_close(&m->output);
+    summary_free(&m->summary);
     tally_free(&m->tally);
+    json_decref(m->first);
     mem_free(m);
     return code;
 }

@@ -3,6 +3,7 @@
 #include "loadgen/output.h"
 #include "base/stream.h"
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 static FILE *text_stream(const struct loadgen_config *c) {
@@ -43,18 +44,64 @@ static int write_ndjson(FILE *out, const struct report *r) {
     return 0;
 }
 
-static int write_file(const char *path, int (*write)(FILE *, const struct report *),
-                      const struct report *r, struct error *err) {
-    bool to_stdout = strcmp(path, "-") == 0;
-    FILE *out = to_stdout ? stdout : fopen(path, "we");
-    int rc = out != NULL ? write(out, r) : -errno;
-    if (out != NULL && rc == 0)
-        rc = stream_flush(out);
-    if (!to_stdout && out != NULL && fclose(out) != 0 && rc == 0)
-        rc = -errno;
-    if (rc != 0)
-        return error_set(err, rc, "cannot write %s: %s", path, strerror(-rc));
+static const struct output_form {
+    size_t path; /* its offset in the configuration */
+    int (*write)(FILE *, const struct report *);
+    bool needs_samples;
+} forms[OUTPUT_FILES] = {
+    { offsetof(struct loadgen_config, json_path), report_json, false },
+    { offsetof(struct loadgen_config, percentiles_path), write_percentages, false },
+    { offsetof(struct loadgen_config, spectrum_path), write_spectrum, false },
+    { offsetof(struct loadgen_config, gnuplot_path), write_gnuplot, true },
+    { offsetof(struct loadgen_config, csv_path), write_csv, true },
+    { offsetof(struct loadgen_config, ndjson_path), write_ndjson, true },
+};
+
+static const char *path_of(const struct loadgen_config *c, int form) {
+    const char *path;
+    memcpy(&path, (const char *)c + forms[form].path, sizeof(path));
+    return path;
+}
+
+static int cannot_write(int rc, const char *path, struct error *err) {
+    return error_set(err, rc, "cannot write %s: %s", path, strerror(-rc));
+}
+
+int output_open(struct output *o, const struct loadgen_config *c, struct error *err) {
+    *o = (struct output){ .files = { NULL } };
+    for (int i = 0; i < OUTPUT_FILES; i++) {
+        const char *path = path_of(c, i);
+        if (path == NULL)
+            continue;
+        o->files[i] = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+        if (o->files[i] != NULL)
+            continue;
+        int rc = cannot_write(-errno, path, err);
+        output_close(o);
+        return rc;
+    }
     return 0;
+}
+
+static int close_file(FILE **file) {
+    int rc = *file != NULL && *file != stdout && fclose(*file) != 0 ? -errno : 0;
+    *file = NULL;
+    return rc;
+}
+
+void output_close(struct output *o) {
+    for (int i = 0; i < OUTPUT_FILES; i++)
+        (void)close_file(&o->files[i]);
+}
+
+static int write_file(struct output *o, int form, const struct report *r, struct error *err) {
+    FILE *out = o->files[form];
+    int rc = forms[form].write(out, r);
+    if (rc == 0)
+        rc = stream_flush(out);
+    int closed = close_file(&o->files[form]);
+    rc = rc != 0 ? rc : closed;
+    return rc != 0 ? cannot_write(rc, path_of(r->config, form), err) : 0;
 }
 
 static void write_text(const struct report *r) {
@@ -62,35 +109,24 @@ static void write_text(const struct report *r) {
     if (r->config->html) {
         report_html(out, r);
     } else {
-        report_text(out, r);
+        report_text_done(out, r);
         if (!r->config->ab_strict)
-            report_details(out, r);
+            report_people(out, r);
+        report_text(out, r);
     }
     fflush(out);
 }
 
-int output_report(const struct report *r, struct error *err) {
-    const struct loadgen_config *c = r->config;
-    const struct {
-        const char *path;
-        int (*write)(FILE *, const struct report *);
-        bool needs_samples;
-    } files[] = {
-        { c->json_path, report_json, false },
-        { c->percentiles_path, write_percentages, false },
-        { c->spectrum_path, write_spectrum, false },
-        { c->gnuplot_path, write_gnuplot, true },
-        { c->csv_path, write_csv, true },
-        { c->ndjson_path, write_ndjson, true },
-    };
+int output_report(struct output *o, const struct report *r, struct error *err) {
     int rc = 0;
     write_text(r);
-    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        if (files[i].path == NULL || (files[i].needs_samples && r->samples == NULL))
+    for (int i = 0; i < OUTPUT_FILES; i++) {
+        if (o->files[i] == NULL || (forms[i].needs_samples && r->samples == NULL))
             continue;
-        int failed = write_file(files[i].path, files[i].write, r, err);
+        int failed = write_file(o, i, r, err);
         rc = rc != 0 ? rc : failed;
     }
+    output_close(o);
     if (rc == 0 && r->samples != NULL && r->samples->incomplete)
         rc = error_set(err, -ENOMEM,
                        "out of memory for the record of every request: the files "

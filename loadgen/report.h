@@ -10,6 +10,7 @@
 #include "loadgen/request.h"
 #include "loadgen/samples.h"
 #include "loadgen/selfcheck.h"
+#include "loadgen/summary.h"
 #include "loadgen/tally.h"
 #include "loadgen/target.h"
 #include <stdio.h>
@@ -21,42 +22,44 @@ struct report {
     const struct request *request;
     const struct tally *tally;         /* settled */
     const struct answers *answers;     /* optional */
+    const struct summary *summary;     /* of the tally */
     struct samples *samples;           /* optional; sorted as the outputs need it */
     const struct live *live;           /* optional */
     const struct selfcheck *check;     /* optional */
-    nsec_t started_mono, started_wall; /* one moment on both clocks */
-    uint32_t merged;                   /* how many files it was merged from; 0: a run of ours */
-    const char
-        *stopped_by; /* why the run ended before its plan did: "SIGINT"; NULL when it did not */
+    nsec_t started_mono, started_wall; /* when what is measured began, on both clocks */
+    const char *stopped_by; /* why the run ended before its plan did: "SIGINT"; or NULL */
+
+    uint32_t merged;      /* how many files it was merged from; 0: a run of ours */
+    double merge_skew_s;  /* between the first start of them and the last */
+    double merge_overlap; /* share (0..1) of the longest run in which all of them ran */
 };
-
-/* From the first connect to the last ended request. */
-double report_seconds(const struct report *r);
-
-/* Successful requests per second; 0 when there were none. */
-double report_rate(const struct report *r);
-
-/* What --fail-if is compared with. */
-struct threshold_facts report_facts(const struct report *r);
 
 /* Whether a condition of --fail-if came true. */
 bool report_fails(const struct report *r);
 
-/* The k-th smallest value, 1-based; ab's sorted[floor(n * percent / 100)]. */
-int64_t report_ranked(const struct hist *h, uint64_t k);
-int64_t report_percentile(const struct hist *h, unsigned percent);
-
 /* The lines above the run: who we are, and whom we load. */
 void report_text_start(FILE *out, const struct loadgen_config *c, const struct target *t);
 
-/* ab's report, line for line. */
-void report_text(FILE *out, const struct report *r);
+/* Ends the line that report_text_start began. */
+void report_text_done(FILE *out, const struct report *r);
 
-/* What ab does not tell: microseconds, phases, failures by reason, the rate, the verdicts. */
-void report_details(FILE *out, const struct report *r);
+/* The report for people: what matters first, then all that ab does not tell. None of its lines is
+ * one that a reader of ab's report looks for. */
+void report_people(FILE *out, const struct report *r);
+
+/* ab's report, line for line, from "Server Software" on. */
+void report_text(FILE *out, const struct report *r);
 
 /* ab's -w: the report as HTML tables. */
 void report_html(FILE *out, const struct report *r);
+
+/* The distributions under their keys in JSON. */
+struct report_time {
+    const char *key;
+    enum tally_time time;
+};
+extern const struct report_time report_times[];
+extern const size_t report_time_count;
 
 /* Schema "srv-bench/1" (docs/bench.md), one object and a newline. 0, -ENOMEM, or -EIO. */
 NODISCARD int report_json(FILE *out, const struct report *r);

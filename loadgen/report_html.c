@@ -44,16 +44,16 @@ static void put_server(struct page p, const struct report *r) {
         put(p, "Document Length:", "Variable");
     else
         put(p, "Document Length:", "%" PRIu64 " bytes", r->tally->document_bytes);
-    put(p, "Concurrency Level:", "%" PRId64, r->config->concurrency);
+    put(p, "Concurrency Level:", "%" PRIu64, r->summary->concurrency);
 }
 
 static void put_totals(struct page p, const struct report *r) {
     const struct tally *t = r->tally;
-    uint64_t failed = tally_failures(t);
-    put(p, "Time taken for tests:", "%.3f seconds", report_seconds(r));
-    put(p, "Complete requests:", "%" PRIu64, tally_ended(t));
-    put(p, "Failed requests:", "%" PRIu64, failed);
-    if (failed > 0)
+    const struct summary *s = r->summary;
+    put(p, "Time taken for tests:", "%.3f seconds", s->seconds);
+    put(p, "Complete requests:", "%" PRIu64, s->ended);
+    put(p, "Failed requests:", "%" PRIu64, s->failed);
+    if (s->failed > 0)
         fprintf(p.out,
                 "<tr %s><td colspan=4 %s >   (Connect: %" PRIu64 ", Length: %" PRIu64
                 ", Exceptions: %" PRIu64 ")</td></tr>\n",
@@ -70,36 +70,37 @@ static void put_totals(struct page p, const struct report *r) {
 }
 
 static void put_rates(struct page p, const struct report *r) {
-    double seconds = report_seconds(r);
-    if (r->tally->succeeded == 0 || seconds <= 0)
+    const struct summary *s = r->summary;
+    if (s->rate <= 0)
         return;
-    double received = (double)r->tally->bytes_received / 1024 / seconds;
-    double sent = (double)r->tally->bytes_sent / 1024 / seconds;
-    put(p, "Requests per second:", "%.2f", report_rate(r));
-    put(p, "Transfer rate:", "%.2f kb/s received", received);
+    put(p, "Requests per second:", "%.2f", s->rate);
+    put(p, "Transfer rate:", "%.2f kb/s received", s->received_rate / 1024);
     if (!r->request->has_body)
         return;
-    put(p, "&nbsp;", "%.2f kb/s sent", sent);
-    put(p, "&nbsp;", "%.2f kb/s total", received + sent);
+    put(p, "&nbsp;", "%.2f kb/s sent", s->sent_rate / 1024);
+    put(p, "&nbsp;", "%.2f kb/s total", (s->received_rate + s->sent_rate) / 1024);
 }
 
-static void put_times_row(struct page p, const char *label, const struct hist *h) {
-    const int64_t usec[] = { hist_min(h), (int64_t)hist_mean(h), hist_max(h) };
+static void put_times_row(struct page p, const struct report *r, const char *label,
+                          enum tally_time time) {
+    struct times t = r->summary->times[time];
+    int64_t max = r->config->ab_strict ? hist_max(t.ended) : times_max(t).usec;
+    const int64_t usec[] = { hist_min(t.ended), (int64_t)hist_mean(t.ended), max };
     fprintf(p.out, "<tr %s><th %s>%s</th>", p.row, p.cell, label);
     for (size_t i = 0; i < ARRAY_LEN(usec); i++)
         fprintf(p.out, "<td %s>%5" PRId64 "</td>", p.cell, (usec[i] + 500) / 1000);
     fprintf(p.out, "</tr>\n");
 }
 
-static void put_times(struct page p, const struct tally *t) {
+static void put_times(struct page p, const struct report *r) {
     const char *c = p.cell;
     fprintf(p.out, "<tr %s><th %s colspan=4>Connection Times (ms)</th></tr>\n", p.row, c);
     fprintf(p.out,
             "<tr %s><th %s>&nbsp;</th> <th %s>min</th>   <th %s>avg</th>   <th %s>max</th></tr>\n",
             p.row, c, c, c, c);
-    put_times_row(p, "Connect:", t->connect);
-    put_times_row(p, "Processing:", t->processing);
-    put_times_row(p, "Total:", t->total);
+    put_times_row(p, r, "Connect:", TIME_CONNECT);
+    put_times_row(p, r, "Processing:", TIME_PROCESSING);
+    put_times_row(p, r, "Total:", TIME_TOTAL);
 }
 
 void report_html(FILE *out, const struct report *r) {
@@ -113,7 +114,7 @@ void report_html(FILE *out, const struct report *r) {
     put_server(p, r);
     put_totals(p, r);
     put_rates(p, r);
-    if (hist_count(r->tally->total) > 0)
-        put_times(p, r->tally);
+    if (hist_count(r->tally->ended[TIME_TOTAL]) > 0)
+        put_times(p, r);
     fprintf(out, "</table>\n");
 }

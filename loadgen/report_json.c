@@ -40,6 +40,12 @@ static struct object put_object(struct object o, const char *key) {
     return child;
 }
 
+/* The word that was sent; what the files say when reports are merged. */
+static struct slice method_of(const struct report *r) {
+    struct slice rest = buf_unread(&r->request->bytes);
+    return rest.len > 0 ? slice_cut(&rest, ' ') : slice_str(r->config->method);
+}
+
 static void put_config(struct object root, const struct report *r) {
     const struct loadgen_config *c = r->config;
     struct object o = put_object(root, "config");
@@ -47,6 +53,7 @@ static void put_config(struct object root, const struct report *r) {
     put_text(o, "host", slice_str(r->target->host));
     put_count(o, "port", r->target->url.port);
     put_text(o, "target", r->target->url.target);
+    put_text(o, "method", method_of(r));
     put(o, "requests", c->requests > 0 ? json_integer(c->requests) : json_null());
     put_count(o, "concurrency", (uint64_t)c->concurrency);
     put(o, "time_limit_s",
@@ -67,11 +74,14 @@ static void put_config(struct object root, const struct report *r) {
 
 static void put_totals(struct object root, const struct report *r) {
     const struct tally *t = r->tally;
+    const struct summary *s = r->summary;
     struct object o = put_object(root, "totals");
-    put_real(o, "seconds", report_seconds(r));
-    put_count(o, "requests", tally_ended(t));
+    put_real(o, "started_s", (double)r->started_wall / (double)NSEC_PER_SEC);
+    put_real(o, "seconds", s->seconds);
+    put_count(o, "requests", s->ended);
     put_count(o, "succeeded", t->succeeded);
-    put_count(o, "failed", tally_failures(t));
+    put_count(o, "failed", s->failed);
+    put_count(o, "errors", s->errors);
     put_count(o, "non_2xx", t->non_2xx);
     put_count(o, "kept_alive", t->kept_alive);
     put_count(o, "in_flight", t->in_flight);
@@ -79,7 +89,11 @@ static void put_totals(struct object root, const struct report *r) {
     put_count(o, "planned", t->planned);
     put_count(o, "late", t->late);
     put_count(o, "dropped", t->dropped);
-    put_real(o, "rps", report_rate(r));
+    put_count(o, "starved", t->starved);
+    put_count(o, "concurrency", s->concurrency);
+    put_real(o, "rps", s->rate);
+    put_real(o, "received_per_s", s->received_rate);
+    put_real(o, "sent_per_s", s->sent_rate);
     put_count(o, "connections", t->connections);
     put_count(o, "reconnects", t->reconnects);
     put_count(o, "bytes_received", t->bytes_received);
@@ -91,7 +105,12 @@ static void put_totals(struct object root, const struct report *r) {
         put_count(reasons, failure_infos[i].key, t->failed[i]);
 }
 
-static void put_latency(struct object root, const char *key, const struct hist *h) {
+/* Of nothing there is no minimum. */
+static json_t *usec_if(bool any, int64_t usec) {
+    return any ? json_integer(usec) : json_null();
+}
+
+static void put_latency(struct object root, const char *key, struct times t) {
     static const struct {
         const char *key;
         double q;
@@ -100,13 +119,16 @@ static void put_latency(struct object root, const char *key, const struct hist *
         { "p95", 0.95 }, { "p98", 0.98 }, { "p99", 0.99 }, { "p99_9", 0.999 },
     };
     struct object o = put_object(root, key);
-    put_count(o, "count", hist_count(h));
-    put_count(o, "min", (uint64_t)hist_min(h));
-    put_real(o, "mean", hist_mean(h));
-    put_real(o, "stddev", hist_stddev(h));
+    bool any = times_count(t) > 0, ended = hist_count(t.ended) > 0;
+    put_count(o, "count", times_count(t));
+    put_count(o, "censored", times_censored(t));
+    put(o, "known_share", any ? json_real(times_known(t)) : json_null());
+    put(o, "min", usec_if(ended, hist_min(t.ended)));
+    put(o, "mean", ended ? json_real(hist_mean(t.ended)) : json_null());
+    put(o, "stddev", ended ? json_real(hist_stddev(t.ended)) : json_null());
     for (size_t i = 0; i < ARRAY_LEN(points); i++)
-        put_count(o, points[i].key, (uint64_t)hist_quantile(h, points[i].q));
-    put_count(o, "max", (uint64_t)hist_max(h));
+        put(o, points[i].key, usec_if(any, times_quantile(t, points[i].q).usec));
+    put(o, "max", usec_if(any, times_max(t).usec));
 }
 
 /* What --merge adds up: [the largest value of a bucket, how many values are in it]. */
@@ -123,36 +145,43 @@ static void put_histogram(struct object o, const char *key, const struct hist *h
     }
 }
 
-static void put_latencies(struct object root, const struct tally *t) {
-    const struct {
-        const char *key;
-        const struct hist *hist;
-    } rows[] = {
-        { "latency_us", t->total },
-        { "connect_us", t->connect },
-        { "processing_us", t->processing },
-        { "wait_us", t->waiting },
-        { "send_us", t->send },
-        { "receive_us", t->receive },
-        { "queue_us", t->queue },
-        { "uncorrected_us", t->raw },
-        { "new_us", t->fresh },
-        { "reused_us", t->reused },
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        put_latency(root, rows[i].key, rows[i].hist);
+const struct report_time report_times[] = {
+    { "latency_us", TIME_TOTAL },
+    { "connect_us", TIME_CONNECT },
+    { "processing_us", TIME_PROCESSING },
+    { "wait_us", TIME_WAIT },
+    { "send_us", TIME_SEND },
+    { "receive_us", TIME_RECEIVE },
+    { "queue_us", TIME_QUEUE },
+    { "uncorrected_us", TIME_RAW },
+    { "new_us", TIME_NEW },
+    { "reused_us", TIME_REUSED },
+    { "disturbed_us", TIME_DISTURBED },
+};
+const size_t report_time_count = ARRAY_LEN(report_times);
+
+static void put_latencies(struct object root, const struct summary *s) {
+    for (size_t i = 0; i < report_time_count; i++)
+        put_latency(root, report_times[i].key, s->times[report_times[i].time]);
+    put_latency(root, "undisturbed_us", s->undisturbed);
     struct object histograms = put_object(root, "histograms");
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        put_histogram(histograms, rows[i].key, rows[i].hist);
+    struct object ages = put_object(root, "ages");
+    for (size_t i = 0; i < report_time_count; i++) {
+        struct times t = s->times[report_times[i].time];
+        put_histogram(histograms, report_times[i].key, t.ended);
+        put_histogram(ages, report_times[i].key, t.ages);
+    }
 }
 
 static void put_percentiles(struct object root, const struct report *r) {
     const struct loadgen_percentiles *p = &r->config->percentiles;
+    struct times total = r->summary->times[TIME_TOTAL];
     struct object o = put_object(root, "percentiles_us");
     for (size_t i = 0; i < p->count; i++) {
         char key[32];
         snprintf(key, sizeof(key), "%g", p->values[i]);
-        put_count(o, key, (uint64_t)hist_quantile(r->tally->total, p->values[i] / 100));
+        put(o, key,
+            usec_if(times_count(total) > 0, times_quantile(total, p->values[i] / 100).usec));
     }
 }
 
@@ -161,33 +190,51 @@ static void put_series(struct object root, const struct live *live) {
     put(root, "series", series);
     for (size_t i = 0; live != NULL && i < live->row_count; i++) {
         const struct live_row *row = &live->rows[i];
-        json_t *item =
-            json_pack("{s:f,s:I,s:I,s:I,s:I,s:I,s:I}", "second", row->second, "requests",
-                      (json_int_t)row->requests, "failed", (json_int_t)row->failed, "in_flight",
-                      (json_int_t)row->in_flight, "p50_us", (json_int_t)row->p50_us, "p99_us",
-                      (json_int_t)row->p99_us, "max_us", (json_int_t)row->max_us);
-        if (json_array_append_new(series, item) != 0)
+        struct object item = { json_object(), root.ok };
+        put_real(item, "second", row->second);
+        put_real(item, "seconds", row->length);
+        put_count(item, "requests", row->requests);
+        put_count(item, "failed", row->failed);
+        put_real(item, "rps", row->rate);
+        put_count(item, "in_flight", row->in_flight);
+        put(item, "p50_us", usec_if(row->answers > 0, row->p50_us));
+        put(item, "p99_us", usec_if(row->answers > 0, row->p99_us));
+        put(item, "max_us", usec_if(row->answers > 0, row->max_us));
+        if (json_array_append_new(series, item.json) != 0)
             *root.ok = false;
     }
 }
 
 static void put_conditions(struct object root, const struct report *r) {
-    struct threshold_facts facts = report_facts(r);
     json_t *list = json_array();
     put(root, "conditions", list);
     for (size_t i = 0; i < r->config->fail_if.count; i++) {
         const struct threshold *t = &r->config->fail_if.items[i];
+        struct threshold_fact fact = threshold_fact(t, &r->summary->facts);
         struct object item = { json_object(), root.ok };
         put_text(item, "fail_if", slice_str(t->text));
-        put_real(item, "value", threshold_fact(t, &facts));
-        put(item, "failed", json_boolean(threshold_holds(t, &facts)));
+        put(item, "value", fact.is_known ? json_real(fact.value) : json_null());
+        put(item, "at_least", json_boolean(fact.at_least));
+        put(item, "failed", json_boolean(threshold_holds(t, fact)));
         if (json_array_append_new(list, item.json) != 0)
             *root.ok = false;
     }
 }
 
-static void put_generator(struct object root, const struct selfcheck *s) {
-    char why[SELFCHECK_TEXT_BYTES];
+static void put_pauses(struct object root, const struct report *r) {
+    const struct pauses *p = &r->tally->pauses;
+    struct object o = put_object(root, "pauses");
+    put_count(o, "count", p->count);
+    put_real(o, "seconds", (double)p->total / (double)NSEC_PER_SEC);
+    put_real(o, "longest_s", (double)p->longest / (double)NSEC_PER_SEC);
+    put(o, "longest_at_s",
+        p->count > 0 ? json_real((double)(p->longest_at - r->started_mono) / (double)NSEC_PER_SEC)
+                     : json_null());
+    put_real(o, "longest_cpu_s", (double)p->longest_cpu / (double)NSEC_PER_SEC);
+}
+
+static void put_generator(struct object root, const struct report *r) {
+    const struct selfcheck *s = r->check;
     if (s == NULL) {
         put(root, "generator", json_null());
         return;
@@ -195,13 +242,25 @@ static void put_generator(struct object root, const struct selfcheck *s) {
     struct object o = put_object(root, "generator");
     put_real(o, "cpu_s", (double)s->cpu / (double)NSEC_PER_SEC);
     put_real(o, "busiest_worker", s->busiest);
-    put_latency(o, "lag_us", s->lag);
+    put_latency(o, "lag_us", (struct times){ .ended = s->lag });
+    put_pauses(o, r);
     put_count(o, "descriptors_max", s->descriptors_max);
     put_count(o, "ports", s->ports);
     put_count(o, "ports_waiting", s->ports_waiting);
     put_count(o, "listen_overflows", s->overflows);
     put_count(o, "listen_drops", s->drops);
-    put(o, "was_the_limit", selfcheck_verdict(s, why) != NULL ? json_string(why) : json_null());
+    put(o, "was_the_limit", r->summary->is_limited ? json_string(r->summary->limit) : json_null());
+}
+
+static void put_merged(struct object root, const struct report *r) {
+    if (r->merged == 0) {
+        put(root, "merged", json_null());
+        return;
+    }
+    struct object o = put_object(root, "merged");
+    put_count(o, "files", r->merged);
+    put_real(o, "start_skew_s", r->merge_skew_s);
+    put_real(o, "overlap", r->merge_overlap);
 }
 
 static void put_environment(struct object root, const struct report *r) {
@@ -231,11 +290,12 @@ int report_json(FILE *out, const struct report *r) {
     put_totals(root, r);
     if (r->answers != NULL && answers_put(root.json, r->answers, &r->target->addresses) != 0)
         ok = false;
-    put_latencies(root, r->tally);
+    put_latencies(root, r->summary);
     put_percentiles(root, r);
     put_series(root, r->live);
     put_conditions(root, r);
-    put_generator(root, r->check);
+    put_generator(root, r);
+    put_merged(root, r);
 
     int rc = ok ? 0 : -ENOMEM;
     errno = 0;

@@ -11,6 +11,8 @@ static int64_t usec_of(const struct report *r, const struct sample *s) {
 static const char *outcome_text(const struct sample *s) {
     if (s->outcome == SAMPLE_OK)
         return "ok";
+    if (s->outcome == SAMPLE_DROPPED)
+        return "dropped";
     return s->outcome == SAMPLE_UNFINISHED ? "in_flight" : failure_infos[s->outcome].key;
 }
 
@@ -39,14 +41,14 @@ void report_gnuplot(FILE *out, const struct report *r) {
 
 void report_csv(FILE *out, const struct report *r) {
     fprintf(out, "start_us,outcome,status,total_us,queue_us,connect_us,send_us,wait_us,receive_us,"
-                 "reused,body_bytes\n");
+                 "reused,body_bytes,disturbed\n");
     for (size_t i = 0; i < r->samples->count; i++) {
         const struct sample *s = &r->samples->items[i];
         fprintf(out,
                 "%" PRId64 ",%s,%u,%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu32
-                ",%" PRIu32 ",%d,%" PRIu32 "\n",
+                ",%" PRIu32 ",%d,%" PRIu64 ",%d\n",
                 usec_of(r, s), outcome_text(s), s->status, s->total_us, s->queue_us, s->connect_us,
-                s->send_us, s->wait_us, s->receive_us, s->reused, s->body_bytes);
+                s->send_us, s->wait_us, s->receive_us, s->reused, s->body_bytes, s->disturbed);
     }
 }
 
@@ -57,8 +59,9 @@ void report_ndjson(FILE *out, const struct report *r) {
                 "{\"start_us\":%" PRId64 ",\"outcome\":\"%s\",\"status\":%u,\"total_us\":%" PRIu32
                 ",\"queue_us\":%" PRIu32 ",\"connect_us\":%" PRIu32 ",\"send_us\":%" PRIu32
                 ",\"wait_us\":%" PRIu32 ",\"receive_us\":%" PRIu32
-                ",\"reused\":%s,\"body_bytes\":%" PRIu32 "}\n",
+                ",\"reused\":%s,\"body_bytes\":%" PRIu64 ",\"disturbed\":%s}\n",
                 usec_of(r, s), outcome_text(s), s->status, s->total_us, s->queue_us, s->connect_us,
-                s->send_us, s->wait_us, s->receive_us, s->reused ? "true" : "false", s->body_bytes);
+                s->send_us, s->wait_us, s->receive_us, s->reused ? "true" : "false", s->body_bytes,
+                s->disturbed ? "true" : "false");
     }
 }

@@ -2,30 +2,35 @@
 /* The distribution as columns: ab's -e, and the text form of HdrHistogram. */
 #include "loadgen/report.h"
 #include <inttypes.h>
-#include <math.h>
 
 static double msec(int64_t usec) {
     return (double)usec / 1000;
 }
 
-/* Rows as in ab: 0 is the fastest, 100 the slowest, in between the value of rank n * i / 100,
- * rounded; unlike ab's, never one past the last. */
-void report_percentages(FILE *out, const struct report *r) {
-    const struct hist *h = r->tally->total;
-    uint64_t n = hist_count(h);
-    fprintf(out, "Percentage served,Time in ms\n");
-    for (unsigned i = 0; i <= 100 && n > 0; i++) {
-        uint64_t rank = (uint64_t)(0.5 + (double)n * i / 100);
-        int64_t usec = i == 0     ? hist_min(h)
-                       : i == 100 ? hist_max(h)
-                                  : report_ranked(h, rank < n ? rank + 1 : n);
-        fprintf(out, "%u,%.3f\n", i, msec(usec));
-    }
+/* Rows as in ab: 0 is the fastest, 100 the slowest. In between are percentiles as everywhere;
+ * with --ab-strict the value of rank n * i / 100, rounded; unlike ab's, never one past the last. */
+static int64_t percentage(const struct report *r, unsigned percent) {
+    struct times t = r->summary->times[TIME_TOTAL];
+    uint64_t n = hist_count(t.ended);
+    if (!r->config->ab_strict)
+        return times_quantile(t, percent / 100.0).usec;
+    if (percent == 0 || percent == 100)
+        return percent == 0 ? hist_min(t.ended) : hist_max(t.ended);
+    uint64_t rank = (uint64_t)(0.5 + (double)n * percent / 100);
+    return hist_quantile(t.ended, rank < n ? ((double)rank + 0.5) / (double)n : 1);
 }
 
-static void print_row(FILE *out, const struct hist *h, double quantile) {
-    int64_t value = quantile < 1 ? hist_quantile(h, quantile) : hist_max(h);
-    uint64_t count = (uint64_t)(hist_share_below(h, value) * (double)hist_count(h) + 0.5);
+void report_percentages(FILE *out, const struct report *r) {
+    bool any = times_count(r->summary->times[TIME_TOTAL]) > 0;
+    fprintf(out, "Percentage served,Time in ms\n");
+    for (unsigned i = 0; i <= 100 && any; i++)
+        fprintf(out, "%u,%.3f\n", i, msec(percentage(r, i)));
+}
+
+static void print_row(FILE *out, struct times t, double quantile) {
+    int64_t value = times_quantile(t, quantile).usec;
+    double below = hist_share_below(t.ended, value) * (double)hist_count(t.ended);
+    uint64_t count = quantile < 1 ? (uint64_t)(below + 0.5) : times_count(t);
     fprintf(out, "%12.3f %2.12f %10" PRIu64, msec(value), quantile, count);
     if (quantile < 1)
         fprintf(out, " %14.2f", 1 / (1 - quantile));
@@ -35,17 +40,18 @@ static void print_row(FILE *out, const struct hist *h, double quantile) {
 /* Five steps for every halving of what is left, down to the last request. */
 void report_spectrum(FILE *out, const struct report *r) {
     enum { STEPS = 5 };
-    const struct hist *h = r->tally->total;
-    double left = 1, least = hist_count(h) > 0 ? 1 / (double)hist_count(h) : 1;
+    struct times t = r->summary->times[TIME_TOTAL];
+    uint64_t count = times_count(t);
+    double left = 1, least = count > 0 ? 1 / (double)count : 1;
     fprintf(out, "%12s %14s %10s %14s\n\n", "Value", "Percentile", "TotalCount",
             "1/(1-Percentile)");
-    for (; hist_count(h) > 0 && left > least; left /= 2)
+    for (; count > 0 && left > least; left /= 2)
         for (int step = 0; step < STEPS; step++)
-            print_row(out, h, 1 - left + left / 2 * step / STEPS);
-    if (hist_count(h) > 0)
-        print_row(out, h, 1);
-    fprintf(out, "#[Mean    = %12.3f, StdDeviation   = %12.3f]\n", hist_mean(h) / 1000,
-            hist_stddev(h) / 1000);
-    fprintf(out, "#[Max     = %12.3f, Total count    = %12" PRIu64 "]\n", msec(hist_max(h)),
-            hist_count(h));
+            print_row(out, t, 1 - left + left / 2 * step / STEPS);
+    if (count > 0)
+        print_row(out, t, 1);
+    fprintf(out, "#[Mean    = %12.3f, StdDeviation   = %12.3f]\n", hist_mean(t.ended) / 1000,
+            hist_stddev(t.ended) / 1000);
+    fprintf(out, "#[Max     = %12.3f, Total count    = %12" PRIu64 "]\n", msec(times_max(t).usec),
+            count);
 }

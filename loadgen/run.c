@@ -30,6 +30,8 @@ struct run {
     struct loadgen_sources sources;
     struct live live;
     struct selfcheck check;
+    struct output output;
+    struct summary summary;
     struct thread *threads; /* the first one is ours */
     uint32_t count;
     int signo; /* that stopped it; 0: none */
@@ -143,7 +145,9 @@ static int run_workers(struct run *run, nsec_t start, struct error *err) {
 }
 
 static void check_workers(struct run *run) {
-    selfcheck_end(&run->check);
+    const struct tally *t = &run->threads[0].worker.tally;
+    const struct resolved *to = &run->target.addresses;
+    selfcheck_end(&run->check, t->last_end - t->first_start, to->addresses, to->count);
     for (uint32_t i = 0; i < run->count; i++) {
         struct worker *w = &run->threads[i].worker;
         selfcheck_add_worker(&run->check, w->cpu, w->lag);
@@ -165,7 +169,6 @@ static int load(struct run *run, struct error *err) {
         .samples = &first->samples,
         .live = &run->live,
         .check = &run->check,
-        .started_wall = clock_wall(),
     };
     if (config->time_is_ours && !config->quiet)
         fprintf(stderr, "srv bench: neither --time nor --requests: loading for %.0f s\n",
@@ -174,13 +177,19 @@ static int load(struct run *run, struct error *err) {
     selfcheck_begin(&run->check);
     nsec_t start = clock_now();
     run->live.measure_from = report.started_mono = start + config->warmup;
+    report.started_wall = clock_wall() + config->warmup;
     int rc = run_workers(run, start, err);
     signals_free(signals);
-    live_finish(&run->live, clock_now());
+    live_finish(&run->live, first->tally.last_end);
     check_workers(run);
 
     report.stopped_by = stopped_by(run);
-    int written = output_report(&report, err);
+    if (summary_init(&run->summary, config, &first->tally, &run->check) != 0) {
+        error_set(err, -ENOMEM, "out of memory for the report");
+        return EXIT_CANNOT;
+    }
+    report.summary = &run->summary;
+    int written = output_report(&run->output, &report, err);
     return rc != 0 || written != 0 ? EXIT_CANNOT : exit_code(run, &report);
 }
 
@@ -216,6 +225,8 @@ static void free_run(struct run *run) {
         worker_free(&run->threads[i].worker);
     mem_free(run->threads);
     live_free(&run->live);
+    summary_free(&run->summary);
+    output_close(&run->output);
     selfcheck_free(&run->check);
     expect_body_free(&run->expect);
     request_free(&run->request);
@@ -253,6 +264,8 @@ static int run_prepared(struct run *run, struct error *err) {
     int rc = target_resolve(&run->target, config, err);
     if (rc == 0 && expect_body_init(&run->expect, config->expect_body) != 0)
         rc = error_set(err, -ENOMEM, "out of memory");
+    if (rc == 0)
+        rc = output_open(&run->output, config, err);
     if (rc == 0)
         rc = init_workers(run, err);
     return rc == 0 ? load(run, err) : EXIT_CANNOT;

@@ -50,10 +50,11 @@ void samples_end(struct samples *s, size_t number, int outcome, uint16_t status,
     sample->wait_us = narrow((uint64_t)timing->wait);
     sample->receive_us = narrow((uint64_t)timing->receive);
     sample->total_us = narrow((uint64_t)(timing->queue + timing->total));
-    sample->body_bytes = narrow(body_bytes);
+    sample->body_bytes = body_bytes;
     sample->status = status;
     sample->outcome = (int8_t)outcome;
     sample->reused = timing->reused;
+    sample->disturbed = timing->disturbed;
 }
 
 void samples_merge(struct samples *to, struct samples *from) {

@@ -8,15 +8,15 @@
 #include "loadgen/failure.h"
 #include "loadgen/tally.h"
 
-enum { SAMPLE_OK = -1, SAMPLE_UNFINISHED = -2 };
+enum { SAMPLE_OK = -1, SAMPLE_UNFINISHED = -2, SAMPLE_DROPPED = -3 };
 
 struct sample {
     nsec_t start; /* planned, in the open model */
     uint32_t queue_us, connect_us, send_us, wait_us, receive_us, total_us; /* total: from `start` */
-    uint32_t body_bytes; /* UINT32_MAX: at least that many */
-    uint16_t status;     /* 0: none */
-    int8_t outcome;      /* SAMPLE_*, or an enum failure */
-    bool reused;
+    uint64_t body_bytes;
+    uint16_t status; /* 0: none */
+    int8_t outcome;  /* SAMPLE_*, or an enum failure */
+    bool reused, disturbed;
 };
 
 struct samples {

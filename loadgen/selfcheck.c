@@ -11,8 +11,15 @@
 /* A loop busier than this has no time to notice an answer at once. */
 #define BUSY_SHARE 0.90
 
-/* Half of the figures would be off by this much. */
-#define LAG_MEDIAN_USEC 2000
+/* A figure of which our own loop may be this share is not the server's. Lags below the second
+ * number are what any machine has. */
+#define LAG_SHARE    0.5
+#define LAG_MIN_USEC 2000
+
+/* The shortest pause that is called the cause of the longest time, and the share of the run that
+ * pauses may take from the rate. */
+#define PAUSE_MIN_USEC  100000
+#define PAUSE_SHARE_MAX 0.02
 
 int selfcheck_init(struct selfcheck *s) {
     *s = (struct selfcheck){ .lag = hist_new() };
@@ -84,19 +91,49 @@ static uint64_t local_ports(void) {
     return last >= first ? last - first + 1 : 0;
 }
 
+/* An address as /proc/net/tcp spells it: words of 32 bits in hexadecimal, then the port. */
+static void spell_remote(const struct address *a, char *text, size_t cap) {
+    uint32_t words[4];
+    memcpy(words, &a->v6.sin6_addr, sizeof(words));
+    if (a->any.sa_family == AF_INET)
+        snprintf(text, cap, " %08X:%04X 06 ", a->v4.sin_addr.s_addr, address_port(a));
+    else
+        snprintf(text, cap, " %08X%08X%08X%08X:%04X 06 ", words[0], words[1], words[2], words[3],
+                 address_port(a));
+}
+
+/* Sockets of this machine in TIME_WAIT whose other end is the address: they keep its local ports
+ * from further connections to there (proc(5), /proc/net/tcp: state 06). */
+static uint64_t ports_waiting(const struct address *to) {
+    char wanted[64], line[256];
+    uint64_t waiting = 0;
+    if (to->any.sa_family != AF_INET && to->any.sa_family != AF_INET6)
+        return 0;
+    FILE *file = fopen(to->any.sa_family == AF_INET ? "/proc/net/tcp" : "/proc/net/tcp6", "re");
+    if (file == NULL)
+        return 0;
+    spell_remote(to, wanted, sizeof(wanted));
+    while (fgets(line, sizeof(line), file) != NULL)
+        waiting += strstr(line, wanted) != NULL;
+    fclose(file);
+    return waiting;
+}
+
 void selfcheck_begin(struct selfcheck *s) {
     s->overflows_before = netstat_value("ListenOverflows");
     s->drops_before = netstat_value("ListenDrops");
-    s->began = clock_now();
 }
 
-void selfcheck_end(struct selfcheck *s) {
+/* The long table is read only when there may be something in it. */
+void selfcheck_end(struct selfcheck *s, nsec_t span, const struct address *to, size_t count) {
     struct rlimit limit;
-    s->span = clock_now() - s->began;
+    s->span = span;
     s->overflows = netstat_value("ListenOverflows") - s->overflows_before;
     s->drops = netstat_value("ListenDrops") - s->drops_before;
     s->ports = local_ports();
-    s->ports_waiting = sockets_waiting();
+    s->ports_waiting = 0;
+    for (size_t i = 0; i < count && sockets_waiting() > s->ports / 4; i++)
+        s->ports_waiting += ports_waiting(&to[i]);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
         s->descriptors_max = limit.rlim_cur;
 }
@@ -109,16 +146,45 @@ void selfcheck_add_worker(struct selfcheck *s, nsec_t cpu, const struct hist *la
     hist_merge(s->lag, lag);
 }
 
-const char *selfcheck_verdict(const struct selfcheck *s, char *text) {
-    int64_t lag = hist_quantile(s->lag, 0.5);
+/* The first percentile of which our lateness makes half or more; 0: none. */
+static double late_percent(const struct selfcheck *s, struct times total, int64_t *ret_lag) {
+    static const double percents[] = { 50, 90, 99 };
+    for (size_t i = 0; i < ARRAY_LEN(percents) && times_count(total) > 0; i++) {
+        double latency = (double)times_quantile(total, percents[i] / 100).usec;
+        *ret_lag = hist_quantile(s->lag, percents[i] / 100);
+        if (*ret_lag > LAG_MIN_USEC && (double)*ret_lag > LAG_SHARE * latency)
+            return percents[i];
+    }
+    return 0;
+}
+
+/* Whether pauses made the longest time what it is, or took a part of the rate. */
+static bool pauses_tell(const struct pauses *p, struct times total, double seconds) {
+    double longest = (double)(p->longest / NSEC_PER_USEC);
+    if ((double)p->total > PAUSE_SHARE_MAX * seconds * (double)NSEC_PER_SEC)
+        return true;
+    return longest >= PAUSE_MIN_USEC && longest > LAG_SHARE * (double)times_max(total).usec;
+}
+
+bool selfcheck_verdict(const struct selfcheck *s, struct times total, const struct pauses *pauses,
+                       double seconds, char *text) {
+    int64_t lag;
+    double percent;
     if (s->busiest > BUSY_SHARE)
         snprintf(text, SELFCHECK_TEXT_BYTES,
                  "it used %.0f %% of a processor; more workers (-W) may help", s->busiest * 100);
-    else if (lag > LAG_MEDIAN_USEC)
+    else if (pauses_tell(pauses, total, seconds))
+        snprintf(text, SELFCHECK_TEXT_BYTES, "it was %s for %.3f s, %.3f s of them at a stretch",
+                 pauses->longest_cpu * 2 > pauses->longest ? "kept busy by one turn of its loop"
+                                                           : "stopped or given no processor",
+                 (double)pauses->total / (double)NSEC_PER_SEC,
+                 (double)pauses->longest / (double)NSEC_PER_SEC);
+    else if ((percent = late_percent(s, total, &lag)) > 0)
         snprintf(text, SELFCHECK_TEXT_BYTES,
-                 "its loop was late by %.1f ms half of the time: the machine is overloaded",
-                 (double)lag / 1000);
+                 "the p%.0f of its loop's lag, %.1f ms, is half or more of the p%.0f that it "
+                 "measured: the machine is overloaded",
+                 percent, (double)lag / 1000, percent);
     else
-        return NULL;
-    return text;
+        return false;
+    return true;
 }

@@ -2,53 +2,42 @@
 /* Counters and distributions of one worker, and their sum. */
 #include "loadgen/tally.h"
 #include <errno.h>
-#include <stdio.h>
-
-enum { HISTS = 11 };
-
-/* All distributions, for what is done to each of them. */
-static void list_hists(struct tally *t, struct hist **ret_hists[HISTS]) {
-    struct hist **all[HISTS] = { &t->fresh,   &t->reused,     &t->connect,         &t->send,
-                                 &t->waiting, &t->receive,    &t->queue,           &t->raw,
-                                 &t->total,   &t->processing, &t->processing_fresh };
-    memcpy(ret_hists, all, sizeof(all));
-}
+#include <string.h>
 
 int tally_init(struct tally *t) {
-    struct hist **hists[HISTS];
     *t = (struct tally){ .first_start = NSEC_NEVER };
-    list_hists(t, hists);
-    for (int i = 0; i < HISTS; i++) {
-        *hists[i] = hist_new();
-        if (*hists[i] != NULL)
-            continue;
-        tally_free(t);
-        return -ENOMEM;
+    bool ok = true;
+    for (int i = 0; i < TIME_COUNT && ok; i++) {
+        t->ended[i] = hist_new();
+        t->ages[i] = hist_new();
+        ok = t->ended[i] != NULL && t->ages[i] != NULL;
     }
-    return 0;
+    if (ok)
+        return 0;
+    tally_free(t);
+    return -ENOMEM;
 }
 
 void tally_free(struct tally *t) {
-    struct hist **hists[HISTS];
-    list_hists(t, hists);
-    for (int i = 0; i < HISTS; i++)
-        hist_free(*hists[i]);
+    for (int i = 0; i < TIME_COUNT; i++) {
+        hist_free(t->ended[i]);
+        hist_free(t->ages[i]);
+    }
     *t = (struct tally){ .first_start = NSEC_NEVER };
 }
 
 void tally_restart(struct tally *t, nsec_t now) {
-    struct hist **from[HISTS], **to[HISTS];
     struct tally fresh = { .first_start = now,
                            .connections = t->connections,
                            .has_document = t->has_document,
                            .document_is_error = t->document_is_error,
                            .document_bytes = t->document_bytes };
     memcpy(fresh.server_software, t->server_software, sizeof(fresh.server_software));
-    list_hists(t, from);
-    list_hists(&fresh, to);
-    for (int i = 0; i < HISTS; i++) {
-        *to[i] = *from[i];
-        hist_reset(*to[i]);
+    for (int i = 0; i < TIME_COUNT; i++) {
+        fresh.ended[i] = t->ended[i];
+        fresh.ages[i] = t->ages[i];
+        hist_reset(fresh.ended[i]);
+        hist_reset(fresh.ages[i]);
     }
     *t = fresh;
 }
@@ -59,6 +48,18 @@ static bool is_better_document(const struct tally *from, const struct tally *to)
     if (from->document_is_error != to->document_is_error)
         return to->document_is_error;
     return from->first_start < to->first_start;
+}
+
+void pauses_merge(struct pauses *to, const struct pauses *from) {
+    if (from->total > to->total) {
+        to->count = from->count;
+        to->total = from->total;
+    }
+    if (from->longest <= to->longest)
+        return;
+    to->longest = from->longest;
+    to->longest_at = from->longest_at;
+    to->longest_cpu = from->longest_cpu;
 }
 
 void tally_merge(struct tally *to, const struct tally *from) {
@@ -72,6 +73,7 @@ void tally_merge(struct tally *to, const struct tally *from) {
     for (int i = 0; i < FAILURE_COUNT; i++)
         to->failed[i] += from->failed[i];
     to->non_2xx += from->non_2xx;
+    to->unwelcome += from->unwelcome;
     to->kept_alive += from->kept_alive;
     to->connections += from->connections;
     to->reconnects += from->reconnects;
@@ -86,32 +88,37 @@ void tally_merge(struct tally *to, const struct tally *from) {
     to->first_start = nsec_min(to->first_start, from->first_start);
     if (from->last_end > to->last_end)
         to->last_end = from->last_end;
-    to->ages_recorded |= from->ages_recorded;
     to->planned += from->planned;
     to->late += from->late;
     to->dropped += from->dropped;
+    to->starved += from->starved;
+    to->busy_max += from->busy_max;
+    pauses_merge(&to->pauses, &from->pauses);
     to->instant_sends += from->instant_sends;
     to->instant_receives += from->instant_receives;
     to->instant_queues += from->instant_queues;
-
-    struct hist **sums[HISTS], **parts[HISTS];
-    struct tally source = *from;
-    list_hists(to, sums);
-    list_hists(&source, parts);
-    for (int i = 0; i < HISTS; i++)
-        hist_merge(*sums[i], *parts[i]);
+    for (int i = 0; i < TIME_COUNT; i++) {
+        hist_merge(to->ended[i], from->ended[i]);
+        hist_merge(to->ages[i], from->ages[i]);
+    }
 }
 
 /* A reused connection has a connect time of zero, and all of its total is processing. */
+static void settle(struct hist *of[TIME_COUNT]) {
+    hist_merge(of[TIME_TOTAL], of[TIME_NEW]);
+    hist_merge(of[TIME_TOTAL], of[TIME_REUSED]);
+    hist_merge(of[TIME_PROCESSING], of[TIME_NEW_PROCESSING]);
+    hist_merge(of[TIME_PROCESSING], of[TIME_REUSED]);
+}
+
 void tally_settle(struct tally *t) {
-    hist_merge(t->total, t->fresh);
-    hist_merge(t->total, t->reused);
-    hist_merge(t->processing, t->processing_fresh);
-    hist_merge(t->processing, t->reused);
-    hist_record_n(t->connect, 0, hist_count(t->reused));
-    hist_record_n(t->send, 0, t->instant_sends);
-    hist_record_n(t->receive, 0, t->instant_receives);
-    hist_record_n(t->queue, 0, t->instant_queues);
+    settle(t->ended);
+    settle(t->ages);
+    uint64_t reused = hist_count(t->ended[TIME_REUSED]) + hist_count(t->ages[TIME_REUSED]);
+    hist_record_n(t->ended[TIME_CONNECT], 0, reused);
+    hist_record_n(t->ended[TIME_SEND], 0, t->instant_sends);
+    hist_record_n(t->ended[TIME_RECEIVE], 0, t->instant_receives);
+    hist_record_n(t->ended[TIME_QUEUE], 0, t->instant_queues);
     t->instant_sends = t->instant_receives = t->instant_queues = 0;
 }
 
@@ -137,34 +144,58 @@ static void record_unless_zero(struct hist *h, uint64_t *zeros, int64_t usec) {
 static void record(struct tally *t, const struct timing *timing) {
     int64_t total = timing->queue + timing->total;
     if (timing->reused) {
-        hist_record(t->reused, total);
+        hist_record(t->ended[TIME_REUSED], total);
     } else {
-        hist_record(t->fresh, total);
-        hist_record(t->processing_fresh, total - timing->connect);
-        hist_record(t->connect, timing->connect);
+        hist_record(t->ended[TIME_NEW], total);
+        hist_record(t->ended[TIME_NEW_PROCESSING], total - timing->connect);
+        hist_record(t->ended[TIME_CONNECT], timing->connect);
     }
-    hist_record(t->waiting, timing->wait);
-    record_unless_zero(t->send, &t->instant_sends, timing->send);
-    record_unless_zero(t->receive, &t->instant_receives, timing->receive);
+    hist_record(t->ended[TIME_WAIT], timing->wait);
+    record_unless_zero(t->ended[TIME_SEND], &t->instant_sends, timing->send);
+    record_unless_zero(t->ended[TIME_RECEIVE], &t->instant_receives, timing->receive);
+    if (UNLIKELY(timing->disturbed))
+        hist_record(t->ended[TIME_DISTURBED], total);
     if (t->planned == 0)
         return;
-    record_unless_zero(t->queue, &t->instant_queues, timing->queue);
-    hist_record(t->raw, timing->total);
+    record_unless_zero(t->ended[TIME_QUEUE], &t->instant_queues, timing->queue);
+    hist_record(t->ended[TIME_RAW], timing->total);
+}
+
+/* The phases that are over have their time, the one that was going on has its age. */
+static void record_age(struct tally *t, const struct timing *timing) {
+    int64_t total = timing->queue + timing->total;
+    bool connected = timing->phase > PHASE_CONNECT, sent = timing->phase > PHASE_SEND;
+    hist_record(t->ages[timing->reused ? TIME_REUSED : TIME_NEW], total);
+    if (!timing->reused) {
+        hist_record(t->ages[TIME_NEW_PROCESSING], total - timing->connect);
+        hist_record((connected ? t->ended : t->ages)[TIME_CONNECT], timing->connect);
+    }
+    if (connected)
+        hist_record((sent ? t->ended : t->ages)[TIME_SEND], timing->send);
+    if (sent)
+        hist_record((timing->phase > PHASE_WAIT ? t->ended : t->ages)[TIME_WAIT], timing->wait);
+    if (timing->phase > PHASE_WAIT)
+        hist_record(t->ages[TIME_RECEIVE], timing->receive);
+    if (timing->disturbed)
+        hist_record(t->ages[TIME_DISTURBED], total);
+    if (t->planned == 0)
+        return;
+    hist_record(t->ended[TIME_QUEUE], timing->queue);
+    hist_record(t->ages[TIME_RAW], timing->total);
 }
 
 void tally_unfinished(struct tally *t, const struct timing *timing) {
     nsec_t age = (timing->queue + timing->total) * NSEC_PER_USEC;
     t->in_flight++;
-    t->ages_recorded = true;
     if (age > t->in_flight_age_max)
         t->in_flight_age_max = age;
-    record(t, timing);
+    record_age(t, timing);
 }
 
 void tally_dropped(struct tally *t, int64_t usec) {
     t->dropped++;
-    hist_record(t->total, usec);
-    hist_record(t->queue, usec);
+    hist_record(t->ages[TIME_TOTAL], usec);
+    hist_record(t->ages[TIME_QUEUE], usec);
 }
 
 static bool is_error(uint16_t status) {
@@ -197,13 +228,14 @@ bool tally_response(struct tally *t, const struct timing *timing, uint16_t statu
         return false;
     }
     t->succeeded++;
+    t->unwelcome += is_error(status);
     return true;
 }
 
 void tally_failure(struct tally *t, enum failure reason, const struct timing *timing) {
     t->failed[reason]++;
     if (failure_is_timeout(reason))
-        record(t, timing);
+        record_age(t, timing);
 }
 
 uint64_t tally_failures(const struct tally *t) {

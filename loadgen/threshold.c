@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int bad(struct error *err) {
     return error_set(err, -EINVAL,
@@ -42,16 +43,29 @@ static bool parse_metric(struct slice name, struct threshold *t) {
     return end == name.ptr + name.len && percent <= 100;
 }
 
-static bool parse_value(struct slice text, struct threshold *t) {
-    if (t->metric == THRESHOLD_QUANTILE || t->metric == THRESHOLD_MEAN) {
-        nsec_t span;
-        if (units_parse_duration(text, &span) != 0)
-            return false;
-        t->value = (double)span / (double)NSEC_PER_USEC;
-        return true;
-    }
+static bool is_latency(const struct threshold *t) {
+    return t->metric == THRESHOLD_QUANTILE || t->metric == THRESHOLD_MEAN;
+}
+
+/* A bare number is refused: seconds is what the other options take it for, milliseconds what most
+ * mean here. */
+static int parse_latency(struct slice text, struct threshold *t, struct error *err) {
+    nsec_t span;
+    if (units_parse_duration(text, &span) != 0)
+        return bad(err);
+    char last = text.ptr[text.len - 1];
+    if (last < 'a' || last > 'z')
+        return error_set(err, -EINVAL, "a latency with its unit: %.*sms or %.*ss", (int)text.len,
+                         text.ptr, (int)text.len, text.ptr);
+    t->value = (double)span / (double)NSEC_PER_USEC;
+    return 0;
+}
+
+static int parse_value(struct slice text, struct threshold *t, struct error *err) {
+    if (is_latency(t))
+        return parse_latency(text, t, err);
     if (text.len == 0 || text.ptr[0] < '0' || text.ptr[0] > '9')
-        return false;
+        return bad(err);
     char *end;
     t->value = strtod(text.ptr, &end);
     if (*end == '%' && t->metric != THRESHOLD_RATE) {
@@ -59,7 +73,7 @@ static bool parse_value(struct slice text, struct threshold *t) {
         t->value /= 100;
         end++;
     }
-    return end == text.ptr + text.len;
+    return end == text.ptr + text.len ? 0 : bad(err);
 }
 
 int threshold_parse(const char *text, struct thresholds *to, struct error *err) {
@@ -76,71 +90,100 @@ int threshold_parse(const char *text, struct thresholds *to, struct error *err) 
     else
         t.sign = equal ? THRESHOLD_AT_MOST : THRESHOLD_BELOW;
     struct slice value = slice_trim(slice_drop(all, at + (equal ? 2 : 1)));
-    if (!parse_metric(slice_trim(slice_take(all, at)), &t) || !parse_value(value, &t))
+    if (!parse_metric(slice_trim(slice_take(all, at)), &t))
         return bad(err);
+    int rc = parse_value(value, &t, err);
+    if (rc != 0)
+        return rc;
     if (to->count == THRESHOLDS_MAX)
         return error_set(err, -EINVAL, "at most %d conditions", THRESHOLDS_MAX);
     to->items[to->count++] = t;
     return 0;
 }
 
-static uint64_t count_of(enum threshold_metric metric, const struct threshold_facts *facts) {
+/* A count, and what a share of it is of. */
+struct part {
+    uint64_t count, whole;
+};
+
+static struct part part_of(enum threshold_metric metric, const struct threshold_facts *facts) {
     switch (metric) {
     case THRESHOLD_ERRORS:
-        return facts->errors;
+        return (struct part){ facts->errors, facts->ended };
     case THRESHOLD_NON_2XX:
-        return facts->non_2xx;
+        return (struct part){ facts->non_2xx, facts->ended };
     case THRESHOLD_DROPPED:
-        return facts->dropped;
+        return (struct part){ facts->dropped, facts->planned };
     case THRESHOLD_LATE:
-        return facts->late;
+        return (struct part){ facts->late, facts->planned };
     case THRESHOLD_QUANTILE:
     case THRESHOLD_MEAN:
     case THRESHOLD_RATE:
         break;
     }
-    return 0;
+    return (struct part){ 0, 0 };
 }
 
-double threshold_fact(const struct threshold *t, const struct threshold_facts *facts) {
-    if (t->metric == THRESHOLD_QUANTILE)
-        return (double)hist_quantile(facts->latency, t->quantile);
+struct threshold_fact threshold_fact(const struct threshold *t,
+                                     const struct threshold_facts *facts) {
+    if (t->metric == THRESHOLD_QUANTILE) {
+        struct times_value value = times_quantile(facts->latency, t->quantile);
+        return (struct threshold_fact){ (double)value.usec, times_count(facts->latency) > 0,
+                                        value.at_least };
+    }
     if (t->metric == THRESHOLD_MEAN)
-        return hist_mean(facts->latency);
+        return (struct threshold_fact){ .value = hist_mean(facts->latency.ended),
+                                        .is_known = hist_count(facts->latency.ended) > 0 };
     if (t->metric == THRESHOLD_RATE)
-        return facts->rate;
-    double count = (double)count_of(t->metric, facts);
-    if (!t->is_share)
-        return count;
-    return facts->requests > 0 ? count / (double)facts->requests : 0;
+        return (struct threshold_fact){ .value = facts->rate, .is_known = true };
+    struct part part = part_of(t->metric, facts);
+    double value = (double)part.count;
+    if (t->is_share)
+        value = part.whole > 0 ? value / (double)part.whole : 0;
+    return (struct threshold_fact){ .value = value, .is_known = true };
 }
 
-bool threshold_holds(const struct threshold *t, const struct threshold_facts *facts) {
-    bool is_latency = t->metric == THRESHOLD_QUANTILE || t->metric == THRESHOLD_MEAN;
-    if (is_latency && hist_count(facts->latency) == 0)
+bool threshold_holds(const struct threshold *t, struct threshold_fact fact) {
+    if (!fact.is_known)
         return false;
-    double fact = threshold_fact(t, facts);
     switch (t->sign) {
     case THRESHOLD_ABOVE:
-        return fact > t->value;
+        return fact.value > t->value;
     case THRESHOLD_AT_LEAST:
-        return fact >= t->value;
+        return fact.value >= t->value;
     case THRESHOLD_BELOW:
-        return fact < t->value;
+        return fact.value < t->value && !fact.at_least;
     case THRESHOLD_AT_MOST:
-        return fact <= t->value;
+        return fact.value <= t->value && !fact.at_least;
     }
     return false;
 }
 
-const char *threshold_show(const struct threshold *t, double fact, char *text) {
-    if (t->metric == THRESHOLD_QUANTILE || t->metric == THRESHOLD_MEAN)
-        snprintf(text, THRESHOLD_TEXT_BYTES, "%.3f ms", fact / 1000);
+const char *threshold_spell(const char *condition, char *text) {
+    size_t len = 0;
+    for (; *condition != '\0' && len < THRESHOLD_TEXT_BYTES / 2; condition++) {
+        if (*condition == '%')
+            text[len++] = ' ';
+        text[len++] = *condition;
+    }
+    text[len] = '\0';
+    return text;
+}
+
+const char *threshold_show(const struct threshold *t, struct threshold_fact fact, char *text) {
+    size_t used = strlen(threshold_spell(t->text, text));
+    const char *bound = fact.at_least ? "at least " : "";
+    char *at = text + used;
+    size_t room = THRESHOLD_TEXT_BYTES - used;
+    if (!fact.is_known)
+        snprintf(at, room, ": it is not known, there was no answer");
+    else if (is_latency(t))
+        snprintf(at, room, ": it is %s%.3f ms", bound, fact.value / 1000);
     else if (t->is_share)
-        snprintf(text, THRESHOLD_TEXT_BYTES, "%.4g %%", fact * 100);
+        snprintf(at, room, ": it is %.4g %%", fact.value * 100);
     else if (t->metric == THRESHOLD_RATE)
-        snprintf(text, THRESHOLD_TEXT_BYTES, "%.2f per second", fact);
+        snprintf(at, room, ": it is %.2f/s", fact.value);
     else
-        snprintf(text, THRESHOLD_TEXT_BYTES, "%.0f", fact);
+        snprintf(at, room, ": it is %.0f", fact.value);
     return text;
 }

@@ -4,7 +4,7 @@
 #define LOADGEN_THRESHOLD_H
 
 #include "base/error.h"
-#include "base/hist.h"
+#include "loadgen/times.h"
 #include <stdbool.h>
 
 #define THRESHOLDS_MAX 16
@@ -40,25 +40,38 @@ struct thresholds {
     size_t count;
 };
 
-/* The facts they are compared with. */
+/* The facts they are compared with. Shares of errors and non2xx are of the requests that came to an
+ * end, those of late and dropped ones of the planned requests. */
 struct threshold_facts {
-    const struct hist *latency;
-    uint64_t requests, errors, non_2xx, dropped, late; /* `requests`: all that share is of */
+    struct times latency;
+    uint64_t ended, planned, errors, non_2xx, dropped, late;
     double rate;
+};
+
+/* A fact in the unit of the condition's value. */
+struct threshold_fact {
+    double value;
+    bool is_known; /* false: nothing was measured that it could be */
+    bool at_least; /* a lower bound */
 };
 
 /* Appends one; `text` must stay. 0 or -EINVAL with what is allowed. */
 NODISCARD int threshold_parse(const char *text, struct thresholds *to, struct error *err);
 
-/* The fact that it is about, in the unit of its value. */
-double threshold_fact(const struct threshold *t, const struct threshold_facts *facts);
+/* The fact that the condition is about. */
+struct threshold_fact threshold_fact(const struct threshold *t,
+                                     const struct threshold_facts *facts);
 
-/* Whether the condition holds: what it says has happened. Without any request none does. */
-bool threshold_holds(const struct threshold *t, const struct threshold_facts *facts);
+/* Whether the condition surely holds: what it says has happened. */
+bool threshold_holds(const struct threshold *t, struct threshold_fact fact);
 
-/* The fact as people read it: "312.5ms", "0.2 %", "480". Returns `text`, of THRESHOLD_TEXT_BYTES.
- */
-#define THRESHOLD_TEXT_BYTES 48
-const char *threshold_show(const struct threshold *t, double fact, char *text);
+/* The condition and the fact as people read them: "p99>200ms: it is at least 312.5 ms". A percent
+ * sign stands apart from its number, so that what looks for ab's "50%" finds ab's. Returns `text`,
+ * of THRESHOLD_TEXT_BYTES. */
+#define THRESHOLD_TEXT_BYTES 192
+const char *threshold_show(const struct threshold *t, struct threshold_fact fact, char *text);
+
+/* The condition alone, in that way. */
+const char *threshold_spell(const char *condition, char *text);
 
 #endif

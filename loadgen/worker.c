@@ -5,7 +5,7 @@
 #include "loadgen/worker_timers.h"
 #include <errno.h>
 #include <inttypes.h>
-#include <sys/resource.h>
+#include <time.h>
 
 #define PARTING_SPAN (200 * NSEC_PER_MSEC) /* for the server to close an answered connection */
 #define RETRY_SPAN   NSEC_PER_MSEC         /* until a full backlog is tried again */
@@ -33,7 +33,7 @@ static int allocate(struct worker *w) {
     w->in = mem_alloc(WORKER_IN_BYTES);
     w->lag = hist_new();
     if (w->clients == NULL || w->in == NULL || w->lag == NULL || live_part_init(&w->part) != 0 ||
-        tally_init(&w->tally) != 0) {
+        live_state_init(&w->state) != 0 || tally_init(&w->tally) != 0) {
         w->client_count = w->clients != NULL ? w->client_count : 0;
         return -ENOMEM;
     }
@@ -106,11 +106,22 @@ static int start_clients(struct worker *w) {
     return 0;
 }
 
-/* What the warm-up counted, its bytes too, is not wanted. */
+/* What the warm-up counted, its bytes too, is not wanted, nor is how we felt. */
 static void warm_up_ends(struct worker *w) {
     tally_restart(&w->tally, w->plan.measure_from);
     answers_restart(&w->answers);
+    w->tally.busy_max = w->busy;
     w->is_warm = true;
+    if (w->config->warmup == 0)
+        return;
+    hist_reset(w->lag);
+    w->cpu_began = worker_cpu();
+}
+
+/* A planned request that could not begin in time. A connection was free, or would have been but for
+ * a pause of ours: then it is our fault. */
+static void count_starved(struct worker *w, nsec_t planned) {
+    w->tally.starved += w->found_idle || w->idle != NULL || planned < w->pause_ended;
 }
 
 bool worker_take(struct worker *w, nsec_t now, struct client *c) {
@@ -122,9 +133,12 @@ bool worker_take(struct worker *w, nsec_t now, struct client *c) {
         warm_up_ends(w);
     if (plan_is_open(&w->plan)) {
         w->tally.planned++;
+        w->part.planned++;
         if (now - c->planned > TALLY_LATE_USEC * NSEC_PER_USEC) {
             w->tally.late++;
             w->part.late++;
+            worker_look_for_pause(w, now);
+            count_starved(w, c->planned);
         }
     }
     if (w->keeps_samples)
@@ -156,12 +170,16 @@ void worker_client_rests(struct worker *w, struct client *c) {
 static void record(struct worker *w, struct client *c, int outcome, const struct timing *timing,
                    nsec_t now) {
     bool answered = outcome < 0 || c->status > 0;
+    bool welcome = !answered || (c->status >= 200 && c->status <= 299);
     w->tally.last_end = now;
     w->part.ended++;
     w->part.failed += outcome >= 0;
-    w->part.non_2xx += answered && (c->status < 200 || c->status > 299);
-    if (answered || failure_is_timeout((enum failure)outcome))
+    w->part.non_2xx += !welcome;
+    w->part.unwelcome += !welcome && outcome < 0;
+    if (answered)
         hist_record(w->part.latency, timing->queue + timing->total);
+    else if (failure_is_timeout((enum failure)outcome))
+        hist_record(w->part.timed_out, timing->queue + timing->total);
     if (w->keeps_samples)
         samples_end(&w->samples, c->sample, outcome, c->status, c->body_bytes, timing);
     live_request_ended(w->live);
@@ -224,44 +242,105 @@ static void count_unfinished(struct worker *w, struct client *c, nsec_t now) {
     c->holds_request = false;
 }
 
+static void drop(struct worker *w, nsec_t planned, nsec_t now) {
+    int64_t age = (now - planned) / NSEC_PER_USEC;
+    w->tally.planned++;
+    tally_dropped(&w->tally, age);
+    count_starved(w, planned);
+    if (!w->keeps_samples)
+        return;
+    struct timing waited = { .queue = age, .disturbed = planned < w->pause_ended };
+    samples_end(&w->samples, samples_begin(&w->samples, planned), SAMPLE_DROPPED, 0, 0, &waited);
+}
+
 void worker_drop_due(struct worker *w, nsec_t now) {
     nsec_t planned;
-    while (plan_is_open(&w->plan) && plan_take(&w->plan, now, &planned)) {
-        if (planned < w->plan.measure_from)
-            continue;
-        w->tally.planned++;
-        tally_dropped(&w->tally, (now - planned) / NSEC_PER_USEC);
+    while (plan_is_open(&w->plan) && plan_take(&w->plan, now, &planned))
+        if (planned >= w->plan.measure_from)
+            drop(w, planned, now);
+}
+
+/* Requests that are due and that nobody has begun, in at most STEPS groups. */
+static void look_at_waiting(struct worker *w, nsec_t now) {
+    enum { STEPS = 1000 };
+    const struct plan *p = &w->plan;
+    nsec_t first = plan_next_at(p);
+    if (!plan_is_open(p) || first > now)
+        return;
+    uint64_t due = (uint64_t)((double)(now - first) / p->interval_ns) + 1;
+    due = due < p->left ? due : p->left;
+    uint64_t step = due / STEPS + 1;
+    w->state.waiting = due;
+    for (uint64_t i = 0; i < due; i += step) {
+        nsec_t age = now - first - (nsec_t)((double)i * p->interval_ns);
+        uint64_t count = due - i < step ? due - i : step;
+        hist_record_n(w->state.ages, age / NSEC_PER_USEC, count);
+        if (age > TALLY_LATE_USEC * NSEC_PER_USEC)
+            w->state.waiting_late += count;
     }
 }
 
+void worker_look_at_state(struct worker *w, nsec_t now) {
+    struct hist *ages = w->state.ages;
+    hist_reset(ages);
+    w->state = (struct live_state){ .in_flight = w->busy, .ages = ages };
+    if (w->config->abort_if.count == 0)
+        return;
+    for (uint32_t i = 0; i < w->client_count; i++) {
+        const struct client *c = &w->clients[i];
+        if (c->holds_request && c->planned >= w->plan.measure_from)
+            hist_record(ages, (now - c->planned) / NSEC_PER_USEC);
+    }
+    look_at_waiting(w, now);
+}
+
+/* A run that came to the end of its plan ended with the last answer. Any other one lasted until it
+ * was ended, however long before that the last answer came. */
 static void wind_up(struct worker *w) {
     nsec_t now = clock_now();
     if (!w->is_warm && w->config->warmup > 0)
         warm_up_ends(w);
     w->stopping = true; /* what was put off comes to nothing */
+    worker_timers_probe(w, now);
     for (uint32_t i = 0; i < w->client_count; i++) {
         count_unfinished(w, &w->clients[i], now);
         client_close(&w->clients[i]);
     }
     parting_close(&w->parting);
     worker_drop_due(w, now);
-    if (w->tally.last_end == 0)
+    if (w->tally.last_end == 0 || w->end != RUN_END_DONE)
         w->tally.last_end = now;
-    w->part.in_flight = w->tally.in_flight;
-    live_publish(w->live, &w->part);
+    hist_reset(w->state.ages);
+    w->state = (struct live_state){ .in_flight = w->tally.in_flight, .ages = w->state.ages };
+    live_publish(w->live, w->share.index, &w->part, &w->state);
 }
 
-static nsec_t thread_cpu(void) {
-    struct rusage usage;
-    if (getrusage(RUSAGE_THREAD, &usage) != 0)
+nsec_t worker_cpu(void) {
+    struct timespec ts;
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts) != 0)
         return 0;
-    nsec_t seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec;
-    return seconds * NSEC_PER_SEC +
-           (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * NSEC_PER_USEC;
+    return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
+void worker_pauses(struct worker *w, nsec_t now) {
+    struct pauses *p = &w->tally.pauses;
+    if (!w->pausing) {
+        w->pausing = true;
+        w->pause_began = w->pause_ended = w->probe_at;
+        p->count++;
+    }
+    p->total += now - w->pause_ended;
+    w->pause_ended = now;
+    w->pause_due = now + WORKER_PAUSE_MIN;
+    if (now - w->pause_began <= p->longest)
+        return;
+    p->longest = now - w->pause_began;
+    p->longest_at = w->pause_began;
+    p->longest_cpu = worker_cpu() - w->probe_cpu;
 }
 
 int worker_run(struct worker *w, nsec_t start) {
-    nsec_t cpu = thread_cpu();
+    w->cpu_began = worker_cpu();
     w->start = start;
     plan_init(&w->plan, w->config, w->share, start);
     w->tally.first_start = w->plan.measure_from;
@@ -271,7 +350,7 @@ int worker_run(struct worker *w, nsec_t start) {
     if (rc == 0 && !w->stopping && (w->busy > 0 || plan_is_open(&w->plan)))
         rc = loop_run(w->loop);
     wind_up(w);
-    w->cpu = thread_cpu() - cpu;
+    w->cpu = worker_cpu() - w->cpu_began;
     return rc;
 }
 
@@ -290,6 +369,7 @@ void worker_free(struct worker *w) {
     mem_free(w->in);
     hist_free(w->lag);
     live_part_free(&w->part);
+    live_state_free(&w->state);
     samples_free(&w->samples);
     tally_free(&w->tally);
     *w = (struct worker){ .loop = NULL };

@@ -15,6 +15,8 @@
 
 enum { WORKER_IN_BYTES = 65536 };
 
+#define WORKER_PAUSE_MIN (10 * NSEC_PER_MSEC) /* what is shorter is a turn of a busy loop */
+
 /* What a run consists of; all of it outlives the workers. */
 struct worker_setup {
     const struct loadgen_config *config;
@@ -40,6 +42,7 @@ struct worker {
     struct tally tally;
     struct answers answers;
     struct live_part part;
+    struct live_state state;
     struct samples samples;
     bool keeps_samples;
     bool is_warm; /* the first request that counts has begun */
@@ -58,9 +61,16 @@ struct worker {
     struct timer trial_timer;   /* the end of the trial */
     struct timer probe_timer;   /* many times a second: is the loop late, shall it stop? */
 
-    nsec_t start, next_tick, probe_at;
-    struct hist *lag; /* microseconds by which the probe came late */
-    nsec_t cpu;       /* spent by the thread in worker_run */
+    nsec_t start, next_tick, ticked_at, probe_at;
+    struct hist *lag; /* microseconds for which an event of any moment had to wait */
+    nsec_t cpu;       /* spent by the thread on what is measured */
+    nsec_t cpu_began; /* the thread's clock when that began */
+
+    nsec_t pause_due;                /* no probe until then: the loop pauses */
+    nsec_t pause_began, pause_ended; /* the last one; 0: none */
+    nsec_t probe_cpu;                /* the thread's clock at the last probe */
+    bool pausing;                    /* the last one may go on */
+    bool found_idle;                 /* the planned request goes to a connection that was free */
 
     size_t turn;         /* connections begun: whose turn it is among the target's addresses */
     size_t source;       /* which of the source addresses the next one comes from */
@@ -83,6 +93,21 @@ NODISCARD int worker_run(struct worker *w, nsec_t start);
  * is in flight is counted as such. */
 void worker_stop(struct worker *w, enum run_end end);
 void worker_free(struct worker *w);
+
+/* The thread's processor time. */
+nsec_t worker_cpu(void);
+
+/* Notes that the loop has not run since the probe that was due: the process was stopped, was not
+ * given the processor, or spent the time within one turn. */
+void worker_pauses(struct worker *w, nsec_t now);
+
+static inline void worker_look_for_pause(struct worker *w, nsec_t now) {
+    if (UNLIKELY(now > w->pause_due))
+        worker_pauses(w, now);
+}
+
+/* Copies what stands open at this moment, for --abort-if. */
+void worker_look_at_state(struct worker *w, nsec_t now);
 
 /* --- for clients ---------------------------------------------------------------------------- */
 

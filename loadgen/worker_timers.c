@@ -33,7 +33,11 @@ static void on_arrival(struct timer *timer) {
         struct client *c = w->idle;
         w->idle = c->next_idle;
         w->busy++;
+        if (w->busy > w->tally.busy_max)
+            w->tally.busy_max = w->busy;
+        w->found_idle = true;
         client_start(c, clock_now());
+        w->found_idle = false;
     }
     if (!w->stopping && worker_timers_arm_arrival(w) != 0)
         worker_stop(w, RUN_END_ERROR);
@@ -79,8 +83,9 @@ int worker_timers_arm_trial(struct worker *w, nsec_t now, nsec_t span) {
 
 static void on_tick(struct timer *timer) {
     struct worker *w = CONTAINER_OF(timer, struct worker, tick_timer);
-    w->part.in_flight = w->busy;
-    live_publish(w->live, &w->part);
+    w->ticked_at = clock_now();
+    worker_look_at_state(w, w->ticked_at);
+    live_publish(w->live, w->share.index, &w->part, &w->state);
     if (w->share.index == 0)
         arm(w, &w->row_timer, w->next_tick + ROW_DELAY);
     w->next_tick += LIVE_PERIOD;
@@ -89,20 +94,34 @@ static void on_tick(struct timer *timer) {
 
 static void on_row(struct timer *timer) {
     struct worker *w = CONTAINER_OF(timer, struct worker, row_timer);
-    live_close_row(w->live, loop_now(w->loop), true);
+    live_close_row(w->live, w->ticked_at, true);
 }
 
-/* A loop that is kept busy, or a process that is not given the processor, fires late. */
+/* A loop that is kept busy, or a process that is not given the processor, fires late. All moments
+ * of that time were late ones, not only the last. */
+void worker_timers_probe(struct worker *w, nsec_t now) {
+    nsec_t late = now - w->probe_at;
+    if (late < 0)
+        return;
+    if (w->pausing)
+        worker_pauses(w, now);
+    else
+        worker_look_for_pause(w, now);
+    w->pausing = false;
+    for (; late >= 0; late -= PROBE_PERIOD)
+        hist_record(w->lag, late / NSEC_PER_USEC);
+    w->probe_at = now + PROBE_PERIOD;
+    w->pause_due = w->probe_at + WORKER_PAUSE_MIN;
+    w->probe_cpu = worker_cpu();
+}
+
 static void on_probe(struct timer *timer) {
     struct worker *w = CONTAINER_OF(timer, struct worker, probe_timer);
-    nsec_t now = clock_now();
-    hist_record(w->lag, (now - w->probe_at) / NSEC_PER_USEC);
-    if (live_end(w->live) != RUN_END_DONE) {
+    worker_timers_probe(w, clock_now());
+    if (live_end(w->live) != RUN_END_DONE)
         worker_stop(w, live_end(w->live));
-        return;
-    }
-    w->probe_at = now + PROBE_PERIOD;
-    arm(w, &w->probe_timer, w->probe_at);
+    else
+        arm(w, &w->probe_timer, w->probe_at);
 }
 
 void worker_timers_init(struct worker *w) {
@@ -119,6 +138,8 @@ void worker_timers_init(struct worker *w) {
 int worker_timers_start(struct worker *w) {
     w->next_tick = w->plan.measure_from + LIVE_PERIOD;
     w->probe_at = w->start + PROBE_PERIOD;
+    w->pause_due = w->probe_at + WORKER_PAUSE_MIN;
+    w->probe_cpu = worker_cpu();
     int rc = timer_set(w->loop, &w->stop_timer, w->plan.stop_at);
     if (rc == 0)
         rc = timer_set(w->loop, &w->tick_timer, w->next_tick);

@@ -102,6 +102,8 @@ static void accept_waiting(struct acceptor *a, unsigned burst, bool also_paused)
     struct address peer;
 
     for (unsigned i = 0; i < burst && (a->running || also_paused); i++) {
+        if (a->may_accept != NULL && !a->may_accept(a))
+            return;
         int fd = accept_one(a->fd, &peer);
         if (fd >= 0) {
             a->pause_span = 0;

@@ -26,6 +26,7 @@ struct acceptor {
     bool running, shared;
     nsec_t pause_span; /* of the back-off; 0 after a success */
     void (*accepted)(struct acceptor *, int fd, const struct address *peer);
+    bool (*may_accept)(struct acceptor *); /* asked before each; NULL: it always may */
     void *arg;
 };
 

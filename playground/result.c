@@ -33,21 +33,24 @@ int result_read_report(struct play_result *result, int fd, struct error *err) {
     if (report == NULL)
         return error_set(err, -EPROTO, "srv bench left no report: %s", why.text);
 
-    json_int_t requests = 0, succeeded = 0, p50 = 0, p90 = 0, p99 = 0, max = 0;
-    int rc = json_unpack_ex(report, &why, 0, "{s:{s:F, s:I, s:I, s:F}, s:{s:I, s:I, s:I, s:I}}",
+    json_int_t requests = 0, succeeded = 0;
+    json_t *p50, *p90, *p99, *max; /* null when there was no answer */
+    int rc = json_unpack_ex(report, &why, 0, "{s:{s:F, s:I, s:I, s:F}, s:{s:o, s:o, s:o, s:o}}",
                             "totals", "seconds", &result->seconds, "requests", &requests,
                             "succeeded", &succeeded, "rps", &result->requests_per_second,
                             "latency_us", "p50", &p50, "p90", &p90, "p99", &p99, "max", &max);
-    json_decref(report);
-    if (rc != 0)
+    if (rc != 0) {
+        json_decref(report);
         return error_set(err, -EPROTO, "the report of srv bench is incomplete: %s", why.text);
+    }
 
     result->requests = (uint64_t)requests;
     result->failed = (uint64_t)(result->load.requests - succeeded);
-    result->p50_usec = p50;
-    result->p90_usec = p90;
-    result->p99_usec = p99;
-    result->max_usec = max;
+    result->p50_usec = json_integer_value(p50);
+    result->p90_usec = json_integer_value(p90);
+    result->p99_usec = json_integer_value(p99);
+    result->max_usec = json_integer_value(max);
+    json_decref(report);
     return 0;
 }
 

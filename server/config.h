@@ -45,9 +45,11 @@ struct serve_config {
     struct privileges privileges; /* the same, looked up */
     int64_t max_requests, max_requests_jitter; /* answers of one worker; 0 = no limit */
     const char *upstream_url;
-    int upstream_client;                  /* enum upstream_client; https is always libcurl's */
-    const char *upstream_ca;              /* NULL: the system's certificates */
-    const char *control;                  /* ADDR of the control endpoint, or NULL */
+    int upstream_client;                    /* enum upstream_client; https is always libcurl's */
+    const char *upstream_ca;                /* NULL: the system's certificates */
+    const char *control;                    /* ADDR of the control endpoint, or NULL */
+    struct option_strings upstream_resolve; /* HOST:PORT:ADDRESS[,...], checked */
+    enum upstream_family { UPSTREAM_ANY, UPSTREAM_IPV4, UPSTREAM_IPV6 } upstream_family;
     struct option_strings upstream_binds; /* source addresses, one per worker in turn */
 
     int64_t async_cores;  /* requests in progress of a green or event worker; 0 = no limit */

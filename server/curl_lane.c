@@ -164,7 +164,26 @@ void curl_lane_free(struct curl_lane *lane) {
         curl_easy_cleanup(lane->easy);
     if (lane->multi != NULL)
         curl_multi_cleanup(lane->multi);
+    curl_slist_free_all(lane->overrides);
     mem_free(lane);
+}
+
+/* Each lane begins with one of the addresses at random: libcurl has no turns. */
+static bool choose_addresses(struct curl_lane *lane, const struct resolve_rules *rules) {
+    long family = rules->family == AF_INET    ? CURL_IPRESOLVE_V4
+                  : rules->family == AF_INET6 ? CURL_IPRESOLVE_V6
+                                              : CURL_IPRESOLVE_WHATEVER;
+
+    for (size_t i = 0; i < rules->override_count; i++) {
+        struct curl_slist *list = curl_slist_append(lane->overrides, rules->overrides[i]);
+
+        if (list == NULL)
+            return false;
+        lane->overrides = list;
+    }
+    return curl_easy_setopt(lane->easy, CURLOPT_RESOLVE, lane->overrides) == CURLE_OK &&
+           curl_easy_setopt(lane->easy, CURLOPT_IPRESOLVE, family) == CURLE_OK &&
+           curl_easy_setopt(lane->easy, CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L) == CURLE_OK;
 }
 
 static bool lane_configure(struct curl_lane *lane, const struct curl_lane_config *config) {
@@ -178,6 +197,8 @@ static bool lane_configure(struct curl_lane *lane, const struct curl_lane_config
     if (config->ca_path != NULL && curl_easy_setopt(e, CURLOPT_CAINFO, config->ca_path) != CURLE_OK)
         return false;
     if (config->bind != NULL && curl_easy_setopt(e, CURLOPT_INTERFACE, config->bind) != CURLE_OK)
+        return false;
+    if (!choose_addresses(lane, &config->target->rules))
         return false;
     return curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
            curl_easy_setopt(e, CURLOPT_WRITEDATA, lane) == CURLE_OK &&

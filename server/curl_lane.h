@@ -32,7 +32,8 @@ struct curl_lane {
     bool idle;
 
     const struct curl_lane_config *config;
-    void *multi, *easy; /* CURLM, CURL */
+    void *multi, *easy;           /* CURLM, CURL */
+    struct curl_slist *overrides; /* of the addresses of names */
     struct curl_lane_socket sockets[CURL_LANE_SOCKETS_MAX];
     unsigned socket_count;
     nsec_t timer;  /* when curl wants to be called without news; NSEC_NEVER */

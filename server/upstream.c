@@ -8,6 +8,7 @@
 #include "server/limits.h"
 #include "server/upstream_curl.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,6 +17,7 @@ struct upstream {
     struct connpool *pool;
     struct upstream_curl *curl; /* instead of the pool; NULL: our own client */
     char *curl_url;
+    atomic_uint turn; /* of the addresses of a name; threads share it */
 };
 
 /* One request and its answer, over one connection, or two when the first one was stale. */
@@ -92,21 +94,21 @@ void upstream_free(struct upstream *u) {
 
 /* --- connecting ----------------------------------------------------------------- */
 
-static int connect_by_name(struct call *c) {
+/* To the first of its addresses that answers; each connection begins with the next one. */
+static int connect_to_found(struct call *c, struct resolved *found) {
     struct fetch *x = &c->fetch;
     const struct upstream_target *target = &c->u->target;
-    struct resolved *found =
-        arena_alloc(x->arena, sizeof(*found)); /* too large for a fiber's page */
     struct error *err = arena_alloc(x->arena, sizeof(*err));
     int rc;
 
-    if (found == NULL || err == NULL)
+    if (err == NULL)
         return -ENOMEM;
-    rc = resolve(c->io, &target->endpoint, c->deadline, found, err);
+    rc = resolve_with_rules(c->io, &target->endpoint, &target->rules, c->deadline, found, err);
     if (rc < 0) {
         x->why = rc == -ETIMEDOUT ? "upstream name look-up did not end in time" : err->text;
         return rc;
     }
+    resolve_rotate(found, atomic_fetch_add(&c->u->turn, 1));
     rc = -ENOENT;
     for (size_t i = 0; i < found->count; i++) {
         rc = io_connect_from(c->io, &found->addresses[i], upstream_target_source(target),
@@ -115,6 +117,14 @@ static int connect_by_name(struct call *c) {
             break;
     }
     return rc < 0 ? fetch_fail(x, rc, "cannot be reached") : rc;
+}
+
+static int connect_by_name(struct call *c) {
+    struct resolved *found = mem_alloc(sizeof(*found)); /* too large for a fiber's page */
+    int rc = found != NULL ? connect_to_found(c, found) : -ENOMEM;
+
+    mem_free(found);
+    return rc;
 }
 
 static int connect_fresh(struct call *c) {

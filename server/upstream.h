@@ -6,15 +6,17 @@
 
 #include "base/arena.h"
 #include "net/connpool.h"
+#include "net/resolve.h"
 
 struct upstream;
 
 struct upstream_config {
-    const char *url;     /* http[s]://host[:port][/path]; must outlive the upstream */
-    nsec_t timeout;      /* span of one exchange, from connect to the last byte */
-    bool curl;           /* through libcurl, which https always is */
-    const char *ca_path; /* trusted certificates for https (PEM); NULL: the system's */
-    const char *bind;    /* numeric IP address to connect from; NULL: the kernel's choice */
+    const char *url;            /* http[s]://host[:port][/path]; must outlive the upstream */
+    nsec_t timeout;             /* span of one exchange, from connect to the last byte */
+    bool curl;                  /* through libcurl, which https always is */
+    const char *ca_path;        /* trusted certificates for https (PEM); NULL: the system's */
+    const char *bind;           /* numeric IP address to connect from; NULL: the kernel's choice */
+    struct resolve_rules rules; /* of the host's name; its texts must outlive the upstream */
 };
 
 struct upstream_answer {

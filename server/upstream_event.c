@@ -32,6 +32,7 @@ struct upstream_event {
     struct loop *loop;
     TAILQ_HEAD(link_list, link) idle; /* newest first */
     uint32_t idle_count;
+    size_t turn;         /* of the addresses of a name */
     struct timer expiry; /* lazy: not later than what the oldest needs */
 };
 
@@ -232,27 +233,66 @@ static void call_connect(struct upstream_call *call) {
     call_fail(call, rc, "cannot be reached");
 }
 
+/* Each call that connects begins with the next of the addresses. */
+static void call_connect_found(struct upstream_call *call, struct resolved *found) {
+    struct address *addresses = arena_alloc(call->fetch.arena, found->count * sizeof(*addresses));
+
+    if (addresses == NULL) {
+        call_end(call, -ENOMEM);
+        return;
+    }
+    resolve_rotate(found, call->u->turn++);
+    memcpy(addresses, found->addresses, found->count * sizeof(*addresses));
+    call->addresses = addresses;
+    call->address_count = found->count;
+    call_connect(call);
+}
+
 static void call_looked_up(struct watch *watch, unsigned what) {
     struct upstream_call *call = CONTAINER_OF(watch, struct upstream_call, looked_up);
-    struct arena *arena = call->fetch.arena;
+    const struct upstream_target *target = &call->u->target;
     struct resolved *found;
-    struct error *err;
+    struct error err = { "" };
     int rc;
 
     if (!(what & IO_READ))
         return;
-    found = arena_alloc(arena, sizeof(*found));
-    err = arena_alloc(arena, sizeof(*err));
-    rc = found != NULL && err != NULL ? resolve_end(call->lookup, found, err) : -ENOMEM;
+    found = mem_alloc(sizeof(*found)); /* large for an arena that outlives the connecting */
+    rc = found != NULL ? resolve_end(call->lookup, found, &err) : -ENOMEM;
     drop_lookup(call);
-    if (rc < 0) {
-        call->fetch.why = found != NULL && err != NULL ? err->text : NULL;
+    if (rc == 0)
+        rc = resolve_keep_family(found, &target->endpoint, target->rules.family, &err);
+    if (rc == 0) {
+        call_connect_found(call, found);
+    } else {
+        call->fetch.why =
+            err.text[0] != '\0' ? arena_dup(call->fetch.arena, slice_str(err.text)) : NULL;
         call_end(call, rc);
-        return;
     }
-    call->addresses = found->addresses;
-    call->address_count = found->count;
-    call_connect(call);
+    mem_free(found);
+}
+
+/* The addresses that the user has given; false when there are none. */
+static bool call_connect_overridden(struct upstream_call *call) {
+    const struct upstream_target *target = &call->u->target;
+    struct resolved *found;
+
+    if (target->rules.override_count == 0)
+        return false;
+    found = mem_alloc(sizeof(*found));
+    if (found == NULL || !resolve_is_overridden(&target->rules, &target->endpoint, found)) {
+        mem_free(found);
+        return false;
+    }
+    struct error err = { "" };
+    if (resolve_keep_family(found, &target->endpoint, target->rules.family, &err) == 0) {
+        call_connect_found(call, found);
+    } else {
+        call->fetch.why = arena_dup(call->fetch.arena, slice_str(err.text));
+        call_end(call, -ENOENT);
+    }
+    mem_free(found);
+    return true;
 }
 
 /* 0; -EBUSY: later. */
@@ -296,7 +336,8 @@ static void call_connect_fresh(struct upstream_call *call) {
     const struct upstream_target *target = &call->u->target;
 
     if (!target->numeric) {
-        call_look_up(call);
+        if (!call_connect_overridden(call))
+            call_look_up(call);
         return;
     }
     call->addresses = &target->address;

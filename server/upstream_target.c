@@ -67,6 +67,15 @@ static int set_source(struct upstream_target *t, const char *bind, struct error 
     return 0;
 }
 
+/* Whether the host is its one address, and the user says nothing else. */
+static bool is_numeric(struct upstream_target *t) {
+    for (size_t i = 0; i < t->rules.override_count; i++)
+        if (resolve_override_is_for(t->rules.overrides[i], &t->endpoint))
+            return false;
+    return address_of_endpoint(&t->endpoint, false, &t->address) == 0 &&
+           (t->rules.family == AF_UNSPEC || t->rules.family == t->address.any.sa_family);
+}
+
 int upstream_target_init(struct upstream_target *t, const struct upstream_config *config,
                          struct error *err) {
     int rc;
@@ -79,7 +88,8 @@ int upstream_target_init(struct upstream_target *t, const struct upstream_config
         return rc;
     format_host(t);
     t->endpoint = (struct endpoint){ .host = t->url.host, .port = t->url.port };
-    t->numeric = address_of_endpoint(&t->endpoint, false, &t->address) == 0;
+    t->rules = config->rules;
+    t->numeric = is_numeric(t);
     return set_source(t, config->bind, err);
 }
 

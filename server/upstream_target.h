@@ -10,6 +10,7 @@
 struct upstream_target {
     struct http_url url;      /* slices into the configured text */
     struct endpoint endpoint; /* what is looked up when the address is not numeric */
+    struct resolve_rules rules;
     struct address address;
     struct address from; /* len 0: the kernel chooses */
     char host[300];      /* as it goes into Host */

@@ -46,6 +46,9 @@ void worker_count_answer(const struct worker *worker) {
 struct upstream_config worker_upstream(const struct worker *worker) {
     const struct serve_config *config = worker->config;
     const struct option_strings *binds = &config->upstream_binds;
+    static const int families[] = {
+        [UPSTREAM_ANY] = AF_UNSPEC, [UPSTREAM_IPV4] = AF_INET, [UPSTREAM_IPV6] = AF_INET6
+    };
 
     return (struct upstream_config){
         .url = config->upstream_url,
@@ -53,6 +56,9 @@ struct upstream_config worker_upstream(const struct worker *worker) {
         .curl = config->upstream_client == UPSTREAM_CURL,
         .ca_path = config->upstream_ca,
         .bind = binds->count > 0 ? binds->items[(worker->index - 1) % binds->count] : NULL,
+        .rules = { .overrides = config->upstream_resolve.items,
+                   .override_count = config->upstream_resolve.count,
+                   .family = families[config->upstream_family] },
     };
 }
 

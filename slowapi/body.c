@@ -9,7 +9,7 @@
 
 /* Any word can be had without those before it: the state of SplitMix64 is a counter. */
 static uint64_t random_word(uint64_t seed, uint64_t index) {
-    struct rng rng = { .state = seed + index * UINT64_C(0x9e3779b97f4a7c15) };
+    struct rng rng = { .state = seed + index * RNG_STEP };
 
     return rng_next(&rng);
 }

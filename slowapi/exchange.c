@@ -705,7 +705,8 @@ static void strike_accepted(struct exchange *e, const struct fault *fault) {
     struct reactor *r = e->reactor;
     struct fault copy = *fault;
 
-    if (fault->place != FAULT_AT_ACCEPT || rng_unit(&r->planner.rng) >= fault->probability)
+    if (fault->place != FAULT_AT_ACCEPT ||
+        rng_unit_of(planner_roll(&r->planner)) >= fault->probability)
         return;
     reply_strike(&copy, &r->planner.truth);
     if (fault->kind == FAULT_SLOWACCEPT)

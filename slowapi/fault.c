@@ -56,7 +56,8 @@ const struct fault_info fault_infos[FAULT_KINDS] = {
                        "reset as soon as it is accepted: as rst@accept" },
     [FAULT_SLOWACCEPT] = { SLICE_INIT("slowaccept"), FAULT_SPAN, NSEC_PER_SEC, YEAR,
                            FAULT_AT_ACCEPT, "connection",
-                           "after this connection none is accepted for that long: they wait in the "
+                           "after this connection no worker accepts one for that long: they wait "
+                           "in the "
                            "backlog" },
 };
 

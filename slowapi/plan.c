@@ -117,8 +117,7 @@ static int refuse_parameter(struct draft *d) {
 }
 
 static int refuse_method(struct draft *d) {
-    return refuse_with(d, 405, "method not allowed here; use GET, HEAD, POST or PUT",
-                       "Allow: GET, HEAD, POST, PUT\r\n");
+    return refuse(d, 405, "method not allowed here; use GET, HEAD, POST or PUT");
 }
 
 /* --- layers ----------------------------------------------------------------------------------- */
@@ -419,7 +418,7 @@ static int tell_ignored(struct draft *d) {
 static int roll(struct draft *d) {
     struct reply *reply = d->reply;
 
-    reply->seed = d->spec.has_seed ? d->spec.seed : rng_next(&d->p->rng);
+    reply->seed = d->spec.has_seed ? d->spec.seed : planner_roll(d->p);
     reply->rng.state = reply->seed;
     reply->shows_truth = true;
     roll_outcome(d);
@@ -551,6 +550,13 @@ static bool is_plain(const struct spec *s) {
     return s->delay.kind == DIST_FIXED && !changes && !depends;
 }
 
+uint64_t planner_roll(struct planner *p) {
+    struct rng rng = { .state = atomic_fetch_add_explicit(&p->shared->rng_state, RNG_STEP,
+                                                          memory_order_relaxed) };
+
+    return rng_next(&rng);
+}
+
 int planner_init(struct planner *p, const struct slowapi_config *config, struct shared *shared,
                  unsigned worker, struct error *err) {
     p->config = config;
@@ -560,7 +566,8 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
     truth_adopt(&p->truth, worker);
 
     uint64_t seed = config->seed != 0 ? (uint64_t)config->seed : (uint64_t)clock_wall();
-    p->rng.state = seed + worker * HASH_SEED;
+    uint64_t unset = 0; /* whoever comes first sets it; a worker that replaces another goes on */
+    atomic_compare_exchange_strong(&shared->rng_state, &unset, seed);
     for (size_t i = 0; i < BINDS_MAX; i++) {
         int rc = take_defaults(&p->defaults[i], config, config->bind_params[i], err);
         if (rc < 0)

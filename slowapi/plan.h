@@ -16,7 +16,6 @@ struct planner {
     struct truth truth;
     struct rules *rules;
     uint32_t rules_generation;
-    struct rng rng;
     struct spec defaults[BINDS_MAX]; /* by listening address */
     bool is_plain[BINDS_MAX];        /* nothing but a fixed delay */
 };
@@ -28,6 +27,9 @@ NODISCARD int planner_check(const struct slowapi_config *config, struct error *e
 NODISCARD int planner_init(struct planner *p, const struct slowapi_config *config,
                            struct shared *shared, unsigned worker, struct error *err);
 void planner_free(struct planner *p);
+
+/* The next random number of the server; the workers draw in turn from one sequence. */
+uint64_t planner_roll(struct planner *p);
 
 struct plan_origin {
     uint64_t client; /* a hash of its address */

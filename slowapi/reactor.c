@@ -25,11 +25,32 @@ static void on_resume(struct timer *timer) {
     acceptor_resume(&CONTAINER_OF(timer, struct entrance, resume)->acceptor);
 }
 
-void reactor_pause_accepting(struct reactor *r, unsigned bind, nsec_t span) {
-    struct entrance *entrance = &r->entrances[bind];
+static void pause_until(struct entrance *entrance, nsec_t at) {
+    struct reactor *r = entrance->acceptor.arg;
 
-    if (timer_set(r->loop, &entrance->resume, deadline_after(clock_now(), span)) == 0)
+    if (timer_set(r->loop, &entrance->resume, at) == 0)
         acceptor_pause(&entrance->acceptor);
+}
+
+/* Another worker may have begun a pause of all. */
+static bool may_accept(struct acceptor *a) {
+    struct reactor *r = a->arg;
+    struct entrance *entrance = CONTAINER_OF(a, struct entrance, acceptor);
+    nsec_t at = atomic_load(&r->planner.shared->accept_at[entrance - r->entrances]);
+
+    if (at == 0 || at <= clock_now())
+        return true;
+    pause_until(entrance, at);
+    return false;
+}
+
+void reactor_pause_accepting(struct reactor *r, unsigned bind, nsec_t span) {
+    _Atomic nsec_t *accept_at = &r->planner.shared->accept_at[bind];
+    nsec_t at = deadline_after(clock_now(), span), before = atomic_load(accept_at);
+
+    while (before < at && !atomic_compare_exchange_weak(accept_at, &before, at)) {
+    }
+    pause_until(&r->entrances[bind], nsec_max(before, at));
 }
 
 static void stop_accepting(struct reactor *r) {
@@ -110,6 +131,7 @@ static int open_entrances(struct reactor *r, struct error *err) {
                                r->config->workers > 1, on_accepted, r);
         if (rc < 0)
             return error_set(err, rc, "cannot accept connections: %s", strerror(-rc));
+        entrance->acceptor.may_accept = may_accept;
         r->entrance_count++;
     }
     return 0;

@@ -60,7 +60,7 @@ struct reactor_setup {
 NODISCARD int reactor_run(const struct reactor_setup *setup, unsigned worker, void (*ready)(void),
                           struct error *err);
 
-/* Accepts nothing on listening address `bind` for `span`. */
+/* No worker accepts anything on listening address `bind` for `span`. */
 void reactor_pause_accepting(struct reactor *r, unsigned bind, nsec_t span);
 
 /* Lets the other workers accept first: what has come stays. */

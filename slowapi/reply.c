@@ -174,14 +174,31 @@ static int append_custom(struct reply *reply, struct buf *out, size_t at, bool c
     return buf_append(out, slice_of(reply->custom, len));
 }
 
+/* What an answer with such a status must say (RFC 9110 sections 15.5.2, 15.5.6, 15.5.8, 15.5.22).
+ */
+static struct slice field_of_status(uint16_t status) {
+    switch (status) {
+    case 401:
+        return SLICE("WWW-Authenticate: Basic realm=\"slowapi\"\r\n");
+    case 405:
+        return SLICE("Allow: GET, HEAD, POST, PUT\r\n");
+    case 407:
+        return SLICE("Proxy-Authenticate: Basic realm=\"slowapi\"\r\n");
+    case 426:
+        return SLICE("Upgrade: HTTP/2.0\r\nConnection: Upgrade\r\n");
+    default:
+        return SLICE("");
+    }
+}
+
 /* Our own lines go between the encoder's and the empty one. The head begins at `at`. */
 static int append_fields(struct reply *reply, struct truth *truth, struct buf *out, size_t at,
                          bool closes) {
     struct fault *bad = reply_fault(reply, FAULT_BADHEADER);
-    int rc = 0;
 
     out->end -= strlen("\r\n");
-    if (reply->fields != NULL)
+    int rc = buf_append(out, field_of_status(reply->status));
+    if (rc == 0 && reply->fields != NULL)
         rc = buf_append(out, slice_str(reply->fields));
     if (rc == 0 && reply->shows_truth)
         rc = append_truth(reply, out);

@@ -11,8 +11,10 @@ struct rng {
     uint64_t state; /* any value is a good seed */
 };
 
+#define RNG_STEP UINT64_C(0x9e3779b97f4a7c15)
+
 static inline uint64_t rng_next(struct rng *rng) {
-    uint64_t z = rng->state += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t z = rng->state += RNG_STEP;
 
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
@@ -20,8 +22,12 @@ static inline uint64_t rng_next(struct rng *rng) {
 }
 
 /* Uniform within (0, 1): neither end, so that it has a logarithm. */
+static inline double rng_unit_of(uint64_t word) {
+    return ((double)(word >> 12) + 0.5) * 0x1p-52;
+}
+
 static inline double rng_unit(struct rng *rng) {
-    return ((double)(rng_next(rng) >> 12) + 0.5) * 0x1p-52;
+    return rng_unit_of(rng_next(rng));
 }
 
 #define HASH_SEED UINT64_C(0xcbf29ce484222325)

@@ -97,53 +97,108 @@ PREPARE(jsonl) {
     return prepare_events(reply, spec, BODY_JSONL, "application/jsonl");
 }
 
-/* `bytes=A-B`, `bytes=A-` or `bytes=-N` (RFC 9110 section 14.1.2). Any other is ignored; false: it
- * cannot be satisfied. */
-static bool cut_range(struct slice value, uint64_t size, uint64_t *ret_from, uint64_t *ret_to) {
+enum range { RANGE_NONE, RANGE_PART, RANGE_BEYOND };
+
+/* `bytes=A-B`, `bytes=A-` or `bytes=-N` (RFC 9110 section 14.1.2). Any other is none. */
+static enum range cut_range(struct slice value, uint64_t size, uint64_t *ret_from,
+                            uint64_t *ret_to) {
     uint64_t from = 0, to = 0;
-    struct slice rest = slice_drop(value, strlen("bytes="));
-    struct slice low = slice_cut(&rest, '-');
+    struct slice rest = value, unit = slice_cut(&rest, '='), low = slice_cut(&rest, '-');
     bool has_from = slice_parse_u64(low, UINT64_MAX, &from) == 0;
     bool has_to = slice_parse_u64(rest, UINT64_MAX - 1, &to) == 0;
 
-    *ret_from = 0;
-    *ret_to = size;
-    if (!slice_starts_with(value, SLICE("bytes=")) || (!has_from && low.len > 0) ||
+    if (!slice_eq_nocase(unit, SLICE("bytes")) || (!has_from && low.len > 0) ||
         (!has_to && rest.len > 0) || (!has_from && !has_to) || (has_from && has_to && to < from))
-        return true;
+        return RANGE_NONE;
     if (has_from ? from >= size : to == 0)
-        return false;
+        return RANGE_BEYOND;
     *ret_from = has_from ? from : to < size ? size - to : 0;
-    if (has_from && has_to && to < size)
-        *ret_to = to + 1;
-    return true;
+    *ret_to = has_from && has_to && to < size ? to + 1 : size;
+    return RANGE_PART;
+}
+
+static bool lists_etag(struct slice list, struct slice etag, bool weakly) {
+    if (slice_eq(slice_trim(list), SLICE("*")))
+        return true;
+    while (list.len > 0) {
+        struct slice item = slice_trim(slice_cut(&list, ','));
+        if (weakly && slice_starts_with(item, SLICE("W/")))
+            item = slice_drop(item, strlen("W/"));
+        if (slice_eq(item, etag))
+            return true;
+    }
+    return false;
+}
+
+/* Whether any line of that name has it; *ret_given: there is one. */
+static bool has_etag(const struct http_head *head, struct slice field, struct slice etag,
+                     bool weakly, bool *ret_given) {
+    struct slice rest = head->fields, name, value;
+    bool has = false;
+
+    *ret_given = false;
+    while (http_field_next(&rest, &name, &value)) {
+        if (!slice_eq_nocase(name, field))
+            continue;
+        *ret_given = true;
+        has = has || lists_etag(value, etag, weakly);
+    }
+    return has;
+}
+
+/* In the order of RFC 9110 section 13.2.2. A Range counts for GET only (section 14.2), and not
+ * beside an If-Range that names another state; a date names one, for no answer here has a date. */
+static uint16_t select_part(const struct http_head *head, struct slice etag, uint64_t size,
+                            uint64_t *ret_from, uint64_t *ret_to) {
+    bool is_get = head->method == HTTP_METHOD_GET, is_given;
+    struct slice range, state;
+
+    if (!has_etag(head, SLICE("If-Match"), etag, false, &is_given) && is_given)
+        return 412;
+    if (has_etag(head, SLICE("If-None-Match"), etag, true, &is_given))
+        return is_get || head->method == HTTP_METHOD_HEAD ? 304 : 412;
+    if (!is_get || !http_field_find(head, SLICE("Range"), &range))
+        return 200;
+    if (http_field_find(head, SLICE("If-Range"), &state) && !slice_eq(state, etag))
+        return 200;
+    switch (cut_range(range, size, ret_from, ret_to)) {
+    case RANGE_PART:
+        return 206;
+    case RANGE_BEYOND:
+        return 416;
+    case RANGE_NONE:
+        break;
+    }
+    return 200;
 }
 
 PREPARE(range) {
     uint64_t size = (uint64_t)given(spec->numbytes, 0), from = 0, to = size;
-    char line[128];
-    struct slice value;
-    bool asks = http_field_find(head, SLICE("Range"), &value) && reply->status == 200;
-    bool fits = !asks || cut_range(value, size, &from, &to);
+    char etag[32], line[160], part[80] = "";
 
-    if (!fits)
-        reply->status = 416;
-    else if (from > 0 || to < size)
-        reply->status = 206;
-    snprintf(line, sizeof(line), "Accept-Ranges: bytes\r\nETag: \"range%llu\"\r\n",
-             (unsigned long long)size);
-    size_t len = strlen(line);
-    if (!fits)
-        snprintf(line + len, sizeof(line) - len, "Content-Range: bytes */%llu\r\n",
-                 (unsigned long long)size);
+    snprintf(etag, sizeof(etag), "\"range%llu\"", (unsigned long long)size);
+    if (reply->status == 200)
+        reply->status = select_part(head, slice_str(etag), size, &from, &to);
+    if (reply->status == 416)
+        snprintf(part, sizeof(part), "Content-Range: bytes */%llu\r\n", (unsigned long long)size);
     else if (reply->status == 206)
-        snprintf(line + len, sizeof(line) - len, "Content-Range: bytes %llu-%llu/%llu\r\n",
+        snprintf(part, sizeof(part), "Content-Range: bytes %llu-%llu/%llu\r\n",
                  (unsigned long long)from, (unsigned long long)to - 1, (unsigned long long)size);
+    snprintf(line, sizeof(line), "Accept-Ranges: bytes\r\nETag: %s\r\n%s", etag, part);
     reply->fields = slice_dup(slice_str(line));
-    set_body(reply, BODY_PATTERN, "application/octet-stream", fits ? to - from : 0);
+    bool has_none = reply->status == 416 || reply->status == 412;
+    set_body(reply, BODY_PATTERN, "application/octet-stream", has_none ? 0 : to - from);
     reply->body.offset = from;
     reply->body.piece = (uint64_t)given(spec->chunk_size, 10240);
     body_spread(&reply->body, given(spec->duration, 0));
+    return reply->fields != NULL ? 0 : -ENOMEM;
+}
+
+/* Of the server as a whole (RFC 9110 section 9.3.7). */
+PREPARE(options) {
+    reply->fields =
+        slice_dup(SLICE("Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE\r\n"));
+    set_body(reply, BODY_TEXT, "", 0);
     return reply->fields != NULL ? 0 : -ENOMEM;
 }
 
@@ -152,6 +207,8 @@ PREPARE(range) {
 static const struct route routes[] = {
     { SLICE_INIT("/"), "/", false, true, NULL, SLICE_INIT(""),
       "`slow api response`, after `delay` or `--delay`" },
+    { SLICE_INIT("*"), "OPTIONS *", true, false, prepare_options, SLICE_INIT(""),
+      "the methods that some path takes; no other method asks for `*`" },
     { SLICE_INIT("/delay/"), "/delay/DELAY", true, false, prepare_anything, SLICE_INIT("delay"),
       "the request as JSON, that much later; any law of delays; httpbin caps at 10 s, we do not" },
     { SLICE_INIT("/status/"), "/status/STATUS[:WEIGHT],...", true, false, prepare_nothing,
@@ -172,7 +229,9 @@ static const struct route routes[] = {
       prepare_stream_bytes, SLICE_INIT("numbytes"), "the same in chunks",
       .takes = SLICE_INIT("chunk_size") },
     { SLICE_INIT("/range/"), "/range/N?duration=&chunk_size=", true, false, prepare_range,
-      SLICE_INIT("numbytes"), "N letters, a to z again and again; Range gets 206 or 416",
+      SLICE_INIT("numbytes"),
+      "N letters, a to z again and again; GET with Range gets 206 or 416, and If-Match, "
+      "If-None-Match and If-Range are kept",
       .takes = SLICE_INIT("chunk_size duration") },
     { SLICE_INIT("/stream/"), "/stream/N", true, false, prepare_stream, SLICE_INIT("count"),
       "N lines of JSON in chunks; httpbin stops at 100" },

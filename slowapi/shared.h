@@ -4,6 +4,7 @@
 #define SLOWAPI_SHARED_H
 
 #include "base/error.h"
+#include "net/binds.h"
 #include "net/prefork.h"
 #include "slowapi/spec.h"
 #include "slowapi/truth.h"
@@ -43,6 +44,10 @@ struct shared {
     struct queue *queue_states;
     char rules[SHARED_RULES_BYTES]; /* the JSON that is in force; NUL-terminated */
     _Atomic uint32_t rules_generation;
+
+    _Atomic uint64_t rng_state; /* all workers roll from it, so that --seed repeats a run */
+    _Atomic nsec_t
+        accept_at[BINDS_MAX]; /* listening addresses accept nothing before; see slowaccept */
 
     size_t size_bytes; /* of the whole mapping */
     nsec_t delay_max;  /* rules that ask for more are refused; 0: none are */

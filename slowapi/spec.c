@@ -3,6 +3,7 @@
  * exchange. */
 #include "slowapi/spec.h"
 #include "slowapi/body.h"
+#include "slowapi/limits.h"
 #include <math.h>
 
 void spec_init(struct spec *spec, nsec_t delay) {
@@ -41,53 +42,75 @@ size_t spec_drop_lines(char *lines, size_t size, struct slice name) {
 
 /* --- how long --------------------------------------------------------------------------------- */
 
-/* An event of a stream is never longer. */
-#define EVENT_BYTES 96
-
 #define PLAIN_BYTES 17 /* `slow api response` */
 
-static double largest_size(const struct spec *spec, const struct body *body) {
-    double units = body != NULL ? (double)body->units : PLAIN_BYTES;
+/* Bytes of the longest unit. */
+static double unit_bytes(const struct body *body) {
+    struct buf event;
+
+    if (!body_is_events(body) || body->units == 0)
+        return 1;
+    buf_init(&event, SLOWAPI_PIECE_BYTES);
+    int64_t made = body_append(body, body->units - 1, 1, &event);
+    double bytes = made > 0 ? (double)buf_unread(&event).len : 1;
+    buf_free(&event);
+    return bytes;
+}
+
+/* Of several faults of that kind the one that is slowest; 0: none. */
+static int64_t slowest(const struct spec *spec, enum fault_kind kind) {
+    int64_t most = 0;
+
+    for (size_t i = 0; i < spec->fault_count; i++) {
+        int64_t arg = spec->faults[i].arg;
+        bool is_slower = kind == FAULT_BANDWIDTH ? arg < most : arg > most;
+        if (spec->faults[i].kind == kind && (most == 0 || is_slower))
+            most = arg;
+    }
+    return most;
+}
+
+/* As reply.c paces pieces: the last of all paces counts for each. */
+static double longest_pace(const struct spec *spec, const struct body *body) {
+    int64_t drip = slowest(spec, FAULT_DRIP), bandwidth = slowest(spec, FAULT_BANDWIDTH);
+    double units = (double)body->units, piece = (double)body->piece, link = 0;
 
     for (size_t i = 0; spec->has_body_size && i < spec->size.count; i++)
         units = fmax(units, (double)spec->size.items[i].value);
-    return units;
+    if (drip > 0)
+        piece = 1;
+    if (bandwidth > 0 && !body_is_events(body))
+        piece = fmin(piece, (double)(bandwidth / SLOWAPI_PORTIONS_PER_SECOND + 1));
+    if (bandwidth > 0)
+        link = fmin(piece, units) * unit_bytes(body) * (double)NSEC_PER_SEC / (double)bandwidth;
+    double step = fmax((double)body->interval * (1 + body->jitter), fmax((double)drip, link));
+    double steps = units > 0 ? ceil(units / piece) - 1 : 0;
+    return (double)body->lead + steps * step + link;
 }
 
-/* The time that one fault adds to the answer, or, of a pace, gives it. */
-static double fault_time(const struct fault *fault, double units, double bytes) {
-    if (fault->kind == FAULT_HANG || fault->kind == FAULT_SLOWACCEPT)
-        return fault->arg < 0 ? (double)NSEC_NEVER : (double)fault->arg;
-    if (fault->kind == FAULT_DRIP)
-        return fmax(units - 1, 0) * (double)fault->arg;
-    if (fault->kind == FAULT_BANDWIDTH)
-        return bytes / (double)fault->arg * (double)NSEC_PER_SEC;
-    return 0;
+static double all_hangs(const struct spec *spec) {
+    double sum = 0;
+
+    for (size_t i = 0; i < spec->fault_count; i++) {
+        const struct fault *fault = &spec->faults[i];
+        bool waits = fault->kind == FAULT_HANG || fault->kind == FAULT_SLOWACCEPT;
+        if (waits && (fault->place != FAULT_AT_ACCEPT || !spec->of_request))
+            sum += fault->arg < 0 ? (double)NSEC_NEVER : (double)fault->arg;
+    }
+    return sum;
 }
 
 static nsec_t to_span(double span) {
     return span < (double)NSEC_NEVER ? (nsec_t)span : NSEC_NEVER;
 }
 
-/* Paces hold side by side, the slowest counts; hangs come one after the other. */
 nsec_t spec_longest_answer(const struct spec *spec, const struct body *body) {
-    double units = largest_size(spec, body), pace = 0, hangs = 0;
-    double bytes = body != NULL && body_is_events(body) ? units * EVENT_BYTES : units;
+    const struct body plain = { .units = PLAIN_BYTES, .piece = SLOWAPI_PIECE_BYTES };
+    double pace = longest_pace(spec, body != NULL ? body : &plain);
 
     if (body == NULL)
-        pace = fmax((double)spec->duration, (double)spec->interval);
-    else if (units > 0 && body->interval > 0)
-        pace =
-            (ceil(units / (double)body->piece) - 1) * (double)body->interval * (1 + body->jitter);
-    for (size_t i = 0; i < spec->fault_count; i++) {
-        const struct fault *fault = &spec->faults[i];
-        double time = fault_time(fault, units, bytes);
-        if (fault->kind == FAULT_DRIP || fault->kind == FAULT_BANDWIDTH)
-            pace = fmax(pace, time);
-        else if (fault->place != FAULT_AT_ACCEPT || !spec->of_request)
-            hangs += time;
-    }
-    return to_span(fmax(pace, 0) + hangs);
+        pace = fmax(pace, fmax((double)spec->duration, (double)spec->interval));
+    return to_span(pace + all_hangs(spec));
 }
 
 nsec_t spec_longest(const struct spec *spec, const struct body *body) {

@@ -1,96 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What srv bench makes of answers as servers really send them, told by a raw server's own log."""
 
-import contextlib
 import re
 import socket
-import struct
-import threading
 import time
-from collections import Counter
 
 import pytest
-
-BODY = b"hello world!"
-
-
-def answer(fields=b"", body=BODY, status=b"200 OK"):
-    return b"HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s" % (status, fields, len(body), body)
-
-
-def close(conn):
-    conn.close()
-
-
-def reset(conn):
-    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    conn.close()
-
-
-class RawServer:
-    """Answers the n-th request with the n-th item of `script`, in a cycle: bytes, or a function of the connection,
-    or a list of both. `log` counts the items by their place; `heads` holds the requests."""
-
-    def __init__(self, script, host="127.0.0.1", port=0, after=None):
-        self.script, self.after = script, after
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.listener = socket.create_server((host, port), family=family, backlog=512)
-        self.port = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/t"
-        self.log, self.heads, self.bodies, self.connections, self.lock = Counter(), [], [], 0, threading.Lock()
-
-    def __enter__(self):
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.listener.close()
-
-    @property
-    def requests(self):
-        return sum(self.log.values())
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                conn, _ = self.listener.accept()
-                with self.lock:
-                    self.connections += 1
-                threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
-
-    def _serve(self, conn):
-        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        data = b""
-        with contextlib.suppress(OSError):
-            while True:
-                while b"\r\n\r\n" not in data:
-                    chunk = conn.recv(65536)
-                    if not chunk:
-                        conn.close()
-                        return
-                    data += chunk
-                head, _, data = data.partition(b"\r\n\r\n")
-                length = int((re.search(rb"(?i)\r\ncontent-length: *(\d+)", head) or [0, 0])[1])
-                while len(data) < length:
-                    data += conn.recv(65536)
-                body, data = data[:length], data[length:]
-                self._answer(conn, head, body)
-
-    def _answer(self, conn, head, body):
-        with self.lock:
-            place = self.requests % len(self.script)
-            self.log[place] += 1
-            self.heads.append(head)
-            self.bodies.append(body)
-        items = self.script[place]
-        for item in items if isinstance(items, list) else [items]:
-            if callable(item):
-                item(conn)
-            else:
-                conn.sendall(item)
-        if b"connection: close" in head.lower() and self.after is not None:
-            self.after(conn)
-
+from rawserver import BODY, RawServer, answer, close, replicas, reset
 
 def failures(report):
     return {reason: count for reason, count in report["failures"].items() if count}
@@ -136,20 +52,20 @@ def test_an_error_is_never_the_reference_length(bench_json, workers):
 # --- statuses ---------------------------------------------------------------------------------
 
 
-def test_statuses_are_listed_when_they_say_something(srv_run, bench_json):
+def test_statuses_are_listed(srv_run, bench_json):
     script = [answer()] * 4 + [answer(status=b"503 Busy")]
     with RawServer(script) as server:
         report = bench_json("-k", "-n", 50, "-c", 2, "-W", 2, server.url)[1]
         done = srv_run("bench", "-k", "-n", 50, server.url)
         assert server.log[4] == 20
     assert report["statuses"] == {"200": 40, "503": 10}
-    assert "\nStatuses: 200: 40, 503: 10\n" in done.stdout
+    assert "\nstatuses     200: 40, 503: 10\n" in done.stdout
     with RawServer([answer(status=b"404 No")]) as server:
-        assert "\nStatuses: 404: 5\n" in srv_run("bench", "-k", "-n", 5, server.url).stdout
+        assert "\nstatuses     404: 5\n" in srv_run("bench", "-k", "-n", 5, server.url).stdout
     with RawServer([answer()]) as server:
-        assert "Statuses" not in srv_run("bench", "-k", "-n", 5, server.url).stdout
+        assert "\nstatuses     200: 5\n" in srv_run("bench", "-k", "-n", 5, server.url).stdout
     with RawServer([answer(), answer(status=b"204 No Content", body=b"")]) as server:
-        assert "\nStatuses: 200: 3, 204: 2\n" in srv_run("bench", "-k", "-n", 5, server.url).stdout
+        assert "\nstatuses     200: 3, 204: 2\n" in srv_run("bench", "-k", "-n", 5, server.url).stdout
 
 
 def test_merged_reports_add_up_what_answers_were_like(srv_run, tmp_path):
@@ -157,9 +73,9 @@ def test_merged_reports_add_up_what_answers_were_like(srv_run, tmp_path):
     with RawServer([*script, [b"HTTP/1.1 zzz\r\n\r\n", close]]) as server:
         for name in "ab":
             srv_run("bench", "-k", "-n", 8, "--json", tmp_path / name, server.url)
-        done = srv_run("bench", "--merge", tmp_path / "a", tmp_path / "b")
+        done = srv_run("bench", "--merge", "--merge-anyway", tmp_path / "a", tmp_path / "b")
         assert server.requests == 16
-    assert "\nStatuses: 200: 8, 500: 4\n" in done.stdout
+    assert "\nstatuses     200: 8, 500: 4\n" in done.stdout
     assert "Body lengths: 3 to 12 bytes" in done.stdout
     assert "lenient client accepts: 4 " in done.stdout and "4  malformed status line" in done.stdout
 
@@ -292,18 +208,6 @@ def test_without_keep_alive_it_says_what_that_costs(srv_run):
 
 
 # --- addresses ------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def replicas(*hosts, script=(answer(),)):
-    """A server on one port of each address; None: nobody listens there."""
-    with contextlib.ExitStack() as stack:
-        port, servers = 0, []
-        for host in hosts:
-            server = RawServer(list(script), host, port)
-            port = server.port
-            servers.append(stack.enter_context(server))
-        yield port, servers
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])

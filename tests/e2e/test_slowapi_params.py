@@ -290,6 +290,8 @@ LONG = [
     "/?delay=0&fault=hang=2s:1",
     "/?delay=0.6&fault=hang=200ms@body,hang=300ms@head",
     "/?delay=0&fault=drip=200ms",
+    "/?delay=0&fault=drip=200ms,drip=1ms",
+    "/?delay=0&fault=bandwidth=10k,bandwidth=10",
     "/?delay=0&size=5000&fault=bandwidth=1000",
     "/?delay=0&size=5:99,5000:1&fault=bandwidth=1000",
     "/?delay=0&workers=1&service=2s",
@@ -304,6 +306,10 @@ LONG = [
     "/sse?count=20&interval=100ms",
     "/jsonl",
     "/sse?count=100&duration=0&fault=bandwidth=1000",
+    "/sse?count=11&duration=0.9&fault=drip=0.2",
+    "/drip?numbytes=1&duration=2",
+    "/range/3?duration=2",
+    "/range/3?duration=0.6&delay=0.6",
     "/range/100000?duration=2",
     "/stream/1000?fault=drip=2ms",
     "/?profile=payment",
@@ -318,7 +324,7 @@ def test_no_exchange_is_asked_for_beyond_the_limit(slowapi):
         assert reply.status == 400 and reply.text.endswith("is more than --max-delay; allowed: up to 1s\n"), path
         assert reply.text.startswith("an exchange of ") and took < 0.9, path
     assert Control(api).stats()["bad_parameters"] == len(LONG)
-    for path in ("/delay/0.01", "/?delay=exp:1ms", "/drip?duration=0.1", "/?fault=hang=1ms", "/?pause=every=9s,for=500ms"):
+    for path in ("/delay/0.01", "/?delay=exp:1ms", "/drip?duration=0.1", "/?fault=hang=1ms", "/?pause=every=9s,for=500ms", "/sse?count=50&duration=0&fault=bandwidth=9k"):
         assert client.ask("GET", path).status == 200, path
     client.close()
 

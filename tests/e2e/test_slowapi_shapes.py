@@ -117,6 +117,82 @@ def test_ranges(slowapi):
     client.close()
 
 
+def test_ranges_keep_their_conditions(slowapi):
+    client = Client(slowapi())
+    mine = '"range30"'
+    rows = [  # method, headers, status, size of the body
+        ("GET", {"Range": "bytes=0-"}, 206, 30),
+        ("GET", {"Range": "Bytes=1-2"}, 206, 2),
+        ("HEAD", {"Range": "bytes=1-2"}, 200, 0),
+        ("POST", {"Range": "bytes=1-2"}, 200, 30),
+        ("GET", {"Range": "bytes=1-2", "If-Range": mine}, 206, 2),
+        ("GET", {"Range": "bytes=1-2", "If-Range": "W/" + mine}, 200, 30),
+        ("GET", {"Range": "bytes=1-2", "If-Range": '"other"'}, 200, 30),
+        ("GET", {"Range": "bytes=1-2", "If-Range": "Sun, 06 Nov 1994 08:49:37 GMT"}, 200, 30),
+        ("GET", {"Range": "bytes=99-", "If-Range": '"other"'}, 200, 30),
+        ("GET", {"If-None-Match": mine}, 304, 0),
+        ("HEAD", {"If-None-Match": "W/" + mine}, 304, 0),
+        ("GET", {"If-None-Match": f'"a", {mine}', "Range": "bytes=1-2"}, 304, 0),
+        ("GET", {"If-None-Match": "*"}, 304, 0),
+        ("POST", {"If-None-Match": mine}, 412, 0),
+        ("GET", {"If-None-Match": '"other"', "Range": "bytes=1-2"}, 206, 2),
+        ("GET", {"If-Match": '"other"'}, 412, 0),
+        ("GET", {"If-Match": mine, "Range": "bytes=1-2"}, 206, 2),
+    ]
+    for method, headers, status, size in rows:
+        reply = client.ask(method, "/range/30", headers=headers)
+        assert (reply.status, len(reply.body)) == (status, size), (method, headers)
+        assert reply.headers["etag"] == mine
+        assert ("content-range" in reply.headers) == (status == 206)
+    client.close()
+
+
+def test_statuses_say_what_they_must(slowapi):
+    api = slowapi("--delay", "0")
+    for status, name, value in [(401, "www-authenticate", "Basic "), (407, "proxy-authenticate", "Basic "), (405, "allow", "GET"), (426, "upgrade", "")]:
+        for path in (f"/status/{status}", f"/?status={status}"):
+            assert get(api, path).headers[name].startswith(value)
+    assert get(api, "/?status=401&header=WWW-Authenticate:Digest+realm=x").headers["www-authenticate"] == "Digest realm=x"
+    assert request(api, "DELETE", "/").headers["allow"] == "GET, HEAD, POST, PUT"
+    assert get(api, "/status/418").reason == "I'm a Teapot"
+    assert get(api, "/?status=205").headers["content-length"] == "0"
+
+
+def test_options_of_the_whole_server(slowapi):
+    reply = request(slowapi(), "OPTIONS", "*")
+    assert (reply.status, reply.body, reply.headers["content-length"]) == (200, b"", "0")
+    assert {"GET", "HEAD", "POST", "PUT", "OPTIONS"} <= set(reply.headers["allow"].split(", "))
+
+
+def test_interim_answers_are_not_for_http10(slowapi):
+    api = slowapi("--delay", "0")
+    head = b" /?fault=interim=2 HTTP/1.%d\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert raw(api, b"GET" + head % 1).count(b"HTTP/1.1 103 ") == 2
+    assert raw(api, b"GET" + head % 0).startswith(b"HTTP/1.1 200 ")
+    assert raw(api, b"POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\nx").startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_slow_accept_holds_all_workers(slowapi, workers):
+    api = slowapi("--params", "delay=0&fault=slowaccept=1.5", "-w", workers)
+    first = RawConnection(api)
+    time.sleep(0.2)  # its worker has seen it
+    start = time.monotonic()
+    with RawConnection(api) as conn:
+        conn.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        conn.expect_open(0.8)
+        assert conn.read_until(b"\r\n").startswith(b"HTTP/1.1 200 ") and time.monotonic() - start > 0.8
+    first.close()
+
+
+def test_a_seed_repeats_a_run_over_several_workers(slowapi):
+    def run(workers):
+        api = slowapi("--seed", "5", "-w", workers, "--params", "delay=0&status=503:50")
+        return [get(api, "/").headers["x-slowapi-seed"] for _ in range(20)]
+
+    assert run("1") == run("2") == run("3")
+
+
 def test_fortio_parameters(slowapi):
     client = Client(slowapi())
     reply = client.ask("GET", "/?delay=5ms:100&status=429:100&size=33&header=X-One:1&header=X-Two:+2")

@@ -65,6 +65,8 @@ static void reasons_are_the_registered_ones(void **state) {
     assert_string_equal(http_status_reason(404), "Not Found");
     assert_string_equal(http_status_reason(431), "Request Header Fields Too Large");
     assert_string_equal(http_status_reason(504), "Gateway Timeout");
+    assert_string_equal(http_status_reason(418), "I'm a Teapot");
+    assert_string_equal(http_status_reason(508), "Loop Detected");
     assert_string_equal(http_status_reason(299), "Unknown");
 }
 

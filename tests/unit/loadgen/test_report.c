@@ -16,6 +16,7 @@ static struct {
     struct target target;
     struct request request;
     struct tally tally;
+    struct summary summary;
     struct report report;
     char *text;
     size_t size;
@@ -31,14 +32,17 @@ static int set_up(void **state) {
     assert_int_equal(tally_init(&run.tally), 0);
     run.tally.first_start = 7 * NSEC_PER_SEC;
     run.tally.last_end = run.tally.first_start + NSEC_PER_SEC / 2;
-    run.report = (struct report){
-        .config = &run.config, .target = &run.target, .request = &run.request, .tally = &run.tally
-    };
+    run.report = (struct report){ .config = &run.config,
+                                  .target = &run.target,
+                                  .request = &run.request,
+                                  .tally = &run.tally,
+                                  .summary = &run.summary };
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
+    summary_free(&run.summary);
     tally_free(&run.tally);
     request_free(&run.request);
     return 0;
@@ -54,13 +58,21 @@ static void add_ladder(int n) {
     run.tally.body_bytes = (uint64_t)n * 12;
 }
 
+static void settle(void) {
+    tally_settle(&run.tally);
+    summary_free(&run.summary);
+    assert_int_equal(summary_init(&run.summary, &run.config, &run.tally, NULL), 0);
+}
+
 static void print(void) {
     free(run.text);
     FILE *out = open_memstream(&run.text, &run.size);
     assert_non_null(out);
-    tally_settle(&run.tally);
+    settle();
+    report_text_done(out, &run.report);
+    if (!run.config.ab_strict)
+        report_people(out, &run.report);
     report_text(out, &run.report);
-    report_details(out, &run.report);
     fclose(out);
 }
 
@@ -76,6 +88,7 @@ static void refuse(const char *lines) {
 
 static void test_report_of_ab_line_by_line(void **state) {
     (void)state;
+    run.config.ab_strict = true;
     struct http_head head = { .fields = SLICE("Server: es/1 (Unix)\r\n") };
     tally_server(&run.tally, &head);
     add_ladder(20);
@@ -139,7 +152,7 @@ static void test_failures_have_their_columns_and_reasons(void **state) {
     expect("Complete requests:      7\n"
            "Failed requests:        6\n"
            "   (Connect: 1, Receive: 3, Length: 1, Exceptions: 1)\n");
-    expect("\nFailures by reason\n"
+    expect("\nErrors by reason\n"
            "        1  connection refused\n"
            "        2  connection reset by peer\n"
            "        1  time-out before the first byte\n"
@@ -219,7 +232,7 @@ static json_t *report_as_json(void) {
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
-    tally_settle(&run.tally);
+    settle();
     assert_int_equal(report_json(out, &run.report), 0);
     fclose(out);
     json_t *root = json_loads(text, 0, NULL);

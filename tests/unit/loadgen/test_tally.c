@@ -26,7 +26,7 @@ static void test_response_of_another_length_fails(void **state) {
     assert_int_equal(t.failed[FAILURE_LENGTH], 1);
     assert_int_equal(tally_ended(&t), 4);
     tally_settle(&t);
-    assert_int_equal(hist_count(t.total), 4);
+    assert_int_equal(hist_count(t.ended[TIME_TOTAL]), 4);
     tally_free(&t);
 }
 
@@ -51,8 +51,9 @@ static void test_only_time_outs_of_the_failures_have_a_latency(void **state) {
     assert_int_equal(tally_failures(&t), FAILURE_COUNT);
     assert_int_equal(tally_ended(&t), FAILURE_COUNT);
     tally_settle(&t);
-    assert_int_equal(hist_count(t.total), 3);
-    assert_int_equal(hist_max(t.processing), 290);
+    assert_int_equal(hist_count(t.ended[TIME_TOTAL]), 0);
+    assert_int_equal(hist_count(t.ages[TIME_TOTAL]), 3);
+    assert_int_equal(hist_max(t.ages[TIME_PROCESSING]), 290);
     tally_free(&t);
 }
 
@@ -118,7 +119,7 @@ static void test_merge_adds_and_keeps_the_first_document(void **state) {
     assert_int_equal(a.in_flight, 2);
     assert_int_equal(a.in_flight_age_max, 7);
     assert_int_equal(tally_ended(&a), 3);
-    assert_int_equal(hist_count(a.waiting), 2);
+    assert_int_equal(hist_count(a.ended[TIME_WAIT]), 2);
     tally_free(&a);
     tally_free(&b);
 }
@@ -137,7 +138,7 @@ static void test_server_software_is_cut_like_ab(void **state) {
 
 static void test_out_of_memory_at_every_allocation(void **state) {
     (void)state;
-    for (long n = 0; n < 4; n++) {
+    for (long n = 0; n < 2 * TIME_COUNT; n++) {
         struct tally t;
         mem_fail_after(n);
         assert_int_equal(tally_init(&t), -ENOMEM);
@@ -145,26 +146,48 @@ static void test_out_of_memory_at_every_allocation(void **state) {
     }
 }
 
-static void test_ages_and_dropped_ones_enter_the_totals(void **state) {
+static void test_ages_are_apart_from_answers(void **state) {
     (void)state;
     struct tally t;
     struct timing late = { .queue = 5000, .connect = 10, .total = 20, .reused = true };
+    struct timing waits = { .queue = 6000, .total = 40, .reused = true, .phase = PHASE_WAIT };
     assert_int_equal(tally_init(&t), 0);
     t.planned = 3;
     tally_response(&t, &late, 200, 1, true);
-    tally_unfinished(&t, &late);
+    tally_unfinished(&t, &waits);
     tally_dropped(&t, 70000);
     tally_settle(&t);
     assert_int_equal(t.in_flight, 1);
-    assert_int_equal(t.in_flight_age_max, 5020 * NSEC_PER_USEC);
+    assert_int_equal(t.in_flight_age_max, 6040 * NSEC_PER_USEC);
     assert_int_equal(t.dropped, 1);
-    assert_int_equal(hist_count(t.total), 3);
-    assert_int_equal(hist_min(t.total), 5020);
-    assert_int_equal(hist_max(t.total), 70000);
-    assert_int_equal(hist_count(t.raw), 2);
-    assert_int_equal(hist_max(t.raw), 20);
-    assert_int_equal(hist_count(t.connect), 2); /* zeros of reused connections */
-    assert_int_equal(hist_max(t.connect), 0);
+    assert_int_equal(hist_count(t.ended[TIME_TOTAL]), 1);
+    assert_int_equal(hist_max(t.ended[TIME_TOTAL]), 5020);
+    assert_int_equal(hist_count(t.ages[TIME_TOTAL]), 2);
+    assert_int_equal(hist_min(t.ages[TIME_TOTAL]), 6040);
+    assert_int_equal(hist_max(t.ages[TIME_TOTAL]), 70000);
+    assert_int_equal(hist_max(t.ended[TIME_RAW]), 20);
+    assert_int_equal(hist_max(t.ages[TIME_RAW]), 40);
+    assert_int_equal(hist_count(t.ended[TIME_CONNECT]), 2); /* zeros of reused connections */
+    assert_int_equal(hist_max(t.ended[TIME_CONNECT]), 0);
+    assert_int_equal(hist_count(t.ages[TIME_WAIT]), 1);
+    tally_free(&t);
+}
+
+/* What was over has its time, what was going on an age, and what had not begun nothing. */
+static void test_a_phase_that_was_over_is_known(void **state) {
+    (void)state;
+    struct tally t;
+    assert_int_equal(tally_init(&t), 0);
+    for (int phase = PHASE_CONNECT; phase <= PHASE_RECEIVE; phase++)
+        tally_unfinished(&t, &(struct timing){ .total = 9, .phase = (enum phase)phase });
+    tally_settle(&t);
+    static const enum tally_time times[] = { TIME_CONNECT, TIME_SEND, TIME_WAIT, TIME_RECEIVE };
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(hist_count(t.ages[times[i]]), 1);
+        assert_int_equal(hist_count(t.ended[times[i]]), 3 - i);
+    }
+    assert_int_equal(hist_count(t.ages[TIME_TOTAL]), 4);
+    assert_int_equal(hist_count(t.ended[TIME_TOTAL]), 0);
     tally_free(&t);
 }
 
@@ -180,13 +203,14 @@ static void test_restart_keeps_what_is_known_of_the_server(void **state) {
     assert_int_equal(t.connections, 4);
     assert_int_equal(t.document_bytes, 12);
     assert_int_equal(tally_ended(&t), 0);
-    assert_int_equal(hist_count(t.total), 0);
+    assert_int_equal(hist_count(t.ended[TIME_TOTAL]), 0);
     tally_free(&t);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ages_and_dropped_ones_enter_the_totals),
+        cmocka_unit_test(test_ages_are_apart_from_answers),
+        cmocka_unit_test(test_a_phase_that_was_over_is_known),
         cmocka_unit_test(test_restart_keeps_what_is_known_of_the_server),
         cmocka_unit_test(test_response_of_another_length_fails),
         cmocka_unit_test(test_status_is_counted_beside_success),

@@ -13,7 +13,7 @@
 static bool holds(const char *text, const struct threshold_facts *facts) {
     struct thresholds list = { .count = 0 };
     assert_int_equal(threshold_parse(text, &list, NULL), 0);
-    return threshold_holds(&list.items[0], facts);
+    return threshold_holds(&list.items[0], threshold_fact(&list.items[0], facts));
 }
 
 static void test_conditions_are_compared_with_facts(void **state) {
@@ -21,9 +21,12 @@ static void test_conditions_are_compared_with_facts(void **state) {
     struct hist *h = hist_new();
     hist_record_n(h, 1000, 99);
     hist_record(h, 500000);
-    struct threshold_facts facts = {
-        .latency = h, .requests = 100, .errors = 1, .dropped = 3, .rate = 480
-    };
+    struct threshold_facts facts = { .latency = { .ended = h },
+                                     .ended = 100,
+                                     .planned = 100,
+                                     .errors = 1,
+                                     .dropped = 3,
+                                     .rate = 480 };
     static const char *const true_ones[] = { "p99.5>200ms", "p99 <= 1ms", "max>=500ms", "mean>5ms",
                                              "median<2ms",  "errors>0",   "errors>=1%", "rps<500",
                                              "dropped>2",   "min<=1ms" };
@@ -38,13 +41,45 @@ static void test_conditions_are_compared_with_facts(void **state) {
 
 static void test_what_is_no_condition_is_refused(void **state) {
     (void)state;
-    static const char *const bad[] = { "",       "p99",    "p99=1s",   "p101>1s",   "q50>1s",
-                                       "p>1s",   ">1s",    "p99>",     "p99>5%",    "rps<5%",
-                                       "rps<5s", "p99>-1", "errors>x", "errors>1%%" };
+    static const char *const bad[] = { "",       "p99",     "p99=1s",   "p101>1s",    "q50>1s",
+                                       "p>1s",   ">1s",     "p99>",     "p99>5%",     "rps<5%",
+                                       "rps<5s", "p99>-1",  "errors>x", "errors>1%%", "p99>200",
+                                       "mean>0", "max>1.5", "p50<." };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct thresholds list = { .count = 0 };
         assert_int_equal(threshold_parse(bad[i], &list, NULL), -EINVAL);
     }
+}
+
+/* Half have no answer after 4 s: that is enough to be sure of some conditions, and not of others.
+ */
+static void test_a_lower_bound_decides_only_what_is_sure(void **state) {
+    (void)state;
+    struct hist *ended = hist_new(), *ages = hist_new();
+    hist_record_n(ended, 1000, 50);
+    hist_record_n(ages, 4000000, 50);
+    struct threshold_facts facts = { .latency = { ended, ages }, .ended = 50 };
+    assert_true(holds("p99>3s", &facts));
+    assert_true(holds("max>=4s", &facts));
+    assert_false(holds("p99>5s", &facts));
+    assert_false(holds("p99<5s", &facts));
+    assert_true(holds("p50<=1ms", &facts));
+    assert_false(holds("mean>1ms", &facts));
+    hist_free(ended);
+    hist_free(ages);
+}
+
+/* A hung server has no mean, and no condition on it holds. */
+static void test_nothing_is_said_of_what_is_not_known(void **state) {
+    (void)state;
+    struct hist *ended = hist_new(), *ages = hist_new();
+    struct threshold_facts facts = { .latency = { ended, ages } };
+    assert_false(holds("p99>1us", &facts) || holds("p99<1h", &facts) || holds("mean<1h", &facts));
+    hist_record(ages, 2000000);
+    assert_true(holds("p50>1s", &facts));
+    assert_false(holds("mean<1h", &facts) || holds("min<1h", &facts) || holds("max<1h", &facts));
+    hist_free(ended);
+    hist_free(ages);
 }
 
 static void test_statuses_and_classes(void **state) {
@@ -79,6 +114,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conditions_are_compared_with_facts),
         cmocka_unit_test(test_what_is_no_condition_is_refused),
+        cmocka_unit_test(test_a_lower_bound_decides_only_what_is_sure),
+        cmocka_unit_test(test_nothing_is_said_of_what_is_not_known),
         cmocka_unit_test(test_statuses_and_classes),
         cmocka_unit_test(test_a_text_is_found_across_pieces),
     };

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/* Derives the figures of a run from its counts. */
+#include "loadgen/summary.h"
+#include <errno.h>
+
+double summary_rate(uint64_t succeeded, nsec_t span) {
+    return span > 0 ? (double)succeeded * (double)NSEC_PER_SEC / (double)span : 0;
+}
+
+uint64_t summary_errors(const struct loadgen_config *c, uint64_t failed, uint64_t unwelcome) {
+    return failed + (c->expect_status.any_given ? 0 : unwelcome);
+}
+
+/* Counts of `whole` less those of `part`, bucket by bucket: to a histogram's three digits. */
+static void subtract(struct hist *to, const struct hist *whole, const struct hist *part) {
+    uint32_t cursor = 0, part_cursor = 0;
+    int64_t usec, part_usec;
+    uint64_t count, less;
+    bool more = hist_next(part, &part_cursor, &part_usec, &less);
+    while (hist_next(whole, &cursor, &usec, &count)) {
+        bool same = more && part_cursor == cursor;
+        hist_record_n(to, usec, same ? count - less : count);
+        if (same)
+            more = hist_next(part, &part_cursor, &part_usec, &less);
+    }
+}
+
+static int set_undisturbed(struct summary *s) {
+    struct times all = s->times[TIME_TOTAL], part = s->times[TIME_DISTURBED];
+    s->apart[0] = hist_new();
+    s->apart[1] = hist_new();
+    if (s->apart[0] == NULL || s->apart[1] == NULL)
+        return -ENOMEM;
+    subtract(s->apart[0], all.ended, part.ended);
+    subtract(s->apart[1], all.ages, part.ages);
+    s->undisturbed = (struct times){ s->apart[0], s->apart[1] };
+    return 0;
+}
+
+/* In a closed loop all connections are busy all the time, so that the mean follows from the span
+ * (Little's law), as in ab. In the open model it has to be measured. */
+static void set_rates(struct summary *s, const struct loadgen_config *c, const struct tally *t) {
+    bool open_model = t->planned > 0;
+    nsec_t span = t->last_end - t->first_start;
+    s->seconds = span > 0 ? (double)span / (double)NSEC_PER_SEC : 0;
+    s->rate = summary_rate(t->succeeded, span);
+    s->received_rate = summary_rate(t->bytes_received, span);
+    s->sent_rate = summary_rate(t->bytes_sent, span);
+    s->concurrency = open_model ? t->busy_max : (uint64_t)c->concurrency;
+    if (s->rate <= 0)
+        return;
+    s->time_across_ms = 1000 / s->rate;
+    s->time_each_ms = open_model ? hist_mean(t->ended[TIME_TOTAL]) / 1000
+                                 : (double)s->concurrency * s->time_across_ms;
+}
+
+int summary_init(struct summary *s, const struct loadgen_config *c, const struct tally *t,
+                 const struct selfcheck *check) {
+    *s = (struct summary){
+        .ended = tally_ended(t),
+        .failed = tally_failures(t),
+    };
+    s->errors = summary_errors(c, s->failed, t->unwelcome);
+    for (int i = 0; i < TIME_COUNT; i++)
+        s->times[i] = (struct times){ t->ended[i], t->ages[i] };
+    set_rates(s, c, t);
+    s->facts = (struct threshold_facts){
+        .latency = s->times[TIME_TOTAL],
+        .ended = s->ended,
+        .planned = t->planned,
+        .errors = s->errors,
+        .non_2xx = t->non_2xx,
+        .dropped = t->dropped,
+        .late = t->late,
+        .rate = s->rate,
+    };
+    int rc = set_undisturbed(s);
+    if (rc != 0)
+        summary_free(s);
+    else if (check != NULL)
+        s->is_limited =
+            selfcheck_verdict(check, s->times[TIME_TOTAL], &t->pauses, s->seconds, s->limit);
+    return rc;
+}
+
+void summary_free(struct summary *s) {
+    hist_free(s->apart[0]);
+    hist_free(s->apart[1]);
+    s->apart[0] = s->apart[1] = NULL;
+}

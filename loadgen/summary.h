@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* What follows from the counts of a run. Each figure is computed here, once; the forms of the
+ * report and the conditions only print and compare. */
+#ifndef LOADGEN_SUMMARY_H
+#define LOADGEN_SUMMARY_H
+
+#include "loadgen/config.h"
+#include "loadgen/selfcheck.h"
+#include "loadgen/tally.h"
+#include "loadgen/threshold.h"
+
+struct summary {
+    double seconds; /* the run's span; every rate below times it is the count it comes from */
+    double rate;    /* succeeded per second; 0 without a span */
+    double received_rate, sent_rate;     /* bytes per second */
+    double time_each_ms, time_across_ms; /* ab's two "Time per request"; 0: none */
+    uint64_t concurrency;                /* open model: the most at once */
+    uint64_t ended, failed, errors;      /* `errors`: see summary_errors */
+    struct times times[TIME_COUNT];
+    struct times undisturbed;     /* the totals without requests that saw a pause of ours */
+    struct hist *apart[2];        /* its own */
+    struct threshold_facts facts; /* for --fail-if */
+    bool is_limited;              /* the generator was the limit: `limit` says why */
+    char limit[SELFCHECK_TEXT_BYTES];
+};
+
+/* The tally is settled, and stays. `check` may be NULL. 0 or -ENOMEM. */
+NODISCARD int summary_init(struct summary *s, const struct loadgen_config *c, const struct tally *t,
+                           const struct selfcheck *check);
+void summary_free(struct summary *s);
+
+/* Successes per second; 0 without a span. */
+double summary_rate(uint64_t succeeded, nsec_t span);
+
+/* What --fail-if and --abort-if call errors: failures, and, unless --expect-status says which
+ * statuses are right, answers that are not 2xx. */
+uint64_t summary_errors(const struct loadgen_config *c, uint64_t failed, uint64_t unwelcome);
+
+#endif
