@@ -86,7 +86,7 @@ static int parse_abort_if(void *config, const char *value, struct error *err) {
 static int parse_tls(void *config, const char *value, struct error *err) {
     (void)config;
     (void)value;
-    return error_set(err, -EINVAL, "nothing: TLS is not in this build");
+    return error_set(err, -EINVAL, "TLS is not in this build");
 }
 
 static const char *const arrivals[] = { "even", "poisson", NULL };

@@ -69,13 +69,20 @@ static bool is_socket_error(enum failure reason) {
     return reason == FAILURE_REFUSED || reason == FAILURE_CONNECT || reason == FAILURE_RESET;
 }
 
-/* Connections of all workers together take the addresses in turns. */
+/* How many of the addresses are not left out; at least one. */
+static size_t addresses_in_use(const struct worker *w) {
+    size_t count = 0;
+    for (size_t i = 0; i < w->target->addresses.count; i++)
+        count += w->answers.addresses[i].left_out == 0;
+    return count;
+}
+
+/* Connections of all workers together take the addresses in use in turns. */
 static uint8_t next_address(struct worker *w) {
-    size_t count = w->target->addresses.count;
-    size_t at = (w->turn++ * w->share.count + w->share.index) % count;
-    while (w->answers.addresses[at].left_out != 0)
-        at = (at + 1) % count;
-    return (uint8_t)at;
+    size_t turn = (w->turn++ * w->share.count + w->share.index) % addresses_in_use(w);
+    for (uint8_t i = 0;; i++)
+        if (w->answers.addresses[i].left_out == 0 && turn-- == 0)
+            return i;
 }
 
 /* An address to which no connection was ever made is left out from now on, unless it is the last
@@ -83,12 +90,9 @@ static uint8_t next_address(struct worker *w) {
 static bool leave_address_out(struct client *c, int error) {
     struct worker *w = c->worker;
     struct answers_address *addresses = w->answers.addresses;
-    size_t left = 0;
     if (addresses[c->address].left_out != 0)
         return true;
-    for (size_t i = 0; i < w->target->addresses.count; i++)
-        left += addresses[i].left_out == 0;
-    if (addresses[c->address].connections > 0 || left < 2)
+    if (addresses[c->address].connections > 0 || addresses_in_use(w) < 2)
         return false;
     addresses[c->address].left_out = error;
     return true;

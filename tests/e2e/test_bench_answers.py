@@ -236,6 +236,13 @@ def test_an_address_where_nobody_listens_is_left_out_and_told(srv_run, bench_jso
         assert "left out: Connection refused" in srv_run("bench", "-n", 2, *args).stdout
 
 
+def test_what_is_left_out_is_shared_by_all_others(bench_json):
+    with replicas("127.0.0.3", "127.0.0.4") as (port, servers):
+        args = ["--resolve", f"h:{port}:127.0.0.2,127.0.0.3,127.0.0.4", f"http://h:{port}/"]
+        assert bench_json("-n", 40, *args)[0] == 0
+        assert sorted(server.requests for server in servers) in ([20, 20], [19, 21])
+
+
 def test_an_address_that_goes_down_is_a_failure(bench_json):
     with replicas("127.0.0.2", "127.0.0.3") as (port, servers):
         servers[1].script[0] = [answer(), lambda _: servers[1].listener.shutdown(socket.SHUT_RDWR)]
