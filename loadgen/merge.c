@@ -14,7 +14,7 @@
 #define OVERLAP_MIN 0.95
 
 struct span {
-    double start, end; /* seconds since 1970 */
+    double start, end; /* seconds after the first file's start */
 };
 
 struct merge {
@@ -29,6 +29,7 @@ struct merge {
     char url[2048], method[64], limit[SELFCHECK_TEXT_BYTES];
     json_t *first;                         /* the first file's "config" */
     struct span spans[OPTION_STRINGS_MAX]; /* of each file */
+    double started;                        /* the first one, since 1970 */
 };
 
 static uint64_t count_in(const json_t *object, const char *key) {
@@ -159,8 +160,9 @@ static int add_span(struct merge *m, const json_t *totals, struct error *err) {
     if (start <= 0 && !m->config.merge_anyway)
         return error_set(err, -EINVAL,
                          "it does not say when it began; --merge-anyway takes it for simultaneous");
-    if (start <= 0)
-        start = m->report.merged > 0 ? m->spans[0].start : 1;
+    if (m->report.merged == 0)
+        m->started = start;
+    start = start > 0 ? start - m->started : 0;
     m->spans[m->report.merged] = (struct span){ start, start + fmax(seconds, 0) };
     return 0;
 }
@@ -212,7 +214,7 @@ static int by_start(const void *a, const void *b) {
  * there was. Also finds for how long all of them were. */
 static double merge_spans(struct merge *m) {
     struct report *r = &m->report;
-    double covered = 0, until = 0, all_from = 0, all_until = INFINITY, longest = 0;
+    double covered = 0, until = -INFINITY, all_from = -INFINITY, all_until = INFINITY, longest = 0;
     qsort(m->spans, r->merged, sizeof(*m->spans), by_start);
     for (uint32_t i = 0; i < r->merged; i++) {
         struct span span = m->spans[i];
@@ -250,7 +252,7 @@ static int report_sum(struct merge *m, double covered, struct error *err) {
     r->tally = &m->tally;
     r->answers = &m->answers;
     r->summary = &m->summary;
-    r->started_wall = (nsec_t)(m->spans[0].start * (double)NSEC_PER_SEC);
+    r->started_wall = (nsec_t)((m->started + m->spans[0].start) * (double)NSEC_PER_SEC);
     if (output_open(&m->output, &m->config, err) != 0)
         return EXIT_CANNOT;
     if (summary_init(&m->summary, &m->config, &m->tally, NULL) != 0) {

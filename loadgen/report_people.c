@@ -43,8 +43,8 @@ static void print_load(FILE *out, const struct report *r) {
     if (r->merged == 0)
         return;
     print_label(out, "merged");
-    fprintf(out, "%" PRIu32 " runs, begun within %.3f s, together for %.1f %% of the longest\n",
-            r->merged, r->merge_skew_s, r->merge_overlap * 100);
+    fprintf(out, "%" PRIu32 " runs, begun within %.3f s, overlapping for %.1f %%\n", r->merged,
+            r->merge_skew_s, r->merge_overlap * 100);
 }
 
 static void print_statuses(FILE *out, const struct answers *a) {
@@ -242,7 +242,8 @@ static void print_pauses(FILE *out, const struct report *r) {
     if (p->count == 0)
         return;
     fprintf(out,
-            "It paused %" PRIu64 " time%s, for %.3f s; the longest was %.3f s, from %.3f s on. "
+            "It paused %" PRIu64
+            " time%s, for %.3f s; at a stretch for %.3f s at most, from %.3f s on. "
             "%" PRIu64 " were in flight then\n",
             p->count, p->count == 1 ? "" : "s", seconds(p->total), seconds(p->longest),
             seconds(p->longest_at - r->started_mono), times_count(disturbed));

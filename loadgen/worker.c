@@ -118,10 +118,11 @@ static void warm_up_ends(struct worker *w) {
     w->cpu_began = worker_cpu();
 }
 
-/* A planned request that could not begin in time. A connection was free, or would have been but for
- * a pause of ours: then it is our fault. */
+/* A planned request that could not begin in time. A connection was free, or its time came within a
+ * pause of ours: then it is our fault. */
 static void count_starved(struct worker *w, nsec_t planned) {
-    w->tally.starved += w->found_idle || w->idle != NULL || planned < w->pause_ended;
+    bool in_pause = planned >= w->pause_began && planned < w->pause_ended;
+    w->tally.starved += w->found_idle || w->idle != NULL || in_pause;
 }
 
 bool worker_take(struct worker *w, nsec_t now, struct client *c) {
