@@ -321,7 +321,7 @@ static void plan_piece(struct reply *reply, struct truth *truth, uint64_t left) 
     struct fault *drip = rolled(reply, FAULT_DRIP), *bandwidth = rolled(reply, FAULT_BANDWIDTH);
     nsec_t pause = reply->sent == 0 ? reply->body.lead : jittered(reply);
 
-    reply->planned = drip != NULL ? 1 : reply->body.piece;
+    reply->planned = drip != NULL || body_is_events(&reply->body) ? 1 : reply->body.piece;
     if (reply->planned > left)
         reply->planned = left;
     if (drip != NULL) {

@@ -108,8 +108,6 @@ static void a_bandwidth_is_kept_for_each_kind_of_body(void **state UNUSED) {
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         bool is_events = kinds[i] >= BODY_LINES;
         begin(&f, kinds[i], is_events ? 40 : 2000);
-        if (is_events)
-            f.reply->body.piece = 1;
         add_fault(&f, "bandwidth=100k");
         struct seen seen = run(&f);
         assert_true(is_events ? seen.body_bytes > 1000 : seen.body_bytes == 2000);
@@ -130,14 +128,12 @@ static void the_later_of_all_paces_counts(void **state UNUSED) {
     struct fixture f;
 
     begin(&f, BODY_LINES, 6);
-    f.reply->body.piece = 1;
     f.reply->body.interval = 5 * NSEC_PER_MSEC;
     add_fault(&f, "bandwidth=10m");
     struct seen seen = run(&f);
     assert_in_range(seen.span, 25 * NSEC_PER_MSEC, 25 * NSEC_PER_MSEC + NSEC_PER_MSEC / 10);
 
     begin(&f, BODY_LINES, 6);
-    f.reply->body.piece = 1;
     f.reply->body.interval = 1;
     add_fault(&f, "drip=1us");
     add_fault(&f, "bandwidth=10k");
