@@ -19,8 +19,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /image/srv /usr/local/bin/srv
 USER 65534:65534
-# The load generator asks the server; HEALTH_URL says which.
-ENV HEALTH_URL=http://127.0.0.1:3000/?delay=0
-HEALTHCHECK --interval=2s --timeout=5s --retries=15 CMD ["sh", "-c", "exec srv bench -q -n 1 \"$HEALTH_URL\" >/dev/null"]
+# The load generator asks the server; HEALTH_URL says which. HEALTH_PATH is answered without a call of the upstream.
+ENV HEALTH_PATH=/healthz HEALTH_URL=http://127.0.0.1:3000/healthz
+HEALTHCHECK --interval=2s --timeout=5s --retries=15 CMD ["sh", "-c", "srv bench -q -n 1 -s 3 --expect-status 200 \"$HEALTH_URL\" >/dev/null || exit 1"]
 ENTRYPOINT ["srv"]
 CMD ["serve", "--bind", ":3000"]

@@ -208,6 +208,11 @@ static int check_operating(struct serve_options *o, struct error *err) {
 
     if (access_log_check(c->access_log.format, err) < 0)
         return -EINVAL;
+    if (c->health_path != NULL && (c->health_path[0] != '/' || strpbrk(c->health_path, "?# ")))
+        return error_set(err, -EINVAL,
+                         "--health-path: '%s' is not allowed; a path that begins with '/', without "
+                         "a query",
+                         c->health_path);
     return privileges_find(&c->privileges, c->user, c->group, err);
 }
 

@@ -47,6 +47,7 @@ struct master {
     enum phase phase;
     unsigned failed_starts; /* since a worker last became ready */
     bool gave_up, told_ready;
+    nsec_t stop_at;  /* the end of graceful_delay; NSEC_NEVER: it does not run */
     nsec_t look_at;  /* when to look for stuck workers */
     nsec_t awake_at; /* since when the master has been looking without a gap */
 };
@@ -389,6 +390,19 @@ static void read_boards(struct master *m, nsec_t now) {
     tell_all_ready(m);
 }
 
+static void leave(struct master *m, nsec_t now) {
+    nsec_t delay = m->config->graceful_delay;
+
+    if (m->phase != PHASE_SERVING || m->stop_at != NSEC_NEVER) {
+        stop_all(m, PHASE_QUITTING, now);
+    } else if (delay == 0) {
+        stop_all(m, PHASE_DRAINING, now);
+    } else {
+        m->stop_at = deadline_after(now, delay);
+        run_hook(m, m->config->leaving);
+    }
+}
+
 static void on_signal(struct master *m, int signo, nsec_t now) {
     if (signo != SIGCHLD && signo != SIGNEWS)
         log_write(LOG_LEVEL_INFO, "master got a signal signal=SIG%s",
@@ -399,7 +413,7 @@ static void on_signal(struct master *m, int signo, nsec_t now) {
         reap(m, now);
         break;
     case SIGTERM:
-        stop_all(m, m->phase == PHASE_SERVING ? PHASE_DRAINING : PHASE_QUITTING, now);
+        leave(m, now);
         break;
     case SIGINT:
     case SIGQUIT:
@@ -450,10 +464,14 @@ static int wait_signal(const struct master *m, nsec_t until) {
 
 static void supervise(struct master *m) {
     for (;;) {
+        if (m->phase == PHASE_SERVING && m->stop_at <= clock_now())
+            stop_all(m, PHASE_DRAINING, clock_now());
         nsec_t look_at = look_for_stuck(m, clock_now());
         nsec_t next = nsec_min(run_due(m, clock_now()), look_at);
         if (m->phase != PHASE_SERVING && count_running(m) == 0)
             return;
+        if (m->phase == PHASE_SERVING)
+            next = nsec_min(next, m->stop_at);
         if (m->config->tend != NULL)
             next = nsec_min(next, m->config->tend(m->config->arg, clock_now()));
         bury_orphans(m);
@@ -483,6 +501,7 @@ static struct master *master_new(const struct prefork_config *config) {
     m->config = config;
     m->pid = getpid();
     m->look_at = m->awake_at = clock_now();
+    m->stop_at = NSEC_NEVER;
     sigemptyset(&m->signals);
     for (size_t i = 0; i < ARRAY_LEN(awaited); i++)
         sigaddset(&m->signals, awaited[i]);

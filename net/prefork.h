@@ -4,8 +4,8 @@
  *
  * The master understands
  *
- *   TERM        stop gracefully: workers get TERM, and KILL a second after graceful_timeout;
- *               a second one is as INT
+ *   TERM        stop gracefully: after graceful_delay workers get TERM, and KILL a second after
+ *               graceful_timeout; a second one is as INT
  *   INT, QUIT   stop at once: workers get QUIT, and KILL after a second
  *   TTIN, TTOU  one worker more, one less (it gets RETIRE), never below one
  *   HUP         reload, where there is such a function; else replace every worker: see below
@@ -41,12 +41,14 @@ struct prefork_config {
     const char *title;                        /* shown for workers: "green"; may be NULL */
     unsigned workers;                         /* 1..PREFORK_WORKERS_MAX; 1 still has a master */
     nsec_t graceful_timeout;                  /* after TERM, which workers keep, too */
+    nsec_t graceful_delay;                    /* span from TERM to the begin of the stop */
     int (*worker)(void *arg, unsigned index); /* runs in the child; its result is the exit code */
     void (*all_ready)(void *arg);             /* once, in the master; or NULL */
     void (*reopen_logs)(void *arg);           /* USR1, in the master; or NULL */
     void (*reload)(void *arg);                /* HUP, in the master; NULL: replace the workers */
     void (*upgrade)(void *arg);               /* USR2, in the master; or NULL */
     bool (*replaced)(void *arg); /* RETIRE, in the master: false leaves all as it is; or NULL */
+    void (*leaving)(void *arg);  /* graceful_delay begins; or NULL */
     void (*stopping)(void *arg); /* the workers were just told to stop, all of them; or NULL */
     /* Looks after other children of the master, whenever one has died and when it asked for: now,
      * to the time of its next look (NSEC_NEVER: none is due). Or NULL. */

@@ -12,64 +12,66 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 /* What the signal handler needs; a process has one set of handlers, so these are globals. */
-enum { RUNNING, RETIRING, STOPPING };
+enum { RUNNING, LEAVING, RETIRING, STOPPING }; /* until LEAVING ends, connections are accepted */
 static atomic_int stopping;
-static int signal_accept_fd = -1, signal_stop_fd = -1, signal_cancel_fd = -1;
-static struct itimerspec signal_patience; /* from a graceful stop to the cancel */
+static int signal_accept_fd = -1, signal_silence_fd = -1, signal_cancel_fd = -1;
+static nsec_t signal_delay, signal_patience; /* to the stop; from a graceful stop to the cancel */
+static const struct worker *signal_worker;
 
-/* An eventfd takes a write unless its count would pass 2^64 - 2: it cannot fail here. */
-static void make_readable(int fd) {
-    uint64_t one = 1;
+/* A span of zero would disarm the timer. */
+static void make_readable_after(int fd, nsec_t span) {
+    nsec_t left = span > 0 ? span : 1;
+    struct itimerspec spec = {
+        .it_value = { .tv_sec = left / NSEC_PER_SEC, .tv_nsec = left % NSEC_PER_SEC },
+    };
 
-    if (write(fd, &one, sizeof(one)) != sizeof(one))
-        _exit(EXIT_CANNOT);
+    if (timerfd_settime(fd, 0, &spec, NULL) < 0)
+        _exit(EXIT_CANNOT); /* only a descriptor that is none can make it fail */
+}
+
+static bool is_accepting(void) {
+    return stopping <= LEAVING;
 }
 
 /* On whichever thread it hits. */
 static void on_signal(int signo) {
-    static const struct itimerspec at_once = { .it_value.tv_nsec = 1 };
+    int before = stopping, saved = errno;
     bool retire = signo == SIGRETIRE;
-    bool graceful = retire || (signo == SIGTERM && stopping != STOPPING);
-    int saved = errno;
+    bool graceful = retire || (signo == SIGTERM && (before == RUNNING || before == RETIRING));
+    nsec_t delay = graceful && !retire && before == RUNNING ? signal_delay : 0;
 
-    if (retire && stopping != RUNNING)
+    if (retire && before != RUNNING)
         return;
     signals_insist(signo);
-    make_readable(signal_accept_fd);
+    make_readable_after(signal_accept_fd, delay);
     if (!retire)
-        make_readable(signal_stop_fd);
-    if (timerfd_settime(signal_cancel_fd, 0, graceful ? &signal_patience : &at_once, NULL) < 0)
-        _exit(EXIT_CANNOT); /* only a descriptor that is none can make it fail */
-    if (stopping != STOPPING)
-        stopping = retire ? RETIRING : STOPPING;
+        make_readable_after(signal_silence_fd,
+                            graceful ? deadline_after(delay, SERVER_SILENCE_NSEC) : 0);
+    make_readable_after(signal_cancel_fd, graceful ? deadline_after(delay, signal_patience) : 0);
+    if (delay > 0)
+        worker_leaving(signal_worker);
+    if (before != STOPPING)
+        stopping = retire ? RETIRING : delay > 0 ? LEAVING : STOPPING;
     errno = saved;
 }
 
-/* A span of zero would disarm the timer. */
-static struct itimerspec timer_of(nsec_t span) {
-    nsec_t left = span > 0 ? span : 1;
-
-    return (struct itimerspec){
-        .it_value = { .tv_sec = left / NSEC_PER_SEC, .tv_nsec = left % NSEC_PER_SEC },
-    };
-}
-
-int blocking_open(struct blocking *b, nsec_t patience, struct error *err) {
+int blocking_open(struct blocking *b, const struct worker *worker, struct error *err) {
     const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGRETIRE };
     struct sigaction action = { .sa_handler = on_signal };
 
     stopping = RUNNING;
-    signal_patience = timer_of(patience);
-    b->accept_fd = signal_accept_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    b->stop_fd = signal_stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    signal_worker = worker;
+    signal_delay = worker_delay(worker);
+    signal_patience = worker->config->graceful_timeout;
+    b->accept_fd = signal_accept_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    b->silence_fd = signal_silence_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     b->cancel_fd = signal_cancel_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     b->epoll_fd = b->farewell.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (b->accept_fd < 0 || b->stop_fd < 0 || b->cancel_fd < 0 || b->epoll_fd < 0)
+    if (b->accept_fd < 0 || b->silence_fd < 0 || b->cancel_fd < 0 || b->epoll_fd < 0)
         return error_set(err, -errno, "cannot make a descriptor for signals: %s",
                          strerrordesc_np(errno));
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
@@ -84,8 +86,8 @@ int blocking_open(struct blocking *b, nsec_t patience, struct error *err) {
 void blocking_close(struct blocking *b) {
     if (b->accept_fd >= 0)
         close(b->accept_fd);
-    if (b->stop_fd >= 0)
-        close(b->stop_fd);
+    if (b->silence_fd >= 0)
+        close(b->silence_fd);
     if (b->cancel_fd >= 0)
         close(b->cancel_fd);
     if (b->epoll_fd >= 0)
@@ -101,7 +103,7 @@ static void accept_failed(void) {
     if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
         return;
     poll(NULL, 0, 100);
-    if (stopping == RUNNING)
+    if (is_accepting())
         log_limited(&rate, LOG_LEVEL_WARN, "accept failed error=\"%s\"", strerrordesc_np(error));
 }
 
@@ -163,8 +165,10 @@ static int act_on(struct blocking *b, const struct worker *worker, int fd,
                   void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
     for (unsigned i = 0; i < worker->listen_count; i++) {
         if (fd == worker->listen_fds[i])
-            return stopping == RUNNING ? accept_one(b, worker, i, accepted, arg) : 0;
+            return is_accepting() ? accept_one(b, worker, i, accepted, arg) : 0;
     }
+    if (fd == b->accept_fd && stopping == LEAVING)
+        stopping = STOPPING; /* the delay is over */
     farewell_hear(&b->farewell, fd);
     return 0;
 }
@@ -184,7 +188,7 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
     nsec_t tend_at = 0;
     int rc = watch_all(b, worker);
 
-    while (rc == 0 && stopping == RUNNING) {
+    while (rc == 0 && is_accepting()) {
         int span = look_around(b, worker, &tend_at);
         int count = epoll_wait(b->epoll_fd, events, ARRAY_LEN(events), span);
 
@@ -202,10 +206,10 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
     return 0;
 }
 
-/* One connection, and how it waits for the next request and for everything else. */
+/* One connection, and how it waits: for its first request to begin, and for everything else. */
 struct connection {
     struct session session;
-    struct io_block idle, io;
+    struct io_block first, io;
 };
 
 static bool ask_client(struct io_block *io) {
@@ -217,8 +221,10 @@ static enum session_end serve_request(struct connection *c) {
     struct running *running = &c->session.worker->stats->running;
     enum session_end end;
 
-    if (stopping != RUNNING)
+    if (!is_accepting())
         c->session.last = true;
+    if (session_asks_health(&c->session))
+        return session_write_health(&c->session, &c->io.io);
     if (c->io.beat != NULL)
         running_set(running, head->method_text, head->target, c->session.ready_at);
     io_block_watch_client(&c->io, c->session.fd, ask_client);
@@ -231,10 +237,10 @@ static enum session_end serve_request(struct connection *c) {
     return end;
 }
 
-/* A connection waits for a request to begin with `idle`, which a stop interrupts, and does
- * everything else with `io`, which only a cancel does. */
 static enum session_end serve_next(struct connection *c) {
-    switch (session_read(&c->session, &c->idle.io, &c->io.io)) {
+    struct io *idle = c->session.served == 0 ? &c->first.io : &c->io.io;
+
+    switch (session_read(&c->session, idle, &c->io.io)) {
     case SESSION_READY:
         return serve_request(c);
     case SESSION_REFUSED:
@@ -248,7 +254,7 @@ static enum session_end serve_next(struct connection *c) {
 
 /* The thread that serves is the one that accepts: it shows that it lives while it waits. */
 static void beat_in_waits(struct connection *c, nsec_t every) {
-    struct io_block *waits[] = { &c->idle, &c->io };
+    struct io_block *waits[] = { &c->first, &c->io };
 
     for (size_t i = 0; every > 0 && i < ARRAY_LEN(waits); i++) {
         waits[i]->beat = prefork_worker_beat;
@@ -263,7 +269,7 @@ void blocking_serve(const struct blocking *b, const struct worker *worker,
 
     stats_add(worker->stats, STATS_connections, 1);
     stats_add(worker->stats, STATS_connections_opened, 1);
-    io_block_init(&c.idle, b->stop_fd);
+    io_block_init(&c.first, b->silence_fd);
     io_block_init(&c.io, b->cancel_fd);
     if (one_request)
         beat_in_waits(&c, pulse_interval(worker->config));

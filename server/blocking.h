@@ -8,19 +8,19 @@
 #include "server/farewell.h"
 #include "server/session_thread.h"
 
-/* RETIRE makes accept_fd readable: accept no more; a connection that is kept goes on until its next
- * request. TERM makes stop_fd readable, too: keep no idle connection. After either, when patience
- * ends, cancel_fd: give up what runs. A second TERM, INT and QUIT make all readable at once. One
- * per process. */
+/* RETIRE and TERM make accept_fd readable, TERM after worker_delay: accept no more; a connection
+ * that is kept goes on until its next request. A moment after TERM silence_fd: one without a
+ * request so far goes. When patience ends after either, cancel_fd: give up what runs. A second
+ * TERM, INT and QUIT make all readable at once. One per process. */
 struct blocking {
-    int accept_fd, stop_fd, cancel_fd;
+    int accept_fd, silence_fd, cancel_fd;
     int epoll_fd;             /* where blocking_accept's thread waits */
     bool takes_turns;         /* its connections stay: idle workers accept one after the other */
     struct farewell farewell; /* of whom blocking_accept's thread has turned away */
 };
 
-/* Installs the handlers. `patience`: a span. 0 or -errno with a reason. */
-NODISCARD int blocking_open(struct blocking *b, nsec_t patience, struct error *err);
+/* Installs the handlers. 0 or -errno with a reason. */
+NODISCARD int blocking_open(struct blocking *b, const struct worker *worker, struct error *err);
 
 /* After signals_hold: the handlers write to what it closes. */
 void blocking_close(struct blocking *b);

@@ -205,7 +205,7 @@ static void client_await(struct client *c) {
 
     if (session_in_body(&c->session))
         client_expect_span(c, config->body_timeout);
-    else if (c->session.served > 0)
+    else if (c->session.served > 0 || c->front->stopping)
         client_expect_span(c, began ? config->header_timeout : config->keep_alive);
 }
 
@@ -281,12 +281,6 @@ static void client_notify(struct watch *w, unsigned what) {
     }
 }
 
-/* A server that stops keeps no connection. One that has a successor loses no request either: who
- * was told that the connection is kept may be sending the next one. */
-static bool client_is_unwanted(const struct client *c) {
-    return c->front->stopping && !c->front->retiring;
-}
-
 void client_resume(struct client *c, enum session_end end) {
     if (end == SESSION_SEND) {
         c->state = CLIENT_SENDING;
@@ -305,10 +299,6 @@ void client_resume(struct client *c, enum session_end end) {
         client_end(c);
         return;
     }
-    if (client_is_unwanted(c) && !session_began(&c->session)) {
-        client_part(c);
-        return;
-    }
     watch_proven(&c->watch); /* its answer was written */
     if (c->session.served == 1)
         front_keep(c->front);
@@ -323,8 +313,7 @@ void client_resume(struct client *c, enum session_end end) {
 
 /* An answer from the front itself, to a whole request that no slot has seen: short, as in
  * client_refuse. */
-void client_turn_down(struct client *c, uint16_t status, const char *why) {
-    enum session_end end = session_turn_down(&c->session, status, why);
+static void client_answer(struct client *c, enum session_end end) {
     struct slice out = buf_unread(&c->session.out);
 
     if (out.len == 0 || watch_send(&c->watch, out.ptr, out.len) != (ssize_t)out.len)
@@ -332,6 +321,14 @@ void client_turn_down(struct client *c, uint16_t status, const char *why) {
     buf_consume(&c->session.out, out.len);
     c->state = CLIENT_READING;
     client_resume(c, end);
+}
+
+void client_turn_down(struct client *c, uint16_t status, const char *why) {
+    client_answer(c, session_turn_down(&c->session, status, why));
+}
+
+void client_tell_health(struct client *c) {
+    client_answer(c, session_tell_health(&c->session));
 }
 
 /* --- time-outs ------------------------------------------------------------- */

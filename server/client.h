@@ -52,8 +52,10 @@ void client_part(struct client *client);
 /* Reads on after an answer, or does what `end` says: SEND writes the rest of it first. */
 void client_resume(struct client *client, enum session_end end);
 
-/* Answers a whole request that no slot has seen, and resumes. */
+/* Answers a whole request that no slot has seen, and resumes: an error, or what --health-path is
+ * told. */
 void client_turn_down(struct client *client, uint16_t status, const char *why);
+void client_tell_health(struct client *client);
 
 /* Its time-out: what happens then depends on the state. */
 void client_expect(struct client *client, nsec_t deadline);

@@ -39,6 +39,7 @@ struct serve_config {
     const struct model *model;
     const struct srv_app *app;
     struct access_log_config access_log;
+    const char *health_path;      /* NULL: none */
     const char *pid_path;         /* NULL: none */
     char *const *argv;            /* of this process: an upgraded program gets the same */
     const char *user, *group;     /* to become once everything is open; NULL: stay */
@@ -66,6 +67,7 @@ struct serve_config {
     int64_t keep_alive_requests;                       /* of one connection; 0 = no limit */
     nsec_t request_timeout;  /* span, from the whole request to its answer; 0 = no limit */
     nsec_t graceful_timeout; /* span */
+    nsec_t graceful_delay;   /* span from TERM to the begin of the stop */
     nsec_t timeout;          /* span without progress of a worker, then it is killed; 0 = never */
     nsec_t loop_lag_warn;    /* span of a turn of a loop that is worth a warning; 0 = none is */
     int64_t upstream_max;    /* calls in progress of one worker; 0 = no limit */

@@ -198,6 +198,12 @@ void front_enqueue(struct client *c) {
     c->asks = 0;
     c->ask_at = NSEC_NEVER;
     c->abandoned = false;
+    if (session_asks_health(&c->session)) {
+        if (f->stopping)
+            c->session.last = true;
+        client_tell_health(c);
+        return;
+    }
     if (queue_is_full(f)) {
         log_limited(&rate, LOG_LEVEL_WARN, "overloaded, refusing requests busy=%u waiting=%u",
                     f->busy, f->waiting);
@@ -302,21 +308,14 @@ static void abandon_all(struct front *f) {
 static void out_of_patience(struct timer *timer) {
     struct front *f = CONTAINER_OF(timer, struct front, patience);
 
-    log_write(LOG_LEVEL_WARN, "graceful stop takes too long, cancelling requests=%u", f->busy);
+    if (f->busy + f->waiting > 0)
+        log_write(LOG_LEVEL_WARN, "graceful stop takes too long, cancelling requests=%u", f->busy);
     abandon_all(f);
 }
 
-static void close_idle(struct front *f) {
-    struct client *c, *next;
-
-    for (c = TAILQ_FIRST(&f->clients); c != NULL; c = next) {
-        next = TAILQ_NEXT(c, link);
-        if (c->state == CLIENT_READING && !session_began(&c->session))
-            client_part(c);
-    }
-}
-
-/* No new connections, and each answer from here on is its connection's last. */
+/* No new connections, and each answer from here on is its connection's last. Idle connections stay
+ * until then: a client that was told that its connection is kept may be sending the next request.
+ */
 static void stop_accepting(struct front *f) {
     struct client *c;
 
@@ -327,6 +326,17 @@ static void stop_accepting(struct front *f) {
     f->stopping = true;
     TAILQ_FOREACH(c, &f->clients, link) {
         c->session.last = true;
+    }
+}
+
+/* Who has not asked for anything yet may be about to. */
+static void hurry_silent(struct front *f) {
+    nsec_t until = deadline_after(loop_now(f->loop), SERVER_SILENCE_NSEC);
+    struct client *c;
+
+    TAILQ_FOREACH(c, &f->clients, link) {
+        if (c->state == CLIENT_READING && c->session.served == 0 && !session_began(&c->session))
+            client_expect(c, nsec_min(until, c->deadline));
     }
 }
 
@@ -342,9 +352,28 @@ static void wait_for_clients(struct front *f, nsec_t patience) {
 
 void front_stop(struct front *f, nsec_t patience) {
     f->retiring = false;
+    timer_cancel(f->loop, &f->delay);
     stop_accepting(f);
-    close_idle(f);
+    hurry_silent(f);
     wait_for_clients(f, patience);
+}
+
+static void delay_over(struct timer *timer) {
+    struct front *f = CONTAINER_OF(timer, struct front, delay);
+
+    front_stop(f, f->worker->config->graceful_timeout);
+}
+
+/* Load balancers get a moment to notice. With a master that gives them the moment. */
+static void front_leave(struct front *f) {
+    nsec_t span = worker_delay(f->worker);
+
+    f->delay.fire = delay_over;
+    if (span > 0 && !f->stopping &&
+        timer_set(f->loop, &f->delay, deadline_after(loop_now(f->loop), span)) == 0)
+        worker_leaving(f->worker);
+    else
+        front_stop(f, f->worker->config->graceful_timeout);
 }
 
 void front_retire(struct front *f) {
@@ -360,8 +389,8 @@ void front_signal(void *front, int signo) {
 
     if (signo == SIGRETIRE)
         front_retire(f);
-    else if (signo == SIGTERM && (!f->stopping || f->retiring))
-        front_stop(f, f->worker->config->graceful_timeout);
+    else if (signo == SIGTERM && (!f->stopping || f->retiring) && !timer_armed(&f->delay))
+        front_leave(f);
     else if (signo == SIGTERM || signo == SIGINT || signo == SIGQUIT)
         front_stop(f, 0);
 }
@@ -380,6 +409,7 @@ int front_run(struct front *f, struct error *err) {
 void front_close(struct front *f) {
     timer_cancel(f->loop, &f->patience);
     timer_cancel(f->loop, &f->glance);
+    timer_cancel(f->loop, &f->delay);
     loop_undefer(f->loop, &f->later);
     ASSERT(f->count == 0);
 }

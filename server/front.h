@@ -32,6 +32,7 @@ struct front {
     uint32_t slots; /* requests served at once; 0 = no limit */
     struct client_list clients;
     struct client_list queue; /* through `queued` */
+    struct timer delay;       /* before a graceful stop */
     struct timer patience;    /* of a graceful stop */
     struct timer glance;      /* of a full worker among others: at the backlog */
     struct deferred later;    /* the rest of a long queue */
@@ -54,14 +55,13 @@ NODISCARD int front_run(struct front *front, struct error *err);
  * the next, pipelined request. */
 void front_return(struct client *client, enum session_end end);
 
-/* Graceful: no new connections, idle ones closed, running requests finished (their answers say
- * close), at most for `patience` nanoseconds; then, or with 0 at once, they are cancelled. The loop
+/* Graceful: no new connections; running requests are finished, and idle connections stay until
+ * their next request or until their keep-alive runs out, so that no request is lost. Answers say
+ * close. At most for `patience` nanoseconds; then, or with 0 at once, all is cancelled. The loop
  * stops when all clients are gone. Again: shortens it. */
 void front_stop(struct front *front, nsec_t patience);
 
-/* A successor accepts on the same sockets: no connection is taken any more, but idle ones stay
- * until their next request (whose answer says close) or their keep-alive runs out, so that no
- * request is lost; at most for the graceful time-out. */
+/* The same for the graceful time-out, while a successor accepts on the same sockets. */
 void front_retire(struct front *front);
 
 /* For signals_new, whose argument is the front. RETIRE as above. TERM: graceful, as long as the

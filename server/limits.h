@@ -48,6 +48,8 @@ enum {
 /* After a failed connect to the database nobody tries again for so long: doubled up to the most. */
 #define SERVER_DB_BACKOFF_NSEC     (50 * NSEC_PER_MSEC)
 #define SERVER_DB_BACKOFF_MAX_NSEC (800 * NSEC_PER_MSEC)
+/* How long a graceful stop waits for the first request of a connection. */
+#define SERVER_SILENCE_NSEC NSEC_PER_SEC
 /* For a program that was upgraded in vain to end in, beyond the graceful time-out: its workers have
  * a second more than that. */
 #define SERVER_LEAVE_NSEC (2 * NSEC_PER_SEC)

@@ -29,7 +29,7 @@ static void single_accepted(void *arg, const struct arrival *arrival) {
 
 static int single_run(struct worker *worker, struct error *err) {
     struct single s = { .worker = worker };
-    int rc = blocking_open(&s.blocking, worker->config->graceful_timeout, err);
+    int rc = blocking_open(&s.blocking, worker, err);
 
     if (rc == 0)
         rc = worker_open(worker, NULL, err);

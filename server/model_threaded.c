@@ -5,6 +5,7 @@
 #include "net/signals.h"
 #include "server/blocking.h"
 #include "server/model.h"
+#include "server/stats.h"
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -102,8 +103,8 @@ static void threaded_accepted(void *arg, const struct arrival *arrival) {
     pthread_mutex_unlock(&t->shared.lock);
 }
 
-/* Threads end by themselves: idle ones see stop_fd, busy ones their last answer, or cancel_fd when
- * patience ends. */
+/* Threads end by themselves, with the last answer or the keep-alive of their connection, or with
+ * cancel_fd when patience ends. */
 static void join_all(struct threaded *t) {
     nsec_t until = deadline_after(clock_now(), t->worker->config->graceful_timeout);
     struct timespec at = { .tv_sec = until / NSEC_PER_SEC, .tv_nsec = until % NSEC_PER_SEC };
@@ -112,7 +113,7 @@ static void join_all(struct threaded *t) {
     pthread_mutex_lock(&t->shared.lock);
     while (t->shared.live > 0 && rc == 0)
         rc = pthread_cond_clockwait(&t->shared.fewer, &t->shared.lock, CLOCK_MONOTONIC, &at);
-    if (t->shared.live > 0)
+    if (t->shared.live > 0 && stats_get(t->worker->stats, STATS_slots_busy) > 0)
         log_write(LOG_LEVEL_WARN, "graceful stop takes too long, cancelling threads=%u",
                   t->shared.live);
     while (t->shared.live > 0)
@@ -121,7 +122,7 @@ static void join_all(struct threaded *t) {
 }
 
 static int threaded_open(struct threaded *t, struct error *err) {
-    int rc = blocking_open(&t->blocking, t->worker->config->graceful_timeout, err);
+    int rc = blocking_open(&t->blocking, t->worker, err);
 
     if (rc < 0)
         return rc;

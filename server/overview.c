@@ -12,9 +12,29 @@
 
 enum { METRICS_BYTES_MAX = 16777216 };
 
+/* Workers with a higher index than any before may have come: TTIN, HUP. */
+static void look(struct overview *o) {
+    static struct log_rate rate = { .per_second = 1 };
+    unsigned count = stats_count(o->stats_fd);
+    struct stats *stats;
+    struct error err;
+
+    if (count == o->count)
+        return;
+    stats = stats_map(o->stats_fd, count, &err);
+    if (stats == NULL) {
+        log_limited(&rate, LOG_LEVEL_ERROR, "%s", err.text);
+        return;
+    }
+    stats_unmap(o->stats, o->count);
+    o->stats = stats;
+    o->count = count;
+}
+
 static void reply_metrics(void *arg, struct control_request *rq) {
     struct buf out;
 
+    look(arg);
     buf_init(&out, METRICS_BYTES_MAX);
     if (metrics_prometheus(arg, &out) < 0)
         control_reply_text(rq, 503, "out of memory");
@@ -32,17 +52,20 @@ static void reply_json(struct control_request *rq, char *text) {
 }
 
 static void reply_stats(void *arg, struct control_request *rq) {
+    look(arg);
     reply_json(rq, metrics_stats(arg));
 }
 
 static void reply_requests(void *arg, struct control_request *rq) {
+    look(arg);
     reply_json(rq, metrics_requests(arg));
 }
 
 /* How many workers live, and how many of them take requests. */
-static unsigned count_workers(const struct overview *o, bool only_ready) {
+static unsigned count_workers(struct overview *o, bool only_ready) {
     unsigned count = 0;
 
+    look(o);
     for (unsigned i = 0; i < o->count; i++) {
         bool ready = atomic_load(&o->stats[i].life) == STATS_READY;
         count += metrics_alive(&o->stats[i]) && (ready || !only_ready);
@@ -58,7 +81,11 @@ static void reply_healthz(void *arg, struct control_request *rq) {
 }
 
 static void reply_readyz(void *arg, struct control_request *rq) {
-    if (count_workers(arg, true) > 0)
+    const struct overview *o = arg;
+
+    if (atomic_load(o->leaving))
+        control_reply_text(rq, 503, "the server is about to stop");
+    else if (count_workers(arg, true) > 0)
         control_reply_text(rq, 200, "ready");
     else
         control_reply_text(rq, 503, "no worker takes requests");
@@ -127,8 +154,8 @@ int overview_start(struct overview *o, struct error *err) {
                                  .name = "control",
                                  .run = serve_routes,
                                  .arg = o,
-                                 .fds = { o->fd },
-                                 .fd_count = 1 };
+                                 .fds = { o->fd, o->stats_fd },
+                                 .fd_count = 2 };
     o->active = true;
     rc = helper_start(&o->helper);
     return rc < 0 ? error_set(err, rc, "cannot fork: %s", strerrordesc_np(-rc)) : 0;

@@ -4,7 +4,8 @@
  *
  *   /metrics  Prometheus text     /stats     JSON, over all workers
  *   /requests JSON, what each request does now and what it waits for
- *   /healthz  200 while a worker lives       /readyz  200 while one takes requests */
+ *   /healthz  200 while a worker lives       /readyz  200 while one takes requests, and the server
+ *                                                     is not about to stop */
 #ifndef SERVER_OVERVIEW_H
 #define SERVER_OVERVIEW_H
 
@@ -15,8 +16,10 @@
 
 struct overview {
     const struct serve_config *config;
-    const struct stats *stats; /* `count` of them: by worker index - 1 */
+    int stats_fd;        /* stats_open's */
+    struct stats *stats; /* in the process: `count` of them so far, by worker index - 1 */
     unsigned count;
+    const atomic_bool *leaving; /* shared: the server is about to stop */
     struct helper helper;
     bool active;      /* the process is to be there */
     int fd;           /* its listening socket, for a successor; -1: none */

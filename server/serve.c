@@ -13,13 +13,15 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 struct serve {
     const struct serve_config *config;
     struct binds binds;
-    struct stats *stats; /* by worker index - 1 */
+    int stats_fd;         /* stats_open's */
+    atomic_bool *leaving; /* shared with workers and helpers: --graceful-delay has begun */
     struct overview overview;
     struct access_log *access_log;
     struct upgrade upgrade;
@@ -93,6 +95,7 @@ static void serve_stopping(void *arg) {
 
 static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
     struct error err = { "" };
+    struct stats *stats = stats_map(s->stats_fd, index, &err);
     struct worker_quota quota = { .limit = draw_quota(s->config) };
     struct worker worker = {
         .config = s->config,
@@ -101,13 +104,16 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .listen_count = s->binds.count,
         .quota = &quota,
         .access_log = s->access_log,
-        .stats = &s->stats[index - 1],
+        .stats = stats + index - 1,
+        .leaving = s->leaving,
         .ready = ready,
         .stopping = s->config->workers == 0 ? serve_stopping : NULL,
         .tend = s->config->workers == 0 ? tend_helpers_often : NULL,
         .arg = s,
     };
 
+    if (stats == NULL)
+        return complain(&err);
     stats_start(worker.stats, s->config->control != NULL);
     return s->config->model->run(&worker, &err) < 0 ? complain(&err) : 0;
 }
@@ -158,11 +164,22 @@ static bool owns(void *arg, pid_t pid) {
            pid == s->upgrade.successor;
 }
 
+static void master_leaving(void *arg) {
+    struct serve *s = arg;
+
+    atomic_store(s->leaving, true);
+}
+
 /* What the log says about a worker that is stuck. */
 static const char *master_doing(void *arg, unsigned index) {
     struct serve *s = arg;
 
-    running_print(&s->stats[index].running, s->doing, sizeof(s->doing));
+    struct stats *stats = stats_map(s->stats_fd, index + 1, NULL);
+
+    if (stats == NULL)
+        return "";
+    running_print(&stats[index].running, s->doing, sizeof(s->doing));
+    stats_unmap(stats, index + 1);
     return s->doing;
 }
 
@@ -172,11 +189,13 @@ static int run_workers(struct serve *s) {
         .title = s->config->model->name,
         .workers = (unsigned)s->config->workers,
         .graceful_timeout = s->config->graceful_timeout,
+        .graceful_delay = s->config->graceful_delay,
         .worker = prefork_worker,
         .all_ready = master_ready,
         .reopen_logs = master_reopen_logs,
         .upgrade = master_upgrade,
         .replaced = master_replaced,
+        .leaving = master_leaving,
         .stopping = serve_stopping,
         .tend = tend_helpers,
         .owns = owns,
@@ -190,16 +209,29 @@ static int run_workers(struct serve *s) {
 
 /* --- start and end ------------------------------------------------------------------ */
 
+/* What the processes share. 0 or -errno with a reason. */
+static int open_shared(struct serve *s, struct error *err) {
+    s->stats_fd = stats_open(err);
+    if (s->stats_fd < 0)
+        return s->stats_fd;
+    s->leaving =
+        mmap(NULL, sizeof(*s->leaving), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return s->leaving != MAP_FAILED
+               ? 0
+               : error_set(err, -errno, "cannot map shared memory: %s", strerrordesc_np(errno));
+}
+
 /* With its control endpoint beside it. */
 static int serve(struct serve *s, const struct inherited *inherited, struct error *err) {
-    unsigned count = s->config->workers > 0 ? PREFORK_WORKERS_MAX : 1;
     int code;
 
-    s->overview = (struct overview){ .config = s->config, .count = count, .fd = -1 };
+    s->overview = (struct overview){ .config = s->config, .fd = -1 };
     s->overview.inherited_fd = inherit_control(inherited, &s->overview.borrowed);
-    s->overview.stats = s->stats = stats_new(count, err);
-    if (s->stats == NULL || overview_open(&s->overview, err) < 0 ||
-        privileges_drop(&s->config->privileges, err) < 0 ||
+    if (open_shared(s, err) < 0)
+        return complain(err);
+    s->overview.stats_fd = s->stats_fd;
+    s->overview.leaving = s->leaving;
+    if (overview_open(&s->overview, err) < 0 || privileges_drop(&s->config->privileges, err) < 0 ||
         access_log_start(s->access_log, err) < 0 ||
         (s->upgrade.predecessor == 0 && overview_start(&s->overview, err) < 0)) {
         overview_stop(&s->overview);

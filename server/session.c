@@ -371,6 +371,21 @@ enum session_end session_handle(struct session *s, struct io *io) {
     return session_finish(s, 0, io_now(io));
 }
 
+bool session_asks_health(const struct session *s) {
+    const char *path = s->worker->config->health_path;
+    struct slice target = s->head.target;
+
+    return path != NULL &&
+           (s->head.method == HTTP_METHOD_GET || s->head.method == HTTP_METHOD_HEAD) &&
+           slice_eq(slice_cut(&target, '?'), slice_str(path));
+}
+
+enum session_end session_tell_health(struct session *s) {
+    if (worker_is_leaving(s->worker))
+        return session_turn_down(s, 503, "the server is about to stop");
+    return session_turn_down(s, 200, "ok");
+}
+
 enum session_end session_turn_down(struct session *s, uint16_t status, const char *why) {
     if (buf_unread(&s->in).len > s->head_used)
         s->last = true;

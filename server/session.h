@@ -106,6 +106,11 @@ NODISCARD enum session_end session_drop(struct session *s, nsec_t now);
  * client that is turned down gets no second answer in the same turn. */
 NODISCARD enum session_end session_turn_down(struct session *s, uint16_t status, const char *why);
 
+/* Does the request that is READY ask for --health-path? It is answered without a handler: puts that
+ * answer into `out`, as session_turn_down. */
+bool session_asks_health(const struct session *s);
+NODISCARD enum session_end session_tell_health(struct session *s);
+
 /* Puts an error answer, Connection: close, into `out`; empty without memory. SESSION_REFUSED. */
 enum session_step session_refuse(struct session *s, uint16_t status, const char *why);
 

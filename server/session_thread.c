@@ -58,6 +58,12 @@ enum session_end session_write_refusal(struct session *s, struct io *io) {
     return write_out(s, io) < 0 ? SESSION_CLOSE : SESSION_LINGER;
 }
 
+enum session_end session_write_health(struct session *s, struct io *io) {
+    enum session_end end = session_tell_health(s);
+
+    return write_out(s, io) < 0 ? SESSION_CLOSE : end;
+}
+
 void session_linger(struct session *s, struct io *io) {
     nsec_t deadline = deadline_after(io_now(io), SERVER_LINGER_NSEC);
     size_t dropped = 0;

@@ -20,4 +20,7 @@ NODISCARD enum session_end session_write_refusal(struct session *s, struct io *i
  * bounded in bytes and time (RFC 9112 section 9.6). */
 void session_linger(struct session *s, struct io *io);
 
+/* Answers a request for --health-path. */
+NODISCARD enum session_end session_write_health(struct session *s, struct io *io);
+
 #endif

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "counters are shared between processes");
@@ -18,15 +19,47 @@ const nsec_t stats_bounds[STATS_BUCKETS] = {
     10000 * MSEC, 20000 * MSEC, 60000 * MSEC, 300000 * MSEC,
 };
 
-struct stats *stats_new(unsigned count, struct error *err) {
-    void *memory = mmap(NULL, count * sizeof(struct stats), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+int stats_open(struct error *err) {
+    int fd = memfd_create("srv-stats", MFD_CLOEXEC);
 
-    if (memory == MAP_FAILED) {
-        error_set(err, -errno, "cannot map memory for counters: %s", strerrordesc_np(errno));
-        return NULL;
+    return fd >= 0 ? fd
+                   : error_set(err, -errno, "cannot make memory for counters: %s",
+                               strerrordesc_np(errno));
+}
+
+unsigned stats_count(int fd) {
+    struct stat status;
+
+    return fstat(fd, &status) == 0 ? (unsigned)(status.st_size / (off_t)sizeof(struct stats)) : 0;
+}
+
+/* Never shrinks it: its last byte, which is written, is that of a worker that has not begun. */
+static int grow(int fd, unsigned count) {
+    off_t last = (off_t)count * (off_t)sizeof(struct stats) - 1;
+
+    if (stats_count(fd) >= count)
+        return 0;
+    return pwrite(fd, "", 1, last) == 1 ? 0 : -errno;
+}
+
+struct stats *stats_map(int fd, unsigned count, struct error *err) {
+    size_t size = count * sizeof(struct stats);
+    int rc = grow(fd, count);
+    void *memory = MAP_FAILED;
+
+    if (rc == 0) {
+        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        rc = memory == MAP_FAILED ? -errno : 0;
     }
-    return memory;
+    if (rc == 0)
+        return memory;
+    error_set(err, rc, "cannot map memory for counters: %s", strerrordesc_np(-rc));
+    return NULL;
+}
+
+void stats_unmap(struct stats *stats, unsigned count) {
+    if (stats != NULL)
+        munmap(stats, count * sizeof(struct stats));
 }
 
 enum { KIND_counter, KIND_gauge };

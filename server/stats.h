@@ -73,9 +73,16 @@ struct stats {
 /* Upper bounds of the buckets, ascending. */
 extern const nsec_t stats_bounds[STATS_BUCKETS];
 
-/* `count` of them, zeroed, shared with children forked later. NULL with a reason. They live as long
- * as the process. */
-NODISCARD struct stats *stats_new(unsigned count, struct error *err);
+/* A file in memory for the stats of all workers, by index: its descriptor, which children share, or
+ * -errno with a reason. It grows with the highest worker that is mapped. */
+NODISCARD int stats_open(struct error *err);
+
+/* How many there are so far. */
+unsigned stats_count(int fd);
+
+/* The first `count` of them, zeroed when they are new. NULL with a reason. stats_unmap. */
+NODISCARD struct stats *stats_map(int fd, unsigned count, struct error *err);
+void stats_unmap(struct stats *stats, unsigned count); /* NULL-safe */
 
 /* A worker starts: what described the state of its predecessor is gone. `lists_requests`: entries
  * are kept, too. */

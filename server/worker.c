@@ -36,6 +36,20 @@ void worker_stopping(const struct worker *worker, bool retires) {
         worker->stopping(worker->arg);
 }
 
+nsec_t worker_delay(const struct worker *worker) {
+    return worker->config->workers == 0 ? worker->config->graceful_delay : 0;
+}
+
+void worker_leaving(const struct worker *worker) {
+    if (worker->leaving != NULL)
+        atomic_store(worker->leaving, true);
+}
+
+bool worker_is_leaving(const struct worker *worker) {
+    return atomic_load(&worker->stats->life) == STATS_STOPPING ||
+           (worker->leaving != NULL && atomic_load(worker->leaving));
+}
+
 void worker_count_answer(const struct worker *worker) {
     struct worker_quota *quota = worker->quota;
 

@@ -31,6 +31,7 @@ struct worker {
     struct worker_quota *quota;
     struct access_log *access_log; /* NULL: none */
     struct stats *stats;           /* its own, shared with the control endpoint */
+    atomic_bool *leaving;          /* shared by all: the server is about to stop; or NULL */
     void (*ready)(void);           /* called once the worker can serve */
     /* In a worker without a master: it has begun to stop for good. NULL: a master knows. */
     void (*stopping)(void *arg);
@@ -45,6 +46,12 @@ void worker_ready(const struct worker *worker);
 
 /* It takes no new connections from now on; when it retires, others do, on the same sockets. */
 void worker_stopping(const struct worker *worker, bool retires);
+
+/* How long it goes on accepting after TERM: --graceful-delay, or 0 when a master waits. And from
+ * then on it does so: the server is not ready any more, for who asks. Async-signal-safe. */
+nsec_t worker_delay(const struct worker *worker);
+void worker_leaving(const struct worker *worker);
+bool worker_is_leaving(const struct worker *worker);
 
 /* It has given an answer: counts it against --max-requests. */
 void worker_count_answer(const struct worker *worker);

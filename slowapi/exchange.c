@@ -750,10 +750,14 @@ void exchange_open(struct reactor *r, int fd, unsigned bind, const struct addres
 }
 
 void exchange_drain_all(struct reactor *r) {
+    nsec_t until = deadline_after(loop_now(r->loop), SLOWAPI_PARTING_TIME);
+
     for (struct exchange *e = r->exchanges, *next; e != NULL; e = next) {
         next = e->next;
-        if (e->state == EXCHANGE_IDLE || e->state == EXCHANGE_HANG)
+        if (e->state == EXCHANGE_HANG)
             drop(e);
+        else if (e->state == EXCHANGE_IDLE)
+            enter(e, EXCHANGE_IDLE, nsec_min(e->deadline, until));
     }
 }
 

@@ -65,7 +65,8 @@ struct exchange {
  * closed. */
 void exchange_open(struct reactor *r, int fd, unsigned bind, const struct address *peer);
 
-/* Closes those that wait for a request, or for ever; the others answer and close. */
+/* Closes those that wait for ever, and soon those that wait for a request; the others answer and
+ * close. */
 void exchange_drain_all(struct reactor *r);
 
 void exchange_close_all(struct reactor *r);

@@ -257,7 +257,7 @@ static void a_long_pipeline_leaves_room_for_others(void **state) {
 
 /* --- the end ------------------------------------------------------------------------ */
 
-static void a_graceful_stop_closes_the_idle_and_finishes_the_rest(void **state) {
+static void a_graceful_stop_closes_the_silent_and_finishes_the_rest(void **state) {
     struct front_rig *f = *state;
 
     for (int i = 0; i < 3; i++)
@@ -267,9 +267,29 @@ static void a_graceful_stop_closes_the_idle_and_finishes_the_rest(void **state) 
     say(f, 2, GET);
     run(f);
     front_stop(&f->front, SPAN);
-    run(f);
+    run_for(f, SERVER_SILENCE_NSEC + 10 * MSEC);
     assert_closed(f, 0);
     for (int i = 1; i < 3; i++) {
+        answer_first(f);
+        assert_hears(f, i, "Connection: close\r\n");
+    }
+    assert_int_equal(value(f, STATS_connections), 0);
+}
+
+static void a_graceful_stop_answers_kept_connections_once_more(void **state) {
+    struct front_rig *f = *state;
+
+    for (int i = 0; i < 2; i++)
+        connect_client(f, i);
+    say(f, 0, GET);
+    run(f);
+    answer_first(f);
+    assert_hears(f, 0, "HTTP/1.1 200 ");
+    front_stop(&f->front, SPAN);
+    run(f);
+    for (int i = 0; i < 2; i++) { /* one is kept, the other has not asked so far */
+        say(f, i, GET);
+        run(f);
         answer_first(f);
         assert_hears(f, i, "Connection: close\r\n");
     }
@@ -283,9 +303,10 @@ static void a_graceful_stop_waits_for_who_reads_slowly(void **state) {
     front_stop(&f->front, SPAN);
     run(f);
     assert_in_range(drain(f, 0), LARGE, LARGE + 500);
-    assert_closed(f, 0); /* for sending: it may be about to ask again */
-    hang_up(f, 0);
+    say(f, 0, GET); /* it was told that its connection is kept */
     run(f);
+    answer_first(f);
+    assert_hears(f, 0, "Connection: close\r\n");
     assert_int_equal(value(f, STATS_connections), 0);
     assert_int_equal(value(f, STATS_abandoned), 0);
 }
@@ -384,7 +405,8 @@ int main(void) {
         FRONT_TEST(a_pipeline_does_not_overtake_who_waits),
         FRONT_TEST(a_model_that_answers_at_once_is_not_called_inside_itself),
         FRONT_TEST(a_long_pipeline_leaves_room_for_others),
-        FRONT_TEST(a_graceful_stop_closes_the_idle_and_finishes_the_rest),
+        FRONT_TEST(a_graceful_stop_closes_the_silent_and_finishes_the_rest),
+        FRONT_TEST(a_graceful_stop_answers_kept_connections_once_more),
         FRONT_TEST(a_graceful_stop_waits_for_who_reads_slowly),
         FRONT_TEST(a_stop_at_once_ends_them_all),
         FRONT_TEST(patience_ends),
