@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Docs agree with the program: option tables, --help, the README's table of subcommands, links."""
 
+import itertools
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -74,6 +76,40 @@ def test_files_that_are_named_exist(page):
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", (ROOT / page).read_text())
     missing = [name for name in named if not (ROOT / name).exists()]
     assert not missing, missing
+
+
+def commands_of(page):
+    """The words of each `srv ...` line of a page's examples, up to what a shell does beside it."""
+    for line in re.findall(r"^    (?:[A-Z_]+=\S+ )*srv (.*)", (ROOT / page).read_text(), re.M):
+        words = shlex.shlex(line, posix=True, punctuation_chars=True)
+        words.whitespace_split = True
+        yield list(itertools.takewhile(lambda word: word[0] not in "|&;<>()", words))
+
+
+@pytest.mark.parametrize("page", ["README.md", *(str(page) for page in files(".md", under=("docs",)))])
+def test_commands_in_the_pages_name_what_there_is(page):
+    playgrounds = {line.split()[0] for line in srv("play", "--list", "--with-peers", "all").stdout.splitlines()}
+    aliases = set(re.findall(r"\(([\w-]+)\)$", srv("play", "--list", "all").stdout, re.M))
+    for command, *words in commands_of(page):
+        assert command in COMMANDS, command
+        known = {row[0] for row in rows(command)} | {"help"}
+        given = {word[2:].split("=")[0] for word in words if word.startswith("--")}
+        assert given <= known, (command, given - known)
+        if command == "play":
+            names = [word for before, word in zip(["", *words], words) if not word.startswith("-") and (
+                not before.startswith("-") or before in ("--explain", "--keep", "--list", "--with-peers"))]  # fmt: skip
+            assert set(names) <= playgrounds | aliases | {"all"}, names
+
+
+def test_readme_points_to_the_tutorial_first():
+    assert re.search(r"\]\((docs/[\w.]+)\)", (ROOT / "README.md").read_text())[1] == "docs/tutorial.md"
+
+
+def test_tutorial_plays_every_row_of_the_tutorial():
+    told = [words for command, *words in commands_of("docs/tutorial.md") if command == "play"]
+    listed = srv("play", "--list").stdout.splitlines()
+    named = {word for words in told for word in words}
+    assert not [line.split()[0] for line in listed if line.split()[0] not in named]
 
 
 def test_map_of_the_server_is_complete():
