@@ -93,7 +93,8 @@ struct attempt {
     const struct db_host *host;
     struct lookup *lookup;
     void *conn;
-    nsec_t until; /* then it has had its time */
+    nsec_t until;    /* then it has had its time */
+    uint32_t number; /* among all that were begun */
 };
 
 struct race {
@@ -105,13 +106,31 @@ struct race {
     nsec_t next_at; /* when the next one is begun beside those that are silent */
     struct attempt attempts[SERVER_DB_HOSTS_MAX];
     unsigned count; /* of the attempts */
+    uint32_t begun;
     int epoll_fd;
     int code;    /* of the last failure */
     bool closed; /* a server does not want us */
     void *won;
 };
 
+/* The descriptor that tells of an attempt; whether it is to be read, else written. */
+static int attempt_fd(const struct race *r, const struct attempt *a, bool *ret_reads) {
+    int fd;
+
+    *ret_reads = true;
+    if (a->lookup != NULL)
+        return resolve_fd(a->lookup);
+    *ret_reads = r->dial->wants(r->dial->arg, a->conn, &fd) != IO_WRITE;
+    return fd;
+}
+
+/* A descriptor may be open for longer, in the thread of a look-up or in a process that was forked
+ * meanwhile, and would be watched for as long. */
 static void attempt_end(struct race *r, struct attempt *a) {
+    bool reads;
+
+    if (a->lookup != NULL || a->conn != NULL)
+        epoll_ctl(r->epoll_fd, EPOLL_CTL_DEL, attempt_fd(r, a, &reads), NULL);
     resolve_free(a->lookup);
     if (a->conn != NULL)
         r->dial->end(r->dial->arg, a->conn);
@@ -182,7 +201,9 @@ static void attempt_begin(struct race *r) {
     struct error err = { .text = "" };
     int rc;
 
-    *a = (struct attempt){ .host = host, .until = deadline_after(now, r->span) };
+    *a = (struct attempt){ .host = host,
+                           .until = deadline_after(now, r->span),
+                           .number = r->begun++ };
     rc = host->is_name ? resolve_begin(&e, &a->lookup, &err)
                        : r->dial->begin(r->dial->arg, host, &a->conn);
     r->next_at = deadline_after(now, rc == -EBUSY ? RESOLVE_PAUSE : SERVER_DB_HOST_NSEC);
@@ -208,13 +229,10 @@ static void drop_ended(struct race *r) {
 static int watch_all(struct race *r, nsec_t *until) {
     for (unsigned i = 0; i < r->count; i++) {
         struct attempt *a = &r->attempts[i];
-        struct epoll_event event = { .events = EPOLLIN, .data.u32 = i };
-        int fd, rc;
+        bool reads;
+        int fd = attempt_fd(r, a, &reads), rc;
+        struct epoll_event event = { .events = reads ? EPOLLIN : EPOLLOUT, .data.u32 = a->number };
 
-        if (a->lookup != NULL)
-            fd = resolve_fd(a->lookup);
-        else if (r->dial->wants(r->dial->arg, a->conn, &fd) == IO_WRITE)
-            event.events = EPOLLOUT;
         rc = epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &event);
         if (rc < 0 && errno == EEXIST)
             rc = epoll_ctl(r->epoll_fd, EPOLL_CTL_MOD, fd, &event);
@@ -223,6 +241,17 @@ static int watch_all(struct race *r, nsec_t *until) {
         *until = nsec_min(*until, a->until);
     }
     return 0;
+}
+
+/* NULL: it has ended, and something keeps its descriptor open. */
+static struct attempt *find_attempt(struct race *r, uint32_t number) {
+    for (unsigned i = 0; i < r->count; i++) {
+        struct attempt *a = &r->attempts[i];
+
+        if (a->number == number && (a->lookup != NULL || a->conn != NULL))
+            return a;
+    }
+    return NULL;
 }
 
 /* Whether there is another server to try, and room for it. */
@@ -243,8 +272,11 @@ static int race_turn(struct race *r) {
         rc = io_wait_level(r->io, r->epoll_fd, IO_READ, until);
     if (rc == 0)
         n = epoll_wait(r->epoll_fd, events, ARRAY_LEN(events), 0);
-    for (int i = 0; i < n && rc == 0 && r->won == NULL; i++)
-        rc = attempt_step(r, &r->attempts[events[i].data.u32]);
+    for (int i = 0; i < n && rc == 0 && r->won == NULL; i++) {
+        struct attempt *a = find_attempt(r, events[i].data.u32);
+
+        rc = a != NULL ? attempt_step(r, a) : 0;
+    }
     for (unsigned i = 0; i < r->count && rc == -ETIMEDOUT; i++)
         if (clock_now() >= nsec_min(r->attempts[i].until, r->deadline))
             attempt_expire(r, &r->attempts[i]);

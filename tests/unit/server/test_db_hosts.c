@@ -89,6 +89,7 @@ struct fake {
 
 struct story {
     struct arena arena;
+    int others[8], other_count; /* descriptors that somebody else keeps open */
     char tried[256], said[512];
     int open;
     nsec_t took;
@@ -104,6 +105,7 @@ static int fake_begin(void *arg, const struct db_host *host, void **ret) {
     assert_non_null(f);
     strcat(strcat(s->tried, s->tried[0] != '\0' ? " " : ""), name);
     *f = (struct fake){ .host = host, .fd = eventfd(name[0] != SILENT, EFD_NONBLOCK) };
+    s->others[s->other_count++] = dup(f->fd);
     s->open++;
     *ret = f;
     return 0;
@@ -164,6 +166,8 @@ static void end(struct story *s) {
     assert_int_equal(s->open, s->won != NULL);
     if (s->won != NULL)
         fake_end(s, s->won);
+    while (s->other_count > 0)
+        close(s->others[--s->other_count]);
     arena_free(&s->arena);
 }
 
@@ -191,6 +195,17 @@ static void the_next_begins_beside_a_silent_one(void **state) {
     assert_string_equal(s.tried, "1.0.0.1 1.0.0.2 4.0.0.3");
     assert_true(s.took >= 2 * SERVER_DB_HOST_NSEC);
     assert_true(s.took < PATIENCE / 2);
+    end(&s);
+}
+
+/* Its descriptor is ready all the while, in another process for example. */
+static void one_that_has_ended_is_not_asked_again(void **state) {
+    struct story s;
+
+    (void)state;
+    tell(&s, "2.0.0.1,1.0.0.1,4.0.0.1", NULL, NSEC_NEVER, PATIENCE);
+    assert_int_equal(s.rc, 0);
+    assert_string_equal(s.won->host->host, "4.0.0.1");
     end(&s);
 }
 
@@ -258,6 +273,7 @@ int main(void) {
         cmocka_unit_test(lists_of_different_lengths_are_refused),
         cmocka_unit_test(the_first_that_is_ready_wins),
         cmocka_unit_test(the_next_begins_beside_a_silent_one),
+        cmocka_unit_test(one_that_has_ended_is_not_asked_again),
         cmocka_unit_test(each_has_its_own_time),
         cmocka_unit_test(the_deadline_ends_all),
         cmocka_unit_test(one_that_does_not_want_us_ends_the_list),
