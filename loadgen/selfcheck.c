@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads what the kernel says about us, before and after a run. */
 #include "loadgen/selfcheck.h"
+#include "base/alloc.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 /* A loop busier than this has no time to notice an answer at once. */
 #define BUSY_SHARE 0.90
@@ -62,21 +68,6 @@ static uint64_t netstat_value(const char *wanted) {
     return value;
 }
 
-static uint64_t sockets_waiting(void) {
-    char line[256];
-    uint64_t waiting = 0;
-    FILE *file = fopen("/proc/net/sockstat", "re");
-    if (file == NULL)
-        return 0;
-    while (fgets(line, sizeof(line), file) != NULL) {
-        const char *at = strncmp(line, "TCP:", 4) == 0 ? strstr(line, " tw ") : NULL;
-        if (at != NULL)
-            waiting = strtoull(at + 4, NULL, 10);
-    }
-    fclose(file);
-    return waiting;
-}
-
 static uint64_t local_ports(void) {
     char line[64] = "";
     FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
@@ -91,32 +82,59 @@ static uint64_t local_ports(void) {
     return last >= first ? last - first + 1 : 0;
 }
 
-/* An address as /proc/net/tcp spells it: words of 32 bits in hexadecimal, then the port. */
-static void spell_remote(const struct address *a, char *text, size_t cap) {
-    uint32_t words[4];
-    memcpy(words, &a->v6.sin6_addr, sizeof(words));
-    if (a->any.sa_family == AF_INET)
-        snprintf(text, cap, " %08X:%04X 06 ", a->v4.sin_addr.s_addr, address_port(a));
-    else
-        snprintf(text, cap, " %08X%08X%08X%08X:%04X 06 ", words[0], words[1], words[2], words[3],
-                 address_port(a));
+/* Asks the kernel for sockets in TIME_WAIT whose other end has the address's port (sock_diag(7)):
+ * /proc/net/tcp would be written out whole, which takes longer than thousands of requests. */
+static int ask_for_waiting(int fd, const struct address *to) {
+    struct {
+        struct nlmsghdr head;
+        struct inet_diag_req_v2 body;
+    } ask = {
+        .head = { .nlmsg_len = sizeof(ask),
+                  .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+        .body = { .sdiag_family = (uint8_t)to->any.sa_family,
+                  .sdiag_protocol = IPPROTO_TCP,
+                  .idiag_states = 1U << TCP_TIME_WAIT,
+                  .id = { .idiag_dport = htons(address_port(to)) } },
+    };
+    return send(fd, &ask, sizeof(ask), 0) == (ssize_t)sizeof(ask) ? 0 : -errno;
 }
 
-/* Sockets of this machine in TIME_WAIT whose other end is the address: they keep its local ports
- * from further connections to there (proc(5), /proc/net/tcp: state 06). */
+static bool is_to(const struct inet_diag_msg *socket, const struct address *to) {
+    if (to->any.sa_family == AF_INET)
+        return memcmp(socket->id.idiag_dst, &to->v4.sin_addr, sizeof(to->v4.sin_addr)) == 0;
+    return memcmp(socket->id.idiag_dst, &to->v6.sin6_addr, sizeof(to->v6.sin6_addr)) == 0;
+}
+
+/* One datagram of the answer; false after the last one. */
+static bool count_waiting(const char *answer, size_t len, const struct address *to,
+                          uint64_t *count) {
+    const struct nlmsghdr *head = (const struct nlmsghdr *)(const void *)answer;
+    for (; NLMSG_OK(head, len); head = NLMSG_NEXT(head, len)) {
+        if (head->nlmsg_type == NLMSG_DONE || head->nlmsg_type == NLMSG_ERROR)
+            return false;
+        *count += is_to(NLMSG_DATA(head), to);
+    }
+    return true;
+}
+
+/* Those keep local ports from further connections to there. 0 when the kernel does not tell. */
 static uint64_t ports_waiting(const struct address *to) {
-    char wanted[64], line[256];
-    uint64_t waiting = 0;
+    enum { ANSWER_BYTES = 32768 };
+    uint64_t count = 0;
     if (to->any.sa_family != AF_INET && to->any.sa_family != AF_INET6)
         return 0;
-    FILE *file = fopen(to->any.sa_family == AF_INET ? "/proc/net/tcp" : "/proc/net/tcp6", "re");
-    if (file == NULL)
-        return 0;
-    spell_remote(to, wanted, sizeof(wanted));
-    while (fgets(line, sizeof(line), file) != NULL)
-        waiting += strstr(line, wanted) != NULL;
-    fclose(file);
-    return waiting;
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    char *answer = mem_alloc(ANSWER_BYTES);
+    ssize_t n = 0;
+    if (fd >= 0 && answer != NULL && ask_for_waiting(fd, to) == 0)
+        do
+            n = recv(fd, answer, ANSWER_BYTES, 0);
+        while (n > 0 && count_waiting(answer, (size_t)n, to, &count));
+    mem_free(answer);
+    if (fd >= 0)
+        close(fd);
+    return count;
 }
 
 void selfcheck_begin(struct selfcheck *s) {
@@ -124,7 +142,6 @@ void selfcheck_begin(struct selfcheck *s) {
     s->drops_before = netstat_value("ListenDrops");
 }
 
-/* The long table is read only when there may be something in it. */
 void selfcheck_end(struct selfcheck *s, nsec_t span, const struct address *to, size_t count) {
     struct rlimit limit;
     s->span = span;
@@ -132,7 +149,7 @@ void selfcheck_end(struct selfcheck *s, nsec_t span, const struct address *to, s
     s->drops = netstat_value("ListenDrops") - s->drops_before;
     s->ports = local_ports();
     s->ports_waiting = 0;
-    for (size_t i = 0; i < count && sockets_waiting() > s->ports / 4; i++)
+    for (size_t i = 0; i < count; i++)
         s->ports_waiting += ports_waiting(&to[i]);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
         s->descriptors_max = limit.rlim_cur;

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -362,6 +363,20 @@ def test_runs_that_were_not_one_load_are_refused(srv_run, tmp_path):
         parts = [json.loads((tmp_path / name).read_text())["totals"] for name in ("a", other)]
         assert merged["totals"]["seconds"] == pytest.approx(sum(part["seconds"] for part in parts), abs=1e-3)
         assert merged["totals"]["rps"] <= max(part["rps"] for part in parts) * 1.001
+
+
+# --- ports -------------------------------------------------------------------------------------------
+
+
+def test_only_ports_that_the_target_misses_are_counted(bench_json):
+    """40 sockets in TIME_WAIT, closed first by their client: they are in the way of their own target alone."""
+    with faulty.Server(["ok"]) as server, faulty.Server(["ok"]) as other:
+        for _ in range(40):
+            with socket.create_connection(("127.0.0.1", server.port)) as conn:
+                conn.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                conn.recv(1000)
+        assert bench_json("-k", "-n", 2, server.url)[1]["generator"]["ports_waiting"] >= 40
+        assert bench_json("-k", "-n", 2, other.url)[1]["generator"]["ports_waiting"] < 5
 
 
 # --- files -------------------------------------------------------------------------------------------
