@@ -394,7 +394,7 @@ static int cut_to_longest(struct draft *d) {
     nsec_t most = d->p->delay_max - spec_longest_answer(&d->spec, &d->reply->body);
     char line[64], text[UNITS_TEXT_BYTES];
 
-    if (d->delay <= most)
+    if (d->p->delay_max == NSEC_NEVER || d->delay <= most)
         return 0;
     snprintf(line, sizeof(line), "X-Slowapi-Cut: %s\r\n", units_format_duration(d->delay, text));
     d->delay = most;

@@ -346,6 +346,11 @@ def test_what_chance_and_load_add_is_cut_and_told(slowapi):
     assert Control(api).stats()["cut_delays"] >= len(cut) + 1 + 5
 
 
+def test_without_a_limit_nothing_is_cut(slowapi):
+    reply, took = timed(lambda: get(slowapi(), "/?delay=200ms&fault=hang:0"))  # an unlikely hang has no end either
+    assert took >= 0.2 and "x-slowapi-cut" not in reply.headers
+
+
 @pytest.mark.parametrize(
     "options",
     [
