@@ -158,6 +158,8 @@ static int check_bind(const struct serve_options *o, struct error *err) {
 static int check_control(const struct serve_options *o, struct error *err) {
     struct error why = { "" };
 
+    if (control_hosts_check(&o->config.control_hosts, err) < 0)
+        return -EINVAL;
     if (o->config.control == NULL || control_check(o->config.control, &why) == 0)
         return 0;
     return error_set(err, -EINVAL, "--control: '%s' is not allowed; %s", o->config.control,

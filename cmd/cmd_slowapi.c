@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* srv slowapi: an upstream that is slow on purpose. */
+#include "base/alloc.h"
 #include "cmd/command.h"
 #include "cmd/common.h"
 #include "net/binds.h"
@@ -172,6 +173,15 @@ static const struct option_row rows[] = {
         .parse = parse_control,
     },
     {
+        .name = "control-host",
+        .topic = "Telling",
+        .meta = "NAME",
+        .help = "Host by which the control endpoint may be asked, beside numeric ones and "
+                "localhost, against pages in browsers; repeatable.",
+        .type = OPTION_STRINGS,
+        .offset = MEMBER(control_hosts),
+    },
+    {
         .name = "truth",
         .topic = "Telling",
         .help = "Send Server-Timing and X-Slowapi-* with plain answers too.",
@@ -341,9 +351,26 @@ static int parse_control(void *config, const char *value, struct error *err) {
     return control_check(value, err);
 }
 
-static int run(int argc, char **argv) {
-    struct slowapi_options options = { .config = { .workers = 0 } };
+static int parse_and_run(int argc, char **argv, struct slowapi_options *options) {
     struct error err = { .text = "" };
+    int code;
+
+    if (cmd_parse(&options_spec, argc, argv, options, NULL, &code) < 0)
+        return code;
+
+    if (!option_in_arguments(&options_spec, argc, argv, "delay"))
+        options->config.delay = NULL; /* a profile may say */
+    if (planner_check(&options->config, &err) < 0 ||
+        control_hosts_check(&options->config.control_hosts, &err) < 0)
+        return cmd_fail("slowapi", EXIT_USAGE, &err);
+
+    log_set_level(options->config.log_level);
+    code = slowapi_run(&options->config, &err);
+    return code < 0 ? cmd_fail("slowapi", EXIT_CANNOT, &err) : code;
+}
+
+static int run(int argc, char **argv) {
+    struct slowapi_options *options; /* more than a frame may hold */
     int code;
 
     if (argc == 2 && strcmp(argv[1], "--print-params") == 0) {
@@ -351,17 +378,12 @@ static int run(int argc, char **argv) {
         param_print_rows(stdout);
         return 0;
     }
-    if (cmd_parse(&options_spec, argc, argv, &options, NULL, &code) < 0)
-        return code;
-
-    if (!option_in_arguments(&options_spec, argc, argv, "delay"))
-        options.config.delay = NULL; /* a profile may say */
-    if (planner_check(&options.config, &err) < 0)
-        return cmd_fail("slowapi", EXIT_USAGE, &err);
-
-    log_set_level(options.config.log_level);
-    code = slowapi_run(&options.config, &err);
-    return code < 0 ? cmd_fail("slowapi", EXIT_CANNOT, &err) : code;
+    options = mem_calloc(1, sizeof(*options));
+    if (options == NULL)
+        return cmd_fail("slowapi", EXIT_CANNOT, &(struct error){ "out of memory" });
+    code = parse_and_run(argc, argv, options);
+    mem_free(options);
+    return code;
 }
 
 const struct command cmd_slowapi = {

@@ -9,11 +9,15 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/http.h>
+#include <event2/http_struct.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define HEAD_BYTES_MAX  16384
@@ -25,6 +29,8 @@ struct control {
     struct evhttp *http;
     const struct control_route *routes;
     size_t route_count;
+    const struct option_strings *hosts;
+    bool is_local; /* a unix socket: no browser comes that way */
     void *arg;
 };
 
@@ -61,6 +67,21 @@ int control_listen(const char *text, struct address *ret_bound, struct error *er
     if (rc == 0)
         rc = listener_open(&at, CONTROL_BACKLOG, ret_bound, &why);
     return rc < 0 ? error_set(err, rc, "--control: %s", why.text) : rc;
+}
+
+/* Names only: the port may be another one where containers map it. */
+int control_hosts_check(const struct option_strings *hosts, struct error *err) {
+    struct endpoint endpoint;
+
+    for (size_t i = 0; i < hosts->count; i++) {
+        struct slice text = slice_str(hosts->items[i]);
+
+        if (slice_find(text, ':') < text.len || endpoint_parse(text, 80, &endpoint, NULL) < 0)
+            return error_set(err, -EINVAL,
+                             "--control-host: '%s' is not allowed; a host name without a port",
+                             hosts->items[i]);
+    }
+    return 0;
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -149,13 +170,6 @@ void control_reply_text(struct control_request *rq, int status, const char *text
 
 /* --- routes ----------------------------------------------------------------------------------- */
 
-static bool route_fits(const struct control_route *route, struct slice path) {
-    struct slice prefix = slice_str(route->path);
-
-    return slice_starts_with(path, prefix) &&
-           (path.len == prefix.len || path.ptr[prefix.len] == '/');
-}
-
 static void refuse_method(struct control_request *rq, unsigned methods) {
     char allow[64];
 
@@ -165,6 +179,65 @@ static void refuse_method(struct control_request *rq, unsigned methods) {
     allow[strlen(allow) - 2] = '\0'; /* the last comma */
     evhttp_add_header(evhttp_request_get_output_headers(rq->evhttp), "Allow", allow);
     control_reply_text(rq, 405, "method not allowed here; see Allow");
+}
+
+/* A page from elsewhere can have its own name lead to this machine, and have a browser ask (DNS
+ * rebinding); but the browser says which name that was. */
+static bool host_is_ours(const struct control *c, struct slice host) {
+    struct endpoint endpoint;
+    struct address at;
+
+    if (endpoint_parse(host, 80, &endpoint, NULL) < 0 || endpoint.is_unix || endpoint.host.len == 0)
+        return false;
+    if (slice_eq_nocase(endpoint.host, SLICE("localhost")) ||
+        address_of_endpoint(&endpoint, false, &at) == 0)
+        return true;
+    for (size_t i = 0; i < c->hosts->count; i++)
+        if (slice_eq_nocase(endpoint.host, slice_str(c->hosts->items[i])))
+            return true;
+    return false;
+}
+
+/* 0, or the status that refuses. Without a Host, as HTTP/1.0 allows, it is no browser. */
+static int check_host(const struct control *c, const struct evhttp_request *evhttp) {
+    const struct evkeyval *field;
+    unsigned count = 0;
+
+    TAILQ_FOREACH(field, evhttp->input_headers, next) {
+        if (strcasecmp(field->key, "Host") != 0)
+            continue;
+        if (count++ > 0)
+            return 400;
+        if (!c->is_local && !host_is_ours(c, slice_str(field->value)))
+            return 403;
+    }
+    return count == 0 && (evhttp->major > 1 || evhttp->minor > 0) ? 400 : 0;
+}
+
+/* What changes something takes no orders from pages of other origins (RFC 6454), nor from those
+ * that have none. */
+static bool origin_is_ours(const struct control_request *rq) {
+    struct slice origin, host;
+
+    if (rq->method == CONTROL_GET || !control_header(rq, "Origin", &origin))
+        return true;
+    return control_header(rq, "Host", &host) && slice_starts_with(origin, SLICE("http://")) &&
+           slice_eq_nocase(slice_drop(origin, strlen("http://")), host);
+}
+
+/* Whether it may be asked at all; else it has been answered. */
+static bool admit(const struct control *c, struct control_request *rq) {
+    int status = check_host(c, rq->evhttp);
+
+    if (status == 403)
+        control_reply_text(rq, status, "Host is not a number, localhost or a --control-host");
+    else if (status != 0)
+        control_reply_text(rq, status, "exactly one Host is needed");
+    else if (!origin_is_ours(rq))
+        control_reply_text(rq, 403, "Origin is another one");
+    else
+        return true;
+    return false;
 }
 
 static void on_request(struct evhttp_request *evhttp, void *arg) {
@@ -177,9 +250,11 @@ static void on_request(struct evhttp_request *evhttp, void *arg) {
         .method = method_bit(evhttp_request_get_command(evhttp)),
     };
 
+    if (!admit(c, &rq))
+        return;
     for (size_t i = 0; i < c->route_count; i++) {
         const struct control_route *route = &c->routes[i];
-        if (!route_fits(route, rq.path))
+        if (!slice_eq(rq.path, slice_str(route->path)))
             continue;
         if (route->methods & rq.method)
             route->handle(c->arg, &rq);
@@ -229,18 +304,29 @@ static int accept_from(struct control *c, int listen_fd) {
     return 0;
 }
 
+static bool is_unix(int listen_fd) {
+    struct sockaddr_storage at;
+    socklen_t len = sizeof(at);
+
+    return getsockname(listen_fd, (struct sockaddr *)&at, &len) == 0 && at.ss_family == AF_UNIX;
+}
+
 struct control *control_new(struct loop *loop, int listen_fd, const struct control_route *routes,
-                            size_t route_count, void *arg, struct error *err) {
+                            size_t route_count, const struct option_strings *hosts, void *arg,
+                            struct error *err) {
     struct control *c = mem_calloc(1, sizeof(*c));
     int rc = -ENOMEM;
 
     if (c != NULL) {
-        *c = (struct control){ .routes = routes, .route_count = route_count, .arg = arg };
+        *c = (struct control){ .routes = routes,
+                               .route_count = route_count,
+                               .hosts = hosts,
+                               .is_local = is_unix(listen_fd),
+                               .arg = arg };
         c->http = evhttp_new(loop_base(loop));
     }
     if (c != NULL && c->http != NULL) {
-        evhttp_set_allowed_methods(c->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
-                                                EVHTTP_REQ_DELETE | EVHTTP_REQ_POST);
+        evhttp_set_allowed_methods(c->http, UINT16_MAX); /* those of a route are checked there */
         evhttp_set_max_body_size(c->http, CONTROL_BODY_BYTES_MAX);
         evhttp_set_max_headers_size(c->http, HEAD_BYTES_MAX);
         evhttp_set_timeout(c->http, PATIENCE_SEC);

@@ -7,12 +7,18 @@
  *       { "/rules", CONTROL_GET | CONTROL_PUT, handle_rules },
  *   };
  *   fd = control_listen("127.0.0.1:0", &bound, &err);            once, before fork
- *   c = control_new(loop, fd, routes, ARRAY_LEN(routes), arg, &err);   in each worker
+ *   c = control_new(loop, fd, routes, ARRAY_LEN(routes), hosts, arg, &err);
+ *                                                              in each worker
  *
- * Workers that share the socket share the requests: any of them answers. */
+ * Workers that share the socket share the requests: any of them answers.
+ *
+ * Pages in a browser on this machine get nothing: the Host of a request is a number, localhost or
+ * one of `hosts`, or comes over a unix socket, else 403; and what changes something must come from
+ * the same Origin, if it says from which. */
 #ifndef NET_CONTROL_H
 #define NET_CONTROL_H
 
+#include "base/option.h"
 #include "base/slice.h"
 #include "net/address.h"
 #include "net/loop.h"
@@ -25,8 +31,7 @@ enum { CONTROL_GET = 1, CONTROL_PUT = 2, CONTROL_DELETE = 4, CONTROL_POST = 8 };
 #define CONTROL_BODY_BYTES_MAX (1u << 20)
 
 struct control_route {
-    /* "/rules" takes also everything below "/rules/"; the first that fits counts. */
-    const char *path;
+    const char *path; /* this one; others are answered 404 */
     unsigned methods; /* CONTROL_* bits; GET takes HEAD too. Others are answered 405 */
     /* Calls control_reply exactly once, before it returns. */
     void (*handle)(void *arg, struct control_request *rq);
@@ -40,11 +45,15 @@ NODISCARD int control_listen(const char *text, struct address *ret_bound, struct
 /* Whether control_listen would understand it: 0 or -EINVAL with what is allowed. */
 NODISCARD int control_check(const char *text, struct error *err);
 
-/* Serves `routes`, which must outlive it, on the loop. The descriptor stays the caller's. NULL with
- * a reason. */
+/* Whether they are names of hosts: 0 or -EINVAL with the reason. */
+NODISCARD int control_hosts_check(const struct option_strings *hosts, struct error *err);
+
+/* Serves `routes`, which must outlive it as `hosts` must, on the loop. The descriptor stays the
+ * caller's. NULL with a reason. */
 NODISCARD struct control *control_new(struct loop *loop, int listen_fd,
                                       const struct control_route *routes, size_t route_count,
-                                      void *arg, struct error *err);
+                                      const struct option_strings *hosts, void *arg,
+                                      struct error *err);
 void control_free(struct control *c); /* NULL-safe; not from a handler */
 
 /* --- in a handler: slices live until control_reply ---------------------------------------------

@@ -49,6 +49,8 @@ struct serve_config {
     int upstream_client;                    /* enum upstream_client; https is always libcurl's */
     const char *upstream_ca;                /* NULL: the system's certificates */
     const char *control;                    /* ADDR of the control endpoint, or NULL */
+    struct option_strings control_hosts;    /* names by which it may be asked */
+    bool control_queries;                   /* /requests shows what comes after '?' */
     struct option_strings upstream_resolve; /* HOST:PORT:ADDRESS[,...], checked */
     enum upstream_family { UPSTREAM_ANY, UPSTREAM_IPV4, UPSTREAM_IPV6 } upstream_family;
     struct option_strings upstream_binds; /* source addresses, one per worker in turn */

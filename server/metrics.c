@@ -265,24 +265,29 @@ char *metrics_stats(const struct overview *o) {
     return finish(root);
 }
 
-/* A target may hold bytes that are not UTF-8; JSON may not. */
-static json_t *json_what(const struct stats_entry *e) {
-    char text[RUNNING_WHAT_BYTES];
+/* A target may hold bytes that are not UTF-8; JSON may not. A query may hold what is nobody else's
+ * business. */
+static json_t *json_what(const struct stats_entry *e, bool whole) {
+    char text[RUNNING_WHAT_BYTES + sizeof("...")];
+    char *query;
 
-    memcpy(text, e->what, sizeof(text));
-    text[sizeof(text) - 1] = '\0';
+    memcpy(text, e->what, RUNNING_WHAT_BYTES);
+    text[RUNNING_WHAT_BYTES - 1] = '\0';
+    query = whole ? NULL : strchr(text, '?');
+    if (query != NULL)
+        strcpy(query + 1, "...");
     for (char *at = text; *at != '\0'; at++)
         if ((unsigned char)*at >= 0x80)
             *at = '?';
     return json_string(text);
 }
 
-static json_t *json_entry(const struct stats_entry *e, int doing, unsigned worker) {
+static json_t *json_entry(const struct stats_entry *e, int doing, unsigned worker, bool whole) {
     json_t *object = json_object();
     nsec_t since = e->since, ready_at = e->ready_at, now = clock_now(); /* in this order */
 
     json_object_set_new(object, "worker", json_integer(worker));
-    json_object_set_new(object, "request", json_what(e));
+    json_object_set_new(object, "request", json_what(e, whole));
     json_object_set_new(object, "waits_for", json_string(doing_words[doing]));
     json_object_set_new(object, "for_seconds", json_real((double)(now - since) / NSEC_PER_SEC));
     json_object_set_new(object, "age_seconds", json_real((double)(now - ready_at) / NSEC_PER_SEC));
@@ -290,6 +295,7 @@ static json_t *json_entry(const struct stats_entry *e, int doing, unsigned worke
 }
 
 char *metrics_requests(const struct overview *o) {
+    bool whole = o->config != NULL && o->config->control_queries;
     json_t *root = json_array();
 
     for (unsigned i = 0; i < o->count; i++) {
@@ -299,7 +305,7 @@ char *metrics_requests(const struct overview *o) {
             const struct stats_entry *e = &o->stats[i].entries[k];
             int doing = atomic_load_explicit(&e->doing, memory_order_acquire);
             if (doing != STATS_NOTHING && doing != STATS_COMING)
-                json_array_append_new(root, json_entry(e, doing, i + 1));
+                json_array_append_new(root, json_entry(e, doing, i + 1, whole));
         }
     }
     return finish(root);

@@ -105,7 +105,8 @@ static int serve_routes(void *arg) {
     int rc = -EIO;
 
     if (loop != NULL)
-        control = control_new(loop, o->fd, routes, ARRAY_LEN(routes), o, &err);
+        control =
+            control_new(loop, o->fd, routes, ARRAY_LEN(routes), &o->config->control_hosts, o, &err);
     if (control != NULL)
         rc = loop_run(loop);
     control_free(control);

@@ -215,6 +215,6 @@ static const struct control_route routes[] = {
 };
 
 struct control *slowapi_control_new(struct loop *loop, int listen_fd, struct shared *shared,
-                                    struct error *err) {
-    return control_new(loop, listen_fd, routes, ARRAY_LEN(routes), shared, err);
+                                    const struct option_strings *hosts, struct error *err) {
+    return control_new(loop, listen_fd, routes, ARRAY_LEN(routes), hosts, shared, err);
 }

@@ -8,6 +8,8 @@
 
 /* On the loop of one worker; it tells of all. NULL with a reason. */
 NODISCARD struct control *slowapi_control_new(struct loop *loop, int listen_fd,
-                                              struct shared *shared, struct error *err);
+                                              struct shared *shared,
+                                              const struct option_strings *hosts,
+                                              struct error *err);
 
 #endif

@@ -158,7 +158,8 @@ static int start(struct reactor *r, const struct reactor_setup *setup, unsigned 
     if (r->access_log != NULL && r->config->workers == 1)
         on_tend(&r->tend);
     if (setup->control_fd >= 0) {
-        r->control = slowapi_control_new(r->loop, setup->control_fd, setup->shared, err);
+        r->control = slowapi_control_new(r->loop, setup->control_fd, setup->shared,
+                                         &setup->config->control_hosts, err);
         if (r->control == NULL)
             return -ENOMEM;
     }

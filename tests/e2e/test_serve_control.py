@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from control import fetch, metrics
-from harness import RawConnection, children, get, wait_for
+from control import control, fetch, metrics
+from harness import RawConnection, children, get, request, wait_for
 
 MODELS = ("green", "pool", "threaded", "single", "event")
 
@@ -50,7 +50,7 @@ def test_counts_are_what_the_clients_saw(slowapi, serve, model):
 
 @pytest.mark.parametrize("slots", [("--async-cores", "2"), ("--model", "pool", "--threads", "2"), ("--model", "event", "--async-cores", "2")])
 def test_requests_tell_what_they_wait_for(slowapi, serve, slots):
-    app = serve(*slots, "--control", "127.0.0.1:0", upstream=slowapi())
+    app = serve(*slots, "--control", "127.0.0.1:0", "--control-queries", upstream=slowapi())
     conns = [RawConnection(app) for _ in range(3)]
     for conn in conns:
         conn.send(b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -170,3 +170,46 @@ def test_sockets_of_a_killed_server_are_not_in_the_way(start, tmp_path, workers)
 def refuses(path):
     with socket.socket(socket.AF_UNIX) as sock:
         return sock.connect_ex(str(path)) == errno.ECONNREFUSED
+
+
+def test_requests_hide_what_stands_after_the_question_mark(slowapi, serve):
+    app = serve("--control", "127.0.0.1:0", upstream=slowapi())
+    with RawConnection(app) as conn:
+        conn.send(b"GET /?delay=2&token=secret HTTP/1.1\r\nHost: x\r\n\r\n")
+        (entry,) = wait_for(lambda: json_of(app, "/requests"), what="a request")
+        assert entry["request"] == "GET /?..."
+        assert "secret" not in fetch(app, "/stats").text + fetch(app, "/metrics").text
+
+
+@pytest.mark.parametrize("command", ["serve", "slowapi"])
+def test_control_answers_only_by_its_names(start, command):
+    app = start(command, "--control", "127.0.0.1:0", "--control-host", "metrics.internal")
+    for host, status in {"rebound.example": 403, "metrics.internal": 200, "localhost": 200, "[::1]:7": 200}.items():
+        assert get(control(app), "/stats", headers={"Host": host}).status == status
+    for path in ("/healthz/anything", "/metrics/x", "/stats/", "/nope"):
+        assert get(control(app), path).status == 404
+    reply = request(control(app), "OPTIONS", "/metrics")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("command", ["serve", "slowapi"])
+def test_control_over_a_unix_socket_has_any_name(start, tmp_path, command):
+    start(command, "--control", f"unix:{tmp_path}/control")
+    assert get((f"{tmp_path}/control", None), "/healthz", headers={"Host": "whatever"}).status == 200
+
+
+def test_pages_of_others_change_no_rules(slowapi):
+    api = slowapi("--control", "127.0.0.1:0")
+    here = "%s:%d" % control(api)
+    rules = b'[{"path": "/x", "params": "delay=0"}]'
+    for origin, status in {"http://evil.example": 403, "null": 403, f"http://{here}": 200, None: 200}.items():
+        headers = {"Host": here} | ({"Origin": origin} if origin else {})
+        assert request(control(api), "PUT", "/rules", body=rules, headers=headers).status == status
+        assert request(control(api), "DELETE", "/sequences", headers=headers).status == status
+
+
+@pytest.mark.parametrize("command", ["serve", "slowapi"])
+@pytest.mark.parametrize("name", ["a:80", "", "a/b", "[::1]"])
+def test_control_host_is_a_name(srv_run, command, name):
+    done = srv_run(command, "--control", "0", "--control-host", name)
+    assert done.returncode == 2 and f"--control-host: '{name}' is not allowed" in done.stderr

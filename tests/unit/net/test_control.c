@@ -45,6 +45,8 @@ static const struct control_route routes[] = {
     { "/rules", CONTROL_GET | CONTROL_PUT | CONTROL_DELETE, show },
 };
 
+static const struct option_strings hosts = { .items = { "metrics", "app.example" }, .count = 2 };
+
 static void look(struct timer *timer) {
     struct rig *rig = CONTAINER_OF(timer, struct rig, timer);
     ssize_t n = socket_recv(rig->client, rig->reply + rig->len, sizeof(rig->reply) - 1 - rig->len);
@@ -68,7 +70,7 @@ static const char *ask(struct rig *rig, const char *request) {
     assert_non_null(rig->loop);
     int fd = control_listen("0", &bound, &err);
     assert_true(fd >= 0);
-    struct control *c = control_new(rig->loop, fd, routes, ARRAY_LEN(routes), NULL, &err);
+    struct control *c = control_new(rig->loop, fd, routes, ARRAY_LEN(routes), &hosts, NULL, &err);
     assert_non_null(c);
 
     rig->client = socket_connect(&bound, &pending);
@@ -86,7 +88,7 @@ static const char *ask(struct rig *rig, const char *request) {
     return rig->reply;
 }
 
-#define END " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+#define END " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
 
 static void a_handler_sees_the_request(void **state UNUSED) {
     struct rig rig;
@@ -99,8 +101,8 @@ static void a_handler_sees_the_request(void **state UNUSED) {
     assert_null(strstr(date + 1, "Date: "));
     assert_non_null(strstr(reply, "1 /get ? a=b&c #  ; X-Test=7"));
 
-    reply = ask(&rig, "PUT /rules/one" END "Content-Length: 5\r\n\r\nhello");
-    assert_non_null(strstr(reply, "2 /rules/one ?  # hello ; "));
+    reply = ask(&rig, "PUT /rules" END "Content-Length: 5\r\n\r\nhello");
+    assert_non_null(strstr(reply, "2 /rules ?  # hello ; "));
 }
 
 static void head_gets_the_length_and_no_body(void **state UNUSED) {
@@ -120,9 +122,77 @@ static void others_are_refused_with_the_reason(void **state UNUSED) {
     struct rig rig;
 
     assert_non_null(strstr(ask(&rig, "GET /getting" END "\r\n"), "HTTP/1.1 404 "));
+    assert_non_null(strstr(ask(&rig, "GET /get/ting" END "\r\n"), "HTTP/1.1 404 "));
+    assert_non_null(strstr(ask(&rig, "GET /get/" END "\r\n"), "HTTP/1.1 404 "));
+    assert_non_null(strstr(ask(&rig, "OPTIONS /get" END "\r\n"), "HTTP/1.1 405 "));
+    assert_non_null(strstr(ask(&rig, "PATCH /rules" END "\r\n"), "HTTP/1.1 405 "));
     const char *reply = ask(&rig, "POST /rules" END "Content-Length: 0\r\n\r\n");
     assert_non_null(strstr(reply, "HTTP/1.1 405 "));
     assert_non_null(strstr(reply, "Allow: GET, HEAD, PUT, DELETE\r\n"));
+}
+
+static unsigned status_of(const char *line, const char *fields) {
+    char request[512];
+    struct rig rig;
+    unsigned status = 0;
+
+    snprintf(request, sizeof(request), "%s\r\nConnection: close\r\nContent-Length: 0\r\n%s\r\n",
+             line, fields);
+    (void)sscanf(ask(&rig, request), "HTTP/1.%*u %u", &status);
+    return status;
+}
+
+static void names_of_others_are_refused(void **state UNUSED) {
+    static const char *const good[] = { "127.0.0.1",    "10.0.0.1:80", "[::1]",
+                                        "[::1]:99",     "LocalHost",   "localhost:1",
+                                        "metrics:9090", "App.Example", "localhost:0" };
+    static const char *const bad[] = { "evil.example",
+                                       "localhost.evil.example",
+                                       "127.0.0.1.evil",
+                                       "",
+                                       ":80",
+                                       "app.example.evil",
+                                       "unix:/x",
+                                       "80",
+                                       "localhost@evil",
+                                       "127.0.0.1:x" };
+    char field[64];
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        snprintf(field, sizeof(field), "Host: %s\r\n", good[i]);
+        assert_int_equal(status_of("GET /get HTTP/1.1", field), 200);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        snprintf(field, sizeof(field), "Host: %s\r\n", bad[i]);
+        assert_int_equal(status_of("GET /get HTTP/1.1", field), 403);
+    }
+    assert_int_equal(status_of("GET /get HTTP/1.1", ""), 400);
+    assert_int_equal(status_of("GET /get HTTP/1.0", ""), 200);
+    assert_int_equal(status_of("GET /get HTTP/1.1", "Host: localhost\r\nHost: localhost\r\n"), 400);
+    assert_int_equal(status_of("GET /get HTTP/1.1", "Host: localhost\r\nHost: evil\r\n"), 400);
+}
+
+static void pages_of_others_write_nothing(void **state UNUSED) {
+    static const struct {
+        const char *fields;
+        unsigned status;
+    } cases[] = {
+        { "Host: localhost:80\r\n", 200 },
+        { "Host: localhost:80\r\nOrigin: http://localhost:80\r\n", 200 },
+        { "Host: localhost:80\r\nOrigin: http://localhost:81\r\n", 403 },
+        { "Host: localhost:80\r\nOrigin: https://localhost:80\r\n", 403 },
+        { "Host: localhost:80\r\nOrigin: http://evil.example\r\n", 403 },
+        { "Host: localhost:80\r\nOrigin: null\r\n", 403 },
+        { "Host: localhost:80\r\nOrigin:\r\n", 403 },
+        { "Origin: http://localhost\r\n", 400 },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(status_of("PUT /rules HTTP/1.1", cases[i].fields), cases[i].status);
+        assert_int_equal(status_of("DELETE /rules HTTP/1.1", cases[i].fields), cases[i].status);
+    }
+    assert_int_equal(status_of("GET /get HTTP/1.1", "Host: localhost\r\nOrigin: null\r\n"), 200);
+    assert_int_equal(status_of("PUT /rules HTTP/1.0", "Origin: http://evil.example\r\n"), 403);
 }
 
 /* --- shortages ---------------------------------------------------------------------------- */
@@ -185,6 +255,8 @@ int main(void) {
         cmocka_unit_test(a_handler_sees_the_request),
         cmocka_unit_test(head_gets_the_length_and_no_body),
         cmocka_unit_test(others_are_refused_with_the_reason),
+        cmocka_unit_test(names_of_others_are_refused),
+        cmocka_unit_test(pages_of_others_write_nothing),
         cmocka_unit_test(goes_on_when_it_could_not_accept),
         cmocka_unit_test(addresses_without_a_host_are_local),
     };
