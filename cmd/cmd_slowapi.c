@@ -20,6 +20,16 @@ struct slowapi_options {
     char addresses[BINDS_MAX][ADDRESS_TEXT_BYTES]; /* binds without their parameters */
 };
 
+/* Where PARAMS begin, at a '?' or '&'; NULL without any. The mode of a unix socket is part of its
+ * address: unix:/path?mode=0660&delay=1. */
+static const char *find_params(const char *value) {
+    const char *params = strchr(value, '?');
+
+    if (params != NULL && strncmp(value, "unix:", 5) == 0 && strncmp(params, "?mode=", 6) == 0)
+        return strchr(params, '&');
+    return params;
+}
+
 static int parse_bind(void *config, const char *value, struct error *err);
 static int parse_delay(void *config, const char *value, struct error *err);
 static int parse_params(void *config, const char *value, struct error *err);
@@ -296,7 +306,7 @@ static int check_params(struct slice text, struct error *err) {
 static int parse_bind(void *config, const char *value, struct error *err) {
     struct slowapi_options *o = config;
     struct option_strings *binds = &o->config.binds;
-    const char *params = strchr(value, '?');
+    const char *params = find_params(value);
     struct slice address =
         slice_of(value, params != NULL ? (size_t)(params - value) : strlen(value));
     struct endpoint endpoint;

@@ -84,9 +84,29 @@ static const char *host_fault(struct slice host) {
     return NULL;
 }
 
+/* Off the end of the path, if it is there. False when it is no mode. */
+static bool take_mode(struct slice *path, mode_t *ret) {
+    size_t at = slice_find(*path, '?');
+    struct slice digits;
+
+    if (at == path->len || !slice_starts_with(slice_drop(*path, at), SLICE("?mode=")))
+        return true;
+    digits = slice_drop(*path, at + strlen("?mode="));
+    path->len = at;
+    for (size_t i = 0; i < digits.len && i < 5; i++) {
+        if (digits.ptr[i] < '0' || digits.ptr[i] > '7')
+            return false;
+        *ret = *ret * 8 + (mode_t)(digits.ptr[i] - '0');
+    }
+    return digits.len <= 4 && *ret > 0 && *ret <= 0777;
+}
+
 static int parse_unix(struct slice text, struct endpoint *ret, struct error *err) {
     struct slice path = slice_drop(text, strlen("unix:"));
+    mode_t mode = 0;
 
+    if (!take_mode(&path, &mode))
+        return refuse(err, text, "a mode is ?mode= and an octal number from 0001 to 0777");
     if (path.len == 0)
         return refuse(err, text, "the path is missing");
     if (path.len > UNIX_PATH_MAX)
@@ -96,7 +116,7 @@ static int parse_unix(struct slice text, struct endpoint *ret, struct error *err
             return refuse(err, text, "the path has a control character");
     }
 
-    *ret = (struct endpoint){ .host = path, .is_unix = true };
+    *ret = (struct endpoint){ .host = path, .is_unix = true, .mode = mode };
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "base/slice.h"
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 struct address {
@@ -24,11 +25,13 @@ struct endpoint {
     struct slice host; /* without brackets; empty for `:PORT`; the path when `is_unix` */
     uint16_t port;
     bool is_unix;
+    mode_t mode; /* of the file of a unix socket that is listened on; 0: the umask decides */
 };
 
-/* Takes `HOST:PORT`, `:PORT`, `[v6]:PORT`, `unix:/path` apart; `default_port` 0 makes the port
- * mandatory, and lets it stand alone for that port of 127.0.0.1: only an address that was written
- * out opens a service to other machines. 0 or -EINVAL with what is allowed in `err`. */
+/* Takes `HOST:PORT`, `:PORT`, `[v6]:PORT`, `unix:/path`, `unix:/path?mode=0660` apart;
+ * `default_port` 0 makes the port mandatory, and lets it stand alone for that port of 127.0.0.1:
+ * only an address that was written out opens a service to other machines. 0 or -EINVAL with what is
+ * allowed in `err`. */
 NODISCARD int endpoint_parse(struct slice text, uint16_t default_port, struct endpoint *ret,
                              struct error *err);
 

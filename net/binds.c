@@ -34,7 +34,7 @@ static int open_one(struct binds *b, const char *text, int backlog, struct error
                          sizeof(at.local.sun_path) - 1);
     if (rc < 0)
         return error_set(err, rc, "cannot listen on '%s': a numeric address is needed", text);
-    rc = listener_open(&at, backlog, &b->bound[b->count], err);
+    rc = listener_open_with_mode(&at, endpoint.mode, backlog, &b->bound[b->count], err);
     if (rc < 0)
         return rc;
     b->schemes[b->count] = "http";

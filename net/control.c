@@ -42,7 +42,8 @@ struct control_request {
 
 /* --- where it listens ------------------------------------------------------------------------- */
 
-static int parse_address(const char *text, struct address *ret, struct error *err) {
+static int parse_address(const char *text, struct address *ret, mode_t *ret_mode,
+                         struct error *err) {
     struct endpoint endpoint;
 
     if (endpoint_parse(slice_str(text), 0, &endpoint, NULL) < 0 ||
@@ -50,22 +51,25 @@ static int parse_address(const char *text, struct address *ret, struct error *er
         return error_set(err, -EINVAL,
                          "HOST:PORT with a numeric host, :PORT or PORT (of 127.0.0.1), "
                          "[IPv6]:PORT or unix:/path");
+    *ret_mode = endpoint.mode;
     return 0;
 }
 
 int control_check(const char *text, struct error *err) {
     struct address at;
+    mode_t mode = 0;
 
-    return parse_address(text, &at, err);
+    return parse_address(text, &at, &mode, err);
 }
 
 int control_listen(const char *text, struct address *ret_bound, struct error *err) {
     struct error why = { "" };
     struct address at;
+    mode_t mode = 0;
 
-    int rc = parse_address(text, &at, &why);
+    int rc = parse_address(text, &at, &mode, &why);
     if (rc == 0)
-        rc = listener_open(&at, CONTROL_BACKLOG, ret_bound, &why);
+        rc = listener_open_with_mode(&at, mode, CONTROL_BACKLOG, ret_bound, &why);
     return rc < 0 ? error_set(err, rc, "--control: %s", why.text) : rc;
 }
 

@@ -190,6 +190,16 @@ int listener_open(const struct address *at, int backlog, struct address *ret_bou
     return fd;
 }
 
+int listener_open_with_mode(const struct address *at, mode_t mode, int backlog,
+                            struct address *ret_bound, struct error *err) {
+    mode_t before = mode != 0 ? umask(0777 & ~mode) : 0;
+    int rc = listener_open(at, backlog, ret_bound, err);
+
+    if (mode != 0)
+        umask(before);
+    return rc;
+}
+
 /* Its state does not change, but a change of state is what shutdown(2) tells all who wait: Linux's
  * own way, which lets connections come and be accepted as before. */
 void listener_rouse(int fd) {

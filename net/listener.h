@@ -12,6 +12,11 @@
 NODISCARD int listener_open(const struct address *at, int backlog, struct address *ret_bound,
                             struct error *err);
 
+/* The same; the file of a unix socket is born with `mode` (0: as the umask says). Before threads.
+ */
+NODISCARD int listener_open_with_mode(const struct address *at, mode_t mode, int backlog,
+                                      struct address *ret_bound, struct error *err);
+
 /* Closes it and removes the file of a unix socket, unless somebody (a successor, or a worker that
  * still has it) answers there. */
 void listener_close(int fd, const struct address *bound);

@@ -129,6 +129,16 @@ static void leave_place(struct curl_lane *lane) {
     lane->place = NULL;
 }
 
+/* As libcurl does it, but it does not tell why this failed. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct curl_sockaddr *at) {
+    struct curl_lane *lane = arg;
+    int fd = socket(at->family, at->socktype | SOCK_CLOEXEC, at->protocol);
+
+    if (fd < 0)
+        lane->socket_error = errno;
+    return fd >= 0 ? fd : CURL_SOCKET_BAD;
+}
+
 /* There is an address to connect to. */
 static int on_connect(void *arg, curl_socket_t fd UNUSED, curlsocktype why UNUSED) {
     struct curl_lane *lane = arg;
@@ -207,6 +217,8 @@ static bool lane_configure(struct curl_lane *lane, const struct curl_lane_config
            /* not what the proxy says before the upstream does; chunks as they come */
            curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) == CURLE_OK &&
            curl_easy_setopt(e, CURLOPT_HTTP_TRANSFER_DECODING, 0L) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, lane) == CURLE_OK &&
            curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_connect) == CURLE_OK &&
            curl_easy_setopt(e, CURLOPT_SOCKOPTDATA, lane) == CURLE_OK &&
            curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close) == CURLE_OK &&
@@ -285,7 +297,18 @@ static int lane_step(struct curl_lane *lane, nsec_t deadline) {
     return 0;
 }
 
-static int result_code(CURLcode result) {
+/* Connecting may have failed at our end. */
+static int connect_code(const struct curl_lane *lane) {
+    long error = lane->socket_error;
+
+    if (error == 0)
+        curl_easy_getinfo(lane->easy, CURLINFO_OS_ERRNO, &error);
+    if (error == EMFILE || error == ENFILE || error == ENOBUFS)
+        return (int)-error;
+    return -ECONNREFUSED;
+}
+
+static int result_code(const struct curl_lane *lane, CURLcode result) {
     switch ((int)result) {
     case CURLE_OK:
         return 0;
@@ -294,7 +317,7 @@ static int result_code(CURLcode result) {
     case CURLE_OPERATION_TIMEDOUT:
         return -ETIMEDOUT;
     case CURLE_COULDNT_CONNECT:
-        return -ECONNREFUSED;
+        return connect_code(lane);
     case CURLE_COULDNT_RESOLVE_HOST:
         return -ENOENT;
     case CURLE_PEER_FAILED_VERIFICATION:
@@ -333,7 +356,7 @@ static int lane_result(struct curl_lane *lane) {
     x->why =
         arena_printf(x->arena, "upstream failed: %s",
                      lane->error_text[0] != '\0' ? lane->error_text : curl_easy_strerror(result));
-    return result_code(result);
+    return result_code(lane, result);
 }
 
 static int lane_run(struct curl_lane *lane, nsec_t deadline) {
@@ -379,6 +402,7 @@ static void lane_begin(struct curl_lane *lane, struct io *io, struct arena *aren
     lane->multiplexed = false;
     lane->looking_up = lane->kept < 0;
     lane->error_text[0] = '\0';
+    lane->socket_error = 0;
     fetch_init(&lane->fetch, lane->config->target, arena);
     fetch_begin(&lane->fetch, 0);
     http_conn_sent(&lane->fetch.http, HTTP_METHOD_GET, false);

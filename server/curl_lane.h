@@ -47,6 +47,7 @@ struct curl_lane {
     struct gate *place; /* entered for a look-up by the owner, left when it, or the call, ends */
     int kept;           /* the connection of the transfers before, or -1 */
     char error_text[256];
+    int socket_error; /* why the call got no socket: an errno, or 0 */
 };
 
 /* Before there are threads (curl_global_init(3)). False when out of memory. */

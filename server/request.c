@@ -139,6 +139,10 @@ static const char *upstream_sentence(int rc) {
     switch (-rc) {
     case ENOMEM:
         return "out of memory";
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+        return "this server is short of connections to the upstream";
     case ETIMEDOUT:
         return "upstream did not answer in time";
     case ENOENT:
@@ -166,11 +170,22 @@ static const char *detail_of(struct srv_request *rq, const char *why) {
     return srv_format(rq, "error=\"%s\"", text);
 }
 
+/* Descriptors or buffers: the upstream may be well. */
+static bool is_short(int rc) {
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS;
+}
+
+static uint16_t upstream_status(int rc) {
+    if (rc == 0 || rc == -ETIMEDOUT || rc == -ENOMEM)
+        return 0; /* what any call that fails so leads to */
+    return is_short(rc) ? 503 : 502;
+}
+
 void request_asked(struct srv_request *rq, int rc, const char *why) {
     count_call(rq->session->worker->stats, rc);
     rq->why = rc < 0 ? upstream_sentence(rc) : NULL;
     rq->detail = rc < 0 && rc != -ECANCELED ? detail_of(rq, why) : NULL;
-    rq->status = rc < 0 && rc != -ETIMEDOUT && rc != -ENOMEM ? 502 : 0;
+    rq->status = upstream_status(rc);
 }
 
 /* A place among the calls in progress. */

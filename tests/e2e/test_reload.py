@@ -392,6 +392,21 @@ def test_what_a_stop_cuts_off_is_told(slowapi, serve, tmp_path, model, workers):
         wait_for(lambda: log.read_text() == "/ 499\n")
 
 
+@pytest.mark.parametrize("mode", ["0600", "0660", "666"])
+@pytest.mark.parametrize("command", ["serve", "slowapi"])
+def test_unix_sockets_get_the_mode_that_is_asked_for(start, tmp_path, command, mode):
+    before = os.umask(0o022)
+    try:
+        options = ("--bind", f"unix:{tmp_path}/s?mode={mode}", "--control", f"unix:{tmp_path}/c?mode={mode}")
+        if command == "slowapi":
+            options = (options[0], options[1] + "&delay=0", *options[2:])
+        start(command, *options)
+    finally:
+        os.umask(before)
+    for name in "sc":
+        assert (tmp_path / name).stat().st_mode & 0o777 == int(mode, 8)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_user_and_group_are_dropped_after_binding(slowapi, serve):
     app = serve("--workers", "1", "--user", "nobody", upstream=slowapi())

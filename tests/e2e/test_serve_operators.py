@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import harness
@@ -273,3 +274,21 @@ def test_gauges_of_workers_that_have_left_are_gone(slowapi, serve, model):
     for _ in range(2):
         app.send_signal(signal.SIGHUP)
         wait_for(lambda: metrics(app)["srv_starts_total"] > 2 and metrics(app)["srv_slots"] == 6, what="two again")
+
+
+@pytest.mark.parametrize("client", ["native", "curl"])
+@pytest.mark.parametrize("model", ["single", "threaded", "pool", "green", "event"])
+def test_short_of_descriptors_is_no_fault_of_the_upstream(slowapi, serve, model, client):
+    if (model, client) == ("event", "curl"):
+        pytest.skip("the event model has no libcurl")
+    app = serve("--model", model, "--upstream-client", client, upstream=slowapi())
+    before = resource.prlimit(app.pid, resource.RLIMIT_NOFILE)[0]
+    with RawConnection(app) as conn:
+        time.sleep(0.3)  # it is accepted
+        limit_descriptors(app.pid, len(os.listdir(f"/proc/{app.pid}/fd")))
+        conn.send(b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        reply = conn.read_response()
+    assert (reply.status, reply.headers.get("retry-after")) == (503, "1"), reply
+    assert re.search("short of connections|no thread is left|out of memory", reply.text)
+    limit_descriptors(app.pid, before)
+    wait_for(lambda: get(app).status == 200, what="an answer")

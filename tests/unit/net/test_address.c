@@ -37,6 +37,8 @@ static const struct {
     { "[fe80::1%lo]:80", 0, false, "[fe80::1%1]:80" },
     { "unix:/run/srv.sock", 0, false, "unix:/run/srv.sock" },
     { "unix:here:1", 80, false, "unix:here:1" },
+    { "unix:/run/srv.sock?mode=0660", 0, false, "unix:/run/srv.sock" },
+    { "unix:/run/srv.sock?x", 0, false, "unix:/run/srv.sock?x" },
     { "api.example:80", 0, false, NULL },
     { "my_host-1:80", 0, false, NULL },
     { "3com.example", 80, false, NULL },
@@ -85,6 +87,12 @@ static const struct {
     { "host/path:80", 0, "character" },
     { "h\xc3\xa9:80", 0, "character" },
     { "unix:", 0, "path is missing" },
+    { "unix:?mode=0660", 0, "path is missing" },
+    { "unix:/a?mode=", 0, "octal" },
+    { "unix:/a?mode=0", 0, "octal" },
+    { "unix:/a?mode=0668", 0, "octal" },
+    { "unix:/a?mode=1777", 0, "octal" },
+    { "unix:/a?mode=00660", 0, "octal" },
     { "unix:/a\nb", 0, "control character" },
 };
 
