@@ -16,27 +16,69 @@
 #include <unistd.h>
 
 #define FACT_BYTES 120
+#define KEPT_UP    1.25 /* times the ideal: what is above is no waiting */
 
 static bool was_skipped(const struct play_result *r) {
     return r->skipped[0] != '\0';
 }
 
-/* Rows with another load than most say so under their names. */
-static void write_load(const struct play_result *results, size_t count, FILE *out) {
+/* Rows of ours, without a proxy that holds clients for them, that did what waiting alone allows. */
+static bool kept_up(const struct play_result *r, const struct play_load *usual) {
+    return result_has_load(r, usual) && r->row->peer_of == NULL && !catalogue_has_proxy(r->row) &&
+           r->failed == 0 && r->seconds <= KEPT_UP * (double)r->ideal / NSEC_PER_SEC &&
+           r->calls_max > 0;
+}
+
+static void write_keeping(const struct play_result *r, FILE *out) {
+    fputs("<a href=\"#", out);
+    svg_escape(out, r->row->name);
+    fputs("\">", out);
+    svg_escape(out, r->row->name);
+    fprintf(out, "</a> kept %" PRIu32 " call%s waiting at once with <b>%" PRIu32 " thread%s</b>",
+            r->calls_max, r->calls_max == 1 ? "" : "s", r->threads_during,
+            r->threads_during == 1 ? "" : "s");
+}
+
+/* What came out, in a sentence: the fewest threads that kept up, and the most. */
+static void write_conclusion(const struct play_result *results, size_t count, FILE *out) {
     const struct play_load *usual = result_usual_load(results, count);
-    bool same = true;
-    for (size_t i = 0; i < count && usual != NULL; i++)
-        same = same && (was_skipped(&results[i]) || catalogue_same_load(&results[i].load, usual));
-    fputs(
-        "<p>One handler that mostly waits for a slow API, served by every way a server can wait. ",
-        out);
-    if (usual != NULL)
-        fprintf(out,
-                "The load is %" PRIu32 " requests by %" PRIu32 " client%s%s; what differs is how "
-                "the waiting is done.",
-                usual->requests, usual->concurrency, usual->concurrency == 1 ? "" : "s",
-                same ? ", the same on each" : ", but for rows that say another");
-    fputs("</p>\n", out);
+    const struct play_result *few = NULL, *many = NULL;
+    for (size_t i = 0; i < count && usual != NULL; i++) {
+        const struct play_result *r = &results[i];
+        if (!kept_up(r, usual))
+            continue;
+        if (few == NULL || r->threads_during < few->threads_during ||
+            (r->threads_during == few->threads_during && r->cpu < few->cpu))
+            few = r;
+        if (many == NULL || r->threads_during > many->threads_during)
+            many = r;
+    }
+    if (few == NULL)
+        return;
+    fputs("<p class=\"lead\">", out);
+    write_keeping(few, out);
+    if (many->threads_during > few->threads_during) {
+        fputs("; ", out);
+        write_keeping(many, out);
+    }
+    fprintf(out, ". The time was the same, %.2f s%s: waiting alone takes %.2f s.</p>\n",
+            few->seconds, many->threads_during > few->threads_during ? " or close to it" : "",
+            (double)few->ideal / NSEC_PER_SEC);
+}
+
+/* Links to all parts and rows. */
+static void write_index(const struct play_result *results, size_t count, FILE *out) {
+    fputs(page_index, out);
+    for (size_t i = 0; i < count; i++) {
+        if (was_skipped(&results[i]))
+            continue;
+        fputs("<a href=\"#", out);
+        svg_escape(out, results[i].row->name);
+        fputs("\">", out);
+        svg_escape(out, results[i].row->name);
+        fputs("</a>\n", out);
+    }
+    fputs("</nav>\n", out);
 }
 
 /* Where and when: figures mean little without. */
@@ -50,7 +92,6 @@ static void write_intro(const struct play_result *results, size_t count, FILE *o
         played += !was_skipped(&results[i]);
     if (localtime_r(&now, &local) != NULL)
         strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &local);
-    write_load(results, count, out);
     fprintf(out, "<p class=\"soft\">%zu playground%s, %s, %ld CPU%s", played,
             played == 1 ? "" : "s", when, sysconf(_SC_NPROCESSORS_ONLN),
             sysconf(_SC_NPROCESSORS_ONLN) == 1 ? "" : "s");
@@ -200,9 +241,14 @@ int page_write(const struct play_result *results, size_t count, FILE *out) {
     fputs(page_head, out);
     fputs(page_style_base, out);
     fputs(page_style_parts, out);
+    write_conclusion(results, count, out);
+    fputs(page_intro, out);
     write_intro(results, count, out);
-    fputs(page_glance, out);
-    chart_glance(results, count, out);
+    write_index(results, count, out);
+    fputs(page_waits, out);
+    chart_waits(results, count, out);
+    fputs(page_costs, out);
+    chart_costs(results, count, out);
     fputs(page_times, out);
     write_time_keys(results, count, out);
     fputs("<div class=\"card\">\n", out);

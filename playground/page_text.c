@@ -26,6 +26,11 @@ const char page_style_base[] =
     "h1{font-size:2rem;line-height:1.15;margin:0 0 .4rem;letter-spacing:-.02em}\n"
     "h2{font-size:1.3rem;margin:2.6rem 0 .3rem;letter-spacing:-.01em}\n"
     "h3{font-size:1.1rem;margin:0}\n"
+    "h4{font-size:.8rem;font-weight:500;color:var(--soft);margin:0 0 .5rem}\n"
+    ".bar-row+h4{margin-top:1.1rem;padding-top:.7rem;border-top:1px solid var(--line)}\n"
+    ".lead{font-size:1.15rem;line-height:1.45}.lead a{color:inherit;font-weight:600}\n"
+    "nav{display:flex;flex-wrap:wrap;gap:.15rem .9rem;font-size:.85rem;color:var(--soft)}\n"
+    "nav a{color:var(--a);text-decoration:none}nav a:hover{text-decoration:underline}\n"
     "p{margin:.3rem 0 1rem;max-width:46rem}\n"
     ".soft{color:var(--soft)}\n"
     ".card{background:var(--card);border:1px solid var(--line);border-radius:10px;"
@@ -40,6 +45,8 @@ const char page_style_base[] =
     "svg{display:block}\n"
     ".strip{overflow:visible}\n"
     ".bar,.spread{fill:var(--a)}.bar-peer{fill:var(--peer)}.reach{fill:var(--line)}\n"
+    ".held{fill:var(--card);stroke:var(--t);stroke-width:2.5}.threads{fill:var(--a)}"
+    ".threads.theirs{fill:var(--peer)}\n"
     ".spread{opacity:.35}.p50{fill:var(--a)}.p90{fill:var(--b)}.p99{fill:var(--t)}\n"
     ".ideal{stroke:var(--ink);stroke-width:2}\n"
     ".tutorial{fill:var(--card);stroke:var(--t);stroke-width:2.5}\n"
@@ -53,6 +60,8 @@ const char page_style_base[] =
     "vertical-align:-1px;background:var(--a)}\n"
     ".keys .k-ideal{width:2px;border-radius:0;background:var(--ink)}\n"
     ".keys .k-tutorial{border-radius:50%;background:none;border:2.5px solid var(--t)}\n"
+    ".keys .k-threads{border-radius:50%}"
+    ".keys .k-held{border-radius:50%;background:none;border:2.5px solid var(--t)}\n"
     ".keys .k-peer{background:var(--peer)}.keys .k-p90{background:var(--b)}"
     ".keys .k-p99{background:var(--t)}\n"
     ".glance{display:grid;grid-template-columns:1fr 1fr;gap:1rem}\n"
@@ -82,6 +91,8 @@ const char page_style_parts[] =
     "nums}\n"
     ".facts dd small{font-weight:400;color:var(--soft);font-size:.8rem}\n"
     ".plots{display:grid;grid-template-columns:repeat(3,1fr);gap:1.5rem}\n"
+    ".plot .dots{stroke:var(--a);stroke-width:4;stroke-linecap:round;stroke-opacity:.55}"
+    ".plot .dots.bad{stroke:var(--t)}.plot .area{fill:var(--a-soft)}\n"
     "figure{margin:0;min-width:0}\n"
     "figure{display:flex;flex-direction:column}\n"
     "figcaption{font-size:.85rem;font-weight:600;margin-bottom:auto}\n"
@@ -118,26 +129,41 @@ const char page_style_parts[] =
     "</style></head>\n<body><main>\n"
     "<h1>How servers wait</h1>\n";
 
-const char page_glance[] =
-    "<h2>What it answers, and what it needs for that</h2>\n"
-    "<p>Who holds every client at the same time is as fast as the slow API allows, or its own CPU. "
-    "What is left is what the holding costs: threads, CPU time, memory.</p>\n";
+const char page_intro[] =
+    "<p>Every server here runs the same handler, which asks a slow API and passes the answer on. "
+    "From row to row only the way of waiting differs.</p>\n";
+
+const char page_index[] =
+    "<nav aria-label=\"Contents\"><a href=\"#waits\">Threads and requests</a>\n"
+    "<a href=\"#costs\">CPU and memory</a>\n<a href=\"#times\">Time</a>\n"
+    "<a href=\"#latencies\">Response times</a>\n<a href=\"#figures\">All figures</a>\n"
+    "<span>One by one:</span>\n";
+
+const char page_waits[] =
+    "<h2 id=\"waits\">Threads, and the requests that they keep in flight</h2>\n"
+    "<p>A server that can keep all clients waiting at once is as fast as the slow API. The farther "
+    "the two dots are apart, the more requests wait on each thread. The axis is logarithmic.</p>\n"
+    "<div class=\"keys\"><span><i class=\"k-threads\"></i>threads of the server</span>"
+    "<span><i class=\"k-held\"></i>calls in flight in the slow API at once</span></div>\n";
+
+const char page_costs[] = "<h2 id=\"costs\">What that costs</h2>\n"
+                          "<p>Threads are one price of waiting; these are the others.</p>\n";
 
 const char page_times[] =
-    "<h2>Time against the ideal</h2>\n"
+    "<h2 id=\"times\">Time against the ideal</h2>\n"
     "<p>The ideal is what the waiting alone takes: waves of requests, as many at once as the "
     "model lets wait side by side, each as long as the delay. What a bar has beyond the rule is "
     "overhead.</p>\n";
 
 const char page_latencies[] =
-    "<h2>Response times</h2>\n"
+    "<h2 id=\"latencies\">Response times</h2>\n"
     "<p>Where the requests of each row ended, connecting included. A server that queues shows it "
     "here: its clients wait for others, not only for the slow API.</p>\n"
     "<div class=\"keys\"><span><i></i>p50</span><span><i class=\"k-p90\"></i>p90</span>"
     "<span><i class=\"k-p99\"></i>p99</span><span>line: to the slowest</span></div>\n";
 
 const char page_table[] =
-    "<h2>All figures</h2>\n"
+    "<h2 id=\"figures\">All figures</h2>\n"
     "<p>Threads, CPU and memory are those of the server, all its processes together; the slow API, "
     "the load generator and a proxy in front are not counted.</p>\n";
 

@@ -23,6 +23,7 @@ void result_calls_max(struct play_result *result, uint32_t calls_max) {
 
 void result_free(struct play_result *result) {
     series_free(&result->series);
+    latencies_free(&result->latencies);
 }
 
 int result_read_report(struct play_result *result, int fd, struct error *err) {
@@ -86,6 +87,33 @@ const struct play_load *result_usual_load(const struct play_result *results, siz
         }
     }
     return usual;
+}
+
+bool result_has_load(const struct play_result *result, const struct play_load *load) {
+    return result->skipped[0] == '\0' && catalogue_same_load(&result->load, load);
+}
+
+/* Whether the row is the first one with its load, and that load is not the usual one. */
+static bool begins_load(const struct play_result *results, size_t i,
+                        const struct play_load *usual) {
+    if (results[i].skipped[0] != '\0' || catalogue_same_load(&results[i].load, usual))
+        return false;
+    for (size_t j = 0; j < i; j++)
+        if (result_has_load(&results[j], &results[i].load))
+            return false;
+    return true;
+}
+
+const struct play_load *result_next_load(const struct play_result *results, size_t count,
+                                         size_t *at) {
+    const struct play_load *usual = result_usual_load(results, count);
+    if (usual == NULL || (*at)++ == 0)
+        return usual;
+    for (; *at - 2 < count; (*at)++)
+        if (begins_load(results, *at - 2, usual)) {
+            return &results[*at - 2].load;
+        }
+    return NULL;
 }
 
 static double seconds_of(nsec_t span) {

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "playground/catalogue.h"
+#include "playground/latencies.h"
 #include "playground/series.h"
 #include <stdio.h>
 
@@ -20,6 +21,7 @@ struct play_result {
     uint64_t failed;   /* of the load: all that were not answered with a 2xx */
     double requests_per_second;
     int64_t p50_usec, p90_usec, p99_usec, max_usec;
+    struct latencies latencies; /* empty for a load of very many requests */
 
     /* Of the measured processes. */
     uint32_t threads_before; /* at rest, before the first request of the load */
@@ -61,6 +63,14 @@ double result_tutorial_seconds(const struct play_result *result);
 /* The load of most of those that were played, the largest when there are several; NULL when none
  * was. */
 const struct play_load *result_usual_load(const struct play_result *results, size_t count);
+
+/* Walks the loads that were played, each once: the usual one, then in the order of the rows. Start
+ * with `*at` 0; NULL at the end. */
+const struct play_load *result_next_load(const struct play_result *results, size_t count,
+                                         size_t *at);
+
+/* Whether the row was played, under this load. */
+bool result_has_load(const struct play_result *result, const struct play_load *load);
 
 /* Writes {"playgrounds": [...]}, units in the names. 0 or -errno. */
 NODISCARD int result_write_json(const struct play_result *results, size_t count, FILE *out);

@@ -40,6 +40,7 @@ struct run {
     size_t prepared;                    /* of them: what `finish` is for */
     struct gauge gauges[PLAY_PROCESSES_MAX];
     int report_fd; /* memory that the load generator writes its report to */
+    int lines_fd;  /* and a line for each request, or -1 */
     nsec_t load_start;
     nsec_t cpu_before[PLAY_PROCESSES_MAX]; /* spent by each process of the row before the load */
 };
@@ -234,6 +235,8 @@ static int start_load(struct run *run, struct error *err) {
         rc = argv_printf(&argv, "-s%lld", (long long)(ideal_sec + BENCH_TIMEOUT_SEC));
     if (rc == 0)
         rc = argv_printf(&argv, "--json=/dev/fd/%d", PROCESS_PASSED_FD);
+    if (rc == 0 && run->lines_fd >= 0)
+        rc = argv_printf(&argv, "--csv=/proc/%d/fd/%d", (int)getpid(), run->lines_fd);
     if (rc != 0)
         return error_set(err, rc, "the command of srv bench is too long");
     read_cpu(run, run->cpu_before);
@@ -372,6 +375,9 @@ static int collect(struct run *run, const struct series_point *before, struct er
 
     /* With failed requests its exit code is not 0, yet the report is there and says more. */
     rc = result_read_report(run->result, run->report_fd, err);
+    if (rc == 0 && run->lines_fd >= 0 &&
+        latencies_read(&run->result->latencies, run->lines_fd) == -ENOMEM)
+        return error_set(err, -ENOMEM, "out of memory");
     if (rc != 0 && bench->exit_code != 0)
         return process_report_end(bench, err);
     return rc;
@@ -436,6 +442,8 @@ int runner_run(const struct runner *runner, const struct playground *row,
     run->row = row;
     run->result = ret;
     run->report_fd = report_fd;
+    run->lines_fd =
+        load->requests <= LATENCIES_REQUESTS_MAX ? memfd_create("requests", MFD_CLOEXEC) : -1;
     for (size_t i = 0; i < PLAY_PROCESSES_MAX; i++)
         gauge_open(&run->gauges[i], "");
 
@@ -445,6 +453,8 @@ int runner_run(const struct runner *runner, const struct playground *row,
     process_stop_all(run->processes, run->count, deadline_after(clock_now(), patience));
     finish_programs(run);
     close(report_fd);
+    if (run->lines_fd >= 0)
+        close(run->lines_fd);
     mem_free(run);
     return rc;
 }

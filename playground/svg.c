@@ -115,6 +115,13 @@ void svg_steps(FILE *out, const struct svg_point *points, size_t count, const ch
     fputs("\"/>\n", out);
 }
 
+void svg_dots(FILE *out, const struct svg_point *points, size_t count, const char *class) {
+    fprintf(out, "<path class=\"%s\" d=\"", class);
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "M%.1f %.1fh0", points[i].x * PLOT_WIDTH, (1 - points[i].y) * PLOT_HEIGHT);
+    fputs("\"/>\n", out);
+}
+
 double svg_axis_end(double value) {
     static const double steps[] = { 1, 2, 2.5, 5, 10 };
     if (!(value > 0))

@@ -42,6 +42,9 @@ void svg_level(FILE *out, double y, const char *class);
 /* Values hold until the next point: what is sampled is known in steps. A y of NAN is a gap. */
 void svg_steps(FILE *out, const struct svg_point *points, size_t count, const char *class);
 
+/* A dot at each point, of the width that the style sheet gives to the line. */
+void svg_dots(FILE *out, const struct svg_point *points, size_t count, const char *class);
+
 /* The smallest of 1, 2, 2.5, 5 times a power of ten that is not below `value`; 1 for 0 and less. */
 double svg_axis_end(double value);
 

@@ -82,7 +82,11 @@ def test_browser_shows_every_figure_and_complains_about_nothing(page, tmp_path):
         assert f"requests of the clients, at most {requests} " in text
         assert f"calls in the slow API, at most {calls} " in text
         assert "all clients 10 " in text
-    assert done.stdout.count('class="plot"') == 3 * len(rows)
+        assert done.stdout.count(f'href="#{row["name"]}"') >= 5  # the index, and a bar in each chart
+    assert done.stdout.count('class="plot"') == 5 * len(rows)
+    assert re.search(r"(green|pool-eager|single) +kept \d+ calls? waiting at once with +\d+ threads?", text)
+    dots = re.findall(r'<path class="dots" d="([^"]*)"', done.stdout)
+    assert [path.count("h0") for path in dots] == [20] * len(rows)  # one for each request
     assert "srv bench -r -n 20 -c 10 &#39;" in done.stdout or "srv bench -r -n 20 -c 10 '" in done.stdout
 
 

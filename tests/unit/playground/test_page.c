@@ -109,21 +109,120 @@ static void figures_of_both_are_told_apart(void **state) {
     result_free(&results[1]);
 }
 
-static void another_load_is_said_under_the_name(void **state) {
+/* The piece of the chart of times that begins with the row's label. */
+static const char *bar_of_time(const char *page, const char *label) {
+    const char *at = strstr(page, label);
+    assert_non_null(at);
+    return strstr(at, "<rect");
+}
+
+static void rows_of_another_load_have_an_axis_of_their_own(void **state) {
     (void)state;
     struct play_result results[] = { played(), played(), played() };
     char *page = written(results, 3);
-    assert_has(page, "The load is 10 requests by 5 clients, the same on each;");
-    assert_null(strstr(page, "<small>10&nbsp;requests"));
+    assert_has(page, "<h4>10&nbsp;requests by 5&nbsp;clients, a delay of&nbsp;1s</h4>");
+    assert_null(strstr(page, "<h4>2000"));
     free(page);
     results[0].load = results[2].load = (struct play_load){ 2000, 200, NSEC_PER_SEC };
+    results[1].seconds = 1;
+    results[1].ideal = NSEC_PER_SEC;
+    results[1].load.requests = 4;
     page = written(results, 3);
-    assert_has(page, "The load is 2000 requests by 200 clients, but for rows that say another;");
-    assert_has(page, "<small>10&nbsp;requests, 5&nbsp;clients</small>");
-    assert_null(strstr(page, "<small>2000&nbsp;requests"));
+    const char *usual = strstr(page, "<h4>2000&nbsp;requests by 200&nbsp;clients");
+    assert_non_null(usual);
+    assert_true(usual < strstr(page, "<h4>4&nbsp;requests")); /* the usual load is first */
+    const char *width = "x=\"0.000%\" y=\"6\" width=\"80.000%\"";
+    assert_ptr_equal(strstr(bar_of_time(page, "one: 10.05 s, ideal"), width), strstr(page, width));
+    assert_non_null(strstr(bar_of_time(page, "one: 1.00 s, ideal"), width));
     free(page);
     for (size_t i = 0; i < ARRAY_LEN(results); i++)
         result_free(&results[i]);
+}
+
+static void loads_are_walked_once_each(void **state) {
+    (void)state;
+    struct play_result results[] = { played(), played(), played(), played(), played() };
+    results[1].load.requests = results[3].load.requests = 7;
+    results[4].load.requests = 9;
+    snprintf(results[4].skipped, sizeof(results[4].skipped), "not here");
+    results[0].load.requests = 8;
+    size_t at = 0;
+    assert_int_equal(result_next_load(results, 5, &at)->requests, 7);
+    assert_int_equal(result_next_load(results, 5, &at)->requests, 8);
+    assert_int_equal(result_next_load(results, 5, &at)->requests, 10);
+    assert_null(result_next_load(results, 5, &at));
+    assert_null(result_next_load(results, 5, &at));
+    for (size_t i = 0; i < ARRAY_LEN(results); i++)
+        result_free(&results[i]);
+    at = 0;
+    assert_null(result_next_load(&results[4], 1, &at));
+}
+
+static void conclusion_compares_those_that_kept_up(void **state) {
+    (void)state;
+    struct playground other = one;
+    other.name = "other";
+    struct play_result results[] = { played(), played(), played() };
+    results[0].threads_during = 1;
+    results[0].calls_max = 200;
+    results[1].row = &other;
+    results[1].threads_during = 201;
+    results[1].calls_max = 1;
+    results[2].threads_during = 0; /* of one that did not keep up */
+    results[2].seconds = 20;
+    char *page = written(results, 3);
+    assert_has(page, "one</a> kept 200 calls waiting at once with <b>1 thread</b>; "
+                     "<a href=\"#other\">other</a> kept 1 call waiting at once with "
+                     "<b>201 threads</b>. The time was the same, 10.05 s or close to it: waiting "
+                     "alone takes 10.00 s.");
+    assert_true(strstr(page, "kept 200") < strstr(page, "<nav"));
+    free(page);
+    for (size_t i = 0; i < ARRAY_LEN(results); i++)
+        results[i].failed = 1;
+    page = written(results, 3);
+    assert_null(strstr(page, "class=\"lead\""));
+    free(page);
+    for (size_t i = 0; i < ARRAY_LEN(results); i++)
+        result_free(&results[i]);
+}
+
+static void index_leads_to_every_part_and_row(void **state) {
+    (void)state;
+    struct play_result result = played();
+    char *page = written(&result, 1);
+    char *nav = strstr(page, "<nav"), *end = strstr(page, "</nav>");
+    assert_true(nav != NULL && nav < end);
+    size_t links = 0;
+    for (char *at = nav; (at = strstr(at, "href=\"#")) != NULL && at < end; links++) {
+        char id[80], name[64];
+        at += strlen("href=\"#");
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(at, "\""), at);
+        snprintf(id, sizeof(id), "id=\"%s\"", name);
+        assert_has(page, id);
+    }
+    assert_int_equal(links, 6);
+    free(page);
+    result_free(&result);
+}
+
+static void response_times_have_dots_and_a_distribution(void **state) {
+    (void)state;
+    struct play_result result = played();
+    char *page = written(&result, 1);
+    assert_null(strstr(page, "Distribution")); /* nothing was kept */
+    free(page);
+    result.latencies = (struct latencies){ .requests = 4, .count = 2, .slowest_usec = 4000 };
+    result.latencies.points = mem_calloc(2, sizeof(struct latency));
+    result.latencies.points[0] = (struct latency){ 5025000, 2500, false };
+    result.latencies.points[1] = (struct latency){ 10050000, 4000, true };
+    result.latencies.bins[24] = 3;
+    result.latencies.bins[39] = 1;
+    page = written(&result, 1);
+    assert_has(page, "<path class=\"dots\" d=\"M500.0 50.0h0\"/>"); /* of 0 to 5 ms */
+    assert_has(page, "<path class=\"dots bad\" d=\"M1000.0 20.0h0\"/>");
+    assert_has(page, "Distribution of response times from 0 to 4.0 ms");
+    free(page);
+    result_free(&result);
 }
 
 static void proxy_has_its_cpu_and_a_note(void **state) {
@@ -247,7 +346,11 @@ int main(void) {
         cmocka_unit_test(figures_commands_and_the_tutorial_are_there),
         cmocka_unit_test(figure_of_the_tutorial_is_only_for_its_own_load),
         cmocka_unit_test(figures_of_both_are_told_apart),
-        cmocka_unit_test(another_load_is_said_under_the_name),
+        cmocka_unit_test(rows_of_another_load_have_an_axis_of_their_own),
+        cmocka_unit_test(loads_are_walked_once_each),
+        cmocka_unit_test(conclusion_compares_those_that_kept_up),
+        cmocka_unit_test(index_leads_to_every_part_and_row),
+        cmocka_unit_test(response_times_have_dots_and_a_distribution),
         cmocka_unit_test(proxy_has_its_cpu_and_a_note),
         cmocka_unit_test(calls_that_nobody_counted_are_not_none),
         cmocka_unit_test(text_is_escaped),
