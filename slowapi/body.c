@@ -91,17 +91,22 @@ int64_t body_append(const struct body *body, uint64_t from, uint64_t count, stru
 static uint64_t joined(uint64_t units, nsec_t span) {
     uint64_t pauses = units > 1 ? units - 1 : 1;
 
-    if (span == 0 || span / (nsec_t)pauses >= NSEC_PER_MSEC)
+    if (span == 0)
+        return SLOWAPI_PIECE_BYTES;
+    if (span / (nsec_t)pauses >= NSEC_PER_MSEC)
         return 1;
     return pauses * (uint64_t)NSEC_PER_MSEC / (uint64_t)span + 1;
 }
 
-void body_spread(struct body *body, nsec_t span) {
+void body_spread(struct body *body, uint64_t piece_max) {
     bool is_events = body_is_events(body);
 
     if (body->piece == 0)
-        body->piece = is_events ? 1 : joined(body->units, span);
+        body->piece = is_events ? 1 : joined(body->units, body->span);
+    if (body->piece > piece_max)
+        body->piece = piece_max;
     uint64_t pieces = (body->units + body->piece - 1) / body->piece;
-    body->interval = span / (nsec_t)(pieces > 1 ? pieces - 1 : 1);
-    body->lead = pieces == 1 && !is_events ? span : 0;
+    if (pieces > 1)
+        body->interval = nsec_max(body->interval, body->span / (nsec_t)(pieces - 1));
+    body->lead = pieces == 1 && !is_events ? body->span : 0;
 }

@@ -24,7 +24,8 @@ struct body {
     struct slice text;
     uint64_t units; /* bytes, or events */
     uint64_t offset, seed;
-    uint64_t piece;  /* units at a time */
+    uint64_t piece;  /* units at a time; 0: few enough that pieces are no less than 1 ms apart */
+    nsec_t span;     /* from the first piece to the last */
     nsec_t lead;     /* before the first piece */
     nsec_t interval; /* between pieces */
     double jitter;   /* share of the interval */
@@ -40,9 +41,8 @@ static inline bool body_is_events(const struct body *body) {
 NODISCARD int64_t body_append(const struct body *body, uint64_t from, uint64_t count,
                               struct buf *out);
 
-/* Spreads the pieces over `span`, from the first to the last; a lone piece of bytes comes at its
- * end. Bytes with `piece` 0 come one by one, or joined where they would be closer than a
- * millisecond. */
-void body_spread(struct body *body, nsec_t span);
+/* Cuts the body into pieces of at most `piece_max` units and spreads them over its span; a lone
+ * piece of bytes comes at the end of that. An interval that is longer stays. */
+void body_spread(struct body *body, uint64_t piece_max);
 
 #endif

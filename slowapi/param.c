@@ -350,7 +350,7 @@ static const struct param params[] = {
     { SLICE_INIT("duration"), SPAN_ALLOWED, parse_duration,
       "of /drip, /range, /sse and /jsonl, from first to last piece", .is_of_path = true },
     { SLICE_INIT("interval"), SPAN_ALLOWED, parse_interval,
-      "between two events, instead of a duration", .is_of_path = true },
+      "between two events; beside a duration the longer counts", .is_of_path = true },
     { SLICE_INIT("jitter"), "a share from 0 to 1", parse_jitter,
       "each interval is longer or shorter by up to that share", .is_of_path = true },
     { SLICE_INIT("numbytes"), "bytes such as 512 or 64k, up to 1g", parse_numbytes,

@@ -322,6 +322,22 @@ static int roll_delay(struct draft *d) {
     return rc != 0 || spec->pause.span == 0 ? rc : pass_pause(d);
 }
 
+/* Instead of the body that is there, events too, which are spread as bytes are then. */
+static void set_letters(struct draft *d) {
+    struct body *body = &d->reply->body;
+    int64_t size = mix_pick(&d->spec.size, &d->reply->rng, -1);
+
+    if (size < 0)
+        return;
+    if (body_is_events(body)) {
+        body->piece = 0;
+        body->interval = 0;
+    }
+    body->kind = BODY_LETTERS;
+    body->seed = d->reply->seed;
+    body->units = (uint64_t)size;
+}
+
 static int set_body(struct draft *d) {
     struct body *body = &d->reply->body;
     int rc = 0;
@@ -332,11 +348,9 @@ static int set_body(struct draft *d) {
         body->text = SLICE("slow api response");
         body->units = body->text.len;
     }
-    if (rc == 0 && d->spec.has_body_size) {
-        body->kind = BODY_LETTERS;
-        body->seed = d->reply->seed;
-        body->units = (uint64_t)mix_pick(&d->spec.size, &d->reply->rng, (int64_t)body->units);
-    }
+    if (rc == 0 && d->spec.has_body_size)
+        set_letters(d);
+    reply_set_pace(d->reply);
     return rc;
 }
 

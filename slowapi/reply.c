@@ -305,25 +305,37 @@ static void add_pause(struct reply *reply, nsec_t pause) {
 /* The last byte of a piece arrives when a link of that bandwidth has carried the piece. How long an
  * event is shows when it is made: whatever comes next pays for it. */
 static nsec_t link_pause(struct reply *reply, const struct fault *bandwidth) {
-    uint64_t portion = (uint64_t)bandwidth->arg / SLOWAPI_PORTIONS_PER_SECOND + 1;
     nsec_t pause = time_of(reply->owed_bytes, bandwidth);
 
     reply->owed_bytes = 0;
-    if (body_is_events(&reply->body))
-        return pause;
-    if (reply->planned > portion)
-        reply->planned = portion;
-    return time_of(reply->planned, bandwidth);
+    return body_is_events(&reply->body) ? pause : time_of(reply->planned, bandwidth);
+}
+
+/* Events and drips come one by one, a bandwidth in portions. */
+void reply_set_pace(struct reply *reply) {
+    const struct fault *bandwidth = rolled(reply, FAULT_BANDWIDTH);
+    uint64_t piece_max = UINT64_MAX;
+
+    if (body_is_events(&reply->body) || rolled(reply, FAULT_DRIP) != NULL)
+        piece_max = 1;
+    else if (bandwidth != NULL)
+        piece_max = (uint64_t)bandwidth->arg / SLOWAPI_PORTIONS_PER_SECOND + 1;
+    body_spread(&reply->body, piece_max);
+}
+
+/* The rest of a piece that a fault has cut in two comes with its first part. */
+static nsec_t own_pause(struct reply *reply) {
+    if (reply->sent == 0)
+        return reply->body.lead;
+    return reply->sent % reply->body.piece == 0 ? jittered(reply) : 0;
 }
 
 /* Decides how many of the units that are left come next, and when. */
 static void plan_piece(struct reply *reply, struct truth *truth, uint64_t left) {
     struct fault *drip = rolled(reply, FAULT_DRIP), *bandwidth = rolled(reply, FAULT_BANDWIDTH);
-    nsec_t pause = reply->sent == 0 ? reply->body.lead : jittered(reply);
+    nsec_t pause = own_pause(reply);
 
-    reply->planned = drip != NULL || body_is_events(&reply->body) ? 1 : reply->body.piece;
-    if (reply->planned > left)
-        reply->planned = left;
+    reply->planned = reply->body.piece < left ? reply->body.piece : left;
     if (drip != NULL) {
         reply_strike(drip, truth);
         pause = nsec_max(pause, reply->sent == 0 ? 0 : drip->arg);

@@ -57,6 +57,10 @@ struct fault *reply_fault(struct reply *reply, enum fault_kind kind);
 /* It strikes: counted once. */
 void reply_strike(struct fault *fault, struct truth *truth);
 
+/* Cuts the body into pieces that come at the pace of all its faults, spans and intervals. To be
+ * called once, when the faults are rolled and the body is complete. */
+void reply_set_pace(struct reply *reply);
+
 /* `last`: the connection is not to be kept anyway. 0, or -errno (no memory): close. */
 NODISCARD int reply_step(struct reply *reply, struct http_conn *conn, struct truth *truth,
                          bool last, struct buf *out, struct reply_step *ret);

@@ -66,7 +66,7 @@ PREPARE(stream) {
 PREPARE(drip) {
     set_body(reply, BODY_STARS, "application/octet-stream", (uint64_t)given(spec->numbytes, 10));
     reply->body.piece = 0;
-    body_spread(&reply->body, given(spec->duration, 2 * NSEC_PER_SEC));
+    reply->body.span = given(spec->duration, 2 * NSEC_PER_SEC);
     return 0;
 }
 
@@ -81,10 +81,8 @@ static int prepare_events(struct reply *reply, const struct spec *spec, enum bod
     reply->body.is_chunked = true;
     reply->body.piece = 1;
     set_body(reply, kind, type, (uint64_t)given(spec->count, 10));
-    if (spec->interval >= 0)
-        reply->body.interval = spec->interval;
-    else
-        body_spread(&reply->body, given(spec->duration, 5 * NSEC_PER_SEC));
+    reply->body.interval = given(spec->interval, 0);
+    reply->body.span = given(spec->duration, spec->interval < 0 ? 5 * NSEC_PER_SEC : 0);
     reply->body.jitter = spec->jitter;
     return 0;
 }
@@ -190,7 +188,7 @@ PREPARE(range) {
     set_body(reply, BODY_PATTERN, "application/octet-stream", has_none ? 0 : to - from);
     reply->body.offset = from;
     reply->body.piece = (uint64_t)given(spec->chunk_size, 10240);
-    body_spread(&reply->body, given(spec->duration, 0));
+    reply->body.span = given(spec->duration, 0);
     return reply->fields != NULL ? 0 : -ENOMEM;
 }
 
@@ -241,7 +239,8 @@ static const struct route routes[] = {
       .takes = SLICE_INIT("duration numbytes") },
     { SLICE_INIT("/sse"), "/sse?count=10&duration=5&delay=0&jitter=0", true, false, prepare_sse,
       SLICE_INIT(""),
-      "server-sent events; `interval` instead of `duration` sets the time between two",
+      "server-sent events; `interval` sets the time between two, but the longer counts beside a "
+      "`duration`",
       .takes = SLICE_INIT("count duration interval jitter") },
     { SLICE_INIT("/jsonl"), "/jsonl?count=10&duration=5&delay=0&jitter=0", true, false,
       prepare_jsonl, SLICE_INIT(""), "the same as lines of JSON",

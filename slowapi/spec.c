@@ -75,17 +75,14 @@ static double longest_pace(const struct spec *spec, const struct body *body) {
     int64_t drip = slowest(spec, FAULT_DRIP), bandwidth = slowest(spec, FAULT_BANDWIDTH);
     double units = (double)body->units, piece = (double)body->piece, link = 0;
 
+    double steps = units > 0 ? ceil(units / piece) - 1 : 0;
+    double own = (double)body->lead + steps * (double)body->interval * (1 + body->jitter);
     for (size_t i = 0; spec->has_body_size && i < spec->size.count; i++)
         units = fmax(units, (double)spec->size.items[i].value);
-    if (drip > 0)
-        piece = 1;
-    if (bandwidth > 0 && !body_is_events(body))
-        piece = fmin(piece, (double)(bandwidth / SLOWAPI_PORTIONS_PER_SECOND + 1));
     if (bandwidth > 0)
-        link = fmin(piece, units) * unit_bytes(body) * (double)NSEC_PER_SEC / (double)bandwidth;
-    double step = fmax((double)body->interval * (1 + body->jitter), fmax((double)drip, link));
-    double steps = units > 0 ? ceil(units / piece) - 1 : 0;
-    return (double)body->lead + steps * step + link;
+        link = unit_bytes(body) * (double)NSEC_PER_SEC / (double)bandwidth;
+    double dripped = units > 0 ? (units - 1) * (double)drip : 0;
+    return fmax(units * link, fmax(own, dripped) + fmin(piece, units) * link);
 }
 
 static double all_hangs(const struct spec *spec) {

@@ -219,6 +219,33 @@ def test_streams_come_in_time(slowapi):
     assert (reply.status, reply.body) == (206, b"*" * 2000) and 0.29 <= took < 1.2
 
 
+@pytest.mark.parametrize(
+    "path, size, least",
+    [
+        ("/range/100?duration=300ms&fault=drip=1ms", 100, 0.3),
+        ("/range/100?duration=300ms&fault=bandwidth=1k", 100, 0.3),
+        ("/range/100?duration=300ms&fault=hang=1ms@50", 100, 0.301),
+        ("/range/100?chunk_size=10&duration=100ms&fault=drip=3ms", 100, 0.297),
+        ("/drip?numbytes=10&size=200&duration=300ms", 200, 0.3),
+        ("/sse?count=3&duration=300ms&size=2000", 2000, 0.3),
+        ("/sse?count=3&interval=1s&size=2000", 2000, 0),
+        ("/drip?numbytes=10m&duration=0", 10 << 20, 0),
+    ],
+)
+def test_paces_meet_in_one_body(slowapi, path, size, least):
+    reply, took = timed(lambda: get(slowapi("--delay", "0"), path))
+    assert (reply.status, len(reply.body)) == (200, size) and least <= took < least + 1.5
+
+
+def test_an_interval_beside_a_duration_the_longer_counts(slowapi):
+    api = slowapi("--delay", "0")
+    for values in ("interval=200ms&duration=0.1", "interval=1ms&duration=0.4"):
+        reply, took = timed(lambda: get(api, f"/sse?count=3&{values}"))  # noqa: B023
+        assert reply.text.count("event:") == 3 and 0.4 <= took < 2
+    for n in range(5):  # what a size leaves alone stays as it was
+        assert get(api, f"/sse?count=2&duration=0&size=7:0&seed={n}").text.count("event:") == 2
+
+
 # --- load ---------------------------------------------------------------------------
 
 

@@ -68,6 +68,7 @@ static struct seen run(struct fixture *f) {
     struct reply_step step = { .act = REPLY_NEXT };
     nsec_t began = 0;
 
+    reply_set_pace(f->reply);
     while (step.act == REPLY_NEXT || step.act == REPLY_WAIT) {
         buf_consume(&f->out, buf_unread(&f->out).len);
         assert_int_equal(reply_step(f->reply, &f->conn, &f->truth, false, &f->out, &step), 0);
@@ -92,7 +93,7 @@ static void lateness_is_not_handed_on_to_later_pieces(void **state UNUSED) {
 
     begin(&f, BODY_SSE, 41);
     f.reply->body.piece = 0;
-    body_spread(&f.reply->body, 40 * NSEC_PER_MSEC);
+    f.reply->body.span = 40 * NSEC_PER_MSEC;
     assert_span(run(&f), 40 * NSEC_PER_MSEC);
 
     begin(&f, BODY_STARS, 31);
@@ -146,6 +147,36 @@ static void the_later_of_all_paces_counts(void **state UNUSED) {
     assert_span(run(&f), 20 * NSEC_PER_MSEC);
 }
 
+/* A pace that cuts a body into smaller pieces does not slow down the others. */
+static void pieces_of_one_pace_suit_the_others(void **state UNUSED) {
+    static const char *const faults[] = { "drip=10us", "bandwidth=100k", "hang=1us@30" };
+    struct fixture f;
+
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
+        begin(&f, BODY_PATTERN, 100); /* less than a piece */
+        f.reply->body.span = 20 * NSEC_PER_MSEC;
+        add_fault(&f, faults[i]);
+        assert_in_range(run(&f).span, 19990 * NSEC_PER_USEC, 21 * NSEC_PER_MSEC);
+    }
+
+    begin(&f, BODY_PATTERN, 100);
+    f.reply->body.span = 10 * NSEC_PER_MSEC;
+    add_fault(&f, "drip=200us");
+    assert_span(run(&f), 99 * NSEC_PER_MSEC / 5);
+}
+
+static void of_a_span_and_an_interval_the_longer_counts(void **state UNUSED) {
+    static const nsec_t rows[][3] = { { 8, 1, 8 }, { 3, 2, 8 }, { 0, 2, 8 } }; /* ms */
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        begin(&f, BODY_SSE, 5);
+        f.reply->body.span = rows[i][0] * NSEC_PER_MSEC;
+        f.reply->body.interval = rows[i][1] * NSEC_PER_MSEC;
+        assert_span(run(&f), rows[i][2] * NSEC_PER_MSEC);
+    }
+}
+
 static void short_drips_take_at_least_their_time(void **state UNUSED) {
     static const struct {
         uint64_t units;
@@ -160,7 +191,7 @@ static void short_drips_take_at_least_their_time(void **state UNUSED) {
         struct fixture f;
         begin(&f, BODY_STARS, rows[i].units);
         f.reply->body.piece = 0;
-        body_spread(&f.reply->body, rows[i].span);
+        f.reply->body.span = rows[i].span;
         struct seen seen = run(&f);
         assert_int_equal(seen.body_bytes, rows[i].units);
         assert_span(seen, rows[i].span);
@@ -202,6 +233,8 @@ int main(void) {
         cmocka_unit_test(lateness_is_not_handed_on_to_later_pieces),
         cmocka_unit_test(a_bandwidth_is_kept_for_each_kind_of_body),
         cmocka_unit_test(the_later_of_all_paces_counts),
+        cmocka_unit_test(pieces_of_one_pace_suit_the_others),
+        cmocka_unit_test(of_a_span_and_an_interval_the_longer_counts),
         cmocka_unit_test(short_drips_take_at_least_their_time),
         cmocka_unit_test(a_hang_moves_what_comes_after_it),
         cmocka_unit_test(bytes_are_the_same_in_any_pieces),
