@@ -2,6 +2,7 @@
 """A private PostgreSQL for tests: no durability, a folder of its own, gone with pytest however that ends; what
 may stand in front of one, a pooler or a wire that goes dead; and requests for srv in front of it."""
 
+import contextlib
 import ctypes
 import glob
 import os
@@ -162,6 +163,22 @@ class Postgres:
         """Ends all connections with this application_name; how many there were."""
         rows = self.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'")
         return len(rows)
+
+    @contextlib.contextmanager
+    def terminating_the_next(self, name):
+        """Ends the first statement that a connection with this application_name runs meanwhile; looks from within, where
+        no busy machine is too slow for it."""
+        look = (
+            "DO $$ DECLARE ended boolean := false; BEGIN RAISE WARNING 'looking'; FOR i IN 1..1000 LOOP"
+            " PERFORM pg_stat_clear_snapshot(); PERFORM pg_terminate_backend(pid) FROM pg_stat_activity"
+            f" WHERE application_name = '{name}' AND state = 'active'; ended := FOUND; EXIT WHEN ended;"
+            " PERFORM pg_sleep(0.02); END LOOP; IF NOT ended THEN RAISE EXCEPTION 'no statement'; END IF; END $$"
+        )
+        command = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", look, self.conninfo]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent) as watcher:
+            assert "looking" in watcher.stderr.readline()
+            yield
+            assert watcher.wait(30) == 0, watcher.stderr.read()
 
     def close(self):
         self.stop()

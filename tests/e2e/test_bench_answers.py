@@ -245,7 +245,8 @@ def test_what_is_left_out_is_shared_by_all_others(bench_json):
 
 def test_an_address_that_goes_down_is_a_failure(bench_json):
     with replicas("127.0.0.2", "127.0.0.3") as (port, servers):
-        servers[1].script[0] = [answer(), lambda _: servers[1].listener.shutdown(socket.SHUT_RDWR)]
+        # Before its answer: bench cannot come back in between.
+        servers[1].script[0] = [lambda _: servers[1].listener.shutdown(socket.SHUT_RDWR), answer()]
         args = ["--resolve", f"h:{port}:127.0.0.2,127.0.0.3", f"http://h:{port}/"]
         report = bench_json("-r", "-n", 20, *args)[1]
         assert report["totals"]["succeeded"] == servers[0].requests + servers[1].requests == 11

@@ -64,7 +64,7 @@ def time_taken(srv_run, app, requests, concurrency, delay):
 
 def test_a_blocking_call_stops_every_green_request(db, srv_run):
     """Ideal: two rounds of 0.2 s in the API and 5 x 0.2 s in the database."""
-    assert 2.3 <= time_taken(srv_run, db("--db-mode", "blocking"), 10, 5, 0.4) < 4
+    assert 2.3 <= time_taken(srv_run, db("--db-mode", "blocking"), 10, 5, 0.4) < 20
 
 
 def test_modules_of_the_tutorial_are_the_two_modes(slowapi, start, postgres, srv_run):
@@ -79,16 +79,16 @@ def test_modules_of_the_tutorial_are_the_two_modes(slowapi, start, postgres, srv
 
 @pytest.mark.parametrize("args", [("green", "cooperative"), ("pool", "blocking"), ("threaded", "blocking")], ids="-".join)
 def test_calls_that_wait_side_by_side(db, srv_run, args):
-    """Ideal: two rounds of 0.4 s."""
+    """Ideal: two rounds of 0.4 s; one after the other in the database they would need 2.4 s."""
     model, mode = args
-    assert time_taken(srv_run, db("--model", model, "--db-mode", mode), 10, 5, 0.4) < 1.8
+    assert time_taken(srv_run, db("--model", model, "--db-mode", mode), 10, 5, 0.4) < 2.3
 
 
 def test_the_pool_bounds_the_time(db, postgres, srv_run):
     """20 requests of 0.2 s in the database, 4 at a time: 1 s, plus 0.2 s for the first answers of the API."""
     app = db("--db-pool", "4", name="bounded")
     taken = time_taken(srv_run, app, 20, 20, 0.4)
-    assert 1.2 <= taken < 2.2
+    assert 1.2 <= taken < 6
     assert postgres.connections("bounded") == 4
 
 
@@ -199,7 +199,8 @@ def test_too_slow_is_504_and_cancelled_on_the_server(db, postgres, model):
     app = db("--model", model, "--db-timeout", "300ms", schema="asleep", name="slow")
     assert statuses(ask_all(app, 3, "/?delay=0")) == {504: 3}
     wait_for(lambda: postgres.connections("slow", "active") == 0, seconds=10, what="the cancellation")
-    assert get(app, "/now").status == 200
+    # A new connection has 300 ms as well, which a busy machine may not keep at once.
+    wait_for(lambda: get(app, "/now").status == 200, what="an answer in time")
 
 
 @pytest.mark.parametrize("model", ["green", "pool"])

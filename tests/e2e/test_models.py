@@ -112,9 +112,9 @@ def test_master_and_workers_have_titles_and_one_thread(slowapi, serve):
 )
 def test_workers_share_the_load_by_free_slots(slowapi, serve, args):
     app = serve("--model", *args, upstream=slowapi())
-    taken, failed = bench(app, 400, 200, 0.5)
+    taken, failed = bench(app, 400, 200, 2)
     assert failed == 0
-    assert taken < 1.45  # two rounds; 60 and 40 in one worker would need a third
+    assert taken < 5.9  # two rounds; 60 and 40 in one worker would need a third
 
 
 def start_many(slowapi, serve, model, workers):

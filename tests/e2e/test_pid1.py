@@ -56,13 +56,15 @@ def words(value):
 
 
 @pytest.mark.parametrize("args", KINDS, ids=words)
-def test_orphans_are_buried(contain, args):
+def test_orphans_are_buried(contain, tmp_path, args):
     app = contain(*args)
     wait_for(lambda: len(app.below()) == (2 if "--workers" in args else 0), what="workers")
     before = set(app.below())
+    end = tmp_path / "end"
     for _ in range(5):
-        app.execute("sh", "-c", "(sleep 0.3; exit 7) & exit 0").wait(20)
+        app.execute("sh", "-c", f"(until [ -e {end} ]; do sleep 0.05; done; exit 7) & exit 0").wait(20)
     wait_for(lambda: len(app.below()) == len(before) + 5, what="five orphans")
+    end.touch()
     wait_for(lambda: set(app.below()) == before, what="no zombies")
 
 

@@ -400,18 +400,18 @@ def seen_by_a_terminal(tour, columns, *args):
 
 
 def test_terminal_gets_a_live_view(tour):
-    code, stdout, shown = seen_by_a_terminal(tour, 100, "green", "--delay", "1", "-n", "4", "-c", "2")
+    code, stdout, shown = seen_by_a_terminal(tour, 100, "green", "--delay", "1", "-n", "8", "-c", "2")
     assert code == 0 and "green" in table(stdout)
     assert shown.count(b"\r\x1b[J") >= 3
     assert b" asleep in flight " in shown and b" connections" in shown
     line = rb"\n  %s +\d+ +\d+ +\d+ +[012-] +[\d.]+ +[\d.]+ +\d+"
     assert re.search(line % b"slowapi", shown) and re.search(line % b"app", shown)
-    assert re.search(rb"1/1 green \[#+\.+\] [01]\.\d of 2\.0 s  threads \d", shown)
+    assert re.search(rb"1/1 green \[#+\.+\] [0-3]\.\d of 4\.0 s  threads \d", shown)
     assert re.search(rb"done in \d", shown)
 
 
 def test_narrow_terminal_gets_a_view_that_fits(tour):
-    _, _, shown = seen_by_a_terminal(tour, 60, "green", "--delay", "1", "-n", "2", "-c", "2")
+    _, _, shown = seen_by_a_terminal(tour, 60, "green", "--delay", "1", "-n", "6", "-c", "2")
     lines = re.split(rb"[\r\n]+|\x1b\[\d*[AJ]", shown)
     assert max(map(len, lines)) <= 60 and not any(b"connections" in line for line in lines)
     assert any(line.endswith(b" MiB") for line in lines)

@@ -279,7 +279,8 @@ def test_refused_upstream_is_502_and_recovers(slowapi, serve, model):
         port = probe.getsockname()[1]
     app = serve("--model", model, "--upstream", f"http://127.0.0.1:{port}/")
     reply = get(app, "/?delay=0")
-    assert reply.status == 502 and "refused" in reply.text.lower()
+    assert (reply.status, reply.text) == (502, "upstream cannot be reached\n")
+    assert "refused" in app.stderr().lower()
     slowapi("--bind", f"127.0.0.1:{port}")
     assert get(app, "/?delay=0").status == 200
 
@@ -493,7 +494,7 @@ def test_variables_of_the_tutorial_choose_the_model(slowapi, start, tmp_path, va
 @pytest.mark.parametrize(
     "variable, value, allowed",
     [
-        ("MODULE", "nope", "index, db, echo, app or patched"),
+        ("MODULE", "nope", "index, db, cpu, self, echo, app or patched"),
         ("THREADS", "maybe", "1 to 10000"),
         ("THREADS", "0", "with or without"),
         ("WORKERS", "many", "0 to 1000"),
