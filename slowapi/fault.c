@@ -120,11 +120,21 @@ static uint8_t default_place(const struct fault_info *info) {
     return (uint8_t)(places & -places);
 }
 
+/* Cuts `rest` at the delimiter. False: there is one, and nothing after it. */
+static bool cut_part(struct slice *rest, char delimiter, struct slice *ret_before) {
+    size_t size = rest->len;
+
+    *ret_before = slice_cut(rest, delimiter);
+    return rest->len > 0 || ret_before->len == size;
+}
+
 int fault_parse(struct slice text, struct fault *ret, const char **ret_why) {
-    struct slice percent = text;
-    struct slice place = slice_cut(&percent, ':');
-    struct slice arg = slice_cut(&place, '@');
-    struct slice name = slice_cut(&arg, '=');
+    struct slice percent = text, place, arg, name;
+
+    *ret_why = "has nothing after a =, @ or :";
+    if (!cut_part(&percent, ':', &place) || !cut_part(&place, '@', &arg) ||
+        !cut_part(&arg, '=', &name))
+        return -EINVAL;
     const struct fault_info *info = find(name);
 
     *ret_why = "names a fault that is not known";
@@ -164,7 +174,7 @@ const char *fault_format(const struct fault *fault, char *text) {
     return text;
 }
 
-bool fault_is_end(enum fault_kind kind) {
-    return kind == FAULT_RST || kind == FAULT_FIN || kind == FAULT_TRUNCATE ||
+bool fault_is_stop(enum fault_kind kind) {
+    return kind == FAULT_HANG || kind == FAULT_RST || kind == FAULT_FIN || kind == FAULT_TRUNCATE ||
            kind == FAULT_BADCHUNK || kind == FAULT_GARBAGE || kind == FAULT_STALE;
 }

@@ -69,7 +69,7 @@ NODISCARD int fault_parse(struct slice text, struct fault *ret, const char **ret
 /* As it is spelled, without the percent. `text` has FAULT_TEXT_BYTES and is returned. */
 const char *fault_format(const struct fault *fault, char *text);
 
-/* Does it end the exchange when it strikes? */
-bool fault_is_end(enum fault_kind kind);
+/* Whether the answer stops where it strikes: for a while, or for good. */
+bool fault_is_stop(enum fault_kind kind);
 
 #endif

@@ -12,6 +12,7 @@
 #define SLOWAPI_ANSWER_BYTES 4096                /* of a plain answer; of others as below */
 #define SLOWAPI_OUT_BYTES    (2u << 20)          /* the hugest header, and a piece */
 #define SLOWAPI_VALUE_BYTES  256                 /* of a parameter, encoded */
+#define SLOWAPI_TEXT_BYTES   2048                /* of one that is any text: 512 bytes as %XX */
 #define SLOWAPI_NAME_BYTES   64                  /* of a parameter's name, encoded */
 #define SLOWAPI_SIZE_MAX     (UINT64_C(1) << 30) /* of a body that was asked for */
 #define SLOWAPI_PIECE_BYTES  16384               /* of such a body, made at once */

@@ -62,7 +62,7 @@ int mix_parse(struct slice text, int (*parse_value)(struct slice, int64_t *),
     ret->count = 0;
     while (text.len > 0) {
         struct slice share_text = slice_cut(&text, ',');
-        struct slice value = slice_cut(&share_text, ':');
+        struct slice item_text = share_text, value = slice_cut(&share_text, ':');
         double share = 1;
 
         *ret_why = "has too many values";
@@ -73,7 +73,7 @@ int mix_parse(struct slice text, int (*parse_value)(struct slice, int64_t *),
         if (parse_value(value, &item->value) < 0)
             return -EINVAL;
         *ret_why = "has a share that is none";
-        if (share_text.len > 0 && parse_share(share_text, shares, &share) < 0)
+        if (value.len < item_text.len && parse_share(share_text, shares, &share) < 0)
             return -EINVAL;
         sum += share;
         item->upto = sum;

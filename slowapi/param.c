@@ -18,6 +18,7 @@ struct param {
     int (*parse)(struct spec *spec, struct slice value, const char **ret_why);
     const char *help;
     bool repeats;
+    bool is_text;    /* any, which may end with a comma */
     bool is_alias;   /* of the row before */
     bool is_of_path; /* of no use but to routes that take it */
     /* Whether the other values give it something to do; NULL: it always has. */
@@ -280,20 +281,28 @@ static bool counts(const struct spec *spec) {
     return spec->seq_count > 0 || spec->first > 0 || spec->every > 0;
 }
 
+static bool takes_time(const struct dist *law) {
+    return law->kind != DIST_FIXED || law->a > 0;
+}
+
+static bool is_busy(const struct spec *spec) {
+    return takes_time(&spec->service);
+}
+
+static bool queues(const struct spec *spec) {
+    return spec->workers > 0 && is_busy(spec);
+}
+
 static bool counts_or_queues(const struct spec *spec) {
-    return counts(spec) || spec->workers > 0;
+    return counts(spec) || queues(spec);
+}
+
+static bool is_delayed(const struct spec *spec) {
+    return takes_time(&spec->delay) || spec->linear > 0 || queues(spec);
 }
 
 static bool has_outcome(const struct spec *spec) {
     return spec->status.count > 0 || spec->fault_count > 0;
-}
-
-static bool queues(const struct spec *spec) {
-    return spec->workers > 0;
-}
-
-static bool is_busy(const struct spec *spec) {
-    return spec->service.kind != DIST_FIXED || spec->service.a > 0;
 }
 
 /* --- rows ------------------------------------------------------------------------------------- */
@@ -313,7 +322,8 @@ static const struct param params[] = {
     { SLICE_INIT("close"), "true, false or a percentage", parse_close,
       "`Connection: close` after the answer" },
     { SLICE_INIT("header"), "NAME:VALUE, 512 bytes in all", parse_header,
-      "a header, instead of what would be sent under that name; may be repeated", .repeats = true },
+      "a header, instead of what would be sent under that name; may be repeated", .repeats = true,
+      .is_text = true },
     { SLICE_INIT("fault"), "KIND[=ARG][@PLACE][:PERCENT],... or none", parse_fault,
       "faults, each rolled on its own; see below" },
     { SLICE_INIT("seed"), "a whole number, 0 or more", parse_seed,
@@ -325,7 +335,7 @@ static const struct param params[] = {
     { SLICE_INIT("every"), "a whole number, 1 or more", parse_every,
       "`status` and `fault` hold for each Nth only; per client or key", .works = has_outcome },
     { SLICE_INIT("key"), "any text", parse_key,
-      "alone decides what seq, first and every count together, and parts queues",
+      "alone decides what seq, first and every count together, and parts queues", .is_text = true,
       .works = counts_or_queues },
     { SLICE_INIT("workers"), "a whole number from 1 to 256", parse_workers,
       "a queue with that many servers; takes `service` for the time", .works = is_busy },
@@ -339,11 +349,12 @@ static const struct param params[] = {
     { SLICE_INIT("linear"), SPAN_ALLOWED, parse_linear,
       "that much longer for each request in flight" },
     { SLICE_INIT("collapse"), "KNEE[,POWER], POWER 10 at most", parse_collapse,
-      "beyond KNEE in flight delay times (in flight / KNEE) ^ POWER; 2 unless given" },
+      "beyond KNEE in flight delay times (in flight / KNEE) ^ POWER; 2 unless given",
+      .works = is_delayed },
     { SLICE_INIT("pause"), "every=D,for=D[,status=N|,delay=D]", parse_pause,
       "stands still (or answers N, or is slower) for the last part of each period" },
     { SLICE_INIT("warmup"), "DURATION:FACTOR", parse_warmup,
-      "FACTOR times slower at the start of the server, then less" },
+      "FACTOR times slower at the start of the server, then less", .works = is_delayed },
     { SLICE_INIT("profile"), PROFILE_NAMES, parse_profile, "named parameters; see below" },
     { SLICE_INIT("count"), "a whole number, 0 or more", parse_count, "events of /sse and /jsonl",
       .is_of_path = true },
@@ -404,14 +415,14 @@ static bool take_place(struct spec *spec, const struct param *param) {
     return true;
 }
 
-/* `shown` is the value as it was spelled. */
+/* `value` is not empty, `shown` is how it was spelled. */
 static int apply(const struct param *param, struct spec *spec, struct slice value,
                  struct slice shown, struct error *why) {
-    const char *reason = "";
+    const char *reason = "ends with a comma";
 
-    if (value.len == 0 || param->parse(spec, value, &reason) == 0)
-        return 0;
-    return complain(param, shown, reason, why);
+    if (!param->is_text && value.ptr[value.len - 1] == ',')
+        return complain(param, shown, reason, why);
+    return param->parse(spec, value, &reason) == 0 ? 0 : complain(param, shown, reason, why);
 }
 
 int param_set(struct spec *spec, struct slice name, struct slice value, struct error *why) {
@@ -445,9 +456,9 @@ static void name_one(struct param_names *names, struct slice name) {
 
 static int apply_encoded(const struct param *param, struct spec *spec, struct slice raw,
                          struct error *why) {
-    char decoded[SLOWAPI_VALUE_BYTES];
+    char decoded[SLOWAPI_TEXT_BYTES];
 
-    if (raw.len > sizeof(decoded))
+    if (raw.len > (param->is_text ? SLOWAPI_TEXT_BYTES : SLOWAPI_VALUE_BYTES))
         return complain(param, raw, "is too long", why);
 
     long len = http_percent_decode(raw, decoded);
@@ -472,9 +483,11 @@ int param_parse_query(struct spec *spec, struct slice query, struct param_names 
     spec_begin_layer(spec);
     while (http_query_next(&query, &raw, &value)) {
         const struct param *param = find_encoded(raw, room, &name);
-        if (param == NULL)
+        bool is_default = value.len == 0 && slice_eq(name, SLICE("delay"));
+        if (param == NULL || (value.len == 0 && !is_default))
             name_one(unknown, name);
-        else if (take_place(spec, param) && apply_encoded(param, spec, value, why) < 0)
+        else if (!is_default && take_place(spec, param) &&
+                 apply_encoded(param, spec, value, why) < 0)
             return -EINVAL;
     }
     return 0;
@@ -491,6 +504,8 @@ static int parse_pair(struct spec *spec, struct slice pair, struct error *why) {
     if (param == NULL)
         return error_set(why, -EINVAL, "%s is not a parameter; see srv slowapi --print-params",
                          shown);
+    if (pair.len == 0)
+        return complain(param, pair, "is empty", why);
     return take_place(spec, param) ? apply(param, spec, pair, pair, why) : 0;
 }
 
@@ -510,16 +525,19 @@ static int take_profile(struct spec *spec, const struct profile *profile) {
     return rc;
 }
 
-void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes,
+void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes, struct slice said,
                      struct param_names *idle) {
+    uint64_t said_bit = said.len > 0 ? bit_of(row_of(said)) : 0;
+
     for (const struct param *param = params; param < params + ARRAY_LEN(params); param++) {
         struct slice words = takes;
+        uint64_t bit = UINT64_C(1) << (param - params);
         bool is_taken = !param->is_of_path;
-        if ((given & UINT64_C(1) << (param - params)) == 0)
+        if ((given & bit) == 0)
             continue;
         while (!is_taken && words.len > 0)
             is_taken = slice_eq(slice_cut(&words, ' '), param->name);
-        if (!is_taken || (param->works != NULL && !param->works(spec)))
+        if (!is_taken || bit == said_bit || (param->works != NULL && !param->works(spec)))
             name_one(idle, param->name);
     }
 }

@@ -16,9 +16,10 @@ struct param_names {
     size_t len; /* 0: none; at least sizeof(text) when it was cut */
 };
 
-/* Of a query, which is a layer: percent-encoded. Names that are no parameters are added to
- * `unknown` (may be NULL). 0, or -EINVAL with a line that names the parameter, the value and what
- * is allowed. */
+/* Of a query, which is a layer: percent-encoded. Names that are no parameters, and those without a
+ * value, which leaves the parameter as it was, are added to `unknown` (may be NULL); but an empty
+ * `delay` asks for the default. 0, or -EINVAL with a line that names the parameter, the value and
+ * what is allowed. */
 NODISCARD int param_parse_query(struct spec *spec, struct slice query, struct param_names *unknown,
                                 struct error *why);
 
@@ -34,8 +35,9 @@ NODISCARD int param_set(struct spec *spec, struct slice name, struct slice value
 bool param_is_given(const struct spec *spec, struct slice name);
 
 /* Adds those of `given` (as spec->given) to `idle` that change nothing: the path takes none but the
- * words of `takes` of those that belong to paths, or what they need was not given. */
-void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes,
+ * words of `takes` of those that belong to paths, or says itself what `said` is (empty: none), or
+ * what they need was not given. */
+void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes, struct slice said,
                      struct param_names *idle);
 
 /* One line "KIND|NAME|VALUE|HELP" per row: parameters, faults, profiles; what docs compare with. */

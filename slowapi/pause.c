@@ -5,23 +5,29 @@
 #include "slowapi/mix.h"
 #include <errno.h>
 
+static int parse_span(struct slice value, nsec_t *ret) {
+    if (*ret > 0 || units_parse_duration(value, ret) < 0)
+        return -EINVAL;
+    return *ret > 0 ? 0 : -EINVAL;
+}
+
 static int parse_part(struct slice name, struct slice value, struct pause *ret,
                       const char **ret_why) {
     uint64_t status;
 
-    *ret_why = "has a part that is not a duration";
+    *ret_why = "has a part that is not a duration above 0, or comes twice";
     if (slice_eq(name, SLICE("every")))
-        return units_parse_duration(value, &ret->every);
+        return parse_span(value, &ret->every);
     if (slice_eq(name, SLICE("for")))
-        return units_parse_duration(value, &ret->span);
+        return parse_span(value, &ret->span);
     if (slice_eq(name, SLICE("delay")))
-        return units_parse_duration(value, &ret->delay);
+        return parse_span(value, &ret->delay);
 
     *ret_why = "has a part that is not every, for, delay or status";
     if (!slice_eq(name, SLICE("status")))
         return -EINVAL;
-    *ret_why = "has a status that is not 200 to 599";
-    if (slice_parse_u64(value, 599, &status) < 0 || status < 200)
+    *ret_why = "has a status that is not 200 to 599, or two";
+    if (ret->status != 0 || slice_parse_u64(value, 599, &status) < 0 || status < 200)
         return -EINVAL;
     ret->status = (uint16_t)status;
     return 0;

@@ -152,13 +152,15 @@ static int take_request(struct draft *d) {
     d->asked |= d->spec.given;
     if (take_header_lines(d) < 0)
         return -EINVAL;
-    param_name_idle(&d->spec, d->asked, d->route->takes, &d->ignored);
+    if (d->route->param.len > 0 && param_set(&d->spec, d->route->param, d->rest, &d->why) < 0)
+        return -EINVAL;
+    if (!d->spec.has_delay && !d->route->is_own)
+        d->spec.delay = dist_fixed(0);
+    param_name_idle(&d->spec, d->asked, d->route->takes, d->route->param, &d->ignored);
     if (d->ignored.len > 0 && d->p->config->strict_params)
         return error_set(&d->why, -EINVAL,
                          "%s: no parameter, or without effect here; see srv slowapi --print-params",
                          d->ignored.text);
-    if (d->route->param.len > 0)
-        return param_set(&d->spec, d->route->param, d->rest, &d->why);
     return 0;
 }
 
@@ -180,11 +182,7 @@ static int take_layers(struct draft *d) {
     if (rc != 0)
         return rc;
 
-    if (take_request(d) < 0)
-        return refuse_parameter(d);
-    if (!d->spec.has_delay && !d->route->is_own)
-        d->spec.delay = dist_fixed(0);
-    return 0;
+    return take_request(d) < 0 ? refuse_parameter(d) : 0;
 }
 
 /* --- rolls ------------------------------------------------------------------------------------ */
@@ -220,6 +218,23 @@ static uint64_t count_request(struct draft *d) {
     return n;
 }
 
+static bool is_stronger(const struct fault *fault, const struct fault *other) {
+    if (fault->kind == FAULT_CORRUPT)
+        return fault->probability > other->probability;
+    return fault->kind == FAULT_BANDWIDTH ? fault->arg < other->arg : fault->arg > other->arg;
+}
+
+/* Hangs and ends strike one after the other, each at its place; of other kinds the strongest. */
+static void add_fault(struct reply *reply, const struct fault *fault) {
+    enum fault_kind kind = (enum fault_kind)fault->kind;
+    struct fault *there = fault_is_stop(kind) ? NULL : reply_fault(reply, kind);
+
+    if (there == NULL)
+        reply->faults[reply->fault_count++] = *fault;
+    else if (is_stronger(fault, there))
+        *there = *fault;
+}
+
 static void roll_faults(struct draft *d) {
     struct reply *reply = d->reply;
 
@@ -230,7 +245,7 @@ static void roll_faults(struct draft *d) {
             (fault->kind == FAULT_STALE && !d->origin->is_reused))
             continue;
         if (is_per_byte || rng_unit(&reply->rng) < fault->probability)
-            reply->faults[reply->fault_count++] = *fault;
+            add_fault(reply, fault);
     }
 }
 

@@ -51,10 +51,6 @@ static struct fault *rolled(struct reply *reply, enum fault_kind kind) {
     return NULL;
 }
 
-static bool is_stop(const struct fault *fault) {
-    return fault->kind == FAULT_HANG || fault_is_end((enum fault_kind)fault->kind);
-}
-
 /* The unit before which it strikes. */
 static uint64_t position(const struct reply *reply, const struct fault *fault) {
     if (fault->place != FAULT_AT_PERCENT)
@@ -70,7 +66,7 @@ static struct fault *next_stop(struct reply *reply, uint64_t *ret_at) {
     for (size_t i = 0; i < reply->fault_count; i++) {
         struct fault *fault = &reply->faults[i];
         bool is_here = (fault->place == FAULT_AT_HEAD) == (reply->phase == REPLY_HEAD);
-        if (fault->done || !is_stop(fault) || !is_here)
+        if (fault->done || !fault_is_stop((enum fault_kind)fault->kind) || !is_here)
             continue;
         if (next == NULL || position(reply, fault) < *ret_at) {
             next = fault;

@@ -239,8 +239,8 @@ static const struct route routes[] = {
       .takes = SLICE_INIT("duration numbytes") },
     { SLICE_INIT("/sse"), "/sse?count=10&duration=5&delay=0&jitter=0", true, false, prepare_sse,
       SLICE_INIT(""),
-      "server-sent events; `interval` sets the time between two, but the longer counts beside a "
-      "`duration`",
+      "server-sent events; `interval` sets the time between two; beside a `duration` the longer "
+      "counts",
       .takes = SLICE_INIT("count duration interval jitter") },
     { SLICE_INIT("/jsonl"), "/jsonl?count=10&duration=5&delay=0&jitter=0", true, false,
       prepare_jsonl, SLICE_INIT(""), "the same as lines of JSON",

@@ -170,6 +170,12 @@ def test_explicit_options_win_over_a_profile(slowapi):
         ("/?workers=3", "workers"),
         ("/?first=3", "first"),
         ("/anything?count=1", "count"),
+        ("/?status=&fault=&key=", "status, fault, key"),
+        ("/?collapse=3&warmup=1h:2", "collapse, warmup"),
+        ("/headers?collapse=3", "collapse"),
+        ("/?workers=3&queue=2&key=a", "key, workers, queue"),
+        ("/status/200?status=500", "status"),
+        ("/delay/0?delay=2", "delay"),
     ],
 )
 def test_a_parameter_without_effect_is_named_or_refused(slowapi, path, names):
@@ -192,6 +198,11 @@ def test_parameters_with_an_effect_are_not_named(slowapi):
         "/stream-bytes/3?chunk_size=2",
         "/unstable?failure_rate=0",
         "/anything?whatever=1",
+        "/status/200?first=3",
+        "/delay/1us?warmup=1h:2",
+        "/?workers=2&service=1us&collapse=3",
+        "/?linear=1us&collapse=3",
+        "/?delay=",
         "/?delay=0",
         "/",
     ):
@@ -205,6 +216,40 @@ def test_faults_of_connections_are_not_for_requests(slowapi, fault):
     api = slowapi("--delay", "0")
     for reply in (get(api, f"/?fault={fault}"), get(api, "/", headers={"X-Slowapi": f"fault={fault}"})):
         assert reply.status == 400 and "strikes connections: only --params and --bind" in reply.text
+
+
+@pytest.mark.parametrize(
+    "text", ["fault=rst:", "fault=rst@", "fault=drip=", "fault=rst,", "status=503:", "status=503,", "weights=503:", "seq=503,", "delay=5ms:90,", "size=5,"]
+)
+def test_empty_parts_are_refused(slowapi, srv_run, text):
+    api = slowapi("--delay", "0")
+    for reply in (get(api, "/?" + text), get(api, "/", headers={"X-Slowapi": text})):
+        assert reply.status == 400 and reply.text.startswith(text), text
+    done = srv_run("slowapi", "--params", text.partition("=")[0] + "=")
+    assert done.returncode == 2 and "= is empty; allowed: " in done.stderr
+
+
+def test_what_says_nothing_takes_no_place(slowapi):
+    api = slowapi("--params", "status=404", "--delay", "0")
+    assert get(api, "/?status=").status == 404 and get(api, "/?status=&status=418").status == 418
+
+
+def test_of_faults_of_one_kind_the_strongest_counts(slowapi):
+    api = slowapi("--delay", "0")
+    reply, took = timed(lambda: get(api, "/?fault=drip=1us,drip=20ms,drip=1ms"))
+    assert took >= 0.32 and reply.headers["x-slowapi-fault"] == "drip=20ms@body"
+    assert get(api, "/?fault=bandwidth=1m,bandwidth=1k").headers["x-slowapi-fault"] == "bandwidth=1024@body"
+    reply = raw(api, b"GET /?fault=interim=1,interim=3,interim=2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert reply.count(b"103 Early Hints") == 3
+    reply, took = timed(lambda: get(api, "/?fault=hang=50ms,hang=60ms,hang=70ms@body"))
+    assert took >= 0.18 and reply.headers["x-slowapi-fault"].count("hang") == 3
+
+
+def test_a_value_may_be_as_long_as_its_row_says(slowapi):
+    name, value = "X-Long", "v" * 500
+    assert get(slowapi("--delay", "0"), f"/?header={name}:{value}").headers["x-long"] == value
+    encoded = "".join(f"%{ord(c):02x}" for c in f"{name}:{value}")
+    assert get(slowapi("--delay", "0"), f"/?header={encoded}").headers["x-long"] == value
 
 
 def test_a_pause_is_one_thing(slowapi):

@@ -47,10 +47,11 @@ static void faults_are_understood_and_told_back(void **state UNUSED) {
 
 static void bad_faults_are_refused(void **state UNUSED) {
     static const char *const cases[] = {
-        "",           "boom",     "rst=1",        "rst@tail",      "rst@101",
-        "rst:101",    "rst:x",    "hang=x",       "drip@head",     "interim=0",
-        "early@body", "length=0", "interim=1001", "hugeheader=2m", "bandwidth=-1",
-        "stale@50",
+        "",           "boom",       "rst=1",        "rst@tail",      "rst@101",
+        "rst:101",    "rst:x",      "hang=x",       "drip@head",     "interim=0",
+        "early@body", "length=0",   "interim=1001", "hugeheader=2m", "bandwidth=-1",
+        "stale@50",   "rst:",       "rst@",         "rst=",          "hang=2s@:5",
+        "drip=",      "hang=@body", "rst@head:",
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -76,6 +77,10 @@ static void a_pause_is_the_last_part_of_each_period(void **state UNUSED) {
     assert_int_equal(pause_parse(SLICE("every=3s,for=30s"), &pause, &why), -EINVAL);
     assert_int_equal(pause_parse(SLICE("every=3s,for=1s,status=1"), &pause, &why), -EINVAL);
     assert_int_equal(pause_parse(SLICE("every=3s,for=1s,x=1"), &pause, &why), -EINVAL);
+    assert_int_equal(pause_parse(SLICE("every=3s,for=1s,delay=0"), &pause, &why), -EINVAL);
+    assert_int_equal(pause_parse(SLICE("every=3s,for=1s,every=9s"), &pause, &why), -EINVAL);
+    assert_int_equal(pause_parse(SLICE("every=3s,for=1s,status=500,status=503"), &pause, &why),
+                     -EINVAL);
 }
 
 static void a_warm_up_falls_to_one(void **state UNUSED) {
