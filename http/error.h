@@ -23,6 +23,7 @@
     X(field_fold, 400, "obsolete line folding")                            \
     X(field_value, 400, "invalid character in a field value")              \
     X(field_long, 431, "header field is too large")                        \
+    X(field_twice, 400, "a field that may come once came twice")           \
     X(fields_many, 431, "too many header fields")                          \
     X(head_large, 431, "header section is too large")                      \
     X(host_missing, 400, "Host is missing")                                \

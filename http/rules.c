@@ -5,6 +5,7 @@
 #include "http/authority.h"
 #include "http/chars.h"
 #include "http/error.h"
+#include <assert.h>
 
 /* For tokens only: no other tchar becomes one of the letters or '-' of `lower` by setting this bit.
  */
@@ -80,6 +81,55 @@ static void add_length_again(struct http_known *known, struct slice value) {
         known->lengths_differ = true;
 }
 
+/* Fields of requests whose value is no list (RFC 9110 section 5.3, RFC 6454 section 7), by length:
+ * two lines have two meanings, and whoever reads the other one is led astray. */
+static const char *const singletons[] = {
+    "host",
+    "from",
+    "date",
+    "range",
+    "origin",
+    "referer",
+    "if-range",
+    "user-agent",
+    "content-type",
+    "max-forwards",
+    "authorization",
+    "content-range",
+    "content-length",
+    "content-location",
+    "if-modified-since",
+    "if-unmodified-since",
+    "proxy-authorization",
+};
+
+/* Its place in the table, or -1. */
+static int singleton_of(struct slice name) {
+    /* of the first one that is as long; the next entry is where they end */
+    static const uint8_t first[] = { 0, 0, 0,  0,  0,  3,  4,  5,  6,  7, 7,
+                                     8, 8, 10, 12, 13, 13, 14, 15, 15, 17 };
+
+    static_assert(ARRAY_LEN(singletons) == 17, "the table of lengths ends there");
+    if (name.len + 1 >= ARRAY_LEN(first))
+        return -1;
+    for (int i = first[name.len]; i < first[name.len + 1]; i++)
+        if (is_name(name, singletons[i]))
+            return i;
+    return -1;
+}
+
+bool http_field_is_singleton(struct slice name) {
+    return singleton_of(name) >= 0;
+}
+
+static void add_other(struct http_known *known, struct slice name) {
+    int place = singleton_of(name);
+    uint32_t bit = place < 0 ? 0 : UINT32_C(1) << place;
+
+    known->singleton_twice |= (known->singletons & bit) != 0;
+    known->singletons |= bit;
+}
+
 void http_known_add(struct http_known *known, struct http_head *head, struct slice name,
                     struct slice value) {
     char first = (char)(name.ptr[0] | 0x20);
@@ -96,6 +146,8 @@ void http_known_add(struct http_known *known, struct http_head *head, struct sli
         known->content_length = value;
     } else if (name.len == 17 && first == 't' && is_name(name, "transfer-encoding")) {
         add_codings(known, value);
+    } else {
+        add_other(known, name);
     }
 }
 
@@ -191,6 +243,8 @@ const char *http_rules_request(const struct http_known *known, const struct http
         why = judge_target(head);
     if (why == NULL)
         why = judge_framing(known, false, head);
+    if (why == NULL && known->singleton_twice)
+        why = http_err_field_twice;
     if (why != NULL)
         return why;
     if (head->version_minor == 0)

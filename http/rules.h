@@ -17,12 +17,17 @@ struct http_known {
     bool chunked_is_last;
     bool lengths_differ; /* of several Content-Length lines */
     bool expects_other;  /* an Expect that is not 100-continue */
+    bool singleton_twice;
+    uint32_t singletons; /* other fields that may come once, and came; bits */
 };
 
-/* Remembers a field when it is one of the five that matter here: Host, Expect, Connection,
- * Content-Length, Transfer-Encoding. */
+/* Remembers a field when it is one of the five that matter here (Host, Expect, Connection,
+ * Content-Length, Transfer-Encoding), or one that may come once. `name` is a token. */
 void http_known_add(struct http_known *known, struct http_head *head, struct slice name,
                     struct slice value);
+
+/* Whether a request may have one line of that name at most; a token, in any case. */
+bool http_field_is_singleton(struct slice name);
 
 /* Sets framing and host of a complete head. NULL, or why it must be refused (an http_err_*). */
 const char *http_rules_request(const struct http_known *known, const struct http_limits *limits,

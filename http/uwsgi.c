@@ -99,6 +99,8 @@ static const char *add_field(struct walk *w, struct slice name, struct slice val
         return http_err_field_long;
     ASSERT((size_t)(w->out.values - line) >= name.len + value.len + 4);
     write_name(line, name);
+    if (value.len == 0 && http_field_is_singleton(slice_of(line, name.len)))
+        return NULL; /* web servers pass variables also of fields that are not there */
     memcpy(at, ": ", 2);
     if (value.len > 0)
         memcpy(at + 2, value.ptr, value.len);

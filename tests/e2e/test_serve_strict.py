@@ -61,6 +61,14 @@ REFUSED = {
         (400, get_with(name + b": y")) for name in (b"", b"(x)", b"a b", b"x\xc3\xa9", b"a/b", b"x\x00", b'"x"')
     ]
     + [(400, get_with(b"no colon"))],
+    "two lines of a field whose value is no list (S 5.3)": [
+        (400, get_with(*[name + b": x"] * 2))
+        for name in (
+            b"Content-Type", b"content-range", b"Range", b"If-Range", b"If-Modified-Since", b"If-Unmodified-Since",
+            b"User-Agent", b"Referer", b"From", b"Date", b"Max-Forwards", b"Authorization", b"Proxy-Authorization",
+            b"Content-Location", b"Origin",
+        )
+    ],  # fmt: skip
     "Host (H1 3.2)": [
         (400, head(b"GET / HTTP/1.1")),
         (400, head(b"GET / HTTP/1.1", b"Host: a", b"Host: b")),

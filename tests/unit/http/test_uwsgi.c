@@ -194,6 +194,29 @@ static void malformed_variables_are_refused(void **state) {
     assert_refused(calloc(1, sizeof(*v)), http_err_uwsgi_request);
 }
 
+/* Debian's uwsgi_params pass HTTP_HOST also of a client of HTTP/1.0, who sent none. */
+static void empty_variables_of_singletons_are_absent(void **state) {
+    (void)state;
+    struct vars *v = get_request();
+    add(v, "HTTP_HOST", "");
+    add(v, "HTTP_USER_AGENT", "");
+    add(v, "HTTP_USER_AGENT", "me");
+    add(v, "HTTP_X", "");
+    struct result r = parse(v);
+    assert_null(r.why);
+    assert_int_equal(r.head.host.len, 0);
+    assert_slice(r.head.fields, "User-Agent: me\r\nX: \r\n");
+    done(&r, v);
+    v = get_request();
+    add(v, "HTTP_USER_AGENT", "me");
+    add(v, "HTTP_USER_AGENT", "me");
+    assert_refused(v, http_err_field_twice);
+    v = get_request();
+    add(v, "HTTP_HOST", "a");
+    add(v, "HTTP_HOST", "b");
+    assert_refused(v, http_err_host_many);
+}
+
 static void bad_values_are_refused(void **state) {
     (void)state;
     static const struct {
@@ -278,6 +301,7 @@ int main(void) {
         cmocka_unit_test(the_hop_of_the_client_and_uwsgi_variables_are_ignored),
         cmocka_unit_test(without_request_uri_the_path_will_do),
         cmocka_unit_test(malformed_variables_are_refused),
+        cmocka_unit_test(empty_variables_of_singletons_are_absent),
         cmocka_unit_test(bad_values_are_refused),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(packets_are_complete_at_their_last_byte),
