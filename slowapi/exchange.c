@@ -304,9 +304,8 @@ static void refuse(struct exchange *e, uint16_t status, const char *text) {
 /* For ever, that is until the client closes its side; one that has done so already would not be
  * told of again. */
 static void hang(struct exchange *e) {
-    e->client_left = (e->watch.ready & IO_HANGUP) != 0;
-    if (e->client_left)
-        drop(e);
+    if ((e->watch.ready & IO_HANGUP) || is_gone(e))
+        leave(e);
     else
         enter(e, EXCHANGE_HANG, NSEC_NEVER);
 }
@@ -415,7 +414,7 @@ static void invite_body(struct exchange *e) {
 
     ssize_t n = watch_send(&e->watch, text.ptr, text.len);
     if (n != (ssize_t)text.len && n != -EAGAIN)
-        drop(e);
+        leave(e);
 }
 
 /* The clock is read again: counted from the begin of the turn, a request that came late in it would
@@ -562,10 +561,12 @@ static bool read_some(struct exchange *e) {
     ssize_t n = receive(e, &input);
     if (n == -EAGAIN)
         return false;
-    if (n < 0) {
+    if (n == -ENOMEM)
         drop(e);
+    else if (n < 0)
+        leave(e);
+    if (n < 0)
         return false;
-    }
     e->eof = n == 0;
     e->work_bytes += (uint32_t)n;
     process(e, input);
@@ -630,7 +631,7 @@ static void on_ready(struct watch *watch, unsigned what) {
             leave(e);
         return;
     case EXCHANGE_HANG: /* nothing would ever be sent to one that has shut its side */
-        if (what & IO_HANGUP)
+        if ((what & IO_HANGUP) || ((what & IO_READ) && is_gone(e)))
             leave(e);
         return;
     case EXCHANGE_SEND:

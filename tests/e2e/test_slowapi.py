@@ -333,6 +333,23 @@ def test_a_client_that_gives_up_is_gone_at_once(slowapi, path, before):
     wait_for(lambda: open_sockets(api) <= idle + 1, what="no sleeper")
 
 
+@pytest.mark.parametrize("half_close", ["gone", "wait"])
+@pytest.mark.parametrize("request_text", ["GET /?delay=600", "GET /?delay=0&fault=hang", "GET /?delay=0&fault=hang@50", "GET /drip?duration=600&numbytes=3",
+                                          "GET /?delay=0&fault=hang=600@body", "GET /?delay=0.3&fault=hang", "POST /"])
+def test_a_client_that_resets_is_gone_at_once(slowapi, half_close, request_text):
+    """Also one that has never read what came, and one that has sent a part of its body."""
+    api = slowapi("--control", "0", "--half-close", half_close)
+    idle = open_sockets(api)
+    with RawConnection(api) as conn:
+        length = 10 if request_text.startswith("POST") else 0
+        conn.send(f"{request_text} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{'abc' if length else ''}".encode())
+        wait_for(lambda: stats_of(api)["in_flight"] == 1, what="a request in flight")
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    wait_for(lambda: stats_of(api)["client_aborts"] == 1, what="the abort")
+    assert stats_of(api)["in_flight"] == 0
+    wait_for(lambda: open_sockets(api) <= idle + 1, what="no sleeper")
+
+
 def test_clients_that_gave_up_leave_room_for_others(slowapi):
     api = slowapi()
     resource.prlimit(api.pid, resource.RLIMIT_NOFILE, (60, 60))
