@@ -207,6 +207,15 @@ def test_explained_paths_say_where_they_begin(srv_run):
         assert "folder of srv's source" not in srv_run("play", "--explain", row).stdout
 
 
+def test_explain_says_what_to_watch_and_where_the_tutorial_differs(srv_run):
+    told = srv_run("play", "--explain", "green-workers").stdout
+    assert "  top -H -p PID " in told and "'sport = :3000'" in told and "  curl 127.0.0.1:4001/stats\n" in told
+    assert "reports 17.839 s, with 1 worker." in told
+    told = srv_run("play", "--explain", "deadlock").stdout
+    assert "  top -H -p PID " in told and "/stats" not in told  # it has no slow API
+    assert "--upstream http://127.0.0.1:3000/" in told
+
+
 def test_explain_takes_the_tutorials_name(srv_run):
     done = srv_run("play", "--explain", "sync-devserver")
     assert done.returncode == 0 and done.stdout.startswith("single: ") and "\nthreaded: " in done.stdout
