@@ -51,6 +51,7 @@ int live_init(struct live *l, const struct loadgen_config *c) {
     l->shows_rows = !c->quiet && (c->progress || (l->on_terminal && !c->ab_strict));
     init_progress(l);
     uint32_t workers = loadgen_config_workers(c);
+    atomic_store(&l->others, workers - 1);
     l->ages = hist_new();
     l->states = mem_calloc(workers, sizeof(*l->states));
     int rc = l->ages != NULL && l->states != NULL ? live_part_init(&l->row) : -ENOMEM;
@@ -224,6 +225,8 @@ void live_close_row(struct live *l, nsec_t now, bool shown) {
 /* A rest without an answer is a row, too: a server may have hung in it. */
 void live_finish(struct live *l, nsec_t now) {
     nsec_t began = l->row_ended > 0 ? l->row_ended : l->measure_from;
+    if (now < began)
+        now = began;
     bool whole = now - began > LIVE_PERIOD * 9 / 10; /* less would look like a drop of the rate */
     if (l->row.ended > 0 || now - began > LIVE_PERIOD / 20)
         live_close_row(l, now, whole);

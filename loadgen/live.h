@@ -58,6 +58,7 @@ struct live {
     bool on_terminal, shows_rows;
     nsec_t measure_from; /* set when the run starts */
     atomic_int end;      /* enum run_end; RUN_END_DONE: nobody asked to stop */
+    atomic_uint others;  /* workers beside the first that have not ended */
 
     atomic_uint_fast64_t ended, progress_at; /* only when progress is shown */
     uint64_t progress_step;                  /* 0: not shown */

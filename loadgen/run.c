@@ -59,6 +59,7 @@ static void on_signal(void *arg, int signo) {
     if (signo == SIGUSR1)
         return;
     run->signo = signo;
+    live_stop(&run->live, RUN_END_SIGNAL); /* the first worker may have ended before the others */
     worker_stop(&run->threads[0].worker, RUN_END_SIGNAL);
 }
 

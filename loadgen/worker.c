@@ -316,6 +316,21 @@ static void wind_up(struct worker *w) {
     live_publish(w->live, w->share.index, &w->part, &w->state);
 }
 
+/* Signals, rows and --abort-if have the loop of the first worker, which may have done its part long
+ * before the others. */
+static int attend_others(struct worker *w) {
+    if (w->share.index > 0)
+        atomic_fetch_sub(&w->live->others, 1);
+    if (w->share.index > 0 || atomic_load(&w->live->others) == 0)
+        return 0;
+    w->attends = true;
+    timeouts_close(&w->timeouts);
+    timeouts_close(&w->partings);
+    timeouts_close(&w->retries);
+    worker_timers_attend(w);
+    return loop_run(w->loop);
+}
+
 nsec_t worker_cpu(void) {
     struct timespec ts;
     if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts) != 0)
@@ -352,7 +367,8 @@ int worker_run(struct worker *w, nsec_t start) {
         rc = loop_run(w->loop);
     wind_up(w);
     w->cpu = worker_cpu() - w->cpu_began;
-    return rc;
+    int attended = attend_others(w);
+    return rc != 0 ? rc : attended;
 }
 
 void worker_free(struct worker *w) {

@@ -79,6 +79,7 @@ struct worker {
     bool trial_began, trial_is_over; /* of waiting for it while that is unknown */
     bool starts_serially;            /* ab: the others wait for the first response */
     bool stopping;
+    bool attends; /* the first worker has ended and stays for the others */
     enum run_end end;
 };
 
@@ -86,7 +87,9 @@ struct worker {
 NODISCARD int worker_init(struct worker *w, const struct worker_setup *setup, struct error *err);
 
 /* Runs from `start` (CLOCK_MONOTONIC, about now) until the plan is done, the time is up, or
- * somebody asked for the end. 0 or -errno (the loop failed); the tally is valid either way. */
+ * somebody asked for the end. The first worker then stays until the others have ended, too: its
+ * loop has the signals, the rows and --abort-if. 0 or -errno (the loop failed); the tally is valid
+ * either way. */
 NODISCARD int worker_run(struct worker *w, nsec_t start);
 
 /* From a callback of its loop: no further requests, the run ends, for the other workers too; what

@@ -84,7 +84,8 @@ int worker_timers_arm_trial(struct worker *w, nsec_t now, nsec_t span) {
 static void on_tick(struct timer *timer) {
     struct worker *w = CONTAINER_OF(timer, struct worker, tick_timer);
     w->ticked_at = clock_now();
-    worker_look_at_state(w, w->ticked_at);
+    if (!w->attends)
+        worker_look_at_state(w, w->ticked_at);
     live_publish(w->live, w->share.index, &w->part, &w->state);
     if (w->share.index == 0)
         arm(w, &w->row_timer, w->next_tick + ROW_DELAY);
@@ -92,9 +93,11 @@ static void on_tick(struct timer *timer) {
     arm(w, &w->tick_timer, w->next_tick);
 }
 
+/* A row that the end of the run overtook is left to live_finish, which knows when that was. */
 static void on_row(struct timer *timer) {
     struct worker *w = CONTAINER_OF(timer, struct worker, row_timer);
-    live_close_row(w->live, w->ticked_at, true);
+    if (!w->attends || atomic_load(&w->live->others) > 0)
+        live_close_row(w->live, w->ticked_at, true);
 }
 
 /* A loop that is kept busy, or a process that is not given the processor, fires late. All moments
@@ -118,7 +121,9 @@ void worker_timers_probe(struct worker *w, nsec_t now) {
 static void on_probe(struct timer *timer) {
     struct worker *w = CONTAINER_OF(timer, struct worker, probe_timer);
     worker_timers_probe(w, clock_now());
-    if (live_end(w->live) != RUN_END_DONE)
+    if (w->attends && atomic_load(&w->live->others) == 0)
+        loop_stop(w->loop);
+    else if (!w->attends && live_end(w->live) != RUN_END_DONE)
         worker_stop(w, live_end(w->live));
     else
         arm(w, &w->probe_timer, w->probe_at);
@@ -146,6 +151,14 @@ int worker_timers_start(struct worker *w) {
     if (rc == 0)
         rc = timer_set(w->loop, &w->probe_timer, w->probe_at);
     return rc;
+}
+
+void worker_timers_attend(struct worker *w) {
+    struct timer *own[] = { &w->stop_timer, &w->drain_timer, &w->arrival_timer, &w->ramp_timer,
+                            &w->trial_timer };
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
+        timer_cancel(w->loop, own[i]);
+    arm(w, &w->probe_timer, w->probe_at);
 }
 
 void worker_timers_close(struct worker *w) {

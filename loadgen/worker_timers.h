@@ -21,6 +21,9 @@ NODISCARD int worker_timers_arm_ramp(struct worker *w);
 NODISCARD int worker_timers_arm_trial(struct worker *w, nsec_t now, nsec_t span);
 void worker_timers_close(struct worker *w);
 
+/* Keeps those with which the first worker attends to the others: ticks, rows and probes. */
+void worker_timers_attend(struct worker *w);
+
 /* Looks how late the loop is; nothing before the next look is due. */
 void worker_timers_probe(struct worker *w, nsec_t now);
 

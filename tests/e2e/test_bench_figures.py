@@ -471,3 +471,19 @@ def test_rows_of_the_series_cover_the_run(slowapi, bench_json):
     rows = report["series"]
     assert len(rows) == 3 and all(row["in_flight"] == 3 for row in rows)
     assert all(a["second"] < b["second"] for a, b in itertools.pairwise(rows))
+
+
+@pytest.mark.parametrize("script", [["ok", "silent"], ["silent", "ok"]], ids=["first", "second"])
+def test_the_end_of_one_worker_leaves_nobody_deaf(tmp_path, script):
+    hung = ["-W", 2, "-c", 2, "-n", 2, "-s", 20]
+    with faulty.Server(script) as server:
+        code, report, _ = Bench(tmp_path / "aborted", *hung, "--abort-if", "max>1500ms", server.url).end()
+        check_report(report)
+        assert code == 4 and report["stopped_by"] == "max>1500ms"
+        assert [row["requests"] for row in report["series"]] == [1, 0] and report["totals"]["seconds"] < 8
+    with faulty.Server(script) as server:
+        bench = Bench(tmp_path / "stopped", *hung, server.url)
+        time.sleep(0.6)
+        bench.process.send_signal(signal.SIGINT)
+        code, report, _ = bench.end()
+        assert code == 130 and report["stopped_by"] == "SIGINT" and report["totals"]["seconds"] < 8
