@@ -11,14 +11,22 @@ static bool is_control(unsigned char c) {
     return c < 0x20 || c == 0x7f;
 }
 
-static size_t escape_char(char *out, unsigned char c, bool quoted) {
+/* What is spelled beside control characters. */
+enum spelled { SPELL_CONTROLS, SPELL_QUOTES, SPELL_HIGH_BYTES };
+
+static bool is_spelled(unsigned char c, enum spelled what) {
+    return is_control(c) || (what == SPELL_QUOTES && (c == '"' || c == '\\')) ||
+           (what == SPELL_HIGH_BYTES && c >= 0x80);
+}
+
+static size_t escape_char(char *out, unsigned char c, enum spelled what) {
     static const char hex[] = "0123456789abcdef";
     const char *known = c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : NULL;
     if (known != NULL) {
         memcpy(out, known, 2);
         return 2;
     }
-    if (!is_control(c) && !(quoted && (c == '"' || c == '\\'))) {
+    if (!is_spelled(c, what)) {
         out[0] = (char)c;
         return 1;
     }
@@ -33,13 +41,14 @@ static bool is_continuation(char c) {
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-static size_t escape(char *out, size_t cap, struct slice text, bool quoted) {
+static size_t escape(char *out, size_t cap, struct slice text, enum spelled what) {
     ASSERT(cap >= ESCAPED_BYTES_MAX + sizeof(ELLIPSIS));
     size_t len = 0, cut = 0; /* `cut`: where the ellipsis goes if the rest does not fit */
     for (size_t i = 0; i < text.len; i++) {
         char spelled[ESCAPED_BYTES_MAX];
-        size_t n = escape_char(spelled, (unsigned char)text.ptr[i], quoted);
-        if (len + sizeof(ELLIPSIS) <= cap && !is_continuation(text.ptr[i]))
+        size_t n = escape_char(spelled, (unsigned char)text.ptr[i], what);
+        bool is_torn = what != SPELL_HIGH_BYTES && is_continuation(text.ptr[i]);
+        if (len + sizeof(ELLIPSIS) <= cap && !is_torn)
             cut = len;
         if (len + n + 1 > cap) {
             memcpy(out + cut, ELLIPSIS, sizeof(ELLIPSIS));
@@ -53,15 +62,19 @@ static size_t escape(char *out, size_t cap, struct slice text, bool quoted) {
 }
 
 size_t escape_text(char *out, size_t cap, struct slice text) {
-    return escape(out, cap, text, false);
+    return escape(out, cap, text, SPELL_CONTROLS);
+}
+
+size_t escape_bytes(char *out, size_t cap, struct slice bytes) {
+    return escape(out, cap, bytes, SPELL_HIGH_BYTES);
 }
 
 size_t escape_quoted(char *out, size_t cap, struct slice text) {
-    return escape(out, cap, text, true);
+    return escape(out, cap, text, SPELL_QUOTES);
 }
 
 static bool is_plain(unsigned char c) {
-    return !is_control(c) && c != '"' && c != '\\';
+    return !is_spelled(c, SPELL_QUOTES);
 }
 
 int escape_append(struct buf *out, struct slice text) {
@@ -75,7 +88,7 @@ int escape_append(struct buf *out, struct slice text) {
         rc = buf_append(out, slice_take(text, plain));
         text = slice_drop(text, plain);
         if (rc == 0 && text.len > 0) {
-            size_t n = escape_char(spelled, (unsigned char)text.ptr[0], true);
+            size_t n = escape_char(spelled, (unsigned char)text.ptr[0], SPELL_QUOTES);
 
             rc = buf_append(out, slice_of(spelled, n));
             text = slice_drop(text, 1);

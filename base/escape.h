@@ -11,6 +11,9 @@
  * Bytes from 0x80 on pass through (UTF-8). Returns the length without the NUL. */
 size_t escape_text(char *out, size_t cap, struct slice text);
 
+/* The same for what need not be text: bytes from 0x80 on are spelled, too. */
+size_t escape_bytes(char *out, size_t cap, struct slice bytes);
+
 /* The same for a value that stands among others, between quotes or spaces: '"' is \x22, too, and
  * '\' is \x5c. So nothing in it ends the value, and every backslash is an escape, that can be
  * undone. */

@@ -22,6 +22,7 @@ enum chunk_state {
     CHUNK_SIZE_LF,
     CHUNK_DATA,
     CHUNK_DATA_CR,
+    CHUNK_DATA_CRLF, /* the same after data that ends with CR: LF alone may belong to that */
     CHUNK_DATA_LF,
     CHUNK_TRAILER_FIRST,
     CHUNK_TRAILER_NAME,
@@ -180,6 +181,7 @@ static const char *framing_byte(struct http_body *b, char c, const struct http_l
     case CHUNK_SIZE_LF:
         return size_done(b, c, limits);
     case CHUNK_DATA_CR:
+    case CHUNK_DATA_CRLF:
         return expect_byte(b, c, '\r', CHUNK_DATA_LF, http_err_chunk_end);
     case CHUNK_DATA_LF:
         return expect_byte(b, c, '\n', CHUNK_SIZE_FIRST, http_err_chunk_end);
@@ -215,8 +217,8 @@ static const char *framing_byte(struct http_body *b, char c, const struct http_l
 /* Lenient: what a strict reader would have been sent in place of this byte goes first. */
 static const char *forgive(struct http_body *b, char c, const struct http_limits *limits) {
     enum chunk_state state = (enum chunk_state)b->state;
-    bool after_cr = state == CHUNK_SIZE_LF || state == CHUNK_DATA_LF || state == CHUNK_TRAILER_LF ||
-                    state == CHUNK_LAST_LF;
+    bool after_cr = state == CHUNK_SIZE_LF || state == CHUNK_DATA_LF || state == CHUNK_DATA_CRLF ||
+                    state == CHUNK_TRAILER_LF || state == CHUNK_LAST_LF;
     if (state == CHUNK_EXT && (c == '\r' || c == '\n')) {
         note(b, HTTP_LENIENCE_CHUNK_BLANKS);
         go(b, CHUNK_SIZE);
@@ -276,7 +278,7 @@ static struct http_body_step next_of_chunked(struct http_body *b, struct slice i
             struct http_body_step step = data(b, input, used, b->left);
             b->left -= step.data.len;
             if (b->left == 0)
-                b->state = CHUNK_DATA_CR;
+                b->state = input.ptr[step.used - 1] == '\r' ? CHUNK_DATA_CRLF : CHUNK_DATA_CR;
             return step;
         }
         const char *why = NULL;

@@ -140,7 +140,7 @@ static void print_malformed(FILE *out, const struct answers *a) {
             fprintf(out, "%9" PRIu64 "  %s\n", a->reasons[i].count, a->reasons[i].text);
     if (a->first_len == 0)
         return;
-    escape_text(text, sizeof(text), slice_of(a->first, a->first_len));
+    escape_bytes(text, sizeof(text), slice_of(a->first, a->first_len));
     fprintf(out, "The first one: %s\n", text);
 }
 
@@ -219,9 +219,8 @@ static json_t *malformed_json(const struct answers *a, int *rc) {
     for (int i = 0; i < ANSWERS_REASONS; i++)
         if (a->reasons[i].count > 0)
             put(reasons, a->reasons[i].text, count_json(a->reasons[i].count), rc);
-    escape_text(text, sizeof(text), slice_of(a->first, a->first_len));
-    json_t *first = json_string(text);
-    put(object, "first", first != NULL ? first : json_null(), rc); /* it need not be UTF-8 */
+    escape_bytes(text, sizeof(text), slice_of(a->first, a->first_len));
+    put(object, "first", json_string(text), rc);
     return object;
 }
 

@@ -139,6 +139,8 @@ def test_what_has_one_meaning_is_accepted_and_counted(srv_run, bench_json, kind)
         (CHUNKED + b"x\r\nhi\r\n0\r\n\r\n", "invalid chunk size"),
         (b"HTTP/1.1 200 OK\r\nA: \x01\r\n\r\n", "invalid character in a field value"),
         (b"\x15\x03\x01\x00\x02\x02\x50", "malformed status line"),
+        (b"\x15\x03\xff\xfe\x02\x9b\x50", "malformed status line"),
+        (CHUNKED + b"3\r\nhi\r\n0\r\n\r\n", "chunk data is not followed by CRLF"),
     ],
 )
 def test_a_malformed_response_says_why_and_how_it_began(srv_run, bench_json, sent, why):

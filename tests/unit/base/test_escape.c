@@ -21,6 +21,10 @@ static void spells_every_control_character(void **state) {
     char out[64];
     escape_text(out, sizeof(out), slice_of("a\0\t\r\n\x7f\xc3\xa4", 8));
     assert_string_equal(out, "a\\x00\\t\\r\\n\\x7f\xc3\xa4");
+    escape_bytes(out, sizeof(out), slice_of("\"\n\x7f\xc3\xa4", 5));
+    assert_string_equal(out, "\"\\n\\x7f\\xc3\\xa4");
+    escape_bytes(out, 12, slice_of("\x80\x80\x80", 3));
+    assert_string_equal(out, "\\x80\\x80...");
 }
 
 static void cuts_between_characters(void **state) {
