@@ -97,10 +97,10 @@ static int check_positional(const struct loadgen_config *c, const char *text, st
     return 0;
 }
 
-/* wrk's -d30s would be read as flags. */
+/* wrk's -d30s and -d30 would be read as flags. */
 static int check_glued_duration(int argc, char **argv, struct error *err) {
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strncmp(argv[i], "-d", 2) == 0 && is_duration(argv[i] + 2))
+        if (strncmp(argv[i], "-d", 2) == 0 && (is_duration(argv[i] + 2) || is_count(argv[i] + 2)))
             return error_set(err, -EINVAL, "%s: -d takes no value here; did you mean --time %s?",
                              argv[i], argv[i] + 2);
     return 0;

@@ -61,6 +61,34 @@ static int check_rate(const struct loadgen_config *c, struct error *err) {
     return 0;
 }
 
+/* Without planned times a request takes no longer than the time-out lets it. */
+static int check_condition(const struct loadgen_config *c, const struct threshold *t,
+                           struct error *err) {
+    bool is_upward = t->sign == THRESHOLD_ABOVE || t->sign == THRESHOLD_AT_LEAST;
+    double longest = (double)c->timeout / (double)NSEC_PER_USEC;
+    if (c->rate > 0)
+        return 0;
+    if (t->metric == THRESHOLD_DROPPED || t->metric == THRESHOLD_LATE)
+        return error_set(err, -EINVAL,
+                         "condition '%s' needs --rate: without it no request has a planned time",
+                         t->text);
+    if (threshold_is_latency(t) && is_upward && t->value > longest)
+        return error_set(err, -EINVAL,
+                         "condition '%s' can never come true: --timeout ends each request after "
+                         "%g s",
+                         t->text, longest / 1e6);
+    return 0;
+}
+
+static int check_conditions(const struct loadgen_config *c, struct error *err) {
+    int rc = 0;
+    for (size_t i = 0; i < c->fail_if.count && rc == 0; i++)
+        rc = check_condition(c, &c->fail_if.items[i], err);
+    for (size_t i = 0; i < c->abort_if.count && rc == 0; i++)
+        rc = check_condition(c, &c->abort_if.items[i], err);
+    return rc;
+}
+
 int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
     uint64_t budget = loadgen_config_budget(c);
     if ((uint64_t)c->concurrency > budget)
@@ -82,7 +110,9 @@ int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
     if (c->ipv4 && c->ipv6)
         return error_set(err, -EINVAL, "-4 and -6 exclude each other; without them both are used");
     int rc = check_method(c, err);
-    return rc == 0 ? check_rate(c, err) : rc;
+    if (rc == 0)
+        rc = check_rate(c, err);
+    return rc == 0 ? check_conditions(c, err) : rc;
 }
 
 int loadgen_parse_rate(const char *text, double *ret, struct error *err) {

@@ -207,8 +207,8 @@ static struct live_row make_row(const struct live *l, nsec_t now) {
     return row;
 }
 
-void live_close_row(struct live *l, nsec_t now, bool shown) {
-    pthread_mutex_lock(&l->lock);
+/* Under the lock. */
+static void close_row(struct live *l, nsec_t now, bool shown) {
     add_part(&l->so_far, &l->row);
     struct live_row row = make_row(l, now);
     struct live_row *kept = next_row(l);
@@ -216,9 +216,14 @@ void live_close_row(struct live *l, nsec_t now, bool shown) {
         *kept = row;
     empty_part(&l->row);
     l->row_ended = now;
-    check_abort(l, now);
     if (shown && l->shows_rows)
         live_view_row(l, &row);
+}
+
+void live_close_row(struct live *l, nsec_t now) {
+    pthread_mutex_lock(&l->lock);
+    close_row(l, now, true);
+    check_abort(l, now);
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -228,8 +233,10 @@ void live_finish(struct live *l, nsec_t now) {
     if (now < began)
         now = began;
     bool whole = now - began > LIVE_PERIOD * 9 / 10; /* less would look like a drop of the rate */
+    pthread_mutex_lock(&l->lock);
     if (l->row.ended > 0 || now - began > LIVE_PERIOD / 20)
-        live_close_row(l, now, whole);
+        close_row(l, now, whole);
+    pthread_mutex_unlock(&l->lock);
     if (l->shows_rows)
         live_view_end(l);
     if (l->progress_step > 0)

@@ -99,7 +99,7 @@ void live_publish(struct live *l, uint32_t worker, struct live_part *part,
 
 /* Ends the current row at `now`: shows it, and compares the whole run with --abort-if. One thread.
  */
-void live_close_row(struct live *l, nsec_t now, bool shown);
+void live_close_row(struct live *l, nsec_t now);
 
 /* After the run, which ended at `now`: the last row, and the last word on stderr. */
 void live_finish(struct live *l, nsec_t now);

@@ -34,7 +34,10 @@ struct report {
     double merge_overlap; /* share (0..1) of the longest run in which all of them ran */
 };
 
-/* Whether a condition of --fail-if came true. */
+/* The conditions of --fail-if, then those of --abort-if; NULL behind the last one. */
+const struct threshold *report_condition(const struct report *r, size_t i);
+
+/* Whether one of them is true of the whole run. */
 bool report_fails(const struct report *r);
 
 /* The lines above the run: who we are, and whom we load. */

@@ -208,11 +208,11 @@ static void put_series(struct object root, const struct live *live) {
 static void put_conditions(struct object root, const struct report *r) {
     json_t *list = json_array();
     put(root, "conditions", list);
-    for (size_t i = 0; i < r->config->fail_if.count; i++) {
-        const struct threshold *t = &r->config->fail_if.items[i];
+    const struct threshold *t;
+    for (size_t i = 0; (t = report_condition(r, i)) != NULL; i++) {
         struct threshold_fact fact = threshold_fact(t, &r->summary->facts);
         struct object item = { json_object(), root.ok };
-        put_text(item, "fail_if", slice_str(t->text));
+        put_text(item, i < r->config->fail_if.count ? "fail_if" : "abort_if", slice_str(t->text));
         put(item, "value", fact.is_known ? json_real(fact.value) : json_null());
         put(item, "at_least", json_boolean(fact.at_least));
         put(item, "failed", json_boolean(threshold_holds(t, fact)));

@@ -201,14 +201,12 @@ static void print_ending(FILE *out, const struct report *r) {
                 t->in_flight, seconds(t->in_flight_age_max));
 }
 
-/* One line per condition of --fail-if. */
 static void print_conditions(FILE *out, const struct report *r) {
-    const struct thresholds *conditions = &r->config->fail_if;
+    const struct threshold *t;
     char text[THRESHOLD_TEXT_BYTES];
-    if (conditions->count > 0)
+    if (report_condition(r, 0) != NULL)
         fprintf(out, "\nConditions\n");
-    for (size_t i = 0; i < conditions->count; i++) {
-        const struct threshold *t = &conditions->items[i];
+    for (size_t i = 0; (t = report_condition(r, i)) != NULL; i++) {
         struct threshold_fact fact = threshold_fact(t, &r->summary->facts);
         fprintf(out, "  %-8s %s\n", threshold_holds(t, fact) ? "FAILED" : "passed",
                 threshold_show(t, fact, text));

@@ -43,7 +43,7 @@ static bool parse_metric(struct slice name, struct threshold *t) {
     return end == name.ptr + name.len && percent <= 100;
 }
 
-static bool is_latency(const struct threshold *t) {
+bool threshold_is_latency(const struct threshold *t) {
     return t->metric == THRESHOLD_QUANTILE || t->metric == THRESHOLD_MEAN;
 }
 
@@ -62,7 +62,7 @@ static int parse_latency(struct slice text, struct threshold *t, struct error *e
 }
 
 static int parse_value(struct slice text, struct threshold *t, struct error *err) {
-    if (is_latency(t))
+    if (threshold_is_latency(t))
         return parse_latency(text, t, err);
     if (text.len == 0 || text.ptr[0] < '0' || text.ptr[0] > '9')
         return bad(err);
@@ -74,6 +74,21 @@ static int parse_value(struct slice text, struct threshold *t, struct error *err
         end++;
     }
     return end == text.ptr + text.len ? 0 : bad(err);
+}
+
+/* No fact is below zero, and no share above one. */
+static bool is_impossible(const struct threshold *t) {
+    switch (t->sign) {
+    case THRESHOLD_ABOVE:
+        return t->is_share && t->value >= 1;
+    case THRESHOLD_AT_LEAST:
+        return t->is_share && t->value > 1;
+    case THRESHOLD_BELOW:
+        return t->value <= 0;
+    case THRESHOLD_AT_MOST:
+        break;
+    }
+    return false;
 }
 
 int threshold_parse(const char *text, struct thresholds *to, struct error *err) {
@@ -95,6 +110,8 @@ int threshold_parse(const char *text, struct thresholds *to, struct error *err) 
     int rc = parse_value(value, &t, err);
     if (rc != 0)
         return rc;
+    if (is_impossible(&t))
+        return error_set(err, -EINVAL, "it can never come true");
     if (to->count == THRESHOLDS_MAX)
         return error_set(err, -EINVAL, "at most %d conditions", THRESHOLDS_MAX);
     to->items[to->count++] = t;
@@ -177,7 +194,7 @@ const char *threshold_show(const struct threshold *t, struct threshold_fact fact
     size_t room = THRESHOLD_TEXT_BYTES - used;
     if (!fact.is_known)
         snprintf(at, room, ": it is not known, there was no answer");
-    else if (is_latency(t))
+    else if (threshold_is_latency(t))
         snprintf(at, room, ": it is %s%.3f ms", bound, fact.value / 1000);
     else if (t->is_share)
         snprintf(at, room, ": it is %.4g %%", fact.value * 100);

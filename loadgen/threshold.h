@@ -58,6 +58,9 @@ struct threshold_fact {
 /* Appends one; `text` must stay. 0 or -EINVAL with what is allowed. */
 NODISCARD int threshold_parse(const char *text, struct thresholds *to, struct error *err);
 
+/* Whether the condition is about a time, its value in microseconds. */
+bool threshold_is_latency(const struct threshold *t);
+
 /* The fact that the condition is about. */
 struct threshold_fact threshold_fact(const struct threshold *t,
                                      const struct threshold_facts *facts);

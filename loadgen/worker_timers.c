@@ -97,7 +97,7 @@ static void on_tick(struct timer *timer) {
 static void on_row(struct timer *timer) {
     struct worker *w = CONTAINER_OF(timer, struct worker, row_timer);
     if (!w->attends || atomic_load(&w->live->others) > 0)
-        live_close_row(w->live, w->ticked_at, true);
+        live_close_row(w->live, w->ticked_at);
 }
 
 /* A loop that is kept busy, or a process that is not given the processor, fires late. All moments

@@ -314,6 +314,40 @@ def test_abort_if_sees_requests_that_hang_or_wait(bench_json, condition):
     check_report(report)
 
 
+@pytest.mark.parametrize(
+    "args, why",
+    [
+        (["errors>100%"], "can never come true"),
+        (["errors>=100.1%"], "can never come true"),
+        (["rps<0"], "can never come true"),
+        (["p99<0ms"], "can never come true"),
+        (["dropped>0"], "needs --rate"),
+        (["late>1%", "-t", 1], "needs --rate"),
+        (["p99>31s"], "--timeout ends each request after 30 s"),
+        (["max>=2s", "-s", 1.5], "--timeout ends each request after 1.5 s"),
+    ],
+)
+def test_a_condition_that_cannot_come_true_is_refused(srv_run, args, why):
+    for option in ("--fail-if", "--abort-if"):
+        done = srv_run("bench", option, *args, "http://127.0.0.1:1/")
+        assert done.returncode == 2 and why in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_condition_that_may_come_true_is_taken(srv_run):
+    with faulty.Server(["ok"]) as server:
+        for condition in ("errors>=100%", "p99>30s", "p99>60s", "dropped>0", "late>99%", "rps<=0"):
+            done = srv_run("bench", "--rate", 50, "-n", 1, "--fail-if", condition, server.url)
+            assert done.returncode == 0 and f"passed   {condition.replace('%', ' %')}" in done.stdout
+
+
+@pytest.mark.parametrize("condition", ["p50>200ms", "dropped>20"])
+def test_abort_if_is_looked_at_when_a_run_ends_between_two_seconds(bench_json, condition):
+    with faulty.Server(["silent"]) as server:
+        code, report = bench_json("-k", "--rate", 100, "-c", 2, "-t", 0.7, "--abort-if", condition, server.url)
+    assert code == 4 and report["stopped_by"] is None
+    assert [(one["abort_if"], one["failed"]) for one in report["conditions"]] == [(condition, True)]
+
+
 def test_errors_are_answers_that_are_not_2xx_unless_expected(srv_run):
     with faulty.Server(["error"]) as server:
         assert srv_run("bench", "-n", 5, "--fail-if", "errors>0", server.url).returncode == 4

@@ -101,6 +101,7 @@ def test_a_default_needs_nothing(bench_json):
         (["-z3s", "http://h/"], "--time 3s"),
         (["-d", "3s", "http://h/"], "--time 3s"),  # wrk
         (["-d30s", "http://h/"], "--time 30s"),
+        (["-d30", "http://h/"], "--time 30"),
         (["-t2", "-c10", "-d5s", "http://h/"], "--time 5s"),
         (["-q", "50", "http://h/"], "--rate 50"),  # hey, oha
         (["100", "http://h/"], "--requests 100"),
