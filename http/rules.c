@@ -7,14 +7,33 @@
 #include "http/error.h"
 #include <assert.h>
 
-/* For tokens only: no other tchar becomes one of the letters or '-' of `lower` by setting this bit.
- */
+static uint64_t load8(const char *p) {
+    uint64_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return word | UINT64_C(0x2020202020202020);
+}
+
+static uint32_t load4(const char *p) {
+    uint32_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return word | UINT32_C(0x20202020);
+}
+
+/* For tokens only: no other tchar becomes one of the letters or '-' of `lower`, which is as long,
+ * by setting this bit. Names have 4 to 24 bytes: words at both ends overlap, or one is between
+ * them. */
 static bool is_name(struct slice name, const char *lower) {
-    for (size_t i = 0; i < name.len; i++) {
-        if ((name.ptr[i] | 0x20) != lower[i])
+    const char *p = name.ptr;
+    size_t len = name.len;
+
+    if (len >= 8) {
+        if (load8(p) != load8(lower) || load8(p + len - 8) != load8(lower + len - 8))
             return false;
+        return len <= 16 || load8(p + 8) == load8(lower + 8);
     }
-    return true;
+    return len >= 4 && load4(p) == load4(lower) && load4(p + len - 4) == load4(lower + len - 4);
 }
 
 static void add_connection(struct http_head *head, struct slice value) {
@@ -146,7 +165,7 @@ void http_known_add(struct http_known *known, struct http_head *head, struct sli
         known->content_length = value;
     } else if (name.len == 17 && first == 't' && is_name(name, "transfer-encoding")) {
         add_codings(known, value);
-    } else {
+    } else if (head->status == 0) { /* what servers repeat leads nobody astray */
         add_other(known, name);
     }
 }
