@@ -7,14 +7,17 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 /* The pid in the file; 0 when there is no file, or none in it. */
 static pid_t read_pid(const struct safe_path *file) {
     char text[32];
+    struct stat is;
     int fd = file->descriptor < 0 ? safe_path_read(file, NULL) : -EBADF;
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+    bool regular = fd >= 0 && fstat(fd, &is) == 0 && S_ISREG(is.st_mode);
+    ssize_t n = regular ? read(fd, text, sizeof(text)) : -1; /* a FIFO would let us wait */
     uint64_t pid = 0;
 
     if (fd >= 0)

@@ -149,6 +149,13 @@ def test_pid_file_is_no_device(srv_run):
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
+def test_pid_file_is_no_fifo_that_is_waited_for(public):
+    os.mkfifo(public / "srv.pid")
+    writer = os.open(public / "srv.pid", os.O_RDWR)  # and nothing to read
+    assert "not a regular file" in refused("serve", "--pid", public / "srv.pid")
+    os.close(writer)
+
+
 def test_pid_file_is_not_removed_through_a_link(theirs, victim, start):
     path = inner(theirs, "srv.pid")
     app = start("serve", "--pid", path)
