@@ -7,28 +7,50 @@
 #define ELLIPSIS          "..."
 #define ESCAPED_BYTES_MAX 4 /* \xHH */
 
-static bool is_control(unsigned char c) {
-    return c < 0x20 || c == 0x7f;
-}
-
 /* What is spelled beside control characters. */
 enum spelled { SPELL_CONTROLS, SPELL_QUOTES, SPELL_HIGH_BYTES };
 
-static bool is_spelled(unsigned char c, enum spelled what) {
-    return is_control(c) || (what == SPELL_QUOTES && (c == '"' || c == '\\')) ||
-           (what == SPELL_HIGH_BYTES && c >= 0x80);
+static bool is_continuation(char c) {
+    return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-static size_t escape_char(char *out, unsigned char c, enum spelled what) {
+/* C0, DEL and C1 drive terminals, C1 also as UTF-8; readers end lines at U+2028 and U+2029, too. */
+static bool is_control(uint32_t code) {
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029;
+}
+
+/* Bytes of the first character; 0: it is no UTF-8 (RFC 3629), or a control character. */
+static size_t shown_bytes(struct slice text) {
+    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    unsigned char lead = (unsigned char)text.ptr[0];
+    size_t len = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    uint32_t code = len == 1 ? lead : lead & (0x7fu >> len);
+
+    if (len == 0 || lead > 0xf4 || len > text.len)
+        return 0;
+    for (size_t i = 1; i < len; i++) {
+        if (!is_continuation(text.ptr[i]))
+            return 0;
+        code = code << 6 | ((unsigned char)text.ptr[i] & 0x3f);
+    }
+    return code < least[len] || code > 0x10ffff || is_control(code) ? 0 : len;
+}
+
+/* Bytes of the first character if it stays as it is, else 0. */
+static size_t plain_bytes(struct slice text, enum spelled what) {
+    unsigned char c = (unsigned char)text.ptr[0];
+    bool is_special = (what == SPELL_QUOTES && (c == '"' || c == '\\')) ||
+                      (what == SPELL_HIGH_BYTES && c >= 0x80);
+
+    return is_special ? 0 : shown_bytes(text);
+}
+
+static size_t spell(char *out, unsigned char c) {
     static const char hex[] = "0123456789abcdef";
     const char *known = c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : NULL;
     if (known != NULL) {
         memcpy(out, known, 2);
         return 2;
-    }
-    if (!is_spelled(c, what)) {
-        out[0] = (char)c;
-        return 1;
     }
     out[0] = '\\';
     out[1] = 'x';
@@ -37,25 +59,22 @@ static size_t escape_char(char *out, unsigned char c, enum spelled what) {
     return 4;
 }
 
-static bool is_continuation(char c) {
-    return ((unsigned char)c & 0xc0) == 0x80;
-}
-
 static size_t escape(char *out, size_t cap, struct slice text, enum spelled what) {
     ASSERT(cap >= ESCAPED_BYTES_MAX + sizeof(ELLIPSIS));
     size_t len = 0, cut = 0; /* `cut`: where the ellipsis goes if the rest does not fit */
-    for (size_t i = 0; i < text.len; i++) {
+    while (text.len > 0) {
         char spelled[ESCAPED_BYTES_MAX];
-        size_t n = escape_char(spelled, (unsigned char)text.ptr[i], what);
-        bool is_torn = what != SPELL_HIGH_BYTES && is_continuation(text.ptr[i]);
-        if (len + sizeof(ELLIPSIS) <= cap && !is_torn)
+        size_t plain = plain_bytes(text, what);
+        size_t n = plain > 0 ? plain : spell(spelled, (unsigned char)text.ptr[0]);
+        if (len + sizeof(ELLIPSIS) <= cap)
             cut = len;
         if (len + n + 1 > cap) {
             memcpy(out + cut, ELLIPSIS, sizeof(ELLIPSIS));
             return cut + sizeof(ELLIPSIS) - 1;
         }
-        memcpy(out + len, spelled, n);
+        memcpy(out + len, plain > 0 ? text.ptr : spelled, n);
         len += n;
+        text = slice_drop(text, plain > 0 ? plain : 1);
     }
     out[len] = '\0';
     return len;
@@ -73,22 +92,20 @@ size_t escape_quoted(char *out, size_t cap, struct slice text) {
     return escape(out, cap, text, SPELL_QUOTES);
 }
 
-static bool is_plain(unsigned char c) {
-    return !is_spelled(c, SPELL_QUOTES);
-}
-
 int escape_append(struct buf *out, struct slice text) {
     while (text.len > 0) {
         char spelled[ESCAPED_BYTES_MAX];
-        size_t plain = 0;
+        size_t plain = 0, more = 1;
         int rc;
 
-        while (plain < text.len && is_plain((unsigned char)text.ptr[plain]))
-            plain++;
+        while (plain < text.len && more > 0) {
+            more = plain_bytes(slice_drop(text, plain), SPELL_QUOTES);
+            plain += more;
+        }
         rc = buf_append(out, slice_take(text, plain));
         text = slice_drop(text, plain);
         if (rc == 0 && text.len > 0) {
-            size_t n = escape_char(spelled, (unsigned char)text.ptr[0], SPELL_QUOTES);
+            size_t n = spell(spelled, (unsigned char)text.ptr[0]);
 
             rc = buf_append(out, slice_of(spelled, n));
             text = slice_drop(text, 1);

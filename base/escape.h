@@ -7,8 +7,9 @@
 #include "base/slice.h"
 
 /* Copies `text` into `out` (`cap` bytes, at least 8), NUL-terminated, with control characters
- * spelled \n, \r, \t or \xHH. Text that does not fit is cut at a whole character and ends in "...".
- * Bytes from 0x80 on pass through (UTF-8). Returns the length without the NUL. */
+ * (C0, DEL, C1, U+2028, U+2029) and what is no UTF-8 spelled \n, \r, \t or byte by byte \xHH. Text
+ * that does not fit is cut at a whole character and ends in "...". Returns the length without the
+ * NUL. */
 size_t escape_text(char *out, size_t cap, struct slice text);
 
 /* The same for what need not be text: bytes from 0x80 on are spelled, too. */

@@ -302,19 +302,22 @@ static char *json_line(const struct session *s, nsec_t now, size_t text_max) {
         msec(s->spent.database), "worker", (int)s->worker->index, "model",
         s->worker->config->model->name, "pid", (int)getpid());
 
-    text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    text = line != NULL
+               ? json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9))
+               : NULL;
     json_decref(line);
     return text;
 }
 
-/* The line must stay whole: a cut object is none. Quotes and the like take two bytes each. */
+/* The line must stay whole: a cut object is none. Quotes and the like take two bytes each, and
+ * characters that are not ASCII three for each byte: some of them end lines, or drive terminals. */
 int access_json(struct buf *out, const struct session *s, nsec_t now) {
     char *text = json_line(s, now, LOGGER_LINE_BYTES / 4);
     int rc;
 
     if (text != NULL && strlen(text) + sizeof("\n") > LOGGER_LINE_BYTES) {
         free(text);
-        text = json_line(s, now, LOGGER_LINE_BYTES / 8);
+        text = json_line(s, now, LOGGER_LINE_BYTES / 12);
     }
     rc = text != NULL ? buf_printf(out, "%s\n", text) : -ENOMEM;
     free(text);

@@ -124,6 +124,20 @@ def test_no_client_forges_an_atom(slowapi, serve, tmp_path, model):
     assert quoted[7:] == ("HTTP/1.1", "-")
 
 
+@pytest.mark.parametrize("text", ["json", "%(f)s %(a)s %({x}i)s"])
+def test_no_client_ends_a_line_with_unicode(slowapi, serve, tmp_path, text):
+    """Nor gives commands to a terminal: C1, of which some end lines as U+2028 does, and bytes that are no UTF-8."""
+    log = tmp_path / "access.log"
+    app = serve("--access-logfile", log, "--access-logformat", text, upstream=slowapi())
+    evil = "\u20ac\x85\u2028\u2029\x9b31m".encode() + b"\x9b31m\xff"
+    with RawConnection(app) as conn:
+        conn.send(b"GET /nope HTTP/1.1\r\nHost: x\r\nReferer: %s\r\nUser-Agent: %s\r\nX: %s\r\n\r\n" % (evil, evil, evil))
+        assert conn.read_response().status == 404
+    wait_for_lines(log, 1)
+    written = log.read_bytes().decode()  # UTF-8
+    assert len(written.splitlines()) == 1 and not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", written)
+
+
 def test_a_long_line_is_cut_between_escapes(slowapi, serve, tmp_path):
     log = tmp_path / "access.log"
     app = serve("--access-logfile", log, "--access-logformat", "x%(a)s", upstream=slowapi())

@@ -27,6 +27,28 @@ static void spells_every_control_character(void **state) {
     assert_string_equal(out, "\\x80\\x80...");
 }
 
+static void spells_what_is_no_character(void **state) {
+    static const char *const rows[][2] = {
+        { "\xc2\x9b", "\\xc2\\x9b" },          /* C1's introducer of commands to terminals */
+        { "\xc2\x85", "\\xc2\\x85" },          /* its next line */
+        { "\xe2\x80\xa8", "\\xe2\\x80\\xa8" }, /* Unicode's line separator */
+        { "\x9b", "\\x9b" },                   /* the introducer, to terminals without UTF-8 */
+        { "\xc0\x8a", "\\xc0\\x8a" },          /* a newline, overlong */
+        { "\xc3", "\\xc3" },                   /* cut */
+        { "\xc3(", "\\xc3(" },
+        { "\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80" },
+        { "\xc2\xa0\xe2\x82\xac\xf0\x9f\x98\x80", "\xc2\xa0\xe2\x82\xac\xf0\x9f\x98\x80" },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char out[64];
+        escape_text(out, sizeof(out), slice_str(rows[i][0]));
+        assert_string_equal(out, rows[i][1]);
+        escape_quoted(out, sizeof(out), slice_str(rows[i][0]));
+        assert_string_equal(out, rows[i][1]);
+    }
+}
+
 static void cuts_between_characters(void **state) {
     (void)state;
     struct {
@@ -97,6 +119,7 @@ static void lines_are_cut_between_escapes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spells_every_control_character),
+        cmocka_unit_test(spells_what_is_no_character),
         cmocka_unit_test(cuts_between_characters),
         cmocka_unit_test(quoted_values_can_be_undone),
         cmocka_unit_test(lines_are_cut_between_escapes),
