@@ -65,19 +65,38 @@ static int open_timer_fd(struct loop *loop, struct error *err) {
     return 0;
 }
 
-/* libevent does not tell, but it is the only set that has our timerfd: what libevent has registered
- * it with is said once more, which changes nothing there and fails elsewhere. */
-static int find_epoll_fd(int timer_fd) {
+/* The number that the next descriptor gets, unless another thread is quicker; -1: none is left. */
+static int next_descriptor(void) {
+    int fd = dup(STDERR_FILENO);
+
+    if (fd >= 0)
+        close(fd);
+    return fd;
+}
+
+/* Only the set of libevent has the timerfd: what libevent has registered the timerfd with is said
+ * once more, which changes nothing there and fails elsewhere. */
+static bool has_timer(int epoll_fd, int timer_fd) {
     struct epoll_event same = { .events = EPOLLIN | EPOLLET, .data.fd = timer_fd };
 
+    return epoll_ctl(epoll_fd, EPOLL_CTL_MOD, timer_fd, &same) == 0;
+}
+
+/* libevent does not tell, but its set is the first descriptor that it opens. All others are asked
+ * only if another thread took that number: they are not ours, and may be closed meanwhile. */
+static int find_epoll_fd(int expected, int timer_fd) {
+    if (has_timer(expected, timer_fd))
+        return expected;
     for (int fd = timer_fd + 64; fd >= 0; fd--) /* it was opened just before */
-        if (epoll_ctl(fd, EPOLL_CTL_MOD, timer_fd, &same) == 0)
+        if (has_timer(fd, timer_fd))
             return fd;
     return -1;
 }
 
 struct loop *loop_new(struct error *err) {
     struct loop *loop = mem_calloc(1, sizeof(*loop));
+    int next_fd;
+
     if (loop == NULL) {
         error_set(err, -ENOMEM, "cannot make an event loop: out of memory");
         return NULL;
@@ -86,6 +105,7 @@ struct loop *loop_new(struct error *err) {
     loop->armed_at = NSEC_NEVER;
     loop->deferred_last = &loop->deferred_first;
 
+    next_fd = next_descriptor();
     loop->base = base_new();
     if (loop->base == NULL) {
         error_set(err, -errno, "cannot make an event loop: %s", strerror(errno));
@@ -96,7 +116,7 @@ struct loop *loop_new(struct error *err) {
         loop_free(loop);
         return NULL;
     }
-    loop->epoll_fd = find_epoll_fd(loop->timer_fd);
+    loop->epoll_fd = find_epoll_fd(next_fd, loop->timer_fd);
     return loop;
 }
 
