@@ -107,9 +107,8 @@ static bool is_to(const struct inet_diag_msg *socket, const struct address *to) 
 }
 
 /* One datagram of the answer; false after the last one. */
-static bool count_waiting(const char *answer, size_t len, const struct address *to,
-                          uint64_t *count) {
-    const struct nlmsghdr *head = (const struct nlmsghdr *)(const void *)answer;
+static bool count_waiting(char *answer, size_t len, const struct address *to, uint64_t *count) {
+    struct nlmsghdr *head = (struct nlmsghdr *)(void *)answer; /* as NLMSG_NEXT wants it */
     for (; NLMSG_OK(head, len); head = NLMSG_NEXT(head, len)) {
         if (head->nlmsg_type == NLMSG_DONE || head->nlmsg_type == NLMSG_ERROR)
             return false;
