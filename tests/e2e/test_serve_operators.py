@@ -151,7 +151,7 @@ def test_control_process_out_of_descriptors_neither_spins_nor_floods(serve):
     limit_descriptors(helper, 24)
     idle = [RawConnection(control(app)) for _ in range(24)]
     with RawConnection(control(app)) as waiting:
-        waiting.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        waiting.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_for(lambda: "Too many open files" in app.stderr(), what="a complaint")
         before = cpu_seconds(helper)
         waiting.expect_open(1)
