@@ -92,17 +92,29 @@ size_t escape_quoted(char *out, size_t cap, struct slice text) {
     return escape(out, cap, text, SPELL_QUOTES);
 }
 
+static bool is_plain_ascii(unsigned char c) {
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* Bytes at the beginning of a value that stay as they are: ASCII as a rule, and much of it. */
+static size_t plain_run(struct slice text) {
+    size_t len = 0, more = 1;
+
+    while (more > 0) {
+        while (len < text.len && is_plain_ascii((unsigned char)text.ptr[len]))
+            len++;
+        more = len < text.len ? plain_bytes(slice_drop(text, len), SPELL_QUOTES) : 0;
+        len += more;
+    }
+    return len;
+}
+
 int escape_append(struct buf *out, struct slice text) {
     while (text.len > 0) {
         char spelled[ESCAPED_BYTES_MAX];
-        size_t plain = 0, more = 1;
-        int rc;
+        size_t plain = plain_run(text);
+        int rc = buf_append(out, slice_take(text, plain));
 
-        while (plain < text.len && more > 0) {
-            more = plain_bytes(slice_drop(text, plain), SPELL_QUOTES);
-            plain += more;
-        }
-        rc = buf_append(out, slice_take(text, plain));
         text = slice_drop(text, plain);
         if (rc == 0 && text.len > 0) {
             size_t n = spell(spelled, (unsigned char)text.ptr[0]);
