@@ -85,7 +85,18 @@ struct http_parse http_parse_response(struct slice input, size_t scanned,
 /* Walks the field lines of a parsed head: start with `rest = head.fields`; false at the end. */
 bool http_field_next(struct slice *rest, struct slice *ret_name, struct slice *ret_value);
 
-/* The value of the first field with that name (case-blind); false when there is none. */
+/* Walks the fields as they count, which in absolute-form differ in one: the target's authority is
+ * the value of Host, sent or not (RFC 9112 section 3.2.2). Start with a zeroed cursor; false at the
+ * end. */
+struct http_cursor {
+    struct slice rest;
+    bool started;
+};
+bool http_field_walk(const struct http_head *head, struct http_cursor *at, struct slice *ret_name,
+                     struct slice *ret_value);
+
+/* The value of the first field with that name (case-blind) among these; false when there is none.
+ */
 bool http_field_find(const struct http_head *head, struct slice name, struct slice *ret_value);
 
 /* "GET"; for HTTP_METHOD_OTHER "OTHER". */

@@ -64,10 +64,11 @@ bool srv_header(const struct srv_request *rq, struct slice name, struct slice *r
 
 bool srv_next_header(const struct srv_request *rq, struct srv_cursor *at, struct slice *ret_name,
                      struct slice *ret_value) {
-    if (!at->started)
-        at->rest = rq->session->head.fields;
-    at->started = true;
-    return http_field_next(&at->rest, ret_name, ret_value);
+    struct http_cursor cursor = { .rest = at->rest, .started = at->started };
+    bool found = http_field_walk(&rq->session->head, &cursor, ret_name, ret_value);
+
+    *at = (struct srv_cursor){ .rest = cursor.rest, .started = cursor.started };
+    return found;
 }
 
 struct slice srv_client_address(struct srv_request *rq) {
@@ -355,17 +356,25 @@ static int answer_failure(struct srv_request *rq, int rc) {
     return text == NULL ? -ENOMEM : srv_reply(rq, status, SLICE("text/plain"), slice_str(text));
 }
 
-static int answer_method(struct srv_request *rq) {
-    enum http_method method = rq->session->head.method;
+/* With the methods that handlers are asked for. */
+static int answer_allow(struct srv_request *rq, uint16_t status, struct slice type,
+                        struct slice body) {
     struct slice allowed = SLICE("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    int rc;
+    int rc = srv_reply_field(rq, SLICE("Allow"), allowed);
 
-    if (method == HTTP_METHOD_OTHER)
+    return rc < 0 ? rc : srv_reply(rq, status, type, body);
+}
+
+static int answer_method(struct srv_request *rq) {
+    if (rq->session->head.method == HTTP_METHOD_OTHER)
         return srv_reply(rq, 501, SLICE("text/plain"), SLICE("method is not implemented\n"));
-    rc = srv_reply_field(rq, SLICE("Allow"), allowed);
-    if (rc < 0)
-        return rc;
-    return srv_reply(rq, 405, SLICE("text/plain"), SLICE("method is not allowed\n"));
+    return answer_allow(rq, 405, SLICE("text/plain"), SLICE("method is not allowed\n"));
+}
+
+/* OPTIONS * is about the server as a whole (RFC 9110 section 9.3.7): no handler knows that one. The
+ * parser lets no other method ask for it. */
+static bool asks_server(const struct srv_request *rq) {
+    return slice_eq(rq->session->head.target, SLICE("*"));
 }
 
 static bool method_is_served(enum http_method method) {
@@ -378,6 +387,10 @@ int request_admit(struct srv_request *rq) {
 
     if (!method_is_served(rq->session->head.method)) {
         rc = answer_method(rq);
+        return rc < 0 ? rc : 1;
+    }
+    if (asks_server(rq)) {
+        rc = answer_allow(rq, 200, SLICE(""), SLICE(""));
         return rc < 0 ? rc : 1;
     }
     if (rq->deadline != NSEC_NEVER && io_now(rq->io) >= rq->deadline)

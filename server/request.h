@@ -16,7 +16,8 @@ NODISCARD int request_run(struct session *s, struct io *io);
  * NULL when out of memory. */
 NODISCARD struct srv_request *request_new(struct session *s, struct io *io);
 
-/* Whether the application is to be asked: 0; 1 when that was answered here (the method); -ETIMEDOUT
+/* Whether the application is to be asked: 0; 1 when that was answered here (the method,
+ * OPTIONS *); -ETIMEDOUT
  * when the request has waited too long. Both go to request_answer. */
 NODISCARD int request_admit(struct srv_request *rq);
 

@@ -41,9 +41,10 @@ static void add(json_t *object, struct slice name, json_t *value) {
 
 static json_t *headers_of(const struct http_head *head) {
     json_t *object = json_object();
-    struct slice rest = head->fields, name, value;
+    struct http_cursor at = { .started = false };
+    struct slice name, value;
 
-    while (http_field_next(&rest, &name, &value))
+    while (http_field_walk(head, &at, &name, &value))
         add(object, name, echo_text(value));
     return object;
 }

@@ -217,9 +217,10 @@ static bool path_fits(struct slice pattern, struct slice path) {
 }
 
 static bool has_line(const struct http_head *head, struct slice name, struct slice value) {
-    struct slice rest = head->fields, name_there, value_there;
+    struct http_cursor at = { .started = false };
+    struct slice name_there, value_there;
 
-    while (http_field_next(&rest, &name_there, &value_there))
+    while (http_field_walk(head, &at, &name_there, &value_there))
         if (slice_eq_nocase(name_there, name) && slice_eq(value_there, value))
             return true;
     return false;

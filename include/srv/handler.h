@@ -52,7 +52,8 @@ struct slice srv_body(const struct srv_request *rq);   /* decoded, complete */
  * A value that cannot be decoded is handed over as it was sent. */
 bool srv_query(struct srv_request *rq, struct slice name, struct slice *ret);
 
-/* The first header field with that name, case-blind. */
+/* The first header field with that name, case-blind. A target in absolute-form (GET http://a/b)
+ * decides what Host is, here and in srv_next_header, whatever the client sent as Host. */
 bool srv_header(const struct srv_request *rq, struct slice name, struct slice *ret);
 
 /* Walks all header fields: start with a zeroed cursor; false at the end. */

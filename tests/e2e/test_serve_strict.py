@@ -4,7 +4,7 @@
 import time
 
 import pytest
-from harness import RawConnection, get, raw, request
+from harness import RawConnection, get, raw, request, wait_for
 
 MODELS = ("green", "pool", "threaded", "single", "event")
 GREETING = "Hi there! slow api response"
@@ -293,3 +293,43 @@ def test_request_timeout_counts_the_time_in_the_queue(slowapi, serve, args):
             conn.send(head(b"GET /?delay=30 HTTP/1.1", b"Host: a"))
         assert [conn.read_response().status for conn in (first, second)] == [504, 504]
     assert time.monotonic() - start < 1.15  # one after the other, 600 ms each, would be later
+
+
+# --- what a target decides ---------------------------------------------------------------------
+
+ABSOLUTE = {
+    b"GET http://b:81/x?y HTTP/1.1\r\nX: 1\r\nHost: a\r\n": ["x: 1", "host: b:81"],
+    b"GET http://b HTTP/1.0\r\nX: 1\r\n": ["host: b", "x: 1"],
+    b"POST http://b/ HTTP/1.1\r\nhost: a\r\nContent-Length: 2\r\n": ["host: b", "content-length: 2"],
+    b"GET /http://b/ HTTP/1.1\r\nHost: a\r\n": ["host: a"],
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_authority_of_a_target_is_the_host_for_all(serve, tmp_path, model):
+    """RFC 9112 section 3.2.2: for handlers, which look it up or walk the fields, and for the log."""
+    log = tmp_path / "access.log"
+    app = serve("--model", model, "--access-logfile", log, "--access-logformat", "%({host}i)s", "echo")
+    for text, fields in ABSOLUTE.items():
+        answer = raw(app, text + b"Connection: close\r\n\r\nhi").decode()
+        seen = [line[7:] for line in answer.splitlines() if line.startswith("field: ")]
+        assert seen == [*fields, "connection: close"]
+    wait_for(lambda: log.read_text().split() == ["b:81", "b", "b", "a"], what="the lines of the log")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("app", ["index", "echo"])
+def test_options_of_the_whole_server(serve, model, app):
+    """RFC 9110 section 9.3.7: no handler is asked."""
+    server = serve("--model", model, app)
+    reply = request(server, "OPTIONS", "*")
+    assert (reply.status, reply.body, reply.headers["content-length"]) == (200, b"", "0")
+    assert reply.headers["allow"] == "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+    assert "content-type" not in reply.headers
+    for target in (b"*", b"*?x", b"*/"):
+        assert raw(server, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    options = b"OPTIONS %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert raw(server, options % b"/x").startswith(b"HTTP/1.1 404 " if app == "index" else b"HTTP/1.1 200 ")
+    answer = raw(server, (options % b"*").replace(b"Connection: close\r\n", b"") + options % b"*")
+    served = 1 if model == "single" else 2
+    assert answer.count(b"HTTP/1.1 200 ") == answer.count(b"Content-Length: 0\r\n") == served

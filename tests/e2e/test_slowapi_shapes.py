@@ -164,6 +164,11 @@ def test_options_of_the_whole_server(slowapi):
     assert {"GET", "HEAD", "POST", "PUT", "OPTIONS"} <= set(reply.headers["allow"].split(", "))
 
 
+def test_the_authority_of_a_target_is_the_host(slowapi):
+    answer = raw(slowapi(), b"GET http://b:81/headers HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["headers"]["Host"] == "b:81"
+
+
 def test_interim_answers_are_not_for_http10(slowapi):
     api = slowapi("--delay", "0")
     head = b" /?fault=interim=2 HTTP/1.%d\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -165,3 +165,14 @@ def test_options_that_cannot_be_are_refused(srv_run):
     assert done.returncode == 2 and "--uwsgi-allow-from" in done.stderr
     done = srv_run("serve", env={"PROTOCOL": "ftp"})
     assert done.returncode == 2 and "PROTOCOL" in done.stderr
+
+
+def test_options_of_the_whole_server(echo):
+    answer = raw(echo, packet([("REQUEST_METHOD", "OPTIONS"), ("REQUEST_URI", "*"), ("HTTP_HOST", "a")]))
+    assert status_of(answer) == 200 and body_of(answer) == "" and b"\r\nAllow: GET, " in answer
+
+
+def test_the_authority_of_a_target_is_the_host(echo):
+    for host in ([("HTTP_HOST", "a")], []):
+        variables = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", "http://b:81/x"), *host]
+        assert "\nfield: host: b:81\n" in body_of(raw(echo, packet(variables)))

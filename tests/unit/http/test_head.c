@@ -38,6 +38,35 @@ static void a_request_is_cut_into_its_parts(void **state) {
     assert_false(http_field_find(&head, SLICE("x-twic"), &value));
 }
 
+/* RFC 9112 section 3.2.2 */
+static void the_authority_of_absolute_form_is_the_host(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *walked;
+    } rows[] = {
+        { "GET http://b:81/x HTTP/1.1\r\nX: 1\r\nhOST: a\r\nY: 2\r\n\r\n", "X=1 hOST=b:81 Y=2 " },
+        { "GET http://b?x HTTP/1.0\r\nX: 1\r\n\r\n", "Host=b X=1 " },
+        { "GET http://b HTTP/1.0\r\n\r\n", "Host=b " },
+        { "GET / HTTP/1.1\r\nX: 1\r\nHost: a\r\n\r\n", "X=1 Host=a " },
+        { "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "Host=a " },
+        { "GET / HTTP/1.0\r\nX: 1\r\n\r\n", "X=1 " },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char walked[128] = "";
+        struct http_head head;
+        struct http_cursor at = { .started = false };
+        struct slice name, value;
+        struct http_parse parse = http_parse_request(slice_str(rows[i].text), 0, &limits, &head);
+        assert_int_equal(parse.kind, HTTP_PARSE_DONE);
+        for (size_t len = 0; http_field_walk(&head, &at, &name, &value); len = strlen(walked))
+            snprintf(walked + len, sizeof(walked) - len, "%.*s=%.*s ", (int)name.len, name.ptr,
+                     (int)value.len, value.ptr);
+        assert_string_equal(walked, rows[i].walked);
+        assert_int_equal(http_field_find(&head, SLICE("HoSt"), &value), head.host.len > 0);
+        assert_true(head.host.len == 0 || slice_eq(value, head.host));
+    }
+}
+
 static void fields_are_walked_in_order(void **state) {
     (void)state;
     static const char *const want[][2] = {
@@ -159,6 +188,7 @@ static void the_framing_of_a_response_depends_on_the_request(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_cut_into_its_parts),
+        cmocka_unit_test(the_authority_of_absolute_form_is_the_host),
         cmocka_unit_test(fields_are_walked_in_order),
         cmocka_unit_test(every_prefix_wants_more_from_wherever_it_resumes),
         cmocka_unit_test(what_was_scanned_is_not_read_again),
