@@ -353,7 +353,7 @@ def test_calls_that_fail_at_once_need_no_stack_for_those_behind_them(serve):
     resource.prlimit(app.pid, resource.RLIMIT_STACK, (131072, 131072))
     resource.prlimit(app.pid, resource.RLIMIT_NOFILE, (few - 1, before[1]))
     ready.set()
-    assert sorted({conn.read_response().status for conn in conns}) == [200, 502]
+    assert sorted({conn.read_response().status for conn in conns}) == [200, 503]
     resource.prlimit(app.pid, resource.RLIMIT_NOFILE, before)
     for conn in conns:
         conn.close()
