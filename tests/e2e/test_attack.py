@@ -6,6 +6,8 @@ from harness import run_script
 
 SLICES = {
     "strings": ("--only", "strings", "--strings", "1500", "--model", "green", "--model", "pool"),
+    "logs": ("--only", "logs"),
+    "names": ("--only", "names"),
     "clients": ("--only", "clients", "--clients", "10", "--model", "pool"),
     "descriptors": ("--only", "descriptors", "--model", "event", "--model", "green"),
     "kill": ("--only", "kill", "--kills", "2", "--model", "threaded"),
