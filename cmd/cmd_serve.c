@@ -205,12 +205,20 @@ static void apply_limits(struct serve_options *o) {
         limits->head_bytes = parts;
 }
 
+/* Whether a request can ask for it: without a query, and without bytes that no target may have. */
+static bool is_plain_path(const char *path) {
+    for (const char *at = path; *at != '\0'; at++)
+        if ((unsigned char)*at <= ' ' || *at == 0x7f || *at == '?' || *at == '#')
+            return false;
+    return path[0] == '/';
+}
+
 static int check_operating(struct serve_options *o, struct error *err) {
     struct serve_config *c = &o->config;
 
     if (access_log_check(c->access_log.format, err) < 0)
         return -EINVAL;
-    if (c->health_path != NULL && (c->health_path[0] != '/' || strpbrk(c->health_path, "?# ")))
+    if (c->health_path != NULL && !is_plain_path(c->health_path))
         return error_set(err, -EINVAL,
                          "--health-path: '%s' is not allowed; a path that begins with '/', without "
                          "a query",

@@ -129,7 +129,7 @@ def test_health_takes_no_slot(slowapi, serve, slots):
 
 
 def test_a_bad_health_path_is_refused(srv_run):
-    for path in ("health", "/a?b", "/a b", ""):
+    for path in ("health", "/a?b", "/a b", "", "/a\x01", "/a\t", "/a\x7f"):
         done = srv_run("serve", "--health-path", path)
         assert done.returncode == 2 and re.match(r"srv serve: --health-path: .*\n$", done.stderr), done.stderr
 
