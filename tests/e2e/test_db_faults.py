@@ -13,13 +13,21 @@ from pathlib import Path
 
 import pytest
 from control import metrics
-from harness import children, free_port, get, wait_for
+from harness import children, get, wait_for
 from postgres import Load, Pgbouncer, Postgres, Wire, ask_all, statuses
 
 
 def timed(function):
     start = time.monotonic()
     return function(), time.monotonic() - start
+
+
+@contextlib.contextmanager
+def refusing():
+    """A port that refuses: bound, so that nobody else comes to listen there meanwhile."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
 
 
 # --- poolers and prepared statements ---------------------------------------------------
@@ -241,21 +249,26 @@ def test_connect_timeout_is_kept(db, mode):
 
 
 def test_a_list_of_hosts_passes_over_names_that_nobody_knows_and_ports_that_refuse(db, postgres):
-    hosts = f"host=nowhere.invalid,127.0.0.1,localhost port=1,{free_port()},{postgres.port} user=postgres dbname=postgres"
-    assert get(db(conninfo=hosts), "/now").status == 200
+    with refusing() as port:
+        hosts = f"host=nowhere.invalid,127.0.0.1,localhost port=1,{port},{postgres.port} user=postgres dbname=postgres"
+        app = db(conninfo=hosts)
+        assert get(app, "/now").status == 200, app.stderr()
 
 
 def test_every_host_has_its_reason_in_the_log(db):
-    one, other = free_port(), free_port()
-    app = db(conninfo=f"host=127.0.0.1,127.0.0.1 port={one},{other}")
-    assert get(app, "/now").status == 502
-    assert re.search(rf'error=.*port {one} failed: Connection refused; .*port {other} failed: Connection refused"', app.stderr())
+    with refusing() as one, refusing() as other:
+        app = db(conninfo=f"host=127.0.0.1,127.0.0.1 port={one},{other}")
+        assert get(app, "/now").status == 502
+        assert re.search(
+            rf'error=.*port {one} failed: Connection refused; .*port {other} failed: Connection refused"', app.stderr()
+        )
 
 
 @pytest.mark.parametrize("attrs", ["prefer-standby", "any", "read-write", "primary"])
 def test_target_session_attrs_are_kept_over_several_hosts(db, postgres, attrs):
-    hosts = f"host=127.0.0.1,127.0.0.1 port={free_port()},{postgres.port} user=postgres dbname=postgres"
-    assert get(db(conninfo=f"{hosts} target_session_attrs={attrs}"), "/now").status == 200
+    with refusing() as port:
+        hosts = f"host=127.0.0.1,127.0.0.1 port={port},{postgres.port} user=postgres dbname=postgres"
+        assert get(db(conninfo=f"{hosts} target_session_attrs={attrs}"), "/now").status == 200
 
 
 # --- recovery ------------------------------------------------------------------------------
