@@ -17,11 +17,10 @@ struct walk {
     const struct http_limits *limits;
     struct http_head *head;
     const char *fields; /* the first field line, once the start line is walked */
-    const char *stop;   /* the end of the value that walk_value has walked */
     const char *why;    /* of STEP_BAD */
     struct http_known known;
     bool is_response;
-    bool has_folds; /* lenient: values hold line ends, so that known is of no use yet */
+    bool has_folds; /* lenient: lines go on with a value, so that known is of no use yet */
 };
 
 static enum step bad(struct walk *w, const char *why) {
@@ -171,6 +170,10 @@ static const char *name_fault(const struct walk *w, const char *name_end) {
     return is_space(*name_end) ? http_err_field_space : http_err_field_name;
 }
 
+static bool is_blank(const struct walk *w) {
+    return w->at < w->end && (*w->at == '\r' || (*w->at == '\n' && is_lenient(w)));
+}
+
 static enum step blank_line(struct walk *w) {
     if (*w->at == '\r' && w->end - w->at < 2)
         return incomplete(w);
@@ -192,65 +195,64 @@ static const char *size_fault(const struct walk *w, const char *line, const char
     return (size_t)(stop - line) > w->limits->field_bytes ? http_err_field_long : NULL;
 }
 
-/* Finds the end of the value that goes on at `at`, of all its lines if it is folded: w->stop.
- * Leaves w->at behind its last line. */
-static __attribute__((noinline)) enum step walk_value(struct walk *w, const char *at) {
-    const char *line = w->at, *end = w->end;
-    for (;;) {
-        const char *stop = at + http_span_value(at, (size_t)(end - at));
+/* The value before `stop` does not end as a line must. */
+static enum step bad_value(struct walk *w, const char *stop) {
+    bool is_line_end = stop < w->end && (*stop == '\r' || *stop == '\n');
+    w->at = stop;
+    return refuse_line(w, is_line_end ? http_err_line_end : http_err_field_value);
+}
+
+/* The start of the field, or of the start line, that the byte before `seen` belongs to. */
+static const char *line_start(const struct walk *w, const char *seen) {
+    const char *lf = memrchr(w->start, '\n', (size_t)(seen - w->start));
+    while (lf != NULL && is_lenient(w) && is_space(lf[1]))
+        lf = memrchr(w->start, '\n', (size_t)(lf - w->start));
+    return lf != NULL ? lf + 1 : w->start;
+}
+
+/* All lines at w->at that go on with the value of the field before them. */
+static enum step walk_folds(struct walk *w) {
+    const char *line = line_start(w, w->at), *end = w->end;
+    w->has_folds = true;
+    while (w->at < end && is_space(*w->at)) {
+        const char *stop = w->at + http_span_value(w->at, (size_t)(end - w->at));
         const char *lf = line_end_at(w, stop);
-        if (lf == NULL) {
-            bool is_line_end = stop < end && (*stop == '\r' || *stop == '\n');
-            w->at = stop;
-            return refuse_line(w, is_line_end ? http_err_line_end : http_err_field_value);
-        }
+        if (lf == NULL)
+            return bad_value(w, stop);
         const char *why = size_fault(w, line, stop, lf);
         if (why != NULL)
             return bad(w, why);
         w->at = lf + 1;
-        w->stop = stop;
-        if (!is_lenient(w))
-            return STEP_LINE;
-        if (w->at == end)
-            return incomplete(w);
-        if (!is_space(*w->at))
-            return STEP_LINE;
-        w->has_folds = true;
-        at = w->at;
     }
+    return STEP_LINE;
 }
 
-/* Whether a line ends here that is seen not to be folded: a name follows, or the blank line. */
-static bool ends_plainly(const char *at, const char *end) {
-    return end - at > 2 && at[0] == '\r' && at[1] == '\n' && (at[2] > ' ' || at[2] == '\r');
+/* The line at w->at, whose name ends at `name_end`, is neither `name:` nor blank. */
+static __attribute__((noinline)) enum step other_line(struct walk *w, const char *name_end) {
+    if (w->at == w->end)
+        return incomplete(w);
+    if (is_lenient(w) && is_space(*w->at) && w->at != w->fields)
+        return walk_folds(w);
+    return refuse_line(w, name_fault(w, name_end));
 }
 
 static enum step field_line(struct walk *w) {
     const char *line = w->at, *end = w->end;
-    if (line == end)
-        return incomplete(w);
-    if (*line <= '\r' && (*line == '\r' || (*line == '\n' && is_lenient(w))))
-        return blank_line(w);
-
     const char *colon = line + http_span(line, (size_t)(end - line), HTTP_CHAR_TOKEN);
     if (UNLIKELY(colon == end || *colon != ':' || colon == line))
-        return refuse_line(w, name_fault(w, colon));
+        return is_blank(w) ? blank_line(w) : other_line(w, colon);
     const char *value = colon + 1;
     while (value < end && is_space(*value))
         value++;
     const char *stop = value + http_span_value(value, (size_t)(end - value));
-    if (LIKELY(ends_plainly(stop, end))) {
-        const char *why = size_fault(w, line, stop, stop + 1);
-        if (UNLIKELY(why != NULL))
-            return bad(w, why);
-        w->at = stop + 2;
-    } else {
-        enum step step = walk_value(w, stop);
-        if (step != STEP_LINE)
-            return step;
-        stop = w->stop;
-    }
+    const char *lf = line_end_at(w, stop);
+    if (UNLIKELY(lf == NULL))
+        return bad_value(w, stop);
+    const char *why = size_fault(w, line, stop, lf);
+    if (UNLIKELY(why != NULL))
+        return bad(w, why);
 
+    w->at = lf + 1;
     while (stop > value && is_space(stop[-1]))
         stop--;
     w->known.fields++;
@@ -280,18 +282,12 @@ static enum step walk_lines(struct walk *w) {
     return step;
 }
 
-/* The start of the field, or of the start line, that the byte before `seen` belongs to. */
-static const char *line_start(const struct walk *w, const char *seen) {
-    const char *lf = memrchr(w->start, '\n', (size_t)(seen - w->start));
-    while (lf != NULL && is_lenient(w) && is_space(lf[1]))
-        lf = memrchr(w->start, '\n', (size_t)(lf - w->start));
-    return lf != NULL ? lf + 1 : w->start;
-}
-
 /* Judges only what came after the first `scanned` bytes, which an earlier call has walked.
  * STEP_BLANK: the head is complete. */
-static enum step walk_news(struct walk w, const char *input, size_t scanned, const char **ret_why) {
+static __attribute__((noinline)) enum step walk_news(const struct walk *whole, const char *input,
+                                                     size_t scanned, const char **ret_why) {
     struct http_head scratch = { 0 };
+    struct walk w = *whole;
     const char *seen = input + scanned;
     size_t cap = start_line_cap(w.limits);
     enum step step;
@@ -380,7 +376,7 @@ static struct http_parse parse_head(struct slice input, size_t scanned, struct w
     if (w->why != NULL)
         return result(w, STEP_BAD, input.ptr);
     if (scanned > (size_t)(w->start - input.ptr)) {
-        enum step news = walk_news(*w, input.ptr, scanned, &w->why);
+        enum step news = walk_news(w, input.ptr, scanned, &w->why);
         if (news != STEP_BLANK)
             return result(w, news, input.ptr);
     }

@@ -7,36 +7,30 @@
 #include "http/error.h"
 #include <assert.h>
 
-static uint64_t load8(const char *p) {
-    uint64_t word;
+/* For tokens only: no other tchar becomes one of the letters or '-' of `lower` by setting this bit.
+ * Word by word: the last one overlaps the one before it. */
+static inline bool is_name(const char *name, const char *lower, size_t len) {
+    uint64_t word, expected;
+    uint32_t half, expected_half;
 
-    memcpy(&word, p, sizeof(word));
-    return word | UINT64_C(0x2020202020202020);
-}
-
-static uint32_t load4(const char *p) {
-    uint32_t word;
-
-    memcpy(&word, p, sizeof(word));
-    return word | UINT32_C(0x20202020);
-}
-
-/* For tokens only: no other tchar becomes one of the letters or '-' of `lower`, which is as long,
- * by setting this bit. Names have 4 to 24 bytes: words at both ends overlap, or one is between
- * them. */
-static bool is_name(struct slice name, const char *lower) {
-    const char *p = name.ptr;
-    size_t len = name.len;
-
-    if (len >= 8) {
-        if (load8(p) != load8(lower) || load8(p + len - 8) != load8(lower + len - 8))
+    for (size_t at = 0; at < len && len >= 8; at += 8) {
+        size_t from = at + 8 > len ? len - 8 : at;
+        memcpy(&word, name + from, 8);
+        memcpy(&expected, lower + from, 8);
+        if ((word | UINT64_C(0x2020202020202020)) != expected)
             return false;
-        return len <= 16 || load8(p + 8) == load8(lower + 8);
     }
-    return len >= 4 && load4(p) == load4(lower) && load4(p + len - 4) == load4(lower + len - 4);
+    for (size_t at = 0; at < len && len < 8; at += 4) {
+        size_t from = at + 4 > len ? len - 4 : at;
+        memcpy(&half, name + from, 4);
+        memcpy(&expected_half, lower + from, 4);
+        if ((half | UINT32_C(0x20202020)) != expected_half)
+            return false;
+    }
+    return true;
 }
 
-static void add_connection(struct http_head *head, struct slice value) {
+static __attribute__((noinline)) void add_connection(struct http_head *head, struct slice value) {
     while (value.len > 0) {
         struct slice option = slice_trim(slice_cut(&value, ','));
         if (slice_eq_nocase(option, SLICE("close")))
@@ -60,7 +54,7 @@ static void add_coding(struct http_known *known, struct slice element) {
 }
 
 /* Cuts by hand: an empty element, also at the end, must be seen to be refused. */
-static void add_codings(struct http_known *known, struct slice value) {
+static __attribute__((noinline)) void add_codings(struct http_known *known, struct slice value) {
     for (;;) {
         size_t comma = slice_find(value, ',');
         add_coding(known, slice_trim(slice_take(value, comma)));
@@ -70,7 +64,8 @@ static void add_codings(struct http_known *known, struct slice value) {
     }
 }
 
-static void add_expect(struct http_known *known, struct http_head *head, struct slice value) {
+static __attribute__((noinline)) void add_expect(struct http_known *known, struct http_head *head,
+                                                 struct slice value) {
     if (slice_eq_nocase(value, SLICE("100-continue")))
         head->expects_continue = true;
     else
@@ -93,80 +88,134 @@ static bool parse_equal_lengths(struct slice value, uint64_t *ret) {
     return true;
 }
 
-static void add_length_again(struct http_known *known, struct slice value) {
+static __attribute__((noinline)) void add_length_again(struct http_known *known,
+                                                       struct slice value) {
     uint64_t before, length;
     if (!parse_equal_lengths(known->content_length, &before) ||
         !parse_equal_lengths(value, &length) || before != length)
         known->lengths_differ = true;
+    known->content_length = value;
 }
 
-/* Fields of requests whose value is no list (RFC 9110 section 5.3, RFC 6454 section 7), by length:
- * two lines have two meanings, and whoever reads the other one is led astray. */
-static const char *const singletons[] = {
-    "host",
-    "from",
-    "date",
-    "range",
-    "origin",
-    "referer",
-    "if-range",
-    "user-agent",
-    "content-type",
-    "max-forwards",
-    "authorization",
-    "content-range",
-    "content-length",
-    "content-location",
-    "if-modified-since",
-    "if-unmodified-since",
-    "proxy-authorization",
+/* Fields that mean something here. */
+enum {
+    FIELD_OTHER,
+    FIELD_EXPECT,
+    FIELD_CONNECTION,
+    FIELD_TRANSFER_ENCODING,
+
+    /* Of requests, and their value is no list (RFC 9110 section 5.3, RFC 6454 section 7): two lines
+     * have two meanings, and whoever reads the other one is led astray. */
+    FIELD_HOST,
+    FIELD_CONTENT_LENGTH,
+    FIELD_FROM,
+    FIELD_DATE,
+    FIELD_RANGE,
+    FIELD_ORIGIN,
+    FIELD_REFERER,
+    FIELD_IF_RANGE,
+    FIELD_USER_AGENT,
+    FIELD_CONTENT_TYPE,
+    FIELD_MAX_FORWARDS,
+    FIELD_AUTHORIZATION,
+    FIELD_CONTENT_RANGE,
+    FIELD_CONTENT_LOCATION,
+    FIELD_IF_MODIFIED_SINCE,
+    FIELD_IF_UNMODIFIED_SINCE,
+    FIELD_PROXY_AUTHORIZATION,
 };
 
-/* Its place in the table, or -1. */
-static int singleton_of(struct slice name) {
-    /* of the first one that is as long; the next entry is where they end */
-    static const uint8_t first[] = { 0, 0, 0,  0,  0,  3,  4,  5,  6,  7, 7,
-                                     8, 8, 10, 12, 13, 13, 14, 15, 15, 17 };
-
-    static_assert(ARRAY_LEN(singletons) == 17, "the table of lengths ends there");
-    if (name.len + 1 >= ARRAY_LEN(first))
-        return -1;
-    for (int i = first[name.len]; i < first[name.len + 1]; i++)
-        if (is_name(name, singletons[i]))
-            return i;
-    return -1;
+/* By length first, which leaves one to three names to compare with. */
+static inline __attribute__((always_inline)) int field_of(struct slice name) {
+#define NAMED(text, field)                         \
+    if (is_name(name.ptr, text, sizeof(text) - 1)) \
+    return field
+    switch (name.len) {
+    case 4:
+        NAMED("host", FIELD_HOST);
+        NAMED("from", FIELD_FROM);
+        NAMED("date", FIELD_DATE);
+        break;
+    case 5:
+        NAMED("range", FIELD_RANGE);
+        break;
+    case 6:
+        NAMED("expect", FIELD_EXPECT);
+        NAMED("origin", FIELD_ORIGIN);
+        break;
+    case 7:
+        NAMED("referer", FIELD_REFERER);
+        break;
+    case 8:
+        NAMED("if-range", FIELD_IF_RANGE);
+        break;
+    case 10:
+        NAMED("user-agent", FIELD_USER_AGENT);
+        NAMED("connection", FIELD_CONNECTION);
+        break;
+    case 12:
+        NAMED("content-type", FIELD_CONTENT_TYPE);
+        NAMED("max-forwards", FIELD_MAX_FORWARDS);
+        break;
+    case 13:
+        NAMED("authorization", FIELD_AUTHORIZATION);
+        NAMED("content-range", FIELD_CONTENT_RANGE);
+        break;
+    case 14:
+        NAMED("content-length", FIELD_CONTENT_LENGTH);
+        break;
+    case 16:
+        NAMED("content-location", FIELD_CONTENT_LOCATION);
+        break;
+    case 17:
+        NAMED("if-modified-since", FIELD_IF_MODIFIED_SINCE);
+        NAMED("transfer-encoding", FIELD_TRANSFER_ENCODING);
+        break;
+    case 19:
+        NAMED("if-unmodified-since", FIELD_IF_UNMODIFIED_SINCE);
+        NAMED("proxy-authorization", FIELD_PROXY_AUTHORIZATION);
+        break;
+    default:
+        break;
+    }
+#undef NAMED
+    return FIELD_OTHER;
 }
 
 bool http_field_is_singleton(struct slice name) {
-    return singleton_of(name) >= 0;
-}
-
-static void add_other(struct http_known *known, struct slice name) {
-    int place = singleton_of(name);
-    uint32_t bit = place < 0 ? 0 : UINT32_C(1) << place;
-
-    known->singleton_twice |= (known->singletons & bit) != 0;
-    known->singletons |= bit;
+    return field_of(name) >= FIELD_HOST;
 }
 
 void http_known_add(struct http_known *known, struct http_head *head, struct slice name,
                     struct slice value) {
-    char first = (char)(name.ptr[0] | 0x20);
-    if (name.len == 4 && first == 'h' && is_name(name, "host")) {
+    int field = field_of(name);
+
+    switch (field) {
+    case FIELD_OTHER:
+        break;
+    case FIELD_EXPECT:
+        add_expect(known, head, value);
+        break;
+    case FIELD_CONNECTION:
+        add_connection(head, value);
+        break;
+    case FIELD_TRANSFER_ENCODING:
+        add_codings(known, value);
+        break;
+    case FIELD_HOST:
         known->host = value;
         known->hosts++;
-    } else if (name.len == 6 && first == 'e' && is_name(name, "expect")) {
-        add_expect(known, head, value);
-    } else if (name.len == 10 && first == 'c' && is_name(name, "connection")) {
-        add_connection(head, value);
-    } else if (name.len == 14 && first == 'c' && is_name(name, "content-length")) {
-        if (known->content_lengths++ > 0)
+        break;
+    case FIELD_CONTENT_LENGTH:
+        if (UNLIKELY(known->content_lengths++ > 0))
             add_length_again(known, value);
-        known->content_length = value;
-    } else if (name.len == 17 && first == 't' && is_name(name, "transfer-encoding")) {
-        add_codings(known, value);
-    } else if (head->status == 0) { /* what servers repeat leads nobody astray */
-        add_other(known, name);
+        else
+            known->content_length = value;
+        break;
+    default: /* the other singletons */
+        known->singleton_twice |= known->singletons >> field & 1;
+        known->singletons |= UINT32_C(1) << field;
+        break;
     }
 }
 

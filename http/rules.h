@@ -18,7 +18,7 @@ struct http_known {
     bool lengths_differ; /* of several Content-Length lines */
     bool expects_other;  /* an Expect that is not 100-continue */
     bool singleton_twice;
-    uint32_t singletons; /* other fields that may come once, and came; bits */
+    uint32_t singletons; /* fields that may come once, and came; bits */
 };
 
 /* Remembers a field when it is one of the five that matter here (Host, Expect, Connection,

@@ -207,7 +207,8 @@ static void check_splits(struct drive *d, struct slice input, const char *text, 
         if (text != NULL && strcmp(d->text, text) != 0)
             fail_msg("%s\ngave '%s', expected '%s'", input.ptr, d->text, text);
         if (d->why != why)
-            fail_msg("%s\nwas refused as '%s', expected '%s'", input.ptr, d->why, why);
+            fail_msg("%s\nwas refused as '%s', expected '%s'", input.ptr,
+                     d->why != NULL ? d->why : "none", why != NULL ? why : "none");
     }
 }
 

@@ -321,6 +321,49 @@ static void bad_framing_host_and_expect(void **state) {
     check_all(fields, ARRAY_LEN(fields), HTTP_SERVER);
 }
 
+static const char *refusal_of(const char *first, const char *second) {
+    struct http_head head;
+    char text[256];
+    int len = snprintf(text, sizeof(text), GET HOST "%s: a\r\n%s: a\r\n" END, first, second);
+    return http_parse_request(slice_of(text, (size_t)len), 0, &server_limits, &head).why;
+}
+
+/* The name is told from those that differ in one byte, whichever it is. */
+static void fields_that_may_come_once(void **state) {
+    (void)state;
+    static const char *const names[] = {
+        "From",
+        "Date",
+        "Range",
+        "Origin",
+        "Referer",
+        "If-Range",
+        "User-Agent",
+        "Content-Type",
+        "Max-Forwards",
+        "Authorization",
+        "Content-Range",
+        "Content-Location",
+        "If-Modified-Since",
+        "If-Unmodified-Since",
+        "Proxy-Authorization",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char other[32];
+        size_t len = strlen(names[i]);
+        for (size_t at = 0; at < len; at++) {
+            memcpy(other, names[i], len + 1);
+            if (other[at] != '-')
+                other[at] ^= 0x20;
+            assert_ptr_equal(refusal_of(names[i], other), http_err_field_twice);
+            other[at] = '!';
+            assert_null(refusal_of(other, other));
+        }
+        snprintf(other, sizeof(other), "%sx", names[i]);
+        assert_null(refusal_of(other, other));
+    }
+}
+
 static void bad_chunks_and_truncated_bodies(void **state) {
     (void)state;
     check_all(chunks, ARRAY_LEN(chunks), HTTP_SERVER);
@@ -336,6 +379,7 @@ int main(void) {
         cmocka_unit_test(bad_request_lines),
         cmocka_unit_test(bad_field_lines),
         cmocka_unit_test(bad_framing_host_and_expect),
+        cmocka_unit_test(fields_that_may_come_once),
         cmocka_unit_test(bad_chunks_and_truncated_bodies),
         cmocka_unit_test(bad_responses),
     };
