@@ -204,7 +204,7 @@ static void client_await(struct client *c) {
     bool began = session_began(&c->session);
 
     if (session_in_body(&c->session))
-        client_expect_span(c, config->body_timeout);
+        client_expect(c, session_body_deadline(&c->session, loop_now(c->front->loop)));
     else if (c->session.served > 0 || c->front->stopping)
         client_expect_span(c, began ? config->header_timeout : config->keep_alive);
 }

@@ -65,11 +65,12 @@ struct serve_config {
     int64_t backlog;
 
     nsec_t header_timeout, body_timeout, send_timeout; /* spans */
-    nsec_t keep_alive;                                 /* span; 0 = off */
-    int64_t keep_alive_requests;                       /* of one connection; 0 = no limit */
-    nsec_t request_timeout;  /* span, from the whole request to its answer; 0 = no limit */
-    nsec_t graceful_timeout; /* span */
-    nsec_t graceful_delay;   /* span from TERM to the begin of the stop */
+    uint64_t body_rate; /* bytes per second of a body beyond body_timeout, at least; 0 = any */
+    nsec_t keep_alive;  /* span; 0 = off */
+    int64_t keep_alive_requests; /* of one connection; 0 = no limit */
+    nsec_t request_timeout;      /* span, from the whole request to its answer; 0 = no limit */
+    nsec_t graceful_timeout;     /* span */
+    nsec_t graceful_delay;       /* span from TERM to the begin of the stop */
     nsec_t timeout;          /* span without progress of a worker, then it is killed; 0 = never */
     nsec_t loop_lag_warn;    /* span of a turn of a loop that is worth a warning; 0 = none is */
     int64_t upstream_max;    /* calls in progress of one worker; 0 = no limit */

@@ -36,7 +36,7 @@ void session_meet(struct session *s, const struct arrival *arrival) {
 static void end_request(struct session *s) {
     stats_leave(s->entry);
     s->entry = NULL;
-    s->ready_at = 0;
+    s->ready_at = s->body_at = 0;
     s->spent = (struct session_spent){ 0 };
 }
 
@@ -66,6 +66,19 @@ bool session_in_body(const struct session *s) {
 
 bool session_began(const struct session *s) {
     return s->http.phase != HTTP_PHASE_HEAD || buf_unread(&s->in).len > 0;
+}
+
+/* A body has 1 GiB at most: even at a byte per second its nanoseconds fit. */
+nsec_t session_body_deadline(struct session *s, nsec_t now) {
+    const struct serve_config *config = s->worker->config;
+    nsec_t silence = deadline_after(now, config->body_timeout), earned;
+
+    if (s->body_at == 0)
+        s->body_at = now;
+    if (config->body_rate == 0)
+        return silence;
+    earned = (nsec_t)(buf_unread(&s->body).len * (uint64_t)NSEC_PER_SEC / config->body_rate);
+    return nsec_min(silence, deadline_after(s->body_at, config->body_timeout + earned));
 }
 
 int session_reserve(struct session *s) {

@@ -38,6 +38,7 @@ struct session {
     struct arena arena;
     size_t head_used;
     nsec_t ready_at; /* when the current request was complete; 0: it is not */
+    nsec_t body_at;  /* when its body was waited for first; 0: it was not */
     struct session_spent {
         nsec_t queue, upstream, database;
     } spent;             /* where its time went */
@@ -80,6 +81,10 @@ NODISCARD bool session_ask(struct session *s);
  * part of its body, rather than of its head? */
 bool session_began(const struct session *s);
 bool session_in_body(const struct session *s);
+
+/* Until when the body waits for its next bytes: --body-timeout from `now` on, and no longer than
+ * --body-timeout and the bytes so far, decoded, at --body-rate allow for the whole. */
+nsec_t session_body_deadline(struct session *s, nsec_t now);
 
 /* When the current request must be answered; NSEC_NEVER without a limit. */
 nsec_t session_deadline(const struct session *s);

@@ -3,10 +3,8 @@
 #include "server/session_thread.h"
 #include <sys/socket.h>
 
-static nsec_t read_deadline(const struct session *s, nsec_t now, nsec_t head_deadline) {
-    if (session_in_body(s))
-        return deadline_after(now, s->worker->config->body_timeout);
-    return head_deadline;
+static nsec_t read_deadline(struct session *s, nsec_t now, nsec_t head_deadline) {
+    return session_in_body(s) ? session_body_deadline(s, now) : head_deadline;
 }
 
 enum session_step session_read(struct session *s, struct io *idle, struct io *io) {

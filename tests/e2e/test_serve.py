@@ -4,6 +4,7 @@
 import os
 import random
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -159,6 +160,54 @@ def test_slow_body_is_408(slowapi, serve, model):
     with RawConnection(app) as conn:
         conn.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")
         assert conn.read_response().status == 408
+
+
+def trickle(app, head, piece, pieces):
+    """Sends a piece every 50 ms until there is an answer. Its status, and how long it took."""
+    with RawConnection(app) as conn:
+        conn.send(b"POST /nope HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n")
+        start = time.monotonic()
+        for _ in range(pieces):
+            conn.send(piece)
+            if select.select([conn.sock], [], [], 0.05)[0]:
+                break
+        if head.startswith(b"Transfer"):
+            conn.send(b"0\r\n\r\n")
+        reply = conn.read_response()
+        took = time.monotonic() - start
+        if reply.status == 408:
+            assert reply.headers["connection"] == "close" and conn.read_until_close() == b""
+        return reply.status, took
+
+
+BODIES = [(b"Content-Length: 60", b"x"), (b"Transfer-Encoding: chunked", b"1;e=f\r\nx\r\n")]
+
+
+@pytest.mark.parametrize("head,piece", BODIES, ids=("length", "chunked"))
+def test_a_body_that_trickles_is_408(serve, model, head, piece):
+    """20 bytes per second, never silent. What frames chunks is no body."""
+    slow = serve("--model", model, "--body-timeout", "1s", "--body-rate", "1k")
+    status, took = trickle(slow, head, piece, 60)
+    assert status == 408 and took >= 1
+
+
+@pytest.mark.parametrize("rate", ["4", "0"])
+@pytest.mark.parametrize("head,piece", BODIES, ids=("length", "chunked"))
+def test_an_honest_slow_body_is_served(serve, model, head, piece, rate):
+    app = serve("--model", model, "--body-timeout", "1s", "--body-rate", rate)
+    status, took = trickle(app, head, piece, 60)
+    assert status == 404 and took >= 2.5
+
+
+def test_the_rate_of_a_body_begins_anew_with_each(serve):
+    for model in ("green", "threaded"):
+        app = serve("--model", model, "--body-timeout", "1s", "--body-rate", "1k")
+        with RawConnection(app) as conn:
+            for _ in range(3):
+                conn.send(b"POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx")
+                time.sleep(0.5)
+                conn.send(b"x")
+                assert conn.read_response().status == 404
 
 
 def test_green_serves_others_while_one_client_dawdles(slowapi, serve):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """srv serve --protocol uwsgi, spoken byte by byte: what is served, and what is refused, in every model."""
 
+import select
 import socket
 import struct
 import time
@@ -176,3 +177,14 @@ def test_the_authority_of_a_target_is_the_host(echo):
     for host in ([("HTTP_HOST", "a")], []):
         variables = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", "http://b:81/x"), *host]
         assert "\nfield: host: b:81\n" in body_of(raw(echo, packet(variables)))
+
+
+def test_a_body_that_trickles_is_408(echo):
+    """200 bytes per second, never silent: the grace is 0.4 s, and then it is 240."""
+    with RawConnection(echo) as conn:
+        conn.send(packet([*GET[:2], ("CONTENT_LENGTH", "900")]))
+        for _ in range(450):
+            conn.send(b"xx")
+            if select.select([conn.sock], [], [], 0.01)[0]:
+                break
+        assert conn.read_response().status == 408
