@@ -203,7 +203,7 @@ static bool is_error(uint16_t status) {
 }
 
 static void count_status(struct tally *t, uint16_t status) {
-    if (is_error(status))
+    if (UNLIKELY(is_error(status)))
         t->non_2xx++;
 }
 
@@ -228,7 +228,8 @@ bool tally_response(struct tally *t, const struct timing *timing, uint16_t statu
         return false;
     }
     t->succeeded++;
-    t->unwelcome += is_error(status);
+    if (UNLIKELY(is_error(status)))
+        t->unwelcome++;
     return true;
 }
 

@@ -171,12 +171,14 @@ void worker_client_rests(struct worker *w, struct client *c) {
 static void record(struct worker *w, struct client *c, int outcome, const struct timing *timing,
                    nsec_t now) {
     bool answered = outcome < 0 || c->status > 0;
-    bool welcome = !answered || (c->status >= 200 && c->status <= 299);
     w->tally.last_end = now;
     w->part.ended++;
-    w->part.failed += outcome >= 0;
-    w->part.non_2xx += !welcome;
-    w->part.unwelcome += !welcome && outcome < 0;
+    if (UNLIKELY(outcome >= 0))
+        w->part.failed++;
+    if (UNLIKELY(answered && (c->status < 200 || c->status > 299))) {
+        w->part.non_2xx++;
+        w->part.unwelcome += outcome < 0;
+    }
     if (answered)
         hist_record(w->part.latency, timing->queue + timing->total);
     else if (failure_is_timeout((enum failure)outcome))
