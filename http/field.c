@@ -19,7 +19,7 @@ static bool is_host(struct slice name) {
 
 /* `host` of a head that could not be parsed to its end may be empty. */
 static bool overrides_host(const struct http_head *head) {
-    return head->host.len > 0 && head->target.len > 0 && head->target.ptr[0] != '/';
+    return head->target.len > 0 && head->target.ptr[0] != '/' && head->host.len > 0;
 }
 
 static bool find_line(const struct http_head *head, struct slice name, struct slice *ret_value) {
@@ -43,14 +43,14 @@ bool http_field_walk(const struct http_head *head, struct http_cursor *at, struc
     }
     if (!http_field_next(&at->rest, ret_name, ret_value))
         return false;
-    if (is_host(*ret_name) && overrides_host(head))
+    if (UNLIKELY(overrides_host(head)) && is_host(*ret_name))
         *ret_value = head->host;
     return true;
 }
 
 bool http_field_find(const struct http_head *head, struct slice name, struct slice *ret_value) {
     struct slice value;
-    if (is_host(name) && overrides_host(head)) {
+    if (UNLIKELY(overrides_host(head)) && is_host(name)) {
         *ret_value = head->host;
         return true;
     }
