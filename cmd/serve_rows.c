@@ -16,10 +16,11 @@ static int parse_uwsgi_allow(void *config, const char *value, struct error *err)
 #define CONFIG(member) offsetof(struct serve_options, config.member)
 
 static const char *const db_mode_words[] = { "cooperative", "blocking", NULL }; /* enum db_mode */
-static const char *const db_prepare_words[] = { "auto", "off", NULL };    /* enum db_prepare */
-static const char *const protocol_words[] = { "http", "uwsgi", NULL };    /* enum protocol */
-static const char *const header_map_words[] = { "drop", "refuse", NULL }; /* enum header_map */
-static const char *const spawn_words[] = { "lazy", "eager", NULL };       /* enum spawn */
+static const char *const db_prepare_words[] = { "auto", "off", NULL };         /* enum db_prepare */
+static const char *const protocol_words[] = { "http", "uwsgi", NULL };         /* enum protocol */
+static const char *const header_map_words[] = { "drop", "refuse", NULL };      /* enum header_map */
+static const char *const half_close_words[] = { "ask", "gone", "wait", NULL }; /* half_closing */
+static const char *const spawn_words[] = { "lazy", "eager", NULL };            /* enum spawn */
 
 static const char *const upstream_clients[] = { "native", "curl", NULL };
 static const char *const upstream_families[] = { "any", "ipv4", "ipv6", NULL };
@@ -343,6 +344,14 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .min = 0,
       .max = 1073741824,
       .fallback = "240" },
+    { .name = "half-close",
+      .topic = "Clients",
+      .help = "What it means when a client closes its sending side while its request waits: ask it "
+              "after 2 s, or sooner while others wait for a slot; or it is gone; or wait for more.",
+      .type = OPTION_CHOICE,
+      .offset = CONFIG(half_close),
+      .fallback = "ask",
+      .choices = half_close_words },
     { .name = "send-timeout",
       .topic = "Clients",
       .meta = "TIME",

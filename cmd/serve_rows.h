@@ -18,7 +18,7 @@ struct serve_options {
     char bind_default[32], upstream_default[48];
 };
 
-enum { SERVE_ROWS = 61 };
+enum { SERVE_ROWS = 62 };
 extern const struct option_row serve_rows[SERVE_ROWS];
 
 #endif

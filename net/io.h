@@ -37,9 +37,8 @@ struct io {
     const struct io_ops *ops;
 };
 
-/* A peer that has closed its sending side is asked whether it is there: for the first time after */
-#define IO_DOUBT_NSEC (5 * NSEC_PER_MSEC)
-/* and, when it was there `asks` times (from 1), after 1, 2, 4 ... seconds; at last NSEC_NEVER. */
+/* A peer that has closed its sending side is asked whether it is there; when it was there `asks`
+ * times (from 1), again after 1, 2, 4 ... seconds; at last NSEC_NEVER. */
 static inline nsec_t io_ask_again_at(nsec_t now, unsigned asks) {
     return asks < 8 ? deadline_after(now, NSEC_PER_SEC << (asks - 1)) : NSEC_NEVER;
 }
@@ -48,12 +47,13 @@ static inline nsec_t io_ask_again_at(nsec_t now, unsigned asks) {
  *
  * A connection whose other end wants the result of what is going on may be set as `client_fd`
  * (-1 otherwise): when it breaks, waits are cancelled, too. A client that closes its sending side
- * may still read; `half_closed` (or NULL) is called after that, as above, to find out by
- * sending something. False: it is gone, which cancels at once. */
+ * may still read; `half_closed` is called a span of `doubt` after that (NSEC_NEVER: not at all),
+ * and then as above, to find out by sending something. False: it is gone, which cancels at once. */
 struct io_block {
     struct io io;
     int cancel_fd, client_fd;
     bool (*half_closed)(struct io_block *);
+    nsec_t doubt;
     bool client_doubted; /* it has closed its sending side */
     nsec_t ask_at;       /* when half_closed is due; NSEC_NEVER: it is not */
     unsigned asks;       /* of half_closed, so far */
@@ -64,7 +64,7 @@ void io_block_init(struct io_block *b, int cancel_fd);
 
 /* Sets or, with -1, ends the watch over a client. */
 void io_block_watch_client(struct io_block *b, int client_fd,
-                           bool (*half_closed)(struct io_block *));
+                           bool (*half_closed)(struct io_block *), nsec_t doubt);
 
 /* Fibers: one for all fibers of a loop. Descriptors are registered at the first wait and looked up
  * by number afterwards. Several fibers may wait on one descriptor. While a fiber waits here,

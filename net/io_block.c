@@ -18,8 +18,7 @@ static struct timespec span_until(nsec_t at) {
 /* The client closed its sending side: for good, or only that. */
 static void doubt_client(struct io_block *b) {
     b->client_doubted = true;
-    if (b->half_closed != NULL)
-        b->ask_at = deadline_after(clock_now(), IO_DOUBT_NSEC);
+    b->ask_at = deadline_after(clock_now(), b->doubt);
 }
 
 /* ppoll leaves out negative descriptors, and reports errors and full closes unasked. 0 when fd is
@@ -103,13 +102,14 @@ void io_block_init(struct io_block *b, int cancel_fd) {
     b->io.ops = &block_ops;
     b->cancel_fd = cancel_fd;
     b->beat = NULL;
-    io_block_watch_client(b, -1, NULL);
+    io_block_watch_client(b, -1, NULL, NSEC_NEVER);
 }
 
 void io_block_watch_client(struct io_block *b, int client_fd,
-                           bool (*half_closed)(struct io_block *)) {
+                           bool (*half_closed)(struct io_block *), nsec_t doubt) {
     b->client_fd = client_fd;
     b->half_closed = half_closed;
+    b->doubt = doubt;
     b->client_doubted = false;
     b->ask_at = NSEC_NEVER;
     b->asks = 0;

@@ -227,11 +227,11 @@ static enum session_end serve_request(struct connection *c) {
         return session_write_health(&c->session, &c->io.io);
     if (c->io.beat != NULL)
         running_set(running, head->method_text, head->target, c->session.ready_at);
-    io_block_watch_client(&c->io, c->session.fd, ask_client);
+    io_block_watch_client(&c->io, c->session.fd, ask_client, session_doubt(&c->session));
     stats_add(c->session.worker->stats, STATS_slots_busy, 1);
     end = session_serve(&c->session, &c->io.io);
     stats_add(c->session.worker->stats, STATS_slots_busy, -1);
-    io_block_watch_client(&c->io, -1, NULL);
+    io_block_watch_client(&c->io, -1, NULL, NSEC_NEVER);
     if (c->io.beat != NULL)
         running_clear(running);
     return end;

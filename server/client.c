@@ -147,8 +147,32 @@ void client_left(struct client *c) {
     }
 }
 
+/* When a half-closed client is asked, or whether to ask it is looked at again. */
+static nsec_t client_ask_at(const struct client *c, nsec_t now) {
+    if (front_is_short(c->front))
+        return deadline_after(now, SERVER_DOUBT_SOON_NSEC);
+    return nsec_min(c->patient_until, deadline_after(now, SERVER_DOUBT_GLANCE_NSEC));
+}
+
+static void client_begin_doubt(struct client *c) {
+    nsec_t now = loop_now(c->front->loop), span = session_doubt(&c->session);
+
+    if (span == 0) {
+        client_left(c);
+        return;
+    }
+    if (span == NSEC_NEVER)
+        return;
+    c->patient_until = deadline_after(now, span);
+    c->ask_at = client_ask_at(c, now);
+    if (c->state == CLIENT_QUEUED)
+        c->front->doubted++;
+    client_wake_at(c, c->ask_at);
+}
+
 /* A hang-up, or an error, while a request waits. A client that has closed its sending side is asked
- * after a moment: short requests end unasked. */
+ * after a while: naive clients take what asks for their answer. Dead ones must not keep slots from
+ * others, though. */
 void client_doubt(struct client *c) {
     struct pollfd poll_fd = { .fd = c->session.fd, .events = POLLRDHUP };
 
@@ -157,14 +181,18 @@ void client_doubt(struct client *c) {
     if (poll_fd.revents & (POLLERR | POLLHUP)) {
         client_left(c);
     } else if (c->asks == 0 && c->ask_at == NSEC_NEVER) {
-        c->ask_at = deadline_after(loop_now(c->front->loop), IO_DOUBT_NSEC);
-        if (c->state == CLIENT_QUEUED)
-            c->front->doubted++;
-        client_wake_at(c, c->ask_at);
+        client_begin_doubt(c);
     }
 }
 
 static void client_ask(struct client *c) {
+    nsec_t now = loop_now(c->front->loop);
+
+    if (c->asks == 0 && now < c->patient_until && !front_is_short(c->front)) {
+        c->ask_at = client_ask_at(c, now);
+        client_wake_at(c, c->ask_at);
+        return;
+    }
     if (c->state == CLIENT_QUEUED && client_is_doubted(c))
         c->front->doubted--;
     c->ask_at = NSEC_NEVER;
@@ -172,7 +200,7 @@ static void client_ask(struct client *c) {
         client_left(c);
         return;
     }
-    c->ask_at = io_ask_again_at(loop_now(c->front->loop), ++c->asks);
+    c->ask_at = io_ask_again_at(now, ++c->asks);
     if (c->ask_at != NSEC_NEVER)
         client_wake_at(c, c->ask_at);
 }

@@ -23,7 +23,8 @@ struct client {
     struct watch watch;
     struct timer timer; /* lazy: armed at `deadline` or earlier */
     nsec_t deadline;
-    nsec_t ask_at; /* when a half-closed client is to be asked; else NSEC_NEVER */
+    nsec_t ask_at;        /* when a half-closed client is to be asked; else NSEC_NEVER */
+    nsec_t patient_until; /* so, though nobody needs its slot */
     struct front *front;
     void *task;                 /* the model's, while BUSY */
     enum session_end end;       /* for models that pass it from another thread */

@@ -30,6 +30,9 @@ enum db_prepare { DB_PREPARE_AUTO, DB_PREPARE_OFF };
 /* What becomes of fields with an underscore in their names. */
 enum header_map { HEADER_MAP_DROP, HEADER_MAP_REFUSE };
 
+/* What it means that a client closes its sending side while its request waits. */
+enum half_closing { HALF_CLOSING_ASK, HALF_CLOSING_GONE, HALF_CLOSING_WAIT };
+
 struct serve_config {
     struct option_strings binds;  /* ADDR as the user wrote them, without http:// or uwsgi:// */
     uint8_t protocols[BINDS_MAX]; /* enum protocol, of each bind */
@@ -65,6 +68,7 @@ struct serve_config {
     int64_t backlog;
 
     nsec_t header_timeout, body_timeout, send_timeout; /* spans */
+    int half_close;                                    /* enum half_closing */
     uint64_t body_rate; /* bytes per second of a body beyond body_timeout, at least; 0 = any */
     nsec_t keep_alive;  /* span; 0 = off */
     int64_t keep_alive_requests; /* of one connection; 0 = no limit */

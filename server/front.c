@@ -172,6 +172,10 @@ static bool queue_is_full(const struct front *f) {
     return max >= 0 && f->slots > 0 && f->busy >= f->slots && f->waiting - f->doubted >= max;
 }
 
+bool front_is_short(const struct front *f) {
+    return f->slots > 0 && f->busy >= f->slots && f->waiting > 0;
+}
+
 /* When a request that still waits for a slot has waited long enough. */
 static nsec_t queue_deadline(const struct client *c) {
     nsec_t span = c->front->worker->config->queue_timeout;

@@ -84,6 +84,9 @@ void front_forget(struct client *client);
 void front_enqueue(struct client *client);
 void front_dequeue(struct client *client);
 
+/* Requests wait, since all slots are busy. */
+bool front_is_short(const struct front *front);
+
 /* It has waited in the queue for too long: turned down. */
 void front_expire(struct client *client);
 

@@ -150,14 +150,27 @@ void session_ready(struct session *s, nsec_t now) {
     atomic_store_explicit(&s->wire, SESSION_WIRE_FREE, memory_order_relaxed);
 }
 
+/* A web server closes when its own client has gone, and never half. */
+static bool half_means_gone(const struct session *s) {
+    return (s->road & SESSION_ROAD_UWSGI) || s->worker->config->half_close == HALF_CLOSING_GONE;
+}
+
+nsec_t session_doubt(const struct session *s) {
+    if (half_means_gone(s))
+        return 0;
+    if (s->worker->config->half_close == HALF_CLOSING_WAIT || s->http.version_minor == 0)
+        return NSEC_NEVER;
+    return SERVER_DOUBT_NSEC;
+}
+
 bool session_ask(struct session *s) {
     struct slice text = HTTP_CONTINUE;
     int expected = SESSION_WIRE_FREE;
     ssize_t n;
     bool gone;
 
-    if (s->road & SESSION_ROAD_UWSGI)
-        return false; /* a web server closes when its own client has gone, and never half */
+    if (half_means_gone(s))
+        return false;
     if (s->http.version_minor == 0 ||
         !atomic_compare_exchange_strong(&s->wire, &expected, SESSION_WIRE_ASKING))
         return true;

@@ -70,11 +70,14 @@ NODISCARD enum session_step session_feed(struct session *s);
 /* A request is complete, at this time. */
 void session_ready(struct session *s, nsec_t now);
 
-/* The client has closed its sending side while its request waits: is it gone, or does it only send
- * no more? TCP does not tell until something is sent, so this sends an interim answer (RFC 9110
- * section 15.2), unless the real one is being written: who is gone answers with a reset, which the
- * connection's watch reports. HTTP/1.0 has no interim answers: such a client counts as there. From
- * any thread. False when it is known to be gone. */
+/* The client has closed its sending side while its request waits: the span until it is asked what
+ * that means; 0: nothing but that it is gone; NSEC_NEVER: it counts as there. */
+nsec_t session_doubt(const struct session *s);
+
+/* Is it gone, or does it only send no more? TCP does not tell until something is sent, so this
+ * sends an interim answer (RFC 9110 section 15.2), unless the real one is being written: who is
+ * gone answers with a reset, which the connection's watch reports. HTTP/1.0 has no interim answers:
+ * such a client counts as there. From any thread. False when it is known to be gone. */
 NODISCARD bool session_ask(struct session *s);
 
 /* Has a part of a request arrived? False while the connection is merely kept alive. And is that a

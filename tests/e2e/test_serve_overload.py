@@ -200,20 +200,53 @@ def test_single_drops_the_request_of_who_left(slowapi, serve):
     assert timed_get(app, 0)[1] < 5
 
 
-@pytest.mark.parametrize("args", [GREEN, POOL, EVENT, ("--model", "threaded"), ("--model", "single")])
+ALL = [GREEN, POOL, EVENT, ("--model", "threaded"), ("--model", "single")]
+
+
+@pytest.mark.parametrize("args", ALL)
 def test_half_close_alone_does_not_count_as_gone(slowapi, serve, args):
-    """It is asked with an interim answer, which HTTP/1.1 clients skip; HTTP/1.0 gets none."""
+    """It is asked with an interim answer, which HTTP/1.1 clients skip; HTTP/1.0 gets none, nor do short requests."""
     app = serve(*args, upstream=slowapi())
     with RawConnection(app) as conn:
-        ask(conn, 0.4)
+        ask(conn, 2.8)
         conn.half_close()
         assert conn.read_response().status == 100
         assert final(conn).status == 200
         assert conn.read_until_close() == b""
+    for version, delay in ((b"1.1", b"0.8"), (b"1.0", b"2.3")):
+        with RawConnection(app) as conn:
+            conn.send(b"GET /?delay=" + delay + b" HTTP/" + version + b"\r\nHost: x\r\n\r\n")
+            conn.half_close()
+            assert conn.read_response().status == 200
+
+
+@pytest.mark.parametrize("args", ALL)
+def test_half_close_means_what_is_asked_for(slowapi, serve, args):
+    api = slowapi("--half-close", "wait", "--graceful-timeout", "0")
+    app = serve(*args, "--half-close", "gone", upstream=api)
     with RawConnection(app) as conn:
-        conn.send(b"GET /?delay=0.2 HTTP/1.0\r\n\r\n")
+        start = time.monotonic()
+        ask(conn, 15)
+        conn.half_close()
+        assert conn.read_until_close() == b"" and time.monotonic() - start < 10
+    app = serve(*args, "--half-close", "wait", upstream=api)
+    with RawConnection(app) as conn:
+        ask(conn, 2.3)
         conn.half_close()
         assert conn.read_response().status == 200
+
+
+def test_who_needs_the_slot_of_a_half_closed_client_gets_it_soon(slowapi, serve):
+    """Nobody waited when the client left: it is asked when somebody does."""
+    app = serve("--async-cores", "1", upstream=slowapi("--graceful-timeout", "0"))
+    best = 9
+    for _ in range(3):  # a busy machine may need another try
+        with RawConnection(app) as conn:
+            ask(conn, 15)
+            time.sleep(0.1)
+        time.sleep(0.1)
+        best = min(best, timed_get(app, 0)[1])
+    assert best < 1
 
 
 def test_a_queued_client_may_half_close_too(slowapi, serve):
