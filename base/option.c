@@ -1,11 +1,240 @@
 /* SPDX-License-Identifier: MIT */
-/* Walks argv by the rows and fills the config struct: fallbacks, environment, arguments. */
+/* Options as rows: the value of one row, the walk over argv, and the printer of --help. */
 #include "base/option.h"
 #include "base/assert.h"
-#include "base/option_value.h"
 #include "base/slice.h"
+#include "base/units.h"
 #include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* --- one value ---------------------------------------------------------------------- */
+
+static bool is_bounded(const struct option_row *row) {
+    return row->min != 0 || row->max != 0;
+}
+
+static const char *format_bound(const struct option_row *row, int64_t bound, char *text) {
+    if (row->type == OPTION_DURATION)
+        return units_format_duration(bound, text);
+    if (row->type == OPTION_SIZE)
+        return units_format_size((uint64_t)bound, text);
+    snprintf(text, UNITS_TEXT_BYTES, "%lld", (long long)bound);
+    return text;
+}
+
+/* Says the range of a row alone: "1 to 1000", "at least 1s", or "" when there is none. */
+static void option_range(const struct option_row *row, char *ret_text, size_t cap) {
+    bool numeric = row->type == OPTION_INT || row->type == OPTION_COUNT ||
+                   row->type == OPTION_DURATION || row->type == OPTION_SIZE;
+    char min[UNITS_TEXT_BYTES], max[UNITS_TEXT_BYTES];
+    ret_text[0] = '\0';
+    if (!numeric || !is_bounded(row))
+        return;
+    if (row->max == INT64_MAX)
+        snprintf(ret_text, cap, "at least %s", format_bound(row, row->min, min));
+    else if (row->min == INT64_MIN)
+        snprintf(ret_text, cap, "at most %s", format_bound(row, row->max, max));
+    else
+        snprintf(ret_text, cap, "%s to %s", format_bound(row, row->min, min),
+                 format_bound(row, row->max, max));
+}
+
+PRINTF_LIKE(3, 4) static void append(char *text, size_t cap, const char *fmt, ...) {
+    size_t len = strlen(text);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text + len, cap - len, fmt, args);
+    va_end(args);
+}
+
+/* Joins the words of OPTION_CHOICE with `comma`, and with `last` before the last one. */
+static void option_words(const struct option_row *row, const char *comma, const char *last,
+                         char *ret_text, size_t cap) {
+    ret_text[0] = '\0';
+    for (size_t i = 0; row->choices[i] != NULL; i++) {
+        const char *glue = i == 0 ? "" : row->choices[i + 1] == NULL ? last : comma;
+        append(ret_text, cap, "%s%s", glue, row->choices[i]);
+    }
+}
+
+static void set_allowed_number(const struct option_row *row, const char *what, const char *example,
+                               struct error *ret_text) {
+    char range[2 * UNITS_TEXT_BYTES + 16];
+    option_range(row, range, sizeof(range));
+    bool both = row->min != INT64_MIN && row->max != INT64_MAX;
+    const char *glue = range[0] == '\0' ? "" : both ? " from " : " of ";
+    error_set(ret_text, 0, "%s%s%s%s", what, glue, range, example);
+}
+
+/* Says what the row takes, as errors do: "a whole number from 1 to 1000". */
+static void option_allowed(const struct option_row *row, struct error *ret_text) {
+    char words[sizeof(ret_text->text)];
+    ret_text->text[0] = '\0';
+    switch (row->type) {
+    case OPTION_FLAG:
+        error_set(ret_text, 0, "yes or no (also true, false, on, off, 1, 0)");
+        return;
+    case OPTION_INT:
+        set_allowed_number(row, "a whole number", "", ret_text);
+        return;
+    case OPTION_COUNT:
+        set_allowed_number(row, "a whole number", ", such as 500, 10k or 2m", ret_text);
+        return;
+    case OPTION_DURATION:
+        set_allowed_number(row, "a duration", ", such as 250ms, 1.5s or 2m", ret_text);
+        return;
+    case OPTION_SIZE:
+        set_allowed_number(row, "a size in bytes", ", such as 512, 64k or 1m", ret_text);
+        return;
+    case OPTION_CHOICE:
+        option_words(row, ", ", " or ", words, sizeof(words));
+        error_set(ret_text, 0, "%s%s", row->choices[1] != NULL ? "one of " : "", words);
+        return;
+    case OPTION_STRING:
+    case OPTION_STRINGS:
+    case OPTION_CUSTOM:
+        error_set(ret_text, 0, "%s", row->meta != NULL ? row->meta : "any text");
+        return;
+    }
+}
+
+/* Members are reached by offset, so bytes are copied: no cast, no alignment, no aliasing to trust.
+ */
+static void store_bytes(const struct option_row *row, void *config, const void *value,
+                        size_t size_bytes) {
+    memcpy((char *)config + row->offset, value, size_bytes);
+}
+
+static int store_flag(const struct option_row *row, void *config, const char *value) {
+    static const char *const words[] = { "no", "yes", "false", "true", "off", "on", "0", "1" };
+    if (value == NULL)
+        value = "yes";
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (!slice_eq_nocase(slice_str(value), slice_str(words[i])))
+            continue;
+        bool set = i % 2 == 1;
+        store_bytes(row, config, &set, sizeof(set));
+        return 0;
+    }
+    return -EINVAL;
+}
+
+static bool is_within(const struct option_row *row, int64_t value) {
+    return !is_bounded(row) || (value >= row->min && value <= row->max);
+}
+
+static int store_int(const struct option_row *row, void *config, const char *value) {
+    struct slice digits = slice_str(value);
+    bool minus = slice_starts_with(digits, SLICE("-"));
+    uint64_t magnitude = 0;
+    uint64_t max = (uint64_t)INT64_MAX + minus;
+    int rc = slice_parse_u64(slice_drop(digits, minus), max, &magnitude);
+    if (rc < 0)
+        return rc;
+    int64_t number = (int64_t)(minus ? -magnitude : magnitude);
+    if (!is_within(row, number))
+        return -ERANGE;
+    store_bytes(row, config, &number, sizeof(number));
+    return 0;
+}
+
+static int store_count(const struct option_row *row, void *config, const char *value) {
+    struct slice digits = slice_str(value);
+    char unit = digits.len > 0 ? (char)(digits.ptr[digits.len - 1] | 0x20) : '\0';
+    uint64_t factor = unit == 'k' ? 1000 : unit == 'm' ? 1000000 : 1, number = 0;
+    digits.len -= factor > 1;
+    int rc = slice_parse_u64(digits, INT64_MAX / factor, &number);
+    if (rc < 0)
+        return rc;
+    int64_t count = (int64_t)(number * factor);
+    if (!is_within(row, count))
+        return -ERANGE;
+    store_bytes(row, config, &count, sizeof(count));
+    return 0;
+}
+
+static int store_duration(const struct option_row *row, void *config, const char *value) {
+    nsec_t span = 0;
+    int rc = units_parse_duration(slice_str(value), &span);
+    if (rc < 0)
+        return rc;
+    if (!is_within(row, span))
+        return -ERANGE;
+    store_bytes(row, config, &span, sizeof(span));
+    return 0;
+}
+
+static int store_size(const struct option_row *row, void *config, const char *value) {
+    uint64_t bytes = 0;
+    int rc = units_parse_size(slice_str(value), &bytes);
+    if (rc < 0)
+        return rc;
+    if (is_bounded(row) && (bytes < (uint64_t)row->min || bytes > (uint64_t)row->max))
+        return -ERANGE;
+    store_bytes(row, config, &bytes, sizeof(bytes));
+    return 0;
+}
+
+static int store_choice(const struct option_row *row, void *config, const char *value) {
+    for (int i = 0; row->choices[i] != NULL; i++) {
+        if (strcmp(row->choices[i], value) != 0)
+            continue;
+        store_bytes(row, config, &i, sizeof(i));
+        return 0;
+    }
+    return -EINVAL;
+}
+
+static int append_string(const struct option_row *row, void *config, const char *value,
+                         struct error *allowed) {
+    struct option_strings *list = (void *)((char *)config + row->offset);
+    if (list->count == OPTION_STRINGS_MAX)
+        return error_set(allowed, -ERANGE, "it can be given %d times at most", OPTION_STRINGS_MAX);
+    list->items[list->count++] = value;
+    return 0;
+}
+
+static int store_any(const struct option_row *row, void *config, const char *value,
+                     struct error *allowed) {
+    ASSERT(value != NULL || row->type == OPTION_FLAG);
+    switch (row->type) {
+    case OPTION_FLAG:
+        return store_flag(row, config, value);
+    case OPTION_INT:
+        return store_int(row, config, value);
+    case OPTION_COUNT:
+        return store_count(row, config, value);
+    case OPTION_DURATION:
+        return store_duration(row, config, value);
+    case OPTION_SIZE:
+        return store_size(row, config, value);
+    case OPTION_CHOICE:
+        return store_choice(row, config, value);
+    case OPTION_STRINGS:
+        return append_string(row, config, value, allowed);
+    case OPTION_STRING:
+        store_bytes(row, config, &value, sizeof(value));
+        return 0;
+    case OPTION_CUSTOM:
+        return row->parse(config, value, allowed);
+    }
+    return -EINVAL;
+}
+
+/* Stores `value` (NULL: the bare flag) at the row's offset. 0, or -EINVAL with what is allowed in
+ * `allowed` and the member unchanged. */
+static int option_store(const struct option_row *row, void *config, const char *value,
+                        struct error *allowed) {
+    option_allowed(row, allowed);
+    return store_any(row, config, value, allowed) < 0 ? -EINVAL : 0;
+}
+
+/* --- argv -------------------------------------------------------------------------- */
 
 #define SHOWN_BYTES 80 /* an option as the user wrote it, in errors */
 
@@ -285,4 +514,165 @@ bool option_in_arguments(const struct option_spec *spec, int argc, char **argv, 
         if (given[i] && spec->rows[i].name != NULL && strcmp(spec->rows[i].name, name) == 0)
             return true;
     return false;
+}
+
+/* --- --help ------------------------------------------------------------------------- */
+
+#define WIDTH_MIN       80 /* also of what is no terminal: the same text everywhere */
+#define WIDTH_MAX       100
+#define TEXT_COLUMN_MAX 30 /* a longer name has its text start on the next line */
+
+static size_t width_of(FILE *out) {
+    struct winsize size = { 0 };
+    int fd = fileno(out);
+    if (fd < 0 || ioctl(fd, TIOCGWINSZ, &size) < 0 || size.ws_col < WIDTH_MIN)
+        return WIDTH_MIN;
+    return size.ws_col < WIDTH_MAX ? size.ws_col : WIDTH_MAX;
+}
+
+/* Words, cut at a separator, flow into lines between `indent` and `width`. */
+struct flow {
+    FILE *out;
+    size_t column, indent, width;
+};
+
+static void flow_words(struct flow *f, const char *text, char sep) {
+    struct slice rest = slice_str(text);
+    while (rest.len > 0) {
+        struct slice word = slice_cut(&rest, sep);
+        if (word.len == 0)
+            continue;
+        bool glued = f->column <= f->indent; /* nothing on the line yet */
+        if (!glued && f->column + 1 + word.len > f->width) {
+            fputc('\n', f->out);
+            f->column = 0;
+            glued = true;
+        }
+        size_t pad = f->column < f->indent ? f->indent - f->column : !glued;
+        fprintf(f->out, "%*s%.*s", (int)pad, "", (int)word.len, word.ptr);
+        f->column += pad + word.len;
+    }
+}
+
+/* "  -w, --workers N" */
+static void format_names(const struct option_row *row, char *text, size_t cap) {
+    char letter[] = { '-', row->letter, '\0' };
+    char words[256];
+    const char *meta = row->meta;
+    if (meta == NULL && row->type == OPTION_CHOICE) {
+        option_words(row, "|", "|", words, sizeof(words));
+        meta = words;
+    }
+    snprintf(text, cap, "  %2s%s%s%s%s%s", row->letter != 0 ? letter : "",
+             row->letter != 0 && row->name != NULL ? ", "
+             : row->name != NULL                   ? "  "
+                                                   : "",
+             row->name != NULL ? "--" : "", row->name != NULL ? row->name : "",
+             meta != NULL ? " " : "", meta != NULL ? meta : "");
+}
+
+static void add_note(char *notes, size_t cap, const char *label, const char *text) {
+    if (text == NULL || text[0] == '\0')
+        return;
+    size_t len = strlen(notes);
+    snprintf(notes + len, cap - len, "%s%s%s", len > 0 ? ";\n" : "[", label, text);
+}
+
+/* "[1 to 1000; default: 4; env: WORKERS]", or "". A newline stands where the line may break. */
+static void format_notes(const struct option_row *row, char *notes, size_t cap) {
+    char text[512];
+    notes[0] = '\0';
+    if (row->type == OPTION_CHOICE && row->meta != NULL) {
+        option_words(row, ",\n", ",\n", text, sizeof(text));
+        add_note(notes, cap, "one of: ", text);
+    }
+    option_range(row, text, sizeof(text));
+    add_note(notes, cap, "", text);
+    add_note(notes, cap, "", row->type == OPTION_STRINGS ? "repeatable" : "");
+    add_note(notes, cap, "default: ", row->fallback);
+    add_note(notes, cap, "env: ", row->env);
+    size_t len = strlen(notes);
+    if (len > 0)
+        snprintf(notes + len, cap - len, "]");
+}
+
+static void print_row(const struct option_row *row, struct flow f) {
+    char names[320], notes[1024];
+    format_names(row, names, sizeof(names));
+    format_notes(row, notes, sizeof(notes));
+    fputs(names, f.out);
+    f.column = strlen(names);
+    if (f.column + 2 > f.indent) {
+        fputc('\n', f.out);
+        f.column = 0;
+    }
+    flow_words(&f, row->help != NULL ? row->help : "", ' ');
+    flow_words(&f, notes, '\n');
+    fputc('\n', f.out);
+}
+
+static const char *topic_of(const struct option_row *row) {
+    return row->topic != NULL ? row->topic : "Options";
+}
+
+static bool topic_is_new(const struct option_spec *spec, size_t index) {
+    for (size_t i = 0; i < index; i++)
+        if (strcmp(topic_of(&spec->rows[i]), topic_of(&spec->rows[index])) == 0)
+            return false;
+    return true;
+}
+
+static size_t text_column(const struct option_spec *spec) {
+    size_t widest = 0;
+    for (size_t i = 0; i < spec->row_count; i++) {
+        char names[320];
+        format_names(&spec->rows[i], names, sizeof(names));
+        size_t len = strlen(names) + 2;
+        if (len > widest && len <= TEXT_COLUMN_MAX)
+            widest = len;
+    }
+    return widest > 0 ? widest : TEXT_COLUMN_MAX;
+}
+
+static bool letter_is_free(const struct option_spec *spec, char letter) {
+    for (size_t i = 0; i < spec->row_count; i++)
+        if (spec->rows[i].letter == letter)
+            return false;
+    return true;
+}
+
+void option_print_help(const struct option_spec *spec, FILE *out) {
+    struct flow page = { .out = out, .width = width_of(out) };
+    struct flow table = { .out = out, .indent = text_column(spec), .width = page.width };
+    fprintf(out, "usage: %s\n\n", spec->usage);
+    flow_words(&page, spec->summary != NULL ? spec->summary : "", ' ');
+    fputc('\n', out);
+
+    for (size_t i = 0; i < spec->row_count; i++) {
+        if (!topic_is_new(spec, i))
+            continue;
+        fprintf(out, "\n%s:\n", topic_of(&spec->rows[i]));
+        for (size_t j = i; j < spec->row_count; j++)
+            if (strcmp(topic_of(&spec->rows[i]), topic_of(&spec->rows[j])) == 0)
+                print_row(&spec->rows[j], table);
+    }
+    struct option_row help = {
+        .name = "help",
+        .letter = letter_is_free(spec, 'h') ? 'h' : 0,
+        .help = "Print this help and exit.",
+    };
+    fputs("\nHelp:\n", out);
+    print_row(&help, table);
+    if (spec->epilog != NULL)
+        fprintf(out, "\n%s\n", spec->epilog);
+}
+
+void option_print_rows(const struct option_spec *spec, FILE *out) {
+    for (size_t i = 0; i < spec->row_count; i++) {
+        const struct option_row *row = &spec->rows[i];
+        char letter[] = { row->letter, '\0' };
+        fprintf(out, "%s|%s|%s|%s|%s\n", row->name != NULL ? row->name : "", letter,
+                row->env != NULL ? row->env : "", row->fallback != NULL ? row->fallback : "",
+                row->help != NULL ? row->help : "");
+    }
 }

@@ -5,12 +5,44 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
-#include "net/fiber_block.h"
-#include "net/fiber_overflow.h"
+#include "net/fiber_context.h"
 #include "net/fiber_stack.h"
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+enum fiber_state {
+    FIBER_CACHED, /* a stack without a fiber */
+    FIBER_READY,  /* in the run queue */
+    FIBER_RUNNING,
+    FIBER_PARKED,
+    FIBER_ENDED, /* has left its stack for the last time */
+};
+
+/* The control block of a fiber, at the top of its stack. */
+struct fiber {
+    struct fiber_context context;
+    struct fibers *fibers;
+    struct fiber *next; /* in the run queue or in the cache */
+    enum fiber_state state;
+    bool woken, cancelled;
+    bool timed_out; /* why it was made ready, unless one of those above */
+    bool trimmed;   /* while cached: only the top page is resident */
+
+    /* The timer may be armed earlier than the deadline, or for a deadline that is over: it looks at
+     * `deadline` when it fires. So a park that ends in time costs no work on the heap. It stays
+     * armed even across lives. */
+    nsec_t deadline;
+    struct timer timer;
+
+    const char *name;
+    void (*run)(void *);
+    void *arg;
+    char *stack_low;
+};
 
 enum {
     STACK_BYTES_DEFAULT = 256 * 1024, /* room for getaddrinfo(3), libpq and libcurl */
@@ -335,6 +367,98 @@ bool fiber_cancelled(const struct fiber *fiber) {
     return fiber->cancelled;
 }
 
+/* --- overflow ------------------------------------------------------------------------------- */
+
+#if defined(POISON_ASAN) || defined(FIBER_TSAN)
+enum { HANDLER_WANTED = 0 };
+#else
+enum { HANDLER_WANTED = 1 };
+#endif
+
+enum { SIGNAL_STACK_BYTES = 16 * 1024 }; /* AVX-512 state alone takes nearly 3 KiB */
+
+/* What a signal handler needs cannot be handed to it. */
+static __thread struct {
+    struct fiber *const *running;
+    size_t guard_bytes;
+    void *signal_stack;
+} watched;
+static struct sigaction previous;
+static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* One write, so that processes do not mix; snprintf(3) may not be called here. */
+static void report(const char *name) {
+    const char *const words[] = { "fiber ", name, " overflowed its stack\n" };
+    char line[200];
+    size_t len = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        for (const char *c = words[i]; *c != '\0' && len < sizeof(line); c++)
+            line[len++] = *c;
+    }
+    ssize_t n = write(STDERR_FILENO, line, len);
+    (void)n; /* there is nobody left to tell */
+}
+
+/* After the return the access is repeated and meets whoever handled it before us. */
+static void on_segv(int signo, siginfo_t *info, void *context UNUSED) {
+    const struct fiber *fiber = watched.running != NULL ? *watched.running : NULL;
+    const char *at = info->si_addr;
+
+    if (fiber != NULL && at < fiber->stack_low && at >= fiber->stack_low - watched.guard_bytes)
+        report(fiber->name);
+    sigaction(signo, &previous, NULL);
+    if (info->si_code <= 0)
+        raise(signo); /* sent by kill(2): there is no access to repeat */
+}
+
+static int install(void) {
+    struct sigaction action = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    struct sigaction current;
+    int rc = 0;
+
+    sigemptyset(&action.sa_mask);
+    pthread_mutex_lock(&install_lock);
+    if (sigaction(SIGSEGV, NULL, &current) < 0)
+        rc = -errno;
+    else if (!(current.sa_flags & SA_SIGINFO) || current.sa_sigaction != on_segv)
+        rc = sigaction(SIGSEGV, &action, &previous) < 0 ? -errno : 0;
+    pthread_mutex_unlock(&install_lock);
+    return rc;
+}
+
+/* Gives the thread a signal stack and handles SIGSEGV for it; `running` points at the thread's
+ * running fiber, and `guard_bytes` lie below each stack. Under a sanitizer, which has its own
+ * report, nothing happens. 0 or -errno. */
+static int overflow_watch(struct fiber *const *running, size_t guard_bytes) {
+    if (!HANDLER_WANTED)
+        return 0;
+
+    watched.running = running;
+    watched.guard_bytes = guard_bytes;
+    if (watched.signal_stack == NULL) {
+        watched.signal_stack = mem_alloc(SIGNAL_STACK_BYTES);
+        if (watched.signal_stack == NULL)
+            return -ENOMEM;
+        stack_t stack = { .ss_sp = watched.signal_stack, .ss_size = SIGNAL_STACK_BYTES };
+        if (sigaltstack(&stack, NULL) < 0)
+            return -errno;
+    }
+    return install();
+}
+
+/* Gives the signal stack back; the handler stays. */
+static void overflow_unwatch(struct fiber *const *running) {
+    if (watched.running != running)
+        return;
+
+    stack_t none = { .ss_flags = SS_DISABLE };
+    sigaltstack(&none, NULL);
+    mem_free(watched.signal_stack);
+    watched.signal_stack = NULL;
+    watched.running = NULL;
+}
+
 /* --- the scheduler itself -------------------------------------------------------------------- */
 
 struct fibers *fibers_new(struct loop *loop, const struct fiber_config *config, struct error *err) {
@@ -360,10 +484,10 @@ struct fibers *fibers_new(struct loop *loop, const struct fiber_config *config, 
     context_adopt(&fibers->loop_context);
     fiber_stacks_init(&fibers->stacks, bytes);
 
-    int rc = fiber_overflow_watch(&fibers->running, fibers->stacks.page_bytes);
+    int rc = overflow_watch(&fibers->running, fibers->stacks.page_bytes);
     if (rc < 0) {
         error_set(err, rc, "cannot watch fiber stacks: %s", strerror(-rc));
-        fiber_overflow_unwatch(&fibers->running);
+        overflow_unwatch(&fibers->running);
         mem_free(fibers);
         return NULL;
     }
@@ -378,7 +502,7 @@ void fibers_free(struct fibers *fibers) {
     timer_cancel(fibers->loop, &fibers->trim);
     while (!cache_cut(fibers, &fibers->cache))
         ;
-    fiber_overflow_unwatch(&fibers->running);
+    overflow_unwatch(&fibers->running);
     mem_free(fibers);
 }
 

@@ -6,7 +6,23 @@
 #ifndef NET_TIMER_HEAP_H
 #define NET_TIMER_HEAP_H
 
-#include "net/loop.h"
+#include "base/attr.h"
+#include "base/clock.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A timer lies in the object that it belongs to; zero it before the first use. It fires once, at
+ * `at` or later, never earlier. Its callback may set and cancel any timer, itself included. Cancel
+ * an armed one before its memory goes. */
+struct timer {
+    nsec_t at;
+    uint32_t slot; /* 1-based place in the heap, 0 when not armed */
+    void (*fire)(struct timer *);
+};
+
+static inline bool timer_armed(const struct timer *timer) {
+    return timer->slot != 0;
+}
 
 struct timer_heap_entry {
     nsec_t at;
