@@ -133,6 +133,9 @@ static int choose_app(struct serve_options *o, const struct option_strings *posi
         return error_set(err, -EINVAL, "%s: '%s' is not an application; index, db%s", from, given,
                          given == module ? ", cpu, self, echo, app or patched"
                                          : ", cpu, self or echo");
+    if (o->config.model == &model_evhttp && o->config.app != &app_index)
+        return error_set(err, -EINVAL, "%s: '%s' does not run under --model evhttp; index", from,
+                         given);
     if (is_event && event_app_find(o->config.app) == NULL)
         return error_set(err, -EINVAL, "%s: '%s' does not run under --model event; index or echo",
                          from, given);
@@ -168,12 +171,16 @@ static int check_control(const struct serve_options *o, struct error *err) {
 
 static int check_upstream(const struct serve_options *o, struct error *err) {
     struct error why = { "" };
-    static const char no_curl[] = "the event model speaks http only, without libcurl";
+    bool no_curl = o->config.model == &model_event || o->config.model == &model_evhttp;
+    const char *model = o->config.model->name;
 
-    if (o->config.model == &model_event && o->config.upstream_client == UPSTREAM_CURL)
-        return error_set(err, -EINVAL, "--upstream-client: %s", no_curl);
-    if (o->config.model == &model_event && upstream_target_wants_curl(o->config.upstream_url))
-        return error_set(err, -EINVAL, "--upstream: %s", no_curl);
+    if (no_curl && o->config.upstream_client == UPSTREAM_CURL)
+        return error_set(err, -EINVAL,
+                         "--upstream-client: the %s model speaks http only, without libcurl",
+                         model);
+    if (no_curl && upstream_target_wants_curl(o->config.upstream_url))
+        return error_set(err, -EINVAL,
+                         "--upstream: the %s model speaks http only, without libcurl", model);
     if (o->config.upstream_ca != NULL && access(o->config.upstream_ca, R_OK) < 0)
         return error_set(err, -EINVAL, "--upstream-ca: cannot read '%s': %s", o->config.upstream_ca,
                          strerrordesc_np(errno));

@@ -39,6 +39,45 @@ static const struct {
     { "loop-lag-warn", { &model_single, &model_threaded }, "has no loop" },
 };
 
+/* All that evhttp obeys: what the library has a call for, and what is the process's own. */
+static const char *const evhttp_obeys[] = {
+    "bind",
+    "model",
+    "workers",
+    "backlog",
+    "upstream",
+    "upstream-timeout",
+    "keep-alive",
+    "graceful-timeout",
+    "timeout",
+    "limit-request-body",
+    "max-requests",
+    "max-requests-jitter",
+    "pid",
+    "user",
+    "group",
+    "control",
+    "log-level",
+};
+
+static bool evhttp_can_obey(const char *option) {
+    for (size_t i = 0; i < ARRAY_LEN(evhttp_obeys); i++)
+        if (strcmp(evhttp_obeys[i], option) == 0)
+            return true;
+    return false;
+}
+
+static int check_evhttp(const struct option_spec *spec, int argc, char **argv, struct error *err) {
+    for (size_t i = 0; i < spec->row_count; i++) {
+        const char *option = spec->rows[i].name;
+
+        if (!evhttp_can_obey(option) && option_in_arguments(spec, argc, argv, option))
+            return error_set(err, -EINVAL,
+                             "--%s: the evhttp model has nothing but what libevent offers", option);
+    }
+    return 0;
+}
+
 static int check_model(const struct option_spec *spec, int argc, char **argv,
                        const struct model *model, struct error *err) {
     for (size_t i = 0; i < ARRAY_LEN(rules); i++)
@@ -126,7 +165,8 @@ static int check_company(const struct option_spec *spec, int argc, char **argv,
 
 int serve_fit_check(const struct option_spec *spec, int argc, char **argv,
                     const struct serve_config *config, struct error *err) {
-    int rc = check_model(spec, argc, argv, config->model, err);
+    int rc = config->model == &model_evhttp ? check_evhttp(spec, argc, argv, err)
+                                            : check_model(spec, argc, argv, config->model, err);
 
     return rc < 0 ? rc : check_company(spec, argc, argv, config, err);
 }

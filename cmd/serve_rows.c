@@ -94,7 +94,8 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .meta = "MODEL",
       .help =
           "How requests wait: green (a fiber each), pool (a bounded number of threads), threaded "
-          "(a thread per connection), single (one at a time) or event (callbacks).",
+          "(a thread per connection), single (one at a time), event (callbacks), or evhttp "
+          "(libevent's own server and client, as a reference).",
       .type = OPTION_CUSTOM,
       .fallback = "green",
       .parse = parse_model },
@@ -591,7 +592,7 @@ static int parse_model(void *config, const char *value, struct error *err) {
 
     o->config.model = model_find(value);
     if (o->config.model == NULL)
-        return error_set(err, -EINVAL, "green, pool, threaded, single or event");
+        return error_set(err, -EINVAL, "green, pool, threaded, single, event or evhttp");
     return 0;
 }
 

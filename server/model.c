@@ -3,8 +3,8 @@
 #include "server/model.h"
 #include <string.h>
 
-static const struct model *const models[] = { &model_green, &model_pool, &model_threaded,
-                                              &model_single, &model_event };
+static const struct model *const models[] = { &model_green,  &model_pool,  &model_threaded,
+                                              &model_single, &model_event, &model_evhttp };
 
 const struct model *model_find(const char *name) {
     for (size_t i = 0; i < ARRAY_LEN(models); i++)

@@ -19,6 +19,7 @@ extern const struct model model_pool;
 extern const struct model model_single;
 extern const struct model model_threaded;
 extern const struct model model_event;
+extern const struct model model_evhttp;
 extern const struct model model_green;
 
 /* By name; NULL when there is none. */
