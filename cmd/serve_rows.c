@@ -93,9 +93,9 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .topic = "Concurrency",
       .meta = "MODEL",
       .help =
-          "How requests wait: green (a fiber each), pool (a bounded number of threads), threaded "
-          "(a thread per connection), single (one at a time), event (callbacks), or evhttp "
-          "(libevent's own server and client, as a reference).",
+          "How requests wait: green (a fiber each), pool (a number of threads), threaded (a thread "
+          "per connection), single (one at a time), event (callbacks) or evhttp (libevent's own "
+          "server).",
       .type = OPTION_CUSTOM,
       .fallback = "green",
       .parse = parse_model },

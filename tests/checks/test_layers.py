@@ -19,7 +19,7 @@ MAY_INCLUDE = {
 }
 # Header of a library -> where it may be included, and in how many files at most (None: any number).
 LIBRARY_HOMES = {
-    "event2/": (lambda path: path.parts[0] == "net", None),
+    "event2/": (lambda path: path.parts[0] == "net" or str(path) == "server/model_evhttp.c", None),
     "libpq-fe.h": (lambda path: path.parts[0] == "server", 1),
     "curl/curl.h": (lambda path: path.parts[0] == "server", 1),
     "openssl/": (lambda path: path.parts[0] == "server", 1),

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Records which function is entered after which, for scripts/trace-request: linked into a binary that is compiled with
- * -finstrument-functions. The record is the file that SRV_TRACE names:
+/* Records which function is entered after which, for scripts/trace-request: linked into a binary
+ * that is compiled with -finstrument-functions. The record is the file that SRV_TRACE names:
  *
  *   uint64_t count              entries so far; one that is above the room of the file was not kept
- *   uint64_t base               address of trace_base, by which a reader takes away where the kernel loaded the program
+ *   uint64_t base               address of trace_base: tells where the kernel loaded the program
  *   { uint64_t function, thread } entry[count]
  *
  * A forked child goes on in its parent's file. */
