@@ -37,7 +37,7 @@ static int fail(struct error *why, int code) {
 
 /* --- the walk ------------------------------------------------------------------------- */
 
-struct walk {
+struct path_walk {
     struct safe_path *p;
     enum safe_path_mode mode;
     unsigned links;
@@ -83,7 +83,7 @@ static int enter(struct safe_path *p, int fd) {
     return 0;
 }
 
-static int begin(struct walk *w) {
+static int begin(struct path_walk *w) {
     bool absolute = w->rest[0] == '/';
 
     w->at_start = false;
@@ -94,7 +94,7 @@ static int begin(struct walk *w) {
 }
 
 /* Takes the next name off the rest. Whether it is the last one. */
-static bool next_name(struct walk *w, struct slice *ret) {
+static bool next_name(struct path_walk *w, struct slice *ret) {
     size_t skip = strspn(w->rest, "/");
     size_t len = strcspn(w->rest + skip, "/");
 
@@ -102,12 +102,12 @@ static bool next_name(struct walk *w, struct slice *ret) {
     return w->rest[skip + len] == '\0';
 }
 
-static void drop_name(struct walk *w, struct slice name) {
+static void drop_name(struct path_walk *w, struct slice name) {
     memmove(w->rest, name.ptr + name.len, strlen(name.ptr + name.len) + 1);
 }
 
 /* `fd` is a link. Root follows one that nobody else can have put there. */
-static int check_link(const struct walk *w, int fd, const char *name, struct error *why) {
+static int check_link(const struct path_walk *w, int fd, const char *name, struct error *why) {
     struct stat is;
 
     if (fstat(fd, &is) < 0)
@@ -126,13 +126,13 @@ static bool is_procfs(int fd) {
 }
 
 /* What such a link says is not where it leads to. */
-static int follow_magic(struct walk *w, const char *name, bool last) {
+static int follow_magic(struct path_walk *w, const char *name, bool last) {
     w->p->magic = last;
     return last ? 0 : enter(w->p, openat(w->p->folder, name, O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
 /* Puts the target of the link `fd` before the rest. */
-static int insert_target(struct walk *w, int fd) {
+static int insert_target(struct path_walk *w, int fd) {
     ssize_t len = readlinkat(fd, "", w->link, sizeof(w->link));
 
     if (len < 0)
@@ -146,7 +146,7 @@ static int insert_target(struct walk *w, int fd) {
 }
 
 /* Goes where the link leads to. */
-static int expand(struct walk *w, const char *name, bool last, struct error *why) {
+static int expand(struct path_walk *w, const char *name, bool last, struct error *why) {
     int fd = openat(w->p->folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     int rc = fd < 0 ? fail(why, -errno) : check_link(w, fd, name, why);
 
@@ -168,7 +168,7 @@ static bool is_link(const struct safe_path *p, const char *name) {
 }
 
 /* One name further. 1 when the last one has been reached. */
-static int step(struct walk *w, struct error *why) {
+static int step(struct path_walk *w, struct error *why) {
     struct safe_path *p = w->p;
     struct slice name;
     bool last = next_name(w, &name);
@@ -194,7 +194,7 @@ static int step(struct walk *w, struct error *why) {
     return rc < 0 ? fail(why, rc) : 0;
 }
 
-static int walk(struct walk *w, struct error *why) {
+static int walk(struct path_walk *w, struct error *why) {
     int rc = 0;
 
     while (rc == 0) {
@@ -212,7 +212,7 @@ static int walk(struct walk *w, struct error *why) {
 
 int safe_path_find(struct safe_path *p, const char *path, enum safe_path_mode mode,
                    struct error *why) {
-    struct walk *w = mem_alloc(sizeof(*w)); /* more than a frame may hold */
+    struct path_walk *w = mem_alloc(sizeof(*w)); /* more than a frame may hold */
     int rc;
 
     *p = (struct safe_path){ .folder = -1, .descriptor = -1 };

@@ -8,7 +8,7 @@
 #include "playground/explain.h"
 #include "playground/peer.h"
 #include "playground/tour.h"
-#include "server/db_conn.h"
+#include "server/upstream/db_conn.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -9,12 +9,12 @@
 #include "cmd/serve_rows.h"
 #include "net/binds.h"
 #include "net/control.h"
-#include "server/app.h"
-#include "server/db.h"
-#include "server/event_app.h"
-#include "server/model.h"
+#include "server/app/app.h"
+#include "server/app/event_app.h"
+#include "server/model/model.h"
 #include "server/serve.h"
-#include "server/upstream_target.h"
+#include "server/upstream/db.h"
+#include "server/upstream/target.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,8 +179,8 @@ static int check_upstream(const struct serve_options *o, struct error *err) {
                          "--upstream-client: the %s model speaks http only, without libcurl",
                          model);
     if (no_curl && upstream_target_wants_curl(o->config.upstream_url))
-        return error_set(err, -EINVAL,
-                         "--upstream: the %s model speaks http only, without libcurl", model);
+        return error_set(err, -EINVAL, "--upstream: the %s model speaks http only, without libcurl",
+                         model);
     if (o->config.upstream_ca != NULL && access(o->config.upstream_ca, R_OK) < 0)
         return error_set(err, -EINVAL, "--upstream-ca: cannot read '%s': %s", o->config.upstream_ca,
                          strerrordesc_np(errno));

@@ -5,7 +5,7 @@
 #include "cmd/common.h"
 #include "net/binds.h"
 #include "net/control.h"
-#include "net/prefork.h"
+#include "proc/prefork.h"
 #include "slowapi/param.h"
 #include "slowapi/plan.h"
 #include "slowapi/profile.h"

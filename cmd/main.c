@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "base/stream.h"
 #include "cmd/command.h"
-#include "net/title.h"
+#include "proc/title.h"
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>

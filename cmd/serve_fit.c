@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Which options have no effect, under which model, and why. */
 #include "cmd/serve_fit.h"
-#include "server/app.h"
-#include "server/model.h"
-#include "server/upstream_target.h"
+#include "server/app/app.h"
+#include "server/model/model.h"
+#include "server/upstream/target.h"
 #include <errno.h>
 
 enum { MODELS_MAX = 4 };
@@ -41,22 +41,14 @@ static const struct {
 
 /* All that evhttp obeys: what the library has a call for, and what is the process's own. */
 static const char *const evhttp_obeys[] = {
-    "bind",
-    "model",
-    "workers",
-    "backlog",
-    "upstream",
-    "upstream-timeout",
-    "keep-alive",
-    "graceful-timeout",
-    "timeout",
-    "limit-request-body",
-    "max-requests",
-    "max-requests-jitter",
-    "pid",
-    "user",
-    "group",
-    "control",
+    "bind",         "model",
+    "workers",      "backlog",
+    "upstream",     "upstream-timeout",
+    "keep-alive",   "graceful-timeout",
+    "timeout",      "limit-request-body",
+    "max-requests", "max-requests-jitter",
+    "pid",          "user",
+    "group",        "control",
     "log-level",
 };
 

@@ -3,7 +3,7 @@
 #include "cmd/serve_rows.h"
 #include "cmd/common.h"
 #include "server/limits.h"
-#include "server/model.h"
+#include "server/model/model.h"
 #include <errno.h>
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <time.h>
 
-#define SECONDS_MAX                                                              \
+#define SECONDS_MAX \
     INT64_C(253402300799) /* 9999-12-31: the format has four digits for the year \
                            */
 

@@ -12,7 +12,7 @@
 
 enum step { STEP_LINE, STEP_BLANK, STEP_MORE, STEP_BAD };
 
-struct walk {
+struct head_walk {
     const char *start, *at, *end; /* of the head; of the line to read; of the bytes there are */
     const struct http_limits *limits;
     struct http_head *head;
@@ -23,19 +23,19 @@ struct walk {
     bool has_folds; /* lenient: lines go on with a value, so that known is of no use yet */
 };
 
-static enum step bad(struct walk *w, const char *why) {
+static enum step bad(struct head_walk *w, const char *why) {
     w->why = why;
     return STEP_BAD;
 }
 
 /* The line at w->at has no LF yet. */
-static enum step incomplete(struct walk *w) {
+static enum step incomplete(struct head_walk *w) {
     bool can_end = (size_t)(w->end - w->start) < w->limits->head_bytes;
     return can_end ? STEP_MORE : bad(w, http_err_head_large);
 }
 
 /* The line at w->at is wrong: refuses it if it is complete. */
-static enum step refuse_line(struct walk *w, const char *why) {
+static enum step refuse_line(struct head_walk *w, const char *why) {
     const char *lf = memchr(w->at, '\n', (size_t)(w->end - w->at));
     if (lf == NULL)
         return incomplete(w);
@@ -46,16 +46,16 @@ static bool is_space(char c) {
     return c == ' ' || c == '\t';
 }
 
-static bool is_lenient(const struct walk *w) {
+static bool is_lenient(const struct head_walk *w) {
     return w->limits->usual != NULL;
 }
 
-static void note(struct walk *w, enum http_lenience what) {
+static void note(struct head_walk *w, enum http_lenience what) {
     w->head->noted |= (uint8_t)(1U << what);
 }
 
 /* The LF of the line end at `at`; NULL when none is there. */
-static const char *line_end_at(struct walk *w, const char *at) {
+static const char *line_end_at(struct head_walk *w, const char *at) {
     if (LIKELY(w->end - at >= 2 && at[0] == '\r' && at[1] == '\n'))
         return at + 1;
     if (!is_lenient(w) || at == w->end || *at != '\n')
@@ -118,7 +118,7 @@ static const char *parse_status_line(struct slice line, struct http_head *head) 
 }
 
 /* A start line is over its limit: is it the target that is too long, or was it never a request? */
-static const char *long_start_line(const struct walk *w, size_t len) {
+static const char *long_start_line(const struct head_walk *w, size_t len) {
     if (w->is_response)
         return http_err_status_line;
     size_t method_len = http_span(w->at, len, HTTP_CHAR_TOKEN);
@@ -133,7 +133,7 @@ static size_t start_line_cap(const struct http_limits *limits) {
     return cap < limits->head_bytes ? cap : limits->head_bytes;
 }
 
-static enum step start_line(struct walk *w) {
+static enum step start_line(struct head_walk *w) {
     size_t have = (size_t)(w->end - w->at);
     size_t cap = start_line_cap(w->limits);
     const char *lf = memchr(w->at, '\n', have < cap ? have : cap);
@@ -158,7 +158,7 @@ static enum step start_line(struct walk *w) {
 }
 
 /* Why the line at w->at, whose name ends at `name_end`, is no `name:`. */
-static const char *name_fault(const struct walk *w, const char *name_end) {
+static const char *name_fault(const struct head_walk *w, const char *name_end) {
     if (name_end == w->end)
         return http_err_field_name;
     if (name_end == w->at && is_space(*name_end)) {
@@ -170,11 +170,11 @@ static const char *name_fault(const struct walk *w, const char *name_end) {
     return is_space(*name_end) ? http_err_field_space : http_err_field_name;
 }
 
-static bool is_blank(const struct walk *w) {
+static bool is_blank(const struct head_walk *w) {
     return w->at < w->end && (*w->at == '\r' || (*w->at == '\n' && is_lenient(w)));
 }
 
-static enum step blank_line(struct walk *w) {
+static enum step blank_line(struct head_walk *w) {
     if (*w->at == '\r' && w->end - w->at < 2)
         return incomplete(w);
     const char *lf = line_end_at(w, w->at);
@@ -188,7 +188,7 @@ static enum step blank_line(struct walk *w) {
 }
 
 /* Whether the field at w->at may be so long; `stop` and `lf` are the end of its value and line. */
-static const char *size_fault(const struct walk *w, const char *line, const char *stop,
+static const char *size_fault(const struct head_walk *w, const char *line, const char *stop,
                               const char *lf) {
     if ((size_t)(lf - w->start) >= w->limits->head_bytes)
         return http_err_head_large;
@@ -196,14 +196,14 @@ static const char *size_fault(const struct walk *w, const char *line, const char
 }
 
 /* The value before `stop` does not end as a line must. */
-static enum step bad_value(struct walk *w, const char *stop) {
+static enum step bad_value(struct head_walk *w, const char *stop) {
     bool is_line_end = stop < w->end && (*stop == '\r' || *stop == '\n');
     w->at = stop;
     return refuse_line(w, is_line_end ? http_err_line_end : http_err_field_value);
 }
 
 /* The start of the field, or of the start line, that the byte before `seen` belongs to. */
-static const char *line_start(const struct walk *w, const char *seen) {
+static const char *line_start(const struct head_walk *w, const char *seen) {
     const char *lf = memrchr(w->start, '\n', (size_t)(seen - w->start));
     while (lf != NULL && is_lenient(w) && is_space(lf[1]))
         lf = memrchr(w->start, '\n', (size_t)(lf - w->start));
@@ -211,7 +211,7 @@ static const char *line_start(const struct walk *w, const char *seen) {
 }
 
 /* All lines at w->at that go on with the value of the field before them. */
-static enum step walk_folds(struct walk *w) {
+static enum step walk_folds(struct head_walk *w) {
     const char *line = line_start(w, w->at), *end = w->end;
     w->has_folds = true;
     while (w->at < end && is_space(*w->at)) {
@@ -228,7 +228,7 @@ static enum step walk_folds(struct walk *w) {
 }
 
 /* The line at w->at, whose name ends at `name_end`, is neither `name:` nor blank. */
-static __attribute__((noinline)) enum step other_line(struct walk *w, const char *name_end) {
+static __attribute__((noinline)) enum step other_line(struct head_walk *w, const char *name_end) {
     if (w->at == w->end)
         return incomplete(w);
     if (is_lenient(w) && is_space(*w->at) && w->at != w->fields)
@@ -236,7 +236,7 @@ static __attribute__((noinline)) enum step other_line(struct walk *w, const char
     return refuse_line(w, name_fault(w, name_end));
 }
 
-static enum step field_line(struct walk *w) {
+static enum step field_line(struct head_walk *w) {
     const char *line = w->at, *end = w->end;
     const char *colon = line + http_span(line, (size_t)(end - line), HTTP_CHAR_TOKEN);
     if (UNLIKELY(colon == end || *colon != ':' || colon == line))
@@ -261,7 +261,7 @@ static enum step field_line(struct walk *w) {
     return STEP_LINE;
 }
 
-static struct http_parse result(const struct walk *w, enum step step, const char *input) {
+static struct http_parse result(const struct head_walk *w, enum step step, const char *input) {
     switch (step) {
     case STEP_BLANK:
         return (struct http_parse){ .kind = HTTP_PARSE_DONE, .used = (size_t)(w->at - input) };
@@ -275,7 +275,7 @@ static struct http_parse result(const struct walk *w, enum step step, const char
 }
 
 /* All lines from w->at on. */
-static enum step walk_lines(struct walk *w) {
+static enum step walk_lines(struct head_walk *w) {
     enum step step = w->at == w->start ? start_line(w) : STEP_LINE;
     while (step == STEP_LINE)
         step = field_line(w);
@@ -284,10 +284,10 @@ static enum step walk_lines(struct walk *w) {
 
 /* Judges only what came after the first `scanned` bytes, which an earlier call has walked.
  * STEP_BLANK: the head is complete. */
-static __attribute__((noinline)) enum step walk_news(const struct walk *whole, const char *input,
-                                                     size_t scanned, const char **ret_why) {
+static __attribute__((noinline)) enum step
+walk_news(const struct head_walk *whole, const char *input, size_t scanned, const char **ret_why) {
     struct http_head scratch = { 0 };
-    struct walk w = *whole;
+    struct head_walk w = *whole;
     const char *seen = input + scanned;
     size_t cap = start_line_cap(w.limits);
     enum step step;
@@ -323,7 +323,7 @@ static size_t leading_lines(struct slice input, const char **ret_why) {
 
 /* Junk (a TLS handshake, say) is refused by its first byte instead of when a line end happens to
  * come along. */
-static const char *first_byte_fault(const struct walk *w) {
+static const char *first_byte_fault(const struct head_walk *w) {
     if (w->at == w->end || *w->at == '\r')
         return NULL;
     if (w->is_response)
@@ -332,7 +332,7 @@ static const char *first_byte_fault(const struct walk *w) {
 }
 
 /* RFC 9112 section 5.2: a fold is replaced by blanks before the value is looked at. */
-static void unfold(const struct walk *w) {
+static void unfold(const struct head_walk *w) {
     char *fields = (char *)(uintptr_t)w->fields;
     for (size_t i = 1; i + 1 < w->head->fields.len; i++) {
         if (fields[i] != '\n' || !is_space(fields[i + 1]))
@@ -344,7 +344,7 @@ static void unfold(const struct walk *w) {
 }
 
 /* A complete head that holds folds, once more without them. */
-static __attribute__((noinline)) enum step walk_unfolded(struct walk *w) {
+static __attribute__((noinline)) enum step walk_unfolded(struct head_walk *w) {
     unfold(w);
     *w->head = (struct http_head){ .method = HTTP_METHOD_OTHER };
     w->known = (struct http_known){ .fields = 0 };
@@ -353,7 +353,7 @@ static __attribute__((noinline)) enum step walk_unfolded(struct walk *w) {
     return walk_lines(w);
 }
 
-static void note_size(struct walk *w) {
+static void note_size(struct head_walk *w) {
     const struct http_limits *usual = w->limits->usual;
     struct slice rest = w->head->fields;
     size_t bytes = (size_t)(w->at - w->start);
@@ -368,7 +368,7 @@ static void note_size(struct walk *w) {
         note(w, HTTP_LENIENCE_LARGE);
 }
 
-static struct http_parse parse_head(struct slice input, size_t scanned, struct walk *w) {
+static struct http_parse parse_head(struct slice input, size_t scanned, struct head_walk *w) {
     w->at = w->start;
     w->end = input.ptr + input.len;
     if (w->why == NULL)
@@ -398,14 +398,14 @@ static struct http_parse parse_head(struct slice input, size_t scanned, struct w
 
 struct http_parse http_parse_request(struct slice input, size_t scanned,
                                      const struct http_limits *limits, struct http_head *ret) {
-    struct walk w = { .limits = limits, .head = ret };
+    struct head_walk w = { .limits = limits, .head = ret };
     w.start = input.ptr + leading_lines(input, &w.why);
     return parse_head(input, scanned, &w);
 }
 
 struct http_parse http_parse_response(struct slice input, size_t scanned,
                                       const struct http_limits *limits, struct http_head *ret) {
-    struct walk w = { .start = input.ptr, .limits = limits, .head = ret, .is_response = true };
+    struct head_walk w = { .start = input.ptr, .limits = limits, .head = ret, .is_response = true };
     return parse_head(input, scanned, &w);
 }
 

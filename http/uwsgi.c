@@ -22,7 +22,7 @@ struct vars {
     struct uwsgi_origin origin;
 };
 
-struct walk {
+struct uwsgi_walk {
     const struct http_limits *limits;
     struct http_head *head;
     struct http_known known;
@@ -88,7 +88,7 @@ static void write_name(char *to, struct slice name) {
 }
 
 /* Appends the line `Name: value`. */
-static const char *add_field(struct walk *w, struct slice name, struct slice value) {
+static const char *add_field(struct uwsgi_walk *w, struct slice name, struct slice value) {
     char *line = w->out.fields, *at = line + name.len;
 
     if (name.len == 0 || http_span(name.ptr, name.len, HTTP_CHAR_TOKEN) != name.len)
@@ -145,7 +145,7 @@ static struct slice *place_of(struct vars *v, struct slice key) {
     return NULL;
 }
 
-static const char *add_var(struct walk *w, struct slice key, struct slice value) {
+static const char *add_var(struct uwsgi_walk *w, struct slice key, struct slice value) {
     static const struct slice prefix = SLICE_INIT("HTTP_");
     struct slice *place;
 
@@ -166,7 +166,7 @@ static const char *add_var(struct walk *w, struct slice key, struct slice value)
 /* --- the request ------------------------------------------------------------------------- */
 
 /* PATH_INFO is decoded: what would have to be encoded again is refused. */
-static const char *target_of_path(struct walk *w) {
+static const char *target_of_path(struct uwsgi_walk *w) {
     struct slice path = w->vars.path_info, query = w->vars.query;
     char *at;
 
@@ -198,7 +198,7 @@ static bool is_protocol(struct slice text) {
     return true;
 }
 
-static const char *judge_start(struct walk *w) {
+static const char *judge_start(struct uwsgi_walk *w) {
     const char *why = w->vars.uri.len == 0 ? target_of_path(w) : NULL;
     struct slice method = w->vars.method, target = w->vars.uri;
 
@@ -222,7 +222,7 @@ static const char *judge_start(struct walk *w) {
 
 const char *uwsgi_request(struct slice vars, const struct http_limits *limits, char *text,
                           struct http_head *ret, struct uwsgi_origin *ret_origin) {
-    struct walk w = { .limits = limits, .head = ret, .out = { text, text + vars.len } };
+    struct uwsgi_walk w = { .limits = limits, .head = ret, .out = { text, text + vars.len } };
     struct slice key, value;
     const char *why = NULL;
 

@@ -4,8 +4,8 @@
 #ifndef LOADGEN_ANSWERS_H
 #define LOADGEN_ANSWERS_H
 
+#include "fiber/resolve.h"
 #include "http/head.h"
-#include "net/resolve.h"
 #include <jansson.h>
 #include <stdio.h>
 

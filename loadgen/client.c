@@ -17,12 +17,12 @@ enum {
 static void on_ready(struct watch *watch, unsigned what);
 static void on_again(struct deferred *work);
 
-void client_init(struct client *c, struct worker *w) {
-    *c = (struct client){ .worker = w, .again = { .run = on_again }, .watch = { .fd = -1 } };
+void client_init(struct load_client *c, struct load_worker *w) {
+    *c = (struct load_client){ .worker = w, .again = { .run = on_again }, .watch = { .fd = -1 } };
     buf_init(&c->in, IN_BYTES_MAX);
 }
 
-void client_close(struct client *c) {
+void client_close(struct load_client *c) {
     buf_free(&c->in);
     if (c->state == CLIENT_IDLE || c->state == CLIENT_PAUSED)
         return;
@@ -37,7 +37,7 @@ static int64_t usec_between(nsec_t from, nsec_t to) {
     return (to - from + NSEC_PER_USEC / 2) / NSEC_PER_USEC;
 }
 
-struct timing client_timing(const struct client *c, nsec_t now) {
+struct timing client_timing(const struct load_client *c, nsec_t now) {
     worker_look_for_pause(c->worker, now);
     struct timing t = {
         .queue = usec_between(c->planned, c->started),
@@ -70,7 +70,7 @@ static bool is_socket_error(enum failure reason) {
 }
 
 /* How many of the addresses are not left out; at least one. */
-static size_t addresses_in_use(const struct worker *w) {
+static size_t addresses_in_use(const struct load_worker *w) {
     size_t count = 0;
     for (size_t i = 0; i < w->target->addresses.count; i++)
         count += w->answers.addresses[i].left_out == 0;
@@ -78,7 +78,7 @@ static size_t addresses_in_use(const struct worker *w) {
 }
 
 /* Connections of all workers together take the addresses in use in turns. */
-static uint8_t next_address(struct worker *w) {
+static uint8_t next_address(struct load_worker *w) {
     size_t turn = (w->turn++ * w->share.count + w->share.index) % addresses_in_use(w);
     for (uint8_t i = 0;; i++)
         if (w->answers.addresses[i].left_out == 0 && turn-- == 0)
@@ -87,8 +87,8 @@ static uint8_t next_address(struct worker *w) {
 
 /* An address to which no connection was ever made is left out from now on, unless it is the last
  * one: a name may list a family that its server does not listen on. */
-static bool leave_address_out(struct client *c, int error) {
-    struct worker *w = c->worker;
+static bool leave_address_out(struct load_client *c, int error) {
+    struct load_worker *w = c->worker;
     struct answers_address *addresses = w->answers.addresses;
     if (addresses[c->address].left_out != 0)
         return true;
@@ -99,14 +99,14 @@ static bool leave_address_out(struct client *c, int error) {
 }
 
 /* The next attempt comes from a fresh stack, so that failing at once cannot recurse. */
-static void client_pause(struct client *c) {
+static void client_pause(struct load_client *c) {
     client_close(c);
     c->state = CLIENT_PAUSED;
     loop_defer(c->worker->loop, &c->again);
 }
 
-void client_fail(struct client *c, enum failure reason, nsec_t now) {
-    struct worker *w = c->worker;
+void client_fail(struct load_client *c, enum failure reason, nsec_t now) {
+    struct load_worker *w = c->worker;
     struct timing timing = client_timing(c, now);
 
     client_pause(c);
@@ -118,14 +118,14 @@ void client_fail(struct client *c, enum failure reason, nsec_t now) {
 }
 
 /* The backlog of a unix listener is full: connect(2) says so instead of queueing. */
-static void retry_later(struct client *c, nsec_t now) {
+static void retry_later(struct load_client *c, nsec_t now) {
     client_close(c);
     c->state = CLIENT_PAUSED;
     if (timeouts_join(&c->worker->retries, &c->retry, now) != 0)
         worker_stop(c->worker, RUN_END_ERROR);
 }
 
-static void connect_failed(struct client *c, int rc, nsec_t now) {
+static void connect_failed(struct load_client *c, int rc, nsec_t now) {
     if (rc == -EAGAIN) {
         retry_later(c, now);
     } else if (rc != -ETIMEDOUT && leave_address_out(c, -rc)) {
@@ -142,7 +142,7 @@ static void connect_failed(struct client *c, int rc, nsec_t now) {
     }
 }
 
-void client_expired(struct client *c) {
+void client_expired(struct load_client *c) {
     enum failure reason = FAILURE_TIMEOUT_CONNECT;
     if (c->state == CLIENT_WAITING)
         reason = FAILURE_TIMEOUT_FIRST_BYTE;
@@ -157,7 +157,7 @@ void client_expired(struct client *c) {
 /* --- connecting and writing ---------------------------------------------------------------- */
 
 /* What most runs do not need, and therefore does not cost them a system call. */
-static int set_options(const struct worker *w, int fd) {
+static int set_options(const struct load_worker *w, int fd) {
     const struct loadgen_config *config = w->config;
     int on = 1, bytes = (int)config->window_bytes;
     /* A request of one segment is never held back by Nagle's algorithm, since the response that
@@ -173,7 +173,7 @@ static int set_options(const struct worker *w, int fd) {
 
 /* The port is left to connect(2), which knows the destination: each source address then has all
  * ports for it (ip(7), IP_BIND_ADDRESS_NO_PORT). */
-static int bind_source(struct worker *w, int fd) {
+static int bind_source(struct load_worker *w, int fd) {
     const struct loadgen_sources *sources = w->sources;
     if (sources == NULL)
         return 0;
@@ -185,8 +185,8 @@ static int bind_source(struct worker *w, int fd) {
     return 0;
 }
 
-static int open_socket(struct client *c) {
-    struct worker *w = c->worker;
+static int open_socket(struct load_client *c) {
+    struct load_worker *w = c->worker;
     c->address = next_address(w);
     const struct address *to = &w->target->addresses.addresses[c->address];
     int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -209,18 +209,18 @@ static int open_socket(struct client *c) {
     return 0;
 }
 
-static void connection_begins(struct client *c, nsec_t now) {
+static void connection_begins(struct load_client *c, nsec_t now) {
     c->connected = c->written = now;
     c->state = CLIENT_WAITING;
     c->worker->tally.connections++;
     c->worker->answers.addresses[c->address].connections++;
 }
 
-static void client_connect(struct client *c);
+static void client_connect(struct load_client *c);
 
 /* A reused connection that refuses to take any byte was closed while idle: the request was not
  * sent, so that sending it on a new one is no retry. */
-static void write_failed(struct client *c, int rc, nsec_t now) {
+static void write_failed(struct load_client *c, int rc, nsec_t now) {
     if (c->state == CLIENT_CONNECTING) {
         connect_failed(c, rc, now);
     } else if (c->exchanges > 1 && c->sent_bytes == 0) {
@@ -236,8 +236,8 @@ static void write_failed(struct client *c, int rc, nsec_t now) {
 
 /* `now` is also taken for the end of writing: on loopback the server may answer within the system
  * call. */
-static void client_write(struct client *c, nsec_t now) {
-    struct worker *w = c->worker;
+static void client_write(struct load_client *c, nsec_t now) {
+    struct load_worker *w = c->worker;
     while (c->sent_bytes < w->request_bytes.len) {
         struct slice left = slice_drop(w->request_bytes, c->sent_bytes);
         ssize_t n = watch_send(&c->watch, left.ptr, left.len);
@@ -255,7 +255,7 @@ static void client_write(struct client *c, nsec_t now) {
     }
 }
 
-static void begin_exchange(struct client *c) {
+static void begin_exchange(struct load_client *c) {
     const struct request *request = c->worker->request;
     c->sent_bytes = c->body_bytes = 0;
     c->matched = 0;
@@ -267,7 +267,7 @@ static void begin_exchange(struct client *c) {
 /* The first write is tried at once: on loopback the connection stands already when connect(2)
  * returns, elsewhere the send says EAGAIN, and reports the error of a connection that could not be
  * made. */
-static void client_connect(struct client *c) {
+static void client_connect(struct load_client *c) {
     int rc = open_socket(c);
     nsec_t now = clock_now();
     if (rc != 0) {
@@ -285,7 +285,7 @@ static void client_connect(struct client *c) {
 /* --- events -------------------------------------------------------------------------------- */
 
 static void on_ready(struct watch *watch, unsigned what) {
-    struct client *c = CONTAINER_OF(watch, struct client, watch);
+    struct load_client *c = CONTAINER_OF(watch, struct load_client, watch);
     (void)what;
     if (c->state == CLIENT_PARTING) {
         client_parting_ready(c);
@@ -301,7 +301,7 @@ static void on_ready(struct watch *watch, unsigned what) {
     client_read(c);
 }
 
-static void go_on(struct client *c) {
+static void go_on(struct load_client *c) {
     c->state = CLIENT_IDLE;
     if (c->holds_request)
         client_connect(c);
@@ -309,13 +309,13 @@ static void go_on(struct client *c) {
         client_start(c, clock_now());
 }
 
-void client_retry_expired(struct client *c) {
+void client_retry_expired(struct load_client *c) {
     if (c->state == CLIENT_PAUSED)
         go_on(c);
 }
 
 static void on_again(struct deferred *work) {
-    struct client *c = CONTAINER_OF(work, struct client, again);
+    struct load_client *c = CONTAINER_OF(work, struct load_client, again);
     if (c->worker->stopping)
         return;
     if (c->state == CLIENT_PAUSED)
@@ -325,8 +325,8 @@ static void on_again(struct deferred *work) {
 }
 
 /* An open connection is kept for the next planned request, unless the run is over. */
-static void client_rest(struct client *c) {
-    struct worker *w = c->worker;
+static void client_rest(struct load_client *c) {
+    struct load_worker *w = c->worker;
     timeouts_leave(&c->timeout);
     if (w->stopping || !plan_is_open(&w->plan) || c->state == CLIENT_IDLE)
         client_close(c);
@@ -335,8 +335,8 @@ static void client_rest(struct client *c) {
     worker_client_rests(w, c);
 }
 
-void client_start(struct client *c, nsec_t now) {
-    struct worker *w = c->worker;
+void client_start(struct load_client *c, nsec_t now) {
+    struct load_worker *w = c->worker;
     if (w->stopping || !worker_take(w, now, c)) {
         client_rest(c);
         return;

@@ -19,7 +19,7 @@
 #include "loadgen/timeouts.h"
 #include "net/watch.h"
 
-struct worker;
+struct load_worker;
 
 enum client_state {
     CLIENT_IDLE,   /* no descriptor, nothing to do */
@@ -31,15 +31,15 @@ enum client_state {
     CLIENT_PARTING, /* answered; the server is expected to close */
 };
 
-struct client {
+struct load_client {
     struct watch watch;
     struct http_conn http;
     struct buf in; /* an unfinished head or chunk line; empty, and without memory, otherwise */
-    struct worker *worker;
-    struct client *next_idle; /* the worker's list */
-    struct timeout timeout;   /* of the request or of the parting */
-    struct timeout retry;     /* of a connect that the kernel asked to try again */
-    struct deferred again;    /* after a failure: the next attempt, from a fresh stack */
+    struct load_worker *worker;
+    struct load_client *next_idle; /* the worker's list */
+    struct timeout timeout;        /* of the request or of the parting */
+    struct timeout retry;          /* of a connect that the kernel asked to try again */
+    struct deferred again;         /* after a failure: the next attempt, from a fresh stack */
     nsec_t planned, started, connected, written, first_byte;
     uint64_t sent_bytes, body_bytes; /* of the current exchange */
     size_t sample;                   /* its record, when records are kept */
@@ -64,38 +64,38 @@ struct parting {
 void parting_expired(struct parting *p);
 void parting_close(struct parting *p);
 
-void client_init(struct client *c, struct worker *w);
+void client_init(struct load_client *c, struct load_worker *w);
 
 /* Takes the next request of the plan and starts it, or rests when there is none. `now` is
  * clock_now(). */
-void client_start(struct client *c, nsec_t now);
+void client_start(struct load_client *c, nsec_t now);
 
 /* Its timeout has expired. */
-void client_expired(struct client *c);
-void client_parting_expired(struct client *c);
+void client_expired(struct load_client *c);
+void client_parting_expired(struct load_client *c);
 
 /* The server has not closed so far: a client that waits for it goes on. */
-void client_trial_ends(struct client *c, nsec_t now);
-void client_retry_expired(struct client *c);
+void client_trial_ends(struct load_client *c, nsec_t now);
+void client_retry_expired(struct load_client *c);
 
 /* How far its request has come. */
-struct timing client_timing(const struct client *c, nsec_t now);
+struct timing client_timing(const struct load_client *c, nsec_t now);
 
 /* Gives descriptor and memory back; its timeout is left alone. Idempotent. */
-void client_close(struct client *c);
+void client_close(struct load_client *c);
 
 /* --- between client.c and client_response.c ------------------------------------------------- */
 
 /* The request came to its end without a response: counted, and the client goes on after the turn.
  */
-void client_fail(struct client *c, enum failure reason, nsec_t now);
+void client_fail(struct load_client *c, enum failure reason, nsec_t now);
 
 /* Reads what is there, until the response ends or nothing is left. */
-void client_read(struct client *c);
+void client_read(struct load_client *c);
 
 /* PARTING: reads until the server has closed. RESTING: the same, for a server that lost patience.
  */
-void client_parting_ready(struct client *c);
-void client_resting_ready(struct client *c);
+void client_parting_ready(struct load_client *c);
+void client_resting_ready(struct load_client *c);
 
 #endif

@@ -12,7 +12,7 @@ enum { IN_BYTES_STEP = 4096 /* room for the rest of an unfinished head */ };
 
 static void on_parting_ready(struct watch *watch, unsigned what) {
     struct parting *p = CONTAINER_OF(watch, struct parting, watch);
-    struct worker *w = CONTAINER_OF(p, struct worker, parting);
+    struct load_worker *w = CONTAINER_OF(p, struct load_worker, parting);
     (void)what;
     ssize_t n = watch_recv(watch, w->in, WORKER_IN_BYTES);
     if (n > 0 || n == -EAGAIN)
@@ -22,7 +22,7 @@ static void on_parting_ready(struct watch *watch, unsigned what) {
 }
 
 void parting_expired(struct parting *p) {
-    CONTAINER_OF(p, struct worker, parting)->server_lingers = true;
+    CONTAINER_OF(p, struct load_worker, parting)->server_lingers = true;
     parting_close(p);
 }
 
@@ -36,8 +36,8 @@ void parting_close(struct parting *p) {
 }
 
 /* Takes the client's connection over, if none is watched yet. */
-static void watch_apart(struct client *c, nsec_t now) {
-    struct worker *w = c->worker;
+static void watch_apart(struct load_client *c, nsec_t now) {
+    struct load_worker *w = c->worker;
     int fd = c->watch.fd;
     if (w->parting.is_open)
         return;
@@ -55,8 +55,8 @@ static void watch_apart(struct client *c, nsec_t now) {
 /* Waiting for the server to close first leaves TIME_WAIT, and the port, on its side: a client that
  * closes first runs out of ports. As long as it is not known whether the server closes, that costs
  * a small part of one response's time, and then nothing. */
-static bool waits_for_close(struct client *c, nsec_t now) {
-    struct worker *w = c->worker;
+static bool waits_for_close(struct load_client *c, nsec_t now) {
+    struct load_worker *w = c->worker;
     if (w->server_lingers || w->plan.left == 0)
         return false;
     if ((c->watch.ready & IO_HANGUP) || watch_recv(&c->watch, w->in, WORKER_IN_BYTES) != -EAGAIN) {
@@ -69,7 +69,7 @@ static bool waits_for_close(struct client *c, nsec_t now) {
     return false;
 }
 
-static void client_part(struct client *c, nsec_t now) {
+static void client_part(struct load_client *c, nsec_t now) {
     if (waits_for_close(c, now) && timeouts_join(&c->worker->partings, &c->timeout, now) == 0) {
         c->state = CLIENT_PARTING;
         return;
@@ -78,7 +78,7 @@ static void client_part(struct client *c, nsec_t now) {
     client_start(c, now);
 }
 
-void client_trial_ends(struct client *c, nsec_t now) {
+void client_trial_ends(struct load_client *c, nsec_t now) {
     if (c->state != CLIENT_PARTING)
         return;
     timeouts_leave(&c->timeout);
@@ -87,14 +87,14 @@ void client_trial_ends(struct client *c, nsec_t now) {
     client_start(c, now);
 }
 
-void client_parting_expired(struct client *c) {
+void client_parting_expired(struct load_client *c) {
     c->worker->server_lingers = true;
     client_close(c);
     client_start(c, clock_now());
 }
 
-void client_parting_ready(struct client *c) {
-    struct worker *w = c->worker;
+void client_parting_ready(struct load_client *c) {
+    struct load_worker *w = c->worker;
     ssize_t n = watch_recv(&c->watch, w->in, WORKER_IN_BYTES);
     if (n > 0 || n == -EAGAIN)
         return;
@@ -103,8 +103,8 @@ void client_parting_ready(struct client *c) {
     client_start(c, clock_now());
 }
 
-void client_resting_ready(struct client *c) {
-    struct worker *w = c->worker;
+void client_resting_ready(struct load_client *c) {
+    struct load_worker *w = c->worker;
     ssize_t n = watch_recv(&c->watch, w->in, WORKER_IN_BYTES);
     if (n == -EAGAIN)
         return;
@@ -114,14 +114,14 @@ void client_resting_ready(struct client *c) {
 }
 
 /* Whether the connection serves no further request though it could: the user has set a limit. */
-static bool is_used_up(const struct client *c) {
+static bool is_used_up(const struct load_client *c) {
     int64_t limit = c->worker->config->requests_per_connection;
     return limit > 0 && c->exchanges >= limit;
 }
 
 /* `clean`: nothing was received beyond the response. */
-static void response_ended(struct client *c, bool clean, nsec_t now) {
-    struct worker *w = c->worker;
+static void response_ended(struct load_client *c, bool clean, nsec_t now) {
+    struct load_worker *w = c->worker;
     struct timing timing = client_timing(c, now);
     w->tally.body_bytes += c->body_bytes;
     worker_answered(w, c, &timing, now);
@@ -144,8 +144,8 @@ static void response_ended(struct client *c, bool clean, nsec_t now) {
     client_start(c, now);
 }
 
-static void on_head(struct client *c, const struct http_head *head) {
-    struct worker *w = c->worker;
+static void on_head(struct load_client *c, const struct http_head *head) {
+    struct load_worker *w = c->worker;
     c->status = head->status;
     if (!w->tally.has_document)
         tally_server(&w->tally, head);
@@ -156,7 +156,7 @@ static void on_head(struct client *c, const struct http_head *head) {
 }
 
 /* Keeps what belongs to an unfinished head or line. */
-static int keep_rest(struct client *c, struct slice all, struct slice rest) {
+static int keep_rest(struct load_client *c, struct slice all, struct slice rest) {
     if (buf_unread(&c->in).len == 0)
         return rest.len == 0 ? 0 : buf_append(&c->in, rest);
     buf_consume(&c->in, all.len - rest.len);
@@ -165,7 +165,7 @@ static int keep_rest(struct client *c, struct slice all, struct slice rest) {
     return 0;
 }
 
-static enum failure closed_reason(const struct client *c) {
+static enum failure closed_reason(const struct load_client *c) {
     if (c->state == CLIENT_RECEIVING)
         return FAILURE_TRUNCATED;
     return c->exchanges > 1 ? FAILURE_CLOSED_REUSED : FAILURE_CLOSED_EARLY;
@@ -173,19 +173,19 @@ static enum failure closed_reason(const struct client *c) {
 
 /* A server that closes an idle connection while a request is on its way answers that with a reset,
  * or is seen to have closed before: one event, which says nothing against the server. */
-static enum failure reset_reason(const struct client *c) {
+static enum failure reset_reason(const struct load_client *c) {
     bool is_race = c->state == CLIENT_WAITING && c->exchanges > 1;
     return is_race ? FAILURE_CLOSED_REUSED : FAILURE_RESET;
 }
 
-static void client_fail_malformed(struct client *c, const char *why, struct slice bytes,
+static void client_fail_malformed(struct load_client *c, const char *why, struct slice bytes,
                                   nsec_t now) {
     if (c->planned >= c->worker->plan.measure_from)
         answers_add_malformed(&c->worker->answers, why, bytes);
     client_fail(c, FAILURE_BAD_RESPONSE, now);
 }
 
-static void client_feed(struct client *c, struct slice input, bool eof, nsec_t now) {
+static void client_feed(struct load_client *c, struct slice input, bool eof, nsec_t now) {
     struct slice rest = input;
     struct http_head head;
     struct http_event ev;
@@ -226,8 +226,8 @@ static void client_feed(struct client *c, struct slice input, bool eof, nsec_t n
 
 /* What came last from a connection with an unfinished head goes behind it; all else goes to the
  * shared buffer. */
-static ssize_t client_recv(struct client *c, struct slice *ret_input) {
-    struct worker *w = c->worker;
+static ssize_t client_recv(struct load_client *c, struct slice *ret_input) {
+    struct load_worker *w = c->worker;
     if (buf_unread(&c->in).len == 0) {
         ssize_t n = watch_recv(&c->watch, w->in, WORKER_IN_BYTES);
         *ret_input = slice_of(w->in, n > 0 ? (size_t)n : 0);
@@ -243,7 +243,7 @@ static ssize_t client_recv(struct client *c, struct slice *ret_input) {
     return n;
 }
 
-void client_read(struct client *c) {
+void client_read(struct load_client *c) {
     while (c->state == CLIENT_WAITING || c->state == CLIENT_RECEIVING) {
         struct slice input = { NULL, 0 };
         ssize_t n = client_recv(c, &input);

@@ -24,7 +24,7 @@ struct merge {
     struct tally tally;
     struct answers answers;
     struct report report;
-    struct output output;
+    struct load_output output;
     struct summary summary;
     char url[2048], method[64], limit[SELFCHECK_TEXT_BYTES];
     json_t *first;                         /* the first file's "config" */

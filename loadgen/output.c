@@ -67,8 +67,8 @@ static int cannot_write(int rc, const char *path, struct error *err) {
     return error_set(err, rc, "cannot write %s: %s", path, strerror(-rc));
 }
 
-int output_open(struct output *o, const struct loadgen_config *c, struct error *err) {
-    *o = (struct output){ .files = { NULL } };
+int output_open(struct load_output *o, const struct loadgen_config *c, struct error *err) {
+    *o = (struct load_output){ .files = { NULL } };
     for (int i = 0; i < OUTPUT_FILES; i++) {
         const char *path = path_of(c, i);
         if (path == NULL)
@@ -89,12 +89,12 @@ static int close_file(FILE **file) {
     return rc;
 }
 
-void output_close(struct output *o) {
+void output_close(struct load_output *o) {
     for (int i = 0; i < OUTPUT_FILES; i++)
         (void)close_file(&o->files[i]);
 }
 
-static int write_file(struct output *o, int form, const struct report *r, struct error *err) {
+static int write_file(struct load_output *o, int form, const struct report *r, struct error *err) {
     FILE *out = o->files[form];
     int rc = forms[form].write(out, r);
     if (rc == 0)
@@ -117,7 +117,7 @@ static void write_text(const struct report *r) {
     fflush(out);
 }
 
-int output_report(struct output *o, const struct report *r, struct error *err) {
+int output_report(struct load_output *o, const struct report *r, struct error *err) {
     int rc = 0;
     write_text(r);
     for (int i = 0; i < OUTPUT_FILES; i++) {

@@ -7,16 +7,16 @@
 
 enum { OUTPUT_FILES = 6 };
 
-struct output {
+struct load_output {
     FILE *files[OUTPUT_FILES]; /* NULL: not asked for */
 };
 
 /* Creates all files, so that a run whose report could not be written does not begin. 0; or -errno
  * with the file in `err`, and nothing is open. */
-NODISCARD int output_open(struct output *o, const struct loadgen_config *c, struct error *err);
+NODISCARD int output_open(struct load_output *o, const struct loadgen_config *c, struct error *err);
 
 /* Closes what output_report did not get to. Idempotent. */
-void output_close(struct output *o);
+void output_close(struct load_output *o);
 
 /* Before the run: the lines above the report. With another output on stdout the text goes to
  * stderr. */
@@ -24,6 +24,6 @@ void output_start(const struct loadgen_config *c, const struct target *t);
 
 /* All that was asked for, and closes the files. 0; or -errno, with the file that could not be
  * written in `err`, after all others were. */
-NODISCARD int output_report(struct output *o, const struct report *r, struct error *err);
+NODISCARD int output_report(struct load_output *o, const struct report *r, struct error *err);
 
 #endif

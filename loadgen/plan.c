@@ -16,16 +16,17 @@ static double random_share(uint64_t *state) {
     return ((double)(bits >> 11) + 1) / 9007199254740992.0;
 }
 
-static double next_gap(struct plan *p) {
+static double next_gap(struct load_plan *p) {
     if (p->random_state == 0)
         return p->interval_ns;
     return -log(random_share(&p->random_state)) * p->interval_ns;
 }
 
 /* Even arrivals of several workers interleave; independent Poisson processes add up to one. */
-void plan_init(struct plan *p, const struct loadgen_config *c, struct share share, nsec_t start) {
+void plan_init(struct load_plan *p, const struct loadgen_config *c, struct share share,
+               nsec_t start) {
     uint64_t budget = loadgen_config_budget(c);
-    *p = (struct plan){
+    *p = (struct load_plan){
         .left = budget == UINT64_MAX ? budget : share_of(share, budget),
         .start = start,
         .measure_from = start + c->warmup,
@@ -45,12 +46,12 @@ void plan_init(struct plan *p, const struct loadgen_config *c, struct share shar
     p->next_ns = next_gap(p);
 }
 
-nsec_t plan_next_at(const struct plan *p) {
+nsec_t plan_next_at(const struct load_plan *p) {
     nsec_t at = p->start + (nsec_t)p->next_ns;
     return p->left == 0 || at >= p->stop_at ? NSEC_NEVER : at;
 }
 
-bool plan_take(struct plan *p, nsec_t now, nsec_t *ret_planned) {
+bool plan_take(struct load_plan *p, nsec_t now, nsec_t *ret_planned) {
     *ret_planned = now;
     if (p->left == 0)
         return false;

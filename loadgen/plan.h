@@ -18,7 +18,7 @@ struct share {
 
 uint64_t share_of(struct share share, uint64_t whole);
 
-struct plan {
+struct load_plan {
     uint64_t left;       /* requests not yet taken; UINT64_MAX never runs out */
     nsec_t stop_at;      /* NSEC_NEVER without a time limit */
     nsec_t measure_from; /* requests that begin earlier are warm-up and not in the budget */
@@ -30,21 +30,22 @@ struct plan {
     uint64_t random_state; /* 0: even arrivals */
 };
 
-void plan_init(struct plan *p, const struct loadgen_config *c, struct share share, nsec_t start);
+void plan_init(struct load_plan *p, const struct loadgen_config *c, struct share share,
+               nsec_t start);
 
-static inline bool plan_is_open(const struct plan *p) {
+static inline bool plan_is_open(const struct load_plan *p) {
     return p->interval_ns > 0;
 }
 
 /* Open model: when the next request is planned; NSEC_NEVER when there is none. */
-nsec_t plan_next_at(const struct plan *p);
+nsec_t plan_next_at(const struct load_plan *p);
 
 /* Takes the next request; false when there is none, or none is due yet. *ret_planned is when it
  * should begin: `now` in a closed loop. */
-bool plan_take(struct plan *p, nsec_t now, nsec_t *ret_planned);
+bool plan_take(struct load_plan *p, nsec_t now, nsec_t *ret_planned);
 
 /* No further requests. */
-static inline void plan_end(struct plan *p) {
+static inline void plan_end(struct load_plan *p) {
     p->left = 0;
 }
 

@@ -6,7 +6,7 @@
 #include "loadgen/selfcheck.h"
 #include "loadgen/verbose.h"
 #include "loadgen/worker.h"
-#include "net/signals.h"
+#include "proc/signals.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -16,13 +16,13 @@ enum { OTHER_DESCRIPTORS = 32 }; /* per worker: epoll, timers, signals, and room
 
 struct thread {
     pthread_t id;
-    struct worker worker;
+    struct load_worker worker;
     nsec_t start;
     int rc;
     bool is_running;
 };
 
-struct run {
+struct load_run {
     const struct loadgen_config *config;
     struct target target;
     struct request request;
@@ -30,7 +30,7 @@ struct run {
     struct loadgen_sources sources;
     struct live live;
     struct selfcheck check;
-    struct output output;
+    struct load_output output;
     struct summary summary;
     struct thread *threads; /* the first one is ours */
     uint32_t count;
@@ -55,7 +55,7 @@ static int raise_descriptors(const struct loadgen_config *c, struct error *err) 
 }
 
 static void on_signal(void *arg, int signo) {
-    struct run *run = arg;
+    struct load_run *run = arg;
     if (signo == SIGUSR1)
         return;
     run->signo = signo;
@@ -63,7 +63,7 @@ static void on_signal(void *arg, int signo) {
     worker_stop(&run->threads[0].worker, RUN_END_SIGNAL);
 }
 
-static const char *stopped_by(const struct run *run) {
+static const char *stopped_by(const struct load_run *run) {
     switch (live_end(&run->live)) {
     case RUN_END_DONE:
     case RUN_END_TIME:
@@ -80,7 +80,7 @@ static const char *stopped_by(const struct run *run) {
     return run->signo == SIGTERM ? "SIGTERM" : "a signal";
 }
 
-static int exit_code(const struct run *run, const struct report *report) {
+static int exit_code(const struct load_run *run, const struct report *report) {
     enum run_end end = live_end(&run->live);
     if (end == RUN_END_SIGNAL)
         return LOADGEN_EXIT_SIGNAL + run->signo;
@@ -100,7 +100,7 @@ static void *thread_main(void *arg) {
 }
 
 /* Signals are the first thread's, which has the loop that knows them. */
-static int start_threads(struct run *run, nsec_t start, struct error *err) {
+static int start_threads(struct load_run *run, nsec_t start, struct error *err) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -121,7 +121,7 @@ static int start_threads(struct run *run, nsec_t start, struct error *err) {
 }
 
 /* Runs all and gathers what they counted in the first one. */
-static int run_workers(struct run *run, nsec_t start, struct error *err) {
+static int run_workers(struct load_run *run, nsec_t start, struct error *err) {
     struct thread *first = &run->threads[0];
     int rc = start_threads(run, start, err);
     if (rc == 0)
@@ -145,19 +145,19 @@ static int run_workers(struct run *run, nsec_t start, struct error *err) {
     return rc;
 }
 
-static void check_workers(struct run *run) {
+static void check_workers(struct load_run *run) {
     const struct tally *t = &run->threads[0].worker.tally;
     const struct resolved *to = &run->target.addresses;
     selfcheck_end(&run->check, t->last_end - t->first_start, to->addresses, to->count);
     for (uint32_t i = 0; i < run->count; i++) {
-        struct worker *w = &run->threads[i].worker;
+        struct load_worker *w = &run->threads[i].worker;
         selfcheck_add_worker(&run->check, w->cpu, w->lag);
     }
 }
 
-static int load(struct run *run, struct error *err) {
+static int load(struct load_run *run, struct error *err) {
     const struct loadgen_config *config = run->config;
-    struct worker *first = &run->threads[0].worker;
+    struct load_worker *first = &run->threads[0].worker;
     struct signals *signals = signals_new(first->loop, on_signal, run, err);
     if (signals == NULL)
         return EXIT_CANNOT;
@@ -197,7 +197,7 @@ static int load(struct run *run, struct error *err) {
 /* --- preparing ---------------------------------------------------------------------------------
  */
 
-static int init_workers(struct run *run, struct error *err) {
+static int init_workers(struct load_run *run, struct error *err) {
     uint32_t count = loadgen_config_workers(run->config);
     run->threads = mem_calloc(count, sizeof(*run->threads));
     if (run->threads == NULL || selfcheck_init(&run->check) != 0 ||
@@ -221,7 +221,7 @@ static int init_workers(struct run *run, struct error *err) {
     return 0;
 }
 
-static void free_run(struct run *run) {
+static void free_run(struct load_run *run) {
     for (uint32_t i = 0; i < run->count; i++)
         worker_free(&run->threads[i].worker);
     mem_free(run->threads);
@@ -239,7 +239,7 @@ static int code_of(int rc) {
     return rc == -EINVAL ? EXIT_USAGE : EXIT_CANNOT;
 }
 
-static int prepare(struct run *run, struct error *err) {
+static int prepare(struct load_run *run, struct error *err) {
     const struct loadgen_config *config = run->config;
     int rc = loadgen_config_check(config, err);
     if (rc == 0)
@@ -257,7 +257,7 @@ static int prepare(struct run *run, struct error *err) {
     return rc;
 }
 
-static int run_prepared(struct run *run, struct error *err) {
+static int run_prepared(struct load_run *run, struct error *err) {
     const struct loadgen_config *config = run->config;
     if (config->verbosity >= VERBOSE_HEADS)
         verbose_request(&run->request);
@@ -273,7 +273,7 @@ static int run_prepared(struct run *run, struct error *err) {
 }
 
 int loadgen_run(const struct loadgen_config *config, struct error *err) {
-    struct run *run = mem_calloc(1, sizeof(*run)); /* large for a stack */
+    struct load_run *run = mem_calloc(1, sizeof(*run)); /* large for a stack */
     err->text[0] = '\0';
     if (run == NULL) {
         error_set(err, -ENOMEM, "out of memory");

@@ -3,9 +3,9 @@
 #ifndef LOADGEN_TARGET_H
 #define LOADGEN_TARGET_H
 
+#include "fiber/resolve.h"
 #include "http/url.h"
 #include "loadgen/config.h"
-#include "net/resolve.h"
 
 struct target {
     struct http_url url;        /* slices into the text that was parsed */

@@ -8,32 +8,32 @@
 #define ROUNDING 1e-12
 
 /* Walks the buckets of both histograms in the order of their values, ended ones first. */
-struct walk {
+struct times_walk {
     struct times times;
     uint32_t ended_cursor, ages_cursor; /* behind the bucket that is loaded below; 0: none left */
     int64_t ended_usec, age_usec;
     uint64_t ended, ages;
 };
 
-static void load_ended(struct walk *w) {
+static void load_ended(struct times_walk *w) {
     if (!hist_next(w->times.ended, &w->ended_cursor, &w->ended_usec, &w->ended))
         w->ended_cursor = 0;
 }
 
-static void load_ages(struct walk *w) {
+static void load_ages(struct times_walk *w) {
     if (w->times.ages == NULL || !hist_next(w->times.ages, &w->ages_cursor, &w->age_usec, &w->ages))
         w->ages_cursor = 0;
 }
 
-static struct walk walk_begin(struct times t) {
-    struct walk w = { .times = t };
+static struct times_walk walk_begin(struct times t) {
+    struct times_walk w = { .times = t };
     load_ended(&w);
     load_ages(&w);
     return w;
 }
 
 /* An age of the same bucket as an end was still at risk then. */
-static bool ages_come_first(const struct walk *w) {
+static bool ages_come_first(const struct times_walk *w) {
     return w->ages_cursor > 0 && w->ages_cursor < w->ended_cursor;
 }
 
@@ -56,7 +56,7 @@ static void estimate_left(struct estimate *e, uint64_t count) {
 }
 
 /* Up to the share, or to the last end. The walk then stands behind it. */
-static bool walk_to(struct walk *w, struct estimate *e, double share, int64_t *ret_usec) {
+static bool walk_to(struct times_walk *w, struct estimate *e, double share, int64_t *ret_usec) {
     while (w->ended_cursor > 0) {
         if (ages_come_first(w)) {
             estimate_left(e, w->ages);
@@ -73,7 +73,7 @@ static bool walk_to(struct walk *w, struct estimate *e, double share, int64_t *r
 }
 
 /* Beyond the last end all would have ended at their ages at the earliest. */
-static int64_t walk_beyond(struct walk *w, struct estimate *e, double share, int64_t least) {
+static int64_t walk_beyond(struct times_walk *w, struct estimate *e, double share, int64_t least) {
     estimate_left(e, 0);
     while (w->ages_cursor > 0) {
         if (w->age_usec > least)
@@ -101,7 +101,7 @@ struct times_value times_max(struct times t) {
 }
 
 struct times_value times_quantile(struct times t, double share) {
-    struct walk w = walk_begin(t);
+    struct times_walk w = walk_begin(t);
     struct estimate e = { .risk = times_count(t) };
     struct times_value value = { .usec = 0 };
     if (e.risk == 0)
@@ -116,7 +116,7 @@ struct times_value times_quantile(struct times t, double share) {
 }
 
 double times_known(struct times t) {
-    struct walk w = walk_begin(t);
+    struct times_walk w = walk_begin(t);
     struct estimate e = { .risk = times_count(t) };
     int64_t usec;
     (void)walk_to(&w, &e, 2, &usec);

@@ -12,23 +12,23 @@
 
 static void on_expired(struct timeouts *q, struct timeout *t) {
     (void)q;
-    client_expired(CONTAINER_OF(t, struct client, timeout));
+    client_expired(CONTAINER_OF(t, struct load_client, timeout));
 }
 
 static void on_parting_expired(struct timeouts *q, struct timeout *t) {
-    struct worker *w = CONTAINER_OF(q, struct worker, partings);
+    struct load_worker *w = CONTAINER_OF(q, struct load_worker, partings);
     if (t == &w->parting.timeout)
         parting_expired(&w->parting);
     else
-        client_parting_expired(CONTAINER_OF(t, struct client, timeout));
+        client_parting_expired(CONTAINER_OF(t, struct load_client, timeout));
 }
 
 static void on_retry_expired(struct timeouts *q, struct timeout *t) {
     (void)q;
-    client_retry_expired(CONTAINER_OF(t, struct client, retry));
+    client_retry_expired(CONTAINER_OF(t, struct load_client, retry));
 }
 
-static int allocate(struct worker *w) {
+static int allocate(struct load_worker *w) {
     w->clients = mem_calloc(w->client_count, sizeof(*w->clients));
     w->in = mem_alloc(WORKER_IN_BYTES);
     w->lag = hist_new();
@@ -40,8 +40,8 @@ static int allocate(struct worker *w) {
     return 0;
 }
 
-int worker_init(struct worker *w, const struct worker_setup *setup, struct error *err) {
-    *w = (struct worker){
+int worker_init(struct load_worker *w, const struct worker_setup *setup, struct error *err) {
+    *w = (struct load_worker){
         .config = setup->config,
         .request = setup->request,
         .target = setup->target,
@@ -74,14 +74,14 @@ int worker_init(struct worker *w, const struct worker_setup *setup, struct error
 
 /* --- starting -------------------------------------------------------------------------------- */
 
-void worker_start_rest(struct worker *w) {
+void worker_start_rest(struct load_worker *w) {
     w->starts_serially = false;
     while (w->started < w->client_count && !w->stopping)
         client_start(&w->clients[w->started++], clock_now());
 }
 
 /* Open model: all are idle, and the first planned request takes the first of them. */
-static void start_open(struct worker *w) {
+static void start_open(struct load_worker *w) {
     for (uint32_t i = w->client_count; i-- > 0;) {
         w->clients[i].next_idle = w->idle;
         w->idle = &w->clients[i];
@@ -90,7 +90,7 @@ static void start_open(struct worker *w) {
     w->busy = 0;
 }
 
-static int start_clients(struct worker *w) {
+static int start_clients(struct load_worker *w) {
     w->busy = w->client_count;
     if (plan_is_open(&w->plan)) {
         start_open(w);
@@ -107,7 +107,7 @@ static int start_clients(struct worker *w) {
 }
 
 /* What the warm-up counted, its bytes too, is not wanted, nor is how we felt. */
-static void warm_up_ends(struct worker *w) {
+static void warm_up_ends(struct load_worker *w) {
     tally_restart(&w->tally, w->plan.measure_from);
     answers_restart(&w->answers);
     w->tally.busy_max = w->busy;
@@ -120,12 +120,12 @@ static void warm_up_ends(struct worker *w) {
 
 /* A planned request that could not begin in time. A connection was free, or its time came within a
  * pause of ours: then it is our fault. */
-static void count_starved(struct worker *w, nsec_t planned) {
+static void count_starved(struct load_worker *w, nsec_t planned) {
     bool in_pause = planned >= w->pause_began && planned < w->pause_ended;
     w->tally.starved += w->found_idle || w->idle != NULL || in_pause;
 }
 
-bool worker_take(struct worker *w, nsec_t now, struct client *c) {
+bool worker_take(struct load_worker *w, nsec_t now, struct load_client *c) {
     if (!plan_take(&w->plan, now, &c->planned))
         return false;
     if (c->planned < w->plan.measure_from)
@@ -147,7 +147,7 @@ bool worker_take(struct worker *w, nsec_t now, struct client *c) {
     return true;
 }
 
-void worker_client_rests(struct worker *w, struct client *c) {
+void worker_client_rests(struct load_worker *w, struct load_client *c) {
     w->busy--;
     if (plan_is_open(&w->plan)) {
         c->next_idle = w->idle;
@@ -168,8 +168,8 @@ void worker_client_rests(struct worker *w, struct client *c) {
 /* --- recording ------------------------------------------------------------------------------- */
 
 /* `outcome` as in struct sample. */
-static void record(struct worker *w, struct client *c, int outcome, const struct timing *timing,
-                   nsec_t now) {
+static void record(struct load_worker *w, struct load_client *c, int outcome,
+                   const struct timing *timing, nsec_t now) {
     bool answered = outcome < 0 || c->status > 0;
     w->tally.last_end = now;
     w->part.ended++;
@@ -188,12 +188,13 @@ static void record(struct worker *w, struct client *c, int outcome, const struct
     live_request_ended(w->live);
 }
 
-static bool ends_measured(struct worker *w, struct client *c) {
+static bool ends_measured(struct load_worker *w, struct load_client *c) {
     c->holds_request = false;
     return c->planned >= w->plan.measure_from;
 }
 
-void worker_answered(struct worker *w, struct client *c, const struct timing *timing, nsec_t now) {
+void worker_answered(struct load_worker *w, struct load_client *c, const struct timing *timing,
+                     nsec_t now) {
     const struct loadgen_config *config = w->config;
     int outcome = SAMPLE_OK;
     if (!ends_measured(w, c))
@@ -212,7 +213,7 @@ void worker_answered(struct worker *w, struct client *c, const struct timing *ti
     record(w, c, outcome, timing, now);
 }
 
-void worker_failed(struct worker *w, struct client *c, enum failure reason,
+void worker_failed(struct load_worker *w, struct load_client *c, enum failure reason,
                    const struct timing *timing, nsec_t now) {
     c->status = 0;
     if (ends_measured(w, c)) {
@@ -225,7 +226,7 @@ void worker_failed(struct worker *w, struct client *c, enum failure reason,
 
 /* --- the end --------------------------------------------------------------------------------- */
 
-void worker_stop(struct worker *w, enum run_end end) {
+void worker_stop(struct load_worker *w, enum run_end end) {
     if (w->stopping)
         return;
     w->stopping = true;
@@ -235,7 +236,7 @@ void worker_stop(struct worker *w, enum run_end end) {
     loop_stop(w->loop);
 }
 
-static void count_unfinished(struct worker *w, struct client *c, nsec_t now) {
+static void count_unfinished(struct load_worker *w, struct load_client *c, nsec_t now) {
     if (c->holds_request && c->planned >= w->plan.measure_from) {
         struct timing timing = client_timing(c, now);
         tally_unfinished(&w->tally, &timing);
@@ -245,7 +246,7 @@ static void count_unfinished(struct worker *w, struct client *c, nsec_t now) {
     c->holds_request = false;
 }
 
-static void drop(struct worker *w, nsec_t planned, nsec_t now) {
+static void drop(struct load_worker *w, nsec_t planned, nsec_t now) {
     int64_t age = (now - planned) / NSEC_PER_USEC;
     w->tally.planned++;
     tally_dropped(&w->tally, age);
@@ -256,7 +257,7 @@ static void drop(struct worker *w, nsec_t planned, nsec_t now) {
     samples_end(&w->samples, samples_begin(&w->samples, planned), SAMPLE_DROPPED, 0, 0, &waited);
 }
 
-void worker_drop_due(struct worker *w, nsec_t now) {
+void worker_drop_due(struct load_worker *w, nsec_t now) {
     nsec_t planned;
     while (plan_is_open(&w->plan) && plan_take(&w->plan, now, &planned))
         if (planned >= w->plan.measure_from)
@@ -264,9 +265,9 @@ void worker_drop_due(struct worker *w, nsec_t now) {
 }
 
 /* Requests that are due and that nobody has begun, in at most STEPS groups. */
-static void look_at_waiting(struct worker *w, nsec_t now) {
+static void look_at_waiting(struct load_worker *w, nsec_t now) {
     enum { STEPS = 1000 };
-    const struct plan *p = &w->plan;
+    const struct load_plan *p = &w->plan;
     nsec_t first = plan_next_at(p);
     if (!plan_is_open(p) || first > now)
         return;
@@ -283,14 +284,14 @@ static void look_at_waiting(struct worker *w, nsec_t now) {
     }
 }
 
-void worker_look_at_state(struct worker *w, nsec_t now) {
+void worker_look_at_state(struct load_worker *w, nsec_t now) {
     struct hist *ages = w->state.ages;
     hist_reset(ages);
     w->state = (struct live_state){ .in_flight = w->busy, .ages = ages };
     if (w->config->abort_if.count == 0)
         return;
     for (uint32_t i = 0; i < w->client_count; i++) {
-        const struct client *c = &w->clients[i];
+        const struct load_client *c = &w->clients[i];
         if (c->holds_request && c->planned >= w->plan.measure_from)
             hist_record(ages, (now - c->planned) / NSEC_PER_USEC);
     }
@@ -299,7 +300,7 @@ void worker_look_at_state(struct worker *w, nsec_t now) {
 
 /* A run that came to the end of its plan ended with the last answer. Any other one lasted until it
  * was ended, however long before that the last answer came. */
-static void wind_up(struct worker *w) {
+static void wind_up(struct load_worker *w) {
     nsec_t now = clock_now();
     if (!w->is_warm && w->config->warmup > 0)
         warm_up_ends(w);
@@ -320,7 +321,7 @@ static void wind_up(struct worker *w) {
 
 /* Signals, rows and --abort-if have the loop of the first worker, which may have done its part long
  * before the others. */
-static int attend_others(struct worker *w) {
+static int attend_others(struct load_worker *w) {
     if (w->share.index > 0)
         atomic_fetch_sub(&w->live->others, 1);
     if (w->share.index > 0 || atomic_load(&w->live->others) == 0)
@@ -340,7 +341,7 @@ nsec_t worker_cpu(void) {
     return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
 }
 
-void worker_pauses(struct worker *w, nsec_t now) {
+void worker_pauses(struct load_worker *w, nsec_t now) {
     struct pauses *p = &w->tally.pauses;
     if (!w->pausing) {
         w->pausing = true;
@@ -357,7 +358,7 @@ void worker_pauses(struct worker *w, nsec_t now) {
     p->longest_cpu = worker_cpu() - w->probe_cpu;
 }
 
-int worker_run(struct worker *w, nsec_t start) {
+int worker_run(struct load_worker *w, nsec_t start) {
     w->cpu_began = worker_cpu();
     w->start = start;
     plan_init(&w->plan, w->config, w->share, start);
@@ -373,7 +374,7 @@ int worker_run(struct worker *w, nsec_t start) {
     return rc != 0 ? rc : attended;
 }
 
-void worker_free(struct worker *w) {
+void worker_free(struct load_worker *w) {
     for (uint32_t i = 0; i < w->client_count; i++)
         client_close(&w->clients[i]);
     if (w->loop != NULL) {
@@ -391,5 +392,5 @@ void worker_free(struct worker *w) {
     live_state_free(&w->state);
     samples_free(&w->samples);
     tally_free(&w->tally);
-    *w = (struct worker){ .loop = NULL };
+    *w = (struct load_worker){ .loop = NULL };
 }

@@ -28,7 +28,7 @@ struct worker_setup {
     struct share share;
 };
 
-struct worker {
+struct load_worker {
     struct loop *loop;
     const struct loadgen_config *config;
     const struct target *target;
@@ -38,7 +38,7 @@ struct worker {
     struct live *live;
     struct share share;
     struct slice request_bytes; /* of `request`: read on every turn */
-    struct plan plan;
+    struct load_plan plan;
     struct tally tally;
     struct answers answers;
     struct live_part part;
@@ -48,9 +48,9 @@ struct worker {
     bool is_warm; /* the first request that counts has begun */
     struct timeouts timeouts, partings, retries;
     struct parting parting; /* the first one, watched to learn what the server does */
-    struct client *clients;
-    struct client *idle; /* open model: those without a request, the last used first */
-    char *in;            /* WORKER_IN_BYTES that every recv goes to first */
+    struct load_client *clients;
+    struct load_client *idle; /* open model: those without a request, the last used first */
+    char *in;                 /* WORKER_IN_BYTES that every recv goes to first */
     uint32_t client_count, started, busy; /* started: once; busy: not resting */
 
     struct timer stop_timer, drain_timer;
@@ -84,52 +84,54 @@ struct worker {
 };
 
 /* Its share of the connections; nothing is connected yet. 0 or -errno with the reason. */
-NODISCARD int worker_init(struct worker *w, const struct worker_setup *setup, struct error *err);
+NODISCARD int worker_init(struct load_worker *w, const struct worker_setup *setup,
+                          struct error *err);
 
 /* Runs from `start` (CLOCK_MONOTONIC, about now) until the plan is done, the time is up, or
  * somebody asked for the end. The first worker then stays until the others have ended, too: its
  * loop has the signals, the rows and --abort-if. 0 or -errno (the loop failed); the tally is valid
  * either way. */
-NODISCARD int worker_run(struct worker *w, nsec_t start);
+NODISCARD int worker_run(struct load_worker *w, nsec_t start);
 
 /* From a callback of its loop: no further requests, the run ends, for the other workers too; what
  * is in flight is counted as such. */
-void worker_stop(struct worker *w, enum run_end end);
-void worker_free(struct worker *w);
+void worker_stop(struct load_worker *w, enum run_end end);
+void worker_free(struct load_worker *w);
 
 /* The thread's processor time. */
 nsec_t worker_cpu(void);
 
 /* Notes that the loop has not run since the probe that was due: the process was stopped, was not
  * given the processor, or spent the time within one turn. */
-void worker_pauses(struct worker *w, nsec_t now);
+void worker_pauses(struct load_worker *w, nsec_t now);
 
-static inline void worker_look_for_pause(struct worker *w, nsec_t now) {
+static inline void worker_look_for_pause(struct load_worker *w, nsec_t now) {
     if (UNLIKELY(now > w->pause_due))
         worker_pauses(w, now);
 }
 
 /* Copies what stands open at this moment, for --abort-if. */
-void worker_look_at_state(struct worker *w, nsec_t now);
+void worker_look_at_state(struct load_worker *w, nsec_t now);
 
 /* --- for clients ---------------------------------------------------------------------------- */
 
 /* The next request of the plan, if one is due: sets c->planned and c->sample. */
-bool worker_take(struct worker *w, nsec_t now, struct client *c);
+bool worker_take(struct load_worker *w, nsec_t now, struct load_client *c);
 
 /* The client's request has come to its end. */
-void worker_answered(struct worker *w, struct client *c, const struct timing *timing, nsec_t now);
-void worker_failed(struct worker *w, struct client *c, enum failure reason,
+void worker_answered(struct load_worker *w, struct load_client *c, const struct timing *timing,
+                     nsec_t now);
+void worker_failed(struct load_worker *w, struct load_client *c, enum failure reason,
                    const struct timing *timing, nsec_t now);
 
 /* It has nothing to do for now. */
-void worker_client_rests(struct worker *w, struct client *c);
+void worker_client_rests(struct load_worker *w, struct load_client *c);
 
 /* Planned requests whose time has come but that nobody was free for: their users have waited, too.
  */
-void worker_drop_due(struct worker *w, nsec_t now);
+void worker_drop_due(struct load_worker *w, nsec_t now);
 
 /* The first response has come: starts those that waited for it. */
-void worker_start_rest(struct worker *w);
+void worker_start_rest(struct load_worker *w);
 
 #endif

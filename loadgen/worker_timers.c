@@ -6,13 +6,13 @@
 #define ROW_DELAY    (10 * NSEC_PER_MSEC) /* for the other workers to publish their second */
 
 /* A timer that cannot be armed is out of memory: the run ends with what it has. */
-static void arm(struct worker *w, struct timer *timer, nsec_t at) {
+static void arm(struct load_worker *w, struct timer *timer, nsec_t at) {
     if (timer_set(w->loop, timer, at) != 0)
         worker_stop(w, RUN_END_ERROR);
 }
 
 static void on_stop_time(struct timer *timer) {
-    struct worker *w = CONTAINER_OF(timer, struct worker, stop_timer);
+    struct load_worker *w = CONTAINER_OF(timer, struct load_worker, stop_timer);
     if (w->config->drain == 0 || w->busy == 0) {
         worker_stop(w, RUN_END_TIME);
         return;
@@ -24,13 +24,13 @@ static void on_stop_time(struct timer *timer) {
 }
 
 static void on_drain_time(struct timer *timer) {
-    worker_stop(CONTAINER_OF(timer, struct worker, drain_timer), RUN_END_TIME);
+    worker_stop(CONTAINER_OF(timer, struct load_worker, drain_timer), RUN_END_TIME);
 }
 
 static void on_arrival(struct timer *timer) {
-    struct worker *w = CONTAINER_OF(timer, struct worker, arrival_timer);
+    struct load_worker *w = CONTAINER_OF(timer, struct load_worker, arrival_timer);
     while (w->idle != NULL && !w->stopping && plan_next_at(&w->plan) <= clock_now()) {
-        struct client *c = w->idle;
+        struct load_client *c = w->idle;
         w->idle = c->next_idle;
         w->busy++;
         if (w->busy > w->tally.busy_max)
@@ -43,37 +43,37 @@ static void on_arrival(struct timer *timer) {
         worker_stop(w, RUN_END_ERROR);
 }
 
-int worker_timers_arm_arrival(struct worker *w) {
+int worker_timers_arm_arrival(struct load_worker *w) {
     if (w->idle == NULL)
         return 0; /* whoever becomes free looks at the plan first */
     return timer_set(w->loop, &w->arrival_timer, plan_next_at(&w->plan));
 }
 
 /* Connections of several workers interleave. */
-static nsec_t ramp_at(const struct worker *w) {
+static nsec_t ramp_at(const struct load_worker *w) {
     return w->start + (nsec_t)(w->started * w->share.count + w->share.index) * w->config->ramp;
 }
 
 static void on_ramp(struct timer *timer) {
-    struct worker *w = CONTAINER_OF(timer, struct worker, ramp_timer);
+    struct load_worker *w = CONTAINER_OF(timer, struct load_worker, ramp_timer);
     while (w->started < w->client_count && !w->stopping && ramp_at(w) <= clock_now())
         client_start(&w->clients[w->started++], clock_now());
     if (w->started < w->client_count && !w->stopping)
         arm(w, &w->ramp_timer, ramp_at(w));
 }
 
-int worker_timers_arm_ramp(struct worker *w) {
+int worker_timers_arm_ramp(struct load_worker *w) {
     return timer_set(w->loop, &w->ramp_timer, ramp_at(w));
 }
 
 static void on_trial(struct timer *timer) {
-    struct worker *w = CONTAINER_OF(timer, struct worker, trial_timer);
+    struct load_worker *w = CONTAINER_OF(timer, struct load_worker, trial_timer);
     w->trial_is_over = true;
     for (uint32_t i = 0; i < w->client_count && !w->server_closes && !w->stopping; i++)
         client_trial_ends(&w->clients[i], clock_now());
 }
 
-int worker_timers_arm_trial(struct worker *w, nsec_t now, nsec_t span) {
+int worker_timers_arm_trial(struct load_worker *w, nsec_t now, nsec_t span) {
     if (w->trial_began)
         return 0;
     w->trial_began = true;
@@ -82,7 +82,7 @@ int worker_timers_arm_trial(struct worker *w, nsec_t now, nsec_t span) {
 }
 
 static void on_tick(struct timer *timer) {
-    struct worker *w = CONTAINER_OF(timer, struct worker, tick_timer);
+    struct load_worker *w = CONTAINER_OF(timer, struct load_worker, tick_timer);
     w->ticked_at = clock_now();
     if (!w->attends)
         worker_look_at_state(w, w->ticked_at);
@@ -95,14 +95,14 @@ static void on_tick(struct timer *timer) {
 
 /* A row that the end of the run overtook is left to live_finish, which knows when that was. */
 static void on_row(struct timer *timer) {
-    struct worker *w = CONTAINER_OF(timer, struct worker, row_timer);
+    struct load_worker *w = CONTAINER_OF(timer, struct load_worker, row_timer);
     if (!w->attends || atomic_load(&w->live->others) > 0)
         live_close_row(w->live, w->ticked_at);
 }
 
 /* A loop that is kept busy, or a process that is not given the processor, fires late. All moments
  * of that time were late ones, not only the last. */
-void worker_timers_probe(struct worker *w, nsec_t now) {
+void worker_timers_probe(struct load_worker *w, nsec_t now) {
     nsec_t late = now - w->probe_at;
     if (late < 0)
         return;
@@ -119,7 +119,7 @@ void worker_timers_probe(struct worker *w, nsec_t now) {
 }
 
 static void on_probe(struct timer *timer) {
-    struct worker *w = CONTAINER_OF(timer, struct worker, probe_timer);
+    struct load_worker *w = CONTAINER_OF(timer, struct load_worker, probe_timer);
     worker_timers_probe(w, clock_now());
     if (w->attends && atomic_load(&w->live->others) == 0)
         loop_stop(w->loop);
@@ -129,7 +129,7 @@ static void on_probe(struct timer *timer) {
         arm(w, &w->probe_timer, w->probe_at);
 }
 
-void worker_timers_init(struct worker *w) {
+void worker_timers_init(struct load_worker *w) {
     w->stop_timer.fire = on_stop_time;
     w->drain_timer.fire = on_drain_time;
     w->arrival_timer.fire = on_arrival;
@@ -140,7 +140,7 @@ void worker_timers_init(struct worker *w) {
     w->trial_timer.fire = on_trial;
 }
 
-int worker_timers_start(struct worker *w) {
+int worker_timers_start(struct load_worker *w) {
     w->next_tick = w->plan.measure_from + LIVE_PERIOD;
     w->probe_at = w->start + PROBE_PERIOD;
     w->pause_due = w->probe_at + WORKER_PAUSE_MIN;
@@ -153,7 +153,7 @@ int worker_timers_start(struct worker *w) {
     return rc;
 }
 
-void worker_timers_attend(struct worker *w) {
+void worker_timers_attend(struct load_worker *w) {
     struct timer *own[] = { &w->stop_timer, &w->drain_timer, &w->arrival_timer, &w->ramp_timer,
                             &w->trial_timer };
     for (size_t i = 0; i < ARRAY_LEN(own); i++)
@@ -161,7 +161,7 @@ void worker_timers_attend(struct worker *w) {
     arm(w, &w->probe_timer, w->probe_at);
 }
 
-void worker_timers_close(struct worker *w) {
+void worker_timers_close(struct load_worker *w) {
     struct timer *timers[] = {
         &w->stop_timer, &w->drain_timer, &w->arrival_timer, &w->ramp_timer,
         &w->tick_timer, &w->row_timer,   &w->probe_timer,   &w->trial_timer

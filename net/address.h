@@ -36,7 +36,7 @@ NODISCARD int endpoint_parse(struct slice text, uint16_t default_port, struct en
                              struct error *err);
 
 /* Without a look-up: numeric hosts, "localhost" (127.0.0.1), empty host (`any` ? 0.0.0.0 :
- * 127.0.0.1), unix paths. 0, -ENOENT (a name: ask net/resolve.h), -ENAMETOOLONG (unix path). */
+ * 127.0.0.1), unix paths. 0, -ENOENT (a name: ask fiber/resolve.h), -ENAMETOOLONG (unix path). */
 NODISCARD int address_of_endpoint(const struct endpoint *e, bool any, struct address *ret);
 
 /* A numeric IPv4 or IPv6 address alone, without brackets: what a socket is bound to that connects

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* One request, straight-line, over the blocking io. */
 #include "playground/answer.h"
+#include "fiber/io.h"
 #include "http/url.h"
-#include "net/io.h"
 #include <errno.h>
 #include <stdio.h>
 

@@ -311,20 +311,20 @@ static uint32_t figure_to_server(const struct play_result *r, const struct serie
 }
 
 /* A line of a plot, and what its legend says. */
-struct line {
+struct chart_line {
     const char *name, *class;
     figure_fn *figure;
 };
 
 struct plot {
     const char *title;
-    struct line lines[2];
+    struct chart_line lines[2];
     size_t line_count;
     uint32_t level; /* a rule from left to right; 0: none */
     const char *level_name;
 };
 
-static uint32_t peak(const struct play_result *r, const struct line *line) {
+static uint32_t peak(const struct play_result *r, const struct chart_line *line) {
     uint32_t most = 0;
     for (size_t i = 0; i < r->series.count; i++) {
         uint32_t value = line->figure(r, &r->series.points[i]);
@@ -333,7 +333,7 @@ static uint32_t peak(const struct play_result *r, const struct line *line) {
     return most;
 }
 
-static void draw_line(const struct play_result *r, const struct line *line, double x_end,
+static void draw_line(const struct play_result *r, const struct chart_line *line, double x_end,
                       double y_end, struct svg_point *room, FILE *out) {
     for (size_t i = 0; i < r->series.count; i++) {
         const struct series_point *point = &r->series.points[i];

@@ -3,7 +3,7 @@
 #include "playground/postgres.h"
 #include "base/alloc.h"
 #include "playground/scratch.h"
-#include "server/db_conn.h"
+#include "server/upstream/db_conn.h"
 #include <errno.h>
 #include <glob.h>
 #include <poll.h>
@@ -141,7 +141,7 @@ static int choose_user(struct program_start *start, const struct scratch *folder
 static int run_to_end(const struct process_spec *spec, int cancel_fd, struct error *err) {
     nsec_t deadline = deadline_after(clock_now(), INITDB_NSEC);
     struct pollfd cancel = { .fd = cancel_fd, .events = POLLIN };
-    struct process p;
+    struct play_child p;
     int rc = process_spawn(&p, spec, err);
 
     if (rc < 0)

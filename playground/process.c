@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Spawns, reads, stops and reaps the runner's children. */
 #include "playground/process.h"
-#include "net/signals.h"
+#include "proc/signals.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -62,8 +62,8 @@ static int lift(int fd) {
     return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
 }
 
-int process_spawn(struct process *p, const struct process_spec *spec, struct error *err) {
-    *p = (struct process){
+int process_spawn(struct play_child *p, const struct process_spec *spec, struct error *err) {
+    *p = (struct play_child){
         .name = spec->name,
         .stop_signal = spec->stop_signal != 0 ? spec->stop_signal : SIGTERM,
         .tidies = spec->tidies,
@@ -118,7 +118,7 @@ static bool tells_why(const char *line) {
            strstr(line, "error:") != NULL;
 }
 
-static void take_line(struct process *p) {
+static void take_line(struct play_child *p) {
     p->line[p->line_len] = '\0';
     p->line_len = 0;
     if (take_url(p->line, "listening on ", p->url) ||
@@ -129,7 +129,7 @@ static void take_line(struct process *p) {
     memcpy(p->last_line, p->line, sizeof(p->last_line));
 }
 
-void process_read(struct process *p) {
+void process_read(struct play_child *p) {
     char chunk[1024];
     while (p->log_fd >= 0) {
         ssize_t n = read(p->log_fd, chunk, sizeof(chunk));
@@ -151,7 +151,7 @@ void process_read(struct process *p) {
     }
 }
 
-bool process_ended(struct process *p) {
+bool process_ended(struct play_child *p) {
     if (p->pid == 0 || p->ended)
         return p->ended;
     siginfo_t info = { .si_pid = 0 };
@@ -164,12 +164,12 @@ bool process_ended(struct process *p) {
 }
 
 /* Of those that tidy alone, or of all. */
-int process_report_end(const struct process *p, struct error *err) {
+int process_report_end(const struct play_child *p, struct error *err) {
     return error_set(err, -ECHILD, "%s ended with exit code %d%s%s", p->name, p->exit_code,
                      p->last_line[0] != '\0' ? ": " : "", p->last_line);
 }
 
-static bool all_ended(struct process *list, size_t count, bool only_tidy) {
+static bool all_ended(struct play_child *list, size_t count, bool only_tidy) {
     bool all = true;
     for (size_t i = 0; i < count; i++) {
         if (list[i].pid == 0 || (only_tidy && !list[i].tidies))
@@ -183,7 +183,7 @@ static bool all_ended(struct process *list, size_t count, bool only_tidy) {
 /* What is left of the group goes too; everything in it is ours to wait for, see
  * process_adopt_orphans. Who tidies may have left others that do, and end now that nobody talks to
  * them: they have until `deadline`. */
-static void reap(struct process *p, nsec_t deadline) {
+static void reap(struct play_child *p, nsec_t deadline) {
     pid_t left = 0;
     while (p->tidies && (left = waitpid(-p->pid, NULL, WNOHANG)) >= 0 && clock_now() < deadline) {
         process_read(p);
@@ -199,7 +199,7 @@ static void reap(struct process *p, nsec_t deadline) {
     p->pid = 0;
 }
 
-void process_stop_all(struct process *list, size_t count, nsec_t deadline) {
+void process_stop_all(struct play_child *list, size_t count, nsec_t deadline) {
     for (size_t i = 0; i < count; i++)
         if (list[i].pid != 0 && !process_ended(&list[i]))
             kill(list[i].pid, list[i].stop_signal);

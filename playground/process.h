@@ -31,7 +31,7 @@ struct process_spec {
     gid_t gid;
 };
 
-struct process {
+struct play_child {
     const char *name;
     pid_t
         pid; /* 0 before process_spawn and after process_stop_all; its group has the same number */
@@ -56,19 +56,20 @@ void process_adopt_orphans(void);
 
 /* Starts it with stdin and stdout on /dev/null and no signal blocked or ignored. 0 or -errno with a
  * line; a program that cannot be executed shows as an exit code of 127 and a last line. */
-NODISCARD int process_spawn(struct process *p, const struct process_spec *spec, struct error *err);
+NODISCARD int process_spawn(struct play_child *p, const struct process_spec *spec,
+                            struct error *err);
 
 /* Takes in what stderr has; never blocks. */
-void process_read(struct process *p);
+void process_read(struct play_child *p);
 
 /* Whether the process itself (not its workers) has ended; never blocks. */
-bool process_ended(struct process *p);
+bool process_ended(struct play_child *p);
 
 /* Says so of one that has ended: its name, exit code and last line. Returns -ECHILD. */
-int process_report_end(const struct process *p, struct error *err);
+int process_report_end(const struct play_child *p, struct error *err);
 
 /* Its stop signal to each, then until `deadline` for a graceful end (those that tidy have some
  * seconds more), then SIGKILL to their groups; reaps every one. */
-void process_stop_all(struct process *list, size_t count, nsec_t deadline);
+void process_stop_all(struct play_child *list, size_t count, nsec_t deadline);
 
 #endif

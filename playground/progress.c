@@ -14,19 +14,19 @@
 #define MIB             (1024.0 * 1024.0)
 
 /* A window may be made smaller while it shows the view. */
-static void measure(struct progress *p) {
+static void measure(struct play_progress *p) {
     struct terminal_size size = terminal_size(p->out);
     p->columns = size.columns > 1 ? (int)size.columns : TERMINAL_COLUMNS_DEFAULT;
     p->rows = (int)size.rows;
 }
 
-void progress_init(struct progress *p, FILE *out, size_t count) {
-    *p = (struct progress){ .out = out, .live = terminal_is_live(out), .count = count };
+void progress_init(struct play_progress *p, FILE *out, size_t count) {
+    *p = (struct play_progress){ .out = out, .live = terminal_is_live(out), .count = count };
     measure(p);
 }
 
 /* Goes back to where the live view begins, and takes it away. */
-static void rewind_view(struct progress *p) {
+static void rewind_view(struct play_progress *p) {
     if (p->lines > 1)
         fprintf(p->out, "\033[%zuA", p->lines - 1);
     fputs("\r\033[J", p->out);
@@ -34,14 +34,15 @@ static void rewind_view(struct progress *p) {
 }
 
 /* One more line, cut before the right margin: one that wraps could not be taken back. */
-static void show(struct progress *p, const char *line) {
+static void show(struct play_progress *p, const char *line) {
     fprintf(p->out, "%s%.*s", p->lines > 0 ? "\n" : "", p->columns - 1, line);
     p->lines++;
 }
 
 /* Puts `piece` behind `line`, unless that would pass the right margin: a figure is shown as a whole
  * or not at all. Whether it was put. */
-static bool add_piece(const struct progress *p, char line[static LINE_BYTES], const char *piece) {
+static bool add_piece(const struct play_progress *p, char line[static LINE_BYTES],
+                      const char *piece) {
     size_t used = strlen(line), len = strlen(piece);
     if (used + len >= LINE_BYTES || (int)(used + len) >= p->columns)
         return false;
@@ -49,14 +50,14 @@ static bool add_piece(const struct progress *p, char line[static LINE_BYTES], co
     return true;
 }
 
-static void show_pieces(struct progress *p, char pieces[][LINE_BYTES], size_t count) {
+static void show_pieces(struct play_progress *p, char pieces[][LINE_BYTES], size_t count) {
     char line[LINE_BYTES] = "";
     for (size_t i = 0; i < count && add_piece(p, line, pieces[i]); i++)
         ;
     show(p, line);
 }
 
-void progress_start(struct progress *p, const struct playground *row,
+void progress_start(struct play_progress *p, const struct playground *row,
                     const struct play_load *load) {
     char pieces[3][LINE_BYTES], delay[UNITS_TEXT_BYTES];
     p->index++;
@@ -75,7 +76,7 @@ void progress_start(struct progress *p, const struct playground *row,
 }
 
 /* " [####....]", in what is left of the line; nothing when that is too short to tell anything. */
-static void fill_bar(const struct progress *p, size_t used, double share,
+static void fill_bar(const struct play_progress *p, size_t used, double share,
                      char bar[static BAR_CELLS + 4]) {
     int room = p->columns - 1 - (int)used - (int)strlen(" []");
     int cells = room < BAR_CELLS ? room : BAR_CELLS;
@@ -88,7 +89,7 @@ static void fill_bar(const struct progress *p, size_t used, double share,
     memcpy(bar + 2 + cells, "]", 2);
 }
 
-static void show_bar(struct progress *p, const struct play_result *so_far,
+static void show_bar(struct play_progress *p, const struct play_result *so_far,
                      const struct series_point *now) {
     char name[LINE_BYTES], pieces[3][LINE_BYTES], line[LINE_BYTES], bar[BAR_CELLS + 4];
     double share = so_far->ideal > 0 ? (double)now->elapsed / (double)so_far->ideal : 0;
@@ -146,7 +147,8 @@ static const struct field fields[FIELDS] = {
     [FIELD_CONNECTIONS] = { "connections", 13, 73 },
 };
 
-static void show_fields(struct progress *p, const char *name, char texts[FIELDS][FIELD_BYTES]) {
+static void show_fields(struct play_progress *p, const char *name,
+                        char texts[FIELDS][FIELD_BYTES]) {
     char line[LINE_BYTES];
     int len = snprintf(line, sizeof(line), "  %-8.8s", name);
     for (size_t i = 0; i < FIELDS; i++)
@@ -157,7 +159,7 @@ static void show_fields(struct progress *p, const char *name, char texts[FIELDS]
 }
 
 /* What `top -H` would show, a line for each process of the row, and what is under way there. */
-static void show_processes(struct progress *p, const struct playground *row,
+static void show_processes(struct play_progress *p, const struct playground *row,
                            const struct series_point *now) {
     char texts[FIELDS][FIELD_BYTES], in_flight[IN_FLIGHT_BYTES];
     nsec_t span = now->elapsed - p->last.elapsed;
@@ -181,7 +183,7 @@ static void show_processes(struct progress *p, const struct playground *row,
 }
 
 void progress_sample(void *arg, const struct play_result *so_far, const struct series_point *now) {
-    struct progress *p = arg;
+    struct play_progress *p = arg;
     if (!p->live)
         return;
     rewind_view(p);
@@ -194,7 +196,7 @@ void progress_sample(void *arg, const struct play_result *so_far, const struct s
     p->last = *now;
 }
 
-void progress_done(struct progress *p, const struct play_result *result) {
+void progress_done(struct play_progress *p, const struct play_result *result) {
     progress_clear(p);
     fprintf(p->out, "srv play: %zu/%zu %s: done in %.2f s, %" PRIu64 " failed", p->index, p->count,
             result->row->name, result->seconds, result->failed);
@@ -203,7 +205,7 @@ void progress_done(struct progress *p, const struct play_result *result) {
     fputc('\n', p->out);
 }
 
-void progress_clear(struct progress *p) {
+void progress_clear(struct play_progress *p) {
     if (p->live)
         rewind_view(p);
     fflush(p->out);

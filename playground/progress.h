@@ -6,7 +6,7 @@
 
 #include "playground/result.h"
 
-struct progress {
+struct play_progress {
     FILE *out;
     bool live;                /* `out` is a terminal */
     int columns, rows;        /* of it */
@@ -15,15 +15,16 @@ struct progress {
     size_t index, count;      /* this row among all */
 };
 
-void progress_init(struct progress *p, FILE *out, size_t count);
-void progress_start(struct progress *p, const struct playground *row, const struct play_load *load);
+void progress_init(struct play_progress *p, FILE *out, size_t count);
+void progress_start(struct play_progress *p, const struct playground *row,
+                    const struct play_load *load);
 
 /* struct runner's on_sample; `arg` is the progress. */
 void progress_sample(void *arg, const struct play_result *so_far, const struct series_point *now);
 
-void progress_done(struct progress *p, const struct play_result *result);
+void progress_done(struct play_progress *p, const struct play_result *result);
 
 /* Takes the live view away, so that something else can be written. */
-void progress_clear(struct progress *p);
+void progress_clear(struct play_progress *p);
 
 #endif

@@ -29,12 +29,12 @@
 #define ABORT_NSEC        (200 * NSEC_PER_MSEC) /* for servers with requests in flight */
 #define BENCH_TIMEOUT_SEC 30 /* of one request, on top of the ideal time of all */
 
-struct run {
+struct play_run {
     const struct runner *runner;
     const struct playground *row;
     struct play_result *result;
-    struct process processes[PLAY_PROCESSES_MAX + 1]; /* the row's, then the load generator */
-    size_t count;                                     /* started so far */
+    struct play_child processes[PLAY_PROCESSES_MAX + 1]; /* the row's, then the load generator */
+    size_t count;                                        /* started so far */
     struct program_start starts[PLAY_PROCESSES_MAX];
     uint16_t ports[PLAY_PROCESSES_MAX]; /* 0: none */
     size_t prepared;                    /* of them: what `finish` is for */
@@ -46,7 +46,7 @@ struct run {
 };
 
 /* Lets the children talk until `until`, or until something happened. 0 or -ECANCELED. */
-static int pump(struct run *run, nsec_t until) {
+static int pump(struct play_run *run, nsec_t until) {
     struct pollfd fds[PLAY_PROCESSES_MAX + 2] = { { .fd = run->runner->cancel_fd,
                                                     .events = POLLIN } };
     for (size_t i = 0; i < run->count; i++)
@@ -64,14 +64,14 @@ static int pump(struct run *run, nsec_t until) {
 }
 
 /* 0 while every process of the row lives. */
-static int check_alive(struct run *run, size_t servers, struct error *err) {
+static int check_alive(struct play_run *run, size_t servers, struct error *err) {
     for (size_t i = 0; i < servers; i++)
         if (process_ended(&run->processes[i]))
             return process_report_end(&run->processes[i], err);
     return 0;
 }
 
-static int spawn(struct run *run, const struct process_spec *spec, struct error *err) {
+static int spawn(struct play_run *run, const struct process_spec *spec, struct error *err) {
     int rc = process_spawn(&run->processes[run->count], spec, err);
     if (rc == 0)
         run->count++;
@@ -79,7 +79,8 @@ static int spawn(struct run *run, const struct process_spec *spec, struct error 
 }
 
 /* Why it answers as it does stands in its log, perhaps a moment later. */
-static int add_last_words(struct run *run, const struct process *p, int rc, struct error *err) {
+static int add_last_words(struct play_run *run, const struct play_child *p, int rc,
+                          struct error *err) {
     nsec_t deadline = clock_now() + LAST_WORDS_NSEC;
     struct error why = *err;
     while (p->last_line[0] == '\0' && p->log_fd >= 0 && clock_now() < deadline)
@@ -91,8 +92,8 @@ static int add_last_words(struct run *run, const struct process *p, int rc, stru
 }
 
 /* The newest process has begun; comes back when it serves, and start->url says where. */
-static int await_ready(struct run *run, struct program_start *start, struct error *err) {
-    struct process *started = &run->processes[run->count - 1];
+static int await_ready(struct play_run *run, struct program_start *start, struct error *err) {
+    struct play_child *started = &run->processes[run->count - 1];
     nsec_t deadline = deadline_after(clock_now(), START_NSEC);
     int rc = -EAGAIN;
     if (start->url[0] != '\0')
@@ -125,7 +126,8 @@ static uint16_t port_of(const char *url) {
     return colon == NULL ? 0 : (uint16_t)strtoul(colon + 1, NULL, 10);
 }
 
-static int start_process(struct run *run, const struct play_process *process, struct error *err) {
+static int start_process(struct play_run *run, const struct play_process *process,
+                         struct error *err) {
     const struct program *program = program_of(process);
     struct program_start *start = &run->starts[run->count];
     *start = (struct program_start){
@@ -163,7 +165,7 @@ static int start_process(struct run *run, const struct play_process *process, st
     return rc;
 }
 
-static int start_processes(struct run *run, struct error *err) {
+static int start_processes(struct play_run *run, struct error *err) {
     size_t count = catalogue_process_count(run->row);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++)
@@ -180,7 +182,7 @@ static void add_sample(struct probe_sample *total, const struct probe_sample *on
     total->rss_bytes += one->rss_bytes;
 }
 
-static int sample(struct run *run, struct series_point *ret, struct error *err) {
+static int sample(struct play_run *run, struct series_point *ret, struct error *err) {
     *ret = (struct series_point){ .elapsed = clock_now() - run->load_start };
     size_t count = catalogue_process_count(run->row);
     for (size_t i = 0; i < count; i++) {
@@ -195,7 +197,7 @@ static int sample(struct run *run, struct series_point *ret, struct error *err) 
 
 /* Workers and threads that are made at start need a moment; the sample before the load is taken
  * when they all stand. */
-static int settle(struct run *run, struct series_point *ret, struct error *err) {
+static int settle(struct play_run *run, struct series_point *ret, struct error *err) {
     nsec_t deadline = deadline_after(clock_now(), SETTLE_NSEC);
     uint32_t threads = 0;
     unsigned equal = 0;
@@ -213,16 +215,16 @@ static int settle(struct run *run, struct series_point *ret, struct error *err) 
     return 0;
 }
 
-static void read_cpu(const struct run *run, nsec_t cpu[PLAY_PROCESSES_MAX]) {
+static void read_cpu(const struct play_run *run, nsec_t cpu[PLAY_PROCESSES_MAX]) {
     for (size_t i = 0; i < catalogue_process_count(run->row); i++) {
         struct probe_sample sample = { 0 };
         cpu[i] = probe_add(run->processes[i].pid, &sample) == 0 ? sample.cpu : 0;
     }
 }
 
-static int start_load(struct run *run, struct error *err) {
+static int start_load(struct play_run *run, struct error *err) {
     const struct play_load *load = &run->result->load;
-    const struct process *target = &run->processes[run->count - 1];
+    const struct play_child *target = &run->processes[run->count - 1];
     nsec_t ideal_sec = run->result->ideal / NSEC_PER_SEC;
     struct argv argv;
     argv_init(&argv);
@@ -258,7 +260,7 @@ static uint32_t no_more_than(uint32_t most, uint32_t seen) {
 /* What the processes say themselves, and what only the clients know: the load generator opens a
  * connection for each request. To be called after the sample was taken: who is asked does not
  * sleep. */
-static void count_traffic(struct run *run, struct series_point *point) {
+static void count_traffic(struct play_run *run, struct series_point *point) {
     struct series_sockets sockets[PLAY_PROCESSES_MAX];
     size_t count = catalogue_process_count(run->row);
     nsec_t deadline = clock_now() + GAUGE_NSEC;
@@ -277,7 +279,7 @@ static void count_traffic(struct run *run, struct series_point *point) {
             no_more_than(run->result->load.concurrency, sockets[count - 1].made);
 }
 
-static int take_point(struct run *run, struct error *err) {
+static int take_point(struct play_run *run, struct error *err) {
     struct series_point seen;
     int rc = sample(run, &seen, err);
     if (rc == 0)
@@ -297,8 +299,8 @@ static nsec_t cpu_spent(void) {
 }
 
 /* Samples until the load generator ends. */
-static int watch(struct run *run, struct error *err) {
-    struct process *bench = &run->processes[run->count - 1];
+static int watch(struct play_run *run, struct error *err) {
+    struct play_child *bench = &run->processes[run->count - 1];
     nsec_t ideal = run->result->ideal;
     nsec_t allowed =
         ideal > (NSEC_NEVER - OVERTIME_NSEC) / 10 ? NSEC_NEVER : 10 * ideal + OVERTIME_NSEC;
@@ -327,7 +329,7 @@ static int watch(struct run *run, struct error *err) {
 }
 
 /* The newest line that a server logged: the likely reason of failures. */
-static void keep_last_words(struct run *run) {
+static void keep_last_words(struct play_run *run) {
     for (size_t i = 0; i < run->count - 1; i++) {
         process_read(&run->processes[i]);
         if (run->processes[i].last_line[0] != '\0')
@@ -338,7 +340,7 @@ static void keep_last_words(struct run *run) {
 
 /* A process that dies closes its sockets first, and can be waited for a while later: its clients
  * may see the failure, and end, before that. */
-static int check_alive_for(struct run *run, nsec_t span, struct error *err) {
+static int check_alive_for(struct play_run *run, nsec_t span, struct error *err) {
     nsec_t until = clock_now() + span;
     int rc = check_alive(run, run->count - 1, err);
     while (rc == 0 && clock_now() < until) {
@@ -349,8 +351,8 @@ static int check_alive_for(struct run *run, nsec_t span, struct error *err) {
     return rc;
 }
 
-static int collect(struct run *run, const struct series_point *before, struct error *err) {
-    const struct process *bench = &run->processes[run->count - 1];
+static int collect(struct play_run *run, const struct series_point *before, struct error *err) {
+    const struct play_child *bench = &run->processes[run->count - 1];
     struct series_point after;
     int rc = check_alive_for(run, bench->exit_code != 0 ? LAST_BREATH_NSEC : 0, err);
     if (rc == 0)
@@ -384,7 +386,7 @@ static int collect(struct run *run, const struct series_point *before, struct er
 }
 
 /* Leaves everything running until the user has seen enough. */
-static int keep(struct run *run, struct error *err) {
+static int keep(struct play_run *run, struct error *err) {
     struct runner_address addresses[PLAY_PROCESSES_MAX];
     size_t count = catalogue_process_count(run->row);
     for (size_t i = 0; i < count; i++)
@@ -400,7 +402,7 @@ static int keep(struct run *run, struct error *err) {
     return rc == -ECANCELED ? 0 : rc;
 }
 
-static int run_steps(struct run *run, struct error *err) {
+static int run_steps(struct play_run *run, struct error *err) {
     struct series_point before;
     int rc = start_processes(run, err);
     if (rc == 0)
@@ -416,7 +418,7 @@ static int run_steps(struct run *run, struct error *err) {
     return rc;
 }
 
-static void finish_programs(struct run *run) {
+static void finish_programs(struct play_run *run) {
     for (size_t i = 0; i < PLAY_PROCESSES_MAX; i++)
         gauge_close(&run->gauges[i]);
     for (size_t i = run->prepared; i-- > 0;) {
@@ -429,7 +431,7 @@ static void finish_programs(struct run *run) {
 int runner_run(const struct runner *runner, const struct playground *row,
                const struct play_load *load, struct play_result *ret, struct error *err) {
     *ret = (struct play_result){ .row = row, .load = *load, .ideal = catalogue_ideal(row, load) };
-    struct run *run = mem_calloc(1, sizeof(*run));
+    struct play_run *run = mem_calloc(1, sizeof(*run));
     if (run == NULL)
         return error_set(err, -ENOMEM, "out of memory");
     int report_fd = memfd_create("report", MFD_CLOEXEC);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Makes temporary folders, and the process that removes them. */
 #include "playground/scratch.h"
-#include "net/title.h"
+#include "proc/title.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>

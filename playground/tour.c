@@ -49,14 +49,14 @@ static int print_results(const struct play_result *results, size_t count, FILE *
 }
 
 /* A file that was asked for: opened before anything runs, so that a mistake is told at once. */
-struct output {
+struct play_output {
     const char *path; /* NULL: not wanted; "-": stdout */
     int (*write)(const struct play_result *results, size_t count, FILE *out);
     FILE *file;
 };
 
 /* 0 or -errno after telling why. */
-static int open_outputs(struct output *outputs, size_t count) {
+static int open_outputs(struct play_output *outputs, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (outputs[i].path == NULL)
             continue;
@@ -71,7 +71,8 @@ static int open_outputs(struct output *outputs, size_t count) {
     return 0;
 }
 
-static int finish_output(struct output *output, const struct play_result *results, size_t count) {
+static int finish_output(struct play_output *output, const struct play_result *results,
+                         size_t count) {
     int rc = output->write(results, count, output->file);
     if (output->file != stdout && fclose(output->file) != 0 && rc == 0)
         rc = -errno;
@@ -79,7 +80,7 @@ static int finish_output(struct output *output, const struct play_result *result
     return rc;
 }
 
-static void close_outputs(struct output *outputs, size_t count) {
+static void close_outputs(struct play_output *outputs, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (outputs[i].file != NULL && outputs[i].file != stdout)
             fclose(outputs[i].file);
@@ -92,7 +93,7 @@ static int cannot_write(const char *what, int rc, int exit_code) {
 }
 
 /* Prints and writes what was seen. The exit code. */
-static int report(const struct play_result *results, size_t count, struct output *outputs,
+static int report(const struct play_result *results, size_t count, struct play_output *outputs,
                   size_t output_count, int exit_code) {
     FILE *text = stdout;
     for (size_t i = 0; i < output_count; i++)
@@ -112,8 +113,8 @@ static int report(const struct play_result *results, size_t count, struct output
 
 /* What the callbacks of a run need. */
 struct tour {
-    struct progress progress;
-    struct output outputs[2];
+    struct play_progress progress;
+    struct play_output outputs[2];
     bool reported;
     int exit_code;
 };

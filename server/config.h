@@ -8,8 +8,8 @@
 #include "http/limits.h"
 #include "net/binds.h"
 #include "net/cidr.h"
-#include "net/privileges.h"
-#include "server/access_log.h"
+#include "proc/privileges.h"
+#include "server/conn/access_log.h"
 #include <stdbool.h>
 
 struct srv_app;

@@ -2,14 +2,14 @@
 /* From a configuration to listening sockets to workers. */
 #include "server/serve.h"
 #include "base/log.h"
-#include "net/inherit.h"
-#include "net/notify.h"
-#include "net/prefork.h"
-#include "net/signals.h"
-#include "server/model.h"
-#include "server/overview.h"
-#include "server/pidfile.h"
-#include "server/upgrade.h"
+#include "proc/inherit.h"
+#include "proc/notify.h"
+#include "proc/pidfile.h"
+#include "proc/prefork.h"
+#include "proc/signals.h"
+#include "proc/upgrade.h"
+#include "server/model/model.h"
+#include "server/observe/admin.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ struct serve {
     struct binds binds;
     int stats_fd;         /* stats_open's */
     atomic_bool *leaving; /* shared with workers and helpers: --graceful-delay has begun */
-    struct overview overview;
+    struct admin admin;
     struct access_log *access_log;
     struct upgrade upgrade;
     char doing[4 * RUNNING_WHAT_BYTES + 64];
@@ -66,7 +66,7 @@ static nsec_t tend_helpers(void *arg, nsec_t now) {
     if (alone)
         restore_pid_file(s);
     next = nsec_min(next, access_log_tend(s->access_log, now));
-    return nsec_min(next, overview_tend(&s->overview, now));
+    return nsec_min(next, admin_tend(&s->admin, now));
 }
 
 /* The process that serves has no master, and looks after them itself: a look is two system calls.
@@ -75,7 +75,7 @@ static nsec_t tend_helpers_often(void *arg, nsec_t now) {
     struct serve *s = arg;
     nsec_t next = tend_helpers(s, now);
 
-    if (s->overview.fd < 0 && s->access_log == NULL)
+    if (s->admin.fd < 0 && s->access_log == NULL)
         return NSEC_NEVER;
     return nsec_min(next, deadline_after(now, SERVER_TEND_NSEC));
 }
@@ -129,7 +129,7 @@ static void master_ready(void *arg) {
     struct error err;
     char state[64];
 
-    if (s->upgrade.predecessor != 0 && overview_start(&s->overview, &err) < 0)
+    if (s->upgrade.predecessor != 0 && admin_start(&s->admin, &err) < 0)
         log_write(LOG_LEVEL_ERROR, "%s", err.text);
     upgrade_complete(&s->upgrade);
     snprintf(state, sizeof(state), "MAINPID=%d\nREADY=1", (int)getpid());
@@ -145,7 +145,7 @@ static void master_reopen_logs(void *arg) {
 static void master_upgrade(void *arg) {
     struct serve *s = arg;
 
-    upgrade_start(&s->upgrade, &s->binds, s->overview.fd, s->overview.borrowed);
+    upgrade_start(&s->upgrade, &s->binds, s->admin.fd, s->admin.borrowed);
 }
 
 static bool master_replaced(void *arg) {
@@ -153,14 +153,14 @@ static bool master_replaced(void *arg) {
 
     if (!upgrade_accept(&s->upgrade))
         return false;
-    overview_rest(&s->overview);
+    admin_rest(&s->admin);
     return true;
 }
 
 static bool owns(void *arg, pid_t pid) {
     const struct serve *s = arg;
 
-    return pid == s->overview.helper.pid || pid == access_log_pid(s->access_log) ||
+    return pid == s->admin.helper.pid || pid == access_log_pid(s->access_log) ||
            pid == s->upgrade.successor;
 }
 
@@ -225,16 +225,16 @@ static int open_shared(struct serve *s, struct error *err) {
 static int serve(struct serve *s, const struct inherited *inherited, struct error *err) {
     int code;
 
-    s->overview = (struct overview){ .config = s->config, .fd = -1 };
-    s->overview.inherited_fd = inherit_control(inherited, &s->overview.borrowed);
+    s->admin = (struct admin){ .config = s->config, .fd = -1 };
+    s->admin.inherited_fd = inherit_control(inherited, &s->admin.borrowed);
     if (open_shared(s, err) < 0)
         return complain(err);
-    s->overview.stats_fd = s->stats_fd;
-    s->overview.leaving = s->leaving;
-    if (overview_open(&s->overview, err) < 0 || privileges_drop(&s->config->privileges, err) < 0 ||
+    s->admin.stats_fd = s->stats_fd;
+    s->admin.leaving = s->leaving;
+    if (admin_open(&s->admin, err) < 0 || privileges_drop(&s->config->privileges, err) < 0 ||
         access_log_start(s->access_log, err) < 0 ||
-        (s->upgrade.predecessor == 0 && overview_start(&s->overview, err) < 0)) {
-        overview_stop(&s->overview);
+        (s->upgrade.predecessor == 0 && admin_start(&s->admin, err) < 0)) {
+        admin_stop(&s->admin);
         return complain(err);
     }
     signals_defer();
@@ -242,7 +242,7 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
     if (s->config->workers == 0)
         signals_bury_orphans();
     code = s->config->workers > 0 ? run_workers(s) : run_worker(s, 1, ready_alone);
-    overview_stop(&s->overview);
+    admin_stop(&s->admin);
     return code;
 }
 

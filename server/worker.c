@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What the models need of a worker, and what it counts for its master. */
 #include "server/worker.h"
-#include "net/gate.h"
-#include "net/prefork.h"
-#include "server/db.h"
-#include "server/stats.h"
-#include "server/upstream.h"
+#include "fiber/gate.h"
+#include "proc/prefork.h"
+#include "server/observe/stats.h"
+#include "server/upstream/db.h"
+#include "server/upstream/upstream.h"
 #include <errno.h>
 
 static struct db *open_db(const struct worker *worker, struct io_fiber *fiber_io) {

@@ -448,7 +448,7 @@ static void on_head(struct exchange *e, const struct http_head *head) {
     const struct plan_origin origin = { .client = e->client,
                                         .bind = e->bind,
                                         .is_reused = e->is_reused };
-    struct plan plan;
+    struct slow_plan plan;
 
     begin_request(e);
     if (plan_make(&e->reactor->planner, head, &origin, &plan) < 0) {

@@ -3,7 +3,7 @@
 #ifndef SLOWAPI_JOURNAL_H
 #define SLOWAPI_JOURNAL_H
 
-#include "net/logger.h"
+#include "proc/logger.h"
 #include "slowapi/reply.h"
 
 /* What only the connection knows of a request. */

@@ -39,7 +39,7 @@ static bool method_is_plain(enum http_method method) {
 
 /* `/` or `/?delay=SECONDS` of a server without rules and profiles: no copy, no memory, no roll. */
 static bool plan_plain(const struct planner *p, const struct http_head *head,
-                       const struct plan_origin *origin, struct plan *ret) {
+                       const struct plan_origin *origin, struct slow_plan *ret) {
     struct slice start = SLICE("/?delay="), value;
     const char *why;
 
@@ -48,7 +48,7 @@ static bool plan_plain(const struct planner *p, const struct http_head *head,
     if (http_field_find(head, SLICE("X-Slowapi"), &value))
         return false;
 
-    *ret = (struct plan){ .delay = (nsec_t)p->defaults[origin->bind].delay.a };
+    *ret = (struct slow_plan){ .delay = (nsec_t)p->defaults[origin->bind].delay.a };
     if (slice_eq(head->target, SLICE("/")))
         return true;
     value = slice_drop(head->target, start.len);
@@ -499,7 +499,7 @@ static int make(struct draft *d) {
 /* Kept out of plan_make: a draft is large, and its frame would cost the plain request. */
 static __attribute__((noinline)) int plan_in_full(struct planner *p, const struct http_head *head,
                                                   const struct plan_origin *origin,
-                                                  struct plan *ret) {
+                                                  struct slow_plan *ret) {
     struct draft d = { .p = p,
                        .head = head,
                        .origin = origin,
@@ -512,12 +512,12 @@ static __attribute__((noinline)) int plan_in_full(struct planner *p, const struc
         return rc;
     }
     d.reply->delay = d.delay;
-    *ret = (struct plan){ .delay = d.delay, .reply = d.reply };
+    *ret = (struct slow_plan){ .delay = d.delay, .reply = d.reply };
     return 0;
 }
 
 int plan_make(struct planner *p, const struct http_head *head, const struct plan_origin *origin,
-              struct plan *ret) {
+              struct slow_plan *ret) {
     rules_refresh(p->shared, &p->rules, &p->rules_generation);
     return plan_plain(p, head, origin, ret) ? 0 : plan_in_full(p, head, origin, ret);
 }

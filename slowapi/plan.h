@@ -37,13 +37,13 @@ struct plan_origin {
     bool is_reused; /* not the first request of its connection */
 };
 
-struct plan {
+struct slow_plan {
     nsec_t delay;        /* from the end of the request to the answer */
     struct reply *reply; /* owned; NULL: the plain answer, 200 */
 };
 
 /* A bad request is a plan too, without delay. 0 or -ENOMEM. */
 NODISCARD int plan_make(struct planner *p, const struct http_head *head,
-                        const struct plan_origin *origin, struct plan *ret);
+                        const struct plan_origin *origin, struct slow_plan *ret);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "net/binds.h"
-#include "net/prefork.h"
+#include "proc/prefork.h"
 #include "slowapi/spec.h"
 #include "slowapi/truth.h"
 #include <pthread.h>

@@ -5,8 +5,8 @@
 #include "net/binds.h"
 #include "net/control.h"
 #include "net/listener.h"
-#include "net/prefork.h"
-#include "net/signals.h"
+#include "proc/prefork.h"
+#include "proc/signals.h"
 #include "slowapi/reactor.h"
 #include <unistd.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What fibers cost: a switch there and back, a short life, and memory while parked. */
 #include "base/attr.h"
-#include "net/fiber.h"
+#include "fiber/fiber.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

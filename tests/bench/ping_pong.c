@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a message costs between two fibers over TCP: time here, system calls under `strace -c -f`.
  * And how late timers are with 5,000 of them. `bench_ping_pong [MESSAGES]` */
-#include "net/io.h"
+#include "fiber/io.h"
 #include "net/socket.h"
 #include <errno.h>
 #include <stdio.h>

@@ -103,7 +103,7 @@ static bool is_target(struct slice target) {
 
 static void check_plan(struct planner *p, const struct http_head *head) {
     const struct plan_origin origin = { .client = 1, .is_reused = true };
-    struct plan plan;
+    struct slow_plan plan;
 
     ASSERT(plan_make(p, head, &origin, &plan) == 0);
     ASSERT(plan.delay >= 0 && (p->config->delay_max == 0 || plan.delay <= p->config->delay_max));

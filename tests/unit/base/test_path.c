@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Searching a PATH: the first folder wins, and what is empty or does not fit is passed over. */
-#include "base/path.h"
 #include "base/attr.h"
+#include "base/path.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -13,7 +13,7 @@ static const struct share whole = { .index = 0, .count = 1 };
 static void test_plan_gives_out_its_budget_once(void **state) {
     (void)state;
     struct loadgen_config c = { .requests = 2, .concurrency = 1, .time_limit = 5 };
-    struct plan plan;
+    struct load_plan plan;
     nsec_t planned;
     plan_init(&plan, &c, whole, 100);
     assert_int_equal(plan.stop_at, 105);
@@ -34,7 +34,7 @@ static void test_plan_gives_out_its_budget_once(void **state) {
 static void test_warm_up_is_not_in_the_budget(void **state) {
     (void)state;
     struct loadgen_config c = { .requests = 1, .concurrency = 1, .warmup = 50 };
-    struct plan plan;
+    struct load_plan plan;
     nsec_t planned;
     plan_init(&plan, &c, whole, 100);
     for (int i = 0; i < 9; i++)
@@ -57,7 +57,7 @@ static void test_even_arrivals_of_workers_interleave(void **state) {
     (void)state;
     struct loadgen_config c = { .requests = 8, .concurrency = 2, .rate = 1000 };
     for (uint32_t index = 0; index < 2; index++) {
-        struct plan plan;
+        struct load_plan plan;
         nsec_t planned;
         plan_init(&plan, &c, (struct share){ .index = index, .count = 2 }, 0);
         for (int i = 0; i < 4; i++) {
@@ -81,7 +81,7 @@ static void test_random_arrivals_keep_the_rate_and_the_seed(void **state) {
                                 .time_limit = 20 * NSEC_PER_SEC };
     nsec_t first[2];
     for (int round = 0; round < 2; round++) {
-        struct plan plan;
+        struct load_plan plan;
         nsec_t planned;
         int count = 0;
         plan_init(&plan, &c, whole, 0);

@@ -18,7 +18,7 @@ static struct {
     struct request request;
     struct expect_body expect;
     struct live live;
-    struct worker worker;
+    struct load_worker worker;
     int reserved; /* a bound socket that does not listen: its port refuses */
     char url[64];
 } run;

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-static void start(struct process *p, const char *script, int pass_fd) {
+static void start(struct play_child *p, const char *script, int pass_fd) {
     char *argv[] = { (char[]){ "sh" }, (char[]){ "-c" }, strdup(script), NULL };
     struct process_spec spec = {
         .name = "sh", .path = "/bin/sh", .argv = argv, .pass_fd = pass_fd
@@ -26,7 +26,7 @@ static void start(struct process *p, const char *script, int pass_fd) {
     free(argv[2]);
 }
 
-static void wait_end(struct process *p) {
+static void wait_end(struct play_child *p) {
     for (int tries = 0; tries < 1000 && !process_ended(p); tries++) {
         usleep(10000);
         process_read(p);
@@ -34,7 +34,7 @@ static void wait_end(struct process *p) {
     assert_true(process_ended(p));
 }
 
-static void wait_url(struct process *p) {
+static void wait_url(struct play_child *p) {
     for (int tries = 0; tries < 1000 && p->url[0] == '\0'; tries++) {
         usleep(10000);
         process_read(p);
@@ -48,7 +48,7 @@ static bool exists(pid_t pid) {
 
 static void address_and_last_line_are_learned(void **state) {
     (void)state;
-    struct process p;
+    struct play_child p;
     start(&p,
           "echo first >&2; echo 'srv x: control on http://127.0.0.1:78' >&2; "
           "echo 'srv x: listening on http://127.0.0.1:77/ model=y' >&2; echo last "
@@ -66,7 +66,7 @@ static void address_and_last_line_are_learned(void **state) {
 
 static void reason_is_kept_when_more_is_said(void **state) {
     (void)state;
-    struct process p;
+    struct play_child p;
     start(&p, "echo 'x: FATAL:  first' >&2; echo 'x: error: why' >&2; echo 'x: I leave' >&2", -1);
     wait_end(&p);
     assert_string_equal(p.last_line, "x: error: why");
@@ -75,7 +75,7 @@ static void reason_is_kept_when_more_is_said(void **state) {
 
 static void first_address_wins_and_long_lines_are_cut(void **state) {
     (void)state;
-    struct process p;
+    struct play_child p;
     start(&p,
           "echo 'a: listening on http://h:1/' >&2; echo 'a: listening on http://h:2/' >&2;"
           "head -c 100000 /dev/zero | tr '\\0' x >&2; echo >&2",
@@ -89,7 +89,7 @@ static void first_address_wins_and_long_lines_are_cut(void **state) {
 
 static void missing_program_shows_as_127(void **state) {
     (void)state;
-    struct process p;
+    struct play_child p;
     char *argv[] = { (char[]){ "nothing" }, NULL };
     struct process_spec spec = {
         .name = "nothing", .path = "/nonexistent/program", .argv = argv, .pass_fd = -1
@@ -104,7 +104,7 @@ static void missing_program_shows_as_127(void **state) {
 
 static void passed_descriptor_can_be_written_by_path(void **state) {
     (void)state;
-    struct process p;
+    struct play_child p;
     char text[20] = "";
     int fd = memfd_create("test", MFD_CLOEXEC);
     assert_true(fd >= 0);
@@ -121,7 +121,7 @@ static void passed_descriptor_can_be_written_by_path(void **state) {
 static void child_ignores_no_signal_that_the_runner_does(void **state) {
     (void)state;
     static const int ignored[] = { SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGPIPE, SIGUSR1 };
-    struct process p;
+    struct play_child p;
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
         signal(ignored[i], SIG_IGN);
     start(&p, "grep SigIgn /proc/self/status >&2", -1);
@@ -136,7 +136,7 @@ static void child_ignores_no_signal_that_the_runner_does(void **state) {
  * behind. */
 static void all_kinds_of_children_are_stopped(void **state) {
     (void)state;
-    struct process list[4];
+    struct play_child list[4];
     process_adopt_orphans();
     start(&list[0], "exit 0", -1);
     start(&list[1], "echo 'listening on x' >&2; exec sleep 1000", -1);
@@ -159,7 +159,7 @@ static void all_kinds_of_children_are_stopped(void **state) {
 /* Its child ends by itself a moment later, and is not killed before that. */
 static void who_tidies_may_leave_others_that_do(void **state) {
     (void)state;
-    struct process p;
+    struct play_child p;
     int told[2];
     char byte = 0;
     assert_int_equal(pipe(told), 0);
@@ -184,7 +184,7 @@ static void child_dies_with_a_killed_runner(void **state) {
     pid_t runner = fork();
     assert_true(runner >= 0);
     if (runner == 0) {
-        struct process p;
+        struct play_child p;
         start(&p, "trap '' TERM INT HUP; echo 'listening on x' >&2; while :; do sleep 0.05; done",
               -1);
         wait_url(&p);

@@ -63,7 +63,7 @@ static void view(unsigned short columns, char shown[static SHOWN_BYTES]) {
     struct play_result result = { .row = &row, .load = row.load, .ideal = 10 * NSEC_PER_SEC };
     struct series_point first = point(5 * NSEC_PER_SEC, 0),
                         second = point(5100 * NSEC_PER_MSEC, 12 * NSEC_PER_MSEC);
-    struct progress progress;
+    struct play_progress progress;
     int parent, child;
     ssize_t n;
     size_t len = 0;

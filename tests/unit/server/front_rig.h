@@ -4,7 +4,7 @@
 #define TESTS_SERVER_FRONT_RIG_H
 
 #include "base/alloc.h"
-#include "server/front.h"
+#include "server/conn/front.h"
 #include "tests/unit/server/worker_rig.h"
 #include <errno.h>
 #include <setjmp.h>

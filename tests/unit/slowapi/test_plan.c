@@ -41,7 +41,7 @@ static struct seen plan_of(void **state, enum http_method method, const char *ta
     const struct http_head head = { .method = method, .target = slice_str(target) };
     const struct plan_origin origin = { .client = 1 };
     struct seen seen = { .status = 200 };
-    struct plan plan;
+    struct slow_plan plan;
 
     assert_int_equal(plan_make(*state, &head, &origin, &plan), 0);
     seen.delay = plan.delay;

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/* One wait. Code above this line is straight and written once; what waiting means is decided by
+ * which `io` it was given: io_block answers with ppoll(2) (a thread), io_fiber parks the fiber on
+ * its loop.
+ *
+ * All descriptors are non-blocking. Deadlines are absolute (base/clock.h). Every call here may fail
+ * with -ETIMEDOUT and -ECANCELED (client gone, shutdown): unwind as for any error. */
+#ifndef NET_IO_H
+#define NET_IO_H
+
+#include "fiber/fiber.h"
+#include "net/address.h"
+#include "net/watch.h"
+
+struct io;
+
+struct io_ops {
+    /* Until fd is ready for one of `what`. IO_READ includes the end and errors; IO_HANGUP alone
+     * waits for the peer to close its side, whatever it sends before. 0, -ETIMEDOUT, -ECANCELED, or
+     * -errno (-EBADF: closed meanwhile). Readiness is remembered: a caller that makes its own
+     * system calls says `drained` after EAGAIN and only then waits again, or uses io_wait_level. */
+    int (*wait)(struct io *, int fd, unsigned what, nsec_t deadline);
+    /* One recv(2) or send(2), skipped when it is known to fail: bytes, 0 at the end, or -errno;
+     * -EAGAIN: wait. */
+    ssize_t (*recv)(struct io *, int fd, void *data, size_t size);
+    ssize_t (*send)(struct io *, int fd, const void *data, size_t size);
+    /* Whether a call is worth trying before waiting. */
+    bool (*ready)(struct io *, int fd, unsigned what);
+    /* A call said that fd is not ready for `what`: EAGAIN. */
+    void (*drained)(struct io *, int fd, unsigned what);
+    int (*sleep)(struct io *, nsec_t until); /* 0 at `until`, -ECANCELED */
+    void (*forget)(struct io *, int fd);     /* fd is about to be closed or handed away */
+    nsec_t (*now)(struct io *);
+};
+
+struct io {
+    const struct io_ops *ops;
+};
+
+/* A peer that has closed its sending side is asked whether it is there; when it was there `asks`
+ * times (from 1), again after 1, 2, 4 ... seconds; at last NSEC_NEVER. */
+static inline nsec_t io_ask_again_at(nsec_t now, unsigned asks) {
+    return asks < 8 ? deadline_after(now, NSEC_PER_SEC << (asks - 1)) : NSEC_NEVER;
+}
+
+/* Threads: ppoll. `cancel_fd` (an eventfd or -1) becoming readable cancels every wait.
+ *
+ * A connection whose other end wants the result of what is going on may be set as `client_fd`
+ * (-1 otherwise): when it breaks, waits are cancelled, too. A client that closes its sending side
+ * may still read; `half_closed` is called a span of `doubt` after that (NSEC_NEVER: not at all),
+ * and then as above, to find out by sending something. False: it is gone, which cancels at once. */
+struct io_block {
+    struct io io;
+    int cancel_fd, client_fd;
+    bool (*half_closed)(struct io_block *);
+    nsec_t doubt;
+    bool client_doubted; /* it has closed its sending side */
+    nsec_t ask_at;       /* when half_closed is due; NSEC_NEVER: it is not */
+    unsigned asks;       /* of half_closed, so far */
+    void (*beat)(void);  /* called at least every beat_every while it waits; or NULL */
+    nsec_t beat_every;
+};
+void io_block_init(struct io_block *b, int cancel_fd);
+
+/* Sets or, with -1, ends the watch over a client. */
+void io_block_watch_client(struct io_block *b, int client_fd,
+                           bool (*half_closed)(struct io_block *), nsec_t doubt);
+
+/* Fibers: one for all fibers of a loop. Descriptors are registered at the first wait and looked up
+ * by number afterwards. Several fibers may wait on one descriptor. While a fiber waits here,
+ * wake-ups by others (fiber_wake) are swallowed. */
+struct io_fiber; /* owns the table fd -> watch */
+NODISCARD struct io_fiber *io_fiber_new(struct loop *loop, struct fibers *fibers,
+                                        struct error *err);
+
+/* Forgets all descriptors; nobody may be waiting. Before the loop goes. */
+void io_fiber_free(struct io_fiber *f);
+struct io *io_fiber_io(struct io_fiber *f);
+struct loop *io_fiber_loop(struct io_fiber *f);
+struct fibers *io_fiber_fibers(struct io_fiber *f);
+
+/* Watches an idle descriptor (parked keep-alive connection) on behalf of no fiber: `notify` is
+ * called from the loop, once, when it becomes readable or hangs up; also when it is so already. Any
+ * use through the io ends the watch. A reset that came in one piece with the last bytes read shows
+ * at the next send only. 0 or -errno. */
+NODISCARD int io_fiber_idle(struct io_fiber *f, int fd, void (*notify)(void *arg, int fd),
+                            void *arg);
+
+static inline int io_wait(struct io *io, int fd, unsigned what, nsec_t deadline) {
+    return io->ops->wait(io, fd, what, deadline);
+}
+static inline int io_sleep(struct io *io, nsec_t until) {
+    return io->ops->sleep(io, until);
+}
+static inline nsec_t io_now(struct io *io) {
+    return io->ops->now(io);
+}
+
+/* Sockets. At least one byte: the count, 0 at end of file, or -errno. `size` is at least 1. */
+NODISCARD ssize_t io_read(struct io *io, int fd, void *data, size_t size, nsec_t deadline);
+
+/* Sockets. All bytes: 0 or -errno. SIGPIPE is never raised. */
+NODISCARD int io_write_all(struct io *io, int fd, const void *data, size_t size, nsec_t deadline);
+
+/* A connected, non-blocking, close-on-exec socket with TCP_NODELAY, or -errno. Close it with
+ * io_close. */
+NODISCARD int io_connect(struct io *io, const struct address *to, nsec_t deadline);
+
+/* As io_connect, from an IP address of this host (port 0); NULL leaves it to the kernel. */
+NODISCARD int io_connect_from(struct io *io, const struct address *to, const struct address *from,
+                              nsec_t deadline);
+
+/* For descriptors that another library (libpq, libcurl) reads and writes behind our back: asks the
+ * kernel instead of the memory of earlier events, one poll(2) more per wait. As io_wait otherwise.
+ */
+NODISCARD int io_wait_level(struct io *io, int fd, unsigned what, nsec_t deadline);
+
+void io_close(struct io *io, int fd);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* The wait of a thread: ppoll(2) on the descriptor and on the one that cancels. */
+#include "fiber/io.h"
+#include "net/socket.h"
+#include <errno.h>
+#include <poll.h>
+
+static struct io_block *block_of(struct io *io) {
+    return CONTAINER_OF(io, struct io_block, io);
+}
+
+static struct timespec span_until(nsec_t at) {
+    nsec_t now = clock_now(), span = at > now ? at - now : 0;
+
+    return (struct timespec){ .tv_sec = span / NSEC_PER_SEC, .tv_nsec = span % NSEC_PER_SEC };
+}
+
+/* The client closed its sending side: for good, or only that. */
+static void doubt_client(struct io_block *b) {
+    b->client_doubted = true;
+    b->ask_at = deadline_after(clock_now(), b->doubt);
+}
+
+/* ppoll leaves out negative descriptors, and reports errors and full closes unasked. 0 when fd is
+ * ready, or -errno. */
+static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline) {
+    for (;;) {
+        struct pollfd fds[] = {
+            { .fd = fd, .events = io_poll_events(what) },
+            { .fd = b->cancel_fd, .events = POLLIN },
+            { .fd = b->client_fd, .events = b->client_doubted ? 0 : POLLRDHUP },
+        };
+        nsec_t until = nsec_min(deadline, b->ask_at);
+        if (b->beat != NULL) {
+            b->beat();
+            until = nsec_min(until, deadline_after(clock_now(), b->beat_every));
+        }
+        struct timespec left = span_until(until);
+        int n = ppoll(fds, 3, until != NSEC_NEVER ? &left : NULL, NULL);
+
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0 && (fds[1].revents != 0 || (fds[2].revents & (POLLERR | POLLHUP))))
+            return -ECANCELED;
+        if (n > 0 && fds[0].revents != 0)
+            return fds[0].revents & POLLNVAL ? -EBADF : 0;
+        if (n > 0)
+            doubt_client(b);
+        if (n == 0 && clock_now() >= deadline)
+            return -ETIMEDOUT;
+        if (n == 0 && clock_now() >= b->ask_at) {
+            if (!b->half_closed(b))
+                return -ECANCELED;
+            b->ask_at = io_ask_again_at(clock_now(), ++b->asks); /* it may leave later */
+        }
+    }
+}
+
+static int block_wait(struct io *io, int fd, unsigned what, nsec_t deadline) {
+    return wait_until(block_of(io), fd, what, deadline);
+}
+
+static int block_sleep(struct io *io, nsec_t until) {
+    int rc = wait_until(block_of(io), -1, 0, until);
+    return rc == -ETIMEDOUT ? 0 : rc;
+}
+
+static ssize_t block_recv(struct io *io UNUSED, int fd, void *data, size_t size) {
+    return socket_recv(fd, data, size);
+}
+
+static ssize_t block_send(struct io *io UNUSED, int fd, const void *data, size_t size) {
+    return socket_send(fd, data, size);
+}
+
+static bool block_ready(struct io *io UNUSED, int fd UNUSED, unsigned what UNUSED) {
+    return true;
+}
+
+static void block_drained(struct io *io UNUSED, int fd UNUSED, unsigned what UNUSED) {
+}
+
+static void block_forget(struct io *io UNUSED, int fd UNUSED) {
+}
+
+static nsec_t block_now(struct io *io UNUSED) {
+    return clock_now();
+}
+
+static const struct io_ops block_ops = {
+    .wait = block_wait,
+    .recv = block_recv,
+    .send = block_send,
+    .ready = block_ready,
+    .drained = block_drained,
+    .sleep = block_sleep,
+    .forget = block_forget,
+    .now = block_now,
+};
+
+void io_block_init(struct io_block *b, int cancel_fd) {
+    b->io.ops = &block_ops;
+    b->cancel_fd = cancel_fd;
+    b->beat = NULL;
+    io_block_watch_client(b, -1, NULL, NSEC_NEVER);
+}
+
+void io_block_watch_client(struct io_block *b, int client_fd,
+                           bool (*half_closed)(struct io_block *), nsec_t doubt) {
+    b->client_fd = client_fd;
+    b->half_closed = half_closed;
+    b->doubt = doubt;
+    b->client_doubted = false;
+    b->ask_at = NSEC_NEVER;
+    b->asks = 0;
+}

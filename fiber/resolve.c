@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/* Names to addresses: getaddrinfo(3) blocks, so a helper thread calls it, and an eventfd says when
+ * it is done. */
+#include "fiber/resolve.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "net/thread.h"
+#include <errno.h>
+#include <netdb.h>
+#include <resolv.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define STACK_BYTES (256 * 1024) /* NSS modules keep answers of up to 64 KiB on the stack */
+#define THREADS_MAX 64           /* a name server that is down must not pile up threads */
+
+/* Shared by the caller and the thread; whoever drops it last frees it. */
+struct lookup {
+    atomic_int refs;
+    atomic_bool done; /* set when the members below it are valid */
+    int event_fd;     /* readable when done; closed with the last reference, for both use it */
+    char host[NI_MAXHOST];
+    char port[8];
+
+    int rc, error; /* of getaddrinfo, and errno for EAI_SYSTEM */
+    struct resolved found;
+};
+
+/* Helper threads of the process, alive now. */
+static atomic_uint threads;
+
+static void lookup_drop(struct lookup *l) {
+    if (atomic_fetch_sub(&l->refs, 1) > 1)
+        return;
+
+    close(l->event_fd);
+    mem_free(l);
+}
+
+static void keep_answers(struct resolved *ret, const struct addrinfo *list) {
+    for (; list != NULL && ret->count < RESOLVE_MAX; list = list->ai_next) {
+        struct address *a = &ret->addresses[ret->count];
+        if (list->ai_addrlen > sizeof(a->local))
+            continue;
+
+        *a = (struct address){ .len = list->ai_addrlen };
+        memcpy(&a->any, list->ai_addr, list->ai_addrlen);
+        ret->count++;
+    }
+}
+
+/* What the C library keeps for this thread, while its memory can still be reached. A state that was
+ * never used must be left alone: its socket is 0. */
+static void forget_resolver(void) {
+    if (_res.nscount > 0)
+        res_nclose(&_res);
+}
+
+static void *run_lookup(void *arg) {
+    struct lookup *l = arg;
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+    struct addrinfo *list = NULL;
+
+    l->rc = getaddrinfo(l->host, l->port, &hints, &list);
+    l->error = errno;
+    if (l->rc == 0) {
+        keep_answers(&l->found, list);
+        freeaddrinfo(list);
+    }
+    forget_resolver();
+
+    atomic_store(&l->done, true);
+    eventfd_write(l->event_fd, 1);
+    lookup_drop(l);
+    atomic_fetch_sub(&threads, 1);
+    return NULL;
+}
+
+/* 0 or -errno with a reason. */
+static int lookup_new(const struct endpoint *e, struct lookup **ret, struct error *err) {
+    struct lookup *l = mem_calloc(1, sizeof(*l));
+    if (l == NULL)
+        return error_set(err, -ENOMEM, "cannot look up a name: out of memory");
+
+    l->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (l->event_fd < 0) {
+        int rc = -errno;
+        mem_free(l);
+        return error_set(err, rc, "cannot look up a name: %s", strerrordesc_np(-rc));
+    }
+    snprintf(l->host, sizeof(l->host), "%.*s", (int)e->host.len, e->host.ptr);
+    snprintf(l->port, sizeof(l->port), "%u", e->port);
+    atomic_init(&l->refs, 1);
+    *ret = l;
+    return 0;
+}
+
+static bool take_place(void) {
+    if (atomic_fetch_add(&threads, 1) < THREADS_MAX)
+        return true;
+    atomic_fetch_sub(&threads, 1);
+    return false;
+}
+
+/* Waits until one more thread is within the limit. 0, -ETIMEDOUT, -ECANCELED. */
+static int wait_for_place(struct io *io, nsec_t deadline) {
+    while (!take_place()) {
+        nsec_t now = io_now(io);
+        if (now >= deadline)
+            return -ETIMEDOUT;
+        int rc = io_sleep(io, nsec_min(deadline_after(now, RESOLVE_PAUSE), deadline));
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* Starts the thread, which then has a reference and the place. */
+static int run_in_place(struct lookup *l) {
+    atomic_fetch_add(&l->refs, 1);
+    int rc = thread_start(NULL, STACK_BYTES, run_lookup, l);
+    if (rc != 0) {
+        atomic_fetch_sub(&l->refs, 1);
+        atomic_fetch_sub(&threads, 1);
+    }
+    return rc;
+}
+
+/* 0 when it is done. */
+static int run_and_wait(struct io *io, struct lookup *l, nsec_t deadline) {
+    int rc = wait_for_place(io, deadline);
+    if (rc == 0)
+        rc = run_in_place(l);
+    if (rc != 0)
+        return rc;
+
+    while (rc == 0 && !atomic_load(&l->done)) {
+        rc = io_wait(io, l->event_fd, IO_READ, deadline);
+        if (rc == 0 && !atomic_load(&l->done))
+            io->ops->drained(io, l->event_fd, IO_READ);
+    }
+    io->ops->forget(io, l->event_fd);
+    return rc;
+}
+
+static int take_answer(const struct lookup *l, struct resolved *ret, struct error *err) {
+    if (l->rc == 0 && l->found.count > 0) {
+        *ret = l->found;
+        return 0;
+    }
+
+    const char *why = "no usable address";
+    if (l->rc != 0)
+        why = l->rc == EAI_SYSTEM ? strerror(l->error) : gai_strerror(l->rc);
+    return error_set(err, l->rc == EAI_MEMORY ? -ENOMEM : -ENOENT, "cannot look up '%s': %s",
+                     l->host, why);
+}
+
+int resolve(struct io *io, const struct endpoint *e, nsec_t deadline, struct resolved *ret,
+            struct error *err) {
+    ret->count = 1;
+    int rc = address_of_endpoint(e, false, &ret->addresses[0]);
+    if (rc == 0)
+        return 0;
+
+    ret->count = 0;
+    if (rc != -ENOENT || e->host.len >= NI_MAXHOST)
+        return error_set(err, -ENAMETOOLONG, "the address is too long");
+
+    struct lookup *l;
+    rc = lookup_new(e, &l, err);
+    if (rc < 0)
+        return rc;
+
+    rc = run_and_wait(io, l, deadline);
+    if (rc == 0)
+        rc = take_answer(l, ret, err);
+    else
+        error_set(err, rc, "cannot look up '%s': %s", l->host, strerror(-rc));
+    lookup_drop(l);
+    return rc;
+}
+
+/* --- what the user says ------------------------------------------------------------------------
+ */
+
+/* Takes an override apart; *ret_list is ADDRESS[,ADDRESS...]. */
+static bool cut_override(const char *text, struct slice *ret_host, uint16_t *ret_port,
+                         struct slice *ret_list) {
+    struct slice rest = slice_str(text);
+    uint64_t port;
+    *ret_host = slice_cut(&rest, ':');
+    struct slice digits = slice_cut(&rest, ':');
+    *ret_list = rest;
+    if (ret_host->len == 0 || slice_parse_u64(digits, UINT16_MAX, &port) != 0 || port == 0)
+        return false;
+    *ret_port = (uint16_t)port;
+    return rest.len > 0;
+}
+
+/* The next address of the list, with or without brackets. */
+static bool cut_address(struct slice *list, struct address *ret) {
+    struct slice text = slice_trim(slice_cut(list, ','));
+    if (text.len > 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
+        text = slice_of(text.ptr + 1, text.len - 2);
+    return address_parse_source(text, ret) == 0;
+}
+
+int resolve_check_override(const char *text, struct error *err) {
+    struct slice host, list;
+    struct address address;
+    uint16_t port;
+    bool is_good = cut_override(text, &host, &port, &list);
+    for (size_t count = 0; is_good && list.len > 0; count++)
+        is_good = cut_address(&list, &address) && count < RESOLVE_MAX;
+    return is_good ? 0
+                   : error_set(err, -EINVAL,
+                               "HOST:PORT:ADDRESS[,ADDRESS...], up to %d numeric addresses",
+                               RESOLVE_MAX);
+}
+
+/* *ret_list: its addresses. */
+static bool is_for(const char *text, const struct endpoint *e, struct slice *ret_list) {
+    struct slice host;
+    uint16_t port;
+    return cut_override(text, &host, &port, ret_list) && port == e->port && !e->is_unix &&
+           slice_eq_nocase(host, e->host);
+}
+
+bool resolve_override_is_for(const char *text, const struct endpoint *e) {
+    struct slice list;
+    return is_for(text, e, &list);
+}
+
+bool resolve_is_overridden(const struct resolve_rules *rules, const struct endpoint *e,
+                           struct resolved *ret) {
+    struct slice list;
+    ret->count = 0;
+    for (size_t i = 0; i < rules->override_count; i++) {
+        if (!is_for(rules->overrides[i], e, &list))
+            continue;
+        while (list.len > 0 && ret->count < RESOLVE_MAX) {
+            struct address *to = &ret->addresses[ret->count];
+            if (!cut_address(&list, to))
+                break;
+            if (to->any.sa_family == AF_INET6)
+                to->v6.sin6_port = htons(e->port);
+            else
+                to->v4.sin_port = htons(e->port);
+            ret->count++;
+        }
+    }
+    return ret->count > 0;
+}
+
+int resolve_keep_family(struct resolved *r, const struct endpoint *e, int family,
+                        struct error *err) {
+    size_t kept = 0;
+    for (size_t i = 0; i < r->count; i++)
+        if (family == AF_UNSPEC || r->addresses[i].any.sa_family == family)
+            r->addresses[kept++] = r->addresses[i];
+    r->count = kept;
+    if (kept > 0)
+        return 0;
+    return error_set(err, -ENOENT, "'%.*s' has no %s address", (int)e->host.len, e->host.ptr,
+                     family == AF_INET6 ? "IPv6" : "IPv4");
+}
+
+/* RFC 6761 section 6.3: no name server is asked. */
+static void resolve_localhost(uint16_t port, struct resolved *ret) {
+    ret->count = 2;
+    ret->addresses[0] = (struct address){ .len = sizeof(struct sockaddr_in) };
+    ret->addresses[0].v4 = (struct sockaddr_in){ .sin_family = AF_INET,
+                                                 .sin_port = htons(port),
+                                                 .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    ret->addresses[1] = (struct address){ .len = sizeof(struct sockaddr_in6) };
+    ret->addresses[1].v6 = (struct sockaddr_in6){ .sin6_family = AF_INET6,
+                                                  .sin6_port = htons(port),
+                                                  .sin6_addr = in6addr_loopback };
+}
+
+int resolve_with_rules(struct io *io, const struct endpoint *e, const struct resolve_rules *rules,
+                       nsec_t deadline, struct resolved *ret, struct error *err) {
+    int rc = 0;
+    if (!resolve_is_overridden(rules, e, ret)) {
+        if (!e->is_unix && slice_eq_nocase(e->host, SLICE("localhost")))
+            resolve_localhost(e->port, ret);
+        else
+            rc = resolve(io, e, deadline, ret, err);
+    }
+    if (rc != 0 || e->is_unix)
+        return rc;
+    return resolve_keep_family(ret, e, rules->family, err);
+}
+
+void resolve_rotate(struct resolved *r, size_t turn) {
+    size_t by = r->count > 0 ? turn % r->count : 0;
+    for (; by > 0; by--) {
+        struct address first = r->addresses[0];
+        memmove(r->addresses, r->addresses + 1, (r->count - 1) * sizeof(first));
+        r->addresses[r->count - 1] = first;
+    }
+}
+
+/* --- in steps -------------------------------------------------------------------------------- */
+
+int resolve_begin(const struct endpoint *e, struct lookup **ret, struct error *err) {
+    struct lookup *l;
+    int rc;
+
+    *ret = NULL;
+    if (e->host.len >= NI_MAXHOST)
+        return error_set(err, -ENAMETOOLONG, "the address is too long");
+    rc = lookup_new(e, &l, err);
+    if (rc < 0)
+        return rc;
+
+    rc = take_place() ? run_in_place(l) : -EBUSY;
+    if (rc == 0) {
+        *ret = l;
+        return 0;
+    }
+    error_set(err, rc, "cannot look up '%s': %s", l->host, strerrordesc_np(-rc));
+    lookup_drop(l);
+    return rc;
+}
+
+int resolve_fd(const struct lookup *l) {
+    return l->event_fd;
+}
+
+int resolve_end(const struct lookup *l, struct resolved *ret, struct error *err) {
+    ASSERT(atomic_load(&l->done));
+    ret->count = 0;
+    return take_answer(l, ret, err);
+}
+
+void resolve_free(struct lookup *l) {
+    if (l != NULL)
+        lookup_drop(l);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* Name look-up that blocks no loop: getaddrinfo(3) on a short-lived helper thread, waited for
+ * through `io`. */
+#ifndef NET_RESOLVE_H
+#define NET_RESOLVE_H
+
+#include "fiber/io.h"
+
+#define RESOLVE_MAX   64 /* replicas behind one name; a struct resolved is too large for a stack */
+#define RESOLVE_PAUSE (5 * NSEC_PER_MSEC)
+
+struct resolved {
+    struct address addresses[RESOLVE_MAX];
+    size_t count;
+};
+
+/* All addresses of the endpoint, in getaddrinfo's order; numeric ones and unix paths need no
+ * thread. 0; -ETIMEDOUT, -ECANCELED; -ENOENT with getaddrinfo's words in `err`; -ENAMETOOLONG;
+ * -ENOMEM, -EMFILE, -EAGAIN (no thread). A thread that outlives its caller cleans up after itself.
+ */
+NODISCARD int resolve(struct io *io, const struct endpoint *e, nsec_t deadline,
+                      struct resolved *ret, struct error *err);
+
+/* What the user says about names. All zero: nothing. */
+struct resolve_rules {
+    const char *const *overrides; /* HOST:PORT:ADDRESS[,ADDRESS...], all checked */
+    size_t override_count;
+    int family; /* the only one that is wanted: AF_INET, AF_INET6; AF_UNSPEC: any */
+};
+
+/* 0, or -EINVAL with what is allowed. */
+NODISCARD int resolve_check_override(const char *text, struct error *err);
+
+/* Whether this override is for this host and port. */
+bool resolve_override_is_for(const char *text, const struct endpoint *e);
+
+/* The addresses that the overrides name for this host and port; false when they name none. */
+bool resolve_is_overridden(const struct resolve_rules *rules, const struct endpoint *e,
+                           struct resolved *ret);
+
+/* As resolve, under the rules; localhost is both 127.0.0.1 and ::1 here. -ENOENT when no address of
+ * the wanted family is left. */
+NODISCARD int resolve_with_rules(struct io *io, const struct endpoint *e,
+                                 const struct resolve_rules *rules, nsec_t deadline,
+                                 struct resolved *ret, struct error *err);
+
+/* Drops the addresses of another family. 0, or -ENOENT when none is left. */
+NODISCARD int resolve_keep_family(struct resolved *r, const struct endpoint *e, int family,
+                                  struct error *err);
+
+/* Makes the one numbered `turn`, counted on and on, the first: callers that try addresses in order
+ * use all of them in turns. */
+void resolve_rotate(struct resolved *r, size_t turn);
+
+/* The same in steps, for callbacks: begin; once resolve_fd is readable, resolve_end; resolve_free
+ * in any case. */
+struct lookup;
+
+/* 0 with the look-up; -EBUSY: as many as there may be are in progress, try again after
+ * RESOLVE_PAUSE; -ENAMETOOLONG; -ENOMEM, -EMFILE, -EAGAIN (no thread). */
+NODISCARD int resolve_begin(const struct endpoint *e, struct lookup **ret, struct error *err);
+int resolve_fd(const struct lookup *l); /* an eventfd, thus writable at any time */
+/* As resolve. */
+NODISCARD int resolve_end(const struct lookup *l, struct resolved *ret, struct error *err);
+void resolve_free(struct lookup *l); /* it may still run: then it cleans up after itself */
+
+#endif

@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: MIT */
+/* The master: forks the workers, waits for signals, replaces what dies, and stops them all. */
+#include "proc/prefork.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/log.h"
+#include "proc/prefork_worker.h"
+#include "proc/respawn.h"
+#include "proc/signals.h"
+#include "proc/title.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define QUICK_STOP (1 * NSEC_PER_SEC)
+
+enum phase {
+    PHASE_SERVING,
+    PHASE_DRAINING, /* workers got TERM, or RETIRE, and finish what they have */
+    PHASE_QUITTING, /* workers got QUIT and leave at once */
+};
+
+/* One worker by its index. Not wanted with a pid: it was told to leave, or will be when its
+ * successor is ready. */
+struct slot {
+    pid_t pid; /* 0: not running */
+    bool wanted;
+    pid_t predecessor;     /* to be told to retire when this one is ready; 0: none */
+    unsigned early_deaths; /* in a row */
+    nsec_t born_at;
+    nsec_t spawn_at; /* when to replace it; NSEC_NEVER while it runs */
+    nsec_t kill_at;  /* when patience ends; NSEC_NEVER unless told to leave */
+};
+
+struct master {
+    const struct prefork_config *config;
+    struct slot slots[PREFORK_WORKERS_MAX];
+    struct prefork_board *boards; /* one per slot */
+    sigset_t signals, old_signals;
+    pid_t pid;
+    enum phase phase;
+    unsigned failed_starts; /* since a worker last became ready */
+    bool gave_up, told_ready;
+    nsec_t stop_at;  /* the end of graceful_delay; NSEC_NEVER: it does not run */
+    nsec_t look_at;  /* when to look for stuck workers */
+    nsec_t awake_at; /* since when the master has been looking without a gap */
+};
+
+static unsigned slot_index(const struct master *m, const struct slot *slot) {
+    return (unsigned)(slot - m->slots);
+}
+
+static unsigned count_wanted(const struct master *m) {
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
+        count += m->slots[i].wanted;
+    return count;
+}
+
+static unsigned count_running(const struct master *m) {
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
+        count += m->slots[i].pid != 0;
+    return count;
+}
+
+static void run_hook(const struct master *m, void (*hook)(void *arg)) {
+    if (hook != NULL)
+        hook(m->config->arg);
+}
+
+/* --- starting ------------------------------------------------------------------------------- */
+
+static __attribute__((noreturn)) void be_worker(const struct master *m, unsigned index) {
+    const struct prefork_config *config = m->config;
+    char name[16];
+
+    signals_die_with_parent(SIGINT, m->pid); /* not QUIT: before its handler that dumps core */
+    sigprocmask(SIG_SETMASK, &m->old_signals, NULL);
+    prefork_worker_init(&m->boards[index], m->pid);
+
+    snprintf(name, sizeof(name), "srv worker %u", index + 1);
+    if (config->title != NULL)
+        title_set(name, "%s: worker %u [%s]", config->name, index + 1, config->title);
+    else
+        title_set(name, "%s: worker %u", config->name, index + 1);
+    exit(config->worker(config->arg, index));
+}
+
+static void spawn(struct master *m, struct slot *slot, nsec_t now) {
+    static struct log_rate rate = { .per_second = 1 };
+    unsigned index = slot_index(m, slot);
+
+    atomic_store(&m->boards[index].ready, false);
+    atomic_store(&m->boards[index].replace, false);
+    fflush(NULL); /* else the worker's exit would write buffered output a second time */
+    pid_t pid = fork();
+    if (pid == 0)
+        be_worker(m, index);
+
+    if (pid < 0) {
+        log_limited(&rate, LOG_LEVEL_ERROR, "fork failed worker=%u error=\"%s\"", index + 1,
+                    strerror(errno));
+        slot->spawn_at = deadline_after(now, RESPAWN_PAUSE_MIN_NSEC);
+        return;
+    }
+    slot->pid = pid;
+    slot->born_at = now;
+    slot->spawn_at = NSEC_NEVER;
+    slot->kill_at = NSEC_NEVER;
+    log_write(LOG_LEVEL_INFO, "worker started worker=%u pid=%d", index + 1, (int)pid);
+}
+
+/* --- stopping ------------------------------------------------------------------------------- */
+
+static bool is_serving(const struct master *m, unsigned index) {
+    return m->slots[index].pid != 0 && atomic_load(&m->boards[index].ready);
+}
+
+static void tell(struct slot *slot, int signo, nsec_t kill_at) {
+    if (slot->pid != 0 && kill(slot->pid, signo) == 0)
+        slot->kill_at = nsec_min(slot->kill_at, kill_at);
+}
+
+/* A worker whose own patience has ended cancels what it does, and has a moment for that. */
+static nsec_t patience_ends(const struct master *m, nsec_t now) {
+    return deadline_after(deadline_after(now, m->config->graceful_timeout), QUICK_STOP);
+}
+
+static void stop_all(struct master *m, enum phase phase, nsec_t now) {
+    bool graceful = phase == PHASE_DRAINING;
+    nsec_t kill_at = graceful ? patience_ends(m, now) : deadline_after(now, QUICK_STOP);
+
+    bool begins = m->phase == PHASE_SERVING;
+
+    m->phase = phase;
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
+        tell(&m->slots[i], graceful ? SIGTERM : SIGQUIT, kill_at);
+    if (begins)
+        run_hook(m, m->config->stopping);
+}
+
+/* After enough starts that never served, with nobody serving, more of the same will not help: the
+ * configuration is wrong. Once all have served it is not, and what is short may come back. */
+static void give_up_if_hopeless(struct master *m, nsec_t now) {
+    bool many = m->failed_starts >= m->config->workers + 2;
+
+    if (m->phase != PHASE_SERVING || m->told_ready || !many)
+        return;
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        if (is_serving(m, i))
+            return;
+    }
+
+    log_write(LOG_LEVEL_ERROR, "workers cannot start, giving up tries=%u", m->failed_starts);
+    m->gave_up = true;
+    stop_all(m, PHASE_QUITTING, now);
+}
+
+/* --- what happened -------------------------------------------------------------------------- */
+
+static void log_death(const struct master *m, const struct slot *slot, int status) {
+    unsigned index = slot_index(m, slot);
+    bool expected = slot->kill_at != NSEC_NEVER;
+
+    if (WIFSIGNALED(status))
+        log_write(expected ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+                  "worker died worker=%u pid=%d signal=SIG%s%s", index + 1, (int)slot->pid,
+                  sigabbrev_np(WTERMSIG(status)), WCOREDUMP(status) ? " core=yes" : "");
+    else
+        log_write(WEXITSTATUS(status) == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+                  "worker left worker=%u pid=%d exit_code=%d", index + 1, (int)slot->pid,
+                  WEXITSTATUS(status));
+}
+
+/* Decides when it is replaced: at once, unless it keeps dying young. */
+static void bury(struct master *m, struct slot *slot, nsec_t now) {
+    bool was_ready = atomic_load(&m->boards[slot_index(m, slot)].ready);
+    bool was_young = now - slot->born_at < RESPAWN_YOUNG_NSEC;
+
+    m->failed_starts = was_ready ? 0 : m->failed_starts + 1;
+    slot->early_deaths = was_ready && !was_young ? 0 : slot->early_deaths + 1;
+    slot->pid = 0;
+    slot->kill_at = NSEC_NEVER;
+    slot->spawn_at = deadline_after(now, respawn_pause(slot->early_deaths));
+}
+
+static void reap(struct master *m, nsec_t now) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        struct slot *slot = &m->slots[i];
+        int status;
+
+        if (slot->pid == 0 || waitpid(slot->pid, &status, WNOHANG) != slot->pid)
+            continue;
+        log_death(m, slot, status);
+        bury(m, slot, now);
+        give_up_if_hopeless(m, now);
+    }
+}
+
+static bool is_ours(const struct master *m, pid_t pid) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        if (m->slots[i].pid == pid)
+            return true;
+    }
+    return m->config->owns != NULL && m->config->owns(m->config->arg, pid);
+}
+
+/* As PID 1 of a namespace the master inherits every process there whose parent has died. Its own
+ * children are left to who knows them: one that has just died has sent another SIGCHLD. */
+static void bury_orphans(const struct master *m) {
+    siginfo_t info = { 0 };
+
+    while (m->pid == 1 && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid != 0 && !is_ours(m, info.si_pid)) {
+        waitpid(info.si_pid, NULL, WNOHANG);
+        info.si_pid = 0;
+    }
+}
+
+/* Does what is due: replaces the dead, kills who had the time to leave. Returns when to come back.
+ */
+static nsec_t run_due(struct master *m, nsec_t now) {
+    nsec_t next = NSEC_NEVER;
+
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        struct slot *slot = &m->slots[i];
+        bool vacant = slot->pid == 0 && slot->wanted && m->phase == PHASE_SERVING;
+
+        if (vacant && slot->spawn_at <= now)
+            spawn(m, slot, now);
+        if (slot->pid != 0 && slot->kill_at <= now) {
+            log_write(LOG_LEVEL_WARN, "worker did not leave in time worker=%u pid=%d", i + 1,
+                      (int)slot->pid);
+            kill(slot->pid, SIGKILL);
+            slot->kill_at = deadline_after(now, QUICK_STOP); /* a task in D state: ask again */
+        }
+        if (slot->pid != 0)
+            next = nsec_min(next, slot->kill_at);
+        else if (vacant)
+            next = nsec_min(next, slot->spawn_at);
+    }
+    return next;
+}
+
+/* ABRT leaves a core where those are wanted; a stopped process only takes KILL. */
+static void kill_stuck(struct master *m, struct slot *slot, nsec_t silence, nsec_t now) {
+    const struct prefork_config *config = m->config;
+    unsigned index = slot_index(m, slot);
+    const char *doing = config->doing != NULL ? config->doing(config->arg, index) : "";
+
+    log_write(LOG_LEVEL_ERROR, "worker is stuck, killing it worker=%u pid=%d silent_for=%.1fs%s%s",
+              index + 1, (int)slot->pid, (double)silence / NSEC_PER_SEC, *doing != '\0' ? " " : "",
+              doing);
+    tell(slot, SIGABRT, deadline_after(now, QUICK_STOP));
+}
+
+/* Whoever was told to leave has its patience instead. After a suspended machine, or a stopped
+ * process group, the master has slept, too: silence counts from then on. */
+static nsec_t look_for_stuck(struct master *m, nsec_t now) {
+    nsec_t timeout = m->config->timeout;
+
+    if (timeout == 0)
+        return NSEC_NEVER;
+    if (now < m->look_at)
+        return m->look_at;
+    if (now - m->look_at > timeout / 2)
+        m->awake_at = now;
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        struct slot *slot = &m->slots[i];
+        nsec_t beat_at = atomic_load(&m->boards[i].beat_at);
+        nsec_t silence = now - (beat_at > m->awake_at ? beat_at : m->awake_at);
+
+        if (is_serving(m, i) && slot->kill_at == NSEC_NEVER && silence > timeout)
+            kill_stuck(m, slot, silence, now);
+    }
+    m->look_at = deadline_after(now, timeout / 4);
+    return m->look_at;
+}
+
+/* It may have died meanwhile, and its slot may serve another. */
+static void retire_predecessor(struct master *m, struct slot *slot, nsec_t now) {
+    for (unsigned i = 0; slot->predecessor != 0 && i < PREFORK_WORKERS_MAX; i++) {
+        if (m->slots[i].pid == slot->predecessor)
+            tell(&m->slots[i], SIGRETIRE, patience_ends(m, now));
+    }
+    slot->predecessor = 0;
+}
+
+static void add_worker(struct master *m, nsec_t now) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        struct slot *slot = &m->slots[i];
+        if (slot->wanted)
+            continue;
+
+        slot->wanted = true; /* one that is still leaving is replaced when it has left */
+        slot->spawn_at = now;
+        slot->early_deaths = 0;
+        return;
+    }
+}
+
+static void remove_worker(struct master *m, nsec_t now) {
+    if (count_wanted(m) <= 1) {
+        log_write(LOG_LEVEL_WARN, "the last worker stays");
+        return;
+    }
+
+    struct slot *slot = &m->slots[PREFORK_WORKERS_MAX - 1];
+    while (!slot->wanted)
+        slot--;
+    slot->wanted = false;
+    retire_predecessor(m, slot, now);
+    tell(slot, SIGRETIRE, patience_ends(m, now));
+}
+
+/* --- replacing ------------------------------------------------------------------------------ */
+
+static struct slot *vacant_slot(struct master *m) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        if (!m->slots[i].wanted && m->slots[i].pid == 0)
+            return &m->slots[i];
+    }
+    return NULL;
+}
+
+/* Not the dead, who are replaced anyway, nor a successor that still starts: it is fresh, and its
+ * predecessor waits for it. */
+static void replace(struct master *m, struct slot *old, nsec_t now) {
+    bool has_served = old->pid != 0 && old->predecessor == 0;
+    struct slot *successor = has_served ? vacant_slot(m) : NULL;
+
+    if (successor == NULL)
+        return;
+    old->wanted = false;
+    *successor = (struct slot){
+        .wanted = true, .predecessor = old->pid, .spawn_at = now, .kill_at = NSEC_NEVER
+    };
+}
+
+static void replace_all(struct master *m, nsec_t now) {
+    bool old[PREFORK_WORKERS_MAX];
+
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
+        old[i] = m->slots[i].wanted;
+    for (unsigned i = 0; m->phase == PHASE_SERVING && i < PREFORK_WORKERS_MAX; i++) {
+        if (old[i])
+            replace(m, &m->slots[i], now);
+    }
+}
+
+static void retire_all(struct master *m, nsec_t now) {
+    if (m->phase != PHASE_SERVING)
+        return;
+    if (m->config->replaced != NULL && !m->config->replaced(m->config->arg))
+        return;
+    m->phase = PHASE_DRAINING;
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
+        tell(&m->slots[i], SIGRETIRE, patience_ends(m, now));
+}
+
+static void tell_all_ready(struct master *m) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        if (m->slots[i].wanted && !is_serving(m, i))
+            return;
+    }
+    if (!m->told_ready)
+        run_hook(m, m->config->all_ready);
+    m->told_ready = true;
+}
+
+static void read_boards(struct master *m, nsec_t now) {
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
+        struct slot *slot = &m->slots[i];
+
+        if (!is_serving(m, i))
+            continue;
+        retire_predecessor(m, slot, now);
+        if (atomic_load(&m->boards[i].replace) && slot->wanted && m->phase == PHASE_SERVING)
+            replace(m, slot, now);
+    }
+    tell_all_ready(m);
+}
+
+static void leave(struct master *m, nsec_t now) {
+    nsec_t delay = m->config->graceful_delay;
+
+    if (m->phase != PHASE_SERVING || m->stop_at != NSEC_NEVER) {
+        stop_all(m, PHASE_QUITTING, now);
+    } else if (delay == 0) {
+        stop_all(m, PHASE_DRAINING, now);
+    } else {
+        m->stop_at = deadline_after(now, delay);
+        run_hook(m, m->config->leaving);
+    }
+}
+
+static void on_signal(struct master *m, int signo, nsec_t now) {
+    if (signo != SIGCHLD && signo != SIGNEWS)
+        log_write(LOG_LEVEL_INFO, "master got a signal signal=SIG%s",
+                  signo == SIGRETIRE ? "RETIRE" : sigabbrev_np(signo));
+
+    switch (signo) {
+    case SIGCHLD:
+        reap(m, now);
+        break;
+    case SIGTERM:
+        leave(m, now);
+        break;
+    case SIGINT:
+    case SIGQUIT:
+        stop_all(m, PHASE_QUITTING, now);
+        break;
+    case SIGTTIN:
+        if (m->phase == PHASE_SERVING)
+            add_worker(m, now);
+        break;
+    case SIGTTOU:
+        if (m->phase == PHASE_SERVING)
+            remove_worker(m, now);
+        break;
+    case SIGHUP:
+        if (m->config->reload != NULL)
+            run_hook(m, m->config->reload);
+        else
+            replace_all(m, now);
+        break;
+    case SIGUSR1:
+        run_hook(m, m->config->reopen_logs);
+        break;
+    case SIGUSR2:
+        run_hook(m, m->phase == PHASE_SERVING ? m->config->upgrade : NULL);
+        break;
+    default: /* those that are no constants */
+        if (signo == SIGRETIRE)
+            retire_all(m, now);
+        else
+            read_boards(m, now);
+        break;
+    }
+}
+
+/* The next signal, or 0 when `until` came first. */
+static int wait_signal(const struct master *m, nsec_t until) {
+    nsec_t left = until - clock_now();
+    struct timespec span = { .tv_sec = left / NSEC_PER_SEC, .tv_nsec = left % NSEC_PER_SEC };
+
+    if (until == NSEC_NEVER)
+        return sigwaitinfo(&m->signals, NULL);
+    if (left <= 0)
+        span = (struct timespec){ 0 };
+
+    int signo = sigtimedwait(&m->signals, NULL, &span);
+    return signo > 0 ? signo : 0;
+}
+
+static void supervise(struct master *m) {
+    for (;;) {
+        if (m->phase == PHASE_SERVING && m->stop_at <= clock_now())
+            stop_all(m, PHASE_DRAINING, clock_now());
+        nsec_t look_at = look_for_stuck(m, clock_now());
+        nsec_t next = nsec_min(run_due(m, clock_now()), look_at);
+        if (m->phase != PHASE_SERVING && count_running(m) == 0)
+            return;
+        if (m->phase == PHASE_SERVING)
+            next = nsec_min(next, m->stop_at);
+        if (m->config->tend != NULL)
+            next = nsec_min(next, m->config->tend(m->config->arg, clock_now()));
+        bury_orphans(m);
+
+        int signo = wait_signal(m, next);
+        if (signo > 0)
+            on_signal(m, signo, clock_now());
+    }
+}
+
+/* --- the whole ------------------------------------------------------------------------------ */
+
+static struct master *master_new(const struct prefork_config *config) {
+    const int awaited[] = { SIGTERM, SIGINT,  SIGQUIT, SIGCHLD,   SIGHUP, SIGUSR1,
+                            SIGUSR2, SIGTTIN, SIGTTOU, SIGRETIRE, SIGNEWS };
+    struct master *m = mem_calloc(1, sizeof(*m));
+    if (m == NULL)
+        return NULL;
+
+    m->boards = mmap(NULL, PREFORK_WORKERS_MAX * sizeof(*m->boards), PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (m->boards == MAP_FAILED) {
+        mem_free(m);
+        return NULL;
+    }
+
+    m->config = config;
+    m->pid = getpid();
+    m->look_at = m->awake_at = clock_now();
+    m->stop_at = NSEC_NEVER;
+    sigemptyset(&m->signals);
+    for (size_t i = 0; i < ARRAY_LEN(awaited); i++)
+        sigaddset(&m->signals, awaited[i]);
+    for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
+        m->slots[i] = (struct slot){ .wanted = i < config->workers, .kill_at = NSEC_NEVER };
+    return m;
+}
+
+static void master_free(struct master *m) {
+    munmap(m->boards, PREFORK_WORKERS_MAX * sizeof(*m->boards));
+    mem_free(m);
+}
+
+int prefork_run(const struct prefork_config *config) {
+    ASSERT(config->workers >= 1 && config->workers <= PREFORK_WORKERS_MAX);
+    struct sigaction plain = { .sa_handler = SIG_DFL }, old_child_action;
+
+    struct master *m = master_new(config);
+    if (m == NULL) {
+        log_write(LOG_LEVEL_ERROR, "cannot start workers error=\"out of memory\"");
+        return PREFORK_EXIT_NO_START;
+    }
+
+    title_set("srv master", "%s: master", config->name);
+    sigprocmask(SIG_BLOCK, &m->signals, &m->old_signals);
+    /* When ignored, nobody would be left to wait for. */
+    sigaction(SIGCHLD, &plain, &old_child_action);
+    supervise(m);
+    sigaction(SIGCHLD, &old_child_action, NULL);
+    /* Its signals stay blocked: one more TERM now would change the exit code. */
+
+    int code = m->gave_up ? PREFORK_EXIT_NO_START : 0;
+    master_free(m);
+    return code;
+}

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: MIT */
+/* What handlers call, and how their results become answers. */
+#include "server/app/request.h"
+#include "base/escape.h"
+#include "base/log.h"
+#include "fiber/gate.h"
+#include "http/url.h"
+#include "server/conn/realip.h"
+#include "server/upstream/db.h"
+#include "server/upstream/upstream.h"
+#include <errno.h>
+
+struct srv_request {
+    struct session *session;
+    struct io *io;
+    struct slice path, query;
+    nsec_t deadline;
+    nsec_t asked_at;           /* when it began to wait for the upstream */
+    const char *why;           /* what failed, for the error answer and the log */
+    const char *detail;        /* more about it, for the log only */
+    struct http_field *fields; /* in the arena, made on first use */
+    uint8_t field_count;
+    uint16_t status; /* that the failure asks for; 0: what its -errno suggests */
+};
+
+/* --- the request ------------------------------------------------------------ */
+
+struct slice srv_method(const struct srv_request *rq) {
+    return rq->session->head.method_text;
+}
+
+struct slice srv_target(const struct srv_request *rq) {
+    return rq->session->head.target;
+}
+
+struct slice srv_path(const struct srv_request *rq) {
+    return rq->path;
+}
+
+struct slice srv_body(const struct srv_request *rq) {
+    return buf_unread(&rq->session->body);
+}
+
+bool srv_query(struct srv_request *rq, struct slice name, struct slice *ret) {
+    struct slice raw;
+    char *text;
+    long len;
+
+    if (!http_query_find(rq->query, name, &raw))
+        return false;
+    *ret = raw;
+    if (slice_find(raw, '%') == raw.len && slice_find(raw, '+') == raw.len)
+        return true;
+    text = arena_alloc(&rq->session->arena, raw.len);
+    len = text != NULL ? http_percent_decode(raw, text) : -ENOMEM;
+    if (len >= 0)
+        *ret = slice_of(text, (size_t)len);
+    return true;
+}
+
+bool srv_header(const struct srv_request *rq, struct slice name, struct slice *ret) {
+    return http_field_find(&rq->session->head, name, ret);
+}
+
+bool srv_next_header(const struct srv_request *rq, struct srv_cursor *at, struct slice *ret_name,
+                     struct slice *ret_value) {
+    struct http_cursor cursor = { .rest = at->rest, .started = at->started };
+    bool found = http_field_walk(&rq->session->head, &cursor, ret_name, ret_value);
+
+    *at = (struct srv_cursor){ .rest = cursor.rest, .started = cursor.started };
+    return found;
+}
+
+struct slice srv_client_address(struct srv_request *rq) {
+    struct realip origin = realip_of(rq->session);
+    char text[PEER_TEXT_BYTES];
+    const char *copy = arena_dup(&rq->session->arena, slice_str(peer_format(&origin.client, text)));
+
+    return slice_str(copy);
+}
+
+struct slice srv_scheme(const struct srv_request *rq) {
+    return realip_of(rq->session).scheme;
+}
+
+/* --- memory and waiting ------------------------------------------------------ */
+
+void *srv_alloc(struct srv_request *rq, size_t size_bytes) {
+    return arena_alloc(&rq->session->arena, size_bytes > 0 ? size_bytes : 1);
+}
+
+char *srv_format(struct srv_request *rq, const char *fmt, ...) {
+    va_list args;
+    char *text;
+
+    va_start(args, fmt);
+    text = arena_vprintf(&rq->session->arena, fmt, args);
+    va_end(args);
+    return text;
+}
+
+int srv_sleep(struct srv_request *rq, nsec_t span) {
+    nsec_t until = deadline_after(io_now(rq->io), span);
+    int rc;
+
+    session_does(rq->session, STATS_SLEEP, rq->io);
+    rc = io_sleep(rq->io, nsec_min(until, rq->deadline));
+    session_does(rq->session, STATS_CPU, rq->io);
+    return rc < 0 || until <= rq->deadline ? rc : -ETIMEDOUT;
+}
+
+static void count_call(struct stats *stats, int rc) {
+    stats_add(stats, STATS_upstream_calls, 1);
+    stats_add(stats, STATS_upstream_waiting, -1);
+    if (rc == -ETIMEDOUT)
+        stats_add(stats, STATS_upstream_late, 1);
+    else if (rc < 0 && rc != -ECANCELED && rc != -ENOMEM)
+        stats_add(stats, STATS_upstream_failed, 1);
+}
+
+nsec_t request_queues(struct srv_request *rq) {
+    const struct worker *worker = rq->session->worker;
+
+    stats_add(worker->stats, STATS_upstream_queued, 1);
+    return nsec_min(timeout_after(io_now(rq->io), worker->config->queue_timeout), rq->deadline);
+}
+
+void request_queued(struct srv_request *rq, int rc) {
+    stats_add(rq->session->worker->stats, STATS_upstream_queued, -1);
+    rq->status = rc < 0 ? 503 : 0;
+    rq->why = rc < 0 ? "too many calls of the upstream are in progress" : NULL;
+}
+
+void request_asks(struct srv_request *rq) {
+    stats_add(rq->session->worker->stats, STATS_upstream_waiting, 1);
+}
+
+/* Clients need not know which hosts and libraries are behind. */
+static const char *upstream_sentence(int rc) {
+    switch (-rc) {
+    case ENOMEM:
+        return "out of memory";
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+        return "this server is short of connections to the upstream";
+    case ETIMEDOUT:
+        return "upstream did not answer in time";
+    case ENOENT:
+        return "the name of the upstream is unknown";
+    case EKEYREJECTED:
+        return "the certificate of the upstream is not accepted";
+    case ECONNRESET:
+    case EPIPE:
+        return "upstream closed the connection without an answer";
+    case EPROTO:
+        return "upstream answered badly";
+    default:
+        return "upstream cannot be reached";
+    }
+}
+
+/* A detail for the log, in which the reason cannot end the value. NULL without a reason. */
+static const char *detail_of(struct srv_request *rq, const char *why) {
+    size_t cap = why != NULL ? 4 * strlen(why) + 8 : 0;
+    char *text = why != NULL ? srv_alloc(rq, cap) : NULL;
+
+    if (text == NULL)
+        return NULL;
+    escape_quoted(text, cap, slice_str(why));
+    return srv_format(rq, "error=\"%s\"", text);
+}
+
+/* Descriptors or buffers: the upstream may be well. */
+static bool is_short(int rc) {
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS;
+}
+
+static uint16_t upstream_status(int rc) {
+    if (rc == 0 || rc == -ETIMEDOUT || rc == -ENOMEM)
+        return 0; /* what any call that fails so leads to */
+    return is_short(rc) ? 503 : 502;
+}
+
+void request_asked(struct srv_request *rq, int rc, const char *why) {
+    count_call(rq->session->worker->stats, rc);
+    rq->why = rc < 0 ? upstream_sentence(rc) : NULL;
+    rq->detail = rc < 0 && rc != -ECANCELED ? detail_of(rq, why) : NULL;
+    rq->status = upstream_status(rc);
+}
+
+/* A place among the calls in progress. */
+static int enter_upstream(struct srv_request *rq) {
+    struct gate *gate = rq->session->worker->upstream_gate;
+    int rc;
+
+    if (gate == NULL)
+        return 0;
+    rc = gate_enter(gate, rq->io, request_queues(rq));
+    request_queued(rq, rc);
+    return rc;
+}
+
+static void leave_upstream(struct srv_request *rq) {
+    if (rq->session->worker->upstream_gate != NULL)
+        gate_leave(rq->session->worker->upstream_gate);
+}
+
+static int call_upstream(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret) {
+    struct session *s = rq->session;
+    const char *why = NULL;
+    int rc;
+
+    request_asks(rq);
+    rc = upstream_get(s->worker->upstream, rq->io, &s->arena, suffix, rq->deadline, ret, &why);
+    request_asked(rq, rc, why);
+    return rc;
+}
+
+void request_waits_for_upstream(struct srv_request *rq) {
+    rq->asked_at = io_now(rq->io);
+    rq->detail = NULL;
+    session_does(rq->session, STATS_UPSTREAM, rq->io);
+}
+
+void request_has_waited_for_upstream(struct srv_request *rq) {
+    rq->session->spent.upstream += io_now(rq->io) - rq->asked_at;
+    session_does(rq->session, STATS_CPU, rq->io);
+}
+
+int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_answer *ret) {
+    struct upstream_answer answer;
+    int rc;
+
+    if (rq->session->worker->upstream == NULL)
+        return -EDEADLK; /* under model event a call is begun, and nobody waits for it */
+    request_waits_for_upstream(rq);
+    rc = enter_upstream(rq);
+    if (rc == 0) {
+        rc = call_upstream(rq, suffix, &answer);
+        leave_upstream(rq);
+    }
+    request_has_waited_for_upstream(rq);
+    if (rc < 0)
+        return rc;
+    *ret = (struct srv_answer){ .status = answer.status, .body = answer.body };
+    return 0;
+}
+
+int srv_db_query(struct srv_request *rq, const char *sql, const char *const *params,
+                 size_t param_count, struct srv_rows *ret) {
+    struct db_statement statement = { .sql = sql, .params = params, .param_count = param_count };
+    struct db_report report = { .why = NULL };
+    struct session *s = rq->session;
+    struct db_answer answer;
+    nsec_t began = io_now(rq->io);
+    int rc;
+
+    if (s->worker->db == NULL)
+        return -EDEADLK; /* nor is there a database for any app but db */
+    session_does(s, STATS_DATABASE, rq->io);
+    rc = db_run(s->worker->db, rq->io, &s->arena, &statement, rq->deadline, &answer, &report);
+    session_does(s, STATS_CPU, rq->io);
+    s->spent.database += io_now(rq->io) - began;
+
+    rq->status = report.status;
+    rq->why = report.why;
+    rq->detail = report.detail;
+    if (rc < 0)
+        return rc;
+    *ret = (struct srv_rows){ answer.values, answer.rows, answer.columns };
+    return 0;
+}
+
+/* --- the answer --------------------------------------------------------------- */
+
+int srv_reply_field(struct srv_request *rq, struct slice name, struct slice value) {
+    if (rq->fields == NULL)
+        rq->fields = srv_alloc(rq, SERVER_REPLY_FIELDS_MAX * sizeof(*rq->fields));
+    if (rq->fields == NULL)
+        return -ENOMEM;
+    if (rq->field_count == SERVER_REPLY_FIELDS_MAX)
+        return -ENOSPC;
+    rq->fields[rq->field_count++] = (struct http_field){ .name = name, .value = value };
+    return 0;
+}
+
+/* Threads learn of a stop that came while they were busy by this. */
+static bool is_last_answer(const struct session *s) {
+    return s->last || atomic_load(&s->worker->stats->life) == STATS_STOPPING;
+}
+
+int srv_reply(struct srv_request *rq, uint16_t status, struct slice content_type,
+              struct slice body) {
+    struct session *s = rq->session;
+    struct http_response_head head = {
+        .status = status,
+        .content_type = content_type,
+        .date = http_date_now(),
+        .fields = rq->fields,
+        .field_count = rq->field_count,
+        .content_length = body.len,
+        .has_content_length = true,
+        .close = is_last_answer(s),
+    };
+    bool sends_body;
+    int rc;
+
+    if (s->http.answered)
+        return -EALREADY;
+    s->status = status;
+    s->body_bytes = 0;
+    rc = http_conn_answer(&s->http, &s->out, &head, &sends_body);
+    if (rc < 0)
+        return rc;
+    if (!sends_body)
+        return 0;
+    s->body_bytes = body.len;
+    return buf_append(&s->out, body);
+}
+
+/* `late`: the request's own deadline has passed, whatever it was waiting for. */
+static uint16_t failure_status(const struct srv_request *rq, int rc, bool late) {
+    if (late)
+        return 504;
+    if (rq->status != 0)
+        return rq->status;
+    return rc == -ETIMEDOUT ? 504 : 500;
+}
+
+/* The handler gave up: one line to the client, the same one to the log. */
+static int answer_failure(struct srv_request *rq, int rc) {
+    static struct log_rate rate = { .per_second = 10 };
+    bool late = rc == -ETIMEDOUT && io_now(rq->io) >= rq->deadline;
+    uint16_t status = failure_status(rq, rc, late);
+    const char *why = rq->why;
+    char target[256];
+    const char *text;
+
+    if (late || (rc == -ETIMEDOUT && why == NULL))
+        why = "the request took too long";
+    if (late || (rc == -ETIMEDOUT && status == 503))
+        stats_add(rq->session->worker->stats, STATS_expired, 1);
+    if (why == NULL)
+        why = "the handler failed";
+    escape_quoted(target, sizeof(target), srv_target(rq));
+    log_limited(&rate, LOG_LEVEL_WARN, "request failed status=%u target=%s reason=\"%s\"%s%s",
+                status, target, why, rq->detail != NULL ? " " : "",
+                rq->detail != NULL ? rq->detail : "");
+    if (rq->session->http.answered)
+        return rc; /* half an answer stands in `out`: it must not be sent */
+    if (status == 503 &&
+        srv_reply_field(rq, SLICE("Retry-After"), SLICE(SERVER_RETRY_AFTER_SECONDS)) < 0)
+        return -ENOMEM;
+    text = srv_format(rq, "%s\n", why);
+    return text == NULL ? -ENOMEM : srv_reply(rq, status, SLICE("text/plain"), slice_str(text));
+}
+
+/* With the methods that handlers are asked for. */
+static int answer_allow(struct srv_request *rq, uint16_t status, struct slice type,
+                        struct slice body) {
+    struct slice allowed = SLICE("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    int rc = srv_reply_field(rq, SLICE("Allow"), allowed);
+
+    return rc < 0 ? rc : srv_reply(rq, status, type, body);
+}
+
+static int answer_method(struct srv_request *rq) {
+    if (rq->session->head.method == HTTP_METHOD_OTHER)
+        return srv_reply(rq, 501, SLICE("text/plain"), SLICE("method is not implemented\n"));
+    return answer_allow(rq, 405, SLICE("text/plain"), SLICE("method is not allowed\n"));
+}
+
+/* OPTIONS * is about the server as a whole (RFC 9110 section 9.3.7): no handler knows that one. The
+ * parser lets no other method ask for it. */
+static bool asks_server(const struct srv_request *rq) {
+    return slice_eq(rq->session->head.target, SLICE("*"));
+}
+
+static bool method_is_served(enum http_method method) {
+    return method != HTTP_METHOD_OTHER && method != HTTP_METHOD_CONNECT &&
+           method != HTTP_METHOD_TRACE;
+}
+
+int request_admit(struct srv_request *rq) {
+    int rc;
+
+    if (!method_is_served(rq->session->head.method)) {
+        rc = answer_method(rq);
+        return rc < 0 ? rc : 1;
+    }
+    if (asks_server(rq)) {
+        rc = answer_allow(rq, 200, SLICE(""), SLICE(""));
+        return rc < 0 ? rc : 1;
+    }
+    if (rq->deadline != NSEC_NEVER && io_now(rq->io) >= rq->deadline)
+        return -ETIMEDOUT; /* it waited too long for a slot */
+    return 0;
+}
+
+int request_answer(struct srv_request *rq, int rc) {
+    if (rc == -ECANCELED)
+        return rc;
+    if (rc < 0 || !rq->session->http.answered)
+        return answer_failure(rq, rc);
+    return 0;
+}
+
+static void begin(struct srv_request *rq, struct session *s, struct io *io) {
+    *rq = (struct srv_request){ .session = s, .io = io, .deadline = session_deadline(s) };
+    http_target_split(s->head.target, &rq->path, &rq->query);
+}
+
+struct srv_request *request_new(struct session *s, struct io *io) {
+    struct srv_request *rq = arena_alloc(&s->arena, sizeof(*rq));
+
+    if (rq != NULL)
+        begin(rq, s, io);
+    return rq;
+}
+
+struct session *request_session(const struct srv_request *rq) {
+    return rq->session;
+}
+
+nsec_t request_deadline(const struct srv_request *rq) {
+    return rq->deadline;
+}
+
+int request_run(struct session *s, struct io *io) {
+    struct srv_request rq;
+    int rc;
+
+    begin(&rq, s, io);
+    rc = request_admit(&rq);
+    if (rc == 0)
+        rc = s->worker->config->app->handle(&rq);
+    return request_answer(&rq, rc);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* The access log: one line per answer, in gunicorn's atoms or as JSON.
+ *
+ *   %(h)s client   %(l)s %(u)s -    %(t)s time               %(r)s request line
+ *   %(m)s method   %(U)s path       %(q)s query              %(H)s protocol   %(s)s status
+ *   %(B)s body bytes  %(b)s the same, - for 0                %(f)s referer    %(a)s user agent
+ *   %(T)s seconds  %(M)s ms         %(D)s us                 %(L)s seconds.us %(p)s <pid>
+ *   %({name}i)s a request field     %({name}e)s an environment variable
+ *   and ours: %(queue)s %(upstream)s %(database)s milliseconds spent there, %(worker)s, %(model)s
+ */
+#ifndef SERVER_ACCESS_LOG_H
+#define SERVER_ACCESS_LOG_H
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "proc/logger.h"
+
+#define ACCESS_LOG_FORMAT "%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s \"%(f)s\" \"%(a)s\""
+
+struct access_log;
+struct session;
+
+struct access_log_config {
+    const char *path;   /* NULL: no access log; "-": standard output */
+    const char *format; /* atoms, or "json" */
+    nsec_t slow;        /* only answers that took at least this; 0: all */
+};
+
+/* Whether the format can be understood: 0 or -EINVAL with the atom that cannot. */
+NODISCARD int access_log_check(const char *format, struct error *err);
+
+/* Opens the file, which is `owner`'s when it is new. *ret is NULL without a path. 0 or -errno with
+ * a reason. */
+NODISCARD int access_log_open(const struct access_log_config *config,
+                              const struct privileges *owner, struct access_log **ret,
+                              struct error *err);
+/* Starts the logger, when privileges have been dropped; logger_tend starts it again. NULL-safe. */
+NODISCARD int access_log_start(struct access_log *log, struct error *err);
+nsec_t access_log_tend(struct access_log *log, nsec_t now);
+pid_t access_log_pid(const struct access_log *log); /* of the logger; 0: there is none. NULL-safe */
+/* USR1 came to the master. NULL-safe. */
+void access_log_reopen(struct access_log *log);
+void access_log_close(struct access_log *log); /* NULL-safe; in the process that opened it */
+
+/* Of the answer that the session has just given; `now` is when its last byte was taken. NULL-safe.
+ */
+void access_log_write(struct access_log *log, const struct session *s, nsec_t now);
+
+#endif

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/* Accepting and serving on threads that wait in the kernel. */
+#include "server/conn/blocking.h"
+#include "base/log.h"
+#include "net/binds.h"
+#include "net/listener.h"
+#include "proc/prefork.h"
+#include "proc/signals.h"
+#include "server/heartbeat.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/* What the signal handler needs; a process has one set of handlers, so these are globals. */
+enum { RUNNING, LEAVING, RETIRING, STOPPING }; /* until LEAVING ends, connections are accepted */
+static atomic_int stopping;
+static int signal_accept_fd = -1, signal_silence_fd = -1, signal_cancel_fd = -1;
+static nsec_t signal_delay, signal_patience; /* to the stop; from a graceful stop to the cancel */
+static const struct worker *signal_worker;
+
+/* A span of zero would disarm the timer. */
+static void make_readable_after(int fd, nsec_t span) {
+    nsec_t left = span > 0 ? span : 1;
+    struct itimerspec spec = {
+        .it_value = { .tv_sec = left / NSEC_PER_SEC, .tv_nsec = left % NSEC_PER_SEC },
+    };
+
+    if (timerfd_settime(fd, 0, &spec, NULL) < 0)
+        _exit(EXIT_CANNOT); /* only a descriptor that is none can make it fail */
+}
+
+static bool is_accepting(void) {
+    return stopping <= LEAVING;
+}
+
+/* On whichever thread it hits. */
+static void on_signal(int signo) {
+    int before = stopping, saved = errno;
+    bool retire = signo == SIGRETIRE;
+    bool graceful = retire || (signo == SIGTERM && (before == RUNNING || before == RETIRING));
+    nsec_t delay = graceful && !retire && before == RUNNING ? signal_delay : 0;
+
+    if (retire && before != RUNNING)
+        return;
+    signals_insist(signo);
+    make_readable_after(signal_accept_fd, delay);
+    if (!retire)
+        make_readable_after(signal_silence_fd,
+                            graceful ? deadline_after(delay, SERVER_SILENCE_NSEC) : 0);
+    make_readable_after(signal_cancel_fd, graceful ? deadline_after(delay, signal_patience) : 0);
+    if (delay > 0)
+        worker_leaving(signal_worker);
+    if (before != STOPPING)
+        stopping = retire ? RETIRING : delay > 0 ? LEAVING : STOPPING;
+    errno = saved;
+}
+
+int blocking_open(struct blocking *b, const struct worker *worker, struct error *err) {
+    const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGRETIRE };
+    struct sigaction action = { .sa_handler = on_signal };
+
+    stopping = RUNNING;
+    signal_worker = worker;
+    signal_delay = worker_delay(worker);
+    signal_patience = worker->config->graceful_timeout;
+    b->accept_fd = signal_accept_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    b->silence_fd = signal_silence_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    b->cancel_fd = signal_cancel_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    b->epoll_fd = b->farewell.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (b->accept_fd < 0 || b->silence_fd < 0 || b->cancel_fd < 0 || b->epoll_fd < 0)
+        return error_set(err, -errno, "cannot make a descriptor for signals: %s",
+                         strerrordesc_np(errno));
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+        if (sigaction(signals[i], &action, NULL) < 0)
+            return error_set(err, -errno, "cannot catch signals: %s", strerrordesc_np(errno));
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* what the master may hand on must not kill */
+    signals_accept();
+    return 0;
+}
+
+void blocking_close(struct blocking *b) {
+    if (b->accept_fd >= 0)
+        close(b->accept_fd);
+    if (b->silence_fd >= 0)
+        close(b->silence_fd);
+    if (b->cancel_fd >= 0)
+        close(b->cancel_fd);
+    if (b->epoll_fd >= 0)
+        close(b->epoll_fd);
+}
+
+/* Another worker was faster, the client left, descriptors ran out, or a master that stops has shut
+ * the sockets: the last two must not spin. */
+static void accept_failed(void) {
+    static struct log_rate rate = { .per_second = 1 };
+    int error = errno;
+
+    if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
+        return;
+    poll(NULL, 0, 100);
+    if (is_accepting())
+        log_limited(&rate, LOG_LEVEL_WARN, "accept failed error=\"%s\"", strerrordesc_np(error));
+}
+
+/* What the accepting thread does between two waits. How long it may wait, in ms; -1: for ever. */
+static int look_around(const struct blocking *b, const struct worker *worker, nsec_t *tend_at) {
+    nsec_t beat_every = heartbeat_interval(worker->config);
+    nsec_t now = clock_now(), until = farewell_due(&b->farewell);
+
+    prefork_worker_beat();
+    if (beat_every > 0)
+        until = nsec_min(until, deadline_after(now, beat_every));
+    if (worker->tend != NULL && now >= *tend_at)
+        *tend_at = worker->tend(worker->arg, now);
+    if (worker->tend != NULL)
+        until = nsec_min(until, *tend_at);
+    if (until == NSEC_NEVER)
+        return -1;
+    return until > now ? (int)((until - now) / NSEC_PER_MSEC) + 1 : 0;
+}
+
+/* Takes its place at the end of those of whom a new connection wakes one, as in net/acceptor.h. A
+ * thread that serves itself needs no turns: it does not stand there meanwhile. 0 or -errno. */
+static int queue_up(const struct blocking *b, int listen_fd) {
+    struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = listen_fd };
+
+    epoll_ctl(b->epoll_fd, EPOLL_CTL_DEL, listen_fd, NULL);
+    return epoll_ctl(b->epoll_fd, EPOLL_CTL_ADD, listen_fd, &event) < 0 ? -errno : 0;
+}
+
+/* What has woken this thread alone is for the others. */
+static void leave_queue(const struct blocking *b, const struct worker *worker) {
+    for (size_t i = 0; i < worker->listen_count; i++) {
+        epoll_ctl(b->epoll_fd, EPOLL_CTL_DEL, worker->listen_fds[i], NULL);
+        listener_rouse(worker->listen_fds[i]);
+    }
+}
+
+/* At most one connection, from the i-th address of the configuration. 0 or -errno. */
+static int accept_one(const struct blocking *b, const struct worker *worker, unsigned i,
+                      void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
+    struct address peer = { .len = sizeof(peer.local) };
+    struct arrival arrival = { .listener = i };
+    int rc = 0;
+
+    arrival.fd = accept4(worker->listen_fds[i], &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (arrival.fd < 0) {
+        accept_failed();
+        return 0;
+    }
+    if (b->takes_turns && worker->config->workers > 1)
+        rc = queue_up(b, worker->listen_fds[i]);
+    arrival.peer = peer_of_address(&peer);
+    accepted(arg, &arrival);
+    return rc;
+}
+
+/* What an event says: a new connection, or a guest. 0 or -errno. */
+static int act_on(struct blocking *b, const struct worker *worker, int fd,
+                  void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
+    for (unsigned i = 0; i < worker->listen_count; i++) {
+        if (fd == worker->listen_fds[i])
+            return is_accepting() ? accept_one(b, worker, i, accepted, arg) : 0;
+    }
+    if (fd == b->accept_fd && stopping == LEAVING)
+        stopping = STOPPING; /* the delay is over */
+    farewell_hear(&b->farewell, fd);
+    return 0;
+}
+
+static int watch_all(const struct blocking *b, const struct worker *worker) {
+    struct epoll_event event = { .events = EPOLLIN, .data.fd = b->accept_fd };
+    int rc = epoll_ctl(b->epoll_fd, EPOLL_CTL_ADD, b->accept_fd, &event) < 0 ? -errno : 0;
+
+    for (size_t i = 0; rc == 0 && i < worker->listen_count; i++)
+        rc = queue_up(b, worker->listen_fds[i]);
+    return rc;
+}
+
+int blocking_accept(struct blocking *b, const struct worker *worker,
+                    void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
+    struct epoll_event events[1 + BINDS_MAX + SERVER_FAREWELLS_MAX];
+    nsec_t tend_at = 0;
+    int rc = watch_all(b, worker);
+
+    while (rc == 0 && is_accepting()) {
+        int span = look_around(b, worker, &tend_at);
+        int count = epoll_wait(b->epoll_fd, events, ARRAY_LEN(events), span);
+
+        if (count < 0 && errno != EINTR)
+            rc = -errno;
+        for (int i = 0; rc == 0 && i < count; i++)
+            rc = act_on(b, worker, events[i].data.fd, accepted, arg);
+        farewell_expire(&b->farewell, clock_now());
+    }
+    leave_queue(b, worker);
+    if (rc < 0)
+        return rc;
+    worker_stopping(worker, stopping == RETIRING);
+    farewell_end(&b->farewell);
+    return 0;
+}
+
+/* One connection, and how it waits: for its first request to begin, and for everything else. */
+struct blocking_connection {
+    struct session session;
+    struct io_block first, io;
+};
+
+static bool ask_client(struct io_block *io) {
+    return session_ask(&CONTAINER_OF(io, struct blocking_connection, io)->session);
+}
+
+static enum session_end serve_request(struct blocking_connection *c) {
+    const struct http_head *head = &c->session.head;
+    struct running *running = &c->session.worker->stats->running;
+    enum session_end end;
+
+    if (!is_accepting())
+        c->session.last = true;
+    if (session_asks_health(&c->session))
+        return session_write_health(&c->session, &c->io.io);
+    if (c->io.beat != NULL)
+        running_set(running, head->method_text, head->target, c->session.ready_at);
+    io_block_watch_client(&c->io, c->session.fd, ask_client, session_doubt(&c->session));
+    stats_add(c->session.worker->stats, STATS_slots_busy, 1);
+    end = session_serve(&c->session, &c->io.io);
+    stats_add(c->session.worker->stats, STATS_slots_busy, -1);
+    io_block_watch_client(&c->io, -1, NULL, NSEC_NEVER);
+    if (c->io.beat != NULL)
+        running_clear(running);
+    return end;
+}
+
+static enum session_end serve_next(struct blocking_connection *c) {
+    struct io *idle = c->session.served == 0 ? &c->first.io : &c->io.io;
+
+    switch (session_read(&c->session, idle, &c->io.io)) {
+    case SESSION_READY:
+        return serve_request(c);
+    case SESSION_REFUSED:
+        return session_write_refusal(&c->session, &c->io.io);
+    case SESSION_MORE:
+    case SESSION_CLOSED:
+        break;
+    }
+    return session_part(&c->session);
+}
+
+/* The thread that serves is the one that accepts: it shows that it lives while it waits. */
+static void beat_in_waits(struct blocking_connection *c, nsec_t every) {
+    struct io_block *waits[] = { &c->first, &c->io };
+
+    for (size_t i = 0; every > 0 && i < ARRAY_LEN(waits); i++) {
+        waits[i]->beat = prefork_worker_beat;
+        waits[i]->beat_every = every;
+    }
+}
+
+void blocking_serve(const struct blocking *b, const struct worker *worker,
+                    const struct arrival *arrival, bool one_request) {
+    struct blocking_connection c;
+    enum session_end end;
+
+    stats_add(worker->stats, STATS_connections, 1);
+    stats_add(worker->stats, STATS_connections_opened, 1);
+    io_block_init(&c.first, b->silence_fd);
+    io_block_init(&c.io, b->cancel_fd);
+    if (one_request)
+        beat_in_waits(&c, heartbeat_interval(worker->config));
+    session_init(&c.session, worker, arrival->fd);
+    session_meet(&c.session, arrival);
+    c.session.last = one_request || worker->config->keep_alive == 0;
+    do {
+        end = serve_next(&c);
+    } while (end == SESSION_KEEP);
+    if (end == SESSION_LINGER)
+        session_linger(&c.session, &c.io.io);
+    session_free(&c.session);
+    io_close(&c.io.io, arrival->fd);
+    stats_add(worker->stats, STATS_connections, -1);
+}

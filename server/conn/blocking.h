@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* What the models that block have in common: signals that become readable descriptors, an accept
+ * loop that they interrupt, and one connection served from its first byte to its last. */
+#ifndef SERVER_BLOCKING_H
+#define SERVER_BLOCKING_H
+
+#include "base/error.h"
+#include "server/conn/farewell.h"
+#include "server/conn/session_thread.h"
+
+/* RETIRE and TERM make accept_fd readable, TERM after worker_delay: accept no more; a connection
+ * that is kept goes on until its next request. A moment after TERM silence_fd: one without a
+ * request so far goes. When patience ends after either, cancel_fd: give up what runs. A second
+ * TERM, INT and QUIT make all readable at once. One per process. */
+struct blocking {
+    int accept_fd, silence_fd, cancel_fd;
+    int epoll_fd;             /* where blocking_accept's thread waits */
+    bool takes_turns;         /* its connections stay: idle workers accept one after the other */
+    struct farewell farewell; /* of whom blocking_accept's thread has turned away */
+};
+
+/* Installs the handlers. 0 or -errno with a reason. */
+NODISCARD int blocking_open(struct blocking *b, const struct worker *worker, struct error *err);
+
+/* After signals_hold: the handlers write to what it closes. */
+void blocking_close(struct blocking *b);
+
+/* Calls `accepted` with each new connection, whose descriptor it owns; 0 once stopping, or -errno.
+ */
+NODISCARD int blocking_accept(struct blocking *b, const struct worker *worker,
+                              void (*accepted)(void *arg, const struct arrival *arrival),
+                              void *arg);
+
+/* Serves a connection until it ends, then closes it. `one_request`: its only answer says close. */
+void blocking_serve(const struct blocking *b, const struct worker *worker,
+                    const struct arrival *arrival, bool one_request);
+
+#endif

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads requests, hands them to the application, writes answers; written once for every model. */
+#include "server/conn/session.h"
+#include "base/assert.h"
+#include "base/log.h"
+#include "http/error.h"
+#include "net/socket.h"
+#include "server/app/request.h"
+#include "server/conn/access_log.h"
+#include "server/conn/ingress.h"
+#include <errno.h>
+#include <linux/sockios.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#define STATUS_UNANSWERED 499 /* for the log only; nginx's number for clients that left */
+
+void session_init(struct session *s, const struct worker *worker, int fd) {
+    const struct http_limits *limits = &worker->config->limits;
+
+    *s = (struct session){ .worker = worker, .fd = fd };
+    http_conn_init(&s->http, HTTP_SERVER, limits);
+    buf_init(&s->in, (size_t)limits->head_bytes + SERVER_BODY_RECV_BYTES);
+    buf_init(&s->body, limits->body_bytes > 0 ? limits->body_bytes : 1);
+    buf_init(&s->out, SERVER_REPLY_BYTES_MAX);
+    arena_init(&s->arena, SERVER_ARENA_BYTES_MAX);
+}
+
+void session_meet(struct session *s, const struct arrival *arrival) {
+    s->peer = arrival->peer;
+    ingress_begin(s, arrival->listener);
+}
+
+/* The request is answered, or will never be. */
+static void end_request(struct session *s) {
+    stats_leave(s->entry);
+    s->entry = NULL;
+    s->ready_at = s->body_at = 0;
+    s->spent = (struct session_spent){ 0 };
+}
+
+void session_free(struct session *s) {
+    end_request(s);
+    buf_free(&s->in);
+    buf_free(&s->body);
+    buf_free(&s->out);
+    arena_free(&s->arena);
+}
+
+/* The head is still to be logged. */
+void session_keep_answer(struct session *s) {
+    buf_free(&s->body);
+    if (!s->head_in_arena)
+        arena_free(&s->arena);
+}
+
+void session_go_idle(struct session *s) {
+    ASSERT(s->head_used == 0);
+    session_free(s);
+}
+
+bool session_in_body(const struct session *s) {
+    return s->http.phase == HTTP_PHASE_BODY;
+}
+
+bool session_began(const struct session *s) {
+    return s->http.phase != HTTP_PHASE_HEAD || buf_unread(&s->in).len > 0;
+}
+
+/* A body has 1 GiB at most: even at a byte per second its nanoseconds fit. */
+nsec_t session_body_deadline(struct session *s, nsec_t now) {
+    const struct serve_config *config = s->worker->config;
+    nsec_t silence = deadline_after(now, config->body_timeout), earned;
+
+    if (s->body_at == 0)
+        s->body_at = now;
+    if (config->body_rate == 0)
+        return silence;
+    earned = (nsec_t)(buf_unread(&s->body).len * (uint64_t)NSEC_PER_SEC / config->body_rate);
+    return nsec_min(silence, deadline_after(s->body_at, config->body_timeout + earned));
+}
+
+int session_reserve(struct session *s) {
+    return buf_reserve(&s->in, session_in_body(s) ? SERVER_BODY_RECV_BYTES : SERVER_RECV_BYTES);
+}
+
+static void put_error(struct session *s, uint16_t status, const char *why, bool close) {
+    struct http_field retry_after = { .name = SLICE("Retry-After"),
+                                      .value = SLICE(SERVER_RETRY_AFTER_SECONDS) };
+    struct http_response_head head = {
+        .status = status,
+        .content_type = SLICE("text/plain"),
+        .date = http_date_now(),
+        .fields = &retry_after,
+        .field_count = status == 503,
+        .content_length = strlen(why) + 1,
+        .has_content_length = true,
+        .close = close,
+    };
+    bool sends_body = false;
+
+    s->status = status;
+    buf_consume(&s->out, buf_unread(&s->out).len);
+    if (http_conn_answer(&s->http, &s->out, &head, &sends_body) < 0 ||
+        (sends_body &&
+         (buf_append(&s->out, slice_str(why)) < 0 || buf_append(&s->out, SLICE("\n")) < 0)))
+        buf_free(&s->out);
+    s->body_bytes = sends_body ? strlen(why) + 1 : 0;
+}
+
+/* Between a web server and us, or a load balancer and us, a refusal is somebody's mistake. */
+static void log_refusal(const struct session *s, uint16_t status, const char *why) {
+    static struct log_rate rate = { .per_second = 10 };
+    char peer[PEER_TEXT_BYTES];
+
+    if (s->ingress != 0)
+        log_limited(&rate, LOG_LEVEL_WARN, "refused protocol=%s peer=%s status=%u reason=\"%s\"",
+                    s->ingress & SESSION_INGRESS_UWSGI ? "uwsgi" : "http",
+                    peer_format(&s->peer, peer), status, why);
+}
+
+/* With as much of the head as could be read. */
+static void log_access_to_refused(struct session *s) {
+    nsec_t now = clock_now();
+
+    if (s->ready_at == 0)
+        s->ready_at = now;
+    access_log_write(s->worker->access_log, s, now);
+}
+
+enum session_step session_refuse(struct session *s, uint16_t status, const char *why) {
+    log_refusal(s, status, why);
+    put_error(s, status, why, true);
+    log_access_to_refused(s);
+    stats_answered(s->worker->stats, status);
+    s->head_used = 0;
+    return SESSION_REFUSED;
+}
+
+/* --- is the client there? --------------------------------------------------- */
+
+/* Who may write to the client: the loop asks whether it is there while a thread waits for the
+ * answer it will write. */
+enum session_wire { SESSION_WIRE_FREE, SESSION_WIRE_ASKING, SESSION_WIRE_ANSWERING };
+
+void session_ready(struct session *s, nsec_t now) {
+    s->ready_at = now;
+    s->entry = stats_enter(s->worker->stats, s->head.method_text, s->head.target, now);
+    atomic_store_explicit(&s->wire, SESSION_WIRE_FREE, memory_order_relaxed);
+}
+
+/* A web server closes when its own client has gone, and never half. */
+static bool half_means_gone(const struct session *s) {
+    return (s->ingress & SESSION_INGRESS_UWSGI) ||
+           s->worker->config->half_close == HALF_CLOSING_GONE;
+}
+
+nsec_t session_doubt(const struct session *s) {
+    if (half_means_gone(s))
+        return 0;
+    if (s->worker->config->half_close == HALF_CLOSING_WAIT || s->http.version_minor == 0)
+        return NSEC_NEVER;
+    return SERVER_DOUBT_NSEC;
+}
+
+bool session_ask(struct session *s) {
+    struct slice text = HTTP_CONTINUE;
+    int expected = SESSION_WIRE_FREE;
+    ssize_t n;
+    bool gone;
+
+    if (half_means_gone(s))
+        return false;
+    if (s->http.version_minor == 0 ||
+        !atomic_compare_exchange_strong(&s->wire, &expected, SESSION_WIRE_ASKING))
+        return true;
+    n = send(s->fd, text.ptr, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    gone = n != (ssize_t)text.len; /* nothing else is in flight: it fits */
+    atomic_store(&s->wire, SESSION_WIRE_FREE);
+    return !gone;
+}
+
+/* Asking takes one system call. */
+static void take_wire(struct session *s) {
+    int expected = SESSION_WIRE_FREE;
+
+    while (!atomic_compare_exchange_weak(&s->wire, &expected, SESSION_WIRE_ANSWERING)) {
+        if (expected == SESSION_WIRE_ANSWERING)
+            return;
+        expected = SESSION_WIRE_FREE;
+        sched_yield();
+    }
+}
+
+/* --- reading ---------------------------------------------------------------- */
+
+/* A request with a body is read over many receives, and its head must stay put meanwhile: it moves
+ * to the arena. Without a body nothing is read before the answer, and the head stays where it is.
+ */
+static int pin_head(struct session *s, size_t head_used) {
+    char *copy = arena_dup(&s->arena, slice_take(buf_unread(&s->in), head_used));
+    struct http_parse parse;
+
+    if (copy == NULL)
+        return -ENOMEM;
+    s->head_in_arena = true;
+    parse = http_parse_request(slice_of(copy, head_used), 0, s->http.limits, &s->head);
+    ASSERT(parse.kind == HTTP_PARSE_DONE);
+    buf_consume(&s->in, head_used);
+    return 0;
+}
+
+/* Best effort: a client that gets no 100 sends its body after a while (RFC 9110 section 10.1.1). */
+static void answer_expectation(struct session *s) {
+    struct slice text = HTTP_CONTINUE;
+
+    if (http_conn_takes_continue(&s->http) &&
+        send(s->fd, text.ptr, text.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        log_write(LOG_LEVEL_DEBUG, "cannot send 100 Continue error=%s", strerrordesc_np(errno));
+}
+
+/* The new head's bytes stay where they are, move, or (uwsgi) are not needed any more. */
+static int place_head(struct session *s, size_t used) {
+    if (s->ingress & SESSION_INGRESS_UWSGI) {
+        buf_consume(&s->in, used);
+        return 0;
+    }
+    if (s->head.framing == HTTP_FRAMING_NONE ||
+        (s->head.framing == HTTP_FRAMING_LENGTH && s->head.content_length == 0)) {
+        s->head_used = used;
+        return 0;
+    }
+    return pin_head(s, used);
+}
+
+static enum session_step take_head(struct session *s, size_t used) {
+    const char *why = place_head(s, used) < 0 ? http_err_memory : ingress_map_fields(s);
+
+    return why == NULL ? SESSION_MORE : session_refuse(s, http_err_status(why), why);
+}
+
+enum session_step session_feed(struct session *s) {
+    struct http_event ev;
+    enum session_step step;
+    size_t used;
+
+    if (s->http.phase == HTTP_PHASE_HEAD)
+        s->head = (struct http_head){ 0 }; /* of the last request */
+    for (;;) {
+        used = ingress_feed(s, slice_drop(buf_unread(&s->in), s->head_used), &ev);
+        switch (ev.kind) {
+        case HTTP_EV_HEAD:
+            step = take_head(s, used);
+            if (step != SESSION_MORE)
+                return step;
+            continue; /* the head's bytes are dealt with */
+        case HTTP_EV_DATA:
+            if (buf_append(&s->body, ev.data) < 0)
+                return session_refuse(s, 503, "out of memory");
+            break;
+        case HTTP_EV_END:
+            ASSERT(used == 0 || s->head_used == 0);
+            buf_consume(&s->in, used);
+            return SESSION_READY;
+        case HTTP_EV_BAD:
+            if (ev.why == http_err_truncated)
+                return SESSION_CLOSED; /* nobody is left to read an answer */
+            return session_refuse(s, http_err_status(ev.why), ev.why);
+        case HTTP_EV_CLOSED:
+            return SESSION_CLOSED;
+        case HTTP_EV_MORE:
+            if (s->http.phase == HTTP_PHASE_HEAD)
+                s->head = (struct http_head){ 0 }; /* a part of one; `in` is about to move */
+            buf_consume(&s->in, used);
+            answer_expectation(s);
+            return SESSION_MORE;
+        case HTTP_EV_INTERIM:
+            break;
+        }
+        buf_consume(&s->in, used);
+    }
+}
+
+/* --- serving ---------------------------------------------------------------- */
+
+/* Would closing cost the client a part of its answer? What it has sent and nobody reads, now or
+ * later, makes the kernel reset the connection and drop what the client has not taken yet (RFC 9112
+ * section 9.6). A tiny answer fits every window; one that fits the first flight is on its way when
+ * it has been sent, a larger one when the client has acknowledged it. */
+static bool close_would_reset(const struct session *s) {
+    unsigned long what = s->body_bytes > SERVER_FIRST_FLIGHT_BYTES ? SIOCOUTQ : SIOCOUTQNSD;
+    int left = 0;
+    char byte;
+
+    if (s->eof)
+        return false;
+    if (buf_unread(&s->in).len > 0)
+        return true;
+    if (s->body_bytes > SERVER_TINY_ANSWER_BYTES && ioctl(s->fd, what, &left) == 0 && left > 0)
+        return true;
+    return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+enum session_end session_part(const struct session *s) {
+    return close_would_reset(s) ? SESSION_LINGER : SESSION_CLOSE;
+}
+
+/* Ready for the next request, or not. */
+static enum session_end finish_request(struct session *s) {
+    end_request(s);
+    stats_answered(s->worker->stats, s->status);
+    buf_consume(&s->in, s->head_used);
+    s->head_used = 0;
+    buf_free(&s->body);
+    arena_reset(&s->arena);
+    s->head_in_arena = false;
+    s->served++;
+    if (http_conn_next(&s->http))
+        return SESSION_KEEP;
+    return session_part(s);
+}
+
+nsec_t session_deadline(const struct session *s) {
+    return timeout_after(s->ready_at, s->worker->config->request_timeout);
+}
+
+void session_does(struct session *s, enum stats_doing doing, struct io *io) {
+    if (s->entry != NULL)
+        stats_does(s->entry, doing, io_now(io));
+}
+
+void session_begin(struct session *s, nsec_t now) {
+    int64_t served_max = s->worker->config->keep_alive_requests;
+
+    if (served_max > 0 && s->served + 1 >= served_max)
+        s->last = true;
+    s->spent.queue = now - s->ready_at;
+    stats_observe(&s->worker->stats->queue_wait, s->spent.queue);
+    stats_does(s->entry, STATS_CPU, now);
+}
+
+void session_answers(struct session *s, nsec_t now) {
+    stats_does(s->entry, STATS_CLIENT, now);
+    take_wire(s);
+}
+
+/* How much of its answer the client got is not known. When memory was short it got none: ours is
+ * the fault. */
+static enum session_end end_unanswered(struct session *s, int rc, nsec_t now) {
+    bool ours = rc == -ENOMEM || rc == -ENOBUFS;
+
+    s->status = ours ? 500 : STATUS_UNANSWERED;
+    s->body_bytes = 0;
+    access_log_write(s->worker->access_log, s, now);
+    stats_add(s->worker->stats, ours ? STATS_unanswered : STATS_abandoned, 1);
+    end_request(s);
+    s->head_used = 0;
+    return SESSION_CLOSE;
+}
+
+enum session_end session_drop(struct session *s, nsec_t now) {
+    s->spent.queue = now - s->ready_at;
+    return end_unanswered(s, -ECANCELED, now);
+}
+
+enum session_end session_finish(struct session *s, int rc, nsec_t now) {
+    struct stats *stats = s->worker->stats;
+
+    if (rc < 0)
+        return end_unanswered(s, rc, now);
+    stats_observe(&stats->latency, now - s->ready_at);
+    access_log_write(s->worker->access_log, s, now);
+    worker_count_answer(s->worker);
+    return finish_request(s);
+}
+
+int session_run(struct session *s, struct io *io) {
+    int rc;
+
+    session_begin(s, io_now(io));
+    rc = request_run(s, io);
+    if (rc == 0)
+        session_answers(s, io_now(io));
+    return rc;
+}
+
+enum session_end session_handle(struct session *s, struct io *io) {
+    int rc = session_run(s, io);
+    struct slice out = buf_unread(&s->out);
+    ssize_t n = rc == 0 ? socket_send(s->fd, out.ptr, out.len) : rc;
+
+    if (n < 0 && n != -EAGAIN)
+        return session_finish(s, (int)n, io_now(io));
+    buf_consume(&s->out, n > 0 ? (size_t)n : 0);
+    if (buf_unread(&s->out).len > 0)
+        return SESSION_SEND;
+    return session_finish(s, 0, io_now(io));
+}
+
+bool session_asks_health(const struct session *s) {
+    const char *path = s->worker->config->health_path;
+    struct slice target = s->head.target;
+
+    return path != NULL &&
+           (s->head.method == HTTP_METHOD_GET || s->head.method == HTTP_METHOD_HEAD) &&
+           slice_eq(slice_cut(&target, '?'), slice_str(path));
+}
+
+enum session_end session_tell_health(struct session *s) {
+    if (worker_is_leaving(s->worker))
+        return session_turn_down(s, 503, "the server is about to stop");
+    return session_turn_down(s, 200, "ok");
+}
+
+enum session_end session_turn_down(struct session *s, uint16_t status, const char *why) {
+    if (buf_unread(&s->in).len > s->head_used)
+        s->last = true;
+    put_error(s, status, why, s->last);
+    s->spent.queue = clock_now() - s->ready_at;
+    log_access_to_refused(s);
+    return finish_request(s);
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* One client connection's requests, whatever waits for it: read, handle, write.
+ *
+ * An event-driven front calls session_feed as bytes come in, then session_handle, and reads on when
+ * that says SESSION_KEEP. server/conn/session_thread.h is the same for a thread that may wait. */
+#ifndef SERVER_SESSION_H
+#define SERVER_SESSION_H
+
+#include "base/arena.h"
+#include "fiber/io.h"
+#include "http/conn.h"
+#include "server/conn/arrival.h"
+#include "server/observe/stats.h"
+#include "server/worker.h"
+#include <stdatomic.h>
+
+enum session_step {
+    SESSION_MORE,    /* not complete: read more */
+    SESSION_READY,   /* one whole request, body included, is there */
+    SESSION_CLOSED,  /* the client left between requests */
+    SESSION_REFUSED, /* an error answer stands in `out`: write it, linger, close */
+};
+
+enum session_end {
+    SESSION_KEEP,   /* answered; the next request may come */
+    SESSION_CLOSE,  /* answered or not: close */
+    SESSION_LINGER, /* answered, and closing would reset: let the client read on, then close */
+    SESSION_SEND,   /* a part of the answer is left in `out`: write it, then session_finish */
+};
+
+struct session {
+    const struct worker *worker;
+    struct http_conn http;
+    struct http_head head; /* of the current request; points into `in` or `arena` */
+    struct buf in; /* received: the head in use (`head_used` bytes), then what is not parsed yet */
+    struct buf body; /* decoded body of the current request */
+    struct buf out;  /* encoded answer */
+    struct arena arena;
+    size_t head_used;
+    nsec_t ready_at; /* when the current request was complete; 0: it is not */
+    nsec_t body_at;  /* when its body was waited for first; 0: it was not */
+    struct session_spent {
+        nsec_t queue, upstream, database;
+    } spent;             /* where its time went */
+    uint64_t body_bytes; /* of the answer in `out` */
+    struct peer peer;    /* or whom a PROXY header or a uwsgi packet names */
+    uint32_t served;
+    int fd;
+    atomic_int wire;           /* enum session_wire of session.c */
+    uint16_t status;           /* of the answer in `out` */
+    struct stats_entry *entry; /* while a request is here, if it is listed */
+    uint8_t ingress;           /* bits of server/conn/ingress.h; 0: plain HTTP */
+    bool head_in_arena;        /* or a part of it */
+    bool eof;                  /* the client closed its sending side */
+    atomic_bool last;          /* the next answer says close; a loop may set it meanwhile */
+};
+
+/* `fd` is not owned. session_meet is for connections that may send more than plain HTTP. */
+void session_init(struct session *s, const struct worker *worker, int fd);
+void session_meet(struct session *s, const struct arrival *arrival);
+void session_free(struct session *s);
+
+/* Room for the next read into `in`. 0 or -errno as buf_reserve. */
+NODISCARD int session_reserve(struct session *s);
+
+/* Looks at what is in `in` and `eof`. Who sees READY calls session_ready. Answers Expect:
+ * 100-continue itself. */
+NODISCARD enum session_step session_feed(struct session *s);
+
+/* A request is complete, at this time. */
+void session_ready(struct session *s, nsec_t now);
+
+/* The client has closed its sending side while its request waits: the span until it is asked what
+ * that means; 0: nothing but that it is gone; NSEC_NEVER: it counts as there. */
+nsec_t session_doubt(const struct session *s);
+
+/* Is it gone, or does it only send no more? TCP does not tell until something is sent, so this
+ * sends an interim answer (RFC 9110 section 15.2), unless the real one is being written: who is
+ * gone answers with a reset, which the connection's watch reports. HTTP/1.0 has no interim answers:
+ * such a client counts as there. From any thread. False when it is known to be gone. */
+NODISCARD bool session_ask(struct session *s);
+
+/* Has a part of a request arrived? False while the connection is merely kept alive. And is that a
+ * part of its body, rather than of its head? */
+bool session_began(const struct session *s);
+bool session_in_body(const struct session *s);
+
+/* Until when the body waits for its next bytes: --body-timeout from `now` on, and no longer than
+ * --body-timeout and the bytes so far, decoded, at --body-rate allow for the whole. */
+nsec_t session_body_deadline(struct session *s, nsec_t now);
+
+/* When the current request must be answered; NSEC_NEVER without a limit. */
+nsec_t session_deadline(const struct session *s);
+
+/* What the current request does or waits for from now on. */
+void session_does(struct session *s, enum stats_doing doing, struct io *io);
+
+/* Runs the application on the request that is READY, with the `io` of the model, and writes what
+ * the client takes of the answer at once: never waits for it. */
+NODISCARD enum session_end session_handle(struct session *s, struct io *io);
+
+/* The same in steps: it got its slot; the answer in `out` is about to be written; all is done, with
+ * 0, or with -errno: the client did not get its answer. `now` is the time of each. */
+NODISCARD int session_run(struct session *s, struct io *io); /* up to there: 0, or -errno */
+void session_begin(struct session *s, nsec_t now);
+void session_answers(struct session *s, nsec_t now);
+NODISCARD enum session_end session_finish(struct session *s, int rc, nsec_t now);
+
+/* The request that is READY is not served at all: its client left while it waited for a slot. */
+NODISCARD enum session_end session_drop(struct session *s, nsec_t now);
+
+/* Puts an error answer to a whole request into `out`, for the front to write, and is done with the
+ * request. As session_finish, but not SESSION_KEEP when more requests stand behind this one: a
+ * client that is turned down gets no second answer in the same turn. */
+NODISCARD enum session_end session_turn_down(struct session *s, uint16_t status, const char *why);
+
+/* Does the request that is READY ask for --health-path? It is answered without a handler: puts that
+ * answer into `out`, as session_turn_down. */
+bool session_asks_health(const struct session *s);
+NODISCARD enum session_end session_tell_health(struct session *s);
+
+/* Puts an error answer, Connection: close, into `out`; empty without memory. SESSION_REFUSED. */
+enum session_step session_refuse(struct session *s, uint16_t status, const char *why);
+
+/* No request is to come, or none is wanted: SESSION_CLOSE, or SESSION_LINGER. */
+NODISCARD enum session_end session_part(const struct session *s);
+
+/* Give back memory: what the answer, which stands in `out` and may stay there for a while, was made
+ * of; and every buffer: a connection that is merely kept alive owns nothing but itself. */
+void session_keep_answer(struct session *s);
+void session_go_idle(struct session *s);
+
+#endif

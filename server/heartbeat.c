@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* Beats once in a while, and watches how long the turns of a loop take. */
+#include "server/heartbeat.h"
+#include "base/escape.h"
+#include "base/log.h"
+#include "proc/prefork.h"
+#include "server/conn/client.h"
+#include <errno.h>
+#include <string.h>
+
+#define INTERVAL_MIN (10 * NSEC_PER_MSEC)
+
+nsec_t heartbeat_interval(const struct serve_config *config) {
+    nsec_t every = nsec_min(config->timeout / 4, NSEC_PER_SEC);
+
+    if (config->workers == 0 || config->timeout == 0)
+        return 0;
+    return every > INTERVAL_MIN ? every : INTERVAL_MIN;
+}
+
+static void on_beat(struct timer *timer) {
+    struct heartbeat *p = CONTAINER_OF(timer, struct heartbeat, beat);
+    int rc;
+
+    prefork_worker_beat();
+    rc = timer_set(p->loop, timer, deadline_after(loop_now(p->loop), p->beat_every));
+    (void)rc; /* its place in the heap has just become free */
+}
+
+static void on_tend(struct timer *timer) {
+    struct heartbeat *p = CONTAINER_OF(timer, struct heartbeat, tend);
+    int rc = timer_set(p->loop, timer, p->worker->tend(p->worker->arg, loop_now(p->loop)));
+
+    (void)rc; /* as above */
+}
+
+/* A request that got the thread has given it back. */
+static void note_span(struct heartbeat *p) {
+    nsec_t span = clock_now() - p->run_at;
+
+    if (span <= p->longest)
+        return;
+    p->longest = span;
+    memcpy(p->longest_what, p->stats->running.what, sizeof(p->longest_what));
+}
+
+void heartbeat_switch(struct heartbeat *p, const struct client *c) {
+    if (!p->watches_requests)
+        return;
+    if (c != NULL) {
+        running_set(&p->stats->running, c->session.head.method_text, c->session.head.target,
+                    loop_now(p->loop));
+        if (p->warn > 0)
+            p->run_at = clock_now();
+        return;
+    }
+    if (p->warn > 0)
+        note_span(p);
+    running_clear(&p->stats->running);
+}
+
+static void on_switch(void *arg, void *fiber_arg) {
+    heartbeat_switch(arg, fiber_arg);
+}
+
+static void on_turn(void *arg, nsec_t began, nsec_t ended) {
+    struct heartbeat *p = arg;
+    nsec_t span = ended - began;
+
+    stats_observe(&p->stats->loop_lag, span);
+    if (span > atomic_load_explicit(&p->stats->loop_lag_max, memory_order_relaxed))
+        atomic_store_explicit(&p->stats->loop_lag_max, span, memory_order_relaxed);
+    if (p->warn > 0 && span >= p->warn) {
+        static struct log_rate rate = { .per_second = 10 };
+        bool named = p->longest * 2 >= span;
+        char what[4 * RUNNING_WHAT_BYTES];
+
+        escape_quoted(what, sizeof(what), slice_str(named ? p->longest_what : ""));
+        log_limited(&rate, LOG_LEVEL_WARN, "the loop was held up for_seconds=%.3f%s%s%s",
+                    (double)span / NSEC_PER_SEC, named ? " request=\"" : "", what,
+                    named ? "\"" : "");
+    }
+    p->longest = 0;
+}
+
+int heartbeat_start(struct heartbeat *p, struct loop *loop, struct fibers *fibers,
+                    const struct worker *worker) {
+    const struct serve_config *config = worker->config;
+
+    *p = (struct heartbeat){ .loop = loop,
+                             .stats = worker->stats,
+                             .worker = worker,
+                             .beat = { .fire = on_beat },
+                             .tend = { .fire = on_tend },
+                             .beat_every = heartbeat_interval(config),
+                             .warn = config->loop_lag_warn };
+    if (p->warn > 0 || config->control != NULL)
+        loop_observe(loop, on_turn, p);
+    p->watches_requests = p->warn > 0 || p->beat_every > 0;
+    if (fibers != NULL && p->watches_requests)
+        fibers_observe(fibers, on_switch, p);
+    if (worker->tend != NULL && timer_set(loop, &p->tend, clock_now()) < 0)
+        return -ENOMEM;
+    if (p->beat_every == 0)
+        return 0;
+    return timer_set(loop, &p->beat, deadline_after(clock_now(), p->beat_every));
+}
+
+void heartbeat_stop(struct heartbeat *p) {
+    if (p->loop == NULL)
+        return;
+    loop_observe(p->loop, NULL, NULL);
+    timer_cancel(p->loop, &p->beat);
+    timer_cancel(p->loop, &p->tend);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* Model `green`: one thread, a fiber for each request in progress; everything waits on one loop. */
+#include "base/log.h"
+#include "proc/signals.h"
+#include "server/conn/front.h"
+#include "server/heartbeat.h"
+#include "server/model/model.h"
+#include <errno.h>
+
+static int green_run(struct worker *worker, struct error *err);
+
+const struct model model_green = {
+    .name = "green",
+    .summary = "one thread; each request is a fiber that parks while it waits",
+    .run = green_run,
+};
+
+struct green {
+    struct front front;
+    struct loop *loop;
+    struct fibers *fibers;
+    struct io_fiber *io;
+    struct signals *signals;
+    struct heartbeat heartbeat;
+};
+
+static struct green *green_of(struct client *c) {
+    return CONTAINER_OF(c->front, struct green, front);
+}
+
+/* A fiber serves its client as long as the next request is already there. */
+static void green_serve(void *arg) {
+    struct client *c = arg;
+    struct green *g = green_of(c);
+    enum session_end end;
+
+    c->task = fiber_self(g->fibers);
+    end = c->abandoned ? session_drop(&c->session, loop_now(g->loop))
+                       : session_handle(&c->session, io_fiber_io(g->io));
+    c->task = NULL;
+    front_return(c, end);
+}
+
+static void green_dispatch(struct client *c) {
+    static struct log_rate rate = { .per_second = 1 };
+    struct green *g = green_of(c);
+    int rc = fiber_spawn(g->fibers, "request", green_serve, c);
+
+    if (rc == 0)
+        return;
+    log_limited(&rate, LOG_LEVEL_ERROR, "cannot start a fiber error=\"%s\"", strerrordesc_np(-rc));
+    front_refuse(c, 503, "no fiber is left for this request");
+}
+
+static void green_abandon(struct client *c) {
+    if (c->task != NULL)
+        fiber_cancel(c->task);
+}
+
+static int green_open(struct green *g, struct worker *worker, struct error *err) {
+    struct fiber_config fibers = { 0 };
+    int rc;
+
+    g->loop = loop_new(err);
+    if (g->loop == NULL)
+        return -EIO;
+    g->fibers = fibers_new(g->loop, &fibers, err);
+    if (g->fibers == NULL)
+        return -ENOMEM;
+    g->io = io_fiber_new(g->loop, g->fibers, err);
+    if (g->io == NULL)
+        return -ENOMEM;
+    g->signals = signals_new(g->loop, front_signal, &g->front, err);
+    if (g->signals == NULL)
+        return -EIO;
+    signals_enforce();
+    rc = worker_open(worker, g->io, err);
+    if (rc < 0)
+        return rc;
+    rc = heartbeat_start(&g->heartbeat, g->loop, g->fibers, worker);
+    if (rc < 0)
+        return error_set(err, rc, "out of memory");
+    g->front = (struct front){ .worker = worker,
+                               .loop = g->loop,
+                               .slots = (uint32_t)worker->config->async_cores,
+                               .dispatch = green_dispatch,
+                               .abandon = green_abandon };
+    return front_open(&g->front, err);
+}
+
+static int green_run(struct worker *worker, struct error *err) {
+    struct green g = { 0 };
+    int rc = green_open(&g, worker, err);
+
+    if (rc == 0)
+        rc = front_run(&g.front, err);
+    signals_hold();
+    heartbeat_stop(&g.heartbeat);
+    worker_close(worker);
+    signals_free(g.signals);
+    io_fiber_free(g.io);
+    fibers_free(g.fibers);
+    loop_free(g.loop);
+    return rc;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/* Model `pool`: a loop accepts, reads and parks; a bounded number of threads serve whole requests.
+ */
+#include "base/alloc.h"
+#include "base/log.h"
+#include "net/thread.h"
+#include "proc/signals.h"
+#include "server/conn/front.h"
+#include "server/heartbeat.h"
+#include "server/model/model.h"
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static int pool_run(struct worker *worker, struct error *err);
+
+const struct model model_pool = {
+    .name = "pool",
+    .summary = "a fixed number of threads, fed by a loop that keeps slow and idle clients off them",
+    .run = pool_run,
+};
+
+/* One serving thread. */
+struct lane {
+    struct pool *pool;
+    pthread_t thread;
+    struct io_block io;
+    int cancel_fd;  /* readable: the request it serves is abandoned */
+    bool cancelled; /* cancel_fd was made readable; under the pool's lock */
+};
+
+struct pool {
+    struct front front;
+    struct loop *loop;
+    struct signals *signals;
+    struct heartbeat heartbeat;
+    struct watch wake; /* an eventfd: something stands in shared.done */
+    struct lane *lanes;
+    unsigned started; /* of the lanes; only the loop's thread changes it */
+    struct {
+        pthread_mutex_t lock; /* of all below */
+        pthread_cond_t work;  /* `todo` has grown, or closing */
+        struct client_list todo, done;
+        bool closing;
+    } shared;
+};
+
+/* --- a lane --------------------------------------------------------------------- */
+
+/* The next request, or NULL when the pool closes. */
+static struct client *lane_take(struct lane *lane) {
+    struct pool *p = lane->pool;
+    struct client *c;
+
+    pthread_mutex_lock(&p->shared.lock);
+    while ((c = TAILQ_FIRST(&p->shared.todo)) == NULL && !p->shared.closing)
+        pthread_cond_wait(&p->shared.work, &p->shared.lock);
+    if (c != NULL) {
+        TAILQ_REMOVE(&p->shared.todo, c, queued);
+        c->task = lane;
+    }
+    pthread_mutex_unlock(&p->shared.lock);
+    return c;
+}
+
+static void lane_give_back(struct lane *lane, struct client *c) {
+    struct pool *p = lane->pool;
+    bool first, cancelled;
+    uint64_t count = 1;
+
+    pthread_mutex_lock(&p->shared.lock);
+    c->task = NULL; /* nobody cancels this lane from here on */
+    cancelled = lane->cancelled;
+    lane->cancelled = false;
+    first = TAILQ_EMPTY(&p->shared.done);
+    TAILQ_INSERT_TAIL(&p->shared.done, c, queued);
+    pthread_mutex_unlock(&p->shared.lock);
+
+    if (first && write(p->wake.fd, &count, sizeof(count)) < 0)
+        log_write(LOG_LEVEL_ERROR, "cannot wake the loop error=\"%s\"", strerrordesc_np(errno));
+    if (cancelled && read(lane->cancel_fd, &count, sizeof(count)) < 0)
+        log_write(LOG_LEVEL_ERROR, "cannot clear a cancel error=\"%s\"", strerrordesc_np(errno));
+}
+
+static void *lane_run(void *arg) {
+    struct lane *lane = arg;
+    struct client *c;
+
+    while ((c = lane_take(lane)) != NULL) {
+        c->end = session_handle(&c->session, &lane->io.io);
+        lane_give_back(lane, c);
+    }
+    return NULL;
+}
+
+static int lane_start(struct pool *p) {
+    struct lane *lane = &p->lanes[p->started];
+    int rc;
+
+    *lane = (struct lane){ .pool = p, .cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+    if (lane->cancel_fd < 0)
+        return -errno;
+    io_block_init(&lane->io, lane->cancel_fd);
+    rc = thread_start(&lane->thread, SERVER_THREAD_STACK_BYTES, lane_run, lane);
+    if (rc < 0) {
+        close(lane->cancel_fd);
+        return rc;
+    }
+    pthread_setname_np(lane->thread, "pool");
+    p->started++;
+    return 0;
+}
+
+/* --- the loop's side --------------------------------------------------------------- */
+
+static struct pool *pool_of(struct client *c) {
+    return CONTAINER_OF(c->front, struct pool, front);
+}
+
+/* One thread for each request in progress, up to the limit. Eager pools have all of theirs already.
+ */
+static void pool_grow(struct pool *p) {
+    static struct log_rate rate = { .per_second = 1 };
+    int rc = 0;
+
+    if (p->front.busy > p->started)
+        rc = lane_start(p);
+    if (rc < 0)
+        log_limited(&rate, LOG_LEVEL_WARN, "cannot start a thread threads=%u error=\"%s\"",
+                    p->started, strerrordesc_np(-rc));
+}
+
+static void pool_dispatch(struct client *c) {
+    struct pool *p = pool_of(c);
+
+    pool_grow(p);
+    if (p->started == 0) {
+        front_refuse(c, 503, "no thread is left for this request");
+        return;
+    }
+    pthread_mutex_lock(&p->shared.lock);
+    TAILQ_INSERT_TAIL(&p->shared.todo, c, queued);
+    pthread_cond_signal(&p->shared.work);
+    pthread_mutex_unlock(&p->shared.lock);
+}
+
+static void pool_cancel_lane(struct lane *lane) {
+    uint64_t one = 1;
+
+    lane->cancelled = true;
+    if (write(lane->cancel_fd, &one, sizeof(one)) < 0)
+        log_write(LOG_LEVEL_ERROR, "cannot cancel error=\"%s\"", strerrordesc_np(errno));
+}
+
+/* Under the lock. False when a lane was faster: it is done already. */
+static bool pool_take_back(struct pool *p, struct client *c) {
+    struct client *each;
+
+    TAILQ_FOREACH(each, &p->shared.todo, queued) {
+        if (each == c) {
+            TAILQ_REMOVE(&p->shared.todo, c, queued);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Not taken by a lane yet, it comes back unserved. */
+static void pool_abandon(struct client *c) {
+    struct pool *p = pool_of(c);
+    bool unserved = false;
+
+    pthread_mutex_lock(&p->shared.lock);
+    if (c->task != NULL)
+        pool_cancel_lane(c->task);
+    else
+        unserved = pool_take_back(p, c);
+    pthread_mutex_unlock(&p->shared.lock);
+    if (unserved)
+        front_return(c, session_drop(&c->session, loop_now(p->loop)));
+}
+
+/* The eventfd is never read: edge-triggered, it announces every write. */
+static void pool_collect(struct watch *w, unsigned what UNUSED) {
+    struct pool *p = CONTAINER_OF(w, struct pool, wake);
+    struct client_list done;
+    struct client *c;
+
+    w->ready &= ~(unsigned)IO_READ;
+    TAILQ_INIT(&done);
+    pthread_mutex_lock(&p->shared.lock);
+    TAILQ_CONCAT(&done, &p->shared.done, queued);
+    pthread_mutex_unlock(&p->shared.lock);
+    while ((c = TAILQ_FIRST(&done)) != NULL) {
+        TAILQ_REMOVE(&done, c, queued);
+        front_return(c, c->end);
+    }
+}
+
+/* --- life ------------------------------------------------------------------------------ */
+
+static int start_lanes(struct pool *p, struct error *err) {
+    const struct serve_config *config = p->front.worker->config;
+    int rc = 0;
+
+    p->lanes = mem_calloc((size_t)config->threads, sizeof(*p->lanes));
+    if (p->lanes == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    while (rc == 0 && config->spawn == SPAWN_EAGER && p->started < config->threads)
+        rc = lane_start(p);
+    return rc < 0 ? error_set(err, rc, "cannot start thread %u of %u: %s", p->started + 1,
+                              (unsigned)config->threads, strerrordesc_np(-rc))
+                  : 0;
+}
+
+static int pool_open(struct pool *p, struct worker *worker, struct error *err) {
+    int fd, rc;
+
+    pthread_mutex_init(&p->shared.lock, NULL);
+    pthread_cond_init(&p->shared.work, NULL);
+    TAILQ_INIT(&p->shared.todo);
+    TAILQ_INIT(&p->shared.done);
+    p->wake.fd = -1;
+    p->loop = loop_new(err);
+    if (p->loop == NULL)
+        return -EIO;
+    p->front = (struct front){ .worker = worker,
+                               .loop = p->loop,
+                               .slots = (uint32_t)worker->config->threads,
+                               .dispatch = pool_dispatch,
+                               .abandon = pool_abandon };
+    p->signals = signals_new(p->loop, front_signal, &p->front, err);
+    if (p->signals == NULL)
+        return -EIO;
+    signals_enforce();
+    fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    rc = fd < 0 ? -errno : watch_open(&p->wake, p->loop, fd, pool_collect);
+    if (rc < 0)
+        return error_set(err, rc, "cannot make an eventfd: %s", strerrordesc_np(-rc));
+    p->wake.ready &= ~(unsigned)IO_READ;
+    rc = worker_open(worker, NULL, err);
+    if (rc == 0)
+        rc = start_lanes(p, err);
+    if (rc < 0)
+        return rc;
+    rc = heartbeat_start(&p->heartbeat, p->loop, NULL, worker);
+    if (rc < 0)
+        return error_set(err, rc, "out of memory");
+    return front_open(&p->front, err);
+}
+
+static void pool_close(struct pool *p, struct worker *worker) {
+    pthread_mutex_lock(&p->shared.lock);
+    p->shared.closing = true;
+    pthread_cond_broadcast(&p->shared.work);
+    pthread_mutex_unlock(&p->shared.lock);
+    for (unsigned i = 0; i < p->started; i++) {
+        pthread_join(p->lanes[i].thread, NULL);
+        close(p->lanes[i].cancel_fd);
+    }
+    mem_free(p->lanes);
+    if (p->wake.fd >= 0) {
+        watch_close(&p->wake);
+        close(p->wake.fd);
+    }
+    signals_hold();
+    worker_close(worker);
+    heartbeat_stop(&p->heartbeat);
+    signals_free(p->signals);
+    loop_free(p->loop);
+}
+
+static int pool_run(struct worker *worker, struct error *err) {
+    struct pool p = { 0 };
+    int rc = pool_open(&p, worker, err);
+
+    if (rc == 0)
+        rc = front_run(&p.front, err);
+    pool_close(&p, worker);
+    return rc;
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/* Prints the shared counters; nothing here writes to them. */
+#include "server/observe/metrics.h"
+#include "server/model/model.h"
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+struct value_row {
+    const char *name, *kind, *help;
+};
+
+#define VALUE_ROW(name, kind, help) { #name, #kind, help },
+static const struct value_row values[] = { STATS_VALUES(VALUE_ROW) };
+#undef VALUE_ROW
+
+static const char *const doing_words[] = {
+    [STATS_NOTHING] = "nothing",   [STATS_QUEUE] = "queue",       [STATS_CPU] = "cpu",
+    [STATS_UPSTREAM] = "upstream", [STATS_DATABASE] = "database", [STATS_SLEEP] = "sleep",
+    [STATS_CLIENT] = "client",
+};
+static const char *const life_words[] = {
+    [STATS_ABSENT] = "absent",
+    [STATS_STARTING] = "starting",
+    [STATS_READY] = "ready",
+    [STATS_STOPPING] = "stopping",
+};
+
+bool metrics_alive(const struct stats *s) {
+    pid_t pid = atomic_load(&s->pid);
+
+    return pid > 0 && kill(pid, 0) == 0;
+}
+
+/* What the kernel knows about a process; zeros when it has gone, or without /proc. */
+struct process_figures {
+    unsigned long rss_kib, threads;
+};
+
+static struct process_figures look_at(pid_t pid) {
+    struct process_figures p = { 0 };
+    char path[40], line[256];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    file = fopen(path, "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        sscanf(line, "VmRSS: %lu", &p.rss_kib);
+        sscanf(line, "Threads: %lu", &p.threads);
+    }
+    if (file != NULL)
+        fclose(file);
+    return p;
+}
+
+static unsigned long long load(const atomic_ullong *counter) {
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* --- Prometheus ----------------------------------------------------------------- */
+
+static int print_head(struct buf *out, const char *name, const char *suffix, const char *kind,
+                      const char *help) {
+    return buf_printf(out, "# HELP srv_%s%s %s\n# TYPE srv_%s%s %s\n", name, suffix, help, name,
+                      suffix, kind);
+}
+
+static bool is_counter(unsigned value) {
+    return strcmp(values[value].kind, "counter") == 0;
+}
+
+/* What a worker has counted outlives it; how it was does not. */
+static bool is_told(const struct stats *s, unsigned value) {
+    return is_counter(value) ? atomic_load(&s->life) != STATS_ABSENT : metrics_alive(s);
+}
+
+static int print_values(const struct admin *o, struct buf *out) {
+    int rc = 0;
+
+    for (unsigned v = 0; rc == 0 && v < STATS_VALUE_COUNT; v++) {
+        const char *suffix = is_counter(v) ? "_total" : "";
+
+        rc = print_head(out, values[v].name, suffix, values[v].kind, values[v].help);
+        for (unsigned i = 0; rc == 0 && i < o->count; i++)
+            if (is_told(&o->stats[i], v))
+                rc = buf_printf(out, "srv_%s%s{worker=\"%u\"} %lld\n", values[v].name, suffix,
+                                i + 1, (long long)stats_get(&o->stats[i], v));
+    }
+    return rc;
+}
+
+static int print_statuses(const struct admin *o, struct buf *out) {
+    int rc = print_head(out, "requests", "_total", "counter", "Answers sent, by status.");
+
+    for (unsigned i = 0; i < o->count; i++) {
+        if (atomic_load(&o->stats[i].life) == STATS_ABSENT)
+            continue;
+        for (unsigned status = 0; rc == 0 && status < STATS_STATUS_MAX; status++) {
+            unsigned long long n = load(&o->stats[i].by_status[status]);
+            if (n > 0)
+                rc = buf_printf(out, "srv_requests_total{worker=\"%u\",status=\"%u\"} %llu\n",
+                                i + 1, status, n);
+        }
+    }
+    return rc;
+}
+
+static int print_hist(struct buf *out, const char *name, unsigned worker,
+                      const struct stats_hist *h) {
+    unsigned long long sum = 0;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < STATS_BUCKETS; i++) {
+        sum += load(&h->buckets[i]);
+        rc = buf_printf(out, "srv_%s_bucket{worker=\"%u\",le=\"%g\"} %llu\n", name, worker,
+                        (double)stats_bounds[i] / NSEC_PER_SEC, sum);
+    }
+    sum += load(&h->buckets[STATS_BUCKETS]);
+    if (rc == 0)
+        rc = buf_printf(out,
+                        "srv_%s_bucket{worker=\"%u\",le=\"+Inf\"} %llu\n"
+                        "srv_%s_sum{worker=\"%u\"} %.6f\nsrv_%s_count{worker=\"%u\"} %llu\n",
+                        name, worker, sum, name, worker, (double)load(&h->sum_nsec) / NSEC_PER_SEC,
+                        name, worker, sum);
+    return rc;
+}
+
+static const struct hist_row {
+    const char *name, *help;
+    size_t offset; /* in struct stats */
+} hists[] = {
+    { "request_seconds", "From the complete request to its answer written.",
+      offsetof(struct stats, latency) },
+    { "queue_wait_seconds", "From the complete request to a slot.",
+      offsetof(struct stats, queue_wait) },
+    { "db_wait_seconds", "Waits for a database connection.", offsetof(struct stats, db_wait) },
+    { "db_statement_seconds", "Statements, without waiting and connecting.",
+      offsetof(struct stats, db_run) },
+    { "loop_lag_seconds", "How long the turns of the worker's loop took.",
+      offsetof(struct stats, loop_lag) },
+};
+
+static const struct stats_hist *hist_of(const struct stats *s, const struct hist_row *row) {
+    return (const void *)((const char *)s + row->offset);
+}
+
+static int print_hists(const struct admin *o, struct buf *out) {
+    int rc = 0;
+
+    for (const struct hist_row *row = hists; rc == 0 && row < hists + ARRAY_LEN(hists); row++) {
+        rc = print_head(out, row->name, "", "histogram", row->help);
+        for (unsigned i = 0; rc == 0 && i < o->count; i++)
+            if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+                rc = print_hist(out, row->name, i + 1, hist_of(&o->stats[i], row));
+    }
+    return rc;
+}
+
+static int print_lag(const struct admin *o, struct buf *out) {
+    int rc = print_head(out, "loop_lag_max_seconds", "", "gauge", "The longest turn so far.");
+
+    for (unsigned i = 0; rc == 0 && i < o->count; i++)
+        if (metrics_alive(&o->stats[i]))
+            rc = buf_printf(out, "srv_loop_lag_max_seconds{worker=\"%u\"} %.6f\n", i + 1,
+                            (double)atomic_load(&o->stats[i].loop_lag_max) / NSEC_PER_SEC);
+    return rc;
+}
+
+/* What cannot be seen is left out. */
+static int print_process(const struct admin *o, struct buf *out, const char *name, bool memory) {
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < o->count; i++) {
+        struct process_figures p = { 0 };
+
+        if (metrics_alive(&o->stats[i]))
+            p = look_at(o->stats[i].pid);
+        if (p.threads > 0)
+            rc = buf_printf(out, "srv_%s{worker=\"%u\"} %lu\n", name, i + 1,
+                            memory ? p.rss_kib * 1024 : p.threads);
+    }
+    return rc;
+}
+
+static int print_processes(const struct admin *o, struct buf *out) {
+    int rc = print_head(out, "worker_rss_bytes", "", "gauge", "Resident memory of the worker.");
+
+    if (rc == 0)
+        rc = print_process(o, out, "worker_rss_bytes", true);
+    if (rc == 0)
+        rc = print_head(out, "worker_threads", "", "gauge", "Threads of the worker.");
+    if (rc == 0)
+        rc = print_process(o, out, "worker_threads", false);
+    return rc;
+}
+
+int metrics_prometheus(const struct admin *o, struct buf *out) {
+    int rc = print_statuses(o, out);
+
+    if (rc == 0)
+        rc = print_hists(o, out);
+    if (rc == 0)
+        rc = print_values(o, out);
+    if (rc == 0)
+        rc = print_lag(o, out);
+    return rc == 0 ? print_processes(o, out) : rc;
+}
+
+/* --- JSON ------------------------------------------------------------------------- */
+
+static json_t *json_values(const struct stats *s) {
+    json_t *object = json_object();
+
+    for (unsigned v = 0; v < STATS_VALUE_COUNT; v++)
+        if (is_told(s, v))
+            json_object_set_new(object, values[v].name, json_integer((json_int_t)stats_get(s, v)));
+    return object;
+}
+
+static json_t *json_statuses(const struct stats *s) {
+    json_t *object = json_object();
+    char key[8];
+
+    for (unsigned status = 0; status < STATS_STATUS_MAX; status++) {
+        unsigned long long n = load(&s->by_status[status]);
+        snprintf(key, sizeof(key), "%u", status);
+        if (n > 0)
+            json_object_set_new(object, key, json_integer((json_int_t)n));
+    }
+    return object;
+}
+
+static json_t *json_worker(const struct stats *s, unsigned index) {
+    json_t *object = json_values(s);
+    struct process_figures p = look_at(s->pid);
+    bool alive = metrics_alive(s);
+
+    json_object_set_new(object, "worker", json_integer(index));
+    json_object_set_new(object, "pid", json_integer(s->pid));
+    json_object_set_new(object, "state", json_string(alive ? life_words[s->life] : "dead"));
+    if (p.threads > 0) {
+        json_object_set_new(object, "rss_bytes", json_integer((json_int_t)p.rss_kib * 1024));
+        json_object_set_new(object, "threads", json_integer((json_int_t)p.threads));
+    }
+    json_object_set_new(object, "requests", json_statuses(s));
+    return object;
+}
+
+static char *finish(json_t *root) {
+    char *text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+
+    json_decref(root);
+    return text;
+}
+
+char *metrics_stats(const struct admin *o) {
+    json_t *root = json_object(), *workers = json_array();
+
+    json_object_set_new(root, "model", json_string(o->config->model->name));
+    json_object_set_new(root, "workers", workers);
+    for (unsigned i = 0; i < o->count; i++)
+        if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+            json_array_append_new(workers, json_worker(&o->stats[i], i + 1));
+    return finish(root);
+}
+
+/* A target may hold bytes that are not UTF-8; JSON may not. A query may hold what is nobody else's
+ * business. */
+static json_t *json_what(const struct stats_entry *e, bool whole) {
+    char text[RUNNING_WHAT_BYTES + sizeof("...")];
+    char *query;
+
+    memcpy(text, e->what, RUNNING_WHAT_BYTES);
+    text[RUNNING_WHAT_BYTES - 1] = '\0';
+    query = whole ? NULL : strchr(text, '?');
+    if (query != NULL)
+        strcpy(query + 1, "...");
+    for (char *at = text; *at != '\0'; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    return json_string(text);
+}
+
+static json_t *json_entry(const struct stats_entry *e, int doing, unsigned worker, bool whole) {
+    json_t *object = json_object();
+    nsec_t since = e->since, ready_at = e->ready_at, now = clock_now(); /* in this order */
+
+    json_object_set_new(object, "worker", json_integer(worker));
+    json_object_set_new(object, "request", json_what(e, whole));
+    json_object_set_new(object, "waits_for", json_string(doing_words[doing]));
+    json_object_set_new(object, "for_seconds", json_real((double)(now - since) / NSEC_PER_SEC));
+    json_object_set_new(object, "age_seconds", json_real((double)(now - ready_at) / NSEC_PER_SEC));
+    return object;
+}
+
+char *metrics_requests(const struct admin *o) {
+    bool whole = o->config != NULL && o->config->control_queries;
+    json_t *root = json_array();
+
+    for (unsigned i = 0; i < o->count; i++) {
+        if (!metrics_alive(&o->stats[i]))
+            continue;
+        for (unsigned k = 0; k < STATS_ENTRIES; k++) {
+            const struct stats_entry *e = &o->stats[i].entries[k];
+            int doing = atomic_load_explicit(&e->doing, memory_order_acquire);
+            if (doing != STATS_NOTHING && doing != STATS_COMING)
+                json_array_append_new(root, json_entry(e, doing, i + 1, whole));
+        }
+    }
+    return finish(root);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared memory for the counters, and the parts of counting that are not one instruction. */
+#include "server/observe/stats.h"
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "counters are shared between processes");
+
+enum { PROBES_MAX = 64 };
+
+#define MSEC NSEC_PER_MSEC
+const nsec_t stats_bounds[STATS_BUCKETS] = {
+    1 * MSEC,     2 * MSEC,     5 * MSEC,     10 * MSEC,     20 * MSEC,   50 * MSEC,
+    100 * MSEC,   200 * MSEC,   500 * MSEC,   1000 * MSEC,   2000 * MSEC, 5000 * MSEC,
+    10000 * MSEC, 20000 * MSEC, 60000 * MSEC, 300000 * MSEC,
+};
+
+int stats_open(struct error *err) {
+    int fd = memfd_create("srv-stats", MFD_CLOEXEC);
+
+    return fd >= 0 ? fd
+                   : error_set(err, -errno, "cannot make memory for counters: %s",
+                               strerrordesc_np(errno));
+}
+
+unsigned stats_count(int fd) {
+    struct stat status;
+
+    return fstat(fd, &status) == 0 ? (unsigned)(status.st_size / (off_t)sizeof(struct stats)) : 0;
+}
+
+/* Never shrinks it: its last byte, which is written, is that of a worker that has not begun. */
+static int grow(int fd, unsigned count) {
+    off_t last = (off_t)count * (off_t)sizeof(struct stats) - 1;
+
+    if (stats_count(fd) >= count)
+        return 0;
+    return pwrite(fd, "", 1, last) == 1 ? 0 : -errno;
+}
+
+struct stats *stats_map(int fd, unsigned count, struct error *err) {
+    size_t size = count * sizeof(struct stats);
+    int rc = grow(fd, count);
+    void *memory = MAP_FAILED;
+
+    if (rc == 0) {
+        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        rc = memory == MAP_FAILED ? -errno : 0;
+    }
+    if (rc == 0)
+        return memory;
+    error_set(err, rc, "cannot map memory for counters: %s", strerrordesc_np(-rc));
+    return NULL;
+}
+
+void stats_unmap(struct stats *stats, unsigned count) {
+    if (stats != NULL)
+        munmap(stats, count * sizeof(struct stats));
+}
+
+enum { KIND_counter, KIND_gauge };
+#define VALUE_IS_GAUGE(name, kind, help) [STATS_##name] = KIND_##kind == KIND_gauge,
+static const bool is_gauge[] = { STATS_VALUES(VALUE_IS_GAUGE) };
+#undef VALUE_IS_GAUGE
+
+void stats_start(struct stats *s, bool lists_requests) {
+    for (size_t i = 0; i < STATS_VALUE_COUNT; i++)
+        if (is_gauge[i])
+            atomic_store(&s->values[i], 0);
+    running_clear(&s->running);
+    s->lists_requests = lists_requests;
+    for (size_t i = 0; s->lists_requests && i < STATS_ENTRIES; i++) {
+        if (atomic_load(&s->entries[i].doing) != STATS_NOTHING)
+            atomic_store(&s->entries[i].doing, STATS_NOTHING);
+    }
+    stats_add(s, STATS_starts, 1);
+    atomic_store(&s->loop_lag_max, 0);
+    atomic_store(&s->pid, getpid());
+    atomic_store(&s->life, STATS_STARTING);
+}
+
+/* The usual request is short: linear search from below. */
+void stats_observe(struct stats_hist *h, nsec_t span) {
+    size_t i = 0;
+
+    while (i < STATS_BUCKETS && span > stats_bounds[i])
+        i++;
+    atomic_fetch_add_explicit(&h->buckets[i], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&h->sum_nsec, (unsigned long long)span, memory_order_relaxed);
+}
+
+struct stats_entry *stats_enter(struct stats *s, struct slice method, struct slice target,
+                                nsec_t now) {
+    unsigned at;
+
+    if (!s->lists_requests)
+        return NULL;
+    at = atomic_fetch_add_explicit(&s->hint, 1, memory_order_relaxed);
+    for (unsigned i = 0; i < PROBES_MAX; i++) {
+        struct stats_entry *e = &s->entries[(at + i) % STATS_ENTRIES];
+        int expected = STATS_NOTHING;
+
+        if (!atomic_compare_exchange_strong(&e->doing, &expected, STATS_COMING))
+            continue;
+        e->ready_at = now;
+        running_describe(e->what, method, target);
+        stats_does(e, STATS_QUEUE, now);
+        return e;
+    }
+    return NULL;
+}

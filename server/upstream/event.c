@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT */
+/* GETs of the upstream as a state machine:
+ *
+ *   [look-up ->] CONNECTING -> WRITING -> READING -> done
+ *        an idle connection -----^
+ *
+ * Whoever calls call_end, or a function that may, must not touch the call afterwards: it has told
+ * its owner, who may have given the memory back. */
+#include "server/upstream/event.h"
+#include "base/alloc.h"
+#include "fiber/resolve.h"
+#include "net/socket.h"
+#include "server/limits.h"
+#include <errno.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* A connection to the upstream. */
+struct link {
+    struct watch watch;
+    struct upstream_event *u;
+    struct upstream_call *call; /* NULL: idle */
+    TAILQ_ENTRY(link) idle;
+    struct deferred freeing;
+    nsec_t idle_since;
+    uint32_t uses;
+};
+
+struct upstream_event {
+    struct upstream_target target;
+    struct loop *loop;
+    TAILQ_HEAD(link_list, link) idle; /* newest first */
+    uint32_t idle_count;
+    size_t turn;         /* of the addresses of a name */
+    struct timer expiry; /* lazy: not later than what the oldest needs */
+};
+
+static void call_end(struct upstream_call *call, int rc);
+static void call_step(struct upstream_call *call);
+static void link_notify(struct watch *watch, unsigned what);
+
+/* --- connections ---------------------------------------------------------------- */
+
+static void link_free(struct deferred *work) {
+    mem_free(CONTAINER_OF(work, struct link, freeing));
+}
+
+/* Its memory stays until the turn ends: this may run inside its own callback. */
+static void link_close(struct link *link) {
+    watch_close(&link->watch);
+    close(link->watch.fd);
+    link->freeing.run = link_free;
+    loop_defer(link->u->loop, &link->freeing);
+}
+
+static void idle_remove(struct link *link) {
+    TAILQ_REMOVE(&link->u->idle, link, idle);
+    link->u->idle_count--;
+}
+
+static void idle_close(struct link *link) {
+    idle_remove(link);
+    link_close(link);
+}
+
+static void arm_expiry(struct upstream_event *u) {
+    struct link *oldest = TAILQ_LAST(&u->idle, link_list);
+    int rc;
+
+    if (oldest == NULL || timer_armed(&u->expiry))
+        return;
+    rc = timer_set(u->loop, &u->expiry,
+                   deadline_after(oldest->idle_since, SERVER_UPSTREAM_IDLE_NSEC));
+    (void)rc; /* without memory for it they expire when the next one is parked */
+}
+
+static void on_expiry(struct timer *timer) {
+    struct upstream_event *u = CONTAINER_OF(timer, struct upstream_event, expiry);
+    struct link *oldest;
+
+    while ((oldest = TAILQ_LAST(&u->idle, link_list)) != NULL &&
+           deadline_after(oldest->idle_since, SERVER_UPSTREAM_IDLE_NSEC) <= loop_now(u->loop))
+        idle_close(oldest);
+    arm_expiry(u);
+}
+
+static void link_park(struct link *link) {
+    struct upstream_event *u = link->u;
+
+    link->call = NULL;
+    link->idle_since = loop_now(u->loop);
+    link->uses++;
+    TAILQ_INSERT_HEAD(&u->idle, link, idle);
+    if (++u->idle_count > SERVER_UPSTREAM_IDLE_MAX)
+        idle_close(TAILQ_LAST(&u->idle, link_list));
+    arm_expiry(u);
+}
+
+/* Nothing came behind the answer, or while it was idle. A read that filled its buffer exactly has
+ * left this open. */
+static bool link_is_quiet(struct link *link) {
+    char byte;
+
+    if (link->watch.ready & IO_HANGUP)
+        return false;
+    if (!(link->watch.ready & IO_READ))
+        return true;
+    if (recv(link->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN)
+        return false;
+    watch_drained(&link->watch, IO_READ);
+    return true;
+}
+
+static struct link *take_idle(struct upstream_event *u) {
+    struct link *link;
+
+    while ((link = TAILQ_FIRST(&u->idle)) != NULL) {
+        idle_remove(link);
+        if (link_is_quiet(link))
+            return link;
+        link_close(link);
+    }
+    return NULL;
+}
+
+/* Begins to connect. 0 or -errno. */
+static int link_open(struct upstream_call *call, const struct address *to) {
+    struct upstream_event *u = call->u;
+    struct link *link = mem_calloc(1, sizeof(*link));
+    bool pending = false;
+    int fd, rc;
+
+    if (link == NULL)
+        return -ENOMEM;
+    fd = socket_connect_from(to, upstream_target_source(&u->target), &pending);
+    rc = fd < 0 ? fd : watch_open(&link->watch, u->loop, fd, link_notify);
+    if (rc < 0) {
+        if (fd >= 0)
+            close(fd);
+        mem_free(link);
+        return rc;
+    }
+    if (pending)
+        link->watch.ready = 0;
+    link->u = u;
+    link->call = call;
+    call->link = link;
+    return 0;
+}
+
+/* An idle one that has news: its upstream has left, or says what nobody asked for. */
+static void link_notify(struct watch *watch, unsigned what) {
+    struct link *link = CONTAINER_OF(watch, struct link, watch);
+
+    if (link->call != NULL)
+        call_step(link->call);
+    else if (what & (IO_READ | IO_HANGUP))
+        idle_close(link);
+}
+
+/* --- the end of a call ------------------------------------------------------------ */
+
+static void drop_link(struct upstream_call *call) {
+    if (call->link != NULL)
+        link_close(call->link);
+    call->link = NULL;
+}
+
+static void drop_lookup(struct upstream_call *call) {
+    timer_cancel(call->u->loop, &call->look_again);
+    if (call->lookup == NULL)
+        return;
+    watch_close(&call->looked_up);
+    resolve_free(call->lookup);
+    call->lookup = NULL;
+}
+
+static void call_end(struct upstream_call *call, int rc) {
+    timer_cancel(call->u->loop, &call->deadline);
+    drop_lookup(call);
+    drop_link(call);
+    buf_free(&call->out);
+    fetch_end(&call->fetch);
+    call->done(call, rc);
+}
+
+static void call_fail(struct upstream_call *call, int rc, const char *what) {
+    call_end(call, fetch_fail(&call->fetch, rc, what));
+}
+
+static void call_complete(struct upstream_call *call) {
+    struct link *link = call->link;
+
+    if (fetch_keeps(&call->fetch) && link_is_quiet(link)) {
+        call->link = NULL;
+        link_park(link);
+    }
+    call_end(call, 0);
+}
+
+static void call_late(struct timer *timer) {
+    struct upstream_call *call = CONTAINER_OF(timer, struct upstream_call, deadline);
+
+    if (call->lookup != NULL || timer_armed(&call->look_again)) {
+        call->fetch.why = "upstream name look-up did not end in time";
+        call_end(call, -ETIMEDOUT);
+    } else {
+        call_fail(call, -ETIMEDOUT, "is late");
+    }
+}
+
+void upstream_call_cancel(struct upstream_call *call) {
+    call_end(call, -ECANCELED);
+}
+
+/* --- connecting ------------------------------------------------------------------- */
+
+/* To the next of the addresses. */
+static void call_connect(struct upstream_call *call) {
+    int rc = -ENOENT;
+
+    call->state = UPSTREAM_CONNECTING;
+    while (call->address_count > 0) {
+        rc = link_open(call, call->addresses);
+        call->addresses++;
+        call->address_count--;
+        if (rc == 0) {
+            call_step(call);
+            return;
+        }
+    }
+    call_fail(call, rc, "cannot be reached");
+}
+
+/* Each call that connects begins with the next of the addresses. */
+static void call_connect_found(struct upstream_call *call, struct resolved *found) {
+    struct address *addresses = arena_alloc(call->fetch.arena, found->count * sizeof(*addresses));
+
+    if (addresses == NULL) {
+        call_end(call, -ENOMEM);
+        return;
+    }
+    resolve_rotate(found, call->u->turn++);
+    memcpy(addresses, found->addresses, found->count * sizeof(*addresses));
+    call->addresses = addresses;
+    call->address_count = found->count;
+    call_connect(call);
+}
+
+static void call_looked_up(struct watch *watch, unsigned what) {
+    struct upstream_call *call = CONTAINER_OF(watch, struct upstream_call, looked_up);
+    const struct upstream_target *target = &call->u->target;
+    struct resolved *found;
+    struct error err = { "" };
+    int rc;
+
+    if (!(what & IO_READ))
+        return;
+    found = mem_alloc(sizeof(*found)); /* large for an arena that outlives the connecting */
+    rc = found != NULL ? resolve_end(call->lookup, found, &err) : -ENOMEM;
+    drop_lookup(call);
+    if (rc == 0)
+        rc = resolve_keep_family(found, &target->endpoint, target->rules.family, &err);
+    if (rc == 0) {
+        call_connect_found(call, found);
+    } else {
+        call->fetch.why =
+            err.text[0] != '\0' ? arena_dup(call->fetch.arena, slice_str(err.text)) : NULL;
+        call_end(call, rc);
+    }
+    mem_free(found);
+}
+
+/* The addresses that the user has given; false when there are none. */
+static bool call_connect_overridden(struct upstream_call *call) {
+    const struct upstream_target *target = &call->u->target;
+    struct resolved *found;
+
+    if (target->rules.override_count == 0)
+        return false;
+    found = mem_alloc(sizeof(*found));
+    if (found == NULL || !resolve_is_overridden(&target->rules, &target->endpoint, found)) {
+        mem_free(found);
+        return false;
+    }
+    struct error err = { "" };
+    if (resolve_keep_family(found, &target->endpoint, target->rules.family, &err) == 0) {
+        call_connect_found(call, found);
+    } else {
+        call->fetch.why = arena_dup(call->fetch.arena, slice_str(err.text));
+        call_end(call, -ENOENT);
+    }
+    mem_free(found);
+    return true;
+}
+
+/* 0; -EBUSY: later. */
+static int lookup_begin(struct upstream_call *call) {
+    struct error err;
+    int rc = resolve_begin(&call->u->target.endpoint, &call->lookup, &err);
+
+    if (rc < 0) {
+        call->fetch.why = rc != -EBUSY ? arena_dup(call->fetch.arena, slice_str(err.text)) : NULL;
+        return rc;
+    }
+    rc = watch_open(&call->looked_up, call->u->loop, resolve_fd(call->lookup), call_looked_up);
+    if (rc < 0) {
+        resolve_free(call->lookup);
+        call->lookup = NULL;
+        return rc;
+    }
+    call->looked_up.ready = IO_WRITE; /* which says nothing: it is an eventfd */
+    return 0;
+}
+
+static void call_look_up(struct upstream_call *call);
+
+static void call_look_again(struct timer *timer) {
+    call_look_up(CONTAINER_OF(timer, struct upstream_call, look_again));
+}
+
+static void call_look_up(struct upstream_call *call) {
+    struct loop *loop = call->u->loop;
+    int rc = lookup_begin(call);
+
+    if (rc == -EBUSY) {
+        call->look_again.fire = call_look_again;
+        rc = timer_set(loop, &call->look_again, deadline_after(loop_now(loop), RESOLVE_PAUSE));
+    }
+    if (rc < 0)
+        call_end(call, rc);
+}
+
+static void call_connect_fresh(struct upstream_call *call) {
+    const struct upstream_target *target = &call->u->target;
+
+    if (!target->numeric) {
+        if (!call_connect_overridden(call))
+            call_look_up(call);
+        return;
+    }
+    call->addresses = &target->address;
+    call->address_count = 1;
+    call_connect(call);
+}
+
+/* --- writing and reading ------------------------------------------------------------ */
+
+/* The connection stands: writes the request on it. */
+static void call_ask(struct upstream_call *call) {
+    struct fetch *x = &call->fetch;
+    int rc;
+
+    call->state = UPSTREAM_WRITING;
+    fetch_begin(x, call->link->uses);
+    buf_free(&call->out);
+    rc = fetch_request(x, call->suffix, &call->out);
+    if (rc < 0)
+        call_end(call, rc);
+    else
+        call_step(call);
+}
+
+/* On a kept connection the upstream may just have closed it: once more then, on a new one. */
+static void call_broke(struct upstream_call *call, int rc) {
+    if (!fetch_was_stale(&call->fetch, rc)) {
+        call_end(call, rc);
+        return;
+    }
+    drop_link(call);
+    call_connect_fresh(call);
+}
+
+static void step_connecting(struct upstream_call *call) {
+    int rc;
+
+    if (call->link->watch.ready == 0)
+        return;
+    rc = socket_error(call->link->watch.fd);
+    if (rc == 0) {
+        call_ask(call);
+        return;
+    }
+    drop_link(call);
+    if (call->address_count > 0)
+        call_connect(call);
+    else
+        call_fail(call, rc, "cannot be reached");
+}
+
+static void step_writing(struct upstream_call *call) {
+    struct slice out = buf_unread(&call->out);
+    ssize_t n = watch_send(&call->link->watch, out.ptr, out.len);
+
+    if (n == -EAGAIN)
+        return;
+    if (n < 0) {
+        call_broke(call, fetch_fail(&call->fetch, (int)n, "did not take the request"));
+        return;
+    }
+    buf_consume(&call->out, (size_t)n);
+    if ((size_t)n < out.len)
+        return;
+    buf_free(&call->out);
+    call->state = UPSTREAM_READING;
+    call_step(call);
+}
+
+static void step_reading(struct upstream_call *call) {
+    struct fetch *x = &call->fetch;
+    struct watch *watch = &call->link->watch;
+    ssize_t n;
+    int rc = 0;
+
+    while (rc == 0 && (watch->ready & IO_READ)) {
+        rc = fetch_room(x);
+        if (rc < 0) {
+            fetch_fail(x, rc, "failed");
+            break;
+        }
+        n = watch_recv(watch, buf_tail(&x->in), buf_room(&x->in));
+        if (n == -EAGAIN)
+            break;
+        rc = n < 0 ? fetch_fail(x, (int)n, "failed") : fetch_take(x, (size_t)n);
+    }
+    if (rc < 0)
+        call_broke(call, rc);
+    else if (rc > 0)
+        call_complete(call);
+    else if (!x->got_bytes)
+        fetch_end(x); /* who waits owns no buffer */
+}
+
+static void call_step(struct upstream_call *call) {
+    switch (call->state) {
+    case UPSTREAM_CONNECTING:
+        step_connecting(call);
+        return;
+    case UPSTREAM_WRITING:
+        step_writing(call);
+        return;
+    case UPSTREAM_READING:
+        step_reading(call);
+        return;
+    }
+}
+
+/* --- public --------------------------------------------------------------------------- */
+
+void upstream_event_get(struct upstream_event *u, struct upstream_call *call, struct arena *arena,
+                        struct slice suffix, nsec_t deadline) {
+    nsec_t until = nsec_min(deadline, deadline_after(loop_now(u->loop), u->target.timeout));
+    int rc;
+
+    *call = (struct upstream_call){ .done = call->done, .u = u, .suffix = suffix };
+    fetch_init(&call->fetch, &u->target, arena);
+    buf_init(&call->out, SERVER_UPSTREAM_REQUEST_BYTES_MAX);
+    call->deadline.fire = call_late;
+    rc = timer_set(u->loop, &call->deadline, until);
+    if (rc < 0) {
+        call_end(call, rc);
+        return;
+    }
+    call->link = take_idle(u);
+    if (call->link == NULL) {
+        call_connect_fresh(call);
+        return;
+    }
+    call->link->call = call;
+    call_ask(call);
+}
+
+struct upstream_event *upstream_event_new(const struct upstream_config *config, struct loop *loop,
+                                          struct error *err) {
+    struct upstream_event *u = mem_calloc(1, sizeof(*u));
+
+    if (u == NULL) {
+        error_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    u->loop = loop;
+    u->expiry.fire = on_expiry;
+    TAILQ_INIT(&u->idle);
+    if (upstream_target_init(&u->target, config, err) == 0)
+        return u;
+    mem_free(u);
+    return NULL;
+}
+
+void upstream_event_free(struct upstream_event *u) {
+    struct link *link;
+
+    if (u == NULL)
+        return;
+    while ((link = TAILQ_FIRST(&u->idle)) != NULL)
+        idle_close(link);
+    timer_cancel(u->loop, &u->expiry);
+    mem_free(u);
+}

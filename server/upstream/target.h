@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* Where the upstream is, and how it is asked: the URL and what follows from it. */
+#ifndef SERVER_UPSTREAM_TARGET_H
+#define SERVER_UPSTREAM_TARGET_H
+
+#include "http/limits.h"
+#include "http/url.h"
+#include "server/upstream/upstream.h"
+
+struct upstream_target {
+    struct http_url url;      /* slices into the configured text */
+    struct endpoint endpoint; /* what is looked up when the address is not numeric */
+    struct resolve_rules rules;
+    struct address address;
+    struct address from; /* len 0: the kernel chooses */
+    char host[300];      /* as it goes into Host */
+    nsec_t timeout;      /* span of one exchange */
+    struct http_limits limits;
+    bool numeric; /* `address` is known, no look-up is needed */
+};
+
+/* Checks a URL without touching the network: 0 or -EINVAL with a reason. */
+NODISCARD int upstream_target_check(const char *url, struct error *err);
+
+/* Whether this URL can only be asked through libcurl. */
+bool upstream_target_wants_curl(const char *url);
+
+/* A source address: 0 or -EINVAL with a reason. */
+NODISCARD int upstream_target_check_bind(const char *address, struct error *err);
+
+/* `config` as for upstream_new, whose texts must outlive the target. 0 or -errno with a reason. */
+NODISCARD int upstream_target_init(struct upstream_target *t, const struct upstream_config *config,
+                                   struct error *err);
+
+/* Where connections come from; NULL leaves it to the kernel. */
+const struct address *upstream_target_source(const struct upstream_target *t);
+
+#endif

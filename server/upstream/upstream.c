@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/* GETs of the upstream: take or open a connection, write, read one answer, give the connection
+ * back. */
+#include "server/upstream/upstream.h"
+#include "base/alloc.h"
+#include "fiber/resolve.h"
+#include "server/limits.h"
+#include "server/upstream/curl.h"
+#include "server/upstream/fetch.h"
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct upstream {
+    struct upstream_target target;
+    struct connpool *pool;
+    struct upstream_curl *curl; /* instead of the pool; NULL: our own client */
+    char *curl_url;
+    atomic_uint turn; /* of the addresses of a name; threads share it */
+};
+
+/* One request and its answer, over one connection, or two when the first one was stale. */
+struct upstream_exchange {
+    struct upstream *u;
+    struct io *io;
+    nsec_t deadline;
+    struct fetch fetch;
+    int fd;
+};
+
+/* --- set-up ------------------------------------------------------------------ */
+
+/* curl gets the URL with everything spelled out, so that a suffix can follow it. */
+static int open_curl(struct upstream *u, const struct upstream_config *config,
+                     struct io_fiber *fiber_io) {
+    const struct http_url *url = &u->target.url;
+    struct upstream_curl_config client = {
+        .lane = { .target = &u->target,
+                  .ca_path = config->ca_path,
+                  .bind = config->bind,
+                  .fiber_io = fiber_io },
+        .idle_count_max = SERVER_CURL_IDLE_MAX,
+        .idle_span_max = SERVER_UPSTREAM_IDLE_NSEC,
+    };
+
+    if (asprintf(&u->curl_url, "%.*s://%s%.*s", (int)url->scheme.len, url->scheme.ptr,
+                 u->target.host, (int)url->target.len, url->target.ptr) < 0) {
+        u->curl_url = NULL;
+        return -ENOMEM;
+    }
+    client.lane.url = slice_str(u->curl_url);
+    u->curl = upstream_curl_new(&client);
+    return u->curl != NULL ? 0 : -ENOMEM;
+}
+
+static int open_native(struct upstream *u, struct io_fiber *fiber_io) {
+    struct connpool_config pool = { .idle_count_max = SERVER_UPSTREAM_IDLE_MAX,
+                                    .idle_span_max = SERVER_UPSTREAM_IDLE_NSEC };
+
+    u->pool = connpool_new(&pool, fiber_io);
+    return u->pool != NULL ? 0 : -ENOMEM;
+}
+
+struct upstream *upstream_new(const struct upstream_config *config, struct io_fiber *fiber_io,
+                              struct error *err) {
+    struct upstream *u = mem_calloc(1, sizeof(*u));
+    bool curl = config->curl || upstream_target_wants_curl(config->url);
+    int rc;
+
+    if (u == NULL) {
+        error_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    if (upstream_target_init(&u->target, config, err) < 0)
+        goto fail;
+    rc = curl ? open_curl(u, config, fiber_io) : open_native(u, fiber_io);
+    if (rc == 0)
+        return u;
+    error_set(err, rc, "out of memory");
+fail:
+    upstream_free(u);
+    return NULL;
+}
+
+void upstream_free(struct upstream *u) {
+    if (u == NULL)
+        return;
+    connpool_free(u->pool);
+    upstream_curl_free(u->curl);
+    free(u->curl_url); /* asprintf's */
+    mem_free(u);
+}
+
+/* --- connecting ----------------------------------------------------------------- */
+
+/* To the first of its addresses that answers; each connection begins with the next one. */
+static int connect_to_found(struct upstream_exchange *c, struct resolved *found) {
+    struct fetch *x = &c->fetch;
+    const struct upstream_target *target = &c->u->target;
+    struct error *err = arena_alloc(x->arena, sizeof(*err));
+    int rc;
+
+    if (err == NULL)
+        return -ENOMEM;
+    rc = resolve_with_rules(c->io, &target->endpoint, &target->rules, c->deadline, found, err);
+    if (rc < 0) {
+        x->why = rc == -ETIMEDOUT ? "upstream name look-up did not end in time" : err->text;
+        return rc;
+    }
+    resolve_rotate(found, atomic_fetch_add(&c->u->turn, 1));
+    rc = -ENOENT;
+    for (size_t i = 0; i < found->count; i++) {
+        rc = io_connect_from(c->io, &found->addresses[i], upstream_target_source(target),
+                             c->deadline);
+        if (rc >= 0 || rc == -ETIMEDOUT || rc == -ECANCELED)
+            break;
+    }
+    return rc < 0 ? fetch_fail(x, rc, "cannot be reached") : rc;
+}
+
+static int connect_by_name(struct upstream_exchange *c) {
+    struct resolved *found = mem_alloc(sizeof(*found)); /* too large for a fiber's page */
+    int rc = found != NULL ? connect_to_found(c, found) : -ENOMEM;
+
+    mem_free(found);
+    return rc;
+}
+
+static int connect_fresh(struct upstream_exchange *c) {
+    const struct upstream_target *target = &c->u->target;
+    int fd;
+
+    if (!target->numeric)
+        return connect_by_name(c);
+    fd = io_connect_from(c->io, &target->address, upstream_target_source(target), c->deadline);
+    return fd < 0 ? fetch_fail(&c->fetch, fd, "cannot be reached") : fd;
+}
+
+/* --- one exchange ----------------------------------------------------------------- */
+
+static int write_request(struct upstream_exchange *c, struct slice suffix) {
+    struct buf out;
+    int rc;
+
+    buf_init(&out, SERVER_UPSTREAM_REQUEST_BYTES_MAX);
+    rc = fetch_request(&c->fetch, suffix, &out);
+    if (rc == 0) {
+        rc = io_write_all(c->io, c->fd, buf_unread(&out).ptr, buf_unread(&out).len, c->deadline);
+        if (rc < 0)
+            fetch_fail(&c->fetch, rc, "did not take the request");
+    }
+    buf_free(&out);
+    return rc;
+}
+
+/* Waits before it makes room: a request that waits for its upstream owns no receive buffer. As
+ * fetch_take. */
+static int receive(struct upstream_exchange *c) {
+    struct fetch *x = &c->fetch;
+    int rc = io_wait(c->io, c->fd, IO_READ, c->deadline);
+    ssize_t n;
+
+    if (rc == 0)
+        rc = fetch_room(x);
+    if (rc < 0)
+        return fetch_fail(x, rc, "failed");
+    n = io_read(c->io, c->fd, buf_tail(&x->in), buf_room(&x->in), c->deadline);
+    return n < 0 ? fetch_fail(x, (int)n, "failed") : fetch_take(x, (size_t)n);
+}
+
+static int run_exchange(struct upstream_exchange *c, uint32_t uses, struct slice suffix) {
+    int rc;
+
+    fetch_begin(&c->fetch, uses);
+    rc = write_request(c, suffix);
+    while (rc == 0)
+        rc = receive(c);
+    if (rc > 0 && fetch_keeps(&c->fetch))
+        connpool_put(c->u->pool, c->fd, uses + 1, io_now(c->io));
+    else
+        io_close(c->io, c->fd);
+    fetch_end(&c->fetch);
+    return rc < 0 ? rc : 0;
+}
+
+int upstream_get(struct upstream *u, struct io *io, struct arena *arena, struct slice suffix,
+                 nsec_t deadline, struct upstream_answer *ret, const char **ret_why) {
+    nsec_t now = io_now(io);
+    struct upstream_exchange c = {
+        .u = u,
+        .io = io,
+        .deadline = nsec_min(deadline, deadline_after(now, u->target.timeout)),
+    };
+    uint32_t uses = 0;
+    int rc;
+
+    if (u->curl != NULL)
+        return upstream_curl_get(u->curl, io, arena, suffix, c.deadline, ret, ret_why);
+    fetch_init(&c.fetch, &u->target, arena);
+    c.fd = connpool_take(u->pool, now, &uses);
+    if (c.fd < 0)
+        c.fd = connect_fresh(&c);
+    rc = c.fd < 0 ? c.fd : run_exchange(&c, uses, suffix);
+    if (rc < 0 && fetch_was_stale(&c.fetch, rc)) {
+        c.fd = connect_fresh(&c);
+        rc = c.fd < 0 ? c.fd : run_exchange(&c, 0, suffix);
+    }
+    *ret_why = c.fetch.why;
+    *ret = fetch_answer(&c.fetch);
+    return rc;
+}

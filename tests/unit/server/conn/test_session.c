@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests of one connection over a socket pair, and that no failing allocation hurts them. */
+#include "base/alloc.h"
+#include "server/conn/session_thread.h"
+#include "srv/handler.h"
+#include "tests/unit/server/worker_rig.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct fixture {
+    struct serve_config config;
+    struct worker_quota quota;
+    struct worker worker;
+    struct io_block io;
+    struct session session;
+    int client, server;
+};
+
+/* GET /N answers N bytes of what it was sent; other paths make the handler return what they say. */
+static int handle(struct srv_request *rq) {
+    struct slice path = srv_path(rq), text = SLICE("hello");
+
+    if (slice_eq(path, SLICE("/nothing")))
+        return 0;
+    if (slice_eq(path, SLICE("/late")))
+        return -ETIMEDOUT;
+    if (slice_eq(path, SLICE("/cancelled")))
+        return -ECANCELED;
+    if (slice_eq(path, SLICE("/twice")) && srv_reply(rq, 200, SLICE("text/plain"), text) < 0)
+        return -ENOMEM;
+    if (srv_body(rq).len > 0)
+        text = srv_body(rq);
+    char *copy = srv_alloc(rq, text.len);
+    if (copy == NULL)
+        return -ENOMEM;
+    memcpy(copy, text.ptr, text.len);
+    return srv_reply(rq, 200, SLICE("text/plain"), slice_of(copy, text.len));
+}
+
+static const struct srv_app app = { .name = "test", .summary = "", .handle = handle };
+
+static void connect_pair(struct fixture *f) {
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    f->client = fds[0];
+    f->server = fds[1];
+    session_init(&f->session, &f->worker, f->server);
+}
+
+static void disconnect_pair(struct fixture *f) {
+    session_free(&f->session);
+    close(f->client);
+    close(f->server);
+}
+
+static int set_up(void **state) {
+    struct fixture *f = calloc(1, sizeof(*f));
+
+    worker_set_up(&f->worker, &f->config, &f->quota, &app);
+    io_block_init(&f->io, -1);
+    connect_pair(f);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    struct fixture *f = *state;
+
+    disconnect_pair(f);
+    worker_tear_down(&f->worker);
+    free(f);
+    return 0;
+}
+
+static void say(struct fixture *f, const char *text) {
+    assert_int_equal(send(f->client, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+static const char *hear(struct fixture *f) {
+    static char text[65536];
+    ssize_t n = recv(f->client, text, sizeof(text) - 1, 0);
+
+    text[n > 0 ? n : 0] = '\0';
+    return text;
+}
+
+/* Reads one request and serves it. */
+static enum session_end serve(struct fixture *f) {
+    assert_int_equal(session_read(&f->session, &f->io.io, &f->io.io), SESSION_READY);
+    return session_serve(&f->session, &f->io.io);
+}
+
+static void assert_heard(struct fixture *f, const char *part) {
+    const char *text = hear(f);
+
+    if (strstr(text, part) == NULL)
+        fail_msg("'%s' is not in '%s'", part, text);
+}
+
+static void a_request_is_answered_and_the_connection_kept(void **state) {
+    struct fixture *f = *state;
+
+    say(f, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_int_equal(serve(f), SESSION_KEEP);
+    assert_heard(f, "\r\n\r\nhello");
+    assert_false(session_began(&f->session));
+    session_go_idle(&f->session);
+    say(f, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_int_equal(serve(f), SESSION_CLOSE);
+}
+
+static void pipelined_requests_are_served_in_order(void **state) {
+    struct fixture *f = *state;
+
+    say(f, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\none"
+           "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n");
+    assert_int_equal(serve(f), SESSION_KEEP);
+    assert_true(session_began(&f->session));
+    assert_heard(f, "\r\n\r\none");
+    assert_int_equal(serve(f), SESSION_KEEP);
+    assert_heard(f, "\r\n\r\ntwo");
+}
+
+static void the_last_answer_says_close_and_lets_the_client_read_it(void **state) {
+    struct fixture *f = *state;
+
+    f->config.keep_alive_requests = 1;
+    say(f, "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_int_equal(serve(f), SESSION_LINGER);
+    assert_heard(f, "Connection: close\r\n");
+}
+
+static void failures_of_a_handler_have_their_status(void **state) {
+    static const struct {
+        const char *path, *status;
+    } cases[] = { { "/nothing", "500 " }, { "/late", "504 " } };
+    struct fixture *f = *state;
+    char text[100];
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", cases[i].path);
+        say(f, text);
+        assert_int_equal(serve(f), SESSION_KEEP);
+        assert_heard(f, cases[i].status);
+    }
+}
+
+static void half_an_answer_is_not_sent(void **state) {
+    struct fixture *f = *state;
+
+    say(f, "GET /twice HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_int_equal(serve(f), SESSION_CLOSE);
+    assert_string_equal(hear(f), "");
+}
+
+static void a_cancelled_request_has_no_answer(void **state) {
+    struct fixture *f = *state;
+
+    say(f, "GET /cancelled HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_int_equal(serve(f), SESSION_CLOSE);
+    assert_string_equal(hear(f), "");
+}
+
+static void what_is_malformed_is_refused_with_a_reason(void **state) {
+    struct fixture *f = *state;
+
+    say(f, "GET / HTTP/1.1\r\n\r\n");
+    assert_int_equal(session_read(&f->session, &f->io.io, &f->io.io), SESSION_REFUSED);
+    assert_int_equal(session_write_refusal(&f->session, &f->io.io), SESSION_LINGER);
+    assert_heard(f, "HTTP/1.1 400 ");
+}
+
+static void a_head_that_does_not_end_is_408(void **state) {
+    struct fixture *f = *state;
+
+    f->config.header_timeout = 20 * NSEC_PER_MSEC;
+    say(f, "GET / HT");
+    assert_int_equal(session_read(&f->session, &f->io.io, &f->io.io), SESSION_REFUSED);
+    assert_int_equal(session_write_refusal(&f->session, &f->io.io), SESSION_LINGER);
+    assert_heard(f, "HTTP/1.1 408 ");
+}
+
+static void a_client_that_leaves_is_no_error(void **state) {
+    struct fixture *f = *state;
+
+    say(f, "GET / HT");
+    shutdown(f->client, SHUT_WR);
+    assert_int_equal(session_read(&f->session, &f->io.io, &f->io.io), SESSION_CLOSED);
+    assert_null(f->session.entry); /* nothing of it is listed */
+}
+
+static void one_that_does_not_read_is_given_up(void **state) {
+    struct fixture *f = *state;
+    char junk[1024] = { 0 };
+
+    f->config.send_timeout = 20 * NSEC_PER_MSEC;
+    while (send(f->server, junk, sizeof(junk), MSG_NOSIGNAL) > 0)
+        ;
+    say(f, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_int_equal(serve(f), SESSION_CLOSE);
+}
+
+/* One connection with a request that uses all there is: head, body, arena, answer. */
+static void any_allocation_may_fail(void **state) {
+    struct fixture *f = *state;
+    bool failed;
+
+    for (long n = 0;; n++) {
+        disconnect_pair(f);
+        connect_pair(f);
+        say(f, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde");
+        mem_fail_after(n);
+        enum session_step step = session_read(&f->session, &f->io.io, &f->io.io);
+        if (step == SESSION_READY)
+            (void)!session_serve(&f->session, &f->io.io);
+        else if (step == SESSION_REFUSED)
+            (void)!session_write_refusal(&f->session, &f->io.io);
+        failed = mem_failed();
+        mem_fail_after(-1);
+        const char *text = hear(f);
+        assert_true(failed ? strncmp(text, "HTTP/1.1 50", 11) == 0 || *text == '\0'
+                           : strstr(text, "\r\n\r\nabcde") != NULL);
+        if (!failed)
+            break;
+        assert_in_range(n, 0, 50);
+    }
+    assert_int_equal(stats_get(f->worker.stats, STATS_slots_busy), 0);
+}
+
+#define SESSION_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        SESSION_TEST(a_request_is_answered_and_the_connection_kept),
+        SESSION_TEST(pipelined_requests_are_served_in_order),
+        SESSION_TEST(the_last_answer_says_close_and_lets_the_client_read_it),
+        SESSION_TEST(failures_of_a_handler_have_their_status),
+        SESSION_TEST(half_an_answer_is_not_sent),
+        SESSION_TEST(a_cancelled_request_has_no_answer),
+        SESSION_TEST(what_is_malformed_is_refused_with_a_reason),
+        SESSION_TEST(a_head_that_does_not_end_is_408),
+        SESSION_TEST(a_client_that_leaves_is_no_error),
+        SESSION_TEST(one_that_does_not_read_is_given_up),
+        SESSION_TEST(any_allocation_may_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
