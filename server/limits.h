@@ -40,8 +40,8 @@ enum {
 /* A worker with few slots believes for this long that a new connection is about to use one. */
 #define SERVER_FRESH_NSEC (100 * NSEC_PER_MSEC)
 /* A client that has closed its sending side is asked whether it is there after so long: what is
- * answered until then shows nothing of that. When others wait for a slot it is asked sooner;
- * whether they do is looked at every so often. */
+ * answered until then shows nothing of that. When others wait for what it may hold it is asked
+ * sooner; whether they do is looked at every so often. */
 #define SERVER_DOUBT_NSEC        (2 * NSEC_PER_SEC)
 #define SERVER_DOUBT_SOON_NSEC   (5 * NSEC_PER_MSEC)
 #define SERVER_DOUBT_GLANCE_NSEC (50 * NSEC_PER_MSEC)

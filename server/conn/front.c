@@ -173,7 +173,10 @@ static bool queue_is_full(const struct front *f) {
 }
 
 bool front_is_short(const struct front *f) {
-    return f->slots > 0 && f->busy >= f->slots && f->waiting > 0;
+    const struct stats *stats = f->worker->stats;
+
+    return (f->slots > 0 && f->busy >= f->slots && f->waiting > 0) ||
+           stats_get(stats, STATS_upstream_queued) > 0 || stats_get(stats, STATS_db_waiting) > 0;
 }
 
 /* When a request that still waits for a slot has waited long enough. */

@@ -84,7 +84,8 @@ void front_forget(struct client *client);
 void front_enqueue(struct client *client);
 void front_dequeue(struct client *client);
 
-/* Requests wait, since all slots are busy. */
+/* Requests wait for others to end: for a slot, for a place among the calls of the upstream, or for
+ * a database connection. */
 bool front_is_short(const struct front *front);
 
 /* It has waited in the queue for too long: turned down. */
