@@ -162,11 +162,11 @@ def test_count_ends_the_run_before_the_time_limit(bench_json, limits):
 def test_requests_in_flight_at_the_end_are_told(srv_run):
     with faulty.Server(["silent"]) as server:
         started = time.monotonic()
-        done = bench(srv_run, "-t", "0.4", "-c", 3, server.url)
-        assert 0.4 <= time.monotonic() - started < 5
+        done = bench(srv_run, "-t", "2", "-c", 3, server.url)
+        assert 2 <= time.monotonic() - started < 10
     assert done.returncode == 3
     assert line(done.stdout, "Complete requests") == "0"
-    assert re.search(r"Still in flight at the end: 3, the oldest for 0\.[45]", done.stdout)
+    assert re.search(r"Still in flight at the end: 3, the oldest for (1|2)\.\d", done.stdout)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
