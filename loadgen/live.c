@@ -188,6 +188,13 @@ static void check_abort(struct live *l, nsec_t now) {
         live_stop(l, RUN_END_ABORT);
 }
 
+static uint64_t requests_in_flight(const struct live *l) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < loadgen_config_workers(l->config); i++)
+        sum += l->states[i].in_flight;
+    return sum;
+}
+
 static struct live_row make_row(const struct live *l, nsec_t now) {
     nsec_t length = now - (l->row_ended > 0 ? l->row_ended : l->measure_from);
     const struct hist *latency = l->row.latency;
@@ -201,9 +208,8 @@ static struct live_row make_row(const struct live *l, nsec_t now) {
         .p50_us = hist_quantile(latency, 0.5),
         .p99_us = hist_quantile(latency, 0.99),
         .max_us = hist_max(latency),
+        .in_flight = requests_in_flight(l),
     };
-    for (uint32_t i = 0; i < loadgen_config_workers(l->config); i++)
-        row.in_flight += l->states[i].in_flight;
     return row;
 }
 
@@ -227,7 +233,8 @@ void live_close_row(struct live *l, nsec_t now) {
     pthread_mutex_unlock(&l->lock);
 }
 
-/* A rest without an answer is a row, too: a server may have hung in it. */
+/* A rest without an answer is a row, too: a server may have hung in it. A rest that is too short
+ * for a row belongs to the last one, which tells what was in flight at the end. */
 void live_finish(struct live *l, nsec_t now) {
     nsec_t began = l->row_ended > 0 ? l->row_ended : l->measure_from;
     if (now < began)
@@ -236,6 +243,8 @@ void live_finish(struct live *l, nsec_t now) {
     pthread_mutex_lock(&l->lock);
     if (l->row.ended > 0 || now - began > LIVE_PERIOD / 20)
         close_row(l, now, whole);
+    else if (l->row_count > 0)
+        l->rows[l->row_count - 1].in_flight = requests_in_flight(l);
     pthread_mutex_unlock(&l->lock);
     if (l->shows_rows)
         live_view_end(l);
