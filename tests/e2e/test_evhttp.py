@@ -90,7 +90,7 @@ def test_immediate_stop_drops_what_runs(evhttp):
 
 def test_killed_worker_is_replaced(serve, slowapi):
     app = serve("--model", "evhttp", "--workers", "1", upstream=slowapi())
-    os.kill(children(app.pid)[0], signal.SIGKILL)
+    os.kill(wait_for(lambda: children(app.pid))[0], signal.SIGKILL)
     wait_for(lambda: get(app).status == 200)
 
 
@@ -201,7 +201,7 @@ def test_reload_closes_idle_connections(serve, slowapi):
     api = slowapi()
     for model, answers in (("event", True), ("evhttp", False)):
         app = serve("--model", model, "--workers", "1", upstream=api)
-        before = set(children(app.pid))
+        before = set(wait_for(lambda app=app: children(app.pid)))
         with RawConnection(app) as client:
             client.send(REQUEST % b"0")
             assert client.read_response().status == 200
