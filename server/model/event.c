@@ -90,12 +90,12 @@ static void call_done(struct upstream_call *call, int rc) {
     struct job *job = CONTAINER_OF(call, struct job, call);
     struct event_model *m = job->model;
     struct srv_request *rq = job->request;
-    struct upstream_answer got = fetch_answer(&call->fetch);
+    struct upstream_answer got = exchange_answer(&call->exchange);
     struct srv_answer answer = { .status = got.status, .body = got.body };
 
     job->state = JOB_HANDLER;
     m->calling--;
-    request_asked(rq, rc, call->fetch.why);
+    request_asked(rq, rc, call->exchange.why);
     request_has_waited_for_upstream(rq);
     heartbeat_switch(&m->heartbeat, job->client);
     job->answered(rq, rc, rc == 0 ? &answer : NULL);

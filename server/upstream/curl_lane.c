@@ -83,18 +83,18 @@ static bool speaks_http2(const struct curl_lane *lane) {
 
 /* curl forgives answers that may mean two things; our codec does not. False: no more of it. */
 static bool feed(struct curl_lane *lane, struct slice data) {
-    struct fetch *x = &lane->fetch;
+    struct upstream_exchange *x = &lane->exchange;
 
     for (; data.len > 0 && lane->fed == 0; data = slice_drop(data, SERVER_RECV_BYTES)) {
         struct slice piece = slice_take(data, SERVER_RECV_BYTES);
 
-        lane->fed = fetch_room(x);
+        lane->fed = exchange_room(x);
         if (lane->fed < 0) {
-            fetch_fail(x, lane->fed, "failed");
+            exchange_fail(x, lane->fed, "failed");
             return false;
         }
         memcpy(buf_tail(&x->in), piece.ptr, piece.len);
-        lane->fed = fetch_take(x, piece.len);
+        lane->fed = exchange_take(x, piece.len);
     }
     lane->excess |= data.len > 0 || (lane->fed == 1 && tls_holds_more(lane));
     return lane->fed >= 0;
@@ -107,7 +107,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg) {
     struct slice line = slice_of(data, size * count), version = SLICE("HTTP/2");
     bool https = slice_eq(lane->config->target->url.scheme, SLICE("https"));
 
-    if (lane->fetch.http.phase != HTTP_PHASE_HEAD)
+    if (lane->exchange.http.phase != HTTP_PHASE_HEAD)
         return line.len;
     if (https && speaks_http2(lane) && line.len > version.len &&
         memcmp(line.ptr, "HTTP/2 ", version.len + 1) == 0) {
@@ -334,13 +334,13 @@ static int result_code(const struct curl_lane *lane, CURLcode result) {
 /* curl has all it wanted: the end of the connection, if our codec still waits for one. */
 static int judge(struct curl_lane *lane) {
     if (lane->fed == 0)
-        lane->fed = fetch_take(&lane->fetch, 0);
+        lane->fed = exchange_take(&lane->exchange, 0);
     return lane->fed < 0 ? lane->fed : 0;
 }
 
 /* -EINPROGRESS while the transfer has not ended. */
 static int lane_result(struct curl_lane *lane) {
-    struct fetch *x = &lane->fetch;
+    struct upstream_exchange *x = &lane->exchange;
     CURLMsg *message;
     CURLcode result;
     int left;
@@ -373,8 +373,8 @@ static int lane_run(struct curl_lane *lane, nsec_t deadline) {
             break;
     }
     if (rc == -ETIMEDOUT)
-        lane->fetch.why = lane->looking_up ? "upstream name look-up did not end in time"
-                                           : "upstream did not answer in time";
+        lane->exchange.why = lane->looking_up ? "upstream name look-up did not end in time"
+                                              : "upstream did not answer in time";
     if (curl_easy_getinfo(lane->easy, CURLINFO_ACTIVESOCKET, &lane->kept) != CURLE_OK)
         lane->kept = -1;
     curl_easy_getinfo(lane->easy, CURLINFO_NUM_CONNECTS, &connects);
@@ -384,7 +384,7 @@ static int lane_run(struct curl_lane *lane, nsec_t deadline) {
 }
 
 static int set_url(struct curl_lane *lane, struct slice url, struct slice suffix) {
-    char *text = arena_alloc(lane->fetch.arena, url.len + suffix.len + 1);
+    char *text = arena_alloc(lane->exchange.arena, url.len + suffix.len + 1);
 
     if (text == NULL)
         return -ENOMEM;
@@ -403,9 +403,9 @@ static void lane_begin(struct curl_lane *lane, struct io *io, struct arena *aren
     lane->looking_up = lane->kept < 0;
     lane->error_text[0] = '\0';
     lane->socket_error = 0;
-    fetch_init(&lane->fetch, lane->config->target, arena);
-    fetch_begin(&lane->fetch, 0);
-    http_conn_sent(&lane->fetch.http, HTTP_METHOD_GET, false);
+    exchange_init(&lane->exchange, lane->config->target, arena);
+    exchange_begin(&lane->exchange, 0);
+    http_conn_sent(&lane->exchange.http, HTTP_METHOD_GET, false);
 }
 
 /* After a complete answer. Handles of some versions count, over their whole life, how often they
@@ -413,7 +413,7 @@ static void lane_begin(struct curl_lane *lane, struct io *io, struct arena *aren
 static bool lane_keeps(struct curl_lane *lane) {
     if (lane->kept < 0 || lane->worn)
         return false;
-    return lane->multiplexed || (!lane->excess && fetch_keeps(&lane->fetch));
+    return lane->multiplexed || (!lane->excess && exchange_keeps(&lane->exchange));
 }
 
 int curl_lane_get(struct curl_lane *lane, struct io *io, struct arena *arena, struct slice suffix,
@@ -426,9 +426,9 @@ int curl_lane_get(struct curl_lane *lane, struct io *io, struct arena *arena, st
     if (rc == 0)
         rc = lane_run(lane, deadline);
     leave_place(lane);
-    *ret = fetch_answer(&lane->fetch);
-    *ret_why = lane->fetch.why;
+    *ret = exchange_answer(&lane->exchange);
+    *ret_why = lane->exchange.why;
     *ret_keeps = rc == 0 && lane_keeps(lane);
-    fetch_end(&lane->fetch);
+    exchange_end(&lane->exchange);
     return rc;
 }

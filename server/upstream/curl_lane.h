@@ -5,7 +5,7 @@
 #define SERVER_CURL_LANE_H
 
 #include "fiber/gate.h"
-#include "server/upstream/fetch.h"
+#include "server/upstream/exchange.h"
 #include <sys/queue.h>
 
 /* More than one only while curl tries several addresses, or has its resolver's socket pair open. */
@@ -38,8 +38,8 @@ struct curl_lane {
     unsigned socket_count;
     nsec_t timer;  /* when curl wants to be called without news; NSEC_NEVER */
     struct io *io; /* of the current transfer */
-    struct fetch fetch;
-    int fed;            /* what fetch_take said last: 1 when the answer is complete, or -errno */
+    struct upstream_exchange exchange;
+    int fed;            /* what exchange_take said last: 1 when the answer is complete, or -errno */
     bool excess;        /* bytes came behind the answer */
     bool multiplexed;   /* HTTP/2 */
     bool looking_up;    /* a name, for want of a connection */

@@ -181,18 +181,18 @@ static void call_end(struct upstream_call *call, int rc) {
     drop_lookup(call);
     drop_link(call);
     buf_free(&call->out);
-    fetch_end(&call->fetch);
+    exchange_end(&call->exchange);
     call->done(call, rc);
 }
 
 static void call_fail(struct upstream_call *call, int rc, const char *what) {
-    call_end(call, fetch_fail(&call->fetch, rc, what));
+    call_end(call, exchange_fail(&call->exchange, rc, what));
 }
 
 static void call_complete(struct upstream_call *call) {
     struct link *link = call->link;
 
-    if (fetch_keeps(&call->fetch) && link_is_quiet(link)) {
+    if (exchange_keeps(&call->exchange) && link_is_quiet(link)) {
         call->link = NULL;
         link_park(link);
     }
@@ -203,7 +203,7 @@ static void call_late(struct timer *timer) {
     struct upstream_call *call = CONTAINER_OF(timer, struct upstream_call, deadline);
 
     if (call->lookup != NULL || timer_armed(&call->look_again)) {
-        call->fetch.why = "upstream name look-up did not end in time";
+        call->exchange.why = "upstream name look-up did not end in time";
         call_end(call, -ETIMEDOUT);
     } else {
         call_fail(call, -ETIMEDOUT, "is late");
@@ -235,7 +235,8 @@ static void call_connect(struct upstream_call *call) {
 
 /* Each call that connects begins with the next of the addresses. */
 static void call_connect_found(struct upstream_call *call, struct resolved *found) {
-    struct address *addresses = arena_alloc(call->fetch.arena, found->count * sizeof(*addresses));
+    struct address *addresses =
+        arena_alloc(call->exchange.arena, found->count * sizeof(*addresses));
 
     if (addresses == NULL) {
         call_end(call, -ENOMEM);
@@ -265,8 +266,8 @@ static void call_looked_up(struct watch *watch, unsigned what) {
     if (rc == 0) {
         call_connect_found(call, found);
     } else {
-        call->fetch.why =
-            err.text[0] != '\0' ? arena_dup(call->fetch.arena, slice_str(err.text)) : NULL;
+        call->exchange.why =
+            err.text[0] != '\0' ? arena_dup(call->exchange.arena, slice_str(err.text)) : NULL;
         call_end(call, rc);
     }
     mem_free(found);
@@ -288,7 +289,7 @@ static bool call_connect_overridden(struct upstream_call *call) {
     if (resolve_keep_family(found, &target->endpoint, target->rules.family, &err) == 0) {
         call_connect_found(call, found);
     } else {
-        call->fetch.why = arena_dup(call->fetch.arena, slice_str(err.text));
+        call->exchange.why = arena_dup(call->exchange.arena, slice_str(err.text));
         call_end(call, -ENOENT);
     }
     mem_free(found);
@@ -301,7 +302,8 @@ static int lookup_begin(struct upstream_call *call) {
     int rc = resolve_begin(&call->u->target.endpoint, &call->lookup, &err);
 
     if (rc < 0) {
-        call->fetch.why = rc != -EBUSY ? arena_dup(call->fetch.arena, slice_str(err.text)) : NULL;
+        call->exchange.why =
+            rc != -EBUSY ? arena_dup(call->exchange.arena, slice_str(err.text)) : NULL;
         return rc;
     }
     rc = watch_open(&call->looked_up, call->u->loop, resolve_fd(call->lookup), call_looked_up);
@@ -349,13 +351,13 @@ static void call_connect_fresh(struct upstream_call *call) {
 
 /* The connection stands: writes the request on it. */
 static void call_ask(struct upstream_call *call) {
-    struct fetch *x = &call->fetch;
+    struct upstream_exchange *x = &call->exchange;
     int rc;
 
     call->state = UPSTREAM_WRITING;
-    fetch_begin(x, call->link->uses);
+    exchange_begin(x, call->link->uses);
     buf_free(&call->out);
-    rc = fetch_request(x, call->suffix, &call->out);
+    rc = exchange_request(x, call->suffix, &call->out);
     if (rc < 0)
         call_end(call, rc);
     else
@@ -364,7 +366,7 @@ static void call_ask(struct upstream_call *call) {
 
 /* On a kept connection the upstream may just have closed it: once more then, on a new one. */
 static void call_broke(struct upstream_call *call, int rc) {
-    if (!fetch_was_stale(&call->fetch, rc)) {
+    if (!exchange_was_stale(&call->exchange, rc)) {
         call_end(call, rc);
         return;
     }
@@ -396,7 +398,7 @@ static void step_writing(struct upstream_call *call) {
     if (n == -EAGAIN)
         return;
     if (n < 0) {
-        call_broke(call, fetch_fail(&call->fetch, (int)n, "did not take the request"));
+        call_broke(call, exchange_fail(&call->exchange, (int)n, "did not take the request"));
         return;
     }
     buf_consume(&call->out, (size_t)n);
@@ -408,28 +410,28 @@ static void step_writing(struct upstream_call *call) {
 }
 
 static void step_reading(struct upstream_call *call) {
-    struct fetch *x = &call->fetch;
+    struct upstream_exchange *x = &call->exchange;
     struct watch *watch = &call->link->watch;
     ssize_t n;
     int rc = 0;
 
     while (rc == 0 && (watch->ready & IO_READ)) {
-        rc = fetch_room(x);
+        rc = exchange_room(x);
         if (rc < 0) {
-            fetch_fail(x, rc, "failed");
+            exchange_fail(x, rc, "failed");
             break;
         }
         n = watch_recv(watch, buf_tail(&x->in), buf_room(&x->in));
         if (n == -EAGAIN)
             break;
-        rc = n < 0 ? fetch_fail(x, (int)n, "failed") : fetch_take(x, (size_t)n);
+        rc = n < 0 ? exchange_fail(x, (int)n, "failed") : exchange_take(x, (size_t)n);
     }
     if (rc < 0)
         call_broke(call, rc);
     else if (rc > 0)
         call_complete(call);
     else if (!x->got_bytes)
-        fetch_end(x); /* who waits owns no buffer */
+        exchange_end(x); /* who waits owns no buffer */
 }
 
 static void call_step(struct upstream_call *call) {
@@ -454,7 +456,7 @@ void upstream_event_get(struct upstream_event *u, struct upstream_call *call, st
     int rc;
 
     *call = (struct upstream_call){ .done = call->done, .u = u, .suffix = suffix };
-    fetch_init(&call->fetch, &u->target, arena);
+    exchange_init(&call->exchange, &u->target, arena);
     buf_init(&call->out, SERVER_UPSTREAM_REQUEST_BYTES_MAX);
     call->deadline.fire = call_late;
     rc = timer_set(u->loop, &call->deadline, until);

@@ -6,7 +6,7 @@
 #define SERVER_UPSTREAM_EVENT_H
 
 #include "net/watch.h"
-#include "server/upstream/fetch.h"
+#include "server/upstream/exchange.h"
 
 struct upstream_event;
 struct link;
@@ -16,10 +16,10 @@ enum upstream_state { UPSTREAM_CONNECTING, UPSTREAM_WRITING, UPSTREAM_READING };
 
 /* One GET. It stays put until `done` was called, and belongs to the caller again from there on. */
 struct upstream_call {
-    /* 0 with the answer in `fetch`; or -errno as upstream_get, with the reason there. It may be
+    /* 0 with the answer in `exchange`; or -errno as upstream_get, with the reason there. It may be
      * called before upstream_event_get has returned. */
     void (*done)(struct upstream_call *call, int rc);
-    struct fetch fetch;
+    struct upstream_exchange exchange;
     struct upstream_event *u;
     struct slice suffix;
     struct buf out; /* what is still to be written */

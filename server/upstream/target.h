@@ -3,9 +3,18 @@
 #ifndef SERVER_UPSTREAM_TARGET_H
 #define SERVER_UPSTREAM_TARGET_H
 
+#include "fiber/resolve.h"
 #include "http/limits.h"
 #include "http/url.h"
-#include "server/upstream/upstream.h"
+
+struct upstream_config {
+    const char *url;            /* http[s]://host[:port][/path]; must outlive the upstream */
+    nsec_t timeout;             /* span of one exchange, from connect to the last byte */
+    bool curl;                  /* through libcurl, which https always is */
+    const char *ca_path;        /* trusted certificates for https (PEM); NULL: the system's */
+    const char *bind;           /* numeric IP address to connect from; NULL: the kernel's choice */
+    struct resolve_rules rules; /* for the host's name; its texts must outlive the upstream */
+};
 
 struct upstream_target {
     struct http_url url;      /* slices into the configured text */

@@ -3,10 +3,9 @@
  * back. */
 #include "server/upstream/upstream.h"
 #include "base/alloc.h"
-#include "fiber/resolve.h"
+#include "fiber/connpool.h"
 #include "server/limits.h"
 #include "server/upstream/curl.h"
-#include "server/upstream/fetch.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -21,11 +20,11 @@ struct upstream {
 };
 
 /* One request and its answer, over one connection, or two when the first one was stale. */
-struct upstream_exchange {
+struct upstream_attempt {
     struct upstream *u;
     struct io *io;
     nsec_t deadline;
-    struct fetch fetch;
+    struct upstream_exchange exchange;
     int fd;
 };
 
@@ -95,8 +94,8 @@ void upstream_free(struct upstream *u) {
 /* --- connecting ----------------------------------------------------------------- */
 
 /* To the first of its addresses that answers; each connection begins with the next one. */
-static int connect_to_found(struct upstream_exchange *c, struct resolved *found) {
-    struct fetch *x = &c->fetch;
+static int connect_to_found(struct upstream_attempt *c, struct resolved *found) {
+    struct upstream_exchange *x = &c->exchange;
     const struct upstream_target *target = &c->u->target;
     struct error *err = arena_alloc(x->arena, sizeof(*err));
     int rc;
@@ -116,10 +115,10 @@ static int connect_to_found(struct upstream_exchange *c, struct resolved *found)
         if (rc >= 0 || rc == -ETIMEDOUT || rc == -ECANCELED)
             break;
     }
-    return rc < 0 ? fetch_fail(x, rc, "cannot be reached") : rc;
+    return rc < 0 ? exchange_fail(x, rc, "cannot be reached") : rc;
 }
 
-static int connect_by_name(struct upstream_exchange *c) {
+static int connect_by_name(struct upstream_attempt *c) {
     struct resolved *found = mem_alloc(sizeof(*found)); /* too large for a fiber's page */
     int rc = found != NULL ? connect_to_found(c, found) : -ENOMEM;
 
@@ -127,67 +126,67 @@ static int connect_by_name(struct upstream_exchange *c) {
     return rc;
 }
 
-static int connect_fresh(struct upstream_exchange *c) {
+static int connect_fresh(struct upstream_attempt *c) {
     const struct upstream_target *target = &c->u->target;
     int fd;
 
     if (!target->numeric)
         return connect_by_name(c);
     fd = io_connect_from(c->io, &target->address, upstream_target_source(target), c->deadline);
-    return fd < 0 ? fetch_fail(&c->fetch, fd, "cannot be reached") : fd;
+    return fd < 0 ? exchange_fail(&c->exchange, fd, "cannot be reached") : fd;
 }
 
 /* --- one exchange ----------------------------------------------------------------- */
 
-static int write_request(struct upstream_exchange *c, struct slice suffix) {
+static int write_request(struct upstream_attempt *c, struct slice suffix) {
     struct buf out;
     int rc;
 
     buf_init(&out, SERVER_UPSTREAM_REQUEST_BYTES_MAX);
-    rc = fetch_request(&c->fetch, suffix, &out);
+    rc = exchange_request(&c->exchange, suffix, &out);
     if (rc == 0) {
         rc = io_write_all(c->io, c->fd, buf_unread(&out).ptr, buf_unread(&out).len, c->deadline);
         if (rc < 0)
-            fetch_fail(&c->fetch, rc, "did not take the request");
+            exchange_fail(&c->exchange, rc, "did not take the request");
     }
     buf_free(&out);
     return rc;
 }
 
 /* Waits before it makes room: a request that waits for its upstream owns no receive buffer. As
- * fetch_take. */
-static int receive(struct upstream_exchange *c) {
-    struct fetch *x = &c->fetch;
+ * exchange_take. */
+static int receive(struct upstream_attempt *c) {
+    struct upstream_exchange *x = &c->exchange;
     int rc = io_wait(c->io, c->fd, IO_READ, c->deadline);
     ssize_t n;
 
     if (rc == 0)
-        rc = fetch_room(x);
+        rc = exchange_room(x);
     if (rc < 0)
-        return fetch_fail(x, rc, "failed");
+        return exchange_fail(x, rc, "failed");
     n = io_read(c->io, c->fd, buf_tail(&x->in), buf_room(&x->in), c->deadline);
-    return n < 0 ? fetch_fail(x, (int)n, "failed") : fetch_take(x, (size_t)n);
+    return n < 0 ? exchange_fail(x, (int)n, "failed") : exchange_take(x, (size_t)n);
 }
 
-static int run_exchange(struct upstream_exchange *c, uint32_t uses, struct slice suffix) {
+static int run_exchange(struct upstream_attempt *c, uint32_t uses, struct slice suffix) {
     int rc;
 
-    fetch_begin(&c->fetch, uses);
+    exchange_begin(&c->exchange, uses);
     rc = write_request(c, suffix);
     while (rc == 0)
         rc = receive(c);
-    if (rc > 0 && fetch_keeps(&c->fetch))
+    if (rc > 0 && exchange_keeps(&c->exchange))
         connpool_put(c->u->pool, c->fd, uses + 1, io_now(c->io));
     else
         io_close(c->io, c->fd);
-    fetch_end(&c->fetch);
+    exchange_end(&c->exchange);
     return rc < 0 ? rc : 0;
 }
 
 int upstream_get(struct upstream *u, struct io *io, struct arena *arena, struct slice suffix,
                  nsec_t deadline, struct upstream_answer *ret, const char **ret_why) {
     nsec_t now = io_now(io);
-    struct upstream_exchange c = {
+    struct upstream_attempt c = {
         .u = u,
         .io = io,
         .deadline = nsec_min(deadline, deadline_after(now, u->target.timeout)),
@@ -197,16 +196,16 @@ int upstream_get(struct upstream *u, struct io *io, struct arena *arena, struct 
 
     if (u->curl != NULL)
         return upstream_curl_get(u->curl, io, arena, suffix, c.deadline, ret, ret_why);
-    fetch_init(&c.fetch, &u->target, arena);
+    exchange_init(&c.exchange, &u->target, arena);
     c.fd = connpool_take(u->pool, now, &uses);
     if (c.fd < 0)
         c.fd = connect_fresh(&c);
     rc = c.fd < 0 ? c.fd : run_exchange(&c, uses, suffix);
-    if (rc < 0 && fetch_was_stale(&c.fetch, rc)) {
+    if (rc < 0 && exchange_was_stale(&c.exchange, rc)) {
         c.fd = connect_fresh(&c);
         rc = c.fd < 0 ? c.fd : run_exchange(&c, 0, suffix);
     }
-    *ret_why = c.fetch.why;
-    *ret = fetch_answer(&c.fetch);
+    *ret_why = c.exchange.why;
+    *ret = exchange_answer(&c.exchange);
     return rc;
 }

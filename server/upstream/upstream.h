@@ -4,25 +4,9 @@
 #ifndef SERVER_UPSTREAM_H
 #define SERVER_UPSTREAM_H
 
-#include "base/arena.h"
-#include "fiber/connpool.h"
-#include "fiber/resolve.h"
+#include "server/upstream/exchange.h"
 
 struct upstream;
-
-struct upstream_config {
-    const char *url;            /* http[s]://host[:port][/path]; must outlive the upstream */
-    nsec_t timeout;             /* span of one exchange, from connect to the last byte */
-    bool curl;                  /* through libcurl, which https always is */
-    const char *ca_path;        /* trusted certificates for https (PEM); NULL: the system's */
-    const char *bind;           /* numeric IP address to connect from; NULL: the kernel's choice */
-    struct resolve_rules rules; /* of the host's name; its texts must outlive the upstream */
-};
-
-struct upstream_answer {
-    uint16_t status;
-    struct slice body; /* in the arena */
-};
 
 /* `fiber_io` as for connpool_new. NULL with a reason. */
 NODISCARD struct upstream *upstream_new(const struct upstream_config *config,

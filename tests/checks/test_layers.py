@@ -64,13 +64,6 @@ CIRCLES = [
     ),
     ("server/conn/client", "server/conn/front"),
     ("server/observe/admin", "server/observe/metrics"),
-    (
-        "server/upstream/curl",
-        "server/upstream/curl_lane",
-        "server/upstream/fetch",
-        "server/upstream/target",
-        "server/upstream/upstream",
-    ),
     ("slowapi/exchange", "slowapi/reactor"),
     ("loadgen/client", "loadgen/worker", "loadgen/worker_timers"),
     ("loadgen/live", "loadgen/live_view"),

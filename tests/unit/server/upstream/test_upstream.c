@@ -106,8 +106,8 @@ static int event_get(struct fixture *f, struct upstream_answer *ret, const char 
     upstream_event_get(f->event, &get.call, &f->arena, SLICE("?a=b"), NSEC_NEVER);
     assert_int_equal(loop_run(f->loop), 0);
     assert_int_equal(get.times, 1);
-    *ret_why = get.call.fetch.why;
-    *ret = fetch_answer(&get.call.fetch);
+    *ret_why = get.call.exchange.why;
+    *ret = exchange_answer(&get.call.exchange);
     return get.rc;
 }
 

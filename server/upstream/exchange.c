@@ -1,24 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /* Encodes a GET, decodes its answer, and says what is wrong with it. */
-#include "server/upstream/fetch.h"
+#include "server/upstream/exchange.h"
 #include "server/limits.h"
+#include <assert.h>
 #include <errno.h>
 
-void fetch_init(struct fetch *x, const struct upstream_target *target, struct arena *arena) {
-    *x = (struct fetch){ .target = target, .arena = arena };
+/* Room twice for the last step, as much for all before it, and the handler's answer. */
+static_assert(SERVER_ARENA_BYTES_MAX > 5 * SERVER_UPSTREAM_BODY_BYTES_MAX,
+              "a body within its limit must not run out of memory");
+
+void exchange_init(struct upstream_exchange *x, const struct upstream_target *target,
+                   struct arena *arena) {
+    *x = (struct upstream_exchange){ .target = target, .arena = arena };
     buf_init(&x->in, (size_t)target->limits.head_bytes + SERVER_RECV_BYTES);
 }
 
-void fetch_begin(struct fetch *x, uint32_t uses) {
+void exchange_begin(struct upstream_exchange *x, uint32_t uses) {
     http_conn_init(&x->http, HTTP_CLIENT, &x->target->limits);
     buf_free(&x->in);
-    x->body = (struct gather){ 0 };
+    x->body_len = x->body_cap = 0;
     x->why = NULL;
     x->uses = uses;
     x->got_bytes = false;
 }
 
-int fetch_request(struct fetch *x, struct slice suffix, struct buf *out) {
+int exchange_request(struct upstream_exchange *x, struct slice suffix, struct buf *out) {
     struct slice path = x->target->url.target;
     struct http_request_head head = {
         .method = HTTP_METHOD_GET,
@@ -36,11 +42,11 @@ int fetch_request(struct fetch *x, struct slice suffix, struct buf *out) {
     return http_encode_request(out, &head);
 }
 
-int fetch_room(struct fetch *x) {
+int exchange_room(struct upstream_exchange *x) {
     return buf_reserve(&x->in, SERVER_RECV_BYTES);
 }
 
-int fetch_fail(struct fetch *x, int rc, const char *what) {
+int exchange_fail(struct upstream_exchange *x, int rc, const char *what) {
     const char *text = arena_printf(x->arena, "upstream %s: %s", what, strerrordesc_np(-rc));
 
     if (rc == -ETIMEDOUT)
@@ -50,7 +56,42 @@ int fetch_fail(struct fetch *x, int rc, const char *what) {
     return rc;
 }
 
-static int bad_answer(struct fetch *x, const char *why) {
+static int grow(struct upstream_exchange *x, size_t want) {
+    size_t cap = x->body_cap * 2;
+    char *grown;
+
+    if (cap < want)
+        cap = x->expected > want && x->expected <= SERVER_UPSTREAM_BODY_BYTES_MAX
+                  ? (size_t)x->expected
+                  : want;
+    grown = arena_alloc(x->arena, cap);
+    if (grown == NULL)
+        return -ENOMEM;
+    if (x->body_len > 0)
+        memcpy(grown, x->body, x->body_len);
+    x->body = grown;
+    x->body_cap = cap;
+    return 0;
+}
+
+/* Appends a piece of the body, whose room grows by doubling. Outgrown room stays in the arena until
+ * the request ends. 0, -ENOMEM, -EMSGSIZE. */
+static int gather(struct upstream_exchange *x, struct slice piece) {
+    size_t want = x->body_len + piece.len;
+    int rc = 0;
+
+    if (want > SERVER_UPSTREAM_BODY_BYTES_MAX)
+        return -EMSGSIZE;
+    if (want > x->body_cap)
+        rc = grow(x, want);
+    if (rc < 0 || piece.len == 0)
+        return rc;
+    memcpy(x->body + x->body_len, piece.ptr, piece.len);
+    x->body_len = want;
+    return 0;
+}
+
+static int bad_answer(struct upstream_exchange *x, const char *why) {
     if (!x->got_bytes) {
         x->why = "upstream closed the connection without an answer";
         return -ECONNRESET;
@@ -61,7 +102,7 @@ static int bad_answer(struct fetch *x, const char *why) {
     return -EPROTO;
 }
 
-int fetch_take(struct fetch *x, size_t size) {
+int exchange_take(struct upstream_exchange *x, size_t size) {
     bool eof = size == 0;
     struct http_head head;
     struct http_event ev;
@@ -79,7 +120,7 @@ int fetch_take(struct fetch *x, size_t size) {
             x->expected = head.has_content_length ? head.content_length : 0;
         }
         if (ev.kind == HTTP_EV_DATA) {
-            rc = gather_add(&x->body, x->arena, ev.data, x->expected);
+            rc = gather(x, ev.data);
             if (rc < 0)
                 return rc;
         }
@@ -89,18 +130,20 @@ int fetch_take(struct fetch *x, size_t size) {
     }
 }
 
-bool fetch_keeps(struct fetch *x) {
+bool exchange_keeps(struct upstream_exchange *x) {
     return http_conn_next(&x->http) && buf_unread(&x->in).len == 0;
 }
 
-bool fetch_was_stale(const struct fetch *x, int rc) {
+bool exchange_was_stale(const struct upstream_exchange *x, int rc) {
     return x->uses > 0 && !x->got_bytes && (rc == -ECONNRESET || rc == -EPIPE);
 }
 
-struct upstream_answer fetch_answer(const struct fetch *x) {
-    return (struct upstream_answer){ .status = x->status, .body = gather_slice(&x->body) };
+struct upstream_answer exchange_answer(const struct upstream_exchange *x) {
+    struct slice body = x->body_len > 0 ? slice_of(x->body, x->body_len) : SLICE("");
+
+    return (struct upstream_answer){ .status = x->status, .body = body };
 }
 
-void fetch_end(struct fetch *x) {
+void exchange_end(struct upstream_exchange *x) {
     buf_free(&x->in);
 }
