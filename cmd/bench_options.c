@@ -221,7 +221,7 @@ static const struct option_row bench_rows[] = {
     CUSTOM('E', NULL, TLS, "FILE", parse_tls, "client certificates are a part of TLS"),
 };
 
-/* What other load generators call it. */
+/* Names that other load generators have for these options. */
 static const struct option_alias aliases[] = {
     { "duration", "time" }, { "connections", "concurrency" }, { "threads", "workers" },
     { "data", "body" },     { "output-format", "json" },      { "qps", "rate" },

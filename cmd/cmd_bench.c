@@ -9,10 +9,9 @@
 #include "loadgen/run.h"
 #include <errno.h>
 
-#define RATE_SPAN (10 * NSEC_PER_SEC) /* of an open model without an end */
+#define RATE_SPAN (10 * NSEC_PER_SEC) /* length of an open model without an end */
 
-/* --- options that need another -----------------------------------------------------------------
- */
+/* --- options that need another --------------------------------------------------------------- */
 
 static bool has_rate(const struct loadgen_config *c) {
     return c->rate > 0;
@@ -62,8 +61,7 @@ static int check_needs(const struct loadgen_config *c, int argc, char **argv, st
     return 0;
 }
 
-/* --- what other programs mean ------------------------------------------------------------------
- */
+/* --- what other programs mean ---------------------------------------------------------------- */
 
 static bool is_count(const char *text) {
     size_t digits = strspn(text, "0123456789");
@@ -120,10 +118,9 @@ static int check_hints(const struct bench_options *o, const struct option_string
     return 0;
 }
 
-/* --- the run ------------------------------------------------------------------------------------
- */
+/* --- the run -------------------------------------------------------------------------------- */
 
-/* What follows from other options. */
+/* Fills in the options that follow from others. */
 static void complete(struct loadgen_config *c, int64_t ramp_msec) {
     if (c->rate > 0 && c->requests == 0 && c->time_limit == 0) {
         c->time_limit = RATE_SPAN;

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define DELAY_MAX  (30 * NSEC_PER_SEC)   /* well below the time-outs of serve and bench */
-#define DELAY_TOUR (200 * NSEC_PER_MSEC) /* every row in a couple of seconds */
+#define DELAY_TOUR (200 * NSEC_PER_MSEC) /* a row takes a couple of seconds */
 
 struct play_config {
     bool list, with_peers, keep;
@@ -118,8 +118,8 @@ static const struct option_spec spec = {
     .positional_max = OPTION_STRINGS_MAX,
 };
 
-/* A playground's commands say all that matters: variables that would change the others' defaults
- * (WORKERS=4) must not reach them. */
+/* Unsets the variables that give defaults: a playground's commands say all that matters, and
+ * WORKERS=4 of the user would change what they do. */
 static void forget_defaults(const struct option_spec *options) {
     for (size_t i = 0; i < options->row_count; i++)
         if (options->rows[i].env != NULL)
@@ -129,7 +129,7 @@ static void forget_defaults(const struct option_spec *options) {
 /* The rows to play, each once. */
 struct selection {
     const struct playground **rows; /* with room for all there are */
-    bool *wanted;                   /* of each: whether a word named it, not `all` alone */
+    bool *wanted;                   /* one per row: a word named it, not `all` alone */
     size_t count;
     bool with_peers; /* each is followed by its peers, the originals that do the same job */
 };
@@ -147,7 +147,7 @@ static void add(struct selection *s, const struct playground *row, bool wanted) 
             add(s, &peers[p], false);
 }
 
-/* Adds the rows that `word` means. An original is meant by its own name alone. False when it means
+/* Adds the rows that `word` means. Only its own name means an original. False when it means
  * none. */
 static bool select_rows(struct selection *s, const char *word) {
     bool known = false;
@@ -172,7 +172,7 @@ static int unknown_name(const char *word) {
     return EXIT_USAGE;
 }
 
-/* For who copies a command: after a build it is in no PATH yet. */
+/* Tells a user who copies a command where the program is: a fresh build is in no PATH yet. */
 static void say_where_srv_is(void) {
     char path[256], self[512];
     struct error ignored;

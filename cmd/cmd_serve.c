@@ -79,7 +79,7 @@ static int apply_defaults(struct serve_options *o, struct error *err) {
     return 0;
 }
 
-/* The words of THREADS are about the model: as a number of threads --threads does not take them. */
+/* The words of THREADS choose a model; --threads takes a number only, and refuses them. */
 static int choose_model(struct serve_options *o, int argc, char **argv, struct error *err) {
     if (o->threads_model == NULL)
         return 0;
@@ -207,12 +207,13 @@ static void apply_limits(struct serve_options *o) {
     limits->fields = (uint32_t)o->request_fields;
     limits->field_bytes = (uint32_t)o->field_size;
     limits->body_bytes = o->request_body;
-    parts = limits->start_line_bytes + limits->field_bytes + 6; /* their CRLFs, and the last one */
+    parts = limits->start_line_bytes + limits->field_bytes +
+            6; /* two CRLFs, and the one that ends the head */
     if (limits->head_bytes < parts)
         limits->head_bytes = parts;
 }
 
-/* Whether a request can ask for it: without a query, and without bytes that no target may have. */
+/* True for a path that a request can ask for: no query, and no byte that a target may not have. */
 static bool is_plain_path(const char *path) {
     for (const char *at = path; *at != '\0'; at++)
         if ((unsigned char)*at <= ' ' || *at == 0x7f || *at == '?' || *at == '#')
@@ -233,7 +234,7 @@ static int check_operating(struct serve_options *o, struct error *err) {
     return privileges_find(&c->privileges, c->user, c->group, err);
 }
 
-/* After parsing: what the rows cannot check one by one, and what follows from them. */
+/* Checks, after parsing, what no row can check alone, and fills in what follows from the rows. */
 static int complete(struct serve_options *o, int argc, char **argv,
                     const struct option_strings *positionals, struct error *err) {
     bool has_mode = option_in_arguments(&options, argc, argv, "db-mode");

@@ -20,8 +20,8 @@ struct slowapi_options {
     char addresses[BINDS_MAX][ADDRESS_TEXT_BYTES]; /* binds without their parameters */
 };
 
-/* Where PARAMS begin, at a '?' or '&'; NULL without any. The mode of a unix socket is part of its
- * address: unix:/path?mode=0660&delay=1. */
+/* Returns the start of PARAMS, a '?' or '&', or NULL without any. The mode of a unix socket is part
+ * of its address: unix:/path?mode=0660&delay=1. */
 static const char *find_params(const char *value) {
     const char *params = strchr(value, '?');
 
@@ -369,7 +369,7 @@ static int parse_and_run(int argc, char **argv, struct slowapi_options *options)
         return code;
 
     if (!option_in_arguments(&options_spec, argc, argv, "delay"))
-        options->config.delay = NULL; /* a profile may say */
+        options->config.delay = NULL; /* a profile may give one */
     if (planner_check(&options->config, &err) < 0 ||
         control_hosts_check(&options->config.control_hosts, &err) < 0)
         return cmd_fail("slowapi", EXIT_USAGE, &err);

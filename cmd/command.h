@@ -8,8 +8,8 @@
 struct command {
     const char *name;
     const char *summary;
-    const struct option_spec *options; /* what docs and tests read */
-    /* argv[0] is the subcommand's name, argv[-1] the program; the exit code */
+    const struct option_spec *options; /* docs and tests read them, too */
+    /* argv[0] is the subcommand's name, argv[-1] the program. Returns the exit code. */
     int (*run)(int argc, char **argv);
 };
 

@@ -23,7 +23,7 @@ static void print_usage(FILE *out) {
     fprintf(out, "\nsrv COMMAND --help tells more, srv --version which one this is.\n");
 }
 
-/* The exit code. */
+/* Returns the exit code. */
 static int run(int argc, char **argv) {
     if (argc < 2) {
         print_usage(stderr);
@@ -45,8 +45,8 @@ static int run(int argc, char **argv) {
     return EXIT_USAGE;
 }
 
-/* Started without one of them, the next file or socket to be opened would pass for it, and get what
- * is meant for stderr. Writing fails as it would without one. */
+/* Opens those of the descriptors 0 to 2 that the program was started without: else the next file or
+ * socket takes the number, and gets what is meant for stderr. Writing fails as without them. */
 static void fill_standard_descriptors(void) {
     int fd;
 
@@ -57,7 +57,7 @@ static void fill_standard_descriptors(void) {
         close(fd);
 }
 
-/* What was asked for and did not reach its reader is a failure, too, if nobody told one yet. */
+/* Runs the subcommand. Output that did not reach its reader is a failure, unless one was told. */
 int main(int argc, char **argv) {
     fill_standard_descriptors();
     int exit_code = run(argc, title_init(argc, argv));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which options have no effect, under which model, and why. */
+/* The options that have no effect beside others or under a model, and why. */
 #include "cmd/serve_fit.h"
 #include "server/app/app.h"
 #include "server/model/model.h"
@@ -39,7 +39,7 @@ static const struct {
     { "loop-lag-warn", { &model_single, &model_threaded }, "has no loop" },
 };
 
-/* All that evhttp obeys: what the library has a call for, and what is the process's own. */
+/* The options that evhttp obeys: the library has a call for them, or they are the process's own. */
 static const char *const evhttp_obeys[] = {
     "bind",         "model",
     "workers",      "backlog",
@@ -92,7 +92,8 @@ static bool speaks_uwsgi(const struct serve_config *c) {
     return false;
 }
 
-/* For a slot, for a place among the calls of the upstream, or for a database connection. */
+/* True if requests may wait: for a slot, for a turn to call the upstream, for a connection to the
+ * database. */
 static bool may_wait(const struct serve_config *c) {
     bool has_slots = c->model == &model_pool || (c->model != &model_threaded && c->async_cores > 0);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which protocol each address of `srv serve` speaks. */
+/* The protocol that each address of `srv serve` speaks. */
 #ifndef CMD_SERVE_PROTOCOL_H
 #define CMD_SERVE_PROTOCOL_H
 

@@ -567,8 +567,8 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .choices = cmd_log_levels },
 };
 
-/* THREADS=with and THREADS=without are how the tutorial starts Flask's server, which has no other
- * choice of a model: they choose one here when --model does not. */
+/* Reads THREADS. The tutorial starts Flask's server with THREADS=with or THREADS=without: these
+ * words choose the model here when --model does not. */
 static int parse_threads(void *config, const char *value, struct error *err) {
     struct serve_options *o = config;
     uint64_t count;

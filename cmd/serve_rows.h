@@ -6,15 +6,14 @@
 #include "base/option.h"
 #include "server/config.h"
 
-/* What the rows fill: the configuration, and what is looked up or checked before it becomes part of
- * it. */
+/* Values that the rows fill: the configuration, and raw ones that are looked up or checked before
+ * they become part of it. */
 struct serve_options {
     struct serve_config config;
     int64_t request_line, request_fields, field_size;
     uint64_t request_body;
     int log_level, protocol;
-    const struct model
-        *threads_model; /* what the words with and without of THREADS mean; or NULL */
+    const struct model *threads_model; /* chosen by THREADS=with or =without; or NULL */
     char bind_default[32], upstream_default[48];
 };
 
