@@ -12,23 +12,21 @@ enum {
     SERVER_REPLY_BYTES_MAX = 67108864,        /* head and body of an answer */
     SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608, /* of an answer */
     SERVER_UPSTREAM_REQUEST_BYTES_MAX = 65536,
-    SERVER_UPSTREAM_IDLE_MAX = 20000, /* idle upstream connections per worker */
-    SERVER_CURL_IDLE_MAX = 4096,      /* the same of libcurl, which has three descriptors each */
-    SERVER_CURL_LOOK_UPS_MAX = 64,    /* that libcurl may be left with; see SERVER_LOOK_UP_NSEC */
-    SERVER_LINGER_BYTES_MAX = 268435456, /* read and thrown away after a last answer */
-    SERVER_LINGER_BURST = 64,            /* reads of these per turn of a loop */
-    SERVER_TINY_ANSWER_BYTES = 1024,     /* fits the smallest window of a client */
-    SERVER_FIRST_FLIGHT_BYTES = 8192,    /* sent before the first acknowledgement (RFC 6928) */
-    SERVER_FAREWELLS_MAX = 64,           /* clients turned away that may still be sending */
-    SERVER_DB_STATEMENTS_MAX = 32,       /* prepared per database connection */
-    SERVER_DB_DETAIL_BYTES_MAX = 300,    /* of what a database said, in the log */
-    SERVER_DB_CANCELS_MAX = 1024,        /* statements that wait to be cancelled */
-    SERVER_DB_HOSTS_MAX = 64,            /* servers of one connection string */
-    SERVER_DB_BULK_BYTES = 1048576,      /* a row of that size costs its connection, for libpq keeps
-                                            its buffers */
-    SERVER_DB_UNPARSED_BYTES = 1048576,  /* that may have arrived of a row above --db-result-max */
-    SERVER_ACCEPT_BURST = 64,            /* connections accepted per turn of a loop */
-    SERVER_SERVE_BURST = 64,             /* requests served before other events get their turn */
+    SERVER_UPSTREAM_IDLE_MAX = 20000,   /* idle upstream connections per worker */
+    SERVER_CURL_IDLE_MAX = 4096,        /* the same of libcurl, which has three descriptors each */
+    SERVER_CURL_LOOK_UPS_MAX = 64,      /* that libcurl may be left with; see SERVER_LOOK_UP_NSEC */
+    SERVER_TINY_ANSWER_BYTES = 1024,    /* fits the smallest window of a client */
+    SERVER_FIRST_FLIGHT_BYTES = 8192,   /* sent before the first acknowledgement (RFC 6928) */
+    SERVER_LINGERING_MAX = 64,          /* refused by an accepting thread; may still be sending */
+    SERVER_DB_STATEMENTS_MAX = 32,      /* prepared per database connection */
+    SERVER_DB_DETAIL_BYTES_MAX = 300,   /* of what a database said, in the log */
+    SERVER_DB_CANCELS_MAX = 1024,       /* statements that wait to be cancelled */
+    SERVER_DB_HOSTS_MAX = 64,           /* servers of one connection string */
+    SERVER_DB_BULK_BYTES = 1048576,     /* a row of that size costs its connection, for libpq keeps
+                                           its buffers */
+    SERVER_DB_UNPARSED_BYTES = 1048576, /* that may have arrived of a row above --db-result-max */
+    SERVER_ACCEPT_BURST = 64,           /* connections accepted per turn of a loop */
+    SERVER_SERVE_BURST = 64,            /* requests served before other events get their turn */
 };
 
 #define SERVER_RETRY_AFTER_SECONDS "1" /* what a 503 tells the client to wait */
@@ -45,8 +43,6 @@ enum {
 #define SERVER_DOUBT_NSEC        (2 * NSEC_PER_SEC)
 #define SERVER_DOUBT_SOON_NSEC   (5 * NSEC_PER_MSEC)
 #define SERVER_DOUBT_GLANCE_NSEC (50 * NSEC_PER_MSEC)
-/* How long a client may still send, and is read, after the last answer of its connection. */
-#define SERVER_LINGER_NSEC (2 * NSEC_PER_SEC)
 /* How long a full worker leaves new connections to other workers: with a bounded queue, and
  * without, when it takes one. */
 #define SERVER_GLANCE_NSEC      (4 * NSEC_PER_MSEC)

@@ -11,7 +11,9 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -70,7 +72,7 @@ int blocking_open(struct blocking *b, const struct worker *worker, struct error 
     b->accept_fd = signal_accept_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     b->silence_fd = signal_silence_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     b->cancel_fd = signal_cancel_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    b->epoll_fd = b->farewell.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    b->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (b->accept_fd < 0 || b->silence_fd < 0 || b->cancel_fd < 0 || b->epoll_fd < 0)
         return error_set(err, -errno, "cannot make a descriptor for signals: %s",
                          strerrordesc_np(errno));
@@ -107,10 +109,71 @@ static void accept_failed(void) {
         log_limited(&rate, LOG_LEVEL_WARN, "accept failed error=\"%s\"", strerrordesc_np(error));
 }
 
+/* --- refused connections that linger --------------------------------------------- */
+
+/* Without room the connection is closed at once. */
+static void linger(struct blocking *b, int fd) {
+    struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+    struct blocking_lingering *l;
+
+    if (b->lingering_count == ARRAY_LEN(b->lingering) ||
+        !linger_begin(&(l = &b->lingering[b->lingering_count])->linger, fd) ||
+        epoll_ctl(b->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+        close(fd);
+        return;
+    }
+    l->fd = fd;
+    l->until = deadline_after(clock_now(), LINGER_NSEC);
+    b->lingering_count++;
+}
+
+/* Closing takes it out of the epoll set. */
+static void end_lingering(struct blocking *b, unsigned i) {
+    close(b->lingering[i].fd);
+    b->lingering_count--;
+    memmove(&b->lingering[i], &b->lingering[i + 1],
+            (b->lingering_count - i) * sizeof(b->lingering[0]));
+}
+
+static void read_lingering(struct blocking *b, int fd) {
+    for (unsigned i = 0; i < b->lingering_count; i++) {
+        if (b->lingering[i].fd != fd)
+            continue;
+        if (linger_read_fd(&b->lingering[i].linger, fd) == LINGER_OVER)
+            end_lingering(b, i);
+        return;
+    }
+}
+
+/* NSEC_NEVER: all of them. */
+static void expire_lingering(struct blocking *b, nsec_t now) {
+    while (b->lingering_count > 0 && now >= b->lingering[0].until)
+        end_lingering(b, 0);
+}
+
+void blocking_refuse(struct blocking *b, const struct worker *worker, const struct arrival *arrival,
+                     const char *why) {
+    struct session session;
+    struct slice out;
+
+    session_init(&session, worker, arrival->fd);
+    session_meet(&session, arrival);
+    session_refuse(&session, 503, why);
+    out = buf_unread(&session.out);
+    if (send(arrival->fd, out.ptr, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+        linger(b, arrival->fd);
+    else
+        close(arrival->fd);
+    session_free(&session);
+}
+
+/* --- accepting --------------------------------------------------------------------- */
+
 /* What the accepting thread does between two waits. How long it may wait, in ms; -1: for ever. */
 static int look_around(const struct blocking *b, const struct worker *worker, nsec_t *tend_at) {
     nsec_t beat_every = heartbeat_interval(worker->config);
-    nsec_t now = clock_now(), until = farewell_due(&b->farewell);
+    nsec_t now = clock_now();
+    nsec_t until = b->lingering_count > 0 ? b->lingering[0].until : NSEC_NEVER;
 
     prefork_worker_beat();
     if (beat_every > 0)
@@ -160,7 +223,7 @@ static int accept_one(const struct blocking *b, const struct worker *worker, uns
     return rc;
 }
 
-/* What an event says: a new connection, or a guest. 0 or -errno. */
+/* What an event says: a new connection, or a lingering one. 0 or -errno. */
 static int act_on(struct blocking *b, const struct worker *worker, int fd,
                   void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
     for (unsigned i = 0; i < worker->listen_count; i++) {
@@ -169,7 +232,7 @@ static int act_on(struct blocking *b, const struct worker *worker, int fd,
     }
     if (fd == b->accept_fd && stopping == LEAVING)
         stopping = STOPPING; /* the delay is over */
-    farewell_hear(&b->farewell, fd);
+    read_lingering(b, fd);
     return 0;
 }
 
@@ -184,7 +247,7 @@ static int watch_all(const struct blocking *b, const struct worker *worker) {
 
 int blocking_accept(struct blocking *b, const struct worker *worker,
                     void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
-    struct epoll_event events[1 + BINDS_MAX + SERVER_FAREWELLS_MAX];
+    struct epoll_event events[1 + BINDS_MAX + SERVER_LINGERING_MAX];
     nsec_t tend_at = 0;
     int rc = watch_all(b, worker);
 
@@ -196,13 +259,13 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
             rc = -errno;
         for (int i = 0; rc == 0 && i < count; i++)
             rc = act_on(b, worker, events[i].data.fd, accepted, arg);
-        farewell_expire(&b->farewell, clock_now());
+        expire_lingering(b, clock_now());
     }
     leave_queue(b, worker);
     if (rc < 0)
         return rc;
     worker_stopping(worker, stopping == RETIRING);
-    farewell_end(&b->farewell);
+    expire_lingering(b, NSEC_NEVER);
     return 0;
 }
 

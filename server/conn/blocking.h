@@ -5,7 +5,7 @@
 #define SERVER_BLOCKING_H
 
 #include "base/error.h"
-#include "server/conn/farewell.h"
+#include "net/linger.h"
 #include "server/conn/session_thread.h"
 
 /* RETIRE and TERM make accept_fd readable, TERM after worker_delay: accept no more; a connection
@@ -14,9 +14,15 @@
  * TERM, INT and QUIT make all readable at once. One per process. */
 struct blocking {
     int accept_fd, silence_fd, cancel_fd;
-    int epoll_fd;             /* where blocking_accept's thread waits */
-    bool takes_turns;         /* its connections stay: idle workers accept one after the other */
-    struct farewell farewell; /* of whom blocking_accept's thread has turned away */
+    int epoll_fd;     /* where blocking_accept's thread waits */
+    bool takes_turns; /* its connections stay: idle workers accept one after the other */
+    /* Connections that blocking_refuse has answered, the oldest first. */
+    struct blocking_lingering {
+        struct linger_state linger;
+        int fd;
+        nsec_t until;
+    } lingering[SERVER_LINGERING_MAX];
+    unsigned lingering_count;
 };
 
 /* Installs the handlers. 0 or -errno with a reason. */
@@ -30,6 +36,10 @@ void blocking_close(struct blocking *b);
 NODISCARD int blocking_accept(struct blocking *b, const struct worker *worker,
                               void (*accepted)(void *arg, const struct arrival *arrival),
                               void *arg);
+
+/* Answers a new connection with a 503 without waiting, lingers and closes it. From `accepted`. */
+void blocking_refuse(struct blocking *b, const struct worker *worker, const struct arrival *arrival,
+                     const char *why);
 
 /* Serves a connection until it ends, then closes it. `one_request`: its only answer says close. */
 void blocking_serve(const struct blocking *b, const struct worker *worker,

@@ -70,16 +70,14 @@ static void client_expect_span(struct client *c, nsec_t span) {
 
 /* --- lingering ------------------------------------------------------------- */
 
-/* The client may still be sending: closing at once would reset the connection and take our answer
- * with it (RFC 9112 section 9.6). */
 static void client_linger(struct client *c) {
     c->state = CLIENT_LINGERING;
     session_free(&c->session);
-    if (shutdown(c->session.fd, SHUT_WR) < 0) {
+    if (!linger_begin(&c->linger, c->session.fd)) {
         client_end(c);
         return;
     }
-    client_expect_span(c, SERVER_LINGER_NSEC);
+    client_expect_span(c, LINGER_NSEC);
     client_readable(c);
 }
 
@@ -106,20 +104,12 @@ static void client_read_on(struct client *c) {
     loop_defer(c->front->loop, &c->later);
 }
 
-/* Who sends fast does not keep the loop from the others: the rest waits for the end of the turn. */
 static void client_drop_input(struct client *c) {
-    unsigned burst = SERVER_LINGER_BURST;
-    char scratch[2048];
-    ssize_t n;
+    enum linger_step step = linger_read(&c->linger, &c->watch);
 
-    do {
-        n = watch_recv(&c->watch, scratch, sizeof(scratch));
-        if (n > 0)
-            c->lingered_bytes += (unsigned)n;
-    } while (n > 0 && --burst > 0);
-    if (n > 0 && c->lingered_bytes < SERVER_LINGER_BYTES_MAX)
+    if (step == LINGER_TIRED)
         client_read_on(c);
-    else if (n != -EAGAIN)
+    else if (step == LINGER_OVER)
         client_end(c);
 }
 

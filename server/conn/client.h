@@ -3,6 +3,7 @@
 #ifndef SERVER_CLIENT_H
 #define SERVER_CLIENT_H
 
+#include "net/linger.h"
 #include "net/watch.h"
 #include "server/conn/session.h"
 #include <sys/queue.h>
@@ -32,10 +33,10 @@ struct client {
     TAILQ_ENTRY(client) link;   /* of all clients */
     TAILQ_ENTRY(client) queued; /* while QUEUED; and the model's while BUSY */
     enum client_state state;
-    unsigned lingered_bytes;
-    uint8_t asks;   /* so far, about this request */
-    bool abandoned; /* while BUSY: the request was cancelled */
-    bool fresh;     /* just accepted, no request yet: counted against the slots for a moment */
+    struct linger_state linger; /* while LINGERING */
+    uint8_t asks;               /* so far, about this request */
+    bool abandoned;             /* while BUSY: the request was cancelled */
+    bool fresh; /* just accepted, no request yet: counted against the slots for a moment */
 };
 
 TAILQ_HEAD(client_list, client);

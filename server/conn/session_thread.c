@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads and writes a session's bytes with waits. */
 #include "server/conn/session_thread.h"
-#include <sys/socket.h>
+#include "net/linger.h"
 
 static nsec_t read_deadline(struct session *s, nsec_t now, nsec_t head_deadline) {
     return session_in_body(s) ? session_body_deadline(s, now) : head_deadline;
@@ -62,18 +62,20 @@ enum session_end session_write_health(struct session *s, struct io *io) {
     return write_out(s, io) < 0 ? SESSION_CLOSE : end;
 }
 
-void session_linger(struct session *s, struct io *io) {
-    nsec_t deadline = deadline_after(io_now(io), SERVER_LINGER_NSEC);
-    size_t dropped = 0;
-    char scratch[2048];
-    ssize_t n;
+struct session_reader {
+    struct io *io;
+    int fd;
+    nsec_t deadline;
+};
 
-    if (shutdown(s->fd, SHUT_WR) < 0)
-        return;
-    while (dropped < SERVER_LINGER_BYTES_MAX) {
-        n = io_read(io, s->fd, scratch, sizeof(scratch), deadline);
-        if (n <= 0)
-            return;
-        dropped += (size_t)n;
-    }
+static ssize_t read_until(void *arg, void *data, size_t size) {
+    const struct session_reader *r = arg;
+
+    return io_read(r->io, r->fd, data, size, r->deadline);
+}
+
+void session_linger(struct session *s, struct io *io) {
+    struct session_reader r = { io, s->fd, deadline_after(io_now(io), LINGER_NSEC) };
+
+    linger_wait(s->fd, read_until, &r);
 }

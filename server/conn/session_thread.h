@@ -16,8 +16,7 @@ NODISCARD enum session_end session_serve(struct session *s, struct io *io);
 /* Writes the refusal in `out`. SESSION_LINGER, or SESSION_CLOSE: the client does not take it. */
 NODISCARD enum session_end session_write_refusal(struct session *s, struct io *io);
 
-/* Lets the client read the answer before the connection goes: shutdown(2), then reads and drops,
- * bounded in bytes and time (RFC 9112 section 9.6). */
+/* Lets the client read the answer before the connection goes (net/linger.h). */
 void session_linger(struct session *s, struct io *io);
 
 /* Answers a request for --health-path. */

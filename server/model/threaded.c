@@ -67,22 +67,12 @@ static int start_thread(struct threaded *t, const struct arrival *arrival) {
 }
 
 /* Threads are what this model runs out of: it says so to the client instead of letting it wait. */
-static void turn_away(struct threaded *t, const struct arrival *arrival, int rc) {
+static void refuse(struct threaded *t, const struct arrival *arrival, int rc) {
     static struct log_rate rate = { .per_second = 1 };
-    struct session session;
-    struct slice out;
 
     log_limited(&rate, LOG_LEVEL_WARN, "no thread for a connection error=\"%s\"",
                 strerrordesc_np(-rc));
-    session_init(&session, t->worker, arrival->fd);
-    session_meet(&session, arrival);
-    session_refuse(&session, 503, "no thread is left for this request");
-    out = buf_unread(&session.out);
-    if (send(arrival->fd, out.ptr, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
-        farewell_say(&t->blocking.farewell, arrival->fd);
-    else
-        close(arrival->fd);
-    session_free(&session);
+    blocking_refuse(&t->blocking, t->worker, arrival, "no thread is left for this request");
 }
 
 static void threaded_accepted(void *arg, const struct arrival *arrival) {
@@ -97,7 +87,7 @@ static void threaded_accepted(void *arg, const struct arrival *arrival) {
         rc = start_thread(t, arrival);
     if (rc == 0)
         return;
-    turn_away(t, arrival, rc);
+    refuse(t, arrival, rc);
     pthread_mutex_lock(&t->shared.lock);
     t->shared.live--;
     pthread_mutex_unlock(&t->shared.lock);
