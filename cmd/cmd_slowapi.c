@@ -8,7 +8,6 @@
 #include "proc/prefork.h"
 #include "slowapi/param.h"
 #include "slowapi/plan.h"
-#include "slowapi/profile.h"
 #include "slowapi/route.h"
 #include "slowapi/shared.h"
 #include "slowapi/slowapi.h"

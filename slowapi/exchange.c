@@ -3,7 +3,6 @@
 #include "slowapi/exchange.h"
 #include "base/alloc.h"
 #include "http/error.h"
-#include "slowapi/answer.h"
 #include "slowapi/journal.h"
 #include "slowapi/plan.h"
 #include "slowapi/reactor.h"
@@ -24,7 +23,7 @@ static bool is_tired(const struct exchange *e) {
     return e->work_bytes >= SLOWAPI_TURN_BYTES;
 }
 
-/* --- requests in flight ---------------------------------------------------------------------- */
+/* --- requests in flight ----------------------------------------------------------------------- */
 
 static void begin_request(struct exchange *e) {
     e->in_flight = true;
@@ -84,7 +83,7 @@ static void settle(struct exchange *e, const char *outcome) {
     settle_with(e, outcome, status);
 }
 
-/* --- states ---------------------------------------------------------------------------------- */
+/* --- states ----------------------------------------------------------------------------------- */
 
 static void link_to_reactor(struct exchange *e, struct reactor *r) {
     e->reactor = r;
@@ -161,7 +160,7 @@ static void reset(struct exchange *e, const char *outcome) {
     drop(e);
 }
 
-/* --- sleeping --- */
+/* --- sleeping --------------------------------------------------------------------------------- */
 
 static void leave(struct exchange *e) {
     e->client_left = true;
@@ -187,7 +186,7 @@ static void sleep_until(struct exchange *e, nsec_t at) {
         enter(e, EXCHANGE_SLEEP, at);
 }
 
-/* --- writing --------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static bool is_last(const struct exchange *e) {
     return e->reactor->draining || e->reactor->config->keep_alive == 0;
@@ -274,16 +273,15 @@ static bool send_now(struct exchange *e, struct slice bytes) {
     return false;
 }
 
-/* --- the plain answer ------------------------------------------------------------------------ */
+/* --- the plain answer ------------------------------------------------------------------------- */
 
 static void answer_plainly(struct exchange *e, uint16_t status, struct slice text, bool last) {
     struct reactor *r = e->reactor;
-    const struct answer a = { .status = status, .text = text, .close = last || is_last(e) };
 
     e->step = (struct reply_step){ .act = REPLY_KEEP };
     e->work_bytes += SLOWAPI_STEP_COST;
     buf_consume(&r->out, buf_unread(&r->out).len);
-    if (answer_encode(&r->out, &e->conn, &a) < 0)
+    if (reply_plain(&e->conn, status, text, last || is_last(e), &r->out) < 0)
         drop(e);
     else if (send_now(e, buf_unread(&r->out)))
         finish(e);
@@ -299,7 +297,7 @@ static void refuse(struct exchange *e, uint16_t status, const char *text) {
     answer_plainly(e, status, slice_str(text), true);
 }
 
-/* --- step by step ---------------------------------------------------------------------------- */
+/* --- step by step ----------------------------------------------------------------------------- */
 
 /* For ever, that is until the client closes its side; one that has done so already would not be
  * told of again. */
@@ -401,7 +399,7 @@ static void send_rest(struct exchange *e) {
         run_steps(e);
 }
 
-/* --- what the codec found -------------------------------------------------------------------- */
+/* --- what the codec found --------------------------------------------------------------------- */
 
 static bool takes_input(const struct exchange *e) {
     return e->state == EXCHANGE_IDLE || e->state == EXCHANGE_HEAD || e->state == EXCHANGE_BODY;
@@ -500,7 +498,7 @@ static size_t feed(struct exchange *e, struct slice input) {
     return used;
 }
 
-/* --- bytes ----------------------------------------------------------------------------------- */
+/* --- bytes ------------------------------------------------------------------------------------ */
 
 /* Keeps what was not used, and nothing when there is no such thing. False: out of memory. */
 static bool keep(struct exchange *e, struct slice input, size_t used, bool is_own) {
@@ -606,7 +604,7 @@ static void read_on(struct exchange *e) {
         go_on_later(e);
 }
 
-/* --- events ---------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 static void on_later(struct deferred *later) {
     struct exchange *e = CONTAINER_OF(later, struct exchange, later);
@@ -681,7 +679,7 @@ static void on_deadline(struct timer *timer) {
     read_on(e);
 }
 
-/* --- beginning and end ----------------------------------------------------------------------- */
+/* --- beginning and end ------------------------------------------------------------------------ */
 
 static int start(struct exchange *e, struct reactor *r, int fd) {
     int rc = watch_open(&e->watch, r->loop, fd, on_ready);

@@ -2,7 +2,7 @@
 /* The kinds of faults as rows, and their spelling. */
 #include "slowapi/fault.h"
 #include "base/units.h"
-#include "slowapi/mix.h"
+#include "slowapi/dist.h"
 #include <errno.h>
 #include <stdio.h>
 

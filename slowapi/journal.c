@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Makes the lines of the access log. */
 #include "slowapi/journal.h"
-#include "slowapi/echo.h"
+#include "slowapi/route.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The rows of the parameters, and the ways to their values. */
+/* Parameters, from their values and the rows that parse them to the texts that name them. */
 #include "slowapi/param.h"
 #include "base/assert.h"
 #include "base/escape.h"
@@ -7,7 +7,6 @@
 #include "http/chars.h"
 #include "http/url.h"
 #include "slowapi/limits.h"
-#include "slowapi/profile.h"
 #include <assert.h>
 #include <errno.h>
 
@@ -26,6 +25,40 @@ struct param {
 };
 
 /* --- values ----------------------------------------------------------------------------------- */
+
+void spec_init(struct spec *spec, nsec_t delay) {
+    *spec = (struct spec){
+        .delay = dist_fixed(delay),
+        .queue = SPEC_LOAD_QUEUE_MAX,
+        .full = 503,
+        .count = -1,
+        .duration = -1,
+        .interval = -1,
+        .numbytes = -1,
+        .chunk_size = -1,
+        .failure_rate = 0.5,
+    };
+}
+
+void param_begin_layer(struct spec *spec) {
+    spec->given = 0;
+    spec->fields_base = spec->fields_len;
+}
+
+size_t spec_drop_lines(char *lines, size_t size, struct slice name) {
+    struct slice rest = slice_of(lines, size);
+    size_t kept = 0;
+
+    while (rest.len > 0) {
+        struct slice line = slice_take(rest, slice_find(rest, '\n') + 1);
+        rest = slice_drop(rest, line.len);
+        if (slice_eq_nocase(slice_take(line, slice_find(line, ':')), name))
+            continue;
+        memmove(lines + kept, line.ptr, line.len);
+        kept += line.len;
+    }
+    return kept;
+}
 
 static int parse_delay(struct spec *spec, struct slice value, const char **ret_why) {
     spec->has_delay = true;
@@ -224,24 +257,68 @@ static int parse_collapse(struct spec *spec, struct slice value, const char **re
     return spec->collapse_power <= 10 ? 0 : -EINVAL;
 }
 
-static int parse_pause(struct spec *spec, struct slice value, const char **ret_why) {
-    return pause_parse(value, &spec->pause, ret_why);
-}
-
-static int parse_warmup(struct spec *spec, struct slice value, const char **ret_why) {
-    return warmup_parse(value, &spec->warmup, ret_why);
-}
-
-static int take_profile(struct spec *spec, const struct profile *profile);
-
-static int parse_profile(struct spec *spec, struct slice value, const char **ret_why) {
-    const struct profile *profile = profile_find(value);
-
-    *ret_why = "is not known";
-    if (profile == NULL)
+static int parse_pause_span(struct slice value, nsec_t *ret) {
+    if (*ret > 0 || units_parse_duration(value, ret) < 0)
         return -EINVAL;
-    return take_profile(spec, profile);
+    return *ret > 0 ? 0 : -EINVAL;
 }
+
+static int parse_pause_part(struct slice name, struct slice value, struct pause *ret,
+                            const char **ret_why) {
+    uint64_t status;
+
+    *ret_why = "has a part that is not a duration above 0, or comes twice";
+    if (slice_eq(name, SLICE("every")))
+        return parse_pause_span(value, &ret->every);
+    if (slice_eq(name, SLICE("for")))
+        return parse_pause_span(value, &ret->span);
+    if (slice_eq(name, SLICE("delay")))
+        return parse_pause_span(value, &ret->delay);
+
+    *ret_why = "has a part that is not every, for, delay or status";
+    if (!slice_eq(name, SLICE("status")))
+        return -EINVAL;
+    *ret_why = "has a status that is not 200 to 599, or two";
+    if (ret->status != 0 || slice_parse_u64(value, 599, &status) < 0 || status < 200)
+        return -EINVAL;
+    ret->status = (uint16_t)status;
+    return 0;
+}
+
+/* `every=30s for=3s [status=503 | delay=2s]`, separated by spaces or commas. */
+static int parse_pause(struct spec *spec, struct slice value, const char **ret_why) {
+    struct pause *pause = &spec->pause;
+
+    *pause = (struct pause){ 0 };
+    while (value.len > 0) {
+        struct slice words = slice_cut(&value, ',');
+        while (words.len > 0) {
+            struct slice part = slice_cut(&words, ' ');
+            struct slice name = slice_cut(&part, '=');
+            if (name.len > 0 && parse_pause_part(name, part, pause, ret_why) < 0)
+                return -EINVAL;
+        }
+    }
+    *ret_why = "has both a status and a delay";
+    if (pause->status != 0 && pause->delay > 0)
+        return -EINVAL;
+    *ret_why = "needs every=D and for=D, not longer than every";
+    return pause->span > 0 && pause->span <= pause->every ? 0 : -EINVAL;
+}
+
+/* `30s:20`: 20 times as long at the start. */
+static int parse_warmup(struct spec *spec, struct slice value, const char **ret_why) {
+    struct slice span = slice_cut(&value, ':');
+    struct warmup *warmup = &spec->warmup;
+
+    *ret_why = "is not a duration and a factor, such as 30s:20";
+    if (units_parse_duration(span, &warmup->span) < 0 || number_parse(value, &warmup->factor) < 0)
+        return -EINVAL;
+    *ret_why = "has a factor below 1 or above 1000000";
+    return warmup->factor >= 1 && warmup->factor <= 1e6 ? 0 : -EINVAL;
+}
+
+static int parse_profile(struct spec *spec, struct slice value, const char **ret_why);
 
 static int parse_count(struct spec *spec, struct slice value, const char **ret_why) {
     return parse_whole(value, 0, INT64_MAX, &spec->count, ret_why);
@@ -480,7 +557,7 @@ int param_parse_query(struct spec *spec, struct slice query, struct param_names 
     struct slice raw, value, name;
     char room[SLOWAPI_NAME_BYTES];
 
-    spec_begin_layer(spec);
+    param_begin_layer(spec);
     while (http_query_next(&query, &raw, &value)) {
         const struct param *param = find_encoded(raw, room, &name);
         bool is_default = value.len == 0 && slice_eq(name, SLICE("delay"));
@@ -516,15 +593,6 @@ int param_parse_text(struct spec *spec, struct slice text, struct error *why) {
     return 0;
 }
 
-/* What the layer itself gives wins, whether it comes before or after: a profile takes no place. */
-static int take_profile(struct spec *spec, const struct profile *profile) {
-    uint64_t given = spec->given;
-
-    int rc = param_parse_text(spec, slice_str(profile->params), NULL);
-    spec->given = given;
-    return rc;
-}
-
 void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes, struct slice said,
                      struct param_names *idle) {
     uint64_t said_bit = said.len > 0 ? bit_of(row_of(said)) : 0;
@@ -541,6 +609,47 @@ void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes
             name_one(idle, param->name);
     }
 }
+
+/* --- profiles --------------------------------------------------------------------------------- */
+
+const struct profile profiles[] = {
+    { SLICE_INIT("db"), "delay=0&workers=20&service=lognormal:4ms,60ms&queue=200",
+      "a database behind a pool of 20: fast while it keeps up, 503 when 200 wait" },
+    { SLICE_INIT("s3"), "delay=p50=25ms,p95=90ms,p99=250ms,p100=2s&status=503:0.1",
+      "an object store: a long tail, and a rare 503" },
+    { SLICE_INIT("payment"), "delay=lognormal:300ms,2s&status=502:0.5,429:0.5&fault=hang=30s:0.1",
+      "a card processor: slow, sometimes rate limited, once in a while stuck" },
+    { SLICE_INIT("flaky"),
+      "delay=lognormal:20ms,200ms&status=503:5&fault=rst@head:2,truncate@50%:1,stale:2",
+      "a service that fails in every common way" },
+    { SLICE_INIT("brownout"), "delay=20ms-40ms&pause=every=30s,for=5s,status=503",
+      "half a minute is fine but for its last 5 s, which are all 503" },
+    { SLICE_INIT("gc-pause"), "delay=5ms&pause=every=10s,for=400ms",
+      "everything stands still for 400 ms every 10 s" },
+    { SLICE_INIT("cold-start"), "delay=20ms&warmup=30s:20",
+      "20 times slower at the start, normal after 30 s" },
+};
+
+const size_t profile_count = ARRAY_LEN(profiles);
+
+/* What the layer itself gives wins, whether it comes before or after: a profile takes no place. */
+static int take_profile(struct spec *spec, const struct profile *profile) {
+    uint64_t given = spec->given;
+
+    int rc = param_parse_text(spec, slice_str(profile->params), NULL);
+    spec->given = given;
+    return rc;
+}
+
+static int parse_profile(struct spec *spec, struct slice value, const char **ret_why) {
+    *ret_why = "is not known";
+    for (size_t i = 0; i < ARRAY_LEN(profiles); i++)
+        if (slice_eq(profiles[i].name, value))
+            return take_profile(spec, &profiles[i]);
+    return -EINVAL;
+}
+
+/* --- rows, printed ---------------------------------------------------------------------------- */
 
 void param_print_rows(FILE *out) {
     for (size_t i = 0; i < ARRAY_LEN(params); i++)

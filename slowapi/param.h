@@ -1,13 +1,97 @@
 /* SPDX-License-Identifier: MIT */
 /* The parameters, as rows: queries, options, rules and the request header are all read by them.
- * Of a parameter that is repeated within a layer (spec_begin_layer) the first counts, but headers
+ * Of a parameter that is repeated within a layer (param_begin_layer) the first counts, but headers
  * add up. */
 #ifndef SLOWAPI_PARAM_H
 #define SLOWAPI_PARAM_H
 
 #include "base/error.h"
-#include "slowapi/spec.h"
+#include "slowapi/dist.h"
+#include "slowapi/fault.h"
 #include <stdio.h>
+
+#define SPEC_FAULTS_MAX     8
+#define SPEC_SEQ_MAX        32
+#define SPEC_FIELDS_BYTES   512
+#define SPEC_LOAD_WORKERS   256
+#define SPEC_LOAD_QUEUE_MAX 10000
+
+/* Stands still for the last `span` of each period, counted from the start of the server: it begins
+ * healthy. */
+struct pause {
+    nsec_t every, span; /* 0: none */
+    nsec_t delay;       /* added within it, when above 0 */
+    uint16_t status; /* answered within it, when not 0; else what falls into it waits for its end */
+};
+
+/* How long the pause that `at` (since the start) falls into still lasts; 0 outside. */
+static inline nsec_t pause_left(const struct pause *pause, nsec_t at) {
+    nsec_t into = pause->span > 0 ? at % pause->every : 0;
+
+    return pause->span > 0 && into >= pause->every - pause->span ? pause->every - into : 0;
+}
+
+/* For the first `span` after the start delays are longer: `factor` times at first, then less and
+ * less. */
+struct warmup {
+    nsec_t span; /* 0: none */
+    double factor;
+};
+
+static inline double warmup_factor(const struct warmup *warmup, nsec_t at) {
+    if (at >= warmup->span)
+        return 1;
+    return 1 + (warmup->factor - 1) * (1 - (double)at / (double)warmup->span);
+}
+
+/* The values of all parameters. Layers fill one in turn: the server's defaults, those of the
+ * listening address, a rule, the query, the X-Slowapi header. */
+struct spec {
+    struct dist delay;
+    bool has_delay; /* asked for by a layer; else it is --delay, which only `/` takes */
+    bool has_seed, has_key, has_body_size;
+    bool of_request; /* asked for by a request or a rule, which cannot reach the accept any more */
+    uint64_t given;  /* a bit for each row of param.c that the layer at hand has named */
+    uint64_t seed;
+    double close_share;
+    struct mix status, size;
+
+    struct fault faults[SPEC_FAULTS_MAX];
+    uint8_t fault_count;
+
+    uint8_t seq_count;
+    uint16_t seq[SPEC_SEQ_MAX];
+    int64_t first, every;
+    uint64_t key;
+
+    int64_t workers, queue; /* workers 0: no queue model */
+    struct dist service;
+    uint16_t full;                        /* answered when the queue is */
+    double linear;                        /* ns per request in flight */
+    double collapse_knee, collapse_power; /* knee 0: none */
+
+    struct pause pause;
+    struct warmup warmup;
+
+    int64_t count; /* of stream events; -1: not given, as below */
+    nsec_t duration, interval;
+    double jitter; /* share of the interval */
+    int64_t numbytes, chunk_size;
+    double failure_rate;
+
+    uint16_t fields_len, fields_base; /* of earlier layers are the lines before fields_base */
+    char fields[SPEC_FIELDS_BYTES];   /* header lines with their CRLF */
+};
+
+void spec_init(struct spec *spec, nsec_t delay);
+
+/* What is parsed from now on belongs to the next layer: within one, the first value of a parameter
+ * that is repeated counts, and explicit values win over those of a profile. */
+void param_begin_layer(struct spec *spec);
+
+/* Removes the lines of that name (case-blind) from `size` bytes of header lines, each with its
+ * CRLF. How many bytes are left. */
+size_t spec_drop_lines(char *lines, size_t size, struct slice name);
 
 /* Names for a header and the log: control characters escaped, `, ` between them; what does not fit
  * is left out. */
@@ -42,5 +126,17 @@ void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes
 
 /* One line "KIND|NAME|VALUE|HELP" per row: parameters, faults, profiles; what docs compare with. */
 void param_print_rows(FILE *out);
+
+/* Named behaviours: parameters that belong together, as rows. */
+struct profile {
+    struct slice name;
+    const char *params; /* as param_parse_text takes them */
+    const char *help;
+};
+
+extern const struct profile profiles[];
+extern const size_t profile_count;
+
+#define PROFILE_NAMES "db, s3, payment, flaky, brownout, gc-pause, cold-start"
 
 #endif

@@ -7,7 +7,6 @@
 #include "http/url.h"
 #include "slowapi/limits.h"
 #include "slowapi/param.h"
-#include "slowapi/profile.h"
 #include "slowapi/route.h"
 #include <assert.h>
 #include <errno.h>
@@ -127,7 +126,7 @@ static int take_rule(struct draft *d, const struct rule_match *match) {
     if (d->reply->rule == NULL)
         return -ENOMEM;
     truth_count(&d->p->truth, TRUTH_RULE_MATCHES);
-    spec_begin_layer(&d->spec);
+    param_begin_layer(&d->spec);
     return param_parse_text(&d->spec, slice_str(match->params), &d->why) < 0 ? refuse_parameter(d)
                                                                              : 0;
 }
@@ -135,7 +134,7 @@ static int take_rule(struct draft *d, const struct rule_match *match) {
 static int take_header_lines(struct draft *d) {
     struct slice rest = d->head->fields, name, value;
 
-    spec_begin_layer(&d->spec);
+    param_begin_layer(&d->spec);
     while (http_field_next(&rest, &name, &value))
         if (slice_eq_nocase(name, SLICE("X-Slowapi")) &&
             param_parse_text(&d->spec, value, &d->why) < 0)
@@ -407,7 +406,7 @@ static int take_custom(struct draft *d) {
 
 /* What is asked for and above the limit is refused, never cut to it. */
 static int check_longest(struct draft *d) {
-    nsec_t max = d->p->delay_max, longest = spec_longest(&d->spec, &d->reply->body);
+    nsec_t max = d->p->delay_max, longest = reply_longest(&d->spec, &d->reply->body);
     char text[UNITS_TEXT_BYTES], allowed[UNITS_TEXT_BYTES];
 
     if (longest <= max)
@@ -420,7 +419,7 @@ static int check_longest(struct draft *d) {
 
 /* What chance and other requests add above the limit is cut off, and told. */
 static int cut_to_longest(struct draft *d) {
-    nsec_t most = d->p->delay_max - spec_longest_answer(&d->spec, &d->reply->body);
+    nsec_t most = d->p->delay_max - reply_longest_answer(&d->spec, &d->reply->body);
     char line[64], text[UNITS_TEXT_BYTES];
 
     if (d->p->delay_max == NSEC_NEVER || d->delay <= most)
@@ -546,7 +545,7 @@ static int take_defaults(struct spec *spec, const struct slowapi_config *config,
                          struct error *err) {
     int rc = take_options(spec, config, err);
 
-    spec_begin_layer(spec);
+    param_begin_layer(spec);
     return rc == 0 && own != NULL ? param_parse_text(spec, slice_str(own), err) : rc;
 }
 
@@ -558,7 +557,7 @@ int planner_check(const struct slowapi_config *config, struct error *err) {
         int rc = take_defaults(&spec, config, config->bind_params[i], err);
         if (rc < 0)
             return rc;
-        nsec_t longest = spec_longest(&spec, NULL);
+        nsec_t longest = reply_longest(&spec, NULL);
         if (config->delay_max == 0 || longest <= config->delay_max)
             continue;
         return error_set(err, -EINVAL,

@@ -8,10 +8,41 @@
 #ifndef SLOWAPI_REPLY_H
 #define SLOWAPI_REPLY_H
 
+#include "base/buf.h"
+#include "base/clock.h"
 #include "http/conn.h"
-#include "slowapi/body.h"
-#include "slowapi/spec.h"
+#include "slowapi/param.h"
 #include "slowapi/truth.h"
+
+enum body_kind {
+    BODY_TEXT,    /* `text` */
+    BODY_LETTERS, /* pseudo-random a to z */
+    BODY_BYTES,   /* pseudo-random, all values */
+    BODY_PATTERN, /* abc...zabc..., from `offset` on */
+    BODY_STARS,
+    BODY_LINES, /* events: {"id":0} */
+    BODY_JSONL, /* events: {"id":0,"timestamp":...} */
+    BODY_SSE,   /* events: server-sent ones */
+};
+
+struct body {
+    uint8_t kind;    /* enum body_kind */
+    bool is_chunked; /* its length is not told in advance */
+    const char *type;
+    struct slice text;
+    uint64_t units; /* bytes, or events */
+    uint64_t offset, seed;
+    uint64_t piece;  /* units at a time; 0: few enough that pieces are no less than 1 ms apart */
+    nsec_t span;     /* from the first piece to the last */
+    nsec_t lead;     /* before the first piece */
+    nsec_t interval; /* between pieces */
+    double jitter;   /* share of the interval */
+};
+
+/* Whether a unit is an event. */
+static inline bool body_is_events(const struct body *body) {
+    return body->kind >= BODY_LINES;
+}
 
 enum reply_act { REPLY_NEXT, REPLY_WAIT, REPLY_HANG, REPLY_KEEP, REPLY_FIN, REPLY_RST };
 
@@ -61,8 +92,21 @@ void reply_strike(struct fault *fault, struct truth *truth);
  * called once, when the faults are rolled and the body is complete. */
 void reply_set_pace(struct reply *reply);
 
+/* How long the exchange takes that is asked for: the longest delay that a law names (draws of
+ * normal, exp, lognormal and pareto may be longer), hangs, pauses, and the pace of `body`, or of
+ * the plain one when NULL. What depends on other requests is not in it. NSEC_NEVER: for ever. */
+nsec_t reply_longest(const struct spec *spec, const struct body *body);
+
+/* The part of it that begins with the answer: the pace of the body and the hangs. */
+nsec_t reply_longest_answer(const struct spec *spec, const struct body *body);
+
 /* `last`: the connection is not to be kept anyway. 0, or -errno (no memory): close. */
 NODISCARD int reply_step(struct reply *reply, struct http_conn *conn, struct truth *truth,
                          bool last, struct buf *out, struct reply_step *ret);
+
+/* Appends a plain answer to `out`: a line of text/plain, without a line end when it is a 200.
+ * `close`: the last one on this connection. Errors as buf_reserve. */
+NODISCARD int reply_plain(struct http_conn *conn, uint16_t status, struct slice text, bool close,
+                          struct buf *out);
 
 #endif

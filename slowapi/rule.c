@@ -7,6 +7,7 @@
 #include "http/chars.h"
 #include "http/url.h"
 #include "slowapi/param.h"
+#include "slowapi/reply.h"
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -103,7 +104,7 @@ static int check_params(const struct rule *rule, nsec_t delay_max, struct error 
     spec.of_request = true;
     if (param_parse_text(&spec, slice_str(rule->params), why) < 0)
         return -EINVAL;
-    if (delay_max > 0 && spec_longest(&spec, NULL) > delay_max)
+    if (delay_max > 0 && reply_longest(&spec, NULL) > delay_max)
         return error_set(why, -EINVAL, "asks for more than --max-delay");
     return 0;
 }

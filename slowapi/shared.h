@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "net/binds.h"
 #include "proc/prefork.h"
-#include "slowapi/spec.h"
+#include "slowapi/param.h"
 #include "slowapi/truth.h"
 #include <pthread.h>
 

@@ -28,7 +28,7 @@ static struct dist parse(const char *text) {
     return dist;
 }
 
-/* --- distribution functions, written independently of the sampler: P(X <= x), x in ns --- */
+/* --- distribution functions, written independently of the sampler: P(X <= x), x in ns --------- */
 
 static double phi(double z) {
     return erfc(-z / sqrt(2)) / 2;

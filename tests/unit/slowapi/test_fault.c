@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "slowapi/fault.h"
 #include "slowapi/param.h"
-#include "slowapi/profile.h"
 #include <errno.h>
 
 #define SEC NSEC_PER_SEC
@@ -63,36 +62,41 @@ static void bad_faults_are_refused(void **state UNUSED) {
 }
 
 static void a_pause_is_the_last_part_of_each_period(void **state UNUSED) {
-    const char *why = "";
-    struct pause pause;
+    struct spec spec = { 0 };
+    const struct pause *pause = &spec.pause;
 
-    assert_int_equal(pause_parse(SLICE("every=30s for=3s"), &pause, &why), 0);
-    assert_int_equal(pause_left(&pause, 0), 0);
-    assert_int_equal(pause_left(&pause, 27 * SEC - 1), 0);
-    assert_int_equal(pause_left(&pause, 27 * SEC), 3 * SEC);
-    assert_int_equal(pause_left(&pause, 59 * SEC), 1 * SEC);
-    assert_int_equal(pause_left(&pause, 60 * SEC), 0);
-    assert_int_equal(pause_parse(SLICE("every=30s,for=3s,status=503"), &pause, &why), 0);
-    assert_int_equal(pause.status, 503);
-    assert_int_equal(pause_parse(SLICE("every=3s,for=30s"), &pause, &why), -EINVAL);
-    assert_int_equal(pause_parse(SLICE("every=3s,for=1s,status=1"), &pause, &why), -EINVAL);
-    assert_int_equal(pause_parse(SLICE("every=3s,for=1s,x=1"), &pause, &why), -EINVAL);
-    assert_int_equal(pause_parse(SLICE("every=3s,for=1s,delay=0"), &pause, &why), -EINVAL);
-    assert_int_equal(pause_parse(SLICE("every=3s,for=1s,every=9s"), &pause, &why), -EINVAL);
-    assert_int_equal(pause_parse(SLICE("every=3s,for=1s,status=500,status=503"), &pause, &why),
+    assert_int_equal(param_set(&spec, SLICE("pause"), SLICE("every=30s for=3s"), NULL), 0);
+    assert_int_equal(pause_left(pause, 0), 0);
+    assert_int_equal(pause_left(pause, 27 * SEC - 1), 0);
+    assert_int_equal(pause_left(pause, 27 * SEC), 3 * SEC);
+    assert_int_equal(pause_left(pause, 59 * SEC), 1 * SEC);
+    assert_int_equal(pause_left(pause, 60 * SEC), 0);
+    assert_int_equal(param_set(&spec, SLICE("pause"), SLICE("every=30s,for=3s,status=503"), NULL),
+                     0);
+    assert_int_equal(pause->status, 503);
+    assert_int_equal(param_set(&spec, SLICE("pause"), SLICE("every=3s,for=30s"), NULL), -EINVAL);
+    assert_int_equal(param_set(&spec, SLICE("pause"), SLICE("every=3s,for=1s,status=1"), NULL),
                      -EINVAL);
+    assert_int_equal(param_set(&spec, SLICE("pause"), SLICE("every=3s,for=1s,x=1"), NULL), -EINVAL);
+    assert_int_equal(param_set(&spec, SLICE("pause"), SLICE("every=3s,for=1s,delay=0"), NULL),
+                     -EINVAL);
+    assert_int_equal(param_set(&spec, SLICE("pause"), SLICE("every=3s,for=1s,every=9s"), NULL),
+                     -EINVAL);
+    assert_int_equal(
+        param_set(&spec, SLICE("pause"), SLICE("every=3s,for=1s,status=500,status=503"), NULL),
+        -EINVAL);
 }
 
 static void a_warm_up_falls_to_one(void **state UNUSED) {
-    const char *why = "";
-    struct warmup warmup;
+    struct spec spec = { 0 };
+    const struct warmup *warmup = &spec.warmup;
 
-    assert_int_equal(warmup_parse(SLICE("10s:21"), &warmup, &why), 0);
-    assert_true(warmup_factor(&warmup, 0) == 21);
-    assert_true(warmup_factor(&warmup, 5 * SEC) == 11);
-    assert_true(warmup_factor(&warmup, 10 * SEC) == 1);
-    assert_int_equal(warmup_parse(SLICE("10s"), &warmup, &why), -EINVAL);
-    assert_int_equal(warmup_parse(SLICE("10s:0.5"), &warmup, &why), -EINVAL);
+    assert_int_equal(param_set(&spec, SLICE("warmup"), SLICE("10s:21"), NULL), 0);
+    assert_true(warmup_factor(warmup, 0) == 21);
+    assert_true(warmup_factor(warmup, 5 * SEC) == 11);
+    assert_true(warmup_factor(warmup, 10 * SEC) == 1);
+    assert_int_equal(param_set(&spec, SLICE("warmup"), SLICE("10s"), NULL), -EINVAL);
+    assert_int_equal(param_set(&spec, SLICE("warmup"), SLICE("10s:0.5"), NULL), -EINVAL);
 }
 
 static void every_profile_is_made_of_good_parameters(void **state UNUSED) {
