@@ -101,6 +101,12 @@ def test_commands_in_the_pages_name_what_there_is(page):
             assert set(names) <= playgrounds | aliases | {"all"}, names
 
 
+def test_changelog_names_options_that_there_are():
+    known = {row[0] for command in COMMANDS for row in rows(command)} | {"version"}
+    named = re.findall(r"`(?:srv )?--([a-z-]+)", (ROOT / "CHANGELOG.md").read_text())
+    assert len(named) > 20 and not set(named) - known
+
+
 def test_readme_points_to_the_tutorial_first():
     assert re.search(r"\]\((docs/[\w.]+)\)", (ROOT / "README.md").read_text())[1] == "docs/tutorial.md"
 

@@ -2,14 +2,31 @@
 """The C sources look as if one hand wrote them."""
 
 import json
+import re
 import subprocess
 
-from tree import ROOT
+from tree import LAYERS, ROOT, files
 
 
 def test_sources_are_formatted():
     done = subprocess.run(["scripts/format", "--check"], cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 0, f"run: scripts/format {' '.join(done.stdout.split())}\n{done.stderr}"
+
+
+def test_editors_are_told_what_the_formatter_does():
+    formatter = dict(re.findall(r"^(\w+): (\w+)$", (ROOT / ".clang-format").read_text(), re.M))
+    for_all, for_c = (ROOT / ".editorconfig").read_text().split("[*]")[1].split("[*.{c,h}]")
+    assert f"indent_size = {formatter['IndentWidth']}\n" in for_all
+    assert f"max_line_length = {formatter['ColumnLimit']}\n" in for_c.split("[")[0]
+
+
+def test_text_is_as_editors_are_told():
+    wrong = []
+    for path in files("", under=(*LAYERS, "include", "docs", "scripts", "tests")) + files(".md", ".yml", "meson.build"):
+        if path.suffix != ".png" and "corpus" not in path.parts and (text := (ROOT / path).read_bytes()):
+            if b"\t" in text or b"\r" in text or re.search(rb"[ \t]$", text, re.M) or not text.endswith(b"\n"):
+                wrong.append(str(path))
+    assert not wrong, f"a tab, a carriage return, a space at the end of a line, or no line end at the end: {wrong}"
 
 
 # A comment's first word is the thing or the function's verb: "it", "what" or "of which" sends the reader elsewhere first.
