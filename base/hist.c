@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Counts values in buckets whose width is at most a thousandth of the value. */
+/* Counts values in buckets whose width is a share of the value. */
 #include "base/hist.h"
 #include "base/alloc.h"
 #include <assert.h>
@@ -180,4 +180,141 @@ bool hist_next(const struct hist *h, uint32_t *cursor, int64_t *ret_usec, uint64
         return true;
     }
     return false;
+}
+
+/* --- in memory that threads and processes share ----------------------------------------------- */
+
+/* Values up to 20 have a bucket each. Above, decade d (from 1) has 75, b = 10^d:
+ *
+ *   value            2b+1 .. 5b   5b+1 .. 10b   10b+1 .. 20b
+ *   width of one     b/10         b/5           b/2
+ *   how many         30           25            20
+ */
+enum { ONES = 21, PER_DECADE = 75, DECADES = (HIST_SHARED_BUCKETS - ONES) / PER_DECADE };
+
+static_assert(ONES + DECADES * PER_DECADE == HIST_SHARED_BUCKETS, "the last decade is whole");
+
+static const struct part {
+    unsigned per_base; /* widths in b */
+    unsigned first;    /* values are above that many widths */
+    unsigned at;       /* index of the first bucket in the decade */
+} parts[] = { { 10, 20, 0 }, { 5, 25, 30 }, { 2, 20, 55 } };
+
+static unsigned shared_bucket_of(uint64_t usec) {
+    unsigned decade = 0;
+    uint64_t base = 10;
+
+    if (LIKELY(usec < ONES))
+        return (unsigned)usec;
+    while (usec > 20 * base && decade < DECADES) {
+        base *= 10;
+        decade++;
+    }
+    if (decade == DECADES)
+        return HIST_SHARED_BUCKETS - 1;
+    const struct part *part = &parts[usec <= 5 * base ? 0 : usec <= 10 * base ? 1 : 2];
+    uint64_t width = base / part->per_base;
+    return ONES + decade * PER_DECADE + part->at +
+           (unsigned)((usec + width - 1) / width - part->first - 1);
+}
+
+/* Microseconds: the largest value that the bucket counts. */
+static uint64_t shared_bucket_last(unsigned bucket) {
+    uint64_t base = 10;
+
+    if (bucket < ONES)
+        return bucket;
+    for (bucket -= ONES; bucket >= PER_DECADE; bucket -= PER_DECADE)
+        base *= 10;
+    const struct part *part = &parts[bucket < 30 ? 0 : bucket < 55 ? 1 : 2];
+    return base / part->per_base * (part->first + 1 + bucket - part->at);
+}
+
+/* Rounds to the nearest microsecond for the sum, and up for the bucket: what is above a bound by
+ * a nanosecond is above it. */
+static uint64_t round_span(nsec_t span, unsigned *ret_bucket) {
+    uint64_t nsec = span > 0 ? (uint64_t)span : 0;
+    uint64_t usec = (nsec + NSEC_PER_USEC / 2) / NSEC_PER_USEC;
+
+    *ret_bucket = shared_bucket_of(usec + (usec * NSEC_PER_USEC < nsec));
+    return usec;
+}
+
+static uint64_t read_shared(const _Atomic uint64_t *counter) {
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void add_alone(_Atomic uint64_t *counter, uint64_t n) {
+    atomic_store_explicit(counter, read_shared(counter) + n, memory_order_relaxed);
+}
+
+void hist_shared_record(struct hist_shared *h, nsec_t span) {
+    unsigned bucket;
+    uint64_t usec = round_span(span, &bucket), max = read_shared(&h->max_usec);
+
+    atomic_fetch_add_explicit(&h->buckets[bucket], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&h->sum_usec, usec, memory_order_relaxed);
+    while (usec > max && !atomic_compare_exchange_weak(&h->max_usec, &max, usec)) {
+    }
+}
+
+static void raise_alone(_Atomic uint64_t *max, uint64_t usec) {
+    if (usec > read_shared(max))
+        atomic_store_explicit(max, usec, memory_order_relaxed);
+}
+
+void hist_shared_record_alone(struct hist_shared *h, nsec_t span) {
+    unsigned bucket;
+    uint64_t usec = round_span(span, &bucket);
+
+    add_alone(&h->buckets[bucket], 1);
+    add_alone(&h->sum_usec, usec);
+    raise_alone(&h->max_usec, usec);
+}
+
+void hist_shared_merge(struct hist_shared *to, const struct hist_shared *from) {
+    for (unsigned i = 0; i < HIST_SHARED_BUCKETS; i++)
+        add_alone(&to->buckets[i], read_shared(&from->buckets[i]));
+    add_alone(&to->sum_usec, read_shared(&from->sum_usec));
+    raise_alone(&to->max_usec, read_shared(&from->max_usec));
+}
+
+static uint64_t count_first(const struct hist_shared *h, unsigned buckets) {
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < buckets; i++)
+        count += read_shared(&h->buckets[i]);
+    return count;
+}
+
+uint64_t hist_shared_count(const struct hist_shared *h) {
+    return count_first(h, HIST_SHARED_BUCKETS);
+}
+
+uint64_t hist_shared_sum(const struct hist_shared *h) {
+    return read_shared(&h->sum_usec);
+}
+
+uint64_t hist_shared_max(const struct hist_shared *h) {
+    return read_shared(&h->max_usec);
+}
+
+uint64_t hist_shared_quantile(const struct hist_shared *h, double q) {
+    uint64_t count = hist_shared_count(h), max = hist_shared_max(h), seen = 0;
+    uint64_t rank = q > 0 ? rank_of(q, count) : 1;
+
+    for (unsigned i = 0; i < HIST_SHARED_BUCKETS - 1; i++) {
+        seen += read_shared(&h->buckets[i]);
+        if (seen >= rank) {
+            uint64_t last = shared_bucket_last(i);
+            return last < max ? last : max;
+        }
+    }
+    return max;
+}
+
+uint64_t hist_shared_below(const struct hist_shared *h, uint64_t usec) {
+    unsigned bucket = shared_bucket_of(usec);
+
+    return count_first(h, bucket + (shared_bucket_last(bucket) <= usec));
 }

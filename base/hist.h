@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* HDR-style histogram: 1 microsecond to an hour, three significant digits, constant memory, and
- * mergeable. */
+/* HDR-style histograms in constant memory that can be merged: `struct hist` of one thread, from 1
+ * microsecond to an hour with three significant digits, and the coarser `struct hist_shared`, which
+ * threads and processes fill together. */
 #ifndef BASE_HIST_H
 #define BASE_HIST_H
 
 #include "base/attr.h"
+#include "base/clock.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -40,5 +43,39 @@ double hist_share_below(const struct hist *h, int64_t usec);
 /* Walks the non-empty buckets in order: start with *cursor = 0; false at the end. `*ret_usec` is
  * the largest value that the bucket counts, never above hist_max. */
 bool hist_next(const struct hist *h, uint32_t *cursor, int64_t *ret_usec, uint64_t *ret_count);
+
+/* --- in memory that threads and processes share ----------------------------------------------- */
+
+/* Zeroed memory is an empty histogram of 8.6 KB, of which only touched pages become resident. The
+ * width of a bucket is at most 5 % of its values; up to 20 us each value has one, and the last one
+ * ends at 63 years and takes all that is above. 1, 1.5, 2, 2.5 and 3 to 9 times each power of ten
+ * are ends of buckets, so that the counts up to such bounds, which Prometheus wants, are exact.
+ * Counters are read at any time: they may be a few values apart from each other, and are exact
+ * when nothing runs. */
+#define HIST_SHARED_BUCKETS 1071
+
+struct hist_shared {
+    _Atomic uint64_t buckets[HIST_SHARED_BUCKETS];
+    _Atomic uint64_t sum_usec, max_usec; /* each value rounded to the microsecond */
+};
+
+/* Counts a span; below 0 counts as 0. From any thread. */
+void hist_shared_record(struct hist_shared *h, nsec_t span);
+
+/* Counts a span where nobody else writes: no locked instruction. */
+void hist_shared_record_alone(struct hist_shared *h, nsec_t span);
+
+/* Adds all of `from` to `to`, where nobody else writes. */
+void hist_shared_merge(struct hist_shared *to, const struct hist_shared *from);
+
+uint64_t hist_shared_count(const struct hist_shared *h);
+uint64_t hist_shared_sum(const struct hist_shared *h); /* microseconds */
+uint64_t hist_shared_max(const struct hist_shared *h); /* microseconds; 0 when empty */
+
+/* Microseconds as hist_quantile, within 5 percent. */
+uint64_t hist_shared_quantile(const struct hist_shared *h, double q);
+
+/* How many values are at most `usec`; of a bound within a bucket, those of the buckets below. */
+uint64_t hist_shared_below(const struct hist_shared *h, uint64_t usec);
 
 #endif

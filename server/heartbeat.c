@@ -67,7 +67,7 @@ static void on_turn(void *arg, nsec_t began, nsec_t ended) {
     struct heartbeat *p = arg;
     nsec_t span = ended - began;
 
-    stats_observe(&p->stats->loop_lag, span);
+    hist_shared_record(&p->stats->loop_lag, span);
     if (span > atomic_load_explicit(&p->stats->loop_lag_max, memory_order_relaxed))
         atomic_store_explicit(&p->stats->loop_lag_max, span, memory_order_relaxed);
     if (p->warn > 0 && span >= p->warn) {

@@ -2,8 +2,9 @@
 /* Tells the truth as JSON and for Prometheus, and takes rules. */
 #include "slowapi/control.h"
 #include "base/alloc.h"
-#include "base/buf.h"
+#include "base/prometheus.h"
 #include "slowapi/rule.h"
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -16,7 +17,7 @@ static const char *const counter_names[] = {
 };
 
 static const char *const counter_helps[] = {
-#define HELP_OF(name, NAME, help) help,
+#define HELP_OF(name, NAME, help) help ".",
     TRUTH_COUNTERS(HELP_OF)
 #undef HELP_OF
 };
@@ -34,15 +35,21 @@ static struct truth_sum *sum_up(struct shared *shared) {
 
 /* --- /stats ----------------------------------------------------------------------------------- */
 
-static json_t *times_json(const struct truth_times *times) {
-    double mean = times->count > 0 ? (double)times->sum_usec / (double)times->count : 0;
+/* Milliseconds of a whole number of microseconds. */
+static json_t *msec_json(uint64_t usec) {
+    return json_real((double)usec / 1e3);
+}
 
-    return json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "count", (json_int_t)times->count,
-                     "mean_ms", mean / 1e3, "p50_ms", (double)truth_quantile(times, .5) / 1e3,
-                     "p95_ms", (double)truth_quantile(times, .95) / 1e3, "p99_ms",
-                     (double)truth_quantile(times, .99) / 1e3, "p99.9_ms",
-                     (double)truth_quantile(times, .999) / 1e3, "max_ms",
-                     (double)times->max_usec / 1e3);
+static json_t *times_json(const struct hist_shared *times) {
+    uint64_t count = hist_shared_count(times);
+    double mean = count > 0 ? (double)hist_shared_sum(times) / (double)count : 0;
+
+    return json_pack("{s:I, s:f, s:o, s:o, s:o, s:o, s:o}", "count", (json_int_t)count, "mean_ms",
+                     mean / 1e3, "p50_ms", msec_json(hist_shared_quantile(times, .5)), "p95_ms",
+                     msec_json(hist_shared_quantile(times, .95)), "p99_ms",
+                     msec_json(hist_shared_quantile(times, .99)), "p99.9_ms",
+                     msec_json(hist_shared_quantile(times, .999)), "max_ms",
+                     msec_json(hist_shared_max(times)));
 }
 
 static json_t *stats_json(const struct truth_sum *sum, struct shared *shared) {
@@ -85,77 +92,64 @@ static void reply_stats(void *arg, struct control_request *rq) {
     mem_free(sum);
 }
 
-/* --- /metrics: the text format of Prometheus ---------------------------------------------------
- */
+/* --- /metrics --------------------------------------------------------------------------------- */
 
-static int put_times(struct buf *out, const char *name, const struct truth_times *times) {
-    static const double bounds[] = { .0001, .001, .0025, .005, .01, .025, .05, .1, .25,
-                                     .5,    1,    2.5,   5,    10,  30,   60,  300 };
-    int rc = buf_printf(out,
-                        "# HELP slowapi_%s_seconds Delays: planned, actual, and their "
-                        "difference (late).\n# TYPE slowapi_%s_seconds histogram\n",
-                        name, name);
+static void put_times(struct prometheus *p, const struct truth_sum *sum) {
+    static const char *const names[TRUTH_TIMES] = { "planned_seconds", "actual_seconds",
+                                                    "late_seconds" };
+    static const uint64_t bounds[] = { 100,     1000,     2500,     5000,     10000,    25000,
+                                       50000,   100000,   250000,   500000,   1000000,  2500000,
+                                       5000000, 10000000, 30000000, 60000000, 300000000 };
 
-    for (size_t i = 0; i < ARRAY_LEN(bounds) && rc == 0; i++)
-        rc = buf_printf(out, "slowapi_%s_seconds_bucket{le=\"%g\"} %llu\n", name, bounds[i],
-                        (unsigned long long)truth_below(times, (uint64_t)(bounds[i] * 1e6)));
-    if (rc == 0)
-        rc = buf_printf(out,
-                        "slowapi_%s_seconds_bucket{le=\"+Inf\"} %llu\nslowapi_%s_seconds_sum %f\n"
-                        "slowapi_%s_seconds_count %llu\n",
-                        name, (unsigned long long)times->count, name, (double)times->sum_usec / 1e6,
-                        name, (unsigned long long)times->count);
-    return rc;
+    for (size_t i = 0; i < TRUTH_TIMES; i++) {
+        prometheus_family(p, names[i], PROMETHEUS_HISTOGRAM,
+                          "Delays: planned, actual, and their difference (late).");
+        prometheus_hist(p, NULL, 0, &sum->times[i], bounds, ARRAY_LEN(bounds));
+    }
 }
 
-static int put_counters(struct buf *out, const struct truth_sum *sum) {
-    int rc = 0;
+static void put_counters(struct prometheus *p, const struct truth_sum *sum) {
+    char class[] = "0xx";
 
-    for (size_t i = 0; i < TRUTH_COUNTERS_MAX && rc == 0; i++)
-        rc = buf_printf(out,
-                        "# HELP slowapi_%s_total %s.\n# TYPE slowapi_%s_total counter\n"
-                        "slowapi_%s_total %llu\n",
-                        counter_names[i], counter_helps[i], counter_names[i], counter_names[i],
-                        (unsigned long long)sum->counters[i]);
-    if (rc == 0)
-        rc = buf_printf(out, "# HELP slowapi_responses_total Answers by class.\n"
-                             "# TYPE slowapi_responses_total counter\n");
-    for (size_t i = 2; i < ARRAY_LEN(sum->classes) && rc == 0; i++)
-        rc = buf_printf(out, "slowapi_responses_total{class=\"%zuxx\"} %llu\n", i,
-                        (unsigned long long)sum->classes[i]);
-    if (rc == 0)
-        rc = buf_printf(out, "# HELP slowapi_faults_total Faults that struck, by kind.\n"
-                             "# TYPE slowapi_faults_total counter\n");
-    for (size_t i = 0; i < FAULT_KINDS && rc == 0; i++)
-        rc = buf_printf(out, "slowapi_faults_total{kind=\"%s\"} %llu\n", fault_infos[i].name.ptr,
-                        (unsigned long long)sum->faults[i]);
-    return rc;
+    for (size_t i = 0; i < TRUTH_COUNTERS_MAX; i++) {
+        prometheus_family(p, counter_names[i], PROMETHEUS_COUNTER, counter_helps[i]);
+        prometheus_count(p, NULL, 0, (int64_t)sum->counters[i]);
+    }
+    prometheus_family(p, "responses", PROMETHEUS_COUNTER, "Answers by class.");
+    for (size_t i = 2; i < ARRAY_LEN(sum->classes); i++) {
+        struct prometheus_label label = { "class", class };
+        class[0] = (char)('0' + i);
+        prometheus_count(p, &label, 1, (int64_t)sum->classes[i]);
+    }
+    prometheus_family(p, "faults", PROMETHEUS_COUNTER, "Faults that struck, by kind.");
+    for (size_t i = 0; i < FAULT_KINDS; i++) {
+        struct prometheus_label label = { "kind", fault_infos[i].name.ptr };
+        prometheus_count(p, &label, 1, (int64_t)sum->faults[i]);
+    }
 }
 
-static int put_gauges(struct buf *out, const struct truth_sum *sum) {
-    return buf_printf(out,
-                      "# HELP slowapi_open_connections Connections that are open.\n"
-                      "# TYPE slowapi_open_connections gauge\nslowapi_open_connections %lld\n"
-                      "# HELP slowapi_in_flight Requests that wait for their answer.\n"
-                      "# TYPE slowapi_in_flight gauge\nslowapi_in_flight %lld\n"
-                      "# HELP slowapi_in_flight_max The most that ever waited at once.\n"
-                      "# TYPE slowapi_in_flight_max gauge\nslowapi_in_flight_max %lld\n",
-                      (long long)sum->open, (long long)sum->in_flight,
-                      (long long)sum->in_flight_max);
+static void put_gauges(struct prometheus *p, const struct truth_sum *sum) {
+    prometheus_family(p, "open_connections", PROMETHEUS_GAUGE, "Connections that are open.");
+    prometheus_count(p, NULL, 0, sum->open);
+    prometheus_family(p, "in_flight", PROMETHEUS_GAUGE, "Requests that wait for their answer.");
+    prometheus_count(p, NULL, 0, sum->in_flight);
+    prometheus_family(p, "in_flight_max", PROMETHEUS_GAUGE, "The most that ever waited at once.");
+    prometheus_count(p, NULL, 0, sum->in_flight_max);
 }
 
 static void reply_metrics(void *arg, struct control_request *rq) {
     struct truth_sum *sum = sum_up(arg);
     struct buf out;
+    struct prometheus p = { .out = &out, .prefix = "slowapi", .rc = sum != NULL ? 0 : -ENOMEM };
 
     buf_init(&out, METRICS_BYTES_MAX);
-    int rc = sum != NULL ? put_gauges(&out, sum) : -1;
-    if (rc == 0)
-        rc = put_counters(&out, sum);
-    for (size_t i = 0; i < TRUTH_TIMES && rc == 0; i++)
-        rc = put_times(&out, time_names[i], &sum->times[i]);
-    if (rc == 0)
-        control_reply(rq, 200, "text/plain; version=0.0.4", buf_unread(&out));
+    if (sum != NULL) {
+        put_gauges(&p, sum);
+        put_counters(&p, sum);
+        put_times(&p, sum);
+    }
+    if (p.rc == 0)
+        control_reply(rq, 200, PROMETHEUS_TYPE, buf_unread(&out));
     else
         control_reply_text(rq, 500, "out of memory");
     buf_free(&out);

@@ -3,9 +3,8 @@
 #ifndef SLOWAPI_TRUTH_H
 #define SLOWAPI_TRUTH_H
 
-#include "base/clock.h"
+#include "base/hist.h"
 #include "slowapi/fault.h"
-#include <stdatomic.h>
 
 /* X(name, NAME, help) of the counters. */
 #define TRUTH_COUNTERS(X)                                                                      \
@@ -32,19 +31,11 @@ enum truth_counter {
 
 enum truth_time { TRUTH_PLANNED, TRUTH_ACTUAL, TRUTH_LATE, TRUTH_TIMES };
 
-/* Log-linear: exact below 16 us, then 16 buckets per octave (6 percent) up to years. */
-#define TRUTH_BUCKETS 688
-
-struct truth_hist {
-    _Atomic uint64_t buckets[TRUTH_BUCKETS];
-    _Atomic uint64_t sum_usec, max_usec;
-};
-
 /* Written by one worker only, so that plain adds suffice; read by any. */
 struct truth_slot {
     _Atomic uint64_t counters[TRUTH_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
     _Atomic int64_t in_flight, open;
-    struct truth_hist times[TRUTH_TIMES];
+    struct hist_shared times[TRUTH_TIMES];
 };
 
 /* Written by all. */
@@ -70,7 +61,9 @@ static inline void truth_count(struct truth *t, enum truth_counter counter) {
 void truth_begin(struct truth *t);                /* a request is in flight */
 void truth_end(struct truth *t, uint16_t status); /* no longer; 0: it got no answer */
 
-void truth_time(struct truth *t, enum truth_time which, nsec_t span);
+static inline void truth_time(struct truth *t, enum truth_time which, nsec_t span) {
+    hist_shared_record_alone(&t->slot->times[which], span);
+}
 
 /* To be called first, with the place of t->slot among all. A worker that died left its requests in
  * flight: its successor takes them back. */
@@ -81,19 +74,10 @@ void truth_adopt(struct truth *t, size_t place);
 struct truth_sum {
     uint64_t counters[TRUTH_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
     int64_t in_flight, in_flight_max, open;
-    struct truth_times {
-        uint64_t buckets[TRUTH_BUCKETS];
-        uint64_t count, sum_usec, max_usec;
-    } times[TRUTH_TIMES];
+    struct hist_shared times[TRUTH_TIMES];
 };
 
 void truth_sum(struct truth_sum *sum, const struct truth_slot *slots,
                const struct truth_total *total);
-
-/* The q-th (0..1) value in microseconds, within 6 percent and never above the largest. */
-uint64_t truth_quantile(const struct truth_times *times, double q);
-
-/* How many values are at most `usec`, to the bucket. */
-uint64_t truth_below(const struct truth_times *times, uint64_t usec);
 
 #endif

@@ -336,7 +336,7 @@ void session_begin(struct session *s, nsec_t now) {
     if (served_max > 0 && s->served + 1 >= served_max)
         s->last = true;
     s->spent.queue = now - s->ready_at;
-    stats_observe(&s->worker->stats->queue_wait, s->spent.queue);
+    hist_shared_record(&s->worker->stats->queue_wait, s->spent.queue);
     stats_does(s->entry, STATS_CPU, now);
 }
 
@@ -369,7 +369,7 @@ enum session_end session_finish(struct session *s, int rc, nsec_t now) {
 
     if (rc < 0)
         return end_unanswered(s, rc, now);
-    stats_observe(&stats->latency, now - s->ready_at);
+    hist_shared_record(&stats->latency, now - s->ready_at);
     access_log_write(s->worker->access_log, s, now);
     worker_count_answer(s->worker);
     return finish_request(s);

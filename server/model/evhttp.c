@@ -106,7 +106,7 @@ static void answer(struct evhttp_model *m, struct evhttp_request *client, int st
     }
     evhttp_send_reply(client, status, NULL, body);
     stats_answered(worker->stats, (uint16_t)status);
-    stats_observe(&worker->stats->latency, loop_now(m->loop) - began_at);
+    hist_shared_record(&worker->stats->latency, loop_now(m->loop) - began_at);
     worker_count_answer(worker);
 }
 

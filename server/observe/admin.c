@@ -2,6 +2,7 @@
 /* Runs the control endpoint in a process of its own. */
 #include "server/observe/admin.h"
 #include "base/log.h"
+#include "base/prometheus.h"
 #include "net/control.h"
 #include "net/listener.h"
 #include "proc/inherit.h"
@@ -39,7 +40,7 @@ static void reply_metrics(void *arg, struct control_request *rq) {
     if (metrics_prometheus(arg, &out) < 0)
         control_reply_text(rq, 503, "out of memory");
     else
-        control_reply(rq, 200, "text/plain; version=0.0.4", buf_unread(&out));
+        control_reply(rq, 200, PROMETHEUS_TYPE, buf_unread(&out));
     buf_free(&out);
 }
 

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /* Prints the shared counters; nothing here writes to them. */
 #include "server/observe/metrics.h"
+#include "base/prometheus.h"
 #include "server/model/model.h"
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-struct value_row {
-    const char *name, *kind, *help;
-};
-
-#define VALUE_ROW(name, kind, help) { #name, #kind, help },
-static const struct value_row values[] = { STATS_VALUES(VALUE_ROW) };
+static const struct value_row {
+    const char *name, *help;
+    enum prometheus_kind kind;
+} values[] = {
+#define VALUE_KIND_counter          PROMETHEUS_COUNTER
+#define VALUE_KIND_gauge            PROMETHEUS_GAUGE
+#define VALUE_ROW(name, kind, help) { #name, help, VALUE_KIND_##kind },
+    STATS_VALUES(VALUE_ROW)
 #undef VALUE_ROW
+};
 
 static const char *const doing_words[] = {
     [STATS_NOTHING] = "nothing",   [STATS_QUEUE] = "queue",       [STATS_CPU] = "cpu",
@@ -60,70 +64,52 @@ static unsigned long long load(const atomic_ullong *counter) {
 
 /* --- Prometheus ----------------------------------------------------------------- */
 
-static int print_head(struct buf *out, const char *name, const char *suffix, const char *kind,
-                      const char *help) {
-    return buf_printf(out, "# HELP srv_%s%s %s\n# TYPE srv_%s%s %s\n", name, suffix, help, name,
-                      suffix, kind);
-}
+/* The labels of a sample: the worker, and the status where there is one. */
+struct worker_labels {
+    struct prometheus_label list[2];
+    char worker[12], status[12];
+};
 
-static bool is_counter(unsigned value) {
-    return strcmp(values[value].kind, "counter") == 0;
+static void set_worker(struct worker_labels *l, unsigned index) {
+    snprintf(l->worker, sizeof(l->worker), "%u", index + 1);
+    l->list[0] = (struct prometheus_label){ "worker", l->worker };
+    l->list[1] = (struct prometheus_label){ "status", l->status };
 }
 
 /* What a worker has counted outlives it; how it was does not. */
-static bool is_told(const struct stats *s, unsigned value) {
-    return is_counter(value) ? atomic_load(&s->life) != STATS_ABSENT : metrics_alive(s);
+static bool is_told(const struct stats *s, const struct value_row *row) {
+    return row->kind == PROMETHEUS_COUNTER ? atomic_load(&s->life) != STATS_ABSENT
+                                           : metrics_alive(s);
 }
 
-static int print_values(const struct admin *o, struct buf *out) {
-    int rc = 0;
+static void print_values(const struct admin *o, struct prometheus *p) {
+    struct worker_labels l;
 
-    for (unsigned v = 0; rc == 0 && v < STATS_VALUE_COUNT; v++) {
-        const char *suffix = is_counter(v) ? "_total" : "";
-
-        rc = print_head(out, values[v].name, suffix, values[v].kind, values[v].help);
-        for (unsigned i = 0; rc == 0 && i < o->count; i++)
-            if (is_told(&o->stats[i], v))
-                rc = buf_printf(out, "srv_%s%s{worker=\"%u\"} %lld\n", values[v].name, suffix,
-                                i + 1, (long long)stats_get(&o->stats[i], v));
+    for (unsigned v = 0; v < STATS_VALUE_COUNT; v++) {
+        prometheus_family(p, values[v].name, values[v].kind, values[v].help);
+        for (unsigned i = 0; i < o->count; i++) {
+            set_worker(&l, i);
+            if (is_told(&o->stats[i], &values[v]))
+                prometheus_count(p, l.list, 1, (int64_t)stats_get(&o->stats[i], v));
+        }
     }
-    return rc;
 }
 
-static int print_statuses(const struct admin *o, struct buf *out) {
-    int rc = print_head(out, "requests", "_total", "counter", "Answers sent, by status.");
+static void print_statuses(const struct admin *o, struct prometheus *p) {
+    struct worker_labels l;
 
+    prometheus_family(p, "requests", PROMETHEUS_COUNTER, "Answers sent, by status.");
     for (unsigned i = 0; i < o->count; i++) {
         if (atomic_load(&o->stats[i].life) == STATS_ABSENT)
             continue;
-        for (unsigned status = 0; rc == 0 && status < STATS_STATUS_MAX; status++) {
+        set_worker(&l, i);
+        for (unsigned status = 0; status < STATS_STATUS_MAX; status++) {
             unsigned long long n = load(&o->stats[i].by_status[status]);
+            snprintf(l.status, sizeof(l.status), "%u", status);
             if (n > 0)
-                rc = buf_printf(out, "srv_requests_total{worker=\"%u\",status=\"%u\"} %llu\n",
-                                i + 1, status, n);
+                prometheus_count(p, l.list, 2, (int64_t)n);
         }
     }
-    return rc;
-}
-
-static int print_hist(struct buf *out, const char *name, unsigned worker,
-                      const struct stats_hist *h) {
-    unsigned long long sum = 0;
-    int rc = 0;
-
-    for (size_t i = 0; rc == 0 && i < STATS_BUCKETS; i++) {
-        sum += load(&h->buckets[i]);
-        rc = buf_printf(out, "srv_%s_bucket{worker=\"%u\",le=\"%g\"} %llu\n", name, worker,
-                        (double)stats_bounds[i] / NSEC_PER_SEC, sum);
-    }
-    sum += load(&h->buckets[STATS_BUCKETS]);
-    if (rc == 0)
-        rc = buf_printf(out,
-                        "srv_%s_bucket{worker=\"%u\",le=\"+Inf\"} %llu\n"
-                        "srv_%s_sum{worker=\"%u\"} %.6f\nsrv_%s_count{worker=\"%u\"} %llu\n",
-                        name, worker, sum, name, worker, (double)load(&h->sum_nsec) / NSEC_PER_SEC,
-                        name, worker, sum);
-    return rc;
 }
 
 static const struct hist_row {
@@ -141,70 +127,68 @@ static const struct hist_row {
       offsetof(struct stats, loop_lag) },
 };
 
-static const struct stats_hist *hist_of(const struct stats *s, const struct hist_row *row) {
+static const struct hist_shared *hist_of(const struct stats *s, const struct hist_row *row) {
     return (const void *)((const char *)s + row->offset);
 }
 
-static int print_hists(const struct admin *o, struct buf *out) {
-    int rc = 0;
+static void print_hists(const struct admin *o, struct prometheus *p) {
+    static const uint64_t bounds[] = { /* microseconds */
+                                       1000,     2000,     5000,     10000,    20000,   50000,
+                                       100000,   200000,   500000,   1000000,  2000000, 5000000,
+                                       10000000, 20000000, 60000000, 300000000
+    };
+    struct worker_labels l;
 
-    for (const struct hist_row *row = hists; rc == 0 && row < hists + ARRAY_LEN(hists); row++) {
-        rc = print_head(out, row->name, "", "histogram", row->help);
-        for (unsigned i = 0; rc == 0 && i < o->count; i++)
+    for (const struct hist_row *row = hists; row < hists + ARRAY_LEN(hists); row++) {
+        prometheus_family(p, row->name, PROMETHEUS_HISTOGRAM, row->help);
+        for (unsigned i = 0; i < o->count; i++) {
+            set_worker(&l, i);
             if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
-                rc = print_hist(out, row->name, i + 1, hist_of(&o->stats[i], row));
+                prometheus_hist(p, l.list, 1, hist_of(&o->stats[i], row), bounds,
+                                ARRAY_LEN(bounds));
+        }
     }
-    return rc;
 }
 
-static int print_lag(const struct admin *o, struct buf *out) {
-    int rc = print_head(out, "loop_lag_max_seconds", "", "gauge", "The longest turn so far.");
+static void print_lag(const struct admin *o, struct prometheus *p) {
+    struct worker_labels l;
 
-    for (unsigned i = 0; rc == 0 && i < o->count; i++)
+    prometheus_family(p, "loop_lag_max_seconds", PROMETHEUS_GAUGE, "The longest turn so far.");
+    for (unsigned i = 0; i < o->count; i++) {
+        set_worker(&l, i);
         if (metrics_alive(&o->stats[i]))
-            rc = buf_printf(out, "srv_loop_lag_max_seconds{worker=\"%u\"} %.6f\n", i + 1,
-                            (double)atomic_load(&o->stats[i].loop_lag_max) / NSEC_PER_SEC);
-    return rc;
-}
-
-/* What cannot be seen is left out. */
-static int print_process(const struct admin *o, struct buf *out, const char *name, bool memory) {
-    int rc = 0;
-
-    for (unsigned i = 0; rc == 0 && i < o->count; i++) {
-        struct process_figures p = { 0 };
-
-        if (metrics_alive(&o->stats[i]))
-            p = look_at(o->stats[i].pid);
-        if (p.threads > 0)
-            rc = buf_printf(out, "srv_%s{worker=\"%u\"} %lu\n", name, i + 1,
-                            memory ? p.rss_kib * 1024 : p.threads);
+            prometheus_seconds(p, l.list, 1,
+                               (double)atomic_load(&o->stats[i].loop_lag_max) / NSEC_PER_SEC);
     }
-    return rc;
 }
 
-static int print_processes(const struct admin *o, struct buf *out) {
-    int rc = print_head(out, "worker_rss_bytes", "", "gauge", "Resident memory of the worker.");
+/* Workers that the kernel does not show are left out. */
+static void print_process(const struct admin *o, struct prometheus *p, bool memory) {
+    struct worker_labels l;
 
-    if (rc == 0)
-        rc = print_process(o, out, "worker_rss_bytes", true);
-    if (rc == 0)
-        rc = print_head(out, "worker_threads", "", "gauge", "Threads of the worker.");
-    if (rc == 0)
-        rc = print_process(o, out, "worker_threads", false);
-    return rc;
+    for (unsigned i = 0; i < o->count; i++) {
+        struct process_figures f = { 0 };
+
+        set_worker(&l, i);
+        if (metrics_alive(&o->stats[i]))
+            f = look_at(o->stats[i].pid);
+        if (f.threads > 0)
+            prometheus_count(p, l.list, 1, (int64_t)(memory ? f.rss_kib * 1024 : f.threads));
+    }
 }
 
 int metrics_prometheus(const struct admin *o, struct buf *out) {
-    int rc = print_statuses(o, out);
+    struct prometheus p = { .out = out, .prefix = "srv" };
 
-    if (rc == 0)
-        rc = print_hists(o, out);
-    if (rc == 0)
-        rc = print_values(o, out);
-    if (rc == 0)
-        rc = print_lag(o, out);
-    return rc == 0 ? print_processes(o, out) : rc;
+    print_statuses(o, &p);
+    print_hists(o, &p);
+    print_values(o, &p);
+    print_lag(o, &p);
+    prometheus_family(&p, "worker_rss_bytes", PROMETHEUS_GAUGE, "Resident memory of the worker.");
+    print_process(o, &p, true);
+    prometheus_family(&p, "worker_threads", PROMETHEUS_GAUGE, "Threads of the worker.");
+    print_process(o, &p, false);
+    return p.rc;
 }
 
 /* --- JSON ------------------------------------------------------------------------- */
@@ -213,7 +197,7 @@ static json_t *json_values(const struct stats *s) {
     json_t *object = json_object();
 
     for (unsigned v = 0; v < STATS_VALUE_COUNT; v++)
-        if (is_told(s, v))
+        if (is_told(s, &values[v]))
             json_object_set_new(object, values[v].name, json_integer((json_int_t)stats_get(s, v)));
     return object;
 }

@@ -12,13 +12,6 @@ static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "counters are shared between processe
 
 enum { PROBES_MAX = 64 };
 
-#define MSEC NSEC_PER_MSEC
-const nsec_t stats_bounds[STATS_BUCKETS] = {
-    1 * MSEC,     2 * MSEC,     5 * MSEC,     10 * MSEC,     20 * MSEC,   50 * MSEC,
-    100 * MSEC,   200 * MSEC,   500 * MSEC,   1000 * MSEC,   2000 * MSEC, 5000 * MSEC,
-    10000 * MSEC, 20000 * MSEC, 60000 * MSEC, 300000 * MSEC,
-};
-
 int stats_open(struct error *err) {
     int fd = memfd_create("srv-stats", MFD_CLOEXEC);
 
@@ -81,16 +74,6 @@ void stats_start(struct stats *s, bool lists_requests) {
     atomic_store(&s->loop_lag_max, 0);
     atomic_store(&s->pid, getpid());
     atomic_store(&s->life, STATS_STARTING);
-}
-
-/* The usual request is short: linear search from below. */
-void stats_observe(struct stats_hist *h, nsec_t span) {
-    size_t i = 0;
-
-    while (i < STATS_BUCKETS && span > stats_bounds[i])
-        i++;
-    atomic_fetch_add_explicit(&h->buckets[i], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&h->sum_nsec, (unsigned long long)span, memory_order_relaxed);
 }
 
 struct stats_entry *stats_enter(struct stats *s, struct slice method, struct slice target,

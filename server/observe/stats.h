@@ -8,8 +8,8 @@
 #ifndef SERVER_STATS_H
 #define SERVER_STATS_H
 
-#include "base/clock.h"
 #include "base/error.h"
+#include "base/hist.h"
 #include "base/slice.h"
 #include "server/observe/running.h"
 #include "server/observe/stats_values.h"
@@ -17,7 +17,6 @@
 #include <sys/types.h>
 
 enum {
-    STATS_BUCKETS = 16,     /* of a histogram; one more is for what is above */
     STATS_ENTRIES = 4096,   /* requests of one worker that /requests lists at the most */
     STATS_STATUS_MAX = 600, /* the first status that is not counted */
 };
@@ -38,11 +37,6 @@ enum stats_doing {
     STATS_CLIENT, /* to take its answer */
 };
 
-struct stats_hist {
-    atomic_ullong buckets[STATS_BUCKETS + 1]; /* by stats_bounds, the last one for what is above */
-    atomic_ullong sum_nsec;
-};
-
 /* One request. A reader may meet a `what` that is being written: it is for people. */
 struct stats_entry {
     atomic_int doing;      /* enum stats_doing */
@@ -58,20 +52,17 @@ struct stats {
     _Atomic(pid_t) pid;
     atomic_ullong values[STATS_VALUE_COUNT];
     atomic_ullong by_status[STATS_STATUS_MAX];
-    struct stats_hist latency;    /* from the whole request to its answer written */
-    struct stats_hist queue_wait; /* from the whole request to a slot */
-    struct stats_hist db_wait;    /* for a database connection */
-    struct stats_hist db_run;     /* of a statement, without connecting */
-    struct stats_hist loop_lag;   /* how long the turns of its loop took */
+    struct hist_shared latency;    /* from the whole request to its answer written */
+    struct hist_shared queue_wait; /* from the whole request to a slot */
+    struct hist_shared db_wait;    /* for a database connection */
+    struct hist_shared db_run;     /* of a statement, without connecting */
+    struct hist_shared loop_lag;   /* how long the turns of its loop took */
     _Atomic(nsec_t) loop_lag_max;
     struct running running;
     atomic_uint hint; /* where to look for a free entry */
     bool lists_requests;
     struct stats_entry entries[STATS_ENTRIES];
 };
-
-/* Upper bounds of the buckets, ascending. */
-extern const nsec_t stats_bounds[STATS_BUCKETS];
 
 /* A file in memory for the stats of all workers, by index: its descriptor, which children share, or
  * -errno with a reason. It grows with the highest worker that is mapped. */
@@ -100,8 +91,6 @@ static inline void stats_answered(struct stats *s, uint16_t status) {
     if (status < STATS_STATUS_MAX)
         atomic_fetch_add_explicit(&s->by_status[status], 1, memory_order_relaxed);
 }
-
-void stats_observe(struct stats_hist *h, nsec_t span);
 
 /* Takes an entry for a request; NULL when none is free, or they are not kept. */
 struct stats_entry *stats_enter(struct stats *s, struct slice method, struct slice target,

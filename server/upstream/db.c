@@ -691,7 +691,7 @@ static int run_once(struct db_call *call, bool *ret_again) {
     *ret_again = reused && may_run_again(call, rc);
     if (reused && (rc == -ETIMEDOUT || rc == -ECONNRESET))
         suspect(call);
-    stats_observe(&db->config.stats->db_run, clock_now() - begin);
+    hist_shared_record(&db->config.stats->db_run, clock_now() - begin);
     put_back(call);
     if (rc == 0)
         count(db, STATS_db_statements, 1);
@@ -725,7 +725,7 @@ static int wait_for_place(struct db_call *call) {
     rc = gate_enter(db->gate, call->io,
                     nsec_min(call->deadline, deadline_after(begin, db->config.wait)));
     count(db, STATS_db_waiting, -1);
-    stats_observe(&db->config.stats->db_wait, clock_now() - begin);
+    hist_shared_record(&db->config.stats->db_wait, clock_now() - begin);
     return rc;
 }
 

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/hist.h"
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -295,6 +296,110 @@ static void says_when_memory_is_out(void **state) {
     mem_fail_after(-1);
 }
 
+/* --- the shared one -------------------------------------------------------------------------- */
+
+static struct hist_shared *shared_new(void) {
+    struct hist_shared *h = calloc(1, sizeof(*h));
+
+    assert_non_null(h);
+    return h;
+}
+
+/* Each bound that a scrape may ask for splits the values exactly, also by a nanosecond. */
+static void counts_up_to_round_bounds_are_exact(void **state) {
+    (void)state;
+    static const uint64_t digits[] = { 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90 };
+
+    for (uint64_t unit = 1; unit < UINT64_C(100000000000); unit *= 10)
+        for (size_t i = 0; i < ARRAY_LEN(digits); i++) {
+            struct hist_shared *h = shared_new();
+            uint64_t bound = digits[i] * unit;
+
+            hist_shared_record_alone(h, (nsec_t)bound * NSEC_PER_USEC - 1);
+            hist_shared_record_alone(h, (nsec_t)bound * NSEC_PER_USEC);
+            hist_shared_record_alone(h, (nsec_t)bound * NSEC_PER_USEC + 1);
+            assert_int_equal(hist_shared_below(h, bound), 2);
+            assert_int_equal(hist_shared_count(h), 3);
+            free(h);
+        }
+}
+
+static void shared_values_are_within_five_percent(void **state) {
+    (void)state;
+    for (uint64_t usec = 1; usec < UINT64_C(1000000000000000); usec += usec / 37 + 1) {
+        struct hist_shared *h = shared_new();
+
+        hist_shared_record_alone(h, (nsec_t)usec * NSEC_PER_USEC);
+        hist_shared_record_alone(h, INT64_MAX); /* or the largest value would be told */
+        uint64_t half = hist_shared_quantile(h, .5);
+        assert_in_range(half, usec, usec + usec / 20);
+        assert_int_equal(hist_shared_below(h, half), 1);
+        free(h);
+    }
+}
+
+static void shared_guards_hold(void **state) {
+    (void)state;
+    struct hist_shared *h = shared_new();
+
+    assert_int_equal(hist_shared_quantile(h, .5), 0);
+    assert_int_equal(hist_shared_below(h, UINT64_MAX), 0);
+    hist_shared_record(h, -5);
+    hist_shared_record_alone(h, INT64_MIN);
+    assert_int_equal(hist_shared_below(h, 0), 2);
+    assert_int_equal(hist_shared_sum(h), 0);
+    hist_shared_record(h, INT64_MAX);
+    hist_shared_record_alone(h, INT64_MAX);
+    assert_int_equal(hist_shared_count(h), 4);
+    assert_int_equal(hist_shared_quantile(h, 1), hist_shared_max(h));
+    assert_int_equal(hist_shared_quantile(h, 0), 0);
+    assert_int_equal(hist_shared_max(h), INT64_MAX / 1000 + 1);
+    free(h);
+}
+
+static void both_ways_of_recording_and_merging_agree(void **state) {
+    (void)state;
+    struct hist_shared *one = shared_new(), *two = shared_new(), *sum = shared_new();
+    uint64_t seed = 11;
+
+    for (int i = 0; i < 5000; i++) {
+        nsec_t span = draw_heavy_tail(&seed) * 7;
+        hist_shared_record(one, span);
+        hist_shared_record_alone(two, span);
+    }
+    assert_memory_equal(one, two, sizeof(*one));
+    hist_shared_merge(sum, one);
+    hist_shared_merge(sum, two);
+    assert_int_equal(hist_shared_count(sum), 10000);
+    assert_int_equal(hist_shared_sum(sum), 2 * hist_shared_sum(one));
+    for (double q = 0; q <= 1; q += .01)
+        assert_int_equal(hist_shared_quantile(sum, q), hist_shared_quantile(one, q));
+    free(one);
+    free(two);
+    free(sum);
+}
+
+static void *record_many(void *h) {
+    for (int i = 0; i < 20000; i++)
+        hist_shared_record(h, i * NSEC_PER_USEC);
+    return NULL;
+}
+
+static void threads_lose_nothing(void **state) {
+    (void)state;
+    struct hist_shared *h = shared_new();
+    pthread_t threads[4];
+
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, record_many, h), 0);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(hist_shared_count(h), 80000);
+    assert_int_equal(hist_shared_sum(h), UINT64_C(4) * 19999 * 10000);
+    assert_int_equal(hist_shared_max(h), 19999);
+    free(h);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_sorted_samples),
@@ -307,6 +412,11 @@ int main(void) {
         cmocka_unit_test(deviation_survives_large_values),
         cmocka_unit_test(shares_and_walk_agree),
         cmocka_unit_test(says_when_memory_is_out),
+        cmocka_unit_test(counts_up_to_round_bounds_are_exact),
+        cmocka_unit_test(shared_values_are_within_five_percent),
+        cmocka_unit_test(shared_guards_hold),
+        cmocka_unit_test(both_ways_of_recording_and_merging_agree),
+        cmocka_unit_test(threads_lose_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
