@@ -4,8 +4,8 @@
  * With an io_fiber (one thread) an idle connection that becomes readable or hangs up leaves at
  * once. Without (threads), checkout peeks (recv MSG_PEEK must say EAGAIN), and a mutex guards the
  * list. */
-#ifndef NET_CONNPOOL_H
-#define NET_CONNPOOL_H
+#ifndef FIBER_CONNPOOL_H
+#define FIBER_CONNPOOL_H
 
 #include "fiber/io.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A switch that the checkers can follow: AddressSanitizer, ThreadSanitizer and valgrind each want
  * to know which stack runs. Nothing but fiber_switch is left of it in an ordinary build. Private to
- * net/fiber*.c. */
-#ifndef NET_FIBER_CONTEXT_H
-#define NET_FIBER_CONTEXT_H
+ * fiber/fiber.c. */
+#ifndef FIBER_CONTEXT_H
+#define FIBER_CONTEXT_H
 
 #include "base/poison.h"
 #include "fiber/switch.h"

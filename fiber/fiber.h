@@ -6,8 +6,8 @@
  * stack, so a parked fiber that is not deep holds one resident page. A finished fiber's stack is
  * cached; one to two seconds after its last use its memory, beyond the top page, is given back.
  * A fiber must not change floating point modes. */
-#ifndef NET_FIBER_H
-#define NET_FIBER_H
+#ifndef FIBER_FIBER_H
+#define FIBER_FIBER_H
 
 #include "net/loop.h"
 

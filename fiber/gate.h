@@ -8,8 +8,8 @@
  *   gate_leave(gate);                 the place goes to whoever waits longest
  *
  * A place that becomes free is handed over, so nobody can overtake those who wait. */
-#ifndef NET_GATE_H
-#define NET_GATE_H
+#ifndef FIBER_GATE_H
+#define FIBER_GATE_H
 
 #include "fiber/io.h"
 

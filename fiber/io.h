@@ -5,8 +5,8 @@
  *
  * All descriptors are non-blocking. Deadlines are absolute (base/clock.h). Every call here may fail
  * with -ETIMEDOUT and -ECANCELED (client gone, shutdown): unwind as for any error. */
-#ifndef NET_IO_H
-#define NET_IO_H
+#ifndef FIBER_IO_H
+#define FIBER_IO_H
 
 #include "fiber/fiber.h"
 #include "net/address.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Name look-up that blocks no loop: getaddrinfo(3) on a short-lived helper thread, waited for
  * through `io`. */
-#ifndef NET_RESOLVE_H
-#define NET_RESOLVE_H
+#ifndef FIBER_RESOLVE_H
+#define FIBER_RESOLVE_H
 
 #include "fiber/io.h"
 

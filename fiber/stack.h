@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory for fiber stacks: private mappings with a guard page below each. Private to net/fiber*.c.
+/* Memory for fiber stacks: private mappings with a guard page below each. Private to fiber/fiber.c.
  *
  *   low - page     low                                              low + usable_bytes
  *    |   guard      |  unused, not resident        |   frames    <- |
  */
-#ifndef NET_FIBER_STACK_H
-#define NET_FIBER_STACK_H
+#ifndef FIBER_STACK_H
+#define FIBER_STACK_H
 
 #include "base/attr.h"
 #include "base/error.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* fiber_switch for x86-64 (System V) and aarch64 (AAPCS64): what the ABI calls callee-saved goes on
- * the stack, so a saved context is one stack pointer. fiber_switch_frame.c knows the same layout. */
+ * the stack, so a saved context is one stack pointer. switch_frame.c knows the same layout. */
 
     .text
 

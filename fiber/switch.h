@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The jump from one stack to another, the only machine-dependent part of fibers.
  *
- * Assembly on x86-64 and aarch64 (fiber_switch.S), ucontext(3) elsewhere or with
+ * Assembly on x86-64 and aarch64 (switch.S), ucontext(3) elsewhere or with
  * -Dfiber_switch=ucontext. Neither may be inlined: a compiler would carry thread-local addresses
  * and registers across. Assembly does not save the signal mask, nor the floating point control
  * words (MXCSR, x87 CW, FPCR), which a fiber must leave alone. */
-#ifndef NET_FIBER_SWITCH_H
-#define NET_FIBER_SWITCH_H
+#ifndef FIBER_SWITCH_H
+#define FIBER_SWITCH_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The first frame of a new stack, as fiber_switch.S would have saved it. */
+/* The first frame of a new stack, as switch.S would have saved it. */
 #include "base/attr.h"
 #include "fiber/switch.h"
 #include <stdint.h>
@@ -7,39 +7,22 @@
 
 __attribute__((visibility("hidden"))) void fiber_switch_start(void);
 
+/* Places of the frame's words, from the stack pointer upwards in the order of the pops. A frame
+ * pointer (rbp, x29) of zero ends frame-pointer walks. */
 #if defined(__x86_64__)
-
-/* From the stack pointer upwards, in the order of the pops. A zero rbp ends frame-pointer walks. */
-struct frame {
-    uint64_t r15, r14, r13, r12, rbx, rbp, rip;
-};
-
-static void fill(struct frame *frame, void (*entry)(void *), void *arg) {
-    frame->r12 = (uintptr_t)entry;
-    frame->r13 = (uintptr_t)arg;
-    frame->rip = (uintptr_t)fiber_switch_start;
-}
-
+enum { RETURN = 6, ENTRY = 3, ARG = 2, WORDS = 7 }; /* rip, r12, r13; r15 to rip */
 #elif defined(__aarch64__)
-
-struct frame {
-    uint64_t x19, x20, x21_to_x28[8], x29, x30;
-    uint64_t d8_to_d15[8];
-};
-
-static void fill(struct frame *frame, void (*entry)(void *), void *arg) {
-    frame->x19 = (uintptr_t)entry;
-    frame->x20 = (uintptr_t)arg;
-    frame->x30 = (uintptr_t)fiber_switch_start;
-}
-
+enum { RETURN = 11, ENTRY = 0, ARG = 1, WORDS = 20 }; /* x30, x19, x20; x19 to x30, d8 to d15 */
 #endif
 
 void *fiber_switch_prepare(void *low UNUSED, void *top, void (*entry)(void *), void *arg) {
-    struct frame frame = { 0 };
+    const uintptr_t frame[WORDS] = {
+        [RETURN] = (uintptr_t)fiber_switch_start,
+        [ENTRY] = (uintptr_t)entry,
+        [ARG] = (uintptr_t)arg,
+    };
     void *sp = (char *)top - sizeof(frame);
 
-    fill(&frame, entry, arg);
-    memcpy(sp, &frame, sizeof(frame));
+    memcpy(sp, frame, sizeof(frame));
     return sp;
 }

@@ -4,8 +4,84 @@
 #include "http/body.h"
 #include "http/chars.h"
 #include "http/error.h"
-#include "http/trailer.h"
 #include <assert.h>
+
+/* --- fields that must not come after the body ---------------------------------------------- */
+
+/* A name is hashed byte by byte while it arrives, since the decoder keeps no text (64-bit FNV-1a,
+ * case-blind). */
+#define NAME_HASH_START UINT64_C(0xcbf29ce484222325)
+
+static inline uint64_t name_hash_add(uint64_t hash, char c) {
+    return (hash ^ (uint8_t)(c | 0x20)) * UINT64_C(0x100000001b3);
+}
+
+/* RFC 9110 section 6.5.1: framing, routing, authentication, request modifiers, response control,
+ * content format. */
+static const struct slice forbidden[] = {
+    SLICE_INIT("age"),
+    SLICE_INIT("authorization"),
+    SLICE_INIT("cache-control"),
+    SLICE_INIT("connection"),
+    SLICE_INIT("content-encoding"),
+    SLICE_INIT("content-length"),
+    SLICE_INIT("content-range"),
+    SLICE_INIT("content-type"),
+    SLICE_INIT("cookie"),
+    SLICE_INIT("date"),
+    SLICE_INIT("expect"),
+    SLICE_INIT("expires"),
+    SLICE_INIT("host"),
+    SLICE_INIT("if-match"),
+    SLICE_INIT("if-modified-since"),
+    SLICE_INIT("if-none-match"),
+    SLICE_INIT("if-range"),
+    SLICE_INIT("if-unmodified-since"),
+    SLICE_INIT("keep-alive"),
+    SLICE_INIT("location"),
+    SLICE_INIT("max-forwards"),
+    SLICE_INIT("pragma"),
+    SLICE_INIT("proxy-authenticate"),
+    SLICE_INIT("proxy-authorization"),
+    SLICE_INIT("proxy-connection"),
+    SLICE_INIT("range"),
+    SLICE_INIT("retry-after"),
+    SLICE_INIT("set-cookie"),
+    SLICE_INIT("te"),
+    SLICE_INIT("trailer"),
+    SLICE_INIT("transfer-encoding"),
+    SLICE_INIT("upgrade"),
+    SLICE_INIT("vary"),
+    SLICE_INIT("warning"),
+    SLICE_INIT("www-authenticate"),
+};
+
+static uint64_t hash_of(struct slice name) {
+    uint64_t hash = NAME_HASH_START;
+    for (size_t i = 0; i < name.len; i++)
+        hash = name_hash_add(hash, name.ptr[i]);
+    return hash;
+}
+
+static bool is_among(const struct slice *names, size_t count, uint64_t hash, uint32_t len) {
+    for (size_t i = 0; i < count; i++) {
+        if (names[i].len == len && hash_of(names[i]) == hash)
+            return true;
+    }
+    return false;
+}
+
+static bool is_forbidden(uint64_t name_hash, uint32_t name_len) {
+    return is_among(forbidden, ARRAY_LEN(forbidden), name_hash, name_len);
+}
+
+static bool is_framing(uint64_t name_hash, uint32_t name_len) {
+    static const struct slice framing[] = { SLICE_INIT("content-length"),
+                                            SLICE_INIT("transfer-encoding") };
+    return is_among(framing, ARRAY_LEN(framing), name_hash, name_len);
+}
+
+/* --- the decoder ---------------------------------------------------------------------------- */
 
 enum chunk_state {
     CHUNK_SIZE_FIRST, /* the first digit of a size */
@@ -136,7 +212,7 @@ static const char *trailer_byte(struct http_body *b, enum chunk_state state, cha
         return go(b, CHUNK_TRAILER_VALUE);
     }
     if (state == CHUNK_TRAILER_FIRST) {
-        b->left = HTTP_TRAILER_HASH_START;
+        b->left = NAME_HASH_START;
         b->line = 0;
     }
     if (state == CHUNK_TRAILER_VALUE)
@@ -144,15 +220,15 @@ static const char *trailer_byte(struct http_body *b, enum chunk_state state, cha
                : http_char_is(c, HTTP_CHAR_VALUE) ? NULL
                                                   : http_err_trailer;
     if (http_char_is(c, HTTP_CHAR_TOKEN)) {
-        b->left = http_trailer_hash(b->left, c);
+        b->left = name_hash_add(b->left, c);
         b->line++;
         return go(b, CHUNK_TRAILER_NAME);
     }
     if (c != ':' || b->line == 0)
         return http_err_trailer;
-    if (http_trailer_is_forbidden(b->left, b->line)) {
+    if (is_forbidden(b->left, b->line)) {
         /* Lenient: nobody merges it, so it is read past, unless it speaks of the framing. */
-        if (!is_lenient || http_trailer_is_framing(b->left, b->line))
+        if (!is_lenient || is_framing(b->left, b->line))
             return http_err_trailer;
         note(b, HTTP_LENIENCE_TRAILER);
     }

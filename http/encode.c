@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes heads and chunks: checks every piece, reserves once, then copies. */
+/* Writes heads and chunks: checks every piece, reserves once, then copies. Dates are cached. */
 #include "http/encode.h"
+#include "base/clock.h"
 #include "http/chars.h"
+#include <assert.h>
 #include <errno.h>
+#include <time.h>
 
 /* Room for everything that is not a slice of the caller: versions, status, names, Content-Length,
  * Connection, line ends. */
@@ -163,4 +166,28 @@ int http_encode_chunk(struct buf *out, struct slice data) {
     at = put(at, data);
     finish(out, at);
     return 0;
+}
+
+/* --- dates ---------------------------------------------------------------------------------- */
+
+/* 9999-12-31: the format has four digits for the year. */
+#define SECONDS_MAX INT64_C(253402300799)
+
+void http_date(int64_t seconds, char *text) {
+    static_assert(HTTP_DATE_BYTES == CLOCK_HTTP_BYTES, "it is written by the clock");
+    clock_format_http(seconds < 0 ? 0 : seconds > SECONDS_MAX ? SECONDS_MAX : seconds, text);
+}
+
+struct slice http_date_now(void) {
+    static _Thread_local int64_t cached_second = -1;
+    static _Thread_local char cached_text[HTTP_DATE_BYTES];
+    struct timespec now;
+    /* The coarse clock is a read of shared memory, and a tick late is still the right second to
+     * HTTP. */
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    if (now.tv_sec != cached_second) {
+        http_date(now.tv_sec, cached_text);
+        cached_second = now.tv_sec;
+    }
+    return slice_of(cached_text, HTTP_DATE_BYTES - 1);
 }

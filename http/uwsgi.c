@@ -4,7 +4,7 @@
 #include "base/assert.h"
 #include "http/chars.h"
 #include "http/error.h"
-#include "http/rules.h"
+#include "http/head.h"
 
 /* Where the results are written. An entry of the packet has four bytes more than its key and value,
  * and a field line at most as many, so that the two ends never meet:

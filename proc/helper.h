@@ -12,8 +12,8 @@
  *
  * A parent with threads may start one, too: then `run` must keep to what glibc makes good after a
  * fork (malloc and stdio), and stay away from other locks (time zones, name look-ups). */
-#ifndef NET_HELPER_H
-#define NET_HELPER_H
+#ifndef PROC_HELPER_H
+#define PROC_HELPER_H
 
 #include "base/attr.h"
 #include "base/clock.h"

@@ -2,8 +2,8 @@
 /* Listening sockets that come from outside: from systemd (socket activation, sd_listen_fds(3)) or
  * from the predecessor of a binary upgrade; both use the same variables LISTEN_PID, LISTEN_FDS and
  * LISTEN_FDNAMES. */
-#ifndef NET_INHERIT_H
-#define NET_INHERIT_H
+#ifndef PROC_INHERIT_H
+#define PROC_INHERIT_H
 
 #include "net/binds.h"
 

@@ -8,8 +8,8 @@
  * what it had read stands in memory that it shares with its successor, and how much of that has
  * reached the file tells the file's size. (What is not a file has no size: there lines may come
  * twice.) USR1 to any process of the server opens the file anew (logrotate(8)). */
-#ifndef NET_LOGGER_H
-#define NET_LOGGER_H
+#ifndef PROC_LOGGER_H
+#define PROC_LOGGER_H
 
 #include "base/error.h"
 #include "base/slice.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Tells the service manager how we are (sd_notify(3), without its library). */
-#ifndef NET_NOTIFY_H
-#define NET_NOTIFY_H
+#ifndef PROC_NOTIFY_H
+#define PROC_NOTIFY_H
 
 /* Sends `state` ("READY=1", several lines separated by '\n') to $NOTIFY_SOCKET; does nothing
  * without. A manager that does not listen is logged, not an error. */

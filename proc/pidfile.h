@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The file that tells operators which process to signal. */
-#ifndef SERVER_PIDFILE_H
-#define SERVER_PIDFILE_H
+#ifndef PROC_PIDFILE_H
+#define PROC_PIDFILE_H
 
 #include "base/error.h"
 #include "proc/privileges.h"

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The master: forks the workers, waits for signals, replaces what dies, and stops them all. */
+/* The master: forks the workers, waits for signals, replaces what dies, and stops them all. And the
+ * worker's side: what a worker tells its master, in memory that both share. */
 #include "proc/prefork.h"
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
-#include "proc/prefork_worker.h"
 #include "proc/respawn.h"
 #include "proc/signals.h"
 #include "proc/title.h"
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,43 @@
 #include <unistd.h>
 
 #define QUICK_STOP (1 * NSEC_PER_SEC)
+
+/* --- in the worker -------------------------------------------------------------------------- */
+
+/* A worker's row of the scoreboard. */
+struct board_row {
+    atomic_bool ready;
+    atomic_bool replace;     /* the worker wants a successor */
+    _Atomic(nsec_t) beat_at; /* when the worker last made progress */
+};
+
+/* Where a worker tells its news; the functions that do it have no argument to find it by. */
+static struct board_row *own_row;
+static pid_t own_master;
+
+static void tell_news(atomic_bool *what) {
+    atomic_store(what, true);
+    if (kill(own_master, SIGNEWS) < 0 && errno != ESRCH)
+        log_write(LOG_LEVEL_ERROR, "cannot tell the master error=\"%s\"", strerror(errno));
+}
+
+void prefork_worker_ready(void) {
+    prefork_worker_beat();
+    if (own_row != NULL)
+        tell_news(&own_row->ready);
+}
+
+void prefork_worker_replace(void) {
+    if (own_row != NULL && !atomic_load(&own_row->replace))
+        tell_news(&own_row->replace);
+}
+
+void prefork_worker_beat(void) {
+    if (own_row != NULL)
+        atomic_store_explicit(&own_row->beat_at, clock_now(), memory_order_relaxed);
+}
+
+/* --- the master ----------------------------------------------------------------------------- */
 
 enum phase {
     PHASE_SERVING,
@@ -41,7 +79,7 @@ struct slot {
 struct master {
     const struct prefork_config *config;
     struct slot slots[PREFORK_WORKERS_MAX];
-    struct prefork_board *boards; /* one per slot */
+    struct board_row *board; /* a row for each slot */
     sigset_t signals, old_signals;
     pid_t pid;
     enum phase phase;
@@ -85,7 +123,8 @@ static __attribute__((noreturn)) void be_worker(const struct master *m, unsigned
 
     signals_die_with_parent(SIGINT, m->pid); /* not QUIT: before its handler that dumps core */
     sigprocmask(SIG_SETMASK, &m->old_signals, NULL);
-    prefork_worker_init(&m->boards[index], m->pid);
+    own_row = &m->board[index];
+    own_master = m->pid;
 
     snprintf(name, sizeof(name), "srv worker %u", index + 1);
     if (config->title != NULL)
@@ -99,8 +138,8 @@ static void spawn(struct master *m, struct slot *slot, nsec_t now) {
     static struct log_rate rate = { .per_second = 1 };
     unsigned index = slot_index(m, slot);
 
-    atomic_store(&m->boards[index].ready, false);
-    atomic_store(&m->boards[index].replace, false);
+    atomic_store(&m->board[index].ready, false);
+    atomic_store(&m->board[index].replace, false);
     fflush(NULL); /* else the worker's exit would write buffered output a second time */
     pid_t pid = fork();
     if (pid == 0)
@@ -122,7 +161,7 @@ static void spawn(struct master *m, struct slot *slot, nsec_t now) {
 /* --- stopping ------------------------------------------------------------------------------- */
 
 static bool is_serving(const struct master *m, unsigned index) {
-    return m->slots[index].pid != 0 && atomic_load(&m->boards[index].ready);
+    return m->slots[index].pid != 0 && atomic_load(&m->board[index].ready);
 }
 
 static void tell(struct slot *slot, int signo, nsec_t kill_at) {
@@ -183,7 +222,7 @@ static void log_death(const struct master *m, const struct slot *slot, int statu
 
 /* Decides when it is replaced: at once, unless it keeps dying young. */
 static void bury(struct master *m, struct slot *slot, nsec_t now) {
-    bool was_ready = atomic_load(&m->boards[slot_index(m, slot)].ready);
+    bool was_ready = atomic_load(&m->board[slot_index(m, slot)].ready);
     bool was_young = now - slot->born_at < RESPAWN_YOUNG_NSEC;
 
     m->failed_starts = was_ready ? 0 : m->failed_starts + 1;
@@ -276,7 +315,7 @@ static nsec_t look_for_stuck(struct master *m, nsec_t now) {
         m->awake_at = now;
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
         struct slot *slot = &m->slots[i];
-        nsec_t beat_at = atomic_load(&m->boards[i].beat_at);
+        nsec_t beat_at = atomic_load(&m->board[i].beat_at);
         nsec_t silence = now - (beat_at > m->awake_at ? beat_at : m->awake_at);
 
         if (is_serving(m, i) && slot->kill_at == NSEC_NEVER && silence > timeout)
@@ -377,14 +416,14 @@ static void tell_all_ready(struct master *m) {
     m->told_ready = true;
 }
 
-static void read_boards(struct master *m, nsec_t now) {
+static void read_board(struct master *m, nsec_t now) {
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
         struct slot *slot = &m->slots[i];
 
         if (!is_serving(m, i))
             continue;
         retire_predecessor(m, slot, now);
-        if (atomic_load(&m->boards[i].replace) && slot->wanted && m->phase == PHASE_SERVING)
+        if (atomic_load(&m->board[i].replace) && slot->wanted && m->phase == PHASE_SERVING)
             replace(m, slot, now);
     }
     tell_all_ready(m);
@@ -443,7 +482,7 @@ static void on_signal(struct master *m, int signo, nsec_t now) {
         if (signo == SIGRETIRE)
             retire_all(m, now);
         else
-            read_boards(m, now);
+            read_board(m, now);
         break;
     }
 }
@@ -491,9 +530,9 @@ static struct master *master_new(const struct prefork_config *config) {
     if (m == NULL)
         return NULL;
 
-    m->boards = mmap(NULL, PREFORK_WORKERS_MAX * sizeof(*m->boards), PROT_READ | PROT_WRITE,
-                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (m->boards == MAP_FAILED) {
+    m->board = mmap(NULL, PREFORK_WORKERS_MAX * sizeof(*m->board), PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (m->board == MAP_FAILED) {
         mem_free(m);
         return NULL;
     }
@@ -511,7 +550,7 @@ static struct master *master_new(const struct prefork_config *config) {
 }
 
 static void master_free(struct master *m) {
-    munmap(m->boards, PREFORK_WORKERS_MAX * sizeof(*m->boards));
+    munmap(m->board, PREFORK_WORKERS_MAX * sizeof(*m->board));
     mem_free(m);
 }
 

@@ -25,8 +25,8 @@
  * the kernel (PR_SET_PDEATHSIG) and leaves at once: nobody is left to replace it or to end it.
  *
  * A master that is PID 1 of a container also buries the orphans that the kernel gives it. */
-#ifndef NET_PREFORK_H
-#define NET_PREFORK_H
+#ifndef PROC_PREFORK_H
+#define PROC_PREFORK_H
 
 #include "base/clock.h"
 #include "base/error.h"

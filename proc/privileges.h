@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* --user and --group: what is bound as root is served without. */
-#ifndef NET_PRIVILEGES_H
-#define NET_PRIVILEGES_H
+#ifndef PROC_PRIVILEGES_H
+#define PROC_PRIVILEGES_H
 
 #include "net/address.h"
 #include <stdbool.h>

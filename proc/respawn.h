@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* When a process that died is started again: at once, unless those before it died young, too. */
-#ifndef NET_RESPAWN_H
-#define NET_RESPAWN_H
+#ifndef PROC_RESPAWN_H
+#define PROC_RESPAWN_H
 
 #include "base/clock.h"
 

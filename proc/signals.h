@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Signals of a worker, delivered on its loop. */
-#ifndef NET_SIGNALS_H
-#define NET_SIGNALS_H
+#ifndef PROC_SIGNALS_H
+#define PROC_SIGNALS_H
 
 #include "net/loop.h"
 #include <signal.h>

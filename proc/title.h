@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What ps(1) and top(1) show for a process. */
-#ifndef NET_TITLE_H
-#define NET_TITLE_H
+#ifndef PROC_TITLE_H
+#define PROC_TITLE_H
 
 #include "base/attr.h"
 

@@ -9,8 +9,8 @@
  * A new master that cannot start changes nothing: the old one serves on. One that is not ready in
  * time is ended. PID 1 is not replaced, nor the child of a container's init: the container would
  * end with it. */
-#ifndef SERVER_UPGRADE_H
-#define SERVER_UPGRADE_H
+#ifndef PROC_UPGRADE_H
+#define PROC_UPGRADE_H
 
 #include "base/clock.h"
 #include "net/binds.h"
