@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Allocation through malloc(3), with a countdown to one failure for tests. */
+/* Allocates by malloc(3) and mmap(2), with a countdown to one failure for tests. */
 #include "base/alloc.h"
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* The countdown is per thread, so that a test never fails an allocation of a thread beside it. */
 static _Thread_local long allocations_left = -1;
@@ -30,6 +31,19 @@ void *mem_realloc(void *ptr, size_t size_bytes) {
 
 void mem_free(void *ptr) {
     free(ptr);
+}
+
+void *mem_share(size_t size_bytes) {
+    int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *memory =
+        must_fail() ? MAP_FAILED : mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+void mem_unshare(void *ptr, size_t size_bytes) {
+    if (ptr != NULL)
+        munmap(ptr, size_bytes);
 }
 
 void mem_fail_after(long n) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* malloc(3) with a seam for tests: the n-th allocation can be made to fail. All folders allocate
- * through these four; the memory is malloc's, so free(3) takes it too. Usage in a test:
+ * through these; the memory is malloc's, so free(3) takes it too. Usage in a test:
  *
  *   for (long n = 0;; n++) {
  *       mem_fail_after(n);                  n allocations succeed, the next one fails, once
@@ -27,6 +27,11 @@ NODISCARD void *mem_calloc(size_t count, size_t size_bytes)
 
 /* `ptr` stays valid when NULL is returned; `size_bytes` is at least 1. */
 NODISCARD void *mem_realloc(void *ptr, size_t size_bytes) __attribute__((alloc_size(2)));
+
+/* Zeroed memory that processes forked from now on share. Only touched pages become resident, and
+ * none are reserved. NULL when out of memory; mem_unshare, with the size, NULL-safe. mmap(2). */
+NODISCARD void *mem_share(size_t size_bytes);
+void mem_unshare(void *ptr, size_t size_bytes);
 
 /* For tests, per thread: after `n` more allocations (0 or more) one fails; -1 turns it off. */
 void mem_fail_after(long n);

@@ -7,19 +7,8 @@ uint64_t share_of(struct share share, uint64_t whole) {
     return whole / share.count + (share.index < whole % share.count ? 1 : 0);
 }
 
-/* xorshift64*, uniform in (0, 1]: repeatable for one seed, which rand(3) is not across systems. */
-static double random_share(uint64_t *state) {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    uint64_t bits = *state * UINT64_C(2685821657736338717);
-    return ((double)(bits >> 11) + 1) / 9007199254740992.0;
-}
-
 static double next_gap(struct load_plan *p) {
-    if (p->random_state == 0)
-        return p->interval_ns;
-    return -log(random_share(&p->random_state)) * p->interval_ns;
+    return p->is_random ? -log(rng_unit(&p->rng)) * p->interval_ns : p->interval_ns;
 }
 
 /* Even arrivals of several workers interleave; independent Poisson processes add up to one. */
@@ -39,10 +28,8 @@ void plan_init(struct load_plan *p, const struct loadgen_config *c, struct share
         p->next_ns = p->interval_ns * share.index / share.count;
         return;
     }
-    uint64_t seed = (uint64_t)c->seed * UINT64_C(0x9e3779b97f4a7c15) + share.index + 1;
-    p->random_state = seed != 0 ? seed : 1;
-    for (int i = 0; i < 8; i++) /* small seeds have few bits: the first numbers would be alike */
-        (void)random_share(&p->random_state);
+    p->is_random = true;
+    p->rng = rng_stream((uint64_t)c->seed, share.index);
     p->next_ns = next_gap(p);
 }
 

@@ -9,6 +9,7 @@
 #define LOADGEN_PLAN_H
 
 #include "base/clock.h"
+#include "base/rng.h"
 #include "loadgen/config.h"
 
 /* Which part of the whole a worker does: parts differ by at most one request or connection. */
@@ -27,7 +28,8 @@ struct load_plan {
     double interval_ns; /* between two planned times; 0: closed loop */
     double next_ns;     /* after `start` */
     nsec_t start;
-    uint64_t random_state; /* 0: even arrivals */
+    bool is_random; /* Poisson arrivals, drawn from `rng` */
+    struct rng rng;
 };
 
 void plan_init(struct load_plan *p, const struct loadgen_config *c, struct share share,

@@ -6,11 +6,11 @@
 #include "loadgen/selfcheck.h"
 #include "loadgen/verbose.h"
 #include "loadgen/worker.h"
+#include "net/socket.h"
 #include "proc/signals.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <sys/resource.h>
 
 enum { OTHER_DESCRIPTORS = 32 }; /* per worker: epoll, timers, signals, and room to spare */
 
@@ -39,18 +39,16 @@ struct load_run {
 
 /* Raises the soft limit of descriptors to the hard one. */
 static int raise_descriptors(const struct loadgen_config *c, struct error *err) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return error_set(err, -errno, "cannot read the limit of descriptors: %s", strerror(errno));
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return error_set(err, -errno, "cannot raise the limit of descriptors: %s", strerror(errno));
+    uint64_t limit;
+    int rc = socket_raise_limit(&limit);
+    if (rc < 0)
+        return error_set(err, rc, "cannot raise the limit of descriptors: %s", strerror(-rc));
     uint64_t others = (uint64_t)OTHER_DESCRIPTORS * loadgen_config_workers(c);
-    if ((uint64_t)c->concurrency + others > limit.rlim_max)
+    if ((uint64_t)c->concurrency + others > limit)
         return error_set(err, -EINVAL,
                          "--concurrency %" PRId64 " needs more descriptors than the %" PRIu64
                          " that this process may have (ulimit -Hn)",
-                         c->concurrency, (uint64_t)limit.rlim_max);
+                         c->concurrency, limit);
     return 0;
 }
 

@@ -3,9 +3,9 @@
 #include "net/binds.h"
 #include "base/log.h"
 #include "net/listener.h"
+#include "net/socket.h"
 #include <errno.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 int binds_check(const struct option_strings *addresses, struct error *err) {
@@ -104,12 +104,10 @@ void binds_close(struct binds *b) {
 }
 
 void binds_raise_descriptor_limit(void) {
-    struct rlimit limit;
+    uint64_t limit;
+    int rc = socket_raise_limit(&limit);
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+    if (rc < 0)
         log_write(LOG_LEVEL_WARN, "cannot raise the descriptor limit error=\"%s\"",
-                  strerrordesc_np(errno));
+                  strerrordesc_np(-rc));
 }

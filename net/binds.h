@@ -34,7 +34,7 @@ void binds_refuse(const struct binds *b);
 /* Closes them and removes the files of unix sockets, but not of borrowed ones. */
 void binds_close(struct binds *b);
 
-/* Raises the soft limit of descriptors to the hard one: each connection costs one. setrlimit(2). */
+/* Calls socket_raise_limit, and logs a failure. */
 void binds_raise_descriptor_limit(void);
 
 #endif

@@ -3,6 +3,7 @@
 #include "net/socket.h"
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 ssize_t socket_recv(int fd, void *data, size_t size) {
@@ -66,4 +67,14 @@ int socket_error(int fd) {
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
         return -errno;
     return -error;
+}
+
+int socket_raise_limit(uint64_t *ret_limit) {
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -errno;
+    limit.rlim_cur = limit.rlim_max;
+    *ret_limit = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
 }

@@ -23,6 +23,10 @@ NODISCARD int socket_connect(const struct address *to, bool *ret_pending);
 NODISCARD int socket_connect_from(const struct address *to, const struct address *from,
                                   bool *ret_pending);
 
+/* Raises the soft limit of descriptors to the hard one, for each connection costs one; *ret_limit
+ * is how many there may be. 0 or -errno. setrlimit(2). */
+NODISCARD int socket_raise_limit(uint64_t *ret_limit);
+
 /* What happened to it in the background: SO_ERROR, socket(7). 0 or -errno. */
 NODISCARD int socket_error(int fd);
 

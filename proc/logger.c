@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The logger process: from a pipe to a file that can be rotated. */
 #include "proc/logger.h"
+#include "base/alloc.h"
 #include "base/log.h"
 #include "base/safe_path.h"
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -218,12 +218,9 @@ static int run(void *arg) {
 static int make_channels(struct logger *l) {
     int fds[2];
 
-    l->memory =
-        mmap(NULL, sizeof(*l->memory), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (l->memory == MAP_FAILED) {
-        l->memory = NULL;
-        return -errno;
-    }
+    l->memory = mem_share(sizeof(*l->memory));
+    if (l->memory == NULL)
+        return -ENOMEM;
     note(l->memory, NO_SIZE, 0);
     l->reopen_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (l->reopen_fd < 0 || pipe2(fds, O_CLOEXEC) < 0)
@@ -314,6 +311,5 @@ void logger_close(struct logger *l) {
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (*fds[i] >= 0)
             close(*fds[i]);
-    if (l->memory != NULL)
-        munmap(l->memory, sizeof(*l->memory));
+    mem_unshare(l->memory, sizeof(*l->memory));
 }

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -530,9 +529,8 @@ static struct master *master_new(const struct prefork_config *config) {
     if (m == NULL)
         return NULL;
 
-    m->board = mmap(NULL, PREFORK_WORKERS_MAX * sizeof(*m->board), PROT_READ | PROT_WRITE,
-                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (m->board == MAP_FAILED) {
+    m->board = mem_share(PREFORK_WORKERS_MAX * sizeof(*m->board));
+    if (m->board == NULL) {
         mem_free(m);
         return NULL;
     }
@@ -550,7 +548,7 @@ static struct master *master_new(const struct prefork_config *config) {
 }
 
 static void master_free(struct master *m) {
-    munmap(m->board, PREFORK_WORKERS_MAX * sizeof(*m->board));
+    mem_unshare(m->board, PREFORK_WORKERS_MAX * sizeof(*m->board));
     mem_free(m);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* From a configuration to listening sockets to workers. */
 #include "server/serve.h"
+#include "base/alloc.h"
 #include "base/log.h"
 #include "proc/inherit.h"
 #include "proc/notify.h"
@@ -13,7 +14,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -214,11 +214,8 @@ static int open_shared(struct serve *s, struct error *err) {
     s->stats_fd = stats_open(err);
     if (s->stats_fd < 0)
         return s->stats_fd;
-    s->leaving =
-        mmap(NULL, sizeof(*s->leaving), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return s->leaving != MAP_FAILED
-               ? 0
-               : error_set(err, -errno, "cannot map shared memory: %s", strerrordesc_np(errno));
+    s->leaving = mem_share(sizeof(*s->leaving));
+    return s->leaving != NULL ? 0 : error_set(err, -ENOMEM, "cannot map shared memory");
 }
 
 /* With its control endpoint beside it. */

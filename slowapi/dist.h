@@ -16,8 +16,8 @@
 #define SLOWAPI_DIST_H
 
 #include "base/clock.h"
+#include "base/rng.h"
 #include "base/slice.h"
-#include "slowapi/rng.h"
 
 /* --- values with shares: `503:10,404:5`, fortio's spelling ------------------------------------ */
 

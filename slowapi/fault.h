@@ -6,8 +6,8 @@
 #ifndef SLOWAPI_FAULT_H
 #define SLOWAPI_FAULT_H
 
+#include "base/rng.h"
 #include "base/slice.h"
-#include "slowapi/rng.h"
 
 enum fault_kind {
     FAULT_RST,

@@ -2,9 +2,9 @@
 /* Makes answers step by step and lets faults strike where they were planned. */
 #include "slowapi/reply.h"
 #include "base/alloc.h"
+#include "base/rng.h"
 #include "base/units.h"
 #include "slowapi/limits.h"
-#include "slowapi/rng.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>

@@ -2,10 +2,10 @@
 /* The mapping that the workers share: its lock, the sequences and queues in it, and who of them
  * goes when there are too many. */
 #include "slowapi/shared.h"
+#include "base/alloc.h"
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 static_assert(SHARED_SEQUENCES_MAX < UINT32_MAX, "a place has 32 bits");
 
@@ -160,11 +160,9 @@ struct shared *shared_new(uint32_t sequences, uint32_t queues, struct error *err
     size_t size = aligned(sizeof(struct shared)) + lru_bytes(sequences) + lru_bytes(queues) +
                   aligned(counts_size) + aligned(states_size);
 
-    /* Only pages that are touched become resident: no reservation for the rest. */
-    struct shared *shared =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (shared == MAP_FAILED) {
-        error_set(err, -errno, "cannot start: no shared memory: %s", strerror(errno));
+    struct shared *shared = mem_share(size);
+    if (shared == NULL) {
+        error_set(err, -ENOMEM, "cannot start: no shared memory: %s", strerror(ENOMEM));
         return NULL;
     }
     char *rest = (char *)shared + aligned(sizeof(struct shared));
@@ -181,7 +179,7 @@ struct shared *shared_new(uint32_t sequences, uint32_t queues, struct error *err
 
 void shared_free(struct shared *shared) {
     if (shared != NULL)
-        munmap(shared, shared->size_bytes);
+        mem_unshare(shared, shared->size_bytes);
 }
 
 void shared_lock(struct shared *shared) {

@@ -93,6 +93,23 @@ static void test_random_arrivals_keep_the_rate_and_the_seed(void **state) {
     assert_true(first[0] == first[1]);
 }
 
+/* Neither workers of a run nor runs with neighbouring seeds may have the same gaps at any shift. */
+static void test_seeds_and_workers_have_schedules_of_their_own(void **state) {
+    (void)state;
+    enum { STREAMS = 4, DRAWS = 64 };
+    static uint64_t drawn[STREAMS * DRAWS];
+    size_t count = 0;
+    for (uint64_t seed = 1; seed <= 2; seed++)
+        for (uint64_t index = 0; index < 2; index++) {
+            struct rng rng = rng_stream(seed, index);
+            for (int i = 0; i < DRAWS; i++)
+                drawn[count++] = rng_next(&rng);
+        }
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < i; j++)
+            assert_true(drawn[i] != drawn[j]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plan_gives_out_its_budget_once),
@@ -100,6 +117,7 @@ int main(void) {
         cmocka_unit_test(test_shares_add_up),
         cmocka_unit_test(test_even_arrivals_of_workers_interleave),
         cmocka_unit_test(test_random_arrivals_keep_the_rate_and_the_seed),
+        cmocka_unit_test(test_seeds_and_workers_have_schedules_of_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Pseudo-random numbers, reproducible from a seed: SplitMix64 (Steele, Lea, Flood, 2014); hashes.
- */
-#ifndef SLOWAPI_RNG_H
-#define SLOWAPI_RNG_H
+/* Pseudo-random numbers, the same for a seed on every system: SplitMix64 (Steele, Lea, Flood,
+ * 2014); hashes. */
+#ifndef BASE_RNG_H
+#define BASE_RNG_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +28,16 @@ static inline double rng_unit_of(uint64_t word) {
 
 static inline double rng_unit(struct rng *rng) {
     return rng_unit_of(rng_next(rng));
+}
+
+/* The generator of one of many that share a seed: neighbouring seeds and indexes have nothing in
+ * common, though their states alone would be a few steps apart in one sequence. */
+static inline struct rng rng_stream(uint64_t seed, uint64_t index) {
+    struct rng rng = { .state = seed };
+
+    rng.state = rng_next(&rng) + index;
+    rng.state = rng_next(&rng);
+    return rng;
 }
 
 #define HASH_SEED UINT64_C(0xcbf29ce484222325)
