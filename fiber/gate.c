@@ -11,16 +11,16 @@
 /* On the stack of whoever waits. */
 struct permit_waiter {
     TAILQ_ENTRY(permit_waiter) link;
-    struct fiber *fiber; /* or: */
-    int event_fd;
-    bool granted; /* out of the queue, and inside */
+    struct fiber *fiber; /* NULL for a thread */
+    int event_fd;        /* a thread's */
+    bool granted;        /* out of the queue, and inside */
 };
 
 struct gate {
     struct io_fiber *fiber_io;
     struct gate_stats stats;
     TAILQ_HEAD(, permit_waiter) queue;
-    pthread_mutex_t lock; /* of all above, when threads share it */
+    pthread_mutex_t lock; /* guards all above, when threads share it */
 };
 
 static void gate_lock(struct gate *gate) {

@@ -26,7 +26,7 @@ struct lookup {
     char host[NI_MAXHOST];
     char port[8];
 
-    int rc, error; /* of getaddrinfo, and errno for EAI_SYSTEM */
+    int rc, error; /* getaddrinfo's result, and errno for EAI_SYSTEM */
     struct resolved found;
 };
 
@@ -53,8 +53,8 @@ static void keep_answers(struct resolved *ret, const struct addrinfo *list) {
     }
 }
 
-/* What the C library keeps for this thread, while its memory can still be reached. A state that was
- * never used must be left alone: its socket is 0. */
+/* Frees what the C library keeps for this thread, while that memory can still be reached. A state
+ * that was never used must be left alone: its socket is 0. */
 static void forget_resolver(void) {
     if (_res.nscount > 0)
         res_nclose(&_res);

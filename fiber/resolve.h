@@ -21,7 +21,7 @@ struct resolved {
 NODISCARD int resolve(struct io *io, const struct endpoint *e, nsec_t deadline,
                       struct resolved *ret, struct error *err);
 
-/* What the user says about names. All zero: nothing. */
+/* Rules of the user's about names. All zero: none. */
 struct resolve_rules {
     const char *const *overrides; /* HOST:PORT:ADDRESS[,ADDRESS...], all checked */
     size_t override_count;
@@ -38,8 +38,8 @@ bool resolve_override_is_for(const char *text, const struct endpoint *e);
 bool resolve_is_overridden(const struct resolve_rules *rules, const struct endpoint *e,
                            struct resolved *ret);
 
-/* As resolve, under the rules; localhost is both 127.0.0.1 and ::1 here. -ENOENT when no address of
- * the wanted family is left. */
+/* Resolves under the rules, otherwise as resolve; localhost is both 127.0.0.1 and ::1 here. -ENOENT
+ * when no address of the wanted family is left. */
 NODISCARD int resolve_with_rules(struct io *io, const struct endpoint *e,
                                  const struct resolve_rules *rules, nsec_t deadline,
                                  struct resolved *ret, struct error *err);
@@ -52,7 +52,7 @@ NODISCARD int resolve_keep_family(struct resolved *r, const struct endpoint *e, 
  * use all of them in turns. */
 void resolve_rotate(struct resolved *r, size_t turn);
 
-/* The same in steps, for callbacks: begin; once resolve_fd is readable, resolve_end; resolve_free
+/* A look-up in steps, for callbacks: begin; once resolve_fd is readable, resolve_end; resolve_free
  * in any case. */
 struct lookup;
 
@@ -60,8 +60,8 @@ struct lookup;
  * RESOLVE_PAUSE; -ENAMETOOLONG; -ENOMEM, -EMFILE, -EAGAIN (no thread). */
 NODISCARD int resolve_begin(const struct endpoint *e, struct lookup **ret, struct error *err);
 int resolve_fd(const struct lookup *l); /* an eventfd, thus writable at any time */
-/* As resolve. */
+/* Returns as resolve does. */
 NODISCARD int resolve_end(const struct lookup *l, struct resolved *ret, struct error *err);
-void resolve_free(struct lookup *l); /* it may still run: then it cleans up after itself */
+void resolve_free(struct lookup *l); /* a look-up that still runs cleans up after itself */
 
 #endif

@@ -63,7 +63,7 @@ struct upstream_config;
 struct upstream_config worker_upstream(const struct worker *worker);
 
 /* Makes worker->upstream, its gate and worker->db from the configuration, connecting to nothing;
- * `fiber_io` as for connpool_new. 0 or -errno with a reason; worker_close in both cases. */
+ * `fiber_io` as for gate_new. 0 or -errno with a reason; worker_close in both cases. */
 NODISCARD int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err);
 
 /* Before the loop goes, when no request is left. Harmless before worker_open. */

@@ -22,7 +22,7 @@ NODISCARD struct upstream_curl *upstream_curl_new(const struct upstream_curl_con
 void upstream_curl_free(struct upstream_curl *client);
 
 /* As upstream_get, with an absolute deadline, and as strict. Certificates are checked. Connections
- * are kept as those of fiber/connpool.h: each request takes the one that was given back last,
+ * are kept as in net/idle_pool.h: each request takes the one that was given back last,
  * nothing having come on it meanwhile, and the oldest leave first. */
 NODISCARD int upstream_curl_get(struct upstream_curl *client, struct io *io, struct arena *arena,
                                 struct slice suffix, nsec_t deadline, struct upstream_answer *ret,

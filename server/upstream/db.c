@@ -5,25 +5,20 @@
 #include "base/alloc.h"
 #include "base/escape.h"
 #include "base/log.h"
-#include "net/thread.h"
+#include "net/idle_pool.h"
 #include "server/limits.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <sys/queue.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 struct pooled {
+    struct idle idle;
     struct db_conn *conn;
-    bool reused;    /* it has run a statement before */
-    nsec_t used_at; /* when it became idle */
-    nsec_t ends_at; /* when it has lived long enough */
-    SLIST_ENTRY(pooled) link;
+    bool reused;    /* has run a statement before */
+    nsec_t ends_at; /* its lifetime is over then */
 };
-
-SLIST_HEAD(pooled_list, pooled);
 
 struct db {
     struct db_config config;
@@ -33,23 +28,17 @@ struct db {
     struct io_fiber *fiber_io;
     struct gate *gate;       /* the places of the pool */
     struct gate *probe_gate; /* a single place: for whoever connects while the server is down */
-    struct timer reaper;     /* of idle connections, with fibers */
-    pthread_t reaper_thread; /* the same without */
+    struct idle_pool idle;   /* of pooled */
     struct {
-        pthread_mutex_t lock; /* of all below, when threads share it; free otherwise */
-        pthread_cond_t reap;  /* reap_at is earlier, or closing */
-        struct pooled_list idle;
-        nsec_t reap_at;               /* NSEC_NEVER: nothing will be overdue */
-        nsec_t suspect_at;            /* what became idle until then may be dead */
+        pthread_mutex_t lock;         /* guards all below, when threads share it; free otherwise */
+        nsec_t suspect_at;            /* connections that became idle until then may be dead */
         nsec_t backoff, closed_until; /* no connect before that; 0: the server is not down */
         nsec_t failed_at;             /* when a connect failed last */
         nsec_t probed_at; /* when the connect in progress to a server that is down began, or 0 */
         struct db_failure last; /* why it is down; without its detail, which is: */
         char last_detail[SERVER_DB_DETAIL_BYTES_MAX + 1];
         int last_code;
-        bool size_checked, retired;
-        bool reaping; /* the thread runs */
-        bool closing;
+        bool size_checked;
     } shared;
 };
 
@@ -157,122 +146,34 @@ static void discard(struct pooled *p, struct io *io) {
     mem_free(p);
 }
 
-static nsec_t due_of(const struct db *db, const struct pooled *p) {
-    return nsec_min(p->ends_at, timeout_after(p->used_at, db->config.idle));
+static void discard_idle(struct idle_pool *pool, struct idle *idle) {
+    struct db *db = CONTAINER_OF(pool, struct db, idle);
+    struct io_block block;
+
+    count(db, STATS_db_idle, -1);
+    discard(CONTAINER_OF(idle, struct pooled, idle), closing_io(db, &block));
 }
 
 /* The last used, and whether the likes of it were found dead; or NULL. */
-static struct pooled *pop(struct db *db, bool *ret_suspect) {
-    struct pooled *p;
+static struct pooled *pop(struct db *db, nsec_t now, bool *ret_suspect) {
+    struct idle *idle = idle_pool_take(&db->idle, now);
 
+    if (idle == NULL)
+        return NULL;
+    count(db, STATS_db_idle, -1);
     pthread_mutex_lock(&db->shared.lock);
-    p = SLIST_FIRST(&db->shared.idle);
-    if (p != NULL) {
-        SLIST_REMOVE_HEAD(&db->shared.idle, link);
-        count(db, STATS_db_idle, -1);
-        *ret_suspect = p->used_at <= db->shared.suspect_at;
-    }
+    *ret_suspect = idle->since <= db->shared.suspect_at;
     pthread_mutex_unlock(&db->shared.lock);
-    return p;
-}
-
-/* Under the lock. Takes out what became idle until then, and what is overdue; what stays tells when
- * to look again. */
-static void pick(struct db *db, nsec_t used_until, nsec_t now, struct pooled_list *ret) {
-    struct pooled **link = &SLIST_FIRST(&db->shared.idle), *p;
-
-    SLIST_INIT(ret);
-    db->shared.reap_at = NSEC_NEVER;
-    while ((p = *link) != NULL) {
-        if (p->used_at > used_until && due_of(db, p) > now) {
-            db->shared.reap_at = nsec_min(db->shared.reap_at, due_of(db, p));
-            link = &SLIST_NEXT(p, link);
-            continue;
-        }
-        *link = SLIST_NEXT(p, link);
-        SLIST_INSERT_HEAD(ret, p, link);
-        count(db, STATS_db_idle, -1);
-    }
-}
-
-static int discard_all(struct pooled_list *list, struct io *io) {
-    struct pooled *p;
-    int n = 0;
-
-    for (; (p = SLIST_FIRST(list)) != NULL; n++) {
-        SLIST_REMOVE_HEAD(list, link);
-        discard(p, io);
-    }
-    return n;
-}
-
-/* Closes what became idle until then, and what is overdue. How many there were. */
-static int drop_idle(struct db *db, struct io *io, nsec_t used_until) {
-    struct pooled_list list;
-
-    pthread_mutex_lock(&db->shared.lock);
-    pick(db, used_until, clock_now(), &list);
-    pthread_mutex_unlock(&db->shared.lock);
-    return discard_all(&list, io);
-}
-
-static void reap_later(struct db *db, nsec_t at) {
-    int rc = timer_set(io_fiber_loop(db->fiber_io), &db->reaper, at);
-
-    if (rc < 0) /* then they end when they are needed next */
-        log_write(LOG_LEVEL_WARN, "no timer for idle connections of the database");
-}
-
-static void on_reap(struct timer *timer) {
-    struct db *db = CONTAINER_OF(timer, struct db, reaper);
-
-    drop_idle(db, io_fiber_io(db->fiber_io), -1);
-    reap_later(db, db->shared.reap_at);
-}
-
-static void *reap_on_thread(void *arg) {
-    struct db *db = arg;
-    struct pooled_list list;
-    struct io_block block;
-
-    pthread_mutex_lock(&db->shared.lock);
-    while (!db->shared.closing) {
-        nsec_t at = db->shared.reap_at;
-        struct timespec until = { .tv_sec = at / NSEC_PER_SEC, .tv_nsec = at % NSEC_PER_SEC };
-
-        pthread_cond_clockwait(&db->shared.reap, &db->shared.lock, CLOCK_MONOTONIC, &until);
-        pick(db, -1, clock_now(), &list);
-        pthread_mutex_unlock(&db->shared.lock);
-        discard_all(&list, closing_io(db, &block));
-        pthread_mutex_lock(&db->shared.lock);
-    }
-    pthread_mutex_unlock(&db->shared.lock);
-    return NULL;
-}
-
-/* Under the lock. One more connection is idle, and will be overdue then. */
-static void plan_reaping(struct db *db, nsec_t due) {
-    if (due >= db->shared.reap_at)
-        return;
-    db->shared.reap_at = due;
-    if (db->fiber_io != NULL) {
-        reap_later(db, due);
-        return;
-    }
-    if (!db->shared.reaping)
-        db->shared.reaping =
-            thread_start(&db->reaper_thread, SERVER_THREAD_STACK_BYTES, reap_on_thread, db) == 0;
-    pthread_cond_signal(&db->shared.reap);
+    return CONTAINER_OF(idle, struct pooled, idle);
 }
 
 /* An idle server has nothing to say but goodbye. A loop knows already when it did. */
 static bool is_quiet(const struct db *db, const struct pooled *p, struct io *io) {
     bool watched = db->fiber_io != NULL && db->config.mode == DB_COOPERATIVE;
-    char byte;
 
     if (watched && !io->ops->ready(io, db_conn_fd(p->conn), IO_READ))
         return true;
-    return recv(db_conn_fd(p->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+    return idle_socket_is_quiet(db_conn_fd(p->conn));
 }
 
 static int command(struct db_call *call, const char *sql, nsec_t deadline,
@@ -291,7 +192,7 @@ static int check_alive(struct db_call *call, bool suspect) {
 
     if (!is_quiet(call->db, p, call->io))
         return -ENOTCONN;
-    if (!suspect && io_now(call->io) - p->used_at < SERVER_DB_TRUST_NSEC)
+    if (!suspect && io_now(call->io) - p->idle.since < SERVER_DB_TRUST_NSEC)
         return 0;
     call->step = DB_STEP_RUN;
     rc = command(call, "", call->deadline, &call->failure);
@@ -300,26 +201,23 @@ static int check_alive(struct db_call *call, bool suspect) {
     if (rc == -ECANCELED || (rc == -ETIMEDOUT && clock_now() >= call->deadline))
         return rc;
     if (rc == -ETIMEDOUT)
-        count(call->db, STATS_db_dead, drop_idle(call->db, call->io, p->used_at));
+        count(call->db, STATS_db_dead, (int)idle_pool_drop(&call->db->idle, p->idle.since));
     return -ENOTCONN;
 }
 
 /* 0 with a connection that lives, or with none; -ECANCELED, -ETIMEDOUT. */
 static int take_idle(struct db_call *call) {
     struct db *db = call->db;
-    bool suspect = false, overdue;
+    bool suspect = false;
     int rc = -ENOTCONN;
 
-    while (rc == -ENOTCONN && (call->pooled = pop(db, &suspect)) != NULL) {
-        overdue = due_of(db, call->pooled) <= io_now(call->io);
-        if (!overdue)
-            rc = check_alive(call, suspect);
+    while (rc == -ENOTCONN && (call->pooled = pop(db, io_now(call->io), &suspect)) != NULL) {
+        rc = check_alive(call, suspect);
         if (rc == 0)
             return 0;
         discard(call->pooled, call->io);
         call->pooled = NULL;
-        if (!overdue)
-            count(db, STATS_db_dead, 1);
+        count(db, STATS_db_dead, 1);
     }
     return rc == -ENOTCONN ? 0 : rc;
 }
@@ -346,30 +244,20 @@ static bool is_clean(struct db_call *call) {
     return rc == 0 && db_conn_usable(call->pooled->conn);
 }
 
-/* False: nobody is to have it any more. */
-static bool store(struct db *db, struct pooled *p) {
-    bool stored;
-
-    pthread_mutex_lock(&db->shared.lock);
-    stored = !db->shared.retired && due_of(db, p) > p->used_at;
-    if (stored) {
-        SLIST_INSERT_HEAD(&db->shared.idle, p, link);
-        count(db, STATS_db_idle, 1);
-        plan_reaping(db, due_of(db, p));
-    }
-    pthread_mutex_unlock(&db->shared.lock);
-    return stored;
-}
-
 static void put_back(struct db_call *call) {
+    struct db *db = call->db;
     struct pooled *p = call->pooled;
-    bool keeps = !call->db->config.per_request && is_clean(call);
+    bool keeps = !db->config.per_request && is_clean(call);
 
     call->pooled = NULL;
     p->reused = true;
-    p->used_at = io_now(call->io);
-    if (!keeps || !store(call->db, p))
+    p->idle.since = io_now(call->io);
+    if (!keeps) {
         discard(p, call->io);
+        return;
+    }
+    count(db, STATS_db_idle, 1);
+    idle_pool_put(&db->idle, &p->idle, p->idle.since, p->ends_at);
 }
 
 /* --- life --------------------------------------------------------------------------------------
@@ -388,6 +276,13 @@ static void names_init(struct db_names *names, bool off) {
 
 struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io) {
     struct db *db = mem_calloc(1, sizeof(*db));
+    struct idle_pool_config idle = {
+        .count_max = config->pool,
+        .span_max = config->idle > 0 ? config->idle : NSEC_NEVER,
+        .close = discard_idle,
+        .loop = fiber_io != NULL ? io_fiber_loop(fiber_io) : NULL,
+        .reaps = true,
+    };
     nsec_t connect_span = db_conninfo_connect_span(config->conninfo);
 
     if (db == NULL)
@@ -397,11 +292,8 @@ struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io) {
     db->probe_span = connect_span != NSEC_NEVER && connect_span > SERVER_DB_PROBE_NSEC
                          ? connect_span
                          : SERVER_DB_PROBE_NSEC;
-    db->reaper.fire = on_reap;
+    idle_pool_init(&db->idle, &idle);
     pthread_mutex_init(&db->shared.lock, NULL);
-    pthread_cond_init(&db->shared.reap, NULL);
-    SLIST_INIT(&db->shared.idle);
-    db->shared.reap_at = NSEC_NEVER;
     db->shared.suspect_at = -1;
     db->gate = gate_new(config->pool, fiber_io);
     db->probe_gate = gate_new(1, fiber_io);
@@ -422,35 +314,17 @@ struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io) {
 }
 
 void db_retire(struct db *db) {
-    struct io_block block;
-
-    if (db == NULL)
-        return;
-    pthread_mutex_lock(&db->shared.lock);
-    db->shared.retired = true;
-    pthread_mutex_unlock(&db->shared.lock);
-    drop_idle(db, closing_io(db, &block), NSEC_NEVER);
+    if (db != NULL)
+        idle_pool_shut(&db->idle);
 }
 
 void db_free(struct db *db) {
-    bool reaping;
-
     if (db == NULL)
         return;
-    pthread_mutex_lock(&db->shared.lock);
-    db->shared.closing = true;
-    reaping = db->shared.reaping;
-    pthread_cond_signal(&db->shared.reap);
-    pthread_mutex_unlock(&db->shared.lock);
-    if (reaping)
-        pthread_join(db->reaper_thread, NULL);
-    if (db->fiber_io != NULL)
-        timer_cancel(io_fiber_loop(db->fiber_io), &db->reaper);
-    db_retire(db);
+    idle_pool_end(&db->idle);
     work_queue_free(db->conn_config.work_queue, deadline_after(clock_now(), SERVER_DB_CLOSE_NSEC));
     gate_free(db->gate);
     gate_free(db->probe_gate);
-    pthread_cond_destroy(&db->shared.reap);
     pthread_mutex_destroy(&db->shared.lock);
     mem_free(db);
 }
@@ -673,8 +547,8 @@ static void suspect(struct db_call *call) {
     struct db *db = call->db;
 
     pthread_mutex_lock(&db->shared.lock);
-    if (call->pooled->used_at > db->shared.suspect_at)
-        db->shared.suspect_at = call->pooled->used_at;
+    if (call->pooled->idle.since > db->shared.suspect_at)
+        db->shared.suspect_at = call->pooled->idle.since;
     pthread_mutex_unlock(&db->shared.lock);
 }
 
@@ -710,7 +584,7 @@ static int run_inside(struct db_call *call) {
     if (!again)
         return rc;
     if (!db_says_goodbye(call->failure.sqlstate))
-        drop_idle(call->db, call->io, NSEC_NEVER);
+        idle_pool_drop(&call->db->idle, NSEC_NEVER);
     count(call->db, STATS_db_retried, 1);
     rc = get_connection(call, true);
     return rc < 0 ? rc : run_once(call, &again);

@@ -46,7 +46,7 @@ struct db_report {
 /* What was being done when it failed. */
 enum db_step { DB_STEP_WAIT, DB_STEP_CONNECT, DB_STEP_RUN };
 
-/* Connects to nothing yet. `fiber_io` as for connpool_new. NULL when out of memory. */
+/* Connects to nothing yet. `fiber_io` as for gate_new. NULL when out of memory. */
 NODISCARD struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io);
 
 /* Nobody may be inside. */

@@ -9,10 +9,10 @@
 #include "server/upstream/event.h"
 #include "base/alloc.h"
 #include "fiber/resolve.h"
+#include "net/idle_pool.h"
 #include "net/socket.h"
 #include "server/limits.h"
 #include <errno.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,19 +21,16 @@ struct link {
     struct watch watch;
     struct upstream_event *u;
     struct upstream_call *call; /* NULL: idle */
-    TAILQ_ENTRY(link) idle;
+    struct idle idle;
     struct deferred freeing;
-    nsec_t idle_since;
     uint32_t uses;
 };
 
 struct upstream_event {
     struct upstream_target target;
     struct loop *loop;
-    TAILQ_HEAD(link_list, link) idle; /* newest first */
-    uint32_t idle_count;
-    size_t turn;         /* of the addresses of a name */
-    struct timer expiry; /* lazy: not later than what the oldest needs */
+    struct idle_pool idle; /* of links */
+    size_t turn;           /* counts calls that connect to a name, for its addresses */
 };
 
 static void call_end(struct upstream_call *call, int rc);
@@ -54,74 +51,33 @@ static void link_close(struct link *link) {
     loop_defer(link->u->loop, &link->freeing);
 }
 
-static void idle_remove(struct link *link) {
-    TAILQ_REMOVE(&link->u->idle, link, idle);
-    link->u->idle_count--;
-}
-
-static void idle_close(struct link *link) {
-    idle_remove(link);
-    link_close(link);
-}
-
-static void arm_expiry(struct upstream_event *u) {
-    struct link *oldest = TAILQ_LAST(&u->idle, link_list);
-    int rc;
-
-    if (oldest == NULL || timer_armed(&u->expiry))
-        return;
-    rc = timer_set(u->loop, &u->expiry,
-                   deadline_after(oldest->idle_since, SERVER_UPSTREAM_IDLE_NSEC));
-    (void)rc; /* without memory for it they expire when the next one is parked */
-}
-
-static void on_expiry(struct timer *timer) {
-    struct upstream_event *u = CONTAINER_OF(timer, struct upstream_event, expiry);
-    struct link *oldest;
-
-    while ((oldest = TAILQ_LAST(&u->idle, link_list)) != NULL &&
-           deadline_after(oldest->idle_since, SERVER_UPSTREAM_IDLE_NSEC) <= loop_now(u->loop))
-        idle_close(oldest);
-    arm_expiry(u);
+static void idle_close(struct idle_pool *pool UNUSED, struct idle *idle) {
+    link_close(CONTAINER_OF(idle, struct link, idle));
 }
 
 static void link_park(struct link *link) {
     struct upstream_event *u = link->u;
 
     link->call = NULL;
-    link->idle_since = loop_now(u->loop);
     link->uses++;
-    TAILQ_INSERT_HEAD(&u->idle, link, idle);
-    if (++u->idle_count > SERVER_UPSTREAM_IDLE_MAX)
-        idle_close(TAILQ_LAST(&u->idle, link_list));
-    arm_expiry(u);
+    idle_pool_put(&u->idle, &link->idle, loop_now(u->loop), NSEC_NEVER);
 }
 
 /* Nothing came behind the answer, or while it was idle. A read that filled its buffer exactly has
  * left this open. */
 static bool link_is_quiet(struct link *link) {
-    char byte;
-
     if (link->watch.ready & IO_HANGUP)
         return false;
     if (!(link->watch.ready & IO_READ))
         return true;
-    if (recv(link->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN)
+    if (!idle_socket_is_quiet(link->watch.fd))
         return false;
     watch_drained(&link->watch, IO_READ);
     return true;
 }
 
-static struct link *take_idle(struct upstream_event *u) {
-    struct link *link;
-
-    while ((link = TAILQ_FIRST(&u->idle)) != NULL) {
-        idle_remove(link);
-        if (link_is_quiet(link))
-            return link;
-        link_close(link);
-    }
-    return NULL;
+static bool idle_is_quiet(struct idle *idle) {
+    return link_is_quiet(CONTAINER_OF(idle, struct link, idle));
 }
 
 /* Begins to connect. 0 or -errno. */
@@ -156,7 +112,7 @@ static void link_notify(struct watch *watch, unsigned what) {
     if (link->call != NULL)
         call_step(link->call);
     else if (what & (IO_READ | IO_HANGUP))
-        idle_close(link);
+        idle_pool_expel(&link->u->idle, &link->idle);
 }
 
 /* --- the end of a call ------------------------------------------------------------ */
@@ -453,6 +409,7 @@ static void call_step(struct upstream_call *call) {
 void upstream_event_get(struct upstream_event *u, struct upstream_call *call, struct arena *arena,
                         struct slice suffix, nsec_t deadline) {
     nsec_t until = nsec_min(deadline, deadline_after(loop_now(u->loop), u->target.timeout));
+    struct idle *idle;
     int rc;
 
     *call = (struct upstream_call){ .done = call->done, .u = u, .suffix = suffix };
@@ -464,11 +421,12 @@ void upstream_event_get(struct upstream_event *u, struct upstream_call *call, st
         call_end(call, rc);
         return;
     }
-    call->link = take_idle(u);
-    if (call->link == NULL) {
+    idle = idle_pool_take(&u->idle, loop_now(u->loop));
+    if (idle == NULL) {
         call_connect_fresh(call);
         return;
     }
+    call->link = CONTAINER_OF(idle, struct link, idle);
     call->link->call = call;
     call_ask(call);
 }
@@ -476,14 +434,18 @@ void upstream_event_get(struct upstream_event *u, struct upstream_call *call, st
 struct upstream_event *upstream_event_new(const struct upstream_config *config, struct loop *loop,
                                           struct error *err) {
     struct upstream_event *u = mem_calloc(1, sizeof(*u));
+    struct idle_pool_config idle = { .count_max = SERVER_UPSTREAM_IDLE_MAX,
+                                     .span_max = SERVER_UPSTREAM_IDLE_NSEC,
+                                     .close = idle_close,
+                                     .is_quiet = idle_is_quiet,
+                                     .loop = loop };
 
     if (u == NULL) {
         error_set(err, -ENOMEM, "out of memory");
         return NULL;
     }
     u->loop = loop;
-    u->expiry.fire = on_expiry;
-    TAILQ_INIT(&u->idle);
+    idle_pool_init(&u->idle, &idle);
     if (upstream_target_init(&u->target, config, err) == 0)
         return u;
     mem_free(u);
@@ -491,12 +453,8 @@ struct upstream_event *upstream_event_new(const struct upstream_config *config, 
 }
 
 void upstream_event_free(struct upstream_event *u) {
-    struct link *link;
-
     if (u == NULL)
         return;
-    while ((link = TAILQ_FIRST(&u->idle)) != NULL)
-        idle_close(link);
-    timer_cancel(u->loop, &u->expiry);
+    idle_pool_end(&u->idle);
     mem_free(u);
 }

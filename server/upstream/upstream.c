@@ -3,20 +3,30 @@
  * back. */
 #include "server/upstream/upstream.h"
 #include "base/alloc.h"
-#include "fiber/connpool.h"
+#include "net/idle_pool.h"
 #include "server/limits.h"
 #include "server/upstream/curl.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct upstream {
     struct upstream_target target;
-    struct connpool *pool;
-    struct upstream_curl *curl; /* instead of the pool; NULL: our own client */
+    struct idle_pool idle;      /* of connections */
+    struct io_fiber *fiber_io;  /* NULL: shared between threads */
+    struct upstream_curl *curl; /* instead of our own client; or NULL */
     char *curl_url;
-    atomic_uint turn; /* of the addresses of a name; threads share it */
+    atomic_uint turn; /* counts connects to a name, for its addresses; threads share it */
+};
+
+/* A connection to the upstream. */
+struct connection {
+    struct idle idle;
+    struct upstream *u;
+    int fd;
+    uint32_t uses;
 };
 
 /* One request and its answer, over one connection, or two when the first one was stale. */
@@ -25,8 +35,50 @@ struct upstream_attempt {
     struct io *io;
     nsec_t deadline;
     struct upstream_exchange exchange;
-    int fd;
+    struct connection *conn;
 };
+
+/* --- connections ---------------------------------------------------------------- */
+
+static void conn_close(struct connection *conn) {
+    if (conn->u->fiber_io != NULL)
+        io_close(io_fiber_io(conn->u->fiber_io), conn->fd);
+    else
+        close(conn->fd);
+    mem_free(conn);
+}
+
+static void idle_close(struct idle_pool *pool UNUSED, struct idle *idle) {
+    conn_close(CONTAINER_OF(idle, struct connection, idle));
+}
+
+/* Threads ask; a loop is told. */
+static bool idle_is_quiet(struct idle *idle) {
+    return idle_socket_is_quiet(CONTAINER_OF(idle, struct connection, idle)->fd);
+}
+
+static void on_idle_news(void *arg, int fd UNUSED) {
+    struct connection *conn = arg;
+
+    idle_pool_expel(&conn->u->idle, &conn->idle);
+}
+
+static struct connection *conn_take(struct upstream *u, nsec_t now) {
+    struct idle *idle = idle_pool_take(&u->idle, now);
+
+    return idle != NULL ? CONTAINER_OF(idle, struct connection, idle) : NULL;
+}
+
+/* For the next request: the answer was complete, and nothing is left over. */
+static void conn_keep(struct connection *conn, nsec_t now) {
+    struct upstream *u = conn->u;
+
+    conn->uses++;
+    if (u->fiber_io == NULL || io_fiber_idle(u->fiber_io, conn->fd, on_idle_news, conn) == 0)
+        idle_pool_put(&u->idle, &conn->idle, now, NSEC_NEVER);
+    else
+        conn_close(conn);
+}
 
 /* --- set-up ------------------------------------------------------------------ */
 
@@ -53,12 +105,17 @@ static int open_curl(struct upstream *u, const struct upstream_config *config,
     return u->curl != NULL ? 0 : -ENOMEM;
 }
 
-static int open_native(struct upstream *u, struct io_fiber *fiber_io) {
-    struct connpool_config pool = { .idle_count_max = SERVER_UPSTREAM_IDLE_MAX,
-                                    .idle_span_max = SERVER_UPSTREAM_IDLE_NSEC };
+static void open_native(struct upstream *u, struct io_fiber *fiber_io) {
+    struct idle_pool_config idle = {
+        .count_max = SERVER_UPSTREAM_IDLE_MAX,
+        .span_max = SERVER_UPSTREAM_IDLE_NSEC,
+        .close = idle_close,
+        .is_quiet = fiber_io == NULL ? idle_is_quiet : NULL,
+        .loop = fiber_io != NULL ? io_fiber_loop(fiber_io) : NULL,
+    };
 
-    u->pool = connpool_new(&pool, fiber_io);
-    return u->pool != NULL ? 0 : -ENOMEM;
+    u->fiber_io = fiber_io;
+    idle_pool_init(&u->idle, &idle);
 }
 
 struct upstream *upstream_new(const struct upstream_config *config, struct io_fiber *fiber_io,
@@ -71,9 +128,10 @@ struct upstream *upstream_new(const struct upstream_config *config, struct io_fi
         error_set(err, -ENOMEM, "out of memory");
         return NULL;
     }
+    open_native(u, fiber_io);
     if (upstream_target_init(&u->target, config, err) < 0)
         goto fail;
-    rc = curl ? open_curl(u, config, fiber_io) : open_native(u, fiber_io);
+    rc = curl ? open_curl(u, config, fiber_io) : 0;
     if (rc == 0)
         return u;
     error_set(err, rc, "out of memory");
@@ -85,7 +143,7 @@ fail:
 void upstream_free(struct upstream *u) {
     if (u == NULL)
         return;
-    connpool_free(u->pool);
+    idle_pool_end(&u->idle);
     upstream_curl_free(u->curl);
     free(u->curl_url); /* asprintf's */
     mem_free(u);
@@ -126,14 +184,28 @@ static int connect_by_name(struct upstream_attempt *c) {
     return rc;
 }
 
-static int connect_fresh(struct upstream_attempt *c) {
+static int connect_by_address(struct upstream_attempt *c) {
     const struct upstream_target *target = &c->u->target;
+    int fd = io_connect_from(c->io, &target->address, upstream_target_source(target), c->deadline);
+
+    return fd < 0 ? exchange_fail(&c->exchange, fd, "cannot be reached") : fd;
+}
+
+static int connect_fresh(struct upstream_attempt *c) {
+    struct connection *conn = mem_calloc(1, sizeof(*conn));
     int fd;
 
-    if (!target->numeric)
-        return connect_by_name(c);
-    fd = io_connect_from(c->io, &target->address, upstream_target_source(target), c->deadline);
-    return fd < 0 ? exchange_fail(&c->exchange, fd, "cannot be reached") : fd;
+    if (conn == NULL)
+        return -ENOMEM;
+    fd = c->u->target.numeric ? connect_by_address(c) : connect_by_name(c);
+    if (fd < 0) {
+        mem_free(conn);
+        return fd;
+    }
+    conn->u = c->u;
+    conn->fd = fd;
+    c->conn = conn;
+    return 0;
 }
 
 /* --- one exchange ----------------------------------------------------------------- */
@@ -145,7 +217,8 @@ static int write_request(struct upstream_attempt *c, struct slice suffix) {
     buf_init(&out, SERVER_UPSTREAM_REQUEST_BYTES_MAX);
     rc = exchange_request(&c->exchange, suffix, &out);
     if (rc == 0) {
-        rc = io_write_all(c->io, c->fd, buf_unread(&out).ptr, buf_unread(&out).len, c->deadline);
+        rc = io_write_all(c->io, c->conn->fd, buf_unread(&out).ptr, buf_unread(&out).len,
+                          c->deadline);
         if (rc < 0)
             exchange_fail(&c->exchange, rc, "did not take the request");
     }
@@ -157,28 +230,28 @@ static int write_request(struct upstream_attempt *c, struct slice suffix) {
  * exchange_take. */
 static int receive(struct upstream_attempt *c) {
     struct upstream_exchange *x = &c->exchange;
-    int rc = io_wait(c->io, c->fd, IO_READ, c->deadline);
+    int rc = io_wait(c->io, c->conn->fd, IO_READ, c->deadline);
     ssize_t n;
 
     if (rc == 0)
         rc = exchange_room(x);
     if (rc < 0)
         return exchange_fail(x, rc, "failed");
-    n = io_read(c->io, c->fd, buf_tail(&x->in), buf_room(&x->in), c->deadline);
+    n = io_read(c->io, c->conn->fd, buf_tail(&x->in), buf_room(&x->in), c->deadline);
     return n < 0 ? exchange_fail(x, (int)n, "failed") : exchange_take(x, (size_t)n);
 }
 
-static int run_exchange(struct upstream_attempt *c, uint32_t uses, struct slice suffix) {
+static int run_exchange(struct upstream_attempt *c, struct slice suffix) {
     int rc;
 
-    exchange_begin(&c->exchange, uses);
+    exchange_begin(&c->exchange, c->conn->uses);
     rc = write_request(c, suffix);
     while (rc == 0)
         rc = receive(c);
     if (rc > 0 && exchange_keeps(&c->exchange))
-        connpool_put(c->u->pool, c->fd, uses + 1, io_now(c->io));
+        conn_keep(c->conn, io_now(c->io));
     else
-        io_close(c->io, c->fd);
+        conn_close(c->conn);
     exchange_end(&c->exchange);
     return rc < 0 ? rc : 0;
 }
@@ -191,19 +264,19 @@ int upstream_get(struct upstream *u, struct io *io, struct arena *arena, struct 
         .io = io,
         .deadline = nsec_min(deadline, deadline_after(now, u->target.timeout)),
     };
-    uint32_t uses = 0;
     int rc;
 
     if (u->curl != NULL)
         return upstream_curl_get(u->curl, io, arena, suffix, c.deadline, ret, ret_why);
     exchange_init(&c.exchange, &u->target, arena);
-    c.fd = connpool_take(u->pool, now, &uses);
-    if (c.fd < 0)
-        c.fd = connect_fresh(&c);
-    rc = c.fd < 0 ? c.fd : run_exchange(&c, uses, suffix);
+    c.conn = conn_take(u, now);
+    rc = c.conn != NULL ? 0 : connect_fresh(&c);
+    if (rc == 0)
+        rc = run_exchange(&c, suffix);
     if (rc < 0 && exchange_was_stale(&c.exchange, rc)) {
-        c.fd = connect_fresh(&c);
-        rc = c.fd < 0 ? c.fd : run_exchange(&c, 0, suffix);
+        rc = connect_fresh(&c);
+        if (rc == 0)
+            rc = run_exchange(&c, suffix);
     }
     *ret_why = c.exchange.why;
     *ret = exchange_answer(&c.exchange);
