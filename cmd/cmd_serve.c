@@ -11,6 +11,7 @@
 #include "net/control.h"
 #include "server/app/app.h"
 #include "server/app/event_app.h"
+#include "server/conn/access_log.h"
 #include "server/model/model.h"
 #include "server/serve.h"
 #include "server/upstream/db.h"

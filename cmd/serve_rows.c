@@ -2,6 +2,7 @@
 /* The options of srv serve as rows, in the order of --help. */
 #include "cmd/serve_rows.h"
 #include "cmd/common.h"
+#include "server/conn/access_log.h"
 #include "server/limits.h"
 #include "server/model/model.h"
 #include <errno.h>

@@ -4,16 +4,25 @@
 #define SERVER_CONFIG_H
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/option.h"
 #include "http/limits.h"
 #include "net/binds.h"
 #include "net/cidr.h"
 #include "proc/privileges.h"
-#include "server/conn/access_log.h"
 #include <stdbool.h>
 
 struct srv_app;
-struct model;
+struct worker;
+
+/* A concurrency model: how many requests wait at once, and what waits for them. */
+struct model {
+    const char *name;
+    const char *summary; /* who waits where, in one sentence, for --help */
+    /* Serves until told to stop. 0 after a graceful stop; -errno with a reason when it cannot
+     * start. */
+    int (*run)(struct worker *worker, struct error *err);
+};
 
 /* When a pool makes its threads: on demand, or all at start. */
 enum spawn { SPAWN_LAZY, SPAWN_EAGER };
@@ -32,6 +41,12 @@ enum header_map { HEADER_MAP_DROP, HEADER_MAP_REFUSE };
 
 /* What it means that a client closes its sending side while its request waits. */
 enum half_closing { HALF_CLOSING_ASK, HALF_CLOSING_GONE, HALF_CLOSING_WAIT };
+
+struct access_log_config {
+    const char *path;   /* NULL: no access log; "-": standard output */
+    const char *format; /* atoms, or "json" */
+    nsec_t slow;        /* only answers that took at least this; 0: all */
+};
 
 struct serve_config {
     struct option_strings binds;  /* ADDR as the user wrote them, without http:// or uwsgi:// */

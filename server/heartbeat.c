@@ -4,7 +4,6 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "proc/prefork.h"
-#include "server/conn/client.h"
 #include <errno.h>
 #include <string.h>
 
@@ -44,12 +43,11 @@ static void note_span(struct heartbeat *p) {
     memcpy(p->longest_what, p->stats->running.what, sizeof(p->longest_what));
 }
 
-void heartbeat_switch(struct heartbeat *p, const struct client *c) {
+void heartbeat_switch(struct heartbeat *p, const struct http_head *head) {
     if (!p->watches_requests)
         return;
-    if (c != NULL) {
-        running_set(&p->stats->running, c->session.head.method_text, c->session.head.target,
-                    loop_now(p->loop));
+    if (head != NULL) {
+        running_set(&p->stats->running, head->method_text, head->target, loop_now(p->loop));
         if (p->warn > 0)
             p->run_at = clock_now();
         return;
@@ -57,10 +55,6 @@ void heartbeat_switch(struct heartbeat *p, const struct client *c) {
     if (p->warn > 0)
         note_span(p);
     running_clear(&p->stats->running);
-}
-
-static void on_switch(void *arg, void *fiber_arg) {
-    heartbeat_switch(arg, fiber_arg);
 }
 
 static void on_turn(void *arg, nsec_t began, nsec_t ended) {
@@ -83,8 +77,7 @@ static void on_turn(void *arg, nsec_t began, nsec_t ended) {
     p->longest = 0;
 }
 
-int heartbeat_start(struct heartbeat *p, struct loop *loop, struct fibers *fibers,
-                    const struct worker *worker) {
+int heartbeat_start(struct heartbeat *p, struct loop *loop, const struct worker *worker) {
     const struct serve_config *config = worker->config;
 
     *p = (struct heartbeat){ .loop = loop,
@@ -97,8 +90,6 @@ int heartbeat_start(struct heartbeat *p, struct loop *loop, struct fibers *fiber
     if (p->warn > 0 || config->control != NULL)
         loop_observe(loop, on_turn, p);
     p->watches_requests = p->warn > 0 || p->beat_every > 0;
-    if (fibers != NULL && p->watches_requests)
-        fibers_observe(fibers, on_switch, p);
     if (worker->tend != NULL && timer_set(loop, &p->tend, clock_now()) < 0)
         return -ENOMEM;
     if (p->beat_every == 0)

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* What a worker with a loop does now and then: it beats for the master (--timeout), or looks after
+/* Regular work of a worker with a loop: it beats for the master (--timeout), or looks after
  * the processes beside it when it has none, and it measures how long the turns of the loop take
  * (--loop-lag-warn, /metrics), by whose fault. */
-#ifndef SERVER_PULSE_H
-#define SERVER_PULSE_H
+#ifndef SERVER_HEARTBEAT_H
+#define SERVER_HEARTBEAT_H
 
-#include "fiber/fiber.h"
+#include "http/head.h"
+#include "net/loop.h"
 #include "server/observe/stats.h"
 #include "server/worker.h"
-
-struct client;
 
 struct heartbeat {
     struct loop *loop;
@@ -26,13 +25,12 @@ struct heartbeat {
 /* How often a worker beats; 0: not at all, since no master looks. */
 nsec_t heartbeat_interval(const struct serve_config *config);
 
-/* Starts what the configuration asks for. `fibers`: their arguments are struct clients; NULL: the
- * loop's thread runs no requests. 0 or -errno. */
-NODISCARD int heartbeat_start(struct heartbeat *heartbeat, struct loop *loop, struct fibers *fibers,
+/* Starts what the configuration asks for. 0 or -errno. */
+NODISCARD int heartbeat_start(struct heartbeat *heartbeat, struct loop *loop,
                               const struct worker *worker);
 
-/* For loops without fibers: the request of this client gets the thread; NULL: it gives it back. */
-void heartbeat_switch(struct heartbeat *heartbeat, const struct client *client);
+/* Notes that the request with this head gets the loop's thread; NULL: that it gives it back. */
+void heartbeat_switch(struct heartbeat *heartbeat, const struct http_head *head);
 
 /* Before the loop goes. */
 void heartbeat_stop(struct heartbeat *heartbeat);

@@ -9,6 +9,7 @@
 #include "proc/prefork.h"
 #include "proc/signals.h"
 #include "proc/upgrade.h"
+#include "server/conn/access_log.h"
 #include "server/model/model.h"
 #include "server/observe/admin.h"
 #include <errno.h>

@@ -71,16 +71,22 @@ bool srv_next_header(const struct srv_request *rq, struct srv_cursor *at, struct
     return found;
 }
 
+static struct realip realip(const struct srv_request *rq) {
+    const struct session *s = rq->session;
+
+    return realip_of(&s->head, &s->peer, &s->worker->config->forwarded_allow);
+}
+
 struct slice srv_client_address(struct srv_request *rq) {
-    struct realip origin = realip_of(rq->session);
+    struct realip found = realip(rq);
     char text[PEER_TEXT_BYTES];
-    const char *copy = arena_dup(&rq->session->arena, slice_str(peer_format(&origin.client, text)));
+    const char *copy = arena_dup(&rq->session->arena, slice_str(peer_format(&found.client, text)));
 
     return slice_str(copy);
 }
 
 struct slice srv_scheme(const struct srv_request *rq) {
-    return realip_of(rq->session).scheme;
+    return realip(rq).scheme;
 }
 
 /* --- memory and waiting ------------------------------------------------------ */
@@ -436,4 +442,9 @@ int request_run(struct session *s, struct io *io) {
     if (rc == 0)
         rc = s->worker->config->app->handle(&rq);
     return request_answer(&rq, rc);
+}
+
+enum session_end request_serve(struct session *s, struct io *io) {
+    session_begin(s, io_now(io));
+    return session_answer(s, request_run(s, io), io);
 }

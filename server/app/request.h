@@ -10,6 +10,9 @@
  * error answer included. 0, or -ECANCELED, -ENOMEM: close without an answer. */
 NODISCARD int request_run(struct session *s, struct io *io);
 
+/* Serves the session's current request, which has its slot, without waiting for the client. */
+NODISCARD enum session_end request_serve(struct session *s, struct io *io);
+
 /* --- the same in steps, for handlers that return before they have answered ------------------- */
 
 /* The current request, in its arena; valid until the session is done with it. `io` tells the time.

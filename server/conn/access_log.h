@@ -13,17 +13,26 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "http/head.h"
+#include "net/peer.h"
 #include "proc/logger.h"
+#include "server/worker.h"
 
 #define ACCESS_LOG_FORMAT "%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s \"%(f)s\" \"%(a)s\""
 
 struct access_log;
-struct session;
 
-struct access_log_config {
-    const char *path;   /* NULL: no access log; "-": standard output */
-    const char *format; /* atoms, or "json" */
-    nsec_t slow;        /* only answers that took at least this; 0: all */
+/* What a line tells about an answer, or about a request that gets none. */
+struct access_entry {
+    const struct worker *worker;
+    const struct http_head *head; /* zeroed: none could be read */
+    const struct peer *peer;
+    nsec_t ready_at, ended_at;
+    struct access_spent {
+        nsec_t queue, upstream, database; /* spans */
+    } spent;
+    uint64_t body_bytes; /* of the answer */
+    uint16_t status;
 };
 
 /* Whether the format can be understood: 0 or -EINVAL with the atom that cannot. */
@@ -42,8 +51,7 @@ pid_t access_log_pid(const struct access_log *log); /* of the logger; 0: there i
 void access_log_reopen(struct access_log *log);
 void access_log_close(struct access_log *log); /* NULL-safe; in the process that opened it */
 
-/* Of the answer that the session has just given; `now` is when its last byte was taken. NULL-safe.
- */
-void access_log_write(struct access_log *log, const struct session *s, nsec_t now);
+/* Writes a line, unless the entry took less than access_log_config.slow. */
+void access_log_write(const struct access_log *log, const struct access_entry *entry);
 
 #endif

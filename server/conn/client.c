@@ -82,7 +82,7 @@ static void client_linger(struct client *c) {
 }
 
 void client_part(struct client *c) {
-    if (session_part(&c->session) == SESSION_LINGER)
+    if (session_close(&c->session) == SESSION_LINGER)
         client_linger(c);
     else
         client_end(c);
@@ -382,9 +382,9 @@ static void client_late(struct timer *timer) {
 
 /* --- accepting ------------------------------------------------------------- */
 
-void client_open(struct front *f, const struct arrival *arrival) {
+void client_open(struct front *f, const struct accepted *accepted) {
     struct client *c = mem_calloc(1, sizeof(*c));
-    int rc, fd = arrival->fd;
+    int rc, fd = accepted->fd;
 
     if (c == NULL) {
         close(fd);
@@ -394,7 +394,7 @@ void client_open(struct front *f, const struct arrival *arrival) {
     c->state = CLIENT_READING;
     c->timer.fire = client_late;
     session_init(&c->session, f->worker, fd);
-    session_meet(&c->session, arrival);
+    session_accept(&c->session, accepted);
     c->session.last = f->worker->config->keep_alive == 0;
     rc = watch_open(&c->watch, f->loop, fd, client_notify);
     if (rc < 0) {

@@ -42,7 +42,7 @@ struct client {
 TAILQ_HEAD(client_list, client);
 
 /* Takes over an accepted connection, which may send a request, or close, at once. */
-void client_open(struct front *front, const struct arrival *arrival);
+void client_open(struct front *front, const struct accepted *accepted);
 
 /* Not while BUSY. Its memory stays until the turn of the loop ends. */
 void client_end(struct client *client);

@@ -266,13 +266,13 @@ void front_refuse(struct client *c, uint16_t status, const char *why) {
 
 static void front_accepted(struct acceptor *a, int fd, const struct address *peer) {
     struct front *f = a->arg;
-    struct arrival arrival = {
+    struct accepted accepted = {
         .fd = fd,
         .listener = (unsigned)(a - f->acceptors),
         .peer = peer_of_address(peer),
     };
 
-    client_open(f, &arrival);
+    client_open(f, &accepted);
     if (f->count > 1)
         let_others_go_first(f);
 }

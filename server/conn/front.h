@@ -51,7 +51,7 @@ NODISCARD int front_open(struct front *front, struct error *err);
  * front_close. 0 or -errno with a reason. */
 NODISCARD int front_run(struct front *front, struct error *err);
 
-/* The model is done with a request of this client; `end` is session_handle's result. May dispatch
+/* The model is done with a request of this client; `end` is request_serve's result. May dispatch
  * the next, pipelined request. */
 void front_return(struct client *client, enum session_end end);
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads requests, hands them to the application, writes answers; written once for every model. */
+/* Reads requests and writes answers of one connection, in the order of their lives; written once
+ * for every model. */
 #include "server/conn/session.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "http/error.h"
+#include "http/proxy_protocol.h"
+#include "http/uwsgi.h"
 #include "net/socket.h"
-#include "server/app/request.h"
-#include "server/conn/access_log.h"
-#include "server/conn/ingress.h"
 #include <errno.h>
 #include <linux/sockios.h>
 #include <sched.h>
@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 
 #define STATUS_UNANSWERED 499 /* for the log only; nginx's number for clients that left */
+
+/* --- a connection comes ------------------------------------------------------ */
 
 void session_init(struct session *s, const struct worker *worker, int fd) {
     const struct http_limits *limits = &worker->config->limits;
@@ -27,38 +29,167 @@ void session_init(struct session *s, const struct worker *worker, int fd) {
     arena_init(&s->arena, SERVER_ARENA_BYTES_MAX);
 }
 
-void session_meet(struct session *s, const struct arrival *arrival) {
-    s->peer = arrival->peer;
-    ingress_begin(s, arrival->listener);
+void session_accept(struct session *s, const struct accepted *accepted) {
+    const struct serve_config *config = s->worker->config;
+
+    s->peer = accepted->peer;
+    if (config->protocols[accepted->listener] == PROTOCOL_UWSGI)
+        s->ingress |= SESSION_INGRESS_UWSGI;
+    if (config->proxy_protocol)
+        s->ingress |= SESSION_INGRESS_PROXY;
 }
 
-/* The request is answered, or will never be. */
-static void end_request(struct session *s) {
-    stats_leave(s->entry);
-    s->entry = NULL;
-    s->ready_at = s->body_at = 0;
-    s->spent = (struct session_spent){ 0 };
+/* --- ingress: plain HTTP, behind a PROXY header, or as uwsgi packets -------------------------
+ *
+ * All become the same events and the same head. */
+
+static size_t event(struct http_event *ev, enum http_event_kind kind, size_t used) {
+    *ev = (struct http_event){ .kind = kind };
+    return used;
 }
 
-void session_free(struct session *s) {
-    end_request(s);
-    buf_free(&s->in);
-    buf_free(&s->body);
-    buf_free(&s->out);
-    arena_free(&s->arena);
+static size_t bad(struct http_event *ev, const char *why) {
+    *ev = (struct http_event){ .kind = HTTP_EV_BAD, .why = why };
+    return 0;
 }
 
-/* The head is still to be logged. */
-void session_keep_answer(struct session *s) {
-    buf_free(&s->body);
-    if (!s->head_in_arena)
-        arena_free(&s->arena);
+/* Something is incomplete. Nothing at all before the end is no message. */
+static size_t more(const struct session *s, struct slice input, struct http_event *ev) {
+    if (!s->eof)
+        return event(ev, HTTP_EV_MORE, 0);
+    return input.len == 0 ? event(ev, HTTP_EV_CLOSED, 0) : bad(ev, http_err_truncated);
 }
 
-void session_go_idle(struct session *s) {
-    ASSERT(s->head_used == 0);
-    session_free(s);
+/* From here on the peer is whom the header names: what that one says about others counts as much as
+ * it is trusted itself. */
+static void take_proxy_client(struct session *s, const struct proxy_client *client) {
+    if (client->family == PROXY_UNKNOWN)
+        return;
+    s->peer = (struct peer){
+        .kind = PEER_IP,
+        .ip = ip_of_bytes(client->ip, client->family == PROXY_IPV4 ? 4 : 16),
+        .port = client->port,
+        .secure = client->secure,
+    };
 }
+
+static size_t feed_proxy(struct session *s, struct slice input, struct http_event *ev) {
+    struct proxy_client client;
+    struct http_parse parse;
+
+    if (!cidr_list_has(&s->worker->config->forwarded_allow, &s->peer))
+        return bad(ev, http_err_peer);
+    parse = proxy_protocol_parse(input, &client);
+    if (parse.kind == HTTP_PARSE_MORE)
+        return more(s, input, ev);
+    if (parse.kind == HTTP_PARSE_BAD)
+        return bad(ev, parse.why);
+    take_proxy_client(s, &client);
+    s->ingress &= (uint8_t)~SESSION_INGRESS_PROXY;
+    return event(ev, HTTP_EV_INTERIM, parse.used);
+}
+
+/* The web server has met the client. One that it does not name, or that came over its own unix
+ * socket ("unix:"), has no address; above all it is not the web server, whose word is trusted. */
+static void take_uwsgi_client(struct session *s, const struct uwsgi_origin *origin) {
+    struct peer client = { .secure = slice_eq_nocase(origin->scheme, SLICE("https")) };
+    uint64_t port = 0;
+
+    if (slice_starts_with(origin->address, SLICE("unix:")))
+        client.kind = PEER_LOCAL;
+    else if (ip_parse(origin->address, &client.ip))
+        client.kind = PEER_IP;
+    if (slice_parse_u64(origin->port, UINT16_MAX, &port) == 0)
+        client.port = (uint16_t)port;
+    s->peer = client;
+}
+
+static size_t take_packet(struct session *s, struct slice packet, struct http_event *ev) {
+    struct slice vars = slice_drop(packet, UWSGI_HEADER_BYTES);
+    char *text = arena_alloc(&s->arena, vars.len > 0 ? vars.len : 1);
+    struct uwsgi_origin origin;
+    const char *why;
+
+    if (text == NULL)
+        return bad(ev, http_err_memory);
+    s->head_in_arena = true;
+    why = uwsgi_request(vars, s->http.limits, text, &s->head, &origin);
+    if (why != NULL)
+        return bad(ev, why);
+    take_uwsgi_client(s, &origin);
+    return http_conn_begin(&s->http, &s->head, ev, packet.len);
+}
+
+static size_t feed_uwsgi(struct session *s, struct slice input, struct http_event *ev) {
+    struct http_parse parse;
+
+    if (!cidr_list_has(&s->worker->config->uwsgi_allow, &s->peer))
+        return bad(ev, http_err_peer);
+    parse = uwsgi_packet(input, s->http.limits);
+    if (parse.kind == HTTP_PARSE_MORE)
+        return more(s, input, ev);
+    if (parse.kind == HTTP_PARSE_BAD)
+        return bad(ev, parse.why);
+    return take_packet(s, slice_take(input, parse.used), ev);
+}
+
+/* As http_conn_feed, and fills s->head. After the HEAD of a uwsgi packet nothing points into
+ * `input`. */
+static size_t feed_ingress(struct session *s, struct slice input, struct http_event *ev) {
+    if (s->http.phase == HTTP_PHASE_HEAD && (s->ingress & SESSION_INGRESS_PROXY))
+        return feed_proxy(s, input, ev);
+    if (s->http.phase == HTTP_PHASE_HEAD && (s->ingress & SESSION_INGRESS_UWSGI))
+        return feed_uwsgi(s, input, ev);
+    return http_conn_feed(&s->http, input, s->eof, &s->head, ev);
+}
+
+static bool has_underscore(struct slice name) {
+    return memchr(name.ptr, '_', name.len) != NULL;
+}
+
+/* A copy of the lines whose names have none. NULL when out of memory. */
+static char *copy_without(struct session *s, size_t *ret_len) {
+    char *copy = arena_alloc(&s->arena, s->head.fields.len), *at = copy;
+    struct slice rest = s->head.fields, name, value;
+    const char *line = rest.ptr;
+
+    while (copy != NULL && http_field_next(&rest, &name, &value)) {
+        size_t len = (size_t)(rest.ptr - line);
+
+        if (!has_underscore(name)) {
+            memcpy(at, line, len);
+            at += len;
+        }
+        line += len;
+    }
+    *ret_len = copy != NULL ? (size_t)(at - copy) : 0;
+    return copy;
+}
+
+static bool names_underscore(const struct session *s) {
+    struct slice rest = s->head.fields, name, value;
+
+    while (http_field_next(&rest, &name, &value))
+        if (has_underscore(name))
+            return true;
+    return false;
+}
+
+/* Applies --header-map to the fields of a new head: NULL, or why it is refused. X_Y and X-Y are one
+ * variable to CGI's heirs: whoever filters one lets the other through. */
+static const char *map_fields(struct session *s) {
+    struct slice *fields = &s->head.fields;
+
+    if (fields->len == 0 || memchr(fields->ptr, '_', fields->len) == NULL || !names_underscore(s))
+        return NULL;
+    if (s->worker->config->header_map == HEADER_MAP_REFUSE)
+        return http_err_field_underscore;
+    fields->ptr = copy_without(s, &fields->len);
+    s->head_in_arena = true;
+    return fields->ptr != NULL ? NULL : http_err_memory;
+}
+
+/* --- a request is read ------------------------------------------------------ */
 
 bool session_in_body(const struct session *s) {
     return s->http.phase == HTTP_PHASE_BODY;
@@ -84,6 +215,8 @@ nsec_t session_body_deadline(struct session *s, nsec_t now) {
 int session_reserve(struct session *s) {
     return buf_reserve(&s->in, session_in_body(s) ? SERVER_BODY_RECV_BYTES : SERVER_RECV_BYTES);
 }
+
+/* --- or refused ------------------------------------------------------------- */
 
 static void put_error(struct session *s, uint16_t status, const char *why, bool close) {
     struct http_field retry_after = { .name = SLICE("Retry-After"),
@@ -120,13 +253,30 @@ static void log_refusal(const struct session *s, uint16_t status, const char *wh
                     peer_format(&s->peer, peer), status, why);
 }
 
-/* With as much of the head as could be read. */
+/* Logs the answer in `out`, or that there is none; of the head as much as could be read. */
+static void log_access(const struct session *s, nsec_t now) {
+    const struct access_log *log = s->worker->access_log;
+    struct access_entry entry = {
+        .worker = s->worker,
+        .head = &s->head,
+        .peer = &s->peer,
+        .ready_at = s->ready_at,
+        .ended_at = now,
+        .spent = s->spent,
+        .body_bytes = s->body_bytes,
+        .status = s->status,
+    };
+
+    if (log != NULL)
+        access_log_write(log, &entry);
+}
+
 static void log_access_to_refused(struct session *s) {
     nsec_t now = clock_now();
 
     if (s->ready_at == 0)
         s->ready_at = now;
-    access_log_write(s->worker->access_log, s, now);
+    log_access(s, now);
 }
 
 enum session_step session_refuse(struct session *s, uint16_t status, const char *why) {
@@ -138,62 +288,7 @@ enum session_step session_refuse(struct session *s, uint16_t status, const char 
     return SESSION_REFUSED;
 }
 
-/* --- is the client there? --------------------------------------------------- */
-
-/* Who may write to the client: the loop asks whether it is there while a thread waits for the
- * answer it will write. */
-enum session_wire { SESSION_WIRE_FREE, SESSION_WIRE_ASKING, SESSION_WIRE_ANSWERING };
-
-void session_ready(struct session *s, nsec_t now) {
-    s->ready_at = now;
-    s->entry = stats_enter(s->worker->stats, s->head.method_text, s->head.target, now);
-    atomic_store_explicit(&s->wire, SESSION_WIRE_FREE, memory_order_relaxed);
-}
-
-/* A web server closes when its own client has gone, and never half. */
-static bool half_means_gone(const struct session *s) {
-    return (s->ingress & SESSION_INGRESS_UWSGI) ||
-           s->worker->config->half_close == HALF_CLOSING_GONE;
-}
-
-nsec_t session_doubt(const struct session *s) {
-    if (half_means_gone(s))
-        return 0;
-    if (s->worker->config->half_close == HALF_CLOSING_WAIT || s->http.version_minor == 0)
-        return NSEC_NEVER;
-    return SERVER_DOUBT_NSEC;
-}
-
-bool session_ask(struct session *s) {
-    struct slice text = HTTP_CONTINUE;
-    int expected = SESSION_WIRE_FREE;
-    ssize_t n;
-    bool gone;
-
-    if (half_means_gone(s))
-        return false;
-    if (s->http.version_minor == 0 ||
-        !atomic_compare_exchange_strong(&s->wire, &expected, SESSION_WIRE_ASKING))
-        return true;
-    n = send(s->fd, text.ptr, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    gone = n != (ssize_t)text.len; /* nothing else is in flight: it fits */
-    atomic_store(&s->wire, SESSION_WIRE_FREE);
-    return !gone;
-}
-
-/* Asking takes one system call. */
-static void take_wire(struct session *s) {
-    int expected = SESSION_WIRE_FREE;
-
-    while (!atomic_compare_exchange_weak(&s->wire, &expected, SESSION_WIRE_ANSWERING)) {
-        if (expected == SESSION_WIRE_ANSWERING)
-            return;
-        expected = SESSION_WIRE_FREE;
-        sched_yield();
-    }
-}
-
-/* --- reading ---------------------------------------------------------------- */
+/* --- reading on ------------------------------------------------------------- */
 
 /* A request with a body is read over many receives, and its head must stay put meanwhile: it moves
  * to the arena. Without a body nothing is read before the answer, and the head stays where it is.
@@ -235,7 +330,7 @@ static int place_head(struct session *s, size_t used) {
 }
 
 static enum session_step take_head(struct session *s, size_t used) {
-    const char *why = place_head(s, used) < 0 ? http_err_memory : ingress_map_fields(s);
+    const char *why = place_head(s, used) < 0 ? http_err_memory : map_fields(s);
 
     return why == NULL ? SESSION_MORE : session_refuse(s, http_err_status(why), why);
 }
@@ -248,7 +343,7 @@ enum session_step session_feed(struct session *s) {
     if (s->http.phase == HTTP_PHASE_HEAD)
         s->head = (struct http_head){ 0 }; /* of the last request */
     for (;;) {
-        used = ingress_feed(s, slice_drop(buf_unread(&s->in), s->head_used), &ev);
+        used = feed_ingress(s, slice_drop(buf_unread(&s->in), s->head_used), &ev);
         switch (ev.kind) {
         case HTTP_EV_HEAD:
             step = take_head(s, used);
@@ -282,44 +377,50 @@ enum session_step session_feed(struct session *s) {
     }
 }
 
-/* --- serving ---------------------------------------------------------------- */
+/* Who may write to the client: the loop asks whether it is there while a thread waits for the
+ * answer it will write. */
+enum session_wire { SESSION_WIRE_FREE, SESSION_WIRE_ASKING, SESSION_WIRE_ANSWERING };
 
-/* Would closing cost the client a part of its answer? What it has sent and nobody reads, now or
- * later, makes the kernel reset the connection and drop what the client has not taken yet (RFC 9112
- * section 9.6). A tiny answer fits every window; one that fits the first flight is on its way when
- * it has been sent, a larger one when the client has acknowledged it. */
-static bool close_would_reset(const struct session *s) {
-    unsigned long what = s->body_bytes > SERVER_FIRST_FLIGHT_BYTES ? SIOCOUTQ : SIOCOUTQNSD;
-    int left = 0;
-    char byte;
+void session_ready(struct session *s, nsec_t now) {
+    s->ready_at = now;
+    s->entry = stats_enter(s->worker->stats, s->head.method_text, s->head.target, now);
+    atomic_store_explicit(&s->wire, SESSION_WIRE_FREE, memory_order_relaxed);
+}
 
-    if (s->eof)
+/* --- it waits: is the client there? ------------------------------------------ */
+
+/* A web server closes when its own client has gone, and never half. */
+static bool half_means_gone(const struct session *s) {
+    return (s->ingress & SESSION_INGRESS_UWSGI) ||
+           s->worker->config->half_close == HALF_CLOSING_GONE;
+}
+
+nsec_t session_doubt(const struct session *s) {
+    if (half_means_gone(s))
+        return 0;
+    if (s->worker->config->half_close == HALF_CLOSING_WAIT || s->http.version_minor == 0)
+        return NSEC_NEVER;
+    return SERVER_DOUBT_NSEC;
+}
+
+bool session_ask(struct session *s) {
+    struct slice text = HTTP_CONTINUE;
+    int expected = SESSION_WIRE_FREE;
+    ssize_t n;
+    bool gone;
+
+    if (half_means_gone(s))
         return false;
-    if (buf_unread(&s->in).len > 0)
+    if (s->http.version_minor == 0 ||
+        !atomic_compare_exchange_strong(&s->wire, &expected, SESSION_WIRE_ASKING))
         return true;
-    if (s->body_bytes > SERVER_TINY_ANSWER_BYTES && ioctl(s->fd, what, &left) == 0 && left > 0)
-        return true;
-    return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    n = send(s->fd, text.ptr, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    gone = n != (ssize_t)text.len; /* nothing else is in flight: it fits */
+    atomic_store(&s->wire, SESSION_WIRE_FREE);
+    return !gone;
 }
 
-enum session_end session_part(const struct session *s) {
-    return close_would_reset(s) ? SESSION_LINGER : SESSION_CLOSE;
-}
-
-/* Ready for the next request, or not. */
-static enum session_end finish_request(struct session *s) {
-    end_request(s);
-    stats_answered(s->worker->stats, s->status);
-    buf_consume(&s->in, s->head_used);
-    s->head_used = 0;
-    buf_free(&s->body);
-    arena_reset(&s->arena);
-    s->head_in_arena = false;
-    s->served++;
-    if (http_conn_next(&s->http))
-        return SESSION_KEEP;
-    return session_part(s);
-}
+/* --- it is handled ------------------------------------------------------------ */
 
 nsec_t session_deadline(const struct session *s) {
     return timeout_after(s->ready_at, s->worker->config->request_timeout);
@@ -340,9 +441,70 @@ void session_begin(struct session *s, nsec_t now) {
     stats_does(s->entry, STATS_CPU, now);
 }
 
+/* --- its answer is written ----------------------------------------------------- */
+
+/* Asking takes one system call. */
+static void take_wire(struct session *s) {
+    int expected = SESSION_WIRE_FREE;
+
+    while (!atomic_compare_exchange_weak(&s->wire, &expected, SESSION_WIRE_ANSWERING)) {
+        if (expected == SESSION_WIRE_ANSWERING)
+            return;
+        expected = SESSION_WIRE_FREE;
+        sched_yield();
+    }
+}
+
 void session_answers(struct session *s, nsec_t now) {
     stats_does(s->entry, STATS_CLIENT, now);
     take_wire(s);
+}
+
+/* --- it ends: the connection is kept, or closed ---------------------------------- */
+
+/* Would closing cost the client a part of its answer? What it has sent and nobody reads, now or
+ * later, makes the kernel reset the connection and drop what the client has not taken yet (RFC 9112
+ * section 9.6). A tiny answer fits every window; one that fits the first flight is on its way when
+ * it has been sent, a larger one when the client has acknowledged it. */
+static bool close_would_reset(const struct session *s) {
+    unsigned long what = s->body_bytes > SERVER_FIRST_FLIGHT_BYTES ? SIOCOUTQ : SIOCOUTQNSD;
+    int left = 0;
+    char byte;
+
+    if (s->eof)
+        return false;
+    if (buf_unread(&s->in).len > 0)
+        return true;
+    if (s->body_bytes > SERVER_TINY_ANSWER_BYTES && ioctl(s->fd, what, &left) == 0 && left > 0)
+        return true;
+    return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+enum session_end session_close(const struct session *s) {
+    return close_would_reset(s) ? SESSION_LINGER : SESSION_CLOSE;
+}
+
+/* Forgets a request that is answered, or will never be. */
+static void end_request(struct session *s) {
+    stats_leave(s->entry);
+    s->entry = NULL;
+    s->ready_at = s->body_at = 0;
+    s->spent = (struct access_spent){ 0 };
+}
+
+/* Ready for the next request, or not. */
+static enum session_end finish_request(struct session *s) {
+    end_request(s);
+    stats_answered(s->worker->stats, s->status);
+    buf_consume(&s->in, s->head_used);
+    s->head_used = 0;
+    buf_free(&s->body);
+    arena_reset(&s->arena);
+    s->head_in_arena = false;
+    s->served++;
+    if (http_conn_next(&s->http))
+        return SESSION_KEEP;
+    return session_close(s);
 }
 
 /* How much of its answer the client got is not known. When memory was short it got none: ours is
@@ -352,7 +514,7 @@ static enum session_end end_unanswered(struct session *s, int rc, nsec_t now) {
 
     s->status = ours ? 500 : STATUS_UNANSWERED;
     s->body_bytes = 0;
-    access_log_write(s->worker->access_log, s, now);
+    log_access(s, now);
     stats_add(s->worker->stats, ours ? STATS_unanswered : STATS_abandoned, 1);
     end_request(s);
     s->head_used = 0;
@@ -370,26 +532,19 @@ enum session_end session_finish(struct session *s, int rc, nsec_t now) {
     if (rc < 0)
         return end_unanswered(s, rc, now);
     hist_shared_record(&stats->latency, now - s->ready_at);
-    access_log_write(s->worker->access_log, s, now);
+    log_access(s, now);
     worker_count_answer(s->worker);
     return finish_request(s);
 }
 
-int session_run(struct session *s, struct io *io) {
-    int rc;
-
-    session_begin(s, io_now(io));
-    rc = request_run(s, io);
-    if (rc == 0)
-        session_answers(s, io_now(io));
-    return rc;
-}
-
-enum session_end session_handle(struct session *s, struct io *io) {
-    int rc = session_run(s, io);
+enum session_end session_answer(struct session *s, int rc, struct io *io) {
     struct slice out = buf_unread(&s->out);
-    ssize_t n = rc == 0 ? socket_send(s->fd, out.ptr, out.len) : rc;
+    ssize_t n = rc;
 
+    if (rc == 0) {
+        session_answers(s, io_now(io));
+        n = socket_send(s->fd, out.ptr, out.len);
+    }
     if (n < 0 && n != -EAGAIN)
         return session_finish(s, (int)n, io_now(io));
     buf_consume(&s->out, n > 0 ? (size_t)n : 0);
@@ -397,6 +552,8 @@ enum session_end session_handle(struct session *s, struct io *io) {
         return SESSION_SEND;
     return session_finish(s, 0, io_now(io));
 }
+
+/* --- answers without a handler ---------------------------------------------------- */
 
 bool session_asks_health(const struct session *s) {
     const char *path = s->worker->config->health_path;
@@ -420,4 +577,26 @@ enum session_end session_turn_down(struct session *s, uint16_t status, const cha
     s->spent.queue = clock_now() - s->ready_at;
     log_access_to_refused(s);
     return finish_request(s);
+}
+
+/* --- memory goes ------------------------------------------------------------------ */
+
+/* The head is still to be logged. */
+void session_keep_answer(struct session *s) {
+    buf_free(&s->body);
+    if (!s->head_in_arena)
+        arena_free(&s->arena);
+}
+
+void session_free(struct session *s) {
+    end_request(s);
+    buf_free(&s->in);
+    buf_free(&s->body);
+    buf_free(&s->out);
+    arena_free(&s->arena);
+}
+
+void session_go_idle(struct session *s) {
+    ASSERT(s->head_used == 0);
+    session_free(s);
 }

@@ -1,18 +1,36 @@
 /* SPDX-License-Identifier: MIT */
-/* One client connection's requests, whatever waits for it: read, handle, write.
+/* One client connection's requests, whoever waits for it. The life of one:
  *
- * An event-driven front calls session_feed as bytes come in, then session_handle, and reads on when
- * that says SESSION_KEEP. server/conn/session_thread.h is the same for a thread that may wait. */
+ *   session_init, session_accept        a connection is there
+ *   session_reserve, session_feed       bytes come in, until a request is READY
+ *   session_ready                       its time runs, it may wait for a slot
+ *   session_begin                       it has one: the model runs the handler
+ *   session_answer                      its answer is written, counted and logged
+ *   KEEP: feed again; CLOSE; LINGER: net/linger.h; SEND: the rest, then session_finish */
 #ifndef SERVER_SESSION_H
 #define SERVER_SESSION_H
 
 #include "base/arena.h"
 #include "fiber/io.h"
 #include "http/conn.h"
-#include "server/conn/arrival.h"
+#include "net/peer.h"
+#include "server/conn/access_log.h"
 #include "server/observe/stats.h"
 #include "server/worker.h"
 #include <stdatomic.h>
+
+/* An accepted socket. */
+struct accepted {
+    struct peer peer;
+    int fd;
+    unsigned listener; /* index of the address it came to, among those of the configuration */
+};
+
+/* How requests come, when not just as HTTP: bits of session.ingress. */
+enum session_ingress {
+    SESSION_INGRESS_PROXY = 1, /* a PROXY header, which has not come yet, before the rest */
+    SESSION_INGRESS_UWSGI = 2, /* one uwsgi packet, one answer */
+};
 
 enum session_step {
     SESSION_MORE,    /* not complete: read more */
@@ -37,27 +55,25 @@ struct session {
     struct buf out;  /* encoded answer */
     struct arena arena;
     size_t head_used;
-    nsec_t ready_at; /* when the current request was complete; 0: it is not */
-    nsec_t body_at;  /* when its body was waited for first; 0: it was not */
-    struct session_spent {
-        nsec_t queue, upstream, database;
-    } spent;             /* where its time went */
-    uint64_t body_bytes; /* of the answer in `out` */
-    struct peer peer;    /* or whom a PROXY header or a uwsgi packet names */
+    nsec_t ready_at;           /* when the current request was complete; 0: it is not */
+    nsec_t body_at;            /* when its body was waited for first; 0: it was not */
+    struct access_spent spent; /* where its time went */
+    uint64_t body_bytes;       /* of the answer in `out` */
+    struct peer peer;          /* or whom a PROXY header or a uwsgi packet names */
     uint32_t served;
     int fd;
     atomic_int wire;           /* enum session_wire of session.c */
     uint16_t status;           /* of the answer in `out` */
     struct stats_entry *entry; /* while a request is here, if it is listed */
-    uint8_t ingress;           /* bits of server/conn/ingress.h; 0: plain HTTP */
+    uint8_t ingress;           /* bits of enum session_ingress; 0: plain HTTP */
     bool head_in_arena;        /* or a part of it */
     bool eof;                  /* the client closed its sending side */
     atomic_bool last;          /* the next answer says close; a loop may set it meanwhile */
 };
 
-/* `fd` is not owned. session_meet is for connections that may send more than plain HTTP. */
+/* `fd` is not owned. session_accept is for connections that may send more than plain HTTP. */
 void session_init(struct session *s, const struct worker *worker, int fd);
-void session_meet(struct session *s, const struct arrival *arrival);
+void session_accept(struct session *s, const struct accepted *accepted);
 void session_free(struct session *s);
 
 /* Room for the next read into `in`. 0 or -errno as buf_reserve. */
@@ -95,14 +111,15 @@ nsec_t session_deadline(const struct session *s);
 /* What the current request does or waits for from now on. */
 void session_does(struct session *s, enum stats_doing doing, struct io *io);
 
-/* Runs the application on the request that is READY, with the `io` of the model, and writes what
- * the client takes of the answer at once: never waits for it. */
-NODISCARD enum session_end session_handle(struct session *s, struct io *io);
-
-/* The same in steps: it got its slot; the answer in `out` is about to be written; all is done, with
- * 0, or with -errno: the client did not get its answer. `now` is the time of each. */
-NODISCARD int session_run(struct session *s, struct io *io); /* up to there: 0, or -errno */
+/* The request has its slot: its handler is about to run. */
 void session_begin(struct session *s, nsec_t now);
+
+/* Its handler is done, with 0 and an answer in `out`, or with -errno. Writes what the client takes
+ * of the answer at once, and never waits for it. */
+NODISCARD enum session_end session_answer(struct session *s, int rc, struct io *io);
+
+/* The same in two steps, for those who write themselves: the answer in `out` is about to be
+ * written; all is done, with 0, or with -errno: the client did not get its answer. */
 void session_answers(struct session *s, nsec_t now);
 NODISCARD enum session_end session_finish(struct session *s, int rc, nsec_t now);
 
@@ -123,7 +140,7 @@ NODISCARD enum session_end session_tell_health(struct session *s);
 enum session_step session_refuse(struct session *s, uint16_t status, const char *why);
 
 /* No request is to come, or none is wanted: SESSION_CLOSE, or SESSION_LINGER. */
-NODISCARD enum session_end session_part(const struct session *s);
+NODISCARD enum session_end session_close(const struct session *s);
 
 /* Give back memory: what the answer, which stands in `out` and may stay there for a while, was made
  * of; and every buffer: a connection that is merely kept alive owns nothing but itself. */

@@ -97,7 +97,7 @@ static void call_done(struct upstream_call *call, int rc) {
     m->calling--;
     request_asked(rq, rc, call->exchange.why);
     request_has_waited_for_upstream(rq);
-    heartbeat_switch(&m->heartbeat, job->client);
+    heartbeat_switch(&m->heartbeat, &job->client->session.head);
     job->answered(rq, rc, rc == 0 ? &answer : NULL);
     heartbeat_switch(&m->heartbeat, NULL);
     pump_calls(m);
@@ -218,7 +218,7 @@ static void event_dispatch(struct client *c) {
         return;
     }
     session_begin(&c->session, loop_now(m->loop));
-    heartbeat_switch(&m->heartbeat, c);
+    heartbeat_switch(&m->heartbeat, &c->session.head);
     run_handler(m, job->request);
     heartbeat_switch(&m->heartbeat, NULL);
 }
@@ -281,7 +281,7 @@ static int event_open(struct event_model *m, struct worker *worker, struct error
     m->upstream = upstream_event_new(&upstream, m->loop, err);
     if (m->upstream == NULL)
         return -EINVAL;
-    rc = heartbeat_start(&m->heartbeat, m->loop, NULL, worker);
+    rc = heartbeat_start(&m->heartbeat, m->loop, worker);
     if (rc < 0)
         return error_set(err, rc, "out of memory");
     m->front = (struct front){ .worker = worker,

@@ -338,7 +338,7 @@ static int evhttp_open(struct evhttp_model *m, struct worker *worker, struct err
     if (m->signals == NULL)
         return -EIO;
     signals_enforce();
-    rc = heartbeat_start(&m->heartbeat, m->loop, NULL, worker);
+    rc = heartbeat_start(&m->heartbeat, m->loop, worker);
     if (rc < 0)
         return error_set(err, rc, "out of memory");
     return open_server(m, err);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Model `green`: one thread, a fiber for each request in progress; everything waits on one loop. */
 #include "base/log.h"
+#include "fiber/fiber.h"
 #include "proc/signals.h"
+#include "server/app/request.h"
 #include "server/conn/front.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
@@ -36,7 +38,7 @@ static void green_serve(void *arg) {
 
     c->task = fiber_self(g->fibers);
     end = c->abandoned ? session_drop(&c->session, loop_now(g->loop))
-                       : session_handle(&c->session, io_fiber_io(g->io));
+                       : request_serve(&c->session, io_fiber_io(g->io));
     c->task = NULL;
     front_return(c, end);
 }
@@ -50,6 +52,14 @@ static void green_dispatch(struct client *c) {
         return;
     log_limited(&rate, LOG_LEVEL_ERROR, "cannot start a fiber error=\"%s\"", strerrordesc_np(-rc));
     front_refuse(c, 503, "no fiber is left for this request");
+}
+
+/* Tells which request has the thread; NULL: none. */
+static void on_switch(void *arg, void *fiber_arg) {
+    struct green *g = arg;
+    const struct client *c = fiber_arg;
+
+    heartbeat_switch(&g->heartbeat, c != NULL ? &c->session.head : NULL);
 }
 
 static void green_abandon(struct client *c) {
@@ -77,9 +87,11 @@ static int green_open(struct green *g, struct worker *worker, struct error *err)
     rc = worker_open(worker, g->io, err);
     if (rc < 0)
         return rc;
-    rc = heartbeat_start(&g->heartbeat, g->loop, g->fibers, worker);
+    rc = heartbeat_start(&g->heartbeat, g->loop, worker);
     if (rc < 0)
         return error_set(err, rc, "out of memory");
+    if (g->heartbeat.watches_requests)
+        fibers_observe(g->fibers, on_switch, g);
     g->front = (struct front){ .worker = worker,
                                .loop = g->loop,
                                .slots = (uint32_t)worker->config->async_cores,

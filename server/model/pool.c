@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "net/thread.h"
 #include "proc/signals.h"
+#include "server/app/request.h"
 #include "server/conn/front.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
@@ -89,7 +90,7 @@ static void *lane_run(void *arg) {
     struct client *c;
 
     while ((c = lane_take(lane)) != NULL) {
-        c->end = session_handle(&c->session, &lane->io.io);
+        c->end = request_serve(&c->session, &lane->io.io);
         lane_give_back(lane, c);
     }
     return NULL;
@@ -245,7 +246,7 @@ static int pool_open(struct pool *p, struct worker *worker, struct error *err) {
         rc = start_lanes(p, err);
     if (rc < 0)
         return rc;
-    rc = heartbeat_start(&p->heartbeat, p->loop, NULL, worker);
+    rc = heartbeat_start(&p->heartbeat, p->loop, worker);
     if (rc < 0)
         return error_set(err, rc, "out of memory");
     return front_open(&p->front, err);

@@ -2,7 +2,7 @@
 /* Model `single`: one thread that serves one request at a time; whoever comes next waits in the
  * backlog. */
 #include "proc/signals.h"
-#include "server/conn/blocking.h"
+#include "server/model/blocking.h"
 #include "server/model/model.h"
 #include <string.h>
 
@@ -21,10 +21,10 @@ struct single {
 
 /* Nothing is accepted while a request runs: that is the model. A kept connection would hold the
  * only thread, so each answer says close. */
-static void single_accepted(void *arg, const struct arrival *arrival) {
+static void single_accepted(void *arg, const struct accepted *accepted) {
     struct single *s = arg;
 
-    blocking_serve(&s->blocking, s->worker, arrival, true);
+    blocking_serve(&s->blocking, s->worker, accepted, true);
 }
 
 static int single_run(struct worker *worker, struct error *err) {

@@ -3,7 +3,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "proc/signals.h"
-#include "server/conn/blocking.h"
+#include "server/model/blocking.h"
 #include "server/model/model.h"
 #include "server/observe/stats.h"
 #include <errno.h>
@@ -33,7 +33,7 @@ struct threaded {
 /* What a new thread is told; it frees it. */
 struct threaded_connection {
     struct threaded *t;
-    struct arrival arrival;
+    struct accepted accepted;
 };
 
 static void *connection_run(void *arg) {
@@ -41,7 +41,7 @@ static void *connection_run(void *arg) {
     struct threaded *t = c->t;
 
     pthread_setname_np(pthread_self(), "request"); /* to its starter it may be gone already */
-    blocking_serve(&t->blocking, t->worker, &c->arrival, false);
+    blocking_serve(&t->blocking, t->worker, &c->accepted, false);
     mem_free(c);
     pthread_mutex_lock(&t->shared.lock);
     t->shared.live--;
@@ -50,14 +50,14 @@ static void *connection_run(void *arg) {
     return NULL;
 }
 
-static int start_thread(struct threaded *t, const struct arrival *arrival) {
+static int start_thread(struct threaded *t, const struct accepted *accepted) {
     struct threaded_connection *c = mem_alloc(sizeof(*c));
     pthread_t thread;
     int rc;
 
     if (c == NULL)
         return -ENOMEM;
-    *c = (struct threaded_connection){ .t = t, .arrival = *arrival };
+    *c = (struct threaded_connection){ .t = t, .accepted = *accepted };
     rc = pthread_create(&thread, &t->attr, connection_run, c);
     if (rc != 0) {
         mem_free(c);
@@ -67,15 +67,15 @@ static int start_thread(struct threaded *t, const struct arrival *arrival) {
 }
 
 /* Threads are what this model runs out of: it says so to the client instead of letting it wait. */
-static void refuse(struct threaded *t, const struct arrival *arrival, int rc) {
+static void refuse(struct threaded *t, const struct accepted *accepted, int rc) {
     static struct log_rate rate = { .per_second = 1 };
 
     log_limited(&rate, LOG_LEVEL_WARN, "no thread for a connection error=\"%s\"",
                 strerrordesc_np(-rc));
-    blocking_refuse(&t->blocking, t->worker, arrival, "no thread is left for this request");
+    blocking_refuse(&t->blocking, t->worker, accepted, "no thread is left for this request");
 }
 
-static void threaded_accepted(void *arg, const struct arrival *arrival) {
+static void threaded_accepted(void *arg, const struct accepted *accepted) {
     struct threaded *t = arg;
     unsigned max = (unsigned)t->worker->config->max_threads, live;
     int rc = -EAGAIN;
@@ -84,10 +84,10 @@ static void threaded_accepted(void *arg, const struct arrival *arrival) {
     live = ++t->shared.live;
     pthread_mutex_unlock(&t->shared.lock);
     if (max == 0 || live <= max)
-        rc = start_thread(t, arrival);
+        rc = start_thread(t, accepted);
     if (rc == 0)
         return;
-    refuse(t, arrival, rc);
+    refuse(t, accepted, rc);
     pthread_mutex_lock(&t->shared.lock);
     t->shared.live--;
     pthread_mutex_unlock(&t->shared.lock);

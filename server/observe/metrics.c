@@ -2,7 +2,6 @@
 /* Prints the shared counters; nothing here writes to them. */
 #include "server/observe/metrics.h"
 #include "base/prometheus.h"
-#include "server/model/model.h"
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>

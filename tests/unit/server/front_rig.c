@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A front, its clients and its model for tests. */
 #include "tests/unit/server/front_rig.h"
+#include "server/app/request.h"
 #include "srv/handler.h"
 #include "tests/unit/server/open_fds.h"
 #include <unistd.h>
@@ -27,7 +28,7 @@ static const struct srv_app app = { .name = "test", .summary = "", .handle = han
 static void answer(struct client *c) {
     struct front_rig *f = rig_of(c);
 
-    front_return(c, session_handle(&c->session, &f->io.io));
+    front_return(c, request_serve(&c->session, &f->io.io));
 }
 
 static void dispatch(struct client *c) {
@@ -84,14 +85,14 @@ void run(struct front_rig *f) {
 /* --- clients -------------------------------------------------------------------- */
 
 void connect_client(struct front_rig *f, int i) {
-    struct arrival arrival = { .fd = -1 };
+    struct accepted accepted = { .fd = -1 };
     int fds[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
     f->clients[i] = fds[0];
     f->servers[i] = fds[1];
-    arrival.fd = fds[1];
-    client_open(&f->front, &arrival);
+    accepted.fd = fds[1];
+    client_open(&f->front, &accepted);
 }
 
 void hang_up(struct front_rig *f, int i) {

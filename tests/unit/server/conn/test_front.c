@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Who is served when, who waits, who is turned down, and what is finished before the end. */
+#include "server/app/request.h"
 #include "tests/unit/server/front_rig.h"
 
 /* --- slots and the queue ---------------------------------------------------------- */
@@ -352,7 +353,7 @@ static void nothing_is_begun_after_a_stop_at_once(void **state) {
     run(f);
     c = TAILQ_FIRST(&f->served);
     TAILQ_REMOVE(&f->served, c, queued);
-    end = session_handle(&c->session, &f->io.io);
+    end = request_serve(&c->session, &f->io.io);
     assert_int_equal(end, SESSION_KEEP);
     front_stop(&f->front, 0);
     front_return(c, end);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Accepting and serving on threads that wait in the kernel. */
-#include "server/conn/blocking.h"
+#include "server/model/blocking.h"
 #include "base/log.h"
 #include "net/binds.h"
 #include "net/listener.h"
 #include "proc/prefork.h"
 #include "proc/signals.h"
+#include "server/app/request.h"
 #include "server/heartbeat.h"
 #include <errno.h>
 #include <poll.h>
@@ -112,7 +113,7 @@ static void accept_failed(void) {
 /* --- refused connections that linger --------------------------------------------- */
 
 /* Without room the connection is closed at once. */
-static void linger(struct blocking *b, int fd) {
+static void begin_lingering(struct blocking *b, int fd) {
     struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
     struct blocking_lingering *l;
 
@@ -151,19 +152,19 @@ static void expire_lingering(struct blocking *b, nsec_t now) {
         end_lingering(b, 0);
 }
 
-void blocking_refuse(struct blocking *b, const struct worker *worker, const struct arrival *arrival,
-                     const char *why) {
+void blocking_refuse(struct blocking *b, const struct worker *worker,
+                     const struct accepted *accepted, const char *why) {
     struct session session;
     struct slice out;
 
-    session_init(&session, worker, arrival->fd);
-    session_meet(&session, arrival);
+    session_init(&session, worker, accepted->fd);
+    session_accept(&session, accepted);
     session_refuse(&session, 503, why);
     out = buf_unread(&session.out);
-    if (send(arrival->fd, out.ptr, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
-        linger(b, arrival->fd);
+    if (send(accepted->fd, out.ptr, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+        begin_lingering(b, accepted->fd);
     else
-        close(arrival->fd);
+        close(accepted->fd);
     session_free(&session);
 }
 
@@ -206,29 +207,30 @@ static void leave_queue(const struct blocking *b, const struct worker *worker) {
 
 /* At most one connection, from the i-th address of the configuration. 0 or -errno. */
 static int accept_one(const struct blocking *b, const struct worker *worker, unsigned i,
-                      void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
+                      void (*serve)(void *arg, const struct accepted *accepted), void *arg) {
     struct address peer = { .len = sizeof(peer.local) };
-    struct arrival arrival = { .listener = i };
+    struct accepted accepted = { .listener = i };
     int rc = 0;
 
-    arrival.fd = accept4(worker->listen_fds[i], &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (arrival.fd < 0) {
+    accepted.fd =
+        accept4(worker->listen_fds[i], &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (accepted.fd < 0) {
         accept_failed();
         return 0;
     }
     if (b->takes_turns && worker->config->workers > 1)
         rc = queue_up(b, worker->listen_fds[i]);
-    arrival.peer = peer_of_address(&peer);
-    accepted(arg, &arrival);
+    accepted.peer = peer_of_address(&peer);
+    serve(arg, &accepted);
     return rc;
 }
 
 /* What an event says: a new connection, or a lingering one. 0 or -errno. */
 static int act_on(struct blocking *b, const struct worker *worker, int fd,
-                  void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
+                  void (*serve)(void *arg, const struct accepted *accepted), void *arg) {
     for (unsigned i = 0; i < worker->listen_count; i++) {
         if (fd == worker->listen_fds[i])
-            return is_accepting() ? accept_one(b, worker, i, accepted, arg) : 0;
+            return is_accepting() ? accept_one(b, worker, i, serve, arg) : 0;
     }
     if (fd == b->accept_fd && stopping == LEAVING)
         stopping = STOPPING; /* the delay is over */
@@ -246,7 +248,7 @@ static int watch_all(const struct blocking *b, const struct worker *worker) {
 }
 
 int blocking_accept(struct blocking *b, const struct worker *worker,
-                    void (*accepted)(void *arg, const struct arrival *arrival), void *arg) {
+                    void (*serve)(void *arg, const struct accepted *accepted), void *arg) {
     struct epoll_event events[1 + BINDS_MAX + SERVER_LINGERING_MAX];
     nsec_t tend_at = 0;
     int rc = watch_all(b, worker);
@@ -258,7 +260,7 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
         if (count < 0 && errno != EINTR)
             rc = -errno;
         for (int i = 0; rc == 0 && i < count; i++)
-            rc = act_on(b, worker, events[i].data.fd, accepted, arg);
+            rc = act_on(b, worker, events[i].data.fd, serve, arg);
         expire_lingering(b, clock_now());
     }
     leave_queue(b, worker);
@@ -269,50 +271,121 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
     return 0;
 }
 
+/* --- one connection, from its first byte to its last -------------------------------- */
+
 /* One connection, and how it waits: for its first request to begin, and for everything else. */
 struct blocking_connection {
     struct session session;
     struct io_block first, io;
+    nsec_t deadline; /* of a lingering close */
 };
+
+static nsec_t read_deadline(struct session *s, nsec_t now, nsec_t head_deadline) {
+    return session_in_body(s) ? session_body_deadline(s, now) : head_deadline;
+}
+
+/* Reads until session_feed says anything but MORE. Time-outs: keep-alive, header (of the first
+ * request from here on, of later ones from their first byte), body. */
+static enum session_step read_request(struct blocking_connection *c) {
+    struct session *s = &c->session;
+    const struct serve_config *config = s->worker->config;
+    struct io *io = &c->io.io, *idle = s->served == 0 ? &c->first.io : io;
+    bool is_idle = !session_began(s), is_kept = is_idle && s->served > 0;
+    nsec_t span = is_kept ? config->keep_alive : config->header_timeout;
+    nsec_t head_deadline = deadline_after(io_now(io), span);
+    enum session_step step;
+    ssize_t n;
+
+    while ((step = session_feed(s)) == SESSION_MORE) {
+        if (session_reserve(s) < 0)
+            return session_refuse(s, 503, "out of memory");
+        n = io_read(is_idle ? idle : io, s->fd, buf_tail(&s->in), buf_room(&s->in),
+                    read_deadline(s, io_now(io), head_deadline));
+        if (n == -ETIMEDOUT && session_began(s))
+            return session_refuse(s, 408, "the request did not arrive in time");
+        if (n < 0)
+            return SESSION_CLOSED;
+        if (is_kept)
+            head_deadline = deadline_after(io_now(io), config->header_timeout);
+        is_idle = is_kept = false;
+        s->eof = n == 0;
+        buf_added(&s->in, (size_t)n);
+    }
+    if (step == SESSION_READY)
+        session_ready(s, io_now(io));
+    return step;
+}
+
+static int write_answer(struct blocking_connection *c) {
+    struct session *s = &c->session;
+    struct slice out = buf_unread(&s->out);
+    nsec_t deadline = deadline_after(io_now(&c->io.io), s->worker->config->send_timeout);
+    int rc = io_write_all(&c->io.io, s->fd, out.ptr, out.len, deadline);
+
+    buf_consume(&s->out, out.len);
+    return rc;
+}
 
 static bool ask_client(struct io_block *io) {
     return session_ask(&CONTAINER_OF(io, struct blocking_connection, io)->session);
 }
 
+/* Runs the handler, while the client is watched. 0 with an answer, or -errno. */
+static int handle_request(struct blocking_connection *c) {
+    struct session *s = &c->session;
+    struct running *running = &s->worker->stats->running;
+    bool is_shown = c->io.beat != NULL;
+    int rc;
+
+    if (is_shown)
+        running_set(running, s->head.method_text, s->head.target, s->ready_at);
+    io_block_watch_client(&c->io, s->fd, ask_client, session_doubt(s));
+    stats_add(s->worker->stats, STATS_slots_busy, 1);
+    session_begin(s, io_now(&c->io.io));
+    rc = request_run(s, &c->io.io);
+    if (rc == 0) {
+        session_answers(s, io_now(&c->io.io));
+        rc = write_answer(c);
+    }
+    stats_add(s->worker->stats, STATS_slots_busy, -1);
+    io_block_watch_client(&c->io, -1, NULL, NSEC_NEVER);
+    if (is_shown)
+        running_clear(running);
+    return rc;
+}
+
 static enum session_end serve_request(struct blocking_connection *c) {
-    const struct http_head *head = &c->session.head;
-    struct running *running = &c->session.worker->stats->running;
+    struct session *s = &c->session;
     enum session_end end;
+    int rc;
 
     if (!is_accepting())
-        c->session.last = true;
-    if (session_asks_health(&c->session))
-        return session_write_health(&c->session, &c->io.io);
-    if (c->io.beat != NULL)
-        running_set(running, head->method_text, head->target, c->session.ready_at);
-    io_block_watch_client(&c->io, c->session.fd, ask_client, session_doubt(&c->session));
-    stats_add(c->session.worker->stats, STATS_slots_busy, 1);
-    end = session_serve(&c->session, &c->io.io);
-    stats_add(c->session.worker->stats, STATS_slots_busy, -1);
-    io_block_watch_client(&c->io, -1, NULL, NSEC_NEVER);
-    if (c->io.beat != NULL)
-        running_clear(running);
-    return end;
+        s->last = true;
+    if (session_asks_health(s)) {
+        end = session_tell_health(s);
+        return write_answer(c) < 0 ? SESSION_CLOSE : end;
+    }
+    rc = handle_request(c);
+    return session_finish(s, rc, io_now(&c->io.io));
 }
 
 static enum session_end serve_next(struct blocking_connection *c) {
-    struct io *idle = c->session.served == 0 ? &c->first.io : &c->io.io;
-
-    switch (session_read(&c->session, idle, &c->io.io)) {
+    switch (read_request(c)) {
     case SESSION_READY:
         return serve_request(c);
     case SESSION_REFUSED:
-        return session_write_refusal(&c->session, &c->io.io);
+        return write_answer(c) < 0 ? SESSION_CLOSE : SESSION_LINGER;
     case SESSION_MORE:
     case SESSION_CLOSED:
         break;
     }
-    return session_part(&c->session);
+    return session_close(&c->session);
+}
+
+static ssize_t read_lingering_client(void *arg, void *data, size_t size) {
+    struct blocking_connection *c = arg;
+
+    return io_read(&c->io.io, c->session.fd, data, size, c->deadline);
 }
 
 /* The thread that serves is the one that accepts: it shows that it lives while it waits. */
@@ -325,8 +398,13 @@ static void beat_in_waits(struct blocking_connection *c, nsec_t every) {
     }
 }
 
+static void linger(struct blocking_connection *c) {
+    c->deadline = deadline_after(io_now(&c->io.io), LINGER_NSEC);
+    linger_wait(c->session.fd, read_lingering_client, c);
+}
+
 void blocking_serve(const struct blocking *b, const struct worker *worker,
-                    const struct arrival *arrival, bool one_request) {
+                    const struct accepted *accepted, bool one_request) {
     struct blocking_connection c;
     enum session_end end;
 
@@ -336,15 +414,15 @@ void blocking_serve(const struct blocking *b, const struct worker *worker,
     io_block_init(&c.io, b->cancel_fd);
     if (one_request)
         beat_in_waits(&c, heartbeat_interval(worker->config));
-    session_init(&c.session, worker, arrival->fd);
-    session_meet(&c.session, arrival);
+    session_init(&c.session, worker, accepted->fd);
+    session_accept(&c.session, accepted);
     c.session.last = one_request || worker->config->keep_alive == 0;
     do {
         end = serve_next(&c);
     } while (end == SESSION_KEEP);
     if (end == SESSION_LINGER)
-        session_linger(&c.session, &c.io.io);
+        linger(&c);
     session_free(&c.session);
-    io_close(&c.io.io, arrival->fd);
+    io_close(&c.io.io, accepted->fd);
     stats_add(worker->stats, STATS_connections, -1);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What the models that block have in common: signals that become readable descriptors, an accept
- * loop that they interrupt, and one connection served from its first byte to its last. */
+/* The models that block share this: signals that become readable descriptors, an accept loop that
+ * they interrupt, and one connection served from its first byte to its last. */
 #ifndef SERVER_BLOCKING_H
 #define SERVER_BLOCKING_H
 
 #include "base/error.h"
 #include "net/linger.h"
-#include "server/conn/session_thread.h"
+#include "server/conn/session.h"
 
 /* RETIRE and TERM make accept_fd readable, TERM after worker_delay: accept no more; a connection
  * that is kept goes on until its next request. A moment after TERM silence_fd: one without a
@@ -31,18 +31,16 @@ NODISCARD int blocking_open(struct blocking *b, const struct worker *worker, str
 /* After signals_hold: the handlers write to what it closes. */
 void blocking_close(struct blocking *b);
 
-/* Calls `accepted` with each new connection, whose descriptor it owns; 0 once stopping, or -errno.
- */
+/* Calls `serve` with each new connection, whose descriptor it owns; 0 once stopping, or -errno. */
 NODISCARD int blocking_accept(struct blocking *b, const struct worker *worker,
-                              void (*accepted)(void *arg, const struct arrival *arrival),
-                              void *arg);
+                              void (*serve)(void *arg, const struct accepted *accepted), void *arg);
 
-/* Answers a new connection with a 503 without waiting, lingers and closes it. From `accepted`. */
-void blocking_refuse(struct blocking *b, const struct worker *worker, const struct arrival *arrival,
-                     const char *why);
+/* Answers a new connection with a 503 without waiting, lingers and closes it. From `serve`. */
+void blocking_refuse(struct blocking *b, const struct worker *worker,
+                     const struct accepted *accepted, const char *why);
 
 /* Serves a connection until it ends, then closes it. `one_request`: its only answer says close. */
 void blocking_serve(const struct blocking *b, const struct worker *worker,
-                    const struct arrival *arrival, bool one_request);
+                    const struct accepted *accepted, bool one_request);
 
 #endif
