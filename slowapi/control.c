@@ -12,24 +12,24 @@
 
 static const char *const counter_names[] = {
 #define NAME_OF(name, NAME, help) #name,
-    TRUTH_COUNTERS(NAME_OF)
+    STATS_COUNTERS(NAME_OF)
 #undef NAME_OF
 };
 
 static const char *const counter_helps[] = {
 #define HELP_OF(name, NAME, help) help ".",
-    TRUTH_COUNTERS(HELP_OF)
+    STATS_COUNTERS(HELP_OF)
 #undef HELP_OF
 };
 
-static const char *const time_names[TRUTH_TIMES] = { "planned", "actual", "late" };
+static const char *const time_names[STATS_TIMES] = { "planned", "actual", "late" };
 
 /* Too large for the stack. NULL when out of memory. */
-static struct truth_sum *sum_up(struct shared *shared) {
-    struct truth_sum *sum = mem_alloc(sizeof(*sum));
+static struct slow_stats_sum *sum_up(struct shared *shared) {
+    struct slow_stats_sum *sum = mem_alloc(sizeof(*sum));
 
     if (sum != NULL)
-        truth_sum(sum, shared->slots, &shared->total);
+        slow_stats_sum(sum, shared->slots, &shared->total);
     return sum;
 }
 
@@ -52,7 +52,7 @@ static json_t *times_json(const struct hist_shared *times) {
                      msec_json(hist_shared_max(times)));
 }
 
-static json_t *stats_json(const struct truth_sum *sum, struct shared *shared) {
+static json_t *stats_json(const struct slow_stats_sum *sum, struct shared *shared) {
     json_t *json = json_object(), *faults = json_object(), *classes = json_object();
     char name[4] = "0xx";
 
@@ -61,7 +61,7 @@ static json_t *stats_json(const struct truth_sum *sum, struct shared *shared) {
     json_object_set_new(json, "open_connections", json_integer(sum->open));
     json_object_set_new(json, "in_flight", json_integer(sum->in_flight));
     json_object_set_new(json, "in_flight_max", json_integer(sum->in_flight_max));
-    for (size_t i = 0; i < TRUTH_COUNTERS_MAX; i++)
+    for (size_t i = 0; i < STATS_COUNTERS_MAX; i++)
         json_object_set_new(json, counter_names[i], json_integer((json_int_t)sum->counters[i]));
     for (size_t i = 2; i < ARRAY_LEN(sum->classes); i++) {
         name[0] = (char)('0' + i);
@@ -72,14 +72,14 @@ static json_t *stats_json(const struct truth_sum *sum, struct shared *shared) {
         json_object_set_new(faults, fault_infos[i].name.ptr,
                             json_integer((json_int_t)sum->faults[i]));
     json_object_set_new(json, "faults", faults);
-    for (size_t i = 0; i < TRUTH_TIMES; i++)
+    for (size_t i = 0; i < STATS_TIMES; i++)
         json_object_set_new(json, time_names[i], times_json(&sum->times[i]));
     return json;
 }
 
 static void reply_stats(void *arg, struct control_request *rq) {
     struct shared *shared = arg;
-    struct truth_sum *sum = sum_up(shared);
+    struct slow_stats_sum *sum = sum_up(shared);
     json_t *json = sum != NULL ? stats_json(sum, shared) : NULL;
     char *text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
 
@@ -94,24 +94,24 @@ static void reply_stats(void *arg, struct control_request *rq) {
 
 /* --- /metrics --------------------------------------------------------------------------------- */
 
-static void put_times(struct prometheus *p, const struct truth_sum *sum) {
-    static const char *const names[TRUTH_TIMES] = { "planned_seconds", "actual_seconds",
+static void put_times(struct prometheus *p, const struct slow_stats_sum *sum) {
+    static const char *const names[STATS_TIMES] = { "planned_seconds", "actual_seconds",
                                                     "late_seconds" };
     static const uint64_t bounds[] = { 100,     1000,     2500,     5000,     10000,    25000,
                                        50000,   100000,   250000,   500000,   1000000,  2500000,
                                        5000000, 10000000, 30000000, 60000000, 300000000 };
 
-    for (size_t i = 0; i < TRUTH_TIMES; i++) {
+    for (size_t i = 0; i < STATS_TIMES; i++) {
         prometheus_family(p, names[i], PROMETHEUS_HISTOGRAM,
                           "Delays: planned, actual, and their difference (late).");
         prometheus_hist(p, NULL, 0, &sum->times[i], bounds, ARRAY_LEN(bounds));
     }
 }
 
-static void put_counters(struct prometheus *p, const struct truth_sum *sum) {
+static void put_counters(struct prometheus *p, const struct slow_stats_sum *sum) {
     char class[] = "0xx";
 
-    for (size_t i = 0; i < TRUTH_COUNTERS_MAX; i++) {
+    for (size_t i = 0; i < STATS_COUNTERS_MAX; i++) {
         prometheus_family(p, counter_names[i], PROMETHEUS_COUNTER, counter_helps[i]);
         prometheus_count(p, NULL, 0, (int64_t)sum->counters[i]);
     }
@@ -128,7 +128,7 @@ static void put_counters(struct prometheus *p, const struct truth_sum *sum) {
     }
 }
 
-static void put_gauges(struct prometheus *p, const struct truth_sum *sum) {
+static void put_gauges(struct prometheus *p, const struct slow_stats_sum *sum) {
     prometheus_family(p, "open_connections", PROMETHEUS_GAUGE, "Connections that are open.");
     prometheus_count(p, NULL, 0, sum->open);
     prometheus_family(p, "in_flight", PROMETHEUS_GAUGE, "Requests that wait for their answer.");
@@ -138,7 +138,7 @@ static void put_gauges(struct prometheus *p, const struct truth_sum *sum) {
 }
 
 static void reply_metrics(void *arg, struct control_request *rq) {
-    struct truth_sum *sum = sum_up(arg);
+    struct slow_stats_sum *sum = sum_up(arg);
     struct buf out;
     struct prometheus p = { .out = &out, .prefix = "slowapi", .rc = sum != NULL ? 0 : -ENOMEM };
 
@@ -208,7 +208,7 @@ static const struct control_route routes[] = {
     { "/healthz", CONTROL_GET, reply_health },
 };
 
-struct control *slowapi_control_new(struct loop *loop, int listen_fd, struct shared *shared,
-                                    const struct option_strings *hosts, struct error *err) {
+struct control *slow_control_new(struct loop *loop, int listen_fd, struct shared *shared,
+                                 const struct option_strings *hosts, struct error *err) {
     return control_new(loop, listen_fd, routes, ARRAY_LEN(routes), hosts, shared, err);
 }

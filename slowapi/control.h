@@ -7,9 +7,7 @@
 #include "slowapi/shared.h"
 
 /* On the loop of one worker; it tells of all. NULL with a reason. */
-NODISCARD struct control *slowapi_control_new(struct loop *loop, int listen_fd,
-                                              struct shared *shared,
-                                              const struct option_strings *hosts,
-                                              struct error *err);
+NODISCARD struct control *slow_control_new(struct loop *loop, int listen_fd, struct shared *shared,
+                                           const struct option_strings *hosts, struct error *err);
 
 #endif

@@ -36,9 +36,4 @@
 /* After TERM, for idle connections: a client may be sending the next request already. */
 #define SLOWAPI_PARTING_TIME (1 * NSEC_PER_SEC)
 
-/* After a final answer to a client that may still be sending: what comes is thrown away, so that no
- * reset overtakes the answer (RFC 9112 section 9.6). */
-#define SLOWAPI_LINGER_TIME  (2 * NSEC_PER_SEC)
-#define SLOWAPI_LINGER_BYTES (4u << 20)
-
 #endif

@@ -109,7 +109,7 @@ static int refuse(struct draft *d, uint16_t status, const char *text) {
 }
 
 static int refuse_parameter(struct draft *d) {
-    truth_count(&d->p->truth, TRUTH_BAD_PARAMETERS);
+    slow_stats_count(&d->p->stats, STATS_BAD_PARAMETERS);
     mem_free(d->reply->custom);
     d->reply->custom = NULL;
     return refuse(d, 400, d->why.text);
@@ -125,7 +125,7 @@ static int take_rule(struct draft *d, const struct rule_match *match) {
     d->reply->rule = slice_dup(slice_str(match->name));
     if (d->reply->rule == NULL)
         return -ENOMEM;
-    truth_count(&d->p->truth, TRUTH_RULE_MATCHES);
+    slow_stats_count(&d->p->stats, STATS_RULE_MATCHES);
     param_begin_layer(&d->spec);
     return param_parse_text(&d->spec, slice_str(match->params), &d->why) < 0 ? refuse_parameter(d)
                                                                              : 0;
@@ -210,7 +210,7 @@ static uint64_t count_request(struct draft *d) {
         return 0;
     uint64_t n = sequence_next(d->p->shared, sequence_key(d), &evicts);
     if (evicts) {
-        truth_count(&d->p->truth, TRUTH_SEQUENCE_EVICTIONS);
+        slow_stats_count(&d->p->stats, STATS_SEQUENCE_EVICTIONS);
         log_limited(&rate, LOG_LEVEL_WARN, "a sequence was forgotten places=%u option=--sequences",
                     d->p->shared->sequences.capacity);
     }
@@ -265,7 +265,7 @@ static void roll_outcome(struct draft *d) {
 }
 
 static double load_factor(const struct draft *d) {
-    int64_t flying = atomic_load_explicit(&d->p->truth.total->in_flight, memory_order_relaxed);
+    int64_t flying = atomic_load_explicit(&d->p->stats.total->in_flight, memory_order_relaxed);
     double factor = warmup_factor(&d->spec.warmup, d->now);
 
     if (d->spec.collapse_knee > 0 && (double)flying > d->spec.collapse_knee)
@@ -276,7 +276,7 @@ static double load_factor(const struct draft *d) {
 static int turn_away(struct draft *d, nsec_t retry_after) {
     char line[64];
 
-    truth_count(&d->p->truth, TRUTH_QUEUE_FULL);
+    slow_stats_count(&d->p->stats, STATS_QUEUE_FULL);
     snprintf(line, sizeof(line), "Retry-After: %lld\r\n",
              (long long)((retry_after + NSEC_PER_SEC - 1) / NSEC_PER_SEC));
     return refuse_with(d, d->spec.full, "the queue is full", line);
@@ -298,7 +298,7 @@ static int enter_queue(struct draft *d, double factor) {
     struct queue_turn turn = queue_enter(d->p->shared, queue_key(spec), spec->workers, spec->queue,
                                          service, clock_now());
     if (turn.evicts) {
-        truth_count(&d->p->truth, TRUTH_QUEUE_EVICTIONS);
+        slow_stats_count(&d->p->stats, STATS_QUEUE_EVICTIONS);
         log_limited(&rate, LOG_LEVEL_WARN, "a queue was forgotten places=%u option=--queues",
                     d->p->shared->queues.capacity);
     }
@@ -327,7 +327,7 @@ static int pass_pause(struct draft *d) {
 static int roll_delay(struct draft *d) {
     const struct spec *spec = &d->spec;
     double factor = load_factor(d);
-    int64_t flying = atomic_load_explicit(&d->p->truth.total->in_flight, memory_order_relaxed);
+    int64_t flying = atomic_load_explicit(&d->p->stats.total->in_flight, memory_order_relaxed);
     double delay =
         ((double)dist_draw(&spec->delay, &d->reply->rng) + spec->linear * (double)flying) * factor;
 
@@ -426,7 +426,7 @@ static int cut_to_longest(struct draft *d) {
         return 0;
     snprintf(line, sizeof(line), "X-Slowapi-Cut: %s\r\n", units_format_duration(d->delay, text));
     d->delay = most;
-    truth_count(&d->p->truth, TRUTH_CUT_DELAYS);
+    slow_stats_count(&d->p->stats, STATS_CUT_DELAYS);
     return add_fields(d->reply, line);
 }
 
@@ -590,8 +590,8 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
     p->config = config;
     p->shared = shared;
     p->delay_max = config->delay_max > 0 ? config->delay_max : NSEC_NEVER;
-    p->truth = (struct truth){ .slot = &shared->slots[worker], .total = &shared->total };
-    truth_adopt(&p->truth, worker);
+    p->stats = (struct slow_stats){ .slot = &shared->slots[worker], .total = &shared->total };
+    slow_stats_adopt(&p->stats, worker);
 
     uint64_t seed = config->seed != 0 ? (uint64_t)config->seed : (uint64_t)clock_wall();
     uint64_t unset = 0; /* whoever comes first sets it; a worker that replaces another goes on */

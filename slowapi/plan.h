@@ -13,7 +13,7 @@ struct planner {
     const struct slowapi_config *config;
     struct shared *shared;
     nsec_t delay_max; /* of an exchange; NSEC_NEVER: any */
-    struct truth truth;
+    struct slow_stats stats;
     struct rules *rules;
     uint32_t rules_generation;
     struct spec defaults[BINDS_MAX]; /* by listening address */

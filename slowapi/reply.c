@@ -259,9 +259,9 @@ struct fault *reply_fault(struct reply *reply, enum fault_kind kind) {
     return NULL;
 }
 
-void reply_strike(struct fault *fault, struct truth *truth) {
+void reply_inject(struct fault *fault, struct slow_stats *stats) {
     if (!fault->done)
-        truth_add(&truth->slot->faults[fault->kind], 1);
+        slow_stats_add(&stats->slot->faults[fault->kind], 1);
     fault->done = true;
 }
 
@@ -308,11 +308,11 @@ static int append_garbage(struct buf *out, int64_t size) {
     return 0;
 }
 
-static int strike(struct reply *reply, struct fault *fault, struct truth *truth, struct buf *out,
-                  struct reply_step *ret) {
+static int strike(struct reply *reply, struct fault *fault, struct slow_stats *stats,
+                  struct buf *out, struct reply_step *ret) {
     enum fault_kind kind = (enum fault_kind)fault->kind;
 
-    reply_strike(fault, truth);
+    reply_inject(fault, stats);
     if (kind == FAULT_HANG) {
         ret->act = fault->arg < 0 ? REPLY_HANG : REPLY_WAIT;
         ret->until = reply->due = deadline_after(clock_now(), fault->arg);
@@ -327,14 +327,14 @@ static int strike(struct reply *reply, struct fault *fault, struct truth *truth,
 /* --- head ------------------------------------------------------------------------------------- */
 
 /* Not to a client of HTTP/1.0, which knows no interim answers (RFC 9110 section 15.2). */
-static int append_interims(struct reply *reply, const struct http_conn *conn, struct truth *truth,
-                           struct buf *out) {
+static int append_interims(struct reply *reply, const struct http_conn *conn,
+                           struct slow_stats *stats, struct buf *out) {
     struct fault *fault = reply_fault(reply, FAULT_INTERIM);
     int rc = 0;
 
     if (fault == NULL || conn->version_minor == 0)
         return 0;
-    reply_strike(fault, truth);
+    reply_inject(fault, stats);
     for (int64_t i = 0; i < fault->arg && rc == 0; i++)
         rc = buf_append(out, SLICE("HTTP/1.1 103 Early Hints\r\n\r\n"));
     return rc;
@@ -359,13 +359,13 @@ static int append_truth(const struct reply *reply, struct buf *out) {
     return rc;
 }
 
-static int append_huge(struct reply *reply, struct truth *truth, struct buf *out) {
+static int append_huge(struct reply *reply, struct slow_stats *stats, struct buf *out) {
     struct fault *fault = reply_fault(reply, FAULT_HUGEHEADER);
     int rc;
 
     if (fault == NULL)
         return 0;
-    reply_strike(fault, truth);
+    reply_inject(fault, stats);
     rc = buf_append(out, SLICE("X-Slowapi-Huge: "));
     if (rc == 0)
         rc = buf_reserve(out, (size_t)fault->arg);
@@ -410,7 +410,7 @@ static struct slice field_of_status(uint16_t status) {
 }
 
 /* Our own lines go between the encoder's and the empty one. The head begins at `at`. */
-static int append_fields(struct reply *reply, struct truth *truth, struct buf *out, size_t at,
+static int append_fields(struct reply *reply, struct slow_stats *stats, struct buf *out, size_t at,
                          bool closes) {
     struct fault *bad = reply_fault(reply, FAULT_BADHEADER);
 
@@ -421,23 +421,23 @@ static int append_fields(struct reply *reply, struct truth *truth, struct buf *o
     if (rc == 0 && reply->shows_truth)
         rc = append_truth(reply, out);
     if (rc == 0)
-        rc = append_huge(reply, truth, out);
+        rc = append_huge(reply, stats, out);
     if (rc == 0 && reply->custom != NULL)
         rc = append_custom(reply, out, at, closes);
     if (rc == 0 && bad != NULL) {
-        reply_strike(bad, truth);
+        reply_inject(bad, stats);
         rc = buf_append(out, SLICE("this line is no header\r\n"));
     }
     return rc == 0 ? buf_append(out, SLICE("\r\n")) : rc;
 }
 
-static uint64_t claimed_length(struct reply *reply, struct truth *truth) {
+static uint64_t claimed_length(struct reply *reply, struct slow_stats *stats) {
     struct fault *fault = reply_fault(reply, FAULT_LENGTH);
     int64_t units = (int64_t)reply->body.units;
 
     if (fault == NULL || reply->body.is_chunked)
         return reply->body.units;
-    reply_strike(fault, truth);
+    reply_inject(fault, stats);
     return units + fault->arg > 0 ? (uint64_t)(units + fault->arg) : 0;
 }
 
@@ -452,8 +452,8 @@ static bool wants_chunks(const struct reply *reply) {
     return reply->body.is_chunked;
 }
 
-static int append_head(struct reply *reply, struct http_conn *conn, struct truth *truth, bool last,
-                       struct buf *out) {
+static int append_head(struct reply *reply, struct http_conn *conn, struct slow_stats *stats,
+                       bool last, struct buf *out) {
     struct fault *nolength = reply_fault(reply, FAULT_NOLENGTH);
     if (reply->status == 205) /* has no content (RFC 9110 section 15.3.6) */
         reply->body.units = 0;
@@ -462,7 +462,7 @@ static int append_head(struct reply *reply, struct http_conn *conn, struct truth
         .status = reply->status,
         .content_type = slice_str(reply->body.type),
         .date = http_date_now(),
-        .content_length = claimed_length(reply, truth),
+        .content_length = claimed_length(reply, stats),
         .has_content_length = !wants_chunks(reply),
         .close = last || reply->close,
         .version_minor = 1,
@@ -471,7 +471,7 @@ static int append_head(struct reply *reply, struct http_conn *conn, struct truth
     int rc;
 
     if (nolength != NULL) {
-        reply_strike(nolength, truth);
+        reply_inject(nolength, stats);
         head.has_content_length = false;
         rc = http_encode_response(out, &head);
     } else {
@@ -479,13 +479,13 @@ static int append_head(struct reply *reply, struct http_conn *conn, struct truth
     }
     reply->is_chunked = head.chunked;
     reply->is_bodyless = !sends_body;
-    return rc == 0 ? append_fields(reply, truth, out, at, head.close) : rc;
+    return rc == 0 ? append_fields(reply, stats, out, at, head.close) : rc;
 }
 
 /* --- body ------------------------------------------------------------------------------------- */
 
 /* Every byte is rolled for. */
-static void corrupt(struct reply *reply, struct truth *truth, char *bytes, size_t size) {
+static void corrupt(struct reply *reply, struct slow_stats *stats, char *bytes, size_t size) {
     struct fault *fault = rolled(reply, FAULT_CORRUPT);
 
     for (size_t i = 0; fault != NULL && i < size; i++) {
@@ -493,7 +493,7 @@ static void corrupt(struct reply *reply, struct truth *truth, char *bytes, size_
             continue;
         bytes[i] ^= 1;
         fault->done = true;
-        truth_add(&truth->slot->faults[FAULT_CORRUPT], 1);
+        slow_stats_add(&stats->slot->faults[FAULT_CORRUPT], 1);
     }
 }
 
@@ -549,17 +549,17 @@ static nsec_t own_pause(struct reply *reply) {
 }
 
 /* Decides how many of the units that are left come next, and when. */
-static void plan_piece(struct reply *reply, struct truth *truth, uint64_t left) {
+static void plan_piece(struct reply *reply, struct slow_stats *stats, uint64_t left) {
     struct fault *drip = rolled(reply, FAULT_DRIP), *bandwidth = rolled(reply, FAULT_BANDWIDTH);
     nsec_t pause = own_pause(reply);
 
     reply->planned = reply->body.piece < left ? reply->body.piece : left;
     if (drip != NULL) {
-        reply_strike(drip, truth);
+        reply_inject(drip, stats);
         pause = nsec_max(pause, reply->sent == 0 ? 0 : drip->arg);
     }
     if (bandwidth != NULL) {
-        reply_strike(bandwidth, truth);
+        reply_inject(bandwidth, stats);
         pause = nsec_max(pause, link_pause(reply, bandwidth));
     }
     if (pause > 0)
@@ -578,7 +578,7 @@ static void plan_end(struct reply *reply) {
 /* --- pieces -------------------------------------------------------------------------------------
  */
 
-static int append_piece(struct reply *reply, struct truth *truth, struct buf *out) {
+static int append_piece(struct reply *reply, struct slow_stats *stats, struct buf *out) {
     struct buf *piece = out, chunk;
 
     buf_init(&chunk, 2 * SLOWAPI_PIECE_BYTES);
@@ -594,7 +594,7 @@ static int append_piece(struct reply *reply, struct truth *truth, struct buf *ou
         reply->planned -= (uint64_t)made;
         reply->body_bytes += size;
         reply->owed_bytes = body_is_events(&reply->body) ? size : 0;
-        corrupt(reply, truth, piece->data + piece->start + before, size);
+        corrupt(reply, stats, piece->data + piece->start + before, size);
     }
     if (rc == 0 && reply->is_chunked)
         rc = http_encode_chunk(out, buf_unread(&chunk));
@@ -611,41 +611,41 @@ static int end_body(struct reply *reply, struct buf *out, struct reply_step *ret
     return reply->is_chunked && !reply->is_bodyless ? buf_append(out, SLICE("0\r\n\r\n")) : 0;
 }
 
-static int step_body(struct reply *reply, struct truth *truth, struct buf *out,
+static int step_body(struct reply *reply, struct slow_stats *stats, struct buf *out,
                      struct reply_step *ret) {
     uint64_t stop_at;
     struct fault *stop = next_stop(reply, &stop_at);
 
     if (stop != NULL && stop_at <= reply->sent)
-        return strike(reply, stop, truth, out, ret);
+        return strike(reply, stop, stats, out, ret);
     if (reply->sent == reply->body.units)
         plan_end(reply);
     else if (reply->planned == 0)
-        plan_piece(reply, truth, stop_at - reply->sent);
+        plan_piece(reply, stats, stop_at - reply->sent);
 
     if (reply->due > clock_now()) {
         ret->act = REPLY_WAIT;
         ret->until = reply->due;
         return 0;
     }
-    return reply->planned == 0 ? end_body(reply, out, ret) : append_piece(reply, truth, out);
+    return reply->planned == 0 ? end_body(reply, out, ret) : append_piece(reply, stats, out);
 }
 
-int reply_step(struct reply *reply, struct http_conn *conn, struct truth *truth, bool last,
+int reply_step(struct reply *reply, struct http_conn *conn, struct slow_stats *stats, bool last,
                struct buf *out, struct reply_step *ret) {
     uint64_t at;
     int rc;
 
     *ret = (struct reply_step){ .act = REPLY_NEXT };
     if (reply->phase != REPLY_HEAD)
-        return step_body(reply, truth, out, ret);
+        return step_body(reply, stats, out, ret);
 
-    rc = append_interims(reply, conn, truth, out);
+    rc = append_interims(reply, conn, stats, out);
     struct fault *stop = next_stop(reply, &at);
     if (rc < 0 || stop != NULL)
-        return rc < 0 ? rc : strike(reply, stop, truth, out, ret);
+        return rc < 0 ? rc : strike(reply, stop, stats, out, ret);
 
-    rc = append_head(reply, conn, truth, last, out);
+    rc = append_head(reply, conn, stats, last, out);
     if (rc < 0)
         return rc;
     reply->phase = REPLY_BODY;

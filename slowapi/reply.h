@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "http/conn.h"
 #include "slowapi/param.h"
-#include "slowapi/truth.h"
+#include "slowapi/stats.h"
 
 enum body_kind {
     BODY_TEXT,    /* `text` */
@@ -86,7 +86,7 @@ void reply_free(struct reply *reply); /* NULL-safe */
 struct fault *reply_fault(struct reply *reply, enum fault_kind kind);
 
 /* It strikes: counted once. */
-void reply_strike(struct fault *fault, struct truth *truth);
+void reply_inject(struct fault *fault, struct slow_stats *stats);
 
 /* Cuts the body into pieces that come at the pace of all its faults, spans and intervals. To be
  * called once, when the faults are rolled and the body is complete. */
@@ -101,7 +101,7 @@ nsec_t reply_longest(const struct spec *spec, const struct body *body);
 nsec_t reply_longest_answer(const struct spec *spec, const struct body *body);
 
 /* `last`: the connection is not to be kept anyway. 0, or -errno (no memory): close. */
-NODISCARD int reply_step(struct reply *reply, struct http_conn *conn, struct truth *truth,
+NODISCARD int reply_step(struct reply *reply, struct http_conn *conn, struct slow_stats *stats,
                          bool last, struct buf *out, struct reply_step *ret);
 
 /* Appends a plain answer to `out`: a line of text/plain, without a line end when it is a 200.

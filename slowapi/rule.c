@@ -297,17 +297,6 @@ int rules_load(struct shared *shared, const char *path, struct error *err) {
     return rc < 0 ? error_set(err, rc, "cannot read rules from '%s': %s", path, why.text) : 0;
 }
 
-void rules_reload(struct shared *shared, const char *path) {
-    struct error err;
-
-    if (path == NULL)
-        return;
-    if (rules_load(shared, path, &err) < 0)
-        log_write(LOG_LEVEL_ERROR, "rules not reloaded error=\"%s\"", err.text);
-    else
-        log_write(LOG_LEVEL_INFO, "rules reloaded file=\"%s\"", path);
-}
-
 char *rules_text(struct shared *shared) {
     shared_lock(shared);
     char *text = slice_dup(slice_str(shared->rules));

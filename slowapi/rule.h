@@ -35,13 +35,8 @@ bool rules_find(const struct rules *rules, const struct http_head *head, struct 
  * changed. */
 NODISCARD int rules_publish(struct shared *shared, struct slice text, struct error *err);
 
-/* The same from a file. */
+/* Puts the rules of a file in force, as rules_publish. */
 NODISCARD int rules_load(struct shared *shared, const char *path, struct error *err);
-
-/* The same again, on SIGHUP; with an error, which is logged, those in force stay. `path` may be
- * NULL.
- */
-void rules_reload(struct shared *shared, const char *path);
 
 /* What is in force, NUL-terminated; mem_free it. NULL when out of memory. */
 NODISCARD char *rules_text(struct shared *shared);

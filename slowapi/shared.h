@@ -7,7 +7,7 @@
 #include "net/binds.h"
 #include "proc/prefork.h"
 #include "slowapi/param.h"
-#include "slowapi/truth.h"
+#include "slowapi/stats.h"
 #include <pthread.h>
 
 #define SHARED_SEQUENCES_MAX (1 << 24)
@@ -52,8 +52,8 @@ struct shared {
     size_t size_bytes; /* of the whole mapping */
     nsec_t delay_max;  /* rules that ask for more are refused; 0: none are */
     nsec_t started_at;
-    struct truth_total total;
-    struct truth_slot slots[PREFORK_WORKERS_MAX];
+    struct slow_stats_total total;
+    struct slow_stats_slot slots[PREFORK_WORKERS_MAX];
 };
 
 /* Room for that many sequences (1..SHARED_SEQUENCES_MAX) and queues (1..SHARED_QUEUES_MAX); what is

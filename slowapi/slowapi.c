@@ -1,32 +1,249 @@
 /* SPDX-License-Identifier: MIT */
-/* Opens the sockets, says where it listens, and hands over to the workers. */
+/* The service: opens the sockets, says where it listens, and runs workers; each of them accepts,
+ * drains after TERM, and leaves when no connection waits any more. */
 #include "slowapi/slowapi.h"
+#include "base/alloc.h"
 #include "base/log.h"
 #include "net/binds.h"
 #include "net/control.h"
 #include "net/listener.h"
+#include "proc/logger.h"
 #include "proc/prefork.h"
 #include "proc/signals.h"
-#include "slowapi/reactor.h"
+#include "slowapi/conn.h"
+#include "slowapi/control.h"
+#include <errno.h>
+#include <signal.h>
 #include <unistd.h>
 
 /* For a worker that ends its graceful stop by itself, before the master would kill it. */
 #define LEAVE_TIME (1 * NSEC_PER_SEC)
 
-struct service {
+/* What the workers are given, made before they are forked. */
+struct slow_service {
     const struct slowapi_config *config;
     struct binds binds;
     struct shared *shared;
+    int control_fd; /* -1: none */
     struct address control_at;
-    struct logger logger; /* open when setup.access_log says so */
-    struct reactor_setup setup;
+    struct logger logger;
+    bool logs; /* `logger` is open */
 };
 
-static int run_forked(void *arg, unsigned index) {
-    struct service *s = arg;
+static void reload_rules(struct shared *shared, const char *path) {
     struct error err;
 
-    if (reactor_run(&s->setup, index, prefork_worker_ready, &err) == 0)
+    if (path == NULL)
+        return;
+    if (rules_load(shared, path, &err) < 0)
+        log_write(LOG_LEVEL_ERROR, "rules not reloaded error=\"%s\"", err.text);
+    else
+        log_write(LOG_LEVEL_INFO, "rules reloaded file=\"%s\"", path);
+}
+
+/* --- a worker accepts ------------------------------------------------------------------------- */
+
+static void pause_until(struct slow_listener *listener, nsec_t at) {
+    struct slow_worker *w = listener->acceptor.arg;
+
+    if (timer_set(w->loop, &listener->resume, at) == 0)
+        acceptor_pause(&listener->acceptor);
+}
+
+/* Makes all workers accept nothing on that listening address for `span`. */
+static void pause_accepting(struct slow_worker *w, unsigned bind, nsec_t span) {
+    _Atomic nsec_t *accept_at = &w->planner.shared->accept_at[bind];
+    nsec_t at = deadline_after(clock_now(), span), before = atomic_load(accept_at);
+
+    while (before < at && !atomic_compare_exchange_weak(accept_at, &before, at)) {
+    }
+    pause_until(&w->listeners[bind], nsec_max(before, at));
+}
+
+/* Another worker may have begun a pause of all. */
+static bool may_accept(struct acceptor *a) {
+    struct slow_worker *w = a->arg;
+    struct slow_listener *listener = CONTAINER_OF(a, struct slow_listener, acceptor);
+    nsec_t at = atomic_load(&w->planner.shared->accept_at[listener - w->listeners]);
+
+    if (at == 0 || at <= clock_now())
+        return true;
+    pause_until(listener, at);
+    return false;
+}
+
+static void on_accepted(struct acceptor *a, int fd, const struct address *peer) {
+    struct slow_worker *w = a->arg;
+    unsigned bind = (unsigned)(CONTAINER_OF(a, struct slow_listener, acceptor) - w->listeners);
+
+    nsec_t pause = slow_conn_open(w, fd, bind, peer);
+    if (pause > 0)
+        pause_accepting(w, bind, pause);
+}
+
+static void on_resume(struct timer *timer) {
+    acceptor_resume(&CONTAINER_OF(timer, struct slow_listener, resume)->acceptor);
+}
+
+static int start_accepting(struct slow_worker *w, struct error *err) {
+    for (size_t i = 0; i < w->binds->count; i++) {
+        struct slow_listener *listener = &w->listeners[i];
+        listener->resume.fire = on_resume;
+        int rc = acceptor_open(&listener->acceptor, w->loop, w->binds->fds[i], SLOWAPI_ACCEPT_BURST,
+                               w->config->workers > 1, on_accepted, w);
+        if (rc < 0)
+            return error_set(err, rc, "cannot accept connections: %s", strerror(-rc));
+        listener->acceptor.may_accept = may_accept;
+        w->listener_count++;
+    }
+    return 0;
+}
+
+static void stop_accepting(struct slow_worker *w) {
+    for (size_t i = 0; i < w->listener_count; i++) {
+        timer_cancel(w->loop, &w->listeners[i].resume);
+        acceptor_close(&w->listeners[i].acceptor);
+    }
+    w->listener_count = 0;
+    binds_close(w->binds); /* else clients would connect and wait for a service that leaves */
+}
+
+/* --- a worker drains and leaves --------------------------------------------------------------- */
+
+static void on_grace_over(struct timer *timer) {
+    struct slow_worker *w = CONTAINER_OF(timer, struct slow_worker, grace);
+
+    log_write(LOG_LEVEL_WARN, "graceful stop took too long open=%zu", w->open_count);
+    loop_stop(w->loop);
+}
+
+/* A worker that retires leaves its idle connections one more request: others serve on, and no
+ * client is to notice. */
+static void drain(struct slow_worker *w, bool retires) {
+    nsec_t deadline = deadline_after(loop_now(w->loop), w->config->graceful_timeout);
+
+    w->draining = true;
+    w->retiring = retires;
+    stop_accepting(w);
+    if (!retires)
+        slow_conn_drain_all(w);
+    if (w->open_count == 0 || timer_set(w->loop, &w->grace, deadline) < 0)
+        loop_stop(w->loop);
+}
+
+static void on_signal(void *arg, int signo) {
+    struct slow_worker *w = arg;
+
+    switch (signo) {
+    case SIGTERM:
+        if (w->draining && !w->retiring)
+            loop_stop(w->loop);
+        else
+            drain(w, false);
+        break;
+    case SIGINT:
+    case SIGQUIT:
+        loop_stop(w->loop);
+        break;
+    case SIGHUP: /* of a worker that has no master */
+        reload_rules(w->planner.shared, w->config->rules);
+        break;
+    default:
+        if (signo == SIGRETIRE && !w->draining)
+            drain(w, true);
+        break;
+    }
+}
+
+/* --- the life of a worker --------------------------------------------------------------------- */
+
+/* A logger process that died leaves no event here: the worker looks for it. */
+static void on_tend(struct timer *timer) {
+    struct slow_worker *w = CONTAINER_OF(timer, struct slow_worker, tend);
+    nsec_t now = loop_now(w->loop);
+    nsec_t next = nsec_min(logger_tend(w->access_log, now), deadline_after(now, SLOWAPI_TEND_TIME));
+
+    if (timer_set(w->loop, timer, next) < 0)
+        log_write(LOG_LEVEL_ERROR, "nobody looks after the logger error=\"out of memory\"");
+}
+
+static int start_worker(struct slow_worker *w, struct slow_service *s, unsigned index,
+                        struct error *err) {
+    int rc = planner_init(&w->planner, s->config, s->shared, index, err);
+    if (rc < 0)
+        return rc;
+
+    w->loop = loop_new(err);
+    if (w->loop == NULL)
+        return -ENOMEM;
+
+    w->signals = signals_new(w->loop, on_signal, w, err);
+    if (w->signals == NULL)
+        return -ENOMEM;
+    signals_enforce();
+
+    if (buf_reserve(&w->out, SLOWAPI_ANSWER_BYTES) < 0)
+        return error_set(err, -ENOMEM, "cannot start: out of memory");
+
+    if (w->access_log != NULL && w->config->workers == 1)
+        on_tend(&w->tend);
+    if (s->control_fd >= 0) {
+        w->control =
+            slow_control_new(w->loop, s->control_fd, s->shared, &s->config->control_hosts, err);
+        if (w->control == NULL)
+            return -ENOMEM;
+    }
+    return start_accepting(w, err);
+}
+
+static void stop_worker(struct slow_worker *w) {
+    stop_accepting(w);
+    slow_conn_close_all(w);
+    control_free(w->control);
+    signals_hold();
+    signals_free(w->signals);
+    if (w->loop != NULL)
+        loop_free(w->loop);
+    buf_free(&w->out);
+    planner_free(&w->planner);
+    mem_free(w);
+}
+
+/* Serves until a signal ends it, and closes the listening sockets then; not before fork. `ready` is
+ * called once, when it can serve; it may be NULL. 0, or -errno with a reason. */
+static int run_worker(struct slow_service *s, unsigned index, void (*ready)(void),
+                      struct error *err) {
+    struct slow_worker *w = mem_calloc(1, sizeof(*w));
+    if (w == NULL)
+        return error_set(err, -ENOMEM, "cannot start: out of memory");
+
+    w->config = s->config;
+    w->binds = &s->binds;
+    w->access_log = s->logs ? &s->logger : NULL;
+    w->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
+    w->limits.body_bytes = SLOWAPI_BODY_BYTES;
+    w->grace.fire = on_grace_over;
+    w->tend.fire = on_tend;
+    buf_init(&w->out, SLOWAPI_OUT_BYTES);
+
+    int rc = start_worker(w, s, index, err);
+    if (rc == 0 && ready != NULL)
+        ready();
+    if (rc == 0) {
+        rc = loop_run(w->loop);
+        if (rc < 0)
+            error_set(err, rc, "the event loop failed: %s", strerror(-rc));
+    }
+    stop_worker(w);
+    return rc;
+}
+
+/* --- the master ------------------------------------------------------------------------------- */
+
+static int run_forked(void *arg, unsigned index) {
+    struct error err;
+
+    if (run_worker(arg, index, prefork_worker_ready, &err) == 0)
         return 0;
     log_write(LOG_LEVEL_ERROR, "worker failed error=\"%s\"", err.text);
     return EXIT_CANNOT;
@@ -34,37 +251,37 @@ static int run_forked(void *arg, unsigned index) {
 
 /* The rules are shared by the workers: none has to be replaced, and no client notices. */
 static void reload(void *arg) {
-    struct service *s = arg;
+    struct slow_service *s = arg;
 
-    rules_reload(s->shared, s->config->rules);
+    reload_rules(s->shared, s->config->rules);
 }
 
-/* The master's own copies would keep them open until the last worker has left. */
+/* The master's own copies would keep the sockets open until the last worker has left. */
 static void refuse(void *arg) {
-    struct service *s = arg;
+    struct slow_service *s = arg;
 
     binds_refuse(&s->binds);
 }
 
 static void reopen_log(void *arg) {
-    const struct service *s = arg;
+    const struct slow_service *s = arg;
 
     logger_reopen(&s->logger);
 }
 
 static nsec_t tend_logger(void *arg, nsec_t now) {
-    struct service *s = arg;
+    struct slow_service *s = arg;
 
     return logger_tend(&s->logger, now);
 }
 
 static bool owns(void *arg, pid_t pid) {
-    const struct service *s = arg;
+    const struct slow_service *s = arg;
 
     return pid == s->logger.helper.pid;
 }
 
-static int serve(struct service *s, struct error *err) {
+static int serve(struct slow_service *s, struct error *err) {
     const struct prefork_config prefork = {
         .name = "srv slowapi",
         .workers = (unsigned)s->config->workers,
@@ -72,21 +289,31 @@ static int serve(struct service *s, struct error *err) {
         .worker = run_forked,
         .reload = reload,
         .stopping = refuse,
-        .reopen_logs = s->setup.access_log != NULL ? reopen_log : NULL,
-        .tend = s->setup.access_log != NULL ? tend_logger : NULL,
-        .owns = s->setup.access_log != NULL ? owns : NULL,
+        .reopen_logs = s->logs ? reopen_log : NULL,
+        .tend = s->logs ? tend_logger : NULL,
+        .owns = s->logs ? owns : NULL,
         .arg = s,
     };
 
     if (s->config->workers == 1) {
         signals_bury_orphans();
-        return reactor_run(&s->setup, 0, NULL, err);
+        return run_worker(s, 0, NULL, err);
     }
     return prefork_run(&prefork);
 }
 
-/* What the options ask for beside the listening sockets. */
-static int open_rest(struct service *s, struct error *err) {
+/* --- the service ------------------------------------------------------------------------------ */
+
+static int open_log(struct slow_service *s, struct error *err) {
+    const struct privileges as_it_is = { .changes_user = false };
+
+    s->logs = true;
+    int rc = logger_open(&s->logger, s->config->access_log, &as_it_is, err);
+    return rc == 0 ? logger_start(&s->logger, "srv slowapi", err) : rc;
+}
+
+/* Opens what the options ask for beside the listening sockets. */
+static int open_rest(struct slow_service *s, struct error *err) {
     const struct slowapi_config *config = s->config;
     int rc = 0;
 
@@ -96,24 +323,16 @@ static int open_rest(struct service *s, struct error *err) {
     s->shared->delay_max = config->delay_max;
     if (config->rules != NULL)
         rc = rules_load(s->shared, config->rules, err);
-    if (rc == 0 && config->access_log != NULL) {
-        const struct privileges as_it_is = { .changes_user = false };
-        s->setup.access_log = &s->logger;
-        rc = logger_open(&s->logger, config->access_log, &as_it_is, err);
-        if (rc == 0)
-            rc = logger_start(&s->logger, "srv slowapi", err);
-    }
+    if (rc == 0 && config->access_log != NULL)
+        rc = open_log(s, err);
     if (rc == 0 && config->control != NULL) {
-        s->setup.control_fd = control_listen(config->control, &s->control_at, err);
-        rc = s->setup.control_fd < 0 ? s->setup.control_fd : 0;
+        s->control_fd = control_listen(config->control, &s->control_at, err);
+        rc = s->control_fd < 0 ? s->control_fd : 0;
     }
-    s->setup.config = config;
-    s->setup.binds = &s->binds;
-    s->setup.shared = s->shared;
     return rc;
 }
 
-static void announce(const struct service *s) {
+static void announce(const struct slow_service *s) {
     char text[ADDRESS_TEXT_BYTES];
 
     if (s->config->control != NULL)
@@ -125,7 +344,7 @@ static void announce(const struct service *s) {
 }
 
 int slowapi_run(const struct slowapi_config *config, struct error *err) {
-    struct service service = { .config = config, .setup = { .control_fd = -1 } };
+    struct slow_service service = { .config = config, .control_fd = -1 };
 
     signals_ignore_foreign();
     binds_raise_descriptor_limit();
@@ -137,9 +356,9 @@ int slowapi_run(const struct slowapi_config *config, struct error *err) {
         rc = serve(&service, err);
         binds_close(&service.binds);
     }
-    if (service.setup.control_fd >= 0)
-        listener_close(service.setup.control_fd, &service.control_at);
-    if (service.setup.access_log != NULL)
+    if (service.control_fd >= 0)
+        listener_close(service.control_fd, &service.control_at);
+    if (service.logs)
         logger_close(&service.logger);
     shared_free(service.shared);
     return rc;

@@ -51,7 +51,6 @@ def test_includes_go_to_the_right_only(folder):
 CIRCLES = [
     ("server/conn/client", "server/conn/front"),
     ("server/observe/admin", "server/observe/metrics"),
-    ("slowapi/exchange", "slowapi/reactor"),
     ("loadgen/client", "loadgen/worker", "loadgen/worker_timers"),
     ("loadgen/live", "loadgen/live_view"),
     ("playground/argv", "playground/catalogue", "playground/nginx", "playground/postgres", "playground/program"),

@@ -211,48 +211,48 @@ static void rules_match_by_path_method_and_header(void **state) {
     rules_free(rules);
 }
 
-/* --- truth ------------------------------------------------------------------------------------ */
+/* --- stats ------------------------------------------------------------------------------------ */
 
 static void times_are_kept_within_six_percent(void **state) {
     struct shared *shared = *state;
-    struct truth truth = { .slot = &shared->slots[3], .total = &shared->total };
-    struct truth_sum *sum = malloc(sizeof(*sum));
+    struct slow_stats stats = { .slot = &shared->slots[3], .total = &shared->total };
+    struct slow_stats_sum *sum = malloc(sizeof(*sum));
 
     assert_non_null(sum);
-    truth_adopt(&truth, 3);
+    slow_stats_adopt(&stats, 3);
     for (int i = 1; i <= 10000; i++)
-        truth_time(&truth, TRUTH_ACTUAL, i * 100 * NSEC_PER_USEC);
-    truth_begin(&truth);
-    truth_begin(&truth);
-    truth_end(&truth, 503);
-    truth_sum(sum, shared->slots, &shared->total);
-    uint64_t p50 = hist_shared_quantile(&sum->times[TRUTH_ACTUAL], .5);
-    uint64_t p99 = hist_shared_quantile(&sum->times[TRUTH_ACTUAL], .99);
+        slow_stats_time(&stats, STATS_ACTUAL, i * 100 * NSEC_PER_USEC);
+    slow_stats_begin(&stats);
+    slow_stats_begin(&stats);
+    slow_stats_end(&stats, 503);
+    slow_stats_sum(sum, shared->slots, &shared->total);
+    uint64_t p50 = hist_shared_quantile(&sum->times[STATS_ACTUAL], .5);
+    uint64_t p99 = hist_shared_quantile(&sum->times[STATS_ACTUAL], .99);
     assert_in_range(p50, 500000, 532000);
     assert_in_range(p99, 990000, 1000000);
-    assert_int_equal(hist_shared_quantile(&sum->times[TRUTH_ACTUAL], 1), 1000000);
-    assert_int_equal(hist_shared_count(&sum->times[TRUTH_ACTUAL]), 10000);
-    assert_int_equal(hist_shared_below(&sum->times[TRUTH_ACTUAL], 100000), 1000);
+    assert_int_equal(hist_shared_quantile(&sum->times[STATS_ACTUAL], 1), 1000000);
+    assert_int_equal(hist_shared_count(&sum->times[STATS_ACTUAL]), 10000);
+    assert_int_equal(hist_shared_below(&sum->times[STATS_ACTUAL], 100000), 1000);
     assert_int_equal(sum->in_flight, 1);
     assert_int_equal(sum->in_flight_max, 2);
     assert_int_equal(sum->classes[5], 1);
-    truth_adopt(&truth, 3); /* the worker died, its successor begins */
+    slow_stats_adopt(&stats, 3); /* the worker died, its successor begins */
     assert_int_equal(atomic_load(&shared->total.in_flight), 0);
-    truth_time(&truth, TRUTH_LATE, INT64_MAX);
+    slow_stats_time(&stats, STATS_LATE, INT64_MAX);
     free(sum);
 }
 
 static void sums_leave_slots_alone_that_nobody_took(void **state) {
     struct shared *shared = *state;
-    struct truth truth = { .slot = &shared->slots[0], .total = &shared->total };
-    struct truth_sum *sum = malloc(sizeof(*sum));
+    struct slow_stats stats = { .slot = &shared->slots[0], .total = &shared->total };
+    struct slow_stats_sum *sum = malloc(sizeof(*sum));
     char *last = (char *)&shared->slots[PREFORK_WORKERS_MAX - 1];
     char *page = last - (uintptr_t)last % (size_t)sysconf(_SC_PAGESIZE);
     unsigned char resident = 1;
 
     assert_non_null(sum);
-    truth_adopt(&truth, 0);
-    truth_sum(sum, shared->slots, &shared->total);
+    slow_stats_adopt(&stats, 0);
+    slow_stats_sum(sum, shared->slots, &shared->total);
     assert_int_equal(mincore(page, 1, &resident), 0);
     assert_int_equal(resident & 1, 0);
     free(sum);

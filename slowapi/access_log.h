@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The access log: one JSON object per line and request (NDJSON), written by the logger process. */
-#ifndef SLOWAPI_JOURNAL_H
-#define SLOWAPI_JOURNAL_H
+#ifndef SLOWAPI_ACCESS_LOG_H
+#define SLOWAPI_ACCESS_LOG_H
 
 #include "proc/logger.h"
 #include "slowapi/reply.h"
 
 /* What only the connection knows of a request. */
-struct journal_facts {
+struct access_log_facts {
     const char *client;  /* its address */
     const char *outcome; /* "answered", "aborted", ... */
     uint16_t status;     /* that went out; 0: none did */
@@ -17,7 +17,7 @@ struct journal_facts {
 
 /* `reply` is NULL for what was no request that could be understood. False when the line was
  * dropped: the logger has too much to do, or memory is short. Waits for nothing. */
-bool journal_write(const struct logger *logger, const struct reply *reply,
-                   const struct journal_facts *facts);
+bool slow_access_log_write(const struct logger *logger, const struct reply *reply,
+                           const struct access_log_facts *facts);
 
 #endif

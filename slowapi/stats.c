@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Counts what happens and sums it over the workers. */
-#include "slowapi/truth.h"
+#include "slowapi/stats.h"
 #include <string.h>
 
-void truth_begin(struct truth *t) {
-    truth_count(t, TRUTH_REQUESTS);
+void slow_stats_begin(struct slow_stats *t) {
+    slow_stats_count(t, STATS_REQUESTS);
     atomic_fetch_add_explicit(&t->slot->in_flight, 1, memory_order_relaxed);
 
     int64_t now = atomic_fetch_add_explicit(&t->total->in_flight, 1, memory_order_relaxed) + 1;
@@ -13,14 +13,14 @@ void truth_begin(struct truth *t) {
     }
 }
 
-void truth_end(struct truth *t, uint16_t status) {
+void slow_stats_end(struct slow_stats *t, uint16_t status) {
     atomic_fetch_sub_explicit(&t->slot->in_flight, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&t->total->in_flight, 1, memory_order_relaxed);
     if (status != 0)
-        truth_add(&t->slot->classes[status / 100], 1);
+        slow_stats_add(&t->slot->classes[status / 100], 1);
 }
 
-void truth_adopt(struct truth *t, size_t place) {
+void slow_stats_adopt(struct slow_stats *t, size_t place) {
     size_t slots = atomic_load(&t->total->slots);
 
     while (slots <= place && !atomic_compare_exchange_weak(&t->total->slots, &slots, place + 1)) {
@@ -36,20 +36,20 @@ static void add_all(uint64_t *to, const _Atomic uint64_t *from, size_t count) {
         to[i] += atomic_load_explicit(&from[i], memory_order_relaxed);
 }
 
-void truth_sum(struct truth_sum *sum, const struct truth_slot *slots,
-               const struct truth_total *total) {
+void slow_stats_sum(struct slow_stats_sum *sum, const struct slow_stats_slot *slots,
+                    const struct slow_stats_total *total) {
     size_t slot_count = atomic_load(&total->slots);
 
     memset(sum, 0, sizeof(*sum));
     sum->in_flight = atomic_load(&total->in_flight);
     sum->in_flight_max = atomic_load(&total->in_flight_max);
     for (size_t i = 0; i < slot_count; i++) {
-        const struct truth_slot *slot = &slots[i];
+        const struct slow_stats_slot *slot = &slots[i];
         sum->open += atomic_load(&slot->open);
-        add_all(sum->counters, slot->counters, TRUTH_COUNTERS_MAX);
+        add_all(sum->counters, slot->counters, STATS_COUNTERS_MAX);
         add_all(sum->faults, slot->faults, FAULT_KINDS);
         add_all(sum->classes, slot->classes, 6);
-        for (size_t k = 0; k < TRUTH_TIMES; k++)
+        for (size_t k = 0; k < STATS_TIMES; k++)
             hist_shared_merge(&sum->times[k], &slot->times[k]);
     }
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* What really happened, counted: one slot per worker, summed when asked. */
-#ifndef SLOWAPI_TRUTH_H
-#define SLOWAPI_TRUTH_H
+#ifndef SLOWAPI_STATS_H
+#define SLOWAPI_STATS_H
 
 #include "base/hist.h"
 #include "slowapi/fault.h"
 
 /* X(name, NAME, help) of the counters. */
-#define TRUTH_COUNTERS(X)                                                                      \
+#define STATS_COUNTERS(X)                                                                      \
     X(connections, CONNECTIONS, "Connections accepted")                                        \
     X(requests, REQUESTS, "Request heads read, well-formed ones")                              \
     X(answers, ANSWERS, "Answers written to their planned end")                                \
@@ -22,62 +22,62 @@
     X(log_dropped, LOG_DROPPED, "Access log lines that were dropped")                          \
     X(rule_matches, RULE_MATCHES, "Requests that a rule changed")
 
-enum truth_counter {
-#define TRUTH_ENUM(name, NAME, help) TRUTH_##NAME,
-    TRUTH_COUNTERS(TRUTH_ENUM)
-#undef TRUTH_ENUM
-        TRUTH_COUNTERS_MAX,
+enum slow_stats_counter {
+#define STATS_ENUM(name, NAME, help) STATS_##NAME,
+    STATS_COUNTERS(STATS_ENUM)
+#undef STATS_ENUM
+        STATS_COUNTERS_MAX,
 };
 
-enum truth_time { TRUTH_PLANNED, TRUTH_ACTUAL, TRUTH_LATE, TRUTH_TIMES };
+enum slow_stats_time { STATS_PLANNED, STATS_ACTUAL, STATS_LATE, STATS_TIMES };
 
 /* Written by one worker only, so that plain adds suffice; read by any. */
-struct truth_slot {
-    _Atomic uint64_t counters[TRUTH_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
+struct slow_stats_slot {
+    _Atomic uint64_t counters[STATS_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
     _Atomic int64_t in_flight, open;
-    struct hist_shared times[TRUTH_TIMES];
+    struct hist_shared times[STATS_TIMES];
 };
 
 /* Written by all. */
-struct truth_total {
+struct slow_stats_total {
     _Atomic int64_t in_flight, in_flight_max;
     _Atomic size_t slots; /* 0..slots-1 may hold something; nobody looks at the others */
 };
 
-struct truth {
-    struct truth_slot *slot;
-    struct truth_total *total;
+struct slow_stats {
+    struct slow_stats_slot *slot;
+    struct slow_stats_total *total;
 };
 
-static inline void truth_add(_Atomic uint64_t *counter, uint64_t n) {
+static inline void slow_stats_add(_Atomic uint64_t *counter, uint64_t n) {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
                           memory_order_relaxed);
 }
 
-static inline void truth_count(struct truth *t, enum truth_counter counter) {
-    truth_add(&t->slot->counters[counter], 1);
+static inline void slow_stats_count(struct slow_stats *t, enum slow_stats_counter counter) {
+    slow_stats_add(&t->slot->counters[counter], 1);
 }
 
-void truth_begin(struct truth *t);                /* a request is in flight */
-void truth_end(struct truth *t, uint16_t status); /* no longer; 0: it got no answer */
+void slow_stats_begin(struct slow_stats *t);                /* a request is in flight */
+void slow_stats_end(struct slow_stats *t, uint16_t status); /* no longer; 0: it got no answer */
 
-static inline void truth_time(struct truth *t, enum truth_time which, nsec_t span) {
+static inline void slow_stats_time(struct slow_stats *t, enum slow_stats_time which, nsec_t span) {
     hist_shared_record_alone(&t->slot->times[which], span);
 }
 
 /* To be called first, with the place of t->slot among all. A worker that died left its requests in
  * flight: its successor takes them back. */
-void truth_adopt(struct truth *t, size_t place);
+void slow_stats_adopt(struct slow_stats *t, size_t place);
 
 /* --- sums ------------------------------------------------------------------------------------- */
 
-struct truth_sum {
-    uint64_t counters[TRUTH_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
+struct slow_stats_sum {
+    uint64_t counters[STATS_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
     int64_t in_flight, in_flight_max, open;
-    struct hist_shared times[TRUTH_TIMES];
+    struct hist_shared times[STATS_TIMES];
 };
 
-void truth_sum(struct truth_sum *sum, const struct truth_slot *slots,
-               const struct truth_total *total);
+void slow_stats_sum(struct slow_stats_sum *sum, const struct slow_stats_slot *slots,
+                    const struct slow_stats_total *total);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Makes the lines of the access log. */
-#include "slowapi/journal.h"
+#include "slowapi/access_log.h"
 #include "slowapi/route.h"
 #include <jansson.h>
 #include <stdlib.h>
@@ -38,7 +38,7 @@ static json_t *seed_of(const struct reply *reply) {
     return reply->shows_truth ? json_sprintf("%llu", (unsigned long long)reply->seed) : json_null();
 }
 
-static void add_reply(json_t *json, const struct reply *reply, const struct journal_facts *facts,
+static void add_reply(json_t *json, const struct reply *reply, const struct access_log_facts *facts,
                       size_t url_bytes_max) {
     nsec_t late = reply->late;
 
@@ -58,7 +58,7 @@ static void add_reply(json_t *json, const struct reply *reply, const struct jour
     json_object_set_new(json, "units", json_integer((json_int_t)reply->sent));
 }
 
-static char *line_of(const struct reply *reply, const struct journal_facts *facts,
+static char *line_of(const struct reply *reply, const struct access_log_facts *facts,
                      size_t url_bytes_max) {
     char time[CLOCK_TEXT_BYTES];
     json_t *json = json_object();
@@ -76,8 +76,8 @@ static char *line_of(const struct reply *reply, const struct journal_facts *fact
     return line;
 }
 
-bool journal_write(const struct logger *logger, const struct reply *reply,
-                   const struct journal_facts *facts) {
+bool slow_access_log_write(const struct logger *logger, const struct reply *reply,
+                           const struct access_log_facts *facts) {
     char *line = line_of(reply, facts, URL_BYTES);
     bool written = false;
 

@@ -2,8 +2,7 @@
 /* Exchanges over a socket pair: what they own while they wait, and that no failing allocation
  * leaves one behind. */
 #include "base/alloc.h"
-#include "slowapi/exchange.h"
-#include "slowapi/reactor.h"
+#include "slowapi/conn.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,18 +17,18 @@
 struct fixture {
     struct slowapi_config config;
     struct shared *shared;
-    struct reactor *r;
+    struct slow_worker *w;
     struct timer stop;
     int client;
 };
 
 static void on_stop(struct timer *timer) {
-    loop_stop(CONTAINER_OF(timer, struct fixture, stop)->r->loop);
+    loop_stop(CONTAINER_OF(timer, struct fixture, stop)->w->loop);
 }
 
 static void run_for(struct fixture *f, nsec_t span) {
-    assert_int_equal(timer_set(f->r->loop, &f->stop, clock_now() + span), 0);
-    assert_int_equal(loop_run(f->r->loop), 0);
+    assert_int_equal(timer_set(f->w->loop, &f->stop, clock_now() + span), 0);
+    assert_int_equal(loop_run(f->w->loop), 0);
 }
 
 static int set_up(void **state) {
@@ -38,41 +37,41 @@ static int set_up(void **state) {
                                          .header_timeout = 60 * NSEC_PER_SEC,
                                          .send_timeout = 60 * NSEC_PER_SEC };
     f->stop.fire = on_stop;
-    f->r = calloc(1, sizeof(*f->r));
-    f->r->config = &f->config;
+    f->w = calloc(1, sizeof(*f->w));
+    f->w->config = &f->config;
     f->shared = shared_new(64, 64, NULL);
-    if (f->shared == NULL || planner_init(&f->r->planner, &f->config, f->shared, 0, NULL) < 0)
+    if (f->shared == NULL || planner_init(&f->w->planner, &f->config, f->shared, 0, NULL) < 0)
         return -1;
-    f->r->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
-    f->r->loop = loop_new(NULL);
-    buf_init(&f->r->out, SLOWAPI_OUT_BYTES);
+    f->w->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
+    f->w->loop = loop_new(NULL);
+    buf_init(&f->w->out, SLOWAPI_OUT_BYTES);
     f->client = -1;
     *state = f;
-    return f->r->loop != NULL ? buf_reserve(&f->r->out, SLOWAPI_ANSWER_BYTES) : -1;
+    return f->w->loop != NULL ? buf_reserve(&f->w->out, SLOWAPI_ANSWER_BYTES) : -1;
 }
 
 static int tear_down(void **state) {
     struct fixture *f = *state;
-    exchange_close_all(f->r);
-    timer_cancel(f->r->loop, &f->stop);
-    loop_free(f->r->loop);
-    buf_free(&f->r->out);
-    planner_free(&f->r->planner);
+    slow_conn_close_all(f->w);
+    timer_cancel(f->w->loop, &f->stop);
+    loop_free(f->w->loop);
+    buf_free(&f->w->out);
+    planner_free(&f->w->planner);
     shared_free(f->shared);
-    free(f->r);
+    free(f->w);
     if (f->client >= 0)
         close(f->client);
     free(f);
     return 0;
 }
 
-static struct exchange *open_exchange(struct fixture *f) {
+static struct slow_conn *open_conn(struct fixture *f) {
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
     f->client = fds[1];
     const struct address nobody = { .any.sa_family = AF_UNIX };
-    exchange_open(f->r, fds[0], 0, &nobody);
-    return f->r->exchanges;
+    assert_int_equal(slow_conn_open(f->w, fds[0], 0, &nobody), 0);
+    return f->w->conns;
 }
 
 static void say(struct fixture *f, const char *text) {
@@ -93,30 +92,30 @@ static void blank_dates(char *text) {
 
 static void only_an_incomplete_head_owns_a_buffer(void **state) {
     struct fixture *f = *state;
-    struct exchange *e = open_exchange(f);
+    struct slow_conn *conn = open_conn(f);
     char got[1024];
 
     run_for(f, TURN);
-    assert_int_equal(e->state, EXCHANGE_IDLE);
-    assert_null(e->in.data);
+    assert_int_equal(conn->state, CONN_IDLE);
+    assert_null(conn->in.data);
 
     say(f, "GET /?delay=0.02 HTTP/1.1\r\n");
     run_for(f, TURN);
-    assert_int_equal(e->state, EXCHANGE_HEAD);
-    assert_non_null(e->in.data);
+    assert_int_equal(conn->state, CONN_HEAD);
+    assert_non_null(conn->in.data);
 
     say(f, "Host: x\r\n\r\n");
     run_for(f, TURN);
-    assert_int_equal(e->state, EXCHANGE_SLEEP);
-    assert_null(e->in.data);
-    assert_null(e->out.data);
+    assert_int_equal(conn->state, CONN_SLEEP);
+    assert_null(conn->in.data);
+    assert_null(conn->out.data);
 
     run_for(f, 30 * NSEC_PER_MSEC);
     hear(f, got, sizeof(got));
     assert_non_null(strstr(got, "slow api response"));
-    assert_int_equal(e->state, EXCHANGE_IDLE);
-    assert_null(e->in.data);
-    assert_null(e->out.data);
+    assert_int_equal(conn->state, CONN_IDLE);
+    assert_null(conn->in.data);
+    assert_null(conn->out.data);
 }
 
 static void a_byte_at_a_time_is_answered_as_all_at_once(void **state) {
@@ -129,7 +128,7 @@ static void a_byte_at_a_time_is_answered_as_all_at_once(void **state) {
     static char pieces[1024], whole[1024];
     char *end = pieces;
 
-    open_exchange(f);
+    open_conn(f);
     for (const char *c = text; *c != '\0'; c++) {
         const char byte[] = { *c, '\0' };
         if (send(f->client, byte, 1, MSG_NOSIGNAL) != 1)
@@ -140,7 +139,7 @@ static void a_byte_at_a_time_is_answered_as_all_at_once(void **state) {
     }
     close(f->client);
 
-    open_exchange(f);
+    open_conn(f);
     say(f, text);
     run_for(f, TURN);
     hear(f, whole, sizeof(whole));
@@ -151,7 +150,7 @@ static void a_byte_at_a_time_is_answered_as_all_at_once(void **state) {
 }
 
 static uint64_t answers(const struct fixture *f) {
-    return atomic_load(&f->shared->slots[0].counters[TRUTH_ANSWERS]);
+    return atomic_load(&f->shared->slots[0].counters[STATS_ANSWERS]);
 }
 
 static void a_turn_answers_a_bounded_number_of_pipelined_requests(void **state) {
@@ -160,7 +159,7 @@ static void a_turn_answers_a_bounded_number_of_pipelined_requests(void **state) 
     struct fixture *f = *state;
     static char all[COUNT * sizeof(request)], got[COUNT * 200];
 
-    open_exchange(f);
+    open_conn(f);
     run_for(f, 0);
     for (int i = 0; i < COUNT; i++)
         strcat(all + i * strlen(request), request);
@@ -170,19 +169,19 @@ static void a_turn_answers_a_bounded_number_of_pipelined_requests(void **state) 
     run_for(f, 10 * TURN);
     assert_int_equal(answers(f), COUNT);
     hear(f, got, sizeof(got));
-    assert_int_equal(f->r->exchanges->state, EXCHANGE_IDLE);
-    assert_null(f->r->exchanges->in.data);
+    assert_int_equal(f->w->conns->state, CONN_IDLE);
+    assert_null(f->w->conns->in.data);
 }
 
 static void a_turn_makes_a_bounded_part_of_a_download(void **state) {
     struct fixture *f = *state;
-    struct exchange *e = open_exchange(f);
+    struct slow_conn *conn = open_conn(f);
 
     run_for(f, 0);
     say(f, "GET /?delay=0&size=10m&fault=none HTTP/1.1\r\nHost: x\r\n\r\n");
     run_for(f, 0);
-    assert_int_equal(e->state, EXCHANGE_SEND);
-    assert_in_range(e->reply->body_bytes, 1, 2 * SLOWAPI_TURN_BYTES);
+    assert_int_equal(conn->state, CONN_SEND);
+    assert_in_range(conn->reply->body_bytes, 1, 2 * SLOWAPI_TURN_BYTES);
 }
 
 /* As say, to an exchange that may be closed by now. */
@@ -193,7 +192,7 @@ static void try_to_say(const struct fixture *f, const char *text) {
 
 /* One life with everything that allocates in it. */
 static void live(struct fixture *f) {
-    if (open_exchange(f) == NULL)
+    if (open_conn(f) == NULL)
         return;
     try_to_say(f, "GET /?delay=x HTTP/1.1\r\nHo");
     run_for(f, TURN);
@@ -213,11 +212,11 @@ static void no_failing_allocation_leaves_an_exchange_behind(void **state) {
         failed = mem_failed();
         mem_fail_after(-1);
 
-        assert_int_equal(f->r->open_count, failed ? 0 : 1);
+        assert_int_equal(f->w->open_count, failed ? 0 : 1);
         close(f->client);
         f->client = -1;
         run_for(f, TURN);
-        assert_int_equal(f->r->open_count, 0);
+        assert_int_equal(f->w->open_count, 0);
     }
     assert_true(n > 3);
 }

@@ -1,0 +1,798 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a connection: it is accepted, reads a request, waits, answers step by step, and is
+ * kept or lingers. */
+#include "slowapi/conn.h"
+#include "base/alloc.h"
+#include "http/error.h"
+#include "slowapi/access_log.h"
+#include <assert.h>
+#include <errno.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* Least room for more of a head that is being kept; the buffer doubles from there. */
+#define ROOM_BYTES 2048
+
+static_assert(sizeof(struct slow_conn) <= 512, "a sleeping request is to cost well below 1 KB");
+
+/* The story, in the order of life. Each part hands on to the next, or returns when something has to
+ * be waited for; the events at the end of this file take it up again. */
+static void read_request(struct slow_conn *c);
+static void take_head(struct slow_conn *c, const struct http_head *head);
+static void wait_until(struct slow_conn *c, nsec_t at);
+static void answer(struct slow_conn *c);
+static void keep_or_linger(struct slow_conn *c);
+static void linger(struct slow_conn *c);
+static void settle(struct slow_conn *c, const char *outcome);
+static void refuse(struct slow_conn *c, uint16_t status, const char *text);
+static void reset(struct slow_conn *c, const char *outcome);
+static void leave(struct slow_conn *c);
+static void drop(struct slow_conn *c);
+
+static void on_ready(struct watch *watch, unsigned what);
+static void on_deadline(struct timer *timer);
+static void on_later(struct deferred *later);
+
+/* --- states ----------------------------------------------------------------------------------- */
+
+/* A deadline that moves away, as that of every request on a kept connection does, is only noted:
+ * the timer finds out when it fires. */
+static void enter(struct slow_conn *c, enum slow_conn_state state, nsec_t deadline) {
+    c->state = (uint8_t)state;
+    c->deadline = deadline;
+    if (timer_armed(&c->timer) && c->timer.at <= deadline)
+        return;
+    if (timer_set(c->worker->loop, &c->timer, deadline) < 0)
+        drop(c);
+}
+
+static nsec_t after(const struct slow_conn *c, nsec_t span) {
+    return deadline_after(loop_now(c->worker->loop), span);
+}
+
+static nsec_t patience(const struct slow_worker *w) {
+    nsec_t keep_alive = w->config->keep_alive, head = w->config->header_timeout;
+
+    return keep_alive < head ? head : keep_alive;
+}
+
+/* One callback does no more than that for one connection: then the others have their turn. */
+static bool is_tired(const struct slow_conn *c) {
+    return c->work_bytes >= SLOWAPI_TURN_BYTES;
+}
+
+/* Others have their turn before it goes on. */
+static void go_on_later(struct slow_conn *c) {
+    loop_defer(c->worker->loop, &c->later);
+}
+
+static bool is_last(const struct slow_conn *c) {
+    return c->worker->draining || c->worker->config->keep_alive == 0;
+}
+
+/* --- accept ----------------------------------------------------------------------------------- */
+
+static void link_to_worker(struct slow_conn *c, struct slow_worker *w) {
+    c->worker = w;
+    c->next = w->conns;
+    if (c->next != NULL)
+        c->next->prev = c;
+    w->conns = c;
+    w->open_count++;
+    atomic_fetch_add_explicit(&w->planner.stats.slot->open, 1, memory_order_relaxed);
+}
+
+static int start(struct slow_conn *c, struct slow_worker *w, int fd) {
+    int rc = watch_open(&c->watch, w->loop, fd, on_ready);
+    if (rc < 0)
+        return rc;
+
+    /* The request is seldom there yet: its arrival is told, a try would be a system call for
+     * nothing. */
+    watch_drained(&c->watch, IO_READ);
+    c->timer.fire = on_deadline;
+    c->later.run = on_later;
+    http_conn_init(&c->http, HTTP_SERVER, &w->limits);
+    buf_init(&c->in, w->limits.head_bytes + 2 * SLOWAPI_RECV_BYTES);
+    buf_init(&c->out, SLOWAPI_OUT_BYTES);
+    link_to_worker(c, w);
+    enter(c, CONN_IDLE, deadline_after(loop_now(w->loop), patience(w)));
+    return 0;
+}
+
+/* Lets the other workers accept first: connections that have come stay in the backlog. */
+static void yield_accepting(struct slow_worker *w) {
+    for (size_t i = 0; i < w->listener_count; i++)
+        acceptor_yield(&w->listeners[i].acceptor);
+}
+
+/* Rolls for a fault of the connection itself. Returns for how long none is to be accepted then. */
+static nsec_t inject_accepted(struct slow_conn *c, const struct fault *fault) {
+    struct slow_worker *w = c->worker;
+    struct fault copy = *fault;
+
+    if (fault->place != FAULT_AT_ACCEPT ||
+        rng_unit_of(planner_roll(&w->planner)) >= fault->probability)
+        return 0;
+    reply_inject(&copy, &w->planner.stats);
+    if (fault->kind == FAULT_SLOWACCEPT)
+        return fault->arg;
+    if (fault->kind == FAULT_FIN)
+        linger(c);
+    else if (fault->kind == FAULT_HANG)
+        enter(c, CONN_HANG, deadline_after(clock_now(), fault->arg));
+    else
+        reset(c, "reset");
+    return 0;
+}
+
+static uint64_t hash_peer(const struct address *peer) {
+    if (peer->any.sa_family == AF_INET)
+        return hash_bytes(HASH_SEED, &peer->v4.sin_addr, sizeof(peer->v4.sin_addr));
+    if (peer->any.sa_family == AF_INET6)
+        return hash_bytes(HASH_SEED, &peer->v6.sin6_addr, sizeof(peer->v6.sin6_addr));
+    return HASH_SEED;
+}
+
+nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind, const struct address *peer) {
+    static struct log_rate rate = { .per_second = 1 };
+    const struct spec *defaults = &w->planner.defaults[bind];
+    nsec_t pause = 0;
+
+    size_t peer_bytes = w->access_log != NULL ? ADDRESS_TEXT_BYTES : 0;
+    struct slow_conn *c = mem_calloc(1, sizeof(*c) + peer_bytes);
+    int rc = c != NULL ? start(c, w, fd) : -ENOMEM;
+    if (rc < 0) {
+        log_limited(&rate, LOG_LEVEL_ERROR, "connection dropped error=\"%s\"", strerror(-rc));
+        mem_free(c);
+        close(fd);
+        return 0;
+    }
+    c->bind = (uint8_t)bind;
+    c->client = hash_peer(peer);
+    if (peer_bytes > 0)
+        address_format(peer, c->peer);
+    slow_stats_count(&w->planner.stats, STATS_CONNECTIONS);
+    for (size_t i = 0; i < defaults->fault_count && c->state == CONN_IDLE; i++)
+        pause = nsec_max(pause, inject_accepted(c, &defaults->faults[i]));
+    if (w->open_count > 1)
+        yield_accepting(w);
+    return pause;
+}
+
+/* --- read ------------------------------------------------------------------------------------- */
+
+static bool takes_input(const struct slow_conn *c) {
+    return c->state == CONN_IDLE || c->state == CONN_HEAD || c->state == CONN_BODY;
+}
+
+/* Receives as watch_recv does; `*ret` is all that is unread then, earlier bytes included. */
+static ssize_t receive(struct slow_conn *c, struct slice *ret) {
+    ssize_t n;
+
+    if (c->in.data == NULL) {
+        struct slow_worker *w = c->worker;
+        n = watch_recv(&c->watch, w->in, sizeof(w->in));
+        *ret = slice_of(w->in, n > 0 ? (size_t)n : 0);
+        return n;
+    }
+
+    int rc = buf_reserve(&c->in, ROOM_BYTES);
+    if (rc < 0)
+        return rc;
+    n = watch_recv(&c->watch, buf_tail(&c->in), buf_room(&c->in));
+    if (n > 0)
+        buf_added(&c->in, (size_t)n);
+    *ret = buf_unread(&c->in);
+    return n;
+}
+
+/* Keeps the part that was not used, and no buffer when there is none. False: out of memory. */
+static bool keep(struct slow_conn *c, struct slice input, size_t used, bool is_own) {
+    bool ok = true;
+
+    if (is_own)
+        buf_consume(&c->in, used);
+    else if (used < input.len)
+        ok = buf_append(&c->in, slice_drop(input, used)) == 0;
+
+    if (buf_unread(&c->in).len == 0)
+        buf_free(&c->in);
+    return ok;
+}
+
+/* The request is read, and its delay begins. The clock is read again: counted from the begin of the
+ * turn, a request that came late in it would be answered too early. */
+static void wait_or_answer(struct slow_conn *c) {
+    if (c->delay > 0)
+        wait_until(c, deadline_after(clock_now(), c->delay));
+    else
+        answer(c);
+}
+
+/* Feeds the codec all that `input` allows, or as many requests as one turn may answer. Returns how
+ * much of it was used. */
+static size_t feed(struct slow_conn *c, struct slice input) {
+    struct http_head head;
+    struct http_event ev;
+    size_t used = 0;
+
+    while (takes_input(c) && !(c->state == CONN_IDLE && is_tired(c))) {
+        used += http_conn_feed(&c->http, slice_drop(input, used), c->eof, &head, &ev);
+        switch (ev.kind) {
+        case HTTP_EV_HEAD:
+            take_head(c, &head);
+            break;
+        case HTTP_EV_END:
+            wait_or_answer(c);
+            break;
+        case HTTP_EV_BAD:
+            refuse(c, http_err_status(ev.why), ev.why);
+            break;
+        case HTTP_EV_CLOSED:
+            drop(c);
+            break;
+        case HTTP_EV_MORE:
+            return used;
+        case HTTP_EV_DATA:
+        case HTTP_EV_INTERIM:
+            break;
+        }
+    }
+    return used;
+}
+
+/* `input` is the unread part of `in`, or lies in the shared buffer and `in` is empty. */
+static void process(struct slow_conn *c, struct slice input) {
+    bool is_own = c->in.data != NULL;
+
+    size_t used = feed(c, input);
+    if (c->state == CONN_CLOSED || c->state == CONN_LINGER)
+        return;
+    if (!keep(c, input, used, is_own))
+        drop(c);
+    else if (c->state == CONN_IDLE && is_tired(c))
+        go_on_later(c);
+    else if (c->state == CONN_IDLE && c->in.data != NULL)
+        enter(c, CONN_HEAD, after(c, c->worker->config->header_timeout));
+    else if (c->state == CONN_BODY)
+        enter(c, CONN_BODY, after(c, SLOWAPI_BODY_IDLE));
+}
+
+/* Does one system call and what follows. False: the socket is dry, or the connection is closed. */
+static bool read_some(struct slow_conn *c) {
+    struct slice input;
+
+    ssize_t n = receive(c, &input);
+    if (n == -EAGAIN)
+        return false;
+    if (n == -ENOMEM)
+        drop(c);
+    else if (n < 0)
+        leave(c);
+    if (n < 0)
+        return false;
+    c->eof = n == 0;
+    c->work_bytes += (uint32_t)n;
+    process(c, input);
+    return true;
+}
+
+/* True: more may be there. */
+static bool discard_some(struct slow_conn *c) {
+    switch (linger_read(&c->linger, &c->watch)) {
+    case LINGER_TIRED:
+        c->work_bytes = SLOWAPI_TURN_BYTES;
+        return true;
+    case LINGER_OVER:
+        drop(c);
+        break;
+    case LINGER_DRY:
+        break;
+    }
+    return false;
+}
+
+/* Reads and answers until the socket is dry, a request sleeps, or others should have a turn. */
+static void read_request(struct slow_conn *c) {
+    if (c->state == CONN_IDLE && c->in.data != NULL)
+        process(c, buf_unread(&c->in));
+
+    while (!is_tired(c)) {
+        bool more = false;
+        if (takes_input(c))
+            more = read_some(c);
+        else if (c->state == CONN_LINGER)
+            more = discard_some(c);
+        if (!more)
+            return;
+    }
+    if (takes_input(c) || c->state == CONN_LINGER)
+        go_on_later(c);
+}
+
+/* --- plan ------------------------------------------------------------------------------------- */
+
+/* A client whose socket is full of unread answers gets none: it may send the body anyway (RFC 9110
+ * section 10.1.1). */
+static void invite_body(struct slow_conn *c) {
+    struct slice text = HTTP_CONTINUE;
+
+    ssize_t n = watch_send(&c->watch, text.ptr, text.len);
+    if (n != (ssize_t)text.len && n != -EAGAIN)
+        leave(c);
+}
+
+/* Injects the faults that come before the answer is due. True: the request is dealt with. */
+static bool inject_early(struct slow_conn *c) {
+    struct slow_stats *stats = &c->worker->planner.stats;
+    struct fault *stale = reply_fault(c->reply, FAULT_STALE);
+    struct fault *early = reply_fault(c->reply, FAULT_EARLY);
+
+    if (stale != NULL) {
+        reply_inject(stale, stats);
+        linger(c);
+        return true;
+    }
+    if (early == NULL)
+        return false;
+    reply_inject(early, stats);
+    wait_or_answer(c);
+    return true;
+}
+
+/* Plans the request when its head is read: from here on it is in flight. */
+static void take_head(struct slow_conn *c, const struct http_head *head) {
+    const struct plan_origin origin = { .client = c->client,
+                                        .bind = c->bind,
+                                        .is_reused = c->is_reused };
+    struct slow_plan plan;
+
+    c->in_flight = true;
+    c->is_timed = false;
+    c->client_left = false;
+    slow_stats_begin(&c->worker->planner.stats);
+    if (plan_make(&c->worker->planner, head, &origin, &plan) < 0) {
+        drop(c);
+        return;
+    }
+    c->delay = plan.delay;
+    c->reply = plan.reply;
+    enter(c, CONN_BODY, after(c, SLOWAPI_BODY_IDLE));
+    if (c->state == CONN_CLOSED || (c->reply != NULL && inject_early(c)))
+        return;
+    if (!http_conn_takes_continue(&c->http))
+        return;
+    if (c->reply == NULL || c->reply->status < 400)
+        invite_body(c);
+    else
+        wait_or_answer(c);
+}
+
+/* --- wait ------------------------------------------------------------------------------------- */
+
+/* Tells whether nobody waits for the answer any more. A FIN alone may come from a client that has
+ * shut its sending side only, which --half-close decides. A reset connection and a closed unix
+ * socket cannot take an answer; poll(2) tells them from a FIN. */
+static bool is_gone(const struct slow_conn *c) {
+    struct pollfd p = { .fd = c->watch.fd };
+
+    if ((c->watch.ready & IO_HANGUP) && c->worker->config->half_close == HALF_CLOSE_GONE)
+        return true;
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+/* A hang-up that came before is not told again, so it is looked for here. */
+static void wait_until(struct slow_conn *c, nsec_t at) {
+    if ((c->watch.ready & IO_HANGUP) && is_gone(c))
+        leave(c);
+    else
+        enter(c, CONN_SLEEP, at);
+}
+
+/* Waits for ever, that is until the client closes its side; a hang-up that came before is not told
+ * again. */
+static void hang(struct slow_conn *c) {
+    if ((c->watch.ready & IO_HANGUP) || is_gone(c))
+        leave(c);
+    else
+        enter(c, CONN_HANG, NSEC_NEVER);
+}
+
+/* --- answer ----------------------------------------------------------------------------------- */
+
+/* Compares planned and actual, when the answer begins. */
+static void note_time(struct slow_conn *c) {
+    struct slow_stats *stats = &c->worker->planner.stats;
+    nsec_t late = c->delay > 0 ? clock_now() - c->deadline : 0;
+
+    c->is_timed = true;
+    if (c->reply != NULL)
+        c->reply->late = late;
+    slow_stats_time(stats, STATS_PLANNED, c->delay);
+    slow_stats_time(stats, STATS_ACTUAL, c->delay + late);
+    slow_stats_time(stats, STATS_LATE, late);
+}
+
+/* Bytes in the kernel that the client's side has not acknowledged (tcp(7), unix(7): SIOCOUTQ). */
+static uint32_t unacknowledged(const struct slow_conn *c) {
+    int bytes = 0;
+
+    return ioctl(c->watch.fd, SIOCOUTQ, &bytes) == 0 ? (uint32_t)bytes : 0;
+}
+
+/* The socket tells that it takes bytes when a third of its buffer is free. A slow reader needs long
+ * for that, so its progress is looked for in between. */
+static void wait_for_room(struct slow_conn *c) {
+    nsec_t patience = c->worker->config->send_timeout;
+    nsec_t look_at = deadline_after(clock_now(), patience / SLOWAPI_SEND_LOOKS + 1);
+
+    if (patience == 0)
+        enter(c, CONN_SEND, NSEC_NEVER);
+    else
+        enter(c, CONN_SEND, nsec_min(look_at, deadline_after(c->progress_at, patience)));
+}
+
+static void begin_to_send(struct slow_conn *c) {
+    c->unacked_bytes = unacknowledged(c);
+    c->progress_at = clock_now();
+    wait_for_room(c);
+}
+
+/* A reset, because the end of an answer without a length would look like its planned one. */
+static void look_at_progress(struct slow_conn *c) {
+    uint32_t unacked = unacknowledged(c);
+    nsec_t now = clock_now();
+
+    if (unacked < c->unacked_bytes)
+        c->progress_at = now;
+    c->unacked_bytes = unacked;
+    if (now < deadline_after(c->progress_at, c->worker->config->send_timeout)) {
+        wait_for_room(c);
+        return;
+    }
+    slow_stats_count(&c->worker->planner.stats, STATS_SEND_TIMEOUTS);
+    reset(c, "send-timeout");
+}
+
+/* True: all is written. Else the rest is sent later, or the connection is closed. */
+static bool send_now(struct slow_conn *c, struct slice bytes) {
+    ssize_t n = bytes.len > 0 ? watch_send(&c->watch, bytes.ptr, bytes.len) : 0;
+
+    c->work_bytes += (uint32_t)bytes.len;
+    if (n == (ssize_t)bytes.len)
+        return true;
+
+    bool is_full = n >= 0 || n == -EAGAIN;
+    c->client_left = !is_full;
+    if (is_full && buf_append(&c->out, slice_drop(bytes, n > 0 ? (size_t)n : 0)) == 0)
+        begin_to_send(c);
+    else
+        drop(c);
+    return false;
+}
+
+/* Does what the step said. True: the next one may come at once. */
+static bool act(struct slow_conn *c) {
+    switch (c->step.act) {
+    case REPLY_NEXT:
+        return true;
+    case REPLY_WAIT:
+        wait_until(c, c->step.until);
+        break;
+    case REPLY_HANG:
+        hang(c);
+        break;
+    case REPLY_KEEP:
+        keep_or_linger(c);
+        break;
+    case REPLY_FIN:
+        linger(c);
+        break;
+    case REPLY_RST:
+        reset(c, "reset");
+        break;
+    }
+    return false;
+}
+
+static void run_steps(struct slow_conn *c) {
+    struct slow_worker *w = c->worker;
+
+    while (!is_tired(c)) {
+        buf_consume(&w->out, buf_unread(&w->out).len);
+        if (reply_step(c->reply, &c->http, &w->planner.stats, is_last(c), &w->out, &c->step) < 0) {
+            drop(c);
+            return;
+        }
+        c->work_bytes += SLOWAPI_STEP_COST;
+        if (!send_now(c, buf_unread(&w->out)) || !act(c))
+            return;
+    }
+    enter(c, CONN_SEND, NSEC_NEVER);
+    go_on_later(c);
+}
+
+static void answer_plainly(struct slow_conn *c, uint16_t status, struct slice text, bool last) {
+    struct slow_worker *w = c->worker;
+
+    c->step = (struct reply_step){ .act = REPLY_KEEP };
+    c->work_bytes += SLOWAPI_STEP_COST;
+    buf_consume(&w->out, buf_unread(&w->out).len);
+    if (reply_plain(&c->http, status, text, last || is_last(c), &w->out) < 0)
+        drop(c);
+    else if (send_now(c, buf_unread(&w->out)))
+        keep_or_linger(c);
+}
+
+/* Answers the request as planned. Bytes that the socket does not take at once are sent later. */
+static void answer(struct slow_conn *c) {
+    if (!c->is_timed)
+        note_time(c);
+    if (c->reply != NULL)
+        run_steps(c);
+    else
+        answer_plainly(c, 200, SLICE("slow api response"), false);
+}
+
+/* The socket takes bytes again, or it never was full and others have had their turn. */
+static void send_rest(struct slow_conn *c) {
+    struct slice rest = buf_unread(&c->out);
+
+    ssize_t n = rest.len > 0 ? watch_send(&c->watch, rest.ptr, rest.len) : 0;
+    if (n == -EAGAIN)
+        return;
+    if (n < 0) {
+        leave(c);
+        return;
+    }
+    buf_consume(&c->out, (size_t)n);
+    if ((size_t)n < rest.len) {
+        begin_to_send(c);
+        return;
+    }
+    buf_free(&c->out);
+    c->work_bytes += (uint32_t)rest.len;
+    if (act(c))
+        run_steps(c);
+}
+
+/* --- keep or linger --------------------------------------------------------------------------- */
+
+static void keep_alive(struct slow_conn *c) {
+    if (!c->is_reused && c->worker->open_count == 1)
+        yield_accepting(c->worker);
+    c->is_reused = true;
+    enter(c, CONN_IDLE, after(c, c->worker->config->keep_alive));
+}
+
+/* Ends a request whose answer is written. Closing while input is unread would make the kernel reset
+ * the connection, and a reset can overtake the answer. */
+static void keep_or_linger(struct slow_conn *c) {
+    bool is_read = c->http.phase == HTTP_PHASE_DONE && (c->eof || !(c->watch.ready & IO_READ));
+
+    if (c->in_flight)
+        slow_stats_count(&c->worker->planner.stats, STATS_ANSWERS);
+    settle(c, "answered");
+    if (http_conn_next(&c->http))
+        keep_alive(c);
+    else if (is_read)
+        drop(c);
+    else
+        linger(c);
+}
+
+/* Closes our side, and throws away what the client still sends, so that no reset overtakes the
+ * answer. */
+static void linger(struct slow_conn *c) {
+    settle(c, "closed");
+    buf_free(&c->in);
+    if (linger_begin(&c->linger, c->watch.fd))
+        enter(c, CONN_LINGER, after(c, LINGER_NSEC));
+    else
+        drop(c);
+}
+
+/* --- end: each request is counted and logged once --------------------------------------------- */
+
+/* Counts the bytes of the body that were made and have reached the kernel. */
+static uint64_t sent_bytes(const struct slow_conn *c) {
+    uint64_t made = c->reply != NULL ? c->reply->body_bytes : 0, held = buf_unread(&c->out).len;
+
+    return made > held ? made - held : 0;
+}
+
+/* Logs the request. `status` went out; 0: none did. */
+static void log_request(struct slow_conn *c, const char *outcome, uint16_t status) {
+    static struct log_rate rate = { .per_second = 1 };
+    struct slow_worker *w = c->worker;
+
+    if (w->access_log == NULL)
+        return;
+    const struct access_log_facts facts = {
+        .client = c->peer,
+        .outcome = c->client_left ? "aborted" : outcome,
+        .status = status,
+        .has_begun = c->is_timed,
+        .bytes = sent_bytes(c),
+    };
+    if (slow_access_log_write(w->access_log, c->reply, &facts))
+        return;
+    slow_stats_count(&w->planner.stats, STATS_LOG_DROPPED);
+    log_limited(&rate, LOG_LEVEL_WARN, "access log lines were dropped");
+}
+
+/* Ends the request in flight: counts and logs it, and frees its plan. `outcome` is for the log. */
+static void settle_with(struct slow_conn *c, const char *outcome, uint16_t status) {
+    struct slow_worker *w = c->worker;
+
+    if (!c->in_flight)
+        return;
+    c->in_flight = false;
+    if (c->client_left)
+        slow_stats_count(&w->planner.stats, STATS_CLIENT_ABORTS);
+    slow_stats_end(&w->planner.stats, c->is_timed ? status : 0);
+    log_request(c, outcome, status);
+    reply_free(c->reply);
+    c->reply = NULL;
+}
+
+static void settle(struct slow_conn *c, const char *outcome) {
+    const struct reply *reply = c->reply;
+    uint16_t status = 200;
+
+    if (reply != NULL)
+        status = reply->phase != REPLY_HEAD ? reply->status : 0;
+    settle_with(c, outcome, status);
+}
+
+/* Refuses for good with a static text. */
+static void refuse(struct slow_conn *c, uint16_t status, const char *text) {
+    slow_stats_count(&c->worker->planner.stats, STATS_MALFORMED);
+    if (c->in_flight)
+        settle_with(c, "malformed", status);
+    else
+        log_request(c, "malformed", status);
+    answer_plainly(c, status, slice_str(text), true);
+}
+
+/* Takes the connection out of its worker; the last one ends a graceful stop. */
+static void unlink_from_worker(struct slow_conn *c) {
+    struct slow_worker *w = c->worker;
+
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        w->conns = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    atomic_fetch_sub_explicit(&w->planner.stats.slot->open, 1, memory_order_relaxed);
+    w->open_count--;
+    if (w->draining && w->open_count == 0)
+        loop_stop(w->loop);
+}
+
+static void drop(struct slow_conn *c) {
+    if (c->state == CONN_CLOSED)
+        return;
+
+    settle(c, "dropped");
+    c->state = CONN_CLOSED;
+    timer_cancel(c->worker->loop, &c->timer);
+    watch_close(&c->watch);
+    close(c->watch.fd);
+    buf_free(&c->in);
+    buf_free(&c->out);
+    unlink_from_worker(c);
+    loop_defer(c->worker->loop, &c->later);
+}
+
+static void leave(struct slow_conn *c) {
+    c->client_left = true;
+    drop(c);
+}
+
+static void reset(struct slow_conn *c, const char *outcome) {
+    const struct linger now = { .l_onoff = 1 };
+
+    settle(c, outcome);
+    setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    drop(c);
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+static void on_ready(struct watch *watch, unsigned what) {
+    struct slow_conn *c = CONTAINER_OF(watch, struct slow_conn, watch);
+
+    c->work_bytes = 0;
+    switch ((enum slow_conn_state)c->state) {
+    case CONN_SLEEP: /* what came stays in the kernel: that bounds it */
+        if ((what & (IO_READ | IO_HANGUP)) && is_gone(c))
+            leave(c);
+        return;
+    case CONN_HANG: /* nothing would ever be sent to one that has shut its side */
+        if ((what & IO_HANGUP) || ((what & IO_READ) && is_gone(c)))
+            leave(c);
+        return;
+    case CONN_SEND:
+        if (what & IO_WRITE)
+            send_rest(c);
+        break;
+    case CONN_IDLE:
+    case CONN_HEAD:
+    case CONN_BODY:
+    case CONN_LINGER:
+    case CONN_CLOSED:
+        break;
+    }
+    read_request(c);
+}
+
+static void on_deadline(struct timer *timer) {
+    struct slow_conn *c = CONTAINER_OF(timer, struct slow_conn, timer);
+
+    if (loop_now(c->worker->loop) < c->deadline) { /* it moved since the timer was set */
+        enter(c, (enum slow_conn_state)c->state, c->deadline);
+        return;
+    }
+    c->work_bytes = 0;
+    switch ((enum slow_conn_state)c->state) {
+    case CONN_SLEEP:
+        answer(c);
+        break;
+    case CONN_HEAD:
+        refuse(c, 408, "the request head took too long");
+        break;
+    case CONN_BODY:
+        refuse(c, 408, "the request body took too long");
+        break;
+    case CONN_HANG: /* of a connection that was to be left alone at first */
+        enter(c, CONN_IDLE, after(c, patience(c->worker)));
+        break;
+    case CONN_SEND:
+        look_at_progress(c);
+        break;
+    case CONN_IDLE:
+    case CONN_LINGER:
+    case CONN_CLOSED:
+        drop(c);
+        break;
+    }
+    read_request(c);
+}
+
+/* The others have had their turn. */
+static void on_later(struct deferred *later) {
+    struct slow_conn *c = CONTAINER_OF(later, struct slow_conn, later);
+
+    if (c->state == CONN_CLOSED) {
+        mem_free(c);
+        return;
+    }
+    c->work_bytes = 0;
+    if (c->state == CONN_SEND)
+        send_rest(c);
+    read_request(c);
+}
+
+/* --- all connections of a worker -------------------------------------------------------------- */
+
+void slow_conn_drain_all(struct slow_worker *w) {
+    nsec_t until = deadline_after(loop_now(w->loop), SLOWAPI_PARTING_TIME);
+
+    for (struct slow_conn *c = w->conns, *next; c != NULL; c = next) {
+        next = c->next;
+        if (c->state == CONN_HANG)
+            drop(c);
+        else if (c->state == CONN_IDLE)
+            enter(c, CONN_IDLE, nsec_min(c->deadline, until));
+    }
+}
+
+void slow_conn_close_all(struct slow_worker *w) {
+    while (w->conns != NULL)
+        drop(w->conns);
+}

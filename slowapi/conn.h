@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* A connection and the request on it: one small struct, whatever it waits for; and what the
+ * connections of a worker share.
+ *
+ *            first byte      head        end          due            written
+ *   IDLE ------------> HEAD ------> BODY ----> SLEEP -----> (answer) --------> IDLE, or closed
+ *                        |            |                        | socket full
+ *                        +--- bad ----+-----> (answer)         +--> SEND --> the same
+ *                                                | the client may still be sending
+ *                                                +--> LINGER --> closed
+ *
+ * States are passed through within one callback when nothing has to be waited for. */
+#ifndef SLOWAPI_CONN_H
+#define SLOWAPI_CONN_H
+
+#include "base/buf.h"
+#include "http/conn.h"
+#include "net/acceptor.h"
+#include "net/address.h"
+#include "net/linger.h"
+#include "net/watch.h"
+#include "slowapi/limits.h"
+#include "slowapi/plan.h"
+#include "slowapi/reply.h"
+
+struct logger;
+
+struct slow_listener {
+    struct acceptor acceptor;
+    struct timer resume; /* the end of a slow accept */
+};
+
+/* One loop, and everything that its connections share. */
+struct slow_worker {
+    const struct slowapi_config *config;
+    struct binds *binds;
+    struct loop *loop;
+    struct signals *signals;
+    struct slow_listener listeners[BINDS_MAX];
+    size_t listener_count;
+    struct control *control;   /* NULL without --control */
+    struct logger *access_log; /* NULL: none */
+    struct timer tend;         /* the next look after the logger, in a process without a master */
+    struct timer grace;        /* the end of patience with a graceful stop */
+
+    struct planner planner;
+    struct http_limits limits;
+    struct slow_conn *conns; /* all that are open, newest first */
+    size_t open_count;
+    bool draining; /* no new connections; the rest answers and closes */
+    bool retiring; /* draining, and idle connections may still ask once */
+
+    /* Used within one callback only, so that a connection that waits owns neither. */
+    struct buf out;
+    char in[SLOWAPI_RECV_BYTES];
+};
+
+enum slow_conn_state {
+    CONN_IDLE,   /* nothing of a request has come; owns no buffer */
+    CONN_HEAD,   /* `in` holds an incomplete head */
+    CONN_BODY,   /* the request is planned; its body is thrown away as it comes */
+    CONN_SLEEP,  /* due at `deadline`, or its next piece; `in` holds what came after the request,
+                    mostly nothing */
+    CONN_HANG,   /* a fault: asleep for ever, or until the connection is read from */
+    CONN_SEND,   /* `out` holds what the socket did not take; empty: others have their turn */
+    CONN_LINGER, /* answered for good, our side is shut; input is thrown away */
+    CONN_CLOSED, /* the memory goes when the turn ends */
+};
+
+struct slow_conn {
+    struct watch watch;
+    struct timer timer;    /* fires at or before `deadline` */
+    struct deferred later; /* frees the connection when closed, else goes on reading */
+    struct slow_conn *prev, *next;
+    struct slow_worker *worker;
+    struct http_conn http;
+    struct buf in, out;
+    nsec_t deadline;        /* of the state */
+    nsec_t delay;           /* planned */
+    struct reply *reply;    /* owned; NULL: the plain answer */
+    struct reply_step step; /* what follows when `out` is written */
+    uint64_t client;        /* a hash of its address */
+    nsec_t progress_at;     /* when the client last took something of its answer */
+    union {
+        struct linger_state linger;
+        uint32_t unacked_bytes; /* in the kernel, at the last look */
+    };
+    uint32_t work_bytes; /* done in this callback, bytes and what costs as much */
+    uint8_t state;       /* enum slow_conn_state */
+    uint8_t bind;        /* the listening address it came in at */
+    bool eof;            /* the client has closed its side */
+    bool in_flight;      /* a request waits for the end of its answer */
+    bool is_timed;       /* the answer has begun */
+    bool is_reused;      /* answered before */
+    bool client_left;    /* hung up while its request was in flight */
+    char peer[];         /* with an access log only: its address, ADDRESS_TEXT_BYTES */
+};
+
+/* Takes over a descriptor that was accepted on listening address `bind`. Out of memory: logged and
+ * closed. Returns for how long no worker is to accept anything there: 0, but for a fault. */
+NODISCARD nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind,
+                                const struct address *peer);
+
+/* Closes connections that wait for ever, and soon those that wait for a request; the others answer
+ * and close. The last one that closes stops the loop. */
+void slow_conn_drain_all(struct slow_worker *w);
+
+void slow_conn_close_all(struct slow_worker *w);
+
+#endif
