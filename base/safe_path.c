@@ -282,16 +282,16 @@ static int check_opened(const struct safe_path *p, int fd, uid_t user, struct er
     return 0;
 }
 
-/* As openat, checked. FIFOs wait for nobody, neither while they are opened ... */
+/* Opens as openat, and checks what was opened. With O_NONBLOCK no FIFO is waited for meanwhile;
+ * calls wait afterwards in both cases. */
 static int open_checked(const struct safe_path *p, int flags, uid_t user, struct error *why) {
-    int fd = openat(p->folder, p->leaf,
-                    flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (p->magic ? 0 : O_NOFOLLOW));
+    int fd = openat(p->folder, p->leaf, flags | O_CLOEXEC | O_NOCTTY | (p->magic ? 0 : O_NOFOLLOW));
     int rc;
 
     if (fd < 0)
         return fail(why, -errno);
     rc = check_opened(p, fd, user, why);
-    if (rc == 0 && fcntl(fd, F_SETFL, flags & O_APPEND) < 0) /* ... but then calls may wait */
+    if (rc == 0 && fcntl(fd, F_SETFL, flags & O_APPEND) < 0)
         rc = fail(why, -errno);
     if (rc == 0)
         return fd;
@@ -306,12 +306,19 @@ static int give_file(int fd, uid_t uid, gid_t gid) {
 }
 
 /* A new file of ours under a name that nobody has. */
-static int create(const struct safe_path *p, const char *name, int flags, uid_t uid, gid_t gid) {
-    int fd = openat(p->folder, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+static int create(const struct safe_path *p, const char *name, int flags, mode_t mode) {
+    int fd = openat(p->folder, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+
+    return fd < 0 ? -errno : fd;
+}
+
+static int create_for(const struct safe_path *p, const char *name, int flags, uid_t uid,
+                      gid_t gid) {
+    int fd = create(p, name, flags, 0644);
     int rc;
 
     if (fd < 0)
-        return -errno;
+        return fd;
     rc = give_file(fd, uid, gid);
     if (rc == 0)
         return fd;
@@ -335,9 +342,9 @@ static bool is_fifo(const struct safe_path *p) {
 
 /* With a reader of our own a FIFO needs no other one. */
 static int open_to_append(const struct safe_path *p, uid_t user, struct error *why) {
-    int fd = is_fifo(p) ? open_checked(p, O_RDWR, user, why) : -EACCES;
+    int fd = is_fifo(p) ? open_checked(p, O_RDWR | O_NONBLOCK, user, why) : -EACCES;
 
-    return fd == -EACCES ? open_checked(p, O_WRONLY | O_APPEND, user, why) : fd;
+    return fd == -EACCES ? open_checked(p, O_WRONLY | O_APPEND | O_NONBLOCK, user, why) : fd;
 }
 
 int safe_path_append(const struct safe_path *p, uid_t uid, gid_t gid, struct error *why) {
@@ -349,16 +356,61 @@ int safe_path_append(const struct safe_path *p, uid_t uid, gid_t gid, struct err
         fd = open_to_append(p, uid, why);
         if (fd != -ENOENT)
             return fd;
-        fd = create(p, p->leaf, O_WRONLY | O_APPEND, uid, gid);
+        fd = create_for(p, p->leaf, O_WRONLY | O_APPEND, uid, gid);
         if (fd != -EEXIST)
             return fd < 0 ? fail(why, fd) : fd;
     }
     return fail(why, fd);
 }
 
+/* Waits for a reader of a FIFO, but not of one that others have put there for root to wait at. */
+static int open_to_write(const struct safe_path *p, struct error *why) {
+    int fd;
+
+    if (!is_fifo(p))
+        return open_checked(p, O_WRONLY | O_NONBLOCK, SAFE_PATH_ANY, why);
+    if (is_guarded()) {
+        fd = open_checked(p, O_RDONLY | O_NONBLOCK, SAFE_PATH_ANY, why);
+        if (fd < 0)
+            return fd;
+        close(fd);
+    }
+    return open_checked(p, O_WRONLY, SAFE_PATH_ANY, why);
+}
+
+/* Only what was checked is emptied, and only a file has something to be emptied of. */
+static int open_emptied(const struct safe_path *p, struct error *why) {
+    int fd = open_to_write(p, why);
+    struct stat is;
+    int rc;
+
+    if (fd < 0 || fstat(fd, &is) < 0 || !S_ISREG(is.st_mode) || ftruncate(fd, 0) == 0)
+        return fd;
+    rc = fail(why, -errno);
+    close(fd);
+    return rc;
+}
+
+int safe_path_create(const struct safe_path *p, struct error *why) {
+    int fd = -ENOENT;
+
+    if (p->descriptor >= 0)
+        return copy_descriptor(p, why);
+    for (int i = 0; i < TRIES && fd == -ENOENT; i++) {
+        fd = open_emptied(p, why);
+        if (fd != -ENOENT)
+            return fd;
+        fd = create(p, p->leaf, O_WRONLY, 0666);
+        if (fd != -EEXIST)
+            return fd < 0 ? fail(why, fd) : fd;
+        fd = -ENOENT; /* somebody has made it meanwhile */
+    }
+    return fail(why, fd);
+}
+
 int safe_path_read(const struct safe_path *p, struct error *why) {
     return p->descriptor >= 0 ? copy_descriptor(p, why)
-                              : open_checked(p, O_RDONLY, SAFE_PATH_ANY, why);
+                              : open_checked(p, O_RDONLY | O_NONBLOCK, SAFE_PATH_ANY, why);
 }
 
 int safe_path_open_to_read(const char *path, struct error *why) {
@@ -391,7 +443,7 @@ static int replace_by_rename(const struct safe_path *p, struct slice text, uid_t
         if (getrandom(&number, sizeof(number), 0) < 0)
             return -errno;
         snprintf(name, sizeof(name), ".%.200s.%016llx", p->leaf, (unsigned long long)number);
-        fd = create(p, name, O_WRONLY, uid, gid);
+        fd = create_for(p, name, O_WRONLY, uid, gid);
     }
     if (fd < 0)
         return fd;
@@ -406,7 +458,7 @@ static int replace_by_rename(const struct safe_path *p, struct slice text, uid_t
 
 /* Of a regular file. */
 static int write_in_place(const struct safe_path *p, struct slice text, struct error *why) {
-    int fd = open_checked(p, O_WRONLY, SAFE_PATH_ANY, why);
+    int fd = open_checked(p, O_WRONLY | O_NONBLOCK, SAFE_PATH_ANY, why);
     char padded[IN_PLACE_BYTES_MAX];
     size_t size;
     struct stat is;

@@ -49,6 +49,10 @@ void safe_path_close(struct safe_path *p);
  * user or `uid` own are opened without waiting for a reader; of a `descriptor` it is a copy. */
 NODISCARD int safe_path_append(const struct safe_path *p, uid_t uid, gid_t gid, struct error *why);
 
+/* To write from the beginning: emptied, or made (0666 less the umask) when there is none. A FIFO is
+ * waited for until it has a reader; of a `descriptor` it is a copy, which goes on where that is. */
+NODISCARD int safe_path_create(const struct safe_path *p, struct error *why);
+
 /* To read. A FIFO is opened without waiting for a writer. */
 NODISCARD int safe_path_read(const struct safe_path *p, struct error *why);
 

@@ -63,45 +63,36 @@ static const char *path_of(const struct loadgen_config *c, int form) {
     return path;
 }
 
-static int cannot_write(int rc, const char *path, struct error *err) {
-    return error_set(err, rc, "cannot write %s: %s", path, strerror(-rc));
-}
-
 int output_open(struct load_output *o, const struct loadgen_config *c, struct error *err) {
     *o = (struct load_output){ .files = { NULL } };
     for (int i = 0; i < OUTPUT_FILES; i++) {
         const char *path = path_of(c, i);
         if (path == NULL)
             continue;
-        o->files[i] = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
-        if (o->files[i] != NULL)
+        int rc = stream_create(&o->files[i], path, err);
+        if (rc == 0)
             continue;
-        int rc = cannot_write(-errno, path, err);
         output_close(o);
         return rc;
     }
     return 0;
 }
 
-static int close_file(FILE **file) {
-    int rc = *file != NULL && *file != stdout && fclose(*file) != 0 ? -errno : 0;
-    *file = NULL;
-    return rc;
-}
-
 void output_close(struct load_output *o) {
-    for (int i = 0; i < OUTPUT_FILES; i++)
-        (void)close_file(&o->files[i]);
+    for (int i = 0; i < OUTPUT_FILES; i++) {
+        (void)stream_close(o->files[i]);
+        o->files[i] = NULL;
+    }
 }
 
 static int write_file(struct load_output *o, int form, const struct report *r, struct error *err) {
-    FILE *out = o->files[form];
-    int rc = forms[form].write(out, r);
-    if (rc == 0)
-        rc = stream_flush(out);
-    int closed = close_file(&o->files[form]);
+    int rc = forms[form].write(o->files[form], r);
+    int closed = stream_close(o->files[form]);
+    o->files[form] = NULL;
     rc = rc != 0 ? rc : closed;
-    return rc != 0 ? cannot_write(rc, path_of(r->config, form), err) : 0;
+    if (rc == 0)
+        return 0;
+    return error_set(err, rc, "cannot write %s: %s", path_of(r->config, form), strerror(-rc));
 }
 
 static void write_text(const struct report *r) {

@@ -55,35 +55,31 @@ struct play_output {
     FILE *file;
 };
 
-/* 0 or -errno after telling why. */
+/* Opens what was asked for. 0 or -errno after telling why. */
 static int open_outputs(struct play_output *outputs, size_t count) {
-    for (size_t i = 0; i < count; i++) {
+    struct error err;
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
         if (outputs[i].path == NULL)
             continue;
-        bool to_stdout = strcmp(outputs[i].path, "-") == 0;
-        outputs[i].file = to_stdout ? stdout : fopen(outputs[i].path, "we");
-        if (outputs[i].file == NULL) {
-            int rc = -errno;
-            fprintf(stderr, "srv play: cannot write %s: %s\n", outputs[i].path, strerror(-rc));
-            return rc;
-        }
+        rc = stream_create(&outputs[i].file, outputs[i].path, &err);
+        if (rc != 0)
+            fprintf(stderr, "srv play: %s\n", err.text);
     }
-    return 0;
+    return rc;
 }
 
 static int finish_output(struct play_output *output, const struct play_result *results,
                          size_t count) {
     int rc = output->write(results, count, output->file);
-    if (output->file != stdout && fclose(output->file) != 0 && rc == 0)
-        rc = -errno;
+    int closed = stream_close(output->file);
     output->file = NULL;
-    return rc;
+    return rc != 0 ? rc : closed;
 }
 
 static void close_outputs(struct play_output *outputs, size_t count) {
     for (size_t i = 0; i < count; i++)
-        if (outputs[i].file != NULL && outputs[i].file != stdout)
-            fclose(outputs[i].file);
+        (void)stream_close(outputs[i].file);
 }
 
 /* The exit code, unless there is a more telling one already. */

@@ -233,6 +233,31 @@ def test_log_in_a_shared_folder_is_not_one_that_others_planted(tmp_path, victim)
     assert (shared / "log").read_text() == ""
 
 
+# --- reports ----------------------------------------------------------------------------------
+
+REPORTS = {
+    "bench": lambda path: ("bench", "--json", path, "-n", "1", "http://127.0.0.1:1/"),
+    "play": lambda path: ("play", "--html", path, "single"),
+}
+
+
+@pytest.mark.parametrize("plant", ALL, ids=lambda plant: plant.__name__)
+@pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
+def test_reports_go_through_no_link_of_others(theirs, victim, plant, report):
+    path = inner(theirs, victim.name if plant is plant_folder else "report")
+    plant(path, victim)
+    done = harness.run(*report(path), timeout=20)
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (1, 1), done.stderr
+    assert f"cannot write {path}: " in done.stderr
+    check_untouched(victim)
+
+
+def test_reports_go_through_links_of_roots(tmp_path, public):
+    (public / "link").symlink_to(tmp_path / "report")
+    harness.run("bench", "--json", public / "link", "-n", "1", "http://127.0.0.1:1/", timeout=20)
+    assert json.loads((tmp_path / "report").read_text())["schema"] == "srv-bench/1"
+
+
 # --- what slowapi reads ---------------------------------------------------------------------
 
 
