@@ -111,9 +111,8 @@ static const struct option_row rows[] = {
         .name = "max-delay",
         .topic = "Answering",
         .meta = "SECONDS",
-        .help =
-            "How long an exchange may take, from the end of the request to the end of the answer: "
-            "who asks for more gets 400, what chance or load add is cut; 0 takes any.",
+        .help = "Longest exchange, from the end of the request to the end of the answer: a "
+                "request for more gets 400, what chance or load add is cut; 0 takes any.",
         .type = OPTION_DURATION,
         .offset = MEMBER(delay_max),
         .max = 3650 * DAY,
@@ -185,8 +184,8 @@ static const struct option_row rows[] = {
         .name = "control-host",
         .topic = "Telling",
         .meta = "NAME",
-        .help = "Host by which the control endpoint may be asked, beside numeric ones and "
-                "localhost, against pages in browsers; repeatable.",
+        .help = "Host name that requests to the control endpoint may have, beside numeric ones "
+                "and localhost, against pages in browsers; repeatable.",
         .type = OPTION_STRINGS,
         .offset = MEMBER(control_hosts),
     },
@@ -266,8 +265,8 @@ static const struct option_row rows[] = {
         .name = "half-close",
         .topic = "Connections",
         .meta = "MEANING",
-        .help = "What it means when a client closes its side while its request waits: it is gone, "
-                "or has only shut its sending side and waits for the answer.",
+        .help = "What to make of a client that closes its side while its request waits: it has "
+                "gone, or it has only shut its sending side and waits for the answer.",
         .type = OPTION_CHOICE,
         .offset = MEMBER(half_close),
         .fallback = "gone",

@@ -83,8 +83,8 @@ const struct option_row serve_rows[SERVE_ROWS] = {
     { .name = "header-map",
       .topic = "Behind a proxy",
       .meta = "HOW",
-      .help = "What becomes of header fields with an underscore in their names, which pass for "
-              "others: drop, or refuse the request with 400.",
+      .help = "What to do with header fields that have an underscore in their names, which "
+              "pass for others: drop them, or refuse the request with 400.",
       .type = OPTION_CHOICE,
       .offset = CONFIG(header_map),
       .fallback = "drop",
@@ -180,8 +180,8 @@ const struct option_row serve_rows[SERVE_ROWS] = {
     { .name = "upstream-client",
       .topic = "Upstream",
       .meta = "CLIENT",
-      .help = "Who speaks to the upstream: native, or curl (libcurl: HTTP/2 where offered, proxies "
-              "from the environment); https:// is always curl.",
+      .help = "Client that calls the upstream: native, or curl (libcurl: HTTP/2 where "
+              "offered, proxies from the environment); https:// is always curl.",
       .type = OPTION_CHOICE,
       .offset = CONFIG(upstream_client),
       .fallback = "native",
@@ -284,7 +284,7 @@ const struct option_row serve_rows[SERVE_ROWS] = {
     { .name = "db-idle",
       .topic = "Database",
       .meta = "TIME",
-      .help = "Close a connection that nobody has used for so long; 0 is never.",
+      .help = "Close a connection that was idle for this long; 0 is never.",
       .type = OPTION_DURATION,
       .offset = CONFIG(db.idle),
       .min = 0,
@@ -293,8 +293,7 @@ const struct option_row serve_rows[SERVE_ROWS] = {
     { .name = "db-lifetime",
       .topic = "Database",
       .meta = "TIME",
-      .help = "Close a connection that is so old, or up to a tenth younger, once nobody uses it; 0 "
-              "is never.",
+      .help = "Close an idle connection of this age, or up to a tenth younger; 0 is never.",
       .type = OPTION_DURATION,
       .offset = CONFIG(db.lifetime),
       .min = 0,
@@ -348,8 +347,9 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .fallback = "240" },
     { .name = "half-close",
       .topic = "Clients",
-      .help = "What it means when a client closes its sending side while its request waits: ask it "
-              "after 2 s, or sooner while others wait for a slot; or it is gone; or wait for more.",
+      .help = "What to make of a client that closes its sending side while its request waits: "
+              "ask it after 2 s, or sooner while others wait for a slot; or take it as gone; "
+              "or wait.",
       .type = OPTION_CHOICE,
       .offset = CONFIG(half_close),
       .fallback = "ask",
@@ -488,9 +488,8 @@ const struct option_row serve_rows[SERVE_ROWS] = {
     { .name = "graceful-delay",
       .topic = "Operating",
       .meta = "TIME",
-      .help =
-          "How long SIGTERM goes on accepting first, no longer ready for who asks, so that load "
-          "balancers notice.",
+      .help = "How long to go on accepting after SIGTERM, while /readyz and --health-path "
+              "answer 503, so that load balancers notice.",
       .type = OPTION_DURATION,
       .offset = CONFIG(graceful_delay),
       .min = 0,
@@ -499,7 +498,7 @@ const struct option_row serve_rows[SERVE_ROWS] = {
     { .name = "timeout",
       .topic = "Operating",
       .meta = "TIME",
-      .help = "A worker that makes no progress for so long is killed and replaced; needs "
+      .help = "Kill and replace a worker that makes no progress for this long; needs "
               "--workers; 0 is never.",
       .type = OPTION_DURATION,
       .offset = CONFIG(timeout),
@@ -549,8 +548,8 @@ const struct option_row serve_rows[SERVE_ROWS] = {
     { .name = "control-host",
       .topic = "Seeing",
       .meta = "NAME",
-      .help = "Host by which the control endpoint may be asked, beside numeric ones and localhost, "
-              "against pages in browsers; repeatable.",
+      .help = "Host name that requests to the control endpoint may have, beside numeric ones "
+              "and localhost, against pages in browsers; repeatable.",
       .type = OPTION_STRINGS,
       .offset = CONFIG(control_hosts) },
     { .name = "control-queries",
