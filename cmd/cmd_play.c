@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* srv play: picks playgrounds by name and hands them to the tour. */
+/* srv play: picks playgrounds by name, and lists, explains or runs them. */
 #include "base/alloc.h"
 #include "base/attr.h"
 #include "base/units.h"
 #include "cmd/command.h"
 #include "cmd/common.h"
+#include "playground/catalogue.h"
 #include "playground/explain.h"
-#include "playground/peer.h"
-#include "playground/tour.h"
+#include "playground/program.h"
+#include "playground/run.h"
 #include "server/upstream/db_conn.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -186,7 +187,7 @@ static void say_where_srv_is(void) {
 static int explain(const struct play_overrides *overrides, const struct playground *const *chosen,
                    size_t count) {
     for (size_t i = 0; i < count; i++) {
-        struct play_load load = catalogue_load(chosen[i], overrides);
+        struct play_load load = row_load(chosen[i], overrides);
         struct error err;
         if (i > 0)
             putchar('\n');
@@ -230,8 +231,7 @@ static int run_chosen(const struct play_config *config, const struct option_stri
     forget_defaults(cmd_slowapi.options);
     forget_defaults(cmd_serve.options);
     forget_defaults(cmd_bench.options);
-    peer_forget_settings();
-    struct tour_config tour = {
+    struct run_config chosen_run = {
         .rows = chosen,
         .row_count = count,
         .wanted = wanted,
@@ -241,7 +241,7 @@ static int run_chosen(const struct play_config *config, const struct option_stri
         .html_path = config->html,
         .keep = config->keep,
     };
-    return tour_run(&tour);
+    return run_playgrounds(&chosen_run);
 }
 
 static bool is_stdout(const char *path) {

@@ -2,7 +2,6 @@
 /* Builds command lines from the catalogue's words, for execv and for people. */
 #include "playground/argv.h"
 #include "base/slice.h"
-#include "playground/program.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -77,7 +76,7 @@ static int add_expanded(struct argv *a, const char *word, const struct argv_valu
 
 int argv_of_process(struct argv *a, const struct play_process *process,
                     const struct argv_value *values, size_t value_count, struct error *err) {
-    int rc = program_of(process)->is_srv ? argv_add(a, "srv") : 0;
+    int rc = process->program == NULL ? argv_add(a, "srv") : 0;
     for (size_t i = 0; rc == 0 && i < PLAY_ARGS_MAX && process->args[i] != NULL; i++)
         rc = add_expanded(a, process->args[i], values, value_count, err);
     if (rc == -ENOBUFS)

@@ -5,7 +5,7 @@
 #define PLAYGROUND_ARGV_H
 
 #include "base/error.h"
-#include "playground/catalogue.h"
+#include "playground/row.h"
 
 #define ARGV_WORDS_MAX  (PLAY_ARGS_MAX + 10) /* with what a program adds of its own */
 #define ARGV_TEXT_BYTES 768
@@ -17,7 +17,7 @@ struct argv {
     size_t used;
 };
 
-/* What {name} stands for. */
+/* A {name} and the text that takes its place. */
 struct argv_value {
     const char *name, *text;
 };
@@ -29,8 +29,7 @@ NODISCARD int argv_add(struct argv *a, const char *word);
 NODISCARD int argv_printf(struct argv *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Appends the words of a row's process with each {name} replaced, `srv` before them when it is one
- * of srv's. 0, -ENOBUFS, -ENOENT (a
- * {name} that nothing stands for: a mistake in the catalogue). */
+ * of srv's. 0, -ENOBUFS, -ENOENT (a {name} that nothing stands for: a mistake in the catalogue). */
 NODISCARD int argv_of_process(struct argv *a, const struct play_process *process,
                               const struct argv_value *values, size_t value_count,
                               struct error *err);
@@ -38,7 +37,8 @@ NODISCARD int argv_of_process(struct argv *a, const struct play_process *process
 /* Appends `srv bench` and the load on `url`. 0 or -ENOBUFS. */
 NODISCARD int argv_of_load(struct argv *a, const struct play_load *load, const char *url);
 
-/* As a shell would take it: words are quoted where they need it. Cut to `size`. Returns `text`. */
+/* Writes the command as a shell would take it: words are quoted where they need it. Cut to `size`.
+ * Returns `text`. */
 const char *argv_format(const struct argv *a, char *text, size_t size);
 
 #endif

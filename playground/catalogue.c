@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The rows of the catalogue. */
+/* The rows of the catalogue, those of the originals, and the names that select them. */
 #include "playground/catalogue.h"
 #include "base/attr.h"
-#include "playground/nginx.h"
-#include "playground/postgres.h"
 #include "playground/program.h"
+#include <string.h>
 
 /* The slow API that every playground starts first. */
 #define SLOW_API                                                                                  \
@@ -42,9 +41,11 @@
         .port_by_hand = 3000, .measured = true                                  \
     }
 
-/* The tutorial's load on all but the server that has one thread. */
+/* The tutorial's load on all but the servers that do one thing at a time, and theirs. */
 #define LOAD_2000 \
     { .requests = 2000, .concurrency = 200, .delay = NSEC_PER_SEC }
+#define LOAD_10 \
+    { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC }
 
 /* The proxy in front of the app; `protocol` is how it speaks to it. */
 #define NGINX(protocol)                                                                     \
@@ -65,7 +66,7 @@ const struct playground catalogue[] = {
         .notice = "the clients queue for one thread: requests pass one by one, and the time is the "
                   "delay times the number of requests",
         .processes = { SLOW_API, APP("--model", "single") },
-        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC },
+        .load = LOAD_10,
         .slots = 1,
         .tutorial_seconds = 10.139,
     },
@@ -234,7 +235,7 @@ const struct playground catalogue[] = {
             "computing passes one request at a time, on one CPU: compare the time and p50 with "
             "cpu-threads",
         .processes = { SLOW_API, APP_CPU("green") },
-        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC },
+        .load = LOAD_10,
         .slots = PLAY_SLOTS_UNLIMITED,
         .ideal = PLAY_IDEAL_TURNS,
     },
@@ -248,7 +249,7 @@ const struct playground catalogue[] = {
         .notice = "as many requests compute at once as there are CPUs, and the time is divided by "
                   "that; where an interpreter lets one thread run at a time it is not",
         .processes = { SLOW_API, APP_CPU("threaded") },
-        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC },
+        .load = LOAD_10,
         .slots = PLAY_SLOTS_UNLIMITED,
         .ideal = PLAY_IDEAL_CPUS,
     },
@@ -263,10 +264,10 @@ const struct playground catalogue[] = {
                   "green one, would have answered in the delay alone",
         .processes = { {
             .name = "app",
-            .program = &program_srv_at_port,
             .args = { "serve", "--bind", "{bind}", "--model", "single", "--upstream",
                       "http://{bind}/", "--upstream-timeout", "500ms", "self" },
             .port_by_hand = 3000,
+            .names_port = true,
             .measured = true,
             .status = 504,
         } },
@@ -275,3 +276,247 @@ const struct playground catalogue[] = {
     },
 };
 const size_t catalogue_count = ARRAY_LEN(catalogue);
+
+/* --- the originals: the same job as one of ours, the same load -------------------- */
+
+#define SHOWS                                                                         \
+    "The original server with the same small app in Python, loaded by the same load " \
+    "generator. What it needs beyond ours is the interpreter and the framework."
+#define NOTICE(row) "the original that " row " is named after: compare CPU, memory and threads"
+
+/* Packages that the apps of scripts/peers/ import. */
+#define FLASK           "python3-flask python3-requests"
+#define GEVENT          FLASK " python3-gevent"
+#define GUNICORN        FLASK " gunicorn"
+#define GUNICORN_GEVENT GEVENT " gunicorn"
+#define UWSGI           FLASK " uwsgi-core uwsgi-plugin-python3"
+#define UWSGI_GEVENT    GEVENT " uwsgi-core uwsgi-plugin-python3 uwsgi-plugin-gevent-python3"
+
+#define PSYCOPG2 UWSGI_GEVENT " python3-psycopg2 python3-psycogreen"
+
+#define SERVER(packages, ...)                                                                  \
+    {                                                                                          \
+        .name = "app", .program = &program_peer, .package = packages, .args = { __VA_ARGS__ }, \
+        .port_by_hand = 3000, .measured = true                                                 \
+    }
+
+#define GUNICORN_WORDS "gunicorn", "--log-level", "warning", "--backlog", "2048", "--bind", "{bind}"
+
+/* uWSGI's http-socket closes after each answer without saying so, which counts as an error. */
+#define UWSGI_WORDS(app)                                                                          \
+    "uwsgi", "--plugin", "python3", "--master", "--need-app", "--die-on-term", "--no-orphans",    \
+        "--disable-logging", "--listen", "2048", "--add-header", "Connection: close", "--module", \
+        app
+
+const struct playground peers[] = {
+    {
+        .name = "flask-single",
+        .peer_of = "single",
+        .alias = "sync-devserver",
+        .title = "Flask's development server without threads",
+        .shows = SHOWS,
+        .notice = NOTICE("single"),
+        .processes = { SLOW_API, SERVER(FLASK, "/usr/bin/python3", "-m", "flask", "run",
+                                        "--without-threads", "--port", "{port}") },
+        .load = LOAD_10,
+        .slots = 1,
+        .tutorial_seconds = 10.139,
+    },
+    {
+        .name = "flask-threaded",
+        .peer_of = "threaded",
+        .alias = "sync-devserver",
+        .title = "Flask's development server, a thread per request",
+        .shows = SHOWS,
+        .notice = NOTICE("threaded"),
+        .processes = { SLOW_API, SERVER(FLASK, "/usr/bin/python3", "-m", "flask", "run",
+                                        "--with-threads", "--port", "{port}") },
+        .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .tutorial_seconds = 16.04,
+    },
+    {
+        .name = "uwsgi-threads",
+        .peer_of = "pool-eager",
+        .alias = "sync-uwsgi",
+        .title = "uWSGI, 4 workers with 50 threads each",
+        .shows = SHOWS,
+        .notice = NOTICE("pool-eager"),
+        .processes = { SLOW_API, SERVER(UWSGI, UWSGI_WORDS("app:app"), "--http-socket", "{bind}",
+                                        "--workers", "4", "--threads", "50") },
+        .load = LOAD_2000,
+        .slots = 200,
+        .tutorial_seconds = 12.685,
+    },
+    {
+        .name = "gunicorn-threads",
+        .peer_of = "pool-lazy",
+        .alias = "sync-gunicorn",
+        .title = "Gunicorn, 4 workers with up to 50 threads each",
+        .shows = SHOWS,
+        .notice = NOTICE("pool-lazy"),
+        .processes = { SLOW_API, SERVER(GUNICORN, GUNICORN_WORDS, "--worker-class", "gthread",
+                                        "--workers", "4", "--threads", "50", "app:app") },
+        .load = LOAD_2000,
+        .slots = 200,
+        .tutorial_seconds = 13.427,
+    },
+    {
+        .name = "gevent-pywsgi",
+        .peer_of = "green",
+        .alias = "async-gevent-pywsgi",
+        .title = "gevent.pywsgi, one process",
+        .shows = SHOWS,
+        .notice = NOTICE("green"),
+        .processes = { SLOW_API, SERVER(GEVENT, "/usr/bin/python3", "pywsgi.py") },
+        .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .tutorial_seconds = 17.536,
+    },
+    {
+        .name = "uwsgi-gevent",
+        .peer_of = "green-cores",
+        .alias = "async-gevent-uwsgi",
+        .title = "uWSGI with gevent, 2 workers of 2000 cores",
+        .shows = SHOWS,
+        .notice = NOTICE("green-cores"),
+        .processes = { SLOW_API,
+                       SERVER(UWSGI_GEVENT, UWSGI_WORDS("patched:app"), "--http-socket", "{bind}",
+                              "--plugin", "gevent_python3", "--gevent", "2000", "--workers", "2") },
+        .load = LOAD_2000,
+        .slots = 4000,
+        .tutorial_seconds = 13.164,
+        .tutorial_has = "1 worker",
+    },
+    {
+        .name = "gunicorn-gevent",
+        .peer_of = "green-workers",
+        .alias = "async-gevent-gunicorn",
+        .title = "Gunicorn with 2 gevent workers",
+        .shows = SHOWS,
+        .notice = NOTICE("green-workers"),
+        .processes = { SLOW_API,
+                       SERVER(GUNICORN_GEVENT, GUNICORN_WORDS, "--worker-class", "gevent",
+                              "--workers", "2", "--worker-connections", "4000", "patched:app") },
+        .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .tutorial_seconds = 17.839,
+        .tutorial_has = "1 worker",
+    },
+    {
+        .name = "gunicorn-nginx",
+        .peer_of = "nginx-http",
+        .alias = "nginx-gunicorn",
+        .title = "Gunicorn with a gevent worker behind nginx, over HTTP",
+        .shows = SHOWS,
+        .notice = NOTICE("nginx-http"),
+        .processes = { SLOW_API,
+                       SERVER(GUNICORN_GEVENT, GUNICORN_WORDS, "--worker-class", "gevent",
+                              "--worker-connections", "4000", "--keep-alive", "75", "patched:app"),
+                       NGINX("http") },
+        .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
+    },
+    {
+        .name = "uwsgi-nginx",
+        .peer_of = "nginx-uwsgi",
+        .alias = "nginx-uwsgi",
+        .title = "uWSGI with gevent behind nginx, over the uwsgi protocol",
+        .shows = SHOWS,
+        .notice = NOTICE("nginx-uwsgi"),
+        .processes = { SLOW_API,
+                       SERVER(UWSGI_GEVENT, UWSGI_WORDS("patched:app"), "--uwsgi-socket", "{bind}",
+                              "--plugin", "gevent_python3", "--gevent", "2000"),
+                       NGINX("uwsgi") },
+        .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
+    },
+    {
+        .name = "psycopg2",
+        .peer_of = "db-blocking",
+        .alias = "bonus-psycopg2-gevent",
+        .title = "psycopg2 under gevent, as it is",
+        .shows = SHOWS,
+        .notice = NOTICE("db-blocking"),
+        .processes = { SLOW_API, POSTGRES,
+                       SERVER(PSYCOPG2, UWSGI_WORDS("database:app"), "--http-socket", "{bind}",
+                              "--plugin", "gevent_python3", "--gevent", "2000") },
+        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC, .varied = true },
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .ideal = PLAY_IDEAL_TURNS,
+        .tutorial_seconds = 6.67,
+    },
+    {
+        .name = "psycogreen",
+        .peer_of = "db-cooperative",
+        .alias = "bonus-psycopg2-gevent",
+        .title = "psycopg2 under gevent with psycogreen",
+        .shows = SHOWS,
+        .notice = NOTICE("db-cooperative"),
+        .processes = { SLOW_API, POSTGRES,
+                       SERVER(PSYCOPG2, UWSGI_WORDS("database_patched:app"), "--http-socket",
+                              "{bind}", "--plugin", "gevent_python3", "--gevent", "2000") },
+        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC, .varied = true },
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .tutorial_seconds = 3.148,
+    },
+};
+const size_t peer_count = ARRAY_LEN(peers);
+
+/* --- names -------------------- */
+
+bool catalogue_matches(const struct playground *row, const char *word) {
+    return strcmp(word, PLAY_ALL) == 0 || strcmp(word, row->name) == 0 ||
+           (row->alias != NULL && strcmp(word, row->alias) == 0);
+}
+
+#define WORD_MAX 40 /* longer words are near nothing */
+
+/* Levenshtein distance with two rows; WORD_MAX when either word is too long. */
+static size_t distance(const char *a, const char *b) {
+    size_t a_len = strlen(a), b_len = strlen(b);
+    if (a_len >= WORD_MAX || b_len >= WORD_MAX)
+        return WORD_MAX;
+
+    size_t previous[WORD_MAX], current[WORD_MAX];
+    for (size_t j = 0; j <= b_len; j++)
+        previous[j] = j;
+    for (size_t i = 1; i <= a_len; i++) {
+        current[0] = i;
+        for (size_t j = 1; j <= b_len; j++) {
+            size_t best = previous[j - 1] + (a[i - 1] != b[j - 1]);
+            if (previous[j] + 1 < best)
+                best = previous[j] + 1;
+            if (current[j - 1] + 1 < best)
+                best = current[j - 1] + 1;
+            current[j] = best;
+        }
+        memcpy(previous, current, sizeof(previous));
+    }
+    return previous[b_len];
+}
+
+static void consider(const char *word, const char *candidate, const char **best,
+                     size_t *best_distance) {
+    if (candidate == NULL)
+        return;
+    size_t d = strncmp(candidate, word, strlen(word)) == 0 ? 0 : distance(word, candidate);
+    if (d < *best_distance) {
+        *best_distance = d;
+        *best = candidate;
+    }
+}
+
+const char *catalogue_closest(const char *word) {
+    const char *best = NULL;
+    size_t best_distance = strlen(word) / 3 + 2; /* about a third of the letters may be wrong */
+    if (*word == '\0')
+        return NULL;
+    for (size_t i = 0; i < catalogue_count; i++) {
+        consider(word, catalogue[i].name, &best, &best_distance);
+        consider(word, catalogue[i].alias, &best, &best_distance);
+    }
+    for (size_t i = 0; i < peer_count; i++)
+        consider(word, peers[i].name, &best, &best_distance);
+    return best;
+}

@@ -25,7 +25,7 @@ void explain_list(const struct playground *const *rows, size_t count, FILE *out)
 /* The processes of the row on their own ports. `starts` has a place for each. */
 static int print_processes(const struct playground *row, struct program_start *starts, FILE *out,
                            struct error *err) {
-    size_t count = catalogue_process_count(row);
+    size_t count = row_process_count(row);
     bool in_source = false;
     int rc = 0;
     for (size_t i = 0; i < count; i++)
@@ -64,22 +64,22 @@ int explain_commands(const struct playground *row, const struct play_load *load,
         return error_set(err, -ENOMEM, "out of memory");
     int rc = print_processes(row, starts, out, err);
     if (rc == 0)
-        rc = print_load(load, starts[catalogue_process_count(row) - 1].url, out, err);
+        rc = print_load(load, starts[row_process_count(row) - 1].url, out, err);
     mem_free(starts);
     return rc;
 }
 
-/* Which processes top(1) should show: all that have the socket of the measured server, whatever
- * they are called. */
+/* Names the processes that top(1) should show: all that have the socket of the measured server,
+ * whatever they are called. */
 static void print_watching(const struct playground *row, FILE *out) {
     unsigned port = 0;
-    for (size_t i = 0; i < catalogue_process_count(row); i++)
+    for (size_t i = 0; i < row_process_count(row); i++)
         if (row->processes[i].measured)
             port = row->processes[i].port_by_hand;
     fprintf(out, "and meanwhile, for the threads%s:\n",
-            catalogue_has_slow_api(row) ? " and for what is in flight" : "");
+            row_has_slow_api(row) ? " and for what is in flight" : "");
     fprintf(out, "  top -H -p PID    # PID,PID,... of the server: ss -tlnp 'sport = :%u'\n", port);
-    if (catalogue_has_slow_api(row))
+    if (row_has_slow_api(row))
         fprintf(out, "  curl 127.0.0.1:%u/stats\n", row->processes[0].port_by_hand + 1u);
 }
 
@@ -96,11 +96,11 @@ int explain_row(const struct playground *row, const struct play_load *load, FILE
         return rc;
     print_watching(row, out);
 
-    fprintf(out, "\nIdeal: %s = %.2f s.",
-            catalogue_ideal_formula(row, load, formula, sizeof(formula)),
-            (double)catalogue_ideal(row, load) / NSEC_PER_SEC);
-    if (row->tutorial_seconds > 0 && catalogue_same_load(load, &row->load))
-        fprintf(out, " The tutorial (%s) reports %.3f s%s%s.", row->alias, row->tutorial_seconds,
+    fprintf(out, "\nIdeal: %s = %.2f s.", row_ideal_formula(row, load, formula, sizeof(formula)),
+            (double)row_ideal(row, load) / NSEC_PER_SEC);
+    double tutorial = row_tutorial_seconds(row, load);
+    if (tutorial > 0)
+        fprintf(out, " The tutorial (%s) reports %.3f s%s%s.", row->alias, tutorial,
                 row->tutorial_has != NULL ? ", with " : "",
                 row->tutorial_has != NULL ? row->tutorial_has : "");
     fputc('\n', out);

@@ -2,10 +2,10 @@
 /* Writes nginx's configuration and starts it: one process, one location, the upstream behind it.
  *
  * docs/nginx/ has the same for people to copy. */
-#include "playground/nginx.h"
 #include "base/alloc.h"
 #include "base/buf.h"
-#include "playground/scratch.h"
+#include "playground/program.h"
+#include "playground/tempdir.h"
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,7 +25,7 @@ const struct program program_nginx = {
     .in_source = true,
 };
 
-/* What goes to the upstream over HTTP: keep-alive needs 1.1 and no Connection. */
+/* Settings for an upstream over HTTP: keep-alive needs 1.1 and no Connection. */
 static const char to_http[] = "proxy_pass http://app;\n"
                               "proxy_http_version 1.1;\n"
                               "proxy_set_header Connection \"\";\n"
@@ -98,7 +98,7 @@ static struct slice authority_of(const char *url) {
     return slice_of(start, strcspn(start, "/"));
 }
 
-static int write_config(const struct scratch *folder, uint16_t port, char *const *words,
+static int write_config(const struct tempdir *folder, uint16_t port, char *const *words,
                         struct error *err) {
     bool is_uwsgi = strcmp(words[1], "uwsgi") == 0;
     struct buf text;
@@ -113,12 +113,12 @@ static int write_config(const struct scratch *folder, uint16_t port, char *const
     if (rc < 0)
         error_set(err, rc, "nginx's configuration cannot be made: %s", strerrordesc_np(-rc));
     else
-        rc = scratch_write(folder, "nginx.conf", buf_unread(&text).ptr, err);
+        rc = tempdir_write(folder, "nginx.conf", buf_unread(&text).ptr, err);
     buf_free(&text);
     return rc;
 }
 
-static int fill_command(struct program_start *start, const struct scratch *folder) {
+static int fill_command(struct program_start *start, const struct tempdir *folder) {
     int rc;
 
     argv_init(&start->argv);
@@ -132,7 +132,7 @@ static int fill_command(struct program_start *start, const struct scratch *folde
 
 /* nginx cannot take port 0 and say what it got: one that was free a moment ago will do. */
 static int nginx_prepare(struct program_start *start, struct error *err) {
-    struct scratch *folder;
+    struct tempdir *folder;
     int port, rc = program_find("nginx", "nginx", start->path, sizeof(start->path), err);
 
     if (rc < 0)
@@ -149,7 +149,7 @@ static int nginx_prepare(struct program_start *start, struct error *err) {
     argv_init(&start->argv);
     rc = argv_of_process(&start->argv, start->process, start->values, start->value_count, err);
     if (rc == 0)
-        rc = scratch_open(folder, "srv-play", NULL, err);
+        rc = tempdir_open(folder, "srv-play", NULL, err);
     if (rc == 0)
         rc = write_config(folder, (uint16_t)port, start->argv.words, err);
     return rc == 0 ? fill_command(start, folder) : rc;
@@ -157,7 +157,7 @@ static int nginx_prepare(struct program_start *start, struct error *err) {
 
 static void nginx_finish(struct program_start *start) {
     if (start->state != NULL)
-        scratch_close(start->state);
+        tempdir_close(start->state);
     mem_free(start->state);
     start->state = NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Starts a foreign server in the folder of its app, after looking whether it is installed. */
-#include "playground/peer.h"
 #include "base/slice.h"
+#include "playground/program.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +67,9 @@ static bool is_theirs(const char *variable) {
     return false;
 }
 
-void peer_forget_settings(void) {
+/* Takes the servers' own settings (FLASK_APP, WEB_CONCURRENCY, PYTHONPATH, ...) out of the
+ * environment, which the process inherits. */
+static void forget_settings(void) {
     for (size_t i = 0; environ[i] != NULL;) {
         const char *seen = environ[i];
         char name[256];
@@ -76,12 +78,6 @@ void peer_forget_settings(void) {
             unsetenv(name); /* the others move up */
         i += environ[i] == seen;
     }
-}
-
-/* The port of an address that begins with http://HOST:PORT. */
-static unsigned port_of(const char *url) {
-    const char *colon = strrchr(url, ':');
-    return colon == NULL ? 0 : (unsigned)strtoul(colon + 1, NULL, 10);
 }
 
 static bool speaks_uwsgi(const struct play_process *process) {
@@ -110,12 +106,13 @@ static int fill(struct program_start *start, const char *dir, unsigned port, str
     if (rc == 0)
         rc = argv_printf(&start->argv, "--chdir=%s", dir);
     if (rc == 0)
-        rc = argv_printf(&start->argv, "PORT_API=%u", port_of(start->values[1].text));
+        rc =
+            argv_printf(&start->argv, "PORT_API=%u", (unsigned)process_port(start->values[1].text));
     if (rc == 0)
         rc = argv_printf(&start->argv, "PORT_APP=%u", port);
     if (rc == 0)
         rc = argv_add(&start->argv, "PYTHONDONTWRITEBYTECODE=1");
-    if (rc == 0) /* or the proxy of a school or an office would be asked for the slow API */
+    if (rc == 0) /* the proxy of a school or an office must not be asked for the slow API */
         rc = argv_add(&start->argv, "no_proxy=127.0.0.1");
     for (size_t i = 2; rc == 0 && i < before; i++)
         rc = argv_printf(&start->argv, "ADDRESS_OF_%s=%s", start->values[i].name,
@@ -135,6 +132,7 @@ static int peer_prepare(struct program_start *start, struct error *err) {
         rc = program_find("env", "coreutils", start->path, sizeof(start->path), err);
     if (rc != 0)
         return rc;
+    forget_settings();
     int port = program_free_port();
     if (port < 0)
         return error_set(err, port, "no free port: %s", strerror(-port));

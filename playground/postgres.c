@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Finds PostgreSQL's programs, makes a cluster, and starts it. */
-#include "playground/postgres.h"
 #include "base/alloc.h"
-#include "playground/scratch.h"
+#include "playground/program.h"
+#include "playground/tempdir.h"
 #include "server/upstream/db_conn.h"
 #include <errno.h>
 #include <glob.h>
@@ -19,7 +19,7 @@
 #define BINARIES        "/usr/lib/postgresql/*/bin/initdb" /* Debian's, version by version */
 #define PACKAGE         "postgresql"
 #define LOCK_FILE_BYTES 1024
-#define SHMEM_LINE      7 /* of postmaster.pid, from 1: PostgreSQL's src/include/utils/pidfile.h */
+#define SHMEM_LINE      7 /* in postmaster.pid, from 1: PostgreSQL's src/include/utils/pidfile.h */
 
 static int postgres_prepare(struct program_start *start, struct error *err);
 static int postgres_ready(const struct program_start *start, int cancel_fd, nsec_t deadline,
@@ -30,7 +30,7 @@ static int postgres_explain(struct program_start *start, FILE *out, struct error
 const struct program program_postgres = {
     .name = "postgres",
     .stop_signal = SIGQUIT, /* immediate: the data is thrown away anyhow */
-    .tidies = true,         /* its System V memory, which outlives every process */
+    .tidies = true,         /* System V memory outlives every process */
     .prepare = postgres_prepare,
     .ready = postgres_ready,
     .finish = postgres_finish,
@@ -79,9 +79,10 @@ static void name_server(struct program_start *start, const char *initdb) {
 
 /* --- its lock file, postmaster.pid -------------------- */
 
-/* Its first bytes as a string; false when there is none, as after an orderly end. */
+/* Reads the first bytes of the lock file as a string; false when there is none, as after an orderly
+ * end. */
 static bool read_lock_file(const char *folder, char *text, size_t size) {
-    char path[SCRATCH_PATH_BYTES + 32];
+    char path[TEMPDIR_PATH_BYTES + 32];
     size_t len;
     FILE *in;
 
@@ -119,7 +120,7 @@ static void drop_shared_memory(const char *folder) {
 /* --- making it -------------------- */
 
 /* Gives the folder to whom the server runs as. */
-static int choose_user(struct program_start *start, const struct scratch *folder,
+static int choose_user(struct program_start *start, const struct tempdir *folder,
                        struct error *err) {
     const struct passwd *user;
 
@@ -162,8 +163,8 @@ static int run_to_end(const struct process_spec *spec, int cancel_fd, struct err
 
 /* PostgreSQL's programs find each other beside their own path, which is the first word. */
 static int make_cluster(const struct program_start *start, const char *initdb,
-                        const struct scratch *folder, struct error *err) {
-    char program[sizeof(start->path)], data[SCRATCH_PATH_BYTES + 8];
+                        const struct tempdir *folder, struct error *err) {
+    char program[sizeof(start->path)], data[TEMPDIR_PATH_BYTES + 8];
     char *words[] = { program,
                       (char[]){ "-D" },
                       data,
@@ -172,14 +173,14 @@ static int make_cluster(const struct program_start *start, const char *initdb,
                       (char[]){ "-EUTF8" },
                       (char[]){ "--locale=C" },
                       (char[]){ "--no-sync" },
-                      (char[]){ "--no-clean" }, /* its lock file tells what it has left */
+                      (char[]){ "--no-clean" }, /* the lock file tells what initdb has left */
                       NULL };
     struct process_spec spec = {
         .name = "initdb",
         .path = initdb,
         .argv = words,
         .pass_fd = folder->keep_fd,
-        .stop_signal = SIGTERM, /* it ends after the step that it is at: a server that is killed */
+        .stop_signal = SIGTERM, /* initdb ends after its step: a server that is killed */
         .tidies = true,         /* in one leaves memory in /dev/shm, whatever the settings say */
         .uid = start->uid,
         .gid = start->gid,
@@ -191,7 +192,7 @@ static int make_cluster(const struct program_start *start, const char *initdb,
 }
 
 /* Dynamic shared memory as files in the folder: nothing is left in /dev/shm after a crash. */
-static int fill_command(struct program_start *start, const struct scratch *folder, int port) {
+static int fill_command(struct program_start *start, const struct tempdir *folder, int port) {
     static const char *const settings[] = {
         "-cfsync=off",
         "-csynchronous_commit=off",
@@ -231,7 +232,7 @@ static int prepare_nothing(struct program_start *start, struct error *err) {
 }
 
 static int postgres_prepare(struct program_start *start, struct error *err) {
-    struct scratch *folder;
+    struct tempdir *folder;
     char initdb[sizeof(start->path)];
     int rc, port;
 
@@ -246,7 +247,7 @@ static int postgres_prepare(struct program_start *start, struct error *err) {
     folder = start->state = mem_calloc(1, sizeof(*folder));
     if (folder == NULL)
         return error_set(err, -ENOMEM, "out of memory");
-    rc = scratch_open(folder, "srv-play", drop_shared_memory, err);
+    rc = tempdir_open(folder, "srv-play", drop_shared_memory, err);
     start->pass_fd = folder->keep_fd;
     if (rc == 0)
         rc = choose_user(start, folder, err);
@@ -264,10 +265,11 @@ static int postgres_prepare(struct program_start *start, struct error *err) {
 
 /* --- its life -------------------- */
 
-/* Its lock file ends with a line about how it is; until that says `ready`, clients are refused. */
+/* The lock file ends with a line about how the server is; until that says `ready`, clients are
+ * refused. */
 static int postgres_ready(const struct program_start *start, int cancel_fd UNUSED,
                           nsec_t deadline UNUSED, struct error *err UNUSED) {
-    const struct scratch *folder = start->state;
+    const struct tempdir *folder = start->state;
     char text[LOCK_FILE_BYTES];
 
     if (folder == NULL)
@@ -279,7 +281,7 @@ static int postgres_ready(const struct program_start *start, int cancel_fd UNUSE
 
 static void postgres_finish(struct program_start *start) {
     if (start->state != NULL)
-        scratch_close(start->state);
+        tempdir_close(start->state);
     mem_free(start->state);
     start->state = NULL;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Spawns, reads, stops and reaps the runner's children. */
 #include "playground/process.h"
+#include "http/url.h"
 #include "proc/signals.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -16,12 +18,8 @@
 #define TIDY_NSEC     (5 * NSEC_PER_SEC)
 #define FIRST_FREE_FD 10 /* descriptors above it cannot collide with the ones a child gets */
 
-void process_adopt_orphans(void) {
-    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-}
-
-/* What the runner ignores, or was told to (`nohup`, `&` in a script), survives exec: a server that
- * was asked to end before it has handlers of its own would not hear it. */
+/* Signals that the runner ignores, or was told to (`nohup`, `&` in a script), stay ignored after
+ * exec: a server that was asked to end before it has handlers of its own would not hear it. */
 static void default_signals(void) {
     for (int signo = 1; signo < NSIG; signo++)
         signal(signo, SIG_DFL); /* refused for SIGKILL and SIGSTOP, and for libc's own */
@@ -70,6 +68,7 @@ int process_spawn(struct play_child *p, const struct process_spec *spec, struct 
         .log_fd = -1,
     };
     int pipe_fds[2];
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     if (pipe2(pipe_fds, O_CLOEXEC) != 0)
         return error_set(err, -errno, "cannot make a pipe for %s: %s", spec->name, strerror(errno));
 
@@ -90,8 +89,8 @@ int process_spawn(struct play_child *p, const struct process_spec *spec, struct 
                          strerror(saved_errno));
     }
 
-    setpgid(pid,
-            pid); /* as the child does: whoever is first, the group exists before it is signalled */
+    /* Child and runner do this, so that the group exists before it is signalled. */
+    setpgid(pid, pid);
     fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
     p->pid = pid;
     p->log_fd = pipe_fds[0];
@@ -163,12 +162,12 @@ bool process_ended(struct play_child *p) {
     return true;
 }
 
-/* Of those that tidy alone, or of all. */
 int process_report_end(const struct play_child *p, struct error *err) {
     return error_set(err, -ECHILD, "%s ended with exit code %d%s%s", p->name, p->exit_code,
                      p->last_line[0] != '\0' ? ": " : "", p->last_line);
 }
 
+/* Whether all have ended, or all that tidy. */
 static bool all_ended(struct play_child *list, size_t count, bool only_tidy) {
     bool all = true;
     for (size_t i = 0; i < count; i++) {
@@ -180,9 +179,9 @@ static bool all_ended(struct play_child *list, size_t count, bool only_tidy) {
     return all;
 }
 
-/* What is left of the group goes too; everything in it is ours to wait for, see
- * process_adopt_orphans. Who tidies may have left others that do, and end now that nobody talks to
- * them: they have until `deadline`. */
+/* Kills the rest of the group; everything in it is ours to wait for, see process_spawn. A process
+ * that tidies may have left others that do, and end now that nobody talks to them: they have until
+ * `deadline`. */
 static void reap(struct play_child *p, nsec_t deadline) {
     pid_t left = 0;
     while (p->tidies && (left = waitpid(-p->pid, NULL, WNOHANG)) >= 0 && clock_now() < deadline) {
@@ -211,4 +210,19 @@ void process_stop_all(struct play_child *list, size_t count, nsec_t deadline) {
     for (size_t i = 0; i < count; i++)
         if (list[i].pid != 0)
             reap(&list[i], deadline);
+}
+
+int process_address(const char *url, struct address *ret) {
+    struct http_url parts;
+    const char *why;
+    int rc = http_url_parse(slice_str(url), &parts, &why);
+    if (rc != 0)
+        return rc;
+    struct endpoint endpoint = { .host = parts.host, .port = parts.port };
+    return address_of_endpoint(&endpoint, false, ret);
+}
+
+uint16_t process_port(const char *url) {
+    const char *colon = strrchr(url, ':');
+    return colon == NULL ? 0 : (uint16_t)strtoul(colon + 1, NULL, 10);
 }

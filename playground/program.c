@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The programs that need no files: srv, and any server of HTTP. */
+/* Starts the programs that need no files: srv, and any server of HTTP. */
 #include "playground/program.h"
 #include "base/path.h"
-#include "playground/answer.h"
+#include "fiber/io.h"
+#include "http/conn.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -10,10 +11,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-const struct program *program_of(const struct play_process *process) {
-    return process->program != NULL ? process->program : &program_srv;
-}
 
 int program_find(const char *name, const char *package, char *path, size_t size,
                  struct error *err) {
@@ -40,14 +37,97 @@ int program_free_port(void) {
     return rc != 0 ? rc : ntohs(address.sin_port);
 }
 
+/* --- whether it serves -------------------- */
+
+#define PROBE_BYTES_MAX     65536 /* for an answer's head */
+#define PROBE_READ_BYTES    4096
+#define PROBE_PAUSE_NSEC    (50 * NSEC_PER_MSEC)
+#define PROBE_PATIENCE_NSEC (5 * NSEC_PER_SEC) /* with a proxy whose server is not up yet */
+
+static const struct http_limits probe_limits = HTTP_LIMITS_RESPONSE;
+
+/* Reads up to the end of the answer's head. 0 or -errno. */
+static int read_status(struct io *io, int fd, struct buf *in, int *ret_status, nsec_t deadline) {
+    struct http_conn conn;
+    struct http_head head;
+    struct http_event event;
+    bool eof = false;
+    http_conn_init(&conn, HTTP_CLIENT, &probe_limits);
+    http_conn_sent(&conn, HTTP_METHOD_GET, true);
+    for (;;) {
+        buf_consume(in, http_conn_feed(&conn, buf_unread(in), eof, &head, &event));
+        if (event.kind == HTTP_EV_HEAD) {
+            *ret_status = head.status;
+            return 0;
+        }
+        if (event.kind == HTTP_EV_CLOSED)
+            return -ECONNRESET;
+        if (event.kind == HTTP_EV_BAD)
+            return -EPROTO;
+        if (event.kind != HTTP_EV_MORE)
+            continue;
+        int rc = buf_reserve(in, PROBE_READ_BYTES);
+        if (rc != 0)
+            return rc;
+        ssize_t n = io_read(io, fd, buf_tail(in), buf_room(in), deadline);
+        if (n < 0)
+            return (int)n;
+        eof = n == 0;
+        buf_added(in, (size_t)n);
+    }
+}
+
+static int exchange(struct io *io, int fd, const char *host, int *ret_status, nsec_t deadline) {
+    char request[256];
+    struct buf in;
+    int len = snprintf(request, sizeof(request),
+                       "GET /?delay=0 HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host);
+    int rc = io_write_all(io, fd, request, (size_t)len, deadline);
+    buf_init(&in, PROBE_BYTES_MAX);
+    if (rc == 0)
+        rc = read_status(io, fd, &in, ret_status, deadline);
+    buf_free(&in);
+    return rc;
+}
+
+static int probe(const char *url, struct io *io, nsec_t deadline, int *ret_status,
+                 struct error *err) {
+    struct address address;
+    char host[ADDRESS_TEXT_BYTES];
+    int rc = process_address(url, &address);
+    if (rc != 0)
+        return error_set(err, rc, "'%s' is not an address that can be loaded", url);
+
+    int fd = io_connect(io, &address, deadline);
+    if (fd < 0)
+        return error_set(err, fd, "cannot connect to %s: %s", url, strerror(-fd));
+    rc = exchange(io, fd, address_format(&address, host), ret_status, deadline);
+    io_close(io, fd);
+    return rc != 0 ? error_set(err, rc, "%s does not answer: %s", url, strerror(-rc)) : 0;
+}
+
+/* A proxy may be up before the server behind it: it says 502 until then. */
 int program_ready_http(const struct program_start *start, int cancel_fd, nsec_t deadline,
                        struct error *err) {
+    nsec_t patience = nsec_min(deadline, deadline_after(clock_now(), PROBE_PATIENCE_NSEC));
+    struct io_block block;
+    int status = 0, rc;
+
     if (strncmp(start->url, "http://", strlen("http://")) != 0)
         return 0;
-    int status = start->process->status != 0 ? start->process->status : 200;
-    int rc = answer_expect(start->url, status, cancel_fd, deadline, err);
+    io_block_init(&block, cancel_fd);
+    while ((rc = probe(start->url, &block.io, deadline, &status, err)) == 0 && status == 502 &&
+           clock_now() < patience) {
+        rc = io_sleep(&block.io, deadline_after(clock_now(), PROBE_PAUSE_NSEC));
+        if (rc != 0)
+            return error_set(err, rc, "interrupted");
+    }
+    if (rc == 0 && status != row_process_status(start->process))
+        return error_set(err, -EPROTO, "%s answers %d to the first request", start->url, status);
     return rc == -ECONNREFUSED ? -EAGAIN : rc;
 }
+
+/* --- srv -------------------- */
 
 /* {bind}, and the URL when the port is known. */
 static void take_port(struct program_start *start, unsigned port) {
@@ -78,25 +158,6 @@ static int explain(struct program_start *start, FILE *out, struct error *err) {
     return rc;
 }
 
-static int prepare_srv_at(struct program_start *start, unsigned port, struct error *err) {
-    take_port(start, port);
-    add_control(start, 0);
-    snprintf(start->path, sizeof(start->path), "%s", start->srv);
-    return words(start, err);
-}
-
-static int prepare_srv(struct program_start *start, struct error *err) {
-    return prepare_srv_at(start, 0, err);
-}
-
-const struct program program_srv = {
-    .name = "srv",
-    .is_srv = true,
-    .prepare = prepare_srv,
-    .ready = program_ready_http,
-    .explain = explain,
-};
-
 /* In `*ret`, a port that nobody has now. 0 or -errno with a line. */
 static int find_port(unsigned *ret, struct error *err) {
     int port = program_free_port();
@@ -106,19 +167,29 @@ static int find_port(unsigned *ret, struct error *err) {
     return 0;
 }
 
-static int prepare_srv_at_port(struct program_start *start, struct error *err) {
+static int prepare_srv(struct program_start *start, struct error *err) {
     unsigned port = 0;
-    int rc = find_port(&port, err);
-    return rc != 0 ? rc : prepare_srv_at(start, port, err);
+    int rc = start->process->names_port ? find_port(&port, err) : 0;
+    if (rc != 0)
+        return rc;
+    take_port(start, port);
+    add_control(start, 0);
+    snprintf(start->path, sizeof(start->path), "%s", start->srv);
+    return words(start, err);
 }
 
-const struct program program_srv_at_port = {
+static const struct program program_srv = {
     .name = "srv",
-    .is_srv = true,
-    .prepare = prepare_srv_at_port,
+    .prepare = prepare_srv,
     .ready = program_ready_http,
     .explain = explain,
 };
+
+const struct program *program_of(const struct play_process *process) {
+    return process->program != NULL ? process->program : &program_srv;
+}
+
+/* --- any server of HTTP -------------------- */
 
 static int prepare_http(struct program_start *start, struct error *err) {
     const struct play_process *process = start->process;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How a process of a playground is made: srv itself, or another program with hooks of its own.
+/* The programs of a playground's processes: srv itself, or another one with hooks of its own.
  *
  *   prepare -> spawn -> ready? until 0 -> the load -> stop_signal, SIGKILL -> finish
  *
@@ -20,21 +20,22 @@ struct program_start {
     const char *srv;       /* path of srv */
     int cancel_fd;         /* becomes readable when the run is to end; for `prepare` that waits */
     uint16_t port_by_hand; /* --explain: where to listen; 0: on a free port */
-    /* What {NAME} stands for: values[0] is {bind}, which the program fills in; then the addresses
-     * of the processes before this one. */
+    /* Texts for {NAME}: values[0] is {bind}, which the program fills in; then the addresses of the
+     * processes before this one. */
     struct argv_value values[PLAY_PROCESSES_MAX + 3]; /* with room for two of the program's own */
     size_t value_count;
 
-    struct argv argv;            /* what is executed */
-    char path[256];              /* of the program */
-    char bind[64];               /* what {bind} stands for */
-    char control[64];            /* what {control} stands for, in the words of srv */
-    char url[PROCESS_URL_BYTES]; /* what {NAME} will stand for in later processes. Empty after
-                                    prepare: the process says "listening on URL" on its stderr */
-    int pass_fd;                 /* a descriptor that the process gets, or -1 */
-    uid_t uid;                   /* to run as, when not 0 */
+    struct argv argv; /* the words that are executed */
+    char path[256];   /* the program's file */
+    char bind[64];    /* the text for {bind} */
+    char control[64]; /* the text for {control}, in the words of srv */
+    /* The text for {NAME} in later processes. Empty after prepare: the process says "listening on
+     * URL" on its stderr. */
+    char url[PROCESS_URL_BYTES];
+    int pass_fd; /* a descriptor that the process gets, or -1 */
+    uid_t uid;   /* to run as, when not 0 */
     gid_t gid;
-    void *state; /* of the program, from prepare to finish */
+    void *state; /* the program's own, from prepare to finish */
 };
 
 struct program {
@@ -43,7 +44,6 @@ struct program {
     bool tidies;     /* Killed, it would leave things outside of its folder: it is sent stop_signal,
                         and given time, where others get SIGKILL. */
 
-    bool is_srv;    /* its args are those of srv */
     bool in_source; /* explain's commands are for the folder of srv's source */
 
     /* Fills path, argv, and what else it needs: files, a port. 0; -ENOPKG with a line that names
@@ -64,14 +64,31 @@ struct program {
     int (*explain)(struct program_start *start, FILE *out, struct error *err);
 };
 
-extern const struct program program_srv; /* args are those of srv */
-
-/* The same on a port that is known before it starts, for args that name it: {bind} twice. */
-extern const struct program program_srv_at_port;
-
 /* Any server of HTTP: args[0] is looked up in PATH and {bind} is a free port of 127.0.0.1. */
 extern const struct program program_http;
 
+/* The real nginx, unprivileged, in a temporary folder, as a proxy. args: "nginx", the protocol
+ * towards the upstream (`http` or `uwsgi`), and the upstream's URL. */
+extern const struct program program_nginx;
+
+/* A private PostgreSQL for one run: made in a temporary folder, on loopback alone, with no
+ * durability, and gone with the run; settings of the user for libpq (PGSSLMODE, ...) are not for
+ * it, and are taken out of the environment. When PGHOST, PGHOSTADDR or PGSERVICE is set (`srv play
+ * --db` sets them), the server that they name is used instead, and nothing is made.
+ *
+ * args: "postgres" alone. Others reach it under a connection string of libpq. As root it runs as
+ * the user `postgres`, or as `nobody`, since PostgreSQL refuses root. */
+extern const struct program program_postgres;
+
+/* One of the servers whose job srv does, with the small apps of scripts/peers/: started as its
+ * users do, loaded as ours are. args are the words of the server, as in a shell; {port} is its own
+ * port. `package` lists, with blanks between, the Debian packages that it needs. It runs in the
+ * folder of the apps, with PORT_APP and PORT_API in its environment, and without the servers' own
+ * settings (FLASK_APP, WEB_CONCURRENCY, PYTHONPATH, ...). Its URL is http://, or uwsgi:// when args
+ * have --uwsgi-socket. */
+extern const struct program program_peer;
+
+/* The program of a process; srv when it names none. */
 const struct program *program_of(const struct play_process *process);
 
 /* Finds `name` in PATH and the system's own folders. 0, or -ENOPKG with a line that asks for

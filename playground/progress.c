@@ -18,11 +18,7 @@ static void measure(struct play_progress *p) {
     struct terminal_size size = terminal_size(p->out);
     p->columns = size.columns > 1 ? (int)size.columns : TERMINAL_COLUMNS_DEFAULT;
     p->rows = (int)size.rows;
-}
-
-void progress_init(struct play_progress *p, FILE *out, size_t count) {
-    *p = (struct play_progress){ .out = out, .live = terminal_is_live(out), .count = count };
-    measure(p);
+    p->live = size.is_live;
 }
 
 /* Goes back to where the live view begins, and takes it away. */
@@ -57,16 +53,15 @@ static void show_pieces(struct play_progress *p, char pieces[][LINE_BYTES], size
     show(p, line);
 }
 
-void progress_start(struct play_progress *p, const struct playground *row,
-                    const struct play_load *load) {
+void progress_start(struct play_progress *p, FILE *out, size_t index, size_t count,
+                    const struct playground *row, const struct play_load *load) {
     char pieces[3][LINE_BYTES], delay[UNITS_TEXT_BYTES];
-    p->index++;
+    *p = (struct play_progress){ .out = out, .index = index, .count = count };
+    measure(p);
     snprintf(pieces[0], LINE_BYTES, "srv play: %zu/%zu %s", p->index, p->count, row->name);
     snprintf(pieces[1], LINE_BYTES, ": n=%" PRIu32 " c=%" PRIu32 " delay=%s", load->requests,
              load->concurrency, units_format_duration(load->delay, delay));
-    snprintf(pieces[2], LINE_BYTES, ", ideal %.2f s",
-             (double)catalogue_ideal(row, load) / NSEC_PER_SEC);
-    p->last = (struct series_point){ 0 };
+    snprintf(pieces[2], LINE_BYTES, ", ideal %.2f s", (double)row_ideal(row, load) / NSEC_PER_SEC);
     if (p->live) {
         rewind_view(p);
         show_pieces(p, pieces, ARRAY_LEN(pieces));
@@ -113,7 +108,7 @@ static void show_bar(struct play_progress *p, const struct play_result *so_far,
 
 /* Nobody asks a database or a proxy. Returns `text`. */
 static const char *in_flight_text(uint32_t in_flight, char text[static IN_FLIGHT_BYTES]) {
-    if (in_flight == GAUGE_UNKNOWN)
+    if (in_flight == PLAY_UNKNOWN)
         return "-";
     snprintf(text, IN_FLIGHT_BYTES, "%" PRIu32, in_flight);
     return text;
@@ -123,7 +118,7 @@ static const char *in_flight_text(uint32_t in_flight, char text[static IN_FLIGHT
 struct field {
     const char *heading;
     int width;
-    int columns; /* of a terminal that has room for it beside those that matter more */
+    int columns; /* a terminal this wide has room for it beside those that matter more */
 };
 
 enum {
@@ -158,7 +153,7 @@ static void show_fields(struct play_progress *p, const char *name,
     show(p, line);
 }
 
-/* What `top -H` would show, a line for each process of the row, and what is under way there. */
+/* The figures of `top -H`, a line for each process of the row, and what is under way there. */
 static void show_processes(struct play_progress *p, const struct playground *row,
                            const struct series_point *now) {
     char texts[FIELDS][FIELD_BYTES], in_flight[IN_FLIGHT_BYTES];
@@ -166,8 +161,8 @@ static void show_processes(struct play_progress *p, const struct playground *row
     for (size_t i = 0; i < FIELDS; i++)
         snprintf(texts[i], FIELD_BYTES, "%s", fields[i].heading);
     show_fields(p, "", texts);
-    for (size_t i = 0; i < catalogue_process_count(row); i++) {
-        const struct probe_sample *seen = &now->of[i];
+    for (size_t i = 0; i < row_process_count(row); i++) {
+        const struct procstat *seen = &now->of[i];
         nsec_t cpu = seen->cpu - p->last.of[i].cpu;
         snprintf(texts[FIELD_THREADS], FIELD_BYTES, "%" PRIu32, seen->threads);
         snprintf(texts[FIELD_RUNNING], FIELD_BYTES, "%" PRIu32, seen->running);
@@ -196,17 +191,15 @@ void progress_sample(void *arg, const struct play_result *so_far, const struct s
     p->last = *now;
 }
 
-void progress_done(struct play_progress *p, const struct play_result *result) {
-    progress_clear(p);
+void progress_end(struct play_progress *p, const struct play_result *result) {
+    if (p->live)
+        rewind_view(p);
+    fflush(p->out);
+    if (result == NULL)
+        return;
     fprintf(p->out, "srv play: %zu/%zu %s: done in %.2f s, %" PRIu64 " failed", p->index, p->count,
             result->row->name, result->seconds, result->failed);
     if (result->failed > 0 && result->last_words[0] != '\0')
         fprintf(p->out, " (last said by %s)", result->last_words);
     fputc('\n', p->out);
-}
-
-void progress_clear(struct play_progress *p) {
-    if (p->live)
-        rewind_view(p);
-    fflush(p->out);
 }

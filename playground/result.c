@@ -1,14 +1,50 @@
 /* SPDX-License-Identifier: MIT */
-/* Collects the figures of a run and writes them as JSON. */
+/* Collects the samples of a run, and reads what the load generator wrote about it. */
 #include "playground/result.h"
-#include "base/attr.h"
-#include "base/stream.h"
+#include "base/alloc.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
+#define FIRST_POINTS 64
+#define LINE_BYTES   256
+
+/* --- samples -------------------- */
+
+/* Drops every second point; from now on only half as many are taken. */
+static void thin_out(struct series *s) {
+    for (size_t i = 0; i < s->count / 2; i++)
+        s->points[i] = s->points[2 * i];
+    s->count /= 2;
+    s->stride *= 2;
+}
+
+static int series_add(struct series *s, const struct series_point *point) {
+    if (s->stride == 0)
+        s->stride = 1;
+    if (s->count > 0 && ++s->skipped < s->stride)
+        return 0;
+    s->skipped = 0;
+    if (s->count == SERIES_POINTS_MAX)
+        thin_out(s);
+    if (s->count == s->capacity) {
+        size_t capacity = s->capacity == 0 ? FIRST_POINTS : 2 * s->capacity;
+        struct series_point *points = mem_realloc(s->points, capacity * sizeof(*points));
+        if (points == NULL)
+            return -ENOMEM;
+        s->points = points;
+        s->capacity = capacity;
+    }
+    s->points[s->count++] = *point;
+    return 0;
+}
+
 int result_add_point(struct play_result *result, const struct series_point *point) {
-    const struct probe_sample *total = &point->total;
+    const struct procstat *total = &point->total;
     if (total->threads > result->threads_during)
         result->threads_during = total->threads;
     result->samples++;
@@ -16,17 +52,9 @@ int result_add_point(struct play_result *result, const struct series_point *poin
     return series_add(&result->series, point);
 }
 
-void result_calls_max(struct play_result *result, uint32_t calls_max) {
-    if (calls_max != GAUGE_UNKNOWN && calls_max > result->calls_max)
-        result->calls_max = calls_max;
-}
+/* --- the load generator's report -------------------- */
 
-void result_free(struct play_result *result) {
-    series_free(&result->series);
-    latencies_free(&result->latencies);
-}
-
-int result_read_report(struct play_result *result, int fd, struct error *err) {
+static int read_report(struct play_result *result, int fd, struct error *err) {
     if (lseek(fd, 0, SEEK_SET) != 0)
         return error_set(err, -EPROTO, "the report of srv bench cannot be read");
     json_error_t why;
@@ -35,7 +63,7 @@ int result_read_report(struct play_result *result, int fd, struct error *err) {
         return error_set(err, -EPROTO, "srv bench left no report: %s", why.text);
 
     json_int_t requests = 0, succeeded = 0;
-    json_t *p50, *p90, *p99, *max; /* null when there was no answer */
+    json_t *p50, *p90, *p99, *max; /* null without an answer */
     int rc = json_unpack_ex(report, &why, 0, "{s:{s:F, s:I, s:I, s:F}, s:{s:o, s:o, s:o, s:o}}",
                             "totals", "seconds", &result->seconds, "requests", &requests,
                             "succeeded", &succeeded, "rps", &result->requests_per_second,
@@ -55,198 +83,88 @@ int result_read_report(struct play_result *result, int fd, struct error *err) {
     return 0;
 }
 
-static double usec_per_request(const struct play_result *result, nsec_t cpu) {
-    return result->requests == 0 ? 0 : (double)cpu / NSEC_PER_USEC / (double)result->requests;
-}
+/* --- its lines, one for each request -------------------- */
 
-double result_cpu_usec(const struct play_result *result) {
-    return usec_per_request(result, result->cpu);
-}
+/* A line is start_us,outcome,status,total_us,... False for the heading and for any other line. */
+static bool parse_line(const char *line, struct latency *ret) {
+    char outcome[32];
+    int64_t start_usec;
+    int status;
 
-double result_process_cpu_usec(const struct play_result *result, size_t process) {
-    return usec_per_request(result, result->process_cpu[process]);
-}
-
-double result_tutorial_seconds(const struct play_result *result) {
-    return catalogue_same_load(&result->load, &result->row->load) ? result->row->tutorial_seconds
-                                                                  : 0;
-}
-
-const struct play_load *result_usual_load(const struct play_result *results, size_t count) {
-    const struct play_load *usual = NULL;
-    size_t most = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t same = 0;
-        for (size_t j = 0; j < count && results[i].skipped[0] == '\0'; j++)
-            same += results[j].skipped[0] == '\0' &&
-                    catalogue_same_load(&results[i].load, &results[j].load);
-        if (same > most ||
-            (same == most && usual != NULL && results[i].load.requests > usual->requests)) {
-            usual = &results[i].load;
-            most = same;
-        }
-    }
-    return usual;
-}
-
-bool result_has_load(const struct play_result *result, const struct play_load *load) {
-    return result->skipped[0] == '\0' && catalogue_same_load(&result->load, load);
-}
-
-/* Whether the row is the first one with its load, and that load is not the usual one. */
-static bool begins_load(const struct play_result *results, size_t i,
-                        const struct play_load *usual) {
-    if (results[i].skipped[0] != '\0' || catalogue_same_load(&results[i].load, usual))
+    if (sscanf(line, "%" SCNd64 ",%31[^,],%d,%" SCNd64, &start_usec, outcome, &status,
+               &ret->total_usec) != 4 ||
+        ret->total_usec < 0)
         return false;
-    for (size_t j = 0; j < i; j++)
-        if (result_has_load(&results[j], &results[i].load))
-            return false;
+    ret->end_usec = start_usec + ret->total_usec;
+    ret->failed = strcmp(outcome, "ok") != 0;
     return true;
 }
 
-const struct play_load *result_next_load(const struct play_result *results, size_t count,
-                                         size_t *at) {
-    const struct play_load *usual = result_usual_load(results, count);
-    if (usual == NULL || (*at)++ == 0)
-        return usual;
-    for (; *at - 2 < count; (*at)++)
-        if (begins_load(results, *at - 2, usual)) {
-            return &results[*at - 2].load;
-        }
-    return NULL;
+static bool next_line(FILE *lines, struct latency *ret) {
+    char line[LINE_BYTES];
+
+    while (fgets(line, sizeof(line), lines) != NULL)
+        if (parse_line(line, ret))
+            return true;
+    return false;
 }
 
-static double seconds_of(nsec_t span) {
-    return (double)span / NSEC_PER_SEC;
+static void count_one(struct latencies *l, const struct latency *one) {
+    size_t bin = l->slowest_usec == 0
+                     ? 0
+                     : (size_t)(one->total_usec * LATENCIES_BINS / (l->slowest_usec + 1));
+    l->bins[bin]++;
 }
 
-static json_t *load_json(const struct play_load *load) {
-    return json_pack("{s:I, s:I, s:f}", "requests", (json_int_t)load->requests, "concurrency",
-                     (json_int_t)load->concurrency, "delay_seconds", seconds_of(load->delay));
-}
+/* The slowest has to be known before anything can be counted: the lines are read twice. */
+static int read_twice(struct latencies *l, FILE *lines) {
+    struct latency one;
+    size_t seen = 0;
 
-static json_t *latency_json(const struct play_result *r) {
-    return json_pack("{s:I, s:I, s:I, s:I}", "p50", (json_int_t)r->p50_usec, "p90",
-                     (json_int_t)r->p90_usec, "p99", (json_int_t)r->p99_usec, "max",
-                     (json_int_t)r->max_usec);
-}
-
-static json_t *threads_json(const struct play_result *r) {
-    return json_pack("{s:I, s:I, s:I, s:f, s:I}", "before", (json_int_t)r->threads_before,
-                     "sleeping_before", (json_int_t)r->sleeping_before, "during_max",
-                     (json_int_t)r->threads_during, "sleeping_during_mean", r->sleeping_during,
-                     "samples", (json_int_t)r->samples);
-}
-
-/* -1 for what nobody said. */
-static json_int_t known(uint32_t in_flight) {
-    return in_flight == GAUGE_UNKNOWN ? -1 : (json_int_t)in_flight;
-}
-
-/* The series of the measured processes, one list per figure; null is a gap. */
-static json_t *series_json(const struct play_result *r) {
-    static const char *const names[] = {
-        "elapsed_ms",
-        "threads",
-        "sleeping",
-        "running",
-        "cpu_us",
-        "rss_bytes",
-        "client_connections",
-        "upstream_connections",
-        "requests_in_flight",
-        "upstream_calls_in_flight",
-    };
-    size_t target = catalogue_process_count(r->row) - 1;
-    json_t *lists[ARRAY_LEN(names)], *object = json_object();
-    int rc = 0;
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        lists[i] = json_array();
-        rc |= json_object_set_new(object, names[i], lists[i]);
-    }
-    for (size_t i = 0; rc == 0 && i < r->series.count; i++) {
-        const struct series_point *point = &r->series.points[i];
-        const struct probe_sample *total = &point->total;
-        const json_int_t values[ARRAY_LEN(names)] = {
-            point->elapsed / NSEC_PER_MSEC,
-            total->threads,
-            total->sleeping,
-            total->running,
-            total->cpu / NSEC_PER_USEC,
-            (json_int_t)total->rss_bytes,
-            point->connections[target],
-            point->connections[0],
-            known(point->in_flight[target]),
-            known(point->in_flight[0]),
-        };
-        for (size_t f = 0; f < ARRAY_LEN(names); f++)
-            rc |= json_array_append_new(lists[f],
-                                        values[f] < 0 ? json_null() : json_integer(values[f]));
-    }
-    if (rc == 0)
-        return object;
-    json_decref(object);
-    return NULL;
-}
-
-/* {NAME: microseconds of CPU time per request of the load} */
-static json_t *processes_json(const struct play_result *r) {
-    json_t *object = json_object();
-    for (size_t i = 0; i < catalogue_process_count(r->row); i++)
-        if (json_object_set_new(object, r->row->processes[i].name,
-                                json_real(result_process_cpu_usec(r, i))) != 0) {
-            json_decref(object);
-            return NULL;
-        }
-    return object;
-}
-
-static json_t *skipped_json(const struct play_result *r) {
-    return json_pack("{s:s, s:s?, s:s, s:s}", "name", r->row->name, "alias", r->row->alias, "title",
-                     r->row->title, "skipped", r->skipped);
-}
-
-static json_t *result_json(const struct play_result *r) {
-    if (r->skipped[0] != '\0')
-        return skipped_json(r);
-    json_t *object =
-        json_pack("{s:s, s:s?, s:s, s:o, s:o, s:o, s:o, s:o}", "name", r->row->name, "alias",
-                  r->row->alias, "title", r->row->title, "load", load_json(&r->load), "latency_us",
-                  latency_json(r), "threads", threads_json(r), "series", series_json(r),
-                  "process_cpu_us_per_request", processes_json(r));
-    json_t *figures = json_pack(
-        "{s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:I, s:I}", "seconds", r->seconds,
-        "ideal_seconds", seconds_of(r->ideal), "tutorial_seconds", result_tutorial_seconds(r),
-        "requests", (json_int_t)r->requests, "failed", (json_int_t)r->failed, "requests_per_second",
-        r->requests_per_second, "cpu_seconds", seconds_of(r->cpu), "cpu_us_per_request",
-        result_cpu_usec(r), "memory_peak_bytes", (json_int_t)r->memory_peak_bytes,
-        "upstream_calls_in_flight_max", (json_int_t)r->calls_max);
-    int rc = json_object_update(object, figures);
-    json_decref(figures);
-    if (rc == 0)
-        return object;
-    json_decref(object);
-    return NULL;
-}
-
-int result_write_json(const struct play_result *results, size_t count, FILE *out) {
-    json_t *list = json_array();
-    for (size_t i = 0; i < count; i++)
-        if (json_array_append_new(list, result_json(&results[i])) != 0)
-            break;
-    bool complete = json_array_size(list) == count;
-    json_t *document = json_pack("{s:o}", "playgrounds", list);
-    if (!complete || document == NULL) {
-        json_decref(document);
+    for (; next_line(lines, &one); l->requests++)
+        l->slowest_usec = one.total_usec > l->slowest_usec ? one.total_usec : l->slowest_usec;
+    if (l->requests == 0)
+        return 0;
+    size_t stride = (size_t)(l->requests + LATENCIES_POINTS_MAX - 1) / LATENCIES_POINTS_MAX;
+    l->points = mem_calloc(LATENCIES_POINTS_MAX, sizeof(*l->points));
+    if (l->points == NULL)
         return -ENOMEM;
+    rewind(lines);
+    while (next_line(lines, &one)) {
+        count_one(l, &one);
+        if (seen++ % stride == 0)
+            l->points[l->count++] = one;
     }
+    return ferror(lines) ? -EIO : 0;
+}
 
-    errno = 0;
-    int rc = json_dumpf(document, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    if (rc == 0 && fputc('\n', out) != EOF)
-        rc = stream_flush(out);
-    else
-        rc = errno != 0 ? -errno : -EIO;
-    json_decref(document);
+static int latencies_read(struct latencies *l, int fd) {
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    FILE *lines = copy < 0 ? NULL : fdopen(copy, "r");
+    int rc;
+
+    *l = (struct latencies){ .count = 0 };
+    if (lines == NULL) {
+        if (copy >= 0)
+            close(copy);
+        return -EIO;
+    }
+    rewind(lines);
+    rc = read_twice(l, lines);
+    fclose(lines);
     return rc;
+}
+
+int result_read(struct play_result *result, int report_fd, int requests_fd, struct error *err) {
+    int rc = read_report(result, report_fd, err);
+    if (rc == 0 && requests_fd >= 0 && latencies_read(&result->latencies, requests_fd) == -ENOMEM)
+        return error_set(err, -ENOMEM, "out of memory");
+    return rc;
+}
+
+void result_free(struct play_result *result) {
+    mem_free(result->series.points);
+    mem_free(result->latencies.points);
+    result->series = (struct series){ .count = 0 };
+    result->latencies = (struct latencies){ .count = 0 };
 }

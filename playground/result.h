@@ -1,29 +1,68 @@
 /* SPDX-License-Identifier: MIT */
-/* What one run of a playground showed. */
+/* All that one run of a playground showed. */
 #ifndef PLAYGROUND_RESULT_H
 #define PLAYGROUND_RESULT_H
 
 #include "base/error.h"
-#include "playground/catalogue.h"
-#include "playground/latencies.h"
-#include "playground/series.h"
-#include <stdio.h>
+#include "playground/procstat.h"
+#include "playground/row.h"
+
+#define SERIES_POINTS_MAX 2048 /* even; beyond it every second point goes */
+
+struct series_point {
+    nsec_t elapsed;        /* from the start of the load */
+    struct procstat total; /* the measured processes */
+    struct procstat of[PLAY_PROCESSES_MAX];
+    /* TCP connections that were open to each process of the row. One to the slow API, which is the
+     * first process, is a call in flight, or kept for the next call. */
+    uint32_t connections[PLAY_PROCESSES_MAX];
+    /* Requests that each has yet to answer, or PLAY_UNKNOWN. The slow API says it itself; for the
+     * process that takes the load, its clients do. */
+    uint32_t in_flight[PLAY_PROCESSES_MAX];
+};
+
+/* Each process over the time of the load. Zeroed is empty. */
+struct series {
+    struct series_point *points;
+    size_t count, capacity;
+    size_t stride, skipped; /* every stride-th point is kept */
+};
+
+#define LATENCIES_POINTS_MAX   400    /* for one load; a chart is not wider */
+#define LATENCIES_BINS         40     /* equally wide, from 0 to the slowest */
+#define LATENCIES_REQUESTS_MAX 200000 /* a larger load's requests are not kept: 15 MiB of lines */
+
+struct latency {
+    int64_t end_usec;   /* the end of the request, since the start of the load */
+    int64_t total_usec; /* connecting included */
+    bool failed;
+};
+
+/* The response time of each request of the load: some of them one by one, all of them counted.
+ * Zeroed is empty. */
+struct latencies {
+    struct latency *points; /* every stride-th request, in the order of their starts */
+    size_t count;
+    uint64_t requests; /* all that were counted in `bins` */
+    uint64_t bins[LATENCIES_BINS];
+    int64_t slowest_usec;
+};
 
 struct play_result {
     const struct playground *row;
     struct play_load load;
     nsec_t ideal;
-    char skipped[160]; /* why it could not be played here; empty: it was, and the rest counts */
+    char skipped[160]; /* the reason not to play it here; empty: it was, and the rest counts */
 
     /* From the load generator. */
     double seconds;    /* from the first connect to the last byte */
-    uint64_t requests; /* that came to an end, good or bad */
-    uint64_t failed;   /* of the load: all that were not answered with a 2xx */
+    uint64_t requests; /* ended, well or badly */
+    uint64_t failed;   /* requests of the load that were not answered with a 2xx */
     double requests_per_second;
     int64_t p50_usec, p90_usec, p99_usec, max_usec;
     struct latencies latencies; /* empty for a load of very many requests */
 
-    /* Of the measured processes. */
+    /* About the measured processes. */
     uint32_t threads_before; /* at rest, before the first request of the load */
     uint32_t threads_during; /* the most that one sample saw */
     uint32_t sleeping_before;
@@ -32,7 +71,7 @@ struct play_result {
     /* The most calls that waited in the slow API at the same time, as it says; 0: it does not. */
     uint32_t calls_max;
     nsec_t cpu;                             /* spent on the load */
-    nsec_t process_cpu[PLAY_PROCESSES_MAX]; /* the same of each process of the row */
+    nsec_t process_cpu[PLAY_PROCESSES_MAX]; /* spent by each process of the row, measured or not */
     uint64_t memory_peak_bytes;
     struct series series;
 
@@ -42,37 +81,13 @@ struct play_result {
 /* Takes in one sample of the run. 0 or -ENOMEM. */
 NODISCARD int result_add_point(struct play_result *result, const struct series_point *point);
 
-/* Takes in a reading of the slow API; the highest stays. GAUGE_UNKNOWN is none. */
-void result_calls_max(struct play_result *result, uint32_t calls_max);
+/* Reads the report that `srv bench --json` wrote to `report_fd` and, unless that is -1, the lines
+ * that `--csv` wrote to `requests_fd`, both from the start; `load` is set. A line of no request
+ * is left out; a file that cannot be read is as an empty one. 0, or -EPROTO or -ENOMEM with a line.
+ */
+NODISCARD int result_read(struct play_result *result, int report_fd, int requests_fd,
+                          struct error *err);
 
 void result_free(struct play_result *result);
-
-/* Reads what `srv bench --json` wrote, from the start of the file; `load` is set. 0 or -EPROTO with
- * a line. */
-NODISCARD int result_read_report(struct play_result *result, int fd, struct error *err);
-
-/* CPU time of the measured processes per request, microseconds; 0 without requests. */
-double result_cpu_usec(const struct play_result *result);
-
-/* The same of one process of the row, whether it is measured or not. */
-double result_process_cpu_usec(const struct play_result *result, size_t process);
-
-/* The time that the tutorial reports for this very load, or 0. */
-double result_tutorial_seconds(const struct play_result *result);
-
-/* The load of most of those that were played, the largest when there are several; NULL when none
- * was. */
-const struct play_load *result_usual_load(const struct play_result *results, size_t count);
-
-/* Walks the loads that were played, each once: the usual one, then in the order of the rows. Start
- * with `*at` 0; NULL at the end. */
-const struct play_load *result_next_load(const struct play_result *results, size_t count,
-                                         size_t *at);
-
-/* Whether the row was played, under this load. */
-bool result_has_load(const struct play_result *result, const struct play_load *load);
-
-/* Writes {"playgrounds": [...]}, units in the names. 0 or -errno. */
-NODISCARD int result_write_json(const struct play_result *results, size_t count, FILE *out);
 
 #endif

@@ -5,6 +5,7 @@
 #include "playground/argv.h"
 #include "playground/process.h"
 #include "playground/program.h"
+#include "playground/stats_client.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -20,14 +21,14 @@
 #define SETTLE_EQUAL      5 /* samples in a row that make a rest */
 #define SAMPLE_NSEC       (50 * NSEC_PER_MSEC)
 #define SAMPLE_COST_RATIO 20 /* sampling takes 1/20 of a core, however many threads there are */
-#define GAUGE_NSEC        (20 * NSEC_PER_MSEC) /* for an answer that is usually there already */
-#define LAST_GAUGE_NSEC   NSEC_PER_SEC /* when the load has ended, and nothing is disturbed */
-#define LAST_BREATH_NSEC  (500 * NSEC_PER_MSEC) /* of a server whose clients failed: it may die */
+#define STATS_NSEC        (20 * NSEC_PER_MSEC)  /* for an answer that is usually there already */
+#define LAST_STATS_NSEC   NSEC_PER_SEC          /* after the load, when nothing is disturbed */
+#define LAST_BREATH_NSEC  (500 * NSEC_PER_MSEC) /* a server whose clients failed may die in it */
 #define LAST_WORDS_NSEC   (500 * NSEC_PER_MSEC) /* for a line about an error that was seen */
 #define OVERTIME_NSEC     (60 * NSEC_PER_SEC)   /* allowed on top of ten times the ideal */
 #define STOP_NSEC         (2 * NSEC_PER_SEC)    /* for idle servers */
 #define ABORT_NSEC        (200 * NSEC_PER_MSEC) /* for servers with requests in flight */
-#define BENCH_TIMEOUT_SEC 30 /* of one request, on top of the ideal time of all */
+#define BENCH_TIMEOUT_SEC 30 /* for one request, on top of the ideal time of all */
 
 struct play_run {
     const struct runner *runner;
@@ -37,10 +38,10 @@ struct play_run {
     size_t count;                                        /* started so far */
     struct program_start starts[PLAY_PROCESSES_MAX];
     uint16_t ports[PLAY_PROCESSES_MAX]; /* 0: none */
-    size_t prepared;                    /* of them: what `finish` is for */
-    struct gauge gauges[PLAY_PROCESSES_MAX];
+    size_t prepared;                    /* starts that `finish` is for */
+    struct stats_client stats_clients[PLAY_PROCESSES_MAX];
     int report_fd; /* memory that the load generator writes its report to */
-    int lines_fd;  /* and a line for each request, or -1 */
+    int lines_fd;  /* memory for a line for each request, or -1 */
     nsec_t load_start;
     nsec_t cpu_before[PLAY_PROCESSES_MAX]; /* spent by each process of the row before the load */
 };
@@ -78,7 +79,7 @@ static int spawn(struct play_run *run, const struct process_spec *spec, struct e
     return rc;
 }
 
-/* Why it answers as it does stands in its log, perhaps a moment later. */
+/* The reason of an answer stands in the server's log, perhaps a moment later. */
 static int add_last_words(struct play_run *run, const struct play_child *p, int rc,
                           struct error *err) {
     nsec_t deadline = clock_now() + LAST_WORDS_NSEC;
@@ -120,12 +121,6 @@ static int await_ready(struct play_run *run, struct program_start *start, struct
     return rc;
 }
 
-/* Of http://HOST:PORT/ and its like; 0 when there is none. */
-static uint16_t port_of(const char *url) {
-    const char *colon = strrchr(url, ':');
-    return colon == NULL ? 0 : (uint16_t)strtoul(colon + 1, NULL, 10);
-}
-
 static int start_process(struct play_run *run, const struct play_process *process,
                          struct error *err) {
     const struct program *program = program_of(process);
@@ -159,21 +154,22 @@ static int start_process(struct play_run *run, const struct play_process *proces
     if (rc == 0)
         rc = await_ready(run, start, err);
     if (rc == 0) {
-        run->ports[run->count - 1] = port_of(start->url);
-        gauge_open(&run->gauges[run->count - 1], run->processes[run->count - 1].control_url);
+        run->ports[run->count - 1] = process_port(start->url);
+        stats_client_open(&run->stats_clients[run->count - 1],
+                          run->processes[run->count - 1].control_url);
     }
     return rc;
 }
 
 static int start_processes(struct play_run *run, struct error *err) {
-    size_t count = catalogue_process_count(run->row);
+    size_t count = row_process_count(run->row);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = start_process(run, &run->row->processes[i], err);
     return rc;
 }
 
-static void add_sample(struct probe_sample *total, const struct probe_sample *one) {
+static void add_sample(struct procstat *total, const struct procstat *one) {
     total->processes += one->processes;
     total->threads += one->threads;
     total->running += one->running;
@@ -184,10 +180,10 @@ static void add_sample(struct probe_sample *total, const struct probe_sample *on
 
 static int sample(struct play_run *run, struct series_point *ret, struct error *err) {
     *ret = (struct series_point){ .elapsed = clock_now() - run->load_start };
-    size_t count = catalogue_process_count(run->row);
+    size_t count = row_process_count(run->row);
     for (size_t i = 0; i < count; i++) {
-        ret->in_flight[i] = GAUGE_UNKNOWN;
-        if (probe_add(run->processes[i].pid, &ret->of[i]) != 0)
+        ret->in_flight[i] = PLAY_UNKNOWN;
+        if (procstat_add(run->processes[i].pid, &ret->of[i]) != 0)
             return error_set(err, -ESRCH, "%s cannot be seen in /proc", run->processes[i].name);
         if (run->row->processes[i].measured)
             add_sample(&ret->total, &ret->of[i]);
@@ -216,9 +212,9 @@ static int settle(struct play_run *run, struct series_point *ret, struct error *
 }
 
 static void read_cpu(const struct play_run *run, nsec_t cpu[PLAY_PROCESSES_MAX]) {
-    for (size_t i = 0; i < catalogue_process_count(run->row); i++) {
-        struct probe_sample sample = { 0 };
-        cpu[i] = probe_add(run->processes[i].pid, &sample) == 0 ? sample.cpu : 0;
+    for (size_t i = 0; i < row_process_count(run->row); i++) {
+        struct procstat sample = { 0 };
+        cpu[i] = procstat_add(run->processes[i].pid, &sample) == 0 ? sample.cpu : 0;
     }
 }
 
@@ -231,7 +227,7 @@ static int start_load(struct play_run *run, struct error *err) {
     int rc = argv_of_load(&argv, load, target->url);
     if (rc == 0)
         rc = argv_add(&argv, "-q");
-    if (rc == 0) /* or a failure that comes first would say how long the others must be */
+    if (rc == 0) /* a failure that comes first must not say how long the others have to be */
         rc = argv_add(&argv, "--expect-status=200");
     if (rc == 0)
         rc = argv_printf(&argv, "-s%lld", (long long)(ideal_sec + BENCH_TIMEOUT_SEC));
@@ -257,24 +253,30 @@ static uint32_t no_more_than(uint32_t most, uint32_t seen) {
     return seen < most ? seen : most;
 }
 
-/* What the processes say themselves, and what only the clients know: the load generator opens a
- * connection for each request. To be called after the sample was taken: who is asked does not
- * sleep. */
+/* Takes in a reading of the slow API; the highest stays. */
+static void note_calls_max(struct play_run *run, struct stats_reading reading) {
+    if (reading.in_flight_max != PLAY_UNKNOWN && reading.in_flight_max > run->result->calls_max)
+        run->result->calls_max = reading.in_flight_max;
+}
+
+/* Adds what the processes say themselves, and what only the clients know: the load generator opens
+ * a connection for each request. To be called after the sample was taken: a process that is asked
+ * does not sleep. */
 static void count_traffic(struct play_run *run, struct series_point *point) {
-    struct series_sockets sockets[PLAY_PROCESSES_MAX];
-    size_t count = catalogue_process_count(run->row);
-    nsec_t deadline = clock_now() + GAUGE_NSEC;
+    struct procstat_sockets sockets[PLAY_PROCESSES_MAX];
+    size_t count = row_process_count(run->row);
+    nsec_t deadline = clock_now() + STATS_NSEC;
     for (size_t i = 0; i < count; i++)
-        gauge_ask(&run->gauges[i]);
-    series_count_sockets(run->ports, count, sockets);
+        stats_client_ask(&run->stats_clients[i]);
+    procstat_count_sockets(run->ports, count, sockets);
     for (size_t i = 0; i < count; i++) {
-        struct gauge_reading reading = gauge_answer(&run->gauges[i], deadline);
+        struct stats_reading reading = stats_client_read(&run->stats_clients[i], deadline);
         point->connections[i] = sockets[i].accepted;
         point->in_flight[i] = reading.in_flight;
         if (i == 0)
-            result_calls_max(run->result, reading.in_flight_max);
+            note_calls_max(run, reading);
     }
-    if (point->in_flight[count - 1] == GAUGE_UNKNOWN)
+    if (point->in_flight[count - 1] == PLAY_UNKNOWN)
         point->in_flight[count - 1] =
             no_more_than(run->result->load.concurrency, sockets[count - 1].made);
 }
@@ -291,7 +293,7 @@ static int take_point(struct play_run *run, struct error *err) {
     return rc;
 }
 
-/* By this thread, which has all the work of the runner. */
+/* CPU time of this thread, which has all the work of the runner. */
 static nsec_t cpu_spent(void) {
     struct timespec spent;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
@@ -368,19 +370,15 @@ static int collect(struct play_run *run, const struct series_point *before, stru
         return error_set(err, -ENOMEM, "out of memory");
     for (size_t i = 0; i < run->count - 1; i++)
         if (run->row->processes[i].measured)
-            run->result->memory_peak_bytes += probe_memory_peak(run->processes[i].pid);
+            run->result->memory_peak_bytes += procstat_memory_peak(run->processes[i].pid);
 
     keep_last_words(run);
-    gauge_ask(&run->gauges[0]);
-    result_calls_max(run->result,
-                     gauge_answer(&run->gauges[0], clock_now() + LAST_GAUGE_NSEC).in_flight_max);
+    stats_client_ask(&run->stats_clients[0]);
+    note_calls_max(run, stats_client_read(&run->stats_clients[0], clock_now() + LAST_STATS_NSEC));
 
     /* With failed requests its exit code is not 0, yet the report is there and says more. */
-    rc = result_read_report(run->result, run->report_fd, err);
-    if (rc == 0 && run->lines_fd >= 0 &&
-        latencies_read(&run->result->latencies, run->lines_fd) == -ENOMEM)
-        return error_set(err, -ENOMEM, "out of memory");
-    if (rc != 0 && bench->exit_code != 0)
+    rc = result_read(run->result, run->report_fd, run->lines_fd, err);
+    if (rc == -EPROTO && bench->exit_code != 0)
         return process_report_end(bench, err);
     return rc;
 }
@@ -388,7 +386,7 @@ static int collect(struct play_run *run, const struct series_point *before, stru
 /* Leaves everything running until the user has seen enough. */
 static int keep(struct play_run *run, struct error *err) {
     struct runner_address addresses[PLAY_PROCESSES_MAX];
-    size_t count = catalogue_process_count(run->row);
+    size_t count = row_process_count(run->row);
     for (size_t i = 0; i < count; i++)
         addresses[i] = (struct runner_address){ run->row->processes[i].name, run->starts[i].url,
                                                 run->processes[i].control_url };
@@ -420,7 +418,7 @@ static int run_steps(struct play_run *run, struct error *err) {
 
 static void finish_programs(struct play_run *run) {
     for (size_t i = 0; i < PLAY_PROCESSES_MAX; i++)
-        gauge_close(&run->gauges[i]);
+        stats_client_close(&run->stats_clients[i]);
     for (size_t i = run->prepared; i-- > 0;) {
         const struct program *program = program_of(run->starts[i].process);
         if (program->finish != NULL)
@@ -430,7 +428,7 @@ static void finish_programs(struct play_run *run) {
 
 int runner_run(const struct runner *runner, const struct playground *row,
                const struct play_load *load, struct play_result *ret, struct error *err) {
-    *ret = (struct play_result){ .row = row, .load = *load, .ideal = catalogue_ideal(row, load) };
+    *ret = (struct play_result){ .row = row, .load = *load, .ideal = row_ideal(row, load) };
     struct play_run *run = mem_calloc(1, sizeof(*run));
     if (run == NULL)
         return error_set(err, -ENOMEM, "out of memory");
@@ -447,7 +445,7 @@ int runner_run(const struct runner *runner, const struct playground *row,
     run->lines_fd =
         load->requests <= LATENCIES_REQUESTS_MAX ? memfd_create("requests", MFD_CLOEXEC) : -1;
     for (size_t i = 0; i < PLAY_PROCESSES_MAX; i++)
-        gauge_open(&run->gauges[i], "");
+        stats_client_open(&run->stats_clients[i], "");
 
     int rc = run_steps(run, err);
 
@@ -458,5 +456,7 @@ int runner_run(const struct runner *runner, const struct playground *row,
     if (run->lines_fd >= 0)
         close(run->lines_fd);
     mem_free(run);
+    if (rc != 0)
+        result_free(ret);
     return rc;
 }

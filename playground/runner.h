@@ -7,7 +7,7 @@
 
 struct runner_address {
     const char *name, *url;
-    const char *control_url; /* where it tells of itself; empty when it does not */
+    const char *control_url; /* the control endpoint's; empty when it has none */
 };
 
 struct runner {
@@ -15,16 +15,16 @@ struct runner {
     int cancel_fd;       /* becoming readable ends the run; only polled */
     /* About 20 times a second while the load runs; may be NULL. */
     void (*on_sample)(void *arg, const struct play_result *so_far, const struct series_point *now);
-    /* When not NULL: called after the load with the addresses of the processes, which then stay
+    /* Called after the load, unless NULL, with the addresses of the processes, which then stay
      * until cancel_fd is readable (0 is returned) or one of them ends. */
     void (*on_keep)(void *arg, const struct play_result *result,
                     const struct runner_address *addresses, size_t count);
     void *arg;
 };
 
-/* Whatever it returns, none of the processes that it started is left. 0 (look at ret->failed);
- * -ENOPKG with a line that names what is not installed; -ECANCELED; or another -errno with a line
- * that says what could not be done. `ret` is for result_free in every case. */
+/* Leaves none of the processes that it started, however it ends. 0 (look at ret->failed), and `ret`
+ * is for result_free; -ENOPKG with a line that names what is not installed; -ECANCELED; or another
+ * -errno with a line that says what could not be done: then `ret` holds the row and its load. */
 NODISCARD int runner_run(const struct runner *runner, const struct playground *row,
                          const struct play_load *load, struct play_result *ret, struct error *err);
 

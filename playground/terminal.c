@@ -5,18 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 struct terminal_size terminal_size(FILE *out) {
     struct winsize size = { 0 };
+    const char *kind = getenv("TERM");
     if (fileno(out) < 0 || ioctl(fileno(out), TIOCGWINSZ, &size) != 0)
         return (struct terminal_size){ 0 };
-    return (struct terminal_size){ size.ws_col, size.ws_row };
-}
-
-bool terminal_is_live(FILE *out) {
-    const char *kind = getenv("TERM");
-    return isatty(fileno(out)) == 1 && (kind == NULL || strcmp(kind, "dumb") != 0);
+    return (struct terminal_size){
+        .columns = size.ws_col,
+        .rows = size.ws_row,
+        .is_live = kind == NULL || strcmp(kind, "dumb") != 0,
+    };
 }
 
 void terminal_wrap(FILE *out, const char *text, size_t indent, size_t width) {

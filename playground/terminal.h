@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How wide a reader's screen is, and text that fits it. */
+/* The size of a reader's screen, and text that fits it. */
 #ifndef PLAYGROUND_TERMINAL_H
 #define PLAYGROUND_TERMINAL_H
 
@@ -11,13 +11,11 @@
 
 struct terminal_size {
     size_t columns, rows; /* 0 when it does not say */
+    bool is_live;         /* lines on it can be written over */
 };
 
-/* Of the terminal behind `out`; both 0 when there is none. */
+/* The size of the terminal behind `out`; zeroed when there is none. */
 struct terminal_size terminal_size(FILE *out);
-
-/* Whether lines on it can be written over. */
-bool terminal_is_live(FILE *out);
 
 /* Prints a paragraph, its lines broken between words so that none is wider than `width` (0: one
  * line), each after `indent` blanks. A word that is wider stands alone. */

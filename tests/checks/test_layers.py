@@ -53,7 +53,6 @@ CIRCLES = [
     ("server/observe/admin", "server/observe/metrics"),
     ("loadgen/client", "loadgen/worker", "loadgen/worker_timers"),
     ("loadgen/live", "loadgen/live_view"),
-    ("playground/argv", "playground/catalogue", "playground/nginx", "playground/postgres", "playground/program"),
 ]
 
 

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""The page of srv play --html, in a real browser: it has its figures, and nothing to complain about."""
+"""The page of srv play --html, in a real browser: it has its figures, and nothing to complain about. What its script
+draws is looked at with data of our own."""
 
+import html
 import json
 import re
 import shutil
 import subprocess
+from copy import deepcopy
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +67,21 @@ def test_tags_are_closed_in_order(page):
     assert checker.open == []
 
 
+def test_figures_are_there_without_scripts(page):
+    path, rows = page
+    body = re.sub(r"<(script|style).*?</\1>", "", path.read_text(), flags=re.S)
+    cells = {name: re.findall("<td>(.*?)</td>", line) for name, line in re.findall(r'<tr><th scope="row">(.*?)</th>(.*)</tr>', body)}
+    assert list(cells) == [row["name"] for row in rows]
+    for row in rows:
+        told = cells[row["name"]]
+        assert told[:3] == ["20", "10", "0.1"]
+        assert told[3:5] == [f"{row['seconds']:.2f}", f"{row['ideal_seconds']:.2f}"]
+        assert told[7:9] == [f"{row['latency_us']['p99'] / 1000:.1f}", str(row["failed"])]
+        assert told[10] == str(row["threads"]["during_max"])
+        assert told[12] == str(row["upstream_calls_in_flight_max"])
+    assert "<noscript>" in body and body.count("data-drawn hidden") == 2  # what a script would fill is not shown
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_browser_shows_every_figure_and_complains_about_nothing(page, tmp_path):
     path, rows = page
@@ -91,7 +110,7 @@ def test_browser_shows_every_figure_and_complains_about_nothing(page, tmp_path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-@pytest.mark.parametrize("width", [360, 720, 1280])
+@pytest.mark.parametrize("width", [360, 390, 720, 1280])
 def test_nothing_is_wider_than_its_place(page, tmp_path, width):
     """The page in a frame, and a script outside it that looks."""
     path, _ = page
@@ -106,3 +125,190 @@ def test_nothing_is_wider_than_its_place(page, tmp_path, width):
     seen = re.search(r'<p id="p">(.*?)</p>', done.stdout, re.S)
     assert seen, done.stdout[-500:] + done.stderr[-500:]
     assert seen[1] == "wide: ."
+
+
+TEMPLATE = Path(__file__).parents[2] / "playground/page.html"
+ONE = {
+    "name": "one", "alias": "from-the-tutorial", "title": 'a <b>bold</b> & "quoted" title', "peer_of": None,
+    "tutorial_has": None, "shows": "It shows something.", "notice": "something", "ideal_formula": "ceil(10 / 1) x 1s",
+    "has_slow_api": True, "proxy": None, "commands": "  srv serve --upstream http://127.0.0.1:4000/\n",
+    "load": {"requests": 10, "concurrency": 5, "delay_seconds": 1.0, "delay": "1s"},
+    "seconds": 10.05, "ideal_seconds": 10.0, "tutorial_seconds": 10.139, "requests": 10, "failed": 0,
+    "requests_per_second": 0.995, "cpu_seconds": 0.0, "cpu_us_per_request": 0.0, "memory_peak_bytes": 0,
+    "upstream_calls_in_flight_max": 1, "process_cpu_us_per_request": {"slowapi": 0.0, "app": 0.0},
+    "latency_us": {"p50": 5001234, "p90": 5005678, "p99": 5005678, "max": 5005678},
+    "latencies": {"requests": 0, "slowest_us": 0, "points": [], "bins": [0] * 40},
+    "threads": {"before": 0, "sleeping_before": 0, "during_max": 1, "sleeping_during_mean": 0.0, "samples": 3},
+    "series": {
+        "elapsed_ms": [0, 1000, 2000], "threads": [1, 1, 1], "sleeping": [0, 0, 0], "running": [0, 0, 0],
+        "cpu_us": [0, 0, 0], "rss_bytes": [0, 0, 0], "client_connections": [0, 0, 0],
+        "upstream_connections": [0, 0, 0], "requests_in_flight": [5, 5, 5], "upstream_calls_in_flight": [1, None, 1],
+    },
+}  # fmt: skip
+SKIPPED = {"name": "two", "alias": None, "title": "", "skipped": "<no> such 'thing'"}
+
+
+def one(**differences):
+    """ONE with some figures replaced; `load__requests` is one within another."""
+    row = deepcopy(ONE)
+    for name, value in differences.items():
+        *outer, last = name.split("__")
+        inside = row
+        for part in outer:
+            inside = inside[part]
+        inside[last] = value
+    return row
+
+
+KEPT = {"requests": 4, "slowest_us": 4000, "points": [[5025000, 2500, False], [10050000, 4000, True]],
+        "bins": [3 if i == 24 else int(i == 39) for i in range(40)]}  # fmt: skip
+USUAL = one(load__requests=2000, load__concurrency=200, tutorial_seconds=0)
+LOADS = [USUAL, one(seconds=1, ideal_seconds=1, load__requests=4, tutorial_seconds=0), USUAL]
+PROXIED = one(proxy="proxy", process_cpu_us_per_request={"proxy": 77.0}, series__server_connections=[0, 0, 6])
+CASES = {
+    "one": [ONE],
+    "other-load": [one(load__requests=11, tutorial_seconds=0)],
+    "two": [ONE, one(tutorial_seconds=17.536)],
+    "loads": LOADS,
+    "walk": [one(load__requests=8), one(load__requests=7), ONE, one(load__requests=7), SKIPPED],
+    "nothing": [SKIPPED],
+    "conclusion": [one(upstream_calls_in_flight_max=200), one(name="other", threads__during_max=201),
+                   one(threads__during_max=0, seconds=20)],
+    "failures": [one(failed=1), one(failed=1)],
+    "kept": [one(latencies=KEPT)],
+    "proxy": [ONE, PROXIED],
+    "uncounted": [one(upstream_calls_in_flight_max=0)],
+    "no-api": [one(has_slow_api=False, upstream_calls_in_flight_max=0)],
+    "original": [ONE, one(name="original", peer_of="one")],
+    "skipped-original": [ONE, SKIPPED],
+    "gap": [one(series__threads=[10, 0, None, 0, 0], series__sleeping=[None, None, 7, None, None],
+                series__elapsed_ms=[0, 250, 500, 750, 1000])],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """{case: what the script made of its data}, by one browser, with the values of axisEnd in "axes"."""
+    folder = tmp_path_factory.mktemp("drawn")
+    template = re.sub("<!--(facts|table)-->", "", TEMPLATE.read_text())
+    for name, rows in CASES.items():
+        data = json.dumps({"playgrounds": rows}).replace("<", "\\u003c")
+        (folder / f"{name}.html").write_text(template.replace("<!--data-->", data))
+    frames = "".join(f'<iframe id="{name}" src="{name}.html"></iframe>' for name in CASES)
+    (folder / "outer.html").write_text(
+        f"{frames}<pre></pre><script>onload = () => {{ const seen = {{}};"
+        " for (const f of document.querySelectorAll('iframe')) seen[f.id] = f.contentDocument.querySelector('main').innerHTML;"
+        " const end = document.querySelector('iframe').contentWindow.axisEnd;"
+        " seen.axes = [0, -3, 1, 1.1, 2.3, 4, 7, 201, 999, 1000, 0.03].map(value => end(value));"
+        " document.querySelector('pre').textContent = JSON.stringify(seen) }</script>"
+    )
+    done = browse(folder / "outer.html", folder, "--allow-file-access-from-files", "--dump-dom")
+    seen = re.search(r"<pre>(.*?)</pre>", done.stdout, re.S)
+    assert seen and seen[1], done.stdout[-500:] + done.stderr[-500:]
+    return json.loads(html.unescape(seen[1]))
+
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+@needs_chromium
+def test_figures_commands_and_the_tutorial_are_drawn(drawn):
+    for piece in ("10.05 s", "10.14", "5005.7", "ceil(10 / 1) x 1s", "srv serve --upstream http://127.0.0.1:4000/",
+                  "Threads of the server", "requests of the clients, at most 5", "calls in the slow API, at most 1",
+                  "<dd>1 <small>of</small> 5</dd>", "all clients 5", 'class="tutorial"'):  # fmt: skip
+        assert piece in drawn["one"], piece
+    assert "hidden" not in drawn["one"]
+    assert 'class="tutorial"' not in drawn["other-load"] and "k-tutorial" not in drawn["other-load"]
+    assert "<dd>- <small>of</small> 5</dd>" in drawn["uncounted"]  # nobody counted: that is not none
+
+
+@needs_chromium
+def test_our_time_and_the_tutorials_are_told_apart(drawn):
+    assert ">10.05 s, tutorial 10.14<" in drawn["one"] and ">10.05 s<" not in drawn["one"]  # no room for two
+    assert 'class="after" x="45.849%" y="17">10.05 s<' in drawn["two"]
+    assert 'class="after theirs" x="80.000%" y="17">17.54 s<' in drawn["two"]
+
+
+@needs_chromium
+def test_rows_of_another_load_have_an_axis_of_their_own(drawn):
+    assert "<h4>10&nbsp;requests by 5&nbsp;clients, a delay of&nbsp;1s</h4>" in drawn["one"]
+    assert "<h4>2000" not in drawn["one"]
+    text = drawn["loads"]
+    assert -1 < text.find("<h4>2000&nbsp;requests by 200&nbsp;clients") < text.find("<h4>4&nbsp;requests")
+    for label in ("one: 10.05 s, ideal", "one: 1.00 s, ideal"):
+        bar = text[text.index(label) :].split("<rect", 1)[1]
+        assert bar.startswith(' class="bar" x="0.000%" y="6" width="80.000%"')
+
+
+@needs_chromium
+def test_loads_are_walked_once_each_the_usual_one_first(drawn):
+    times = drawn["walk"].split('id="times-chart"')[1].split('id="latencies"')[0]
+    assert re.findall(r"<h4>(\d+)&nbsp;", times) == ["7", "8", "10"]
+    assert "<h4>" not in drawn["nothing"] and 'class="lead"' not in drawn["nothing"]
+
+
+@needs_chromium
+def test_conclusion_compares_those_that_kept_up(drawn):
+    text = drawn["conclusion"]
+    assert (
+        'one</a> kept 200 calls waiting at once with <b>1 thread</b>; <a href="#other">other</a> kept 1 call waiting at'
+        " once with <b>201 threads</b>. The time was the same, 10.05 s or close to it: waiting alone takes 10.00 s."
+    ) in text
+    assert text.index("kept 200") < text.index("<nav")
+    assert 'class="lead"' not in drawn["failures"]
+
+
+@needs_chromium
+def test_index_leads_to_every_part_and_row(drawn):
+    index = drawn["one"].split("<nav")[1].split("</nav>")[0]
+    links = re.findall(r'href="#([^"]+)"', index)
+    assert len(links) == 6
+    assert [link for link in links if f'id="{link}"' not in drawn["one"]] == []
+
+
+@needs_chromium
+def test_response_times_have_dots_and_a_distribution(drawn):
+    assert "Distribution" not in drawn["one"]  # nothing was kept
+    text = drawn["kept"]
+    assert '<path class="dots" d="M500.0 50.0h0">' in text  # of 0 to 5 ms
+    assert '<path class="dots bad" d="M1000.0 20.0h0">' in text
+    assert "Distribution of response times from 0 to 4.0 ms" in text
+    assert '<path class="line-a area" d="M0.0 100.0H600.0V9.1H625.0V100.0H975.0V69.7H1000.0V100.0">' in text
+
+
+@needs_chromium
+def test_proxy_has_its_cpu_and_a_note(drawn):
+    note = '<p class="note">A proxy in front is not counted.</p>'
+    assert note not in drawn["one"] and "<dt>CPU of" not in drawn["one"]
+    assert note in drawn["proxy"] and "<dt>CPU of proxy</dt><dd>77 <small>us</small>" in drawn["proxy"]
+    assert "from proxy to server, at most 6" in drawn["proxy"]
+
+
+@needs_chromium
+def test_text_is_never_markup(drawn):
+    assert 'a &lt;b&gt;bold&lt;/b&gt; &amp; "quoted" title' in drawn["one"]
+    assert "<b>bold" not in drawn["one"]
+
+
+@needs_chromium
+def test_row_without_a_slow_api_has_the_clients_requests_in_flight(drawn):
+    assert "1 thread, 5 in flight" in drawn["no-api"]
+    assert "calls in the slow API, at most" not in drawn["no-api"] and "Open TCP" not in drawn["no-api"]
+
+
+@needs_chromium
+def test_original_has_a_key_unless_it_was_skipped(drawn):
+    key = '<i class="k-peer"></i>the original, measured here'
+    assert key in drawn["original"] and 'class="bar-peer"' in drawn["original"]
+    assert key not in drawn["one"] and key not in drawn["skipped-original"]
+
+
+@needs_chromium
+def test_missing_answer_is_a_gap_in_the_line(drawn):
+    paths = re.findall(r'<path class="line-[ab]" d="([^"]*)"', drawn["gap"])
+    assert paths == ["M0.0 50.0H250.0V100.0M750.0 100.0H1000.0", "M500.0 65.0"]
+
+
+@needs_chromium
+def test_axes_end_at_round_numbers(drawn):
+    assert drawn["axes"] == pytest.approx([1, 1, 1, 2, 2.5, 5, 10, 250, 1000, 1000, 0.05])

@@ -2,7 +2,6 @@
 /* The rows are sane, and what is computed from them is right. */
 #include "playground/argv.h"
 #include "playground/catalogue.h"
-#include "playground/peer.h"
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,7 +50,7 @@ static void every_row_measures_something_and_its_words_expand(void **state) {
     for (size_t i = 0; i < catalogue_count; i++) {
         const struct playground *row = &catalogue[i];
         struct argv_value values[PLAY_PROCESSES_MAX + 2] = { { "bind", "127.0.0.1:0" } };
-        size_t count = catalogue_process_count(row), measured = 0;
+        size_t count = row_process_count(row), measured = 0;
         assert_true(count > 0);
         for (size_t p = 0; p < count; p++) {
             struct argv argv;
@@ -112,7 +111,7 @@ static void ideal_is_the_number_of_waves_times_the_delay(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct play_load load = { cases[i].requests, cases[i].concurrency, cases[i].delay };
         row.slots = cases[i].slots;
-        assert_int_equal(catalogue_ideal(&row, &load), cases[i].ideal);
+        assert_int_equal(row_ideal(&row, &load), cases[i].ideal);
     }
 }
 
@@ -121,11 +120,11 @@ static void ideal_by_turns_adds_up_the_second_halves(void **state) {
     char text[64];
     struct playground row = { .name = "x", .slots = 5, .ideal = PLAY_IDEAL_TURNS };
     struct play_load load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC };
-    assert_int_equal(catalogue_ideal(&row, &load), 6 * NSEC_PER_SEC);
-    assert_string_equal(catalogue_ideal_formula(&row, &load, text, sizeof(text)),
+    assert_int_equal(row_ideal(&row, &load), 6 * NSEC_PER_SEC);
+    assert_string_equal(row_ideal_formula(&row, &load, text, sizeof(text)),
                         "ceil(10 / 5) x 500ms + 10 x 500ms");
     load.concurrency = 1;
-    assert_int_equal(catalogue_ideal(&row, &load), 10 * NSEC_PER_SEC);
+    assert_int_equal(row_ideal(&row, &load), 10 * NSEC_PER_SEC);
 }
 
 static void ideal_knows_that_connections_may_be_short(void **state) {
@@ -135,12 +134,11 @@ static void ideal_knows_that_connections_may_be_short(void **state) {
                               .slots = PLAY_SLOTS_UNLIMITED,
                               .ideal = PLAY_IDEAL_DB_POOL };
     struct play_load load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC };
-    assert_int_equal(catalogue_ideal(&row, &load), 2 * NSEC_PER_SEC);
-    assert_string_equal(catalogue_ideal_formula(&row, &load, text, sizeof(text)),
-                        "ceil(10 / 5) x 1s");
+    assert_int_equal(row_ideal(&row, &load), 2 * NSEC_PER_SEC);
+    assert_string_equal(row_ideal_formula(&row, &load, text, sizeof(text)), "ceil(10 / 5) x 1s");
     load = (struct play_load){ .requests = 301, .concurrency = 150, .delay = NSEC_PER_SEC };
-    assert_int_equal(catalogue_ideal(&row, &load), 16 * NSEC_PER_SEC);
-    assert_string_equal(catalogue_ideal_formula(&row, &load, text, sizeof(text)),
+    assert_int_equal(row_ideal(&row, &load), 16 * NSEC_PER_SEC);
+    assert_string_equal(row_ideal_formula(&row, &load, text, sizeof(text)),
                         "500ms + ceil(301 / 10) x 500ms");
 }
 
@@ -158,49 +156,55 @@ static void ideal_of_what_computes_is_divided_by_the_cpus(void **state) {
         if (CPU_ISSET(cpu, &before))
             CPU_SET(cpu, &one);
     assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
-    assert_int_equal(catalogue_ideal(&row, &load), 11 * NSEC_PER_SEC / 2);
-    assert_string_equal(catalogue_ideal_formula(&row, &load, text, sizeof(text)),
+    assert_int_equal(row_ideal(&row, &load), 11 * NSEC_PER_SEC / 2);
+    assert_string_equal(row_ideal_formula(&row, &load, text, sizeof(text)),
                         "500ms + ceil(10 / 1) x 500ms");
     assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
     if (CPU_COUNT(&before) > 1)
-        assert_true(catalogue_ideal(&row, &load) <= 3 * NSEC_PER_SEC);
+        assert_true(row_ideal(&row, &load) <= 3 * NSEC_PER_SEC);
+}
+
+/* The status that the process which takes the load answers with. */
+static uint16_t status_of(const char *name) {
+    const struct playground *row = row_named(name);
+    return row_process_status(&row->processes[row_process_count(row) - 1]);
 }
 
 static void a_row_that_shows_a_failure_says_its_status(void **state) {
     (void)state;
-    assert_int_equal(catalogue_status(row_named("green")), 200);
-    assert_int_equal(catalogue_status(row_named("nginx-http")), 200);
-    assert_int_equal(catalogue_status(row_named("deadlock")), 504);
-    assert_true(catalogue_has_slow_api(row_named("cpu-green")));
-    assert_false(catalogue_has_slow_api(row_named("deadlock")));
+    assert_int_equal(status_of("green"), 200);
+    assert_int_equal(status_of("nginx-http"), 200);
+    assert_int_equal(status_of("deadlock"), 504);
+    assert_true(row_has_slow_api(row_named("cpu-green")));
+    assert_false(row_has_slow_api(row_named("deadlock")));
 }
 
 static void ideal_of_the_tutorials_rows(void **state) {
     (void)state;
     char text[64];
     const struct playground *single = row_named("single"), *green = row_named("green");
-    assert_int_equal(catalogue_ideal(single, &single->load), 10 * NSEC_PER_SEC);
-    assert_int_equal(catalogue_ideal(green, &green->load), 10 * NSEC_PER_SEC);
+    assert_int_equal(row_ideal(single, &single->load), 10 * NSEC_PER_SEC);
+    assert_int_equal(row_ideal(green, &green->load), 10 * NSEC_PER_SEC);
     static const char *const others[] = { "threaded",    "pool-lazy",     "pool-eager",
                                           "green-cores", "green-workers", "event" };
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
-        assert_int_equal(catalogue_ideal(row_named(others[i]), &row_named(others[i])->load),
+        assert_int_equal(row_ideal(row_named(others[i]), &row_named(others[i])->load),
                          10 * NSEC_PER_SEC);
-    assert_string_equal(catalogue_ideal_formula(single, &single->load, text, sizeof(text)),
+    assert_string_equal(row_ideal_formula(single, &single->load, text, sizeof(text)),
                         "ceil(10 / 1) x 1s");
-    assert_string_equal(catalogue_ideal_formula(green, &green->load, text, sizeof(text)),
+    assert_string_equal(row_ideal_formula(green, &green->load, text, sizeof(text)),
                         "ceil(2000 / 200) x 1s");
 }
 
 static void overrides_replace_the_load(void **state) {
     (void)state;
     const struct playground *green = row_named("green");
-    struct play_load load = catalogue_load(green, &(struct play_overrides){ 0 });
+    struct play_load load = row_load(green, &(struct play_overrides){ 0 });
     assert_int_equal(load.requests, 2000);
     assert_int_equal(load.concurrency, 200);
     assert_int_equal(load.delay, NSEC_PER_SEC);
 
-    load = catalogue_load(green, &(struct play_overrides){ .requests = 50, .has_delay = true });
+    load = row_load(green, &(struct play_overrides){ .requests = 50, .has_delay = true });
     assert_int_equal(load.requests, 50);
     assert_int_equal(load.concurrency, 50); /* never more clients than requests */
     assert_int_equal(load.delay, 0);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -137,7 +138,6 @@ static void child_ignores_no_signal_that_the_runner_does(void **state) {
 static void all_kinds_of_children_are_stopped(void **state) {
     (void)state;
     struct play_child list[4];
-    process_adopt_orphans();
     start(&list[0], "exit 0", -1);
     start(&list[1], "echo 'listening on x' >&2; exec sleep 1000", -1);
     start(&list[2], "trap '' TERM; echo 'listening on x' >&2; while :; do sleep 0.05; done", -1);
@@ -163,7 +163,6 @@ static void who_tidies_may_leave_others_that_do(void **state) {
     int told[2];
     char byte = 0;
     assert_int_equal(pipe(told), 0);
-    process_adopt_orphans();
     start(&p, "{ sleep 0.2; echo >&3; } & exit 0", told[1]);
     p.tidies = true;
     wait_end(&p);
@@ -196,7 +195,7 @@ static void child_dies_with_a_killed_runner(void **state) {
     pid_t child;
     assert_int_equal(read(told[0], &child, sizeof(child)), sizeof(child));
     assert_true(exists(child));
-    process_adopt_orphans(); /* so that the child can be waited for */
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* so that the child can be waited for */
     kill(runner, SIGKILL);
     assert_int_equal(waitpid(runner, NULL, 0), runner);
     int status;

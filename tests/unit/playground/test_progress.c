@@ -46,11 +46,11 @@ static bool is_whole(const char *line) {
 
 static struct series_point point(nsec_t elapsed, nsec_t cpu) {
     struct series_point p = { .elapsed = elapsed };
-    struct probe_sample seen = { .threads = 205,
-                                 .running = 1,
-                                 .sleeping = 204,
-                                 .cpu = cpu,
-                                 .rss_bytes = (uint64_t)(1234.5 * 1024 * 1024) };
+    struct procstat seen = { .threads = 205,
+                             .running = 1,
+                             .sleeping = 204,
+                             .cpu = cpu,
+                             .rss_bytes = (uint64_t)(1234.5 * 1024 * 1024) };
     p.total = p.of[0] = p.of[1] = seen;
     p.in_flight[0] = p.in_flight[1] = 199;
     p.connections[0] = p.connections[1] = 198;
@@ -71,8 +71,7 @@ static void view(unsigned short columns, char shown[static SHOWN_BYTES]) {
     setenv("TERM", "xterm", 1);
     FILE *out = fdopen(child, "w");
     assert_non_null(out);
-    progress_init(&progress, out, 23);
-    progress_start(&progress, &row, &row.load);
+    progress_start(&progress, out, 1, 23, &row, &row.load);
     progress_sample(&progress, &result, &first);
     progress_sample(&progress, &result, &second);
     fcntl(parent, F_SETFL, O_NONBLOCK);

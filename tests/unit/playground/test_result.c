@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading the load generator's report, taking in samples, and writing JSON. */
-#include "base/attr.h"
+/* Taking in samples, and reading the load generator's report and its lines of requests. */
+#include "base/alloc.h"
 #include "playground/result.h"
 #include <errno.h>
-#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,13 +13,31 @@
 
 #include <cmocka.h>
 
-static int read_report(struct play_result *result, const char *text, struct error *err) {
-    int fd = memfd_create("test", MFD_CLOEXEC);
+#define HEADING "start_us,outcome,status,total_us,queue_us,connect_us\n"
+
+static int file_of(const char *text) {
+    int fd = memfd_create("lines", MFD_CLOEXEC);
     assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-    int rc = result_read_report(result, fd, err);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    return fd;
+}
+
+static int read_report(struct play_result *result, const char *text, struct error *err) {
+    int fd = file_of(text);
+    int rc = result_read(result, fd, -1, err);
     close(fd);
     return rc;
+}
+
+/* Reads lines of requests beside a report that says nothing of interest. */
+static void read_requests(struct play_result *result, int fd) {
+    int report = file_of("{\"totals\": {\"seconds\": 1, \"requests\": 0, \"succeeded\": 0,"
+                         " \"rps\": 0}, \"latency_us\": {\"p50\": null, \"p90\": null,"
+                         " \"p99\": null, \"max\": null}}");
+    struct error err;
+    *result = (struct play_result){ .ideal = 0 };
+    assert_int_equal(result_read(result, report, fd, &err), 0);
+    close(report);
 }
 
 static void report_is_read(void **state) {
@@ -54,7 +72,7 @@ static void bad_reports_are_refused(void **state) {
 static void samples_give_peak_threads_and_mean_sleepers(void **state) {
     (void)state;
     struct play_result result = { 0 };
-    static const struct probe_sample seen[] = {
+    static const struct procstat seen[] = {
         { .threads = 5, .sleeping = 1 },
         { .threads = 205, .sleeping = 202 },
         { .threads = 204, .sleeping = 202 },
@@ -69,42 +87,91 @@ static void samples_give_peak_threads_and_mean_sleepers(void **state) {
     assert_int_equal(result.series.count, 0);
 }
 
-static void cpu_per_request_needs_requests(void **state) {
+static void every_request_is_counted_and_placed(void **state) {
     (void)state;
-    struct play_result result = { .cpu = NSEC_PER_SEC };
-    assert_true(result_cpu_usec(&result) == 0);
-    result.requests = 1000;
-    assert_true(result_cpu_usec(&result) == 1000);
+    struct play_result result;
+    int fd = file_of(HEADING "5,ok,200,1000,0,9\n10,status,504,4000,0,9\n20,timeout_body,0,39,0,9\n"
+                             "no line\n7,ok\n,,,\n8,ok,200,-1,0,0\n");
+    read_requests(&result, fd);
+    assert_int_equal(result.latencies.requests, 3);
+    assert_int_equal(result.latencies.count, 3);
+    assert_int_equal(result.latencies.slowest_usec, 4000);
+    assert_int_equal(result.latencies.points[0].end_usec, 1005);
+    assert_false(result.latencies.points[0].failed);
+    assert_true(result.latencies.points[1].failed && result.latencies.points[2].failed);
+    assert_int_equal(result.latencies.bins[0], 1);
+    assert_int_equal(result.latencies.bins[LATENCIES_BINS / 4 - 1], 1); /* 1000 of 0 to 4000 */
+    assert_int_equal(result.latencies.bins[LATENCIES_BINS - 1],
+                     1); /* the slowest is in the last one */
+    result_free(&result);
+    close(fd);
 }
 
-static void json_has_one_object_per_result(void **state) {
+static void of_many_requests_some_are_kept_and_all_counted(void **state) {
     (void)state;
-    struct play_result results[2] = {
-        { .row = &catalogue[0],
-          .load = { 10, 5, NSEC_PER_SEC / 4 },
-          .seconds = 2.5,
-          .requests = 10 },
-        { .row = &catalogue[1], .failed = 7 },
-    };
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    assert_int_equal(result_write_json(results, 2, out), 0);
-    fclose(out);
+    static const size_t counts[] = { 1, LATENCIES_POINTS_MAX, LATENCIES_POINTS_MAX + 1, 12345 };
+    for (size_t c = 0; c < ARRAY_LEN(counts); c++) {
+        struct play_result result;
+        FILE *lines = tmpfile();
+        uint64_t sum = 0;
+        fputs(HEADING, lines);
+        for (size_t i = 0; i < counts[c]; i++)
+            fprintf(lines, "%zu,ok,200,%zu,0,0\n", i, i % 977);
+        fflush(lines);
+        read_requests(&result, fileno(lines));
+        for (size_t i = 0; i < LATENCIES_BINS; i++)
+            sum += result.latencies.bins[i];
+        assert_int_equal(result.latencies.requests, counts[c]);
+        assert_int_equal(sum, counts[c]);
+        assert_in_range(result.latencies.count, 1, LATENCIES_POINTS_MAX);
+        assert_true(result.latencies.count >= LATENCIES_POINTS_MAX / 2 ||
+                    result.latencies.count == counts[c]);
+        result_free(&result);
+        fclose(lines);
+    }
+}
 
-    json_t *document = json_loads(text, 0, NULL);
-    json_t *list = json_object_get(document, "playgrounds");
-    assert_int_equal(json_array_size(list), 2);
-    json_t *first = json_array_get(list, 0);
-    assert_string_equal(json_string_value(json_object_get(first, "name")), catalogue[0].name);
-    assert_true(json_number_value(json_object_get(first, "seconds")) == 2.5);
-    assert_true(json_number_value(
-                    json_object_get(json_object_get(first, "load"), "delay_seconds")) == 0.25);
-    assert_true(json_number_value(json_object_get(first, "tutorial_seconds")) ==
-                0); /* other load */
-    assert_int_equal(json_integer_value(json_object_get(json_array_get(list, 1), "failed")), 7);
-    json_decref(document);
-    free(text);
+static void nothing_is_empty(void **state) {
+    (void)state;
+    static const char *const texts[] = { "", HEADING, "\n\n", "0,ok,200,0\n" };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct play_result result;
+        int fd = file_of(texts[i]);
+        read_requests(&result, fd);
+        assert_int_equal(result.latencies.requests, i == 3 ? 1 : 0);
+        result_free(&result);
+        close(fd);
+    }
+    struct play_result result;
+    read_requests(&result, 9999); /* a descriptor of nobody */
+    assert_int_equal(result.latencies.requests, 0);
+}
+
+static void long_series_keep_evenly_spread_points(void **state) {
+    (void)state;
+    struct play_result result = { 0 };
+    const struct series *series = &result.series;
+    const size_t added = 5 * SERIES_POINTS_MAX;
+    for (size_t i = 0; i < added; i++)
+        assert_int_equal(result_add_point(&result, &(struct series_point){ .elapsed = (nsec_t)i }),
+                         0);
+    assert_in_range(series->count, SERIES_POINTS_MAX / 2, SERIES_POINTS_MAX);
+    assert_int_equal(series->points[0].elapsed, 0);
+    nsec_t step = series->points[1].elapsed;
+    for (size_t i = 1; i < series->count; i++)
+        assert_int_equal(series->points[i].elapsed - series->points[i - 1].elapsed, step);
+    assert_true(series->points[series->count - 1].elapsed > (nsec_t)(added - 2 * (size_t)step));
+    result_free(&result);
+}
+
+static void being_out_of_memory_loses_nothing(void **state) {
+    (void)state;
+    struct play_result result = { 0 };
+    mem_fail_after(0);
+    int rc = result_add_point(&result, &(struct series_point){ .elapsed = 1 });
+    mem_fail_after(-1);
+    assert_int_equal(rc, -ENOMEM);
+    result_free(&result);
 }
 
 int main(void) {
@@ -112,8 +179,11 @@ int main(void) {
         cmocka_unit_test(report_is_read),
         cmocka_unit_test(bad_reports_are_refused),
         cmocka_unit_test(samples_give_peak_threads_and_mean_sleepers),
-        cmocka_unit_test(cpu_per_request_needs_requests),
-        cmocka_unit_test(json_has_one_object_per_result),
+        cmocka_unit_test(every_request_is_counted_and_placed),
+        cmocka_unit_test(of_many_requests_some_are_kept_and_all_counted),
+        cmocka_unit_test(nothing_is_empty),
+        cmocka_unit_test(long_series_keep_evenly_spread_points),
+        cmocka_unit_test(being_out_of_memory_loses_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

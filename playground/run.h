@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A tour: some playgrounds one after the other, then the table. */
-#ifndef PLAYGROUND_TOUR_H
-#define PLAYGROUND_TOUR_H
+/* A run of srv play: some playgrounds one after the other, then the table. */
+#ifndef PLAYGROUND_RUN_H
+#define PLAYGROUND_RUN_H
 
-#include "playground/catalogue.h"
+#include "playground/row.h"
 
-struct tour_config {
+struct run_config {
     const struct playground *const *rows; /* each is run once, in this order */
     size_t row_count;
-    const bool *wanted; /* of each: whether it was asked for by name, and must not be skipped */
+    const bool *wanted; /* for each, whether it was asked for by name, and must not be skipped */
     struct play_overrides overrides;
     const char *program;   /* path of srv */
     const char *json_path; /* NULL: no JSON */
@@ -16,12 +16,12 @@ struct tour_config {
     bool keep; /* leave the processes running after the load, until a signal; for one row */
 };
 
-#define EXIT_INTERRUPTED 130 /* as a shell reports a program that SIGINT ended */
+#define EXIT_INTERRUPTED 130 /* a shell reports so a program that SIGINT ended */
 
 /* The exit code: 0; EXIT_CANNOT when a row could not run, had failures, or was skipped though
  * it was wanted; EXIT_INTERRUPTED after
  * TERM, or INT, HUP or QUIT unless they were ignored, with the rows that were done in the table.
  * The calling program has one thread. */
-int tour_run(const struct tour_config *config);
+int run_playgrounds(const struct run_config *config);
 
 #endif

@@ -1,19 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* Samples threads, their states, CPU time and memory of a process tree. */
-#include "playground/probe.h"
+/* Samples threads, their states, CPU time and memory of a process tree, and counts sockets. */
+#include "playground/procstat.h"
+#include "base/alloc.h"
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#define PROC_TEXT_BYTES 2048 /* more than a list of PROBE_PROCESSES_MAX children takes */
+#define REPLY_BYTES     32768 /* the most that the kernel sends in one go */
+#define PROC_TEXT_BYTES 2048  /* more than a list of PROCSTAT_PROCESSES_MAX children takes */
 
 struct tree {
-    pid_t pids[PROBE_PROCESSES_MAX];
+    pid_t pids[PROCSTAT_PROCESSES_MAX];
     size_t count;
 };
 
@@ -40,7 +49,7 @@ static void add_children(struct tree *tree, pid_t pid) {
     for (;;) {
         const char *word = end;
         long child = strtol(word, &end, 10);
-        if (end == word || tree->count == PROBE_PROCESSES_MAX)
+        if (end == word || tree->count == PROCSTAT_PROCESSES_MAX)
             return;
         tree->pids[tree->count++] = (pid_t)child;
     }
@@ -64,7 +73,7 @@ static char thread_state(int task_fd, const char *tid) {
     return name_end != NULL && name_end[1] == ' ' ? name_end[2] : 0;
 }
 
-static int add_threads(pid_t pid, struct probe_sample *sample) {
+static int add_threads(pid_t pid, struct procstat *sample) {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/task", pid);
     DIR *task = opendir(path);
@@ -101,7 +110,7 @@ static uint64_t resident_bytes(pid_t pid) {
     return second == NULL ? 0 : strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-int probe_add(pid_t root, struct probe_sample *sample) {
+int procstat_add(pid_t root, struct procstat *sample) {
     struct tree tree;
     int rc = -ESRCH;
     if (sample->at == 0)
@@ -127,11 +136,71 @@ static uint64_t process_memory_peak(pid_t pid) {
     return field == NULL ? 0 : strtoull(field + strlen("\nVmHWM:"), NULL, 10) * 1024;
 }
 
-uint64_t probe_memory_peak(pid_t root) {
+uint64_t procstat_memory_peak(pid_t root) {
     struct tree tree;
     uint64_t sum = 0;
     tree_collect(&tree, root);
     for (size_t i = 0; i < tree.count; i++)
         sum += process_memory_peak(tree.pids[i]);
     return sum;
+}
+
+/* --- sockets -------------------- */
+
+/* States in which a client's request is without its whole answer. After CLOSE_WAIT it has closed,
+ * too. */
+#define CLIENT_STATES (1u << TCP_SYN_SENT | 1u << TCP_ESTABLISHED | 1u << TCP_CLOSE_WAIT)
+
+/* Asks for these states alone: /proc/net/tcp would list those in TIME_WAIT, too, and can take
+ * 100 ms. */
+static int ask(int fd) {
+    struct {
+        struct nlmsghdr head;
+        struct inet_diag_req_v2 body;
+    } request = {
+        .head = { .nlmsg_len = sizeof(request),
+                  .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+        .body = { .sdiag_family = AF_INET,
+                  .sdiag_protocol = IPPROTO_TCP,
+                  .idiag_states = CLIENT_STATES },
+    };
+    return send(fd, &request, sizeof(request), 0) == sizeof(request) ? 0 : -errno;
+}
+
+static void count_socket(const struct inet_diag_msg *message, const uint16_t *ports, size_t count,
+                         struct procstat_sockets *ret) {
+    for (size_t i = 0; i < count; i++) {
+        ret[i].accepted += ports[i] != 0 && htons(ports[i]) == message->id.idiag_sport &&
+                           message->idiag_state == TCP_ESTABLISHED;
+        ret[i].made += ports[i] != 0 && htons(ports[i]) == message->id.idiag_dport;
+    }
+}
+
+/* Counts what one datagram tells. False when it was the last. */
+static bool count_reply(struct nlmsghdr *head, size_t len, const uint16_t *ports, size_t count,
+                        struct procstat_sockets *ret) {
+    for (; NLMSG_OK(head, len); head = NLMSG_NEXT(head, len)) {
+        if (head->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+            return false; /* NLMSG_DONE or NLMSG_ERROR */
+        count_socket(NLMSG_DATA(head), ports, count, ret);
+    }
+    return true;
+}
+
+void procstat_count_sockets(const uint16_t *ports, size_t count, struct procstat_sockets *ret) {
+    char *reply = mem_alloc(REPLY_BYTES); /* aligned for any header */
+    for (size_t i = 0; i < count; i++)
+        ret[i] = (struct procstat_sockets){ 0 };
+    int fd = reply == NULL ? -1 : socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    if (fd >= 0 && ask(fd) == 0) {
+        ssize_t n;
+        do
+            n = recv(fd, reply, REPLY_BYTES, 0);
+        while (n > 0 &&
+               count_reply((struct nlmsghdr *)(void *)reply, (size_t)n, ports, count, ret));
+    }
+    if (fd >= 0)
+        close(fd);
+    mem_free(reply);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* One question and one answer over HTTP, on a socket that nobody waits for long. */
-#include "playground/gauge.h"
+#include "playground/stats_client.h"
 #include "http/conn.h"
 #include "net/socket.h"
-#include "playground/answer.h"
+#include "playground/process.h"
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
@@ -15,56 +15,56 @@
 
 static const struct http_limits limits = HTTP_LIMITS_RESPONSE;
 
-void gauge_open(struct gauge *g, const char *url) {
-    *g = (struct gauge){ .fd = -1 };
-    g->has_address = url[0] != '\0' && answer_address(url, &g->address) == 0;
-    if (g->has_address)
-        address_format(&g->address, g->host);
-    buf_init(&g->in, ANSWER_BYTES_MAX);
+void stats_client_open(struct stats_client *c, const char *url) {
+    *c = (struct stats_client){ .fd = -1 };
+    c->has_address = url[0] != '\0' && process_address(url, &c->address) == 0;
+    if (c->has_address)
+        address_format(&c->address, c->host);
+    buf_init(&c->in, ANSWER_BYTES_MAX);
 }
 
-void gauge_close(struct gauge *g) {
-    if (g->fd >= 0)
-        close(g->fd);
-    g->fd = -1;
-    g->asked = false;
-    buf_free(&g->in);
+void stats_client_close(struct stats_client *c) {
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+    c->asked = false;
+    buf_free(&c->in);
 }
 
 /* On loopback a connection stands when connect(2) returns, unless the listener's backlog is full:
  * then this question fails, and the next one tries again. */
-void gauge_ask(struct gauge *g) {
+void stats_client_ask(struct stats_client *c) {
     char request[ADDRESS_TEXT_BYTES + 64];
     bool pending;
-    if (!g->has_address)
+    if (!c->has_address)
         return;
-    if (g->fd < 0)
-        g->fd = socket_connect(&g->address, &pending);
-    if (g->fd < 0)
+    if (c->fd < 0)
+        c->fd = socket_connect(&c->address, &pending);
+    if (c->fd < 0)
         return;
     int len =
-        snprintf(request, sizeof(request), "GET /stats HTTP/1.1\r\nHost: %s\r\n\r\n", g->host);
-    g->asked = socket_send(g->fd, request, (size_t)len) == len;
-    if (!g->asked)
-        gauge_close(g);
+        snprintf(request, sizeof(request), "GET /stats HTTP/1.1\r\nHost: %s\r\n\r\n", c->host);
+    c->asked = socket_send(c->fd, request, (size_t)len) == len;
+    if (!c->asked)
+        stats_client_close(c);
 }
 
 static uint32_t figure(const json_t *json, const char *name) {
     const json_t *value = json_object_get(json, name);
     json_int_t n = json_integer_value(value);
-    return json_is_integer(value) && n >= 0 && n < GAUGE_UNKNOWN ? (uint32_t)n : GAUGE_UNKNOWN;
+    return json_is_integer(value) && n >= 0 && n < PLAY_UNKNOWN ? (uint32_t)n : PLAY_UNKNOWN;
 }
 
-static struct gauge_reading parse(struct slice body) {
+static struct stats_reading parse(struct slice body) {
     json_t *json = json_loadb(body.ptr, body.len, 0, NULL);
-    struct gauge_reading reading = { figure(json, "in_flight"), figure(json, "in_flight_max") };
+    struct stats_reading reading = { figure(json, "in_flight"), figure(json, "in_flight_max") };
     json_decref(json);
     return reading;
 }
 
 /* Looks at all that has come, from its start: an answer is small, and comes in one piece or two.
  * 0, -EAGAIN while it is incomplete, or -EPROTO. */
-static int read_answer(struct slice input, struct gauge_reading *ret) {
+static int read_answer(struct slice input, struct stats_reading *ret) {
     struct http_conn conn;
     struct http_head head;
     struct http_event event;
@@ -89,35 +89,35 @@ static int read_answer(struct slice input, struct gauge_reading *ret) {
 }
 
 /* 0, -ETIMEDOUT or another -errno. */
-static int receive(struct gauge *g, nsec_t deadline) {
+static int receive(struct stats_client *c, nsec_t deadline) {
     nsec_t left = deadline - clock_now();
     if (left < 0)
         left = 0;
     struct timespec wait = { .tv_sec = left / NSEC_PER_SEC, .tv_nsec = left % NSEC_PER_SEC };
-    struct pollfd ready = { .fd = g->fd, .events = POLLIN };
+    struct pollfd ready = { .fd = c->fd, .events = POLLIN };
     if (ppoll(&ready, 1, &wait, NULL) <= 0)
         return -ETIMEDOUT;
-    int rc = buf_reserve(&g->in, READ_BYTES);
+    int rc = buf_reserve(&c->in, READ_BYTES);
     if (rc != 0)
         return rc;
-    ssize_t n = socket_recv(g->fd, buf_tail(&g->in), buf_room(&g->in));
+    ssize_t n = socket_recv(c->fd, buf_tail(&c->in), buf_room(&c->in));
     if (n <= 0)
         return n == 0 ? -ECONNRESET : (int)n;
-    buf_added(&g->in, (size_t)n);
+    buf_added(&c->in, (size_t)n);
     return 0;
 }
 
-struct gauge_reading gauge_answer(struct gauge *g, nsec_t deadline) {
-    struct gauge_reading reading = { GAUGE_UNKNOWN, GAUGE_UNKNOWN };
-    int rc = g->asked ? -EAGAIN : -ENOTCONN;
+struct stats_reading stats_client_read(struct stats_client *c, nsec_t deadline) {
+    struct stats_reading reading = { PLAY_UNKNOWN, PLAY_UNKNOWN };
+    int rc = c->asked ? -EAGAIN : -ENOTCONN;
     while (rc == -EAGAIN) {
-        rc = receive(g, deadline);
+        rc = receive(c, deadline);
         if (rc == 0)
-            rc = read_answer(buf_unread(&g->in), &reading);
+            rc = read_answer(buf_unread(&c->in), &reading);
     }
-    g->asked = false;
-    buf_consume(&g->in, buf_unread(&g->in).len);
+    c->asked = false;
+    buf_consume(&c->in, buf_unread(&c->in).len);
     if (rc != 0)
-        gauge_close(g);
+        stats_client_close(c);
     return reading;
 }

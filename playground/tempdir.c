@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Makes temporary folders, and the process that removes them. */
-#include "playground/scratch.h"
+#include "playground/tempdir.h"
 #include "proc/title.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,8 @@
 
 static int remove_entry(const char *path, const struct stat *status UNUSED, int kind UNUSED,
                         struct FTW *where UNUSED) {
-    (void)!remove(path); /* what is left makes removing its folder fail, which is tried again */
+    (void)!remove(
+        path); /* a file that is left makes removing its folder fail, which is tried again */
     return 0;
 }
 
@@ -60,7 +61,7 @@ __attribute__((noreturn)) static void clean_after(const char *path, int end_fd,
     _exit(0);
 }
 
-static int start_cleaner(struct scratch *s, void (*before_removal)(const char *path)) {
+static int start_cleaner(struct tempdir *s, void (*before_removal)(const char *path)) {
     int fds[2];
     pid_t pid;
 
@@ -82,12 +83,12 @@ static int start_cleaner(struct scratch *s, void (*before_removal)(const char *p
     return 0;
 }
 
-int scratch_open(struct scratch *s, const char *name, void (*before_removal)(const char *path),
+int tempdir_open(struct tempdir *s, const char *name, void (*before_removal)(const char *path),
                  struct error *err) {
     const char *parent = getenv("TMPDIR");
     int len, rc;
 
-    *s = (struct scratch){ .keep_fd = -1 };
+    *s = (struct tempdir){ .keep_fd = -1 };
     if (parent == NULL || parent[0] != '/')
         parent = "/tmp";
     len = snprintf(s->path, sizeof(s->path), "%s/%s.XXXXXX", parent, name);
@@ -110,8 +111,8 @@ int scratch_open(struct scratch *s, const char *name, void (*before_removal)(con
                      strerrordesc_np(-rc));
 }
 
-int scratch_write(const struct scratch *s, const char *file, const char *text, struct error *err) {
-    char path[SCRATCH_PATH_BYTES + 64];
+int tempdir_write(const struct tempdir *s, const char *file, const char *text, struct error *err) {
+    char path[TEMPDIR_PATH_BYTES + 64];
     FILE *out;
     int saved;
 
@@ -129,7 +130,7 @@ int scratch_write(const struct scratch *s, const char *file, const char *text, s
     return error_set(err, -saved, "cannot write %s: %s", path, strerrordesc_np(saved));
 }
 
-void scratch_close(struct scratch *s) {
+void tempdir_close(struct tempdir *s) {
     int status = 0;
 
     if (s->cleaner <= 0)
@@ -139,5 +140,5 @@ void scratch_close(struct scratch *s) {
         ;
     if (status != 0) /* somebody has killed it */
         clean(s->path, s->before_removal);
-    *s = (struct scratch){ .keep_fd = -1 };
+    *s = (struct tempdir){ .keep_fd = -1 };
 }

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs the chosen rows, survives failures of single ones, and never leaves anything behind. */
-#include "playground/tour.h"
+/* Runs the chosen rows one after the other, survives failures of single ones, and never leaves
+ * anything behind. */
+#include "playground/run.h"
 #include "base/alloc.h"
 #include "base/attr.h"
 #include "base/stream.h"
-#include "playground/page.h"
-#include "playground/process.h"
 #include "playground/progress.h"
+#include "playground/report.h"
 #include "playground/runner.h"
-#include "playground/table.h"
 #include "playground/terminal.h"
 #include <errno.h>
 #include <signal.h>
@@ -22,7 +21,7 @@ static bool is_ignored(int signo) {
     return sigaction(signo, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
-/* From here on the signals that end a tour only make this descriptor readable. Those of a terminal
+/* From here on the signals that end a run only make this descriptor readable. Those of a terminal
  * stay ignored if they were: by nohup, or by `&` in a script. -1 with errno. */
 static int catch_signals(void) {
     static const int of_terminal[] = { SIGINT, SIGQUIT, SIGHUP };
@@ -41,10 +40,7 @@ static int catch_signals(void) {
 static int print_results(const struct play_result *results, size_t count, FILE *out) {
     if (count == 0)
         return 0;
-    size_t width = terminal_size(out).columns;
-    table_print(results, count, width, out);
-    fputc('\n', out);
-    table_print_notices(results, count, width, out);
+    report_print(results, count, terminal_size(out).columns, out);
     return stream_flush(out);
 }
 
@@ -107,8 +103,8 @@ static int report(const struct play_result *results, size_t count, struct play_o
     return exit_code;
 }
 
-/* What the callbacks of a run need. */
-struct tour {
+/* A run of srv play, for the callbacks of its rows. */
+struct play_session {
     struct play_progress progress;
     struct play_output outputs[2];
     bool reported;
@@ -116,16 +112,17 @@ struct tour {
 };
 
 static void on_sample(void *arg, const struct play_result *so_far, const struct series_point *now) {
-    struct tour *tour = arg;
-    progress_sample(&tour->progress, so_far, now);
+    struct play_session *session = arg;
+    progress_sample(&session->progress, so_far, now);
 }
 
 static void on_keep(void *arg, const struct play_result *result,
                     const struct runner_address *addresses, size_t count) {
-    struct tour *tour = arg;
-    progress_done(&tour->progress, result);
-    tour->exit_code = report(result, 1, tour->outputs, ARRAY_LEN(tour->outputs), EXIT_SUCCESS);
-    tour->reported = true;
+    struct play_session *session = arg;
+    progress_end(&session->progress, result);
+    session->exit_code =
+        report(result, 1, session->outputs, ARRAY_LEN(session->outputs), EXIT_SUCCESS);
+    session->reported = true;
     fprintf(stderr, "srv play: %s is kept running; Ctrl-C ends it\n", result->row->name);
     for (size_t i = 0; i < count; i++)
         fprintf(stderr, "srv play: %s: %s%s%s%s\n", addresses[i].name, addresses[i].url,
@@ -135,18 +132,18 @@ static void on_keep(void *arg, const struct play_result *result,
 
 /* Runs one row and says how it went. 0 (also when it was skipped), -ECANCELED, or another -errno
  * after telling why. */
-static int run_row(const struct runner *runner, struct tour *tour, const struct playground *row,
-                   const struct play_load *load, struct play_result *ret) {
+static int run_row(const struct runner *runner, struct play_session *session,
+                   const struct playground *row, const struct play_load *load,
+                   struct play_result *ret) {
     struct error err;
-    progress_start(&tour->progress, row, load);
     int rc = runner_run(runner, row, load, ret, &err);
     if (rc == 0) {
-        if (!tour->reported)
-            progress_done(&tour->progress, ret);
+        if (!session->reported)
+            progress_end(&session->progress, ret);
         return 0;
     }
 
-    progress_clear(&tour->progress);
+    progress_end(&session->progress, NULL);
     if (rc == -ECANCELED)
         fprintf(stderr, "srv play: interrupted in %s; everything is stopped\n", row->name);
     else if (rc == -ENOPKG)
@@ -157,33 +154,35 @@ static int run_row(const struct runner *runner, struct tour *tour, const struct 
         snprintf(ret->skipped, sizeof(ret->skipped), "%.159s", err.text);
         return 0;
     }
-    result_free(ret);
     return rc;
 }
 
 /* Whether its requests were answered as the row says; where it shows a failure, none is served. */
 static bool went_well(const struct play_result *result) {
-    uint64_t wanted = catalogue_status(result->row) == 200 ? 0 : result->load.requests;
+    const struct playground *row = result->row;
+    uint16_t status = row_process_status(&row->processes[row_process_count(row) - 1]);
+    uint64_t wanted = status == 200 ? 0 : result->load.requests;
     return result->skipped[0] != '\0' || result->failed == wanted;
 }
 
 /* Runs all rows; fills `results` with the ones that ran. The exit code. */
-static int run_rows(const struct tour_config *config, struct tour *tour, int cancel_fd,
+static int run_rows(const struct run_config *config, struct play_session *session, int cancel_fd,
                     struct play_result *results, size_t *ret_count) {
-    progress_init(&tour->progress, stderr, config->row_count);
     struct runner runner = {
         .program = config->program,
         .cancel_fd = cancel_fd,
         .on_sample = on_sample,
         .on_keep = config->keep ? on_keep : NULL,
-        .arg = tour,
+        .arg = session,
     };
     int exit_code = EXIT_SUCCESS;
     size_t played = 0;
     for (size_t i = 0; i < config->row_count; i++) {
-        struct play_load load = catalogue_load(config->rows[i], &config->overrides);
+        struct play_load load = row_load(config->rows[i], &config->overrides);
         struct play_result *result = &results[*ret_count];
-        int rc = run_row(&runner, tour, config->rows[i], &load, result);
+        progress_start(&session->progress, stderr, i + 1, config->row_count, config->rows[i],
+                       &load);
+        int rc = run_row(&runner, session, config->rows[i], &load, result);
         if (rc == -ECANCELED)
             return EXIT_INTERRUPTED;
         bool skipped = rc == 0 && result->skipped[0] != '\0';
@@ -196,31 +195,30 @@ static int run_rows(const struct tour_config *config, struct tour *tour, int can
     return played > 0 ? exit_code : EXIT_CANNOT;
 }
 
-int tour_run(const struct tour_config *config) {
-    struct tour tour = {
-        .outputs = { { .path = config->json_path, .write = result_write_json },
-                     { .path = config->html_path, .write = page_write } },
+int run_playgrounds(const struct run_config *config) {
+    struct play_session session = {
+        .outputs = { { .path = config->json_path, .write = report_write_json },
+                     { .path = config->html_path, .write = report_write_page } },
     };
-    if (open_outputs(tour.outputs, ARRAY_LEN(tour.outputs)) != 0) {
-        close_outputs(tour.outputs, ARRAY_LEN(tour.outputs));
+    if (open_outputs(session.outputs, ARRAY_LEN(session.outputs)) != 0) {
+        close_outputs(session.outputs, ARRAY_LEN(session.outputs));
         return EXIT_CANNOT;
     }
     struct play_result *results = mem_calloc(config->row_count, sizeof(*results));
     int cancel_fd = catch_signals();
     if (results == NULL || cancel_fd < 0) {
         fprintf(stderr, "srv play: cannot start: %s\n", strerror(errno));
-        close_outputs(tour.outputs, ARRAY_LEN(tour.outputs));
+        close_outputs(session.outputs, ARRAY_LEN(session.outputs));
         mem_free(results);
         return EXIT_CANNOT;
     }
 
-    process_adopt_orphans();
     size_t count = 0;
-    int exit_code = run_rows(config, &tour, cancel_fd, results, &count);
-    if (!tour.reported)
-        exit_code = report(results, count, tour.outputs, ARRAY_LEN(tour.outputs), exit_code);
+    int exit_code = run_rows(config, &session, cancel_fd, results, &count);
+    if (!session.reported)
+        exit_code = report(results, count, session.outputs, ARRAY_LEN(session.outputs), exit_code);
     else if (exit_code == EXIT_SUCCESS)
-        exit_code = tour.exit_code;
+        exit_code = session.exit_code;
     close(cancel_fd);
     for (size_t i = 0; i < count; i++)
         result_free(&results[i]);

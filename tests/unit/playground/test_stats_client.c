@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a control endpoint says is read; what it does not say, or not in time, is unknown. */
 #include "base/attr.h"
-#include "playground/gauge.h"
+#include "playground/stats_client.h"
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -54,27 +54,27 @@ static void answer(int fd, const char *body) {
     put(fd, text);
 }
 
-static struct gauge_reading soon(struct gauge *g) {
-    return gauge_answer(g, clock_now() + SOON);
+static struct stats_reading soon(struct stats_client *g) {
+    return stats_client_read(g, clock_now() + SOON);
 }
 
 static void one_connection_serves_many_questions(void **state UNUSED) {
-    struct gauge g;
-    gauge_open(&g, url);
-    gauge_ask(&g);
+    struct stats_client g;
+    stats_client_open(&g, url);
+    stats_client_ask(&g);
     int fd = accept(listener, NULL, NULL);
     for (uint32_t i = 0; i < 3; i++) {
         char body[64];
         if (i > 0)
-            gauge_ask(&g);
+            stats_client_ask(&g);
         hear(fd);
         snprintf(body, sizeof(body), "{\"in_flight\": %u, \"in_flight_max\": 9}", i);
         answer(fd, body);
-        struct gauge_reading reading = soon(&g);
+        struct stats_reading reading = soon(&g);
         assert_int_equal(reading.in_flight, i);
         assert_int_equal(reading.in_flight_max, 9);
     }
-    gauge_close(&g);
+    stats_client_close(&g);
     close(fd);
 }
 
@@ -85,36 +85,36 @@ static void *second_half(void *arg) {
 }
 
 static void answer_may_come_in_pieces(void **state UNUSED) {
-    struct gauge g;
+    struct stats_client g;
     pthread_t thread;
-    gauge_open(&g, url);
-    gauge_ask(&g);
+    stats_client_open(&g, url);
+    stats_client_ask(&g);
     int fd = accept(listener, NULL, NULL);
     put(fd, "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"in_flig");
     assert_int_equal(pthread_create(&thread, NULL, second_half, &fd), 0);
-    struct gauge_reading reading = soon(&g);
+    struct stats_reading reading = soon(&g);
     pthread_join(thread, NULL);
     assert_int_equal(reading.in_flight, 7);
-    assert_int_equal(reading.in_flight_max, GAUGE_UNKNOWN);
-    gauge_close(&g);
+    assert_int_equal(reading.in_flight_max, PLAY_UNKNOWN);
+    stats_client_close(&g);
     close(fd);
 }
 
 static void silence_is_a_gap_and_the_next_question_gets_its_own_answer(void **state UNUSED) {
-    struct gauge g;
-    gauge_open(&g, url);
-    gauge_ask(&g);
+    struct stats_client g;
+    stats_client_open(&g, url);
+    stats_client_ask(&g);
     int late = accept(listener, NULL, NULL);
     nsec_t begin = clock_now();
-    assert_int_equal(gauge_answer(&g, begin + 20 * NSEC_PER_MSEC).in_flight, GAUGE_UNKNOWN);
+    assert_int_equal(stats_client_read(&g, begin + 20 * NSEC_PER_MSEC).in_flight, PLAY_UNKNOWN);
     assert_true(clock_now() - begin < SOON / 2);
 
-    gauge_ask(&g);
+    stats_client_ask(&g);
     int fd = accept(listener, NULL, NULL);
     answer(late, "{\"in_flight\": 1}");
     answer(fd, "{\"in_flight\": 2}");
     assert_int_equal(soon(&g).in_flight, 2);
-    gauge_close(&g);
+    stats_client_close(&g);
     close(late);
     close(fd);
 }
@@ -132,27 +132,27 @@ static void strange_answers_are_unknown(void **state UNUSED) {
         "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"in_flight\": 1}",
     };
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
-        struct gauge g;
-        gauge_open(&g, url);
-        gauge_ask(&g);
+        struct stats_client g;
+        stats_client_open(&g, url);
+        stats_client_ask(&g);
         int fd = accept(listener, NULL, NULL);
         hear(fd);
         put(fd, answers[i]);
         close(fd);
-        assert_int_equal(soon(&g).in_flight, GAUGE_UNKNOWN);
-        gauge_close(&g);
+        assert_int_equal(soon(&g).in_flight, PLAY_UNKNOWN);
+        stats_client_close(&g);
     }
 }
 
 static void nobody_to_ask_is_no_error(void **state UNUSED) {
     static const char *const urls[] = { "", "unix:/nonexistent", "http://", "http://127.0.0.1:1" };
     for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
-        struct gauge g;
-        gauge_open(&g, urls[i]);
-        gauge_ask(&g);
-        assert_int_equal(soon(&g).in_flight, GAUGE_UNKNOWN);
-        gauge_close(&g);
-        gauge_close(&g);
+        struct stats_client g;
+        stats_client_open(&g, urls[i]);
+        stats_client_ask(&g);
+        assert_int_equal(soon(&g).in_flight, PLAY_UNKNOWN);
+        stats_client_close(&g);
+        stats_client_close(&g);
     }
 }
 

@@ -1,38 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* What follows from a row: how many processes, which load, and the best time for it. */
+/* Counts a row's processes, chooses its load, and computes the best time for that. */
+#include "playground/row.h"
 #include "base/units.h"
-#include "playground/catalogue.h"
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
-size_t catalogue_process_count(const struct playground *row) {
+size_t row_process_count(const struct playground *row) {
     size_t count = 0;
     while (count < PLAY_PROCESSES_MAX && row->processes[count].name != NULL)
         count++;
     return count;
 }
 
-bool catalogue_has_slow_api(const struct playground *row) {
+bool row_has_slow_api(const struct playground *row) {
     return strcmp(row->processes[0].name, PLAY_SLOW_API) == 0;
 }
 
-uint16_t catalogue_status(const struct playground *row) {
-    uint16_t status = row->processes[catalogue_process_count(row) - 1].status;
-    return status != 0 ? status : 200;
+uint16_t row_process_status(const struct play_process *process) {
+    return process->status != 0 ? process->status : 200;
 }
 
-bool catalogue_has_proxy(const struct playground *row) {
-    size_t count = catalogue_process_count(row);
-    return count > 0 && !row->processes[count - 1].measured;
-}
-
-bool catalogue_same_load(const struct play_load *a, const struct play_load *b) {
-    return a->requests == b->requests && a->concurrency == b->concurrency && a->delay == b->delay;
-}
-
-struct play_load catalogue_load(const struct playground *row,
-                                const struct play_overrides *overrides) {
+struct play_load row_load(const struct playground *row, const struct play_overrides *overrides) {
     struct play_load load = row->load;
     if (overrides->requests != 0)
         load.requests = overrides->requests;
@@ -45,6 +34,12 @@ struct play_load catalogue_load(const struct playground *row,
     return load;
 }
 
+double row_tutorial_seconds(const struct playground *row, const struct play_load *load) {
+    bool same = load->requests == row->load.requests &&
+                load->concurrency == row->load.concurrency && load->delay == row->load.delay;
+    return same ? row->tutorial_seconds : 0;
+}
+
 static uint32_t wave_size(const struct playground *row, const struct play_load *load) {
     return row->slots < load->concurrency ? row->slots : load->concurrency;
 }
@@ -53,13 +48,13 @@ static nsec_t rounds(uint32_t requests, uint32_t at_once) {
     return ((nsec_t)requests + at_once - 1) / at_once;
 }
 
-/* Those that this process may use: the playground's servers inherit them. */
+/* The CPUs that this process may use: the playground's servers inherit them. */
 static uint32_t cpus(void) {
     cpu_set_t set;
     return sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
 }
 
-/* Requests that can be in the second half of the delay at once; 0: all of them. */
+/* The number of requests that can be in the second half of the delay at once; 0: all of them. */
 static uint32_t places(const struct playground *row) {
     switch (row->ideal) {
     case PLAY_IDEAL_DB_POOL:
@@ -85,7 +80,7 @@ static bool places_are_short(const struct playground *row, const struct play_loa
 }
 
 /* Twice the number of half delays is exact, and does not overflow: both counts have 32 bits. */
-nsec_t catalogue_ideal(const struct playground *row, const struct play_load *load) {
+nsec_t row_ideal(const struct playground *row, const struct play_load *load) {
     nsec_t waves = rounds(load->requests, wave_size(row, load)), halves = 2 * waves;
     if (row->ideal == PLAY_IDEAL_TURNS)
         halves = waves + load->requests;
@@ -96,8 +91,8 @@ nsec_t catalogue_ideal(const struct playground *row, const struct play_load *loa
     return halves * load->delay / 2;
 }
 
-const char *catalogue_ideal_formula(const struct playground *row, const struct play_load *load,
-                                    char *text, size_t size) {
+const char *row_ideal_formula(const struct playground *row, const struct play_load *load,
+                              char *text, size_t size) {
     char delay[UNITS_TEXT_BYTES], half[UNITS_TEXT_BYTES];
     units_format_duration(load->delay, delay);
     units_format_duration(load->delay / 2, half);

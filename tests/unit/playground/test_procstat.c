@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The probe looks at this very process and at a small tree of children. */
-#include "playground/probe.h"
+/* Figures of this very process and of a small tree of children; sockets as the kernel sees them. */
+#include "base/attr.h"
+#include "playground/procstat.h"
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,10 +28,10 @@ static void *sleep_at_barrier(void *barrier) {
 /* Sanitizers may run a thread of their own: counts are compared with what was there before. */
 static void threads_and_sleepers_are_counted(void **state) {
     (void)state;
-    struct probe_sample before = { 0 }, during = { 0 };
+    struct procstat before = { 0 }, during = { 0 };
     pthread_t threads[THREADS];
     pthread_barrier_t barrier;
-    assert_int_equal(probe_add(getpid(), &before), 0);
+    assert_int_equal(procstat_add(getpid(), &before), 0);
     assert_true(before.threads >= 1 && before.running >= 1);
     assert_true(before.processes == 1 && before.at > 0);
 
@@ -37,8 +41,8 @@ static void threads_and_sleepers_are_counted(void **state) {
     pthread_barrier_wait(&barrier);
     for (int tries = 0; tries < 200 && during.sleeping != before.sleeping + THREADS; tries++) {
         usleep(5000); /* until the last one really sleeps */
-        during = (struct probe_sample){ 0 };
-        assert_int_equal(probe_add(getpid(), &during), 0);
+        during = (struct procstat){ 0 };
+        assert_int_equal(procstat_add(getpid(), &during), 0);
     }
     pthread_barrier_wait(&barrier);
     for (int i = 0; i < THREADS; i++)
@@ -60,12 +64,12 @@ static void *burn(void *unused) {
 
 static void cpu_of_ended_threads_counts(void **state) {
     (void)state;
-    struct probe_sample before = { 0 }, after = { 0 };
+    struct procstat before = { 0 }, after = { 0 };
     pthread_t thread;
-    assert_int_equal(probe_add(getpid(), &before), 0);
+    assert_int_equal(procstat_add(getpid(), &before), 0);
     assert_int_equal(pthread_create(&thread, NULL, burn, NULL), 0);
     pthread_join(thread, NULL);
-    assert_int_equal(probe_add(getpid(), &after), 0);
+    assert_int_equal(procstat_add(getpid(), &after), 0);
     assert_true(after.cpu - before.cpu >= 20 * NSEC_PER_MSEC);
     assert_true(after.cpu - before.cpu < 2 * NSEC_PER_SEC);
 }
@@ -73,16 +77,16 @@ static void cpu_of_ended_threads_counts(void **state) {
 static void memory_is_plausible(void **state) {
     (void)state;
     enum { SIZE = 32 << 20 };
-    struct probe_sample before = { 0 }, after = { 0 };
-    assert_int_equal(probe_add(getpid(), &before), 0);
+    struct procstat before = { 0 }, after = { 0 };
+    assert_int_equal(procstat_add(getpid(), &before), 0);
     char *memory = malloc(SIZE);
     assert_non_null(memory);
     memset(memory, 1, SIZE);
-    assert_int_equal(probe_add(getpid(), &after), 0);
+    assert_int_equal(procstat_add(getpid(), &after), 0);
     assert_true(after.rss_bytes >= before.rss_bytes + SIZE / 2);
     assert_true(memory[SIZE - 1] == 1);
     free(memory);
-    assert_true(probe_memory_peak(getpid()) >= SIZE);
+    assert_true(procstat_memory_peak(getpid()) >= SIZE);
 }
 
 /* A master with two workers, the master's stdout tells when they are there. */
@@ -106,8 +110,8 @@ static void a_master_and_its_workers_are_one_tree(void **state) {
     setpgid(master, master);
     char byte;
     assert_int_equal(read(ready[0], &byte, 1), 1);
-    struct probe_sample sample = { 0 };
-    assert_int_equal(probe_add(master, &sample), 0);
+    struct procstat sample = { 0 };
+    assert_int_equal(procstat_add(master, &sample), 0);
     kill(-master, SIGKILL);
     waitpid(master, NULL, 0);
     close(ready[0]);
@@ -115,8 +119,44 @@ static void a_master_and_its_workers_are_one_tree(void **state) {
 
     assert_int_equal(sample.processes, 3);
     assert_true(sample.threads >= 3);
-    assert_int_equal(probe_add(master, &sample), -ESRCH);
-    assert_int_equal(probe_memory_peak(master), 0);
+    assert_int_equal(procstat_add(master, &sample), -ESRCH);
+    assert_int_equal(procstat_memory_peak(master), 0);
+}
+
+static void sockets_are_counted_at_both_ends(void **state) {
+    (void)state;
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM, 0), clients[3];
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(listener, 8), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+        clients[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(connect(clients[i], (struct sockaddr *)&address, len), 0);
+    }
+
+    uint16_t ports[2] = { 0, ntohs(address.sin_port) };
+    struct procstat_sockets counts[2];
+    procstat_count_sockets(ports, 2, counts);
+    assert_int_equal(counts[0].accepted, 0);
+    assert_int_equal(counts[0].made, 0);
+    assert_int_equal(counts[1].accepted, ARRAY_LEN(clients));
+    assert_int_equal(counts[1].made, ARRAY_LEN(clients));
+
+    /* What the server has said, and then closed, its client has yet to take. */
+    int accepted = accept(listener, NULL, NULL);
+    assert_true(accepted >= 0);
+    close(accepted);
+    procstat_count_sockets(ports, 2, counts);
+    assert_int_equal(counts[1].accepted, ARRAY_LEN(clients) - 1);
+    assert_int_equal(counts[1].made, ARRAY_LEN(clients));
+    for (size_t i = 0; i < ARRAY_LEN(clients); i++)
+        close(clients[i]);
+    procstat_count_sockets(ports, 2, counts);
+    assert_int_equal(counts[1].made, 0);
+    close(listener);
 }
 
 int main(void) {
@@ -125,6 +165,7 @@ int main(void) {
         cmocka_unit_test(cpu_of_ended_threads_counts),
         cmocka_unit_test(memory_is_plausible),
         cmocka_unit_test(a_master_and_its_workers_are_one_tree),
+        cmocka_unit_test(sockets_are_counted_at_both_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

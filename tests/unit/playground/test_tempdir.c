@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Temporary folders: they are there, and go in every way that their owner can go. */
 #include "base/attr.h"
-#include "playground/scratch.h"
+#include "playground/tempdir.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,90 +15,90 @@
 
 #include <cmocka.h>
 
-static void fill(const struct scratch *s) {
-    char path[SCRATCH_PATH_BYTES + 32];
+static void fill(const struct tempdir *s) {
+    char path[TEMPDIR_PATH_BYTES + 32];
     struct error err;
 
     snprintf(path, sizeof(path), "%s/deep", s->path);
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_int_equal(scratch_write(s, "deep/file", "text", &err), 0);
-    assert_int_equal(scratch_write(s, "file", "text", &err), 0);
+    assert_int_equal(tempdir_write(s, "deep/file", "text", &err), 0);
+    assert_int_equal(tempdir_write(s, "file", "text", &err), 0);
 }
 
 static void it_is_private_and_goes_when_closed(void **state UNUSED) {
-    char path[SCRATCH_PATH_BYTES];
-    struct scratch s;
+    char path[TEMPDIR_PATH_BYTES];
+    struct tempdir s;
     struct error err;
     struct stat status;
 
-    assert_int_equal(scratch_open(&s, "srv-test", NULL, &err), 0);
+    assert_int_equal(tempdir_open(&s, "srv-test", NULL, &err), 0);
     assert_int_equal(stat(s.path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0700);
     fill(&s);
     strcpy(path, s.path);
-    scratch_close(&s);
+    tempdir_close(&s);
     assert_int_equal(access(path, F_OK), -1);
     assert_string_equal(s.path, "");
-    scratch_close(&s);
+    tempdir_close(&s);
 }
 
 static const char *witness; /* where the file must be found after its folder is gone */
 
 static void move_to_witness(const char *path) {
-    char file[SCRATCH_PATH_BYTES + 32];
+    char file[TEMPDIR_PATH_BYTES + 32];
 
     snprintf(file, sizeof(file), "%s/file", path);
     rename(file, witness);
 }
 
 /* Opens and fills `s`, whose file will be found at `seen`, in `other`. */
-static void open_seen(struct scratch *s, struct scratch *other,
-                      char seen[SCRATCH_PATH_BYTES + 32]) {
+static void open_seen(struct tempdir *s, struct tempdir *other,
+                      char seen[TEMPDIR_PATH_BYTES + 32]) {
     struct error err;
 
-    assert_int_equal(scratch_open(other, "srv-test", NULL, &err), 0);
-    snprintf(seen, SCRATCH_PATH_BYTES + 32, "%s/seen", other->path);
+    assert_int_equal(tempdir_open(other, "srv-test", NULL, &err), 0);
+    snprintf(seen, TEMPDIR_PATH_BYTES + 32, "%s/seen", other->path);
     witness = seen;
-    assert_int_equal(scratch_open(s, "srv-test", move_to_witness, &err), 0);
+    assert_int_equal(tempdir_open(s, "srv-test", move_to_witness, &err), 0);
     fill(s);
 }
 
 static void somebody_may_look_before_it_goes(void **state UNUSED) {
-    char seen[SCRATCH_PATH_BYTES + 32];
-    struct scratch s, other;
+    char seen[TEMPDIR_PATH_BYTES + 32];
+    struct tempdir s, other;
 
     open_seen(&s, &other, seen);
-    scratch_close(&s);
+    tempdir_close(&s);
     assert_int_equal(access(seen, F_OK), 0);
-    scratch_close(&other);
+    tempdir_close(&other);
 }
 
 static void it_goes_when_its_cleaner_was_killed(void **state UNUSED) {
-    char path[SCRATCH_PATH_BYTES], seen[SCRATCH_PATH_BYTES + 32];
-    struct scratch s, other;
+    char path[TEMPDIR_PATH_BYTES], seen[TEMPDIR_PATH_BYTES + 32];
+    struct tempdir s, other;
 
     open_seen(&s, &other, seen);
     strcpy(path, s.path);
     assert_int_equal(kill(s.cleaner, SIGKILL), 0);
-    scratch_close(&s);
+    tempdir_close(&s);
     assert_int_equal(access(path, F_OK), -1);
     assert_int_equal(access(seen, F_OK), 0);
-    scratch_close(&other);
+    tempdir_close(&other);
 }
 
 static void it_goes_when_its_owner_is_killed(void **state UNUSED) {
-    char path[SCRATCH_PATH_BYTES] = "";
+    char path[TEMPDIR_PATH_BYTES] = "";
     int fds[2];
     pid_t pid;
 
     assert_int_equal(pipe(fds), 0);
     pid = fork();
     if (pid == 0) {
-        struct scratch first, second; /* the younger cleaner must not hold the older one's pipe */
+        struct tempdir first, second; /* the younger cleaner must not hold the older one's pipe */
         struct error err;
 
-        if (scratch_open(&first, "srv-test", NULL, &err) == 0 &&
-            scratch_open(&second, "srv-test", NULL, &err) == 0 &&
+        if (tempdir_open(&first, "srv-test", NULL, &err) == 0 &&
+            tempdir_open(&second, "srv-test", NULL, &err) == 0 &&
             write(fds[1], first.path, sizeof(path)) > 0)
             raise(SIGKILL);
         _exit(1);
@@ -111,17 +111,17 @@ static void it_goes_when_its_owner_is_killed(void **state UNUSED) {
 }
 
 static void what_cannot_be_made_is_told(void **state UNUSED) {
-    struct scratch s;
+    struct tempdir s;
     struct error err;
 
     setenv("TMPDIR", "/nonexistent", 1);
-    assert_int_equal(scratch_open(&s, "srv-test", NULL, &err), -ENOENT);
+    assert_int_equal(tempdir_open(&s, "srv-test", NULL, &err), -ENOENT);
     assert_non_null(strstr(err.text, "/nonexistent"));
-    scratch_close(&s);
+    tempdir_close(&s);
     unsetenv("TMPDIR");
-    assert_int_equal(scratch_open(&s, "srv-test", NULL, &err), 0);
-    assert_int_equal(scratch_write(&s, "none/file", "text", &err), -ENOENT);
-    scratch_close(&s);
+    assert_int_equal(tempdir_open(&s, "srv-test", NULL, &err), 0);
+    assert_int_equal(tempdir_write(&s, "none/file", "text", &err), -ENOENT);
+    tempdir_close(&s);
 }
 
 int main(void) {

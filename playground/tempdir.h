@@ -3,16 +3,16 @@
  *
  * A small process of its own waits for the owner's end of a pipe to close, which the kernel does
  * even after SIGKILL, and then removes the folder with everything in it. */
-#ifndef PLAYGROUND_SCRATCH_H
-#define PLAYGROUND_SCRATCH_H
+#ifndef PLAYGROUND_TEMPDIR_H
+#define PLAYGROUND_TEMPDIR_H
 
 #include "base/error.h"
 #include <sys/types.h>
 
-#define SCRATCH_PATH_BYTES 108 /* what a unix socket's path may have: one may be put into it */
+#define TEMPDIR_PATH_BYTES 108 /* the most for a unix socket's path: one may be put into it */
 
-struct scratch {
-    char path[SCRATCH_PATH_BYTES]; /* absolute; empty while there is none */
+struct tempdir {
+    char path[TEMPDIR_PATH_BYTES]; /* absolute; empty while there is none */
     int keep_fd; /* the folder stays while anybody has it open: pass it on to who writes there */
     pid_t cleaner;
     void (*before_removal)(const char *path);
@@ -22,15 +22,15 @@ struct scratch {
  * `before_removal`, which may be NULL, is called with the folder's path when nobody uses it any
  * more, in a process of its own: for what outlives the processes but does not lie in the folder.
  * The caller has one thread. 0 or -errno with a line. */
-NODISCARD int scratch_open(struct scratch *s, const char *name,
+NODISCARD int tempdir_open(struct tempdir *s, const char *name,
                            void (*before_removal)(const char *path), struct error *err);
 
 /* Writes (and makes or truncates) PATH/file. 0 or -errno with a line. */
-NODISCARD int scratch_write(const struct scratch *s, const char *file, const char *text,
+NODISCARD int tempdir_write(const struct tempdir *s, const char *file, const char *text,
                             struct error *err);
 
 /* Removes the folder and returns when it is gone. Whoever uses it has ended. Nothing happens to one
  * that is zeroed or was never made. */
-void scratch_close(struct scratch *s);
+void tempdir_close(struct tempdir *s);
 
 #endif

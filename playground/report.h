@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* The results of a run of srv play: a table, JSON, a page. */
+#ifndef PLAYGROUND_REPORT_H
+#define PLAYGROUND_REPORT_H
+
+#include "playground/result.h"
+#include <stdio.h>
+
+/* Prints two lines of headings, one line per result, columns as wide as their content. Columns
+ * beyond `width` (0: there is no limit) stand in a second table below, with the first column once
+ * more. Below that stands one sentence per row of ours: what to notice in it. */
+void report_print(const struct play_result *results, size_t count, size_t width, FILE *out);
+
+/* Writes {"playgrounds": [...]}, units in the names. 0 or -errno. */
+NODISCARD int report_write_json(const struct play_result *results, size_t count, FILE *out);
+
+/* Writes one HTML page that needs nothing but itself. 0 or -errno. */
+NODISCARD int report_write_page(const struct play_result *results, size_t count, FILE *out);
+
+#endif
