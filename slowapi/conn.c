@@ -111,17 +111,18 @@ static void yield_accepting(struct slow_worker *w) {
 /* Rolls for a fault of the connection itself. Returns for how long none is to be accepted then. */
 static nsec_t inject_accepted(struct slow_conn *c, const struct fault *fault) {
     struct slow_worker *w = c->worker;
+    struct injection at = { .counts = w->planner.stats.slot->faults };
     struct fault copy = *fault;
 
     if (fault->place != FAULT_AT_ACCEPT ||
-        rng_unit_of(planner_roll(&w->planner)) >= fault->probability)
+        rng_unit_of(shared_roll(w->planner.shared)) >= fault->probability ||
+        fault_inject(&copy, &at) < 0)
         return 0;
-    reply_inject(&copy, &w->planner.stats);
-    if (fault->kind == FAULT_SLOWACCEPT)
+    if (at.effect == FAULT_PAUSES)
         return fault->arg;
-    if (fault->kind == FAULT_FIN)
+    if (at.effect == FAULT_CLOSES)
         linger(c);
-    else if (fault->kind == FAULT_HANG)
+    else if (at.effect == FAULT_WAITS)
         enter(c, CONN_HANG, deadline_after(clock_now(), fault->arg));
     else
         reset(c, "reset");
@@ -327,20 +328,19 @@ static void invite_body(struct slow_conn *c) {
 
 /* Injects the faults that come before the answer is due. True: the request is dealt with. */
 static bool inject_early(struct slow_conn *c) {
-    struct slow_stats *stats = &c->worker->planner.stats;
-    struct fault *stale = reply_fault(c->reply, FAULT_STALE);
-    struct fault *early = reply_fault(c->reply, FAULT_EARLY);
+    struct injection at = { .counts = c->worker->planner.stats.slot->faults };
+    struct reply *reply = c->reply;
 
-    if (stale != NULL) {
-        reply_inject(stale, stats);
+    int rc = fault_inject_all(reply->faults, reply->fault_count, FAULT_ON_REUSE, &at);
+    if (rc == 0 && at.effect == FAULT_GOES_ON)
+        rc = fault_inject_all(reply->faults, reply->fault_count, FAULT_ON_REQUEST, &at);
+    if (rc < 0)
+        drop(c);
+    else if (at.effect == FAULT_CLOSES)
         linger(c);
-        return true;
-    }
-    if (early == NULL)
-        return false;
-    reply_inject(early, stats);
-    wait_or_answer(c);
-    return true;
+    else if (at.effect == FAULT_ANSWERS)
+        wait_or_answer(c);
+    return rc < 0 || at.effect != FAULT_GOES_ON;
 }
 
 /* Plans the request when its head is read: from here on it is in flight. */

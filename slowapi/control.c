@@ -186,12 +186,16 @@ static void handle_rules(void *arg, struct control_request *rq) {
 }
 
 static void forget_sequences(void *arg, struct control_request *rq) {
-    sequence_forget_all(arg);
+    struct shared *shared = arg;
+
+    shared_forget(shared, &shared->sequences);
     control_reply_text(rq, 200, "forgotten");
 }
 
 static void forget_queues(void *arg, struct control_request *rq) {
-    queue_forget_all(arg);
+    struct shared *shared = arg;
+
+    shared_forget(shared, &shared->queues);
     control_reply_text(rq, 200, "forgotten");
 }
 

@@ -1,61 +1,212 @@
 /* SPDX-License-Identifier: MIT */
-/* The kinds of faults as rows, and their spelling. */
+/* The kinds of faults: what each does, their rows, and their spelling. */
 #include "slowapi/fault.h"
+#include "base/buf.h"
 #include "base/units.h"
 #include "slowapi/dist.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #define ANSWER_PLACES (FAULT_AT_HEAD | FAULT_AT_BODY | FAULT_AT_PERCENT)
 #define ALL_PLACES    (FAULT_AT_ACCEPT | ANSWER_PLACES)
 #define YEAR          (INT64_C(365) * 86400 * NSEC_PER_SEC)
 
+/* --- what they do ----------------------------------------------------------------------------- */
+
+static void count_one(const struct fault *fault, struct injection *at) {
+    _Atomic uint64_t *count = &at->counts[fault->kind];
+
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+static void count_once(struct fault *fault, struct injection *at) {
+    if (!fault->done)
+        count_one(fault, at);
+    fault->done = true;
+}
+
+static int inject_effect(struct fault *fault, struct injection *at, enum fault_effect effect) {
+    count_once(fault, at);
+    at->effect = effect;
+    return 0;
+}
+
+static int inject_reset(struct fault *fault, struct injection *at) {
+    return inject_effect(fault, at, FAULT_RESETS);
+}
+
+static int inject_close(struct fault *fault, struct injection *at) {
+    return inject_effect(fault, at, FAULT_CLOSES);
+}
+
+static int inject_hang(struct fault *fault, struct injection *at) {
+    return inject_effect(fault, at, FAULT_WAITS);
+}
+
+/* The pace itself is kept by reply.c. */
+static int inject_pace(struct fault *fault, struct injection *at) {
+    return inject_effect(fault, at, FAULT_GOES_ON);
+}
+
+static int inject_badchunk(struct fault *fault, struct injection *at) {
+    (void)inject_effect(fault, at, FAULT_CLOSES);
+    return buf_append(at->out, SLICE("zz\r\n"));
+}
+
+static int append_fill(struct buf *out, int byte, int64_t size) {
+    int rc = buf_reserve(out, (size_t)size);
+
+    if (rc < 0)
+        return rc;
+    memset(buf_tail(out), byte, (size_t)size);
+    buf_added(out, (size_t)size);
+    return 0;
+}
+
+static int inject_garbage(struct fault *fault, struct injection *at) {
+    (void)inject_effect(fault, at, FAULT_CLOSES);
+    return append_fill(at->out, 0xfe, fault->arg);
+}
+
+static int inject_length(struct fault *fault, struct injection *at) {
+    if (at->is_chunked)
+        return 0;
+    int64_t length = (int64_t)at->head->content_length + fault->arg;
+    at->head->content_length = length > 0 ? (uint64_t)length : 0;
+    return inject_effect(fault, at, FAULT_GOES_ON);
+}
+
+static int inject_nolength(struct fault *fault, struct injection *at) {
+    at->head->has_content_length = false;
+    at->is_unframed = true;
+    return inject_effect(fault, at, FAULT_GOES_ON);
+}
+
+static int inject_hugeheader(struct fault *fault, struct injection *at) {
+    (void)inject_effect(fault, at, FAULT_GOES_ON);
+    int rc = buf_append(at->out, SLICE("X-Slowapi-Huge: "));
+    if (rc == 0)
+        rc = append_fill(at->out, 'x', fault->arg);
+    return rc == 0 ? buf_append(at->out, SLICE("\r\n")) : rc;
+}
+
+static int inject_badheader(struct fault *fault, struct injection *at) {
+    (void)inject_effect(fault, at, FAULT_GOES_ON);
+    return buf_append(at->out, SLICE("this line is no header\r\n"));
+}
+
+/* Not to a client of HTTP/1.0, which knows no interim answers (RFC 9110 section 15.2). */
+static int inject_interim(struct fault *fault, struct injection *at) {
+    int rc = 0;
+
+    if (at->version_minor == 0)
+        return 0;
+    (void)inject_effect(fault, at, FAULT_GOES_ON);
+    for (int64_t i = 0; i < fault->arg && rc == 0; i++)
+        rc = buf_append(at->out, SLICE("HTTP/1.1 103 Early Hints\r\n\r\n"));
+    return rc;
+}
+
+static int inject_early(struct fault *fault, struct injection *at) {
+    return inject_effect(fault, at, FAULT_ANSWERS);
+}
+
+/* Rolls for every byte, and counts every byte. */
+static int inject_corrupt(struct fault *fault, struct injection *at) {
+    for (size_t i = 0; i < at->size; i++) {
+        if (rng_unit(at->rng) >= fault->probability)
+            continue;
+        at->bytes[i] ^= 1;
+        fault->done = true;
+        count_one(fault, at);
+    }
+    return 0;
+}
+
+static int inject_slowaccept(struct fault *fault, struct injection *at) {
+    return inject_effect(fault, at, FAULT_PAUSES);
+}
+
+int fault_inject(struct fault *fault, struct injection *at) {
+    return fault_infos[fault->kind].inject(fault, at);
+}
+
+int fault_inject_all(struct fault *faults, size_t count, enum fault_moment moment,
+                     struct injection *at) {
+    int rc = 0;
+
+    for (size_t i = 0; i < count && rc == 0; i++)
+        if (fault_infos[faults[i].kind].moment == moment &&
+            (!faults[i].done || moment == FAULT_IN_PIECE))
+            rc = fault_inject(&faults[i], at);
+    return rc;
+}
+
+/* --- rows ------------------------------------------------------------------------------------- */
+
 const struct fault_info fault_infos[FAULT_KINDS] = {
-    [FAULT_RST] = { SLICE_INIT("rst"), FAULT_NO_ARG, 0, 0, ALL_PLACES, "request",
-                    "the connection is reset (RST); @accept: per connection" },
-    [FAULT_FIN] = { SLICE_INIT("fin"), FAULT_NO_ARG, 0, 0, ALL_PLACES, "request",
+    [FAULT_RST] = { SLICE_INIT("rst"), FAULT_NO_ARG, 0, 0, ALL_PLACES, FAULT_AT_STOP, inject_reset,
+                    "request", "the connection is reset (RST); @accept: per connection" },
+    [FAULT_FIN] = { SLICE_INIT("fin"), FAULT_NO_ARG, 0, 0, ALL_PLACES, FAULT_AT_STOP, inject_close,
+                    "request",
                     "the connection is closed (FIN), at @head with not a byte; @accept: per "
                     "connection" },
-    [FAULT_TRUNCATE] = { SLICE_INIT("truncate"), FAULT_NO_ARG, 0, 0, FAULT_AT_PERCENT, "request",
+    [FAULT_TRUNCATE] = { SLICE_INIT("truncate"), FAULT_NO_ARG, 0, 0, FAULT_AT_PERCENT,
+                         FAULT_AT_STOP, inject_close, "request",
                          "the body ends early: as fin@50%" },
-    [FAULT_HANG] = { SLICE_INIT("hang"), FAULT_SPAN, -1, YEAR, ALL_PLACES, "request",
+    [FAULT_HANG] = { SLICE_INIT("hang"), FAULT_SPAN, -1, YEAR, ALL_PLACES, FAULT_AT_STOP,
+                     inject_hang, "request",
                      "nothing more comes for that long, without a time for ever; @accept: per "
                      "connection" },
     [FAULT_DRIP] = { SLICE_INIT("drip"), FAULT_SPAN, 100 * NSEC_PER_MSEC, YEAR, FAULT_AT_BODY,
-                     "request",
+                     FAULT_AT_PIECE, inject_pace, "request",
                      "the body comes a byte (of a stream: an event) at a time, that far apart" },
     [FAULT_BANDWIDTH] = { SLICE_INIT("bandwidth"), FAULT_SIZE, 10240, INT64_C(1) << 40,
-                          FAULT_AT_BODY, "request",
+                          FAULT_AT_BODY, FAULT_AT_PIECE, inject_pace, "request",
                           "the body comes at that many bytes per second, events too" },
     [FAULT_BADCHUNK] = { SLICE_INIT("badchunk"), FAULT_NO_ARG, 0, 0,
-                         FAULT_AT_BODY | FAULT_AT_PERCENT, "request",
-                         "a chunked body goes on with a chunk size that is none, and a close" },
+                         FAULT_AT_BODY | FAULT_AT_PERCENT, FAULT_AT_STOP, inject_badchunk,
+                         "request",
+                         "a chunked body goes on with a chunk size that is none, and a close",
+                         .chunked_places = FAULT_AT_BODY | FAULT_AT_PERCENT },
     [FAULT_GARBAGE] = { SLICE_INIT("garbage"), FAULT_SIZE, 64, 65536, FAULT_AT_HEAD | FAULT_AT_BODY,
-                        "request",
+                        FAULT_AT_STOP, inject_garbage, "request",
                         "that many bytes that are no HTTP, and a close; @body: after a chunked "
-                        "head" },
+                        "head",
+                        .chunked_places = FAULT_AT_BODY },
     [FAULT_LENGTH] = { SLICE_INIT("length"), FAULT_DELTA, 10, INT64_C(1) << 40, FAULT_AT_HEAD,
-                       "request",
-                       "Content-Length is off by that many bytes (+10, -3), and a close" },
-    [FAULT_NOLENGTH] = { SLICE_INIT("nolength"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, "request",
-                         "neither Content-Length nor chunks: the close ends the body" },
+                       FAULT_IN_HEAD, inject_length, "request",
+                       "Content-Length is off by that many bytes (+10, -3), and a close",
+                       .ends_connection = true },
+    [FAULT_NOLENGTH] = { SLICE_INIT("nolength"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, FAULT_IN_HEAD,
+                         inject_nolength, "request",
+                         "neither Content-Length nor chunks: the close ends the body",
+                         .ends_connection = true },
     [FAULT_HUGEHEADER] = { SLICE_INIT("hugeheader"), FAULT_SIZE, 65536, 1 << 20, FAULT_AT_HEAD,
-                           "request", "a header of that many bytes" },
-    [FAULT_BADHEADER] = { SLICE_INIT("badheader"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, "request",
-                          "a header line without a colon, and a close" },
-    [FAULT_INTERIM] = { SLICE_INIT("interim"), FAULT_COUNT, 1, 1000, FAULT_AT_HEAD, "request",
+                           FAULT_IN_FIELDS, inject_hugeheader, "request",
+                           "a header of that many bytes" },
+    [FAULT_BADHEADER] = { SLICE_INIT("badheader"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD,
+                          FAULT_AFTER_FIELDS, inject_badheader, "request",
+                          "a header line without a colon, and a close", .ends_connection = true },
+    [FAULT_INTERIM] = { SLICE_INIT("interim"), FAULT_COUNT, 1, 1000, FAULT_AT_HEAD,
+                        FAULT_BEFORE_HEAD, inject_interim, "request",
                         "that many 103 Early Hints before the answer" },
-    [FAULT_EARLY] = { SLICE_INIT("early"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, "request",
+    [FAULT_EARLY] = { SLICE_INIT("early"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, FAULT_ON_REQUEST,
+                      inject_early, "request",
                       "the answer comes before the request body was read" },
-    [FAULT_STALE] = { SLICE_INIT("stale"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, "request",
+    [FAULT_STALE] = { SLICE_INIT("stale"), FAULT_NO_ARG, 0, 0, FAULT_AT_HEAD, FAULT_ON_REUSE,
+                      inject_close, "request",
                       "an idle keep-alive connection closes as it is reused: per request that is "
                       "not its first" },
-    [FAULT_CORRUPT] = { SLICE_INIT("corrupt"), FAULT_NO_ARG, 0, 0, FAULT_AT_BODY, "byte",
-                        "a byte of the body has its lowest bit flipped" },
-    [FAULT_REFUSE] = { SLICE_INIT("refuse"), FAULT_NO_ARG, 0, 0, FAULT_AT_ACCEPT, "connection",
+    [FAULT_CORRUPT] = { SLICE_INIT("corrupt"), FAULT_NO_ARG, 0, 0, FAULT_AT_BODY, FAULT_IN_PIECE,
+                        inject_corrupt, "byte", "a byte of the body has its lowest bit flipped" },
+    [FAULT_REFUSE] = { SLICE_INIT("refuse"), FAULT_NO_ARG, 0, 0, FAULT_AT_ACCEPT, FAULT_ON_ACCEPT,
+                       inject_reset, "connection",
                        "reset as soon as it is accepted: as rst@accept" },
     [FAULT_SLOWACCEPT] = { SLICE_INIT("slowaccept"), FAULT_SPAN, NSEC_PER_SEC, YEAR,
-                           FAULT_AT_ACCEPT, "connection",
+                           FAULT_AT_ACCEPT, FAULT_ON_ACCEPT, inject_slowaccept, "connection",
                            "after this connection no worker accepts one for that long: they wait "
                            "in the "
                            "backlog" },
@@ -172,9 +323,4 @@ const char *fault_format(const struct fault *fault, char *text) {
         snprintf(place, sizeof(place), "%s", fault->place == FAULT_AT_HEAD ? "head" : "accept");
     snprintf(text, FAULT_TEXT_BYTES, "%s%s@%s", info->name.ptr, arg, place);
     return text;
-}
-
-bool fault_is_stop(enum fault_kind kind) {
-    return kind == FAULT_HANG || kind == FAULT_RST || kind == FAULT_FIN || kind == FAULT_TRUNCATE ||
-           kind == FAULT_BADCHUNK || kind == FAULT_GARBAGE || kind == FAULT_STALE;
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Faults: their kinds, the places where they may strike, and how they are spelled:
- *
- *   KIND[=ARG][@PLACE][:PERCENT]     rst@head:10   hang=2s@body   fin@50%:5   bandwidth=10k
- */
+/* Faults: their kinds, the places where they may strike, how they are spelled, and what they do:
+ * KIND[=ARG][@PLACE][:PERCENT]     rst@head:10   hang=2s@body   fin@50%:5   bandwidth=10k  A new
+ * kind is a name in enum fault_kind, a row of fault_infos, and the function of that row: what it
+ * does when its moment has come. Options, queries, rules, /stats, /metrics, logs and docs take it
+ * from the row. */
 #ifndef SLOWAPI_FAULT_H
 #define SLOWAPI_FAULT_H
 
 #include "base/rng.h"
 #include "base/slice.h"
+#include "http/encode.h"
 
 enum fault_kind {
     FAULT_RST,
@@ -39,15 +41,59 @@ enum fault_place {
     FAULT_AT_PERCENT = 8, /* after that share of the body: of its bytes, or of a stream's events */
 };
 
+/* When a fault is injected, in the order of an answer's life. */
+enum fault_moment {
+    FAULT_ON_ACCEPT,    /* the connection is accepted; also of any other fault @accept */
+    FAULT_ON_REUSE,     /* the head of a request that is not the first one of its connection */
+    FAULT_ON_REQUEST,   /* the head of any request */
+    FAULT_BEFORE_HEAD,  /* the answer is due */
+    FAULT_IN_HEAD,      /* its head is about to be encoded */
+    FAULT_IN_FIELDS,    /* header lines are appended */
+    FAULT_AFTER_FIELDS, /* all header lines are there */
+    FAULT_AT_STOP,      /* the place of the fault is reached: there the answer stops */
+    FAULT_AT_PIECE,     /* the next piece of the body is paced, see reply.c */
+    FAULT_IN_PIECE,     /* a piece of the body is made; as often as there are pieces */
+};
+
 enum fault_arg { FAULT_NO_ARG, FAULT_SPAN, FAULT_SIZE, FAULT_COUNT, FAULT_DELTA };
+
+struct fault;
+
+enum fault_effect {
+    FAULT_GOES_ON,
+    FAULT_WAITS,   /* for its argument; below 0: for ever */
+    FAULT_CLOSES,  /* FIN */
+    FAULT_RESETS,  /* RST */
+    FAULT_ANSWERS, /* at once, whatever of the request has not come yet */
+    FAULT_PAUSES,  /* no connection is accepted for its argument */
+};
+
+/* What a fault is given when its moment has come, and what it may change. */
+struct injection {
+    _Atomic uint64_t *counts; /* of faults that struck, by kind; written by one worker */
+    enum fault_effect effect;
+    struct buf *out;                 /* of the answer: bytes may be appended */
+    int version_minor;               /* FAULT_BEFORE_HEAD: of the request, HTTP/1.x */
+    struct http_response_head *head; /* FAULT_IN_HEAD */
+    bool is_chunked;                 /* FAULT_IN_HEAD: the length is not told anyway */
+    bool
+        is_unframed; /* FAULT_IN_HEAD, set: the head is encoded as it is, the close ends the body */
+    char *bytes;     /* FAULT_IN_PIECE */
+    size_t size;
+    struct rng *rng;
+};
 
 struct fault_info {
     struct slice name;
     enum fault_arg arg;
     int64_t arg_default, arg_max; /* ns, bytes, or a number; -1: for ever */
     unsigned places;              /* the lowest is the default, unless it is a truncation */
-    const char *rolls;            /* what its probability is rolled for */
+    enum fault_moment moment;
+    int (*inject)(struct fault *fault, struct injection *at); /* 0 or -ENOMEM */
+    const char *rolls; /* what its probability is rolled for */
     const char *help;
+    unsigned chunked_places; /* where it is seen in chunks only */
+    bool ends_connection;    /* no other answer can follow the one that it is in */
 };
 
 extern const struct fault_info fault_infos[FAULT_KINDS];
@@ -69,7 +115,12 @@ NODISCARD int fault_parse(struct slice text, struct fault *ret, const char **ret
 /* As it is spelled, without the percent. `text` has FAULT_TEXT_BYTES and is returned. */
 const char *fault_format(const struct fault *fault, char *text);
 
-/* Whether the answer stops where it strikes: for a while, or for good. */
-bool fault_is_stop(enum fault_kind kind);
+/* The fault strikes: at->effect tells what follows. A fault is counted once. 0 or -ENOMEM. */
+NODISCARD int fault_inject(struct fault *fault, struct injection *at);
+
+/* Injects all of that moment which have not struck yet; the last one that does not go on decides
+ * at->effect. 0 or -ENOMEM. */
+NODISCARD int fault_inject_all(struct fault *faults, size_t count, enum fault_moment moment,
+                               struct injection *at);
 
 #endif

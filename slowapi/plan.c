@@ -171,7 +171,7 @@ static int take_layers(struct draft *d) {
     d->spec.of_request = true;
     d->route = route_find(d->path, &d->rest);
     if (d->route == NULL && has_rule)
-        d->route = route_own();
+        d->route = route_find(SLICE("/"), &d->rest);
     if (d->route == NULL)
         return refuse(d, 404, "not found; try /?delay=0.5");
     if (!d->route->any_method && !method_is_plain(d->head->method) && !has_rule)
@@ -225,13 +225,16 @@ static bool is_stronger(const struct fault *fault, const struct fault *other) {
 
 /* Hangs and ends strike one after the other, each at its place; of other kinds the strongest. */
 static void add_fault(struct reply *reply, const struct fault *fault) {
-    enum fault_kind kind = (enum fault_kind)fault->kind;
-    struct fault *there = fault_is_stop(kind) ? NULL : reply_fault(reply, kind);
+    bool adds_up = fault_infos[fault->kind].moment == FAULT_AT_STOP;
 
-    if (there == NULL)
-        reply->faults[reply->fault_count++] = *fault;
-    else if (is_stronger(fault, there))
-        *there = *fault;
+    for (size_t i = 0; i < reply->fault_count && !adds_up; i++) {
+        if (reply->faults[i].kind != fault->kind)
+            continue;
+        if (is_stronger(fault, &reply->faults[i]))
+            reply->faults[i] = *fault;
+        return;
+    }
+    reply->faults[reply->fault_count++] = *fault;
 }
 
 static void roll_faults(struct draft *d) {
@@ -241,7 +244,7 @@ static void roll_faults(struct draft *d) {
         const struct fault *fault = &d->spec.faults[i];
         bool is_per_byte = fault->kind == FAULT_CORRUPT;
         if (fault->place == FAULT_AT_ACCEPT ||
-            (fault->kind == FAULT_STALE && !d->origin->is_reused))
+            (fault_infos[fault->kind].moment == FAULT_ON_REUSE && !d->origin->is_reused))
             continue;
         if (is_per_byte || rng_unit(&reply->rng) < fault->probability)
             add_fault(reply, fault);
@@ -446,7 +449,7 @@ static int tell_ignored(struct draft *d) {
 static int roll(struct draft *d) {
     struct reply *reply = d->reply;
 
-    reply->seed = d->spec.has_seed ? d->spec.seed : planner_roll(d->p);
+    reply->seed = d->spec.has_seed ? d->spec.seed : shared_roll(d->p->shared);
     reply->rng.state = reply->seed;
     reply->shows_truth = true;
     roll_outcome(d);
@@ -517,7 +520,8 @@ static __attribute__((noinline)) int plan_in_full(struct planner *p, const struc
 
 int plan_make(struct planner *p, const struct http_head *head, const struct plan_origin *origin,
               struct slow_plan *ret) {
-    rules_refresh(p->shared, &p->rules, &p->rules_generation);
+    if (UNLIKELY(rules_changed(p->shared, p->rules_generation)))
+        rules_refresh(p->shared, &p->rules, &p->rules_generation);
     return plan_plain(p, head, origin, ret) ? 0 : plan_in_full(p, head, origin, ret);
 }
 
@@ -576,13 +580,6 @@ static bool is_plain(const struct spec *s) {
                    s->warmup.span > 0;
 
     return s->delay.kind == DIST_FIXED && !changes && !depends;
-}
-
-uint64_t planner_roll(struct planner *p) {
-    struct rng rng = { .state = atomic_fetch_add_explicit(&p->shared->rng_state, RNG_STEP,
-                                                          memory_order_relaxed) };
-
-    return rng_next(&rng);
 }
 
 int planner_init(struct planner *p, const struct slowapi_config *config, struct shared *shared,

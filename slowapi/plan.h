@@ -28,9 +28,6 @@ NODISCARD int planner_init(struct planner *p, const struct slowapi_config *confi
                            struct shared *shared, unsigned worker, struct error *err);
 void planner_free(struct planner *p);
 
-/* The next random number of the server; the workers draw in turn from one sequence. */
-uint64_t planner_roll(struct planner *p);
-
 struct plan_origin {
     uint64_t client; /* a hash of its address */
     unsigned bind;

@@ -252,17 +252,12 @@ nsec_t reply_longest(const struct spec *spec, const struct body *body) {
 
 /* --- faults ----------------------------------------------------------------------------------- */
 
-struct fault *reply_fault(struct reply *reply, enum fault_kind kind) {
-    for (size_t i = 0; i < reply->fault_count; i++)
-        if (reply->faults[i].kind == kind && !reply->faults[i].done)
-            return &reply->faults[i];
-    return NULL;
+static struct injection injection_of(struct slow_stats *stats, struct buf *out) {
+    return (struct injection){ .counts = stats->slot->faults, .out = out };
 }
 
-void reply_inject(struct fault *fault, struct slow_stats *stats) {
-    if (!fault->done)
-        slow_stats_add(&stats->slot->faults[fault->kind], 1);
-    fault->done = true;
+static int inject(struct reply *reply, enum fault_moment moment, struct injection *at) {
+    return fault_inject_all(reply->faults, reply->fault_count, moment, at);
 }
 
 /* The one that was rolled, whether it has struck or not; NULL when there is none of that kind. */
@@ -288,7 +283,7 @@ static struct fault *next_stop(struct reply *reply, uint64_t *ret_at) {
     for (size_t i = 0; i < reply->fault_count; i++) {
         struct fault *fault = &reply->faults[i];
         bool is_here = (fault->place == FAULT_AT_HEAD) == (reply->phase == REPLY_HEAD);
-        if (fault->done || !fault_is_stop((enum fault_kind)fault->kind) || !is_here)
+        if (fault->done || fault_infos[fault->kind].moment != FAULT_AT_STOP || !is_here)
             continue;
         if (next == NULL || position(reply, fault) < *ret_at) {
             next = fault;
@@ -298,47 +293,21 @@ static struct fault *next_stop(struct reply *reply, uint64_t *ret_at) {
     return next;
 }
 
-static int append_garbage(struct buf *out, int64_t size) {
-    int rc = buf_reserve(out, (size_t)size);
+/* Injects the fault that the answer stops at, for a while or for good. */
+static int stop_at(struct reply *reply, struct fault *fault, struct slow_stats *stats,
+                   struct buf *out, struct reply_step *ret) {
+    struct injection at = injection_of(stats, out);
 
-    if (rc < 0)
-        return rc;
-    memset(buf_tail(out), 0xfe, (size_t)size);
-    buf_added(out, (size_t)size);
-    return 0;
-}
-
-static int strike(struct reply *reply, struct fault *fault, struct slow_stats *stats,
-                  struct buf *out, struct reply_step *ret) {
-    enum fault_kind kind = (enum fault_kind)fault->kind;
-
-    reply_inject(fault, stats);
-    if (kind == FAULT_HANG) {
+    int rc = fault_inject(fault, &at);
+    ret->act = at.effect == FAULT_RESETS ? REPLY_RST : REPLY_FIN;
+    if (at.effect == FAULT_WAITS) {
         ret->act = fault->arg < 0 ? REPLY_HANG : REPLY_WAIT;
         ret->until = reply->due = deadline_after(clock_now(), fault->arg);
-        return 0;
     }
-    ret->act = kind == FAULT_RST ? REPLY_RST : REPLY_FIN;
-    if (kind == FAULT_GARBAGE)
-        return append_garbage(out, fault->arg);
-    return kind == FAULT_BADCHUNK ? buf_append(out, SLICE("zz\r\n")) : 0;
+    return rc;
 }
 
 /* --- head ------------------------------------------------------------------------------------- */
-
-/* Not to a client of HTTP/1.0, which knows no interim answers (RFC 9110 section 15.2). */
-static int append_interims(struct reply *reply, const struct http_conn *conn,
-                           struct slow_stats *stats, struct buf *out) {
-    struct fault *fault = reply_fault(reply, FAULT_INTERIM);
-    int rc = 0;
-
-    if (fault == NULL || conn->version_minor == 0)
-        return 0;
-    reply_inject(fault, stats);
-    for (int64_t i = 0; i < fault->arg && rc == 0; i++)
-        rc = buf_append(out, SLICE("HTTP/1.1 103 Early Hints\r\n\r\n"));
-    return rc;
-}
 
 static int append_truth(const struct reply *reply, struct buf *out) {
     char span[UNITS_TEXT_BYTES], text[FAULT_TEXT_BYTES];
@@ -357,23 +326,6 @@ static int append_truth(const struct reply *reply, struct buf *out) {
     if (rc == 0 && reply->rule != NULL)
         rc = buf_printf(out, "X-Slowapi-Rule: %s\r\n", reply->rule);
     return rc;
-}
-
-static int append_huge(struct reply *reply, struct slow_stats *stats, struct buf *out) {
-    struct fault *fault = reply_fault(reply, FAULT_HUGEHEADER);
-    int rc;
-
-    if (fault == NULL)
-        return 0;
-    reply_inject(fault, stats);
-    rc = buf_append(out, SLICE("X-Slowapi-Huge: "));
-    if (rc == 0)
-        rc = buf_reserve(out, (size_t)fault->arg);
-    if (rc < 0)
-        return rc;
-    memset(buf_tail(out), 'x', (size_t)fault->arg);
-    buf_added(out, (size_t)fault->arg);
-    return buf_append(out, SLICE("\r\n"));
 }
 
 /* Lines that were asked for replace all others of their names in the head that begins at `at`. A
@@ -409,10 +361,9 @@ static struct slice field_of_status(uint16_t status) {
     }
 }
 
-/* Our own lines go between the encoder's and the empty one. The head begins at `at`. */
-static int append_fields(struct reply *reply, struct slow_stats *stats, struct buf *out, size_t at,
-                         bool closes) {
-    struct fault *bad = reply_fault(reply, FAULT_BADHEADER);
+/* Appends our own lines between the encoder's and the empty one. The head begins at `at`. */
+static int append_fields(struct reply *reply, struct injection *faults, size_t at, bool closes) {
+    struct buf *out = faults->out;
 
     out->end -= strlen("\r\n");
     int rc = buf_append(out, field_of_status(reply->status));
@@ -421,32 +372,19 @@ static int append_fields(struct reply *reply, struct slow_stats *stats, struct b
     if (rc == 0 && reply->shows_truth)
         rc = append_truth(reply, out);
     if (rc == 0)
-        rc = append_huge(reply, stats, out);
+        rc = inject(reply, FAULT_IN_FIELDS, faults);
     if (rc == 0 && reply->custom != NULL)
         rc = append_custom(reply, out, at, closes);
-    if (rc == 0 && bad != NULL) {
-        reply_inject(bad, stats);
-        rc = buf_append(out, SLICE("this line is no header\r\n"));
-    }
+    if (rc == 0)
+        rc = inject(reply, FAULT_AFTER_FIELDS, faults);
     return rc == 0 ? buf_append(out, SLICE("\r\n")) : rc;
-}
-
-static uint64_t claimed_length(struct reply *reply, struct slow_stats *stats) {
-    struct fault *fault = reply_fault(reply, FAULT_LENGTH);
-    int64_t units = (int64_t)reply->body.units;
-
-    if (fault == NULL || reply->body.is_chunked)
-        return reply->body.units;
-    reply_inject(fault, stats);
-    return units + fault->arg > 0 ? (uint64_t)(units + fault->arg) : 0;
 }
 
 /* Some faults are seen in chunks only. */
 static bool wants_chunks(const struct reply *reply) {
     for (size_t i = 0; i < reply->fault_count; i++) {
         const struct fault *fault = &reply->faults[i];
-        if (fault->kind == FAULT_BADCHUNK ||
-            (fault->kind == FAULT_GARBAGE && fault->place == FAULT_AT_BODY))
+        if ((fault_infos[fault->kind].chunked_places & fault->place) != 0)
             return true;
     }
     return reply->body.is_chunked;
@@ -454,7 +392,6 @@ static bool wants_chunks(const struct reply *reply) {
 
 static int append_head(struct reply *reply, struct http_conn *conn, struct slow_stats *stats,
                        bool last, struct buf *out) {
-    struct fault *nolength = reply_fault(reply, FAULT_NOLENGTH);
     if (reply->status == 205) /* has no content (RFC 9110 section 15.3.6) */
         reply->body.units = 0;
     bool sends_body = conn->method != HTTP_METHOD_HEAD;
@@ -462,39 +399,24 @@ static int append_head(struct reply *reply, struct http_conn *conn, struct slow_
         .status = reply->status,
         .content_type = slice_str(reply->body.type),
         .date = http_date_now(),
-        .content_length = claimed_length(reply, stats),
+        .content_length = reply->body.units,
         .has_content_length = !wants_chunks(reply),
         .close = last || reply->close,
         .version_minor = 1,
     };
+    struct injection faults = injection_of(stats, out);
     size_t at = buf_unread(out).len;
-    int rc;
 
-    if (nolength != NULL) {
-        reply_inject(nolength, stats);
-        head.has_content_length = false;
+    faults.head = &head;
+    faults.is_chunked = reply->body.is_chunked;
+    int rc = inject(reply, FAULT_IN_HEAD, &faults);
+    if (rc == 0 && faults.is_unframed)
         rc = http_encode_response(out, &head);
-    } else {
+    else if (rc == 0)
         rc = http_conn_answer(conn, out, &head, &sends_body);
-    }
     reply->is_chunked = head.chunked;
     reply->is_bodyless = !sends_body;
-    return rc == 0 ? append_fields(reply, stats, out, at, head.close) : rc;
-}
-
-/* --- body ------------------------------------------------------------------------------------- */
-
-/* Every byte is rolled for. */
-static void corrupt(struct reply *reply, struct slow_stats *stats, char *bytes, size_t size) {
-    struct fault *fault = rolled(reply, FAULT_CORRUPT);
-
-    for (size_t i = 0; fault != NULL && i < size; i++) {
-        if (rng_unit(&reply->rng) >= fault->probability)
-            continue;
-        bytes[i] ^= 1;
-        fault->done = true;
-        slow_stats_add(&stats->slot->faults[FAULT_CORRUPT], 1);
-    }
+    return rc == 0 ? append_fields(reply, &faults, at, head.close) : rc;
 }
 
 /* --- pace: the piece that comes last by any of the paces comes then -----------------------------
@@ -549,21 +471,20 @@ static nsec_t own_pause(struct reply *reply) {
 }
 
 /* Decides how many of the units that are left come next, and when. */
-static void plan_piece(struct reply *reply, struct slow_stats *stats, uint64_t left) {
-    struct fault *drip = rolled(reply, FAULT_DRIP), *bandwidth = rolled(reply, FAULT_BANDWIDTH);
+static int plan_piece(struct reply *reply, struct slow_stats *stats, uint64_t left) {
+    const struct fault *drip = rolled(reply, FAULT_DRIP),
+                       *bandwidth = rolled(reply, FAULT_BANDWIDTH);
+    struct injection faults = injection_of(stats, NULL);
     nsec_t pause = own_pause(reply);
 
     reply->planned = reply->body.piece < left ? reply->body.piece : left;
-    if (drip != NULL) {
-        reply_inject(drip, stats);
+    if (drip != NULL)
         pause = nsec_max(pause, reply->sent == 0 ? 0 : drip->arg);
-    }
-    if (bandwidth != NULL) {
-        reply_inject(bandwidth, stats);
+    if (bandwidth != NULL)
         pause = nsec_max(pause, link_pause(reply, bandwidth));
-    }
     if (pause > 0)
         add_pause(reply, pause);
+    return inject(reply, FAULT_AT_PIECE, &faults);
 }
 
 /* The end of a stream comes when the link has carried its last event. */
@@ -594,7 +515,11 @@ static int append_piece(struct reply *reply, struct slow_stats *stats, struct bu
         reply->planned -= (uint64_t)made;
         reply->body_bytes += size;
         reply->owed_bytes = body_is_events(&reply->body) ? size : 0;
-        corrupt(reply, stats, piece->data + piece->start + before, size);
+        struct injection faults = injection_of(stats, NULL);
+        faults.bytes = piece->data + piece->start + before;
+        faults.size = size;
+        faults.rng = &reply->rng;
+        rc = inject(reply, FAULT_IN_PIECE, &faults);
     }
     if (rc == 0 && reply->is_chunked)
         rc = http_encode_chunk(out, buf_unread(&chunk));
@@ -603,47 +528,47 @@ static int append_piece(struct reply *reply, struct slow_stats *stats, struct bu
 }
 
 static int end_body(struct reply *reply, struct buf *out, struct reply_step *ret) {
-    bool lied = rolled(reply, FAULT_LENGTH) != NULL || rolled(reply, FAULT_NOLENGTH) != NULL ||
-                rolled(reply, FAULT_BADHEADER) != NULL;
-
     reply->phase = REPLY_END;
-    ret->act = lied ? REPLY_FIN : REPLY_KEEP;
+    ret->act = REPLY_KEEP;
+    for (size_t i = 0; i < reply->fault_count; i++)
+        if (fault_infos[reply->faults[i].kind].ends_connection)
+            ret->act = REPLY_FIN;
     return reply->is_chunked && !reply->is_bodyless ? buf_append(out, SLICE("0\r\n\r\n")) : 0;
 }
 
 static int step_body(struct reply *reply, struct slow_stats *stats, struct buf *out,
                      struct reply_step *ret) {
-    uint64_t stop_at;
-    struct fault *stop = next_stop(reply, &stop_at);
+    uint64_t end;
+    struct fault *stop = next_stop(reply, &end);
+    int rc = 0;
 
-    if (stop != NULL && stop_at <= reply->sent)
-        return strike(reply, stop, stats, out, ret);
+    if (stop != NULL && end <= reply->sent)
+        return stop_at(reply, stop, stats, out, ret);
     if (reply->sent == reply->body.units)
         plan_end(reply);
     else if (reply->planned == 0)
-        plan_piece(reply, stats, stop_at - reply->sent);
+        rc = plan_piece(reply, stats, end - reply->sent);
 
-    if (reply->due > clock_now()) {
+    if (rc == 0 && reply->due > clock_now()) {
         ret->act = REPLY_WAIT;
         ret->until = reply->due;
         return 0;
     }
+    if (rc < 0)
+        return rc;
     return reply->planned == 0 ? end_body(reply, out, ret) : append_piece(reply, stats, out);
 }
 
-int reply_step(struct reply *reply, struct http_conn *conn, struct slow_stats *stats, bool last,
-               struct buf *out, struct reply_step *ret) {
-    uint64_t at;
-    int rc;
+static int step_head(struct reply *reply, struct http_conn *conn, struct slow_stats *stats,
+                     bool last, struct buf *out, struct reply_step *ret) {
+    struct injection faults = injection_of(stats, out);
+    uint64_t end;
 
-    *ret = (struct reply_step){ .act = REPLY_NEXT };
-    if (reply->phase != REPLY_HEAD)
-        return step_body(reply, stats, out, ret);
-
-    rc = append_interims(reply, conn, stats, out);
-    struct fault *stop = next_stop(reply, &at);
+    faults.version_minor = conn->version_minor;
+    int rc = inject(reply, FAULT_BEFORE_HEAD, &faults);
+    struct fault *stop = next_stop(reply, &end);
     if (rc < 0 || stop != NULL)
-        return rc < 0 ? rc : strike(reply, stop, stats, out, ret);
+        return rc < 0 ? rc : stop_at(reply, stop, stats, out, ret);
 
     rc = append_head(reply, conn, stats, last, out);
     if (rc < 0)
@@ -651,4 +576,11 @@ int reply_step(struct reply *reply, struct http_conn *conn, struct slow_stats *s
     reply->phase = REPLY_BODY;
     reply->due = clock_now();
     return reply->is_bodyless ? end_body(reply, out, ret) : 0;
+}
+
+int reply_step(struct reply *reply, struct http_conn *conn, struct slow_stats *stats, bool last,
+               struct buf *out, struct reply_step *ret) {
+    *ret = (struct reply_step){ .act = REPLY_NEXT };
+    return reply->phase == REPLY_HEAD ? step_head(reply, conn, stats, last, out, ret)
+                                      : step_body(reply, stats, out, ret);
 }

@@ -82,12 +82,6 @@ struct reply {
 NODISCARD struct reply *reply_new(uint16_t status);
 void reply_free(struct reply *reply); /* NULL-safe */
 
-/* The one that was rolled, not yet struck; NULL when there is none of that kind. */
-struct fault *reply_fault(struct reply *reply, enum fault_kind kind);
-
-/* It strikes: counted once. */
-void reply_inject(struct fault *fault, struct slow_stats *stats);
-
 /* Cuts the body into pieces that come at the pace of all its faults, spans and intervals. To be
  * called once, when the faults are rolled and the body is complete. */
 void reply_set_pace(struct reply *reply);

@@ -350,10 +350,6 @@ const struct route *route_find(struct slice path, struct slice *ret_rest) {
     return NULL;
 }
 
-const struct route *route_own(void) {
-    return &routes[0];
-}
-
 void route_print_rows(FILE *out) {
     for (size_t i = 0; i < ARRAY_LEN(routes); i++)
         fprintf(out, "path|%s||%s\n", routes[i].shown, routes[i].help);

@@ -29,9 +29,6 @@ struct route {
 /* NULL when there is none; *ret_rest is the argument. */
 const struct route *route_find(struct slice path, struct slice *ret_rest);
 
-/* The one of `/`, for paths that only a rule knows. */
-const struct route *route_own(void);
-
 /* One line "path|SHOWN||HELP" per row. */
 void route_print_rows(FILE *out);
 

@@ -304,9 +304,10 @@ char *rules_text(struct shared *shared) {
     return text;
 }
 
-static __attribute__((noinline)) void take_over(struct shared *shared, struct rules **rules) {
+void rules_refresh(struct shared *shared, struct rules **rules, uint32_t *generation) {
     struct error err = { .text = "out of memory" };
 
+    *generation = atomic_load_explicit(&shared->rules_generation, memory_order_relaxed);
     char *text = rules_text(shared);
     struct rules *fresh = text != NULL ? rules_parse(slice_str(text), 0, &err) : NULL;
     mem_free(text);
@@ -316,14 +317,4 @@ static __attribute__((noinline)) void take_over(struct shared *shared, struct ru
     }
     rules_free(*rules);
     *rules = fresh;
-}
-
-/* Asked for each request: the work of a change stands elsewhere. */
-void rules_refresh(struct shared *shared, struct rules **rules, uint32_t *generation) {
-    uint32_t current = atomic_load_explicit(&shared->rules_generation, memory_order_relaxed);
-
-    if (LIKELY(current == *generation))
-        return;
-    *generation = current;
-    take_over(shared, rules);
 }

@@ -41,7 +41,13 @@ NODISCARD int rules_load(struct shared *shared, const char *path, struct error *
 /* What is in force, NUL-terminated; mem_free it. NULL when out of memory. */
 NODISCARD char *rules_text(struct shared *shared);
 
-/* Follows changes: *rules is replaced when `*generation` is behind. */
+/* Asked for each request: the work of a change stands elsewhere. */
+static inline bool rules_changed(const struct shared *shared, uint32_t generation) {
+    return atomic_load_explicit(&shared->rules_generation, memory_order_relaxed) != generation;
+}
+
+/* Replaces *rules and *generation by those in force; when they cannot be had, which is logged, the
+ * rules stay. */
 void rules_refresh(struct shared *shared, struct rules **rules, uint32_t *generation);
 
 #endif

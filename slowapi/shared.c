@@ -98,7 +98,7 @@ static void lru_unlink_all(struct lru *lru) {
     memset(lru->buckets, 0, sizeof(lru->buckets[0]) << lru->bucket_bits);
 }
 
-static void lru_forget_all(struct lru *lru) {
+static void lru_forget(struct lru *lru) {
     lru_unlink_all(lru);
     lru->used = 0;
 }
@@ -194,6 +194,12 @@ void shared_unlock(struct shared *shared) {
     pthread_mutex_unlock(&shared->mutex);
 }
 
+void shared_forget(struct shared *shared, struct lru *lru) {
+    shared_lock(shared);
+    lru_forget(lru);
+    shared_unlock(shared);
+}
+
 /* --- sequences -------------------------------------------------------------------------------- */
 
 uint64_t sequence_next(struct shared *shared, uint64_t key, bool *ret_evicts) {
@@ -206,12 +212,6 @@ uint64_t sequence_next(struct shared *shared, uint64_t key, bool *ret_evicts) {
     *next = count + 1;
     shared_unlock(shared);
     return count;
-}
-
-void sequence_forget_all(struct shared *shared) {
-    shared_lock(shared);
-    lru_forget_all(&shared->sequences);
-    shared_unlock(shared);
 }
 
 /* --- queues: first come, first served, by servers that are busy for a drawn time each ----------
@@ -272,10 +272,4 @@ struct queue_turn queue_enter(struct shared *shared, uint64_t key, int64_t worke
     shared_unlock(shared);
     turn.evicts = evicts;
     return turn;
-}
-
-void queue_forget_all(struct shared *shared) {
-    shared_lock(shared);
-    lru_forget_all(&shared->queues);
-    shared_unlock(shared);
 }

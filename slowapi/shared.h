@@ -61,10 +61,21 @@ struct shared {
 NODISCARD struct shared *shared_new(uint32_t sequences, uint32_t queues, struct error *err);
 void shared_free(struct shared *shared); /* NULL-safe */
 
+/* The next random number of the server; the workers draw in turn from one sequence. */
+static inline uint64_t shared_roll(struct shared *shared) {
+    struct rng rng = { .state = atomic_fetch_add_explicit(&shared->rng_state, RNG_STEP,
+                                                          memory_order_relaxed) };
+
+    return rng_next(&rng);
+}
+
 /* A worker that died while it held the lock may have left the tables half changed: the next one to
  * lock mends them. The order of use is lost then, the counts and queues stay. */
 void shared_lock(struct shared *shared);
 void shared_unlock(struct shared *shared);
+
+/* Forgets all sequences (of shared->sequences), or empties all queues (of shared->queues). */
+void shared_forget(struct shared *shared, struct lru *lru);
 
 /* --- queues ----------------------------------------------------------------------------------- */
 
@@ -79,15 +90,10 @@ struct queue_turn {
 struct queue_turn queue_enter(struct shared *shared, uint64_t key, int64_t workers, int64_t limit,
                               nsec_t service, nsec_t now);
 
-/* All queues are empty and all servers free again. */
-void queue_forget_all(struct shared *shared);
-
 /* --- sequences -------------------------------------------------------------------------------- */
 
 /* How often the key was asked for before: 0, 1, ... *ret_evicts: the key that was not asked for for
  * longest had to make room. */
 uint64_t sequence_next(struct shared *shared, uint64_t key, bool *ret_evicts);
-
-void sequence_forget_all(struct shared *shared);
 
 #endif

@@ -3,23 +3,6 @@
 #include "slowapi/stats.h"
 #include <string.h>
 
-void slow_stats_begin(struct slow_stats *t) {
-    slow_stats_count(t, STATS_REQUESTS);
-    atomic_fetch_add_explicit(&t->slot->in_flight, 1, memory_order_relaxed);
-
-    int64_t now = atomic_fetch_add_explicit(&t->total->in_flight, 1, memory_order_relaxed) + 1;
-    int64_t max = atomic_load_explicit(&t->total->in_flight_max, memory_order_relaxed);
-    while (now > max && !atomic_compare_exchange_weak(&t->total->in_flight_max, &max, now)) {
-    }
-}
-
-void slow_stats_end(struct slow_stats *t, uint16_t status) {
-    atomic_fetch_sub_explicit(&t->slot->in_flight, 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&t->total->in_flight, 1, memory_order_relaxed);
-    if (status != 0)
-        slow_stats_add(&t->slot->classes[status / 100], 1);
-}
-
 void slow_stats_adopt(struct slow_stats *t, size_t place) {
     size_t slots = atomic_load(&t->total->slots);
 

@@ -58,8 +58,24 @@ static inline void slow_stats_count(struct slow_stats *t, enum slow_stats_counte
     slow_stats_add(&t->slot->counters[counter], 1);
 }
 
-void slow_stats_begin(struct slow_stats *t);                /* a request is in flight */
-void slow_stats_end(struct slow_stats *t, uint16_t status); /* no longer; 0: it got no answer */
+/* A request is in flight. */
+static inline void slow_stats_begin(struct slow_stats *t) {
+    slow_stats_count(t, STATS_REQUESTS);
+    atomic_fetch_add_explicit(&t->slot->in_flight, 1, memory_order_relaxed);
+
+    int64_t now = atomic_fetch_add_explicit(&t->total->in_flight, 1, memory_order_relaxed) + 1;
+    int64_t max = atomic_load_explicit(&t->total->in_flight_max, memory_order_relaxed);
+    while (now > max && !atomic_compare_exchange_weak(&t->total->in_flight_max, &max, now)) {
+    }
+}
+
+/* A request is in flight no longer. `status` was answered; 0: it got no answer. */
+static inline void slow_stats_end(struct slow_stats *t, uint16_t status) {
+    atomic_fetch_sub_explicit(&t->slot->in_flight, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&t->total->in_flight, 1, memory_order_relaxed);
+    if (status != 0)
+        slow_stats_add(&t->slot->classes[status / 100], 1);
+}
 
 static inline void slow_stats_time(struct slow_stats *t, enum slow_stats_time which, nsec_t span) {
     hist_shared_record_alone(&t->slot->times[which], span);

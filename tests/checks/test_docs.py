@@ -118,7 +118,14 @@ def test_tutorial_plays_every_row_of_the_tutorial():
     assert not [line.split()[0] for line in listed if line.split()[0] not in named]
 
 
-def test_map_of_the_server_is_complete():
-    section = (ROOT / "docs/hacking.md").read_text().split("## `server/`, room by room")[1].split("\n## ")[0]
-    named = set(re.findall(r"`((?:[a-z]+/)?\w+)`", section)) - {"conn", "app", "upstream", "model", "observe"}
-    assert named == {str(path.relative_to("server").with_suffix("")) for path in files(".c", ".h", under=("server",))}
+@pytest.mark.parametrize(
+    ("folder", "title", "rooms"),
+    [
+        ("server", "## `server/`, room by room", {"conn", "app", "upstream", "model", "observe"}),
+        ("slowapi", "## `slowapi/`, in the order of a request", set()),
+    ],
+)
+def test_map_of_a_product_is_complete(folder, title, rooms):
+    section = (ROOT / "docs/hacking.md").read_text().split(title)[1].split("\n## ")[0].split("\n**")[0]
+    named = set(re.findall(r"`((?:[a-z]+/)?\w+)`", section)) - rooms
+    assert named == {str(path.relative_to(folder).with_suffix("")) for path in files(".c", ".h", under=(folder,))}

@@ -86,7 +86,7 @@ static void as_many_queues_as_there_are_places_remember(void **state) {
         assert_true(queue_enter(shared, key, 1, 0, 100 * MS, 2).is_full);
     assert_true(queue_enter(shared, QUEUES, 1, 0, 100 * MS, 3).evicts);
     assert_false(queue_enter(shared, 0, 1, 0, 100 * MS, 3).is_full);
-    queue_forget_all(shared);
+    shared_forget(shared, &shared->queues);
     assert_false(queue_enter(shared, QUEUES, 1, 0, 100 * MS, 4).is_full);
 }
 
@@ -111,7 +111,7 @@ static void sequences_count_each_key_across_processes(void **state) {
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(WEXITSTATUS(status), 2);
     assert_int_equal(next(shared, 5), 3);
-    sequence_forget_all(shared);
+    shared_forget(shared, &shared->sequences);
     assert_int_equal(next(shared, 5), 0);
 }
 
