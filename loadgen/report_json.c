@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The report for programs: schema "srv-bench/1", described in docs/bench.md. Members are only ever
  * added. */
+#include "base/json.h"
 #include "base/stream.h"
 #include "loadgen/report.h"
 #include <errno.h>
-#include <jansson.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -28,10 +28,8 @@ static void put_real(struct object o, const char *key, double value) {
     put(o, key, json_real(value));
 }
 
-/* User's bytes need not be UTF-8; those that are not are left out. */
 static void put_text(struct object o, const char *key, struct slice text) {
-    json_t *value = json_stringn(text.ptr, text.len);
-    put(o, key, value != NULL ? value : json_null());
+    put(o, key, json_text(text, SIZE_MAX));
 }
 
 static struct object put_object(struct object o, const char *key) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Makes the lines of the access log. */
 #include "slowapi/access_log.h"
+#include "base/json.h"
 #include "slowapi/route.h"
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,17 +22,6 @@ static json_t *faults_of(const struct reply *reply) {
     return list;
 }
 
-static json_t *url_of(const struct reply *reply, size_t bytes_max) {
-    struct slice url = slice_str(reply->target);
-    char cut[URL_BYTES + sizeof("...")];
-
-    if (url.len <= bytes_max)
-        return echo_text(url);
-    memcpy(cut, url.ptr, bytes_max);
-    memcpy(cut + bytes_max, "...", sizeof("..."));
-    return echo_text(slice_of(cut, bytes_max + strlen("...")));
-}
-
 /* A string, for there are readers that keep 53 bits of a number. */
 static json_t *seed_of(const struct reply *reply) {
     return reply->shows_truth ? json_sprintf("%llu", (unsigned long long)reply->seed) : json_null();
@@ -44,9 +33,10 @@ static void add_reply(json_t *json, const struct reply *reply, const struct acce
 
     json_object_set_new(json, "method",
                         json_string(http_method_name((enum http_method)reply->method)));
-    json_object_set_new(json, "url", url_of(reply, url_bytes_max));
+    json_object_set_new(json, "url", json_text(slice_str(reply->target), url_bytes_max));
     json_object_set_new(json, "rule",
-                        reply->rule != NULL ? echo_text(slice_str(reply->rule)) : json_null());
+                        reply->rule != NULL ? json_text(slice_str(reply->rule), SIZE_MAX)
+                                            : json_null());
     json_object_set_new(json, "seed", seed_of(reply));
     json_object_set_new(json, "planned_ms", milliseconds(reply->delay));
     json_object_set_new(json, "queued_ms", milliseconds(reply->queued));
@@ -71,9 +61,7 @@ static char *line_of(const struct reply *reply, const struct access_log_facts *f
                         facts->status != 0 ? json_integer(facts->status) : json_null());
     json_object_set_new(json, "bytes", json_integer((json_int_t)facts->bytes));
     json_object_set_new(json, "outcome", json_string(facts->outcome));
-    char *line = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    json_decref(json);
-    return line;
+    return json_line(json);
 }
 
 bool slow_access_log_write(const struct logger *logger, const struct reply *reply,

@@ -2,10 +2,10 @@
 /* The rows of the paths, and the bodies that they answer. */
 #include "slowapi/route.h"
 #include "base/alloc.h"
+#include "base/json.h"
 #include "http/url.h"
 #include "slowapi/limits.h"
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 
 #define JSON "application/json"
@@ -17,24 +17,6 @@ static int64_t given(int64_t value, int64_t otherwise) {
 /* --- requests, told back ---------------------------------------------------------------------- */
 
 enum echo_parts { ECHO_HEADERS, ECHO_ALL };
-
-json_t *echo_text(struct slice s) {
-    json_t *text = json_stringn(s.len > 0 ? s.ptr : "", s.len);
-    if (text != NULL)
-        return text;
-
-    char *wide = mem_alloc(2 * s.len);
-    size_t len = 0;
-    for (size_t i = 0; wide != NULL && i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        if (c >= 0x80)
-            wide[len++] = (char)(0xc0 | c >> 6);
-        wide[len++] = (char)(c >= 0x80 ? 0x80 | (c & 0x3f) : c);
-    }
-    text = wide != NULL ? json_stringn(wide, len) : NULL;
-    mem_free(wide);
-    return text;
-}
 
 /* Of a name that comes again the values stand in a list. */
 static void add(json_t *object, struct slice name, json_t *value) {
@@ -57,7 +39,7 @@ static json_t *headers_of(const struct http_head *head) {
     struct slice name, value;
 
     while (http_field_walk(head, &at, &name, &value))
-        add(object, name, echo_text(value));
+        add(object, name, json_text(value, SIZE_MAX));
     return object;
 }
 
@@ -74,7 +56,7 @@ static json_t *args_of(struct slice query) {
 
     while (http_query_next(&query, &name, &value)) {
         char *name_room = slice_dup(name), *value_room = slice_dup(value);
-        add(object, decoded(name, name_room), echo_text(decoded(value, value_room)));
+        add(object, decoded(name, name_room), json_text(decoded(value, value_room), SIZE_MAX));
         mem_free(name_room);
         mem_free(value_room);
     }
@@ -90,8 +72,8 @@ static char *echo_json(const struct http_head *head, enum echo_parts parts) {
     if (parts == ECHO_ALL) {
         http_target_split(head->target, &path, &query);
         json_object_set_new(json, "args", args_of(query));
-        json_object_set_new(json, "method", echo_text(head->method_text));
-        json_object_set_new(json, "url", echo_text(head->target));
+        json_object_set_new(json, "method", json_text(head->method_text, SIZE_MAX));
+        json_object_set_new(json, "url", json_text(head->target, SIZE_MAX));
     }
     json_object_set_new(json, "headers", headers_of(head));
     char *text = json_dumps(json, JSON_INDENT(2) | JSON_SORT_KEYS);

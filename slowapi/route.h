@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "http/head.h"
 #include "slowapi/reply.h"
-#include <jansson.h>
 #include <stdio.h>
 
 struct route {
@@ -31,8 +30,5 @@ const struct route *route_find(struct slice path, struct slice *ret_rest);
 
 /* One line "path|SHOWN||HELP" per row. */
 void route_print_rows(FILE *out);
-
-/* Bytes that are no UTF-8 are shown as Latin-1, which any byte is. NULL when out of memory. */
-NODISCARD json_t *echo_text(struct slice text);
 
 #endif

@@ -4,12 +4,12 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/escape.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "http/url.h"
 #include "server/conn/realip.h"
 #include "server/observe/stats.h"
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -261,38 +261,12 @@ static double msec(nsec_t span) {
     return (double)(span / NSEC_PER_USEC) / 1000.0;
 }
 
-static json_t *json_cut(struct slice text, bool cut) {
-    return json_sprintf("%.*s%s", (int)text.len, text.ptr != NULL ? text.ptr : "",
-                        cut ? "..." : "");
-}
-
-/* At most `max` bytes, and "..." for the rest. Bytes that are no UTF-8 cannot stand in JSON; they
- * are shown as '?'. */
-static json_t *json_text(struct slice text, size_t max) {
-    bool cut = text.len > max;
-    json_t *value;
-    char *copy;
-
-    while (cut && max > 0 && ((unsigned char)text.ptr[max] & 0xc0) == 0x80)
-        max--; /* within a character */
-    text = slice_take(text, max);
-    value = json_cut(text, cut);
-    copy = value == NULL ? slice_dup(text) : NULL;
-    for (size_t i = 0; copy != NULL && i < text.len; i++)
-        if (copy[i] < ' ' || copy[i] > '~')
-            copy[i] = '?';
-    if (copy != NULL)
-        value = json_cut(slice_of(copy, text.len), cut);
-    free(copy);
-    return value;
-}
-
 /* For free(3); NULL when out of memory. */
-static char *json_line(const struct access_entry *e, size_t text_max) {
+static char *line_of(const struct access_entry *e, size_t text_max) {
     struct realip realip = realip_of(e->head, e->peer, &e->worker->config->forwarded_allow);
     char peer[PEER_TEXT_BYTES], when[CLOCK_TEXT_BYTES];
-    char *text;
-    json_t *line = json_pack(
+
+    return json_line(json_pack(
         "{s:s, s:s, s:o, s:o, s:i, s:I, s:o, s:o, s:f, s:f, s:f, s:f, s:i, s:s, s:i}", "time",
         clock_format(clock_wall(), when), "client", peer_format(&realip.client, peer), "method",
         json_text(e->head->method_text, METHOD_BYTES_MAX), "target",
@@ -301,24 +275,21 @@ static char *json_line(const struct access_entry *e, size_t text_max) {
         "agent", json_text(field(e, SLICE("User-Agent")), text_max), "ms",
         msec(e->ended_at - e->ready_at), "queue_ms", msec(e->spent.queue), "upstream_ms",
         msec(e->spent.upstream), "database_ms", msec(e->spent.database), "worker",
-        (int)e->worker->index, "model", e->worker->config->model->name, "pid", (int)getpid());
-
-    text = line != NULL
-               ? json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9))
-               : NULL;
-    json_decref(line);
-    return text;
+        (int)e->worker->index, "model", e->worker->config->model->name, "pid", (int)getpid()));
 }
 
-/* The line must stay whole: a cut object is none. Quotes and the like take two bytes each, and
- * characters that are not ASCII three for each byte: some of them end lines, or drive terminals. */
+/* Cuts texts until the line fits, for a cut object is none. A quote takes two bytes, a character
+ * that is not ASCII up to six: three for each byte of UTF-8, or six for one of Latin-1. */
 static int put_json(struct buf *out, const struct access_entry *e) {
-    char *text = json_line(e, LOGGER_LINE_BYTES / 4);
+    static const size_t shares[] = { 4, 12, 24 };
+    char *text = NULL;
     int rc;
 
-    if (text != NULL && strlen(text) + sizeof("\n") > LOGGER_LINE_BYTES) {
+    for (size_t i = 0; i < ARRAY_LEN(shares); i++) {
         free(text);
-        text = json_line(e, LOGGER_LINE_BYTES / 12);
+        text = line_of(e, LOGGER_LINE_BYTES / shares[i]);
+        if (text == NULL || strlen(text) + sizeof("\n") <= LOGGER_LINE_BYTES)
+            break;
     }
     rc = text != NULL ? buf_printf(out, "%s\n", text) : -ENOMEM;
     free(text);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Prints the shared counters; nothing here writes to them. */
 #include "server/observe/metrics.h"
+#include "base/json.h"
 #include "base/prometheus.h"
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -231,7 +231,7 @@ static json_t *json_worker(const struct stats *s, unsigned index) {
 }
 
 static char *finish(json_t *root) {
-    char *text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    char *text = json_dumps(root, JSON_INDENT(2) | JSON_ENSURE_ASCII);
 
     json_decref(root);
     return text;
@@ -248,8 +248,7 @@ char *metrics_stats(const struct admin *o) {
     return finish(root);
 }
 
-/* A target may hold bytes that are not UTF-8; JSON may not. A query may hold what is nobody else's
- * business. */
+/* The request, without its query unless `whole`: that may hold what is nobody else's business. */
 static json_t *json_what(const struct stats_entry *e, bool whole) {
     char text[RUNNING_WHAT_BYTES + sizeof("...")];
     char *query;
@@ -259,10 +258,7 @@ static json_t *json_what(const struct stats_entry *e, bool whole) {
     query = whole ? NULL : strchr(text, '?');
     if (query != NULL)
         strcpy(query + 1, "...");
-    for (char *at = text; *at != '\0'; at++)
-        if ((unsigned char)*at >= 0x80)
-            *at = '?';
-    return json_string(text);
+    return json_text(slice_str(text), sizeof(text));
 }
 
 static json_t *json_entry(const struct stats_entry *e, int doing, unsigned worker, bool whole) {
