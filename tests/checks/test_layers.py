@@ -103,3 +103,8 @@ def test_header_compiles_alone_and_twice(path):
         ["gcc", *flags, "-fsyntax-only", "-x", "c", "-"], input=text, text=True, capture_output=True, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_picture_of_the_rooms_is_true():
+    done = subprocess.run(["scripts/docs-rooms", "--check"], cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 0, f"{done.stderr}\nrun: scripts/docs-rooms"
