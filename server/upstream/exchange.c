@@ -74,9 +74,7 @@ static int grow(struct upstream_exchange *x, size_t want) {
     return 0;
 }
 
-/* Appends a piece of the body, whose room grows by doubling. Outgrown room stays in the arena until
- * the request ends. 0, -ENOMEM, -EMSGSIZE. */
-static int gather(struct upstream_exchange *x, struct slice piece) {
+int exchange_append(struct upstream_exchange *x, struct slice piece) {
     size_t want = x->body_len + piece.len;
     int rc = 0;
 
@@ -91,7 +89,7 @@ static int gather(struct upstream_exchange *x, struct slice piece) {
     return 0;
 }
 
-static int bad_answer(struct upstream_exchange *x, const char *why) {
+int exchange_refuse(struct upstream_exchange *x, const char *why) {
     if (!x->got_bytes) {
         x->why = "upstream closed the connection without an answer";
         return -ECONNRESET;
@@ -114,13 +112,13 @@ int exchange_take(struct upstream_exchange *x, size_t size) {
     for (;;) {
         used = http_conn_feed(&x->http, buf_unread(&x->in), eof, &head, &ev);
         if (ev.kind == HTTP_EV_BAD || ev.kind == HTTP_EV_CLOSED)
-            return bad_answer(x, ev.kind == HTTP_EV_BAD ? ev.why : "closed");
+            return exchange_refuse(x, ev.kind == HTTP_EV_BAD ? ev.why : "closed");
         if (ev.kind == HTTP_EV_HEAD) {
             x->status = head.status;
             x->expected = head.has_content_length ? head.content_length : 0;
         }
         if (ev.kind == HTTP_EV_DATA) {
-            rc = gather(x, ev.data);
+            rc = exchange_append(x, ev.data);
             if (rc < 0)
                 return rc;
         }

@@ -50,6 +50,11 @@ NODISCARD int exchange_room(struct upstream_exchange *x);
  * answer is complete, 0 when more bytes are needed; -ECONNRESET, -EPROTO, -EMSGSIZE, -ENOMEM. */
 NODISCARD int exchange_take(struct upstream_exchange *x, size_t size);
 
+/* Appends a piece of the body, whose room grows by doubling; outgrown room stays in the arena until
+ * the request ends. exchange_take does this itself. 0, -ENOMEM, or -EMSGSIZE above
+ * SERVER_UPSTREAM_BODY_BYTES_MAX. */
+NODISCARD int exchange_append(struct upstream_exchange *x, struct slice piece);
+
 /* After a complete answer: whether the connection may serve another request. */
 bool exchange_keeps(struct upstream_exchange *x);
 
@@ -59,6 +64,9 @@ bool exchange_was_stale(const struct upstream_exchange *x, int rc);
 
 /* Puts "upstream WHAT: reason" into `why`, or that it did not answer in time, and returns rc. */
 int exchange_fail(struct upstream_exchange *x, int rc, const char *what);
+
+/* Says in `why` that the answer is bad, or that there was none. -EPROTO, -ECONNRESET. */
+NODISCARD int exchange_refuse(struct upstream_exchange *x, const char *why);
 
 struct upstream_answer exchange_answer(const struct upstream_exchange *x);
 

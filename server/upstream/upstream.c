@@ -87,10 +87,10 @@ static int open_curl(struct upstream *u, const struct upstream_config *config,
                      struct io_fiber *fiber_io) {
     const struct http_url *url = &u->target.url;
     struct upstream_curl_config client = {
-        .lane = { .target = &u->target,
-                  .ca_path = config->ca_path,
-                  .bind = config->bind,
-                  .fiber_io = fiber_io },
+        .target = &u->target,
+        .ca_path = config->ca_path,
+        .bind = config->bind,
+        .fiber_io = fiber_io,
         .idle_count_max = SERVER_CURL_IDLE_MAX,
         .idle_span_max = SERVER_UPSTREAM_IDLE_NSEC,
     };
@@ -100,7 +100,7 @@ static int open_curl(struct upstream *u, const struct upstream_config *config,
         u->curl_url = NULL;
         return -ENOMEM;
     }
-    client.lane.url = slice_str(u->curl_url);
+    client.url = slice_str(u->curl_url);
     u->curl = upstream_curl_new(&client);
     return u->curl != NULL ? 0 : -ENOMEM;
 }

@@ -370,6 +370,8 @@ http {{
     server {{
         listen 127.0.0.1:{port} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key};
         location / {{ default_type text/plain; return 200 "$server_protocol $connection"; }}
+        location /body {{ alias {folder}/body.txt; }}
+        location /head {{ {fields} return 200 "ok"; }}
     }}
 }}
 """
@@ -381,7 +383,9 @@ def h2_upstream(certificates, tmp_path):
     cert, key = certificates["good"]
     port, user = free_port(), "user root;" if os.geteuid() == 0 else ""
     config = tmp_path / "nginx.conf"
-    config.write_text(H2_CONFIG.format(folder=tmp_path, port=port, cert=cert, key=key, user=user))
+    fields = " ".join(f"add_header X-{number} {'x' * 4000};" for number in range(68))  # 272,000 bytes
+    config.write_text(H2_CONFIG.format(folder=tmp_path, port=port, cert=cert, key=key, user=user, fields=fields))
+    (tmp_path / "body.txt").write_bytes(b"x" * (8 * 1024 * 1024 + 1))
     command = [executable(), "-p", tmp_path, "-c", config, "-e", "stderr"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
     wait_for(lambda: process.poll() is not None or answers(port), what="nginx listens")
@@ -402,6 +406,14 @@ def test_http2_where_it_is_offered(serve, certificates, h2_upstream, model):
     app = serve("--model", model, "--upstream-ca", certificates["ca"][0], "--upstream", h2_upstream)
     replies = {get(app, "/?delay=0").text for _ in range(3)}
     assert len(replies) == 1 and replies.pop().startswith("Hi there! HTTP/2.0 ")
+
+
+@pytest.mark.parametrize("part,why", [("head", ""), ("body", "upstream answered badly: body is too large")])
+def test_http2_answers_are_bounded(serve, certificates, h2_upstream, part, why):
+    app = serve("--upstream-ca", certificates["ca"][0], "--upstream", h2_upstream + part)
+    for _ in range(2):
+        assert get(app, "/?delay=0").status == 502
+    assert app.stderr().count(f'error="{why}') == 2
 
 
 @pytest.mark.parametrize(

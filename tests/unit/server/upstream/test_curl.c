@@ -153,9 +153,9 @@ static void open_client(struct fixture *f, const char *host, unsigned idle_count
     snprintf(f->url, sizeof(f->url), "http://%s:%u/", host, address_port(&bound));
     f->upstream = (struct upstream_config){ .url = f->url, .timeout = PATIENCE };
     assert_int_equal(upstream_target_init(&f->target, &f->upstream, NULL), 0);
-    config.lane = (struct curl_lane_config){ .target = &f->target,
-                                             .url = slice_str(f->url),
-                                             .fiber_io = f->fiber_io };
+    config.target = &f->target;
+    config.url = slice_str(f->url);
+    config.fiber_io = f->fiber_io;
     f->client = upstream_curl_new(&config);
     assert_non_null(f->client);
     f->answer = OK;
