@@ -36,17 +36,17 @@ enum {
 /* After that getaddrinfo(3) has given up: three name servers, each asked twice for five seconds. */
 #define SERVER_LOOK_UP_NSEC (30 * NSEC_PER_SEC)
 /* A worker with few slots believes for this long that a new connection is about to use one. */
-#define SERVER_FRESH_NSEC (100 * NSEC_PER_MSEC)
-/* A client that has closed its sending side is asked whether it is there after so long: what is
- * answered until then shows nothing of that. When others wait for what it may hold it is asked
- * sooner; whether they do is looked at every so often. */
-#define SERVER_DOUBT_NSEC        (2 * NSEC_PER_SEC)
-#define SERVER_DOUBT_SOON_NSEC   (5 * NSEC_PER_MSEC)
-#define SERVER_DOUBT_GLANCE_NSEC (50 * NSEC_PER_MSEC)
-/* How long a full worker leaves new connections to other workers: with a bounded queue, and
- * without, when it takes one. */
-#define SERVER_GLANCE_NSEC      (4 * NSEC_PER_MSEC)
-#define SERVER_RARE_GLANCE_NSEC (100 * NSEC_PER_MSEC)
+#define SERVER_EXPECT_NSEC (100 * NSEC_PER_MSEC)
+/* A client that has closed its sending side is probed after so long: what is answered until then
+ * shows nothing of that. When others wait for what it may hold it is probed sooner; whether they do
+ * is looked at every so often. */
+#define SERVER_PROBE_NSEC      (2 * NSEC_PER_SEC)
+#define SERVER_PROBE_SOON_NSEC (5 * NSEC_PER_MSEC)
+#define SERVER_PROBE_LOOK_NSEC (50 * NSEC_PER_MSEC)
+/* A full worker looks at the backlog after so long: with a bounded queue, and without, when it
+ * takes one connection. */
+#define SERVER_LOOK_NSEC      (4 * NSEC_PER_MSEC)
+#define SERVER_RARE_LOOK_NSEC (100 * NSEC_PER_MSEC)
 /* After a failed connect to the database nobody tries again for so long: doubled up to the most. */
 #define SERVER_DB_BACKOFF_NSEC     (50 * NSEC_PER_MSEC)
 #define SERVER_DB_BACKOFF_MAX_NSEC (800 * NSEC_PER_MSEC)

@@ -109,9 +109,9 @@ int srv_sleep(struct srv_request *rq, nsec_t span) {
     nsec_t until = deadline_after(io_now(rq->io), span);
     int rc;
 
-    session_does(rq->session, STATS_SLEEP, rq->io);
+    session_set_doing(rq->session, STATS_SLEEP, rq->io);
     rc = io_sleep(rq->io, nsec_min(until, rq->deadline));
-    session_does(rq->session, STATS_CPU, rq->io);
+    session_set_doing(rq->session, STATS_CPU, rq->io);
     return rc < 0 || until <= rq->deadline ? rc : -ETIMEDOUT;
 }
 
@@ -226,12 +226,12 @@ static int call_upstream(struct srv_request *rq, struct slice suffix, struct ups
 void request_waits_for_upstream(struct srv_request *rq) {
     rq->asked_at = io_now(rq->io);
     rq->detail = NULL;
-    session_does(rq->session, STATS_UPSTREAM, rq->io);
+    session_set_doing(rq->session, STATS_UPSTREAM, rq->io);
 }
 
 void request_has_waited_for_upstream(struct srv_request *rq) {
     rq->session->spent.upstream += io_now(rq->io) - rq->asked_at;
-    session_does(rq->session, STATS_CPU, rq->io);
+    session_set_doing(rq->session, STATS_CPU, rq->io);
 }
 
 int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_answer *ret) {
@@ -264,9 +264,9 @@ int srv_db_query(struct srv_request *rq, const char *sql, const char *const *par
 
     if (s->worker->db == NULL)
         return -EDEADLK; /* nor is there a database for any app but db */
-    session_does(s, STATS_DATABASE, rq->io);
+    session_set_doing(s, STATS_DATABASE, rq->io);
     rc = db_run(s->worker->db, rq->io, &s->arena, &statement, rq->deadline, &answer, &report);
-    session_does(s, STATS_CPU, rq->io);
+    session_set_doing(s, STATS_CPU, rq->io);
     s->spent.database += io_now(rq->io) - began;
 
     rq->status = report.status;

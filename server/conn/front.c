@@ -1,16 +1,69 @@
 /* SPDX-License-Identifier: MIT */
-/* Who is served when: accepts, queues whole requests, hands them to the model, stops; all on loop
- * callbacks. */
+/* A connection from accept to close, on loop callbacks, in the order of its life: it is accepted
+ * and read, its request queues, is handed to the model and comes back, its answer is sent, and the
+ * connection is kept, lingers or closes. Behind that: clients that leave, time-outs, the stop. */
 #include "server/conn/front.h"
+#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "proc/signals.h"
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
+#include <unistd.h>
 
-/* --- how many -------------------------------------------------------------- */
+static void client_notify(struct watch *w, unsigned what);
+static void client_late(struct timer *timer);
+static void client_read(struct client *c);
+static void client_check(struct client *c);
+static void client_resume(struct client *c, enum session_end end);
+static void client_refuse(struct client *c);
+static void client_end(struct client *c);
+static bool client_is_unsure(const struct client *c);
+static void front_enqueue(struct client *c);
 
-void front_remember(struct client *c) {
+/* --- deadlines --------------------------------------------------------------- */
+
+/* Time-outs of one connection replace each other all the time, and nearly always by later ones: the
+ * timer is left alone then, and looks again when it fires. */
+static void client_wake_at(struct client *c, nsec_t at) {
+    if (timer_armed(&c->timer) && c->timer.at <= at)
+        return;
+    if (timer_set(c->front->loop, &c->timer, at) < 0)
+        log_write(LOG_LEVEL_ERROR, "out of memory for a timer; a time-out may be missed");
+}
+
+/* Sets its time-out: client_late decides by the state what happens then. */
+static void client_expect(struct client *c, nsec_t deadline) {
+    c->deadline = deadline;
+    client_wake_at(c, deadline);
+}
+
+static void client_expect_span(struct client *c, nsec_t span) {
+    client_expect(c, deadline_after(loop_now(c->front->loop), span));
+}
+
+/* --- a connection is accepted ------------------------------------------------ */
+
+static void client_expect_request(struct client *c) {
+    struct front *f = c->front;
+    nsec_t until = deadline_after(loop_now(f->loop), SERVER_EXPECT_NSEC);
+
+    if (!f->balance.on || timer_set(f->loop, &c->timer, until) < 0)
+        return;
+    c->expected = true;
+    balance_expect(&f->balance);
+}
+
+/* Its first request has come, or had its moment. */
+static void client_settle(struct client *c) {
+    if (!c->expected)
+        return;
+    c->expected = false;
+    balance_settle(&c->front->balance);
+}
+
+static void front_remember(struct client *c) {
     struct front *f = c->front;
 
     TAILQ_INSERT_TAIL(&f->clients, c, link);
@@ -19,7 +72,7 @@ void front_remember(struct client *c) {
     stats_add(f->worker->stats, STATS_connections_opened, 1);
 }
 
-void front_forget(struct client *c) {
+static void front_forget(struct client *c) {
     struct front *f = c->front;
 
     TAILQ_REMOVE(&f->clients, c, link);
@@ -29,114 +82,172 @@ void front_forget(struct client *c) {
         loop_stop(f->loop);
 }
 
-static void set_accepting(struct front *f, bool accepting) {
-    for (size_t i = 0; i < f->worker->listen_count; i++) {
-        if (accepting)
-            acceptor_resume(&f->acceptors[i]);
-        else
-            acceptor_pause(&f->acceptors[i]);
+/* Takes over the descriptor. The client may send a request, or close, at once. */
+static void client_open(struct front *f, const struct accepted *accepted) {
+    struct client *c = mem_calloc(1, sizeof(*c));
+    int rc, fd = accepted->fd;
+
+    if (c == NULL) {
+        close(fd);
+        return;
     }
-}
-
-/* --- balance among workers ---------------------------------------------------
- *
- * A new connection wakes one idle worker, the first in a queue (net/acceptor.h). A worker goes to
- * the end of it when it has accepted a connection beside others, and when its only one turns out to
- * be kept: so connections that stay are dealt out evenly, and a trickle of short ones stays with
- * one worker. Of a model with slots a worker queues only while it has a slot for one more: a
- * connection counts as a request from its start to its first request, at the longest for
- * SERVER_FRESH_NSEC, so that a burst of connections is dealt out by slots although no request has
- * arrived yet. A full worker leaves new connections to the others and to the backlog. It may be
- * that the others are full, too: so it glances at the backlog after a while. With a bounded queue,
- * in length or in time, it takes what it finds there, if only to turn it down. Without one it takes
- * one connection, and only if a slot went from one of its connections to another since: these would
- * lock out all new ones. */
-
-static bool queue_is_bounded(const struct front *f) {
-    return f->worker->config->max_queue >= 0 || f->worker->config->queue_timeout > 0;
-}
-
-static bool is_full(const struct front *f) {
-    return f->slots > 0 && f->busy + f->waiting + f->fresh >= f->slots;
-}
-
-/* A slot, the queue or a connection's freshness has changed. */
-static void front_balance(struct front *f) {
-    nsec_t span = queue_is_bounded(f) ? SERVER_GLANCE_NSEC : SERVER_RARE_GLANCE_NSEC;
-    bool full = is_full(f);
-
-    if (f->slots == 0 || f->stopping || f->worker->config->workers <= 1)
+    c->front = f;
+    c->state = CLIENT_READING;
+    c->timer.fire = client_late;
+    session_init(&c->session, f->worker, fd);
+    session_accept(&c->session, accepted);
+    c->session.last = f->worker->config->keep_alive == 0;
+    rc = watch_open(&c->watch, f->loop, fd, client_notify);
+    if (rc < 0) {
+        static struct log_rate rate = { .per_second = 1 };
+        log_limited(&rate, LOG_LEVEL_ERROR, "cannot watch a connection error=\"%s\"",
+                    strerrordesc_np(-rc));
+        close(fd);
+        mem_free(c);
         return;
-    set_accepting(f, !full);
-    if (!full)
-        f->passed_on = false;
-    else if (!timer_armed(&f->glance) &&
-             timer_set(f->loop, &f->glance, deadline_after(loop_now(f->loop), span)) < 0)
-        set_accepting(f, true);
+    }
+    front_remember(c);
+    client_expect_span(c, f->worker->config->header_timeout);
+    client_expect_request(c);
+    client_read(c);
 }
 
-/* If it is full, it has been since before it could accept: a slot went from one of its connections
- * to another, or to the next request of the same. */
-void front_pass_on(struct front *f) {
-    f->passed_on = is_full(f);
+static void front_accepted(struct acceptor *a, int fd, const struct address *peer) {
+    struct balance *b = a->arg;
+    struct front *f = CONTAINER_OF(b, struct front, balance);
+    struct accepted accepted = {
+        .fd = fd,
+        .listener = (unsigned)(a - b->acceptors),
+        .peer = peer_of_address(peer),
+    };
+
+    client_open(f, &accepted);
+    balance_accepted(b, f->count);
 }
 
-static void front_glance(struct timer *timer) {
-    struct front *f = CONTAINER_OF(timer, struct front, glance);
-    unsigned burst = queue_is_bounded(f) ? SERVER_ACCEPT_BURST : f->passed_on;
+/* --- it is read -------------------------------------------------------------- */
 
-    for (size_t i = 0; burst > 0 && !f->stopping && i < f->worker->listen_count; i++)
-        acceptor_glance(&f->acceptors[i], burst);
-    f->passed_on = false;
-    front_balance(f);
+/* Waits for more of a request that has `began`, or for the next one. The first request's header
+ * time-out runs since the connection was accepted. */
+static void client_await(struct client *c, bool began) {
+    const struct serve_config *config = c->front->worker->config;
+
+    if (began && session_in_body(&c->session))
+        client_expect(c, session_body_deadline(&c->session, loop_now(c->front->loop)));
+    else if (c->session.served > 0 || c->front->stopping)
+        client_expect_span(c, began ? config->header_timeout : config->keep_alive);
 }
 
-static void let_others_go_first(struct front *f) {
-    for (size_t i = 0; !f->stopping && i < f->worker->listen_count; i++)
-        acceptor_yield(&f->acceptors[i]);
+/* Acts on what session_feed makes of the bytes at hand; true when it wants more of them. */
+static bool client_advance(struct client *c) {
+    switch (session_feed(&c->session)) {
+    case SESSION_MORE:
+        return true;
+    case SESSION_READY:
+        client_settle(c);
+        front_enqueue(c);
+        return false;
+    case SESSION_CLOSED:
+        client_end(c);
+        return false;
+    case SESSION_REFUSED:
+        client_refuse(c);
+        return false;
+    }
+    return false;
 }
 
-void front_keep(struct front *f) {
-    if (f->count == 1)
-        let_others_go_first(f);
+static void client_read(struct client *c) {
+    struct session *s = &c->session;
+    bool began;
+    ssize_t n;
+
+    do {
+        if (session_reserve(s) < 0) {
+            client_end(c);
+            return;
+        }
+        n = watch_recv(&c->watch, buf_tail(&s->in), buf_room(&s->in));
+        if (n == -EAGAIN) {
+            if (session_began(s))
+                client_settle(c); /* a slow one: no request soon */
+            else
+                session_go_idle(s);
+            return;
+        }
+        if (n < 0) {
+            client_end(c);
+            return;
+        }
+        began = session_began(s);
+        s->eof = n == 0;
+        buf_added(&s->in, (size_t)n);
+        if (!client_advance(c))
+            return;
+        if (!began || session_in_body(s))
+            client_await(c, session_began(s));
+    } while (!s->eof);
 }
 
-/* Without slots or without others there is nothing to balance. */
-void front_expect_request(struct client *c) {
+static void client_drop_input(struct client *c);
+
+static void client_readable(struct client *c) {
+    if (c->state == CLIENT_READING)
+        client_read(c);
+    else if (c->state == CLIENT_LINGERING)
+        client_drop_input(c);
+}
+
+static void client_read_later(struct deferred *work) {
+    struct client *c = CONTAINER_OF(work, struct client, later);
+    bool answered = c->state == CLIENT_READING;
+
+    client_readable(c);
+    if (answered) /* and nobody was accepted since the answer */
+        balance_reuse(&c->front->balance);
+}
+
+/* Not now: what is read may be answered at once, and leads here again. */
+static void client_read_on(struct client *c) {
+    c->later.run = client_read_later;
+    loop_defer(c->front->loop, &c->later);
+}
+
+/* --- its request is handed to the model, or queues ----------------------------- */
+
+static void front_use_slots(struct front *f) {
+    if (f->balance.on)
+        balance_use(&f->balance, f->busy + f->waiting);
+}
+
+static bool has_slot(const struct front *f) {
+    return f->slots == 0 || f->busy < f->slots;
+}
+
+static void front_dispatch(struct client *c) {
     struct front *f = c->front;
-    nsec_t until = deadline_after(loop_now(f->loop), SERVER_FRESH_NSEC);
 
-    if (f->slots == 0 || f->worker->config->workers <= 1)
-        return;
-    if (timer_set(f->loop, &c->timer, until) < 0)
-        return;
-    c->fresh = true;
-    f->fresh++;
-    front_balance(f);
+    c->state = CLIENT_BUSY;
+    c->deadline = NSEC_NEVER; /* the queue's, which may be due in this very turn */
+    if (f->stopping)
+        c->session.last = true;
+    f->busy++;
+    stats_add(f->worker->stats, STATS_slots_busy, 1);
+    f->dispatch(c);
 }
 
-void front_settle(struct client *c) {
-    if (!c->fresh)
-        return;
-    c->fresh = false;
-    c->front->fresh--;
-    front_balance(c->front);
-}
-
-/* --- the queue ------------------------------------------------------------- */
-
-void front_dequeue(struct client *c) {
+static void front_dequeue(struct client *c) {
     TAILQ_REMOVE(&c->front->queue, c, queued);
     c->front->waiting--;
-    if (client_is_doubted(c))
-        c->front->doubted--;
+    if (client_is_unsure(c))
+        c->front->unsure--;
     stats_add(c->front->worker->stats, STATS_queue_depth, -1);
 }
 
 /* Hands waiting requests to the model while it has slots. Not re-entrant: a model that serves or
  * fails at once comes back through front_return while this runs, and a client that pipelines has
- * the next request in the queue by then. So that it does not keep the loop from all the others, the
- * rest of a long burst waits for the end of the turn. */
+ * the next request in the queue by then. The rest of a long burst waits for the end of the turn, so
+ * that it does not keep the loop from all the others. */
 static void front_pump(struct front *f) {
     unsigned burst = SERVER_SERVE_BURST;
     struct client *c;
@@ -144,22 +255,16 @@ static void front_pump(struct front *f) {
     if (f->pumping || f->later.pending)
         return;
     f->pumping = true;
-    while ((c = TAILQ_FIRST(&f->queue)) != NULL && (f->slots == 0 || f->busy < f->slots)) {
+    while ((c = TAILQ_FIRST(&f->queue)) != NULL && has_slot(f)) {
         if (burst-- == 0) {
             loop_defer(f->loop, &f->later);
             break;
         }
         front_dequeue(c);
-        c->state = CLIENT_BUSY;
-        c->deadline = NSEC_NEVER; /* the queue's, which may be due in this very turn */
-        if (f->stopping)
-            c->session.last = true;
-        f->busy++;
-        stats_add(f->worker->stats, STATS_slots_busy, 1);
-        f->dispatch(c);
+        front_dispatch(c);
     }
     f->pumping = false;
-    front_balance(f);
+    front_use_slots(f);
 }
 
 static void front_pump_later(struct deferred *work) {
@@ -169,68 +274,83 @@ static void front_pump_later(struct deferred *work) {
 static bool queue_is_full(const struct front *f) {
     int64_t max = f->worker->config->max_queue;
 
-    return max >= 0 && f->slots > 0 && f->busy >= f->slots && f->waiting - f->doubted >= max;
+    return max >= 0 && !has_slot(f) && f->waiting - f->unsure >= max;
 }
 
-bool front_is_short(const struct front *f) {
-    const struct stats *stats = f->worker->stats;
-
-    return (f->slots > 0 && f->busy >= f->slots && f->waiting > 0) ||
-           stats_get(stats, STATS_upstream_queued) > 0 || stats_get(stats, STATS_db_waiting) > 0;
-}
-
-/* When a request that still waits for a slot has waited long enough. */
+/* Returns until when a request may wait for a slot. */
 static nsec_t queue_deadline(const struct client *c) {
     nsec_t span = c->front->worker->config->queue_timeout;
 
     return nsec_min(timeout_after(c->session.ready_at, span), session_deadline(&c->session));
 }
 
-void front_expire(struct client *c) {
+/* Sends an answer of the front itself, to a whole request that no slot has seen: short, as in
+ * client_refuse. */
+static void client_answer(struct client *c, enum session_end end) {
+    struct slice out = buf_unread(&c->session.out);
+
+    if (out.len == 0 || watch_send(&c->watch, out.ptr, out.len) != (ssize_t)out.len)
+        end = SESSION_CLOSE;
+    buf_consume(&c->session.out, out.len);
+    c->state = CLIENT_READING;
+    client_resume(c, end);
+}
+
+/* The request has waited in the queue for too long. */
+static void front_expire(struct client *c) {
     bool for_good = c->deadline >= session_deadline(&c->session);
 
     front_dequeue(c);
     stats_add(c->front->worker->stats, STATS_expired, 1);
-    if (for_good)
-        client_turn_down(c, 504, "the request took too long");
-    else
-        client_turn_down(c, 503, "no slot was free in time");
+    client_answer(c, for_good ? session_turn_down(&c->session, 504, "the request took too long")
+                              : session_turn_down(&c->session, 503, "no slot was free in time"));
 }
 
-void front_enqueue(struct client *c) {
-    static struct log_rate rate = { .per_second = 1 };
+static void front_queue(struct client *c) {
     struct front *f = c->front;
 
-    session_ready(&c->session, loop_now(f->loop));
-    c->asks = 0;
-    c->ask_at = NSEC_NEVER;
-    c->abandoned = false;
-    if (session_asks_health(&c->session)) {
-        if (f->stopping)
-            c->session.last = true;
-        client_tell_health(c);
-        return;
-    }
-    if (queue_is_full(f)) {
-        log_limited(&rate, LOG_LEVEL_WARN, "overloaded, refusing requests busy=%u waiting=%u",
-                    f->busy, f->waiting);
-        stats_add(f->worker->stats, STATS_shed, 1);
-        client_turn_down(c, 503, "all slots are busy and the queue is full");
-        return;
-    }
     c->state = CLIENT_QUEUED;
     c->deadline = NSEC_NEVER;
     TAILQ_INSERT_TAIL(&f->queue, c, queued);
     f->waiting++;
     stats_add(f->worker->stats, STATS_queue_depth, 1);
     if (c->watch.ready & IO_HANGUP)
-        client_doubt(c);
+        client_check(c);
     front_pump(f);
     if (c->state == CLIENT_QUEUED)
         client_expect(c, queue_deadline(c));
 }
 
-/* Nobody wants it, or what stands behind it: the client has left, or the server stops at once. */
+/* The request is complete: it is served, queued, or turned down. */
+static void front_enqueue(struct client *c) {
+    static struct log_rate rate = { .per_second = 1 };
+    struct front *f = c->front;
+
+    session_ready(&c->session, loop_now(f->loop));
+    c->probes = 0;
+    c->probe_at = NSEC_NEVER;
+    c->abandoned = false;
+    if (session_asks_health(&c->session)) {
+        if (f->stopping)
+            c->session.last = true;
+        client_answer(c, session_tell_health(&c->session));
+        return;
+    }
+    if (!queue_is_full(f)) {
+        front_queue(c);
+        return;
+    }
+    log_limited(&rate, LOG_LEVEL_WARN, "overloaded, refusing requests busy=%u waiting=%u", f->busy,
+                f->waiting);
+    stats_add(f->worker->stats, STATS_shed, 1);
+    client_answer(c,
+                  session_turn_down(&c->session, 503, "all slots are busy and the queue is full"));
+}
+
+/* --- it comes back from the model ----------------------------------------------- */
+
+/* Nobody wants the answer, or what stands behind it: the client has left, or the server stops at
+ * once. */
 static enum session_end drop_answer(struct client *c, enum session_end end) {
     if (end == SESSION_SEND)
         return session_finish(&c->session, -ECANCELED, loop_now(c->front->loop));
@@ -248,7 +368,8 @@ void front_return(struct client *c, enum session_end end) {
         end = drop_answer(c, end);
     client_resume(c, end);
     front_pump(f);
-    front_pass_on(f);
+    if (f->balance.on)
+        balance_reuse(&f->balance);
 }
 
 /* The request was read to its end: nothing is lost by closing after the answer. */
@@ -262,41 +383,294 @@ void front_refuse(struct client *c, uint16_t status, const char *why) {
     front_return(c, SESSION_LINGER);
 }
 
-/* --- accepting ------------------------------------------------------------- */
+/* --- its answer is sent, and the connection is kept ------------------------------ */
 
-static void front_accepted(struct acceptor *a, int fd, const struct address *peer) {
-    struct front *f = a->arg;
-    struct accepted accepted = {
-        .fd = fd,
-        .listener = (unsigned)(a - f->acceptors),
-        .peer = peer_of_address(peer),
-    };
+/* Writes what the client takes of its answer; true when it is gone from here, answered or not. */
+static bool client_send(struct client *c) {
+    struct slice out = buf_unread(&c->session.out);
+    ssize_t n = watch_send(&c->watch, out.ptr, out.len);
 
-    client_open(f, &accepted);
-    if (f->count > 1)
-        let_others_go_first(f);
+    if (n < 0 && n != -EAGAIN) {
+        client_end(c);
+        return true;
+    }
+    buf_consume(&c->session.out, n > 0 ? (size_t)n : 0);
+    if (buf_unread(&c->session.out).len > 0)
+        return false;
+    c->state = CLIENT_READING;
+    client_resume(c, session_finish(&c->session, 0, loop_now(c->front->loop)));
+    return true;
 }
 
+static void client_begin_sending(struct client *c) {
+    c->state = CLIENT_SENDING;
+    c->deadline = NSEC_NEVER;
+    if (client_send(c))
+        return;
+    session_keep_answer(&c->session);
+    client_expect_span(c, c->front->worker->config->send_timeout);
+}
+
+/* Reads the next request, which may be there already. */
+static void client_keep(struct client *c) {
+    bool began = session_began(&c->session);
+
+    watch_proven(&c->watch); /* its answer was written */
+    if (c->session.served == 1)
+        balance_kept(&c->front->balance, c->front->count);
+    if (began) {
+        if (!client_advance(c))
+            return;
+        began = session_began(&c->session);
+    }
+    if (!began)
+        session_go_idle(&c->session);
+    client_await(c, began);
+    if (c->watch.ready & IO_READ)
+        client_read_on(c); /* edge-triggered: what came meanwhile is not announced again */
+}
+
+/* --- it lingers, or is closed ------------------------------------------------------ */
+
+static void client_linger(struct client *c) {
+    c->state = CLIENT_LINGERING;
+    session_free(&c->session);
+    if (!linger_begin(&c->linger, c->session.fd)) {
+        client_end(c);
+        return;
+    }
+    client_expect_span(c, LINGER_NSEC);
+    client_readable(c);
+}
+
+static void client_drop_input(struct client *c) {
+    enum linger_step step = linger_read(&c->linger, &c->watch);
+
+    if (step == LINGER_TIRED)
+        client_read_on(c);
+    else if (step == LINGER_OVER)
+        client_end(c);
+}
+
+/* Ends a connection between two requests: what the client has not taken of its answer is not cut
+ * off. */
+static void client_close(struct client *c) {
+    if (session_close(&c->session) == SESSION_LINGER)
+        client_linger(c);
+    else
+        client_end(c);
+}
+
+/* An error answer is short, and nothing of ours is in flight: the socket takes it whole, or the
+ * client does not read. */
+static void client_refuse(struct client *c) {
+    struct slice out = buf_unread(&c->session.out);
+
+    if (watch_send(&c->watch, out.ptr, out.len) < 0)
+        client_end(c);
+    else
+        client_linger(c);
+}
+
+static void client_resume(struct client *c, enum session_end end) {
+    switch (end) {
+    case SESSION_KEEP:
+        client_keep(c);
+        return;
+    case SESSION_SEND:
+        client_begin_sending(c);
+        return;
+    case SESSION_LINGER:
+        client_linger(c);
+        return;
+    case SESSION_CLOSE:
+        client_end(c);
+        return;
+    }
+}
+
+static void client_free(struct deferred *work) {
+    mem_free(CONTAINER_OF(work, struct client, later));
+}
+
+/* The client does not get its answer, or the rest of it. */
+static void client_give_up(struct client *c) {
+    nsec_t now = loop_now(c->front->loop);
+    enum session_end end = c->state == CLIENT_QUEUED ? session_drop(&c->session, now)
+                                                     : session_finish(&c->session, -ECANCELED, now);
+
+    ASSERT(end == SESSION_CLOSE);
+}
+
+/* Not while BUSY. Its memory stays until the turn of the loop ends. */
+static void client_end(struct client *c) {
+    struct front *f = c->front;
+
+    ASSERT(c->state != CLIENT_BUSY && c->state != CLIENT_GONE);
+    client_settle(c);
+    if (c->state == CLIENT_QUEUED)
+        front_dequeue(c);
+    if (c->state == CLIENT_QUEUED || c->state == CLIENT_SENDING)
+        client_give_up(c);
+    c->state = CLIENT_GONE;
+    timer_cancel(f->loop, &c->timer);
+    watch_close(&c->watch);
+    close(c->session.fd);
+    session_free(&c->session);
+    c->later.run = client_free;
+    loop_defer(f->loop, &c->later);
+    front_forget(c);
+}
+
+/* --- clients that leave while their request waits ------------------------------------ */
+
+/* Nobody wants this answer any more: closes the connection, or cancels what serves it. */
+static void client_left(struct client *c) {
+    if (c->state == CLIENT_QUEUED) {
+        client_end(c);
+    } else if (!c->abandoned) {
+        c->abandoned = true;
+        c->front->abandon(c);
+    }
+}
+
+/* It closed its sending side a moment ago, at least, and was not probed yet: while it stands in the
+ * queue it does not fill it. */
+static bool client_is_unsure(const struct client *c) {
+    return c->probes == 0 && c->probe_at != NSEC_NEVER;
+}
+
+/* Do requests wait for others to end: for a slot, for a place among the calls of the upstream, or
+ * for a database connection? */
+static bool others_wait(const struct front *f) {
+    const struct stats *stats = f->worker->stats;
+
+    return (!has_slot(f) && f->waiting > 0) || stats_get(stats, STATS_upstream_queued) > 0 ||
+           stats_get(stats, STATS_db_waiting) > 0;
+}
+
+/* Returns when a half-closed client is probed, or whether to probe it is looked at again. */
+static nsec_t next_probe(const struct client *c, nsec_t now) {
+    if (others_wait(c->front))
+        return deadline_after(now, SERVER_PROBE_SOON_NSEC);
+    return nsec_min(c->probe_by, deadline_after(now, SERVER_PROBE_LOOK_NSEC));
+}
+
+static void client_half_closed(struct client *c) {
+    nsec_t now = loop_now(c->front->loop), span = session_probe_span(&c->session);
+
+    if (span == 0) {
+        client_left(c);
+        return;
+    }
+    if (span == NSEC_NEVER)
+        return;
+    c->probe_by = deadline_after(now, span);
+    c->probe_at = next_probe(c, now);
+    if (c->state == CLIENT_QUEUED)
+        c->front->unsure++;
+    client_wake_at(c, c->probe_at);
+}
+
+/* Looks into a hang-up, or an error, while a request waits. A client that has closed its sending
+ * side is probed after a while: naive clients take what probes them for their answer. Dead ones
+ * must not keep slots from others, though. */
+static void client_check(struct client *c) {
+    struct pollfd poll_fd = { .fd = c->session.fd, .events = POLLRDHUP };
+
+    if (poll(&poll_fd, 1, 0) <= 0)
+        return;
+    if (poll_fd.revents & (POLLERR | POLLHUP))
+        client_left(c);
+    else if (c->probes == 0 && c->probe_at == NSEC_NEVER)
+        client_half_closed(c);
+}
+
+static void client_probe(struct client *c) {
+    nsec_t now = loop_now(c->front->loop);
+
+    if (c->probes == 0 && now < c->probe_by && !others_wait(c->front)) {
+        c->probe_at = next_probe(c, now);
+        client_wake_at(c, c->probe_at);
+        return;
+    }
+    if (c->state == CLIENT_QUEUED && client_is_unsure(c))
+        c->front->unsure--;
+    c->probe_at = NSEC_NEVER;
+    if (!session_probe(&c->session)) {
+        client_left(c);
+        return;
+    }
+    c->probe_at = io_ask_again_at(now, ++c->probes);
+    if (c->probe_at != NSEC_NEVER)
+        client_wake_at(c, c->probe_at);
+}
+
+/* --- events -------------------------------------------------------------------------- */
+
+/* While a request waits, what is readable can wait, too, unless it may be an error. */
+static void client_notify(struct watch *w, unsigned what) {
+    struct client *c = CONTAINER_OF(w, struct client, watch);
+
+    if (c->state == CLIENT_QUEUED || c->state == CLIENT_BUSY) {
+        if ((what & IO_HANGUP) || ((what & IO_READ) && watch_may_be_broken(w)))
+            client_check(c);
+    } else if (c->state == CLIENT_SENDING) {
+        (void)client_send(c);
+    } else if (what & (IO_READ | IO_HANGUP)) {
+        client_readable(c);
+    }
+}
+
+static void client_late(struct timer *timer) {
+    struct client *c = CONTAINER_OF(timer, struct client, timer);
+    nsec_t now = loop_now(c->front->loop);
+    bool waits = c->state == CLIENT_QUEUED || c->state == CLIENT_BUSY;
+
+    client_settle(c);
+    if (waits && now >= c->probe_at)
+        client_probe(c);
+    if (c->state == CLIENT_GONE)
+        return;
+    if (now < c->deadline) {
+        client_wake_at(c, waits ? nsec_min(c->deadline, c->probe_at) : c->deadline);
+        return;
+    }
+    if (c->state == CLIENT_QUEUED) {
+        front_expire(c);
+        return;
+    }
+    if (c->state == CLIENT_READING && session_began(&c->session)) {
+        session_refuse(&c->session, 408, "the request did not arrive in time");
+        client_refuse(c);
+        return;
+    }
+    if (c->state == CLIENT_READING)
+        client_close(c);
+    else
+        client_end(c);
+}
+
+/* --- start -------------------------------------------------------------------------- */
+
 int front_open(struct front *f, struct error *err) {
+    int rc;
+
     TAILQ_INIT(&f->clients);
     TAILQ_INIT(&f->queue);
-    f->glance.fire = front_glance;
     f->later.run = front_pump_later;
     stats_add(f->worker->stats, STATS_slots, (int)f->slots);
-    for (size_t i = 0; i < f->worker->listen_count; i++) {
-        int rc =
-            acceptor_open(&f->acceptors[i], f->loop, f->worker->listen_fds[i], SERVER_ACCEPT_BURST,
-                          f->worker->config->workers > 1, front_accepted, f);
-        if (rc < 0)
-            return error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
-    }
-    return 0;
+    rc = balance_open(&f->balance, f->worker, f->loop, f->slots, front_accepted);
+    if (rc < 0)
+        error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
+    return rc;
 }
 
 /* --- stopping -------------------------------------------------------------- */
 
-/* Who waits goes first, or the slots that the cancelled leave would be given away. Cancelling one
- * request may end others: clients that are gone stay readable until the turn ends. */
+/* Ends requests that wait first, or the slots that the cancelled leave would be given away.
+ * Cancelling one request may end others: clients that are gone stay readable until the turn ends.
+ */
 static void abandon_all(struct front *f) {
     struct client *c, *next;
 
@@ -326,8 +700,7 @@ static void out_of_patience(struct timer *timer) {
 static void stop_accepting(struct front *f) {
     struct client *c;
 
-    for (size_t i = 0; !f->stopping && i < f->worker->listen_count; i++)
-        acceptor_close(&f->acceptors[i]);
+    balance_close(&f->balance);
     if (!f->stopping)
         worker_stopping(f->worker, f->retiring);
     f->stopping = true;
@@ -336,7 +709,7 @@ static void stop_accepting(struct front *f) {
     }
 }
 
-/* Who has not asked for anything yet may be about to. */
+/* Gives clients that have not sent a request yet a moment: they may be about to. */
 static void hurry_silent(struct front *f) {
     nsec_t until = deadline_after(loop_now(f->loop), SERVER_SILENCE_NSEC);
     struct client *c;
@@ -357,7 +730,8 @@ static void wait_for_clients(struct front *f, nsec_t patience) {
         abandon_all(f);
 }
 
-void front_stop(struct front *f, nsec_t patience) {
+/* Stops gracefully, at most for `patience` nanoseconds; with 0, at once. Again: shortens it. */
+static void front_stop(struct front *f, nsec_t patience) {
     f->retiring = false;
     timer_cancel(f->loop, &f->delay);
     stop_accepting(f);
@@ -371,7 +745,7 @@ static void delay_over(struct timer *timer) {
     front_stop(f, f->worker->config->graceful_timeout);
 }
 
-/* Load balancers get a moment to notice. With a master that gives them the moment. */
+/* Gives load balancers a moment to notice; beside a master, which has done so, none. */
 static void front_leave(struct front *f) {
     nsec_t span = worker_delay(f->worker);
 
@@ -383,7 +757,8 @@ static void front_leave(struct front *f) {
         front_stop(f, f->worker->config->graceful_timeout);
 }
 
-void front_retire(struct front *f) {
+/* As TERM, while a successor accepts on the same sockets. */
+static void front_retire(struct front *f) {
     if (f->stopping)
         return;
     f->retiring = true;
@@ -402,6 +777,14 @@ void front_signal(void *front, int signo) {
         front_stop(f, 0);
 }
 
+static void front_close(struct front *f) {
+    timer_cancel(f->loop, &f->patience);
+    balance_close(&f->balance);
+    timer_cancel(f->loop, &f->delay);
+    loop_undefer(f->loop, &f->later);
+    ASSERT(f->count == 0);
+}
+
 int front_run(struct front *f, struct error *err) {
     int rc;
 
@@ -411,12 +794,4 @@ int front_run(struct front *f, struct error *err) {
     if (rc < 0)
         error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));
     return rc;
-}
-
-void front_close(struct front *f) {
-    timer_cancel(f->loop, &f->patience);
-    timer_cancel(f->loop, &f->glance);
-    timer_cancel(f->loop, &f->delay);
-    loop_undefer(f->loop, &f->later);
-    ASSERT(f->count == 0);
 }

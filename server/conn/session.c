@@ -379,12 +379,12 @@ enum session_step session_feed(struct session *s) {
 
 /* Who may write to the client: the loop asks whether it is there while a thread waits for the
  * answer it will write. */
-enum session_wire { SESSION_WIRE_FREE, SESSION_WIRE_ASKING, SESSION_WIRE_ANSWERING };
+enum session_writer { SESSION_WRITER_NONE, SESSION_WRITER_PROBE, SESSION_WRITER_ANSWER };
 
 void session_ready(struct session *s, nsec_t now) {
     s->ready_at = now;
     s->entry = stats_enter(s->worker->stats, s->head.method_text, s->head.target, now);
-    atomic_store_explicit(&s->wire, SESSION_WIRE_FREE, memory_order_relaxed);
+    atomic_store_explicit(&s->writer, SESSION_WRITER_NONE, memory_order_relaxed);
 }
 
 /* --- it waits: is the client there? ------------------------------------------ */
@@ -395,28 +395,28 @@ static bool half_means_gone(const struct session *s) {
            s->worker->config->half_close == HALF_CLOSING_GONE;
 }
 
-nsec_t session_doubt(const struct session *s) {
+nsec_t session_probe_span(const struct session *s) {
     if (half_means_gone(s))
         return 0;
     if (s->worker->config->half_close == HALF_CLOSING_WAIT || s->http.version_minor == 0)
         return NSEC_NEVER;
-    return SERVER_DOUBT_NSEC;
+    return SERVER_PROBE_NSEC;
 }
 
-bool session_ask(struct session *s) {
+bool session_probe(struct session *s) {
     struct slice text = HTTP_CONTINUE;
-    int expected = SESSION_WIRE_FREE;
+    int expected = SESSION_WRITER_NONE;
     ssize_t n;
     bool gone;
 
     if (half_means_gone(s))
         return false;
     if (s->http.version_minor == 0 ||
-        !atomic_compare_exchange_strong(&s->wire, &expected, SESSION_WIRE_ASKING))
+        !atomic_compare_exchange_strong(&s->writer, &expected, SESSION_WRITER_PROBE))
         return true;
     n = send(s->fd, text.ptr, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     gone = n != (ssize_t)text.len; /* nothing else is in flight: it fits */
-    atomic_store(&s->wire, SESSION_WIRE_FREE);
+    atomic_store(&s->writer, SESSION_WRITER_NONE);
     return !gone;
 }
 
@@ -426,7 +426,7 @@ nsec_t session_deadline(const struct session *s) {
     return timeout_after(s->ready_at, s->worker->config->request_timeout);
 }
 
-void session_does(struct session *s, enum stats_doing doing, struct io *io) {
+void session_set_doing(struct session *s, enum stats_doing doing, struct io *io) {
     if (s->entry != NULL)
         stats_does(s->entry, doing, io_now(io));
 }
@@ -443,21 +443,21 @@ void session_begin(struct session *s, nsec_t now) {
 
 /* --- its answer is written ----------------------------------------------------- */
 
-/* Asking takes one system call. */
-static void take_wire(struct session *s) {
-    int expected = SESSION_WIRE_FREE;
+/* Waits for a probe to end, which takes one system call. */
+static void become_writer(struct session *s) {
+    int expected = SESSION_WRITER_NONE;
 
-    while (!atomic_compare_exchange_weak(&s->wire, &expected, SESSION_WIRE_ANSWERING)) {
-        if (expected == SESSION_WIRE_ANSWERING)
+    while (!atomic_compare_exchange_weak(&s->writer, &expected, SESSION_WRITER_ANSWER)) {
+        if (expected == SESSION_WRITER_ANSWER)
             return;
-        expected = SESSION_WIRE_FREE;
+        expected = SESSION_WRITER_NONE;
         sched_yield();
     }
 }
 
 void session_answers(struct session *s, nsec_t now) {
     stats_does(s->entry, STATS_CLIENT, now);
-    take_wire(s);
+    become_writer(s);
 }
 
 /* --- it ends: the connection is kept, or closed ---------------------------------- */

@@ -62,7 +62,7 @@ struct session {
     struct peer peer;          /* or whom a PROXY header or a uwsgi packet names */
     uint32_t served;
     int fd;
-    atomic_int wire;           /* enum session_wire of session.c */
+    atomic_int writer;         /* enum session_writer of session.c */
     uint16_t status;           /* of the answer in `out` */
     struct stats_entry *entry; /* while a request is here, if it is listed */
     uint8_t ingress;           /* bits of enum session_ingress; 0: plain HTTP */
@@ -88,13 +88,13 @@ void session_ready(struct session *s, nsec_t now);
 
 /* The client has closed its sending side while its request waits: the span until it is asked what
  * that means; 0: nothing but that it is gone; NSEC_NEVER: it counts as there. */
-nsec_t session_doubt(const struct session *s);
+nsec_t session_probe_span(const struct session *s);
 
 /* Is it gone, or does it only send no more? TCP does not tell until something is sent, so this
  * sends an interim answer (RFC 9110 section 15.2), unless the real one is being written: who is
  * gone answers with a reset, which the connection's watch reports. HTTP/1.0 has no interim answers:
  * such a client counts as there. From any thread. False when it is known to be gone. */
-NODISCARD bool session_ask(struct session *s);
+NODISCARD bool session_probe(struct session *s);
 
 /* Has a part of a request arrived? False while the connection is merely kept alive. And is that a
  * part of its body, rather than of its head? */
@@ -109,7 +109,7 @@ nsec_t session_body_deadline(struct session *s, nsec_t now);
 nsec_t session_deadline(const struct session *s);
 
 /* What the current request does or waits for from now on. */
-void session_does(struct session *s, enum stats_doing doing, struct io *io);
+void session_set_doing(struct session *s, enum stats_doing doing, struct io *io);
 
 /* The request has its slot: its handler is about to run. */
 void session_begin(struct session *s, nsec_t now);

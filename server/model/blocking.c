@@ -326,8 +326,8 @@ static int write_answer(struct blocking_connection *c) {
     return rc;
 }
 
-static bool ask_client(struct io_block *io) {
-    return session_ask(&CONTAINER_OF(io, struct blocking_connection, io)->session);
+static bool probe_client(struct io_block *io) {
+    return session_probe(&CONTAINER_OF(io, struct blocking_connection, io)->session);
 }
 
 /* Runs the handler, while the client is watched. 0 with an answer, or -errno. */
@@ -339,7 +339,7 @@ static int handle_request(struct blocking_connection *c) {
 
     if (is_shown)
         running_set(running, s->head.method_text, s->head.target, s->ready_at);
-    io_block_watch_client(&c->io, s->fd, ask_client, session_doubt(s));
+    io_block_watch_client(&c->io, s->fd, probe_client, session_probe_span(s));
     stats_add(s->worker->stats, STATS_slots_busy, 1);
     session_begin(s, io_now(&c->io.io));
     rc = request_run(s, &c->io.io);

@@ -274,11 +274,15 @@ static void pool_close(struct pool *p, struct worker *worker) {
 }
 
 static int pool_run(struct worker *worker, struct error *err) {
-    struct pool p = { 0 };
-    int rc = pool_open(&p, worker, err);
+    struct pool *p = mem_calloc(1, sizeof(*p));
+    int rc;
 
+    if (p == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    rc = pool_open(p, worker, err);
     if (rc == 0)
-        rc = front_run(&p.front, err);
-    pool_close(&p, worker);
+        rc = front_run(&p->front, err);
+    pool_close(p, worker);
+    mem_free(p);
     return rc;
 }

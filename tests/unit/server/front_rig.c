@@ -4,6 +4,8 @@
 #include "server/app/request.h"
 #include "srv/handler.h"
 #include "tests/unit/server/open_fds.h"
+#include <signal.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static struct front_rig *rig_of(const struct client *c) {
@@ -84,15 +86,18 @@ void run(struct front_rig *f) {
 
 /* --- clients -------------------------------------------------------------------- */
 
+/* Connects, and has the front accept at once. */
 void connect_client(struct front_rig *f, int i) {
-    struct accepted accepted = { .fd = -1 };
-    int fds[2];
+    struct sockaddr_un at;
+    socklen_t len = sizeof(at);
+    struct client *last;
 
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-    f->clients[i] = fds[0];
-    f->servers[i] = fds[1];
-    accepted.fd = fds[1];
-    client_open(&f->front, &accepted);
+    assert_int_equal(getsockname(f->listen_fd, (struct sockaddr *)&at, &len), 0);
+    f->clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(f->clients[i], (struct sockaddr *)&at, len), 0);
+    acceptor_glance(&f->front.balance.acceptors[0], 1);
+    last = TAILQ_LAST(&f->front.clients, client_list);
+    f->servers[i] = last != NULL ? last->session.fd : -1;
 }
 
 void hang_up(struct front_rig *f, int i) {
@@ -147,11 +152,18 @@ void ask_for_much_and_do_not_read(struct front_rig *f, int i) {
 
 int front_set_up(void **state) {
     struct front_rig *f = calloc(1, sizeof(*f));
+    struct sockaddr_un at = { 0 };
 
     f->fds_before = open_fds();
     worker_set_up(&f->worker, &f->config, &f->quota, &app);
     io_block_init(&f->io, -1);
     f->loop = loop_new(NULL);
+    f->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    at.sun_family = AF_UNIX; /* and the kernel chooses an abstract name, unix(7) */
+    assert_int_equal(bind(f->listen_fd, (struct sockaddr *)&at, sizeof(at.sun_family)), 0);
+    assert_int_equal(listen(f->listen_fd, CLIENTS), 0);
+    f->worker.listen_fds = &f->listen_fd;
+    f->worker.listen_count = 1;
     f->cancels = true;
     TAILQ_INIT(&f->served);
     memset(f->clients, -1, sizeof(f->clients));
@@ -169,15 +181,15 @@ int front_tear_down(void **state) {
     struct front_rig *f = *state;
 
     f->cancels = true;
-    front_stop(&f->front, 0);
+    front_signal(&f->front, SIGINT);
     run(f);
     assert_true(TAILQ_EMPTY(&f->served));
     for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
         assert_int_equal(value(f, gauges[i]), 0);
     for (size_t i = 0; i < STATS_ENTRIES; i++)
         assert_int_equal(f->worker.stats->entries[i].doing, STATS_NOTHING);
-    front_close(&f->front);
     loop_free(f->loop);
+    close(f->listen_fd);
     for (int i = 0; i < CLIENTS; i++)
         if (f->clients[i] >= 0)
             close(f->clients[i]);

@@ -28,7 +28,8 @@ struct front_rig {
     struct loop *loop;
     struct io_block io;
     struct timer pause;
-    struct client_list served;              /* through `queued`, in the order of their dispatch */
+    struct client_list served; /* through `queued`, in the order of their dispatch */
+    int listen_fd;
     int clients[CLIENTS], servers[CLIENTS]; /* both ends */
     unsigned served_at[CLIENTS];            /* how many had been dispatched before, the last time */
     int fds_before;

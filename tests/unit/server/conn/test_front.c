@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Who is served when, who waits, who is turned down, and what is finished before the end. */
+#include "proc/signals.h"
 #include "server/app/request.h"
 #include "tests/unit/server/front_rig.h"
+#include <signal.h>
 
 /* --- slots and the queue ---------------------------------------------------------- */
 
@@ -180,7 +182,7 @@ static void who_may_have_left_does_not_fill_the_queue(void **state) {
         answer_first(f);
         assert_hears(f, i, "HTTP/1.1 200 ");
     }
-    assert_int_equal(f->front.doubted, 0);
+    assert_int_equal(f->front.unsure, 0);
 }
 
 /* --- pipelines ---------------------------------------------------------------------- */
@@ -267,7 +269,7 @@ static void a_graceful_stop_closes_the_silent_and_finishes_the_rest(void **state
     run(f);
     say(f, 2, GET);
     run(f);
-    front_stop(&f->front, SPAN);
+    front_signal(&f->front, SIGTERM);
     run_for(f, SERVER_SILENCE_NSEC + 10 * MSEC);
     assert_closed(f, 0);
     for (int i = 1; i < 3; i++) {
@@ -286,7 +288,7 @@ static void a_graceful_stop_answers_kept_connections_once_more(void **state) {
     run(f);
     answer_first(f);
     assert_hears(f, 0, "HTTP/1.1 200 ");
-    front_stop(&f->front, SPAN);
+    front_signal(&f->front, SIGTERM);
     run(f);
     for (int i = 0; i < 2; i++) { /* one is kept, the other has not asked so far */
         say(f, i, GET);
@@ -301,7 +303,7 @@ static void a_graceful_stop_waits_for_who_reads_slowly(void **state) {
     struct front_rig *f = *state;
 
     ask_for_much_and_do_not_read(f, 0);
-    front_stop(&f->front, SPAN);
+    front_signal(&f->front, SIGTERM);
     run(f);
     assert_in_range(drain(f, 0), LARGE, LARGE + 500);
     say(f, 0, GET); /* it was told that its connection is kept */
@@ -321,7 +323,7 @@ static void a_stop_at_once_ends_them_all(void **state) {
         say(f, i, i < 4 ? GET : "GET / HT"); /* one is served, two wait, one dawdles */
         run(f);
     }
-    front_stop(&f->front, 0);
+    front_signal(&f->front, SIGINT);
     run(f);
     assert_int_equal(value(f, STATS_connections), 0);
     assert_int_equal(f->dispatched, 2);
@@ -336,7 +338,8 @@ static void patience_ends(void **state) {
     connect_client(f, 1);
     say(f, 1, GET);
     run(f);
-    front_stop(&f->front, 5 * MSEC);
+    f->config.graceful_timeout = 5 * MSEC;
+    front_signal(&f->front, SIGTERM);
     run_for(f, SPAN); /* the loop ends by itself */
     assert_int_equal(value(f, STATS_connections), 0);
 }
@@ -355,7 +358,7 @@ static void nothing_is_begun_after_a_stop_at_once(void **state) {
     TAILQ_REMOVE(&f->served, c, queued);
     end = request_serve(&c->session, &f->io.io);
     assert_int_equal(end, SESSION_KEEP);
-    front_stop(&f->front, 0);
+    front_signal(&f->front, SIGINT);
     front_return(c, end);
     run(f);
     assert_int_equal(f->dispatched, 1);
@@ -367,7 +370,7 @@ static void a_retired_worker_answers_once_more_and_says_close(void **state) {
 
     connect_client(f, 0);
     run(f);
-    front_retire(&f->front);
+    front_signal(&f->front, SIGRETIRE);
     run(f);
     say(f, 0, GET);
     run(f);
@@ -381,7 +384,7 @@ static void a_retired_worker_keeps_who_was_promised_so(void **state) {
     struct front_rig *f = *state;
 
     ask_for_much_and_do_not_read(f, 0);
-    front_retire(&f->front);
+    front_signal(&f->front, SIGRETIRE);
     run(f);
     assert_in_range(drain(f, 0), LARGE, LARGE + 500);
     say(f, 0, GET);
