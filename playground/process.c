@@ -2,7 +2,7 @@
 /* Spawns, reads, stops and reaps the runner's children. */
 #include "playground/process.h"
 #include "http/url.h"
-#include "proc/signals.h"
+#include "proc/child.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -36,7 +36,7 @@ __attribute__((noreturn)) static void become(const struct process_spec *spec, in
         (setgroups(0, NULL) != 0 || setgid(spec->gid) != 0 || setuid(spec->uid) != 0))
         _exit(127);
     /* After the change of user, which takes the wish back. prctl(2) */
-    signals_die_with_parent(spec->tidies ? spec->stop_signal : SIGKILL, parent);
+    child_die_with_parent(spec->tidies ? spec->stop_signal : SIGKILL, parent);
 
     int null_fd = open("/dev/null", O_RDWR);
     if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || dup2(null_fd, STDOUT_FILENO) < 0 ||
@@ -75,8 +75,7 @@ int process_spawn(struct play_child *p, const struct process_spec *spec, struct 
     int log_fd = lift(pipe_fds[1]), pass_fd = lift(spec->pass_fd);
     close(pipe_fds[1]);
     pid_t parent = getpid();
-    pid_t pid = log_fd < 0 || (spec->pass_fd >= 0 && pass_fd < 0) ? -1 : fork();
-    int saved_errno = errno;
+    pid_t pid = log_fd < 0 || (spec->pass_fd >= 0 && pass_fd < 0) ? -errno : child_fork(0);
     if (pid == 0)
         become(spec, log_fd, pass_fd, parent);
     if (log_fd >= 0)
@@ -85,8 +84,7 @@ int process_spawn(struct play_child *p, const struct process_spec *spec, struct 
         close(pass_fd);
     if (pid < 0) {
         close(pipe_fds[0]);
-        return error_set(err, -saved_errno, "cannot start %s: %s", spec->name,
-                         strerror(saved_errno));
+        return error_set(err, pid, "cannot start %s: %s", spec->name, strerrordesc_np(-pid));
     }
 
     /* Child and runner do this, so that the group exists before it is signalled. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Makes temporary folders, and the process that removes them. */
 #include "playground/tempdir.h"
+#include "proc/child.h"
 #include "proc/title.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -40,16 +41,13 @@ static void clean(const char *path, void (*before_removal)(const char *path)) {
     remove_tree(path);
 }
 
-/* In the child. It is out of reach of Ctrl-C, and holds nothing open that somebody may wait for.
+/* In the child, where child_fork has blocked all signals. It is out of reach of Ctrl-C, and holds nothing open that somebody may wait for.
  * The title takes the place of the environment, too: whoever ends all processes with a certain one,
  * as test harnesses do, spares this. */
 __attribute__((noreturn)) static void clean_after(const char *path, int end_fd,
                                                   void (*before_removal)(const char *path)) {
-    sigset_t all;
     char byte;
 
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, NULL);
     setsid();
     title_set("srv scratch", "srv play: removes %s", path);
     if (dup2(end_fd, STDIN_FILENO) < 0)
@@ -67,15 +65,13 @@ static int start_cleaner(struct tempdir *s, void (*before_removal)(const char *p
 
     if (pipe2(fds, O_CLOEXEC) < 0)
         return -errno;
-    pid = fork();
+    pid = child_fork(0);
     if (pid == 0)
         clean_after(s->path, fds[0], before_removal);
     close(fds[0]);
     if (pid < 0) {
-        int rc = -errno;
-
         close(fds[1]);
-        return rc;
+        return pid;
     }
     s->keep_fd = fds[1];
     s->cleaner = pid;

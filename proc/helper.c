@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Forks helper processes, buries them, and starts them again. */
+/* Forks helper processes, reaps them, and starts them again. */
 #include "proc/helper.h"
 #include "base/log.h"
-#include "proc/respawn.h"
 #include "proc/signals.h"
 #include "proc/title.h"
 #include <errno.h>
@@ -16,7 +15,6 @@
 
 #define KILL_PATIENCE   NSEC_PER_SEC
 #define LOOK_EVERY_NSEC 1000000
-#define NO_STATUS       (-1)
 
 /* --- in the child ----------------------------------------------------------------------- */
 
@@ -55,12 +53,10 @@ static void close_others(const struct helper *h) {
 }
 
 /* Without exit(3): what that would flush, or check for leaks, is the parent's. */
-static __attribute__((noreturn)) void be_helper(const struct helper *h, pid_t parent) {
+static __attribute__((noreturn)) void be_helper(const struct helper *h) {
     char comm[16];
 
     settle_signals();
-    if (!h->outlives)
-        signals_die_with_parent(SIGKILL, parent);
     close_others(h);
     snprintf(comm, sizeof(comm), "srv %s", h->name);
     title_set(comm, "%s: %s", h->program, h->name);
@@ -70,78 +66,52 @@ static __attribute__((noreturn)) void be_helper(const struct helper *h, pid_t pa
 /* --- in the parent ---------------------------------------------------------------------- */
 
 int helper_start(struct helper *h) {
-    pid_t parent = getpid();
-    sigset_t all, before;
+    pid_t pid = child_fork(h->outlives ? 0 : SIGKILL);
 
-    fflush(NULL);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* none may hit the child in between */
-    h->pid = fork();
-    if (h->pid == 0)
-        be_helper(h, parent);
-    int rc = h->pid < 0 ? -errno : 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-
-    h->born_at = clock_now();
-    h->start_at = deadline_after(h->born_at, RESPAWN_PAUSE_MIN_NSEC);
-    if (rc < 0)
-        h->pid = 0;
-    return rc;
+    if (pid == 0)
+        be_helper(h);
+    child_began(&h->respawn, pid, clock_now());
+    h->pid = pid > 0 ? pid : 0;
+    return pid > 0 ? 0 : pid;
 }
 
-/* Who ignores SIGCHLD, as PID 1 does (proc/signals.h), finds nothing to wait for. */
-static bool has_ended(struct helper *h, int *status) {
-    pid_t pid = waitpid(h->pid, status, WNOHANG);
+/* A helper that ends by itself, again and again, has told the reason itself. */
+static void count_death(struct helper *h, int status, nsec_t now) {
+    bool by_itself = status != CHILD_STATUS_UNKNOWN && WIFEXITED(status);
+    char end[CHILD_END_BYTES];
 
-    if (pid < 0)
-        *status = NO_STATUS;
-    return pid == h->pid || (pid < 0 && errno == ECHILD);
-}
-
-/* One that ends by itself, again and again, has told the reason itself. */
-static void log_death(const struct helper *h, int status) {
-    if (status == NO_STATUS)
-        log_write(LOG_LEVEL_ERROR, "%s process died pid=%d", h->name, (int)h->pid);
-    else if (WIFSIGNALED(status))
-        log_write(LOG_LEVEL_ERROR, "%s process died pid=%d signal=SIG%s", h->name, (int)h->pid,
-                  sigabbrev_np(WTERMSIG(status)));
-    else if (h->deaths <= 1)
-        log_write(LOG_LEVEL_ERROR, "%s process died pid=%d exit_code=%d", h->name, (int)h->pid,
-                  WEXITSTATUS(status));
-}
-
-static void bury(struct helper *h, int status, nsec_t now) {
-    h->deaths = now - h->born_at < RESPAWN_YOUNG_NSEC ? h->deaths + 1 : 0;
-    log_death(h, status);
+    child_died(&h->respawn, true, now);
+    if (!by_itself || h->respawn.early_deaths <= 1)
+        log_write(LOG_LEVEL_ERROR, "%s process died pid=%d%s", h->name, (int)h->pid,
+                  child_end(status, end));
     h->pid = 0;
-    h->start_at = deadline_after(now, respawn_pause(h->deaths));
 }
 
 nsec_t helper_tend(struct helper *h, nsec_t now) {
     static struct log_rate rate = { .per_second = 1 };
-    int status = NO_STATUS, rc;
+    int status, rc;
 
-    if (h->pid > 0 && has_ended(h, &status))
-        bury(h, status, now);
+    if (h->pid > 0 && child_reap(h->pid, &status))
+        count_death(h, status, now);
     if (h->pid > 0)
         return NSEC_NEVER;
-    if (h->start_at > now)
-        return h->start_at;
+    if (h->respawn.start_at > now)
+        return h->respawn.start_at;
     rc = helper_start(h);
-    if (rc == 0 && h->deaths <= 1)
+    if (rc == 0 && h->respawn.early_deaths <= 1)
         log_write(LOG_LEVEL_INFO, "%s process started pid=%d", h->name, (int)h->pid);
     if (rc == 0)
         return NSEC_NEVER;
     log_limited(&rate, LOG_LEVEL_ERROR, "cannot start the %s process error=\"%s\"", h->name,
                 strerrordesc_np(-rc));
-    return h->start_at;
+    return h->respawn.start_at;
 }
 
 static bool ends_until(struct helper *h, nsec_t until) {
     const struct timespec pause = { .tv_nsec = LOOK_EVERY_NSEC };
     int status;
 
-    while (!has_ended(h, &status)) {
+    while (!child_reap(h->pid, &status)) {
         if (clock_now() >= until)
             return false;
         nanosleep(&pause, NULL);

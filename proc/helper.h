@@ -15,11 +15,8 @@
 #ifndef PROC_HELPER_H
 #define PROC_HELPER_H
 
-#include "base/attr.h"
-#include "base/clock.h"
-#include <stdbool.h>
+#include "proc/child.h"
 #include <stddef.h>
-#include <sys/types.h>
 
 enum { HELPER_FDS_MAX = 3 };
 
@@ -32,9 +29,8 @@ struct helper {
     size_t fd_count;
     bool outlives; /* it ends by itself when its parent is gone */
 
-    pid_t pid;       /* 0: not running */
-    unsigned deaths; /* in a row, each soon after its start */
-    nsec_t born_at, start_at;
+    pid_t pid; /* 0: not running */
+    struct child_respawn respawn;
 };
 
 /* 0 or -errno: then helper_tend tries again. */

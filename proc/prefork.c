@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
-#include "proc/respawn.h"
+#include "proc/child.h"
 #include "proc/signals.h"
 #include "proc/title.h"
 #include <errno.h>
@@ -68,11 +68,9 @@ enum phase {
 struct slot {
     pid_t pid; /* 0: not running */
     bool wanted;
-    pid_t predecessor;     /* to be told to retire when this one is ready; 0: none */
-    unsigned early_deaths; /* in a row */
-    nsec_t born_at;
-    nsec_t spawn_at; /* when to replace it; NSEC_NEVER while it runs */
-    nsec_t kill_at;  /* when patience ends; NSEC_NEVER unless told to leave */
+    pid_t predecessor; /* to be told to retire when this one is ready; 0: none */
+    struct child_respawn respawn;
+    nsec_t kill_at; /* when patience ends; NSEC_NEVER unless told to leave */
 };
 
 struct master {
@@ -120,7 +118,6 @@ static __attribute__((noreturn)) void be_worker(const struct master *m, unsigned
     const struct prefork_config *config = m->config;
     char name[16];
 
-    signals_die_with_parent(SIGINT, m->pid); /* not QUIT: before its handler that dumps core */
     sigprocmask(SIG_SETMASK, &m->old_signals, NULL);
     own_row = &m->board[index];
     own_master = m->pid;
@@ -139,20 +136,17 @@ static void spawn(struct master *m, struct slot *slot, nsec_t now) {
 
     atomic_store(&m->board[index].ready, false);
     atomic_store(&m->board[index].replace, false);
-    fflush(NULL); /* else the worker's exit would write buffered output a second time */
-    pid_t pid = fork();
+    pid_t pid = child_fork(SIGINT); /* not QUIT: before its handler that dumps core */
     if (pid == 0)
         be_worker(m, index);
 
+    child_began(&slot->respawn, pid, now);
     if (pid < 0) {
         log_limited(&rate, LOG_LEVEL_ERROR, "fork failed worker=%u error=\"%s\"", index + 1,
-                    strerror(errno));
-        slot->spawn_at = deadline_after(now, RESPAWN_PAUSE_MIN_NSEC);
+                    strerrordesc_np(-pid));
         return;
     }
     slot->pid = pid;
-    slot->born_at = now;
-    slot->spawn_at = NSEC_NEVER;
     slot->kill_at = NSEC_NEVER;
     log_write(LOG_LEVEL_INFO, "worker started worker=%u pid=%d", index + 1, (int)pid);
 }
@@ -207,28 +201,21 @@ static void give_up_if_hopeless(struct master *m, nsec_t now) {
 
 static void log_death(const struct master *m, const struct slot *slot, int status) {
     unsigned index = slot_index(m, slot);
-    bool expected = slot->kill_at != NSEC_NEVER;
+    bool left = WIFEXITED(status);
+    bool expected = left ? WEXITSTATUS(status) == 0 : slot->kill_at != NSEC_NEVER;
+    char end[CHILD_END_BYTES];
 
-    if (WIFSIGNALED(status))
-        log_write(expected ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
-                  "worker died worker=%u pid=%d signal=SIG%s%s", index + 1, (int)slot->pid,
-                  sigabbrev_np(WTERMSIG(status)), WCOREDUMP(status) ? " core=yes" : "");
-    else
-        log_write(WEXITSTATUS(status) == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
-                  "worker left worker=%u pid=%d exit_code=%d", index + 1, (int)slot->pid,
-                  WEXITSTATUS(status));
+    log_write(expected ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "worker %s worker=%u pid=%d%s",
+              left ? "left" : "died", index + 1, (int)slot->pid, child_end(status, end));
 }
 
-/* Decides when it is replaced: at once, unless it keeps dying young. */
-static void bury(struct master *m, struct slot *slot, nsec_t now) {
+static void count_death(struct master *m, struct slot *slot, nsec_t now) {
     bool was_ready = atomic_load(&m->board[slot_index(m, slot)].ready);
-    bool was_young = now - slot->born_at < RESPAWN_YOUNG_NSEC;
 
     m->failed_starts = was_ready ? 0 : m->failed_starts + 1;
-    slot->early_deaths = was_ready && !was_young ? 0 : slot->early_deaths + 1;
+    child_died(&slot->respawn, was_ready, now);
     slot->pid = 0;
     slot->kill_at = NSEC_NEVER;
-    slot->spawn_at = deadline_after(now, respawn_pause(slot->early_deaths));
 }
 
 static void reap(struct master *m, nsec_t now) {
@@ -236,10 +223,10 @@ static void reap(struct master *m, nsec_t now) {
         struct slot *slot = &m->slots[i];
         int status;
 
-        if (slot->pid == 0 || waitpid(slot->pid, &status, WNOHANG) != slot->pid)
+        if (slot->pid == 0 || !child_reap(slot->pid, &status))
             continue;
         log_death(m, slot, status);
-        bury(m, slot, now);
+        count_death(m, slot, now);
         give_up_if_hopeless(m, now);
     }
 }
@@ -254,7 +241,7 @@ static bool is_ours(const struct master *m, pid_t pid) {
 
 /* As PID 1 of a namespace the master inherits every process there whose parent has died. Its own
  * children are left to who knows them: one that has just died has sent another SIGCHLD. */
-static void bury_orphans(const struct master *m) {
+static void reap_orphans(const struct master *m) {
     siginfo_t info = { 0 };
 
     while (m->pid == 1 && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
@@ -273,7 +260,7 @@ static nsec_t run_due(struct master *m, nsec_t now) {
         struct slot *slot = &m->slots[i];
         bool vacant = slot->pid == 0 && slot->wanted && m->phase == PHASE_SERVING;
 
-        if (vacant && slot->spawn_at <= now)
+        if (vacant && slot->respawn.start_at <= now)
             spawn(m, slot, now);
         if (slot->pid != 0 && slot->kill_at <= now) {
             log_write(LOG_LEVEL_WARN, "worker did not leave in time worker=%u pid=%d", i + 1,
@@ -284,7 +271,7 @@ static nsec_t run_due(struct master *m, nsec_t now) {
         if (slot->pid != 0)
             next = nsec_min(next, slot->kill_at);
         else if (vacant)
-            next = nsec_min(next, slot->spawn_at);
+            next = nsec_min(next, slot->respawn.start_at);
     }
     return next;
 }
@@ -340,8 +327,7 @@ static void add_worker(struct master *m, nsec_t now) {
             continue;
 
         slot->wanted = true; /* one that is still leaving is replaced when it has left */
-        slot->spawn_at = now;
-        slot->early_deaths = 0;
+        slot->respawn = (struct child_respawn){ .start_at = now };
         return;
     }
 }
@@ -380,7 +366,7 @@ static void replace(struct master *m, struct slot *old, nsec_t now) {
         return;
     old->wanted = false;
     *successor = (struct slot){
-        .wanted = true, .predecessor = old->pid, .spawn_at = now, .kill_at = NSEC_NEVER
+        .wanted = true, .predecessor = old->pid, .respawn.start_at = now, .kill_at = NSEC_NEVER
     };
 }
 
@@ -512,7 +498,7 @@ static void supervise(struct master *m) {
             next = nsec_min(next, m->stop_at);
         if (m->config->tend != NULL)
             next = nsec_min(next, m->config->tend(m->config->arg, clock_now()));
-        bury_orphans(m);
+        reap_orphans(m);
 
         int signo = wait_signal(m, next);
         if (signo > 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Signals as events of a loop, and dying with the parent. */
+/* Signals as events of a loop. */
 #include "proc/signals.h"
 
 #include "base/alloc.h"
@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #define STOP_SECONDS 1 /* from "at once" to the end */
@@ -170,10 +169,4 @@ void signals_hold(void) {
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     alarm(0);
-}
-
-void signals_die_with_parent(int signo, int parent_pid) {
-    prctl(PR_SET_PDEATHSIG, signo);
-    if (getppid() != parent_pid) /* it died before the kernel was told */
-        raise(signo);
 }

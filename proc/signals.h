@@ -46,8 +46,4 @@ void signals_insist(int signo);
  * all its exit code. They stay blocked. */
 void signals_hold(void);
 
-/* The kernel sends `signo` to the caller when its parent, `parent_pid`, dies; raised at once when
- * it has died already. prctl(2), PR_SET_PDEATHSIG. */
-void signals_die_with_parent(int signo, int parent_pid);
-
 #endif

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/slice.h"
+#include "proc/child.h"
 #include "proc/inherit.h"
 #include "proc/signals.h"
 #include <errno.h>
@@ -119,21 +120,20 @@ static void forget_given_up(struct upgrade *u) {
 }
 
 nsec_t upgrade_tend(struct upgrade *u, nsec_t now, bool *ret_alone) {
+    char end[CHILD_END_BYTES];
     int status;
 
     *ret_alone = false;
     if (u->successor == 0)
         return NSEC_NEVER;
-    if (waitpid(u->successor, &status, WNOHANG) != u->successor) {
+    if (!child_reap(u->successor, &status)) {
         if (now >= u->act_at)
             give_up(u, now);
         return u->act_at;
     }
     log_write(u->replaced ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR,
-              "the upgraded program ended, this one %s pid=%d %s=%d",
-              u->replaced ? "is leaving" : "goes on", (int)u->successor,
-              WIFSIGNALED(status) ? "signal" : "exit_code",
-              WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+              "the upgraded program ended, this one %s pid=%d%s",
+              u->replaced ? "is leaving" : "goes on", (int)u->successor, child_end(status, end));
     u->successor = 0;
     u->act_at = NSEC_NEVER;
     forget_given_up(u);
@@ -170,7 +170,7 @@ static const char *why_not(const struct upgrade *u) {
 
 void upgrade_start(struct upgrade *u, const struct binds *binds, int control_fd,
                    bool control_borrowed) {
-    pid_t parent = getpid();
+    pid_t parent = getpid(), pid;
 
     if (u->successor != 0) {
         log_write(LOG_LEVEL_WARN, "an upgrade is on its way pid=%d", (int)u->successor);
@@ -180,15 +180,14 @@ void upgrade_start(struct upgrade *u, const struct binds *binds, int control_fd,
         log_write(LOG_LEVEL_ERROR, "upgrade refused: %s", why_not(u));
         return;
     }
-    fflush(NULL);
-    u->successor = fork();
-    if (u->successor == 0)
+    pid = child_fork(0); /* the successor outlives this process */
+    if (pid == 0)
         become_successor(u, parent, binds, control_fd, control_borrowed);
-    if (u->successor < 0) {
-        u->successor = 0;
-        log_write(LOG_LEVEL_ERROR, "upgrade failed error=\"%s\"", strerrordesc_np(errno));
+    if (pid < 0) {
+        log_write(LOG_LEVEL_ERROR, "upgrade failed error=\"%s\"", strerrordesc_np(-pid));
         return;
     }
+    u->successor = pid;
     u->act_at = timeout_after(clock_now(), u->patience);
     log_write(LOG_LEVEL_INFO, "upgrade started path=%s pid=%d", u->path, (int)u->successor);
 }

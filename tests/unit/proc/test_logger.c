@@ -60,7 +60,7 @@ static void kill_it(struct logger *l, unsigned after_us) {
     usleep(after_us);
     kill(pid, SIGKILL);
     assert_int_equal(waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT), 0);
-    l->helper.deaths = 0; /* without its pauses */
+    l->helper.respawn.early_deaths = 0; /* without its pauses */
     assert_int_equal(logger_tend(l, clock_now()), NSEC_NEVER);
     assert_int_not_equal(l->helper.pid, pid);
 }

@@ -90,40 +90,12 @@ static void freed_ones_have_their_default_again(void **state) {
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 }
 
-static void orphan_leaves_at_once(void **state) {
-    (void)state;
-    int status;
-    pid_t pid = fork();
-
-    if (pid == 0) {
-        signals_die_with_parent(SIGTERM, 1 << 30); /* the parent's pid can never be this one */
-        _exit(1);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
-}
-
-static void child_stays_while_its_parent_lives(void **state) {
-    (void)state;
-    int status;
-    pid_t parent = getpid(), pid = fork();
-
-    if (pid == 0) {
-        signals_die_with_parent(SIGTERM, parent);
-        _exit(5);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 5);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_arrives_on_the_loop),
         cmocka_unit_test(who_is_early_is_not_lost),
         cmocka_unit_test(broken_pipes_are_errors),
         cmocka_unit_test(freed_ones_have_their_default_again),
-        cmocka_unit_test(orphan_leaves_at_once),
-        cmocka_unit_test(child_stays_while_its_parent_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
