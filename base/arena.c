@@ -7,10 +7,9 @@
 #include <stdalign.h>
 #include <stdio.h>
 
-#define ARENA_FIRST_BYTES 1024 /* of the first chunk; each later one doubles */
-#define ARENA_CHUNK_BYTES \
-    32768                     /* where the doubling stops; a larger allocation gets its own size */
-#define ARENA_KEEP_BYTES 4096 /* the largest chunk that survives a reset */
+#define ARENA_FIRST_BYTES 1024  /* the first chunk; each later one doubles */
+#define ARENA_CHUNK_BYTES 32768 /* doubling stops here; a larger allocation gets its own size */
+#define ARENA_KEEP_BYTES  4096  /* the largest chunk that survives a reset */
 
 /*   chunk      data              used               cap
  *    | header   | handed out       | poisoned        |     */

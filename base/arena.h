@@ -20,7 +20,7 @@ void arena_init(struct arena *a, size_t max_bytes);
 /* Frees everything that was allocated from it; the arena can be used again. */
 void arena_free(struct arena *a);
 
-/* As arena_free, but keeps one small chunk for the next request. */
+/* Frees all as arena_free, but keeps one small chunk for the next request. */
 void arena_reset(struct arena *a);
 
 /* Aligned for any type, not zeroed. NULL when out of memory or above the maximum. */

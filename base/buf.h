@@ -49,7 +49,7 @@ static inline struct slice buf_unread(const struct buf *b) {
     return (struct slice){ b->data + b->start, b->end - b->start };
 }
 
-/* Where the next byte goes; after a successful buf_reserve. */
+/* The place of the next byte; after a successful buf_reserve. */
 static inline char *buf_tail(struct buf *b) {
     return b->data + b->end;
 }

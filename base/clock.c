@@ -77,7 +77,7 @@ const char *clock_format(nsec_t wall, char *text) {
 
 void clock_format_http(int64_t seconds, char *text) {
     static const char blank[CLOCK_HTTP_BYTES] = "Day, 00 Mon 0000 00:00:00 GMT";
-    static const char week[] = "ThuFriSatSunMonTueWed"; /* as 1970 began */
+    static const char week[] = "ThuFriSatSunMonTueWed"; /* 1970 began on a Thursday */
     static const char year[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     ASSERT(seconds >= 0);
     unsigned in_day = (unsigned)(seconds % 86400);

@@ -36,7 +36,7 @@ static inline nsec_t deadline_after(nsec_t now, nsec_t span) {
     return span < 0 || span > NSEC_NEVER - now ? NSEC_NEVER : now + span;
 }
 
-/* As deadline_after for time-outs that can be switched off: a span of 0 means never. */
+/* Like deadline_after, for time-outs that can be switched off: a span of 0 means never. */
 static inline nsec_t timeout_after(nsec_t now, nsec_t span) {
     return span > 0 ? deadline_after(now, span) : NSEC_NEVER;
 }

@@ -7,7 +7,7 @@
 #define ELLIPSIS          "..."
 #define ESCAPED_BYTES_MAX 4 /* \xHH */
 
-/* What is spelled beside control characters. */
+/* Characters that are spelled beside control characters. */
 enum spelled { SPELL_CONTROLS, SPELL_QUOTES, SPELL_HIGH_BYTES };
 
 static bool is_continuation(char c) {

@@ -12,12 +12,12 @@
  * NUL. */
 size_t escape_text(char *out, size_t cap, struct slice text);
 
-/* The same for what need not be text: bytes from 0x80 on are spelled, too. */
+/* Like escape_text for what need not be text: bytes from 0x80 on are spelled, too. */
 size_t escape_bytes(char *out, size_t cap, struct slice bytes);
 
-/* The same for a value that stands among others, between quotes or spaces: '"' is \x22, too, and
- * '\' is \x5c. So nothing in it ends the value, and every backslash is an escape, that can be
- * undone. */
+/* Like escape_text for a value that stands among others, between quotes or spaces: '"' is \x22,
+ * too, and '\' is \x5c. So nothing in it ends the value, and every backslash is an escape, that can
+ * be undone. */
 size_t escape_quoted(char *out, size_t cap, struct slice text);
 
 /* Appends such a value, whole. 0, or as buf_append: then part of it may stand there. */

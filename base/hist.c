@@ -133,8 +133,8 @@ double hist_stddev(const struct hist *h) {
     return sqrt(fmax(squares - rest * rest / n, 0) / (n - 1));
 }
 
-/* How many values must be at or below the quantile: the smallest rank with rank / total >= q. The
- * product may be off by a rounding error, the division says which side is right. */
+/* Number of values that must be at or below the quantile: the smallest rank with rank / total >= q.
+ * The product may be off by a rounding error, the division says which side is right. */
 static uint64_t rank_of(double q, uint64_t total) {
     uint64_t rank = (uint64_t)ceil(q * (double)total);
     if (rank > 1 && (double)(rank - 1) / (double)total >= q)

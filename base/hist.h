@@ -31,7 +31,7 @@ uint64_t hist_count(const struct hist *h);
 int64_t hist_min(const struct hist *h);   /* exact; 0 when empty, as all below */
 int64_t hist_max(const struct hist *h);   /* exact */
 double hist_mean(const struct hist *h);   /* exact */
-double hist_stddev(const struct hist *h); /* of the sample (n-1); 0 for fewer than two */
+double hist_stddev(const struct hist *h); /* sample deviation (n-1); 0 for fewer than two */
 
 /* The smallest recorded value v such that at least q (0..1) of all values are <= v, to three digits
  * (the largest value of its bucket), never above hist_max; hist_min for q <= 0. */
@@ -75,7 +75,8 @@ uint64_t hist_shared_max(const struct hist_shared *h); /* microseconds; 0 when e
 /* Microseconds as hist_quantile, within 5 percent. */
 uint64_t hist_shared_quantile(const struct hist_shared *h, double q);
 
-/* How many values are at most `usec`; of a bound within a bucket, those of the buckets below. */
+/* Number of values that are at most `usec`; of a bound within a bucket, those of the buckets
+ * below. */
 uint64_t hist_shared_below(const struct hist_shared *h, uint64_t usec);
 
 #endif

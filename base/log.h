@@ -18,7 +18,8 @@ enum log_level log_level(void);
  * Not for signal handlers. */
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* As it is, without time and level, whatever the level; `fmt` ends with the line. */
+/* Writes the text as it is, without time and level, whatever the level; `fmt` ends with the
+ * line. */
 void log_say(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* Rate limit of one call site: at most `per_second` lines; the next line let through says how many

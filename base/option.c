@@ -244,10 +244,10 @@ struct scan {
     const struct option_spec *spec;
     int argc, next;
     char **argv;
-    const char *letters;   /* what is left of a group such as -kq, or NULL */
+    const char *letters;   /* rest of a group such as -kq, or NULL */
     bool only_positionals; /* behind `--` */
 
-    /* what the last step found */
+    /* found by the last step */
     const struct option_row *row;
     const char *value; /* NULL for a flag */
     char shown[SHOWN_BYTES];
@@ -275,7 +275,7 @@ static size_t size_min(size_t a, size_t b) {
 
 /* Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`. */
 static size_t edit_distance(struct slice a, struct slice b) {
-    size_t rows[3][NAME_BYTES_MAX + 1]; /* of the matrix: i - 2, i - 1 and i, modulo 3 */
+    size_t rows[3][NAME_BYTES_MAX + 1]; /* rows i - 2, i - 1 and i of the matrix, modulo 3 */
     ASSERT(a.len <= NAME_BYTES_MAX && b.len <= NAME_BYTES_MAX);
     for (size_t j = 0; j <= b.len; j++)
         rows[0][j] = j;

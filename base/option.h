@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* What the member of the config struct is. */
+/* Type of the member of the config struct. */
 enum option_type {
     OPTION_FLAG,     /* bool; takes no value in argv, yes or no in the environment */
     OPTION_INT,      /* int64_t, within min..max */
@@ -35,7 +35,7 @@ struct option_row {
     char letter;       /* 0 for none; flags can be grouped (-kq), a value may be glued (-n10) */
     const char *env;   /* variable that gives the default, or NULL; empty counts as unset */
     const char *topic; /* heading of --help under which it is listed */
-    const char *meta;  /* its value in --help: "N", "SECONDS"; NULL: a flag, or a choice's words */
+    const char *meta;  /* the value in --help: "N", "SECONDS"; NULL: a flag, or a choice's words */
     const char *help;  /* one sentence; range, default and variable are appended by the printer */
     enum option_type type;
     size_t offset;        /* offsetof(struct config, member) */
@@ -44,7 +44,8 @@ struct option_row {
     const char *fallback; /* the default, as a user would spell it; NULL: the member stays 0 */
     const char *const *choices; /* NULL-terminated words of OPTION_CHOICE */
 
-    /* Of OPTION_CUSTOM: 0, or -EINVAL with what is allowed in `err` ("HOST:PORT or unix:PATH"). */
+    /* Parser of OPTION_CUSTOM: 0, or -EINVAL with what is allowed in `err` ("HOST:PORT or
+     * unix:PATH"). */
     int (*parse)(void *config, const char *value, struct error *err);
 };
 
@@ -59,7 +60,7 @@ struct option_spec {
     const char *epilog;  /* printed last by --help, or NULL */
     const struct option_row *rows;
     size_t row_count;
-    const char *positional; /* what errors call positionals ("URL"); NULL when none are taken */
+    const char *positional; /* name of positionals in errors ("URL"); NULL when none are taken */
     size_t positional_min, positional_max;
     const struct option_alias *aliases; /* ended by a NULL name; NULL: none. Refused with a hint. */
 };

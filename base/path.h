@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where programs are. */
+/* Finding programs. */
 #ifndef BASE_PATH_H
 #define BASE_PATH_H
 

@@ -12,15 +12,15 @@
 #include "base/buf.h"
 #include "base/hist.h"
 
-#define PROMETHEUS_TYPE "text/plain; version=0.0.4" /* as Content-Type */
+#define PROMETHEUS_TYPE "text/plain; version=0.0.4" /* the Content-Type */
 
 enum prometheus_kind { PROMETHEUS_COUNTER, PROMETHEUS_GAUGE, PROMETHEUS_HISTOGRAM };
 
 struct prometheus {
     struct buf *out;
-    const char *prefix; /* of all names, without '_' */
+    const char *prefix; /* begins all names; without its '_' */
     int rc;             /* 0, or -errno as buf_append */
-    const char *name;   /* of the family, and its suffix: kept by the functions */
+    const char *name;   /* name of the family and its suffix: kept by the functions */
     const char *suffix;
 };
 

@@ -24,7 +24,7 @@ static bool is_guarded(void) {
     return geteuid() == 0;
 }
 
-/* Whoever owns "/" decides where every path leads to. */
+/* The owner of "/" decides where every path leads to. */
 static bool is_trusted(uid_t uid) {
     struct stat root;
 
@@ -42,8 +42,8 @@ struct path_walk {
     enum safe_path_mode mode;
     unsigned links;
     bool at_start;       /* `rest` is a whole path: nothing of it has been walked */
-    char rest[PATH_MAX]; /* what is still to be walked */
-    char link[PATH_MAX]; /* where the link at hand leads to */
+    char rest[PATH_MAX]; /* still to be walked */
+    char link[PATH_MAX]; /* target of the link at hand */
 };
 
 /* /dev/stdout and its like, which exist for the process also where /dev and /proc do not. -1: it is
@@ -125,7 +125,7 @@ static bool is_procfs(int fd) {
     return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
 }
 
-/* What such a link says is not where it leads to. */
+/* The text of such a link is not the place that it leads to. */
 static int follow_magic(struct path_walk *w, const char *name, bool last) {
     w->p->magic = last;
     return last ? 0 : enter(w->p, openat(w->p->folder, name, O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -456,7 +456,7 @@ static int replace_by_rename(const struct safe_path *p, struct slice text, uid_t
     return rc;
 }
 
-/* Of a regular file. */
+/* Writes into a regular file. */
 static int write_in_place(const struct safe_path *p, struct slice text, struct error *why) {
     int fd = open_checked(p, O_WRONLY | O_NONBLOCK, SAFE_PATH_ANY, why);
     char padded[IN_PLACE_BYTES_MAX];
@@ -479,7 +479,7 @@ static int write_in_place(const struct safe_path *p, struct slice text, struct e
     return rc < 0 ? fail(why, rc) : 0;
 }
 
-/* What the folder, not the file, forbids. EBUSY: something is mounted on the file. */
+/* Whether the folder, not the file, forbids it. EBUSY: something is mounted on the file. */
 static bool folder_forbids(int rc) {
     return rc == -EACCES || rc == -EPERM || rc == -EROFS || rc == -EBUSY;
 }
@@ -494,8 +494,9 @@ int safe_path_replace(const struct safe_path *p, struct slice text, uid_t uid, g
         return rc < 0 ? fail(why, rc) : 0;
     }
     if (fstatat(p->folder, p->leaf, &is, p->magic ? 0 : AT_SYMLINK_NOFOLLOW) < 0)
-        is.st_mode = S_IFREG;             /* or renaming tells why not */
-    if (p->magic || !S_ISREG(is.st_mode)) /* it would be gone for those who need it */
+        is.st_mode = S_IFREG; /* renaming tells why not */
+    /* Replaced, the file would be gone for those who need it. */
+    if (p->magic || !S_ISREG(is.st_mode))
         return error_set(why, -EEXIST, "it is there and not a regular file");
     rc = replace_by_rename(p, text, uid, gid);
     if (folder_forbids(rc) && write_in_place(p, text, why) == 0)

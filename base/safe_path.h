@@ -23,7 +23,7 @@
 
 struct safe_path {
     int folder;     /* O_PATH; -1 when there is a descriptor */
-    int descriptor; /* of /dev/stdout, /dev/stderr, /dev/fd/N or /proc/self/fd/N; else -1 */
+    int descriptor; /* N of /dev/stdout, /dev/stderr, /dev/fd/N, /proc/self/fd/N; else -1 */
     bool shared;    /* others can put names into the folder */
     bool loose;     /* others can change where the path leads to */
     bool magic;     /* the name is a link of procfs, which the kernel follows to an open file */
@@ -35,7 +35,7 @@ enum safe_path_mode {
     SAFE_PATH_KEEP,   /* the last name is what is meant, whatever it is */
 };
 
-#define SAFE_PATH_ANY ((uid_t)-1) /* as uid or gid: what is made stays the process's */
+#define SAFE_PATH_ANY ((uid_t)-1) /* uid or gid: what is made stays the process's */
 
 /* Opens the folder. The last name need not exist. 0 or -errno with a reason that does not repeat
  * `path`. safe_path_close in both cases. */

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #define UNITS_SPAN_MAX      (INT64_C(3650) * 24 * 3600 * NSEC_PER_SEC) /* ten years */
-#define FRACTION_DIGITS_MAX 18 /* what 10^n may be in 64 bits; later digits are far below 1 ns */
+#define FRACTION_DIGITS_MAX 18 /* 10^18 fits 64 bits; later digits are far below 1 ns */
 
 __extension__ typedef unsigned __int128 wide_t; /* 18 digits times the nanoseconds of an hour */
 

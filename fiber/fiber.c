@@ -29,7 +29,7 @@ struct fiber {
     struct fiber *next; /* in the run queue or in the cache */
     enum fiber_state state;
     bool woken, cancelled;
-    bool timed_out; /* why it was made ready, unless one of those above */
+    bool timed_out; /* made ready by its deadline, by none of those above */
     bool trimmed;   /* while cached: only the top page is resident */
 
     /* The timer may be armed earlier than the deadline, or for a deadline that is over: it looks at
@@ -66,7 +66,7 @@ struct fibers {
     struct fiber_stacks stacks;
     struct fiber *cache; /* the most recently used first */
     uint32_t cached;
-    uint32_t cached_least; /* since the last trim: so many at the end of the list went unused */
+    uint32_t cached_least; /* length of the list's end that went unused since the last trim */
     uint32_t cache_max;
     struct timer trim;
 
@@ -168,7 +168,7 @@ static void on_trim(struct timer *timer) {
 
     nsec_t span = done ? TRIM_INTERVAL : TRIM_AGAIN;
     int rc = timer_set(fibers->loop, timer, deadline_after(loop_now(fibers->loop), span));
-    ASSERT(rc == 0); /* its place in the heap has just become free */
+    ASSERT(rc == 0); /* a place in the heap has just become free */
 }
 
 static void take_census(struct fibers *fibers, struct fiber *fiber) {
@@ -312,7 +312,7 @@ static void on_deadline(struct timer *timer) {
 
     if (fiber->deadline > loop_now(fibers->loop)) {
         int rc = timer_set(fibers->loop, timer, fiber->deadline);
-        ASSERT(rc == 0); /* its place in the heap has just become free */
+        ASSERT(rc == 0); /* a place in the heap has just become free */
         return;
     }
     fiber->timed_out = true;
@@ -377,7 +377,7 @@ enum { HANDLER_WANTED = 1 };
 
 enum { SIGNAL_STACK_BYTES = 16 * 1024 }; /* AVX-512 state alone takes nearly 3 KiB */
 
-/* What a signal handler needs cannot be handed to it. */
+/* State for the signal handler, which takes no argument. */
 static __thread struct {
     struct fiber *const *running;
     size_t guard_bytes;

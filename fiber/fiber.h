@@ -46,8 +46,8 @@ NODISCARD int fiber_park(struct fibers *fibers, nsec_t deadline);
 /* Makes a parked one run: at once from a loop callback, after the current fiber parks otherwise. */
 void fiber_wake(struct fiber *fiber);
 
-/* As fiber_wake, but it runs at fibers_run: for a callback that wakes several, or that still needs
- * what they might free. */
+/* Wakes a fiber as fiber_wake, but runs it at fibers_run: for a callback that wakes several, or
+ * that still needs what they might free. */
 void fiber_wake_later(struct fiber *fiber);
 void fibers_run(struct fibers *fibers);
 

@@ -54,9 +54,9 @@ struct io_block {
     int cancel_fd, client_fd;
     bool (*half_closed)(struct io_block *);
     nsec_t doubt;
-    bool client_doubted; /* it has closed its sending side */
-    nsec_t ask_at;       /* when half_closed is due; NSEC_NEVER: it is not */
-    unsigned asks;       /* of half_closed, so far */
+    bool client_doubted; /* the client has closed its sending side */
+    nsec_t ask_at;       /* next time for half_closed; NSEC_NEVER: none */
+    unsigned asks;       /* calls of half_closed so far */
     void (*beat)(void);  /* called at least every beat_every while it waits; or NULL */
     nsec_t beat_every;
 };
@@ -106,7 +106,8 @@ NODISCARD int io_write_all(struct io *io, int fd, const void *data, size_t size,
  * io_close. */
 NODISCARD int io_connect(struct io *io, const struct address *to, nsec_t deadline);
 
-/* As io_connect, from an IP address of this host (port 0); NULL leaves it to the kernel. */
+/* Connects as io_connect, from an IP address of this host (port 0); NULL leaves it to the
+ * kernel. */
 NODISCARD int io_connect_from(struct io *io, const struct address *to, const struct address *from,
                               nsec_t deadline);
 

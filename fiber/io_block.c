@@ -51,7 +51,7 @@ static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline
         if (n == 0 && clock_now() >= b->ask_at) {
             if (!b->half_closed(b))
                 return -ECANCELED;
-            b->ask_at = io_ask_again_at(clock_now(), ++b->asks); /* it may leave later */
+            b->ask_at = io_ask_again_at(clock_now(), ++b->asks); /* the client may leave later */
         }
     }
 }

@@ -25,7 +25,7 @@ struct entry {
     struct io_waiter *waiters;
     void (*idle)(void *arg, int fd); /* NULL when not idle */
     void *idle_arg;
-    struct deferred idle_news; /* it was readable already */
+    struct deferred idle_news; /* calls back when data was there already */
     struct entry *next_spare;
 };
 

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 struct fiber_stacks {
-    size_t usable_bytes; /* of each, a multiple of the page */
+    size_t usable_bytes; /* size of each, a multiple of the page */
     size_t page_bytes;
     bool light_guards; /* the kernel has MADV_GUARD_INSTALL: a guard is no mapping of its own */
 };
@@ -32,7 +32,7 @@ void fiber_stack_trim(const struct fiber_stacks *stacks, char *low);
 void fiber_stack_explain(const struct fiber_stacks *stacks, int rc, uint32_t live,
                          struct error *err);
 
-/* How deep a stack has ever been: it is painted when new, and the paint is looked at. */
+/* Measure how deep a stack has ever been: it is painted when new, and the paint is looked at. */
 void fiber_stack_paint(char *low, size_t bytes);
 size_t fiber_stack_unpainted(const char *low, size_t bytes);
 

@@ -58,7 +58,7 @@ fiber_switch:
     .cfi_endproc
     .size fiber_switch, . - fiber_switch
 
-    /* Where a new stack begins: calls r12(r13), which does not return. */
+    /* The beginning of a new stack: calls r12(r13), which does not return. */
     .globl fiber_switch_start
     .hidden fiber_switch_start
     .type fiber_switch_start, @function
@@ -136,7 +136,7 @@ fiber_switch:
     .cfi_endproc
     .size fiber_switch, . - fiber_switch
 
-    /* Where a new stack begins: calls x19(x20), which does not return. */
+    /* The beginning of a new stack: calls x19(x20), which does not return. */
     .globl fiber_switch_start
     .hidden fiber_switch_start
     .type fiber_switch_start, %function

@@ -98,7 +98,7 @@ enum chunk_state {
     CHUNK_SIZE_LF,
     CHUNK_DATA,
     CHUNK_DATA_CR,
-    CHUNK_DATA_CRLF, /* the same after data that ends with CR: LF alone may belong to that */
+    CHUNK_DATA_CRLF, /* after data that ends with CR: LF alone may belong to that */
     CHUNK_DATA_LF,
     CHUNK_TRAILER_FIRST,
     CHUNK_TRAILER_NAME,

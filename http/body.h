@@ -21,7 +21,7 @@ struct http_body_step {
 };
 
 struct http_body {
-    uint64_t left;       /* of the length, or of the current chunk */
+    uint64_t left;       /* rest of the length, or of the current chunk */
     uint64_t decoded;    /* decoded so far */
     uint32_t overhead;   /* bytes of chunk extensions and trailers so far */
     uint16_t line;       /* bytes of the current chunk-size or trailer line so far */

@@ -84,7 +84,7 @@ static size_t got_response(struct http_conn *c, const struct http_head *head, st
         return event(ev, HTTP_EV_INTERIM, used);
     }
     if (method == HTTP_METHOD_CONNECT && head->status / 100 == 2)
-        c->persists = false; /* what follows is a tunnel */
+        c->persists = false; /* a tunnel follows */
     return begin_message(c, head, http_response_framing(head, method), ev, used);
 }
 
@@ -223,7 +223,7 @@ bool http_conn_next(struct http_conn *c) {
     if (!c->answered)
         return false;
     c->phase = HTTP_PHASE_HEAD;
-    c->method = HTTP_METHOD_OTHER; /* else a bad head after a HEAD is refused without a body */
+    c->method = HTTP_METHOD_OTHER; /* a bad head after a HEAD is refused with a body */
     c->answered = false;
     c->wants_continue = false;
     return true;

@@ -44,7 +44,7 @@ struct http_conn {
     uint8_t role;          /* enum http_role */
     uint8_t phase;         /* enum http_phase, of the incoming message */
     uint8_t method;        /* enum http_method of the exchange */
-    uint8_t version_minor; /* of the incoming message */
+    uint8_t version_minor; /* minor version of the incoming message */
     uint8_t interims;      /* client: 1xx responses skipped so far */
     bool persists;         /* both sides want to keep it; false is final */
     bool asked_keep_alive; /* server: HTTP/1.0 with Connection: keep-alive */

@@ -10,7 +10,7 @@ struct http_field {
     struct slice name, value;
 };
 
-/* What is to be sent. -EINVAL when it would not be parsed as what it is: a name or method that is
+/* A head to be sent. -EINVAL when it would not be parsed as what it is: a name or method that is
  * no token, a control character in a value (HTAB may be), white space in a target, two framings. */
 struct http_request_head {
     enum http_method method;
@@ -49,7 +49,7 @@ NODISCARD int http_encode_chunk(struct buf *out, struct slice data);
  */
 void http_date(int64_t seconds, char *text);
 
-/* The same for now, formatted once per second and cached by thread. Valid until the thread's next
+/* The date of now, formatted once per second and cached by thread. Valid until the thread's next
  * call. */
 struct slice http_date_now(void);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Why bytes were refused: address-unique texts, compared by pointer and printed as they are. */
+/* Reasons of refusals: address-unique texts, compared by pointer and printed as they are. */
 #ifndef HTTP_ERROR_H
 #define HTTP_ERROR_H
 

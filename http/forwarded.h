@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What proxies say about the client, from the nearest proxy backwards: X-Forwarded-For and
+/* Words of proxies about the client, from the nearest proxy backwards: X-Forwarded-For and
  * Forwarded (RFC 7239). Nothing here is to be believed before its sender is. */
 #ifndef HTTP_FORWARDED_H
 #define HTTP_FORWARDED_H
@@ -18,7 +18,7 @@ struct forwarded_hop {
  */
 bool forwarded_for_pop(struct slice *list, struct slice *ret_node);
 
-/* The same of Forwarded; commas in quoted strings do not separate. A malformed element ends the
+/* Pops a hop of Forwarded; commas in quoted strings do not separate. A malformed element ends the
  * list with an empty hop. */
 bool forwarded_pop(struct slice *list, struct forwarded_hop *ret);
 

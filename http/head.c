@@ -109,8 +109,8 @@ enum {
     FIELD_CONNECTION,
     FIELD_TRANSFER_ENCODING,
 
-    /* Of requests, and their value is no list (RFC 9110 section 5.3, RFC 6454 section 7): two lines
-     * have two meanings, and whoever reads the other one is led astray. */
+    /* Fields of requests whose value is no list (RFC 9110 section 5.3, RFC 6454 section 7): two
+     * lines have two meanings, and a reader of the other one is led astray. */
     FIELD_HOST,
     FIELD_CONTENT_LENGTH,
     FIELD_FROM,
@@ -229,11 +229,11 @@ void http_known_add(struct http_known *known, struct http_head *head, struct sli
 enum step { STEP_LINE, STEP_BLANK, STEP_MORE, STEP_BAD };
 
 struct head_walk {
-    const char *start, *at, *end; /* of the head; of the line to read; of the bytes there are */
+    const char *start, *at, *end; /* the head; the line to read; the end of the bytes */
     const struct http_limits *limits;
     struct http_head *head;
     const char *fields; /* the first field line, once the start line is walked */
-    const char *why;    /* of STEP_BAD */
+    const char *why;    /* reason of STEP_BAD */
     struct http_known known;
     bool is_response;
     bool has_folds; /* lenient: lines go on with a value, so that known is of no use yet */
@@ -343,7 +343,7 @@ static const char *long_start_line(const struct head_walk *w, size_t len) {
     return http_err_target_long;
 }
 
-/* How many bytes of a head must hold the LF of its start line. */
+/* The number of bytes of a head within which the LF of its start line must come. */
 static size_t start_line_cap(const struct http_limits *limits) {
     size_t cap = (size_t)limits->start_line_bytes + 2;
     return cap < limits->head_bytes ? cap : limits->head_bytes;
@@ -373,7 +373,7 @@ static enum step start_line(struct head_walk *w) {
     return STEP_LINE;
 }
 
-/* Why the line at w->at, whose name ends at `name_end`, is no `name:`. */
+/* Tells why the line at w->at, whose name ends at `name_end`, is no `name:`. */
 static const char *name_fault(const struct head_walk *w, const char *name_end) {
     if (name_end == w->end)
         return http_err_field_name;

@@ -50,10 +50,10 @@ struct http_head {
     struct slice protocol;   /* uwsgi: what the client speaks to the web server; else empty */
     struct slice reason;     /* response; may be empty */
     struct slice fields;     /* the raw, validated field lines: walk them with http_field_next */
-    struct slice host;       /* of absolute-form when that was used, else of Host; may be empty */
+    struct slice host;       /* authority of absolute-form, else value of Host; may be empty */
     uint64_t content_length; /* valid when has_content_length */
     enum http_method method;
-    enum http_framing framing; /* of responses: see http_response_framing */
+    enum http_framing framing; /* responses: see http_response_framing */
     uint16_t status;           /* response */
     uint8_t version_minor;     /* 0 or 1 */
     bool has_content_length, chunked;
@@ -109,16 +109,15 @@ enum http_framing http_response_framing(const struct http_head *response,
 
 /* --- private to http/: for heads that come in another form than lines ------------------ */
 
-/* What the walk over the lines has collected for the rules, which look at it when the head is
- * complete. */
+/* Facts that the walk over the lines collects for the rules, which judge a complete head. */
 struct http_known {
     struct slice host, content_length; /* the last ones seen */
     uint32_t fields, hosts, content_lengths;
     uint32_t codings;    /* elements of all Transfer-Encoding lines */
-    uint32_t chunkeds;   /* of them: chunked */
+    uint32_t chunkeds;   /* the chunked ones of them */
     bool coding_invalid; /* one was empty, no token, or chunked with a parameter */
     bool chunked_is_last;
-    bool lengths_differ; /* of several Content-Length lines */
+    bool lengths_differ; /* several Content-Length lines do not agree */
     bool expects_other;  /* an Expect that is not 100-continue */
     bool singleton_twice;
     uint32_t singletons; /* fields that may come once, and came; bits */

@@ -13,7 +13,7 @@ struct http_limits {
     uint32_t start_line_bytes; /* request line or status line, without CRLF (RFC 9112 section 3:
                                   accept >= 8000) */
     uint32_t field_bytes;      /* one field line, name and value */
-    uint32_t fields;           /* how many field lines */
+    uint32_t fields;           /* number of field lines */
     uint32_t head_bytes;       /* start line and all fields */
     uint32_t chunk_ext_bytes;  /* chunk extensions and trailers of one message, summed */
     uint64_t body_bytes;       /* decoded body */

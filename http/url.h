@@ -34,7 +34,7 @@ bool http_query_find(struct slice query, struct slice name, struct slice *ret_va
  * for a bad escape or an encoded NUL. `out` may be the raw text itself. */
 NODISCARD long http_percent_decode(struct slice raw, char *out);
 
-/* The same of a path, where '+' is itself (RFC 3986 section 3.3). */
+/* Decodes a path, where '+' is itself (RFC 3986 section 3.3). */
 NODISCARD long http_path_decode(struct slice raw, char *out);
 
 #endif

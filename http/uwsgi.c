@@ -6,7 +6,7 @@
 #include "http/error.h"
 #include "http/head.h"
 
-/* Where the results are written. An entry of the packet has four bytes more than its key and value,
+/* The buffer of the results. An entry of the packet has four bytes more than its key and value,
  * and a field line at most as many, so that the two ends never meet:
  *
  *   text       fields      values       end
@@ -112,7 +112,7 @@ static const char *add_field(struct uwsgi_walk *w, struct slice name, struct sli
     return NULL;
 }
 
-/* What concerns the client's hop, or comes under a name of its own, too. */
+/* Variables that concern the client's hop, or come under a name of their own, too. */
 static bool is_of_the_hop(struct slice name) {
     static const struct slice names[] = {
         SLICE_INIT("CONNECTION"), SLICE_INIT("CONTENT_LENGTH"),    SLICE_INIT("CONTENT_TYPE"),

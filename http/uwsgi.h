@@ -22,7 +22,7 @@
  * Refuses a modifier as soon as it is seen, and a size above limits->head_bytes. */
 struct http_parse uwsgi_packet(struct slice input, const struct http_limits *limits);
 
-/* Who asked, as the web server saw it. Empty when it did not say. */
+/* The client as the web server saw it. Empty when the server did not say. */
 struct uwsgi_origin {
     struct slice address, port; /* REMOTE_ADDR, REMOTE_PORT */
     struct slice scheme;        /* REQUEST_SCHEME, or https when HTTPS is on */

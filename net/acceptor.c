@@ -12,7 +12,7 @@
 
 enum accept_fault {
     ACCEPT_EMPTY,     /* nobody is waiting */
-    ACCEPT_NEXT,      /* that connection is gone, the next one may be fine */
+    ACCEPT_NEXT,      /* the connection is gone, the next one may be fine */
     ACCEPT_EXHAUSTED, /* no descriptor or memory: trying again at once would spin */
     ACCEPT_BROKEN,    /* not a listening socket (any more) */
 };
@@ -67,7 +67,7 @@ static void acceptor_back_off(struct acceptor *a, int error) {
 
     a->pause_span = a->pause_span == 0 ? PAUSE_MIN : nsec_min(2 * a->pause_span, PAUSE_MAX);
     int rc = timer_set(a->loop, &a->pause, deadline_after(clock_now(), a->pause_span));
-    if (rc == 0) /* else there is not even memory for a timer: the next turn tries again */
+    if (rc == 0) /* without memory even for a timer the next turn tries again */
         acceptor_unregister(a);
 }
 
@@ -150,7 +150,7 @@ int acceptor_open(struct acceptor *a, struct loop *loop, int listen_fd, unsigned
         return -ENOMEM;
 
     int rc = shared ? loop_enter_queue(loop, listen_fd) : 0;
-    if (rc == -ENOTSUP) /* then each new connection wakes everybody */
+    if (rc == -ENOTSUP) /* each new connection wakes everybody */
         a->shared = false;
     return rc == -ENOTSUP ? 0 : rc;
 }

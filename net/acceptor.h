@@ -8,11 +8,11 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
-/* What several processes accept from is `shared`: a new connection wakes one of those that sleep,
- * the first in a queue. Who has something to do besides lets the others go first
- * (acceptor_yield), so that connections that stay are dealt out in turns, while a trickle of short
- * ones wakes the same process, whose caches are warm. Who leaves the queue, because it is full or
- * stops, hands on what has woken it.
+/* A listener of several processes is `shared`: a new connection wakes one of those that sleep, the
+ * first in a queue. A process that has something to do besides lets the others go first
+ * (acceptor_yield): so connections that stay are dealt out in turns, while a trickle of short ones
+ * wakes the same process, whose caches are warm. A process that leaves the queue, because it is
+ * full or stops, hands on what has woken it.
  *
  * `accepted` gets a non-blocking, close-on-exec descriptor that it owns. Bounded per turn for
  * fairness. Out of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM): logged (rate limited),
@@ -24,7 +24,7 @@ struct acceptor {
     int fd;
     unsigned burst; /* connections accepted per turn */
     bool running, shared;
-    nsec_t pause_span; /* of the back-off; 0 after a success */
+    nsec_t pause_span; /* length of the back-off; 0 after a success */
     void (*accepted)(struct acceptor *, int fd, const struct address *peer);
     bool (*may_accept)(struct acceptor *); /* asked before each; NULL: it always may */
     void *arg;

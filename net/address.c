@@ -64,8 +64,8 @@ static bool is_alnum(char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* Why it cannot be a host; NULL when it can. Digits and dots alone must be a whole IPv4 address:
- * getaddrinfo would read `127.1` or `3000` as one that nobody meant. */
+/* Tells why the text cannot be a host; NULL when it can. Digits and dots alone must be a whole IPv4
+ * address: getaddrinfo would read `127.1` or `3000` as one that nobody meant. */
 static const char *host_fault(struct slice host) {
     struct in_addr v4;
     bool numeric = host.len > 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where to listen and where to connect: HOST:PORT, :PORT, [v6]:PORT, unix:/path, PORT. */
+/* Addresses to listen at and to connect to: HOST:PORT, :PORT, [v6]:PORT, unix:/path, PORT. */
 #ifndef NET_ADDRESS_H
 #define NET_ADDRESS_H
 
@@ -25,7 +25,7 @@ struct endpoint {
     struct slice host; /* without brackets; empty for `:PORT`; the path when `is_unix` */
     uint16_t port;
     bool is_unix;
-    mode_t mode; /* of the file of a unix socket that is listened on; 0: the umask decides */
+    mode_t mode; /* permissions of a unix listener's file; 0: the umask decides */
 };
 
 /* Takes `HOST:PORT`, `:PORT`, `[v6]:PORT`, `unix:/path`, `unix:/path?mode=0660` apart;

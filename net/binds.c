@@ -73,7 +73,7 @@ void binds_announce(const struct binds *b, const char *name) {
     }
 }
 
-/* Those that wait on a unix socket outlive the shutdown. */
+/* Connections that wait on a unix socket outlive the shutdown. */
 static void drop_waiting(int listen_fd) {
     int fd;
 

@@ -11,7 +11,7 @@
 struct binds {
     int fds[BINDS_MAX];
     struct address bound[BINDS_MAX]; /* actual addresses: port 0 resolved */
-    const char *schemes[BINDS_MAX];  /* what binds_announce says; binds_open sets "http" */
+    const char *schemes[BINDS_MAX];  /* scheme that binds_announce tells; binds_open sets "http" */
     bool borrowed[BINDS_MAX];        /* somebody else has bound it, and goes on listening */
     size_t count;
 };

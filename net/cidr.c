@@ -3,7 +3,7 @@
 #include "net/cidr.h"
 #include <errno.h>
 
-#define V4_BITS_BEFORE 96 /* of ::ffff:0:0/96 */
+#define V4_BITS_BEFORE 96 /* bits of ::ffff:0:0/96 */
 
 static int add_network(struct cidr_list *list, struct slice text) {
     bool has_bits = slice_find(text, '/') < text.len;

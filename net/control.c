@@ -218,8 +218,8 @@ static int check_host(const struct control *c, const struct evhttp_request *evht
     return count == 0 && (evhttp->major > 1 || evhttp->minor > 0) ? 400 : 0;
 }
 
-/* What changes something takes no orders from pages of other origins (RFC 6454), nor from those
- * that have none. */
+/* A request that changes something is refused from pages of other origins (RFC 6454), and from
+ * those that have none. */
 static bool origin_is_ours(const struct control_request *rq) {
     struct slice origin, host;
 
@@ -330,7 +330,7 @@ struct control *control_new(struct loop *loop, int listen_fd, const struct contr
         c->http = evhttp_new(loop_base(loop));
     }
     if (c != NULL && c->http != NULL) {
-        evhttp_set_allowed_methods(c->http, UINT16_MAX); /* those of a route are checked there */
+        evhttp_set_allowed_methods(c->http, UINT16_MAX); /* a route checks its own */
         evhttp_set_max_body_size(c->http, CONTROL_BODY_BYTES_MAX);
         evhttp_set_max_headers_size(c->http, HEAD_BYTES_MAX);
         evhttp_set_timeout(c->http, PATIENCE_SEC);

@@ -31,7 +31,7 @@ enum { CONTROL_GET = 1, CONTROL_PUT = 2, CONTROL_DELETE = 4, CONTROL_POST = 8 };
 #define CONTROL_BODY_BYTES_MAX (1u << 20)
 
 struct control_route {
-    const char *path; /* this one; others are answered 404 */
+    const char *path; /* the path of a route; others are answered 404 */
     unsigned methods; /* CONTROL_* bits; GET takes HEAD too. Others are answered 405 */
     /* Calls control_reply exactly once, before it returns. */
     void (*handle)(void *arg, struct control_request *rq);

@@ -57,7 +57,7 @@ static int look(const struct safe_path *file, struct stat *ret) {
     return fstatat(file->folder, file->leaf, ret, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
 }
 
-/* What a connect to the path says: 0 or -EAGAIN (its backlog is full) when somebody listens,
+/* The answer to a connect to the path: 0 or -EAGAIN (its backlog is full) when somebody listens,
  * -ECONNREFUSED when nobody does. */
 static int probe_unix(const struct safe_path *file, const struct address *at) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -200,8 +200,8 @@ int listener_open_with_mode(const struct address *at, mode_t mode, int backlog,
     return rc;
 }
 
-/* Its state does not change, but a change of state is what shutdown(2) tells all who wait: Linux's
- * own way, which lets connections come and be accepted as before. */
+/* The listener's state does not change, but a change of state is what shutdown(2) tells all who
+ * wait: Linux's own way, which lets connections come and be accepted as before. */
 void listener_rouse(int fd) {
     struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 

@@ -12,8 +12,8 @@
 NODISCARD int listener_open(const struct address *at, int backlog, struct address *ret_bound,
                             struct error *err);
 
-/* The same; the file of a unix socket is born with `mode` (0: as the umask says). Before threads.
- */
+/* Like listener_open; the file of a unix socket is born with `mode` (0: as the umask says). Before
+ * threads. */
 NODISCARD int listener_open_with_mode(const struct address *at, mode_t mode, int backlog,
                                       struct address *ret_bound, struct error *err);
 

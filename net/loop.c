@@ -19,9 +19,9 @@ struct loop {
     int epoll_fd;     /* libevent's; -1: not found */
     bool timer_fired; /* the timerfd went off in this turn */
     bool running, stop;
-    nsec_t now;      /* of this turn; 0 = not read yet */
-    nsec_t began_at; /* when it was first read in this turn; 0 = not yet */
-    nsec_t armed_at; /* when the timerfd goes off next; NSEC_NEVER = it does not */
+    nsec_t now;      /* time of this turn; 0 = not read yet */
+    nsec_t began_at; /* time of the first reading in this turn; 0 = none yet */
+    nsec_t armed_at; /* next time of the timerfd; NSEC_NEVER = disarmed */
     struct timer_heap timers;
     struct deferred *deferred_first, **deferred_last;
     uint32_t deferred_count;
@@ -87,7 +87,7 @@ static bool has_timer(int epoll_fd, int timer_fd) {
 static int find_epoll_fd(int expected, int timer_fd) {
     if (has_timer(expected, timer_fd))
         return expected;
-    for (int fd = timer_fd + 64; fd >= 0; fd--) /* it was opened just before */
+    for (int fd = timer_fd + 64; fd >= 0; fd--) /* libevent opened it just before */
         if (has_timer(fd, timer_fd))
             return fd;
     return -1;
@@ -131,7 +131,7 @@ static struct deferred *pop_deferred(struct loop *loop) {
     return work;
 }
 
-/* As many as there were at the start: work put off by put-off work waits for the next turn. */
+/* Runs as many as there were at the start: work put off by put-off work waits for the next turn. */
 static void run_deferred(struct loop *loop) {
     uint32_t budget = loop->deferred_count;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who is at the other end, in twenty bytes: one lives in every connection. */
+/* The address of the other end, in twenty bytes: one lives in every connection. */
 #ifndef NET_PEER_H
 #define NET_PEER_H
 
@@ -19,10 +19,10 @@ struct peer {
     struct ip ip;
     uint16_t port; /* 0: not known */
     uint8_t kind;  /* enum peer_kind */
-    bool secure;   /* it came over TLS to the proxy before us */
+    bool secure;   /* TLS led to the proxy before us */
 };
 
-/* As accept(2) tells it; NULL is unknown. */
+/* The peer that accept(2) tells; NULL is unknown. */
 struct peer peer_of_address(const struct address *address);
 
 /* `bytes` has 4 or 16. */

@@ -19,7 +19,8 @@ NODISCARD ssize_t socket_send(int fd, const void *data, size_t size);
  * later. */
 NODISCARD int socket_connect(const struct address *to, bool *ret_pending);
 
-/* As socket_connect, from an IP address of this host (port 0); NULL leaves it to the kernel. */
+/* Connects as socket_connect, from an IP address of this host (port 0); NULL leaves it to the
+ * kernel. */
 NODISCARD int socket_connect_from(const struct address *to, const struct address *from,
                                   bool *ret_pending);
 
@@ -27,7 +28,7 @@ NODISCARD int socket_connect_from(const struct address *to, const struct address
  * is how many there may be. 0 or -errno. setrlimit(2). */
 NODISCARD int socket_raise_limit(uint64_t *ret_limit);
 
-/* What happened to it in the background: SO_ERROR, socket(7). 0 or -errno. */
+/* The outcome of a connect in the background: SO_ERROR, socket(7). 0 or -errno. */
 NODISCARD int socket_error(int fd);
 
 #endif

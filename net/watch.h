@@ -23,7 +23,7 @@
 
 enum { IO_READ = 1, IO_WRITE = 2, IO_HANGUP = 4 };
 
-/* The same for poll(2). */
+/* Events for poll(2). */
 static inline short io_poll_events(unsigned what) {
     return (short)((what & IO_READ ? POLLIN : 0) | (what & IO_WRITE ? POLLOUT : 0) |
                    (what & IO_HANGUP ? POLLRDHUP : 0));

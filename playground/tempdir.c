@@ -41,9 +41,9 @@ static void clean(const char *path, void (*before_removal)(const char *path)) {
     remove_tree(path);
 }
 
-/* In the child, where child_fork has blocked all signals. It is out of reach of Ctrl-C, and holds nothing open that somebody may wait for.
- * The title takes the place of the environment, too: whoever ends all processes with a certain one,
- * as test harnesses do, spares this. */
+/* In the child, where child_fork has blocked all signals. It is out of reach of Ctrl-C, and holds
+ * nothing open that somebody may wait for. The title takes the place of the environment, too:
+ * whoever ends all processes with a certain one, as test harnesses do, spares this. */
 __attribute__((noreturn)) static void clean_after(const char *path, int end_fd,
                                                   void (*before_removal)(const char *path)) {
     char byte;

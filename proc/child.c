@@ -34,7 +34,7 @@ pid_t child_fork(int death_signal) {
 
 void child_die_with_parent(int signo, pid_t parent) {
     prctl(PR_SET_PDEATHSIG, signo);
-    if (getppid() != parent) /* it died before the kernel was told */
+    if (getppid() != parent) /* the parent died before the kernel was told */
         raise(signo);
 }
 

@@ -23,8 +23,8 @@
 NODISCARD pid_t child_fork(int death_signal);
 
 /* The kernel sends `signo` to the caller when its parent, `parent`, dies; raised at once when that
- * has died already. For a child that changes its user, which takes child_fork's wish back. prctl(2),
- * PR_SET_PDEATHSIG. */
+ * has died already. For a child that changes its user, which takes child_fork's wish back.
+ * prctl(2), PR_SET_PDEATHSIG. */
 void child_die_with_parent(int signo, pid_t parent);
 
 /* A status for which the kernel left no trace: who ignores SIGCHLD, as PID 1 does (proc/signals.h),
@@ -37,11 +37,11 @@ NODISCARD bool child_reap(pid_t pid, int *ret_status);
 
 enum { CHILD_END_BYTES = 40 };
 
-/* How a child ended, for a line of the log: " signal=SIGSEGV core=yes", " exit_code=1", or nothing
+/* The end of a child for a line of the log: " signal=SIGSEGV core=yes", " exit_code=1", or nothing
  * when that is not known. Returns `text`, of CHILD_END_BYTES. */
 const char *child_end(int status, char *text);
 
-/* When a child is started again: at once, unless those before it died young, too. */
+/* The pace of respawns: at once, unless those before died young, too. */
 struct child_respawn {
     unsigned early_deaths; /* in a row */
     nsec_t born_at;
@@ -51,8 +51,8 @@ struct child_respawn {
 /* After a fork; a `pid` below 0 means that it failed, and is tried again after 100 ms. */
 void child_began(struct child_respawn *r, pid_t pid, nsec_t now);
 
-/* After a death. Not normal is dying within the first second, or before it `served`: none of a first
- * such, 100 ms after a second, then doubled up to 5 s. */
+/* After a death. Not normal is dying within the first second, or before it `served`: none of a
+ * first such, 100 ms after a second, then doubled up to 5 s. */
 void child_died(struct child_respawn *r, bool served, nsec_t now);
 
 #endif

@@ -25,9 +25,9 @@ struct helper {
     const char *name;      /* for the log, and "PROGRAM: NAME" for ps */
     int (*run)(void *arg); /* in the child; returns its exit code */
     void *arg;
-    int fds[HELPER_FDS_MAX]; /* what it keeps */
+    int fds[HELPER_FDS_MAX]; /* descriptors that it keeps */
     size_t fd_count;
-    bool outlives; /* it ends by itself when its parent is gone */
+    bool outlives; /* the process ends by itself when its parent is gone */
 
     pid_t pid; /* 0: not running */
     struct child_respawn respawn;

@@ -138,7 +138,7 @@ int inherit_exec(const char *path, char *const *argv, const struct binds *binds,
 
     memcpy(fds, binds->fds, count * sizeof(fds[0]));
     for (size_t i = 0; i < count; i++)
-        strcat(names, binds->borrowed[i] ? "socket:" : INHERIT_OWN ":"); /* it has room for all */
+        strcat(names, binds->borrowed[i] ? "socket:" : INHERIT_OWN ":"); /* there is room for all */
     if (control_fd >= 0) {
         fds[count++] = control_fd;
         strcat(names, control_borrowed ? INHERIT_CONTROL : INHERIT_OWN_CONTROL);

@@ -17,7 +17,7 @@
 
 enum { PIPE_BYTES = 1048576, CHUNK_BYTES = 65536, NO_SIZE = -1 };
 
-/* What the process has taken from the pipe and not yet written, for a successor:
+/* Text that the process has taken from the pipe and not yet written, for a successor:
  *
  *   0         done                     the first NUL: lines have none
  *   | written |     to be written      | NUL ...                         |
@@ -25,18 +25,19 @@ enum { PIPE_BYTES = 1048576, CHUNK_BYTES = 65536, NO_SIZE = -1 };
  *
  * The kernel copies into it, so what has left the pipe is here even if the process never learns. */
 struct logger_progress {
-    off_t size_before; /* of the file, before the write in progress; NO_SIZE: none, or no file */
+    off_t size_before; /* file size before the write in progress; NO_SIZE: none, or no file */
     size_t done;
 };
 
 struct logger_memory {
     struct logger_progress progress[2];
-    atomic_uint current; /* of the two: a process that is killed leaves one whole */
+    atomic_uint current; /* index of the valid one: a process that is killed leaves one whole */
     bool torn;           /* the file ends within a line whose rest is lost */
     char chunk[CHUNK_BYTES];
 };
 
-/* What the signal handler needs, in the logger process and in those that pass USR1 on to it. */
+/* The descriptor for the signal handler, in the logger process and in those that pass USR1 on to
+ * it. */
 static int usr1_fd = -1;
 
 static void on_usr1(int signo UNUSED) {
@@ -70,7 +71,7 @@ static off_t file_size(int fd) {
     return fstat(fd, &is) == 0 && S_ISREG(is.st_mode) ? is.st_size : NO_SIZE;
 }
 
-/* What was a descriptor of our parent is none of this process, and has no name to open. */
+/* Opens the file anew. A path that stood for a descriptor of our parent has no name to open. */
 static void reopen(int *fd, struct logger *l) {
     struct error why = { "" };
     int fresh;
@@ -125,7 +126,7 @@ static void note(struct logger_memory *m, off_t size_before, size_t done) {
     atomic_store(&m->current, next);
 }
 
-/* So that a line that could not be written whole does not spoil the next one. */
+/* Ends a line that could not be written whole, so that it does not spoil the next one. */
 static bool mend(struct logger_memory *m, int fd) {
     if (m->torn && write(fd, "\n", 1) == 1)
         m->torn = false;
@@ -159,7 +160,7 @@ static void write_chunk(const struct logger *l, int fd, size_t size, size_t done
     note(m, NO_SIZE, 0);
 }
 
-/* What a predecessor had in its hands. */
+/* Writes the text that a killed predecessor had taken from the pipe. */
 static void write_legacy(const struct logger *l, int fd) {
     struct logger_memory *m = l->memory;
     struct logger_progress was = m->progress[atomic_load(&m->current)];
@@ -167,7 +168,7 @@ static void write_legacy(const struct logger *l, int fd) {
     off_t grown = was.size_before == NO_SIZE ? 0 : file_size(fd) - was.size_before;
 
     write_chunk(l, fd, held, was.done + (grown > 0 ? (size_t)grown : 0));
-    memset(m->chunk, 0, CHUNK_BYTES); /* it may have died while it did that */
+    memset(m->chunk, 0, CHUNK_BYTES); /* the predecessor may have died while it cleared */
 }
 
 /* Ends when the last writer has closed the pipe. */
@@ -288,7 +289,7 @@ void logger_reopen(const struct logger *l) {
     eventfd_write(l->reopen_fd, 1);
 }
 
-/* Of a process that has been killed. */
+/* Whether a killed process has left lines. */
 static bool has_lines(const struct logger *l) {
     int left = 0;
 

@@ -18,7 +18,7 @@
 
 #define LOGGER_LINE_BYTES 4096 /* PIPE_BUF: longer lines would mix with those of other workers */
 
-/* How long the end of a server waits for the disk to take the last log lines. */
+/* The end of a server waits so long for the disk to take the last log lines. */
 #define LOGGER_DRAIN_NSEC (5 * NSEC_PER_SEC)
 
 struct logger_memory;

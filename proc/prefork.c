@@ -26,10 +26,10 @@
 struct board_row {
     atomic_bool ready;
     atomic_bool replace;     /* the worker wants a successor */
-    _Atomic(nsec_t) beat_at; /* when the worker last made progress */
+    _Atomic(nsec_t) beat_at; /* time of the worker's last progress */
 };
 
-/* Where a worker tells its news; the functions that do it have no argument to find it by. */
+/* A worker's own row and master; the functions that tell have no argument to find them by. */
 static struct board_row *own_row;
 static pid_t own_master;
 
@@ -70,7 +70,7 @@ struct slot {
     bool wanted;
     pid_t predecessor; /* to be told to retire when this one is ready; 0: none */
     struct child_respawn respawn;
-    nsec_t kill_at; /* when patience ends; NSEC_NEVER unless told to leave */
+    nsec_t kill_at; /* the end of patience; NSEC_NEVER unless told to leave */
 };
 
 struct master {
@@ -80,11 +80,11 @@ struct master {
     sigset_t signals, old_signals;
     pid_t pid;
     enum phase phase;
-    unsigned failed_starts; /* since a worker last became ready */
+    unsigned failed_starts; /* starts without success since a worker last became ready */
     bool gave_up, told_ready;
     nsec_t stop_at;  /* the end of graceful_delay; NSEC_NEVER: it does not run */
-    nsec_t look_at;  /* when to look for stuck workers */
-    nsec_t awake_at; /* since when the master has been looking without a gap */
+    nsec_t look_at;  /* next look for stuck workers */
+    nsec_t awake_at; /* begin of the time in which the master looks without a gap */
 };
 
 static unsigned slot_index(const struct master *m, const struct slot *slot) {
@@ -239,8 +239,9 @@ static bool is_ours(const struct master *m, pid_t pid) {
     return m->config->owns != NULL && m->config->owns(m->config->arg, pid);
 }
 
-/* As PID 1 of a namespace the master inherits every process there whose parent has died. Its own
- * children are left to who knows them: one that has just died has sent another SIGCHLD. */
+/* Reaps orphans: PID 1 of a namespace inherits every process there whose parent has died. The
+ * master's own children are left to who knows them: one that has just died has sent another
+ * SIGCHLD. */
 static void reap_orphans(const struct master *m) {
     siginfo_t info = { 0 };
 
@@ -288,8 +289,8 @@ static void kill_stuck(struct master *m, struct slot *slot, nsec_t silence, nsec
     tell(slot, SIGABRT, deadline_after(now, QUICK_STOP));
 }
 
-/* Whoever was told to leave has its patience instead. After a suspended machine, or a stopped
- * process group, the master has slept, too: silence counts from then on. */
+/* Kills stuck workers; one that was told to leave has its patience instead. After a suspended
+ * machine, or a stopped process group, the master has slept, too: silence counts from then on. */
 static nsec_t look_for_stuck(struct master *m, nsec_t now) {
     nsec_t timeout = m->config->timeout;
 
@@ -311,7 +312,7 @@ static nsec_t look_for_stuck(struct master *m, nsec_t now) {
     return m->look_at;
 }
 
-/* It may have died meanwhile, and its slot may serve another. */
+/* Tells the predecessor, which may have died meanwhile, and its slot may serve another. */
 static void retire_predecessor(struct master *m, struct slot *slot, nsec_t now) {
     for (unsigned i = 0; slot->predecessor != 0 && i < PREFORK_WORKERS_MAX; i++) {
         if (m->slots[i].pid == slot->predecessor)
@@ -463,7 +464,7 @@ static void on_signal(struct master *m, int signo, nsec_t now) {
     case SIGUSR2:
         run_hook(m, m->phase == PHASE_SERVING ? m->config->upgrade : NULL);
         break;
-    default: /* those that are no constants */
+    default: /* signals that are no constants */
         if (signo == SIGRETIRE)
             retire_all(m, now);
         else
@@ -550,11 +551,11 @@ int prefork_run(const struct prefork_config *config) {
 
     title_set("srv master", "%s: master", config->name);
     sigprocmask(SIG_BLOCK, &m->signals, &m->old_signals);
-    /* When ignored, nobody would be left to wait for. */
+    /* SIGCHLD ignored would leave nobody to wait for. */
     sigaction(SIGCHLD, &plain, &old_child_action);
     supervise(m);
     sigaction(SIGCHLD, &old_child_action, NULL);
-    /* Its signals stay blocked: one more TERM now would change the exit code. */
+    /* The master's signals stay blocked: one more TERM now would change the exit code. */
 
     int code = m->gave_up ? PREFORK_EXIT_NO_START : 0;
     master_free(m);

@@ -56,7 +56,8 @@ struct prefork_config {
     /* Whether that is one of these other children. NULL: there are none. */
     bool (*owns)(void *arg, pid_t pid);
     nsec_t timeout; /* a ready worker that does not beat for so long is killed; 0: none is */
-    const char *(*doing)(void *arg, unsigned index); /* of a stuck worker, for the log; or NULL */
+    /* Tells what a stuck worker does, for the log; or NULL. */
+    const char *(*doing)(void *arg, unsigned index);
     void *arg;
 };
 

@@ -10,7 +10,7 @@
 struct privileges {
     uid_t uid;
     gid_t gid;
-    char name[64]; /* of the user, for its supplementary groups */
+    char name[64]; /* the user's, for its supplementary groups */
     bool changes_user, changes_group;
 };
 

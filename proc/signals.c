@@ -40,7 +40,7 @@ void signals_defer(void) {
     mask_watched(SIG_BLOCK);
 }
 
-/* As a shell would tell it. */
+/* Ends with the exit code that a shell would tell. */
 static void end_by_alarm(int signo) {
     _exit(128 + signo);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What ps(1) and top(1) show for a process. */
+/* The title that ps(1) and top(1) show for a process. */
 #ifndef PROC_TITLE_H
 #define PROC_TITLE_H
 

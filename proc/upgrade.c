@@ -28,8 +28,8 @@ static bool is_our_program(const char *path) {
            ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
 }
 
-/* As it was called, links not resolved: a deployment may switch them. False when that does not lead
- * to this program, as when it was called through a script. */
+/* The path as it was called, links not resolved: a deployment may switch them. False when that does
+ * not lead to this program, as when it was called through a script. */
 static bool path_as_called(const char *word, char path[PATH_MAX]) {
     size_t len = 0;
 
@@ -98,7 +98,7 @@ bool upgrade_accept(struct upgrade *u) {
     return u->replaced;
 }
 
-/* It may be serving already, with some of its workers: it is asked to stop well at first. */
+/* Ends the successor: asks at first, since some of its workers may be serving already. */
 static void give_up(struct upgrade *u, nsec_t now) {
     log_write(LOG_LEVEL_ERROR, "the upgraded program is not ready in time, %s it pid=%d",
               u->given_up ? "killing" : "ending", (int)u->successor);
@@ -107,7 +107,7 @@ static void give_up(struct upgrade *u, nsec_t now) {
     u->given_up = true;
 }
 
-/* What it said last, while it was being ended, is void. The master blocks the signal. */
+/* Drops what the successor said last, while it was being ended. The master blocks the signal. */
 static void forget_given_up(struct upgrade *u) {
     const struct timespec now = { 0 };
     sigset_t retire;
@@ -157,7 +157,7 @@ static bool parent_ends_with_us(void) {
     return found;
 }
 
-/* Why there can be no successor; NULL: there can be one. */
+/* The reason why there can be no successor; NULL: there can be one. */
 static const char *why_not(const struct upgrade *u) {
     if (u->path == NULL)
         return "the path of this program is not known, since there is no /proc/self/exe";

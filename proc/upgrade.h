@@ -17,13 +17,13 @@
 #include <sys/types.h>
 
 struct upgrade {
-    char *path;             /* of the program, as it was when we started; NULL: not known */
-    char *const *argv;      /* of this process: the successor gets the same */
-    pid_t predecessor;      /* whom we replace; 0: nobody */
-    pid_t successor;        /* who replaces us; 0: nobody yet */
+    char *path;             /* the program's, as it was when we started; NULL: not known */
+    char *const *argv;      /* arguments of this process: the successor gets the same */
+    pid_t predecessor;      /* the master that we replace; 0: none */
+    pid_t successor;        /* the master that replaces us; 0: none yet */
     bool replaced;          /* by the successor: this program is leaving */
     bool given_up;          /* the successor was not ready in time, and was told to end */
-    nsec_t act_at;          /* when it is told that, or killed; NSEC_NEVER: it is not waited for */
+    nsec_t act_at;          /* the successor is told to end, or killed, then; NSEC_NEVER: no */
     nsec_t patience, grace; /* spans: until it must be ready (0: for ever); to end in */
 };
 
