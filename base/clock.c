@@ -17,6 +17,10 @@ nsec_t clock_now(void) {
     return clock_read(CLOCK_MONOTONIC);
 }
 
+nsec_t clock_thread_cpu(void) {
+    return clock_read(CLOCK_THREAD_CPUTIME_ID);
+}
+
 nsec_t clock_wall(void) {
     return clock_read(CLOCK_REALTIME);
 }

@@ -15,6 +15,9 @@ typedef int64_t nsec_t; /* a point in monotonic time, or a span, in nanoseconds 
 /* CLOCK_MONOTONIC, clock_gettime(2). */
 nsec_t clock_now(void);
 
+/* CLOCK_THREAD_CPUTIME_ID: processor time that the calling thread has spent. */
+nsec_t clock_thread_cpu(void);
+
 /* CLOCK_REALTIME, nanoseconds since 1970: for log lines and reports only. */
 nsec_t clock_wall(void);
 

@@ -2,7 +2,6 @@
 /* The rows of `srv bench`: ab's letters with long names, and our own. */
 #include "cmd/bench_options.h"
 #include "base/attr.h"
-#include "loadgen/verbose.h"
 #include <errno.h>
 
 #define LOAD     "Load"

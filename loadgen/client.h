@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* One connection of the load: connects, writes a request, reads the response, and takes the next
- * one.
+/* The connections of one loop. Each of them lives through one request after the other:
  *
- *            connect             written             first byte            END, kept alive
- *   IDLE --> CONNECTING --> WAITING ---------> RECEIVING ----------------> WAITING (next request)
- *    ^           |             |                   |         \              or RESTING (none is
- * due) |           +-- failure --+-------------------+          \ END, not kept
- *    +<--- PAUSED (until the turn ends) ---+                   PARTING --> IDLE (server closed)
+ *          connect              first byte             last byte, kept alive
+ *   IDLE ---------> CONNECTING, ----------> RECEIVING ----------------------> WAITING
+ *    ^  due         WAITING                   |    \                          (the next request)
+ *    |                 |                      |     \ last byte, not kept     or RESTING
+ *    |                 +------ failure -------+      \                        (none is due)
+ *    |                          |                     v
+ *    +---- PAUSED (until the    v                  PARTING ---> IDLE (the server has closed)
+ *          turn ends) <---------+
  *
  * In a steady keep-alive run a request costs one recv and one send: the next one is written by the
  * code that has just read the end of the last one, and input goes to a buffer of the worker. */
@@ -15,8 +17,14 @@
 
 #include "base/buf.h"
 #include "http/conn.h"
-#include "loadgen/tally.h"
-#include "loadgen/timeouts.h"
+#include "loadgen/answers.h"
+#include "loadgen/counters.h"
+#include "loadgen/live.h"
+#include "loadgen/plan.h"
+#include "loadgen/request.h"
+#include "loadgen/selfcheck.h"
+#include "loadgen/target.h"
+#include "net/timeouts.h"
 #include "net/watch.h"
 
 struct load_worker;
@@ -60,42 +68,70 @@ struct parting {
     bool is_open;
 };
 
-/* Its time is up: the server does not close. */
-void parting_expired(struct parting *p);
-void parting_close(struct parting *p);
+/* One loop with its connections and its counters: a thread of the run (loadgen/worker.h). */
+struct load_worker {
+    struct loop *loop;
+    const struct loadgen_config *config;
+    const struct request *request;
+    const struct expect_body *expect;
+    struct live *live;
+    struct share share;
+    struct slice request_bytes; /* of `request`: read on every turn */
+    struct load_plan plan;
+    struct target_dialer dialer;
+    struct counters counters;
+    struct answers answers;
+    struct live_state state;
+    struct lateness lateness;
+    bool is_warm; /* the first request that counts has begun */
+    struct timeouts timeouts, partings, retries;
+    struct parting parting; /* the first one, watched to learn what the server does */
+    struct load_client *clients;
+    struct load_client *idle; /* open model: those without a request, the last used first */
+    char *in;                 /* that every recv goes to first */
+    uint32_t client_count, started, busy; /* started: once; busy: not resting */
 
-void client_init(struct load_client *c, struct load_worker *w);
+    struct timer arrival_timer; /* open model: the next planned request */
+    struct timer ramp_timer;    /* the next connection to start */
+    struct timer trial_timer;   /* the end of the trial */
+    struct timer stop_timer, drain_timer;
+    struct timer tick_timer;  /* every second: live_publish */
+    struct timer row_timer;   /* a moment later, on the first worker: live_close_row */
+    struct timer probe_timer; /* many times a second: is the loop late, shall it stop? */
 
-/* Takes the next request of the plan and starts it, or rests when there is none. `now` is
- * clock_now(). */
-void client_start(struct load_client *c, nsec_t now);
+    nsec_t start, next_tick, ticked_at;
+    nsec_t cpu;       /* spent by the thread on what is measured */
+    nsec_t cpu_began; /* the thread's clock when that began */
 
-/* Its timeout has expired. */
-void client_expired(struct load_client *c);
-void client_parting_expired(struct load_client *c);
+    bool found_idle;                 /* the planned request goes to a connection that was free */
+    bool server_closes;              /* it has closed a connection that it should */
+    bool server_lingers;             /* it has not; nobody waits for it again */
+    bool trial_began, trial_is_over; /* of waiting for it while that is unknown */
+    bool starts_serially;            /* ab: the others wait for the first response */
+    bool stopping;
+    bool attends; /* the first worker has ended and stays for the others */
+    enum run_end end;
+};
 
-/* The server has not closed so far: a client that waits for it goes on. */
-void client_trial_ends(struct load_client *c, nsec_t now);
-void client_retry_expired(struct load_client *c);
+/* Makes the worker's connections, none of them open. 0 or -ENOMEM; clients_close in any case. */
+NODISCARD int clients_init(struct load_worker *w);
 
-/* How far its request has come. */
-struct timing client_timing(const struct load_client *c, nsec_t now);
+/* Starts them as the run's options ask, once its plan is made: all at once, one by one, or each
+ * when a planned request is due. 0 or -ENOMEM. */
+NODISCARD int clients_start(struct load_worker *w);
 
-/* Gives descriptor and memory back; its timeout is left alone. Idempotent. */
-void client_close(struct load_client *c);
+/* Ends the run, for the other workers too, from a callback of its loop: no request is begun any
+ * more, and what is in flight is counted as such. */
+void clients_stop(struct load_worker *w, enum run_end end);
 
-/* --- between client.c and client_response.c ------------------------------------------------- */
+/* Drops the planned requests whose time has come but that nobody was free for: their users have
+ * waited, too. */
+void clients_drop_due(struct load_worker *w, nsec_t now);
 
-/* The request came to its end without a response: counted, and the client goes on after the turn.
- */
-void client_fail(struct load_client *c, enum failure reason, nsec_t now);
+/* Closes the connections and counts what was in flight, after the loop has ended. */
+void clients_end(struct load_worker *w, nsec_t now);
 
-/* Reads what is there, until the response ends or nothing is left. */
-void client_read(struct load_client *c);
-
-/* PARTING: reads until the server has closed. RESTING: the same, for a server that lost patience.
- */
-void client_parting_ready(struct load_client *c);
-void client_resting_ready(struct load_client *c);
+/* Closes the connections, before the loop is freed: deferred work of theirs goes with it. */
+void clients_close(struct load_worker *w);
 
 #endif

@@ -17,6 +17,9 @@
 #define LOADGEN_PERCENTILES_MAX  16
 #define LOADGEN_WORKERS_MAX      256
 
+/* The least -v level that shows it, as in ab. */
+enum { VERBOSE_HEADS = 2, VERBOSE_STATUS = 3, VERBOSE_MAX = 4 };
+
 enum loadgen_arrivals { LOADGEN_ARRIVALS_EVEN, LOADGEN_ARRIVALS_POISSON };
 
 struct loadgen_sources {

@@ -2,28 +2,14 @@
 /* Collects a row per second from all workers, and watches the conditions of --abort-if. */
 #include "loadgen/live.h"
 #include "base/alloc.h"
-#include "loadgen/live_view.h"
 #include "loadgen/summary.h"
+#include "loadgen/times.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <unistd.h>
 
 /* Progress is shown every tenth of the run, as in ab, or as below. */
-enum { PROGRESS_STEP_MIN = 100, PROGRESS_STEP_UNKNOWN = 5000, ROWS_FIRST = 64 };
-
-int live_part_init(struct live_part *p) {
-    *p = (struct live_part){ .latency = hist_new(), .timed_out = hist_new() };
-    if (p->latency != NULL && p->timed_out != NULL)
-        return 0;
-    live_part_free(p);
-    return -ENOMEM;
-}
-
-void live_part_free(struct live_part *p) {
-    hist_free(p->latency);
-    hist_free(p->timed_out);
-    p->latency = p->timed_out = NULL;
-}
+enum { PROGRESS_STEP_MIN = 100, PROGRESS_STEP_UNKNOWN = 5000, ROWS_FIRST = 64, SPARKS = 24 };
 
 int live_state_init(struct live_state *s) {
     *s = (struct live_state){ .ages = hist_new() };
@@ -54,9 +40,9 @@ int live_init(struct live *l, const struct loadgen_config *c) {
     atomic_store(&l->others, workers - 1);
     l->ages = hist_new();
     l->states = mem_calloc(workers, sizeof(*l->states));
-    int rc = l->ages != NULL && l->states != NULL ? live_part_init(&l->row) : -ENOMEM;
+    int rc = l->ages != NULL && l->states != NULL ? counters_part_init(&l->row) : -ENOMEM;
     if (rc == 0)
-        rc = live_part_init(&l->so_far);
+        rc = counters_part_init(&l->so_far);
     for (uint32_t i = 0; i < workers && rc == 0; i++)
         rc = live_state_init(&l->states[i]);
     if (rc != 0)
@@ -69,8 +55,8 @@ void live_free(struct live *l) {
         live_state_free(&l->states[i]);
     mem_free(l->states);
     hist_free(l->ages);
-    live_part_free(&l->row);
-    live_part_free(&l->so_far);
+    counters_part_free(&l->row);
+    counters_part_free(&l->so_far);
     mem_free(l->rows);
     l->states = NULL;
     l->ages = NULL;
@@ -99,24 +85,6 @@ void live_request_ended(struct live *l) {
         show_progress(l, ended);
 }
 
-static void add_part(struct live_part *to, const struct live_part *from) {
-    to->ended += from->ended;
-    to->failed += from->failed;
-    to->unwelcome += from->unwelcome;
-    to->non_2xx += from->non_2xx;
-    to->planned += from->planned;
-    to->late += from->late;
-    hist_merge(to->latency, from->latency);
-    hist_merge(to->timed_out, from->timed_out);
-}
-
-static void empty_part(struct live_part *p) {
-    struct hist *latency = p->latency, *timed_out = p->timed_out;
-    hist_reset(latency);
-    hist_reset(timed_out);
-    *p = (struct live_part){ .latency = latency, .timed_out = timed_out };
-}
-
 static void copy_state(struct live_state *to, const struct live_state *from) {
     struct hist *ages = to->ages;
     *to = *from;
@@ -125,13 +93,13 @@ static void copy_state(struct live_state *to, const struct live_state *from) {
     hist_merge(ages, from->ages);
 }
 
-void live_publish(struct live *l, uint32_t worker, struct live_part *part,
+void live_publish(struct live *l, uint32_t worker, struct counters_part *part,
                   const struct live_state *state) {
     pthread_mutex_lock(&l->lock);
-    add_part(&l->row, part);
+    counters_part_add(&l->row, part);
     copy_state(&l->states[worker], state);
     pthread_mutex_unlock(&l->lock);
-    empty_part(part);
+    counters_part_reset(part);
 }
 
 static struct live_row *next_row(struct live *l) {
@@ -151,7 +119,7 @@ static struct live_row *next_row(struct live *l) {
 /* The run as a report would tell it if it ended now: requests that wait for a connection would be
  * dropped. */
 static struct threshold_facts facts_of(struct live *l, nsec_t span) {
-    const struct live_part *p = &l->so_far;
+    const struct counters_part *p = &l->so_far;
     struct threshold_facts facts = {
         .latency = { p->latency, l->ages },
         .ended = p->ended,
@@ -213,17 +181,56 @@ static struct live_row make_row(const struct live *l, nsec_t now) {
     return row;
 }
 
+static const char *show(const struct live_row *row, int64_t usec, char *text) {
+    if (row->answers == 0)
+        return "-";
+    return times_format((struct times_value){ .usec = usec }, text);
+}
+
+static void print_sparkline(const struct live *l) {
+    static const char *const blocks[] = { "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" };
+    size_t first = l->row_count > SPARKS ? l->row_count - SPARKS : 0;
+    double most = 1;
+    for (size_t i = first; i < l->row_count; i++)
+        if (l->rows[i].rate > most)
+            most = l->rows[i].rate;
+    for (size_t i = first; i < l->row_count; i++)
+        fputs(blocks[(size_t)(l->rows[i].rate / most * (ARRAY_LEN(blocks) - 1))], l->out);
+}
+
+/* Prints one line per second. On a terminal it replaces the one before, and ends in a sparkline of
+ * the last rates. */
+static void print_row(const struct live *l, const struct live_row *row) {
+    char p50[TIMES_TEXT_BYTES], p99[TIMES_TEXT_BYTES];
+    fprintf(l->out,
+            "%s%6.1f s  %8.0f req/s  p50 %s  p99 %s  errors %" PRIu64 "  in flight %" PRIu64,
+            l->on_terminal ? "\r\x1b[K" : "", row->second, row->rate, show(row, row->p50_us, p50),
+            show(row, row->p99_us, p99), row->failed, row->in_flight);
+    if (l->on_terminal) {
+        fputs("  ", l->out);
+        print_sparkline(l);
+    } else {
+        fputc('\n', l->out);
+    }
+    fflush(l->out);
+}
+
+static void leave_last_line(const struct live *l) {
+    if (l->on_terminal && l->row_count > 0)
+        fputc('\n', l->out);
+}
+
 /* Under the lock. */
 static void close_row(struct live *l, nsec_t now, bool shown) {
-    add_part(&l->so_far, &l->row);
+    counters_part_add(&l->so_far, &l->row);
     struct live_row row = make_row(l, now);
     struct live_row *kept = next_row(l);
     if (kept != NULL)
         *kept = row;
-    empty_part(&l->row);
+    counters_part_reset(&l->row);
     l->row_ended = now;
     if (shown && l->shows_rows)
-        live_view_row(l, &row);
+        print_row(l, &row);
 }
 
 void live_close_row(struct live *l, nsec_t now) {
@@ -247,7 +254,7 @@ void live_finish(struct live *l, nsec_t now) {
         l->rows[l->row_count - 1].in_flight = requests_in_flight(l);
     pthread_mutex_unlock(&l->lock);
     if (l->shows_rows)
-        live_view_end(l);
+        leave_last_line(l);
     if (l->progress_step > 0)
         fprintf(l->out, "Finished %" PRIu64 " requests\n", (uint64_t)atomic_load(&l->ended));
 }

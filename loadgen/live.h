@@ -11,8 +11,8 @@
 #ifndef LOADGEN_LIVE_H
 #define LOADGEN_LIVE_H
 
-#include "base/hist.h"
 #include "loadgen/config.h"
+#include "loadgen/counters.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -39,14 +39,8 @@ struct live_row {
     int64_t p50_us, p99_us, max_us;
 };
 
-/* What a worker counted since it published last. */
-struct live_part {
-    uint64_t ended, failed, unwelcome, non_2xx, planned, late;
-    struct hist *latency, *timed_out; /* of answers; ages of those that timed out */
-};
-
 /* How a worker stands at this moment: the ages are of requests in flight and of planned ones that
- * nobody has begun; those are `waiting`, `waiting_late` of them for longer than TALLY_LATE_USEC. */
+ * nobody has begun; those are `waiting`, `waiting_late` of them for over COUNTERS_LATE_USEC. */
 struct live_state {
     uint64_t in_flight, waiting, waiting_late;
     struct hist *ages;
@@ -64,7 +58,7 @@ struct live {
     uint64_t progress_step;                  /* 0: not shown */
 
     pthread_mutex_t lock; /* of all below */
-    struct live_part row, so_far;
+    struct counters_part row, so_far;
     struct live_state *states; /* the last one of each worker */
     struct hist *ages;         /* of all of them, while conditions are looked at */
     nsec_t row_ended;          /* the last one; 0: none yet */
@@ -78,8 +72,6 @@ NODISCARD int live_init(struct live *l, const struct loadgen_config *c);
 void live_free(struct live *l);
 
 /* 0 or -ENOMEM. */
-NODISCARD int live_part_init(struct live_part *p);
-void live_part_free(struct live_part *p);
 NODISCARD int live_state_init(struct live_state *s);
 void live_state_free(struct live_state *s);
 
@@ -94,7 +86,7 @@ static inline enum run_end live_end(const struct live *l) {
 void live_request_ended(struct live *l);
 
 /* Takes over and empties what a worker counted, and copies how it stands. */
-void live_publish(struct live *l, uint32_t worker, struct live_part *part,
+void live_publish(struct live *l, uint32_t worker, struct counters_part *part,
                   const struct live_state *state);
 
 /* Ends the current row at `now`: shows it, and compares the whole run with --abort-if. One thread.

@@ -21,7 +21,7 @@ struct merge {
     struct loadgen_config config;
     struct target target;
     struct request request;
-    struct tally tally;
+    struct counters counters;
     struct answers answers;
     struct report report;
     struct load_output output;
@@ -54,7 +54,7 @@ static void add_histogram(struct hist *to, const json_t *histograms, const char 
     }
 }
 
-static void add_histograms(struct tally *t, const json_t *root) {
+static void add_histograms(struct counters *t, const json_t *root) {
     const json_t *ended = json_object_get(root, "histograms");
     const json_t *ages = json_object_get(root, "ages");
     for (size_t i = 0; i < report_time_count; i++) {
@@ -63,7 +63,7 @@ static void add_histograms(struct tally *t, const json_t *root) {
     }
 }
 
-static void add_totals(struct tally *t, const json_t *totals, const json_t *failures) {
+static void add_totals(struct counters *t, const json_t *totals, const json_t *failures) {
     t->succeeded += count_in(totals, "succeeded");
     t->non_2xx += count_in(totals, "non_2xx");
     t->kept_alive += count_in(totals, "kept_alive");
@@ -99,7 +99,7 @@ static void add_generator(struct merge *m, const json_t *root) {
         .longest_at = seconds_in(pauses, "longest_at_s"),
         .longest_cpu = seconds_in(pauses, "longest_cpu_s"),
     };
-    pauses_merge(&m->tally.pauses, &of_file);
+    counters_merge_pauses(&m->counters.pauses, &of_file);
     if (limit != NULL && m->limit[0] == '\0')
         snprintf(m->limit, sizeof(m->limit), "%s", limit);
 }
@@ -118,7 +118,7 @@ static int take_first(struct merge *m, const json_t *root, struct error *err) {
     m->first = json_incref(config);
     copy_text(m->url, sizeof(m->url), json_object_get(config, "url"));
     copy_text(m->method, sizeof(m->method), json_object_get(config, "method"));
-    copy_text(m->tally.server_software, sizeof(m->tally.server_software),
+    copy_text(m->counters.server_software, sizeof(m->counters.server_software),
               json_object_get(root, "server_software"));
     m->config.url = m->url;
     m->config.method = m->method;
@@ -127,7 +127,7 @@ static int take_first(struct merge *m, const json_t *root, struct error *err) {
     const char *version = json_string_value(json_object_get(config, "http_version"));
     m->config.http10 = version != NULL && strcmp(version, "1.0") == 0;
     m->request.has_body = json_is_true(json_object_get(config, "has_body"));
-    m->tally.document_bytes = count_in(root, "document_bytes");
+    m->counters.document_bytes = count_in(root, "document_bytes");
     return target_parse(&m->target, m->url, err);
 }
 
@@ -184,9 +184,9 @@ static int add_report(struct merge *m, const json_t *root, struct error *err) {
     m->config.concurrency += (int64_t)count_in(config, "concurrency");
     m->config.workers += (int64_t)count_in(config, "workers");
     m->config.rate += json_number_value(json_object_get(config, "rate"));
-    add_totals(&m->tally, totals, json_object_get(root, "failures"));
+    add_totals(&m->counters, totals, json_object_get(root, "failures"));
     answers_add_json(&m->answers, root);
-    add_histograms(&m->tally, root);
+    add_histograms(&m->counters, root);
     add_generator(m, root);
     m->report.merged++;
     return 0;
@@ -243,19 +243,19 @@ static int check_overlap(struct merge *m, double *ret_covered, struct error *err
 /* The parts of one process that the sum has none of are left out: series, samples, self-check. */
 static int report_sum(struct merge *m, double covered, struct error *err) {
     struct report *r = &m->report;
-    m->tally.first_start = 0;
-    m->tally.last_end = (nsec_t)(covered * (double)NSEC_PER_SEC);
+    m->counters.first_start = 0;
+    m->counters.last_end = (nsec_t)(covered * (double)NSEC_PER_SEC);
     m->request.close = !m->config.keep_alive;
     r->config = &m->config;
     r->target = &m->target;
     r->request = &m->request;
-    r->tally = &m->tally;
+    r->counters = &m->counters;
     r->answers = &m->answers;
     r->summary = &m->summary;
     r->started_wall = (nsec_t)((m->started + m->spans[0].start) * (double)NSEC_PER_SEC);
     if (output_open(&m->output, &m->config, err) != 0)
         return EXIT_CANNOT;
-    if (summary_init(&m->summary, &m->config, &m->tally, NULL) != 0) {
+    if (summary_init(&m->summary, &m->config, &m->counters, NULL) != 0) {
         error_set(err, -ENOMEM, "out of memory for the report");
         return EXIT_CANNOT;
     }
@@ -265,7 +265,7 @@ static int report_sum(struct merge *m, double covered, struct error *err) {
         return EXIT_CANNOT;
     if (report_fails(r))
         return LOADGEN_EXIT_THRESHOLD;
-    return m->tally.succeeded > 0 ? 0 : LOADGEN_EXIT_NO_SUCCESS;
+    return m->counters.succeeded > 0 ? 0 : LOADGEN_EXIT_NO_SUCCESS;
 }
 
 static int merge_all(struct merge *m, const struct option_strings *paths, struct error *err) {
@@ -283,7 +283,7 @@ static int merge_all(struct merge *m, const struct option_strings *paths, struct
 int loadgen_merge(const struct loadgen_config *config, const struct option_strings *paths,
                   struct error *err) {
     struct merge *m = mem_calloc(1, sizeof(*m));
-    if (m == NULL || tally_init(&m->tally) != 0) {
+    if (m == NULL || counters_init(&m->counters) != 0) {
         mem_free(m);
         error_set(err, -ENOMEM, "out of memory");
         return EXIT_CANNOT;
@@ -293,7 +293,7 @@ int loadgen_merge(const struct loadgen_config *config, const struct option_strin
     int code = merge_all(m, paths, err);
     output_close(&m->output);
     summary_free(&m->summary);
-    tally_free(&m->tally);
+    counters_free(&m->counters);
     json_decref(m->first);
     mem_free(m);
     return code;

@@ -27,19 +27,19 @@ static int write_spectrum(FILE *out, const struct report *r) {
 
 /* ab sorts by duration, so that only --ab-strict does. */
 static int write_gnuplot(FILE *out, const struct report *r) {
-    samples_sort(r->samples, r->config->ab_strict);
+    counters_sort_samples(r->samples, r->config->ab_strict);
     report_gnuplot(out, r);
     return 0;
 }
 
 static int write_csv(FILE *out, const struct report *r) {
-    samples_sort(r->samples, false);
+    counters_sort_samples(r->samples, false);
     report_csv(out, r);
     return 0;
 }
 
 static int write_ndjson(FILE *out, const struct report *r) {
-    samples_sort(r->samples, false);
+    counters_sort_samples(r->samples, false);
     report_ndjson(out, r);
     return 0;
 }

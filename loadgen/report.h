@@ -6,12 +6,11 @@
 #include "base/error.h"
 #include "loadgen/answers.h"
 #include "loadgen/config.h"
+#include "loadgen/counters.h"
 #include "loadgen/live.h"
 #include "loadgen/request.h"
-#include "loadgen/samples.h"
 #include "loadgen/selfcheck.h"
 #include "loadgen/summary.h"
-#include "loadgen/tally.h"
 #include "loadgen/target.h"
 #include <stdio.h>
 
@@ -20,9 +19,9 @@ struct report {
     const struct loadgen_config *config;
     const struct target *target;
     const struct request *request;
-    const struct tally *tally;         /* settled */
+    const struct counters *counters;   /* settled */
     const struct answers *answers;     /* optional */
-    const struct summary *summary;     /* of the tally */
+    const struct summary *summary;     /* of the counters */
     struct samples *samples;           /* optional; sorted as the outputs need it */
     const struct live *live;           /* optional */
     const struct selfcheck *check;     /* optional */
@@ -59,7 +58,7 @@ void report_html(FILE *out, const struct report *r);
 /* The distributions under their keys in JSON. */
 struct report_time {
     const char *key;
-    enum tally_time time;
+    enum counters_time time;
 };
 extern const struct report_time report_times[];
 extern const size_t report_time_count;

@@ -36,19 +36,19 @@ PRINTF_LIKE(3, 4) static void put(struct page p, const char *label, const char *
 }
 
 static void put_server(struct page p, const struct report *r) {
-    put(p, "Server Software:", "%s", r->tally->server_software);
+    put(p, "Server Software:", "%s", r->counters->server_software);
     put(p, "Server Hostname:", "%s", r->target->host);
     put(p, "Server Port:", "%u", r->target->url.port);
     put(p, "Document Path:", "%.*s", (int)r->target->url.target.len, r->target->url.target.ptr);
     if (r->config->variable_length)
         put(p, "Document Length:", "Variable");
     else
-        put(p, "Document Length:", "%" PRIu64 " bytes", r->tally->document_bytes);
+        put(p, "Document Length:", "%" PRIu64 " bytes", r->counters->document_bytes);
     put(p, "Concurrency Level:", "%" PRIu64, r->summary->concurrency);
 }
 
 static void put_totals(struct page p, const struct report *r) {
-    const struct tally *t = r->tally;
+    const struct counters *t = r->counters;
     const struct summary *s = r->summary;
     put(p, "Time taken for tests:", "%.3f seconds", s->seconds);
     put(p, "Complete requests:", "%" PRIu64, s->ended);
@@ -57,8 +57,9 @@ static void put_totals(struct page p, const struct report *r) {
         fprintf(p.out,
                 "<tr %s><td colspan=4 %s >   (Connect: %" PRIu64 ", Length: %" PRIu64
                 ", Exceptions: %" PRIu64 ")</td></tr>\n",
-                p.row, p.cell, tally_column(t, FAILURE_COLUMN_CONNECT),
-                tally_column(t, FAILURE_COLUMN_LENGTH), tally_column(t, FAILURE_COLUMN_EXCEPTIONS));
+                p.row, p.cell, counters_column(t, FAILURE_COLUMN_CONNECT),
+                counters_column(t, FAILURE_COLUMN_LENGTH),
+                counters_column(t, FAILURE_COLUMN_EXCEPTIONS));
     if (t->non_2xx > 0)
         put(p, "Non-2xx responses:", "%" PRIu64, t->non_2xx);
     if (r->config->keep_alive)
@@ -82,7 +83,7 @@ static void put_rates(struct page p, const struct report *r) {
 }
 
 static void put_times_row(struct page p, const struct report *r, const char *label,
-                          enum tally_time time) {
+                          enum counters_time time) {
     struct times t = r->summary->times[time];
     int64_t max = r->config->ab_strict ? hist_max(t.ended) : times_max(t).usec;
     const int64_t usec[] = { hist_min(t.ended), (int64_t)hist_mean(t.ended), max };
@@ -114,7 +115,7 @@ void report_html(FILE *out, const struct report *r) {
     put_server(p, r);
     put_totals(p, r);
     put_rates(p, r);
-    if (hist_count(r->tally->ended[TIME_TOTAL]) > 0)
+    if (hist_count(r->counters->ended[TIME_TOTAL]) > 0)
         put_times(p, r);
     fprintf(out, "</table>\n");
 }

@@ -71,7 +71,7 @@ static void put_config(struct object root, const struct report *r) {
 }
 
 static void put_totals(struct object root, const struct report *r) {
-    const struct tally *t = r->tally;
+    const struct counters *t = r->counters;
     const struct summary *s = r->summary;
     struct object o = put_object(root, "totals");
     put_real(o, "started_s", (double)r->started_wall / (double)NSEC_PER_SEC);
@@ -220,7 +220,7 @@ static void put_conditions(struct object root, const struct report *r) {
 }
 
 static void put_pauses(struct object root, const struct report *r) {
-    const struct pauses *p = &r->tally->pauses;
+    const struct pauses *p = &r->counters->pauses;
     struct object o = put_object(root, "pauses");
     put_count(o, "count", p->count);
     put_real(o, "seconds", (double)p->total / (double)NSEC_PER_SEC);
@@ -282,8 +282,8 @@ int report_json(FILE *out, const struct report *r) {
     put_text(root, "version", SLICE(SRV_VERSION));
     put_environment(root, r);
     put_config(root, r);
-    put_text(root, "server_software", slice_str(r->tally->server_software));
-    put_count(root, "document_bytes", r->tally->document_bytes);
+    put_text(root, "server_software", slice_str(r->counters->server_software));
+    put_count(root, "document_bytes", r->counters->document_bytes);
     put(root, "stopped_by", r->stopped_by != NULL ? json_string(r->stopped_by) : json_null());
     put_totals(root, r);
     if (r->answers != NULL && answers_put(root.json, r->answers, &r->target->addresses) != 0)

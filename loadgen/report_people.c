@@ -27,7 +27,7 @@ static void print_throughput(FILE *out, const struct report *r) {
     const struct summary *s = r->summary;
     print_label(out, "throughput");
     fprintf(out, "%.*f/s: %" PRIu64 " answers in %.3f s\n", s->rate < 100 ? 2 : 0, s->rate,
-            r->tally->succeeded, s->seconds);
+            r->counters->succeeded, s->seconds);
 }
 
 static void print_load(FILE *out, const struct report *r) {
@@ -56,7 +56,7 @@ static void print_statuses(FILE *out, const struct answers *a) {
 }
 
 static void print_essentials(FILE *out, const struct report *r) {
-    const struct tally *t = r->tally;
+    const struct counters *t = r->counters;
     print_throughput(out, r);
     print_load(out, r);
     print_statuses(out, r->answers);
@@ -101,7 +101,7 @@ static void print_latency(FILE *out, const struct report *r) {
     print_row(out, "  all", all);
     if (times_count(times[TIME_DISTURBED]) > 0)
         print_row(out, "  undisturbed", r->summary->undisturbed);
-    if (r->tally->planned > 0)
+    if (r->counters->planned > 0)
         print_row(out, "  uncorrected", times[TIME_RAW]);
     if (times_count(times[TIME_NEW]) > 0 && times_count(times[TIME_REUSED]) > 0) {
         print_row(out, "  new conn.", times[TIME_NEW]);
@@ -163,18 +163,18 @@ static void print_bars(FILE *out, const struct report *r) {
 /* --- how it went ---------------------------------------------------------------------------- */
 
 static void print_schedule(FILE *out, const struct report *r) {
-    const struct tally *t = r->tally;
+    const struct counters *t = r->counters;
     if (t->planned == 0)
         return;
     fprintf(out,
             "\nPlanned %g/s: %" PRIu64 " planned, %" PRIu64 " sent, %" PRIu64
             " late (over %d us), %" PRIu64 " dropped\n",
-            r->config->rate, t->planned, t->planned - t->dropped, t->late, TALLY_LATE_USEC,
+            r->config->rate, t->planned, t->planned - t->dropped, t->late, COUNTERS_LATE_USEC,
             t->dropped);
     fprintf(out, "Latency counts from the planned start, uncorrected from the real one\n");
 }
 
-static void print_failures(FILE *out, const struct tally *t) {
+static void print_failures(FILE *out, const struct counters *t) {
     fprintf(out, "\nErrors by reason\n");
     for (int i = 0; i < FAILURE_COUNT; i++) {
         if (t->failed[i] == 0)
@@ -187,7 +187,7 @@ static void print_failures(FILE *out, const struct tally *t) {
 }
 
 static void print_ending(FILE *out, const struct report *r) {
-    const struct tally *t = r->tally;
+    const struct counters *t = r->counters;
     char text[THRESHOLD_TEXT_BYTES];
     if (t->reconnects > 0)
         fprintf(out, "\nIdle connections closed by the server: %" PRIu64 " (nothing was lost)\n",
@@ -235,7 +235,7 @@ static void print_ports(FILE *out, const struct report *r) {
 }
 
 static void print_pauses(FILE *out, const struct report *r) {
-    const struct pauses *p = &r->tally->pauses;
+    const struct pauses *p = &r->counters->pauses;
     struct times disturbed = r->summary->times[TIME_DISTURBED];
     if (p->count == 0)
         return;
@@ -249,7 +249,7 @@ static void print_pauses(FILE *out, const struct report *r) {
 
 /* Late because all connections were busy, or because we were. */
 static void print_rate_warning(FILE *out, const struct report *r) {
-    const struct tally *t = r->tally;
+    const struct counters *t = r->counters;
     uint64_t missed = t->late + t->dropped;
     if (missed * 20 <= t->planned)
         return;
@@ -294,7 +294,7 @@ void report_people(FILE *out, const struct report *r) {
     }
     print_schedule(out, r);
     if (r->summary->failed > 0)
-        print_failures(out, r->tally);
+        print_failures(out, r->counters);
     if (r->answers != NULL) {
         answers_print(out, r->answers);
         answers_print_addresses(out, r->answers, &r->target->addresses);

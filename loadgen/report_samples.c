@@ -9,11 +9,11 @@ static int64_t usec_of(const struct report *r, const struct sample *s) {
 }
 
 static const char *outcome_text(const struct sample *s) {
-    if (s->outcome == SAMPLE_OK)
+    if (s->outcome == OUTCOME_OK)
         return "ok";
-    if (s->outcome == SAMPLE_DROPPED)
+    if (s->outcome == OUTCOME_DROPPED)
         return "dropped";
-    return s->outcome == SAMPLE_UNFINISHED ? "in_flight" : failure_infos[s->outcome].key;
+    return s->outcome == OUTCOME_UNFINISHED ? "in_flight" : failure_infos[s->outcome].key;
 }
 
 static uint32_t msec(uint32_t usec) {

@@ -63,18 +63,18 @@ void report_text_done(FILE *out, const struct report *r) {
 
 static void print_server(FILE *out, const struct report *r) {
     struct slice path = r->target->url.target;
-    fprintf(out, "Server Software:        %s\n", r->tally->server_software);
+    fprintf(out, "Server Software:        %s\n", r->counters->server_software);
     fprintf(out, "Server Hostname:        %s\n", r->target->host);
     fprintf(out, "Server Port:            %u\n\n", r->target->url.port);
     fprintf(out, "Document Path:          %.*s\n", (int)path.len, path.ptr);
     if (r->config->variable_length)
         fprintf(out, "Document Length:        Variable\n\n");
     else
-        fprintf(out, "Document Length:        %" PRIu64 " bytes\n\n", r->tally->document_bytes);
+        fprintf(out, "Document Length:        %" PRIu64 " bytes\n\n", r->counters->document_bytes);
 }
 
 static void print_totals(FILE *out, const struct report *r) {
-    const struct tally *t = r->tally;
+    const struct counters *t = r->counters;
     const struct summary *s = r->summary;
     fprintf(out, "Concurrency Level:      %" PRIu64 "\n", s->concurrency);
     if (r->config->workers > 1)
@@ -86,8 +86,10 @@ static void print_totals(FILE *out, const struct report *r) {
         fprintf(out,
                 "   (Connect: %" PRIu64 ", Receive: %" PRIu64 ", Length: %" PRIu64
                 ", Exceptions: %" PRIu64 ")\n",
-                tally_column(t, FAILURE_COLUMN_CONNECT), tally_column(t, FAILURE_COLUMN_RECEIVE),
-                tally_column(t, FAILURE_COLUMN_LENGTH), tally_column(t, FAILURE_COLUMN_EXCEPTIONS));
+                counters_column(t, FAILURE_COLUMN_CONNECT),
+                counters_column(t, FAILURE_COLUMN_RECEIVE),
+                counters_column(t, FAILURE_COLUMN_LENGTH),
+                counters_column(t, FAILURE_COLUMN_EXCEPTIONS));
     if (t->non_2xx > 0)
         fprintf(out, "Non-2xx responses:      %" PRIu64 "\n", t->non_2xx);
     if (r->config->keep_alive)
@@ -145,7 +147,7 @@ static void print_brief_row(FILE *out, const struct report *r, const char *label
 static void print_times(FILE *out, const struct report *r) {
     static const struct {
         const char *label, *name;
-        enum tally_time time;
+        enum counters_time time;
     } rows[] = {
         { "Connect:", "the initial connection time", TIME_CONNECT },
         { "Processing:", "the processing time", TIME_PROCESSING },
@@ -178,7 +180,7 @@ static void print_percentiles(FILE *out, const struct report *r) {
 }
 
 void report_text(FILE *out, const struct report *r) {
-    uint64_t answered = hist_count(r->tally->ended[TIME_TOTAL]);
+    uint64_t answered = hist_count(r->counters->ended[TIME_TOTAL]);
     fprintf(out, "\n\n");
     print_server(out, r);
     print_totals(out, r);

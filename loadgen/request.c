@@ -257,3 +257,17 @@ int request_build(struct request *r, const struct loadgen_config *c, const struc
 void request_free(struct request *r) {
     buf_free(&r->bytes);
 }
+
+void request_show(const struct request *r) {
+    struct slice head = slice_take(buf_unread(&r->bytes), r->head_bytes);
+    fprintf(stderr, "request head:\n---\n%.*s---\n", (int)head.len, head.ptr);
+}
+
+void request_show_answer(const struct http_head *head, int64_t level) {
+    if (level >= VERBOSE_STATUS)
+        fprintf(stderr, "response code = %u\n", head->status);
+    struct slice rest = head->fields, name, value;
+    fprintf(stderr, "response head:\n");
+    while (http_field_next(&rest, &name, &value))
+        fprintf(stderr, "  %.*s: %.*s\n", (int)name.len, name.ptr, (int)value.len, value.ptr);
+}

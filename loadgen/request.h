@@ -22,4 +22,9 @@ NODISCARD int request_build(struct request *r, const struct loadgen_config *c,
                             const struct target *t, struct error *err);
 void request_free(struct request *r);
 
+/* Prints on stderr what -v shows while the run goes on: the head of the request, and of a response
+ * the fields from VERBOSE_HEADS on, the status too from VERBOSE_STATUS on. */
+void request_show(const struct request *r);
+void request_show_answer(const struct http_head *head, int64_t level);
+
 #endif

@@ -4,7 +4,6 @@
 #include "base/alloc.h"
 #include "loadgen/output.h"
 #include "loadgen/selfcheck.h"
-#include "loadgen/verbose.h"
 #include "loadgen/worker.h"
 #include "net/socket.h"
 #include "proc/signals.h"
@@ -58,7 +57,7 @@ static void on_signal(void *arg, int signo) {
         return;
     run->signo = signo;
     live_stop(&run->live, RUN_END_SIGNAL); /* the first worker may have ended before the others */
-    worker_stop(&run->threads[0].worker, RUN_END_SIGNAL);
+    clients_stop(&run->threads[0].worker, RUN_END_SIGNAL);
 }
 
 static const char *stopped_by(const struct load_run *run) {
@@ -82,11 +81,11 @@ static int exit_code(const struct load_run *run, const struct report *report) {
     enum run_end end = live_end(&run->live);
     if (end == RUN_END_SIGNAL)
         return LOADGEN_EXIT_SIGNAL + run->signo;
-    if (end == RUN_END_ERROR || report->tally->connections == 0)
+    if (end == RUN_END_ERROR || report->counters->connections == 0)
         return EXIT_CANNOT;
     if (end == RUN_END_ABORT || report_fails(report))
         return LOADGEN_EXIT_THRESHOLD;
-    return report->tally->succeeded > 0 ? 0 : LOADGEN_EXIT_NO_SUCCESS;
+    return report->counters->succeeded > 0 ? 0 : LOADGEN_EXIT_NO_SUCCESS;
 }
 
 /* --- the workers ------------------------------------------------------------------------------ */
@@ -129,9 +128,8 @@ static int run_workers(struct load_run *run, nsec_t start, struct error *err) {
         if (!thread->is_running)
             continue;
         pthread_join(thread->id, NULL);
-        tally_merge(&first->worker.tally, &thread->worker.tally);
+        counters_merge(&first->worker.counters, &thread->worker.counters);
         answers_merge(&first->worker.answers, &thread->worker.answers);
-        samples_merge(&first->worker.samples, &thread->worker.samples);
         if (thread->rc != 0 && rc == 0)
             rc = thread->rc;
     }
@@ -139,17 +137,17 @@ static int run_workers(struct load_run *run, nsec_t start, struct error *err) {
         rc = first->rc;
     if (rc != 0 && err->text[0] == '\0')
         error_set(err, rc, "the event loop failed: %s", strerror(-rc));
-    tally_settle(&first->worker.tally);
+    counters_settle(&first->worker.counters);
     return rc;
 }
 
 static void check_workers(struct load_run *run) {
-    const struct tally *t = &run->threads[0].worker.tally;
+    const struct counters *t = &run->threads[0].worker.counters;
     const struct resolved *to = &run->target.addresses;
     selfcheck_end(&run->check, t->last_end - t->first_start, to->addresses, to->count);
     for (uint32_t i = 0; i < run->count; i++) {
         struct load_worker *w = &run->threads[i].worker;
-        selfcheck_add_worker(&run->check, w->cpu, w->lag);
+        selfcheck_add_worker(&run->check, w->cpu, w->lateness.lag);
     }
 }
 
@@ -163,9 +161,9 @@ static int load(struct load_run *run, struct error *err) {
         .config = config,
         .target = &run->target,
         .request = &run->request,
-        .tally = &first->tally,
+        .counters = &first->counters,
         .answers = &first->answers,
-        .samples = &first->samples,
+        .samples = &first->counters.samples,
         .live = &run->live,
         .check = &run->check,
     };
@@ -179,11 +177,11 @@ static int load(struct load_run *run, struct error *err) {
     report.started_wall = clock_wall() + config->warmup;
     int rc = run_workers(run, start, err);
     signals_free(signals);
-    live_finish(&run->live, first->tally.last_end);
+    live_finish(&run->live, first->counters.last_end);
     check_workers(run);
 
     report.stopped_by = stopped_by(run);
-    if (summary_init(&run->summary, config, &first->tally, &run->check) != 0) {
+    if (summary_init(&run->summary, config, &first->counters, &run->check) != 0) {
         error_set(err, -ENOMEM, "out of memory for the report");
         return EXIT_CANNOT;
     }
@@ -258,7 +256,7 @@ static int prepare(struct load_run *run, struct error *err) {
 static int run_prepared(struct load_run *run, struct error *err) {
     const struct loadgen_config *config = run->config;
     if (config->verbosity >= VERBOSE_HEADS)
-        verbose_request(&run->request);
+        request_show(&run->request);
 
     int rc = target_resolve(&run->target, config, err);
     if (rc == 0 && expect_body_init(&run->expect, config->expect_body) != 0)

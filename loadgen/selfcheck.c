@@ -27,6 +27,47 @@
 #define PAUSE_MIN_USEC  100000
 #define PAUSE_SHARE_MAX 0.02
 
+void selfcheck_watch(struct lateness *l, nsec_t now) {
+    l->probe_at = now + SELFCHECK_PROBE_PERIOD;
+    l->pause_due = l->probe_at + SELFCHECK_PAUSE_MIN;
+    l->probe_cpu = clock_thread_cpu();
+}
+
+void selfcheck_note_pause(struct lateness *l, nsec_t now) {
+    struct pauses *p = l->pauses;
+    if (!l->pausing) {
+        l->pausing = true;
+        l->pause_began = l->pause_ended = l->probe_at;
+        p->count++;
+    }
+    p->total += now - l->pause_ended;
+    l->pause_ended = now;
+    l->pause_due = now + SELFCHECK_PAUSE_MIN;
+    if (now - l->pause_began <= p->longest)
+        return;
+    p->longest = now - l->pause_began;
+    p->longest_at = l->pause_began;
+    p->longest_cpu = clock_thread_cpu() - l->probe_cpu;
+}
+
+/* A loop that is kept busy, or a process that is not given the processor, fires late. All moments
+ * of that time were late ones, not only the last. */
+void selfcheck_probe(struct lateness *l, nsec_t now) {
+    nsec_t late = now - l->probe_at;
+    if (late < 0)
+        return;
+    if (l->pausing)
+        selfcheck_note_pause(l, now);
+    else
+        selfcheck_look(l, now);
+    l->pausing = false;
+    for (; late >= 0; late -= SELFCHECK_PROBE_PERIOD)
+        hist_record(l->lag, late / NSEC_PER_USEC);
+    l->probe_at = now + SELFCHECK_PROBE_PERIOD;
+    l->pause_due = l->probe_at + SELFCHECK_PAUSE_MIN;
+    l->probe_cpu = clock_thread_cpu();
+}
+
 int selfcheck_init(struct selfcheck *s) {
     *s = (struct selfcheck){ .lag = hist_new() };
     return s->lag != NULL ? 0 : -ENOMEM;

@@ -4,9 +4,23 @@
 #ifndef LOADGEN_SELFCHECK_H
 #define LOADGEN_SELFCHECK_H
 
-#include "loadgen/tally.h"
+#include "loadgen/counters.h"
 #include "loadgen/times.h"
 #include "net/address.h"
+
+#define SELFCHECK_PROBE_PERIOD (20 * NSEC_PER_MSEC)
+#define SELFCHECK_PAUSE_MIN    (10 * NSEC_PER_MSEC) /* what is shorter is a turn of a busy loop */
+
+/* How late one loop is, looked at many times a second. */
+struct lateness {
+    struct hist *lag;                /* microseconds for which an event of any moment had to wait */
+    struct pauses *pauses;           /* the counters' */
+    nsec_t probe_at;                 /* the next one */
+    nsec_t probe_cpu;                /* the thread's clock at the last probe */
+    nsec_t pause_due;                /* no probe until then: the loop pauses */
+    nsec_t pause_began, pause_ended; /* the last one; 0: none */
+    bool pausing;                    /* the last one may go on */
+};
 
 struct selfcheck {
     nsec_t span;      /* of what was measured */
@@ -37,5 +51,20 @@ void selfcheck_add_worker(struct selfcheck *s, nsec_t cpu, const struct hist *la
 #define SELFCHECK_TEXT_BYTES 192
 bool selfcheck_verdict(const struct selfcheck *s, struct times total, const struct pauses *pauses,
                        double seconds, char *text);
+
+/* Begins to look, at `now`; `lag` and `pauses` are set. */
+void selfcheck_watch(struct lateness *l, nsec_t now);
+
+/* Looks how late the loop is; nothing before the next look is due. */
+void selfcheck_probe(struct lateness *l, nsec_t now);
+
+/* Notes that the loop has not run since the probe that was due: the process was stopped, was not
+ * given the processor, or spent the time within one turn. */
+void selfcheck_note_pause(struct lateness *l, nsec_t now);
+
+static inline void selfcheck_look(struct lateness *l, nsec_t now) {
+    if (UNLIKELY(now > l->pause_due))
+        selfcheck_note_pause(l, now);
+}
 
 #endif

@@ -39,7 +39,7 @@ static int set_undisturbed(struct summary *s) {
 
 /* In a closed loop all connections are busy all the time, so that the mean follows from the span
  * (Little's law), as in ab. In the open model it has to be measured. */
-static void set_rates(struct summary *s, const struct loadgen_config *c, const struct tally *t) {
+static void set_rates(struct summary *s, const struct loadgen_config *c, const struct counters *t) {
     bool open_model = t->planned > 0;
     nsec_t span = t->last_end - t->first_start;
     s->seconds = span > 0 ? (double)span / (double)NSEC_PER_SEC : 0;
@@ -54,11 +54,11 @@ static void set_rates(struct summary *s, const struct loadgen_config *c, const s
                                  : (double)s->concurrency * s->time_across_ms;
 }
 
-int summary_init(struct summary *s, const struct loadgen_config *c, const struct tally *t,
+int summary_init(struct summary *s, const struct loadgen_config *c, const struct counters *t,
                  const struct selfcheck *check) {
     *s = (struct summary){
-        .ended = tally_ended(t),
-        .failed = tally_failures(t),
+        .ended = counters_ended(t),
+        .failed = counters_failures(t),
     };
     s->errors = summary_errors(c, s->failed, t->unwelcome);
     for (int i = 0; i < TIME_COUNT; i++)

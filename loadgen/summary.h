@@ -5,8 +5,8 @@
 #define LOADGEN_SUMMARY_H
 
 #include "loadgen/config.h"
+#include "loadgen/counters.h"
 #include "loadgen/selfcheck.h"
-#include "loadgen/tally.h"
 #include "loadgen/threshold.h"
 
 struct summary {
@@ -24,9 +24,9 @@ struct summary {
     char limit[SELFCHECK_TEXT_BYTES];
 };
 
-/* The tally is settled, and stays. `check` may be NULL. 0 or -ENOMEM. */
-NODISCARD int summary_init(struct summary *s, const struct loadgen_config *c, const struct tally *t,
-                           const struct selfcheck *check);
+/* The counters are settled, and stays. `check` may be NULL. 0 or -ENOMEM. */
+NODISCARD int summary_init(struct summary *s, const struct loadgen_config *c,
+                           const struct counters *t, const struct selfcheck *check);
 void summary_free(struct summary *s);
 
 /* Successes per second; 0 without a span. */

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* From a URL to addresses and the text of Host. */
+/* From a URL to addresses, the text of Host, and sockets. */
 #include "loadgen/target.h"
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
+#include <unistd.h>
 
-enum { PROXY_PORT = 80 };
+enum {
+    PROXY_PORT = 80,
+    ONE_SEGMENT_BYTES = 1200, /* what surely leaves in one packet */
+};
 
 /* A URL keeps its own host for the Host field; a bare unix: one has none to offer. */
 static int use_socket(struct target *t, struct slice path, struct error *err) {
@@ -107,4 +112,76 @@ int target_resolve(struct target *t, const struct loadgen_config *c, struct erro
     if (why.text[0] != '\0')
         return error_set(err, rc, "%s", why.text);
     return error_set(err, rc, "cannot look up '%s': %s", t->host, strerror(-rc));
+}
+
+/* Counts the addresses that are not left out: at least one. */
+static size_t addresses_in_use(const struct target_dialer *d) {
+    size_t count = 0;
+    for (size_t i = 0; i < d->target->addresses.count; i++)
+        count += d->addresses[i].left_out == 0;
+    return count;
+}
+
+/* Connections of all workers together take the addresses in use in turns. */
+static uint8_t next_address(struct target_dialer *d) {
+    size_t turn = (d->turn++ * d->share.count + d->share.index) % addresses_in_use(d);
+    for (uint8_t i = 0;; i++)
+        if (d->addresses[i].left_out == 0 && turn-- == 0)
+            return i;
+}
+
+bool target_leave_out(struct target_dialer *d, uint8_t address, int error) {
+    struct answers_address *one = &d->addresses[address];
+    if (one->left_out != 0)
+        return true;
+    if (one->connections > 0 || addresses_in_use(d) < 2)
+        return false;
+    one->left_out = error;
+    return true;
+}
+
+/* Sets what most runs do not need, and what therefore does not cost them a system call. */
+static int set_options(const struct target_dialer *d, int fd) {
+    const struct loadgen_config *config = d->config;
+    int on = 1, bytes = (int)config->window_bytes;
+    /* A request of one segment is never held back by Nagle's algorithm, since the response that
+     * came before it acknowledged everything: only larger ones need the extra system call. */
+    if (d->request_bytes > ONE_SEGMENT_BYTES && d->target->is_tcp &&
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0)
+        return -errno;
+    if (bytes > 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)) != 0 ||
+                      setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) != 0))
+        return -errno;
+    return 0;
+}
+
+/* The port is left to connect(2), which knows the destination: each source address then has all
+ * ports for it (ip(7), IP_BIND_ADDRESS_NO_PORT). */
+static int bind_source(struct target_dialer *d, int fd) {
+    const struct loadgen_sources *sources = d->sources;
+    if (sources == NULL)
+        return 0;
+    const struct address *from = &sources->addresses[d->source++ % sources->count];
+    int on = 1;
+    if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) != 0 ||
+        bind(fd, &from->any, from->len) != 0)
+        return -errno;
+    return 0;
+}
+
+int target_dial(struct target_dialer *d, uint8_t *ret_address) {
+    *ret_address = next_address(d);
+    const struct address *to = &d->target->addresses.addresses[*ret_address];
+    int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+
+    int rc = set_options(d, fd);
+    if (rc == 0)
+        rc = bind_source(d, fd);
+    if (rc == 0 && connect(fd, &to->any, to->len) != 0 && errno != EINPROGRESS)
+        rc = -errno;
+    if (rc != 0)
+        close(fd);
+    return rc == 0 ? fd : rc;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Whom to load: the URL taken apart, and its addresses. */
+/* Whom to load: the URL taken apart, its addresses, and the sockets that connect to them. */
 #ifndef LOADGEN_TARGET_H
 #define LOADGEN_TARGET_H
 
 #include "fiber/resolve.h"
 #include "http/url.h"
+#include "loadgen/answers.h"
 #include "loadgen/config.h"
+#include "loadgen/plan.h"
 
 struct target {
     struct http_url url;        /* slices into the text that was parsed */
@@ -34,5 +36,25 @@ NODISCARD int target_check(const struct target *t, const struct loadgen_config *
 /* Looks the name up, under --resolve, -4 and -6; blocks for at most the time-out of a request. 0 or
  * -errno with the reason. */
 NODISCARD int target_resolve(struct target *t, const struct loadgen_config *c, struct error *err);
+
+/* Whose turn it is among the addresses of the target, and among those to connect from. One per
+ * worker. */
+struct target_dialer {
+    const struct loadgen_config *config;
+    const struct target *target;
+    const struct loadgen_sources *sources; /* NULL: the system chooses */
+    struct answers_address *addresses;     /* which of the target's are left out */
+    size_t request_bytes;                  /* of one request */
+    struct share share;
+    size_t turn, source; /* connections begun; source addresses taken */
+};
+
+/* Begins to connect to the next address, *ret_address of the target's. Returns the descriptor,
+ * which does not block, or -errno. */
+NODISCARD int target_dial(struct target_dialer *d, uint8_t *ret_address);
+
+/* Leaves out from now on an address to which no connection was ever made, unless it is the last
+ * one: a name may list a family that its server does not listen on. Whether it is left out. */
+bool target_leave_out(struct target_dialer *d, uint8_t address, int error);
 
 #endif

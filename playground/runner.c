@@ -293,13 +293,6 @@ static int take_point(struct play_run *run, struct error *err) {
     return rc;
 }
 
-/* CPU time of this thread, which has all the work of the runner. */
-static nsec_t cpu_spent(void) {
-    struct timespec spent;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
-    return spent.tv_sec * NSEC_PER_SEC + spent.tv_nsec;
-}
-
 /* Samples until the load generator ends. */
 static int watch(struct play_run *run, struct error *err) {
     struct play_child *bench = &run->processes[run->count - 1];
@@ -314,7 +307,7 @@ static int watch(struct play_run *run, struct error *err) {
             rc = check_alive(run, run->count - 1, err);
         if (rc != 0)
             return rc;
-        nsec_t now = clock_now(), spent = cpu_spent();
+        nsec_t now = clock_now(), spent = clock_thread_cpu();
         if (now >= deadline)
             return error_set(err, -ETIMEDOUT,
                              "gave up: the load takes more than ten times its ideal");
@@ -324,7 +317,7 @@ static int watch(struct play_run *run, struct error *err) {
         rc = take_point(run, err);
         if (rc != 0)
             return rc;
-        nsec_t pause = (cpu_spent() - spent) * SAMPLE_COST_RATIO;
+        nsec_t pause = (clock_thread_cpu() - spent) * SAMPLE_COST_RATIO;
         next = now + (pause > SAMPLE_NSEC ? pause : SAMPLE_NSEC);
     }
     return 0;

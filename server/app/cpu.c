@@ -18,20 +18,13 @@ const struct srv_app app_cpu = {
     .handle = cpu_handle,
 };
 
-static nsec_t thread_cpu(void) {
-    struct timespec spent;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
-    return spent.tv_sec * NSEC_PER_SEC + spent.tv_nsec;
-}
-
 /* Uses `span` of CPU time of this thread, however long that takes. The sum is for the answer, so
  * that no compiler leaves the work out. xorshift64: Marsaglia, "Xorshift RNGs", 2003. */
 static uint64_t compute(nsec_t span) {
-    nsec_t end = thread_cpu() + span;
+    nsec_t end = clock_thread_cpu() + span;
     uint64_t sum = 0, x = 88172645463325252;
 
-    while (thread_cpu() < end) {
+    while (clock_thread_cpu() < end) {
         for (int i = 0; i < ROUND; i++) {
             x ^= x << 13;
             x ^= x >> 7;

@@ -15,7 +15,7 @@ static struct {
     struct loadgen_config config;
     struct target target;
     struct request request;
-    struct tally tally;
+    struct counters counters;
     struct summary summary;
     struct report report;
     char *text;
@@ -29,13 +29,13 @@ static int set_up(void **state) {
     };
     assert_int_equal(target_parse(&run.target, run.config.url, NULL), 0);
     assert_int_equal(request_build(&run.request, &run.config, &run.target, NULL), 0);
-    assert_int_equal(tally_init(&run.tally), 0);
-    run.tally.first_start = 7 * NSEC_PER_SEC;
-    run.tally.last_end = run.tally.first_start + NSEC_PER_SEC / 2;
+    assert_int_equal(counters_init(&run.counters), 0);
+    run.counters.first_start = 7 * NSEC_PER_SEC;
+    run.counters.last_end = run.counters.first_start + NSEC_PER_SEC / 2;
     run.report = (struct report){ .config = &run.config,
                                   .target = &run.target,
                                   .request = &run.request,
-                                  .tally = &run.tally,
+                                  .counters = &run.counters,
                                   .summary = &run.summary };
     return 0;
 }
@@ -43,25 +43,36 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
     (void)state;
     summary_free(&run.summary);
-    tally_free(&run.tally);
+    counters_free(&run.counters);
     request_free(&run.request);
     return 0;
+}
+
+static void end_one(int outcome, uint16_t status, uint64_t body_bytes,
+                    const struct timing *timing) {
+    struct counters *t = &run.counters;
+    (void)counters_fits_document(t, status, body_bytes, true);
+    counters_end(t, SIZE_MAX, outcome, status, body_bytes, timing, t->last_end);
+}
+
+static void fail_one(enum failure reason, const struct timing *timing) {
+    counters_end(&run.counters, SIZE_MAX, (int)reason, 0, 0, timing, run.counters.last_end);
 }
 
 /* Totals of 1.4, 2.4, ... n + 0.4 ms, each with 1 ms of connecting. */
 static void add_ladder(int n) {
     for (int i = 1; i <= n; i++) {
         struct timing t = { .connect = 1000, .wait = i * 500, .total = i * 1000 + 400 };
-        tally_response(&run.tally, &t, 200, 12, true);
+        end_one(OUTCOME_OK, 200, 12, &t);
     }
-    run.tally.bytes_received = (uint64_t)n * 160;
-    run.tally.body_bytes = (uint64_t)n * 12;
+    run.counters.bytes_received = (uint64_t)n * 160;
+    run.counters.body_bytes = (uint64_t)n * 12;
 }
 
 static void settle(void) {
-    tally_settle(&run.tally);
+    counters_settle(&run.counters);
     summary_free(&run.summary);
-    assert_int_equal(summary_init(&run.summary, &run.config, &run.tally, NULL), 0);
+    assert_int_equal(summary_init(&run.summary, &run.config, &run.counters, NULL), 0);
 }
 
 static void print(void) {
@@ -90,7 +101,7 @@ static void test_report_of_ab_line_by_line(void **state) {
     (void)state;
     run.config.ab_strict = true;
     struct http_head head = { .fields = SLICE("Server: es/1 (Unix)\r\n") };
-    tally_server(&run.tally, &head);
+    counters_server(&run.counters, &head);
     add_ladder(20);
     print();
     expect("..done\n\n\nServer Software:        es/1\n"
@@ -142,12 +153,12 @@ static void test_failures_have_their_columns_and_reasons(void **state) {
     (void)state;
     struct timing t = { .total = 1000000 };
     add_ladder(1);
-    tally_failure(&run.tally, FAILURE_REFUSED, &t);
-    tally_failure(&run.tally, FAILURE_RESET, &t);
-    tally_failure(&run.tally, FAILURE_RESET, &t);
-    tally_failure(&run.tally, FAILURE_TIMEOUT_FIRST_BYTE, &t);
-    tally_failure(&run.tally, FAILURE_TRUNCATED, &t);
-    tally_failure(&run.tally, FAILURE_BAD_RESPONSE, &t);
+    fail_one(FAILURE_REFUSED, &t);
+    fail_one(FAILURE_RESET, &t);
+    fail_one(FAILURE_RESET, &t);
+    fail_one(FAILURE_TIMEOUT_FIRST_BYTE, &t);
+    fail_one(FAILURE_TRUNCATED, &t);
+    fail_one(FAILURE_BAD_RESPONSE, &t);
     print();
     expect("Complete requests:      7\n"
            "Failed requests:        6\n"
@@ -167,11 +178,11 @@ static void test_optional_lines(void **state) {
     run.config.keep_alive = true;
     run.config.variable_length = true;
     run.request.has_body = true;
-    run.tally.non_2xx = 1;
-    run.tally.kept_alive = 2;
-    run.tally.bytes_sent = 1024;
-    run.tally.in_flight = 3;
-    run.tally.in_flight_age_max = NSEC_PER_SEC * 7 / 2;
+    run.counters.non_2xx = 1;
+    run.counters.kept_alive = 2;
+    run.counters.bytes_sent = 1024;
+    run.counters.in_flight = 3;
+    run.counters.in_flight_age_max = NSEC_PER_SEC * 7 / 2;
     run.report.stopped_by = "SIGINT";
     print();
     expect("Document Length:        Variable\n");
@@ -214,15 +225,15 @@ static void test_skewed_times_are_warned_about(void **state) {
     (void)state;
     for (int i = 0; i < 10; i++) {
         struct timing t = { .total = i < 9 ? 1000 : 1000000 };
-        tally_response(&run.tally, &t, 200, 0, true);
+        end_one(OUTCOME_OK, 200, 0, &t);
     }
     print();
     refuse("WARNING");
     refuse("ERROR");
     for (int i = 0; i < 40; i++)
-        tally_response(&run.tally, &(struct timing){ .total = 1000000 }, 200, 0, true);
+        end_one(OUTCOME_OK, 200, 0, &(struct timing){ .total = 1000000 });
     for (int i = 0; i < 41; i++)
-        tally_response(&run.tally, &(struct timing){ .total = 3000000 }, 200, 0, true);
+        end_one(OUTCOME_OK, 200, 0, &(struct timing){ .total = 3000000 });
     print();
     refuse("ERROR");
 }
@@ -244,7 +255,7 @@ static json_t *report_as_json(void) {
 static void test_json_holds_the_same_figures(void **state) {
     (void)state;
     add_ladder(20);
-    tally_failure(&run.tally, FAILURE_RESET, &(struct timing){ .total = 1 });
+    fail_one(FAILURE_RESET, &(struct timing){ .total = 1 });
     json_t *root = report_as_json();
 
     const char *schema, *url;

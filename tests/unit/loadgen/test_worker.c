@@ -68,9 +68,9 @@ static void test_refusals_are_counted_with_r(void **state) {
     run.config.ignore_errors = true;
     assert_int_equal(init_worker(), 0);
     assert_int_equal(worker_run(&run.worker, clock_now()), 0);
-    assert_int_equal(run.worker.tally.failed[FAILURE_REFUSED], 30);
-    assert_int_equal(tally_ended(&run.worker.tally), 30);
-    assert_int_equal(run.worker.tally.connections, 0);
+    assert_int_equal(run.worker.counters.failed[FAILURE_REFUSED], 30);
+    assert_int_equal(counters_ended(&run.worker.counters), 30);
+    assert_int_equal(run.worker.counters.connections, 0);
     assert_int_equal(run.worker.end, RUN_END_DONE);
     worker_free(&run.worker);
 }
@@ -80,7 +80,7 @@ static void test_a_refusal_ends_the_run_without_r(void **state) {
     assert_int_equal(init_worker(), 0);
     assert_int_equal(worker_run(&run.worker, clock_now()), 0);
     assert_int_equal(run.worker.end, RUN_END_ERROR);
-    assert_in_range(run.worker.tally.failed[FAILURE_REFUSED], 1, 3);
+    assert_in_range(run.worker.counters.failed[FAILURE_REFUSED], 1, 3);
     worker_free(&run.worker);
 }
 
@@ -94,7 +94,7 @@ static void test_the_next_address_is_tried_first(void **state) {
     assert_int_equal(worker_run(&run.worker, clock_now()), 0);
     assert_int_equal(run.worker.answers.addresses[0].left_out, ECONNREFUSED);
     assert_int_equal(run.worker.answers.addresses[1].left_out, 0);
-    assert_int_equal(tally_ended(&run.worker.tally), 30);
+    assert_int_equal(counters_ended(&run.worker.counters), 30);
     worker_free(&run.worker);
 }
 

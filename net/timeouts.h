@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Many deadlines of one and the same span, in constant time each.
  *
- *   oldest -> ... -> newest     deadlines never decrease along the queue, since all have the same
- * span and start when they join: joining is appending, and one timer, for the oldest, is enough
+ *     ends.next                       ends.prev
+ *     oldest ---> ... ---> ... ---> newest        deadlines never decrease from left to right
  *
- * The timer is only moved when it fires, so that a request that ends in time costs no timer work at
- * all. */
-#ifndef LOADGEN_TIMEOUTS_H
-#define LOADGEN_TIMEOUTS_H
+ * All have the same span and start when they join: joining is appending, and one timer, for the
+ * oldest, is enough. The timer is only moved when it fires, so that a request that ends in time
+ * costs no timer work at all. */
+#ifndef NET_TIMEOUTS_H
+#define NET_TIMEOUTS_H
 
 #include "net/loop.h"
 
@@ -24,7 +25,7 @@ struct timeouts {
     void (*expired)(struct timeouts *, struct timeout *); /* has already left the queue */
 };
 
-/* `span` in nanoseconds; must stay put afterwards. */
+/* `span` in nanoseconds. The queue must stay where it is afterwards. */
 void timeouts_init(struct timeouts *q, struct loop *loop, nsec_t span,
                    void (*expired)(struct timeouts *, struct timeout *));
 void timeouts_close(struct timeouts *q);

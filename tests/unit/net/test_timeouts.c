@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Deadlines of one span: they expire in order, once, and only those that did not leave. */
-#include "loadgen/timeouts.h"
+#include "net/timeouts.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A queue of deadlines that all have the same span. */
-#include "loadgen/timeouts.h"
+#include "net/timeouts.h"
 #include "base/assert.h"
 
 static bool is_empty(const struct timeouts *q) {
