@@ -34,7 +34,7 @@ def test_every_row_has_plausible_figures(tour, tmp_path):
     code, stdout, stderr = tour(*FAST, "--json", str(tmp_path / "out.json")).end(timeout=120)
     assert code == 0, stderr
     rows = table(stdout)
-    assert set(rows) >= {"single", "threaded", "pool-eager", "pool-lazy", "green", "green-cores", "green-workers", "event"}
+    assert set(rows) >= {"single", "threaded", "pool-eager", "pool-lazy", "green", "green-cores", "green-workers", "event", "evhttp"}
     assert rows["single"][:3] == ["12", "4", "0.1"] and rows["green"][:3] == ["12", "4", "0.1"]
 
     figures = {row["name"]: row for row in json.loads((tmp_path / "out.json").read_text())["playgrounds"]}
