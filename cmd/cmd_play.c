@@ -148,25 +148,15 @@ static void add(struct selection *s, const struct playground *row, bool wanted) 
             add(s, &peers[p], false);
 }
 
-/* Adds the rows that `word` means. Only its own name means an original. False when it means
- * none. */
-static bool select_rows(struct selection *s, const char *word) {
-    bool known = false;
-    for (size_t i = 0; i < catalogue_count; i++)
-        if (catalogue_matches(&catalogue[i], word)) {
-            known = true;
-            add(s, &catalogue[i], strcmp(word, PLAY_ALL) != 0);
-        }
-    for (size_t p = 0; p < peer_count; p++)
-        if (strcmp(word, peers[p].name) == 0) {
-            known = true;
-            add(s, &peers[p], true);
-        }
-    return known;
-}
-
-static int unknown_name(const char *word) {
-    const char *closest = catalogue_closest(word);
+/* Adds the rows that `word` means. 0, or EXIT_USAGE after telling that it means none. */
+static int select_rows(struct selection *s, const char *word) {
+    const struct playground *found[CATALOGUE_FOUND_MAX];
+    const char *closest;
+    size_t count = catalogue_find(word, found, &closest);
+    for (size_t i = 0; i < count; i++)
+        add(s, found[i], strcmp(word, PLAY_ALL) != 0);
+    if (count > 0)
+        return 0;
     fprintf(stderr, "srv play: unknown playground '%s'; %s%s%ssrv play --list shows all\n", word,
             closest != NULL ? "did you mean '" : "", closest != NULL ? closest : "",
             closest != NULL ? "'? " : "");
@@ -205,11 +195,11 @@ static int run_chosen(const struct play_config *config, const struct option_stri
         .wanted = wanted,
         .with_peers = config->with_peers,
     };
-    if (config->explain != NULL && !select_rows(&selection, config->explain))
-        return unknown_name(config->explain);
+    if (config->explain != NULL && select_rows(&selection, config->explain) != 0)
+        return EXIT_USAGE;
     for (size_t i = 0; i < words->count; i++)
-        if (!select_rows(&selection, words->items[i]))
-            return unknown_name(words->items[i]);
+        if (select_rows(&selection, words->items[i]) != 0)
+            return EXIT_USAGE;
     size_t count = selection.count;
 
     struct play_overrides overrides = {

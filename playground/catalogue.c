@@ -3,6 +3,7 @@
 #include "playground/catalogue.h"
 #include "base/attr.h"
 #include "playground/program.h"
+#include <assert.h>
 #include <string.h>
 
 /* The slow API that every playground starts first. */
@@ -477,7 +478,7 @@ const size_t peer_count = ARRAY_LEN(peers);
 
 /* --- names -------------------- */
 
-bool catalogue_matches(const struct playground *row, const char *word) {
+static bool matches(const struct playground *row, const char *word) {
     return strcmp(word, PLAY_ALL) == 0 || strcmp(word, row->name) == 0 ||
            (row->alias != NULL && strcmp(word, row->alias) == 0);
 }
@@ -519,7 +520,7 @@ static void consider(const char *word, const char *candidate, const char **best,
     }
 }
 
-const char *catalogue_closest(const char *word) {
+static const char *closest_name(const char *word) {
     const char *best = NULL;
     size_t best_distance = strlen(word) / 3 + 2; /* about a third of the letters may be wrong */
     if (*word == '\0')
@@ -531,4 +532,19 @@ const char *catalogue_closest(const char *word) {
     for (size_t i = 0; i < peer_count; i++)
         consider(word, peers[i].name, &best, &best_distance);
     return best;
+}
+
+static_assert(ARRAY_LEN(catalogue) < CATALOGUE_FOUND_MAX, "all rows of ours");
+
+size_t catalogue_find(const char *word, const struct playground *found[static CATALOGUE_FOUND_MAX],
+                      const char **ret_closest) {
+    size_t count = 0;
+    for (size_t i = 0; i < catalogue_count; i++)
+        if (matches(&catalogue[i], word))
+            found[count++] = &catalogue[i];
+    for (size_t i = 0; i < peer_count; i++)
+        if (strcmp(word, peers[i].name) == 0)
+            found[count++] = &peers[i];
+    *ret_closest = count == 0 ? closest_name(word) : NULL;
+    return count;
 }

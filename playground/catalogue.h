@@ -5,7 +5,8 @@
 
 #include "playground/row.h"
 
-#define PLAY_ALL "all" /* the word that stands for every row of ours */
+#define PLAY_ALL            "all" /* the word that stands for every row of ours */
+#define CATALOGUE_FOUND_MAX 32
 
 /* In the order of the tutorial, then ours. */
 extern const struct playground catalogue[];
@@ -15,11 +16,10 @@ extern const size_t catalogue_count;
 extern const struct playground peers[];
 extern const size_t peer_count;
 
-/* Whether `word` is the row's name, its alias, or "all". */
-bool catalogue_matches(const struct playground *row, const char *word);
-
-/* The name or alias, of a row or of one of the originals, that `word` was probably meant to be, or
- * NULL when nothing is near. */
-const char *catalogue_closest(const char *word);
+/* Finds the rows that `word` means: those with this name or alias, or all rows of ours; only its
+ * own name means an original. Returns their number; when that is 0, *ret_closest is the name or
+ * alias that was probably meant, or NULL when nothing is near. */
+size_t catalogue_find(const char *word, const struct playground *found[static CATALOGUE_FOUND_MAX],
+                      const char **ret_closest);
 
 #endif

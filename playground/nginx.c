@@ -4,6 +4,7 @@
  * docs/nginx/ has the same for people to copy. */
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/stream.h"
 #include "playground/program.h"
 #include "playground/tempdir.h"
 #include <errno.h>
@@ -98,6 +99,20 @@ static struct slice authority_of(const char *url) {
     return slice_of(start, strcspn(start, "/"));
 }
 
+static int write_file(const char *folder, const char *text, struct error *err) {
+    char path[TEMPDIR_PATH_BYTES + 16];
+    FILE *out;
+    int rc;
+
+    snprintf(path, sizeof(path), "%s/nginx.conf", folder);
+    rc = stream_create(&out, path, err);
+    if (rc < 0)
+        return rc;
+    fputs(text, out);
+    rc = stream_close(out);
+    return rc < 0 ? error_set(err, rc, "cannot write %s: %s", path, strerrordesc_np(-rc)) : 0;
+}
+
 static int write_config(const struct tempdir *folder, uint16_t port, char *const *words,
                         struct error *err) {
     bool is_uwsgi = strcmp(words[1], "uwsgi") == 0;
@@ -113,7 +128,7 @@ static int write_config(const struct tempdir *folder, uint16_t port, char *const
     if (rc < 0)
         error_set(err, rc, "nginx's configuration cannot be made: %s", strerrordesc_np(-rc));
     else
-        rc = tempdir_write(folder, "nginx.conf", buf_unread(&text).ptr, err);
+        rc = write_file(folder->path, buf_unread(&text).ptr, err);
     buf_free(&text);
     return rc;
 }

@@ -351,7 +351,7 @@ static int dump_bytes(const char *bytes, size_t size, void *out) {
     return fwrite(bytes, 1, size, out) == size ? 0 : -1;
 }
 
-int report_write_json(const struct play_result *results, size_t count, FILE *out) {
+static int write_json(const struct play_result *results, size_t count, FILE *out) {
     int rc =
         write_document(document_json(results, count, result_json), dump_bytes, out, JSON_INDENT(2));
     if (rc != 0)
@@ -517,7 +517,7 @@ static void put_template(const char **at, const char *name, FILE *out) {
     *at = gap + strlen(name);
 }
 
-int report_write_page(const struct play_result *results, size_t count, FILE *out) {
+static int write_page(const struct play_result *results, size_t count, FILE *out) {
     const char *at = page_template;
     put_template(&at, "<!--facts-->", out);
     put_facts(results, count, out);
@@ -529,4 +529,10 @@ int report_write_page(const struct play_result *results, size_t count, FILE *out
     if (rc == 0 && fputs(at, out) == EOF)
         rc = -errno;
     return rc == 0 ? stream_flush(out) : rc;
+}
+
+int report_write(const struct play_result *results, size_t count, enum report_format format,
+                 FILE *out) {
+    return format == REPORT_JSON ? write_json(results, count, out)
+                                 : write_page(results, count, out);
 }

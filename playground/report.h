@@ -11,10 +11,13 @@
  * more. Below that stands one sentence per row of ours: what to notice in it. */
 void report_print(const struct play_result *results, size_t count, size_t width, FILE *out);
 
-/* Writes {"playgrounds": [...]}, units in the names. 0 or -errno. */
-NODISCARD int report_write_json(const struct play_result *results, size_t count, FILE *out);
+enum report_format {
+    REPORT_JSON, /* {"playgrounds": [...]}, units in the names */
+    REPORT_PAGE, /* one HTML page that needs nothing but itself */
+};
 
-/* Writes one HTML page that needs nothing but itself. 0 or -errno. */
-NODISCARD int report_write_page(const struct play_result *results, size_t count, FILE *out);
+/* Writes the results as a file for programs or for a browser. 0 or -errno. */
+NODISCARD int report_write(const struct play_result *results, size_t count,
+                           enum report_format format, FILE *out);
 
 #endif

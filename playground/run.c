@@ -47,7 +47,7 @@ static int print_results(const struct play_result *results, size_t count, FILE *
 /* A file that was asked for: opened before anything runs, so that a mistake is told at once. */
 struct play_output {
     const char *path; /* NULL: not wanted; "-": stdout */
-    int (*write)(const struct play_result *results, size_t count, FILE *out);
+    enum report_format format;
     FILE *file;
 };
 
@@ -67,7 +67,7 @@ static int open_outputs(struct play_output *outputs, size_t count) {
 
 static int finish_output(struct play_output *output, const struct play_result *results,
                          size_t count) {
-    int rc = output->write(results, count, output->file);
+    int rc = report_write(results, count, output->format, output->file);
     int closed = stream_close(output->file);
     output->file = NULL;
     return rc != 0 ? rc : closed;
@@ -197,8 +197,8 @@ static int run_rows(const struct run_config *config, struct play_session *sessio
 
 int run_playgrounds(const struct run_config *config) {
     struct play_session session = {
-        .outputs = { { .path = config->json_path, .write = report_write_json },
-                     { .path = config->html_path, .write = report_write_page } },
+        .outputs = { { .path = config->json_path, .format = REPORT_JSON },
+                     { .path = config->html_path, .format = REPORT_PAGE } },
     };
     if (open_outputs(session.outputs, ARRAY_LEN(session.outputs)) != 0) {
         close_outputs(session.outputs, ARRAY_LEN(session.outputs));

@@ -153,11 +153,8 @@ static int start_process(struct play_run *run, const struct play_process *proces
     rc = spawn(run, &spec, err);
     if (rc == 0)
         rc = await_ready(run, start, err);
-    if (rc == 0) {
+    if (rc == 0)
         run->ports[run->count - 1] = process_port(start->url);
-        stats_client_open(&run->stats_clients[run->count - 1],
-                          run->processes[run->count - 1].control_url);
-    }
     return rc;
 }
 
@@ -267,7 +264,7 @@ static void count_traffic(struct play_run *run, struct series_point *point) {
     size_t count = row_process_count(run->row);
     nsec_t deadline = clock_now() + STATS_NSEC;
     for (size_t i = 0; i < count; i++)
-        stats_client_ask(&run->stats_clients[i]);
+        stats_client_ask(&run->stats_clients[i], run->processes[i].control_url);
     procstat_count_sockets(run->ports, count, sockets);
     for (size_t i = 0; i < count; i++) {
         struct stats_reading reading = stats_client_read(&run->stats_clients[i], deadline);
@@ -366,7 +363,7 @@ static int collect(struct play_run *run, const struct series_point *before, stru
             run->result->memory_peak_bytes += procstat_memory_peak(run->processes[i].pid);
 
     keep_last_words(run);
-    stats_client_ask(&run->stats_clients[0]);
+    stats_client_ask(&run->stats_clients[0], run->processes[0].control_url);
     note_calls_max(run, stats_client_read(&run->stats_clients[0], clock_now() + LAST_STATS_NSEC));
 
     /* With failed requests its exit code is not 0, yet the report is there and says more. */
@@ -437,8 +434,6 @@ int runner_run(const struct runner *runner, const struct playground *row,
     run->report_fd = report_fd;
     run->lines_fd =
         load->requests <= LATENCIES_REQUESTS_MAX ? memfd_create("requests", MFD_CLOEXEC) : -1;
-    for (size_t i = 0; i < PLAY_PROCESSES_MAX; i++)
-        stats_client_open(&run->stats_clients[i], "");
 
     int rc = run_steps(run, err);
 

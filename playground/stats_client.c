@@ -15,32 +15,24 @@
 
 static const struct http_limits limits = HTTP_LIMITS_RESPONSE;
 
-void stats_client_open(struct stats_client *c, const char *url) {
-    *c = (struct stats_client){ .fd = -1 };
-    c->has_address = url[0] != '\0' && process_address(url, &c->address) == 0;
-    if (c->has_address)
-        address_format(&c->address, c->host);
+/* On loopback a connection stands when connect(2) returns, unless the listener's backlog is full:
+ * then this question fails, and the next one tries again. */
+static void open_connection(struct stats_client *c, const char *url) {
+    struct address address;
+    bool pending;
+    if (process_address(url, &address) != 0)
+        return;
+    c->fd = socket_connect(&address, &pending);
+    c->is_open = c->fd >= 0;
+    address_format(&address, c->host);
     buf_init(&c->in, ANSWER_BYTES_MAX);
 }
 
-void stats_client_close(struct stats_client *c) {
-    if (c->fd >= 0)
-        close(c->fd);
-    c->fd = -1;
-    c->asked = false;
-    buf_free(&c->in);
-}
-
-/* On loopback a connection stands when connect(2) returns, unless the listener's backlog is full:
- * then this question fails, and the next one tries again. */
-void stats_client_ask(struct stats_client *c) {
+void stats_client_ask(struct stats_client *c, const char *url) {
     char request[ADDRESS_TEXT_BYTES + 64];
-    bool pending;
-    if (!c->has_address)
-        return;
-    if (c->fd < 0)
-        c->fd = socket_connect(&c->address, &pending);
-    if (c->fd < 0)
+    if (!c->is_open)
+        open_connection(c, url);
+    if (!c->is_open)
         return;
     int len =
         snprintf(request, sizeof(request), "GET /stats HTTP/1.1\r\nHost: %s\r\n\r\n", c->host);
@@ -116,8 +108,17 @@ struct stats_reading stats_client_read(struct stats_client *c, nsec_t deadline) 
             rc = read_answer(buf_unread(&c->in), &reading);
     }
     c->asked = false;
-    buf_consume(&c->in, buf_unread(&c->in).len);
     if (rc != 0)
         stats_client_close(c);
+    else
+        buf_consume(&c->in, buf_unread(&c->in).len);
     return reading;
+}
+
+void stats_client_close(struct stats_client *c) {
+    if (!c->is_open)
+        return;
+    close(c->fd);
+    buf_free(&c->in);
+    *c = (struct stats_client){ .is_open = false };
 }

@@ -2,8 +2,7 @@
 /* A client of a process' control endpoint, which is asked many times a second how many requests are
  * in flight.
  *
- *   stats_client_open(&c, url)      an empty url: nobody to ask, every answer is missing
- *   stats_client_ask(&c)            never waits
+ *   stats_client_ask(&c, url)       never waits; an empty url: nobody to ask, no answer
  *   ...                             the asker does something else meanwhile
  *   reading = stats_client_read(&c, deadline)
  *   stats_client_close(&c)
@@ -18,11 +17,10 @@
 #include "net/address.h"
 #include "playground/row.h"
 
+/* Zeroed is closed. */
 struct stats_client {
-    struct address address;
-    bool has_address;
-    int fd; /* -1: not connected */
-    bool asked;
+    bool is_open, asked;
+    int fd;
     struct buf in;
     char host[ADDRESS_TEXT_BYTES];
 };
@@ -32,13 +30,13 @@ struct stats_reading {
     uint32_t in_flight_max; /* the most since the process was started, or PLAY_UNKNOWN */
 };
 
-/* `url` is http://HOST:PORT with a numeric host, as the process says it; any other is not asked. */
-void stats_client_open(struct stats_client *c, const char *url);
-void stats_client_ask(struct stats_client *c);
+/* Sends a question to `url`, which is http://HOST:PORT with a numeric host, as the process says it;
+ * any other is not asked. The client opens a connection when it has none. */
+void stats_client_ask(struct stats_client *c, const char *url);
 
 /* Waits for the answer until `deadline` at most. */
 struct stats_reading stats_client_read(struct stats_client *c, nsec_t deadline);
 
-void stats_client_close(struct stats_client *c); /* idempotent; not for one that is only zeroed */
+void stats_client_close(struct stats_client *c); /* idempotent */
 
 #endif

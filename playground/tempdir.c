@@ -107,25 +107,6 @@ int tempdir_open(struct tempdir *s, const char *name, void (*before_removal)(con
                      strerrordesc_np(-rc));
 }
 
-int tempdir_write(const struct tempdir *s, const char *file, const char *text, struct error *err) {
-    char path[TEMPDIR_PATH_BYTES + 64];
-    FILE *out;
-    int saved;
-
-    snprintf(path, sizeof(path), "%s/%s", s->path, file);
-    out = fopen(path, "we");
-    if (out == NULL)
-        return error_set(err, -errno, "cannot write %s: %s", path, strerrordesc_np(errno));
-    errno = 0;
-    fputs(text, out);
-    saved = ferror(out) ? errno : 0;
-    if (fclose(out) == EOF && saved == 0)
-        saved = errno;
-    if (saved == 0)
-        return 0;
-    return error_set(err, -saved, "cannot write %s: %s", path, strerrordesc_np(saved));
-}
-
 void tempdir_close(struct tempdir *s) {
     int status = 0;
 

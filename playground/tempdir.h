@@ -25,10 +25,6 @@ struct tempdir {
 NODISCARD int tempdir_open(struct tempdir *s, const char *name,
                            void (*before_removal)(const char *path), struct error *err);
 
-/* Writes (and makes or truncates) PATH/file. 0 or -errno with a line. */
-NODISCARD int tempdir_write(const struct tempdir *s, const char *file, const char *text,
-                            struct error *err);
-
 /* Removes the folder and returns when it is gone. Whoever uses it has ended. Nothing happens to one
  * that is zeroed or was never made. */
 void tempdir_close(struct tempdir *s);

@@ -82,14 +82,35 @@ static void every_peer_does_the_job_of_its_row(void **state) {
     }
 }
 
+/* Whether `word` means the row. */
+static bool means(const char *word, const struct playground *row) {
+    const struct playground *found[CATALOGUE_FOUND_MAX];
+    const char *closest;
+    size_t count = catalogue_find(word, found, &closest), times = 0;
+    for (size_t i = 0; i < count; i++)
+        times += found[i] == row;
+    assert_in_range(times, 0, 1);
+    return times == 1;
+}
+
 static void words_match_name_alias_and_all(void **state) {
     (void)state;
-    const struct playground *single = row_named("single");
-    assert_true(catalogue_matches(single, "single"));
-    assert_true(catalogue_matches(single, "sync-devserver"));
-    assert_true(catalogue_matches(single, "all"));
-    assert_false(catalogue_matches(single, "green"));
-    assert_false(catalogue_matches(single, ""));
+    const struct playground *single = row_named("single"), *flask = &peers[0];
+    assert_true(means("single", single));
+    assert_true(means("sync-devserver", single));
+    assert_true(means("all", single));
+    assert_false(means("green", single));
+    assert_false(means("", single));
+    assert_true(means(flask->name, flask)); /* an original, by its own name alone */
+    assert_false(means(flask->alias, flask));
+    assert_false(means("all", flask));
+}
+
+static const char *closest_to(const char *word) {
+    const struct playground *found[CATALOGUE_FOUND_MAX];
+    const char *closest = "";
+    assert_int_equal(catalogue_find(word, found, &closest), 0);
+    return closest;
 }
 
 static void ideal_is_the_number_of_waves_times_the_delay(void **state) {
@@ -212,13 +233,13 @@ static void overrides_replace_the_load(void **state) {
 
 static void near_names_are_suggested(void **state) {
     (void)state;
-    assert_string_equal(catalogue_closest("gren"), "green");
-    assert_string_equal(catalogue_closest("singel"), "single");
-    assert_string_equal(catalogue_closest("sync-dev"), "sync-devserver");
-    assert_string_equal(catalogue_closest("async-gevent"), "async-gevent-pywsgi");
-    assert_null(catalogue_closest("quicksort"));
-    assert_null(catalogue_closest(""));
-    assert_null(catalogue_closest("a-very-long-word-that-is-longer-than-any-name-could-be"));
+    assert_string_equal(closest_to("gren"), "green");
+    assert_string_equal(closest_to("singel"), "single");
+    assert_string_equal(closest_to("sync-dev"), "sync-devserver");
+    assert_string_equal(closest_to("async-gevent"), "async-gevent-pywsgi");
+    assert_null(closest_to("quicksort"));
+    assert_null(closest_to(""));
+    assert_null(closest_to("a-very-long-word-that-is-longer-than-any-name-could-be"));
 }
 
 int main(void) {

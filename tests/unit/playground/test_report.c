@@ -115,7 +115,7 @@ static void json_has_one_object_per_result(void **state) {
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
-    assert_int_equal(report_write_json(results, 2, out), 0);
+    assert_int_equal(report_write(results, 2, REPORT_JSON, out), 0);
     fclose(out);
 
     json_t *document = json_loads(text, 0, NULL);
@@ -161,7 +161,7 @@ __attribute__((noinline)) static char *written(const struct play_result *results
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
-    assert_int_equal(report_write_page(results, count, out), 0);
+    assert_int_equal(report_write(results, count, REPORT_PAGE, out), 0);
     fclose(out);
     return text;
 }
@@ -376,13 +376,13 @@ static void failing_writer_and_memory_are_told_or_harmless(void **state) {
     FILE *full = fopen("/dev/full", "w");
     assert_non_null(full);
     setvbuf(full, NULL, _IONBF, 0);
-    assert_int_equal(report_write_page(&result, 1, full), -ENOSPC);
+    assert_int_equal(report_write(&result, 1, REPORT_PAGE, full), -ENOSPC);
     fclose(full);
     bool failed = true;
     for (int n = 0; failed; n++) {
         FILE *null = fopen("/dev/null", "w");
         mem_fail_after(n);
-        int rc = report_write_page(&result, 1, null);
+        int rc = report_write(&result, 1, REPORT_PAGE, null);
         failed = mem_failed();
         mem_fail_after(-1);
         assert_true(failed || rc == 0);

@@ -59,14 +59,13 @@ static struct stats_reading soon(struct stats_client *g) {
 }
 
 static void one_connection_serves_many_questions(void **state UNUSED) {
-    struct stats_client g;
-    stats_client_open(&g, url);
-    stats_client_ask(&g);
+    struct stats_client g = { .is_open = false };
+    stats_client_ask(&g, url);
     int fd = accept(listener, NULL, NULL);
     for (uint32_t i = 0; i < 3; i++) {
         char body[64];
         if (i > 0)
-            stats_client_ask(&g);
+            stats_client_ask(&g, url);
         hear(fd);
         snprintf(body, sizeof(body), "{\"in_flight\": %u, \"in_flight_max\": 9}", i);
         answer(fd, body);
@@ -85,10 +84,9 @@ static void *second_half(void *arg) {
 }
 
 static void answer_may_come_in_pieces(void **state UNUSED) {
-    struct stats_client g;
+    struct stats_client g = { .is_open = false };
     pthread_t thread;
-    stats_client_open(&g, url);
-    stats_client_ask(&g);
+    stats_client_ask(&g, url);
     int fd = accept(listener, NULL, NULL);
     put(fd, "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"in_flig");
     assert_int_equal(pthread_create(&thread, NULL, second_half, &fd), 0);
@@ -101,15 +99,14 @@ static void answer_may_come_in_pieces(void **state UNUSED) {
 }
 
 static void silence_is_a_gap_and_the_next_question_gets_its_own_answer(void **state UNUSED) {
-    struct stats_client g;
-    stats_client_open(&g, url);
-    stats_client_ask(&g);
+    struct stats_client g = { .is_open = false };
+    stats_client_ask(&g, url);
     int late = accept(listener, NULL, NULL);
     nsec_t begin = clock_now();
     assert_int_equal(stats_client_read(&g, begin + 20 * NSEC_PER_MSEC).in_flight, PLAY_UNKNOWN);
     assert_true(clock_now() - begin < SOON / 2);
 
-    stats_client_ask(&g);
+    stats_client_ask(&g, url);
     int fd = accept(listener, NULL, NULL);
     answer(late, "{\"in_flight\": 1}");
     answer(fd, "{\"in_flight\": 2}");
@@ -132,9 +129,8 @@ static void strange_answers_are_unknown(void **state UNUSED) {
         "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"in_flight\": 1}",
     };
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
-        struct stats_client g;
-        stats_client_open(&g, url);
-        stats_client_ask(&g);
+        struct stats_client g = { .is_open = false };
+        stats_client_ask(&g, url);
         int fd = accept(listener, NULL, NULL);
         hear(fd);
         put(fd, answers[i]);
@@ -147,9 +143,8 @@ static void strange_answers_are_unknown(void **state UNUSED) {
 static void nobody_to_ask_is_no_error(void **state UNUSED) {
     static const char *const urls[] = { "", "unix:/nonexistent", "http://", "http://127.0.0.1:1" };
     for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
-        struct stats_client g;
-        stats_client_open(&g, urls[i]);
-        stats_client_ask(&g);
+        struct stats_client g = { .is_open = false };
+        stats_client_ask(&g, urls[i]);
         assert_int_equal(soon(&g).in_flight, PLAY_UNKNOWN);
         stats_client_close(&g);
         stats_client_close(&g);
