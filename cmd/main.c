@@ -64,6 +64,6 @@ int main(int argc, char **argv) {
     int rc = exit_code == 0 ? stream_flush(stdout) : 0;
     if (rc == 0)
         return exit_code;
-    fprintf(stderr, "srv: cannot write: %s\n", strerror(-rc));
+    fprintf(stderr, "srv: cannot write: %s\n", strerrordesc_np(-rc));
     return EXIT_CANNOT;
 }

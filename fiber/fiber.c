@@ -486,7 +486,7 @@ struct fibers *fibers_new(struct loop *loop, const struct fiber_config *config, 
 
     int rc = overflow_watch(&fibers->running, fibers->stacks.page_bytes);
     if (rc < 0) {
-        error_set(err, rc, "cannot watch fiber stacks: %s", strerror(-rc));
+        error_set(err, rc, "cannot watch fiber stacks: %s", strerrordesc_np(-rc));
         overflow_unwatch(&fibers->running);
         mem_free(fibers);
         return NULL;

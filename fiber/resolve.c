@@ -155,7 +155,7 @@ static int take_answer(const struct lookup *l, struct resolved *ret, struct erro
 
     const char *why = "no usable address";
     if (l->rc != 0)
-        why = l->rc == EAI_SYSTEM ? strerror(l->error) : gai_strerror(l->rc);
+        why = l->rc == EAI_SYSTEM ? strerrordesc_np(l->error) : gai_strerror(l->rc);
     return error_set(err, l->rc == EAI_MEMORY ? -ENOMEM : -ENOENT, "cannot look up '%s': %s",
                      l->host, why);
 }
@@ -180,13 +180,12 @@ int resolve(struct io *io, const struct endpoint *e, nsec_t deadline, struct res
     if (rc == 0)
         rc = take_answer(l, ret, err);
     else
-        error_set(err, rc, "cannot look up '%s': %s", l->host, strerror(-rc));
+        error_set(err, rc, "cannot look up '%s': %s", l->host, strerrordesc_np(-rc));
     lookup_drop(l);
     return rc;
 }
 
-/* --- what the user says ------------------------------------------------------------------------
- */
+/* --- what the user says ----------------------------------------------------------------------- */
 
 /* Takes an override apart; *ret_list is ADDRESS[,ADDRESS...]. */
 static bool cut_override(const char *text, struct slice *ret_host, uint16_t *ret_port,

@@ -91,7 +91,7 @@ void fiber_stack_explain(const struct fiber_stacks *stacks, int rc, uint32_t liv
                   live + 1, maps);
     else
         error_set(err, rc, "no stack of %zu bytes for fiber %u: %s", stacks->usable_bytes, live + 1,
-                  strerror(-rc));
+                  strerrordesc_np(-rc));
 }
 
 void fiber_stack_paint(char *low, size_t bytes) {

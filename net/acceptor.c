@@ -47,7 +47,7 @@ static void log_pause(int listen_fd, int error) {
     static struct log_rate rate = { .per_second = 1 };
 
     log_limited(&rate, LOG_LEVEL_WARN, "accept paused fd=%d error=\"%s\"", listen_fd,
-                strerror(error));
+                strerrordesc_np(error));
 }
 
 static void acceptor_unregister(struct acceptor *a) {

@@ -338,7 +338,7 @@ struct control *control_new(struct loop *loop, int listen_fd, const struct contr
         rc = accept_from(c, listen_fd);
     }
     if (rc < 0) {
-        error_set(err, rc, "cannot open the control endpoint: %s", strerror(-rc));
+        error_set(err, rc, "cannot open the control endpoint: %s", strerrordesc_np(-rc));
         control_free(c);
         return NULL;
     }

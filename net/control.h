@@ -56,8 +56,7 @@ NODISCARD struct control *control_new(struct loop *loop, int listen_fd,
                                       struct error *err);
 void control_free(struct control *c); /* NULL-safe; not from a handler */
 
-/* --- in a handler: slices live until control_reply ---------------------------------------------
- */
+/* --- in a handler: slices live until control_reply -------------------------------------------- */
 
 unsigned control_method(const struct control_request *rq); /* one CONTROL_* bit */
 struct slice control_path(const struct control_request *rq);

@@ -179,7 +179,7 @@ int listener_open(const struct address *at, int backlog, struct address *ret_bou
         if (fd >= 0)
             close(fd);
         return error_set(err, rc, "cannot listen on %s: %s", address_format(at, text),
-                         why.text[0] != '\0' ? why.text : strerror(-rc));
+                         why.text[0] != '\0' ? why.text : strerrordesc_np(-rc));
     }
 
     int cap = listener_backlog_cap();

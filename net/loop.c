@@ -55,7 +55,7 @@ static struct event_base *base_new(void) {
 static int open_timer_fd(struct loop *loop, struct error *err) {
     loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (loop->timer_fd < 0)
-        return error_set(err, -errno, "cannot make a timerfd: %s", strerror(errno));
+        return error_set(err, -errno, "cannot make a timerfd: %s", strerrordesc_np(errno));
 
     loop->timer_event =
         event_new(loop->base, loop->timer_fd, EV_READ | EV_PERSIST | EV_ET, on_timer_fd, loop);
@@ -108,7 +108,7 @@ struct loop *loop_new(struct error *err) {
     next_fd = next_descriptor();
     loop->base = base_new();
     if (loop->base == NULL) {
-        error_set(err, -errno, "cannot make an event loop: %s", strerror(errno));
+        error_set(err, -errno, "cannot make an event loop: %s", strerrordesc_np(errno));
         loop_free(loop);
         return NULL;
     }

@@ -36,7 +36,7 @@ static pid_t own_master;
 static void tell_news(atomic_bool *what) {
     atomic_store(what, true);
     if (kill(own_master, SIGNEWS) < 0 && errno != ESRCH)
-        log_write(LOG_LEVEL_ERROR, "cannot tell the master error=\"%s\"", strerror(errno));
+        log_write(LOG_LEVEL_ERROR, "cannot tell the master error=\"%s\"", strerrordesc_np(errno));
 }
 
 void prefork_worker_ready(void) {

@@ -127,7 +127,7 @@ struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int 
                          on_event, s) != 0 ||
             event_add(event, NULL) != 0) {
             error_set(err, -ENOMEM, "cannot watch signal %d: %s", watched[s->count],
-                      strerror(errno));
+                      strerrordesc_np(errno));
             signals_free(s);
             return NULL;
         }

@@ -19,7 +19,7 @@ struct bench {
 static void must(int rc, const char *what) {
     if (rc == 0)
         return;
-    fprintf(stderr, "%s: %s\n", what, strerror(-rc));
+    fprintf(stderr, "%s: %s\n", what, strerrordesc_np(-rc));
     exit(1);
 }
 

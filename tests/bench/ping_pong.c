@@ -23,7 +23,7 @@ struct bench {
 static void must(long rc, const char *what) {
     if (rc >= 0)
         return;
-    fprintf(stderr, "%s: %s\n", what, strerror((int)-rc));
+    fprintf(stderr, "%s: %s\n", what, strerrordesc_np((int)-rc));
     exit(1);
 }
 

@@ -8,8 +8,7 @@
 
 enum { CROWD = 8, ROUNDS = 200, PLACES = 3 };
 
-/* --- one waiter, told to a thread and to a fiber -----------------------------------------------
- */
+/* --- one waiter, told to a thread and to a fiber ---------------------------------------------- */
 
 static void lets_in_as_many_as_it_has_places(struct rig *r) {
     struct gate *gate = gate_new(2, r->io_fiber);
@@ -52,8 +51,7 @@ static void tell_a_thread(void **state) {
     close_pair(&r);
 }
 
-/* --- many fibers --------------------------------------------------------------------------------
- */
+/* --- many fibers ------------------------------------------------------------------------------ */
 
 struct crowd {
     struct rig rig;
@@ -100,8 +98,7 @@ static void fibers_come_in_as_they_came_and_the_cancelled_one_is_skipped(void **
     fiber_rig_close(&c.rig);
 }
 
-/* --- many threads -------------------------------------------------------------------------------
- */
+/* --- many threads ----------------------------------------------------------------------------- */
 
 struct threads {
     struct gate *gate;

@@ -76,8 +76,7 @@ static void lists_of_different_lengths_are_refused(void **state) {
     arena_free(&arena);
 }
 
-/* --- reaching ----------------------------------------------------------------------------------
- */
+/* --- reaching --------------------------------------------------------------------------------- */
 
 /* What a fake server does, by the first letter of its host. */
 enum { SILENT = '1', REFUSES = '2', UNWANTED = '3', READY = '4' };
