@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define URL_BYTES 2048 /* what is longer is cut, and ends in "..." */
+#define URL_BYTES 2048 /* a longer URL is cut, and ends in "..." */
 
 static json_t *milliseconds(nsec_t span) {
     return json_real((double)span / 1e6);

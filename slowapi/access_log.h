@@ -6,13 +6,13 @@
 #include "proc/logger.h"
 #include "slowapi/reply.h"
 
-/* What only the connection knows of a request. */
+/* The facts of a request that only the connection knows. */
 struct access_log_facts {
-    const char *client;  /* its address */
+    const char *client;  /* the client's address */
     const char *outcome; /* "answered", "aborted", ... */
-    uint16_t status;     /* that went out; 0: none did */
+    uint16_t status;     /* the one that went out; 0: none did */
     bool has_begun;      /* the answer has */
-    uint64_t bytes;      /* of the body, without framing, that the kernel took */
+    uint64_t bytes;      /* bytes of the body, without framing, that the kernel took */
 };
 
 /* `reply` is NULL for what was no request that could be understood. False when the line was

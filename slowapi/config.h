@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the command line decides, once; constant from then on. */
+/* The decisions of the command line; constant from then on. */
 #ifndef SLOWAPI_CONFIG_H
 #define SLOWAPI_CONFIG_H
 
@@ -13,21 +13,21 @@ struct slowapi_config {
     struct option_strings binds;         /* well-formed addresses */
     const char *bind_params[BINDS_MAX];  /* parameters of requests that come in there; or NULL */
     const char *delay;                   /* a law, of requests to `/` that do not say; or NULL */
-    struct option_strings params;        /* of all requests */
-    const char *profile;                 /* the same; or NULL */
-    const char *pause;                   /* or NULL */
+    struct option_strings params;        /* parameters of all requests */
+    const char *profile;                 /* name of a profile for all requests; or NULL */
+    const char *pause;                   /* value of `pause` for all requests; or NULL */
     const char *control;                 /* an address; or NULL */
     struct option_strings control_hosts; /* names by which it may be asked */
     const char *rules;                   /* a file; or NULL */
     const char *access_log;              /* a file, `-` is stdout; or NULL */
-    nsec_t delay_max;                    /* of an exchange; 0: any */
+    nsec_t delay_max;                    /* longest exchange; 0: any */
     int64_t seed;                        /* 0: another one each time */
     int64_t workers, backlog;
     int64_t sequences, queues; /* places in the tables of shared.h */
-    nsec_t keep_alive;         /* how long a connection may be idle; 0: one request each */
+    nsec_t keep_alive;         /* longest idle span of a connection; 0: one request each */
     nsec_t header_timeout, graceful_timeout;
-    nsec_t send_timeout;        /* of a client that takes nothing of its answer; 0: none */
-    enum half_close half_close; /* what a FIN means while a request waits */
+    nsec_t send_timeout; /* patience with a client that takes nothing of its answer; 0: any */
+    enum half_close half_close; /* meaning of a FIN while a request waits */
     bool strict_params;         /* names that are no parameters are refused */
     bool truth;                 /* truth headers in plain answers too */
     enum log_level log_level;

@@ -709,7 +709,7 @@ static void on_ready(struct watch *watch, unsigned what) {
 
     c->work_bytes = 0;
     switch ((enum slow_conn_state)c->state) {
-    case CONN_SLEEP: /* what came stays in the kernel: that bounds it */
+    case CONN_SLEEP: /* bytes that came stay in the kernel, which bounds them */
         if ((what & (IO_READ | IO_HANGUP)) && is_gone(c))
             leave(c);
         return;
@@ -734,7 +734,7 @@ static void on_ready(struct watch *watch, unsigned what) {
 static void on_deadline(struct timer *timer) {
     struct slow_conn *c = CONTAINER_OF(timer, struct slow_conn, timer);
 
-    if (loop_now(c->worker->loop) < c->deadline) { /* it moved since the timer was set */
+    if (loop_now(c->worker->loop) < c->deadline) { /* the deadline moved since the timer was set */
         enter(c, (enum slow_conn_state)c->state, c->deadline);
         return;
     }
@@ -749,7 +749,7 @@ static void on_deadline(struct timer *timer) {
     case CONN_BODY:
         refuse(c, 408, "the request body took too long");
         break;
-    case CONN_HANG: /* of a connection that was to be left alone at first */
+    case CONN_HANG: /* a connection that was to be left alone at first */
         enter(c, CONN_IDLE, after(c, patience(c->worker)));
         break;
     case CONN_SEND:

@@ -32,8 +32,8 @@ struct mix {
 };
 
 enum mix_shares {
-    MIX_PERCENTS, /* what is left of 100 stays as it would be; `%` may be written */
-    MIX_WEIGHTS,  /* of any sum; 1 when not written */
+    MIX_PERCENTS, /* the rest of 100 stays as it would be; `%` may be written */
+    MIX_WEIGHTS,  /* any sum; 1 when not written */
 };
 
 /* One value alone has the share 1. 0, or -EINVAL with a static text in *ret_why. */

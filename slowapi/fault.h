@@ -36,18 +36,18 @@ enum fault_kind {
 /* Bits, so that a kind can say where it may strike. */
 enum fault_place {
     FAULT_AT_ACCEPT = 1,  /* the connection, before anything is read */
-    FAULT_AT_HEAD = 2,    /* when the answer is due, before its first byte */
-    FAULT_AT_BODY = 4,    /* after the head, before the body */
-    FAULT_AT_PERCENT = 8, /* after that share of the body: of its bytes, or of a stream's events */
+    FAULT_AT_HEAD = 2,    /* the answer is due, and not a byte is sent */
+    FAULT_AT_BODY = 4,    /* the head is sent, the body is not */
+    FAULT_AT_PERCENT = 8, /* a share of the body is sent: of its bytes, or of a stream's events */
 };
 
-/* When a fault is injected, in the order of an answer's life. */
+/* Moments at which faults are injected, in the order of an answer's life. */
 enum fault_moment {
     FAULT_ON_ACCEPT,    /* the connection is accepted; also of any other fault @accept */
     FAULT_ON_REUSE,     /* the head of a request that is not the first one of its connection */
     FAULT_ON_REQUEST,   /* the head of any request */
     FAULT_BEFORE_HEAD,  /* the answer is due */
-    FAULT_IN_HEAD,      /* its head is about to be encoded */
+    FAULT_IN_HEAD,      /* the head is about to be encoded */
     FAULT_IN_FIELDS,    /* header lines are appended */
     FAULT_AFTER_FIELDS, /* all header lines are there */
     FAULT_AT_STOP,      /* the place of the fault is reached: there the answer stops */
@@ -68,11 +68,11 @@ enum fault_effect {
     FAULT_PAUSES,  /* no connection is accepted for its argument */
 };
 
-/* What a fault is given when its moment has come, and what it may change. */
+/* The things that a fault is given when its moment has come, and that it may change. */
 struct injection {
-    _Atomic uint64_t *counts; /* of faults that struck, by kind; written by one worker */
+    _Atomic uint64_t *counts; /* faults that struck, by kind; written by one worker */
     enum fault_effect effect;
-    struct buf *out;                 /* of the answer: bytes may be appended */
+    struct buf *out;                 /* the answer: bytes may be appended */
     int version_minor;               /* FAULT_BEFORE_HEAD: of the request, HTTP/1.x */
     struct http_response_head *head; /* FAULT_IN_HEAD */
     bool is_chunked;                 /* FAULT_IN_HEAD: the length is not told anyway */
@@ -90,9 +90,9 @@ struct fault_info {
     unsigned places;              /* the lowest is the default, unless it is a truncation */
     enum fault_moment moment;
     int (*inject)(struct fault *fault, struct injection *at); /* 0 or -ENOMEM */
-    const char *rolls; /* what its probability is rolled for */
+    const char *rolls; /* the thing that its probability is rolled for */
     const char *help;
-    unsigned chunked_places; /* where it is seen in chunks only */
+    unsigned chunked_places; /* places where it is seen in chunks only */
     bool ends_connection;    /* no other answer can follow the one that it is in */
 };
 
@@ -102,7 +102,7 @@ struct fault {
     uint8_t kind;  /* enum fault_kind */
     uint8_t place; /* enum fault_place */
     bool done;     /* has struck, and is counted */
-    double share;  /* of the body, for FAULT_AT_PERCENT */
+    double share;  /* share of the body, for FAULT_AT_PERCENT */
     double probability;
     int64_t arg;
 };
@@ -112,7 +112,7 @@ NODISCARD int fault_parse(struct slice text, struct fault *ret, const char **ret
 
 #define FAULT_TEXT_BYTES 64
 
-/* As it is spelled, without the percent. `text` has FAULT_TEXT_BYTES and is returned. */
+/* Spells the fault, without the percent. `text` has FAULT_TEXT_BYTES and is returned. */
 const char *fault_format(const struct fault *fault, char *text);
 
 /* The fault strikes: at->effect tells what follows. A fault is counted once. 0 or -ENOMEM. */

@@ -9,28 +9,28 @@
 #define SLOWAPI_ACCEPT_BURST 64
 #define SLOWAPI_TEND_TIME    (1 * NSEC_PER_SEC)  /* between two looks after the logger process */
 #define SLOWAPI_BODY_BYTES   (UINT64_C(1) << 30) /* drained, never stored */
-#define SLOWAPI_ANSWER_BYTES 4096                /* of a plain answer; of others as below */
+#define SLOWAPI_ANSWER_BYTES 4096                /* a plain answer; others as below */
 #define SLOWAPI_OUT_BYTES    (2u << 20)          /* the hugest header, and a piece */
-#define SLOWAPI_VALUE_BYTES  256                 /* of a parameter, encoded */
-#define SLOWAPI_TEXT_BYTES   2048                /* of one that is any text: 512 bytes as %XX */
-#define SLOWAPI_NAME_BYTES   64                  /* of a parameter's name, encoded */
-#define SLOWAPI_SIZE_MAX     (UINT64_C(1) << 30) /* of a body that was asked for */
-#define SLOWAPI_PIECE_BYTES  16384               /* of such a body, made at once */
+#define SLOWAPI_VALUE_BYTES  256                 /* value of a parameter, encoded */
+#define SLOWAPI_TEXT_BYTES   2048                /* value that is any text: 512 bytes as %XX */
+#define SLOWAPI_NAME_BYTES   64                  /* name of a parameter, encoded */
+#define SLOWAPI_SIZE_MAX     (UINT64_C(1) << 30) /* a body that was asked for */
+#define SLOWAPI_PIECE_BYTES  16384               /* part of such a body that is made at once */
 
-/* What one connection may read and write, then the others have their turn. An answer, or a piece of
- * one, costs as much as that many bytes beside its own. */
+/* One connection may read and write that much, then the others have their turn. An answer, or a
+ * piece of one, costs as much as that many bytes beside its own. */
 #define SLOWAPI_TURN_BYTES 65536
 #define SLOWAPI_STEP_COST  1024
 
 /* A body with a bandwidth comes in so many portions, or in more when those were too large. */
 #define SLOWAPI_PORTIONS_PER_SECOND 50
 
-/* So much that a body has fallen behind its pace is made up for. */
+/* A body that has fallen behind its pace makes up for that much. */
 #define SLOWAPI_PACE_DEBT (1 * NSEC_PER_SEC)
 
 #define SLOWAPI_BODY_IDLE (30 * NSEC_PER_SEC) /* without a byte of the body: 408 */
 
-/* So often in the time of --send-timeout the kernel is asked whether a client took something. */
+/* The kernel is asked that often in the time of --send-timeout whether a client took something. */
 #define SLOWAPI_SEND_LOOKS 8
 
 /* After TERM, for idle connections: a client may be sending the next request already. */

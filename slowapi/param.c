@@ -13,13 +13,13 @@
 struct param {
     struct slice name;
     const char *allowed;
-    /* Of a value that is not empty. 0, or -EINVAL with a static text in *ret_why. */
+    /* Parses a value that is not empty. 0, or -EINVAL with a static text in *ret_why. */
     int (*parse)(struct spec *spec, struct slice value, const char **ret_why);
     const char *help;
     bool repeats;
     bool is_text;    /* any, which may end with a comma */
-    bool is_alias;   /* of the row before */
-    bool is_of_path; /* of no use but to routes that take it */
+    bool is_alias;   /* another name of the row before */
+    bool is_of_path; /* has no effect but on routes that take it */
     /* Whether the other values give it something to do; NULL: it always has. */
     bool (*works)(const struct spec *spec);
 };
@@ -467,7 +467,7 @@ static int complain(const struct param *param, struct slice value, const char *r
 
 static_assert(ARRAY_LEN(params) <= 64, "a bit for each parameter");
 
-/* Of a name in the source. */
+/* Finds the row of a name that stands in the source. */
 static const struct param *row_of(struct slice name) {
     const struct param *param = find(name);
 
@@ -632,7 +632,7 @@ const struct profile profiles[] = {
 
 const size_t profile_count = ARRAY_LEN(profiles);
 
-/* What the layer itself gives wins, whether it comes before or after: a profile takes no place. */
+/* A parameter that the layer itself gives wins, before or after: a profile takes no place. */
 static int take_profile(struct spec *spec, const struct profile *profile) {
     uint64_t given = spec->given;
 

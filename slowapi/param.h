@@ -24,7 +24,7 @@ struct pause {
     uint16_t status; /* answered within it, when not 0; else what falls into it waits for its end */
 };
 
-/* How long the pause that `at` (since the start) falls into still lasts; 0 outside. */
+/* Tells how long the pause that `at` (since the start) falls into still lasts; 0 outside. */
 static inline nsec_t pause_left(const struct pause *pause, nsec_t at) {
     nsec_t into = pause->span > 0 ? at % pause->every : 0;
 
@@ -73,20 +73,20 @@ struct spec {
     struct pause pause;
     struct warmup warmup;
 
-    int64_t count; /* of stream events; -1: not given, as below */
+    int64_t count; /* events of a stream; -1: not given, as below */
     nsec_t duration, interval;
     double jitter; /* share of the interval */
     int64_t numbytes, chunk_size;
     double failure_rate;
 
-    uint16_t fields_len, fields_base; /* of earlier layers are the lines before fields_base */
+    uint16_t fields_len, fields_base; /* lines before fields_base are of earlier layers */
     char fields[SPEC_FIELDS_BYTES];   /* header lines with their CRLF */
 };
 
 void spec_init(struct spec *spec, nsec_t delay);
 
-/* What is parsed from now on belongs to the next layer: within one, the first value of a parameter
- * that is repeated counts, and explicit values win over those of a profile. */
+/* Parameters that are parsed from now on belong to the next layer. Within one, the first value of a
+ * parameter that is repeated counts, and explicit values win over those of a profile. */
 void param_begin_layer(struct spec *spec);
 
 /* Removes the lines of that name (case-blind) from `size` bytes of header lines, each with its
@@ -100,10 +100,10 @@ struct param_names {
     size_t len; /* 0: none; at least sizeof(text) when it was cut */
 };
 
-/* Of a query, which is a layer: percent-encoded. Names that are no parameters, and those without a
- * value, which leaves the parameter as it was, are added to `unknown` (may be NULL); but an empty
- * `delay` asks for the default. 0, or -EINVAL with a line that names the parameter, the value and
- * what is allowed. */
+/* Parses a query, which is a layer and percent-encoded. Names that are no parameters, and those
+ * without a value, which leaves the parameter as it was, are added to `unknown` (may be NULL); but
+ * an empty `delay` asks for the default. 0, or -EINVAL with a line that names the parameter, the
+ * value and what is allowed. */
 NODISCARD int param_parse_query(struct spec *spec, struct slice query, struct param_names *unknown,
                                 struct error *why);
 
@@ -130,7 +130,7 @@ void param_print_rows(FILE *out);
 /* Named behaviours: parameters that belong together, as rows. */
 struct profile {
     struct slice name;
-    const char *params; /* as param_parse_text takes them */
+    const char *params; /* spelled for param_parse_text */
     const char *help;
 };
 

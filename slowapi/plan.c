@@ -13,14 +13,14 @@
 #include <math.h>
 #include <stdio.h>
 
-/* What a plan is made of, while it is made. */
-struct draft {
+/* The state of a plan while it is made. */
+struct plan_state {
     struct planner *p;
     const struct http_head *head;
     const struct plan_origin *origin;
     struct slice path, query, rest; /* path and rest are decoded */
     char *decoded;                  /* owned: what `path` points to, or NULL */
-    uint64_t asked;                 /* as spec.given, of the request itself */
+    uint64_t asked;                 /* bits as spec.given, of the request itself */
     struct param_names ignored;
     const struct route *route;
     struct spec spec;
@@ -58,8 +58,8 @@ static bool plan_plain(const struct planner *p, const struct http_head *head,
 /* --- refusals --------------------------------------------------------------------------------- */
 
 /* Instead of whatever was prepared; header= stays. */
-static int set_text(struct draft *d, uint16_t status, const char *text) {
-    struct reply *reply = d->reply;
+static int set_text(struct plan_state *plan, uint16_t status, const char *text) {
+    struct reply *reply = plan->reply;
     struct slice line = slice_str(text);
 
     mem_free(reply->fields);
@@ -77,7 +77,7 @@ static int set_text(struct draft *d, uint16_t status, const char *text) {
                                  .piece = SLOWAPI_PIECE_BYTES,
                                  .text = slice_of(reply->text, line.len + 1),
                                  .units = line.len + 1 };
-    d->delay = 0;
+    plan->delay = 0;
     return 0;
 }
 
@@ -96,123 +96,127 @@ static int add_fields(struct reply *reply, const char *more) {
 }
 
 /* With more header lines, or "". Returns 1: the plan is made. */
-static int refuse_with(struct draft *d, uint16_t status, const char *text, const char *fields) {
-    int rc = set_text(d, status, text);
+static int refuse_with(struct plan_state *plan, uint16_t status, const char *text,
+                       const char *fields) {
+    int rc = set_text(plan, status, text);
 
     if (rc == 0 && fields[0] != '\0')
-        rc = add_fields(d->reply, fields);
+        rc = add_fields(plan->reply, fields);
     return rc < 0 ? rc : 1;
 }
 
-static int refuse(struct draft *d, uint16_t status, const char *text) {
-    return refuse_with(d, status, text, "");
+static int refuse(struct plan_state *plan, uint16_t status, const char *text) {
+    return refuse_with(plan, status, text, "");
 }
 
-static int refuse_parameter(struct draft *d) {
-    slow_stats_count(&d->p->stats, STATS_BAD_PARAMETERS);
-    mem_free(d->reply->custom);
-    d->reply->custom = NULL;
-    return refuse(d, 400, d->why.text);
+static int refuse_parameter(struct plan_state *plan) {
+    slow_stats_count(&plan->p->stats, STATS_BAD_PARAMETERS);
+    mem_free(plan->reply->custom);
+    plan->reply->custom = NULL;
+    return refuse(plan, 400, plan->why.text);
 }
 
-static int refuse_method(struct draft *d) {
-    return refuse(d, 405, "method not allowed here; use GET, HEAD, POST or PUT");
+static int refuse_method(struct plan_state *plan) {
+    return refuse(plan, 405, "method not allowed here; use GET, HEAD, POST or PUT");
 }
 
 /* --- layers ----------------------------------------------------------------------------------- */
 
-static int take_rule(struct draft *d, const struct rule_match *match) {
-    d->reply->rule = slice_dup(slice_str(match->name));
-    if (d->reply->rule == NULL)
+static int take_rule(struct plan_state *plan, const struct rule_match *match) {
+    plan->reply->rule = slice_dup(slice_str(match->name));
+    if (plan->reply->rule == NULL)
         return -ENOMEM;
-    slow_stats_count(&d->p->stats, STATS_RULE_MATCHES);
-    param_begin_layer(&d->spec);
-    return param_parse_text(&d->spec, slice_str(match->params), &d->why) < 0 ? refuse_parameter(d)
-                                                                             : 0;
+    slow_stats_count(&plan->p->stats, STATS_RULE_MATCHES);
+    param_begin_layer(&plan->spec);
+    return param_parse_text(&plan->spec, slice_str(match->params), &plan->why) < 0
+               ? refuse_parameter(plan)
+               : 0;
 }
 
-static int take_header_lines(struct draft *d) {
-    struct slice rest = d->head->fields, name, value;
+static int take_header_lines(struct plan_state *plan) {
+    struct slice rest = plan->head->fields, name, value;
 
-    param_begin_layer(&d->spec);
+    param_begin_layer(&plan->spec);
     while (http_field_next(&rest, &name, &value))
         if (slice_eq_nocase(name, SLICE("X-Slowapi")) &&
-            param_parse_text(&d->spec, value, &d->why) < 0)
+            param_parse_text(&plan->spec, value, &plan->why) < 0)
             return -EINVAL;
-    d->asked |= d->spec.given;
+    plan->asked |= plan->spec.given;
     return 0;
 }
 
-static int take_request(struct draft *d) {
-    struct param_names *unknown = d->route->takes_any ? NULL : &d->ignored;
+static int take_request(struct plan_state *plan) {
+    struct param_names *unknown = plan->route->takes_any ? NULL : &plan->ignored;
 
-    if (param_parse_query(&d->spec, d->query, unknown, &d->why) < 0)
+    if (param_parse_query(&plan->spec, plan->query, unknown, &plan->why) < 0)
         return -EINVAL;
-    d->asked |= d->spec.given;
-    if (take_header_lines(d) < 0)
+    plan->asked |= plan->spec.given;
+    if (take_header_lines(plan) < 0)
         return -EINVAL;
-    if (d->route->param.len > 0 && param_set(&d->spec, d->route->param, d->rest, &d->why) < 0)
+    if (plan->route->param.len > 0 &&
+        param_set(&plan->spec, plan->route->param, plan->rest, &plan->why) < 0)
         return -EINVAL;
-    if (!d->spec.has_delay && !d->route->is_own)
-        d->spec.delay = dist_fixed(0);
-    param_name_idle(&d->spec, d->asked, d->route->takes, d->route->param, &d->ignored);
-    if (d->ignored.len > 0 && d->p->config->strict_params)
-        return error_set(&d->why, -EINVAL,
+    if (!plan->spec.has_delay && !plan->route->is_own)
+        plan->spec.delay = dist_fixed(0);
+    param_name_idle(&plan->spec, plan->asked, plan->route->takes, plan->route->param,
+                    &plan->ignored);
+    if (plan->ignored.len > 0 && plan->p->config->strict_params)
+        return error_set(&plan->why, -EINVAL,
                          "%s: no parameter, or without effect here; see srv slowapi --print-params",
-                         d->ignored.text);
+                         plan->ignored.text);
     return 0;
 }
 
-static int take_layers(struct draft *d) {
+static int take_layers(struct plan_state *plan) {
     struct rule_match match;
-    bool has_rule = rules_find(d->p->rules, d->head, d->path, &match);
+    bool has_rule = rules_find(plan->p->rules, plan->head, plan->path, &match);
     int rc = 0;
 
-    d->spec.of_request = true;
-    d->route = route_find(d->path, &d->rest);
-    if (d->route == NULL && has_rule)
-        d->route = route_find(SLICE("/"), &d->rest);
-    if (d->route == NULL)
-        return refuse(d, 404, "not found; try /?delay=0.5");
-    if (!d->route->any_method && !method_is_plain(d->head->method) && !has_rule)
-        return refuse_method(d);
+    plan->spec.of_request = true;
+    plan->route = route_find(plan->path, &plan->rest);
+    if (plan->route == NULL && has_rule)
+        plan->route = route_find(SLICE("/"), &plan->rest);
+    if (plan->route == NULL)
+        return refuse(plan, 404, "not found; try /?delay=0.5");
+    if (!plan->route->any_method && !method_is_plain(plan->head->method) && !has_rule)
+        return refuse_method(plan);
     if (has_rule)
-        rc = take_rule(d, &match);
+        rc = take_rule(plan, &match);
     if (rc != 0)
         return rc;
 
-    return take_request(d) < 0 ? refuse_parameter(d) : 0;
+    return take_request(plan) < 0 ? refuse_parameter(plan) : 0;
 }
 
 /* --- rolls ------------------------------------------------------------------------------------ */
 
 /* Requests that are counted together: a key alone decides; without one, what a client asks of a
  * path counts by itself. */
-static uint64_t sequence_key(const struct draft *d) {
-    const struct spec *spec = &d->spec;
+static uint64_t sequence_key(const struct plan_state *plan) {
+    const struct spec *spec = &plan->spec;
     const int64_t numbers[] = { spec->first, spec->every };
 
     if (spec->has_key)
         return spec->key;
-    uint64_t key = hash_bytes(HASH_SEED, &d->origin->client, sizeof(d->origin->client));
+    uint64_t key = hash_bytes(HASH_SEED, &plan->origin->client, sizeof(plan->origin->client));
     key = hash_bytes(key, numbers, sizeof(numbers));
     key = hash_bytes(key, spec->seq, spec->seq_count * sizeof(spec->seq[0]));
-    return hash_bytes(key, d->path.ptr, d->path.len);
+    return hash_bytes(key, plan->path.ptr, plan->path.len);
 }
 
-/* Which request it is of those that are counted together: 0, 1, ... */
-static uint64_t count_request(struct draft *d) {
+/* Counts the requests that are counted together: 0 for the first, 1, ... */
+static uint64_t count_request(struct plan_state *plan) {
     static struct log_rate rate = { .per_second = 1 };
-    const struct spec *spec = &d->spec;
+    const struct spec *spec = &plan->spec;
     bool evicts;
 
     if (spec->seq_count == 0 && spec->first == 0 && spec->every == 0)
         return 0;
-    uint64_t n = sequence_next(d->p->shared, sequence_key(d), &evicts);
+    uint64_t n = sequence_next(plan->p->shared, sequence_key(plan), &evicts);
     if (evicts) {
-        slow_stats_count(&d->p->stats, STATS_SEQUENCE_EVICTIONS);
+        slow_stats_count(&plan->p->stats, STATS_SEQUENCE_EVICTIONS);
         log_limited(&rate, LOG_LEVEL_WARN, "a sequence was forgotten places=%u option=--sequences",
-                    d->p->shared->sequences.capacity);
+                    plan->p->shared->sequences.capacity);
     }
     return n;
 }
@@ -237,24 +241,24 @@ static void add_fault(struct reply *reply, const struct fault *fault) {
     reply->faults[reply->fault_count++] = *fault;
 }
 
-static void roll_faults(struct draft *d) {
-    struct reply *reply = d->reply;
+static void roll_faults(struct plan_state *plan) {
+    struct reply *reply = plan->reply;
 
-    for (size_t i = 0; i < d->spec.fault_count; i++) {
-        const struct fault *fault = &d->spec.faults[i];
+    for (size_t i = 0; i < plan->spec.fault_count; i++) {
+        const struct fault *fault = &plan->spec.faults[i];
         bool is_per_byte = fault->kind == FAULT_CORRUPT;
         if (fault->place == FAULT_AT_ACCEPT ||
-            (fault_infos[fault->kind].moment == FAULT_ON_REUSE && !d->origin->is_reused))
+            (fault_infos[fault->kind].moment == FAULT_ON_REUSE && !plan->origin->is_reused))
             continue;
         if (is_per_byte || rng_unit(&reply->rng) < fault->probability)
             add_fault(reply, fault);
     }
 }
 
-static void roll_outcome(struct draft *d) {
-    struct spec *spec = &d->spec;
-    struct reply *reply = d->reply;
-    uint64_t n = count_request(d);
+static void roll_outcome(struct plan_state *plan) {
+    struct spec *spec = &plan->spec;
+    struct reply *reply = plan->reply;
+    uint64_t n = count_request(plan);
     bool holds = (spec->first == 0 || n < (uint64_t)spec->first) &&
                  (spec->every == 0 || (n + 1) % (uint64_t)spec->every == 0);
 
@@ -264,25 +268,25 @@ static void roll_outcome(struct draft *d) {
         reply->status = spec->seq[n % spec->seq_count];
     reply->close = spec->close_share > 0 && rng_unit(&reply->rng) < spec->close_share;
     if (holds)
-        roll_faults(d);
+        roll_faults(plan);
 }
 
-static double load_factor(const struct draft *d) {
-    int64_t flying = atomic_load_explicit(&d->p->stats.total->in_flight, memory_order_relaxed);
-    double factor = warmup_factor(&d->spec.warmup, d->now);
+static double load_factor(const struct plan_state *plan) {
+    int64_t flying = atomic_load_explicit(&plan->p->stats.total->in_flight, memory_order_relaxed);
+    double factor = warmup_factor(&plan->spec.warmup, plan->now);
 
-    if (d->spec.collapse_knee > 0 && (double)flying > d->spec.collapse_knee)
-        factor *= pow((double)flying / d->spec.collapse_knee, d->spec.collapse_power);
+    if (plan->spec.collapse_knee > 0 && (double)flying > plan->spec.collapse_knee)
+        factor *= pow((double)flying / plan->spec.collapse_knee, plan->spec.collapse_power);
     return factor;
 }
 
-static int turn_away(struct draft *d, nsec_t retry_after) {
+static int turn_away(struct plan_state *plan, nsec_t retry_after) {
     char line[64];
 
-    slow_stats_count(&d->p->stats, STATS_QUEUE_FULL);
+    slow_stats_count(&plan->p->stats, STATS_QUEUE_FULL);
     snprintf(line, sizeof(line), "Retry-After: %lld\r\n",
              (long long)((retry_after + NSEC_PER_SEC - 1) / NSEC_PER_SEC));
-    return refuse_with(d, d->spec.full, "the queue is full", line);
+    return refuse_with(plan, plan->spec.full, "the queue is full", line);
 }
 
 /* Requests that queue together: those with the same key, law and sizes. */
@@ -293,56 +297,58 @@ static uint64_t queue_key(const struct spec *spec) {
     return dist_hash(hash_bytes(HASH_SEED, parts, sizeof(parts)), &spec->service);
 }
 
-static int enter_queue(struct draft *d, double factor) {
+static int enter_queue(struct plan_state *plan, double factor) {
     static struct log_rate rate = { .per_second = 1 };
-    const struct spec *spec = &d->spec;
-    nsec_t service = (nsec_t)((double)dist_draw(&spec->service, &d->reply->rng) * factor);
+    const struct spec *spec = &plan->spec;
+    nsec_t service = (nsec_t)((double)dist_draw(&spec->service, &plan->reply->rng) * factor);
 
-    struct queue_turn turn = queue_enter(d->p->shared, queue_key(spec), spec->workers, spec->queue,
-                                         service, clock_now());
+    struct queue_turn turn = queue_enter(plan->p->shared, queue_key(spec), spec->workers,
+                                         spec->queue, service, clock_now());
     if (turn.evicts) {
-        slow_stats_count(&d->p->stats, STATS_QUEUE_EVICTIONS);
+        slow_stats_count(&plan->p->stats, STATS_QUEUE_EVICTIONS);
         log_limited(&rate, LOG_LEVEL_WARN, "a queue was forgotten places=%u option=--queues",
-                    d->p->shared->queues.capacity);
+                    plan->p->shared->queues.capacity);
     }
     if (turn.is_full)
-        return turn_away(d, turn.retry_after);
-    d->reply->queued = turn.wait;
-    d->delay = deadline_after(d->delay, turn.wait + service);
+        return turn_away(plan, turn.retry_after);
+    plan->reply->queued = turn.wait;
+    plan->delay = deadline_after(plan->delay, turn.wait + service);
     return 0;
 }
 
-static int pass_pause(struct draft *d) {
-    const struct pause *pause = &d->spec.pause;
-    nsec_t left = pause_left(pause, d->now);
+static int pass_pause(struct plan_state *plan) {
+    const struct pause *pause = &plan->spec.pause;
+    nsec_t left = pause_left(pause, plan->now);
 
     if (left > 0 && pause->status != 0)
-        return refuse(d, pause->status, "paused");
+        return refuse(plan, pause->status, "paused");
     if (pause->delay > 0 || pause->status != 0) {
-        d->delay = deadline_after(d->delay, left > 0 ? pause->delay : 0);
+        plan->delay = deadline_after(plan->delay, left > 0 ? pause->delay : 0);
         return 0;
     }
-    d->delay = deadline_after(d->delay, left);
-    d->delay = deadline_after(d->delay, pause_left(pause, deadline_after(d->now, d->delay)));
+    plan->delay = deadline_after(plan->delay, left);
+    plan->delay =
+        deadline_after(plan->delay, pause_left(pause, deadline_after(plan->now, plan->delay)));
     return 0;
 }
 
-static int roll_delay(struct draft *d) {
-    const struct spec *spec = &d->spec;
-    double factor = load_factor(d);
-    int64_t flying = atomic_load_explicit(&d->p->stats.total->in_flight, memory_order_relaxed);
+static int roll_delay(struct plan_state *plan) {
+    const struct spec *spec = &plan->spec;
+    double factor = load_factor(plan);
+    int64_t flying = atomic_load_explicit(&plan->p->stats.total->in_flight, memory_order_relaxed);
     double delay =
-        ((double)dist_draw(&spec->delay, &d->reply->rng) + spec->linear * (double)flying) * factor;
+        ((double)dist_draw(&spec->delay, &plan->reply->rng) + spec->linear * (double)flying) *
+        factor;
 
-    d->delay = delay < 3e17 ? (nsec_t)delay : (nsec_t)3e17;
-    int rc = spec->workers > 0 ? enter_queue(d, factor) : 0;
-    return rc != 0 || spec->pause.span == 0 ? rc : pass_pause(d);
+    plan->delay = delay < 3e17 ? (nsec_t)delay : (nsec_t)3e17;
+    int rc = spec->workers > 0 ? enter_queue(plan, factor) : 0;
+    return rc != 0 || spec->pause.span == 0 ? rc : pass_pause(plan);
 }
 
 /* Instead of the body that is there, events too, which are spread as bytes are then. */
-static void set_letters(struct draft *d) {
-    struct body *body = &d->reply->body;
-    int64_t size = mix_pick(&d->spec.size, &d->reply->rng, -1);
+static void set_letters(struct plan_state *plan) {
+    struct body *body = &plan->reply->body;
+    int64_t size = mix_pick(&plan->spec.size, &plan->reply->rng, -1);
 
     if (size < 0)
         return;
@@ -351,23 +357,23 @@ static void set_letters(struct draft *d) {
         body->interval = 0;
     }
     body->kind = BODY_LETTERS;
-    body->seed = d->reply->seed;
+    body->seed = plan->reply->seed;
     body->units = (uint64_t)size;
 }
 
-static int set_body(struct draft *d) {
-    struct body *body = &d->reply->body;
+static int set_body(struct plan_state *plan) {
+    struct body *body = &plan->reply->body;
     int rc = 0;
 
-    if (d->route->prepare != NULL) {
-        rc = d->route->prepare(d->reply, &d->spec, d->head, d->rest, &d->why);
+    if (plan->route->prepare != NULL) {
+        rc = plan->route->prepare(plan->reply, &plan->spec, plan->head, plan->rest, &plan->why);
     } else {
         body->text = SLICE("slow api response");
         body->units = body->text.len;
     }
-    if (rc == 0 && d->spec.has_body_size)
-        set_letters(d);
-    reply_set_pace(d->reply);
+    if (rc == 0 && plan->spec.has_body_size)
+        set_letters(plan);
+    reply_set_pace(plan->reply);
     return rc;
 }
 
@@ -381,11 +387,11 @@ static bool list_has(struct slice list, struct slice word) {
     return false;
 }
 
-/* What a header says is done: close closes, chunked comes in chunks. A length that may be wrong
- * cannot be followed by another answer. */
-static int take_custom(struct draft *d) {
-    struct reply *reply = d->reply;
-    struct slice rest = slice_of(d->spec.fields, d->spec.fields_len), name, value;
+/* Does as the headers say that were asked for: close closes, chunked comes in chunks. A length that
+ * may be wrong cannot be followed by another answer. */
+static int take_custom(struct plan_state *plan) {
+    struct reply *reply = plan->reply;
+    struct slice rest = slice_of(plan->spec.fields, plan->spec.fields_len), name, value;
     bool is_chunked = false;
 
     if (rest.len == 0)
@@ -399,122 +405,123 @@ static int take_custom(struct draft *d) {
     }
     reply->body.is_chunked = is_chunked;
     if (is_chunked)
-        d->spec.fields_len = (uint16_t)spec_drop_lines(d->spec.fields, d->spec.fields_len,
-                                                       SLICE("Transfer-Encoding"));
-    reply->custom = slice_dup(slice_of(d->spec.fields, d->spec.fields_len));
+        plan->spec.fields_len = (uint16_t)spec_drop_lines(plan->spec.fields, plan->spec.fields_len,
+                                                          SLICE("Transfer-Encoding"));
+    reply->custom = slice_dup(slice_of(plan->spec.fields, plan->spec.fields_len));
     return reply->custom != NULL ? 0 : -ENOMEM;
 }
 
 /* --- --max-delay ------------------------------------------------------------------------------ */
 
-/* What is asked for and above the limit is refused, never cut to it. */
-static int check_longest(struct draft *d) {
-    nsec_t max = d->p->delay_max, longest = reply_longest(&d->spec, &d->reply->body);
+/* Refuses an exchange that is asked for and above the limit; it is never cut to it. */
+static int check_longest(struct plan_state *plan) {
+    nsec_t max = plan->p->delay_max, longest = reply_longest(&plan->spec, &plan->reply->body);
     char text[UNITS_TEXT_BYTES], allowed[UNITS_TEXT_BYTES];
 
     if (longest <= max)
         return 0;
-    error_set(&d->why, -EINVAL, "an exchange of %s is more than --max-delay; allowed: up to %s",
+    error_set(&plan->why, -EINVAL, "an exchange of %s is more than --max-delay; allowed: up to %s",
               longest == NSEC_NEVER ? "no end" : units_format_duration(longest, text),
               units_format_duration(max, allowed));
-    return refuse_parameter(d);
+    return refuse_parameter(plan);
 }
 
-/* What chance and other requests add above the limit is cut off, and told. */
-static int cut_to_longest(struct draft *d) {
-    nsec_t most = d->p->delay_max - reply_longest_answer(&d->spec, &d->reply->body);
+/* Cuts off, and tells, the delay that chance and other requests add above the limit. */
+static int cut_to_longest(struct plan_state *plan) {
+    nsec_t most = plan->p->delay_max - reply_longest_answer(&plan->spec, &plan->reply->body);
     char line[64], text[UNITS_TEXT_BYTES];
 
-    if (d->p->delay_max == NSEC_NEVER || d->delay <= most)
+    if (plan->p->delay_max == NSEC_NEVER || plan->delay <= most)
         return 0;
-    snprintf(line, sizeof(line), "X-Slowapi-Cut: %s\r\n", units_format_duration(d->delay, text));
-    d->delay = most;
-    slow_stats_count(&d->p->stats, STATS_CUT_DELAYS);
-    return add_fields(d->reply, line);
+    snprintf(line, sizeof(line), "X-Slowapi-Cut: %s\r\n", units_format_duration(plan->delay, text));
+    plan->delay = most;
+    slow_stats_count(&plan->p->stats, STATS_CUT_DELAYS);
+    return add_fields(plan->reply, line);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */
 
-static int tell_ignored(struct draft *d) {
+static int tell_ignored(struct plan_state *plan) {
     static struct log_rate rate = { .per_second = 1 };
-    char line[sizeof(d->ignored.text) + 32];
+    char line[sizeof(plan->ignored.text) + 32];
 
-    if (d->ignored.len == 0)
+    if (plan->ignored.len == 0)
         return 0;
-    log_limited(&rate, LOG_LEVEL_WARN, "parameters without effect names=\"%s\"", d->ignored.text);
-    snprintf(line, sizeof(line), "X-Slowapi-Ignored: %s\r\n", d->ignored.text);
-    return add_fields(d->reply, line);
+    log_limited(&rate, LOG_LEVEL_WARN, "parameters without effect names=\"%s\"",
+                plan->ignored.text);
+    snprintf(line, sizeof(line), "X-Slowapi-Ignored: %s\r\n", plan->ignored.text);
+    return add_fields(plan->reply, line);
 }
 
-static int roll(struct draft *d) {
-    struct reply *reply = d->reply;
+static int roll(struct plan_state *plan) {
+    struct reply *reply = plan->reply;
 
-    reply->seed = d->spec.has_seed ? d->spec.seed : shared_roll(d->p->shared);
+    reply->seed = plan->spec.has_seed ? plan->spec.seed : shared_roll(plan->p->shared);
     reply->rng.state = reply->seed;
     reply->shows_truth = true;
-    roll_outcome(d);
-    int rc = take_custom(d);
+    roll_outcome(plan);
+    int rc = take_custom(plan);
     if (rc == 0)
-        rc = set_body(d);
+        rc = set_body(plan);
     if (rc == 0)
-        rc = check_longest(d);
+        rc = check_longest(plan);
     if (rc == 0)
-        rc = roll_delay(d);
+        rc = roll_delay(plan);
     if (rc == 0)
-        rc = cut_to_longest(d);
-    return rc < 0 ? rc : tell_ignored(d);
+        rc = cut_to_longest(plan);
+    return rc < 0 ? rc : tell_ignored(plan);
 }
 
 /* Rules and routes see the decoded path, as do their arguments. */
-static int decode_path(struct draft *d) {
-    if (slice_find(d->path, '%') == d->path.len)
+static int decode_path(struct plan_state *plan) {
+    if (slice_find(plan->path, '%') == plan->path.len)
         return 0;
-    d->decoded = mem_alloc(d->path.len);
-    if (d->decoded == NULL)
+    plan->decoded = mem_alloc(plan->path.len);
+    if (plan->decoded == NULL)
         return -ENOMEM;
-    long len = http_path_decode(d->path, d->decoded);
+    long len = http_path_decode(plan->path, plan->decoded);
     if (len < 0)
-        return refuse(d, 400, "the path has a bad percent-escape");
-    d->path = slice_of(d->decoded, (size_t)len);
+        return refuse(plan, 400, "the path has a bad percent-escape");
+    plan->path = slice_of(plan->decoded, (size_t)len);
     return 0;
 }
 
-static int make(struct draft *d) {
-    d->reply->begun_at = clock_now();
-    d->now = d->reply->begun_at - d->p->shared->started_at;
-    d->reply->method = (uint8_t)d->head->method;
-    if (d->p->config->access_log != NULL) {
-        d->reply->target = slice_dup(d->head->target);
-        if (d->reply->target == NULL)
+static int make(struct plan_state *plan) {
+    plan->reply->begun_at = clock_now();
+    plan->now = plan->reply->begun_at - plan->p->shared->started_at;
+    plan->reply->method = (uint8_t)plan->head->method;
+    if (plan->p->config->access_log != NULL) {
+        plan->reply->target = slice_dup(plan->head->target);
+        if (plan->reply->target == NULL)
             return -ENOMEM;
     }
-    http_target_split(d->head->target, &d->path, &d->query);
-    if (d->head->method == HTTP_METHOD_OTHER)
-        return refuse(d, 501, "unknown method");
+    http_target_split(plan->head->target, &plan->path, &plan->query);
+    if (plan->head->method == HTTP_METHOD_OTHER)
+        return refuse(plan, 501, "unknown method");
 
-    int rc = decode_path(d);
+    int rc = decode_path(plan);
     if (rc == 0)
-        rc = take_layers(d);
-    return rc != 0 ? rc : roll(d);
+        rc = take_layers(plan);
+    return rc != 0 ? rc : roll(plan);
 }
 
-/* Kept out of plan_make: a draft is large, and its frame would cost the plain request. */
+/* Kept out of plan_make: its state is large, and its frame would cost the plain request. */
 static __attribute__((noinline)) int plan_in_full(struct planner *p, const struct http_head *head,
                                                   const struct plan_origin *origin,
                                                   struct slow_plan *ret) {
-    struct draft d = { .p = p,
-                       .head = head,
-                       .origin = origin,
-                       .spec = p->defaults[origin->bind],
-                       .reply = reply_new(200) };
-    int rc = d.reply != NULL ? make(&d) : -ENOMEM;
-    mem_free(d.decoded);
+    struct plan_state plan = { .p = p,
+                               .head = head,
+                               .origin = origin,
+                               .spec = p->defaults[origin->bind],
+                               .reply = reply_new(200) };
+    int rc = plan.reply != NULL ? make(&plan) : -ENOMEM;
+    mem_free(plan.decoded);
     if (rc < 0) {
-        reply_free(d.reply);
+        reply_free(plan.reply);
         return rc;
     }
-    d.reply->delay = d.delay;
-    *ret = (struct slow_plan){ .delay = d.delay, .reply = d.reply };
+    plan.reply->delay = plan.delay;
+    *ret = (struct slow_plan){ .delay = plan.delay, .reply = plan.reply };
     return 0;
 }
 
@@ -591,7 +598,7 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
     slow_stats_adopt(&p->stats, worker);
 
     uint64_t seed = config->seed != 0 ? (uint64_t)config->seed : (uint64_t)clock_wall();
-    uint64_t unset = 0; /* whoever comes first sets it; a worker that replaces another goes on */
+    uint64_t unset = 0; /* the first worker sets the seed; one that replaces another goes on */
     atomic_compare_exchange_strong(&shared->rng_state, &unset, seed);
     for (size_t i = 0; i < BINDS_MAX; i++) {
         int rc = take_defaults(&p->defaults[i], config, config->bind_params[i], err);

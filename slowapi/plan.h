@@ -8,11 +8,11 @@
 #include "slowapi/reply.h"
 #include "slowapi/rule.h"
 
-/* What the plans of one worker have in common. */
+/* Things that the plans of one worker have in common. */
 struct planner {
     const struct slowapi_config *config;
     struct shared *shared;
-    nsec_t delay_max; /* of an exchange; NSEC_NEVER: any */
+    nsec_t delay_max; /* longest exchange; NSEC_NEVER: any */
     struct slow_stats stats;
     struct rules *rules;
     uint32_t rules_generation;

@@ -78,7 +78,7 @@ static void fill_random(char *out, uint64_t seed, uint64_t from, size_t count, b
     }
 }
 
-/* What is there is copied: twice as much each time. */
+/* Copies the bytes that are there: twice as much each time. */
 static void fill_pattern(char *out, uint64_t from, size_t count) {
     size_t made = 0, phase = from % strlen(ALPHABET);
 
@@ -184,7 +184,7 @@ static double unit_bytes(const struct body *body) {
     return bytes;
 }
 
-/* Of several faults of that kind the one that is slowest; 0: none. */
+/* Finds the slowest of several faults of that kind; 0: none. */
 static int64_t slowest(const struct spec *spec, enum fault_kind kind) {
     int64_t most = 0;
 
@@ -344,8 +344,8 @@ static int append_custom(struct reply *reply, struct buf *out, size_t at, bool c
     return buf_append(out, slice_of(reply->custom, len));
 }
 
-/* What an answer with such a status must say (RFC 9110 sections 15.5.2, 15.5.6, 15.5.8, 15.5.22).
- */
+/* The field that an answer with such a status must have (RFC 9110 sections 15.5.2, 15.5.6, 15.5.8,
+ * 15.5.22). */
 static struct slice field_of_status(uint16_t status) {
     switch (status) {
     case 401:

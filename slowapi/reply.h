@@ -27,7 +27,7 @@ enum body_kind {
 
 struct body {
     uint8_t kind;    /* enum body_kind */
-    bool is_chunked; /* its length is not told in advance */
+    bool is_chunked; /* the length is not told in advance */
     const char *type;
     struct slice text;
     uint64_t units; /* bytes, or events */
@@ -59,14 +59,14 @@ struct reply {
     uint8_t fault_count;
     bool close, is_bodyless, is_chunked;
     bool shows_truth;
-    struct fault faults[SPEC_FAULTS_MAX]; /* those that were rolled for this request */
+    struct fault faults[SPEC_FAULTS_MAX]; /* faults that were rolled for this request */
     struct rng rng;
     uint64_t seed;
     struct body body;
     uint64_t sent;       /* units */
     uint64_t planned;    /* units of the next piece; 0: it is not planned yet */
-    nsec_t due;          /* of the next piece, counted from when the one before was due */
-    uint64_t owed_bytes; /* of the last event, which the bandwidth has not paid for */
+    nsec_t due;          /* time of the next piece, counted from when the one before was due */
+    uint64_t owed_bytes; /* bytes of the last event, which the bandwidth has not paid for */
     uint64_t body_bytes; /* made, without the framing of chunks */
     nsec_t delay, queued, begun_at;
     nsec_t late;  /* by how much the answer began, once it has */
@@ -86,9 +86,10 @@ void reply_free(struct reply *reply); /* NULL-safe */
  * called once, when the faults are rolled and the body is complete. */
 void reply_set_pace(struct reply *reply);
 
-/* How long the exchange takes that is asked for: the longest delay that a law names (draws of
+/* Tells how long the exchange takes that is asked for: the longest delay that a law names (draws of
  * normal, exp, lognormal and pareto may be longer), hangs, pauses, and the pace of `body`, or of
- * the plain one when NULL. What depends on other requests is not in it. NSEC_NEVER: for ever. */
+ * the plain one when NULL. Time that depends on other requests is not counted. NSEC_NEVER: for
+ * ever. */
 nsec_t reply_longest(const struct spec *spec, const struct body *body);
 
 /* The part of it that begins with the answer: the pace of the body and the hangs. */

@@ -18,7 +18,7 @@ static int64_t given(int64_t value, int64_t otherwise) {
 
 enum echo_parts { ECHO_HEADERS, ECHO_ALL };
 
-/* Of a name that comes again the values stand in a list. */
+/* Adds a value to the object. The values of a name that comes again stand in a list. */
 static void add(json_t *object, struct slice name, json_t *value) {
     char *key = slice_dup(name);
     json_t *there = key != NULL ? json_object_get(object, key) : NULL;
@@ -261,7 +261,7 @@ PREPARE(range) {
     return reply->fields != NULL ? 0 : -ENOMEM;
 }
 
-/* Of the server as a whole (RFC 9110 section 9.3.7). */
+/* Tells about the server as a whole (RFC 9110 section 9.3.7). */
 PREPARE(options) {
     reply->fields =
         slice_dup(SLICE("Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE\r\n"));

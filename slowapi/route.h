@@ -11,7 +11,7 @@
 struct route {
     struct slice path; /* with a `/` at the end the rest of the path is an argument */
     const char *shown; /* in the docs */
-    bool any_method;   /* else GET, HEAD, POST and PUT */
+    bool any_method;   /* any; false: GET, HEAD, POST and PUT */
     bool is_own;       /* takes --delay when nothing is said */
 
     /* Fills in reply->body (and more), after all parameters. 0, -EINVAL with the line to answer, or

@@ -38,7 +38,7 @@ struct queue {
 };
 
 struct shared {
-    pthread_mutex_t mutex; /* of all below it up to the rules */
+    pthread_mutex_t mutex; /* guards all below it up to the rules */
     struct lru sequences, queues;
     uint64_t *sequence_counts; /* by place, as the next */
     struct queue *queue_states;
@@ -49,7 +49,7 @@ struct shared {
     _Atomic nsec_t
         accept_at[BINDS_MAX]; /* listening addresses accept nothing before; see slowaccept */
 
-    size_t size_bytes; /* of the whole mapping */
+    size_t size_bytes; /* size of the whole mapping */
     nsec_t delay_max;  /* rules that ask for more are refused; 0: none are */
     nsec_t started_at;
     struct slow_stats_total total;
@@ -92,8 +92,8 @@ struct queue_turn queue_enter(struct shared *shared, uint64_t key, int64_t worke
 
 /* --- sequences -------------------------------------------------------------------------------- */
 
-/* How often the key was asked for before: 0, 1, ... *ret_evicts: the key that was not asked for for
- * longest had to make room. */
+/* Counts how often the key was asked for before: 0, 1, ... *ret_evicts: the key that was not asked
+ * for for longest had to make room. */
 uint64_t sequence_next(struct shared *shared, uint64_t key, bool *ret_evicts);
 
 #endif

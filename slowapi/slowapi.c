@@ -19,7 +19,7 @@
 /* For a worker that ends its graceful stop by itself, before the master would kill it. */
 #define LEAVE_TIME (1 * NSEC_PER_SEC)
 
-/* What the workers are given, made before they are forked. */
+/* Things that the workers are given, made before they are forked. */
 struct slow_service {
     const struct slowapi_config *config;
     struct binds binds;
@@ -105,7 +105,7 @@ static void stop_accepting(struct slow_worker *w) {
         acceptor_close(&w->listeners[i].acceptor);
     }
     w->listener_count = 0;
-    binds_close(w->binds); /* else clients would connect and wait for a service that leaves */
+    binds_close(w->binds); /* clients would connect and wait for a service that leaves */
 }
 
 /* --- a worker drains and leaves --------------------------------------------------------------- */
@@ -145,7 +145,7 @@ static void on_signal(void *arg, int signo) {
     case SIGQUIT:
         loop_stop(w->loop);
         break;
-    case SIGHUP: /* of a worker that has no master */
+    case SIGHUP: /* a worker that has no master */
         reload_rules(w->planner.shared, w->config->rules);
         break;
     default:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What really happened, counted: one slot per worker, summed when asked. */
+/* Counters of what happened: one slot per worker, summed when asked. */
 #ifndef SLOWAPI_STATS_H
 #define SLOWAPI_STATS_H
 
