@@ -11,6 +11,7 @@
 #include "net/control.h"
 #include "server/app/app.h"
 #include "server/app/event_app.h"
+#include "server/app/object.h"
 #include "server/conn/access_log.h"
 #include "server/model/model.h"
 #include "server/serve.h"
@@ -24,7 +25,7 @@
 static int serve_main(int argc, char **argv);
 
 static const struct option_spec options = {
-    .usage = "srv serve [options] [APP]",
+    .usage = "srv serve [options] [APP [KEY=VALUE...]]",
     .summary = "An app server: one handler, every concurrency model.",
     .epilog = "APP is one of\n"
               "  index  GET /?delay=S answers 'Hi there! ' and what the upstream said after S\n"
@@ -32,14 +33,16 @@ static const struct option_spec options = {
               "  db     the same with half of S there and half in PostgreSQL\n"
               "  cpu    the same with half of S there and half computing\n"
               "  self   asks this very server, which --upstream has to name; the answer takes S\n"
-              "  echo   answers with what it saw of the request\n\n"
+              "  echo   answers with what it saw of the request\n"
+              "or your own, as a shared object: ./app.so (docs/handlers.md), which reads the\n"
+              "KEY=VALUE behind it, or else SRV_APP_KEY of the environment.\n\n"
               "SIGTERM answers what is here and leaves; a second one, SIGINT or SIGQUIT leave\n"
               "at once. With --workers, SIGHUP replaces the workers and SIGUSR2 the program; no\n"
               "request is lost.",
     .rows = serve_rows,
     .row_count = SERVE_ROWS,
     .positional = "APP",
-    .positional_max = 1,
+    .positional_max = OPTION_STRINGS_MAX,
 };
 
 const struct command cmd_serve = {
@@ -114,11 +117,40 @@ static const char *app_of_module(struct serve_options *o, const char *module, bo
     return module;
 }
 
+/* An object of a user, with what it is configured with. */
+static int choose_object(struct serve_options *o, const struct option_strings *positionals,
+                         const char *name, struct error *err) {
+    o->object = (struct app){ .name = name };
+    o->config.app = &o->object;
+    for (size_t i = 1; i < positionals->count; i++) {
+        const char *item = positionals->items[i];
+
+        if (strchr(item, '=') == NULL || item[0] == '=')
+            return error_set(err, -EINVAL, "APP: '%s' is not allowed behind '%s'; KEY=VALUE", item,
+                             name);
+        o->config.app_config.items[o->config.app_config.count++] = item;
+    }
+    return 0;
+}
+
+/* What an APP has to do with the model that is to run it. */
+static int check_app_model(const struct serve_options *o, const char *from, const char *given,
+                           struct error *err) {
+    const struct model *model = o->config.model;
+
+    if (model == &model_evhttp && o->config.app != &app_index)
+        return error_set(err, -EINVAL, "%s: '%s' does not run under --model evhttp; index", from,
+                         given);
+    if (model == &model_event && event_app_find(o->config.app) == NULL)
+        return error_set(err, -EINVAL, "%s: '%s' does not run under --model event; index or echo",
+                         from, given);
+    return 0;
+}
+
 static int choose_app(struct serve_options *o, const struct option_strings *positionals,
                       bool has_mode, struct error *err) {
     const char *module = getenv("MODULE");
     const char *given = "index", *name = given, *from = "APP";
-    bool is_event = o->config.model == &model_event;
 
     if (module != NULL && module[0] != '\0') {
         given = module;
@@ -129,18 +161,27 @@ static int choose_app(struct serve_options *o, const struct option_strings *posi
         given = name = positionals->items[0];
         from = "APP";
     }
+    if (object_is_named(name)) {
+        if (choose_object(o, positionals, name, err) < 0)
+            return -EINVAL;
+        return check_app_model(o, from, given, err);
+    }
     o->config.app = app_find(name);
     if (o->config.app == NULL)
         return error_set(err, -EINVAL, "%s: '%s' is not an application; index, db%s", from, given,
                          given == module ? ", cpu, self, echo, app or patched"
-                                         : ", cpu, self or echo");
-    if (o->config.model == &model_evhttp && o->config.app != &app_index)
-        return error_set(err, -EINVAL, "%s: '%s' does not run under --model evhttp; index", from,
-                         given);
-    if (is_event && event_app_find(o->config.app) == NULL)
-        return error_set(err, -EINVAL, "%s: '%s' does not run under --model event; index or echo",
-                         from, given);
-    return 0;
+                                         : ", cpu, self, echo or ./FILE.so");
+    if (positionals->count > 1)
+        return error_set(err, -EINVAL, "APP: '%s' is not allowed behind '%s', which reads nothing",
+                         positionals->items[1], name);
+    return check_app_model(o, from, given, err);
+}
+
+/* Last, since it runs code: 2 is the code of an object that cannot be served. */
+static int check_object(const struct serve_options *o, struct error *err) {
+    if (o->config.app->built_in != NULL)
+        return 0;
+    return object_check(o->config.app->name, &o->config.app_config, &o->config.privileges, err);
 }
 
 static int check_db(const struct serve_options *o, struct error *err) {
@@ -245,7 +286,8 @@ static int complete(struct serve_options *o, int argc, char **argv,
         choose_app(o, positionals, has_mode, err) < 0 ||
         serve_protocol_apply(&o->config, o->protocol, err) < 0 || check_bind(o, err) < 0 ||
         check_upstream(o, err) < 0 || check_db(o, err) < 0 || check_control(o, err) < 0 ||
-        check_operating(o, err) < 0 || serve_fit_check(&options, argc, argv, &o->config, err) < 0)
+        check_operating(o, err) < 0 || serve_fit_check(&options, argc, argv, &o->config, err) < 0 ||
+        check_object(o, err) < 0)
         return -EINVAL;
     o->config.argv = argv - 1; /* the program stands before its subcommand */
     return 0;

@@ -92,12 +92,17 @@ static bool speaks_uwsgi(const struct serve_config *c) {
     return false;
 }
 
+/* True if the application may ask a database: any object may. */
+static bool has_database(const struct serve_config *c) {
+    return c->app == &app_db || c->app->built_in == NULL;
+}
+
 /* True if requests may wait: for a slot, for a turn to call the upstream, for a connection to the
  * database. */
 static bool may_wait(const struct serve_config *c) {
     bool has_slots = c->model == &model_pool || (c->model != &model_threaded && c->async_cores > 0);
 
-    return has_slots || c->upstream_max > 0 || c->app == &app_db;
+    return has_slots || c->upstream_max > 0 || has_database(c);
 }
 
 /* Options that mean something only beside another one. */
@@ -106,7 +111,7 @@ static int check_company(const struct option_spec *spec, int argc, char **argv,
     static const char db_alone[] = "only the app db asks a database; give db as APP";
     static const char no_upstream[] = "the app echo asks no upstream";
     bool is_async = c->model == &model_green || c->model == &model_event;
-    bool has_db = c->app == &app_db, has_upstream = c->app != &app_echo;
+    bool has_db = has_database(c), has_upstream = c->app != &app_echo;
     const struct {
         const char *option;
         bool fits;

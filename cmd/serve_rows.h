@@ -4,6 +4,7 @@
 #define CMD_SERVE_ROWS_H
 
 #include "base/option.h"
+#include "server/app/app.h"
 #include "server/config.h"
 
 /* Values that the rows fill: the configuration, and raw ones that are looked up or checked before
@@ -14,6 +15,7 @@ struct serve_options {
     uint64_t request_body;
     int log_level, protocol;
     const struct model *threads_model; /* chosen by THREADS=with or =without; or NULL */
+    struct app object;                 /* what APP names, when that is a file */
     char bind_default[32], upstream_default[48];
 };
 

@@ -341,6 +341,17 @@ int fiber_park(struct fibers *fibers, nsec_t deadline) {
     return woken ? 0 : -ETIMEDOUT;
 }
 
+void fiber_await(struct fibers *fibers) {
+    struct fiber *fiber = fibers->running;
+    ASSERT(fiber != NULL);
+
+    while (!fiber->woken) { /* a cancellation makes it run, too */
+        fiber->state = FIBER_PARKED;
+        context_switch(&fiber->context, &fibers->loop_context, false);
+    }
+    fiber->woken = false;
+}
+
 void fiber_wake_later(struct fiber *fiber) {
     ASSERT(fiber->state != FIBER_CACHED);
     fiber->woken = true;

@@ -43,6 +43,9 @@ struct fiber *fiber_self(const struct fibers *fibers);
  * came since the last park is not lost: it returns at once. */
 NODISCARD int fiber_park(struct fibers *fibers, nsec_t deadline);
 
+/* Parks the running fiber until it is woken, cancelled or not: for what must end before it may. */
+void fiber_await(struct fibers *fibers);
+
 /* Makes a parked one run: at once from a loop callback, after the current fiber parks otherwise. */
 void fiber_wake(struct fiber *fiber);
 

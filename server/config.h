@@ -12,7 +12,7 @@
 #include "proc/privileges.h"
 #include <stdbool.h>
 
-struct srv_app;
+struct app;
 struct worker;
 
 /* A concurrency model: how many requests wait at once, and what waits for them. */
@@ -55,7 +55,8 @@ struct serve_config {
     int header_map;               /* enum header_map */
     struct cidr_list forwarded_allow, uwsgi_allow;
     const struct model *model;
-    const struct srv_app *app;
+    const struct app *app;
+    struct option_strings app_config; /* KEY=VALUE, for an object */
     struct access_log_config access_log;
     const char *health_path;      /* NULL: none */
     const char *pid_path;         /* NULL: none */

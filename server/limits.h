@@ -8,7 +8,9 @@ enum {
     SERVER_RECV_BYTES = 1024, /* one read of a request head, or of what the upstream answers */
     SERVER_BODY_RECV_BYTES = 16384,           /* one read of a request body */
     SERVER_ARENA_BYTES_MAX = 50331648,        /* what one request may allocate */
-    SERVER_REPLY_FIELDS_MAX = 16,             /* that a handler adds */
+    SERVER_REPLY_FIELDS_MAX = 32,             /* that a handler adds */
+    SERVER_PARTS_MAX = 64,                    /* of a request, that run at once */
+    SERVER_ROUTE_SEGMENTS_MAX = 8,            /* of a path, that a route hands out */
     SERVER_REPLY_BYTES_MAX = 67108864,        /* head and body of an answer */
     SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608, /* of an answer */
     SERVER_UPSTREAM_REQUEST_BYTES_MAX = 65536,

@@ -9,6 +9,8 @@
 #include "proc/prefork.h"
 #include "proc/signals.h"
 #include "proc/upgrade.h"
+#include "server/app/app.h"
+#include "server/app/object.h"
 #include "server/conn/access_log.h"
 #include "server/model/model.h"
 #include "server/observe/admin.h"
@@ -94,12 +96,32 @@ static void serve_stopping(void *arg) {
         binds_refuse(&s->binds);
 }
 
+/* What the worker serves with; an object starts here. 0 or -errno with a reason. */
+static int open_app(const struct app *app, struct srv_worker *own, struct srv_app *ret,
+                    struct error *err) {
+    int rc = 0;
+
+    if (app->built_in != NULL)
+        *ret = *app->built_in;
+    else
+        rc = object_load(app->name, ret, err);
+    if (rc < 0 || ret->start == NULL)
+        return rc;
+    rc = ret->start(own);
+    return rc == 0 ? 0 : error_set(err, -ECANCELED, "'%s' cannot start: its start returned %d",
+                                   app->name, rc);
+}
+
 static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
-    struct error err = { "" };
+    struct error err;
     struct stats *stats = stats_map(s->stats_fd, index, &err);
     struct worker_quota quota = { .limit = draw_quota(s->config) };
+    struct srv_worker own = { .config = &s->config->app_config, .number = index };
+    struct srv_app app;
     struct worker worker = {
         .config = s->config,
+        .app = &app,
+        .own = &own,
         .index = index,
         .listen_fds = s->binds.fds,
         .listen_count = s->binds.count,
@@ -112,11 +134,15 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .tend = s->config->workers == 0 ? tend_helpers_often : NULL,
         .arg = s,
     };
+    int code;
 
-    if (stats == NULL)
+    if (stats == NULL || open_app(s->config->app, &own, &app, &err) < 0)
         return complain(&err);
     stats_start(worker.stats, s->config->control != NULL);
-    return s->config->model->run(&worker, &err) < 0 ? complain(&err) : 0;
+    code = s->config->model->run(&worker, &err) < 0 ? complain(&err) : 0;
+    if (app.stop != NULL)
+        app.stop(&own);
+    return code;
 }
 
 static int prefork_worker(void *arg, unsigned index) {

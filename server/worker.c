@@ -79,6 +79,7 @@ struct upstream_config worker_upstream(const struct worker *worker) {
 int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err) {
     struct upstream_config config = worker_upstream(worker);
 
+    worker->fiber_io = fiber_io;
     worker->upstream = upstream_new(&config, fiber_io, err);
     if (worker->upstream == NULL)
         return -EINVAL;

@@ -8,9 +8,12 @@
 #include <stdatomic.h>
 
 struct access_log;
+struct srv_app;
+struct srv_worker;
 struct db;
 struct stats;
 struct gate;
+struct io_fiber;
 struct upstream;
 
 /* --max-requests: how many answers a worker gives before it asks for a successor. */
@@ -21,10 +24,13 @@ struct worker_quota {
 
 struct worker {
     const struct serve_config *config;
+    const struct srv_app *app; /* what serves requests */
+    struct srv_worker *own;    /* what the application knows of the worker */
     unsigned index;        /* 1-based; 1 when there is no master */
     const int *listen_fds; /* opened before fork, shared between workers */
     size_t listen_count;
     /* Made by worker_open, since they differ between fibers and threads; NULL under model event. */
+    struct io_fiber *fiber_io; /* NULL: threads wait */
     struct upstream *upstream;
     struct gate *upstream_gate; /* limits the calls in progress; NULL: no limit */
     struct db *db;
@@ -56,7 +62,6 @@ bool worker_is_leaving(const struct worker *worker);
 /* It has given an answer: counts it against --max-requests. */
 void worker_count_answer(const struct worker *worker);
 
-struct io_fiber;
 struct upstream_config;
 
 /* How this worker reaches the upstream; source addresses take turns among workers. */

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* The built-in applications. They use include/srv/handler.h and nothing else of the server. */
+/* What `srv serve APP` serves: an application of examples/ that is compiled in, or an object. */
 #ifndef SERVER_APP_H
 #define SERVER_APP_H
 
-#include "srv/handler.h"
+#include "srv/app.h"
 
-extern const struct srv_app app_cpu;
-extern const struct srv_app app_db;
-extern const struct srv_app app_echo;
-extern const struct srv_app app_index;
-extern const struct srv_app app_self;
+struct app {
+    const char *name;               /* or the path of the object */
+    const struct srv_app *built_in; /* NULL: an object */
+};
 
-/* By name; NULL when there is none. */
-const struct srv_app *app_find(const char *name);
+extern const struct app app_cpu;
+extern const struct app app_db;
+extern const struct app app_echo;
+extern const struct app app_index;
+extern const struct app app_self;
+
+/* A built-in one by name; NULL when there is none. */
+const struct app *app_find(const char *name);
 
 #endif

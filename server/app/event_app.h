@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* What handlers of model `event` may call: all of include/srv/handler.h that does not wait, and
- * instead of the waits what follows. A handler begins, and goes on in callbacks. */
+/* What handlers of model `event` may call: what does not wait of server/app/request.h, and instead
+ * of the waits what follows. A handler begins, and goes on in callbacks. This is internal: objects
+ * of users have straight code. */
 #ifndef SERVER_EVENT_APP_H
 #define SERVER_EVENT_APP_H
 
-#include "srv/handler.h"
+#include "server/app/app.h"
+#include "server/app/request.h"
 
 /* An application as callbacks. */
 struct event_app {
-    const struct srv_app *app; /* the same work as straight code */
+    const struct app *app; /* the same work as straight code */
     /* Ends with event_answer, now or in a later callback. NULL: the straight code never waits. */
     void (*begin)(struct srv_request *rq);
 };
@@ -16,16 +18,16 @@ struct event_app {
 extern const struct event_app event_app_index;
 
 /* NULL when the application has only straight code that waits. */
-const struct event_app *event_app_find(const struct srv_app *app);
+const struct event_app *event_app_find(const struct app *app);
 
-/* Goes on in `done` when the upstream has answered, or has not, as srv_upstream_get would return:
+/* Goes on in `done` when the upstream has answered, or has not, as request_get would return:
  * with 0 and what it said, or with -errno and NULL. After this call, as after event_answer, the
  * request may be gone: return. */
 void event_upstream_get(struct srv_request *rq, struct slice suffix,
                         void (*done)(struct srv_request *rq, int rc,
-                                     const struct srv_answer *answer));
+                                     const struct upstream_answer *answer));
 
-/* What straight code says by returning: 0 or more after srv_reply, or the -errno of a call. Exactly
+/* What straight code says by returning: 0 or more after request_reply, or the -errno of a call. Exactly
  * once. */
 void event_answer(struct srv_request *rq, int rc);
 

@@ -5,43 +5,18 @@
 #include "base/log.h"
 #include "fiber/gate.h"
 #include "http/url.h"
+#include "server/app/task.h"
 #include "server/conn/realip.h"
-#include "server/upstream/db.h"
 #include "server/upstream/upstream.h"
 #include <errno.h>
 
-struct srv_request {
-    struct session *session;
-    struct io *io;
-    struct slice path, query;
-    nsec_t deadline;
-    nsec_t asked_at;           /* when it began to wait for the upstream */
-    const char *why;           /* what failed, for the error answer and the log */
-    const char *detail;        /* more about it, for the log only */
-    struct http_field *fields; /* in the arena, made on first use */
-    uint8_t field_count;
-    uint16_t status; /* that the failure asks for; 0: what its -errno suggests */
-};
-
 /* --- the request ------------------------------------------------------------ */
 
-struct slice srv_method(const struct srv_request *rq) {
-    return rq->session->head.method_text;
-}
-
-struct slice srv_target(const struct srv_request *rq) {
-    return rq->session->head.target;
-}
-
-struct slice srv_path(const struct srv_request *rq) {
-    return rq->path;
-}
-
-struct slice srv_body(const struct srv_request *rq) {
+struct slice request_body(const struct srv_request *rq) {
     return buf_unread(&rq->session->body);
 }
 
-bool srv_query(struct srv_request *rq, struct slice name, struct slice *ret) {
+bool request_arg(struct srv_request *rq, struct slice name, struct slice *ret) {
     struct slice raw;
     char *text;
     long len;
@@ -51,24 +26,15 @@ bool srv_query(struct srv_request *rq, struct slice name, struct slice *ret) {
     *ret = raw;
     if (slice_find(raw, '%') == raw.len && slice_find(raw, '+') == raw.len)
         return true;
-    text = arena_alloc(&rq->session->arena, raw.len);
+    text = arena_alloc(rq->arena, raw.len);
     len = text != NULL ? http_percent_decode(raw, text) : -ENOMEM;
     if (len >= 0)
         *ret = slice_of(text, (size_t)len);
     return true;
 }
 
-bool srv_header(const struct srv_request *rq, struct slice name, struct slice *ret) {
+bool request_field(const struct srv_request *rq, struct slice name, struct slice *ret) {
     return http_field_find(&rq->session->head, name, ret);
-}
-
-bool srv_next_header(const struct srv_request *rq, struct srv_cursor *at, struct slice *ret_name,
-                     struct slice *ret_value) {
-    struct http_cursor cursor = { .rest = at->rest, .started = at->started };
-    bool found = http_field_walk(&rq->session->head, &cursor, ret_name, ret_value);
-
-    *at = (struct srv_cursor){ .rest = cursor.rest, .started = cursor.started };
-    return found;
 }
 
 static struct realip realip(const struct srv_request *rq) {
@@ -77,41 +43,47 @@ static struct realip realip(const struct srv_request *rq) {
     return realip_of(&s->head, &s->peer, &s->worker->config->forwarded_allow);
 }
 
-struct slice srv_client_address(struct srv_request *rq) {
+struct slice request_client_address(struct srv_request *rq) {
     struct realip found = realip(rq);
     char text[PEER_TEXT_BYTES];
-    const char *copy = arena_dup(&rq->session->arena, slice_str(peer_format(&found.client, text)));
+    const char *copy = arena_dup(rq->arena, slice_str(peer_format(&found.client, text)));
 
     return slice_str(copy);
 }
 
-struct slice srv_scheme(const struct srv_request *rq) {
+struct slice request_scheme(const struct srv_request *rq) {
     return realip(rq).scheme;
 }
 
 /* --- memory and waiting ------------------------------------------------------ */
 
-void *srv_alloc(struct srv_request *rq, size_t size_bytes) {
-    return arena_alloc(&rq->session->arena, size_bytes > 0 ? size_bytes : 1);
+void *request_alloc(struct srv_request *rq, size_t size_bytes) {
+    return arena_alloc(rq->arena, size_bytes > 0 ? size_bytes : 1);
 }
 
-char *srv_format(struct srv_request *rq, const char *fmt, ...) {
+char *request_format(struct srv_request *rq, const char *fmt, ...) {
     va_list args;
     char *text;
 
     va_start(args, fmt);
-    text = arena_vprintf(&rq->session->arena, fmt, args);
+    text = arena_vprintf(rq->arena, fmt, args);
     va_end(args);
     return text;
 }
 
-int srv_sleep(struct srv_request *rq, nsec_t span) {
+/* The request as a whole is listed as what its handler does; parts run beside that. */
+static void does(struct srv_request *rq, enum stats_doing doing) {
+    if (!rq->is_part)
+        session_set_doing(rq->session, doing, rq->io);
+}
+
+int request_sleep(struct srv_request *rq, nsec_t span) {
     nsec_t until = deadline_after(io_now(rq->io), span);
     int rc;
 
-    session_set_doing(rq->session, STATS_SLEEP, rq->io);
+    does(rq, STATS_SLEEP);
     rc = io_sleep(rq->io, nsec_min(until, rq->deadline));
-    session_set_doing(rq->session, STATS_CPU, rq->io);
+    does(rq, STATS_CPU);
     return rc < 0 || until <= rq->deadline ? rc : -ETIMEDOUT;
 }
 
@@ -169,12 +141,12 @@ static const char *upstream_sentence(int rc) {
 /* A detail for the log, in which the reason cannot end the value. NULL without a reason. */
 static const char *detail_of(struct srv_request *rq, const char *why) {
     size_t cap = why != NULL ? 4 * strlen(why) + 8 : 0;
-    char *text = why != NULL ? srv_alloc(rq, cap) : NULL;
+    char *text = why != NULL ? request_alloc(rq, cap) : NULL;
 
     if (text == NULL)
         return NULL;
     escape_quoted(text, cap, slice_str(why));
-    return srv_format(rq, "error=\"%s\"", text);
+    return request_format(rq, "error=\"%s\"", text);
 }
 
 /* Descriptors or buffers: the upstream may be well. */
@@ -213,12 +185,12 @@ static void leave_upstream(struct srv_request *rq) {
 }
 
 static int call_upstream(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret) {
-    struct session *s = rq->session;
     const char *why = NULL;
     int rc;
 
     request_asks(rq);
-    rc = upstream_get(s->worker->upstream, rq->io, &s->arena, suffix, rq->deadline, ret, &why);
+    rc = upstream_get(rq->session->worker->upstream, rq->io, rq->arena, suffix, rq->deadline, ret,
+                      &why);
     request_asked(rq, rc, why);
     return rc;
 }
@@ -226,16 +198,16 @@ static int call_upstream(struct srv_request *rq, struct slice suffix, struct ups
 void request_waits_for_upstream(struct srv_request *rq) {
     rq->asked_at = io_now(rq->io);
     rq->detail = NULL;
-    session_set_doing(rq->session, STATS_UPSTREAM, rq->io);
+    does(rq, STATS_UPSTREAM);
 }
 
 void request_has_waited_for_upstream(struct srv_request *rq) {
-    rq->session->spent.upstream += io_now(rq->io) - rq->asked_at;
-    session_set_doing(rq->session, STATS_CPU, rq->io);
+    if (!rq->is_part)
+        rq->session->spent.upstream += io_now(rq->io) - rq->asked_at;
+    does(rq, STATS_CPU);
 }
 
-int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_answer *ret) {
-    struct upstream_answer answer;
+int request_get(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret) {
     int rc;
 
     if (rq->session->worker->upstream == NULL)
@@ -243,46 +215,41 @@ int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_ans
     request_waits_for_upstream(rq);
     rc = enter_upstream(rq);
     if (rc == 0) {
-        rc = call_upstream(rq, suffix, &answer);
+        rc = call_upstream(rq, suffix, ret);
         leave_upstream(rq);
     }
     request_has_waited_for_upstream(rq);
-    if (rc < 0)
-        return rc;
-    *ret = (struct srv_answer){ .status = answer.status, .body = answer.body };
-    return 0;
+    return rc;
 }
 
-int srv_db_query(struct srv_request *rq, const char *sql, const char *const *params,
-                 size_t param_count, struct srv_rows *ret) {
+int request_query(struct srv_request *rq, const char *sql, const char *const *params,
+                  size_t param_count, struct db_answer *ret) {
     struct db_statement statement = { .sql = sql, .params = params, .param_count = param_count };
+    struct db *db = rq->session->worker->db;
     struct db_report report = { .why = NULL };
-    struct session *s = rq->session;
-    struct db_answer answer;
     nsec_t began = io_now(rq->io);
     int rc;
 
-    if (s->worker->db == NULL)
+    if (db == NULL)
         return -EDEADLK; /* nor is there a database for any app but db */
-    session_set_doing(s, STATS_DATABASE, rq->io);
-    rc = db_run(s->worker->db, rq->io, &s->arena, &statement, rq->deadline, &answer, &report);
-    session_set_doing(s, STATS_CPU, rq->io);
-    s->spent.database += io_now(rq->io) - began;
+    does(rq, STATS_DATABASE);
+    rc = db_run(db, rq->io, rq->arena, &statement, rq->deadline, ret, &report);
+    does(rq, STATS_CPU);
+    if (!rq->is_part)
+        rq->session->spent.database += io_now(rq->io) - began;
 
     rq->status = report.status;
     rq->why = report.why;
     rq->detail = report.detail;
-    if (rc < 0)
-        return rc;
-    *ret = (struct srv_rows){ answer.values, answer.rows, answer.columns };
-    return 0;
+    memcpy(rq->sqlstate, report.sqlstate, sizeof(rq->sqlstate));
+    return rc;
 }
 
 /* --- the answer --------------------------------------------------------------- */
 
-int srv_reply_field(struct srv_request *rq, struct slice name, struct slice value) {
+int request_add_field(struct srv_request *rq, struct slice name, struct slice value) {
     if (rq->fields == NULL)
-        rq->fields = srv_alloc(rq, SERVER_REPLY_FIELDS_MAX * sizeof(*rq->fields));
+        rq->fields = request_alloc(rq, SERVER_REPLY_FIELDS_MAX * sizeof(*rq->fields));
     if (rq->fields == NULL)
         return -ENOMEM;
     if (rq->field_count == SERVER_REPLY_FIELDS_MAX)
@@ -296,8 +263,8 @@ static bool is_last_answer(const struct session *s) {
     return s->last || atomic_load(&s->worker->stats->life) == STATS_STOPPING;
 }
 
-int srv_reply(struct srv_request *rq, uint16_t status, struct slice content_type,
-              struct slice body) {
+int request_reply(struct srv_request *rq, uint16_t status, struct slice content_type,
+                  struct slice body) {
     struct session *s = rq->session;
     struct http_response_head head = {
         .status = status,
@@ -349,31 +316,32 @@ static int answer_failure(struct srv_request *rq, int rc) {
         stats_add(rq->session->worker->stats, STATS_expired, 1);
     if (why == NULL)
         why = "the handler failed";
-    escape_quoted(target, sizeof(target), srv_target(rq));
-    log_limited(&rate, LOG_LEVEL_WARN, "request failed status=%u target=%s reason=\"%s\"%s%s",
-                status, target, why, rq->detail != NULL ? " " : "",
-                rq->detail != NULL ? rq->detail : "");
+    escape_quoted(target, sizeof(target), rq->session->head.target);
+    if (status >= 500) /* what is below is the client's */
+        log_limited(&rate, LOG_LEVEL_WARN, "request failed status=%u target=%s reason=\"%s\"%s%s",
+                    status, target, why, rq->detail != NULL ? " " : "",
+                    rq->detail != NULL ? rq->detail : "");
     if (rq->session->http.answered)
         return rc; /* half an answer stands in `out`: it must not be sent */
     if (status == 503 &&
-        srv_reply_field(rq, SLICE("Retry-After"), SLICE(SERVER_RETRY_AFTER_SECONDS)) < 0)
+        request_add_field(rq, SLICE("Retry-After"), SLICE(SERVER_RETRY_AFTER_SECONDS)) < 0)
         return -ENOMEM;
-    text = srv_format(rq, "%s\n", why);
-    return text == NULL ? -ENOMEM : srv_reply(rq, status, SLICE("text/plain"), slice_str(text));
+    text = request_format(rq, "%s\n", why);
+    return text == NULL ? -ENOMEM : request_reply(rq, status, SLICE("text/plain"), slice_str(text));
 }
 
 /* With the methods that handlers are asked for. */
 static int answer_allow(struct srv_request *rq, uint16_t status, struct slice type,
                         struct slice body) {
     struct slice allowed = SLICE("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    int rc = srv_reply_field(rq, SLICE("Allow"), allowed);
+    int rc = request_add_field(rq, SLICE("Allow"), allowed);
 
-    return rc < 0 ? rc : srv_reply(rq, status, type, body);
+    return rc < 0 ? rc : request_reply(rq, status, type, body);
 }
 
 static int answer_method(struct srv_request *rq) {
     if (rq->session->head.method == HTTP_METHOD_OTHER)
-        return srv_reply(rq, 501, SLICE("text/plain"), SLICE("method is not implemented\n"));
+        return request_reply(rq, 501, SLICE("text/plain"), SLICE("method is not implemented\n"));
     return answer_allow(rq, 405, SLICE("text/plain"), SLICE("method is not allowed\n"));
 }
 
@@ -405,6 +373,8 @@ int request_admit(struct srv_request *rq) {
 }
 
 int request_answer(struct srv_request *rq, int rc) {
+    if (rq->failed < 0 && !rq->session->http.answered)
+        rc = rq->failed; /* the first failure, whatever the handler made of it */
     if (rc == -ECANCELED)
         return rc;
     if (rc < 0 || !rq->session->http.answered)
@@ -413,7 +383,9 @@ int request_answer(struct srv_request *rq, int rc) {
 }
 
 static void begin(struct srv_request *rq, struct session *s, struct io *io) {
-    *rq = (struct srv_request){ .session = s, .io = io, .deadline = session_deadline(s) };
+    *rq = (struct srv_request){
+        .session = s, .arena = &s->arena, .io = io, .deadline = session_deadline(s)
+    };
     http_target_split(s->head.target, &rq->path, &rq->query);
 }
 
@@ -433,6 +405,21 @@ nsec_t request_deadline(const struct srv_request *rq) {
     return rq->deadline;
 }
 
+int request_stick(struct srv_request *rq, int rc) {
+    if (rc < 0 && rq->failed == 0)
+        rq->failed = rc;
+    return rq->failed;
+}
+
+int request_handle(struct srv_request *rq) {
+    const struct srv_app *app = rq->session->worker->app;
+    int rc = app->handle != NULL ? app->handle(rq) : request_route(rq, app->routes);
+
+    if (rq->parts != NULL)
+        task_end_all(rq);
+    return rc;
+}
+
 int request_run(struct session *s, struct io *io) {
     struct srv_request rq;
     int rc;
@@ -440,7 +427,7 @@ int request_run(struct session *s, struct io *io) {
     begin(&rq, s, io);
     rc = request_admit(&rq);
     if (rc == 0)
-        rc = s->worker->config->app->handle(&rq);
+        rc = request_handle(&rq);
     return request_answer(&rq, rc);
 }
 

@@ -1,10 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* A request as the application sees it: the other side of include/srv/handler.h. */
+/* A request as the application has it: what stands behind <srv/app.h>. */
 #ifndef SERVER_REQUEST_H
 #define SERVER_REQUEST_H
 
 #include "server/conn/session.h"
-#include "srv/handler.h"
+#include "server/upstream/db.h"
+#include "server/upstream/exchange.h"
+#include "srv/app.h"
+
+struct srv_request {
+    struct session *session;
+    struct arena *arena;
+    struct io *io;
+    struct slice path, query; /* still encoded */
+    nsec_t deadline;
+    nsec_t asked_at;           /* when it began to wait for the upstream */
+    const char *why;           /* what failed, for the error answer and the log */
+    const char *detail;        /* more about it, for the log only */
+    const char *decoded_path;  /* srv_path's, made on first use */
+    struct slice content_type; /* as the application has set it; ptr NULL: it has not */
+    struct http_field *fields; /* in the arena, made on first use */
+    struct slice segments[SERVER_ROUTE_SEGMENTS_MAX]; /* of decoded_path */
+    struct {
+        char *text; /* in the arena */
+        size_t len, cap;
+    } printed;
+    struct srv_task *parts; /* that it has started, newest first */
+    int failed;             /* the first failure of a call: it decides the answer */
+    uint16_t status;        /* that the failure asks for; 0: what its -errno suggests */
+    uint8_t field_count, segment_count;
+    atomic_bool cancelled;            /* a part: it is to end */
+    bool is_part;                     /* it is one of another request */
+    char sqlstate[DB_SQLSTATE_BYTES]; /* of the last statement, or "" */
+};
 
 /* Runs the application on the session's current request and leaves the encoded answer in `out`, an
  * error answer included. 0, or -ECANCELED, -ENOMEM: close without an answer. */
@@ -27,6 +55,56 @@ NODISCARD int request_admit(struct srv_request *rq);
 /* The application is done: 0 or more after srv_reply, or the -errno it gives up with. As
  * request_run. */
 NODISCARD int request_answer(struct srv_request *rq, int rc);
+
+/* Runs the handler of the worker's application, by its routes if it has any. What that returned. */
+NODISCARD int request_handle(struct srv_request *rq);
+
+/* Runs the first route that matches; 404, 405 and OPTIONS are answered here. What that returned. */
+NODISCARD int request_route(struct srv_request *rq, const struct srv_route *routes);
+
+/* Remembers the failure unless there is one already; returns the one that sticks, or 0. */
+int request_stick(struct srv_request *rq, int rc);
+
+/* --- what <srv/app.h> is made of --------------------------------------------------------------- */
+
+/* The decoded value of the first query parameter with that name; false when there is none. A value
+ * that is not decodable is handed over as it was sent. */
+bool request_arg(struct srv_request *rq, struct slice name, struct slice *ret);
+
+/* The first header field with that name, case-blind. A target in absolute-form (GET http://a/b)
+ * decides what Host is, whatever the client sent as Host. */
+bool request_field(const struct srv_request *rq, struct slice name, struct slice *ret);
+
+struct slice request_body(const struct srv_request *rq); /* decoded, complete */
+
+/* The client's address without its port: "192.0.2.7", "2001:db8::7", "unix"; and "http" or "https".
+ * Behind proxies it is what they say, if they are trusted. Found anew with each call. */
+struct slice request_client_address(struct srv_request *rq);
+struct slice request_scheme(const struct srv_request *rq);
+
+/* Memory until the request ends: not zeroed; NULL when it has used its share. */
+NODISCARD void *request_alloc(struct srv_request *rq, size_t size_bytes);
+NODISCARD char *request_format(struct srv_request *rq, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* 0 after `span`, or -ETIMEDOUT, -ECANCELED. */
+NODISCARD int request_sleep(struct srv_request *rq, nsec_t span);
+
+/* GET of --upstream with `suffix` appended. 0, or -errno as upstream_get. */
+NODISCARD int request_get(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret);
+
+/* One SQL statement; $1, $2 ... stand for `params`. 0, or -errno as db_run, with the code of the
+ * server in rq->sqlstate. */
+NODISCARD int request_query(struct srv_request *rq, const char *sql, const char *const *params,
+                            size_t param_count, struct db_answer *ret);
+
+/* Adds a field to the answer; before request_reply. Both slices must live until then. -ENOSPC above
+ * SERVER_REPLY_FIELDS_MAX, -ENOMEM. */
+NODISCARD int request_add_field(struct srv_request *rq, struct slice name, struct slice value);
+
+/* Answers; `content_type` and `body` are copied. -EALREADY when there is an answer already,
+ * -ENOMEM. */
+NODISCARD int request_reply(struct srv_request *rq, uint16_t status, struct slice content_type,
+                            struct slice body);
 
 struct session *request_session(const struct srv_request *rq);
 nsec_t request_deadline(const struct srv_request *rq);

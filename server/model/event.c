@@ -42,7 +42,7 @@ struct job {
     struct event_model *model;
     struct client *client;
     struct srv_request *request;
-    void (*answered)(struct srv_request *rq, int rc, const struct srv_answer *answer);
+    void (*answered)(struct srv_request *rq, int rc, const struct upstream_answer *answer);
     struct slice suffix;
     struct upstream_call call;
     struct timer timer; /* of the queue */
@@ -91,7 +91,7 @@ static void call_done(struct upstream_call *call, int rc) {
     struct event_model *m = job->model;
     struct srv_request *rq = job->request;
     struct upstream_answer got = exchange_answer(&call->exchange);
-    struct srv_answer answer = { .status = got.status, .body = got.body };
+    struct upstream_answer answer = got;
 
     job->state = JOB_HANDLER;
     m->calling--;
@@ -168,7 +168,7 @@ static void pump_calls(struct event_model *m) {
 
 void event_upstream_get(struct srv_request *rq, struct slice suffix,
                         void (*done)(struct srv_request *rq, int rc,
-                                     const struct srv_answer *answer)) {
+                                     const struct upstream_answer *answer)) {
     struct job *job = job_of(rq);
 
     job->answered = done;
@@ -199,7 +199,7 @@ static void run_handler(struct event_model *m, struct srv_request *rq) {
     else if (m->app->begin != NULL)
         m->app->begin(rq);
     else
-        event_answer(rq, m->app->app->handle(rq));
+        event_answer(rq, request_handle(rq));
 }
 
 static void event_dispatch(struct client *c) {

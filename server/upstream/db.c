@@ -122,6 +122,7 @@ struct db_report db_report_of(enum db_step step, int code, const struct db_failu
     struct db_report report = { .status = verdict.status, .why = verdict.why };
     char said[512];
 
+    memcpy(report.sqlstate, failure->sqlstate, sizeof(report.sqlstate));
     escape_quoted(said, sizeof(said), slice_str(failure->detail));
     if (failure->sqlstate[0] != '\0')
         report.detail = arena_printf(arena, "sqlstate=%s error=\"%s\"", failure->sqlstate, said);

@@ -41,6 +41,7 @@ struct db_report {
     uint16_t status;    /* of the answer: 500, 502, 503, 504 */
     const char *why;    /* one line for the client: what happened, and nothing the database said */
     const char *detail; /* more for the log: "sqlstate=... error=...", or NULL; in the arena */
+    char sqlstate[DB_SQLSTATE_BYTES]; /* "" when the server did not say one */
 };
 
 /* What was being done when it failed. */

@@ -64,7 +64,7 @@ static int grow(struct upstream_exchange *x, size_t want) {
         cap = x->expected > want && x->expected <= SERVER_UPSTREAM_BODY_BYTES_MAX
                   ? (size_t)x->expected
                   : want;
-    grown = arena_alloc(x->arena, cap);
+    grown = arena_alloc(x->arena, cap + 1); /* and a NUL */
     if (grown == NULL)
         return -ENOMEM;
     if (x->body_len > 0)
@@ -137,9 +137,10 @@ bool exchange_was_stale(const struct upstream_exchange *x, int rc) {
 }
 
 struct upstream_answer exchange_answer(const struct upstream_exchange *x) {
-    struct slice body = x->body_len > 0 ? slice_of(x->body, x->body_len) : SLICE("");
-
-    return (struct upstream_answer){ .status = x->status, .body = body };
+    if (x->body_len == 0)
+        return (struct upstream_answer){ .status = x->status, .body = SLICE("") };
+    x->body[x->body_len] = '\0';
+    return (struct upstream_answer){ .status = x->status, .body = slice_of(x->body, x->body_len) };
 }
 
 void exchange_end(struct upstream_exchange *x) {

@@ -17,7 +17,7 @@
 
 struct upstream_answer {
     uint16_t status;
-    struct slice body; /* in the arena; never NULL: it goes to memcpy */
+    struct slice body; /* in the arena, with a NUL behind it; ptr is never NULL */
 };
 
 struct upstream_exchange {

@@ -48,7 +48,7 @@ def test_answers_with_api_time_and_sleep(db, model, mode):
     app = db("--model", model, "--db-mode", mode)
     start = time.monotonic()
     reply = get(app, "/?delay=0.2")
-    assert (reply.status, reply.headers["content-type"]) == (200, "text/plain")
+    assert (reply.status, reply.headers["content-type"]) == (200, "text/plain; charset=utf-8")
     assert ANSWER.fullmatch(reply.text), reply.text
     assert time.monotonic() - start >= 0.2
     assert re.fullmatch(r"\d{4}-.*\.\d{6}\+00", get(app, "/now").text)

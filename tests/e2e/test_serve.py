@@ -38,7 +38,7 @@ def app(slowapi, serve, model):
 def test_index_greets_with_what_the_upstream_said(app):
     reply = get(app, "/?delay=0")
     assert (reply.status, reply.text) == (200, GREETING)
-    assert reply.headers["content-type"] == "text/plain"
+    assert reply.headers["content-type"] == "text/plain; charset=utf-8"
     assert "date" in reply.headers
 
 

@@ -2,7 +2,7 @@
 /* A front, its clients and its model for tests. */
 #include "tests/unit/server/front_rig.h"
 #include "server/app/request.h"
-#include "srv/handler.h"
+#include "srv/app.h"
 #include "tests/unit/server/open_fds.h"
 #include <signal.h>
 #include <sys/un.h>
@@ -18,13 +18,13 @@ static int handle(struct srv_request *rq) {
     static char text[LARGE];
     uint64_t size = 5;
 
-    if (slice_parse_u64(slice_drop(srv_path(rq), 1), LARGE, &size) < 0)
+    if (slice_parse_u64(slice_str(srv_path(rq) + 1), LARGE, &size) < 0)
         size = 5;
     memset(text, 'x', size);
-    return srv_reply(rq, 200, SLICE("text/plain"), slice_of(text, size));
+    return srv_reply_bytes(rq, 200, text, size);
 }
 
-static const struct srv_app app = { .name = "test", .summary = "", .handle = handle };
+static const struct srv_app app = { .handle = handle };
 
 /* As green and pool do. */
 static void answer(struct client *c) {

@@ -14,8 +14,7 @@
 /* Sets all three; a test may change them afterwards. */
 static inline void worker_set_up(struct worker *worker, struct serve_config *config,
                                  struct worker_quota *quota, const struct srv_app *app) {
-    *config = (struct serve_config){ .app = app,
-                                     .upstream_timeout = SPAN,
+    *config = (struct serve_config){ .upstream_timeout = SPAN,
                                      .header_timeout = SPAN,
                                      .body_timeout = SPAN,
                                      .send_timeout = SPAN,
@@ -24,7 +23,7 @@ static inline void worker_set_up(struct worker *worker, struct serve_config *con
                                      .max_queue = -1,
                                      .limits = HTTP_LIMITS_DEFAULT };
     *worker = (struct worker){
-        .config = config, .index = 1, .quota = quota, .stats = calloc(1, sizeof(*worker->stats))
+        .config = config, .app = app, .index = 1, .quota = quota, .stats = calloc(1, sizeof(*worker->stats))
     };
     stats_start(worker->stats, true);
     log_set_level(LOG_LEVEL_ERROR);

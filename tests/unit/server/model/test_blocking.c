@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One connection on a thread of its own, from its first byte to its last. */
 #include "server/model/blocking.h"
-#include "srv/handler.h"
+#include "srv/app.h"
 #include "tests/unit/server/open_fds.h"
 #include "tests/unit/server/worker_rig.h"
 #include <fcntl.h>
@@ -27,10 +27,10 @@ struct fixture {
 };
 
 static int handle(struct srv_request *rq) {
-    return srv_reply(rq, 200, SLICE("text/plain"), SLICE("hello"));
+    return srv_reply(rq, 200, "hello");
 }
 
-static const struct srv_app app = { .name = "test", .summary = "", .handle = handle };
+static const struct srv_app app = { .handle = handle };
 
 static int set_up(void **state) {
     struct fixture *f = calloc(1, sizeof(*f));

@@ -78,7 +78,8 @@ static int set_up(void **state) {
     struct address upstream;
 
     f->fds_before = open_fds();
-    worker_set_up(&f->worker, &f->config, &f->quota, &app_index);
+    worker_set_up(&f->worker, &f->config, &f->quota, app_index.built_in);
+    f->config.app = &app_index;
     f->config.model = &model_event;
     f->config.upstream_url = f->url;
     f->listen_fd = listen_on(&f->address);

@@ -1,0 +1,777 @@
+/* SPDX-License-Identifier: MIT */
+/* The calls of <srv/app.h>, over a request as the server has it. They hand out texts that end with
+ * NUL where the server has slices, and remember the first failure. */
+#include "base/escape.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "http/chars.h"
+#include "http/url.h"
+#include "server/app/object.h"
+#include "server/app/request.h"
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A copy that ends with NUL; "" without memory. */
+static const char *text_of(struct srv_request *rq, struct slice s) {
+    const char *copy = arena_dup(rq->arena, s);
+
+    if (copy == NULL)
+        request_stick(rq, -ENOMEM);
+    return copy != NULL ? copy : "";
+}
+
+static void *alloc(struct srv_request *rq, size_t size_bytes) {
+    void *memory = arena_alloc(rq->arena, size_bytes > 0 ? size_bytes : 1);
+
+    if (memory == NULL)
+        request_stick(rq, -ENOMEM);
+    return memory;
+}
+
+/* --- formats ---------------------------------------------------------------------------------- */
+
+enum { PIECES_MAX = 16 };
+
+/* A format that has "%s" and "%%" only, which is most of them, is its pieces one after the other. */
+struct pieces {
+    struct slice items[PIECES_MAX];
+    size_t count, len;
+};
+
+static void add_piece(struct pieces *pieces, struct slice piece) {
+    pieces->items[pieces->count++] = piece;
+    pieces->len += piece.len;
+}
+
+/* False for a format that needs more than that, or has too many. */
+static bool cut_format(struct pieces *pieces, const char *format, va_list args) {
+    pieces->count = pieces->len = 0;
+    while (*format != '\0' && pieces->count <= PIECES_MAX - 2) {
+        const char *percent = strchrnul(format, '%');
+
+        if (percent > format)
+            add_piece(pieces, slice_of(format, (size_t)(percent - format)));
+        if (*percent == '\0')
+            return true;
+        if (percent[1] == 's')
+            add_piece(pieces, slice_str(va_arg(args, const char *)));
+        else if (percent[1] == '%')
+            add_piece(pieces, SLICE("%"));
+        else
+            return false;
+        format = percent + 2;
+    }
+    return *format == '\0';
+}
+
+static struct slice join(struct srv_request *rq, const struct pieces *pieces) {
+    char *text = alloc(rq, pieces->len + 1), *out = text;
+
+    if (text == NULL)
+        return SLICE("");
+    for (size_t i = 0; i < pieces->count; i++)
+        out = mempcpy(out, pieces->items[i].ptr, pieces->items[i].len);
+    *out = '\0';
+    return slice_of(text, pieces->len);
+}
+
+/* vsnprintf(3) takes hundreds of instructions for what is two copies. */
+static struct slice format_text(struct srv_request *rq, const char *format, va_list args) {
+    struct pieces pieces;
+    va_list again;
+    bool simple;
+    char *text;
+
+    va_copy(again, args);
+    simple = cut_format(&pieces, format, again);
+    va_end(again);
+    if (simple)
+        return join(rq, &pieces);
+    text = arena_vprintf(rq->arena, format, args);
+    if (text == NULL)
+        request_stick(rq, -ENOMEM);
+    return text != NULL ? slice_str(text) : SLICE("");
+}
+
+const char *srv_format(struct srv_request *rq, const char *format, ...) {
+    struct slice text;
+    va_list args;
+
+    va_start(args, format);
+    text = format_text(rq, format, args);
+    va_end(args);
+    return text.ptr;
+}
+
+void *srv_alloc(struct srv_request *rq, size_t size_bytes) {
+    void *memory = alloc(rq, size_bytes);
+
+    return memory != NULL ? memset(memory, 0, size_bytes) : NULL;
+}
+
+/* --- the worker ------------------------------------------------------------------------------- */
+
+/* SRV_APP_KEY of the environment: letters in upper case, what no variable may hold as '_'. */
+static const char *config_variable(const char *key) {
+    char name[128] = "SRV_APP_";
+    size_t len = strlen(name);
+
+    for (; *key != '\0' && len < sizeof(name) - 1; key++) {
+        bool lower = *key >= 'a' && *key <= 'z';
+        bool plain = (*key >= 'A' && *key <= 'Z') || (*key >= '0' && *key <= '9');
+
+        name[len++] = lower ? (char)(*key - 'a' + 'A') : plain ? *key : '_';
+    }
+    name[len] = '\0';
+    return *key == '\0' ? getenv(name) : NULL;
+}
+
+const char *srv_config(const struct srv_worker *worker, const char *key, const char *otherwise) {
+    size_t len = strlen(key);
+    const char *value;
+
+    for (size_t i = worker->config->count; i > 0; i--) { /* the last one wins */
+        const char *item = worker->config->items[i - 1];
+
+        if (strncmp(item, key, len) == 0 && item[len] == '=')
+            return item + len + 1;
+    }
+    value = config_variable(key);
+    return value != NULL ? value : otherwise;
+}
+
+struct srv_worker *srv_worker_of(struct srv_request *rq) {
+    return rq->session->worker->own;
+}
+
+unsigned srv_worker_number(const struct srv_worker *worker) {
+    return worker->number;
+}
+
+void srv_set_data(struct srv_worker *worker, void *data) {
+    worker->data = data;
+}
+
+void *srv_data(const struct srv_worker *worker) {
+    return worker->data;
+}
+
+/* --- the request ------------------------------------------------------------------------------ */
+
+const char *srv_method(struct srv_request *rq) {
+    return text_of(rq, rq->session->head.method_text);
+}
+
+const char *srv_target(struct srv_request *rq) {
+    return text_of(rq, rq->session->head.target);
+}
+
+static int hex_digit(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* What the three characters at `at` encode; -1 when they encode nothing, or what would change the
+ * meaning of a path: '/' and NUL. */
+static int decoded_byte(const char *at, const char *end) {
+    int high = end - at >= 3 && at[0] == '%' ? hex_digit(at[1]) : -1;
+    int low = high >= 0 ? hex_digit(at[2]) : -1;
+    int byte = low >= 0 ? high * 16 + low : -1;
+
+    return byte == '/' || byte == 0 ? -1 : byte;
+}
+
+static size_t decode_path(struct slice raw, char *out) {
+    const char *end = raw.ptr + raw.len;
+    size_t len = 0;
+
+    for (const char *at = raw.ptr; at < end; at++) {
+        int byte = decoded_byte(at, end);
+
+        out[len++] = byte >= 0 ? (char)byte : *at;
+        if (byte >= 0)
+            at += 2;
+    }
+    return len;
+}
+
+/* RFC 3986 section 5.2.4, in place: after decoding, so that an encoded dot is one. */
+static size_t remove_dot_segments(char *path, size_t len) {
+    size_t out = 0;
+
+    for (size_t at = 0; at < len;) {
+        size_t end = at + 1, segment;
+
+        while (end < len && path[end] != '/')
+            end++;
+        segment = end - at - 1; /* path[at] is the slash before it */
+        if (segment == 1 && path[at + 1] == '.') {
+            if (end == len)
+                path[out++] = '/';
+        } else if (segment == 2 && path[at + 1] == '.' && path[at + 2] == '.') {
+            while (out > 0 && path[--out] != '/')
+                continue;
+            if (end == len)
+                path[out++] = '/';
+        } else {
+            memmove(path + out, path + at, end - at);
+            out += end - at;
+        }
+        at = end;
+    }
+    return out;
+}
+
+/* True for a path that has nothing to decode and no segment that begins with a dot. */
+static bool is_plain(struct slice path) {
+    return memchr(path.ptr, '%', path.len) == NULL && memmem(path.ptr, path.len, "/.", 2) == NULL;
+}
+
+const char *srv_path(struct srv_request *rq) {
+    char *path;
+
+    if (rq->decoded_path != NULL)
+        return rq->decoded_path;
+    if (slice_eq(rq->path, SLICE("/")))
+        return rq->decoded_path = "/";
+    if (rq->path.len > 0 && rq->path.ptr[0] == '/' && is_plain(rq->path))
+        return rq->decoded_path = text_of(rq, rq->path);
+    path = alloc(rq, rq->path.len + 2);
+    if (path == NULL)
+        return "";
+    if (rq->path.len > 0 && rq->path.ptr[0] == '/')
+        path[remove_dot_segments(path, decode_path(rq->path, path))] = '\0';
+    else
+        memcpy(path, "/", 2);
+    rq->decoded_path = path;
+    return path;
+}
+
+const char *srv_client(struct srv_request *rq) {
+    return text_of(rq, request_client_address(rq));
+}
+
+const char *srv_scheme(struct srv_request *rq) {
+    return text_of(rq, request_scheme(rq));
+}
+
+const char *srv_host(struct srv_request *rq) {
+    return srv_header(rq, "Host", "");
+}
+
+const char *srv_arg(struct srv_request *rq, const char *name, const char *otherwise) {
+    struct slice value;
+
+    return request_arg(rq, slice_str(name), &value) ? text_of(rq, value) : otherwise;
+}
+
+double srv_seconds(struct srv_request *rq, const char *what, const char *text) {
+    const char *why = NULL;
+    nsec_t span;
+
+    if (units_parse_seconds(slice_str(text), &span, &why) == 0)
+        return (double)span / NSEC_PER_SEC;
+    srv_fail(rq, 400, "%s '%.60s' %s; examples: 0, 0.25, 30", what, text, why);
+    return 0;
+}
+
+const char *srv_header(struct srv_request *rq, const char *name, const char *otherwise) {
+    struct slice value;
+
+    return request_field(rq, slice_str(name), &value) ? text_of(rq, value) : otherwise;
+}
+
+int srv_headers(struct srv_request *rq, int (*each)(void *arg, const char *name, const char *value),
+                void *arg) {
+    struct http_cursor at = { .started = false };
+    struct slice name, value;
+    int rc = 0;
+
+    while (rc == 0 && http_field_walk(&rq->session->head, &at, &name, &value))
+        rc = each(arg, text_of(rq, name), text_of(rq, value));
+    return rc;
+}
+
+/* One Cookie field: RFC 6265 section 5.4. */
+static bool find_cookie(struct slice field, struct slice name, struct slice *ret) {
+    while (field.len > 0) {
+        struct slice value = slice_trim(slice_cut(&field, ';'));
+
+        if (slice_eq(slice_trim(slice_cut(&value, '=')), name)) {
+            *ret = slice_trim(value);
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *srv_cookie(struct srv_request *rq, const char *name, const char *otherwise) {
+    struct http_cursor at = { .started = false };
+    struct slice field, value, found;
+
+    while (http_field_walk(&rq->session->head, &at, &field, &value))
+        if (slice_eq_nocase(field, SLICE("Cookie")) && find_cookie(value, slice_str(name), &found))
+            return text_of(rq, found);
+    return otherwise;
+}
+
+const char *srv_body(struct srv_request *rq, size_t *len) {
+    struct slice body = request_body(rq);
+
+    if (len != NULL)
+        *len = body.len;
+    return text_of(rq, body);
+}
+
+/* --- routes ----------------------------------------------------------------------------------- */
+
+const char *srv_segment(struct srv_request *rq, unsigned index) {
+    return index < rq->segment_count ? text_of(rq, rq->segments[index]) : "";
+}
+
+static void keep_segment(struct srv_request *rq, const char *text, size_t len) {
+    if (rq->segment_count < SERVER_ROUTE_SEGMENTS_MAX)
+        rq->segments[rq->segment_count++] = slice_of(text, len);
+}
+
+static bool path_matches(struct srv_request *rq, const char *pattern, const char *path) {
+    rq->segment_count = 0;
+    if (strcmp(pattern, path) == 0 && strchr(path, '*') == NULL)
+        return true;
+    while (*pattern == '/' && *path == '/') {
+        size_t wanted = strcspn(++pattern, "/"), len = strcspn(++path, "/");
+
+        if (strcmp(pattern, "**") == 0) {
+            keep_segment(rq, path, strlen(path));
+            return true;
+        }
+        if (wanted == 1 && *pattern == '*' && len > 0)
+            keep_segment(rq, path, len);
+        else if (wanted != len || memcmp(pattern, path, len) != 0)
+            return false;
+        pattern += wanted;
+        path += len;
+    }
+    return *pattern == '\0' && *path == '\0';
+}
+
+static int reply(struct srv_request *rq, int status, struct slice type, struct slice body);
+
+/* The methods that the routes of a path take, as Allow lists them. */
+struct allowed {
+    char text[160];
+    bool get;
+};
+
+static void allow(struct allowed *allowed, struct slice method) {
+    size_t len = strlen(allowed->text);
+
+    allowed->get |= slice_eq(method, SLICE("GET"));
+    snprintf(allowed->text + len, sizeof(allowed->text) - len, "%.*s, ", (int)method.len,
+             method.ptr);
+}
+
+static bool method_matches(struct slice wanted, struct slice method) {
+    return wanted.len == 0 || slice_eq(wanted, method) ||
+           (slice_eq(wanted, SLICE("GET")) && slice_eq(method, SLICE("HEAD")));
+}
+
+/* The routes have the path, but not for this method. */
+static int answer_methods(struct srv_request *rq, struct allowed *allowed) {
+    bool asks = slice_eq(rq->session->head.method_text, SLICE("OPTIONS"));
+
+    if (allowed->get)
+        allow(allowed, SLICE("HEAD"));
+    allow(allowed, SLICE("OPTIONS"));
+    allowed->text[strlen(allowed->text) - 2] = '\0';
+    srv_set(rq, "Allow", allowed->text);
+    return asks ? reply(rq, 200, SLICE(""), SLICE("")) : srv_fail(rq, 405, "method is not allowed");
+}
+
+int request_route(struct srv_request *rq, const struct srv_route *routes) {
+    struct slice method = rq->session->head.method_text;
+    struct allowed allowed = { "" };
+    const char *path = srv_path(rq);
+
+    for (const struct srv_route *r = routes; r->pattern != NULL; r++) {
+        const char *pattern = r->pattern[0] == '/' ? r->pattern : strchr(r->pattern, '/');
+        struct slice wanted = slice_of(r->pattern, (size_t)(pattern - r->pattern));
+
+        if (!path_matches(rq, pattern, path))
+            continue;
+        wanted = slice_take(wanted, wanted.len - (wanted.len > 0)); /* without its space */
+        if (method_matches(wanted, method))
+            return r->handle(rq);
+        allow(&allowed, wanted);
+    }
+    return allowed.text[0] != '\0' ? answer_methods(rq, &allowed) : srv_fail(rq, 404, "not found");
+}
+
+/* --- the answer ------------------------------------------------------------------------------- */
+
+/* Fields that the server writes by itself: RFC 9112 sections 6 and 9, RFC 9110 section 6.6.1. */
+static bool is_server_field(struct slice name) {
+    static const struct slice own[] = {
+        SLICE_INIT("Content-Length"), SLICE_INIT("Transfer-Encoding"), SLICE_INIT("Connection"),
+        SLICE_INIT("Date"),           SLICE_INIT("Keep-Alive"),        SLICE_INIT("Upgrade")
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
+        if (slice_eq_nocase(name, own[i]))
+            return true;
+    return false;
+}
+
+static bool is_good_field(struct slice name, struct slice value) {
+    return name.len > 0 && http_span(name.ptr, name.len, HTTP_CHAR_TOKEN) == name.len &&
+           http_span_value(value.ptr, value.len) == value.len && !is_server_field(name);
+}
+
+static void put_field(struct srv_request *rq, const char *name, const char *value, bool replaces) {
+    struct slice key = slice_str(name), content = slice_trim(slice_str(value));
+
+    if (rq->failed < 0)
+        return;
+    if (!is_good_field(key, content)) {
+        srv_fail(rq, 500, "the handler set a field that no answer may have");
+        return;
+    }
+    content = slice_str(text_of(rq, content));
+    if (slice_eq_nocase(key, SLICE("Content-Type"))) {
+        rq->content_type = content;
+        return;
+    }
+    for (unsigned i = 0; replaces && i < rq->field_count; i++) {
+        if (slice_eq_nocase(rq->fields[i].name, key)) {
+            rq->fields[i].value = content;
+            return;
+        }
+    }
+    if (request_add_field(rq, slice_str(text_of(rq, key)), content) < 0)
+        srv_fail(rq, 500, "the handler set more fields than an answer may have");
+}
+
+void srv_set(struct srv_request *rq, const char *name, const char *value) {
+    put_field(rq, name, value, true);
+}
+
+void srv_add(struct srv_request *rq, const char *name, const char *value) {
+    put_field(rq, name, value, false);
+}
+
+static int reply(struct srv_request *rq, int status, struct slice type, struct slice body) {
+    if (rq->failed < 0)
+        return rq->failed;
+    if (rq->is_part)
+        return srv_fail(rq, 500, "a part of a request cannot answer");
+    if (status < 200 || status > 599)
+        return srv_fail(rq, 500, "the handler answered with status %d", status);
+    if (rq->content_type.ptr != NULL)
+        type = rq->content_type;
+    return request_reply(rq, (uint16_t)status, type, body);
+}
+
+int srv_reply(struct srv_request *rq, int status, const char *format, ...) {
+    struct slice text;
+    va_list args;
+
+    va_start(args, format);
+    text = format_text(rq, format, args);
+    va_end(args);
+    return reply(rq, status, SLICE("text/plain; charset=utf-8"), text);
+}
+
+int srv_reply_bytes(struct srv_request *rq, int status, const void *body, size_t len) {
+    return reply(rq, status, SLICE("application/octet-stream"),
+                 len > 0 ? slice_of(body, len) : SLICE(""));
+}
+
+int srv_redirect(struct srv_request *rq, int status, const char *location) {
+    bool known = status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+
+    if (!known)
+        return srv_fail(rq, 500, "the handler redirected with status %d", status);
+    srv_set(rq, "Location", location);
+    return reply(rq, status, SLICE("text/plain; charset=utf-8"), SLICE(""));
+}
+
+/* Room for `more` bytes and a NUL. False, and a failure that sticks, without memory. */
+static bool grow_printed(struct srv_request *rq, size_t more) {
+    size_t wanted = rq->printed.len + more + 1, cap = rq->printed.cap * 2;
+    char *text;
+
+    if (wanted <= rq->printed.cap)
+        return true;
+    cap = cap > wanted ? cap : wanted + 256;
+    text = alloc(rq, cap);
+    if (text == NULL)
+        return false;
+    if (rq->printed.len > 0)
+        memcpy(text, rq->printed.text, rq->printed.len);
+    rq->printed.text = text;
+    rq->printed.cap = cap;
+    return true;
+}
+
+void srv_print(struct srv_request *rq, const char *format, ...) {
+    va_list args, again;
+    int len;
+
+    if (rq->failed < 0)
+        return;
+    va_start(args, format);
+    va_copy(again, args);
+    len = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    if (len > 0 && grow_printed(rq, (size_t)len)) {
+        vsnprintf(rq->printed.text + rq->printed.len, (size_t)len + 1, format, args);
+        rq->printed.len += (size_t)len;
+    }
+    va_end(args);
+}
+
+int srv_reply_printed(struct srv_request *rq, int status) {
+    return reply(rq, status, SLICE("text/plain; charset=utf-8"),
+                 rq->printed.len > 0 ? slice_of(rq->printed.text, rq->printed.len) : SLICE(""));
+}
+
+/* --- failures --------------------------------------------------------------------------------- */
+
+int srv_fail(struct srv_request *rq, int status, const char *format, ...) {
+    va_list args;
+
+    if (rq->failed < 0)
+        return rq->failed;
+    va_start(args, format);
+    rq->why = format_text(rq, format, args).ptr;
+    va_end(args);
+    rq->detail = NULL;
+    rq->status = status >= 400 && status <= 599 ? (uint16_t)status : 500;
+    return request_stick(rq, -EBADMSG);
+}
+
+int srv_error(const struct srv_request *rq) {
+    return rq->failed;
+}
+
+const char *srv_error_text(const struct srv_request *rq) {
+    if (rq->failed == 0)
+        return "";
+    return rq->why != NULL ? rq->why : strerrordesc_np(-rq->failed);
+}
+
+void srv_forgive(struct srv_request *rq) {
+    bool late = rq->failed == -ETIMEDOUT && io_now(rq->io) >= rq->deadline;
+
+    if (rq->failed == -ECANCELED || late)
+        return;
+    rq->failed = 0;
+    rq->why = rq->detail = NULL;
+    rq->status = 0;
+}
+
+/* --- waiting ---------------------------------------------------------------------------------- */
+
+/* Seconds as a span: 0 for less, and for what is no number; at most a century. */
+static nsec_t span_of(double seconds) {
+    if (!(seconds > 0))
+        return 0;
+    return seconds < 3e9 ? (nsec_t)(seconds * NSEC_PER_SEC) : 3000000000 * NSEC_PER_SEC;
+}
+
+int srv_sleep(struct srv_request *rq, double seconds) {
+    return rq->failed < 0 ? rq->failed : request_stick(rq, request_sleep(rq, span_of(seconds)));
+}
+
+double srv_time_left(struct srv_request *rq) {
+    nsec_t now = io_now(rq->io);
+
+    if (rq->deadline == NSEC_NEVER)
+        return HUGE_VAL;
+    return rq->deadline > now ? (double)(rq->deadline - now) / NSEC_PER_SEC : 0;
+}
+
+void srv_set_deadline(struct srv_request *rq, double seconds) {
+    rq->deadline = nsec_min(rq->deadline, deadline_after(io_now(rq->io), span_of(seconds)));
+}
+
+/* --- calls of other servers ------------------------------------------------------------------- */
+
+static const struct srv_response *respond(struct srv_request *rq, struct srv_response response) {
+    static const struct srv_response empty = { -ENOMEM, 0, "", 0 };
+    struct srv_response *ret = alloc(rq, sizeof(*ret));
+
+    if (ret == NULL)
+        return &empty;
+    *ret = response;
+    return ret;
+}
+
+static bool is_unreserved(char c) {
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
+}
+
+static bool may_be_in_target(char c) {
+    return http_char_is(c, HTTP_CHAR_TARGET);
+}
+
+/* Percent-encodes the bytes that `stays` is not true of. */
+static struct slice encode(struct srv_request *rq, struct slice text, bool (*stays)(char)) {
+    static const char digits[] = "0123456789ABCDEF";
+    size_t more = 0, len = 0;
+    char *out;
+
+    for (size_t i = 0; i < text.len; i++)
+        more += stays(text.ptr[i]) ? 0 : 2;
+    if (more == 0)
+        return text;
+    out = alloc(rq, text.len + more + 1);
+    if (out == NULL)
+        return SLICE("");
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+
+        if (!stays(text.ptr[i])) {
+            out[len++] = '%';
+            out[len++] = digits[c >> 4];
+            c = (unsigned char)digits[c & 15];
+        }
+        out[len++] = (char)c;
+    }
+    out[len] = '\0';
+    return slice_of(out, len);
+}
+
+const char *srv_encode(struct srv_request *rq, const char *text) {
+    struct slice plain = slice_str(text), encoded = encode(rq, plain, is_unreserved);
+
+    return encoded.ptr == plain.ptr ? text_of(rq, plain) : encoded.ptr;
+}
+
+const struct srv_response *srv_get(struct srv_request *rq, const char *format, ...) {
+    struct upstream_answer answer;
+    struct slice suffix;
+    va_list args;
+
+    if (rq->failed == 0) {
+        va_start(args, format);
+        suffix = format_text(rq, format, args);
+        va_end(args);
+        if (http_span_target(suffix.ptr, suffix.len) < suffix.len)
+            suffix = encode(rq, suffix, may_be_in_target);
+    }
+    if (rq->failed == 0)
+        request_stick(rq, request_get(rq, suffix, &answer));
+    if (rq->failed < 0)
+        return respond(rq, (struct srv_response){ rq->failed, 0, "", 0 });
+    return respond(rq, (struct srv_response){ .status = answer.status,
+                                              .text = answer.body.ptr,
+                                              .len = answer.body.len });
+}
+
+/* --- PostgreSQL ------------------------------------------------------------------------------- */
+
+/* What srv_query hands out, and the values behind it. */
+struct query_result {
+    struct srv_rows rows;
+    const struct slice *values;
+};
+
+static const struct srv_rows *query(struct srv_request *rq, bool forgives, const char *sql,
+                                    int count, va_list args) {
+    static const struct query_result empty = { .rows = { .error = -ENOMEM, .sqlstate = "" } };
+    size_t params_count = count > 0 ? (size_t)count : 0;
+    struct query_result *q = alloc(rq, sizeof(*q));
+    const char **params = alloc(rq, params_count * sizeof(*params));
+    struct db_answer answer = { .values = NULL };
+
+    if (q == NULL || params == NULL)
+        return &empty.rows;
+    *q = (struct query_result){ .rows = { .error = rq->failed, .sqlstate = "" } };
+    if (rq->failed < 0)
+        return &q->rows;
+    for (size_t i = 0; i < params_count; i++)
+        params[i] = va_arg(args, const char *);
+    q->rows.error = request_query(rq, sql, params, params_count, &answer);
+    if (q->rows.error == -EREMOTEIO)
+        q->rows.sqlstate = text_of(rq, slice_str(rq->sqlstate));
+    if (q->rows.error < 0 && !(forgives && q->rows.error == -EREMOTEIO))
+        request_stick(rq, q->rows.error);
+    if (q->rows.error < 0)
+        return &q->rows;
+    q->rows.rows = answer.rows;
+    q->rows.columns = answer.columns;
+    q->values = answer.values;
+    return &q->rows;
+}
+
+const struct srv_rows *srv_query(struct srv_request *rq, const char *sql, int count, ...) {
+    const struct srv_rows *rows;
+    va_list args;
+
+    va_start(args, count);
+    rows = query(rq, false, sql, count, args);
+    va_end(args);
+    return rows;
+}
+
+const struct srv_rows *srv_try_query(struct srv_request *rq, const char *sql, int count, ...) {
+    const struct srv_rows *rows;
+    va_list args;
+
+    va_start(args, count);
+    rows = query(rq, true, sql, count, args);
+    va_end(args);
+    return rows;
+}
+
+static struct slice value_at(const struct srv_rows *rows, size_t row, size_t column) {
+    const struct query_result *q = (const void *)rows; /* its first member */
+
+    return row < rows->rows && column < rows->columns ? q->values[row * rows->columns + column]
+                                                      : slice_of(NULL, 0);
+}
+
+const char *srv_value(const struct srv_rows *rows, size_t row, size_t column) {
+    struct slice value = value_at(rows, row, column);
+
+    return value.ptr != NULL ? value.ptr : "";
+}
+
+bool srv_is_null(const struct srv_rows *rows, size_t row, size_t column) {
+    return value_at(rows, row, column).ptr == NULL;
+}
+
+/* --- the log ---------------------------------------------------------------------------------- */
+
+static enum log_level level_of(char letter) {
+    switch (letter) {
+    case 'e':
+        return LOG_LEVEL_ERROR;
+    case 'w':
+        return LOG_LEVEL_WARN;
+    case 'd':
+        return LOG_LEVEL_DEBUG;
+    default:
+        return LOG_LEVEL_INFO;
+    }
+}
+
+void srv_log(struct srv_request *rq, char level, const char *format, ...) {
+    char target[256], said[1024];
+    struct slice text;
+    va_list args;
+
+    va_start(args, format);
+    text = format_text(rq, format, args);
+    va_end(args);
+    escape_quoted(target, sizeof(target), rq->session->head.target);
+    escape_quoted(said, sizeof(said), text);
+    log_write(level_of(level), "application says text=\"%s\" target=%s", said, target);
+}
