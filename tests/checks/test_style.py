@@ -49,7 +49,7 @@ def test_comments_begin_with_their_subject():
 # Of two ways to say something, one: pattern, what to write, folders that have not come round yet.
 DIALECT = [
     (r"\bstrerror\(", "strerrordesc_np: it takes no lock and allocates nothing, on a small stack or after a fork",
-     {"slowapi", "loadgen", "playground"}),
+     {"slowapi", "loadgen"}),
     (r"^/\* --- [^*]*-$", "/* --- a banner --- */ that ends on its line, with fewer dashes", {"server", "slowapi", "loadgen"}),
 ]  # fmt: skip
 
