@@ -333,12 +333,11 @@ static bool probe_client(struct io_block *io) {
 /* Runs the handler, while the client is watched. 0 with an answer, or -errno. */
 static int handle_request(struct blocking_connection *c) {
     struct session *s = &c->session;
-    struct running *running = &s->worker->stats->running;
     bool is_shown = c->io.beat != NULL;
     int rc;
 
     if (is_shown)
-        running_set(running, s->head.method_text, s->head.target, s->ready_at);
+        stats_current_set(s->worker->stats, s->head.method_text, s->head.target, s->ready_at);
     io_block_watch_client(&c->io, s->fd, probe_client, session_probe_span(s));
     stats_add(s->worker->stats, STATS_slots_busy, 1);
     session_begin(s, io_now(&c->io.io));
@@ -350,7 +349,7 @@ static int handle_request(struct blocking_connection *c) {
     stats_add(s->worker->stats, STATS_slots_busy, -1);
     io_block_watch_client(&c->io, -1, NULL, NSEC_NEVER);
     if (is_shown)
-        running_clear(running);
+        stats_current_clear(s->worker->stats);
     return rc;
 }
 

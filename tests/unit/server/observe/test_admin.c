@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What is told of requests while they come and go. */
-#include "server/observe/metrics.h"
-#include "server/observe/stats.h"
+#include "server/observe/admin.h"
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,23 +24,47 @@ static void come_and_go(struct stats *stats) {
     }
 }
 
+/* Asks the endpoint for /requests. The answer, of at most `size` bytes. */
+static void ask(const struct address *to, char *text, size_t size) {
+    static const char request[] = "GET /requests HTTP/1.0\r\nHost: localhost\r\n\r\n";
+    int fd = socket(to->any.sa_family, SOCK_STREAM, 0);
+    size_t len = 0;
+    ssize_t n = 1;
+
+    assert_int_equal(connect(fd, &to->any, to->len), 0);
+    assert_int_equal(write(fd, request, sizeof(request) - 1), sizeof(request) - 1);
+    while (n > 0 && len < size - 1) {
+        n = read(fd, text + len, size - 1 - len);
+        len += n > 0 ? (size_t)n : 0;
+    }
+    text[len] = '\0';
+    close(fd);
+    assert_non_null(strstr(text, " 200 "));
+}
+
 static void times_of_requests_are_their_own(void **state) {
     (void)state;
-    struct stats *stats = stats_map(stats_open(NULL), 1, NULL);
-    struct admin admin = { .stats = stats, .count = 1 };
+    struct serve_config config = { .control = "127.0.0.1:0" };
+    atomic_bool leaving = false;
+    struct admin admin = { .config = &config, .leaving = &leaving, .inherited_fd = -1 };
+    struct stats *stats;
     nsec_t begin = clock_now();
     size_t seen = 0;
+    char text[4096];
     pid_t pid;
 
+    admin.stats_fd = stats_open(NULL);
+    stats = stats_map(admin.stats_fd, 1, NULL);
     assert_non_null(stats);
+    assert_int_equal(admin_open(&admin, NULL), 0);
+    assert_int_equal(admin_start(&admin, NULL), 0);
     stats_start(stats, true);
     pid = fork();
     if (pid == 0)
         come_and_go(stats);
     assert_true(pid > 0);
     while (clock_now() - begin < SPAN) {
-        char *text = metrics_requests(&admin);
-
+        ask(&admin.bound, text, sizeof(text));
         for (const char *at = text; (at = strstr(at, "_seconds\": ")) != NULL; seen++) {
             double seconds = strtod(at += strlen("_seconds\": "), NULL);
 
@@ -48,10 +73,10 @@ static void times_of_requests_are_their_own(void **state) {
                 fail_msg("%f seconds", seconds);
             }
         }
-        free(text);
     }
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
+    admin_stop(&admin);
     assert_true(seen > 0);
 }
 
