@@ -52,7 +52,7 @@ enum {
 enum stats_value { STATS_VALUES(STATS_VALUE_ENUM) STATS_VALUE_COUNT };
 #undef STATS_VALUE_ENUM
 
-/* What a request does, or waits for. */
+/* States of a request: what it does, or waits for. */
 enum stats_doing {
     STATS_NOTHING, /* the entry is free */
     STATS_COMING,  /* the entry is being filled in */
@@ -67,7 +67,7 @@ enum stats_doing {
 /* One request. A reader may meet a `what` that is being written: it is for people. */
 struct stats_entry {
     atomic_int doing;      /* enum stats_doing */
-    _Atomic(nsec_t) since; /* when it began to do that */
+    _Atomic(nsec_t) since; /* start of `doing` */
     nsec_t ready_at;
     char what[STATS_WHAT_BYTES];
 };
