@@ -206,9 +206,7 @@ static void attempt_begin(struct race *r) {
                            .number = r->begun++ };
     rc = host->is_name ? resolve_begin(&e, &a->lookup, &err)
                        : r->dial->begin(r->dial->arg, host, &a->conn);
-    r->next_at = deadline_after(now, rc == -EBUSY ? RESOLVE_PAUSE : SERVER_DB_HOST_NSEC);
-    if (rc == -EBUSY) /* look-ups have no place left: it keeps its turn */
-        return;
+    r->next_at = deadline_after(now, SERVER_DB_HOST_NSEC);
     STAILQ_REMOVE_HEAD(r->hosts, link);
     if (rc < 0)
         attempt_fail(r, a, rc, host->is_name ? err.text : NULL);

@@ -27,7 +27,6 @@ struct upstream_call {
     struct link *link; /* the connection it uses; NULL: none yet */
     struct lookup *lookup;
     struct watch looked_up;
-    struct timer look_again;         /* too many look-ups are in progress */
     const struct address *addresses; /* to be tried */
     size_t address_count;
     enum upstream_state state;
