@@ -29,7 +29,7 @@ struct link {
 struct upstream_event {
     struct upstream_target target;
     struct loop *loop;
-    struct idle_pool idle; /* of links */
+    struct idle_pool idle; /* holds links */
     size_t turn;           /* counts calls that connect to a name, for its addresses */
 };
 
@@ -43,7 +43,7 @@ static void link_free(struct deferred *work) {
     mem_free(CONTAINER_OF(work, struct link, freeing));
 }
 
-/* Its memory stays until the turn ends: this may run inside its own callback. */
+/* Closes at once; the memory stays until the turn ends, for this may run in its own callback. */
 static void link_close(struct link *link) {
     watch_close(&link->watch);
     close(link->watch.fd);
@@ -373,7 +373,7 @@ static void step_reading(struct upstream_call *call) {
     else if (rc > 0)
         call_complete(call);
     else if (!x->got_bytes)
-        exchange_end(x); /* who waits owns no buffer */
+        exchange_end(x); /* a call that waits owns no buffer */
 }
 
 static void call_step(struct upstream_call *call) {

@@ -22,7 +22,7 @@ struct upstream_call {
     struct upstream_exchange exchange;
     struct upstream_event *u;
     struct slice suffix;
-    struct buf out; /* what is still to be written */
+    struct buf out; /* still to be written */
     struct timer deadline;
     struct link *link; /* the connection it uses; NULL: none yet */
     struct lookup *lookup;
@@ -32,7 +32,7 @@ struct upstream_call {
     enum upstream_state state;
 };
 
-/* As upstream_new, on the loop's thread; http only. */
+/* Makes the client, as upstream_new, on the loop's thread; http only. */
 NODISCARD struct upstream_event *upstream_event_new(const struct upstream_config *config,
                                                     struct loop *loop, struct error *err);
 void upstream_event_free(struct upstream_event *u); /* NULL-safe; no call may be in progress */
