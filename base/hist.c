@@ -194,7 +194,7 @@ enum { ONES = 21, PER_DECADE = 75, DECADES = (HIST_SHARED_BUCKETS - ONES) / PER_
 
 static_assert(ONES + DECADES * PER_DECADE == HIST_SHARED_BUCKETS, "the last decade is whole");
 
-static const struct part {
+static const struct decade_part {
     unsigned per_base; /* widths in b */
     unsigned first;    /* values are above that many widths */
     unsigned at;       /* index of the first bucket in the decade */
@@ -212,7 +212,7 @@ static unsigned shared_bucket_of(uint64_t usec) {
     }
     if (decade == DECADES)
         return HIST_SHARED_BUCKETS - 1;
-    const struct part *part = &parts[usec <= 5 * base ? 0 : usec <= 10 * base ? 1 : 2];
+    const struct decade_part *part = &parts[usec <= 5 * base ? 0 : usec <= 10 * base ? 1 : 2];
     uint64_t width = base / part->per_base;
     return ONES + decade * PER_DECADE + part->at +
            (unsigned)((usec + width - 1) / width - part->first - 1);
@@ -226,7 +226,7 @@ static uint64_t shared_bucket_last(unsigned bucket) {
         return bucket;
     for (bucket -= ONES; bucket >= PER_DECADE; bucket -= PER_DECADE)
         base *= 10;
-    const struct part *part = &parts[bucket < 30 ? 0 : bucket < 55 ? 1 : 2];
+    const struct decade_part *part = &parts[bucket < 30 ? 0 : bucket < 55 ? 1 : 2];
     return base / part->per_base * (part->first + 1 + bucket - part->at);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Names to addresses: getaddrinfo(3) blocks, so a helper thread calls it, and an eventfd says when
- * it is done. */
+ * it is done. Helpers start as they are needed; when there are as many as there may be, look-ups
+ * queue for the next that is free, first in, first out. */
 #include "fiber/resolve.h"
 
 #include "base/alloc.h"
@@ -8,11 +9,13 @@
 #include "net/thread.h"
 #include <errno.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <resolv.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #define STACK_BYTES (256 * 1024) /* NSS modules keep answers of up to 64 KiB on the stack */
@@ -23,6 +26,8 @@ struct lookup {
     atomic_int refs;
     atomic_bool done; /* set when the members below it are valid */
     int event_fd;     /* readable when done; closed with the last reference, for both use it */
+    TAILQ_ENTRY(lookup) link;
+    bool queued; /* in the queue, which has the thread's reference */
     char host[NI_MAXHOST];
     char port[8];
 
@@ -30,8 +35,12 @@ struct lookup {
     struct resolved found;
 };
 
-/* Helper threads of the process, alive now. */
-static atomic_uint threads;
+/* The helper threads of the process. */
+static struct {
+    pthread_mutex_t lock;
+    TAILQ_HEAD(lookup_list, lookup) queue; /* empty unless all helpers are busy */
+    unsigned threads;
+} helpers = { PTHREAD_MUTEX_INITIALIZER, TAILQ_HEAD_INITIALIZER(helpers.queue), 0 };
 
 static void lookup_drop(struct lookup *l) {
     if (atomic_fetch_sub(&l->refs, 1) > 1)
@@ -54,14 +63,14 @@ static void keep_answers(struct resolved *ret, const struct addrinfo *list) {
 }
 
 /* Frees what the C library keeps for this thread, while that memory can still be reached. A state
- * that was never used must be left alone: its socket is 0. */
+ * that was never used must be left alone: its socket is 0. The thread looks up nothing after that:
+ * the C library would take the state for a good one. */
 static void forget_resolver(void) {
     if (_res.nscount > 0)
         res_nclose(&_res);
 }
 
-static void *run_lookup(void *arg) {
-    struct lookup *l = arg;
+static void run_lookup(struct lookup *l) {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
     struct addrinfo *list = NULL;
 
@@ -71,13 +80,75 @@ static void *run_lookup(void *arg) {
         keep_answers(&l->found, list);
         freeaddrinfo(list);
     }
-    forget_resolver();
+}
 
+static void announce(struct lookup *l) {
     atomic_store(&l->done, true);
     eventfd_write(l->event_fd, 1);
     lookup_drop(l);
-    atomic_fetch_sub(&threads, 1);
+}
+
+/* Under the lock. */
+static void leave_queue(struct lookup *l) {
+    TAILQ_REMOVE(&helpers.queue, l, link);
+    l->queued = false;
+}
+
+/* The next look-up for a helper that is free; NULL: there is none, and the helper ends. */
+static struct lookup *next_lookup(void) {
+    pthread_mutex_lock(&helpers.lock);
+    struct lookup *l = TAILQ_FIRST(&helpers.queue);
+    if (l != NULL)
+        leave_queue(l);
+    else
+        helpers.threads--;
+    pthread_mutex_unlock(&helpers.lock);
+    return l;
+}
+
+/* A caller may end the process as soon as its look-up is done: the helper is ready for that. */
+static void *help(void *arg) {
+    struct lookup *l = arg, *next;
+
+    for (; l != NULL; l = next) {
+        run_lookup(l);
+        next = next_lookup();
+        if (next == NULL)
+            forget_resolver();
+        announce(l);
+    }
     return NULL;
+}
+
+/* Gives it to a new helper, or to the queue: either then has a reference. 0 or -errno. */
+static int lookup_start(struct lookup *l) {
+    int rc = 0;
+
+    atomic_fetch_add(&l->refs, 1);
+    pthread_mutex_lock(&helpers.lock);
+    l->queued = helpers.threads == THREADS_MAX;
+    if (l->queued)
+        TAILQ_INSERT_TAIL(&helpers.queue, l, link);
+    else
+        rc = thread_start(NULL, STACK_BYTES, help, l);
+    if (rc == 0 && !l->queued)
+        helpers.threads++;
+    pthread_mutex_unlock(&helpers.lock);
+    if (rc != 0)
+        atomic_fetch_sub(&l->refs, 1);
+    return rc;
+}
+
+/* The caller leaves: nobody else need begin what is queued still. */
+static void lookup_leave(struct lookup *l) {
+    pthread_mutex_lock(&helpers.lock);
+    bool was_queued = l->queued;
+    if (was_queued)
+        leave_queue(l);
+    pthread_mutex_unlock(&helpers.lock);
+    if (was_queued)
+        lookup_drop(l);
+    lookup_drop(l);
 }
 
 /* 0 or -errno with a reason. */
@@ -99,42 +170,9 @@ static int lookup_new(const struct endpoint *e, struct lookup **ret, struct erro
     return 0;
 }
 
-static bool take_place(void) {
-    if (atomic_fetch_add(&threads, 1) < THREADS_MAX)
-        return true;
-    atomic_fetch_sub(&threads, 1);
-    return false;
-}
-
-/* Waits until one more thread is within the limit. 0, -ETIMEDOUT, -ECANCELED. */
-static int wait_for_place(struct io *io, nsec_t deadline) {
-    while (!take_place()) {
-        nsec_t now = io_now(io);
-        if (now >= deadline)
-            return -ETIMEDOUT;
-        int rc = io_sleep(io, nsec_min(deadline_after(now, RESOLVE_PAUSE), deadline));
-        if (rc != 0)
-            return rc;
-    }
-    return 0;
-}
-
-/* Starts the thread, which then has a reference and the place. */
-static int run_in_place(struct lookup *l) {
-    atomic_fetch_add(&l->refs, 1);
-    int rc = thread_start(NULL, STACK_BYTES, run_lookup, l);
-    if (rc != 0) {
-        atomic_fetch_sub(&l->refs, 1);
-        atomic_fetch_sub(&threads, 1);
-    }
-    return rc;
-}
-
 /* 0 when it is done. */
 static int run_and_wait(struct io *io, struct lookup *l, nsec_t deadline) {
-    int rc = wait_for_place(io, deadline);
-    if (rc == 0)
-        rc = run_in_place(l);
+    int rc = lookup_start(l);
     if (rc != 0)
         return rc;
 
@@ -181,7 +219,7 @@ int resolve(struct io *io, const struct endpoint *e, nsec_t deadline, struct res
         rc = take_answer(l, ret, err);
     else
         error_set(err, rc, "cannot look up '%s': %s", l->host, strerrordesc_np(-rc));
-    lookup_drop(l);
+    lookup_leave(l);
     return rc;
 }
 
@@ -318,7 +356,7 @@ int resolve_begin(const struct endpoint *e, struct lookup **ret, struct error *e
     if (rc < 0)
         return rc;
 
-    rc = take_place() ? run_in_place(l) : -EBUSY;
+    rc = lookup_start(l);
     if (rc == 0) {
         *ret = l;
         return 0;
@@ -340,5 +378,5 @@ int resolve_end(const struct lookup *l, struct resolved *ret, struct error *err)
 
 void resolve_free(struct lookup *l) {
     if (l != NULL)
-        lookup_drop(l);
+        lookup_leave(l);
 }

@@ -6,8 +6,7 @@
 
 #include "fiber/io.h"
 
-#define RESOLVE_MAX   64 /* replicas behind one name; a struct resolved is too large for a stack */
-#define RESOLVE_PAUSE (5 * NSEC_PER_MSEC)
+#define RESOLVE_MAX 64 /* replicas behind one name; a struct resolved is too large for a stack */
 
 struct resolved {
     struct address addresses[RESOLVE_MAX];
@@ -56,12 +55,12 @@ void resolve_rotate(struct resolved *r, size_t turn);
  * in any case. */
 struct lookup;
 
-/* 0 with the look-up; -EBUSY: as many as there may be are in progress, try again after
- * RESOLVE_PAUSE; -ENAMETOOLONG; -ENOMEM, -EMFILE, -EAGAIN (no thread). */
+/* 0 with the look-up, which may queue for a helper thread; -ENAMETOOLONG; -ENOMEM, -EMFILE, -EAGAIN
+ * (no thread). */
 NODISCARD int resolve_begin(const struct endpoint *e, struct lookup **ret, struct error *err);
 int resolve_fd(const struct lookup *l); /* an eventfd, thus writable at any time */
 /* Returns as resolve does. */
 NODISCARD int resolve_end(const struct lookup *l, struct resolved *ret, struct error *err);
-void resolve_free(struct lookup *l); /* a look-up that still runs cleans up after itself */
+void resolve_free(struct lookup *l); /* one that still runs cleans up after itself */
 
 #endif

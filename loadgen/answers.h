@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* What the responses of a run were like, beside how fast they came: statuses, lengths, what was
- * wrong with them, and which address gave them. */
+/* The responses of a run apart from their times: statuses, lengths, faults, and which address gave
+ * them. */
 #ifndef LOADGEN_ANSWERS_H
 #define LOADGEN_ANSWERS_H
 
 #include "fiber/resolve.h"
 #include "http/head.h"
-#include <jansson.h>
-#include <stdio.h>
 
 enum {
     ANSWERS_STATUSES = 1000,   /* three digits */
-    ANSWERS_REASONS = 8,       /* of malformed responses; further ones count as the last */
+    ANSWERS_REASONS = 8,       /* kinds of malformed responses; further ones count as the last */
     ANSWERS_REASON_BYTES = 64, /* any text of http/error.h */
-    ANSWERS_FIRST_BYTES = 400, /* of the first malformed response */
+    ANSWERS_FIRST_BYTES = 400, /* kept of the first malformed response */
 };
+
+/* The names of a kind of leniency, in JSON and for people. */
+struct answers_lenience {
+    const char *key, *text;
+};
+extern const struct answers_lenience answers_leniences[HTTP_LENIENCE_COUNT];
 
 struct answers_address {
     uint64_t connections, responses;
@@ -36,13 +40,13 @@ struct answers {
     uint64_t overrun; /* followed by bytes that nobody asked for, which ended their connection */
 
     struct answers_reason reasons[ANSWERS_REASONS];
-    char first[ANSWERS_FIRST_BYTES]; /* how the first malformed response began */
+    char first[ANSWERS_FIRST_BYTES]; /* the beginning of the first malformed response */
     size_t first_len;
 
-    struct answers_address addresses[RESOLVE_MAX]; /* as in the target */
+    struct answers_address addresses[RESOLVE_MAX]; /* in the order of the target's */
 };
 
-/* Of a status that was counted. */
+/* Notes the length of a body whose status was counted. */
 void answers_add_length(struct answers *a, uint64_t body_bytes);
 void answers_add_lenient(struct answers *a, unsigned noted);
 
@@ -67,21 +71,5 @@ void answers_restart(struct answers *a);
 
 /* Responses of any status from `first` to `last`. */
 uint64_t answers_count(const struct answers *a, int first, int last);
-
-/* "200: 980, 503: 20"; cut when there are too many. Returns `text`. */
-const char *answers_show_statuses(const struct answers *a, char *text, size_t size);
-
-/* The lines of the text report; those that would say nothing are left out. */
-void answers_print(FILE *out, const struct answers *a);
-
-/* Which address got what. Nothing for a single one. */
-void answers_print_addresses(FILE *out, const struct answers *a, const struct resolved *addresses);
-
-/* The members of the JSON report: statuses, body_lengths, lenient, overrun, malformed, addresses.
- * 0 or -ENOMEM. */
-NODISCARD int answers_put(json_t *root, const struct answers *a, const struct resolved *addresses);
-
-/* Adds what answers_put wrote, but the addresses. */
-void answers_add_json(struct answers *a, const json_t *root);
 
 #endif

@@ -20,7 +20,7 @@ static const struct http_limits strict_limits = HTTP_LIMITS_RESPONSE;
 static const struct http_limits lenient_limits = HTTP_LIMITS_LENIENT(&strict_limits);
 
 enum {
-    RECV_BYTES = 65536,     /* of the buffer that every recv goes to first */
+    RECV_BYTES = 65536,     /* room of the buffer that every recv goes to first */
     IN_BYTES_MAX = 2 << 20, /* above any head that the limits let through */
     IN_BYTES_STEP = 4096,   /* room for the rest of an unfinished head */
 };
@@ -265,7 +265,7 @@ static void write_failed(struct load_client *c, int rc, nsec_t now) {
         client_close(c);
         client_connect(c);
     } else {
-        /* It may have answered before it stopped listening: that answer counts. */
+        /* The server may have answered before it stopped listening: that answer counts. */
         c->write_failed = true;
         loop_defer(c->worker->loop, &c->again);
     }
@@ -292,8 +292,8 @@ static void client_send(struct load_client *c, nsec_t now) {
     }
 }
 
-/* What came last from a connection with an unfinished head goes behind it; all else goes to the
- * shared buffer. */
+/* Bytes after an unfinished head go behind it, into the buffer of the connection; all others go to
+ * the shared buffer. */
 static ssize_t client_recv(struct load_client *c, struct slice *ret_input) {
     struct load_worker *w = c->worker;
     if (buf_unread(&c->in).len == 0) {
@@ -777,7 +777,7 @@ void clients_drop_due(struct load_worker *w, nsec_t now) {
 void clients_end(struct load_worker *w, nsec_t now) {
     if (!w->is_warm && w->config->warmup > 0)
         warm_up_ends(w);
-    w->stopping = true; /* what was put off comes to nothing */
+    w->stopping = true; /* deferred work comes to nothing */
     selfcheck_probe(&w->lateness, now);
     for (uint32_t i = 0; i < w->client_count; i++) {
         struct load_client *c = &w->clients[i];

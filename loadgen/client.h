@@ -45,19 +45,19 @@ struct load_client {
     struct buf in; /* an unfinished head or chunk line; empty, and without memory, otherwise */
     struct load_worker *worker;
     struct load_client *next_idle; /* the worker's list */
-    struct timeout timeout;        /* of the request or of the parting */
-    struct timeout retry;          /* of a connect that the kernel asked to try again */
+    struct timeout timeout;        /* for the request or the parting */
+    struct timeout retry;          /* for a connect that the kernel asked to try again */
     struct deferred again;         /* after a failure: the next attempt, from a fresh stack */
     nsec_t planned, started, connected, written, first_byte;
-    uint64_t sent_bytes, body_bytes; /* of the current exchange */
-    size_t sample;                   /* its record, when records are kept */
+    uint64_t sent_bytes, body_bytes; /* in the current exchange */
+    size_t sample;                   /* the number of the record, when records are kept */
     uint32_t exchanges;              /* begun on this connection */
-    uint32_t matched;                /* of the text that is expected in the body */
+    uint32_t matched;                /* bytes of the text that is expected in the body */
     uint16_t status;
     uint8_t state;      /* enum client_state */
-    uint8_t address;    /* which of the target's addresses is being tried */
+    uint8_t address;    /* the one of the target's that is being tried */
     bool holds_request; /* taken from the plan, neither answered nor failed yet */
-    bool write_failed;  /* what the server said before it stopped listening is still to be read */
+    bool write_failed;  /* the server stopped listening; its last words are still to be read */
 };
 
 /* An answered connection that is watched apart from its client, which goes on: whether the server
@@ -76,7 +76,7 @@ struct load_worker {
     const struct expect_body *expect;
     struct live *live;
     struct share share;
-    struct slice request_bytes; /* of `request`: read on every turn */
+    struct slice request_bytes; /* the request's: read on every turn */
     struct load_plan plan;
     struct target_dialer dialer;
     struct counters counters;
@@ -88,7 +88,7 @@ struct load_worker {
     struct parting parting; /* the first one, watched to learn what the server does */
     struct load_client *clients;
     struct load_client *idle; /* open model: those without a request, the last used first */
-    char *in;                 /* that every recv goes to first */
+    char *in;                 /* the buffer that every recv goes to first */
     uint32_t client_count, started, busy; /* started: once; busy: not resting */
 
     struct timer arrival_timer; /* open model: the next planned request */
@@ -104,9 +104,9 @@ struct load_worker {
     nsec_t cpu_began; /* the thread's clock when that began */
 
     bool found_idle;                 /* the planned request goes to a connection that was free */
-    bool server_closes;              /* it has closed a connection that it should */
-    bool server_lingers;             /* it has not; nobody waits for it again */
-    bool trial_began, trial_is_over; /* of waiting for it while that is unknown */
+    bool server_closes;              /* the server has closed a connection that it should */
+    bool server_lingers;             /* the server has not; nobody waits for it again */
+    bool trial_began, trial_is_over; /* the wait for its close, while that is unknown */
     bool starts_serially;            /* ab: the others wait for the first response */
     bool stopping;
     bool attends; /* the first worker has ended and stays for the others */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the user asked for. Filled in by the command line, constant afterwards. */
+/* The wishes of the user. Filled in by the command line, constant afterwards. */
 #ifndef LOADGEN_CONFIG_H
 #define LOADGEN_CONFIG_H
 
@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 #define LOADGEN_CONCURRENCY_MAX  200000
-#define LOADGEN_CONCURRENCY_OPEN 500                 /* when a rate is given and -c is not */
+#define LOADGEN_CONCURRENCY_OPEN 500                 /* the default with a rate and without -c */
 #define LOADGEN_BODY_BYTES_MAX   (256 * 1024 * 1024) /* a body is kept in memory */
 #define LOADGEN_SOURCES_MAX      32
 #define LOADGEN_PERCENTILES_MAX  16
@@ -39,12 +39,12 @@ struct loadgen_config {
     int64_t workers;     /* threads; 0 counts as 1 */
     nsec_t time_limit;   /* 0: none */
     bool time_is_ours;   /* nobody has given a limit: it is told */
-    nsec_t timeout;      /* of one request, connecting included */
+    nsec_t timeout;      /* for one request, connecting included */
     double rate;         /* requests per second of the open model; 0: closed loop */
     enum loadgen_arrivals arrivals;
-    int64_t seed;                    /* of random arrivals */
-    nsec_t warmup;                   /* what begins earlier is not counted */
-    nsec_t drain;                    /* how long after the time limit answers are waited for */
+    int64_t seed;                    /* for random arrivals */
+    nsec_t warmup;                   /* requests that begin earlier are not counted */
+    nsec_t drain;                    /* span after the time limit in which answers are waited for */
     nsec_t ramp;                     /* between the starts of two connections */
     int64_t requests_per_connection; /* 0: as many as the server likes */
     bool keep_alive, http10;
@@ -54,7 +54,7 @@ struct loadgen_config {
     bool ab_strict;       /* one connection until the first response, HTTP/1.0, ab's lines only */
 
     uint64_t window_bytes;         /* socket buffers; 0: the system's */
-    const char *sources;           /* as loadgen_parse_sources takes them */
+    const char *sources;           /* a list that loadgen_parse_sources takes */
     struct option_strings resolve; /* HOST:PORT:ADDRESS[,...], checked */
     bool ipv4, ipv6;               /* only that family; not both */
     const char *proxy, *proxy_credentials, *unix_path;
@@ -79,11 +79,11 @@ struct loadgen_config {
     const char *spectrum_path;
 };
 
-/* What the rows of the option table cannot check one by one. 0 or -EINVAL with a line that names
- * the options. */
+/* Checks what the rows of the option table cannot check one by one. 0 or -EINVAL with a line that
+ * names the options. */
 NODISCARD int loadgen_config_check(const struct loadgen_config *c, struct error *err);
 
-/* How many requests may be started: the count, or UINT64_MAX. */
+/* The number of requests that may be started, or UINT64_MAX. */
 uint64_t loadgen_config_budget(const struct loadgen_config *c);
 
 /* Whether the run counts aloud on stderr: as in ab, from 150 requests on and not with -q. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What was counted. Each worker has its own; they are merged for the report. Memory does not grow
- * with the requests, unless their records are kept. */
+/* The counters of a run. Each worker has its own; they are merged for the report. Memory does not
+ * grow with the requests, unless their records are kept. */
 #ifndef LOADGEN_COUNTERS_H
 #define LOADGEN_COUNTERS_H
 
@@ -33,25 +33,25 @@ struct pauses {
     uint64_t count;
     nsec_t total, longest;
     nsec_t longest_at;  /* monotonic, its beginning */
-    nsec_t longest_cpu; /* what the thread computed within it: little when it was stopped */
+    nsec_t longest_cpu; /* the thread's within it: little when it was stopped */
 };
 
-/* What was counted since the last row of the series, or in a whole run, as rows tell it. */
+/* The counts that rows of the series tell: since the last row, or of the whole run. */
 struct counters_part {
     uint64_t ended, failed, unwelcome, non_2xx, planned, late;
-    struct hist *latency, *timed_out; /* of answers; ages of those that timed out */
+    struct hist *latency, *timed_out; /* times of answers; ages of requests that timed out */
 };
 
 struct counters {
     uint64_t succeeded; /* complete responses of any status */
     uint64_t failed[FAILURE_COUNT];
-    uint64_t non_2xx;     /* of the complete ones */
-    uint64_t unwelcome;   /* of the succeeded ones, those that are not 2xx */
+    uint64_t non_2xx;     /* among the complete ones */
+    uint64_t unwelcome;   /* succeeded, but not 2xx */
     uint64_t kept_alive;  /* complete ones whose connection stayed open */
     uint64_t connections; /* established */
     uint64_t reconnects;  /* idle connections that the server closed; no request was lost */
     uint64_t bytes_received, body_bytes, bytes_sent;
-    int connect_errno; /* of the last FAILURE_CONNECT; 0: none */
+    int connect_errno; /* the last one of a FAILURE_CONNECT; 0: none */
 
     uint64_t in_flight; /* neither answered nor failed when the run was stopped */
     nsec_t in_flight_age_max;
@@ -73,12 +73,12 @@ struct counters {
     uint64_t instant_sends, instant_receives,
         instant_queues; /* zeros, recorded by counters_settle */
 
-    char server_software[33]; /* of the first response, up to a control character or space */
+    char server_software[33]; /* the first response's, up to a control character or space */
     uint64_t document_bytes;  /* body of the first 2xx response, or of the first one of all */
     bool has_document;
     bool document_is_error; /* the first 2xx response takes its place */
 
-    struct counters_part part; /* since it was taken last */
+    struct counters_part part; /* counted since it was taken last */
     struct samples samples;
     bool keeps_samples;
 };

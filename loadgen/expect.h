@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a response must be like to be a success: its status, a text in its body. */
+/* The demands on a response for it to be a success: its status, a text in its body. */
 #ifndef LOADGEN_EXPECT_H
 #define LOADGEN_EXPECT_H
 
@@ -24,7 +24,7 @@ static inline bool expect_status_has(const struct expect_status *e, unsigned sta
  * one number between its pieces, and never looks back. */
 struct expect_body {
     struct slice text;   /* empty: any body will do */
-    uint32_t *fallbacks; /* how much still matches after a mismatch, per matched length */
+    uint32_t *fallbacks; /* length that still matches after a mismatch, per matched length */
 };
 
 /* `text` must outlive it; NULL: any. 0 or -ENOMEM. */

@@ -2,8 +2,8 @@
 /* Collects a row per second from all workers, and watches the conditions of --abort-if. */
 #include "loadgen/live.h"
 #include "base/alloc.h"
+#include "loadgen/percentile.h"
 #include "loadgen/summary.h"
-#include "loadgen/times.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <unistd.h>
@@ -184,7 +184,7 @@ static struct live_row make_row(const struct live *l, nsec_t now) {
 static const char *show(const struct live_row *row, int64_t usec, char *text) {
     if (row->answers == 0)
         return "-";
-    return times_format((struct times_value){ .usec = usec }, text);
+    return percentile_format((struct percentile_value){ .usec = usec }, text);
 }
 
 static void print_sparkline(const struct live *l) {
@@ -201,7 +201,7 @@ static void print_sparkline(const struct live *l) {
 /* Prints one line per second. On a terminal it replaces the one before, and ends in a sparkline of
  * the last rates. */
 static void print_row(const struct live *l, const struct live_row *row) {
-    char p50[TIMES_TEXT_BYTES], p99[TIMES_TEXT_BYTES];
+    char p50[PERCENTILE_TEXT_BYTES], p99[PERCENTILE_TEXT_BYTES];
     fprintf(l->out,
             "%s%6.1f s  %8.0f req/s  p50 %s  p99 %s  errors %" PRIu64 "  in flight %" PRIu64,
             l->on_terminal ? "\r\x1b[K" : "", row->second, row->rate, show(row, row->p50_us, p50),

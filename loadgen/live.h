@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What all workers of a run share while it goes on: the wish to stop, the count shown as progress,
- * and one row per second.
+/* The state that all workers of a run share while it goes on: the wish to stop, the count shown as
+ * progress, and one row per second.
  *
  *   worker 0   ...records...  publish(k)  close the row        publish(k+1)
  *   worker 1   ...records...  publish(k)       |   ...         publish(k+1)
@@ -20,7 +20,7 @@
 #define LIVE_PERIOD   NSEC_PER_SEC
 #define LIVE_ROWS_MAX 86400 /* a day; later seconds have no row */
 
-/* Why a run ended. */
+/* The reason why a run ended. */
 enum run_end {
     RUN_END_DONE,   /* all requests have ended */
     RUN_END_TIME,   /* the time limit */
@@ -31,16 +31,16 @@ enum run_end {
 
 /* A second of the run, or what there was of the last one. */
 struct live_row {
-    double second; /* its end, since the start of what is measured */
+    double second; /* the end of the row, since the start of what is measured */
     double length; /* seconds */
     double rate;   /* answers and failures per second */
     uint64_t requests, failed, in_flight;
-    uint64_t answers; /* what the three below are of; 0: they say nothing */
+    uint64_t answers; /* number of those that the three below are of; 0: they say nothing */
     int64_t p50_us, p99_us, max_us;
 };
 
-/* How a worker stands at this moment: the ages are of requests in flight and of planned ones that
- * nobody has begun; those are `waiting`, `waiting_late` of them for over COUNTERS_LATE_USEC. */
+/* The state of a worker at this moment. Ages are of requests in flight and of planned ones that
+ * nobody has begun; the latter are `waiting`, `waiting_late` for over COUNTERS_LATE_USEC. */
 struct live_state {
     uint64_t in_flight, waiting, waiting_late;
     struct hist *ages;
@@ -57,10 +57,10 @@ struct live {
     atomic_uint_fast64_t ended, progress_at; /* only when progress is shown */
     uint64_t progress_step;                  /* 0: not shown */
 
-    pthread_mutex_t lock; /* of all below */
+    pthread_mutex_t lock; /* guards all below */
     struct counters_part row, so_far;
     struct live_state *states; /* the last one of each worker */
-    struct hist *ages;         /* of all of them, while conditions are looked at */
+    struct hist *ages;         /* all of them together, while conditions are looked at */
     nsec_t row_ended;          /* the last one; 0: none yet */
     struct live_row *rows;
     size_t row_count, row_cap;

@@ -3,6 +3,7 @@
 #include "loadgen/merge.h"
 #include "base/alloc.h"
 #include "loadgen/output.h"
+#include "loadgen/report_json.h"
 #include "loadgen/run.h"
 #include <errno.h>
 #include <jansson.h>
@@ -22,19 +23,23 @@ struct merge {
     struct target target;
     struct request request;
     struct counters counters;
-    struct answers answers;
+    struct answers answers, of_file;
     struct report report;
     struct load_output output;
     struct summary summary;
     char url[2048], method[64], limit[SELFCHECK_TEXT_BYTES];
     json_t *first;                         /* the first file's "config" */
-    struct span spans[OPTION_STRINGS_MAX]; /* of each file */
+    struct span spans[OPTION_STRINGS_MAX]; /* one per file */
     double started;                        /* the first one, since 1970 */
 };
 
-static uint64_t count_in(const json_t *object, const char *key) {
-    json_int_t value = json_integer_value(json_object_get(object, key));
+static uint64_t count_of(const json_t *number) {
+    json_int_t value = json_integer_value(number);
     return value > 0 ? (uint64_t)value : 0;
+}
+
+static uint64_t count_in(const json_t *object, const char *key) {
+    return count_of(json_object_get(object, key));
 }
 
 static nsec_t seconds_in(const json_t *object, const char *key) {
@@ -61,6 +66,41 @@ static void add_histograms(struct counters *t, const json_t *root) {
         add_histogram(t->ended[report_times[i].time], ended, report_times[i].key);
         add_histogram(t->ages[report_times[i].time], ages, report_times[i].key);
     }
+}
+
+/* Reads what a file says about its responses, apart from the addresses. */
+static void read_answers(struct answers *a, const json_t *root) {
+    json_t *lengths = json_object_get(root, "body_lengths");
+    json_t *lenient = json_object_get(root, "lenient");
+    json_t *malformed = json_object_get(root, "malformed");
+    const char *first = json_string_value(json_object_get(malformed, "first"));
+    const char *key;
+    json_t *value;
+    size_t reasons = 0;
+    memset(a, 0, sizeof(*a));
+    json_object_foreach(json_object_get(root, "statuses"), key, value) {
+        long status = strtol(key, NULL, 10);
+        if (status >= 0 && status < ANSWERS_STATUSES)
+            a->statuses[status] = count_of(value);
+    }
+    a->shortest = count_of(json_array_get(lengths, 0));
+    a->longest = count_of(json_array_get(lengths, 1));
+    a->lenient = count_in(lenient, "responses");
+    for (int i = 0; i < HTTP_LENIENCE_COUNT; i++)
+        a->leniences[i] = count_in(lenient, answers_leniences[i].key);
+    a->overrun = count_in(root, "overrun");
+    json_object_foreach(json_object_get(malformed, "reasons"), key, value) {
+        struct answers_reason *one = &a->reasons[reasons];
+        if (reasons < ANSWERS_REASONS - 1)
+            reasons++;
+        if (one->count == 0)
+            snprintf(one->text, sizeof(one->text), "%s", key);
+        one->count += count_of(value);
+    }
+    if (first == NULL)
+        return;
+    a->first_len = strnlen(first, sizeof(a->first));
+    memcpy(a->first, first, a->first_len);
 }
 
 static void add_totals(struct counters *t, const json_t *totals, const json_t *failures) {
@@ -109,7 +149,7 @@ static void copy_text(char *to, size_t cap, const json_t *from) {
     snprintf(to, cap, "%s", text != NULL ? text : "");
 }
 
-/* What is said of the first file is said of all. */
+/* Takes from the first file what is told of all. */
 static int take_first(struct merge *m, const json_t *root, struct error *err) {
     json_t *config = json_object_get(root, "config");
     const char *url = json_string_value(json_object_get(config, "url"));
@@ -185,7 +225,8 @@ static int add_report(struct merge *m, const json_t *root, struct error *err) {
     m->config.workers += (int64_t)count_in(config, "workers");
     m->config.rate += json_number_value(json_object_get(config, "rate"));
     add_totals(&m->counters, totals, json_object_get(root, "failures"));
-    answers_add_json(&m->answers, root);
+    read_answers(&m->of_file, root);
+    answers_merge(&m->answers, &m->of_file);
     add_histograms(&m->counters, root);
     add_generator(m, root);
     m->report.merged++;

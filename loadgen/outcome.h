@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How a request ended: the reasons for which it can fail, how far it came, and its record. */
+/* The end of a request: the reasons for which it can fail, how far it came, and its record. */
 #ifndef LOADGEN_OUTCOME_H
 #define LOADGEN_OUTCOME_H
 
@@ -51,7 +51,7 @@ static inline bool failure_is_timeout(enum failure reason) {
            reason == FAILURE_TIMEOUT_BODY;
 }
 
-/* How far a request has come. */
+/* The stage that a request has reached. */
 enum phase { PHASE_CONNECT, PHASE_SEND, PHASE_WAIT, PHASE_RECEIVE };
 
 /* Microseconds of one request, along ab's definitions. */

@@ -1,51 +1,145 @@
 /* SPDX-License-Identifier: MIT */
-/* Opens the files of a report and has each of its forms written. */
+/* Opens the files of a report and writes its forms: a line per request, the distribution, JSON. */
 #include "loadgen/output.h"
 #include "base/stream.h"
+#include "loadgen/report_json.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
-static FILE *text_stream(const struct loadgen_config *c) {
-    return loadgen_config_takes_stdout(c) ? stderr : stdout;
+/* --- a line per request ----------------------------------------------------------------------- */
+
+static int64_t usec_of(const struct report *r, const struct sample *s) {
+    return (s->start - r->started_mono) / NSEC_PER_USEC;
 }
 
-void output_start(const struct loadgen_config *c, const struct target *t) {
-    if (!c->html)
-        report_text_start(text_stream(c), c, t);
+static const char *outcome_text(const struct sample *s) {
+    if (s->outcome == OUTCOME_OK)
+        return "ok";
+    if (s->outcome == OUTCOME_DROPPED)
+        return "dropped";
+    return s->outcome == OUTCOME_UNFINISHED ? "in_flight" : failure_infos[s->outcome].key;
 }
 
-static int write_percentages(FILE *out, const struct report *r) {
-    report_percentages(out, r);
-    return 0;
+static uint32_t whole_msec(uint32_t usec) {
+    return (usec + 500) / 1000;
 }
 
-static int write_spectrum(FILE *out, const struct report *r) {
-    report_spectrum(out, r);
-    return 0;
-}
-
-/* ab sorts by duration, so that only --ab-strict does. */
+/* ab records complete responses only. */
 static int write_gnuplot(FILE *out, const struct report *r) {
-    counters_sort_samples(r->samples, r->config->ab_strict);
-    report_gnuplot(out, r);
+    counters_sort_samples(r->samples, r->config->ab_strict); /* ab sorts by duration */
+    fprintf(out, "starttime\tseconds\tctime\tdtime\tttime\twait\n");
+    for (size_t i = 0; i < r->samples->count; i++) {
+        const struct sample *s = &r->samples->items[i];
+        if (s->status == 0)
+            continue;
+        nsec_t wall = r->started_wall + (s->start - r->started_mono);
+        time_t seconds = (time_t)(wall / NSEC_PER_SEC);
+        struct tm parts;
+        char text[64] = "";
+        if (localtime_r(&seconds, &parts) != NULL)
+            strftime(text, sizeof(text), "%a %b %e %H:%M:%S %Y", &parts);
+        uint32_t total = whole_msec(s->total_us), connect = whole_msec(s->connect_us);
+        fprintf(out, "%s\t%lld\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu32 "\n", text,
+                (long long)seconds, connect, total - connect, total, whole_msec(s->wait_us));
+    }
     return 0;
 }
 
 static int write_csv(FILE *out, const struct report *r) {
     counters_sort_samples(r->samples, false);
-    report_csv(out, r);
+    fprintf(out, "start_us,outcome,status,total_us,queue_us,connect_us,send_us,wait_us,receive_us,"
+                 "reused,body_bytes,disturbed\n");
+    for (size_t i = 0; i < r->samples->count; i++) {
+        const struct sample *s = &r->samples->items[i];
+        fprintf(out,
+                "%" PRId64 ",%s,%u,%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu32
+                ",%" PRIu32 ",%d,%" PRIu64 ",%d\n",
+                usec_of(r, s), outcome_text(s), s->status, s->total_us, s->queue_us, s->connect_us,
+                s->send_us, s->wait_us, s->receive_us, s->reused, s->body_bytes, s->disturbed);
+    }
     return 0;
 }
 
 static int write_ndjson(FILE *out, const struct report *r) {
     counters_sort_samples(r->samples, false);
-    report_ndjson(out, r);
+    for (size_t i = 0; i < r->samples->count; i++) {
+        const struct sample *s = &r->samples->items[i];
+        fprintf(out,
+                "{\"start_us\":%" PRId64 ",\"outcome\":\"%s\",\"status\":%u,\"total_us\":%" PRIu32
+                ",\"queue_us\":%" PRIu32 ",\"connect_us\":%" PRIu32 ",\"send_us\":%" PRIu32
+                ",\"wait_us\":%" PRIu32 ",\"receive_us\":%" PRIu32
+                ",\"reused\":%s,\"body_bytes\":%" PRIu64 ",\"disturbed\":%s}\n",
+                usec_of(r, s), outcome_text(s), s->status, s->total_us, s->queue_us, s->connect_us,
+                s->send_us, s->wait_us, s->receive_us, s->reused ? "true" : "false", s->body_bytes,
+                s->disturbed ? "true" : "false");
+    }
     return 0;
 }
 
+/* --- the distribution as columns -------------------------------------------------------------- */
+
+static double msec(int64_t usec) {
+    return (double)usec / 1000;
+}
+
+/* Rows as in ab: 0 is the fastest, 100 the slowest. In between are percentiles as everywhere;
+ * with --ab-strict the value of rank n * i / 100, rounded; unlike ab's, never one past the last. */
+static int64_t percentage(const struct report *r, unsigned percent) {
+    struct times t = r->summary->times[TIME_TOTAL];
+    uint64_t n = hist_count(t.ended);
+    if (!r->config->ab_strict)
+        return percentile_of(t, percent / 100.0).usec;
+    if (percent == 0 || percent == 100)
+        return percent == 0 ? hist_min(t.ended) : hist_max(t.ended);
+    uint64_t rank = (uint64_t)(0.5 + (double)n * percent / 100);
+    return hist_quantile(t.ended, rank < n ? ((double)rank + 0.5) / (double)n : 1);
+}
+
+static int write_percentages(FILE *out, const struct report *r) {
+    bool any = percentile_count(r->summary->times[TIME_TOTAL]) > 0;
+    fprintf(out, "Percentage served,Time in ms\n");
+    for (unsigned i = 0; i <= 100 && any; i++)
+        fprintf(out, "%u,%.3f\n", i, msec(percentage(r, i)));
+    return 0;
+}
+
+static void print_row(FILE *out, struct times t, double quantile) {
+    int64_t value = percentile_of(t, quantile).usec;
+    double below = hist_share_below(t.ended, value) * (double)hist_count(t.ended);
+    uint64_t count = quantile < 1 ? (uint64_t)(below + 0.5) : percentile_count(t);
+    fprintf(out, "%12.3f %2.12f %10" PRIu64, msec(value), quantile, count);
+    if (quantile < 1)
+        fprintf(out, " %14.2f", 1 / (1 - quantile));
+    fputc('\n', out);
+}
+
+/* Five steps for every halving of what is left, down to the last request. */
+static int write_spectrum(FILE *out, const struct report *r) {
+    enum { STEPS = 5 };
+    struct times t = r->summary->times[TIME_TOTAL];
+    uint64_t count = percentile_count(t);
+    double left = 1, least = count > 0 ? 1 / (double)count : 1;
+    fprintf(out, "%12s %14s %10s %14s\n\n", "Value", "Percentile", "TotalCount",
+            "1/(1-Percentile)");
+    for (; count > 0 && left > least; left /= 2)
+        for (int step = 0; step < STEPS; step++)
+            print_row(out, t, 1 - left + left / 2 * step / STEPS);
+    if (count > 0)
+        print_row(out, t, 1);
+    fprintf(out, "#[Mean    = %12.3f, StdDeviation   = %12.3f]\n", hist_mean(t.ended) / 1000,
+            hist_stddev(t.ended) / 1000);
+    fprintf(out, "#[Max     = %12.3f, Total count    = %12" PRIu64 "]\n",
+            msec(percentile_max(t).usec), count);
+    return 0;
+}
+
+/* --- where they go ---------------------------------------------------------------------------- */
+
 static const struct output_form {
-    size_t path; /* its offset in the configuration */
+    size_t path; /* offset in the configuration */
     int (*write)(FILE *, const struct report *);
     bool needs_samples;
 } forms[OUTPUT_FILES] = {
@@ -95,22 +189,18 @@ static int write_file(struct load_output *o, int form, const struct report *r, s
     return error_set(err, rc, "cannot write %s: %s", path_of(r->config, form), strerror(-rc));
 }
 
-static void write_text(const struct report *r) {
-    FILE *out = text_stream(r->config);
-    if (r->config->html) {
-        report_html(out, r);
-    } else {
-        report_text_done(out, r);
-        if (!r->config->ab_strict)
-            report_people(out, r);
-        report_text(out, r);
-    }
-    fflush(out);
+static FILE *text_stream(const struct loadgen_config *c) {
+    return loadgen_config_takes_stdout(c) ? stderr : stdout;
+}
+
+void output_start(const struct loadgen_config *c, const struct target *t) {
+    if (!c->html)
+        report_start(text_stream(c), c, t);
 }
 
 int output_report(struct load_output *o, const struct report *r, struct error *err) {
     int rc = 0;
-    write_text(r);
+    report_text(text_stream(r->config), r);
     for (int i = 0; i < OUTPUT_FILES; i++) {
         if (o->files[i] == NULL || (forms[i].needs_samples && r->samples == NULL))
             continue;

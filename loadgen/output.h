@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the forms of a report go: stdout, and the files that were asked for. */
+/* The places that the forms of a report go to: stdout, and the files that were asked for. */
 #ifndef LOADGEN_OUTPUT_H
 #define LOADGEN_OUTPUT_H
 

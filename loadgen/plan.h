@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a worker may still send, when, and until when.
+/* The schedule of a worker: what it may still send, when, and until when.
  *
  * Closed loop: a connection that has its answer takes the next request from a budget.
  * Open model: requests have planned times, whether or not connections are free. The schedule is its
@@ -12,7 +12,7 @@
 #include "base/rng.h"
 #include "loadgen/config.h"
 
-/* Which part of the whole a worker does: parts differ by at most one request or connection. */
+/* The part of the whole that a worker does: parts differ by at most one request or connection. */
 struct share {
     uint32_t index, count;
 };

@@ -21,14 +21,14 @@ struct report {
     const struct request *request;
     const struct counters *counters;   /* settled */
     const struct answers *answers;     /* optional */
-    const struct summary *summary;     /* of the counters */
+    const struct summary *summary;     /* made from the counters */
     struct samples *samples;           /* optional; sorted as the outputs need it */
     const struct live *live;           /* optional */
     const struct selfcheck *check;     /* optional */
-    nsec_t started_mono, started_wall; /* when what is measured began, on both clocks */
-    const char *stopped_by; /* why the run ended before its plan did: "SIGINT"; or NULL */
+    nsec_t started_mono, started_wall; /* start of what is measured, on both clocks */
+    const char *stopped_by; /* the reason when it ended before its plan: "SIGINT"; or NULL */
 
-    uint32_t merged;      /* how many files it was merged from; 0: a run of ours */
+    uint32_t merged;      /* number of files that it was merged from; 0: a run of ours */
     double merge_skew_s;  /* between the first start of them and the last */
     double merge_overlap; /* share (0..1) of the longest run in which all of them ran */
 };
@@ -39,43 +39,10 @@ const struct threshold *report_condition(const struct report *r, size_t i);
 /* Whether one of them is true of the whole run. */
 bool report_fails(const struct report *r);
 
-/* The lines above the run: who we are, and whom we load. */
-void report_text_start(FILE *out, const struct loadgen_config *c, const struct target *t);
+/* The lines above the run, in text: the program, and the target. */
+void report_start(FILE *out, const struct loadgen_config *c, const struct target *t);
 
-/* Ends the line that report_text_start began. */
-void report_text_done(FILE *out, const struct report *r);
-
-/* The report for people: what matters first, then all that ab does not tell. None of its lines is
- * one that a reader of ab's report looks for. */
-void report_people(FILE *out, const struct report *r);
-
-/* ab's report, line for line, from "Server Software" on. */
+/* The report for people, and below it ab's, line for line; or the HTML tables of ab's -w. */
 void report_text(FILE *out, const struct report *r);
-
-/* ab's -w: the report as HTML tables. */
-void report_html(FILE *out, const struct report *r);
-
-/* The distributions under their keys in JSON. */
-struct report_time {
-    const char *key;
-    enum counters_time time;
-};
-extern const struct report_time report_times[];
-extern const size_t report_time_count;
-
-/* Schema "srv-bench/1" (docs/bench.md), one object and a newline. 0, -ENOMEM, or -EIO. */
-NODISCARD int report_json(FILE *out, const struct report *r);
-
-/* ab's -e: a percentage and milliseconds per line. */
-void report_percentages(FILE *out, const struct report *r);
-
-/* The percentile spectrum that HdrHistogram's plotter reads. */
-void report_spectrum(FILE *out, const struct report *r);
-
-/* One record per request. ab's -g in milliseconds; CSV and one JSON object per line in
- * microseconds. */
-void report_gnuplot(FILE *out, const struct report *r);
-void report_csv(FILE *out, const struct report *r);
-void report_ndjson(FILE *out, const struct report *r);
 
 #endif

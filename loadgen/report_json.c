@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The report for programs: schema "srv-bench/1", described in docs/bench.md. Members are only ever
  * added. */
+#include "loadgen/report_json.h"
+#include "base/escape.h"
 #include "base/json.h"
 #include "base/stream.h"
-#include "loadgen/report.h"
 #include <errno.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -103,7 +104,70 @@ static void put_totals(struct object root, const struct report *r) {
         put_count(reasons, failure_infos[i].key, t->failed[i]);
 }
 
-/* Of nothing there is no minimum. */
+static void put_statuses(struct object root, const struct answers *a) {
+    struct object o = put_object(root, "statuses");
+    for (int i = 0; i < ANSWERS_STATUSES; i++) {
+        char key[8];
+        if (a->statuses[i] == 0)
+            continue;
+        snprintf(key, sizeof(key), "%d", i);
+        put_count(o, key, a->statuses[i]);
+    }
+}
+
+static void put_lenient(struct object root, const struct answers *a) {
+    struct object o = put_object(root, "lenient");
+    put_count(o, "responses", a->lenient);
+    for (int i = 0; i < HTTP_LENIENCE_COUNT; i++)
+        put_count(o, answers_leniences[i].key, a->leniences[i]);
+}
+
+static void put_malformed(struct object root, const struct answers *a) {
+    char text[ANSWERS_FIRST_BYTES * 4 + 1];
+    if (a->reasons[0].count == 0) {
+        put(root, "malformed", json_null());
+        return;
+    }
+    struct object o = put_object(root, "malformed");
+    struct object reasons = put_object(o, "reasons");
+    for (int i = 0; i < ANSWERS_REASONS; i++)
+        if (a->reasons[i].count > 0)
+            put_count(reasons, a->reasons[i].text, a->reasons[i].count);
+    escape_bytes(text, sizeof(text), slice_of(a->first, a->first_len));
+    put(o, "first", json_string(text));
+}
+
+static void put_addresses(struct object root, const struct answers *a,
+                          const struct resolved *addresses) {
+    json_t *list = json_array();
+    put(root, "addresses", list);
+    for (size_t i = 0; i < addresses->count; i++) {
+        const struct answers_address *one = &a->addresses[i];
+        char text[ADDRESS_TEXT_BYTES];
+        struct object item = { json_object(), root.ok };
+        put(item, "address", json_string(address_format(&addresses->addresses[i], text)));
+        put_count(item, "connections", one->connections);
+        put_count(item, "responses", one->responses);
+        put(item, "left_out",
+            one->left_out != 0 ? json_string(strerror(one->left_out)) : json_null());
+        if (json_array_append_new(list, item.json) != 0)
+            *root.ok = false;
+    }
+}
+
+static void put_answers(struct object root, const struct answers *a,
+                        const struct resolved *addresses) {
+    bool any = answers_count(a, 200, 299) > 0;
+    put_statuses(root, a);
+    put(root, "body_lengths",
+        any ? json_pack("[I,I]", (json_int_t)a->shortest, (json_int_t)a->longest) : json_null());
+    put_lenient(root, a);
+    put_count(root, "overrun", a->overrun);
+    put_malformed(root, a);
+    put_addresses(root, a, addresses);
+}
+
+/* A value, or null when nothing was measured: nothing has no minimum. */
 static json_t *usec_if(bool any, int64_t usec) {
     return any ? json_integer(usec) : json_null();
 }
@@ -117,19 +181,19 @@ static void put_latency(struct object root, const char *key, struct times t) {
         { "p95", 0.95 }, { "p98", 0.98 }, { "p99", 0.99 }, { "p99_9", 0.999 },
     };
     struct object o = put_object(root, key);
-    bool any = times_count(t) > 0, ended = hist_count(t.ended) > 0;
-    put_count(o, "count", times_count(t));
-    put_count(o, "censored", times_censored(t));
-    put(o, "known_share", any ? json_real(times_known(t)) : json_null());
+    bool any = percentile_count(t) > 0, ended = hist_count(t.ended) > 0;
+    put_count(o, "count", percentile_count(t));
+    put_count(o, "censored", percentile_censored(t));
+    put(o, "known_share", any ? json_real(percentile_known(t)) : json_null());
     put(o, "min", usec_if(ended, hist_min(t.ended)));
     put(o, "mean", ended ? json_real(hist_mean(t.ended)) : json_null());
     put(o, "stddev", ended ? json_real(hist_stddev(t.ended)) : json_null());
     for (size_t i = 0; i < ARRAY_LEN(points); i++)
-        put(o, points[i].key, usec_if(any, times_quantile(t, points[i].q).usec));
-    put(o, "max", usec_if(any, times_max(t).usec));
+        put(o, points[i].key, usec_if(any, percentile_of(t, points[i].q).usec));
+    put(o, "max", usec_if(any, percentile_max(t).usec));
 }
 
-/* What --merge adds up: [the largest value of a bucket, how many values are in it]. */
+/* Puts what --merge adds up: [the largest value of a bucket, how many values are in it]. */
 static void put_histogram(struct object o, const char *key, const struct hist *h) {
     json_t *buckets = json_array();
     uint32_t cursor = 0;
@@ -179,7 +243,7 @@ static void put_percentiles(struct object root, const struct report *r) {
         char key[32];
         snprintf(key, sizeof(key), "%g", p->values[i]);
         put(o, key,
-            usec_if(times_count(total) > 0, times_quantile(total, p->values[i] / 100).usec));
+            usec_if(percentile_count(total) > 0, percentile_of(total, p->values[i] / 100).usec));
     }
 }
 
@@ -286,8 +350,8 @@ int report_json(FILE *out, const struct report *r) {
     put_count(root, "document_bytes", r->counters->document_bytes);
     put(root, "stopped_by", r->stopped_by != NULL ? json_string(r->stopped_by) : json_null());
     put_totals(root, r);
-    if (r->answers != NULL && answers_put(root.json, r->answers, &r->target->addresses) != 0)
-        ok = false;
+    if (r->answers != NULL)
+        put_answers(root, r->answers, &r->target->addresses);
     put_latencies(root, r->summary);
     put_percentiles(root, r);
     put_series(root, r->live);

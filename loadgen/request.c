@@ -128,7 +128,7 @@ static int read_all(FILE *file, struct buf *to) {
     }
 }
 
-/* What --body names in place of a text: @FILE. */
+/* The file that the body comes from, or NULL. --body names one by @FILE. */
 static const char *body_file_of(const struct loadgen_config *c) {
     if (c->post_file != NULL || c->put_file != NULL)
         return c->post_file != NULL ? c->post_file : c->put_file;

@@ -10,7 +10,7 @@
 
 struct request {
     struct buf bytes;        /* head and body */
-    size_t head_bytes;       /* of which the head */
+    size_t head_bytes;       /* the head's part of them */
     enum http_method method; /* decides whether a response has a body */
     bool has_body;
     bool close; /* the connection serves one request: nobody asked for keep-alive */

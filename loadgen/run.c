@@ -33,7 +33,7 @@ struct load_run {
     struct summary summary;
     struct thread *threads; /* the first one is ours */
     uint32_t count;
-    int signo; /* that stopped it; 0: none */
+    int signo; /* the signal that stopped it; 0: none */
 };
 
 /* Raises the soft limit of descriptors to the hard one. */
@@ -230,7 +230,7 @@ static void free_run(struct load_run *run) {
     mem_free(run);
 }
 
-/* What is wrong with the values is a matter of usage, what is wrong with the world is not. */
+/* A fault in the values is a matter of usage, a fault of the world is not. */
 static int code_of(int rc) {
     return rc == -EINVAL ? EXIT_USAGE : EXIT_CANNOT;
 }

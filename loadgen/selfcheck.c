@@ -149,7 +149,7 @@ static bool is_to(const struct inet_diag_msg *socket, const struct address *to) 
 
 /* One datagram of the answer; false after the last one. */
 static bool count_waiting(char *answer, size_t len, const struct address *to, uint64_t *count) {
-    struct nlmsghdr *head = (struct nlmsghdr *)(void *)answer; /* as NLMSG_NEXT wants it */
+    struct nlmsghdr *head = (struct nlmsghdr *)(void *)answer; /* NLMSG_NEXT wants it so */
     for (; NLMSG_OK(head, len); head = NLMSG_NEXT(head, len)) {
         if (head->nlmsg_type == NLMSG_DONE || head->nlmsg_type == NLMSG_ERROR)
             return false;
@@ -158,7 +158,8 @@ static bool count_waiting(char *answer, size_t len, const struct address *to, ui
     return true;
 }
 
-/* Those keep local ports from further connections to there. 0 when the kernel does not tell. */
+/* Counts the sockets that keep local ports from further connections to an address. 0 when the
+ * kernel does not tell. */
 static uint64_t ports_waiting(const struct address *to) {
     enum { ANSWER_BYTES = 32768 };
     uint64_t count = 0;
@@ -206,8 +207,8 @@ void selfcheck_add_worker(struct selfcheck *s, nsec_t cpu, const struct hist *la
 /* The first percentile of which our lateness makes half or more; 0: none. */
 static double late_percent(const struct selfcheck *s, struct times total, int64_t *ret_lag) {
     static const double percents[] = { 50, 90, 99 };
-    for (size_t i = 0; i < ARRAY_LEN(percents) && times_count(total) > 0; i++) {
-        double latency = (double)times_quantile(total, percents[i] / 100).usec;
+    for (size_t i = 0; i < ARRAY_LEN(percents) && percentile_count(total) > 0; i++) {
+        double latency = (double)percentile_of(total, percents[i] / 100).usec;
         *ret_lag = hist_quantile(s->lag, percents[i] / 100);
         if (*ret_lag > LAG_MIN_USEC && (double)*ret_lag > LAG_SHARE * latency)
             return percents[i];
@@ -220,7 +221,7 @@ static bool pauses_tell(const struct pauses *p, struct times total, double secon
     double longest = (double)(p->longest / NSEC_PER_USEC);
     if ((double)p->total > PAUSE_SHARE_MAX * seconds * (double)NSEC_PER_SEC)
         return true;
-    return longest >= PAUSE_MIN_USEC && longest > LAG_SHARE * (double)times_max(total).usec;
+    return longest >= PAUSE_MIN_USEC && longest > LAG_SHARE * (double)percentile_max(total).usec;
 }
 
 bool selfcheck_verdict(const struct selfcheck *s, struct times total, const struct pauses *pauses,

@@ -5,13 +5,13 @@
 #define LOADGEN_SELFCHECK_H
 
 #include "loadgen/counters.h"
-#include "loadgen/times.h"
+#include "loadgen/percentile.h"
 #include "net/address.h"
 
 #define SELFCHECK_PROBE_PERIOD (20 * NSEC_PER_MSEC)
-#define SELFCHECK_PAUSE_MIN    (10 * NSEC_PER_MSEC) /* what is shorter is a turn of a busy loop */
+#define SELFCHECK_PAUSE_MIN    (10 * NSEC_PER_MSEC) /* a shorter one is a turn of a busy loop */
 
-/* How late one loop is, looked at many times a second. */
+/* The lateness of one loop, looked at many times a second. */
 struct lateness {
     struct hist *lag;                /* microseconds for which an event of any moment had to wait */
     struct pauses *pauses;           /* the counters' */
@@ -23,8 +23,8 @@ struct lateness {
 };
 
 struct selfcheck {
-    nsec_t span;      /* of what was measured */
-    nsec_t cpu;       /* of all workers, within it */
+    nsec_t span;      /* length of what was measured */
+    nsec_t cpu;       /* spent by all workers, within it */
     double busiest;   /* share (0..1) of a processor that the busiest worker used */
     struct hist *lag; /* microseconds for which an event of any moment had to wait */
     uint64_t descriptors_max;

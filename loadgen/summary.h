@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What follows from the counts of a run. Each figure is computed here, once; the forms of the
+/* The figures that follow from the counts of a run. Each is computed here, once; the forms of the
  * report and the conditions only print and compare. */
 #ifndef LOADGEN_SUMMARY_H
 #define LOADGEN_SUMMARY_H
@@ -18,7 +18,7 @@ struct summary {
     uint64_t ended, failed, errors;      /* `errors`: see summary_errors */
     struct times times[TIME_COUNT];
     struct times undisturbed;     /* the totals without requests that saw a pause of ours */
-    struct hist *apart[2];        /* its own */
+    struct hist *apart[2];        /* the histograms of `undisturbed` */
     struct threshold_facts facts; /* for --fail-if */
     bool is_limited;              /* the generator was the limit: `limit` says why */
     char limit[SELFCHECK_TEXT_BYTES];
@@ -32,8 +32,8 @@ void summary_free(struct summary *s);
 /* Successes per second; 0 without a span. */
 double summary_rate(uint64_t succeeded, nsec_t span);
 
-/* What --fail-if and --abort-if call errors: failures, and, unless --expect-status says which
- * statuses are right, answers that are not 2xx. */
+/* Counts what --fail-if and --abort-if call errors: failures, and, unless --expect-status says
+ * which statuses are right, answers that are not 2xx. */
 uint64_t summary_errors(const struct loadgen_config *c, uint64_t failed, uint64_t unwelcome);
 
 #endif

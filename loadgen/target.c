@@ -8,7 +8,7 @@
 
 enum {
     PROXY_PORT = 80,
-    ONE_SEGMENT_BYTES = 1200, /* what surely leaves in one packet */
+    ONE_SEGMENT_BYTES = 1200, /* bytes that surely leave in one packet */
 };
 
 /* A URL keeps its own host for the Host field; a bare unix: one has none to offer. */

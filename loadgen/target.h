@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whom to load: the URL taken apart, its addresses, and the sockets that connect to them. */
+/* The server to load: the URL taken apart, its addresses, and the sockets that connect to them. */
 #ifndef LOADGEN_TARGET_H
 #define LOADGEN_TARGET_H
 
@@ -15,9 +15,9 @@ struct target {
     char authority[320];        /* for the Host field: brackets, and the port unless it is 80 */
     struct endpoint connect_to; /* the host itself, a proxy, or a unix socket */
     bool is_tcp, through_proxy;
-    char peer[300]; /* whom we connect to, for people: "proxy:3128", a path; empty: the host */
+    char peer[300]; /* the one we connect to, for people: "proxy:3128", a path; empty: the host */
     struct resolved addresses; /* after target_resolve */
-    nsec_t resolve_span;       /* what the look-up took */
+    nsec_t resolve_span;       /* duration of the look-up */
 };
 
 /* Only http:// (or no scheme) or unix:/socket[:/path], a host, no user information. `text` must
@@ -37,14 +37,13 @@ NODISCARD int target_check(const struct target *t, const struct loadgen_config *
  * -errno with the reason. */
 NODISCARD int target_resolve(struct target *t, const struct loadgen_config *c, struct error *err);
 
-/* Whose turn it is among the addresses of the target, and among those to connect from. One per
- * worker. */
+/* The turns of a worker: among the addresses of the target, and among those to connect from. */
 struct target_dialer {
     const struct loadgen_config *config;
     const struct target *target;
     const struct loadgen_sources *sources; /* NULL: the system chooses */
-    struct answers_address *addresses;     /* which of the target's are left out */
-    size_t request_bytes;                  /* of one request */
+    struct answers_address *addresses;     /* tell which of the target's are left out */
+    size_t request_bytes;                  /* length of one request */
     struct share share;
     size_t turn, source; /* connections begun; source addresses taken */
 };

@@ -119,33 +119,33 @@ int threshold_parse(const char *text, struct thresholds *to, struct error *err) 
 }
 
 /* A count, and what a share of it is of. */
-struct part {
+struct portion {
     uint64_t count, whole;
 };
 
-static struct part part_of(enum threshold_metric metric, const struct threshold_facts *facts) {
+static struct portion part_of(enum threshold_metric metric, const struct threshold_facts *facts) {
     switch (metric) {
     case THRESHOLD_ERRORS:
-        return (struct part){ facts->errors, facts->ended };
+        return (struct portion){ facts->errors, facts->ended };
     case THRESHOLD_NON_2XX:
-        return (struct part){ facts->non_2xx, facts->ended };
+        return (struct portion){ facts->non_2xx, facts->ended };
     case THRESHOLD_DROPPED:
-        return (struct part){ facts->dropped, facts->planned };
+        return (struct portion){ facts->dropped, facts->planned };
     case THRESHOLD_LATE:
-        return (struct part){ facts->late, facts->planned };
+        return (struct portion){ facts->late, facts->planned };
     case THRESHOLD_QUANTILE:
     case THRESHOLD_MEAN:
     case THRESHOLD_RATE:
         break;
     }
-    return (struct part){ 0, 0 };
+    return (struct portion){ 0, 0 };
 }
 
 struct threshold_fact threshold_fact(const struct threshold *t,
                                      const struct threshold_facts *facts) {
     if (t->metric == THRESHOLD_QUANTILE) {
-        struct times_value value = times_quantile(facts->latency, t->quantile);
-        return (struct threshold_fact){ (double)value.usec, times_count(facts->latency) > 0,
+        struct percentile_value value = percentile_of(facts->latency, t->quantile);
+        return (struct threshold_fact){ (double)value.usec, percentile_count(facts->latency) > 0,
                                         value.at_least };
     }
     if (t->metric == THRESHOLD_MEAN)
@@ -153,7 +153,7 @@ struct threshold_fact threshold_fact(const struct threshold *t,
                                         .is_known = hist_count(facts->latency.ended) > 0 };
     if (t->metric == THRESHOLD_RATE)
         return (struct threshold_fact){ .value = facts->rate, .is_known = true };
-    struct part part = part_of(t->metric, facts);
+    struct portion part = part_of(t->metric, facts);
     double value = (double)part.count;
     if (t->is_share)
         value = part.whole > 0 ? value / (double)part.whole : 0;
@@ -174,33 +174,4 @@ bool threshold_holds(const struct threshold *t, struct threshold_fact fact) {
         return fact.value <= t->value && !fact.at_least;
     }
     return false;
-}
-
-const char *threshold_spell(const char *condition, char *text) {
-    size_t len = 0;
-    for (; *condition != '\0' && len < THRESHOLD_TEXT_BYTES / 2; condition++) {
-        if (*condition == '%')
-            text[len++] = ' ';
-        text[len++] = *condition;
-    }
-    text[len] = '\0';
-    return text;
-}
-
-const char *threshold_show(const struct threshold *t, struct threshold_fact fact, char *text) {
-    size_t used = strlen(threshold_spell(t->text, text));
-    const char *bound = fact.at_least ? "at least " : "";
-    char *at = text + used;
-    size_t room = THRESHOLD_TEXT_BYTES - used;
-    if (!fact.is_known)
-        snprintf(at, room, ": it is not known, there was no answer");
-    else if (threshold_is_latency(t))
-        snprintf(at, room, ": it is %s%.3f ms", bound, fact.value / 1000);
-    else if (t->is_share)
-        snprintf(at, room, ": it is %.4g %%", fact.value * 100);
-    else if (t->metric == THRESHOLD_RATE)
-        snprintf(at, room, ": it is %.2f/s", fact.value);
-    else
-        snprintf(at, room, ": it is %.0f", fact.value);
-    return text;
 }

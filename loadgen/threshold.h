@@ -4,7 +4,7 @@
 #define LOADGEN_THRESHOLD_H
 
 #include "base/error.h"
-#include "loadgen/times.h"
+#include "loadgen/percentile.h"
 #include <stdbool.h>
 
 #define THRESHOLDS_MAX 16
@@ -27,7 +27,7 @@ enum threshold_sign {
 };
 
 struct threshold {
-    const char *text; /* as it was given */
+    const char *text; /* the condition in the user's words */
     enum threshold_metric metric;
     enum threshold_sign sign;
     bool is_share;   /* the value is a share (0..1) of the requests, not a count */
@@ -67,14 +67,5 @@ struct threshold_fact threshold_fact(const struct threshold *t,
 
 /* Whether the condition surely holds: what it says has happened. */
 bool threshold_holds(const struct threshold *t, struct threshold_fact fact);
-
-/* The condition and the fact as people read them: "p99>200ms: it is at least 312.5 ms". A percent
- * sign stands apart from its number, so that what looks for ab's "50%" finds ab's. Returns `text`,
- * of THRESHOLD_TEXT_BYTES. */
-#define THRESHOLD_TEXT_BYTES 192
-const char *threshold_show(const struct threshold *t, struct threshold_fact fact, char *text);
-
-/* The condition alone, in that way. */
-const char *threshold_spell(const char *condition, char *text);
 
 #endif

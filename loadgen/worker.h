@@ -6,7 +6,7 @@
 
 #include "loadgen/client.h"
 
-/* What a run consists of; all of it outlives the workers. */
+/* The parts of a run; all of them outlive the workers. */
 struct worker_setup {
     const struct loadgen_config *config;
     const struct request *request;

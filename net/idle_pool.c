@@ -98,7 +98,7 @@ static void arm(struct idle_pool *pool) {
                  ? timer_set(pool->config.loop, &pool->timer, deadline_after(pool->sweep_at, 1))
                  : 0;
 
-    if (rc < 0) /* they leave at the next take or put, then */
+    if (rc < 0) /* old ones leave at the next take or put, then */
         log_write(LOG_LEVEL_WARN, "no timer for idle connections error=\"%s\"",
                   strerrordesc_np(-rc));
 }

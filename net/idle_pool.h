@@ -16,8 +16,8 @@
 
 struct idle {
     TAILQ_ENTRY(idle) link;
-    nsec_t since;   /* it was put then */
-    nsec_t ends_at; /* it is not used again after that */
+    nsec_t since;   /* the time of the put */
+    nsec_t ends_at; /* not used again after that */
     bool listed;
 };
 
@@ -30,7 +30,7 @@ struct idle_pool_config {
     void (*close)(struct idle_pool *pool, struct idle *idle);
     /* Asked before one is used again: whether nothing came while it was idle. NULL: always. */
     bool (*is_quiet)(struct idle *idle);
-    struct loop *loop; /* whose timer closes the old ones; NULL: threads share the pool */
+    struct loop *loop; /* closes the old ones with its timer; NULL: threads share the pool */
     bool reaps;        /* without a loop a thread does; else they leave at the next take or put */
 };
 
@@ -43,7 +43,7 @@ struct idle_pool {
     bool mixed;                    /* the oldest need not be the first to end */
     bool shut;
     struct timer timer;
-    pthread_mutex_t lock; /* of all above; without a loop */
+    pthread_mutex_t lock; /* guards all above; without a loop */
     pthread_cond_t sooner;
     pthread_t reaper;
     bool reaping; /* the thread runs */
@@ -52,7 +52,7 @@ struct idle_pool {
 /* Cannot fail; `pool` stays put. */
 void idle_pool_init(struct idle_pool *pool, const struct idle_pool_config *config);
 
-/* As idle_pool_shut; ends the timer and the thread, too. Nobody may be inside. */
+/* Closes all, as idle_pool_shut, and ends the timer and the thread. Nobody may be inside. */
 void idle_pool_end(struct idle_pool *pool);
 
 /* The newest that is quiet, which is the caller's again; NULL: there is none. */

@@ -231,8 +231,9 @@ const struct playground catalogue[] = {
         .shows = "The same app as callbacks on evhttp and bufferevents, straight from the library "
                  "that drives every loop here. One thread holds all requests in flight, as under "
                  "event and green; what differs is the work per request, and which promises hold.",
-        .notice = "the library alone waits as well, too: compare its CPU and memory with event's "
-                  "and green's, and its promises in docs/models.md",
+        .notice =
+            "libevent's own server waits as well as ours: compare its CPU and memory with event's "
+            "and green's, and its promises in docs/models.md",
         .processes = { SLOW_API, APP("--model", "evhttp") },
         .load = LOAD_2000,
         .slots = PLAY_SLOTS_UNLIMITED,

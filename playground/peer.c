@@ -135,7 +135,7 @@ static int peer_prepare(struct program_start *start, struct error *err) {
     forget_settings();
     int port = program_free_port();
     if (port < 0)
-        return error_set(err, port, "no free port: %s", strerror(-port));
+        return error_set(err, port, "no free port: %s", strerrordesc_np(-port));
     return fill(start, dir, (unsigned)port, err);
 }
 

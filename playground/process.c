@@ -70,7 +70,8 @@ int process_spawn(struct play_child *p, const struct process_spec *spec, struct 
     int pipe_fds[2];
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     if (pipe2(pipe_fds, O_CLOEXEC) != 0)
-        return error_set(err, -errno, "cannot make a pipe for %s: %s", spec->name, strerror(errno));
+        return error_set(err, -errno, "cannot make a pipe for %s: %s", spec->name,
+                         strerrordesc_np(errno));
 
     int log_fd = lift(pipe_fds[1]), pass_fd = lift(spec->pass_fd);
     close(pipe_fds[1]);

@@ -100,10 +100,10 @@ static int probe(const char *url, struct io *io, nsec_t deadline, int *ret_statu
 
     int fd = io_connect(io, &address, deadline);
     if (fd < 0)
-        return error_set(err, fd, "cannot connect to %s: %s", url, strerror(-fd));
+        return error_set(err, fd, "cannot connect to %s: %s", url, strerrordesc_np(-fd));
     rc = exchange(io, fd, address_format(&address, host), ret_status, deadline);
     io_close(io, fd);
-    return rc != 0 ? error_set(err, rc, "%s does not answer: %s", url, strerror(-rc)) : 0;
+    return rc != 0 ? error_set(err, rc, "%s does not answer: %s", url, strerrordesc_np(-rc)) : 0;
 }
 
 /* A proxy may be up before the server behind it: it says 502 until then. */
@@ -162,7 +162,7 @@ static int explain(struct program_start *start, FILE *out, struct error *err) {
 static int find_port(unsigned *ret, struct error *err) {
     int port = program_free_port();
     if (port < 0)
-        return error_set(err, port, "no free port: %s", strerror(-port));
+        return error_set(err, port, "no free port: %s", strerrordesc_np(-port));
     *ret = (unsigned)port;
     return 0;
 }

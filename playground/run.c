@@ -80,7 +80,7 @@ static void close_outputs(struct play_output *outputs, size_t count) {
 
 /* The exit code, unless there is a more telling one already. */
 static int cannot_write(const char *what, int rc, int exit_code) {
-    fprintf(stderr, "srv play: cannot write %s: %s\n", what, strerror(-rc));
+    fprintf(stderr, "srv play: cannot write %s: %s\n", what, strerrordesc_np(-rc));
     return exit_code == EXIT_SUCCESS ? EXIT_CANNOT : exit_code;
 }
 
@@ -207,7 +207,7 @@ int run_playgrounds(const struct run_config *config) {
     struct play_result *results = mem_calloc(config->row_count, sizeof(*results));
     int cancel_fd = catch_signals();
     if (results == NULL || cancel_fd < 0) {
-        fprintf(stderr, "srv play: cannot start: %s\n", strerror(errno));
+        fprintf(stderr, "srv play: cannot start: %s\n", strerrordesc_np(errno));
         close_outputs(session.outputs, ARRAY_LEN(session.outputs));
         mem_free(results);
         return EXIT_CANNOT;

@@ -424,7 +424,8 @@ int runner_run(const struct runner *runner, const struct playground *row,
         return error_set(err, -ENOMEM, "out of memory");
     int report_fd = memfd_create("report", MFD_CLOEXEC);
     if (report_fd < 0) {
-        int rc = error_set(err, -errno, "cannot make room for a report: %s", strerror(errno));
+        int rc =
+            error_set(err, -errno, "cannot make room for a report: %s", strerrordesc_np(errno));
         mem_free(run);
         return rc;
     }

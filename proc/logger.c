@@ -31,8 +31,9 @@ struct logger_progress {
 
 struct logger_memory {
     struct logger_progress progress[2];
-    atomic_uint current; /* index of the valid one: a process that is killed leaves one whole */
-    bool torn;           /* the file ends within a line whose rest is lost */
+    atomic_uint current;     /* index of the valid one: a process that is killed leaves one whole */
+    bool torn;               /* the file ends within a line whose rest is lost */
+    unsigned long long lost; /* lines that could not be written, and were not told of yet */
     char chunk[CHUNK_BYTES];
 };
 
@@ -101,22 +102,20 @@ static unsigned long long count_lines(const char *text, size_t size) {
     return count;
 }
 
-/* In the process: lines that it could not write. */
-static unsigned long long lost;
-
 static void lose(const struct logger *l, unsigned long long lines) {
     static struct log_rate rate = { .per_second = 1 };
 
-    lost += lines;
+    l->memory->lost += lines;
     log_limited(&rate, LOG_LEVEL_ERROR,
                 "cannot write the log, lines are lost path=%s error=\"%s\" lines=%llu", l->path,
-                strerrordesc_np(errno), lost);
+                strerrordesc_np(errno), l->memory->lost);
 }
 
 static void tell_lost(const struct logger *l) {
-    if (lost > 0)
-        log_write(LOG_LEVEL_WARN, "log lines were lost path=%s lines=%llu", l->path, lost);
-    lost = 0;
+    if (l->memory->lost > 0)
+        log_write(LOG_LEVEL_WARN, "log lines were lost path=%s lines=%llu", l->path,
+                  l->memory->lost);
+    l->memory->lost = 0;
 }
 
 static void note(struct logger_memory *m, off_t size_before, size_t done) {

@@ -3,11 +3,17 @@
  *
  *   worker --(pipe, never blocks)--> logger process --> file
  *
- * A pipe that is full loses lines, and logger_write tells; a disk that is full loses lines, and the
- * process says how many. When the process dies nothing is lost: the pipe stays open in the parent,
- * what it had read stands in memory that it shares with its successor, and how much of that has
- * reached the file tells the file's size. (What is not a file has no size: there lines may come
- * twice.) USR1 to any process of the server opens the file anew (logrotate(8)). */
+ * Guarantee: a line that logger_write took reaches a regular file once, whole and in order, though
+ * the process is killed at any instant and as often as one likes (by the kernel, too, when memory
+ * is short). The pipe stays open in the parent; text that has left the pipe stands in memory that
+ * the process shares with its successor; the file's size tells how much of that was written. Access
+ * logs need it: operators count requests by them, and so does scripts/soak. The test that holds it
+ * is killed_processes_lose_nothing in tests/unit/proc/test_logger.c.
+ *
+ * Not promised: lines when the pipe is full (logger_write tells) or the disk (the process tells how
+ * many); when the parent is killed, too, or the machine goes down; that lines come once where the
+ * output is no file, and has no size. USR1 to any process of the server opens the file anew
+ * (logrotate(8)). */
 #ifndef PROC_LOGGER_H
 #define PROC_LOGGER_H
 

@@ -28,19 +28,22 @@ void signals_bury_orphans(void);
 /* Before the server tells where it listens: signals to stop wait, until who can stop well accepts
  * them. Inherited by children. */
 void signals_defer(void);
-void signals_accept(void);
 
-/* Calls `on_signal` on the loop for TERM, INT, QUIT, HUP and RETIRE, which are accepted from
- * here on; SIGPIPE is ignored. NULL with a reason. */
+/* Calls `on_signal` on the loop for TERM, INT, QUIT, HUP and RETIRE, as often as the handler ran;
+ * they are accepted from here on; SIGPIPE is ignored. One per process. NULL with a reason. */
 NODISCARD struct signals *signals_new(struct loop *loop, void (*on_signal)(void *arg, int signo),
                                       void *arg, struct error *err);
 void signals_free(struct signals *s);
 
+/* Calls `on_signal` for TERM, INT, QUIT and RETIRE from the handler itself, on whichever thread it
+ * hits: only what signal-safety(7) allows. For a process whose threads wait in the kernel. SIGHUP
+ * and SIGPIPE are ignored. Until signals_hold. */
+void signals_catch(void (*on_signal)(void *arg, int signo), void *arg);
+
 /* "At once" means at once: a process that has not come to signals_hold or signals_free a second
  * after INT, QUIT or a second TERM, because a thread is stuck in a call that nothing interrupts, is
- * ended by SIGALRM. For signals of a loop, after signals_new; and for a handler of one's own. */
+ * ended by SIGALRM. After signals_new or signals_catch. */
 void signals_enforce(void);
-void signals_insist(int signo);
 
 /* For a server that has stopped and is about to end: more signals to stop change nothing, least of
  * all its exit code. They stay blocked. */

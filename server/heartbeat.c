@@ -40,21 +40,21 @@ static void note_span(struct heartbeat *p) {
     if (span <= p->longest)
         return;
     p->longest = span;
-    memcpy(p->longest_what, p->stats->running.what, sizeof(p->longest_what));
+    memcpy(p->longest_what, p->stats->current.what, sizeof(p->longest_what));
 }
 
 void heartbeat_switch(struct heartbeat *p, const struct http_head *head) {
     if (!p->watches_requests)
         return;
     if (head != NULL) {
-        running_set(&p->stats->running, head->method_text, head->target, loop_now(p->loop));
+        stats_current_set(p->stats, head->method_text, head->target, loop_now(p->loop));
         if (p->warn > 0)
             p->run_at = clock_now();
         return;
     }
     if (p->warn > 0)
         note_span(p);
-    running_clear(&p->stats->running);
+    stats_current_clear(p->stats);
 }
 
 static void on_turn(void *arg, nsec_t began, nsec_t ended) {
@@ -67,7 +67,7 @@ static void on_turn(void *arg, nsec_t began, nsec_t ended) {
     if (p->warn > 0 && span >= p->warn) {
         static struct log_rate rate = { .per_second = 10 };
         bool named = p->longest * 2 >= span;
-        char what[4 * RUNNING_WHAT_BYTES];
+        char what[4 * STATS_WHAT_BYTES];
 
         escape_quoted(what, sizeof(what), slice_str(named ? p->longest_what : ""));
         log_limited(&rate, LOG_LEVEL_WARN, "the loop was held up for_seconds=%.3f%s%s%s",

@@ -19,7 +19,7 @@ struct heartbeat {
     nsec_t warn;            /* 0: never */
     bool watches_requests;  /* somebody wants to know who has the thread */
     nsec_t run_at, longest; /* when a request got the thread; the longest that one kept it */
-    char longest_what[RUNNING_WHAT_BYTES];
+    char longest_what[STATS_WHAT_BYTES];
 };
 
 /* How often a worker beats; 0: not at all, since no master looks. */

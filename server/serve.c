@@ -28,7 +28,7 @@ struct serve {
     struct admin admin;
     struct access_log *access_log;
     struct upgrade upgrade;
-    char doing[4 * RUNNING_WHAT_BYTES + 64];
+    char doing[4 * STATS_WHAT_BYTES + 64];
 };
 
 static int complain(const struct error *err) {
@@ -205,7 +205,7 @@ static const char *master_doing(void *arg, unsigned index) {
 
     if (stats == NULL)
         return "";
-    running_print(&stats[index].running, s->doing, sizeof(s->doing));
+    stats_current_print(&stats[index], s->doing, sizeof(s->doing));
     stats_unmap(stats, index + 1);
     return s->doing;
 }

@@ -146,7 +146,8 @@ nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind, const struct
     struct slow_conn *c = mem_calloc(1, sizeof(*c) + peer_bytes);
     int rc = c != NULL ? start(c, w, fd) : -ENOMEM;
     if (rc < 0) {
-        log_limited(&rate, LOG_LEVEL_ERROR, "connection dropped error=\"%s\"", strerror(-rc));
+        log_limited(&rate, LOG_LEVEL_ERROR, "connection dropped error=\"%s\"",
+                    strerrordesc_np(-rc));
         mem_free(c);
         close(fd);
         return 0;

@@ -351,8 +351,7 @@ static int parse_failure_rate(struct spec *spec, struct slice value, const char 
     return number_parse(value, &spec->failure_rate) == 0 && spec->failure_rate <= 1 ? 0 : -EINVAL;
 }
 
-/* --- what gives a parameter something to do ----------------------------------------------------
- */
+/* --- what gives a parameter something to do --------------------------------------------------- */
 
 static bool counts(const struct spec *spec) {
     return spec->seq_count > 0 || spec->first > 0 || spec->every > 0;

@@ -377,8 +377,7 @@ static int set_body(struct plan_state *plan) {
     return rc;
 }
 
-/* --- headers that were asked for ---------------------------------------------------------------
- */
+/* --- headers that were asked for -------------------------------------------------------------- */
 
 static bool list_has(struct slice list, struct slice word) {
     while (list.len > 0)

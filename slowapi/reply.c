@@ -419,8 +419,7 @@ static int append_head(struct reply *reply, struct http_conn *conn, struct slow_
     return rc == 0 ? append_fields(reply, &faults, at, head.close) : rc;
 }
 
-/* --- pace: the piece that comes last by any of the paces comes then -----------------------------
- */
+/* --- pace: the piece that comes last by any of the paces comes then --------------------------- */
 
 static nsec_t jittered(struct reply *reply) {
     const struct body *body = &reply->body;
@@ -496,8 +495,7 @@ static void plan_end(struct reply *reply) {
     reply->owed_bytes = 0;
 }
 
-/* --- pieces -------------------------------------------------------------------------------------
- */
+/* --- pieces ----------------------------------------------------------------------------------- */
 
 static int append_piece(struct reply *reply, struct slow_stats *stats, struct buf *out) {
     struct buf *piece = out, chunk;

@@ -162,7 +162,7 @@ struct shared *shared_new(uint32_t sequences, uint32_t queues, struct error *err
 
     struct shared *shared = mem_share(size);
     if (shared == NULL) {
-        error_set(err, -ENOMEM, "cannot start: no shared memory: %s", strerror(ENOMEM));
+        error_set(err, -ENOMEM, "cannot start: no shared memory: %s", strerrordesc_np(ENOMEM));
         return NULL;
     }
     char *rest = (char *)shared + aligned(sizeof(struct shared));
@@ -214,8 +214,7 @@ uint64_t sequence_next(struct shared *shared, uint64_t key, bool *ret_evicts) {
     return count;
 }
 
-/* --- queues: first come, first served, by servers that are busy for a drawn time each ----------
- */
+/* --- queues: first come, first served, by servers that are busy for a drawn time each --------- */
 
 static void queue_clear(struct queue *queue) {
     memset(queue->free_at, 0, sizeof(queue->free_at));

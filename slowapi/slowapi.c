@@ -92,7 +92,7 @@ static int start_accepting(struct slow_worker *w, struct error *err) {
         int rc = acceptor_open(&listener->acceptor, w->loop, w->binds->fds[i], SLOWAPI_ACCEPT_BURST,
                                w->config->workers > 1, on_accepted, w);
         if (rc < 0)
-            return error_set(err, rc, "cannot accept connections: %s", strerror(-rc));
+            return error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
         listener->acceptor.may_accept = may_accept;
         w->listener_count++;
     }
@@ -232,7 +232,7 @@ static int run_worker(struct slow_service *s, unsigned index, void (*ready)(void
     if (rc == 0) {
         rc = loop_run(w->loop);
         if (rc < 0)
-            error_set(err, rc, "the event loop failed: %s", strerror(-rc));
+            error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));
     }
     stop_worker(w);
     return rc;

@@ -11,19 +11,13 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-/* What the signal handler needs; a process has one set of handlers, so these are globals. */
 enum { RUNNING, LEAVING, RETIRING, STOPPING }; /* until LEAVING ends, connections are accepted */
-static atomic_int stopping;
-static int signal_accept_fd = -1, signal_silence_fd = -1, signal_cancel_fd = -1;
-static nsec_t signal_delay, signal_patience; /* to the stop; from a graceful stop to the cancel */
-static const struct worker *signal_worker;
 
 /* A span of zero would disarm the timer. */
 static void make_readable_after(int fd, nsec_t span) {
@@ -36,53 +30,44 @@ static void make_readable_after(int fd, nsec_t span) {
         _exit(EXIT_CANNOT); /* only a descriptor that is none can make it fail */
 }
 
-static bool is_accepting(void) {
-    return stopping <= LEAVING;
+static bool is_accepting(const struct blocking *b) {
+    return atomic_load(&b->phase) <= LEAVING;
 }
 
-/* On whichever thread it hits. */
-static void on_signal(int signo) {
-    int before = stopping, saved = errno;
+/* Runs in the signal handler, on whichever thread that hits. */
+static void on_signal(void *arg, int signo) {
+    struct blocking *b = arg;
+    int before = atomic_load(&b->phase);
     bool retire = signo == SIGRETIRE;
     bool graceful = retire || (signo == SIGTERM && (before == RUNNING || before == RETIRING));
-    nsec_t delay = graceful && !retire && before == RUNNING ? signal_delay : 0;
+    nsec_t delay = graceful && !retire && before == RUNNING ? worker_delay(b->worker) : 0;
+    nsec_t patience = b->worker->config->graceful_timeout;
 
     if (retire && before != RUNNING)
         return;
-    signals_insist(signo);
-    make_readable_after(signal_accept_fd, delay);
+    make_readable_after(b->accept_fd, delay);
     if (!retire)
-        make_readable_after(signal_silence_fd,
+        make_readable_after(b->silence_fd,
                             graceful ? deadline_after(delay, SERVER_SILENCE_NSEC) : 0);
-    make_readable_after(signal_cancel_fd, graceful ? deadline_after(delay, signal_patience) : 0);
+    make_readable_after(b->cancel_fd, graceful ? deadline_after(delay, patience) : 0);
     if (delay > 0)
-        worker_leaving(signal_worker);
+        worker_leaving(b->worker);
     if (before != STOPPING)
-        stopping = retire ? RETIRING : delay > 0 ? LEAVING : STOPPING;
-    errno = saved;
+        atomic_store(&b->phase, retire ? RETIRING : delay > 0 ? LEAVING : STOPPING);
 }
 
 int blocking_open(struct blocking *b, const struct worker *worker, struct error *err) {
-    const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGRETIRE };
-    struct sigaction action = { .sa_handler = on_signal };
-
-    stopping = RUNNING;
-    signal_worker = worker;
-    signal_delay = worker_delay(worker);
-    signal_patience = worker->config->graceful_timeout;
-    b->accept_fd = signal_accept_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    b->silence_fd = signal_silence_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    b->cancel_fd = signal_cancel_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    b->worker = worker;
+    atomic_init(&b->phase, RUNNING);
+    b->accept_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    b->silence_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    b->cancel_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     b->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (b->accept_fd < 0 || b->silence_fd < 0 || b->cancel_fd < 0 || b->epoll_fd < 0)
         return error_set(err, -errno, "cannot make a descriptor for signals: %s",
                          strerrordesc_np(errno));
-    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
-        if (sigaction(signals[i], &action, NULL) < 0)
-            return error_set(err, -errno, "cannot catch signals: %s", strerrordesc_np(errno));
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN); /* what the master may hand on must not kill */
-    signals_accept();
+    signals_enforce();
+    signals_catch(on_signal, b);
     return 0;
 }
 
@@ -99,14 +84,14 @@ void blocking_close(struct blocking *b) {
 
 /* Another worker was faster, the client left, descriptors ran out, or a master that stops has shut
  * the sockets: the last two must not spin. */
-static void accept_failed(void) {
+static void accept_failed(const struct blocking *b) {
     static struct log_rate rate = { .per_second = 1 };
     int error = errno;
 
     if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
         return;
     poll(NULL, 0, 100);
-    if (is_accepting())
+    if (is_accepting(b))
         log_limited(&rate, LOG_LEVEL_WARN, "accept failed error=\"%s\"", strerrordesc_np(error));
 }
 
@@ -215,7 +200,7 @@ static int accept_one(const struct blocking *b, const struct worker *worker, uns
     accepted.fd =
         accept4(worker->listen_fds[i], &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (accepted.fd < 0) {
-        accept_failed();
+        accept_failed(b);
         return 0;
     }
     if (b->takes_turns && worker->config->workers > 1)
@@ -230,10 +215,10 @@ static int act_on(struct blocking *b, const struct worker *worker, int fd,
                   void (*serve)(void *arg, const struct accepted *accepted), void *arg) {
     for (unsigned i = 0; i < worker->listen_count; i++) {
         if (fd == worker->listen_fds[i])
-            return is_accepting() ? accept_one(b, worker, i, serve, arg) : 0;
+            return is_accepting(b) ? accept_one(b, worker, i, serve, arg) : 0;
     }
-    if (fd == b->accept_fd && stopping == LEAVING)
-        stopping = STOPPING; /* the delay is over */
+    if (fd == b->accept_fd && atomic_load(&b->phase) == LEAVING)
+        atomic_store(&b->phase, STOPPING); /* the delay is over */
     read_lingering(b, fd);
     return 0;
 }
@@ -253,7 +238,7 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
     nsec_t tend_at = 0;
     int rc = watch_all(b, worker);
 
-    while (rc == 0 && is_accepting()) {
+    while (rc == 0 && is_accepting(b)) {
         int span = look_around(b, worker, &tend_at);
         int count = epoll_wait(b->epoll_fd, events, ARRAY_LEN(events), span);
 
@@ -266,7 +251,7 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
     leave_queue(b, worker);
     if (rc < 0)
         return rc;
-    worker_stopping(worker, stopping == RETIRING);
+    worker_stopping(worker, atomic_load(&b->phase) == RETIRING);
     expire_lingering(b, NSEC_NEVER);
     return 0;
 }
@@ -275,6 +260,7 @@ int blocking_accept(struct blocking *b, const struct worker *worker,
 
 /* One connection, and how it waits: for its first request to begin, and for everything else. */
 struct blocking_connection {
+    const struct blocking *blocking;
     struct session session;
     struct io_block first, io;
     nsec_t deadline; /* of a lingering close */
@@ -333,12 +319,11 @@ static bool probe_client(struct io_block *io) {
 /* Runs the handler, while the client is watched. 0 with an answer, or -errno. */
 static int handle_request(struct blocking_connection *c) {
     struct session *s = &c->session;
-    struct running *running = &s->worker->stats->running;
     bool is_shown = c->io.beat != NULL;
     int rc;
 
     if (is_shown)
-        running_set(running, s->head.method_text, s->head.target, s->ready_at);
+        stats_current_set(s->worker->stats, s->head.method_text, s->head.target, s->ready_at);
     io_block_watch_client(&c->io, s->fd, probe_client, session_probe_span(s));
     stats_add(s->worker->stats, STATS_slots_busy, 1);
     session_begin(s, io_now(&c->io.io));
@@ -350,7 +335,7 @@ static int handle_request(struct blocking_connection *c) {
     stats_add(s->worker->stats, STATS_slots_busy, -1);
     io_block_watch_client(&c->io, -1, NULL, NSEC_NEVER);
     if (is_shown)
-        running_clear(running);
+        stats_current_clear(s->worker->stats);
     return rc;
 }
 
@@ -359,7 +344,7 @@ static enum session_end serve_request(struct blocking_connection *c) {
     enum session_end end;
     int rc;
 
-    if (!is_accepting())
+    if (!is_accepting(c->blocking))
         s->last = true;
     if (session_asks_health(s)) {
         end = session_tell_health(s);
@@ -408,6 +393,7 @@ void blocking_serve(const struct blocking *b, const struct worker *worker,
     struct blocking_connection c;
     enum session_end end;
 
+    c.blocking = b;
     stats_add(worker->stats, STATS_connections, 1);
     stats_add(worker->stats, STATS_connections_opened, 1);
     io_block_init(&c.first, b->silence_fd);

@@ -7,12 +7,15 @@
 #include "base/error.h"
 #include "net/linger.h"
 #include "server/conn/session.h"
+#include <stdatomic.h>
 
 /* RETIRE and TERM make accept_fd readable, TERM after worker_delay: accept no more; a connection
  * that is kept goes on until its next request. A moment after TERM silence_fd: one without a
  * request so far goes. When patience ends after either, cancel_fd: give up what runs. A second
  * TERM, INT and QUIT make all readable at once. One per process. */
 struct blocking {
+    const struct worker *worker;
+    atomic_int phase; /* changed by the signal handler */
     int accept_fd, silence_fd, cancel_fd;
     int epoll_fd;     /* where blocking_accept's thread waits */
     bool takes_turns; /* its connections stay: idle workers accept one after the other */
@@ -28,7 +31,7 @@ struct blocking {
 /* Installs the handlers. 0 or -errno with a reason. */
 NODISCARD int blocking_open(struct blocking *b, const struct worker *worker, struct error *err);
 
-/* After signals_hold: the handlers write to what it closes. */
+/* After signals_hold: the handler writes to what it closes, and reads `b`. */
 void blocking_close(struct blocking *b);
 
 /* Calls `serve` with each new connection, whose descriptor it owns; 0 once stopping, or -errno. */

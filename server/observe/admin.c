@@ -1,17 +1,306 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs the control endpoint in a process of its own. */
+/* Prints the shared counters, and runs the control endpoint in a process of its own. */
 #include "server/observe/admin.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/prometheus.h"
 #include "net/control.h"
 #include "net/listener.h"
 #include "proc/inherit.h"
-#include "server/observe/metrics.h"
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { METRICS_BYTES_MAX = 16777216 };
+
+static const struct value_row {
+    const char *name, *help;
+    enum prometheus_kind kind;
+} values[] = {
+#define VALUE_KIND_counter          PROMETHEUS_COUNTER
+#define VALUE_KIND_gauge            PROMETHEUS_GAUGE
+#define VALUE_ROW(name, kind, help) { #name, help, VALUE_KIND_##kind },
+    STATS_VALUES(VALUE_ROW)
+#undef VALUE_ROW
+};
+
+static const char *const doing_words[] = {
+    [STATS_NOTHING] = "nothing",   [STATS_QUEUE] = "queue",       [STATS_CPU] = "cpu",
+    [STATS_UPSTREAM] = "upstream", [STATS_DATABASE] = "database", [STATS_SLEEP] = "sleep",
+    [STATS_CLIENT] = "client",
+};
+static const char *const life_words[] = {
+    [STATS_ABSENT] = "absent",
+    [STATS_STARTING] = "starting",
+    [STATS_READY] = "ready",
+    [STATS_STOPPING] = "stopping",
+};
+
+/* Whether a worker was started and is still a process. */
+static bool is_alive(const struct stats *s) {
+    pid_t pid = atomic_load(&s->pid);
+
+    return pid > 0 && kill(pid, 0) == 0;
+}
+
+/* Figures of the kernel about a process; zeros when it has gone, or without /proc. */
+struct process_figures {
+    unsigned long rss_kib, threads;
+};
+
+static struct process_figures look_at(pid_t pid) {
+    struct process_figures p = { 0 };
+    char path[40], line[256];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    file = fopen(path, "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        sscanf(line, "VmRSS: %lu", &p.rss_kib);
+        sscanf(line, "Threads: %lu", &p.threads);
+    }
+    if (file != NULL)
+        fclose(file);
+    return p;
+}
+
+static unsigned long long load(const atomic_ullong *counter) {
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* --- Prometheus ----------------------------------------------------------------- */
+
+/* The labels of a sample: the worker, and the status where there is one. */
+struct worker_labels {
+    struct prometheus_label list[2];
+    char worker[12], status[12];
+};
+
+static void set_worker(struct worker_labels *l, unsigned index) {
+    snprintf(l->worker, sizeof(l->worker), "%u", index + 1);
+    l->list[0] = (struct prometheus_label){ "worker", l->worker };
+    l->list[1] = (struct prometheus_label){ "status", l->status };
+}
+
+/* Counters of a worker outlive it; gauges do not. */
+static bool is_told(const struct stats *s, const struct value_row *row) {
+    return row->kind == PROMETHEUS_COUNTER ? atomic_load(&s->life) != STATS_ABSENT : is_alive(s);
+}
+
+static void print_values(const struct admin *o, struct prometheus *p) {
+    struct worker_labels l;
+
+    for (unsigned v = 0; v < STATS_VALUE_COUNT; v++) {
+        prometheus_family(p, values[v].name, values[v].kind, values[v].help);
+        for (unsigned i = 0; i < o->count; i++) {
+            set_worker(&l, i);
+            if (is_told(&o->stats[i], &values[v]))
+                prometheus_count(p, l.list, 1, (int64_t)stats_get(&o->stats[i], v));
+        }
+    }
+}
+
+static void print_statuses(const struct admin *o, struct prometheus *p) {
+    struct worker_labels l;
+
+    prometheus_family(p, "requests", PROMETHEUS_COUNTER, "Answers sent, by status.");
+    for (unsigned i = 0; i < o->count; i++) {
+        if (atomic_load(&o->stats[i].life) == STATS_ABSENT)
+            continue;
+        set_worker(&l, i);
+        for (unsigned status = 0; status < STATS_STATUS_MAX; status++) {
+            unsigned long long n = load(&o->stats[i].by_status[status]);
+            snprintf(l.status, sizeof(l.status), "%u", status);
+            if (n > 0)
+                prometheus_count(p, l.list, 2, (int64_t)n);
+        }
+    }
+}
+
+static const struct hist_row {
+    const char *name, *help;
+    size_t offset; /* in struct stats */
+} hists[] = {
+    { "request_seconds", "From the complete request to its answer written.",
+      offsetof(struct stats, latency) },
+    { "queue_wait_seconds", "From the complete request to a slot.",
+      offsetof(struct stats, queue_wait) },
+    { "db_wait_seconds", "Waits for a database connection.", offsetof(struct stats, db_wait) },
+    { "db_statement_seconds", "Statements, without waiting and connecting.",
+      offsetof(struct stats, db_run) },
+    { "loop_lag_seconds", "How long the turns of the worker's loop took.",
+      offsetof(struct stats, loop_lag) },
+};
+
+static const struct hist_shared *hist_of(const struct stats *s, const struct hist_row *row) {
+    return (const void *)((const char *)s + row->offset);
+}
+
+static void print_hists(const struct admin *o, struct prometheus *p) {
+    static const uint64_t bounds[] = { /* microseconds */
+                                       1000,     2000,     5000,     10000,    20000,   50000,
+                                       100000,   200000,   500000,   1000000,  2000000, 5000000,
+                                       10000000, 20000000, 60000000, 300000000
+    };
+    struct worker_labels l;
+
+    for (const struct hist_row *row = hists; row < hists + ARRAY_LEN(hists); row++) {
+        prometheus_family(p, row->name, PROMETHEUS_HISTOGRAM, row->help);
+        for (unsigned i = 0; i < o->count; i++) {
+            set_worker(&l, i);
+            if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+                prometheus_hist(p, l.list, 1, hist_of(&o->stats[i], row), bounds,
+                                ARRAY_LEN(bounds));
+        }
+    }
+}
+
+static void print_lag(const struct admin *o, struct prometheus *p) {
+    struct worker_labels l;
+
+    prometheus_family(p, "loop_lag_max_seconds", PROMETHEUS_GAUGE, "The longest turn so far.");
+    for (unsigned i = 0; i < o->count; i++) {
+        set_worker(&l, i);
+        if (is_alive(&o->stats[i]))
+            prometheus_seconds(p, l.list, 1,
+                               (double)atomic_load(&o->stats[i].loop_lag_max) / NSEC_PER_SEC);
+    }
+}
+
+/* Workers that the kernel does not show are left out. */
+static void print_process(const struct admin *o, struct prometheus *p, bool memory) {
+    struct worker_labels l;
+
+    for (unsigned i = 0; i < o->count; i++) {
+        struct process_figures f = { 0 };
+
+        set_worker(&l, i);
+        if (is_alive(&o->stats[i]))
+            f = look_at(o->stats[i].pid);
+        if (f.threads > 0)
+            prometheus_count(p, l.list, 1, (int64_t)(memory ? f.rss_kib * 1024 : f.threads));
+    }
+}
+
+static int print_metrics(const struct admin *o, struct buf *out) {
+    struct prometheus p = { .out = out, .prefix = "srv" };
+
+    print_statuses(o, &p);
+    print_hists(o, &p);
+    print_values(o, &p);
+    print_lag(o, &p);
+    prometheus_family(&p, "worker_rss_bytes", PROMETHEUS_GAUGE, "Resident memory of the worker.");
+    print_process(o, &p, true);
+    prometheus_family(&p, "worker_threads", PROMETHEUS_GAUGE, "Threads of the worker.");
+    print_process(o, &p, false);
+    return p.rc;
+}
+
+/* --- JSON ------------------------------------------------------------------------- */
+
+static json_t *json_values(const struct stats *s) {
+    json_t *object = json_object();
+
+    for (unsigned v = 0; v < STATS_VALUE_COUNT; v++)
+        if (is_told(s, &values[v]))
+            json_object_set_new(object, values[v].name, json_integer((json_int_t)stats_get(s, v)));
+    return object;
+}
+
+static json_t *json_statuses(const struct stats *s) {
+    json_t *object = json_object();
+    char key[8];
+
+    for (unsigned status = 0; status < STATS_STATUS_MAX; status++) {
+        unsigned long long n = load(&s->by_status[status]);
+        snprintf(key, sizeof(key), "%u", status);
+        if (n > 0)
+            json_object_set_new(object, key, json_integer((json_int_t)n));
+    }
+    return object;
+}
+
+static json_t *json_worker(const struct stats *s, unsigned index) {
+    json_t *object = json_values(s);
+    struct process_figures p = look_at(s->pid);
+    bool alive = is_alive(s);
+
+    json_object_set_new(object, "worker", json_integer(index));
+    json_object_set_new(object, "pid", json_integer(s->pid));
+    json_object_set_new(object, "state", json_string(alive ? life_words[s->life] : "dead"));
+    if (p.threads > 0) {
+        json_object_set_new(object, "rss_bytes", json_integer((json_int_t)p.rss_kib * 1024));
+        json_object_set_new(object, "threads", json_integer((json_int_t)p.threads));
+    }
+    json_object_set_new(object, "requests", json_statuses(s));
+    return object;
+}
+
+/* Takes the reference. For free(3); NULL when out of memory. */
+static char *finish(json_t *root) {
+    char *text = json_dumps(root, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+
+    json_decref(root);
+    return text;
+}
+
+static char *stats_json(const struct admin *o) {
+    json_t *root = json_object(), *workers = json_array();
+
+    json_object_set_new(root, "model", json_string(o->config->model->name));
+    json_object_set_new(root, "workers", workers);
+    for (unsigned i = 0; i < o->count; i++)
+        if (atomic_load(&o->stats[i].life) != STATS_ABSENT)
+            json_array_append_new(workers, json_worker(&o->stats[i], i + 1));
+    return finish(root);
+}
+
+/* The request, without its query unless `whole`: that may hold what is nobody else's business. */
+static json_t *json_what(const struct stats_entry *e, bool whole) {
+    char text[STATS_WHAT_BYTES + sizeof("...")];
+    char *query;
+
+    memcpy(text, e->what, STATS_WHAT_BYTES);
+    text[STATS_WHAT_BYTES - 1] = '\0';
+    query = whole ? NULL : strchr(text, '?');
+    if (query != NULL)
+        strcpy(query + 1, "...");
+    return json_text(slice_str(text), sizeof(text));
+}
+
+static json_t *json_entry(const struct stats_entry *e, int doing, unsigned worker, bool whole) {
+    json_t *object = json_object();
+    nsec_t since = e->since, ready_at = e->ready_at, now = clock_now(); /* in this order */
+
+    json_object_set_new(object, "worker", json_integer(worker));
+    json_object_set_new(object, "request", json_what(e, whole));
+    json_object_set_new(object, "waits_for", json_string(doing_words[doing]));
+    json_object_set_new(object, "for_seconds", json_real((double)(now - since) / NSEC_PER_SEC));
+    json_object_set_new(object, "age_seconds", json_real((double)(now - ready_at) / NSEC_PER_SEC));
+    return object;
+}
+
+static char *requests_json(const struct admin *o) {
+    bool whole = o->config->control_queries;
+    json_t *root = json_array();
+
+    for (unsigned i = 0; i < o->count; i++) {
+        if (!is_alive(&o->stats[i]))
+            continue;
+        for (unsigned k = 0; k < STATS_ENTRIES; k++) {
+            const struct stats_entry *e = &o->stats[i].entries[k];
+            int doing = atomic_load_explicit(&e->doing, memory_order_acquire);
+            if (doing != STATS_NOTHING && doing != STATS_COMING)
+                json_array_append_new(root, json_entry(e, doing, i + 1, whole));
+        }
+    }
+    return finish(root);
+}
+
+/* --- the endpoint ----------------------------------------------------------------- */
 
 /* Workers with a higher index than any before may have come: TTIN, HUP. */
 static void look(struct admin *o) {
@@ -37,7 +326,7 @@ static void reply_metrics(void *arg, struct control_request *rq) {
 
     look(arg);
     buf_init(&out, METRICS_BYTES_MAX);
-    if (metrics_prometheus(arg, &out) < 0)
+    if (print_metrics(arg, &out) < 0)
         control_reply_text(rq, 503, "out of memory");
     else
         control_reply(rq, 200, PROMETHEUS_TYPE, buf_unread(&out));
@@ -54,22 +343,22 @@ static void reply_json(struct control_request *rq, char *text) {
 
 static void reply_stats(void *arg, struct control_request *rq) {
     look(arg);
-    reply_json(rq, metrics_stats(arg));
+    reply_json(rq, stats_json(arg));
 }
 
 static void reply_requests(void *arg, struct control_request *rq) {
     look(arg);
-    reply_json(rq, metrics_requests(arg));
+    reply_json(rq, requests_json(arg));
 }
 
-/* How many workers live, and how many of them take requests. */
+/* Counts the workers that live, or of them those that take requests. */
 static unsigned count_workers(struct admin *o, bool only_ready) {
     unsigned count = 0;
 
     look(o);
     for (unsigned i = 0; i < o->count; i++) {
         bool ready = atomic_load(&o->stats[i].life) == STATS_READY;
-        count += metrics_alive(&o->stats[i]) && (ready || !only_ready);
+        count += is_alive(&o->stats[i]) && (ready || !only_ready);
     }
     return count;
 }
@@ -115,6 +404,8 @@ static int serve_routes(void *arg) {
     log_write(LOG_LEVEL_ERROR, "control endpoint failed error=\"%s\"", err.text);
     return rc < 0 ? EXIT_CANNOT : 0;
 }
+
+/* --- its life --------------------------------------------------------------------- */
 
 static int take_listener(const struct admin *o, struct address *ret_bound, struct error *err) {
     if (o->inherited_fd < 0)

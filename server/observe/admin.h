@@ -6,8 +6,8 @@
  *   /requests JSON, what each request does now and what it waits for
  *   /healthz  200 while a worker lives       /readyz  200 while one takes requests, and the server
  *                                                     is not about to stop */
-#ifndef SERVER_OVERVIEW_H
-#define SERVER_OVERVIEW_H
+#ifndef SERVER_ADMIN_H
+#define SERVER_ADMIN_H
 
 #include "net/address.h"
 #include "proc/helper.h"
@@ -22,7 +22,7 @@ struct admin {
     const atomic_bool *leaving; /* shared: the server is about to stop */
     struct helper helper;
     bool active;      /* the process is to be there */
-    int fd;           /* its listening socket, for a successor; -1: none */
+    int fd;           /* the listening socket, for a successor; -1: none */
     int inherited_fd; /* from a predecessor or a service manager; -1: none */
     bool borrowed;    /* the manager goes on listening there */
     struct address bound;

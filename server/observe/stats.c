@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared memory for the counters, and the parts of counting that are not one instruction. */
+/* Maps the counters, and counts what takes more than one instruction. */
 #include "server/observe/stats.h"
+#include "base/escape.h"
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -64,7 +66,7 @@ void stats_start(struct stats *s, bool lists_requests) {
     for (size_t i = 0; i < STATS_VALUE_COUNT; i++)
         if (is_gauge[i])
             atomic_store(&s->values[i], 0);
-    running_clear(&s->running);
+    stats_current_clear(s);
     s->lists_requests = lists_requests;
     for (size_t i = 0; s->lists_requests && i < STATS_ENTRIES; i++) {
         if (atomic_load(&s->entries[i].doing) != STATS_NOTHING)
@@ -74,6 +76,17 @@ void stats_start(struct stats *s, bool lists_requests) {
     atomic_store(&s->loop_lag_max, 0);
     atomic_store(&s->pid, getpid());
     atomic_store(&s->life, STATS_STARTING);
+}
+
+/* "GET /?delay=1", cut. */
+static void describe(char what[STATS_WHAT_BYTES], struct slice method, struct slice target) {
+    size_t room = STATS_WHAT_BYTES - 2, head = method.len < room ? method.len : room;
+    size_t tail = target.len < room - head ? target.len : room - head;
+
+    memcpy(what, method.ptr, head);
+    what[head] = ' ';
+    memcpy(what + head + 1, target.ptr, tail);
+    what[head + 1 + tail] = '\0';
 }
 
 struct stats_entry *stats_enter(struct stats *s, struct slice method, struct slice target,
@@ -90,9 +103,27 @@ struct stats_entry *stats_enter(struct stats *s, struct slice method, struct sli
         if (!atomic_compare_exchange_strong(&e->doing, &expected, STATS_COMING))
             continue;
         e->ready_at = now;
-        running_describe(e->what, method, target);
+        describe(e->what, method, target);
         stats_does(e, STATS_QUEUE, now);
         return e;
     }
     return NULL;
+}
+
+void stats_current_set(struct stats *s, struct slice method, struct slice target, nsec_t now) {
+    describe(s->current.what, method, target);
+    atomic_store_explicit(&s->current.since, now, memory_order_release);
+}
+
+void stats_current_print(const struct stats *s, char *text, size_t size) {
+    nsec_t since = atomic_load_explicit(&s->current.since, memory_order_acquire);
+    char what[4 * STATS_WHAT_BYTES];
+
+    escape_quoted(what, sizeof(what),
+                  slice_of(s->current.what, strnlen(s->current.what, STATS_WHAT_BYTES - 1)));
+    if (since == 0)
+        snprintf(text, size, "request=none");
+    else
+        snprintf(text, size, "request=\"%s\" for_seconds=%.1f", what,
+                 (double)(clock_now() - since) / NSEC_PER_SEC);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the workers count and what each request is doing, in memory that they share with the control
- * endpoint.
+/* Counters of the workers, and what each request is doing, in memory that the workers share with
+ * the control endpoint.
  *
  * One struct stats per worker, written by its threads with relaxed atomics and read at any time by
  * another process: sums may be a few requests apart from each other, and are exact when nothing
@@ -11,24 +11,51 @@
 #include "base/error.h"
 #include "base/hist.h"
 #include "base/slice.h"
-#include "server/observe/running.h"
-#include "server/observe/stats_values.h"
-#include <stdatomic.h>
 #include <sys/types.h>
 
 enum {
     STATS_ENTRIES = 4096,   /* requests of one worker that /requests lists at the most */
     STATS_STATUS_MAX = 600, /* the first status that is not counted */
+    STATS_WHAT_BYTES = 96,  /* "GET /?delay=1", cut, with its NUL */
 };
+
+/* X(name, kind, help) of /metrics and /stats: `kind` is counter (only grows) or gauge. */
+#define STATS_VALUES(X)                                                                       \
+    X(connections, gauge, "Client connections that are open.")                                \
+    X(connections_opened, counter, "Client connections accepted.")                            \
+    X(slots, gauge, "Requests that can be served at once; 0 is no limit.")                    \
+    X(slots_busy, gauge, "Requests that are being served.")                                   \
+    X(queue_depth, gauge, "Complete requests that wait for a slot.")                          \
+    X(shed, counter, "Requests turned down because the queue was full.")                      \
+    X(expired, counter, "Requests that ran out of time, in the queue or while being served.") \
+    X(abandoned, counter, "Requests that nobody took the answer of: the client had gone.")    \
+    X(unanswered, counter, "Requests that got no answer because memory was short.")           \
+    X(upstream_calls, counter, "Calls of the upstream that ended.")                           \
+    X(upstream_waiting, gauge, "Calls of the upstream in progress.")                          \
+    X(upstream_queued, gauge, "Requests that wait until they may call the upstream.")         \
+    X(upstream_failed, counter, "Calls that the upstream refused, broke or answered badly.")  \
+    X(upstream_late, counter, "Calls that the upstream did not answer in time.")              \
+    X(db_pool, gauge, "Database connections that there may be.")                              \
+    X(db_in_use, gauge, "Statements in progress, each with a connection of its own.")         \
+    X(db_idle, gauge, "Open database connections that nobody uses.")                          \
+    X(db_waiting, gauge, "Statements that wait for a database connection.")                   \
+    X(db_statements, counter, "Statements that the database answered.")                       \
+    X(db_failed, counter, "Statements that failed, whatever the reason.")                     \
+    X(db_connects, counter, "Database connections opened.")                                   \
+    X(db_dead, counter, "Database connections that ended while they were idle.")              \
+    X(db_retried, counter, "Statements run again on a new connection.")                       \
+    X(db_cancelled, counter, "Statements cancelled because their request ended early.")       \
+    X(log_dropped, counter, "Access log lines dropped because the log process was too slow.") \
+    X(starts, counter, "Times that this worker was started.")
 
 #define STATS_VALUE_ENUM(name, kind, help) STATS_##name,
 enum stats_value { STATS_VALUES(STATS_VALUE_ENUM) STATS_VALUE_COUNT };
 #undef STATS_VALUE_ENUM
 
-/* What a request does, or waits for. */
+/* States of a request: what it does, or waits for. */
 enum stats_doing {
     STATS_NOTHING, /* the entry is free */
-    STATS_COMING,  /* it is being filled in */
+    STATS_COMING,  /* the entry is being filled in */
     STATS_QUEUE,
     STATS_CPU,
     STATS_UPSTREAM,
@@ -40,9 +67,16 @@ enum stats_doing {
 /* One request. A reader may meet a `what` that is being written: it is for people. */
 struct stats_entry {
     atomic_int doing;      /* enum stats_doing */
-    _Atomic(nsec_t) since; /* of `doing` */
+    _Atomic(nsec_t) since; /* start of `doing` */
     nsec_t ready_at;
-    char what[RUNNING_WHAT_BYTES]; /* "GET /?delay=1", cut */
+    char what[STATS_WHAT_BYTES];
+};
+
+/* The request that a worker's only thread runs, for a master that wants to know what a stuck worker
+ * was doing. */
+struct stats_current {
+    _Atomic(nsec_t) since; /* 0: none */
+    char what[STATS_WHAT_BYTES];
 };
 
 enum stats_life { STATS_ABSENT, STATS_STARTING, STATS_READY, STATS_STOPPING };
@@ -55,27 +89,27 @@ struct stats {
     struct hist_shared latency;    /* from the whole request to its answer written */
     struct hist_shared queue_wait; /* from the whole request to a slot */
     struct hist_shared db_wait;    /* for a database connection */
-    struct hist_shared db_run;     /* of a statement, without connecting */
-    struct hist_shared loop_lag;   /* how long the turns of its loop took */
+    struct hist_shared db_run;     /* a statement, without connecting */
+    struct hist_shared loop_lag;   /* turns of the loop */
     _Atomic(nsec_t) loop_lag_max;
-    struct running running;
-    atomic_uint hint; /* where to look for a free entry */
+    struct stats_current current;
+    atomic_uint hint; /* the entry after the one that was taken last: free as a rule */
     bool lists_requests;
     struct stats_entry entries[STATS_ENTRIES];
 };
 
-/* A file in memory for the stats of all workers, by index: its descriptor, which children share, or
- * -errno with a reason. It grows with the highest worker that is mapped. */
+/* Makes a file in memory for the stats of all workers, by index: its descriptor, which children
+ * share, or -errno with a reason. It grows with the highest worker that is mapped. */
 NODISCARD int stats_open(struct error *err);
 
-/* How many there are so far. */
+/* Returns how many workers the file has room for so far. */
 unsigned stats_count(int fd);
 
-/* The first `count` of them, zeroed when they are new. NULL with a reason. stats_unmap. */
+/* Maps the first `count` of them, zeroed when they are new. NULL with a reason. stats_unmap. */
 NODISCARD struct stats *stats_map(int fd, unsigned count, struct error *err);
 void stats_unmap(struct stats *stats, unsigned count); /* NULL-safe */
 
-/* A worker starts: what described the state of its predecessor is gone. `lists_requests`: entries
+/* Starts a worker: forgets what described the state of its predecessor. `lists_requests`: entries
  * are kept, too. */
 void stats_start(struct stats *s, bool lists_requests);
 
@@ -96,7 +130,7 @@ static inline void stats_answered(struct stats *s, uint16_t status) {
 struct stats_entry *stats_enter(struct stats *s, struct slice method, struct slice target,
                                 nsec_t now);
 
-/* NULL-safe. */
+/* Notes what the request does from now on. NULL-safe. */
 static inline void stats_does(struct stats_entry *e, enum stats_doing doing, nsec_t now) {
     if (e == NULL)
         return;
@@ -104,9 +138,20 @@ static inline void stats_does(struct stats_entry *e, enum stats_doing doing, nse
     atomic_store_explicit(&e->doing, doing, memory_order_release);
 }
 
+/* Gives the entry back, but leaves `since` to a reader that has just seen `doing`. NULL-safe. */
 static inline void stats_leave(struct stats_entry *e) {
-    if (e != NULL) /* and `since` stays, for who has just seen that it does something */
+    if (e != NULL)
         atomic_store_explicit(&e->doing, STATS_NOTHING, memory_order_release);
 }
+
+/* Notes which request has the thread. */
+void stats_current_set(struct stats *s, struct slice method, struct slice target, nsec_t now);
+
+static inline void stats_current_clear(struct stats *s) {
+    atomic_store_explicit(&s->current.since, 0, memory_order_relaxed);
+}
+
+/* Prints `request="GET /" for_seconds=1.5` or `request=none`; from another process. */
+void stats_current_print(const struct stats *s, char *text, size_t size);
 
 #endif

@@ -30,10 +30,10 @@ enum { SOCKETS_MAX = 8 };
 
 struct upstream_curl {
     struct upstream_curl_config config;
-    struct idle_pool idle; /* of lanes */
+    struct idle_pool idle; /* holds lanes */
     struct gate *look_ups; /* limits those in progress */
     pthread_mutex_t lock;  /* guards what is below: thread models share it */
-    bool https;            /* else there is no TLS to ask about */
+    bool https;            /* false: there is no TLS to ask about */
     unsigned orphan_count; /* calls, ever, that ended before their look-ups */
     nsec_t orphaned_at[SERVER_CURL_LOOK_UPS_MAX]; /* a ring: when the latest ones ended */
 };

@@ -17,7 +17,7 @@ struct pooled {
     struct idle idle;
     struct db_conn *conn;
     bool reused;    /* has run a statement before */
-    nsec_t ends_at; /* its lifetime is over then */
+    nsec_t ends_at; /* the end of the lifetime */
 };
 
 struct db {
@@ -28,14 +28,14 @@ struct db {
     struct io_fiber *fiber_io;
     struct gate *gate;       /* the places of the pool */
     struct gate *probe_gate; /* a single place: for whoever connects while the server is down */
-    struct idle_pool idle;   /* of pooled */
+    struct idle_pool idle;   /* holds pooled */
     struct {
         pthread_mutex_t lock;         /* guards all below, when threads share it; free otherwise */
         nsec_t suspect_at;            /* connections that became idle until then may be dead */
         nsec_t backoff, closed_until; /* no connect before that; 0: the server is not down */
-        nsec_t failed_at;             /* when a connect failed last */
-        nsec_t probed_at; /* when the connect in progress to a server that is down began, or 0 */
-        struct db_failure last; /* why it is down; without its detail, which is: */
+        nsec_t failed_at;             /* the last failed connect */
+        nsec_t probed_at; /* the begin of the connect in progress to a server that is down, or 0 */
+        struct db_failure last; /* the reason for being down; its detail stands apart: */
         char last_detail[SERVER_DB_DETAIL_BYTES_MAX + 1];
         int last_code;
         bool size_checked;
@@ -93,7 +93,8 @@ static struct verdict judge_run(int code, const char *sqlstate) {
         return (struct verdict){ 502, "the database closed the connection" };
     if (code == -EMSGSIZE)
         return (struct verdict){ 500, "the result of the statement is too large" };
-    if (strcmp(sqlstate, "57014") == 0) /* its own statement_timeout: we do not wait after ours */
+    if (strcmp(sqlstate, "57014") ==
+        0) /* the server's statement_timeout: we do not wait after ours */
         return (struct verdict){ 504, "the database did not answer in time" };
     return (struct verdict){ 500, "the database could not run the statement" };
 }
@@ -543,7 +544,7 @@ static bool may_run_again(const struct db_call *call, int rc) {
                                                            !db_conn_usable(call->pooled->conn)));
 }
 
-/* What was idle for as long as the one that it has may be as dead. */
+/* Connections that were idle for as long as the one that it has may be as dead. */
 static void suspect(struct db_call *call) {
     struct db *db = call->db;
 

@@ -24,27 +24,27 @@ enum db_mode { DB_COOPERATIVE, DB_BLOCKING };
 struct db;
 
 struct db_config {
-    const char *conninfo; /* as of db_conn_config */
+    const char *conninfo; /* see db_conn_config */
     enum db_mode mode;
     uint32_t pool;           /* connections of this worker, 1 at least */
-    uint32_t workers;        /* that have such a pool, for the check against max_connections */
+    uint32_t workers;        /* with such a pool each, for the check against max_connections */
     bool per_request;        /* a new connection for each statement */
     bool unprepared;         /* statements are not prepared */
-    size_t result_bytes_max; /* as of db_conn_config */
+    size_t result_bytes_max; /* see db_conn_config */
     const char *reset;       /* runs when a connection is given back; NULL or "": nothing does */
     nsec_t wait, run;        /* longest spans: for a place; for connecting and running */
     nsec_t idle, lifetime;   /* longest spans: unused, and since it was opened; 0: no limit */
-    struct stats *stats;     /* what happens is counted there */
+    struct stats *stats;     /* counts what happens */
 };
 
 struct db_report {
-    uint16_t status;    /* of the answer: 500, 502, 503, 504 */
+    uint16_t status;    /* for the answer: 500, 502, 503, 504 */
     const char *why;    /* one line for the client: what happened, and nothing the database said */
     const char *detail; /* more for the log: "sqlstate=... error=...", or NULL; in the arena */
     char sqlstate[DB_SQLSTATE_BYTES]; /* "" when the server did not say one */
 };
 
-/* What was being done when it failed. */
+/* The step in which it failed. */
 enum db_step { DB_STEP_WAIT, DB_STEP_CONNECT, DB_STEP_RUN };
 
 /* Connects to nothing yet. `fiber_io` as for gate_new. NULL when out of memory. */
@@ -65,7 +65,7 @@ NODISCARD int db_run(struct db *db, struct io *io, struct arena *arena,
                      const struct db_statement *statement, nsec_t deadline, struct db_answer *ret,
                      struct db_report *report);
 
-/* What a client and the log are told of a failure; `code` is the -errno of that step. */
+/* The report of a failure for a client and the log; `code` is the -errno of that step. */
 struct db_report db_report_of(enum db_step step, int code, const struct db_failure *failure,
                               struct arena *arena);
 

@@ -29,7 +29,7 @@ struct db_conn {
     int fd;      /* kept, since libpq closes it by itself when the connection breaks */
     bool writes; /* target_session_attrs asks for a server that can be written to */
     bool bulky;  /* libpq's buffers have grown with a large row, for good */
-    bool broken; /* it must not be used again */
+    bool broken; /* must not be used again */
 };
 
 /* One statement on its way. */
@@ -41,8 +41,8 @@ struct db_run {
     struct db_failure *failure;
     bool blocks;                /* libpq waits by itself */
     bool blank;                 /* there is nothing to cancel in it */
-    bool stale;                 /* it failed since its prepared plan does not fit any more */
-    unsigned reads;             /* since the last result */
+    bool stale;                 /* failed since its prepared plan does not fit any more */
+    unsigned reads;             /* counted from the last result on */
     uint64_t waited, row_began; /* see is_flooded */
     struct rows {
         struct slice *values; /* malloc'ed while they grow, or: */
@@ -57,7 +57,7 @@ int db_conninfo_check(const char *conninfo, struct error *err) {
     bool good = options != NULL;
 
     PQconninfoFree(options);
-    PQfreemem(message); /* it may quote the password */
+    PQfreemem(message); /* the message may quote the password */
     if (good)
         return 0;
     return error_set(err, -EINVAL,
@@ -135,7 +135,7 @@ static void keep_detail(struct db_failure *failure, struct arena *arena, const c
         failure->detail = line;
 }
 
-/* What libpq said of the connection, or else of the result. */
+/* Keeps libpq's words about the connection, or else about the result. */
 static int fail_broken(struct db_run *r, const PGresult *result) {
     r->conn->broken = true;
     r->failure->detail = "the connection ended without a word";
@@ -224,7 +224,7 @@ static int flush(struct db_run *r) {
         if (left == 0)
             return 0;
         rc = io_wait_level(r->io, r->conn->fd, IO_READ | IO_WRITE, r->deadline);
-        if (rc == 0 && !PQconsumeInput(r->conn->pg)) /* it may talk before it listens */
+        if (rc == 0 && !PQconsumeInput(r->conn->pg)) /* the server may talk before it listens */
             return fail_broken(r, NULL);
     }
     return rc;
@@ -365,7 +365,7 @@ static int collect(struct db_run *r) {
 
         if (next < 0)
             return rc < 0 ? rc : next;
-        if (result == NULL) { /* what comes from here on is a new event */
+        if (result == NULL) { /* bytes that come from here on are a new event */
             r->io->ops->drained(r->io, r->conn->fd, IO_READ);
             break;
         }
@@ -387,7 +387,7 @@ static void forget_rows(struct db_run *r) {
     r->got.count = r->got.rows = r->got.columns = r->got.bytes = 0;
 }
 
-/* What was `sent`, to its end; the rows are in r->got. */
+/* Brings what was `sent` to its end; the rows are in r->got. */
 static int exchange(struct db_run *r, int sent) {
     int rc = 0;
 
@@ -602,8 +602,8 @@ static void dial_end(void *arg UNUSED, void *conn) {
     PQfinish(((struct dialled *)conn)->pg);
 }
 
-/* What stands before dbname gives way to what the user says: a peer that is gone without a word is
- * noticed within a minute. */
+/* Settings before dbname give way to the user's: a peer that is gone without a word is noticed
+ * within a minute. */
 static PGconn *start_pg(const struct dial *d, const struct db_host *host) {
     const char *keywords[] = { "keepalives_idle",
                                "keepalives_interval",
@@ -661,7 +661,7 @@ static int dial_step(void *arg, void *conn) {
     return 0;
 }
 
-/* What the connection string and libpq's environment say. */
+/* The settings of the connection string and of libpq's environment. */
 struct settings {
     PQconninfoOption *given, *defaults;
 };
@@ -690,7 +690,7 @@ static const char *find_setting(const struct settings *s, const char *keyword) {
     return given != NULL ? given : find_value(s->defaults, keyword);
 }
 
-/* As in libpq: seconds, 2 at least; 0, less, and what is no number mean for ever. */
+/* Reads as libpq does: seconds, 2 at least; 0, less, and what is no number mean for ever. */
 static nsec_t connect_span(const struct settings *s) {
     const char *text = find_setting(s, "connect_timeout");
     long seconds = text != NULL ? strtol(text, NULL, 10) : 0;

@@ -25,28 +25,28 @@ struct db_names {
 struct db_conn_config {
     const char *conninfo; /* keyword=value pairs or a URI, over the PG* variables; "" for none */
     bool blocking;
-    size_t result_bytes_max;       /* of a result as it is kept in the arena */
+    size_t result_bytes_max;       /* for a result as it is kept in the arena */
     struct work_queue *work_queue; /* cancel requests block: they are made there */
     struct db_names *names;
 };
 
 struct db_statement {
     const char *sql;           /* one statement with $1, $2, ... */
-    const char *const *params; /* as text; NULL is SQL's NULL */
+    const char *const *params; /* text; NULL is SQL's NULL */
     size_t param_count;
     bool once; /* not worth to be prepared */
 };
 
-/* What a statement answered: `rows` times `columns` values, row by row, in the arena. Without rows
+/* The answer to a statement: `rows` times `columns` values, row by row, in the arena. Without rows
  * `values` still has `columns` of SQL's NULL, one at least. */
 struct db_answer {
-    struct slice *values; /* as text; ptr NULL is SQL's NULL */
+    struct slice *values; /* text; ptr NULL is SQL's NULL */
     size_t rows, columns;
 };
 
 #define DB_SQLSTATE_BYTES 6
 
-/* What the server or libpq said of a failure; for the log, never for clients. */
+/* The words of the server or of libpq about a failure; for the log, never for clients. */
 struct db_failure {
     char sqlstate[DB_SQLSTATE_BYTES]; /* empty when it did not come from the server */
     const char *detail; /* one line, in the arena; NULL when there is nothing to say */

@@ -93,7 +93,7 @@ struct attempt {
     const struct db_host *host;
     struct lookup *lookup;
     void *conn;
-    nsec_t until;    /* then it has had its time */
+    nsec_t until;    /* the end of its time */
     uint32_t number; /* among all that were begun */
 };
 
@@ -101,14 +101,14 @@ struct race {
     const struct db_dial *dial;
     struct io *io;
     struct arena *arena;
-    struct db_hosts *hosts; /* that nobody has tried yet */
+    struct db_hosts *hosts; /* not tried yet */
     nsec_t span, deadline;
-    nsec_t next_at; /* when the next one is begun beside those that are silent */
+    nsec_t next_at; /* the next one is begun then, beside those that are silent */
     struct attempt attempts[SERVER_DB_HOSTS_MAX];
-    unsigned count; /* of the attempts */
+    unsigned count; /* attempts in progress */
     uint32_t begun;
     int epoll_fd;
-    int code;    /* of the last failure */
+    int code;    /* the last failure's */
     bool closed; /* a server does not want us */
     void *won;
 };
@@ -175,7 +175,7 @@ static int attempt_found(struct race *r, struct attempt *a) {
     return insert_addresses(r->hosts, a->host, found, r->arena);
 }
 
-/* What an attempt waited for has come. 0 or -ENOMEM. */
+/* Goes on with an attempt that has got what it waited for. 0 or -ENOMEM. */
 static int attempt_step(struct race *r, struct attempt *a) {
     int rc;
 
@@ -206,9 +206,7 @@ static void attempt_begin(struct race *r) {
                            .number = r->begun++ };
     rc = host->is_name ? resolve_begin(&e, &a->lookup, &err)
                        : r->dial->begin(r->dial->arg, host, &a->conn);
-    r->next_at = deadline_after(now, rc == -EBUSY ? RESOLVE_PAUSE : SERVER_DB_HOST_NSEC);
-    if (rc == -EBUSY) /* look-ups have no place left: it keeps its turn */
-        return;
+    r->next_at = deadline_after(now, SERVER_DB_HOST_NSEC);
     STAILQ_REMOVE_HEAD(r->hosts, link);
     if (rc < 0)
         attempt_fail(r, a, rc, host->is_name ? err.text : NULL);

@@ -25,18 +25,18 @@ STAILQ_HEAD(db_hosts, db_host);
 NODISCARD int db_hosts_parse(const char *hosts, const char *hostaddrs, const char *ports,
                              struct arena *arena, struct db_hosts *ret);
 
-/* How a connection to one server is made; each call gets `arg`. */
+/* The making of a connection to one server; each call gets `arg`. */
 struct db_dial {
     /* Begins: a connection in *ret, or -errno. */
     int (*begin)(void *arg, const struct db_host *host, void **ret);
-    /* What it waits for: IO_READ or IO_WRITE on *ret_fd, which may change with each step. */
+    /* Says what it waits for: IO_READ or IO_WRITE on *ret_fd, which may change with each step. */
     unsigned (*wants)(void *arg, void *conn, int *ret_fd);
-    /* That has come. 0: it goes on; 1: it is ready; -errno: it failed, -ECONNABORTED since the
-     * server does not want us, and then no other one is begun. */
+    /* Goes on when that has come. 0: not ready; 1: it is ready; -errno: it failed, -ECONNABORTED
+     * since the server does not want us, and then no other one is begun. */
     int (*step)(void *arg, void *conn);
-    /* Of one that failed, or was beaten. */
+    /* Ends one that failed, or was beaten. */
     void (*end)(void *arg, void *conn);
-    /* Why a server was not reached, as far as `begin` and `step` have not said it. */
+    /* Takes the reason why a server was not reached, unless `begin` or `step` has said it. */
     void (*say)(void *arg, const char *why);
     void *arg;
 };

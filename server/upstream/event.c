@@ -29,7 +29,7 @@ struct link {
 struct upstream_event {
     struct upstream_target target;
     struct loop *loop;
-    struct idle_pool idle; /* of links */
+    struct idle_pool idle; /* holds links */
     size_t turn;           /* counts calls that connect to a name, for its addresses */
 };
 
@@ -43,7 +43,7 @@ static void link_free(struct deferred *work) {
     mem_free(CONTAINER_OF(work, struct link, freeing));
 }
 
-/* Its memory stays until the turn ends: this may run inside its own callback. */
+/* Closes at once; the memory stays until the turn ends, for this may run in its own callback. */
 static void link_close(struct link *link) {
     watch_close(&link->watch);
     close(link->watch.fd);
@@ -124,7 +124,6 @@ static void drop_link(struct upstream_call *call) {
 }
 
 static void drop_lookup(struct upstream_call *call) {
-    timer_cancel(call->u->loop, &call->look_again);
     if (call->lookup == NULL)
         return;
     watch_close(&call->looked_up);
@@ -158,7 +157,7 @@ static void call_complete(struct upstream_call *call) {
 static void call_late(struct timer *timer) {
     struct upstream_call *call = CONTAINER_OF(timer, struct upstream_call, deadline);
 
-    if (call->lookup != NULL || timer_armed(&call->look_again)) {
+    if (call->lookup != NULL) {
         call->exchange.why = "upstream name look-up did not end in time";
         call_end(call, -ETIMEDOUT);
     } else {
@@ -252,14 +251,12 @@ static bool call_connect_overridden(struct upstream_call *call) {
     return true;
 }
 
-/* 0; -EBUSY: later. */
 static int lookup_begin(struct upstream_call *call) {
     struct error err;
     int rc = resolve_begin(&call->u->target.endpoint, &call->lookup, &err);
 
     if (rc < 0) {
-        call->exchange.why =
-            rc != -EBUSY ? arena_dup(call->exchange.arena, slice_str(err.text)) : NULL;
+        call->exchange.why = arena_dup(call->exchange.arena, slice_str(err.text));
         return rc;
     }
     rc = watch_open(&call->looked_up, call->u->loop, resolve_fd(call->lookup), call_looked_up);
@@ -268,24 +265,13 @@ static int lookup_begin(struct upstream_call *call) {
         call->lookup = NULL;
         return rc;
     }
-    call->looked_up.ready = IO_WRITE; /* which says nothing: it is an eventfd */
+    call->looked_up.ready = IO_WRITE; /* an eventfd is writable at any time */
     return 0;
 }
 
-static void call_look_up(struct upstream_call *call);
-
-static void call_look_again(struct timer *timer) {
-    call_look_up(CONTAINER_OF(timer, struct upstream_call, look_again));
-}
-
 static void call_look_up(struct upstream_call *call) {
-    struct loop *loop = call->u->loop;
     int rc = lookup_begin(call);
 
-    if (rc == -EBUSY) {
-        call->look_again.fire = call_look_again;
-        rc = timer_set(loop, &call->look_again, deadline_after(loop_now(loop), RESOLVE_PAUSE));
-    }
     if (rc < 0)
         call_end(call, rc);
 }
@@ -387,7 +373,7 @@ static void step_reading(struct upstream_call *call) {
     else if (rc > 0)
         call_complete(call);
     else if (!x->got_bytes)
-        exchange_end(x); /* who waits owns no buffer */
+        exchange_end(x); /* a call that waits owns no buffer */
 }
 
 static void call_step(struct upstream_call *call) {

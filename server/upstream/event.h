@@ -22,18 +22,17 @@ struct upstream_call {
     struct upstream_exchange exchange;
     struct upstream_event *u;
     struct slice suffix;
-    struct buf out; /* what is still to be written */
+    struct buf out; /* still to be written */
     struct timer deadline;
     struct link *link; /* the connection it uses; NULL: none yet */
     struct lookup *lookup;
     struct watch looked_up;
-    struct timer look_again;         /* too many look-ups are in progress */
     const struct address *addresses; /* to be tried */
     size_t address_count;
     enum upstream_state state;
 };
 
-/* As upstream_new, on the loop's thread; http only. */
+/* Makes the client, as upstream_new, on the loop's thread; http only. */
 NODISCARD struct upstream_event *upstream_event_new(const struct upstream_config *config,
                                                     struct loop *loop, struct error *err);
 void upstream_event_free(struct upstream_event *u); /* NULL-safe; no call may be in progress */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the upstream is, and how it is asked: the URL and what follows from it. */
+/* The upstream's place, and how it is asked: the URL and what follows from it. */
 #ifndef SERVER_UPSTREAM_TARGET_H
 #define SERVER_UPSTREAM_TARGET_H
 
@@ -18,11 +18,11 @@ struct upstream_config {
 
 struct upstream_target {
     struct http_url url;      /* slices into the configured text */
-    struct endpoint endpoint; /* what is looked up when the address is not numeric */
+    struct endpoint endpoint; /* looked up when the address is not numeric */
     struct resolve_rules rules;
     struct address address;
     struct address from; /* len 0: the kernel chooses */
-    char host[300];      /* as it goes into Host */
+    char host[300];      /* the text for Host */
     nsec_t timeout;      /* span of one exchange */
     struct http_limits limits;
     bool numeric; /* `address` is known, no look-up is needed */
@@ -41,7 +41,7 @@ NODISCARD int upstream_target_check_bind(const char *address, struct error *err)
 NODISCARD int upstream_target_init(struct upstream_target *t, const struct upstream_config *config,
                                    struct error *err);
 
-/* Where connections come from; NULL leaves it to the kernel. */
+/* The source address of connections; NULL leaves it to the kernel. */
 const struct address *upstream_target_source(const struct upstream_target *t);
 
 #endif

@@ -14,7 +14,7 @@
 
 struct upstream {
     struct upstream_target target;
-    struct idle_pool idle;      /* of connections */
+    struct idle_pool idle;      /* holds connections */
     struct io_fiber *fiber_io;  /* NULL: shared between threads */
     struct upstream_curl *curl; /* instead of our own client; or NULL */
     char *curl_url;

@@ -15,7 +15,7 @@ struct work {
 
 /* Kept by its owner and, while one runs, by the thread; whoever leaves last frees it. */
 struct work_queue {
-    pthread_mutex_t lock; /* of all below */
+    pthread_mutex_t lock; /* guards all below */
     pthread_cond_t idle;  /* not running any more */
     STAILQ_HEAD(, work) queue;
     uint32_t waiting, waiting_max;
@@ -82,7 +82,7 @@ static bool enqueue(struct work_queue *e, struct work *added) {
         e->waiting++;
         if (!e->running)
             e->running = thread_start(NULL, SERVER_THREAD_STACK_BYTES, run_all, e) == 0;
-        if (!e->running) { /* then the queue holds nothing else */
+        if (!e->running) { /* the queue holds nothing else in that case */
             pull(e);
             taken = false;
         }

@@ -123,9 +123,19 @@ def test_tutorial_plays_every_row_of_the_tutorial():
     [
         ("server", "## `server/`, room by room", {"conn", "app", "upstream", "model", "observe"}),
         ("slowapi", "## `slowapi/`, in the order of a request", set()),
+        ("loadgen", "## `loadgen/`, in the order of a run", set()),
+        ("playground", "## `playground/`, from the row to the page", set()),
     ],
 )
 def test_map_of_a_product_is_complete(folder, title, rooms):
     section = (ROOT / "docs/hacking.md").read_text().split(title)[1].split("\n## ")[0].split("\n**")[0]
     named = set(re.findall(r"`((?:[a-z]+/)?\w+)`", section)) - rooms
     assert named == {str(path.relative_to(folder).with_suffix("")) for path in files(".c", ".h", under=(folder,))}
+
+
+def test_map_below_the_products_is_complete():
+    section = (ROOT / "docs/hacking.md").read_text().split("## Below the products")[1].split("\n## ")[0]
+    below = files(".c", ".h", ".S", under=("base", "http", "net", "fiber", "proc"))
+    rows = re.findall(r"^\| `(\w+/)` \|.*?\|(.*)\|$", section, re.M)
+    named = {folder + name for folder, names in rows for name in re.findall(r"`(\w+)`", names)}
+    assert named == {str(path.with_suffix("")) for path in below}

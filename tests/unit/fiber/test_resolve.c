@@ -4,11 +4,15 @@
 #include "fiber/resolve.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -123,6 +127,8 @@ static void caller_does_not_wait_for_the_thread(void **state) {
     assert_true(clock_now() - begin < 3 * NSEC_PER_SEC);
 }
 
+static int await_threads(void **state);
+
 /* --- in steps -------------------------------------------------------------------------------- */
 
 /* Begins, and waits as a loop would; then ends. */
@@ -181,7 +187,7 @@ static int threads_of_process(void) {
     return count;
 }
 
-/* A loop that asks too often is told so instead of being held up; what it drops cleans up. */
+/* A loop that asks too often is not held up: look-ups queue. What it drops cleans up. */
 static void there_are_so_many_at_once_and_no_more(void **state) {
     static struct lookup *begun[2 * FIBERS];
     const int *before = *state;
@@ -191,12 +197,83 @@ static void there_are_so_many_at_once_and_no_more(void **state) {
         struct error err;
         int rc = resolve_begin(&e, &begun[i], &err);
 
-        assert_true(rc == 0 || rc == -EBUSY || rc == -EAGAIN);
+        assert_true(rc == 0 || rc == -EAGAIN);
         assert_true((rc == 0) == (begun[i] != NULL));
         assert_in_range(threads_of_process(), 1, *before + 2 * LOOKUPS_MAX); /* some are ending */
     }
     for (size_t i = 0; i < ARRAY_LEN(begun); i++)
         resolve_free(begun[i]);
+}
+
+static sem_t release;
+static atomic_uint asked;
+
+/* The one of a sanitizer, which else would look into the C library's. */
+int __interceptor_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                              struct addrinfo **ret) __attribute__((weak));
+
+/* Takes the place of the C library's: "slow.test" has an address once it may. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **ret) {
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (__interceptor_getaddrinfo != NULL)
+        real = __interceptor_getaddrinfo;
+    if (name == NULL || strcmp(name, "slow.test") != 0)
+        return real(name, service, hints, ret);
+    asked++;
+    while (sem_wait(&release) < 0 && errno == EINTR)
+        ;
+    return real("127.0.0.1", service, hints, ret);
+}
+
+static bool is_done(const struct lookup *l, nsec_t span) {
+    struct pollfd poll_fd = { .fd = resolve_fd(l), .events = POLLIN };
+
+    return poll(&poll_fd, 1, (int)(span / NSEC_PER_MSEC)) == 1;
+}
+
+static void await_asked(unsigned count) {
+    for (nsec_t end = clock_now() + PATIENCE; asked < count && clock_now() < end;)
+        usleep(1000);
+    assert_int_equal(asked, count);
+}
+
+/* All helpers are busy: one more look-up waits for the first that is free. One whose caller leaves
+ * meanwhile is never begun. */
+static void further_look_ups_wait_for_a_helper(void **state) {
+    (void)state;
+    struct lookup *busy[LOOKUPS_MAX], *left, *last;
+    struct endpoint e = parse("slow.test:80");
+    struct resolved found;
+    struct error err;
+
+    sem_init(&release, 0, 0);
+    asked = 0;
+    assert_int_equal(await_threads(state), 0); /* those of the stories before */
+    for (size_t i = 0; i < ARRAY_LEN(busy); i++)
+        assert_int_equal(resolve_begin(&e, &busy[i], &err), 0);
+    await_asked(LOOKUPS_MAX);
+    assert_int_equal(resolve_begin(&e, &left, &err), 0);
+    assert_int_equal(resolve_begin(&e, &last, &err), 0);
+    resolve_free(left);
+    assert_false(is_done(last, 50 * NSEC_PER_MSEC));
+    assert_int_equal(asked, LOOKUPS_MAX);
+
+    sem_post(&release); /* of any of those that are busy */
+    await_asked(LOOKUPS_MAX + 1);
+    for (size_t i = 0; i < LOOKUPS_MAX; i++)
+        sem_post(&release);
+    assert_true(is_done(last, PATIENCE));
+    assert_int_equal(resolve_end(last, &found, &err), 0);
+    assert_int_equal(found.count, 1);
+    resolve_free(last);
+    for (size_t i = 0; i < ARRAY_LEN(busy); i++) {
+        assert_true(is_done(busy[i], PATIENCE));
+        resolve_free(busy[i]);
+    }
+    assert_int_equal(asked, LOOKUPS_MAX + 1);
 }
 
 static void any_allocation_may_fail(void **state) {
@@ -395,6 +472,7 @@ int main(void) {
         cmocka_unit_test(steps_tell_of_a_bad_name),
         cmocka_unit_test(a_name_that_is_too_long_is_not_looked_up),
         cmocka_unit_test(there_are_so_many_at_once_and_no_more),
+        cmocka_unit_test(further_look_ups_wait_for_a_helper),
         cmocka_unit_test(any_allocation_may_fail),
         cmocka_unit_test(fibers_find_a_name_together),
         cmocka_unit_test(cancelled_fiber_leaves_the_thread_behind),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The reports against hand-made figures: ab's labels, rounding and percentile rule; the JSON
  * schema. */
-#include "loadgen/report.h"
+#include "loadgen/report_json.h"
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -80,9 +80,6 @@ static void print(void) {
     FILE *out = open_memstream(&run.text, &run.size);
     assert_non_null(out);
     settle();
-    report_text_done(out, &run.report);
-    if (!run.config.ab_strict)
-        report_people(out, &run.report);
     report_text(out, &run.report);
     fclose(out);
 }

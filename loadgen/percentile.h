@@ -7,37 +7,37 @@
  * age counts as at risk until it was reached, and then leaves, so that its weight goes to those
  * that took longer. Without ages this is the smallest t within which that share of all answers
  * came. Beyond the last answer the estimate ends; what is said there is a lower bound. */
-#ifndef LOADGEN_TIMES_H
-#define LOADGEN_TIMES_H
+#ifndef LOADGEN_PERCENTILE_H
+#define LOADGEN_PERCENTILE_H
 
 #include "base/hist.h"
 
 struct times {
-    const struct hist *ended; /* those that came to their end; minimum and mean are of these */
-    const struct hist *ages;  /* those that did not; NULL: none */
+    const struct hist *ended; /* observations that came to their end; minimum and mean are theirs */
+    const struct hist *ages;  /* observations that did not; NULL: none */
 };
 
-struct times_value {
+struct percentile_value {
     int64_t usec;
     bool at_least; /* a lower bound: what it is about had not ended then */
 };
 
 /* Ended and censored ones. */
-uint64_t times_count(struct times t);
-uint64_t times_censored(struct times t);
+uint64_t percentile_count(struct times t);
+uint64_t percentile_censored(struct times t);
 
 /* The percentile of a share (0..1), to three digits; 0 when nothing was observed. Monotone in
- * `share`, from the minimum up to times_max. */
-struct times_value times_quantile(struct times t, double share);
+ * `share`, from the minimum up to percentile_max. */
+struct percentile_value percentile_of(struct times t, double share);
 
 /* The longest that was seen, ended or not. */
-struct times_value times_max(struct times t);
+struct percentile_value percentile_max(struct times t);
 
 /* The share (0..1) up to which percentiles are known; lower bounds follow. */
-double times_known(struct times t);
+double percentile_known(struct times t);
 
-/* "121 us", "1.21 ms", ">12.1 s": three digits. Returns `text`, of TIMES_TEXT_BYTES. */
-#define TIMES_TEXT_BYTES 24
-const char *times_format(struct times_value value, char *text);
+/* "121 us", "1.21 ms", ">12.1 s": three digits. Returns `text`, of PERCENTILE_TEXT_BYTES. */
+#define PERCENTILE_TEXT_BYTES 24
+const char *percentile_format(struct percentile_value value, char *text);
 
 #endif

@@ -1,39 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /* The Kaplan-Meier estimate over two histograms. */
-#include "loadgen/times.h"
+#include "loadgen/percentile.h"
 #include <inttypes.h>
 #include <stdio.h>
 
-/* What adding up shares may be off by; far below one request of any run. */
+/* Error of adding up shares; far below one request of any run. */
 #define ROUNDING 1e-12
 
 /* Walks the buckets of both histograms in the order of their values, ended ones first. */
-struct times_walk {
+struct percentile_walk {
     struct times times;
     uint32_t ended_cursor, ages_cursor; /* behind the bucket that is loaded below; 0: none left */
     int64_t ended_usec, age_usec;
     uint64_t ended, ages;
 };
 
-static void load_ended(struct times_walk *w) {
+static void load_ended(struct percentile_walk *w) {
     if (!hist_next(w->times.ended, &w->ended_cursor, &w->ended_usec, &w->ended))
         w->ended_cursor = 0;
 }
 
-static void load_ages(struct times_walk *w) {
+static void load_ages(struct percentile_walk *w) {
     if (w->times.ages == NULL || !hist_next(w->times.ages, &w->ages_cursor, &w->age_usec, &w->ages))
         w->ages_cursor = 0;
 }
 
-static struct times_walk walk_begin(struct times t) {
-    struct times_walk w = { .times = t };
+static struct percentile_walk walk_begin(struct times t) {
+    struct percentile_walk w = { .times = t };
     load_ended(&w);
     load_ages(&w);
     return w;
 }
 
 /* An age of the same bucket as an end was still at risk then. */
-static bool ages_come_first(const struct times_walk *w) {
+static bool ages_come_first(const struct percentile_walk *w) {
     return w->ages_cursor > 0 && w->ages_cursor < w->ended_cursor;
 }
 
@@ -56,7 +56,8 @@ static void estimate_left(struct estimate *e, uint64_t count) {
 }
 
 /* Up to the share, or to the last end. The walk then stands behind it. */
-static bool walk_to(struct times_walk *w, struct estimate *e, double share, int64_t *ret_usec) {
+static bool walk_to(struct percentile_walk *w, struct estimate *e, double share,
+                    int64_t *ret_usec) {
     while (w->ended_cursor > 0) {
         if (ages_come_first(w)) {
             estimate_left(e, w->ages);
@@ -73,7 +74,8 @@ static bool walk_to(struct times_walk *w, struct estimate *e, double share, int6
 }
 
 /* Beyond the last end all would have ended at their ages at the earliest. */
-static int64_t walk_beyond(struct times_walk *w, struct estimate *e, double share, int64_t least) {
+static int64_t walk_beyond(struct percentile_walk *w, struct estimate *e, double share,
+                           int64_t least) {
     estimate_left(e, 0);
     while (w->ages_cursor > 0) {
         if (w->age_usec > least)
@@ -86,51 +88,51 @@ static int64_t walk_beyond(struct times_walk *w, struct estimate *e, double shar
     return least;
 }
 
-uint64_t times_censored(struct times t) {
+uint64_t percentile_censored(struct times t) {
     return t.ages != NULL ? hist_count(t.ages) : 0;
 }
 
-uint64_t times_count(struct times t) {
-    return hist_count(t.ended) + times_censored(t);
+uint64_t percentile_count(struct times t) {
+    return hist_count(t.ended) + percentile_censored(t);
 }
 
-struct times_value times_max(struct times t) {
+struct percentile_value percentile_max(struct times t) {
     int64_t ended = hist_max(t.ended), age = t.ages != NULL ? hist_max(t.ages) : 0;
-    bool unknown = times_censored(t) > 0 && (age > ended || hist_count(t.ended) == 0);
-    return (struct times_value){ .usec = age > ended ? age : ended, .at_least = unknown };
+    bool unknown = percentile_censored(t) > 0 && (age > ended || hist_count(t.ended) == 0);
+    return (struct percentile_value){ .usec = age > ended ? age : ended, .at_least = unknown };
 }
 
-struct times_value times_quantile(struct times t, double share) {
-    struct times_walk w = walk_begin(t);
-    struct estimate e = { .risk = times_count(t) };
-    struct times_value value = { .usec = 0 };
+struct percentile_value percentile_of(struct times t, double share) {
+    struct percentile_walk w = walk_begin(t);
+    struct estimate e = { .risk = percentile_count(t) };
+    struct percentile_value value = { .usec = 0 };
     if (e.risk == 0)
         return value;
     if (share >= 1)
-        return times_max(t);
+        return percentile_max(t);
     if (share <= 0 && hist_count(t.ended) > 0)
-        return (struct times_value){ .usec = hist_min(t.ended) };
+        return (struct percentile_value){ .usec = hist_min(t.ended) };
     if (walk_to(&w, &e, share, &value.usec))
         return value;
-    return (struct times_value){ walk_beyond(&w, &e, share, value.usec), true };
+    return (struct percentile_value){ walk_beyond(&w, &e, share, value.usec), true };
 }
 
-double times_known(struct times t) {
-    struct times_walk w = walk_begin(t);
-    struct estimate e = { .risk = times_count(t) };
+double percentile_known(struct times t) {
+    struct percentile_walk w = walk_begin(t);
+    struct estimate e = { .risk = percentile_count(t) };
     int64_t usec;
     (void)walk_to(&w, &e, 2, &usec);
     return e.share;
 }
 
-const char *times_format(struct times_value value, char *text) {
+const char *percentile_format(struct percentile_value value, char *text) {
     static const char *const units[] = { "us", "ms", "s" };
     double number = (double)value.usec;
     int unit = 0;
     for (; unit < 2 && number >= 999.5; unit++)
         number /= 1000;
     int decimals = unit == 0 || number >= 99.95 ? 0 : number >= 9.995 ? 1 : 2;
-    snprintf(text, TIMES_TEXT_BYTES, "%s%.*f %s", value.at_least ? ">" : "", decimals, number,
+    snprintf(text, PERCENTILE_TEXT_BYTES, "%s%.*f %s", value.at_least ? ">" : "", decimals, number,
              units[unit]);
     return text;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Percentiles with censored observations: against counting, a textbook's example, and each other.
  */
-#include "loadgen/times.h"
+#include "loadgen/percentile.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -37,7 +37,7 @@ static void test_without_ages_it_is_counting(void **state) {
     for (int n = 1; n < 100; n++) {
         hist_record(ended, rand() % 100000);
         for (int percent = 0; percent <= 1000; percent++) {
-            struct times_value value = times_quantile(times(), percent / 1000.0);
+            struct percentile_value value = percentile_of(times(), percent / 1000.0);
             assert_int_equal(value.usec, hist_quantile(ended, percent / 1000.0));
             assert_false(value.at_least);
         }
@@ -62,13 +62,13 @@ static void test_the_textbook(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(left); i++)
         hist_record(ages, left[i]);
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        struct times_value value = times_quantile(times(), known[i].share);
+        struct percentile_value value = percentile_of(times(), known[i].share);
         assert_int_equal(value.usec, known[i].usec);
         assert_false(value.at_least);
     }
-    assert_true(times_quantile(times(), .56).at_least);
-    assert_true(times_known(times()) > .551 && times_known(times()) < .553);
-    struct times_value longest = times_max(times());
+    assert_true(percentile_of(times(), .56).at_least);
+    assert_true(percentile_known(times()) > .551 && percentile_known(times()) < .553);
+    struct percentile_value longest = percentile_max(times());
     assert_int_equal(longest.usec, 35);
     assert_true(longest.at_least);
 }
@@ -79,23 +79,23 @@ static void test_requests_in_flight_are_no_fast_answers(void **state) {
     hist_record_n(ended, 1000000, 64);
     hist_record_n(ages, 494000, 64);
     for (int percent = 1; percent <= 100; percent++) {
-        struct times_value value = times_quantile(times(), percent / 100.0);
+        struct percentile_value value = percentile_of(times(), percent / 100.0);
         assert_in_range(value.usec, 1000000, 1000000);
         assert_false(value.at_least);
     }
-    assert_true(times_known(times()) == 1);
+    assert_true(percentile_known(times()) == 1);
 }
 
 static void test_without_answers_there_are_bounds(void **state) {
     (void)state;
-    assert_int_equal(times_quantile(times(), 0.5).usec, 0);
-    assert_int_equal(times_count(times()), 0);
+    assert_int_equal(percentile_of(times(), 0.5).usec, 0);
+    assert_int_equal(percentile_count(times()), 0);
     for (int i = 1; i <= 100; i++)
         hist_record(ages, i * 10);
-    struct times_value value = times_quantile(times(), 0.5);
+    struct percentile_value value = percentile_of(times(), 0.5);
     assert_int_equal(value.usec, 500);
     assert_true(value.at_least);
-    assert_true(times_known(times()) == 0);
+    assert_true(percentile_known(times()) == 0);
 }
 
 /* Monotone, between the smallest and the largest, and never below what counting ages as ends says.
@@ -113,15 +113,16 @@ static void test_percentiles_are_ordered(void **state) {
             hist_record(rand() % 3 ? ended : ages, usec);
             hist_record(all, usec);
         }
-        struct times_value last = { .usec = 0 };
+        struct percentile_value last = { .usec = 0 };
         for (int i = 0; i <= 100; i++) {
-            struct times_value value = times_quantile(times(), i / 100.0);
+            struct percentile_value value = percentile_of(times(), i / 100.0);
             assert_true(value.usec >= last.usec && value.at_least >= last.at_least);
-            assert_true(value.usec <= times_max(times()).usec && value.usec >= hist_min(all));
+            assert_true(value.usec <= percentile_max(times()).usec && value.usec >= hist_min(all));
             assert_true((double)value.usec * 1.001 + 1 > (double)hist_quantile(all, i / 100.0));
-            assert_int_equal(value.at_least, i < 100 ? i / 100.0 > times_known(times()) + 1e-12 ||
-                                                           hist_count(ended) == 0
-                                                     : times_max(times()).at_least);
+            assert_int_equal(value.at_least, i < 100
+                                                 ? i / 100.0 > percentile_known(times()) + 1e-12 ||
+                                                       hist_count(ended) == 0
+                                                 : percentile_max(times()).at_least);
             last = value;
         }
     }
@@ -140,9 +141,9 @@ static void test_three_digits(void **state) {
                   { 999400, false, "999 ms" },   { 999600, false, "1.00 s" },
                   { 12340000, true, ">12.3 s" }, { INT64_C(3600000000), false, "3600 s" } };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        char text[TIMES_TEXT_BYTES];
-        struct times_value value = { cases[i].usec, cases[i].at_least };
-        assert_string_equal(times_format(value, text), cases[i].text);
+        char text[PERCENTILE_TEXT_BYTES];
+        struct percentile_value value = { cases[i].usec, cases[i].at_least };
+        assert_string_equal(percentile_format(value, text), cases[i].text);
     }
 }
 
