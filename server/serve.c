@@ -108,8 +108,9 @@ static int open_app(const struct app *app, struct srv_worker *own, struct srv_ap
     if (rc < 0 || ret->start == NULL)
         return rc;
     rc = ret->start(own);
-    return rc == 0 ? 0 : error_set(err, -ECANCELED, "'%s' cannot start: its start returned %d",
-                                   app->name, rc);
+    return rc == 0 ? 0
+                   : error_set(err, -ECANCELED, "'%s' cannot start: its start returned %d",
+                               app->name, rc);
 }
 
 static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {

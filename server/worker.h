@@ -26,8 +26,8 @@ struct worker {
     const struct serve_config *config;
     const struct srv_app *app; /* what serves requests */
     struct srv_worker *own;    /* what the application knows of the worker */
-    unsigned index;        /* 1-based; 1 when there is no master */
-    const int *listen_fds; /* opened before fork, shared between workers */
+    unsigned index;            /* 1-based; 1 when there is no master */
+    const int *listen_fds;     /* opened before fork, shared between workers */
     size_t listen_count;
     /* Made by worker_open, since they differ between fibers and threads; NULL under model event. */
     struct io_fiber *fiber_io; /* NULL: threads wait */

@@ -17,17 +17,18 @@
  * what these return.
  *
  * FAILURE STICKS. A call that fails says so in its result, and the request remembers the first
- * failure. From then on calls marked [waits] do nothing and fail the same way, and srv_reply answers
- * what the failure means (400, 502, 503, 504, 500) instead of what it was given. Code that checks
- * nothing is right; code that wants to go on calls srv_forgive.
+ * failure. From then on calls marked [waits] do nothing and fail the same way, and srv_reply
+ * answers what the failure means (400, 502, 503, 504, 500) instead of what it was given. Code that
+ * checks nothing is right; code that wants to go on calls srv_forgive.
  *
- * MEMORY. A pointer that a call hands out lives until the handler returns, and a text ends with NUL.
- * A call that runs out of memory fails as any other: what it returns is "" or a zeroed object, never
- * NULL, unless its comment says so.
+ * MEMORY. A pointer that a call hands out lives until the handler returns, and a text ends with
+ * NUL. A call that runs out of memory fails as any other: what it returns is "" or a zeroed object,
+ * never NULL, unless its comment says so.
  *
- * WHAT MAY BLOCK. Under model green one thread runs all requests of a worker: other calls that wait,
- * and loops that compute for long, hold all of them up. Stacks are 256 KiB. Thread-local data is
- * shared by the requests of a thread, and a lock of libc must not be held over a call that waits.
+ * WHAT MAY BLOCK. Under model green one thread runs all requests of a worker: other calls that
+ * wait, and loops that compute for long, hold all of them up. Stacks are 256 KiB. Thread-local data
+ * is shared by the requests of a thread, and a lock of libc must not be held over a call that
+ * waits.
  *
  * THE BINARY INTERFACE. Objects of this header never change their layout; functions are added and
  * never changed. Structs that an application fills in begin with their size. An object that needs a
@@ -147,14 +148,14 @@ SRV_PUBLIC const char *srv_body(srv_request *, size_t *len);
 /* --- the answer ------------------------------------------------------------------------------- */
 
 /* Sets a field of the answer, before it is given: a field of that name is replaced; srv_add leaves
- * it and adds one (Set-Cookie). Both copy. A name or value that no field may have, and more than 32,
- * stick as 500. Content-Length, Transfer-Encoding, Connection and Date are the server's own. */
+ * it and adds one (Set-Cookie). Both copy. A name or value that no field may have, and more than
+ * 32, stick as 500. Content-Length, Transfer-Encoding, Connection and Date are the server's own. */
 SRV_PUBLIC void srv_set(srv_request *, const char *name, const char *value);
 SRV_PUBLIC void srv_add(srv_request *, const char *name, const char *value);
 
 /* Answer, once: 0, or a negative errno (-EALREADY: there is an answer). Content-Type is text/plain
- * (srv_reply) or application/octet-stream (srv_reply_bytes) unless it is set. What they are given is
- * copied. `status` is 200 to 599. */
+ * (srv_reply) or application/octet-stream (srv_reply_bytes) unless it is set. What they are given
+ * is copied. `status` is 200 to 599. */
 SRV_PUBLIC int srv_reply(srv_request *, int status, const char *format, ...) SRV_PRINTF(3, 4);
 SRV_PUBLIC int srv_reply_bytes(srv_request *, int status, const void *body, size_t len);
 
@@ -203,12 +204,13 @@ typedef struct srv_response {
  * Connections are kept and shared by the worker; --upstream-max and --upstream-timeout hold. */
 SRV_PUBLIC const srv_response *srv_get(srv_request *, const char *format, ...) SRV_PRINTF(2, 3);
 
-/* --- at the same time -------------------------------------------------------------------------- */
+/* --- at the same time --------------------------------------------------------------------------
+ */
 
 /* A part of a request runs beside its handler, under every model: as a fiber or on a thread, as the
  * handler does. It is given a request of its own, with the same head, body and deadline, but cannot
- * answer; and its failure is its own until it is joined. What still runs when the handler returns is
- * cancelled, and waited for. */
+ * answer; and its failure is its own until it is joined. What still runs when the handler returns
+ * is cancelled, and waited for. */
 typedef struct srv_task srv_task;
 
 /* Begins a part. NULL, and a failure that sticks, when there are 64 already, or no memory or thread
@@ -223,9 +225,9 @@ SRV_PUBLIC int srv_join(srv_request *, srv_task *);
  * handler. NULL-safe. */
 SRV_PUBLIC void srv_cancel(srv_task *);
 
-/* [waits] `count` calls as srv_get, each with a text of `suffixes`, all at the same time but at most
- * 64; the answers are put into `ret` in that order. The number that failed; their failures do not
- * stick. */
+/* [waits] `count` calls as srv_get, each with a text of `suffixes`, all at the same time but at
+ * most 64; the answers are put into `ret` in that order. The number that failed; their failures do
+ * not stick. */
 SRV_PUBLIC size_t srv_get_all(srv_request *, const char *const *suffixes, size_t count,
                               const srv_response **ret);
 
@@ -234,7 +236,8 @@ SRV_PUBLIC size_t srv_get_all(srv_request *, const char *const *suffixes, size_t
  * has a thread already, on that. What it returned, or -EAGAIN, which sticks, without a thread. */
 SRV_PUBLIC int srv_offload(srv_request *, int (*work)(void *arg), void *arg);
 
-/* --- texts for URLs ---------------------------------------------------------------------------- */
+/* --- texts for URLs ----------------------------------------------------------------------------
+ */
 
 /* Percent-encodes all but letters, digits, "-", ".", "_" and "~" (RFC 3986 section 2.3). */
 SRV_PUBLIC const char *srv_encode(srv_request *, const char *text);
@@ -247,12 +250,12 @@ typedef struct srv_rows {
     size_t rows, columns;
 } srv_rows;
 
-/* [waits] Runs a statement, in which $1, $2 ... stand for `count` texts (const char *; NULL is SQL's
- * NULL). It is prepared once per connection: let its text be a constant. Each is a transaction.
- *   const srv_rows *r = srv_query(rq, "SELECT name FROM users WHERE id = $1", 1, id);
- *   if (r->rows == 0) return srv_fail(rq, 404, "no such user");
- *   return srv_reply(rq, 200, "%s", srv_value(r, 0, 0));
- * An error of the server (-EREMOTEIO) sticks with srv_query; with srv_try_query it does not. */
+/* [waits] Runs a statement, in which $1, $2 ... stand for `count` texts (const char *; NULL is
+ * SQL's NULL). It is prepared once per connection: let its text be a constant. Each is a
+ * transaction. const srv_rows *r = srv_query(rq, "SELECT name FROM users WHERE id = $1", 1, id); if
+ * (r->rows == 0) return srv_fail(rq, 404, "no such user"); return srv_reply(rq, 200, "%s",
+ * srv_value(r, 0, 0)); An error of the server (-EREMOTEIO) sticks with srv_query; with
+ * srv_try_query it does not. */
 SRV_PUBLIC const srv_rows *srv_query(srv_request *, const char *sql, int count, ...);
 SRV_PUBLIC const srv_rows *srv_try_query(srv_request *, const char *sql, int count, ...);
 

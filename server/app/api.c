@@ -35,7 +35,8 @@ static void *alloc(struct srv_request *rq, size_t size_bytes) {
 
 enum { PIECES_MAX = 16 };
 
-/* A format that has "%s" and "%%" only, which is most of them, is its pieces one after the other. */
+/* A format that has "%s" and "%%" only, which is most of them, is its pieces one after the other.
+ */
 struct pieces {
     struct slice items[PIECES_MAX];
     size_t count, len;
@@ -252,6 +253,10 @@ const char *srv_path(struct srv_request *rq) {
     return path;
 }
 
+const char *srv_segment(struct srv_request *rq, unsigned index) {
+    return index < rq->segment_count ? text_of(rq, rq->segments[index]) : "";
+}
+
 const char *srv_client(struct srv_request *rq) {
     return text_of(rq, request_client_address(rq));
 }
@@ -326,90 +331,6 @@ const char *srv_body(struct srv_request *rq, size_t *len) {
     if (len != NULL)
         *len = body.len;
     return text_of(rq, body);
-}
-
-/* --- routes ----------------------------------------------------------------------------------- */
-
-const char *srv_segment(struct srv_request *rq, unsigned index) {
-    return index < rq->segment_count ? text_of(rq, rq->segments[index]) : "";
-}
-
-static void keep_segment(struct srv_request *rq, const char *text, size_t len) {
-    if (rq->segment_count < SERVER_ROUTE_SEGMENTS_MAX)
-        rq->segments[rq->segment_count++] = slice_of(text, len);
-}
-
-static bool path_matches(struct srv_request *rq, const char *pattern, const char *path) {
-    rq->segment_count = 0;
-    if (strcmp(pattern, path) == 0 && strchr(path, '*') == NULL)
-        return true;
-    while (*pattern == '/' && *path == '/') {
-        size_t wanted = strcspn(++pattern, "/"), len = strcspn(++path, "/");
-
-        if (strcmp(pattern, "**") == 0) {
-            keep_segment(rq, path, strlen(path));
-            return true;
-        }
-        if (wanted == 1 && *pattern == '*' && len > 0)
-            keep_segment(rq, path, len);
-        else if (wanted != len || memcmp(pattern, path, len) != 0)
-            return false;
-        pattern += wanted;
-        path += len;
-    }
-    return *pattern == '\0' && *path == '\0';
-}
-
-static int reply(struct srv_request *rq, int status, struct slice type, struct slice body);
-
-/* The methods that the routes of a path take, as Allow lists them. */
-struct allowed {
-    char text[160];
-    bool get;
-};
-
-static void allow(struct allowed *allowed, struct slice method) {
-    size_t len = strlen(allowed->text);
-
-    allowed->get |= slice_eq(method, SLICE("GET"));
-    snprintf(allowed->text + len, sizeof(allowed->text) - len, "%.*s, ", (int)method.len,
-             method.ptr);
-}
-
-static bool method_matches(struct slice wanted, struct slice method) {
-    return wanted.len == 0 || slice_eq(wanted, method) ||
-           (slice_eq(wanted, SLICE("GET")) && slice_eq(method, SLICE("HEAD")));
-}
-
-/* The routes have the path, but not for this method. */
-static int answer_methods(struct srv_request *rq, struct allowed *allowed) {
-    bool asks = slice_eq(rq->session->head.method_text, SLICE("OPTIONS"));
-
-    if (allowed->get)
-        allow(allowed, SLICE("HEAD"));
-    allow(allowed, SLICE("OPTIONS"));
-    allowed->text[strlen(allowed->text) - 2] = '\0';
-    srv_set(rq, "Allow", allowed->text);
-    return asks ? reply(rq, 200, SLICE(""), SLICE("")) : srv_fail(rq, 405, "method is not allowed");
-}
-
-int request_route(struct srv_request *rq, const struct srv_route *routes) {
-    struct slice method = rq->session->head.method_text;
-    struct allowed allowed = { "" };
-    const char *path = srv_path(rq);
-
-    for (const struct srv_route *r = routes; r->pattern != NULL; r++) {
-        const char *pattern = r->pattern[0] == '/' ? r->pattern : strchr(r->pattern, '/');
-        struct slice wanted = slice_of(r->pattern, (size_t)(pattern - r->pattern));
-
-        if (!path_matches(rq, pattern, path))
-            continue;
-        wanted = slice_take(wanted, wanted.len - (wanted.len > 0)); /* without its space */
-        if (method_matches(wanted, method))
-            return r->handle(rq);
-        allow(&allowed, wanted);
-    }
-    return allowed.text[0] != '\0' ? answer_methods(rq, &allowed) : srv_fail(rq, 404, "not found");
 }
 
 /* --- the answer ------------------------------------------------------------------------------- */

@@ -2,7 +2,6 @@
 /* The tables of built-in applications. */
 #include "server/app/app.h"
 #include "base/attr.h"
-#include "server/app/event_app.h"
 #include <string.h>
 
 /* Each is a file of examples/, compiled with another name for its srv_app. */
@@ -20,15 +19,5 @@ const struct app *app_find(const char *name) {
     for (size_t i = 0; i < ARRAY_LEN(apps); i++)
         if (strcmp(apps[i]->name, name) == 0)
             return apps[i];
-    return NULL;
-}
-
-const struct event_app *event_app_find(const struct app *app) {
-    static const struct event_app echo = { .app = &app_echo };
-    static const struct event_app *const event_apps[] = { &event_app_index, &echo };
-
-    for (size_t i = 0; i < ARRAY_LEN(event_apps); i++)
-        if (event_apps[i]->app == app)
-            return event_apps[i];
     return NULL;
 }

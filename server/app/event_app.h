@@ -15,8 +15,6 @@ struct event_app {
     void (*begin)(struct srv_request *rq);
 };
 
-extern const struct event_app event_app_index;
-
 /* NULL when the application has only straight code that waits. */
 const struct event_app *event_app_find(const struct app *app);
 
@@ -27,8 +25,8 @@ void event_upstream_get(struct srv_request *rq, struct slice suffix,
                         void (*done)(struct srv_request *rq, int rc,
                                      const struct upstream_answer *answer));
 
-/* What straight code says by returning: 0 or more after request_reply, or the -errno of a call. Exactly
- * once. */
+/* What straight code says by returning: 0 or more after request_reply, or the -errno of a call.
+ * Exactly once. */
 void event_answer(struct srv_request *rq, int rc);
 
 #endif

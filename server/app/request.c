@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "fiber/gate.h"
 #include "http/url.h"
-#include "server/app/task.h"
 #include "server/conn/realip.h"
 #include "server/upstream/upstream.h"
 #include <errno.h>
@@ -382,7 +381,7 @@ int request_answer(struct srv_request *rq, int rc) {
     return 0;
 }
 
-static void begin(struct srv_request *rq, struct session *s, struct io *io) {
+void request_init(struct srv_request *rq, struct session *s, struct io *io) {
     *rq = (struct srv_request){
         .session = s, .arena = &s->arena, .io = io, .deadline = session_deadline(s)
     };
@@ -393,7 +392,7 @@ struct srv_request *request_new(struct session *s, struct io *io) {
     struct srv_request *rq = arena_alloc(&s->arena, sizeof(*rq));
 
     if (rq != NULL)
-        begin(rq, s, io);
+        request_init(rq, s, io);
     return rq;
 }
 
@@ -409,29 +408,4 @@ int request_stick(struct srv_request *rq, int rc) {
     if (rc < 0 && rq->failed == 0)
         rq->failed = rc;
     return rq->failed;
-}
-
-int request_handle(struct srv_request *rq) {
-    const struct srv_app *app = rq->session->worker->app;
-    int rc = app->handle != NULL ? app->handle(rq) : request_route(rq, app->routes);
-
-    if (rq->parts != NULL)
-        task_end_all(rq);
-    return rc;
-}
-
-int request_run(struct session *s, struct io *io) {
-    struct srv_request rq;
-    int rc;
-
-    begin(&rq, s, io);
-    rc = request_admit(&rq);
-    if (rc == 0)
-        rc = request_handle(&rq);
-    return request_answer(&rq, rc);
-}
-
-enum session_end request_serve(struct session *s, struct io *io) {
-    session_begin(s, io_now(io));
-    return session_answer(s, request_run(s, io), io);
 }

@@ -34,38 +34,25 @@ struct srv_request {
     char sqlstate[DB_SQLSTATE_BYTES]; /* of the last statement, or "" */
 };
 
-/* Runs the application on the session's current request and leaves the encoded answer in `out`, an
- * error answer included. 0, or -ECANCELED, -ENOMEM: close without an answer. */
-NODISCARD int request_run(struct session *s, struct io *io);
+/* Begins the session's current request. `io` tells the time and waits. */
+void request_init(struct srv_request *rq, struct session *s, struct io *io);
 
-/* Serves the session's current request, which has its slot, without waiting for the client. */
-NODISCARD enum session_end request_serve(struct session *s, struct io *io);
-
-/* --- the same in steps, for handlers that return before they have answered ------------------- */
-
-/* The current request, in its arena; valid until the session is done with it. `io` tells the time.
- * NULL when out of memory. */
+/* The same in its arena, valid until the session is done with it; NULL when out of memory. */
 NODISCARD struct srv_request *request_new(struct session *s, struct io *io);
 
 /* Whether the application is to be asked: 0; 1 when that was answered here (the method,
- * OPTIONS *); -ETIMEDOUT
- * when the request has waited too long. Both go to request_answer. */
+ * OPTIONS *); -ETIMEDOUT when the request has waited too long. Both go to request_answer. */
 NODISCARD int request_admit(struct srv_request *rq);
 
-/* The application is done: 0 or more after srv_reply, or the -errno it gives up with. As
- * request_run. */
+/* The application is done: 0 or more after request_reply, or the -errno it gives up with. 0 with an
+ * answer in `out`, an error answer included; -ECANCELED, -ENOMEM: close without one. */
 NODISCARD int request_answer(struct srv_request *rq, int rc);
-
-/* Runs the handler of the worker's application, by its routes if it has any. What that returned. */
-NODISCARD int request_handle(struct srv_request *rq);
-
-/* Runs the first route that matches; 404, 405 and OPTIONS are answered here. What that returned. */
-NODISCARD int request_route(struct srv_request *rq, const struct srv_route *routes);
 
 /* Remembers the failure unless there is one already; returns the one that sticks, or 0. */
 int request_stick(struct srv_request *rq, int rc);
 
-/* --- what <srv/app.h> is made of --------------------------------------------------------------- */
+/* --- what <srv/app.h> is made of ---------------------------------------------------------------
+ */
 
 /* The decoded value of the first query parameter with that name; false when there is none. A value
  * that is not decodable is handed over as it was sent. */

@@ -40,7 +40,8 @@ static void run_part(struct srv_task *t) {
         task_end_all(&t->rq);
 }
 
-/* --- as a fiber --------------------------------------------------------------------------------- */
+/* --- as a fiber ---------------------------------------------------------------------------------
+ */
 
 static void run_fiber(void *arg) {
     struct srv_task *t = arg;
@@ -78,7 +79,8 @@ static void end_fiber(struct srv_task *t) {
         fiber_await(t->fibers);
 }
 
-/* --- as a thread -------------------------------------------------------------------------------- */
+/* --- as a thread --------------------------------------------------------------------------------
+ */
 
 static void *run_thread(void *arg) {
     struct srv_task *t = arg;
@@ -124,7 +126,8 @@ static void end_thread(struct srv_task *t) {
     close_fds(t);
 }
 
-/* --- both --------------------------------------------------------------------------------------- */
+/* --- both ---------------------------------------------------------------------------------------
+ */
 
 /* What the part has of the request: all that it was asked, and nothing of the answer. */
 static void give_view(struct srv_task *t, const struct srv_request *rq) {
@@ -245,7 +248,8 @@ void task_end_all(struct srv_request *rq) {
     }
 }
 
-/* --- calls at the same time --------------------------------------------------------------------- */
+/* --- calls at the same time ---------------------------------------------------------------------
+ */
 
 struct get_part {
     const char *suffix;
@@ -282,7 +286,8 @@ size_t srv_get_all(struct srv_request *rq, const char *const *suffixes, size_t c
     return failed;
 }
 
-/* --- work on threads ---------------------------------------------------------------------------- */
+/* --- work on threads ----------------------------------------------------------------------------
+ */
 
 struct offload {
     int (*work)(void *arg);

@@ -6,7 +6,7 @@
 #include "net/listener.h"
 #include "proc/prefork.h"
 #include "proc/signals.h"
-#include "server/app/request.h"
+#include "server/app/handle.h"
 #include "server/heartbeat.h"
 #include <errno.h>
 #include <poll.h>
@@ -317,7 +317,7 @@ static bool probe_client(struct io_block *io) {
 }
 
 /* Runs the handler, while the client is watched. 0 with an answer, or -errno. */
-static int handle_request(struct blocking_connection *c) {
+static int run_handler(struct blocking_connection *c) {
     struct session *s = &c->session;
     bool is_shown = c->io.beat != NULL;
     int rc;
@@ -327,7 +327,7 @@ static int handle_request(struct blocking_connection *c) {
     io_block_watch_client(&c->io, s->fd, probe_client, session_probe_span(s));
     stats_add(s->worker->stats, STATS_slots_busy, 1);
     session_begin(s, io_now(&c->io.io));
-    rc = request_run(s, &c->io.io);
+    rc = handle_run(s, &c->io.io);
     if (rc == 0) {
         session_answers(s, io_now(&c->io.io));
         rc = write_answer(c);
@@ -350,7 +350,7 @@ static enum session_end serve_request(struct blocking_connection *c) {
         end = session_tell_health(s);
         return write_answer(c) < 0 ? SESSION_CLOSE : end;
     }
-    rc = handle_request(c);
+    rc = run_handler(c);
     return session_finish(s, rc, io_now(&c->io.io));
 }
 

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "proc/signals.h"
 #include "server/app/event_app.h"
-#include "server/app/request.h"
+#include "server/app/handle.h"
 #include "server/conn/front.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
@@ -199,7 +199,7 @@ static void run_handler(struct event_model *m, struct srv_request *rq) {
     else if (m->app->begin != NULL)
         m->app->begin(rq);
     else
-        event_answer(rq, request_handle(rq));
+        event_answer(rq, handle_request(rq));
 }
 
 static void event_dispatch(struct client *c) {

@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "fiber/fiber.h"
 #include "proc/signals.h"
-#include "server/app/request.h"
+#include "server/app/handle.h"
 #include "server/conn/front.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
@@ -38,7 +38,7 @@ static void green_serve(void *arg) {
 
     c->task = fiber_self(g->fibers);
     end = c->abandoned ? session_drop(&c->session, loop_now(g->loop))
-                       : request_serve(&c->session, io_fiber_io(g->io));
+                       : handle_serve(&c->session, io_fiber_io(g->io));
     c->task = NULL;
     front_return(c, end);
 }

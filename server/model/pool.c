@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "net/thread.h"
 #include "proc/signals.h"
-#include "server/app/request.h"
+#include "server/app/handle.h"
 #include "server/conn/front.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
@@ -90,7 +90,7 @@ static void *lane_run(void *arg) {
     struct client *c;
 
     while ((c = lane_take(lane)) != NULL) {
-        c->end = request_serve(&c->session, &lane->io.io);
+        c->end = handle_serve(&c->session, &lane->io.io);
         lane_give_back(lane, c);
     }
     return NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A front, its clients and its model for tests. */
 #include "tests/unit/server/front_rig.h"
-#include "server/app/request.h"
+#include "server/app/handle.h"
 #include "srv/app.h"
 #include "tests/unit/server/open_fds.h"
 #include <signal.h>
@@ -30,7 +30,7 @@ static const struct srv_app app = { .handle = handle };
 static void answer(struct client *c) {
     struct front_rig *f = rig_of(c);
 
-    front_return(c, request_serve(&c->session, &f->io.io));
+    front_return(c, handle_serve(&c->session, &f->io.io));
 }
 
 static void dispatch(struct client *c) {

@@ -22,9 +22,11 @@ static inline void worker_set_up(struct worker *worker, struct serve_config *con
                                      .graceful_timeout = SPAN,
                                      .max_queue = -1,
                                      .limits = HTTP_LIMITS_DEFAULT };
-    *worker = (struct worker){
-        .config = config, .app = app, .index = 1, .quota = quota, .stats = calloc(1, sizeof(*worker->stats))
-    };
+    *worker = (struct worker){ .config = config,
+                               .app = app,
+                               .index = 1,
+                               .quota = quota,
+                               .stats = calloc(1, sizeof(*worker->stats)) };
     stats_start(worker->stats, true);
     log_set_level(LOG_LEVEL_ERROR);
 }

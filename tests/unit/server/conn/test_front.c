@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Who is served when, who waits, who is turned down, and what is finished before the end. */
 #include "proc/signals.h"
-#include "server/app/request.h"
+#include "server/app/handle.h"
 #include "tests/unit/server/front_rig.h"
 #include <signal.h>
 
@@ -356,7 +356,7 @@ static void nothing_is_begun_after_a_stop_at_once(void **state) {
     run(f);
     c = TAILQ_FIRST(&f->served);
     TAILQ_REMOVE(&f->served, c, queued);
-    end = request_serve(&c->session, &f->io.io);
+    end = handle_serve(&c->session, &f->io.io);
     assert_int_equal(end, SESSION_KEEP);
     front_signal(&f->front, SIGINT);
     front_return(c, end);

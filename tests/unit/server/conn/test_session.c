@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests of one connection over a socket pair, and that no failing allocation hurts them. */
 #include "base/alloc.h"
-#include "server/app/request.h"
+#include "server/app/handle.h"
 #include "srv/app.h"
 #include "tests/unit/server/worker_rig.h"
 #include <errno.h>
@@ -109,7 +109,7 @@ static enum session_step read_request(struct fixture *f) {
 
 static enum session_end serve(struct fixture *f) {
     assert_int_equal(read_request(f), SESSION_READY);
-    return request_serve(&f->session, &f->io.io);
+    return handle_serve(&f->session, &f->io.io);
 }
 
 static void assert_heard(struct fixture *f, const char *part) {
@@ -214,7 +214,7 @@ static void any_allocation_may_fail(void **state) {
         mem_fail_after(n);
         enum session_step step = read_request(f);
         if (step == SESSION_READY)
-            (void)!request_serve(&f->session, &f->io.io);
+            (void)!handle_serve(&f->session, &f->io.io);
         else if (step == SESSION_REFUSED && buf_unread(&f->session.out).len > 0)
             (void)!send(f->server, buf_unread(&f->session.out).ptr, buf_unread(&f->session.out).len,
                         MSG_NOSIGNAL);

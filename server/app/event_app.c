@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* App `index` for model `event`: what examples/index.c does, turned inside out. Each wait ends a
- * function and begins another, and nothing of the first one's locals is left in the second. */
-#include "base/units.h"
+/* The applications of model `event`. `index` is what examples/index.c does, turned inside out: each
+ * wait ends a function and begins another, and nothing of the first one's locals is left in the
+ * second. */
 #include "server/app/event_app.h"
+#include "base/units.h"
 #include <errno.h>
 
 static void index_begin(struct srv_request *rq);
 
-const struct event_app event_app_index = { .app = &app_index, .begin = index_begin };
+static const struct event_app event_app_index = { .app = &app_index, .begin = index_begin };
 
 static int reply_text(struct srv_request *rq, uint16_t status, const char *text) {
     if (text == NULL)
@@ -54,4 +55,14 @@ static void index_begin(struct srv_request *rq) {
         event_answer(rq, -ENOMEM);
     else
         event_upstream_get(rq, slice_str(suffix), index_asked);
+}
+
+const struct event_app *event_app_find(const struct app *app) {
+    static const struct event_app echo = { .app = &app_echo };
+    static const struct event_app *const event_apps[] = { &event_app_index, &echo };
+
+    for (size_t i = 0; i < ARRAY_LEN(event_apps); i++)
+        if (event_apps[i]->app == app)
+            return event_apps[i];
+    return NULL;
 }

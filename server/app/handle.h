@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* What a model does with a request that has its slot: runs the application on it. */
+#ifndef SERVER_HANDLE_H
+#define SERVER_HANDLE_H
+
+#include "server/app/request.h"
+
+/* Serves the session's current request, which has its slot, without waiting for the client. */
+NODISCARD enum session_end handle_serve(struct session *s, struct io *io);
+
+/* Runs the application on it and leaves the encoded answer in `out`, an error answer included. 0,
+ * or -ECANCELED, -ENOMEM: close without an answer. */
+NODISCARD int handle_run(struct session *s, struct io *io);
+
+/* Runs the handler of the worker's application, by its routes if it has any, and ends the parts
+ * that it leaves behind. What it returned: for request_answer. */
+NODISCARD int handle_request(struct srv_request *rq);
+
+#endif
