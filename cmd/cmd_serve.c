@@ -11,7 +11,6 @@
 #include "net/control.h"
 #include "server/app/app.h"
 #include "server/app/event_app.h"
-#include "server/app/object.h"
 #include "server/conn/access_log.h"
 #include "server/model/model.h"
 #include "server/serve.h"

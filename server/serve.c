@@ -10,7 +10,6 @@
 #include "proc/signals.h"
 #include "proc/upgrade.h"
 #include "server/app/app.h"
-#include "server/app/object.h"
 #include "server/conn/access_log.h"
 #include "server/model/model.h"
 #include "server/observe/admin.h"

@@ -6,7 +6,7 @@
 #include "base/units.h"
 #include "http/chars.h"
 #include "http/url.h"
-#include "server/app/object.h"
+#include "server/app/app.h"
 #include "server/app/request.h"
 #include <errno.h>
 #include <math.h>

@@ -3,7 +3,11 @@
 #ifndef SERVER_APP_H
 #define SERVER_APP_H
 
+#include "base/error.h"
+#include "base/option.h"
 #include "srv/app.h"
+
+struct privileges;
 
 struct app {
     const char *name;               /* or the path of the object */
@@ -18,5 +22,29 @@ extern const struct app app_self;
 
 /* A built-in one by name; NULL when there is none. */
 const struct app *app_find(const char *name);
+
+/* --- objects, which each worker loads after its fork, so that workers that are replaced take new
+ * code and the master has none
+ * ---------------------------------------------------------------------- */
+
+/* What <srv/app.h> calls a worker. */
+struct srv_worker {
+    const struct option_strings *config; /* KEY=VALUE */
+    unsigned number;                     /* from 1; 0 while it is only checked */
+    void *data;                          /* the application's own */
+};
+
+/* True when APP names a file, not a built-in application: it has a slash, or ends in ".so". */
+bool object_is_named(const char *app);
+
+/* Loads the object for good: it is never unloaded, since threads may end in it. `ret` is made of
+ * what the object says, with zeros for what it does not know of. 0, or -EINVAL with a reason. */
+NODISCARD int object_load(const char *path, struct srv_app *ret, struct error *err);
+
+/* Loads it in a process of its own, which ends afterwards, and has it check itself there: with the
+ * given configuration, as `user` says (NULL: as this process). 0, or -EINVAL with a reason; -errno
+ * when there was no process for it. */
+NODISCARD int object_check(const char *path, const struct option_strings *config,
+                           const struct privileges *user, struct error *err);
 
 #endif

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs the application on a request: by its routes, or as a whole. */
+/* Runs the application on a request: by its routes, or as a whole; and parts of it at the same
+ * time. */
 #include "server/app/handle.h"
-#include "server/app/task.h"
+#include "base/alloc.h"
+#include "net/thread.h"
+#include "server/limits.h"
+#include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 /* --- routes ----------------------------------------------------------------------------------- */
 
@@ -85,6 +92,351 @@ static int route(struct srv_request *rq, const struct srv_route *routes) {
     return allowed.text[0] != '\0' ? answer_methods(rq, &allowed) : srv_fail(rq, 404, "not found");
 }
 
+/* --- parts at the same time ----------------------------------------------------------------------
+ */
+
+static void end_parts(struct srv_request *rq);
+
+struct srv_task {
+    struct srv_request rq; /* its own view of the request */
+    struct arena arena;    /* lives as long as the handler: its results are handed out */
+    int (*part)(struct srv_request *, void *arg);
+    void *arg;
+    int result;
+    bool joined;
+    atomic_bool done;
+    struct srv_task *next;
+    /* As a fiber. */
+    struct fibers *fibers;
+    struct fiber *fiber;  /* NULL once it has ended */
+    struct fiber *joiner; /* waits for the end */
+    /* As a thread. */
+    pthread_t thread;
+    struct io_block io;
+    int cancel_fd, done_fd;
+};
+
+static bool is_fiber(const struct srv_task *t) {
+    return t->fibers != NULL;
+}
+
+/* What the part does, on its own stack. */
+static void run_part(struct srv_task *t) {
+    t->result = t->part(&t->rq, t->arg);
+    if (t->rq.parts != NULL)
+        end_parts(&t->rq);
+}
+
+/* --- as a fiber ---------------------------------------------------------------------------------
+ */
+
+static void run_fiber(void *arg) {
+    struct srv_task *t = arg;
+
+    t->fiber = fiber_self(t->fibers);
+    if (atomic_load(&t->rq.cancelled))
+        fiber_cancel(t->fiber);
+    run_part(t);
+    t->fiber = NULL;
+    atomic_store(&t->done, true);
+    if (t->joiner != NULL)
+        fiber_wake_later(t->joiner);
+}
+
+static int start_fiber(struct srv_task *t, struct io_fiber *fiber_io) {
+    t->fibers = io_fiber_fibers(fiber_io);
+    t->rq.io = io_fiber_io(fiber_io);
+    return fiber_spawn(t->fibers, "part", run_fiber, t);
+}
+
+/* 0, or -ETIMEDOUT, -ECANCELED: then it still runs. */
+static int join_fiber(struct srv_request *rq, struct srv_task *t) {
+    int rc = 0;
+
+    t->joiner = fiber_self(t->fibers);
+    while (rc == 0 && !atomic_load(&t->done))
+        rc = fiber_park(t->fibers, rq->deadline);
+    t->joiner = NULL;
+    return rc;
+}
+
+static void end_fiber(struct srv_task *t) {
+    t->joiner = fiber_self(t->fibers);
+    while (!atomic_load(&t->done))
+        fiber_await(t->fibers);
+}
+
+/* --- as a thread --------------------------------------------------------------------------------
+ */
+
+static void *run_thread(void *arg) {
+    struct srv_task *t = arg;
+
+    run_part(t);
+    atomic_store(&t->done, true);
+    eventfd_write(t->done_fd, 1);
+    return NULL;
+}
+
+static void close_fds(struct srv_task *t) {
+    if (t->cancel_fd >= 0)
+        close(t->cancel_fd);
+    if (t->done_fd >= 0)
+        close(t->done_fd);
+}
+
+static int start_thread(struct srv_task *t) {
+    int rc;
+
+    t->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    t->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    rc = t->cancel_fd < 0 || t->done_fd < 0 ? -errno : 0;
+    io_block_init(&t->io, t->cancel_fd);
+    t->rq.io = &t->io.io;
+    if (rc == 0)
+        rc = thread_start(&t->thread, SERVER_THREAD_STACK_BYTES, run_thread, t);
+    if (rc < 0)
+        close_fds(t);
+    return rc;
+}
+
+static int join_thread(struct srv_request *rq, struct srv_task *t) {
+    int rc = 0;
+
+    while (rc == 0 && !atomic_load(&t->done))
+        rc = io_wait_level(rq->io, t->done_fd, IO_READ, rq->deadline);
+    return rc;
+}
+
+static void end_thread(struct srv_task *t) {
+    pthread_join(t->thread, NULL);
+    close_fds(t);
+}
+
+/* --- both ---------------------------------------------------------------------------------------
+ */
+
+/* What the part has of the request: all that it was asked, and nothing of the answer. */
+static void give_view(struct srv_task *t, const struct srv_request *rq) {
+    t->rq = (struct srv_request){
+        .session = rq->session,
+        .arena = &t->arena,
+        .path = rq->path,
+        .query = rq->query,
+        .deadline = rq->deadline,
+        .decoded_path = rq->decoded_path,
+        .segment_count = rq->segment_count,
+        .is_part = true,
+    };
+    memcpy(t->rq.segments, rq->segments, sizeof(t->rq.segments));
+}
+
+static unsigned count_running(const struct srv_request *rq) {
+    unsigned count = 0;
+
+    for (const struct srv_task *t = rq->parts; t != NULL; t = t->next)
+        count += !t->joined;
+    return count;
+}
+
+static int start(struct srv_request *rq, struct srv_task *t) {
+    struct io_fiber *fiber_io = rq->session->worker->fiber_io;
+    int rc;
+
+    arena_init(&t->arena, SERVER_ARENA_BYTES_MAX);
+    give_view(t, rq);
+    t->next = rq->parts;
+    rq->parts = t; /* a fiber may run at once, and even end */
+    rc = fiber_io != NULL ? start_fiber(t, fiber_io) : start_thread(t);
+    if (rc < 0)
+        rq->parts = t->next;
+    return rc;
+}
+
+struct srv_task *srv_start(struct srv_request *rq, int (*part)(struct srv_request *, void *arg),
+                           void *arg) {
+    struct srv_task *t = NULL;
+    int rc = rq->failed;
+
+    if (rc == 0 && count_running(rq) >= SERVER_PARTS_MAX)
+        rc = -EAGAIN;
+    if (rc == 0) {
+        t = mem_calloc(1, sizeof(*t));
+        rc = t == NULL ? -ENOMEM : 0;
+    }
+    if (rc == 0) {
+        t->part = part;
+        t->arg = arg;
+        rc = start(rq, t);
+    }
+    if (rc == 0)
+        return t;
+    mem_free(t);
+    request_stick(rq, rc);
+    return NULL;
+}
+
+void srv_cancel(struct srv_task *t) {
+    if (t == NULL || atomic_load(&t->done))
+        return;
+    atomic_store(&t->rq.cancelled, true);
+    if (is_fiber(t) && t->fiber != NULL)
+        fiber_cancel(t->fiber);
+    else if (!is_fiber(t))
+        eventfd_write(t->cancel_fd, 1);
+}
+
+/* The failure that stuck to the part, with its reason, for whoever has joined it. */
+static void take_failure(struct srv_request *rq, const struct srv_task *t) {
+    if (t->rq.failed == 0 || rq->failed < 0)
+        return;
+    rq->why = t->rq.why != NULL ? arena_dup(rq->arena, slice_str(t->rq.why)) : NULL;
+    rq->detail = t->rq.detail != NULL ? arena_dup(rq->arena, slice_str(t->rq.detail)) : NULL;
+    rq->status = t->rq.status;
+    request_stick(rq, t->rq.failed);
+}
+
+static int join(struct srv_request *rq, struct srv_task *t) {
+    int rc = rq->failed;
+
+    if (rc == 0) {
+        request_waits_for_upstream(rq);
+        rc = is_fiber(t) ? join_fiber(rq, t) : join_thread(rq, t);
+        request_has_waited_for_upstream(rq);
+    }
+    if (rc < 0)
+        return request_stick(rq, rc);
+    t->joined = true;
+    return 0;
+}
+
+int srv_join(struct srv_request *rq, struct srv_task *t) {
+    int rc = t != NULL ? join(rq, t) : rq->failed;
+
+    if (rc < 0)
+        return rc;
+    take_failure(rq, t);
+    return t->result;
+}
+
+static void end_parts(struct srv_request *rq) {
+    struct srv_task *t;
+
+    for (t = rq->parts; t != NULL; t = t->next)
+        srv_cancel(t);
+    while ((t = rq->parts) != NULL) {
+        if (is_fiber(t))
+            end_fiber(t);
+        else
+            end_thread(t);
+        rq->parts = t->next;
+        arena_free(&t->arena);
+        mem_free(t);
+    }
+}
+
+/* --- calls at the same time ---------------------------------------------------------------------
+ */
+
+struct get_part {
+    const char *suffix;
+    const struct srv_response **ret;
+    struct srv_task *task;
+};
+
+static int get_part(struct srv_request *rq, void *arg) {
+    struct get_part *p = arg;
+
+    *p->ret = srv_get(rq, "%s", p->suffix);
+    return (*p->ret)->error;
+}
+
+size_t srv_get_all(struct srv_request *rq, const char *const *suffixes, size_t count,
+                   const struct srv_response **ret) {
+    static const struct srv_response none = { -ECANCELED, 0, "", 0 };
+    struct get_part *parts = srv_alloc(rq, count * sizeof(*parts));
+    size_t failed = 0;
+
+    for (size_t i = 0; i < count; i++)
+        ret[i] = &none;
+    for (size_t i = 0; parts != NULL && i < count; i++) {
+        if (i >= SERVER_PARTS_MAX)
+            join(rq, parts[i - SERVER_PARTS_MAX].task);
+        parts[i] = (struct get_part){ .suffix = suffixes[i], .ret = &ret[i] };
+        parts[i].task = srv_start(rq, get_part, &parts[i]);
+    }
+    for (size_t i = 0; parts != NULL && i < count; i++)
+        if (parts[i].task != NULL && !parts[i].task->joined)
+            join(rq, parts[i].task);
+    for (size_t i = 0; i < count; i++)
+        failed += ret[i]->error < 0;
+    return failed;
+}
+
+/* --- work on threads ----------------------------------------------------------------------------
+ */
+
+struct offload {
+    int (*work)(void *arg);
+    void *arg;
+    int result;
+    atomic_bool done;
+    struct fibers *fibers;
+    struct fiber *waiter;
+    struct watch watch; /* of an eventfd, which is readable at the end */
+};
+
+static void *run_offload(void *arg) {
+    struct offload *o = arg;
+    int fd = o->watch.fd;
+
+    o->result = o->work(o->arg);
+    atomic_store(&o->done, true);
+    eventfd_write(fd, 1);
+    return NULL;
+}
+
+static void offload_done(struct watch *w, unsigned what UNUSED) {
+    struct offload *o = CONTAINER_OF(w, struct offload, watch);
+
+    if (atomic_load(&o->done))
+        fiber_wake(o->waiter);
+}
+
+static int run_beside(struct offload *o, struct io_fiber *fiber_io) {
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_t thread;
+    int rc = fd < 0 ? -errno : watch_open(&o->watch, io_fiber_loop(fiber_io), fd, offload_done);
+
+    if (rc == 0) {
+        watch_drained(&o->watch, IO_READ); /* it is not readable yet */
+        rc = thread_start(&thread, SERVER_THREAD_STACK_BYTES, run_offload, o);
+        while (rc == 0 && !atomic_load(&o->done))
+            fiber_await(o->fibers);
+        if (rc == 0)
+            pthread_join(thread, NULL);
+        watch_close(&o->watch);
+    }
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int srv_offload(struct srv_request *rq, int (*work)(void *arg), void *arg) {
+    struct io_fiber *fiber_io = rq->session->worker->fiber_io;
+    struct offload o = { .work = work, .arg = arg };
+    int rc;
+
+    if (rq->failed < 0)
+        return rq->failed;
+    if (fiber_io == NULL)
+        return work(arg);
+    o.fibers = io_fiber_fibers(fiber_io);
+    o.waiter = fiber_self(o.fibers);
+    rc = run_beside(&o, fiber_io);
+    return rc < 0 ? request_stick(rq, rc) : o.result;
+}
+
 /* --- running ---------------------------------------------------------------------------------- */
 
 int handle_request(struct srv_request *rq) {
@@ -92,7 +444,7 @@ int handle_request(struct srv_request *rq) {
     int rc = app->handle != NULL ? app->handle(rq) : route(rq, app->routes);
 
     if (rq->parts != NULL)
-        task_end_all(rq);
+        end_parts(rq);
     return rc;
 }
 
