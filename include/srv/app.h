@@ -214,11 +214,12 @@ SRV_PUBLIC const srv_response *srv_get(srv_request *, const char *format, ...) S
 typedef struct srv_task srv_task;
 
 /* Begins a part. NULL, and a failure that sticks, when there are 64 already, or no memory or thread
- * for it. `arg` has to live until the part ends. */
+ * for it. `arg` has to live until the part is joined or, if it never is, as long as the request. */
 SRV_PUBLIC srv_task *srv_start(srv_request *, int (*part)(srv_request *, void *arg), void *arg);
 
-/* [waits] Until the part has ended. What it returned; a failure that stuck to it sticks to the
- * caller. Each once, by the request that began it. NULL: the failure that sticks. */
+/* [waits] Until the part has ended, and no shorter: it is cancelled first when the request has
+ * failed or fails meanwhile. What it returned, or the failure; a failure that stuck to the part
+ * sticks to the caller. Each once, by the request that began it. NULL: the failure that sticks. */
 SRV_PUBLIC int srv_join(srv_request *, srv_task *);
 
 /* Cancels it: what it waits for fails with -ECANCELED. It has to be joined, or ends with the

@@ -103,7 +103,7 @@ struct srv_task {
     int (*part)(struct srv_request *, void *arg);
     void *arg;
     int result;
-    bool joined;
+    bool joined, ended;
     atomic_bool done;
     struct srv_task *next;
     /* As a fiber. */
@@ -296,6 +296,16 @@ static void take_failure(struct srv_request *rq, const struct srv_task *t) {
     request_stick(rq, t->rq.failed);
 }
 
+static void end(struct srv_task *t) {
+    if (is_fiber(t))
+        end_fiber(t);
+    else if (!t->ended)
+        end_thread(t);
+    t->ended = true;
+}
+
+/* Returns when the part has ended, and not before: what it works on may stand on the stack of the
+ * caller. A request that has failed, or fails meanwhile, wants no result. */
 static int join(struct srv_request *rq, struct srv_task *t) {
     int rc = rq->failed;
 
@@ -305,9 +315,10 @@ static int join(struct srv_request *rq, struct srv_task *t) {
         request_has_waited_for_upstream(rq);
     }
     if (rc < 0)
-        return request_stick(rq, rc);
+        srv_cancel(t);
+    end(t);
     t->joined = true;
-    return 0;
+    return request_stick(rq, rc);
 }
 
 int srv_join(struct srv_request *rq, struct srv_task *t) {
@@ -325,10 +336,7 @@ static void end_parts(struct srv_request *rq) {
     for (t = rq->parts; t != NULL; t = t->next)
         srv_cancel(t);
     while ((t = rq->parts) != NULL) {
-        if (is_fiber(t))
-            end_fiber(t);
-        else
-            end_thread(t);
+        end(t);
         rq->parts = t->next;
         arena_free(&t->arena);
         mem_free(t);
