@@ -186,7 +186,8 @@ static int write_file(struct load_output *o, int form, const struct report *r, s
     rc = rc != 0 ? rc : closed;
     if (rc == 0)
         return 0;
-    return error_set(err, rc, "cannot write %s: %s", path_of(r->config, form), strerror(-rc));
+    return error_set(err, rc, "cannot write %s: %s", path_of(r->config, form),
+                     strerrordesc_np(-rc));
 }
 
 static FILE *text_stream(const struct loadgen_config *c) {

@@ -149,7 +149,7 @@ static void put_addresses(struct object root, const struct answers *a,
         put_count(item, "connections", one->connections);
         put_count(item, "responses", one->responses);
         put(item, "left_out",
-            one->left_out != 0 ? json_string(strerror(one->left_out)) : json_null());
+            one->left_out != 0 ? json_string(strerrordesc_np(one->left_out)) : json_null());
         if (json_array_append_new(list, item.json) != 0)
             *root.ok = false;
     }
