@@ -705,30 +705,25 @@ static void reset(struct slow_conn *c, const char *outcome) {
 
 /* --- events ----------------------------------------------------------------------------------- */
 
+/* A request that waits keeps what comes in the kernel, which bounds it. One that hangs would never
+ * be answered, so its client's FIN ends it. */
+static void look_for_hangup(struct slow_conn *c, unsigned what) {
+    bool ends = c->state == CONN_HANG && (what & IO_HANGUP) != 0;
+
+    if (ends || ((what & (IO_READ | IO_HANGUP)) != 0 && is_gone(c)))
+        leave(c);
+}
+
 static void on_ready(struct watch *watch, unsigned what) {
     struct slow_conn *c = CONTAINER_OF(watch, struct slow_conn, watch);
 
     c->work_bytes = 0;
-    switch ((enum slow_conn_state)c->state) {
-    case CONN_SLEEP: /* bytes that came stay in the kernel, which bounds them */
-        if ((what & (IO_READ | IO_HANGUP)) && is_gone(c))
-            leave(c);
+    if (c->state == CONN_SLEEP || c->state == CONN_HANG) {
+        look_for_hangup(c, what);
         return;
-    case CONN_HANG: /* nothing would ever be sent to one that has shut its side */
-        if ((what & IO_HANGUP) || ((what & IO_READ) && is_gone(c)))
-            leave(c);
-        return;
-    case CONN_SEND:
-        if (what & IO_WRITE)
-            send_rest(c);
-        break;
-    case CONN_IDLE:
-    case CONN_HEAD:
-    case CONN_BODY:
-    case CONN_LINGER:
-    case CONN_CLOSED:
-        break;
     }
+    if (c->state == CONN_SEND && (what & IO_WRITE) != 0)
+        send_rest(c);
     read_request(c);
 }
 
