@@ -69,10 +69,12 @@ static inline uint64_t shared_roll(struct shared *shared) {
     return rng_next(&rng);
 }
 
-/* A worker that died while it held the lock may have left the tables half changed: the next one to
- * lock mends them. The order of use is lost then, the counts and queues stay. */
-void shared_lock(struct shared *shared);
-void shared_unlock(struct shared *shared);
+/* Puts rules in force: JSON that was checked, shorter than SHARED_RULES_BYTES. The workers see
+ * rules_generation rise. */
+void shared_set_rules(struct shared *shared, struct slice text);
+
+/* Copies the rules in force, NUL-terminated; mem_free the copy. NULL when out of memory. */
+NODISCARD char *shared_rules(struct shared *shared);
 
 /* Forgets all sequences (of shared->sequences), or empties all queues (of shared->queues). */
 void shared_forget(struct shared *shared, struct lru *lru);
