@@ -7,8 +7,8 @@
 #include "base/error.h"
 #include "base/option.h"
 #include "http/limits.h"
-#include "net/binds.h"
 #include "net/cidr.h"
+#include "net/listeners.h"
 #include "proc/privileges.h"
 #include <stdbool.h>
 
@@ -49,10 +49,10 @@ struct access_log_config {
 };
 
 struct serve_config {
-    struct option_strings binds;  /* ADDR as the user wrote them, without http:// or uwsgi:// */
-    uint8_t protocols[BINDS_MAX]; /* enum protocol, of each bind */
-    bool proxy_protocol;          /* connections begin with a PROXY header */
-    int header_map;               /* enum header_map */
+    struct option_strings binds;      /* ADDR as the user wrote them, without http:// or uwsgi:// */
+    uint8_t protocols[LISTENERS_MAX]; /* enum protocol, of each bind */
+    bool proxy_protocol;              /* connections begin with a PROXY header */
+    int header_map;                   /* enum header_map */
     struct cidr_list forwarded_allow, uwsgi_allow;
     const struct model *model;
     const struct srv_app *app;

@@ -20,7 +20,7 @@
 
 struct serve {
     const struct serve_config *config;
-    struct binds binds;
+    struct listeners listeners;
     int stats_fd;         /* stats_open's */
     atomic_bool *leaving; /* shared with workers and helpers: --graceful-delay has begun */
     struct admin admin;
@@ -91,7 +91,7 @@ static void serve_stopping(void *arg) {
         return;
     notify_manager("STOPPING=1");
     if (s->upgrade.successor == 0)
-        binds_refuse(&s->binds);
+        listeners_refuse(&s->listeners);
 }
 
 static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
@@ -101,8 +101,8 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
     struct worker worker = {
         .config = s->config,
         .index = index,
-        .listen_fds = s->binds.fds,
-        .listen_count = s->binds.count,
+        .listen_fds = s->listeners.fds,
+        .listen_count = s->listeners.count,
         .quota = &quota,
         .access_log = s->access_log,
         .stats = stats + index - 1,
@@ -146,7 +146,7 @@ static void master_reopen_logs(void *arg) {
 static void master_upgrade(void *arg) {
     struct serve *s = arg;
 
-    upgrade_start(&s->upgrade, &s->binds, s->admin.fd, s->admin.borrowed);
+    upgrade_start(&s->upgrade, &s->listeners, s->admin.fd, s->admin.borrowed);
 }
 
 static bool master_replaced(void *arg) {
@@ -236,7 +236,7 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
         return complain(err);
     }
     signals_defer();
-    binds_announce(&s->binds, "srv serve");
+    listeners_announce(&s->listeners, "srv serve");
     if (s->config->workers == 0)
         signals_bury_orphans();
     code = s->config->workers > 0 ? run_workers(s) : run_worker(s, 1, ready_alone);
@@ -246,14 +246,14 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
 
 static int bind_sockets(struct serve *s, struct error *err) {
     const struct serve_config *config = s->config;
-    int rc = binds_open(&s->binds, &config->binds, (int)config->backlog, err);
+    int rc = listeners_open(&s->listeners, &config->binds, (int)config->backlog, err);
 
     if (rc < 0)
         return rc;
-    for (size_t i = 0; rc == 0 && i < s->binds.count; i++)
-        rc = privileges_give(&config->privileges, &s->binds.bound[i], err);
+    for (size_t i = 0; rc == 0 && i < s->listeners.count; i++)
+        rc = privileges_give(&config->privileges, &s->listeners.bound[i], err);
     if (rc < 0)
-        binds_close(&s->binds);
+        listeners_close(&s->listeners);
     return rc;
 }
 
@@ -261,11 +261,11 @@ static int bind_sockets(struct serve *s, struct error *err) {
 static int open_sockets(struct serve *s, const struct inherited *inherited, struct error *err) {
     const struct serve_config *config = s->config;
 
-    if (!inherit_binds(inherited, &config->binds, &s->binds) && bind_sockets(s, err) < 0)
+    if (!inherit_listeners(inherited, &config->binds, &s->listeners) && bind_sockets(s, err) < 0)
         return -EIO;
-    for (size_t i = 0; i < s->binds.count; i++)
+    for (size_t i = 0; i < s->listeners.count; i++)
         if (config->protocols[i] == PROTOCOL_UWSGI)
-            s->binds.schemes[i] = "uwsgi";
+            s->listeners.schemes[i] = "uwsgi";
     return 0;
 }
 
@@ -282,7 +282,7 @@ static int open_and_serve(struct serve *s, struct error *err) {
         code = serve(s, &inherited, err);
         pidfile_remove(pid_path);
     }
-    binds_close(&s->binds);
+    listeners_close(&s->listeners);
     return code;
 }
 
@@ -292,7 +292,7 @@ int serve_run(const struct serve_config *config) {
     int code;
 
     signals_ignore_foreign();
-    binds_raise_descriptor_limit();
+    listeners_raise_descriptor_limit();
     signal(SIGCHLD, SIG_DFL); /* ignored, by whoever started us, nobody could be waited for */
     if (upgrade_init(&s.upgrade, config->argv, config->timeout,
                      config->graceful_timeout + SERVER_LEAVE_NSEC, &err) < 0 ||

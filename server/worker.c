@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the models need of a worker, and what it counts for its master. */
 #include "server/worker.h"
-#include "fiber/gate.h"
+#include "fiber/semaphore.h"
 #include "proc/prefork.h"
 #include "server/observe/stats.h"
 #include "server/upstream/db.h"
@@ -83,8 +83,9 @@ int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *
     if (worker->upstream == NULL)
         return -EINVAL;
     if (worker->config->upstream_max > 0) {
-        worker->upstream_gate = gate_new((uint32_t)worker->config->upstream_max, fiber_io);
-        if (worker->upstream_gate == NULL)
+        worker->upstream_semaphore =
+            semaphore_new((uint32_t)worker->config->upstream_max, fiber_io);
+        if (worker->upstream_semaphore == NULL)
             return error_set(err, -ENOMEM, "out of memory");
     }
     worker->db = open_db(worker, fiber_io);
@@ -92,7 +93,7 @@ int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *
 }
 
 void worker_close(struct worker *worker) {
-    gate_free(worker->upstream_gate);
+    semaphore_free(worker->upstream_semaphore);
     upstream_free(worker->upstream);
     db_free(worker->db);
 }

@@ -10,7 +10,7 @@
 struct access_log;
 struct db;
 struct stats;
-struct gate;
+struct semaphore;
 struct upstream;
 
 /* --max-requests: how many answers a worker gives before it asks for a successor. */
@@ -26,7 +26,7 @@ struct worker {
     size_t listen_count;
     /* Made by worker_open, since they differ between fibers and threads; NULL under model event. */
     struct upstream *upstream;
-    struct gate *upstream_gate; /* limits the calls in progress; NULL: no limit */
+    struct semaphore *upstream_semaphore; /* limits the calls in progress; NULL: no limit */
     struct db *db;
     struct worker_quota *quota;
     struct access_log *access_log; /* NULL: none */
@@ -62,8 +62,9 @@ struct upstream_config;
 /* How this worker reaches the upstream; source addresses take turns among workers. */
 struct upstream_config worker_upstream(const struct worker *worker);
 
-/* Makes worker->upstream, its gate and worker->db from the configuration, connecting to nothing;
- * `fiber_io` as for gate_new. 0 or -errno with a reason; worker_close in both cases. */
+/* Makes worker->upstream, its semaphore and worker->db from the configuration, connecting to
+ * nothing; `fiber_io` as for semaphore_new. 0 or -errno with a reason; worker_close in both
+ * cases. */
 NODISCARD int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err);
 
 /* Before the loop goes, when no request is left. Harmless before worker_open. */

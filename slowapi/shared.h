@@ -4,7 +4,7 @@
 #define SLOWAPI_SHARED_H
 
 #include "base/error.h"
-#include "net/binds.h"
+#include "net/listeners.h"
 #include "proc/prefork.h"
 #include "slowapi/param.h"
 #include "slowapi/stats.h"
@@ -47,7 +47,7 @@ struct shared {
 
     _Atomic uint64_t rng_state; /* all workers roll from it, so that --seed repeats a run */
     _Atomic nsec_t
-        accept_at[BINDS_MAX]; /* listening addresses accept nothing before; see slowaccept */
+        accept_at[LISTENERS_MAX]; /* listening addresses accept nothing before; see slowaccept */
 
     size_t size_bytes; /* size of the whole mapping */
     nsec_t delay_max;  /* rules that ask for more are refused; 0: none are */

@@ -3,7 +3,7 @@
 #include "server/app/request.h"
 #include "base/escape.h"
 #include "base/log.h"
-#include "fiber/gate.h"
+#include "fiber/semaphore.h"
 #include "http/url.h"
 #include "server/conn/realip.h"
 #include "server/upstream/db.h"
@@ -197,19 +197,19 @@ void request_asked(struct srv_request *rq, int rc, const char *why) {
 
 /* A place among the calls in progress. */
 static int enter_upstream(struct srv_request *rq) {
-    struct gate *gate = rq->session->worker->upstream_gate;
+    struct semaphore *semaphore = rq->session->worker->upstream_semaphore;
     int rc;
 
-    if (gate == NULL)
+    if (semaphore == NULL)
         return 0;
-    rc = gate_enter(gate, rq->io, request_queues(rq));
+    rc = semaphore_acquire(semaphore, rq->io, request_queues(rq));
     request_queued(rq, rc);
     return rc;
 }
 
 static void leave_upstream(struct srv_request *rq) {
-    if (rq->session->worker->upstream_gate != NULL)
-        gate_leave(rq->session->worker->upstream_gate);
+    if (rq->session->worker->upstream_semaphore != NULL)
+        semaphore_release(rq->session->worker->upstream_semaphore);
 }
 
 static int call_upstream(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret) {

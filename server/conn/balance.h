@@ -16,13 +16,13 @@
 #define SERVER_BALANCE_H
 
 #include "net/acceptor.h"
-#include "net/binds.h"
+#include "net/listeners.h"
 #include "server/worker.h"
 
 struct balance {
     const struct worker *worker;
     struct loop *loop;
-    struct acceptor acceptors[BINDS_MAX];
+    struct acceptor acceptors[LISTENERS_MAX];
     struct timer look; /* at the backlog, while full */
     uint32_t slots;    /* requests served at once; 0 = no limit */
     uint32_t used;     /* slots, and requests that wait for one */

@@ -2,8 +2,8 @@
 /* Accepting and serving on threads that wait in the kernel. */
 #include "server/model/blocking.h"
 #include "base/log.h"
-#include "net/binds.h"
 #include "net/listener.h"
+#include "net/listeners.h"
 #include "proc/prefork.h"
 #include "proc/signals.h"
 #include "server/app/request.h"
@@ -234,7 +234,7 @@ static int watch_all(const struct blocking *b, const struct worker *worker) {
 
 int blocking_accept(struct blocking *b, const struct worker *worker,
                     void (*serve)(void *arg, const struct accepted *accepted), void *arg) {
-    struct epoll_event events[1 + BINDS_MAX + SERVER_LINGERING_MAX];
+    struct epoll_event events[1 + LISTENERS_MAX + SERVER_LINGERING_MAX];
     nsec_t tend_at = 0;
     int rc = watch_all(b, worker);
 

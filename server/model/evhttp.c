@@ -51,7 +51,7 @@ struct evhttp_model {
     struct signals *signals;
     struct heartbeat heartbeat;
     struct evhttp *server;
-    struct evhttp_bound_socket *sockets[BINDS_MAX];
+    struct evhttp_bound_socket *sockets[LISTENERS_MAX];
     struct upstream_target target;
     char host[300]; /* of the upstream, as text with an end */
     SLIST_HEAD(, evhttp_line) idle;

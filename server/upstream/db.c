@@ -26,9 +26,10 @@ struct db {
     struct db_names names;
     nsec_t probe_span; /* longest connect while the server is down */
     struct io_fiber *fiber_io;
-    struct gate *gate;       /* the places of the pool */
-    struct gate *probe_gate; /* a single place: for whoever connects while the server is down */
-    struct idle_pool idle;   /* holds pooled */
+    struct semaphore *semaphore; /* the places of the pool */
+    struct semaphore
+        *probe_semaphore;  /* a single place: for whoever connects while the server is down */
+    struct idle_pool idle; /* holds pooled */
     struct {
         pthread_mutex_t lock;         /* guards all below, when threads share it; free otherwise */
         nsec_t suspect_at;            /* connections that became idle until then may be dead */
@@ -296,8 +297,8 @@ struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io) {
     idle_pool_init(&db->idle, &idle);
     pthread_mutex_init(&db->shared.lock, NULL);
     db->shared.suspect_at = -1;
-    db->gate = gate_new(config->pool, fiber_io);
-    db->probe_gate = gate_new(1, fiber_io);
+    db->semaphore = semaphore_new(config->pool, fiber_io);
+    db->probe_semaphore = semaphore_new(1, fiber_io);
     count(db, STATS_db_pool, (int)config->pool);
     names_init(&db->names, config->unprepared);
     db->conn_config = (struct db_conn_config){
@@ -307,7 +308,8 @@ struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io) {
         .work_queue = work_queue_new(SERVER_DB_CANCELS_MAX),
         .names = &db->names,
     };
-    if (db->gate == NULL || db->probe_gate == NULL || db->conn_config.work_queue == NULL) {
+    if (db->semaphore == NULL || db->probe_semaphore == NULL ||
+        db->conn_config.work_queue == NULL) {
         db_free(db);
         return NULL;
     }
@@ -324,8 +326,8 @@ void db_free(struct db *db) {
         return;
     idle_pool_end(&db->idle);
     work_queue_free(db->conn_config.work_queue, deadline_after(clock_now(), SERVER_DB_CLOSE_NSEC));
-    gate_free(db->gate);
-    gate_free(db->probe_gate);
+    semaphore_free(db->semaphore);
+    semaphore_free(db->probe_semaphore);
     pthread_mutex_destroy(&db->shared.lock);
     mem_free(db);
 }
@@ -414,7 +416,7 @@ static void set_probed(struct db *db, nsec_t at) {
 static int connect_in_turn(struct db_call *call, nsec_t until, struct db_conn **ret) {
     struct db *db = call->db;
     nsec_t now;
-    int rc = gate_enter(db->probe_gate, call->io, nsec_min(until, call->deadline));
+    int rc = semaphore_acquire(db->probe_semaphore, call->io, nsec_min(until, call->deadline));
 
     if (rc == -ETIMEDOUT) {
         pthread_mutex_lock(&db->shared.lock);
@@ -429,10 +431,10 @@ static int connect_in_turn(struct db_call *call, nsec_t until, struct db_conn **
         set_probed(db, now);
         rc = connect_now(call, nsec_min(call->deadline, deadline_after(now, db->probe_span)), ret);
         set_probed(db, 0);
-        gate_leave(db->probe_gate);
+        semaphore_release(db->probe_semaphore);
         return rc;
     }
-    gate_leave(db->probe_gate);
+    semaphore_release(db->probe_semaphore);
     return rc < 0 ? rc : connect_now(call, call->deadline, ret);
 }
 
@@ -597,8 +599,8 @@ static int wait_for_place(struct db_call *call) {
     int rc;
 
     count(db, STATS_db_waiting, 1);
-    rc = gate_enter(db->gate, call->io,
-                    nsec_min(call->deadline, deadline_after(begin, db->config.wait)));
+    rc = semaphore_acquire(db->semaphore, call->io,
+                           nsec_min(call->deadline, deadline_after(begin, db->config.wait)));
     count(db, STATS_db_waiting, -1);
     hist_shared_record(&db->config.stats->db_wait, clock_now() - begin);
     return rc;
@@ -622,7 +624,7 @@ int db_run(struct db *db, struct io *io, struct arena *arena, const struct db_st
         count(db, STATS_db_in_use, 1);
         rc = run_inside(&call);
         count(db, STATS_db_in_use, -1);
-        gate_leave(db->gate);
+        semaphore_release(db->semaphore);
     }
     if (rc == 0)
         return 0;
