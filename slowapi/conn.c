@@ -777,7 +777,7 @@ static void on_later(struct deferred *later) {
 /* --- all connections of a worker -------------------------------------------------------------- */
 
 void slow_conn_drain_all(struct slow_worker *w) {
-    nsec_t until = deadline_after(loop_now(w->loop), SLOWAPI_PARTING_TIME);
+    nsec_t until = deadline_after(loop_now(w->loop), SLOWAPI_CLOSING_TIME);
 
     for (struct slow_conn *c = w->conns, *next; c != NULL; c = next) {
         next = c->next;

@@ -40,7 +40,7 @@ struct slow_worker {
     size_t listener_count;
     struct control *control;   /* NULL without --control */
     struct logger *access_log; /* NULL: none */
-    struct timer tend;         /* the next look after the logger, in a process without a master */
+    struct timer supervise;    /* the next look after the logger, in a process without a master */
     struct timer grace;        /* the end of patience with a graceful stop */
 
     struct planner planner;

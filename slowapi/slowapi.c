@@ -158,10 +158,11 @@ static void on_signal(void *arg, int signo) {
 /* --- the life of a worker --------------------------------------------------------------------- */
 
 /* A logger process that died leaves no event here: the worker looks for it. */
-static void on_tend(struct timer *timer) {
-    struct slow_worker *w = CONTAINER_OF(timer, struct slow_worker, tend);
+static void on_supervise(struct timer *timer) {
+    struct slow_worker *w = CONTAINER_OF(timer, struct slow_worker, supervise);
     nsec_t now = loop_now(w->loop);
-    nsec_t next = nsec_min(logger_tend(w->access_log, now), deadline_after(now, SLOWAPI_TEND_TIME));
+    nsec_t next =
+        nsec_min(logger_tend(w->access_log, now), deadline_after(now, SLOWAPI_SUPERVISE_TIME));
 
     if (timer_set(w->loop, timer, next) < 0)
         log_write(LOG_LEVEL_ERROR, "nobody looks after the logger error=\"out of memory\"");
@@ -186,7 +187,7 @@ static int start_worker(struct slow_worker *w, struct slow_service *s, unsigned 
         return error_set(err, -ENOMEM, "cannot start: out of memory");
 
     if (w->access_log != NULL && w->config->workers == 1)
-        on_tend(&w->tend);
+        on_supervise(&w->supervise);
     if (s->control_fd >= 0) {
         w->control =
             slow_control_new(w->loop, s->control_fd, s->shared, &s->config->control_hosts, err);
@@ -223,7 +224,7 @@ static int run_worker(struct slow_service *s, unsigned index, void (*ready)(void
     w->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
     w->limits.body_bytes = SLOWAPI_BODY_BYTES;
     w->grace.fire = on_grace_over;
-    w->tend.fire = on_tend;
+    w->supervise.fire = on_supervise;
     buf_init(&w->out, SLOWAPI_OUT_BYTES);
 
     int rc = start_worker(w, s, index, err);
@@ -269,7 +270,7 @@ static void reopen_log(void *arg) {
     logger_reopen(&s->logger);
 }
 
-static nsec_t tend_logger(void *arg, nsec_t now) {
+static nsec_t supervise_logger(void *arg, nsec_t now) {
     struct slow_service *s = arg;
 
     return logger_tend(&s->logger, now);
@@ -290,7 +291,7 @@ static int serve(struct slow_service *s, struct error *err) {
         .reload = reload,
         .stopping = refuse,
         .reopen_logs = s->logs ? reopen_log : NULL,
-        .tend = s->logs ? tend_logger : NULL,
+        .tend = s->logs ? supervise_logger : NULL,
         .owns = s->logs ? owns : NULL,
         .arg = s,
     };
