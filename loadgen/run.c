@@ -158,6 +158,11 @@ static int load(struct load_run *run, struct error *err) {
     struct signals *signals = signals_new(first->loop, on_signal, run, err);
     if (signals == NULL)
         return EXIT_CANNOT;
+    if (selfcheck_begin(&run->check) != 0) {
+        signals_free(signals);
+        error_set(err, -ENOMEM, "out of memory");
+        return EXIT_CANNOT;
+    }
     struct report report = {
         .config = config,
         .target = &run->target,
@@ -172,7 +177,6 @@ static int load(struct load_run *run, struct error *err) {
         fprintf(stderr, "srv bench: neither --time nor --requests: loading for %.0f s\n",
                 (double)config->time_limit / (double)NSEC_PER_SEC);
     output_start(config, &run->target);
-    selfcheck_begin(&run->check);
     nsec_t start = clock_now();
     run->live.measure_from = report.started_mono = start + config->warmup;
     report.started_wall = clock_wall() + config->warmup;
@@ -196,8 +200,7 @@ static int load(struct load_run *run, struct error *err) {
 static int init_workers(struct load_run *run, struct error *err) {
     uint32_t count = loadgen_config_workers(run->config);
     run->threads = mem_calloc(count, sizeof(*run->threads));
-    if (run->threads == NULL || selfcheck_init(&run->check) != 0 ||
-        live_init(&run->live, run->config) != 0)
+    if (run->threads == NULL || live_init(&run->live, run->config) != 0)
         return error_set(err, -ENOMEM, "out of memory");
     struct worker_setup setup = {
         .config = run->config,
