@@ -6,6 +6,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "net/idle_pool.h"
+#include "net/thread.h"
 #include "server/limits.h"
 #include <errno.h>
 #include <pthread.h>
@@ -130,6 +131,130 @@ struct db_report db_report_of(enum db_step step, int code, const struct db_failu
     else if (said[0] != '\0')
         report.detail = arena_printf(arena, "error=\"%s\"", said);
     return report;
+}
+
+/* --- cancel requests ---------------------------------------------------------------------------
+ */
+
+struct cancel {
+    void *request; /* db_conn's */
+    STAILQ_ENTRY(cancel) link;
+};
+
+/* Cancel requests block, and nobody waits for them: a thread makes one after the other, and lives
+ * as long as there are some. Kept by the database and, while one runs, by the thread; whoever
+ * leaves last frees it. */
+struct cancels {
+    pthread_mutex_t lock; /* guards all below */
+    pthread_cond_t idle;  /* not running any more */
+    STAILQ_HEAD(, cancel) queue;
+    uint32_t waiting;
+    bool running; /* the thread */
+    bool closed;  /* the database has left */
+};
+
+static struct cancels *cancels_new(void) {
+    struct cancels *c = mem_calloc(1, sizeof(*c));
+
+    if (c == NULL)
+        return NULL;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->idle, NULL);
+    STAILQ_INIT(&c->queue);
+    return c;
+}
+
+static void cancels_destroy(struct cancels *c) {
+    pthread_cond_destroy(&c->idle);
+    pthread_mutex_destroy(&c->lock);
+    mem_free(c);
+}
+
+static struct cancel *cancels_pull(struct cancels *c) {
+    struct cancel *first = STAILQ_FIRST(&c->queue);
+
+    if (first != NULL) {
+        STAILQ_REMOVE_HEAD(&c->queue, link);
+        c->waiting--;
+    }
+    return first;
+}
+
+static void *cancels_run(void *arg) {
+    struct cancels *c = arg;
+    struct cancel *each;
+    bool closed;
+
+    pthread_mutex_lock(&c->lock);
+    while ((each = cancels_pull(c)) != NULL) {
+        pthread_mutex_unlock(&c->lock);
+        db_cancel_send(each->request);
+        mem_free(each);
+        pthread_mutex_lock(&c->lock);
+    }
+    c->running = false;
+    closed = c->closed;
+    pthread_cond_signal(&c->idle);
+    pthread_mutex_unlock(&c->lock);
+    if (closed)
+        cancels_destroy(c);
+    return NULL;
+}
+
+static bool cancels_enqueue(struct cancels *c, struct cancel *added) {
+    bool taken;
+
+    pthread_mutex_lock(&c->lock);
+    taken = c->waiting < SERVER_DB_CANCELS_MAX;
+    if (taken) {
+        STAILQ_INSERT_TAIL(&c->queue, added, link);
+        c->waiting++;
+        if (!c->running)
+            c->running = thread_start(NULL, SERVER_THREAD_STACK_BYTES, cancels_run, c) == 0;
+        if (!c->running) { /* the queue holds nothing else in that case */
+            cancels_pull(c);
+            taken = false;
+        }
+    }
+    pthread_mutex_unlock(&c->lock);
+    return taken;
+}
+
+/* Takes a request of a connection, from any thread. */
+static void cancels_add(void *arg, void *request) {
+    struct cancel *added = mem_alloc(sizeof(*added));
+
+    if (added != NULL) {
+        added->request = request;
+        if (cancels_enqueue(arg, added))
+            return;
+        mem_free(added);
+    }
+    db_cancel_drop(request);
+}
+
+/* Lets them finish until then. Requests that still wait after that are dropped, and one that still
+ * runs is left to its thread, which cleans up. */
+static void cancels_free(struct cancels *c, nsec_t until) {
+    struct timespec at = { .tv_sec = until / NSEC_PER_SEC, .tv_nsec = until % NSEC_PER_SEC };
+    struct cancel *each;
+    bool running;
+    int rc = 0;
+
+    if (c == NULL)
+        return;
+    pthread_mutex_lock(&c->lock);
+    while (c->running && rc == 0)
+        rc = pthread_cond_clockwait(&c->idle, &c->lock, CLOCK_MONOTONIC, &at);
+    while ((each = cancels_pull(c)) != NULL) {
+        db_cancel_drop(each->request);
+        mem_free(each);
+    }
+    c->closed = true;
+    running = c->running;
+    pthread_mutex_unlock(&c->lock);
+    if (!running)
+        cancels_destroy(c);
 }
 
 /* --- idle connections --------------------------------------------------------------------------
@@ -305,11 +430,12 @@ struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io) {
         .conninfo = config->conninfo,
         .blocking = config->mode == DB_BLOCKING,
         .result_bytes_max = config->result_bytes_max,
-        .work_queue = work_queue_new(SERVER_DB_CANCELS_MAX),
+        .cancel = cancels_add,
+        .cancel_arg = cancels_new(),
         .names = &db->names,
     };
     if (db->semaphore == NULL || db->probe_semaphore == NULL ||
-        db->conn_config.work_queue == NULL) {
+        db->conn_config.cancel_arg == NULL) {
         db_free(db);
         return NULL;
     }
@@ -325,7 +451,7 @@ void db_free(struct db *db) {
     if (db == NULL)
         return;
     idle_pool_end(&db->idle);
-    work_queue_free(db->conn_config.work_queue, deadline_after(clock_now(), SERVER_DB_CLOSE_NSEC));
+    cancels_free(db->conn_config.cancel_arg, deadline_after(clock_now(), SERVER_DB_CLOSE_NSEC));
     semaphore_free(db->semaphore);
     semaphore_free(db->probe_semaphore);
     pthread_mutex_destroy(&db->shared.lock);
