@@ -24,10 +24,11 @@ struct worker {
     unsigned index;        /* 1-based; 1 when there is no master */
     const int *listen_fds; /* opened before fork, shared between workers */
     size_t listen_count;
-    /* Made by worker_open, since they differ between fibers and threads; NULL under model event. */
+    /* Made by backends_open, since they differ between fibers and threads; NULL under model event. */
     struct upstream *upstream;
     struct semaphore *upstream_semaphore; /* limits the calls in progress; NULL: no limit */
     struct db *db;
+    void (*retire)(const struct worker *worker); /* gives back what is idle of them; or NULL */
     struct worker_quota *quota;
     struct access_log *access_log; /* NULL: none */
     struct stats *stats;           /* its own, shared with the control endpoint */
@@ -55,19 +56,5 @@ bool worker_is_leaving(const struct worker *worker);
 
 /* It has given an answer: counts it against --max-requests. */
 void worker_count_answer(const struct worker *worker);
-
-struct io_fiber;
-struct upstream_config;
-
-/* How this worker reaches the upstream; source addresses take turns among workers. */
-struct upstream_config worker_upstream(const struct worker *worker);
-
-/* Makes worker->upstream, its semaphore and worker->db from the configuration, connecting to
- * nothing; `fiber_io` as for semaphore_new. 0 or -errno with a reason; worker_close in both
- * cases. */
-NODISCARD int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err);
-
-/* Before the loop goes, when no request is left. Harmless before worker_open. */
-void worker_close(struct worker *worker);
 
 #endif

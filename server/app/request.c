@@ -445,6 +445,5 @@ int request_run(struct session *s, struct io *io) {
 }
 
 enum session_end request_serve(struct session *s, struct io *io) {
-    session_begin(s, io_now(io));
     return session_answer(s, request_run(s, io), io);
 }

@@ -63,25 +63,6 @@ static void client_settle(struct client *c) {
     balance_settle(&c->front->balance);
 }
 
-static void front_remember(struct client *c) {
-    struct front *f = c->front;
-
-    TAILQ_INSERT_TAIL(&f->clients, c, link);
-    f->count++;
-    stats_add(f->worker->stats, STATS_connections, 1);
-    stats_add(f->worker->stats, STATS_connections_opened, 1);
-}
-
-static void front_forget(struct client *c) {
-    struct front *f = c->front;
-
-    TAILQ_REMOVE(&f->clients, c, link);
-    f->count--;
-    stats_add(f->worker->stats, STATS_connections, -1);
-    if (f->stopping && f->count == 0)
-        loop_stop(f->loop);
-}
-
 /* Takes over the descriptor. The client may send a request, or close, at once. */
 static void client_open(struct front *f, const struct accepted *accepted) {
     struct client *c = mem_calloc(1, sizeof(*c));
@@ -106,7 +87,10 @@ static void client_open(struct front *f, const struct accepted *accepted) {
         mem_free(c);
         return;
     }
-    front_remember(c);
+    TAILQ_INSERT_TAIL(&f->clients, c, link);
+    f->count++;
+    stats_add(f->worker->stats, STATS_connections, 1);
+    stats_add(f->worker->stats, STATS_connections_opened, 1);
     client_expect_span(c, f->worker->config->header_timeout);
     client_expect_request(c);
     client_read(c);
@@ -306,6 +290,20 @@ static void front_expire(struct client *c) {
                               : session_turn_down(&c->session, 503, "no slot was free in time"));
 }
 
+/* Hands the request to the model if it may go first; the queue is for all others. */
+static bool dispatch_at_once(struct client *c) {
+    struct front *f = c->front;
+
+    if (f->pumping || f->later.pending || !TAILQ_EMPTY(&f->queue) || !has_slot(f) ||
+        (c->watch.ready & IO_HANGUP))
+        return false;
+    f->pumping = true;
+    front_dispatch(c);
+    f->pumping = false;
+    front_pump(f);
+    return true;
+}
+
 static void front_queue(struct client *c) {
     struct front *f = c->front;
 
@@ -336,6 +334,8 @@ static void front_enqueue(struct client *c) {
         client_answer(c, session_tell_health(&c->session));
         return;
     }
+    if (dispatch_at_once(c))
+        return;
     if (!queue_is_full(f)) {
         front_queue(c);
         return;
@@ -349,14 +349,6 @@ static void front_enqueue(struct client *c) {
 
 /* --- it comes back from the model ----------------------------------------------- */
 
-/* Nobody wants the answer, or what stands behind it: the client has left, or the server stops at
- * once. */
-static enum session_end drop_answer(struct client *c, enum session_end end) {
-    if (end == SESSION_SEND)
-        return session_finish(&c->session, -ECANCELED, loop_now(c->front->loop));
-    return SESSION_CLOSE;
-}
-
 void front_return(struct client *c, enum session_end end) {
     struct front *f = c->front;
 
@@ -364,8 +356,10 @@ void front_return(struct client *c, enum session_end end) {
     f->busy--;
     stats_add(f->worker->stats, STATS_slots_busy, -1);
     c->state = CLIENT_READING;
-    if (c->abandoned)
-        end = drop_answer(c, end);
+    if (c->abandoned && end == SESSION_SEND)
+        end = session_finish(&c->session, -ECANCELED, loop_now(f->loop));
+    if (c->abandoned) /* nobody wants the answer, or what stands behind it */
+        end = SESSION_CLOSE;
     client_resume(c, end);
     front_pump(f);
     if (f->balance.on)
@@ -413,11 +407,12 @@ static void client_begin_sending(struct client *c) {
 
 /* Reads the next request, which may be there already. */
 static void client_keep(struct client *c) {
-    bool began = session_began(&c->session);
+    bool began;
 
     watch_proven(&c->watch); /* its answer was written */
     if (c->session.served == 1)
         balance_kept(&c->front->balance, c->front->count);
+    began = session_began(&c->session);
     if (began) {
         if (!client_advance(c))
             return;
@@ -519,7 +514,11 @@ static void client_end(struct client *c) {
     session_free(&c->session);
     c->later.run = client_free;
     loop_defer(f->loop, &c->later);
-    front_forget(c);
+    TAILQ_REMOVE(&f->clients, c, link);
+    f->count--;
+    stats_add(f->worker->stats, STATS_connections, -1);
+    if (f->stopping && f->count == 0)
+        loop_stop(f->loop);
 }
 
 /* --- clients that leave while their request waits ------------------------------------ */

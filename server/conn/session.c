@@ -383,7 +383,8 @@ enum session_writer { SESSION_WRITER_NONE, SESSION_WRITER_PROBE, SESSION_WRITER_
 
 void session_ready(struct session *s, nsec_t now) {
     s->ready_at = now;
-    s->entry = stats_enter(s->worker->stats, s->head.method_text, s->head.target, now);
+    if (s->worker->stats->lists_requests)
+        s->entry = stats_enter(s->worker->stats, s->head.method_text, s->head.target, now);
     atomic_store_explicit(&s->writer, SESSION_WRITER_NONE, memory_order_relaxed);
 }
 
@@ -438,7 +439,8 @@ void session_begin(struct session *s, nsec_t now) {
         s->last = true;
     s->spent.queue = now - s->ready_at;
     hist_shared_record(&s->worker->stats->queue_wait, s->spent.queue);
-    stats_does(s->entry, STATS_CPU, now);
+    if (s->entry != NULL)
+        stats_does(s->entry, STATS_CPU, now);
 }
 
 /* --- its answer is written ----------------------------------------------------- */
@@ -455,8 +457,8 @@ static void become_writer(struct session *s) {
     }
 }
 
-void session_answers(struct session *s, nsec_t now) {
-    stats_does(s->entry, STATS_CLIENT, now);
+void session_answers(struct session *s, struct io *io) {
+    session_set_doing(s, STATS_CLIENT, io);
     become_writer(s);
 }
 
@@ -486,7 +488,8 @@ enum session_end session_close(const struct session *s) {
 
 /* Forgets a request that is answered, or will never be. */
 static void end_request(struct session *s) {
-    stats_leave(s->entry);
+    if (s->entry != NULL)
+        stats_leave(s->entry);
     s->entry = NULL;
     s->ready_at = s->body_at = 0;
     s->spent = (struct access_spent){ 0 };
@@ -533,7 +536,8 @@ enum session_end session_finish(struct session *s, int rc, nsec_t now) {
         return end_unanswered(s, rc, now);
     hist_shared_record(&stats->latency, now - s->ready_at);
     log_access(s, now);
-    worker_count_answer(s->worker);
+    if (s->worker->quota->limit > 0)
+        worker_count_answer(s->worker);
     return finish_request(s);
 }
 
@@ -542,7 +546,7 @@ enum session_end session_answer(struct session *s, int rc, struct io *io) {
     ssize_t n = rc;
 
     if (rc == 0) {
-        session_answers(s, io_now(io));
+        session_answers(s, io);
         n = socket_send(s->fd, out.ptr, out.len);
     }
     if (n < 0 && n != -EAGAIN)

@@ -120,7 +120,7 @@ NODISCARD enum session_end session_answer(struct session *s, int rc, struct io *
 
 /* The same in two steps, for those who write themselves: the answer in `out` is about to be
  * written; all is done, with 0, or with -errno: the client did not get its answer. */
-void session_answers(struct session *s, nsec_t now);
+void session_answers(struct session *s, struct io *io);
 NODISCARD enum session_end session_finish(struct session *s, int rc, nsec_t now);
 
 /* The request that is READY is not served at all: its client left while it waited for a slot. */

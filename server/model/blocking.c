@@ -329,7 +329,7 @@ static int handle_request(struct blocking_connection *c) {
     session_begin(s, io_now(&c->io.io));
     rc = request_run(s, &c->io.io);
     if (rc == 0) {
-        session_answers(s, io_now(&c->io.io));
+        session_answers(s, &c->io.io);
         rc = write_answer(c);
     }
     stats_add(s->worker->stats, STATS_slots_busy, -1);

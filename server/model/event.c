@@ -7,6 +7,7 @@
 #include "proc/signals.h"
 #include "server/app/event_app.h"
 #include "server/app/request.h"
+#include "server/backends.h"
 #include "server/conn/front.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
@@ -78,7 +79,7 @@ void event_answer(struct srv_request *rq, int rc) {
         job_end(job, session_finish(s, rc, loop_now(m->loop)));
         return;
     }
-    session_answers(s, loop_now(m->loop));
+    session_answers(s, &m->io);
     job_end(job, SESSION_SEND);
 }
 
@@ -263,7 +264,7 @@ static const struct io_ops io_none = {
 };
 
 static int event_open(struct event_model *m, struct worker *worker, struct error *err) {
-    struct upstream_config upstream = worker_upstream(worker);
+    struct upstream_config upstream = backends_upstream(worker);
     int rc;
 
     m->io.ops = &io_none;

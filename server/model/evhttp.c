@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "proc/signals.h"
 #include "server/app/app.h"
+#include "server/backends.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
 #include "server/upstream/target.h"
@@ -322,7 +323,7 @@ static int open_server(struct evhttp_model *m, struct error *err) {
 }
 
 static int evhttp_open(struct evhttp_model *m, struct worker *worker, struct error *err) {
-    struct upstream_config upstream = worker_upstream(worker);
+    struct upstream_config upstream = backends_upstream(worker);
     int rc;
 
     m->worker = worker;
