@@ -7,7 +7,7 @@
 #include "server/upstream/target.h"
 #include "server/worker.h"
 
-/* How this worker reaches the upstream; source addresses take turns among workers. */
+/* The way of this worker to the upstream; source addresses take turns among workers. */
 struct upstream_config backends_upstream(const struct worker *worker);
 
 /* Makes worker->upstream, its semaphore and worker->db from the configuration, connecting to

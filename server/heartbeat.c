@@ -23,14 +23,14 @@ static void on_beat(struct timer *timer) {
 
     prefork_worker_beat();
     rc = timer_set(p->loop, timer, deadline_after(loop_now(p->loop), p->beat_every));
-    (void)rc; /* its place in the heap has just become free */
+    (void)rc; /* a place in the heap has just become free */
 }
 
 static void on_tend(struct timer *timer) {
     struct heartbeat *p = CONTAINER_OF(timer, struct heartbeat, tend);
     int rc = timer_set(p->loop, timer, p->worker->tend(p->worker->arg, loop_now(p->loop)));
 
-    (void)rc; /* as above */
+    (void)rc; /* a place is free, too */
 }
 
 /* A request that got the thread has given it back. */

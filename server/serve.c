@@ -171,7 +171,7 @@ static void master_leaving(void *arg) {
     atomic_store(s->leaving, true);
 }
 
-/* What the log says about a worker that is stuck. */
+/* Tells the log about a worker that is stuck. */
 static const char *master_doing(void *arg, unsigned index) {
     struct serve *s = arg;
 
@@ -210,7 +210,7 @@ static int run_workers(struct serve *s) {
 
 /* --- start and end ------------------------------------------------------------------ */
 
-/* What the processes share. 0 or -errno with a reason. */
+/* Opens what the processes share. 0 or -errno with a reason. */
 static int open_shared(struct serve *s, struct error *err) {
     s->stats_fd = stats_open(err);
     if (s->stats_fd < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What one worker process serves with: handed to the model that runs it. */
+/* One worker process, as the model that runs it sees it. */
 #ifndef SERVER_WORKER_H
 #define SERVER_WORKER_H
 
@@ -24,14 +24,14 @@ struct worker {
     unsigned index;        /* 1-based; 1 when there is no master */
     const int *listen_fds; /* opened before fork, shared between workers */
     size_t listen_count;
-    /* Made by backends_open, since they differ between fibers and threads; NULL under model event. */
+    /* Made by backends_open, as they differ between fibers and threads; NULL under model event. */
     struct upstream *upstream;
     struct semaphore *upstream_semaphore; /* limits the calls in progress; NULL: no limit */
     struct db *db;
     void (*retire)(const struct worker *worker); /* gives back what is idle of them; or NULL */
     struct worker_quota *quota;
     struct access_log *access_log; /* NULL: none */
-    struct stats *stats;           /* its own, shared with the control endpoint */
+    struct stats *stats;           /* shared with the control endpoint */
     atomic_bool *leaving;          /* shared by all: the server is about to stop; or NULL */
     void (*ready)(void);           /* called once the worker can serve */
     /* In a worker without a master: it has begun to stop for good. NULL: a master knows. */
@@ -39,22 +39,23 @@ struct worker {
     /* Looks after the processes beside it, in a worker without a master: its accepting thread calls
      * it, now and at the time that it returns. NULL: a master does. */
     nsec_t (*tend)(void *arg, nsec_t now);
-    void *arg; /* of both */
+    void *arg; /* for stopping and tend */
 };
 
-/* It can serve from now on: tells the control endpoint and the master. */
+/* Tells the control endpoint and the master that the worker can serve. */
 void worker_ready(const struct worker *worker);
 
-/* It takes no new connections from now on; when it retires, others do, on the same sockets. */
+/* Tells that the worker takes no new connections; when it retires, others do, on the same sockets.
+ */
 void worker_stopping(const struct worker *worker, bool retires);
 
-/* How long it goes on accepting after TERM: --graceful-delay, or 0 when a master waits. And from
- * then on it does so: the server is not ready any more, for who asks. Async-signal-safe. */
+/* The span of accepting after TERM: --graceful-delay, or 0 when a master waits. Tells that it has
+ * begun: the server is not ready any more, for whoever asks. Async-signal-safe. */
 nsec_t worker_delay(const struct worker *worker);
 void worker_leaving(const struct worker *worker);
 bool worker_is_leaving(const struct worker *worker);
 
-/* It has given an answer: counts it against --max-requests. */
+/* Counts an answer against --max-requests. */
 void worker_count_answer(const struct worker *worker);
 
 #endif

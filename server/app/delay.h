@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What the applications of the workload have in common: the `delay` parameter and the slow API. */
+/* The common part of the applications of the workload: the `delay` parameter and the slow API. */
 #ifndef SERVER_APP_DELAY_H
 #define SERVER_APP_DELAY_H
 
 #include "srv/handler.h"
 
 struct app_delay {
-    struct slice text; /* as it came, "1" when absent */
+    struct slice text; /* unchanged, "1" when absent */
     nsec_t span;
 };
 
@@ -14,7 +14,7 @@ struct app_delay {
  * -errno. */
 NODISCARD int app_delay_read(struct srv_request *rq, struct app_delay *ret);
 
-/* The same of a value that was found already, whatever the path. */
+/* Reads a value that was found already, whatever the path. Results as app_delay_read. */
 NODISCARD int app_delay_parse(struct srv_request *rq, struct slice value, struct app_delay *ret);
 
 /* Half of the delay as a decimal number without exponent: what the slow API and PostgreSQL both

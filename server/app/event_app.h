@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What handlers of model `event` may call: all of include/srv/handler.h that does not wait, and
+/* The calls for handlers of model `event`: all of include/srv/handler.h that does not wait, and
  * instead of the waits what follows. A handler begins, and goes on in callbacks. */
 #ifndef SERVER_EVENT_APP_H
 #define SERVER_EVENT_APP_H
@@ -8,7 +8,7 @@
 
 /* An application as callbacks. */
 struct event_app {
-    const struct srv_app *app; /* the same work as straight code */
+    const struct srv_app *app; /* does this work as straight code */
     /* Ends with event_answer, now or in a later callback. NULL: the straight code never waits. */
     void (*begin)(struct srv_request *rq);
 };
@@ -25,8 +25,8 @@ void event_upstream_get(struct srv_request *rq, struct slice suffix,
                         void (*done)(struct srv_request *rq, int rc,
                                      const struct srv_answer *answer));
 
-/* What straight code says by returning: 0 or more after srv_reply, or the -errno of a call. Exactly
- * once. */
+/* Ends the handler, as a return ends straight code: 0 or more after srv_reply, or the -errno of a
+ * call. Exactly once. */
 void event_answer(struct srv_request *rq, int rc);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What handlers call, and how their results become answers. */
+/* Gives handlers their calls, and makes answers of their results. */
 #include "server/app/request.h"
 #include "base/escape.h"
 #include "base/log.h"
@@ -15,12 +15,12 @@ struct srv_request {
     struct io *io;
     struct slice path, query;
     nsec_t deadline;
-    nsec_t asked_at;           /* when it began to wait for the upstream */
-    const char *why;           /* what failed, for the error answer and the log */
+    nsec_t asked_at;           /* begin of the wait for the upstream */
+    const char *why;           /* failure, for the error answer and the log */
     const char *detail;        /* more about it, for the log only */
     struct http_field *fields; /* in the arena, made on first use */
     uint8_t field_count;
-    uint16_t status; /* that the failure asks for; 0: what its -errno suggests */
+    uint16_t status; /* for the failure; 0: what its -errno suggests */
 };
 
 /* --- the request ------------------------------------------------------------ */
@@ -184,7 +184,7 @@ static bool is_short(int rc) {
 
 static uint16_t upstream_status(int rc) {
     if (rc == 0 || rc == -ETIMEDOUT || rc == -ENOMEM)
-        return 0; /* what any call that fails so leads to */
+        return 0; /* like any call that fails so */
     return is_short(rc) ? 503 : 502;
 }
 
@@ -263,7 +263,7 @@ int srv_db_query(struct srv_request *rq, const char *sql, const char *const *par
     int rc;
 
     if (s->worker->db == NULL)
-        return -EDEADLK; /* nor is there a database for any app but db */
+        return -EDEADLK; /* only the app db has a database */
     session_set_doing(s, STATS_DATABASE, rq->io);
     rc = db_run(s->worker->db, rq->io, &s->arena, &statement, rq->deadline, &answer, &report);
     session_set_doing(s, STATS_CPU, rq->io);
@@ -400,7 +400,7 @@ int request_admit(struct srv_request *rq) {
         return rc < 0 ? rc : 1;
     }
     if (rq->deadline != NSEC_NEVER && io_now(rq->io) >= rq->deadline)
-        return -ETIMEDOUT; /* it waited too long for a slot */
+        return -ETIMEDOUT; /* the wait for a slot took too long */
     return 0;
 }
 

@@ -31,7 +31,7 @@ NODISCARD int request_answer(struct srv_request *rq, int rc);
 struct session *request_session(const struct srv_request *rq);
 nsec_t request_deadline(const struct srv_request *rq);
 
-/* It waits for the upstream, a place among the calls in progress included; it does no more. */
+/* Begins and ends its wait for the upstream, which includes that for a place among the calls. */
 void request_waits_for_upstream(struct srv_request *rq);
 void request_has_waited_for_upstream(struct srv_request *rq);
 

@@ -306,7 +306,7 @@ static int add_piece(struct access_log *log, struct piece piece, struct error *e
     return 0;
 }
 
-/* What stands between "%(" and ")s". */
+/* Adds the atom whose `name` stands between "%(" and ")s". */
 static int add_atom(struct access_log *log, struct slice name, struct error *err) {
     struct piece piece = { .atom = find_atom(name) };
 
@@ -408,7 +408,7 @@ void access_log_reopen(struct access_log *log) {
 
 /* --- a line --------------------------------------------------------------------------- */
 
-/* What is longer is cut, however much longer it would be. */
+/* Stops at the length of a line, however much longer it would be. */
 static int put_line(const struct access_log *log, struct buf *out, const struct access_entry *e) {
     int rc = 0;
 

@@ -22,7 +22,7 @@
 
 struct access_log;
 
-/* What a line tells about an answer, or about a request that gets none. */
+/* The facts for a line, about an answer, or about a request that gets none. */
 struct access_entry {
     const struct worker *worker;
     const struct http_head *head; /* zeroed: none could be read */
@@ -31,7 +31,7 @@ struct access_entry {
     struct access_spent {
         nsec_t queue, upstream, database; /* spans */
     } spent;
-    uint64_t body_bytes; /* of the answer */
+    uint64_t body_bytes; /* in the answer */
     uint16_t status;
 };
 
@@ -46,7 +46,7 @@ NODISCARD int access_log_open(const struct access_log_config *config,
 /* Starts the logger, when privileges have been dropped; logger_tend starts it again. NULL-safe. */
 NODISCARD int access_log_start(struct access_log *log, struct error *err);
 nsec_t access_log_tend(struct access_log *log, nsec_t now);
-pid_t access_log_pid(const struct access_log *log); /* of the logger; 0: there is none. NULL-safe */
+pid_t access_log_pid(const struct access_log *log); /* the logger's; 0: there is none. NULL-safe */
 /* USR1 came to the master. NULL-safe. */
 void access_log_reopen(struct access_log *log);
 void access_log_close(struct access_log *log); /* NULL-safe; in the process that opened it */

@@ -50,7 +50,7 @@ void balance_kept(struct balance *b, uint32_t count);
 void balance_expect(struct balance *b);
 void balance_settle(struct balance *b);
 
-/* So many slots are used, and waited for, from now on. */
+/* Tells how many slots are used, and waited for, from now on. */
 void balance_use(struct balance *b, uint32_t used);
 
 /* A request was answered, or read after an answer: a worker that is full now was so before it could

@@ -55,7 +55,7 @@ static void client_expect_request(struct client *c) {
     balance_expect(&f->balance);
 }
 
-/* Its first request has come, or had its moment. */
+/* Notes that its first request has come, or had its moment. */
 static void client_settle(struct client *c) {
     if (!c->expected)
         return;
@@ -187,7 +187,7 @@ static void client_read_later(struct deferred *work) {
     bool answered = c->state == CLIENT_READING;
 
     client_readable(c);
-    if (answered) /* and nobody was accepted since the answer */
+    if (answered) /* nobody was accepted since the answer */
         balance_reuse(&c->front->balance);
 }
 
@@ -409,7 +409,7 @@ static void client_begin_sending(struct client *c) {
 static void client_keep(struct client *c) {
     bool began;
 
-    watch_proven(&c->watch); /* its answer was written */
+    watch_proven(&c->watch); /* an answer was written */
     if (c->session.served == 1)
         balance_kept(&c->front->balance, c->front->count);
     began = session_began(&c->session);
@@ -533,8 +533,8 @@ static void client_left(struct client *c) {
     }
 }
 
-/* It closed its sending side a moment ago, at least, and was not probed yet: while it stands in the
- * queue it does not fill it. */
+/* Tells whether the client closed its sending side and was not probed yet: in the queue such a one
+ * does not fill it. */
 static bool client_is_unsure(const struct client *c) {
     return c->probes == 0 && c->probe_at != NSEC_NEVER;
 }
@@ -756,7 +756,7 @@ static void front_leave(struct front *f) {
         front_stop(f, f->worker->config->graceful_timeout);
 }
 
-/* As TERM, while a successor accepts on the same sockets. */
+/* Stops as after TERM, while a successor accepts on the same sockets. */
 static void front_retire(struct front *f) {
     if (f->stopping)
         return;

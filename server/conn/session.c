@@ -133,8 +133,8 @@ static size_t feed_uwsgi(struct session *s, struct slice input, struct http_even
     return take_packet(s, slice_take(input, parse.used), ev);
 }
 
-/* As http_conn_feed, and fills s->head. After the HEAD of a uwsgi packet nothing points into
- * `input`. */
+/* Does what http_conn_feed does, and fills s->head. After the HEAD of a uwsgi packet nothing points
+ * into `input`. */
 static size_t feed_ingress(struct session *s, struct slice input, struct http_event *ev) {
     if (s->http.phase == HTTP_PHASE_HEAD && (s->ingress & SESSION_INGRESS_PROXY))
         return feed_proxy(s, input, ev);
@@ -341,7 +341,7 @@ enum session_step session_feed(struct session *s) {
     size_t used;
 
     if (s->http.phase == HTTP_PHASE_HEAD)
-        s->head = (struct http_head){ 0 }; /* of the last request */
+        s->head = (struct http_head){ 0 }; /* the last request's is over */
     for (;;) {
         used = feed_ingress(s, slice_drop(buf_unread(&s->in), s->head_used), &ev);
         switch (ev.kind) {
@@ -377,8 +377,8 @@ enum session_step session_feed(struct session *s) {
     }
 }
 
-/* Who may write to the client: the loop asks whether it is there while a thread waits for the
- * answer it will write. */
+/* The writer to the client: the loop probes it while a thread waits for the answer that it will
+ * write. */
 enum session_writer { SESSION_WRITER_NONE, SESSION_WRITER_PROBE, SESSION_WRITER_ANSWER };
 
 void session_ready(struct session *s, nsec_t now) {
@@ -510,8 +510,8 @@ static enum session_end finish_request(struct session *s) {
     return session_close(s);
 }
 
-/* How much of its answer the client got is not known. When memory was short it got none: ours is
- * the fault. */
+/* Ends a request whose client got an unknown part of its answer. When memory was short it got none:
+ * ours is the fault. */
 static enum session_end end_unanswered(struct session *s, int rc, nsec_t now) {
     bool ours = rc == -ENOMEM || rc == -ENOBUFS;
 

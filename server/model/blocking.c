@@ -155,7 +155,8 @@ void blocking_refuse(struct blocking *b, const struct worker *worker,
 
 /* --- accepting --------------------------------------------------------------------- */
 
-/* What the accepting thread does between two waits. How long it may wait, in ms; -1: for ever. */
+/* Does the accepting thread's work between two waits. Returns how long it may wait, in ms; -1: for
+ * ever. */
 static int look_around(const struct blocking *b, const struct worker *worker, nsec_t *tend_at) {
     nsec_t beat_every = heartbeat_interval(worker->config);
     nsec_t now = clock_now();
@@ -182,7 +183,7 @@ static int queue_up(const struct blocking *b, int listen_fd) {
     return epoll_ctl(b->epoll_fd, EPOLL_CTL_ADD, listen_fd, &event) < 0 ? -errno : 0;
 }
 
-/* What has woken this thread alone is for the others. */
+/* Hands on to the others what has woken this thread alone. */
 static void leave_queue(const struct blocking *b, const struct worker *worker) {
     for (size_t i = 0; i < worker->listen_count; i++) {
         epoll_ctl(b->epoll_fd, EPOLL_CTL_DEL, worker->listen_fds[i], NULL);
@@ -210,7 +211,7 @@ static int accept_one(const struct blocking *b, const struct worker *worker, uns
     return rc;
 }
 
-/* What an event says: a new connection, or a lingering one. 0 or -errno. */
+/* Acts on an event: a new connection, or a lingering one. 0 or -errno. */
 static int act_on(struct blocking *b, const struct worker *worker, int fd,
                   void (*serve)(void *arg, const struct accepted *accepted), void *arg) {
     for (unsigned i = 0; i < worker->listen_count; i++) {
@@ -263,7 +264,7 @@ struct blocking_connection {
     const struct blocking *blocking;
     struct session session;
     struct io_block first, io;
-    nsec_t deadline; /* of a lingering close */
+    nsec_t deadline; /* for a lingering close */
 };
 
 static nsec_t read_deadline(struct session *s, nsec_t now, nsec_t head_deadline) {

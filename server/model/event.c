@@ -46,7 +46,7 @@ struct job {
     void (*answered)(struct srv_request *rq, int rc, const struct srv_answer *answer);
     struct slice suffix;
     struct upstream_call call;
-    struct timer timer; /* of the queue */
+    struct timer timer; /* for the wait in the queue */
     TAILQ_ENTRY(job) queued;
     enum job_state state;
 };
@@ -237,7 +237,7 @@ static void event_abandon(struct client *c) {
         upstream_call_cancel(&job->call);
         return;
     case JOB_HANDLER:
-        return; /* it is on its way out */
+        return; /* a job on its way out */
     }
 }
 

@@ -54,7 +54,7 @@ struct evhttp_model {
     struct evhttp *server;
     struct evhttp_bound_socket *sockets[LISTENERS_MAX];
     struct upstream_target target;
-    char host[300]; /* of the upstream, as text with an end */
+    char host[300]; /* the upstream's, as text with an end */
     SLIST_HEAD(, evhttp_line) idle;
     LIST_HEAD(, ask) asks;
     unsigned writing; /* answers whose last byte evhttp has not sent yet */
@@ -267,7 +267,7 @@ static void on_request(struct evhttp_request *client, void *arg) {
 
 /* --- life ---------------------------------------------------------------------- */
 
-/* What is still in progress after the wait is dropped with its connections by evhttp_close. */
+/* Requests in progress after the wait are dropped with their connections by evhttp_close. */
 static void out_of_patience(struct timer *timer) {
     struct evhttp_model *m = CONTAINER_OF(timer, struct evhttp_model, patience);
 

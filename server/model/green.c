@@ -23,7 +23,7 @@ struct green {
     struct loop *loop;
     struct fibers *fibers;
     struct io_fiber *io_fiber;
-    struct io *io; /* of it */
+    struct io *io; /* from io_fiber */
     struct signals *signals;
     struct heartbeat heartbeat;
 };

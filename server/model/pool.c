@@ -40,9 +40,9 @@ struct pool {
     struct heartbeat heartbeat;
     struct watch wake; /* an eventfd: something stands in shared.done */
     struct lane *lanes;
-    unsigned started; /* of the lanes; only the loop's thread changes it */
+    unsigned started; /* lanes; only the loop's thread changes it */
     struct {
-        pthread_mutex_t lock; /* of all below */
+        pthread_mutex_t lock; /* guards all below */
         pthread_cond_t work;  /* `todo` has grown, or closing */
         struct client_list todo, done;
         bool closing;

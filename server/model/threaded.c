@@ -25,13 +25,13 @@ struct threaded {
     struct worker *worker;
     pthread_attr_t attr;
     struct {
-        pthread_mutex_t lock; /* of all below */
+        pthread_mutex_t lock; /* guards all below */
         pthread_cond_t fewer; /* a thread has ended */
         unsigned live;
     } shared;
 };
 
-/* What a new thread is told; it frees it. */
+/* The argument of a new thread, which frees it. */
 struct threaded_connection {
     struct threaded *t;
     struct accepted accepted;
