@@ -22,9 +22,6 @@ struct heartbeat {
     char longest_what[STATS_WHAT_BYTES];
 };
 
-/* The span between two beats; 0: none, since no master looks. */
-nsec_t heartbeat_interval(const struct serve_config *config);
-
 /* Starts what the configuration asks for. 0 or -errno. */
 NODISCARD int heartbeat_start(struct heartbeat *heartbeat, struct loop *loop,
                               const struct worker *worker);

@@ -25,6 +25,7 @@ struct serve {
     atomic_bool *leaving; /* shared with workers and helpers: --graceful-delay has begun */
     struct admin admin;
     struct access_log *access_log;
+    struct logger *logger; /* access_log's; NULL: there is none */
     struct upgrade upgrade;
     char doing[4 * STATS_WHAT_BYTES + 64];
 };
@@ -66,7 +67,8 @@ static nsec_t tend_helpers(void *arg, nsec_t now) {
 
     if (alone)
         restore_pid_file(s);
-    next = nsec_min(next, access_log_tend(s->access_log, now));
+    if (s->logger != NULL)
+        next = nsec_min(next, logger_tend(s->logger, now));
     return nsec_min(next, admin_tend(&s->admin, now));
 }
 
@@ -76,7 +78,7 @@ static nsec_t tend_helpers_often(void *arg, nsec_t now) {
     struct serve *s = arg;
     nsec_t next = tend_helpers(s, now);
 
-    if (s->admin.fd < 0 && s->access_log == NULL)
+    if (s->admin.fd < 0 && s->logger == NULL)
         return NSEC_NEVER;
     return nsec_min(next, deadline_after(now, SERVER_TEND_NSEC));
 }
@@ -140,7 +142,8 @@ static void master_ready(void *arg) {
 static void master_reopen_logs(void *arg) {
     struct serve *s = arg;
 
-    access_log_reopen(s->access_log);
+    if (s->logger != NULL)
+        logger_reopen(s->logger);
 }
 
 static void master_upgrade(void *arg) {
@@ -161,7 +164,7 @@ static bool master_replaced(void *arg) {
 static bool owns(void *arg, pid_t pid) {
     const struct serve *s = arg;
 
-    return pid == s->admin.helper.pid || pid == access_log_pid(s->access_log) ||
+    return pid == s->admin.helper.pid || (s->logger != NULL && pid == s->logger->helper.pid) ||
            pid == s->upgrade.successor;
 }
 
@@ -230,7 +233,7 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
     s->admin.stats_fd = s->stats_fd;
     s->admin.leaving = s->leaving;
     if (admin_open(&s->admin, err) < 0 || privileges_drop(&s->config->privileges, err) < 0 ||
-        access_log_start(s->access_log, err) < 0 ||
+        (s->logger != NULL && logger_start(s->logger, "srv serve", err) < 0) ||
         (s->upgrade.predecessor == 0 && admin_start(&s->admin, err) < 0)) {
         admin_stop(&s->admin);
         return complain(err);
@@ -274,6 +277,7 @@ static int open_and_serve(struct serve *s, struct error *err) {
     struct inherited inherited;
     int code;
 
+    s->logger = access_log_logger(s->access_log);
     if (inherit_take(&inherited, err) < 0 || open_sockets(s, &inherited, err) < 0)
         return complain(err);
     if (pidfile_write(pid_path, s->upgrade.predecessor, &s->config->privileges, err) < 0) {

@@ -4,6 +4,8 @@
 #include "proc/prefork.h"
 #include "server/observe/stats.h"
 
+#define BEAT_INTERVAL_MIN (10 * NSEC_PER_MSEC)
+
 void worker_ready(const struct worker *worker) {
     atomic_store(&worker->stats->life, STATS_READY);
     worker->ready();
@@ -29,6 +31,15 @@ void worker_leaving(const struct worker *worker) {
 bool worker_is_leaving(const struct worker *worker) {
     return atomic_load(&worker->stats->life) == STATS_STOPPING ||
            (worker->leaving != NULL && atomic_load(worker->leaving));
+}
+
+nsec_t worker_beat_interval(const struct worker *worker) {
+    const struct serve_config *config = worker->config;
+    nsec_t every = nsec_min(config->timeout / 4, NSEC_PER_SEC);
+
+    if (config->workers == 0 || config->timeout == 0)
+        return 0;
+    return every > BEAT_INTERVAL_MIN ? every : BEAT_INTERVAL_MIN;
 }
 
 void worker_count_answer(const struct worker *worker) {

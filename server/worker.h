@@ -55,6 +55,9 @@ nsec_t worker_delay(const struct worker *worker);
 void worker_leaving(const struct worker *worker);
 bool worker_is_leaving(const struct worker *worker);
 
+/* The span between two beats for --timeout; 0: none, since no master looks. */
+nsec_t worker_beat_interval(const struct worker *worker);
+
 /* Counts an answer against --max-requests. */
 void worker_count_answer(const struct worker *worker);
 

@@ -124,6 +124,17 @@ static void count_call(struct stats *stats, int rc) {
         stats_add(stats, STATS_upstream_failed, 1);
 }
 
+void request_waits_for_upstream(struct srv_request *rq) {
+    rq->asked_at = io_now(rq->io);
+    rq->detail = NULL;
+    session_set_doing(rq->session, STATS_UPSTREAM, rq->io);
+}
+
+static void end_waiting(struct srv_request *rq) {
+    rq->session->spent.upstream += io_now(rq->io) - rq->asked_at;
+    session_set_doing(rq->session, STATS_CPU, rq->io);
+}
+
 nsec_t request_queues(struct srv_request *rq) {
     const struct worker *worker = rq->session->worker;
 
@@ -135,6 +146,8 @@ void request_queued(struct srv_request *rq, int rc) {
     stats_add(rq->session->worker->stats, STATS_upstream_queued, -1);
     rq->status = rc < 0 ? 503 : 0;
     rq->why = rc < 0 ? "too many calls of the upstream are in progress" : NULL;
+    if (rc < 0)
+        end_waiting(rq);
 }
 
 void request_asks(struct srv_request *rq) {
@@ -193,6 +206,7 @@ void request_asked(struct srv_request *rq, int rc, const char *why) {
     rq->why = rc < 0 ? upstream_sentence(rc) : NULL;
     rq->detail = rc < 0 && rc != -ECANCELED ? detail_of(rq, why) : NULL;
     rq->status = upstream_status(rc);
+    end_waiting(rq);
 }
 
 /* A place among the calls in progress. */
@@ -223,17 +237,6 @@ static int call_upstream(struct srv_request *rq, struct slice suffix, struct ups
     return rc;
 }
 
-void request_waits_for_upstream(struct srv_request *rq) {
-    rq->asked_at = io_now(rq->io);
-    rq->detail = NULL;
-    session_set_doing(rq->session, STATS_UPSTREAM, rq->io);
-}
-
-void request_has_waited_for_upstream(struct srv_request *rq) {
-    rq->session->spent.upstream += io_now(rq->io) - rq->asked_at;
-    session_set_doing(rq->session, STATS_CPU, rq->io);
-}
-
 int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_answer *ret) {
     struct upstream_answer answer;
     int rc;
@@ -246,7 +249,6 @@ int srv_upstream_get(struct srv_request *rq, struct slice suffix, struct srv_ans
         rc = call_upstream(rq, suffix, &answer);
         leave_upstream(rq);
     }
-    request_has_waited_for_upstream(rq);
     if (rc < 0)
         return rc;
     *ret = (struct srv_answer){ .status = answer.status, .body = answer.body };
@@ -427,10 +429,6 @@ struct srv_request *request_new(struct session *s, struct io *io) {
 
 struct session *request_session(const struct srv_request *rq) {
     return rq->session;
-}
-
-nsec_t request_deadline(const struct srv_request *rq) {
-    return rq->deadline;
 }
 
 int request_run(struct session *s, struct io *io) {

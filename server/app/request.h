@@ -29,18 +29,17 @@ NODISCARD int request_admit(struct srv_request *rq);
 NODISCARD int request_answer(struct srv_request *rq, int rc);
 
 struct session *request_session(const struct srv_request *rq);
-nsec_t request_deadline(const struct srv_request *rq);
 
-/* Begins and ends its wait for the upstream, which includes that for a place among the calls. */
+/* Begins its wait for the upstream, a place among the calls in progress included. */
 void request_waits_for_upstream(struct srv_request *rq);
-void request_has_waited_for_upstream(struct srv_request *rq);
 
 /* Around the wait for that place (--upstream-max): until when, at most, and what came of it, 0 or
- * -errno. */
+ * -errno, which ends the wait for the upstream. */
 nsec_t request_queues(struct srv_request *rq);
 void request_queued(struct srv_request *rq, int rc);
 
-/* Around the call itself: it begins; it has ended with 0, or with -errno and a reason. */
+/* Around the call itself: it begins; it has ended with 0, or with -errno and a reason, and the wait
+ * for the upstream with it. */
 void request_asks(struct srv_request *rq);
 void request_asked(struct srv_request *rq, int rc, const char *why);
 

@@ -382,16 +382,8 @@ int access_log_open(const struct access_log_config *config, const struct privile
     return rc;
 }
 
-int access_log_start(struct access_log *log, struct error *err) {
-    return log != NULL ? logger_start(&log->logger, "srv serve", err) : 0;
-}
-
-nsec_t access_log_tend(struct access_log *log, nsec_t now) {
-    return log != NULL ? logger_tend(&log->logger, now) : NSEC_NEVER;
-}
-
-pid_t access_log_pid(const struct access_log *log) {
-    return log != NULL ? log->logger.helper.pid : 0;
+struct logger *access_log_logger(struct access_log *log) {
+    return log != NULL ? &log->logger : NULL;
 }
 
 void access_log_close(struct access_log *log) {
@@ -399,11 +391,6 @@ void access_log_close(struct access_log *log) {
         return;
     logger_close(&log->logger);
     mem_free(log);
-}
-
-void access_log_reopen(struct access_log *log) {
-    if (log != NULL)
-        logger_reopen(&log->logger);
 }
 
 /* --- a line --------------------------------------------------------------------------- */

@@ -109,6 +109,11 @@ static void front_accepted(struct acceptor *a, int fd, const struct address *pee
     balance_accepted(b, f->count);
 }
 
+static void front_use_slots(struct front *f, bool goes_on) {
+    if (f->balance.on)
+        balance_use(&f->balance, f->busy + f->waiting, goes_on);
+}
+
 /* --- it is read -------------------------------------------------------------- */
 
 /* Waits for more of a request that has `began`, or for the next one. The first request's header
@@ -156,7 +161,7 @@ static void client_read(struct client *c) {
             if (session_began(s))
                 client_settle(c); /* a slow one: no request soon */
             else
-                session_go_idle(s);
+                session_shrink(s);
             return;
         }
         if (n < 0) {
@@ -188,7 +193,7 @@ static void client_read_later(struct deferred *work) {
 
     client_readable(c);
     if (answered) /* nobody was accepted since the answer */
-        balance_reuse(&c->front->balance);
+        front_use_slots(c->front, true);
 }
 
 /* Not now: what is read may be answered at once, and leads here again. */
@@ -198,11 +203,6 @@ static void client_read_on(struct client *c) {
 }
 
 /* --- its request is handed to the model, or queues ----------------------------- */
-
-static void front_use_slots(struct front *f) {
-    if (f->balance.on)
-        balance_use(&f->balance, f->busy + f->waiting);
-}
 
 static bool has_slot(const struct front *f) {
     return f->slots == 0 || f->busy < f->slots;
@@ -248,7 +248,7 @@ static void front_pump(struct front *f) {
         front_dispatch(c);
     }
     f->pumping = false;
-    front_use_slots(f);
+    front_use_slots(f, false);
 }
 
 static void front_pump_later(struct deferred *work) {
@@ -362,8 +362,7 @@ void front_return(struct client *c, enum session_end end) {
         end = SESSION_CLOSE;
     client_resume(c, end);
     front_pump(f);
-    if (f->balance.on)
-        balance_reuse(&f->balance);
+    front_use_slots(f, true);
 }
 
 /* The request was read to its end: nothing is lost by closing after the answer. */
@@ -401,7 +400,7 @@ static void client_begin_sending(struct client *c) {
     c->deadline = NSEC_NEVER;
     if (client_send(c))
         return;
-    session_keep_answer(&c->session);
+    session_shrink(&c->session);
     client_expect_span(c, c->front->worker->config->send_timeout);
 }
 
@@ -419,7 +418,7 @@ static void client_keep(struct client *c) {
         began = session_began(&c->session);
     }
     if (!began)
-        session_go_idle(&c->session);
+        session_shrink(&c->session);
     client_await(c, began);
     if (c->watch.ready & IO_READ)
         client_read_on(c); /* edge-triggered: what came meanwhile is not announced again */

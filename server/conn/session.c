@@ -585,13 +585,6 @@ enum session_end session_turn_down(struct session *s, uint16_t status, const cha
 
 /* --- memory goes ------------------------------------------------------------------ */
 
-/* The head is still to be logged. */
-void session_keep_answer(struct session *s) {
-    buf_free(&s->body);
-    if (!s->head_in_arena)
-        arena_free(&s->arena);
-}
-
 void session_free(struct session *s) {
     end_request(s);
     buf_free(&s->in);
@@ -600,7 +593,13 @@ void session_free(struct session *s) {
     arena_free(&s->arena);
 }
 
-void session_go_idle(struct session *s) {
-    ASSERT(s->head_used == 0);
-    session_free(s);
+void session_shrink(struct session *s) {
+    if (s->ready_at == 0) {
+        ASSERT(s->head_used == 0);
+        session_free(s);
+        return;
+    }
+    buf_free(&s->body);
+    if (!s->head_in_arena) /* the head is still to be logged */
+        arena_free(&s->arena);
 }

@@ -142,9 +142,9 @@ enum session_step session_refuse(struct session *s, uint16_t status, const char 
 /* No request is to come, or none is wanted: SESSION_CLOSE, or SESSION_LINGER. */
 NODISCARD enum session_end session_close(const struct session *s);
 
-/* Give back memory: what the answer, which stands in `out` and may stay there for a while, was made
- * of; and every buffer: a connection that is merely kept alive owns nothing but itself. */
-void session_keep_answer(struct session *s);
-void session_go_idle(struct session *s);
+/* Gives back memory: what the answer, which stands in `out` and may stay for a while, was made
+ * of; between two requests every buffer: a connection that is merely kept alive owns nothing but
+ * itself. */
+void session_shrink(struct session *s);
 
 #endif

@@ -7,7 +7,6 @@
 #include "proc/prefork.h"
 #include "proc/signals.h"
 #include "server/app/request.h"
-#include "server/heartbeat.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -158,7 +157,7 @@ void blocking_refuse(struct blocking *b, const struct worker *worker,
 /* Does the accepting thread's work between two waits. Returns how long it may wait, in ms; -1: for
  * ever. */
 static int look_around(const struct blocking *b, const struct worker *worker, nsec_t *tend_at) {
-    nsec_t beat_every = heartbeat_interval(worker->config);
+    nsec_t beat_every = worker_beat_interval(worker);
     nsec_t now = clock_now();
     nsec_t until = b->lingering_count > 0 ? b->lingering[0].until : NSEC_NEVER;
 
@@ -400,7 +399,7 @@ void blocking_serve(const struct blocking *b, const struct worker *worker,
     io_block_init(&c.first, b->silence_fd);
     io_block_init(&c.io, b->cancel_fd);
     if (one_request)
-        beat_in_waits(&c, heartbeat_interval(worker->config));
+        beat_in_waits(&c, worker_beat_interval(worker));
     session_init(&c.session, worker, accepted->fd);
     session_accept(&c.session, accepted);
     c.session.last = one_request || worker->config->keep_alive == 0;

@@ -97,7 +97,6 @@ static void call_done(struct upstream_call *call, int rc) {
     job->state = JOB_HANDLER;
     m->calling--;
     request_asked(rq, rc, call->exchange.why);
-    request_has_waited_for_upstream(rq);
     heartbeat_switch(&m->heartbeat, &job->client->session.head);
     job->answered(rq, rc, rc == 0 ? &answer : NULL);
     heartbeat_switch(&m->heartbeat, NULL);
@@ -112,7 +111,7 @@ static void call_now(struct job *job) {
     job->call.done = call_done;
     request_asks(job->request);
     upstream_event_get(m->upstream, &job->call, &job->client->session.arena, job->suffix,
-                       request_deadline(job->request));
+                       session_deadline(&job->client->session));
 }
 
 static bool has_place(const struct event_model *m) {
@@ -132,7 +131,6 @@ static void leave_queue(struct job *job, int rc) {
 static void queue_failed(struct job *job, int rc) {
     leave_queue(job, rc);
     job->state = JOB_HANDLER;
-    request_has_waited_for_upstream(job->request);
     job->answered(job->request, rc, NULL);
 }
 

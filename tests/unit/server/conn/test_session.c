@@ -131,7 +131,7 @@ static void a_request_is_answered_and_the_connection_kept(void **state) {
     assert_int_equal(serve(f), SESSION_KEEP);
     assert_heard(f, "\r\n\r\nhello");
     assert_false(session_began(&f->session));
-    session_go_idle(&f->session);
+    session_shrink(&f->session);
     say(f, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert_int_equal(serve(f), SESSION_CLOSE);
 }
