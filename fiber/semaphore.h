@@ -32,6 +32,7 @@ void semaphore_free(struct semaphore *semaphore); /* NULL-safe; nobody may hold 
 NODISCARD int semaphore_acquire(struct semaphore *semaphore, struct io *io, nsec_t deadline);
 void semaphore_release(struct semaphore *semaphore);
 
+/* Counts of now, for tests: waiting cannot be seen from outside. */
 struct semaphore_stats semaphore_stats(struct semaphore *semaphore);
 
 #endif

@@ -599,7 +599,7 @@ static void client_probe(struct client *c) {
         client_left(c);
         return;
     }
-    c->probe_at = io_ask_again_at(now, ++c->probes);
+    c->probe_at = io_probe_again_at(now, ++c->probes);
     if (c->probe_at != NSEC_NEVER)
         client_wake_at(c, c->probe_at);
 }
