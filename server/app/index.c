@@ -26,9 +26,9 @@ static int index_handle(struct srv_request *rq) {
     return app_delay_greet(rq, text);
 }
 
-/* --- the same for model `event`, turned inside out -------------------------------------------
- *
- * Each wait ends a function and begins another, and nothing of the first one's locals is left in
+/* --- the handler of model `event`: turned inside out ------------------------------------------ */
+
+/* Each wait ends a function and begins another, and nothing of the first one's locals is left in
  * the second. */
 
 static void index_begin(struct srv_request *rq);

@@ -39,9 +39,9 @@ void session_accept(struct session *s, const struct accepted *accepted) {
         s->ingress |= SESSION_INGRESS_PROXY;
 }
 
-/* --- ingress: plain HTTP, behind a PROXY header, or as uwsgi packets -------------------------
- *
- * All become the same events and the same head. */
+/* --- ingress: plain HTTP, behind a PROXY header, or as uwsgi packets -------------------------- */
+
+/* All three forms become the same events and the same head. */
 
 static size_t event(struct http_event *ev, enum http_event_kind kind, size_t used) {
     *ev = (struct http_event){ .kind = kind };

@@ -61,8 +61,7 @@ static void count(struct db *db, enum stats_value value, int amount) {
     stats_add(db->config.stats, value, amount);
 }
 
-/* --- what is told ------------------------------------------------------------------------------
- */
+/* --- what is told ----------------------------------------------------------------------------- */
 
 struct verdict {
     uint16_t status;
@@ -133,8 +132,7 @@ struct db_report db_report_of(enum db_step step, int code, const struct db_failu
     return report;
 }
 
-/* --- cancel requests ---------------------------------------------------------------------------
- */
+/* --- cancel requests -------------------------------------------------------------------------- */
 
 struct cancel {
     void *request; /* db_conn's */
@@ -257,8 +255,7 @@ static void cancels_free(struct cancels *c, nsec_t until) {
         cancels_destroy(c);
 }
 
-/* --- idle connections --------------------------------------------------------------------------
- */
+/* --- idle connections ------------------------------------------------------------------------- */
 
 /* For closing: that of the loop, which knows the descriptors, or any. */
 static struct io *closing_io(struct db *db, struct io_block *block) {
@@ -387,8 +384,7 @@ static void put_back(struct db_call *call) {
     idle_pool_put(&db->idle, &p->idle, p->idle.since, p->ends_at);
 }
 
-/* --- life --------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 /* Unlike those of any other process. */
 static void names_init(struct db_names *names, bool off) {
@@ -458,8 +454,7 @@ void db_free(struct db *db) {
     mem_free(db);
 }
 
-/* --- connecting --------------------------------------------------------------------------------
- */
+/* --- connecting ------------------------------------------------------------------------------- */
 
 /* Under the lock. */
 static int fail_again(struct db_call *call) {
@@ -660,8 +655,7 @@ static int get_connection(struct db_call *call, bool fresh) {
     return rc;
 }
 
-/* --- running -----------------------------------------------------------------------------------
- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 /* Whether a statement that failed on a connection that had been used before may run once more. */
 static bool may_run_again(const struct db_call *call, int rc) {
