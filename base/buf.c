@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #define BUF_FIRST_BYTES 256 /* the least that is worth a malloc */
@@ -73,7 +74,7 @@ int buf_append(struct buf *b, struct slice s) {
     return 0;
 }
 
-int buf_vprintf(struct buf *b, const char *fmt, va_list args) {
+static PRINTF_LIKE(2, 0) int append_format(struct buf *b, const char *fmt, va_list args) {
     va_list again;
     va_copy(again, args);
     char *tail = b->data != NULL ? buf_tail(b) : NULL;
@@ -93,7 +94,7 @@ int buf_vprintf(struct buf *b, const char *fmt, va_list args) {
 int buf_printf(struct buf *b, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    int rc = buf_vprintf(b, fmt, args);
+    int rc = append_format(b, fmt, args);
     va_end(args);
     return rc;
 }

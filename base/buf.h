@@ -19,7 +19,6 @@
 #define BASE_BUF_H
 
 #include "base/slice.h"
-#include <stdarg.h>
 
 struct buf {
     char *data;
@@ -38,7 +37,6 @@ NODISCARD int buf_reserve(struct buf *b, size_t room);
  * they add, for snprintf's NUL. */
 NODISCARD int buf_append(struct buf *b, struct slice s);
 NODISCARD int buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-NODISCARD int buf_vprintf(struct buf *b, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 
 /* Drops `n` unread bytes from the front; `n` is at most buf_unread(b).len. */
 void buf_consume(struct buf *b, size_t n);

@@ -184,50 +184,41 @@ bool hist_next(const struct hist *h, uint32_t *cursor, int64_t *ret_usec, uint64
 
 /* --- in memory that threads and processes share ----------------------------------------------- */
 
-/* Values up to 20 have a bucket each. Above, decade d (from 1) has 75, b = 10^d:
+/* Values up to 20 have a bucket each. Above, decade d (from 0) has 105, b = 10^d:
  *
- *   value            2b+1 .. 5b   5b+1 .. 10b   10b+1 .. 20b
- *   width of one     b/10         b/5           b/2
- *   how many         30           25            20
+ *   value            20b+1 .. 50b   50b+1 .. 200b
+ *   width of one     b              2b
+ *   how many         30             75
  */
-enum { ONES = 21, PER_DECADE = 75, DECADES = (HIST_SHARED_BUCKETS - ONES) / PER_DECADE };
+enum { ONES = 21, PER_DECADE = 105, DECADES = (HIST_SHARED_BUCKETS - ONES) / PER_DECADE };
 
 static_assert(ONES + DECADES * PER_DECADE == HIST_SHARED_BUCKETS, "the last decade is whole");
 
-static const struct decade_part {
-    unsigned per_base; /* widths in b */
-    unsigned first;    /* values are above that many widths */
-    unsigned at;       /* index of the first bucket in the decade */
-} parts[] = { { 10, 20, 0 }, { 5, 25, 30 }, { 2, 20, 55 } };
-
 static unsigned shared_bucket_of(uint64_t usec) {
-    unsigned decade = 0;
-    uint64_t base = 10;
+    unsigned first = ONES;
+    uint64_t base = 1;
 
     if (LIKELY(usec < ONES))
         return (unsigned)usec;
-    while (usec > 20 * base && decade < DECADES) {
-        base *= 10;
-        decade++;
+    for (; usec > 200 * base; base *= 10) {
+        first += PER_DECADE;
+        if (first == HIST_SHARED_BUCKETS)
+            return HIST_SHARED_BUCKETS - 1;
     }
-    if (decade == DECADES)
-        return HIST_SHARED_BUCKETS - 1;
-    const struct decade_part *part = &parts[usec <= 5 * base ? 0 : usec <= 10 * base ? 1 : 2];
-    uint64_t width = base / part->per_base;
-    return ONES + decade * PER_DECADE + part->at +
-           (unsigned)((usec + width - 1) / width - part->first - 1);
+    if (usec <= 50 * base)
+        return first + (unsigned)((usec - 1) / base) - 20;
+    return first + 30 + (unsigned)((usec - 1) / (2 * base)) - 25;
 }
 
 /* Microseconds: the largest value that the bucket counts. */
 static uint64_t shared_bucket_last(unsigned bucket) {
-    uint64_t base = 10;
+    uint64_t base = 1;
 
     if (bucket < ONES)
         return bucket;
     for (bucket -= ONES; bucket >= PER_DECADE; bucket -= PER_DECADE)
         base *= 10;
-    const struct decade_part *part = &parts[bucket < 30 ? 0 : bucket < 55 ? 1 : 2];
-    return base / part->per_base * (part->first + 1 + bucket - part->at);
+    return bucket < 30 ? base * (bucket + 21) : 2 * base * (bucket - 30 + 26);
 }
 
 /* Rounds to the nearest microsecond for the sum, and up for the bucket: what is above a bound by

@@ -46,13 +46,13 @@ bool hist_next(const struct hist *h, uint32_t *cursor, int64_t *ret_usec, uint64
 
 /* --- in memory that threads and processes share ----------------------------------------------- */
 
-/* Zeroed memory is an empty histogram of 8.6 KB, of which only touched pages become resident. The
+/* Zeroed memory is an empty histogram of 12 KB, of which only touched pages become resident. The
  * width of a bucket is at most 5 % of its values; up to 20 us each value has one, and the last one
  * ends at 63 years and takes all that is above. 1, 1.5, 2, 2.5 and 3 to 9 times each power of ten
  * are ends of buckets, so that the counts up to such bounds, which Prometheus wants, are exact.
  * Counters are read at any time: they may be a few values apart from each other, and are exact
  * when nothing runs. */
-#define HIST_SHARED_BUCKETS 1071
+#define HIST_SHARED_BUCKETS 1491
 
 struct hist_shared {
     _Atomic uint64_t buckets[HIST_SHARED_BUCKETS];

@@ -9,8 +9,10 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-/* Lines above `level` are dropped; `fd` defaults to 2. */
+/* Lines above `level` are dropped. */
 void log_set_level(enum log_level level);
+
+/* Lines go to `fd`, which is 2 at first: for tests that read them. */
 void log_set_fd(int fd);
 enum log_level log_level(void);
 

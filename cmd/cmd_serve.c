@@ -7,8 +7,8 @@
 #include "cmd/serve_fit.h"
 #include "cmd/serve_protocol.h"
 #include "cmd/serve_rows.h"
-#include "net/binds.h"
 #include "net/control.h"
+#include "net/listeners.h"
 #include "server/app/app.h"
 #include "server/app/event_app.h"
 #include "server/conn/access_log.h"
@@ -194,7 +194,7 @@ static int check_db(const struct serve_options *o, struct error *err) {
 static int check_bind(const struct serve_options *o, struct error *err) {
     struct error why = { "" };
 
-    if (binds_check(&o->config.binds, &why) == 0)
+    if (listeners_check(&o->config.binds, &why) == 0)
         return 0;
     return error_set(err, -EINVAL, "--bind: %s", why.text);
 }

@@ -3,8 +3,8 @@
 #include "base/alloc.h"
 #include "cmd/command.h"
 #include "cmd/common.h"
-#include "net/binds.h"
 #include "net/control.h"
+#include "net/listeners.h"
 #include "proc/prefork.h"
 #include "slowapi/param.h"
 #include "slowapi/plan.h"
@@ -16,7 +16,7 @@
 
 struct slowapi_options {
     struct slowapi_config config;
-    char addresses[BINDS_MAX][ADDRESS_TEXT_BYTES]; /* binds without their parameters */
+    char addresses[LISTENERS_MAX][ADDRESS_TEXT_BYTES]; /* binds without their parameters */
 };
 
 /* Returns the start of PARAMS, a '?' or '&', or NULL without any. The mode of a unix socket is part
@@ -309,8 +309,8 @@ static int parse_bind(void *config, const char *value, struct error *err) {
         slice_of(value, params != NULL ? (size_t)(params - value) : strlen(value));
     struct endpoint endpoint;
 
-    if (binds->count == BINDS_MAX)
-        return error_set(err, -EINVAL, "%d addresses at most", BINDS_MAX);
+    if (binds->count == LISTENERS_MAX)
+        return error_set(err, -EINVAL, "%d addresses at most", LISTENERS_MAX);
     if (params != NULL && check_params(slice_str(params + 1), err) < 0)
         return -EINVAL;
 

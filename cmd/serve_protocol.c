@@ -22,11 +22,11 @@ static enum protocol take_scheme(const char **address, int fallback) {
 }
 
 int serve_protocol_apply(struct serve_config *config, int fallback, struct error *err) {
-    if (config->binds.count > BINDS_MAX)
+    if (config->binds.count > LISTENERS_MAX)
         return error_set(err, -EINVAL, "--bind: %zu addresses are not allowed; %d are the most",
-                         config->binds.count, BINDS_MAX);
+                         config->binds.count, LISTENERS_MAX);
     /* A service manager may pass more sockets than there are addresses. */
-    for (size_t i = 0; i < BINDS_MAX; i++)
+    for (size_t i = 0; i < LISTENERS_MAX; i++)
         config->protocols[i] = (uint8_t)fallback;
     for (size_t i = 0; i < config->binds.count; i++) {
         enum protocol protocol = take_scheme(&config->binds.items[i], fallback);

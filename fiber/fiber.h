@@ -64,6 +64,8 @@ struct fiber_stats {
     uint64_t spawned;
     uint64_t stack_peak_bytes; /* deepest stack that ended so far; needs SRV_FIBER_CENSUS=1 */
 };
+
+/* Counts of now, for tests: stacks cannot be seen from outside. */
 struct fiber_stats fiber_stats(const struct fibers *fibers);
 
 #endif

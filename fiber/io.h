@@ -37,34 +37,34 @@ struct io {
     const struct io_ops *ops;
 };
 
-/* A peer that has closed its sending side is asked whether it is there; when it was there `asks`
+/* A peer that has closed its sending side is asked whether it is there; when it was there `probes`
  * times (from 1), again after 1, 2, 4 ... seconds; at last NSEC_NEVER. */
-static inline nsec_t io_ask_again_at(nsec_t now, unsigned asks) {
-    return asks < 8 ? deadline_after(now, NSEC_PER_SEC << (asks - 1)) : NSEC_NEVER;
+static inline nsec_t io_probe_again_at(nsec_t now, unsigned probes) {
+    return probes < 8 ? deadline_after(now, NSEC_PER_SEC << (probes - 1)) : NSEC_NEVER;
 }
 
 /* Threads: ppoll. `cancel_fd` (an eventfd or -1) becoming readable cancels every wait.
  *
  * A connection whose other end wants the result of what is going on may be set as `client_fd`
  * (-1 otherwise): when it breaks, waits are cancelled, too. A client that closes its sending side
- * may still read; `half_closed` is called a span of `doubt` after that (NSEC_NEVER: not at all),
+ * may still read; `half_closed` is called `probe_after` later (NSEC_NEVER: not at all),
  * and then as above, to find out by sending something. False: it is gone, which cancels at once. */
 struct io_block {
     struct io io;
     int cancel_fd, client_fd;
     bool (*half_closed)(struct io_block *);
-    nsec_t doubt;
-    bool client_doubted; /* the client has closed its sending side */
-    nsec_t ask_at;       /* next time for half_closed; NSEC_NEVER: none */
-    unsigned asks;       /* calls of half_closed so far */
-    void (*beat)(void);  /* called at least every beat_every while it waits; or NULL */
+    nsec_t probe_after;
+    bool client_half_closed; /* the client has closed its sending side */
+    nsec_t probe_at;         /* next time for half_closed; NSEC_NEVER: none */
+    unsigned probes;         /* calls of half_closed so far */
+    void (*beat)(void);      /* called at least every beat_every while it waits; or NULL */
     nsec_t beat_every;
 };
 void io_block_init(struct io_block *b, int cancel_fd);
 
 /* Sets or, with -1, ends the watch over a client. */
 void io_block_watch_client(struct io_block *b, int client_fd,
-                           bool (*half_closed)(struct io_block *), nsec_t doubt);
+                           bool (*half_closed)(struct io_block *), nsec_t probe_after);
 
 /* Fibers: one for all fibers of a loop. Descriptors are registered at the first wait and looked up
  * by number afterwards. Several fibers may wait on one descriptor. While a fiber waits here,

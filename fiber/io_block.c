@@ -16,9 +16,9 @@ static struct timespec span_until(nsec_t at) {
 }
 
 /* The client closed its sending side: for good, or only that. */
-static void doubt_client(struct io_block *b) {
-    b->client_doubted = true;
-    b->ask_at = deadline_after(clock_now(), b->doubt);
+static void note_half_close(struct io_block *b) {
+    b->client_half_closed = true;
+    b->probe_at = deadline_after(clock_now(), b->probe_after);
 }
 
 /* ppoll leaves out negative descriptors, and reports errors and full closes unasked. 0 when fd is
@@ -28,9 +28,9 @@ static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline
         struct pollfd fds[] = {
             { .fd = fd, .events = io_poll_events(what) },
             { .fd = b->cancel_fd, .events = POLLIN },
-            { .fd = b->client_fd, .events = b->client_doubted ? 0 : POLLRDHUP },
+            { .fd = b->client_fd, .events = b->client_half_closed ? 0 : POLLRDHUP },
         };
-        nsec_t until = nsec_min(deadline, b->ask_at);
+        nsec_t until = nsec_min(deadline, b->probe_at);
         if (b->beat != NULL) {
             b->beat();
             until = nsec_min(until, deadline_after(clock_now(), b->beat_every));
@@ -45,13 +45,14 @@ static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline
         if (n > 0 && fds[0].revents != 0)
             return fds[0].revents & POLLNVAL ? -EBADF : 0;
         if (n > 0)
-            doubt_client(b);
+            note_half_close(b);
         if (n == 0 && clock_now() >= deadline)
             return -ETIMEDOUT;
-        if (n == 0 && clock_now() >= b->ask_at) {
+        if (n == 0 && clock_now() >= b->probe_at) {
             if (!b->half_closed(b))
                 return -ECANCELED;
-            b->ask_at = io_ask_again_at(clock_now(), ++b->asks); /* the client may leave later */
+            b->probe_at =
+                io_probe_again_at(clock_now(), ++b->probes); /* the client may leave later */
         }
     }
 }
@@ -106,11 +107,11 @@ void io_block_init(struct io_block *b, int cancel_fd) {
 }
 
 void io_block_watch_client(struct io_block *b, int client_fd,
-                           bool (*half_closed)(struct io_block *), nsec_t doubt) {
+                           bool (*half_closed)(struct io_block *), nsec_t probe_after) {
     b->client_fd = client_fd;
     b->half_closed = half_closed;
-    b->doubt = doubt;
-    b->client_doubted = false;
-    b->ask_at = NSEC_NEVER;
-    b->asks = 0;
+    b->probe_after = probe_after;
+    b->client_half_closed = false;
+    b->probe_at = NSEC_NEVER;
+    b->probes = 0;
 }

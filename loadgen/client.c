@@ -113,12 +113,12 @@ static bool take(struct load_client *c, nsec_t now) {
     if (UNLIKELY(!w->is_warm))
         warm_up_ends(w);
     bool is_planned = plan_is_open(&w->plan);
-    if (is_planned && now - c->planned > COUNTERS_LATE_USEC * NSEC_PER_USEC) {
-        counters_late(&w->counters);
+    bool is_late = is_planned && now - c->planned > COUNTERS_LATE_USEC * NSEC_PER_USEC;
+    if (is_late) {
         selfcheck_look(&w->lateness, now);
         count_starved(w, c->planned);
     }
-    c->sample = counters_begin(&w->counters, c->planned, is_planned);
+    c->sample = counters_begin(&w->counters, c->planned, is_planned, is_late);
     return true;
 }
 
@@ -768,7 +768,7 @@ void clients_drop_due(struct load_worker *w, nsec_t now) {
         if (planned < w->plan.measure_from)
             continue;
         w->counters.planned++;
-        size_t sample = counters_begin(&w->counters, planned, false);
+        size_t sample = counters_begin(&w->counters, planned, false, false);
         counters_end(&w->counters, sample, OUTCOME_DROPPED, 0, 0, &waited, now);
         count_starved(w, planned);
     }

@@ -22,10 +22,6 @@ bool loadgen_config_shows_progress(const struct loadgen_config *c) {
     return !c->quiet && loadgen_config_budget(c) > PROGRESS_FROM;
 }
 
-bool loadgen_config_keeps_samples(const struct loadgen_config *c) {
-    return c->csv_path != NULL || c->ndjson_path != NULL || c->gnuplot_path != NULL;
-}
-
 static int outputs_on_stdout(const struct loadgen_config *c) {
     const char *paths[] = { c->json_path,        c->csv_path,     c->ndjson_path,
                             c->percentiles_path, c->gnuplot_path, c->spectrum_path };

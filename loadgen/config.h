@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "loadgen/expect.h"
-#include "loadgen/threshold.h"
 #include "net/address.h"
 #include <stdbool.h>
 
@@ -19,6 +18,12 @@
 
 /* The least -v level that shows it, as in ab. */
 enum { VERBOSE_HEADS = 2, VERBOSE_STATUS = 3, VERBOSE_MAX = 4 };
+
+enum {
+    LOADGEN_EXIT_NO_SUCCESS = 3, /* connected, but not one request succeeded */
+    LOADGEN_EXIT_THRESHOLD = 4,  /* a condition of --fail-if or --abort-if came true */
+    LOADGEN_EXIT_SIGNAL = 128,   /* plus the signal's number */
+};
 
 enum loadgen_arrivals { LOADGEN_ARRIVALS_EVEN, LOADGEN_ARRIVALS_POISSON };
 
@@ -90,13 +95,31 @@ uint64_t loadgen_config_budget(const struct loadgen_config *c);
 bool loadgen_config_shows_progress(const struct loadgen_config *c);
 
 /* Whether a record of every request is wanted. */
-bool loadgen_config_keeps_samples(const struct loadgen_config *c);
+static inline bool loadgen_config_keeps_samples(const struct loadgen_config *c) {
+    return c->csv_path != NULL || c->ndjson_path != NULL || c->gnuplot_path != NULL;
+}
 
 /* Whether one of the outputs goes to stdout, so that the text report must not. */
 bool loadgen_config_takes_stdout(const struct loadgen_config *c);
 
 static inline uint32_t loadgen_config_workers(const struct loadgen_config *c) {
     return c->workers > 0 ? (uint32_t)c->workers : 1;
+}
+
+/* The part of the whole that a worker does: parts differ by at most one request or connection. */
+struct share {
+    uint32_t index, count;
+};
+
+static inline uint64_t share_of(struct share share, uint64_t whole) {
+    return whole / share.count + (share.index < whole % share.count ? 1 : 0);
+}
+
+/* Counts what --fail-if and --abort-if call errors: failures, and, unless --expect-status says
+ * which statuses are right, answers that are not 2xx. */
+static inline uint64_t loadgen_config_errors(const struct loadgen_config *c, uint64_t failed,
+                                             uint64_t unwelcome) {
+    return failed + (c->expect_status.any_given ? 0 : unwelcome);
 }
 
 /* Parsers of option values, in the form of option_row.parse's text and error. `500`, `0.5`, `30/s`,

@@ -30,22 +30,19 @@ void counters_part_free(struct counters_part *p) {
     p->latency = p->timed_out = NULL;
 }
 
-void counters_part_add(struct counters_part *to, const struct counters_part *from) {
+void counters_part_move(struct counters_part *to, struct counters_part *from) {
+    struct hist *latency = from->latency, *timed_out = from->timed_out;
     to->ended += from->ended;
     to->failed += from->failed;
     to->unwelcome += from->unwelcome;
     to->non_2xx += from->non_2xx;
     to->planned += from->planned;
     to->late += from->late;
-    hist_merge(to->latency, from->latency);
-    hist_merge(to->timed_out, from->timed_out);
-}
-
-void counters_part_reset(struct counters_part *p) {
-    struct hist *latency = p->latency, *timed_out = p->timed_out;
+    hist_merge(to->latency, latency);
+    hist_merge(to->timed_out, timed_out);
     hist_reset(latency);
     hist_reset(timed_out);
-    *p = (struct counters_part){ .latency = latency, .timed_out = timed_out };
+    *from = (struct counters_part){ .latency = latency, .timed_out = timed_out };
 }
 
 /* --- the counters of a worker ----------------------------------------------------------------- */
@@ -289,21 +286,18 @@ bool counters_fits_document(struct counters *t, uint16_t status, uint64_t body_b
     return !exact || body_bytes == t->document_bytes;
 }
 
-size_t counters_begin(struct counters *t, nsec_t start, bool is_planned) {
+size_t counters_begin(struct counters *t, nsec_t start, bool is_planned, bool is_late) {
     struct samples *s = &t->samples;
     if (is_planned) {
         t->planned++;
         t->part.planned++;
     }
+    t->late += is_late;
+    t->part.late += is_late;
     if (!t->keeps_samples || s->incomplete || !grow(s, s->count + 1))
         return SIZE_MAX;
     s->items[s->count] = (struct sample){ .start = start, .outcome = OUTCOME_UNFINISHED };
     return s->count++;
-}
-
-void counters_late(struct counters *t) {
-    t->late++;
-    t->part.late++;
 }
 
 static uint32_t narrow(uint64_t value) {

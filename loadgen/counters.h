@@ -91,15 +91,13 @@ void counters_free(struct counters *t);
 
 NODISCARD int counters_part_init(struct counters_part *p);
 void counters_part_free(struct counters_part *p);
-void counters_part_add(struct counters_part *to, const struct counters_part *from);
-void counters_part_reset(struct counters_part *p);
 
-/* Begins a request, with its planned start in the open model, and returns the number of its record,
- * to be given to counters_end. */
-size_t counters_begin(struct counters *t, nsec_t start, bool is_planned);
+/* Adds all of `from`, which is empty then. */
+void counters_part_move(struct counters_part *to, struct counters_part *from);
 
-/* Open model: the request begins more than COUNTERS_LATE_USEC after its time. */
-void counters_late(struct counters *t);
+/* Begins a request, with its planned start in the open model, where it is late when it begins more
+ * than COUNTERS_LATE_USEC after that. Returns the number of its record for counters_end. */
+size_t counters_begin(struct counters *t, nsec_t start, bool is_planned, bool is_late);
 
 /* Remembers what ab prints about the server. Only the first call matters. */
 void counters_server(struct counters *t, const struct http_head *head);
@@ -128,6 +126,11 @@ void counters_settle(struct counters *t);
 
 /* Sorts the records by start; or by total time, as ab does. Equal ones keep their order. */
 void counters_sort_samples(struct samples *s, bool by_total);
+
+/* A count per second; 0 without a span. */
+static inline double counters_rate(uint64_t count, nsec_t span) {
+    return span > 0 ? (double)count * (double)NSEC_PER_SEC / (double)span : 0;
+}
 
 uint64_t counters_failures(const struct counters *t);
 uint64_t counters_column(const struct counters *t, enum failure_column column);

@@ -3,23 +3,12 @@
 #include "loadgen/live.h"
 #include "base/alloc.h"
 #include "loadgen/percentile.h"
-#include "loadgen/summary.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <unistd.h>
 
 /* Progress is shown every tenth of the run, as in ab, or as below. */
 enum { PROGRESS_STEP_MIN = 100, PROGRESS_STEP_UNKNOWN = 5000, ROWS_FIRST = 64, SPARKS = 24 };
-
-int live_state_init(struct live_state *s) {
-    *s = (struct live_state){ .ages = hist_new() };
-    return s->ages != NULL ? 0 : -ENOMEM;
-}
-
-void live_state_free(struct live_state *s) {
-    hist_free(s->ages);
-    s->ages = NULL;
-}
 
 static void init_progress(struct live *l) {
     uint64_t budget = loadgen_config_budget(l->config);
@@ -43,8 +32,10 @@ int live_init(struct live *l, const struct loadgen_config *c) {
     int rc = l->ages != NULL && l->states != NULL ? counters_part_init(&l->row) : -ENOMEM;
     if (rc == 0)
         rc = counters_part_init(&l->so_far);
-    for (uint32_t i = 0; i < workers && rc == 0; i++)
-        rc = live_state_init(&l->states[i]);
+    for (uint32_t i = 0; i < workers && rc == 0; i++) {
+        l->states[i].ages = hist_new();
+        rc = l->states[i].ages != NULL ? 0 : -ENOMEM;
+    }
     if (rc != 0)
         live_free(l);
     return rc;
@@ -52,7 +43,7 @@ int live_init(struct live *l, const struct loadgen_config *c) {
 
 void live_free(struct live *l) {
     for (uint32_t i = 0; l->states != NULL && i < loadgen_config_workers(l->config); i++)
-        live_state_free(&l->states[i]);
+        hist_free(l->states[i].ages);
     mem_free(l->states);
     hist_free(l->ages);
     counters_part_free(&l->row);
@@ -96,10 +87,9 @@ static void copy_state(struct live_state *to, const struct live_state *from) {
 void live_publish(struct live *l, uint32_t worker, struct counters_part *part,
                   const struct live_state *state) {
     pthread_mutex_lock(&l->lock);
-    counters_part_add(&l->row, part);
+    counters_part_move(&l->row, part);
     copy_state(&l->states[worker], state);
     pthread_mutex_unlock(&l->lock);
-    counters_part_reset(part);
 }
 
 static struct live_row *next_row(struct live *l) {
@@ -124,10 +114,10 @@ static struct threshold_facts facts_of(struct live *l, nsec_t span) {
         .latency = { p->latency, l->ages },
         .ended = p->ended,
         .planned = p->planned,
-        .errors = summary_errors(l->config, p->failed, p->unwelcome),
+        .errors = loadgen_config_errors(l->config, p->failed, p->unwelcome),
         .non_2xx = p->non_2xx,
         .late = p->late,
-        .rate = summary_rate(p->ended - p->failed, span),
+        .rate = counters_rate(p->ended - p->failed, span),
     };
     hist_reset(l->ages);
     hist_merge(l->ages, p->timed_out);
@@ -169,7 +159,7 @@ static struct live_row make_row(const struct live *l, nsec_t now) {
     struct live_row row = {
         .second = (double)(now - l->measure_from) / (double)NSEC_PER_SEC,
         .length = (double)length / (double)NSEC_PER_SEC,
-        .rate = summary_rate(l->row.ended, length),
+        .rate = counters_rate(l->row.ended, length),
         .requests = l->row.ended,
         .failed = l->row.failed,
         .answers = hist_count(latency),
@@ -222,12 +212,11 @@ static void leave_last_line(const struct live *l) {
 
 /* Under the lock. */
 static void close_row(struct live *l, nsec_t now, bool shown) {
-    counters_part_add(&l->so_far, &l->row);
     struct live_row row = make_row(l, now);
     struct live_row *kept = next_row(l);
     if (kept != NULL)
         *kept = row;
-    counters_part_reset(&l->row);
+    counters_part_move(&l->so_far, &l->row);
     l->row_ended = now;
     if (shown && l->shows_rows)
         print_row(l, &row);

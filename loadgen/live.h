@@ -72,8 +72,6 @@ NODISCARD int live_init(struct live *l, const struct loadgen_config *c);
 void live_free(struct live *l);
 
 /* 0 or -ENOMEM. */
-NODISCARD int live_state_init(struct live_state *s);
-void live_state_free(struct live_state *s);
 
 /* Asks all workers to stop; the first reason counts. Any thread. */
 void live_stop(struct live *l, enum run_end why);

@@ -3,8 +3,6 @@
 #include "loadgen/merge.h"
 #include "base/alloc.h"
 #include "loadgen/output.h"
-#include "loadgen/report_json.h"
-#include "loadgen/run.h"
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -62,9 +60,9 @@ static void add_histogram(struct hist *to, const json_t *histograms, const char 
 static void add_histograms(struct counters *t, const json_t *root) {
     const json_t *ended = json_object_get(root, "histograms");
     const json_t *ages = json_object_get(root, "ages");
-    for (size_t i = 0; i < report_time_count; i++) {
-        add_histogram(t->ended[report_times[i].time], ended, report_times[i].key);
-        add_histogram(t->ages[report_times[i].time], ages, report_times[i].key);
+    for (size_t i = 0; i < output_time_count; i++) {
+        add_histogram(t->ended[output_times[i].time], ended, output_times[i].key);
+        add_histogram(t->ages[output_times[i].time], ages, output_times[i].key);
     }
 }
 

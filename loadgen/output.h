@@ -7,6 +7,14 @@
 
 enum { OUTPUT_FILES = 6 };
 
+/* The distributions under their keys in JSON. */
+struct output_time {
+    const char *key;
+    enum counters_time time;
+};
+extern const struct output_time output_times[];
+extern const size_t output_time_count;
+
 struct load_output {
     FILE *files[OUTPUT_FILES]; /* NULL: not asked for */
 };

@@ -3,10 +3,6 @@
 #include "loadgen/plan.h"
 #include <math.h>
 
-uint64_t share_of(struct share share, uint64_t whole) {
-    return whole / share.count + (share.index < whole % share.count ? 1 : 0);
-}
-
 static double next_gap(struct load_plan *p) {
     return p->is_random ? -log(rng_unit(&p->rng)) * p->interval_ns : p->interval_ns;
 }

@@ -12,13 +12,6 @@
 #include "base/rng.h"
 #include "loadgen/config.h"
 
-/* The part of the whole that a worker does: parts differ by at most one request or connection. */
-struct share {
-    uint32_t index, count;
-};
-
-uint64_t share_of(struct share share, uint64_t whole);
-
 struct load_plan {
     uint64_t left;       /* requests not yet taken; UINT64_MAX never runs out */
     nsec_t stop_at;      /* NSEC_NEVER without a time limit */

@@ -232,7 +232,7 @@ static void print_failures(FILE *out, const struct counters *t) {
             continue;
         fprintf(out, "%9" PRIu64 "  %s", t->failed[i], failure_infos[i].text);
         if (i == FAILURE_CONNECT && t->connect_errno != 0)
-            fprintf(out, ": %s", strerror(t->connect_errno));
+            fprintf(out, ": %s", strerrordesc_np(t->connect_errno));
         fprintf(out, "\n");
     }
 }
@@ -282,7 +282,7 @@ static void print_addresses(FILE *out, const struct answers *a, const struct res
         fprintf(out, "  %-24s %9" PRIu64 " responses, %" PRIu64 " connections",
                 address_format(&addresses->addresses[i], text), one->responses, one->connections);
         if (one->left_out != 0)
-            fprintf(out, "; left out: %s", strerror(one->left_out));
+            fprintf(out, "; left out: %s", strerrordesc_np(one->left_out));
         fputc('\n', out);
     }
 }

@@ -7,12 +7,13 @@
 #include "loadgen/answers.h"
 #include "loadgen/config.h"
 #include "loadgen/counters.h"
-#include "loadgen/live.h"
 #include "loadgen/request.h"
 #include "loadgen/selfcheck.h"
 #include "loadgen/summary.h"
 #include "loadgen/target.h"
 #include <stdio.h>
+
+struct live;
 
 /* Optional parts are NULL, and then nothing is said about them. */
 struct report {

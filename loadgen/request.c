@@ -146,7 +146,7 @@ static int read_body(const char *path, struct buf *to, struct error *err) {
         return error_set(err, rc, "cannot send %s: a body has at most %d bytes", path,
                          LOADGEN_BODY_BYTES_MAX);
     if (rc != 0)
-        return error_set(err, rc, "cannot read %s: %s", path, strerror(-rc));
+        return error_set(err, rc, "cannot read %s: %s", path, strerrordesc_np(-rc));
     return 0;
 }
 

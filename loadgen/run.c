@@ -41,7 +41,8 @@ static int raise_descriptors(const struct loadgen_config *c, struct error *err) 
     uint64_t limit;
     int rc = socket_raise_limit(&limit);
     if (rc < 0)
-        return error_set(err, rc, "cannot raise the limit of descriptors: %s", strerror(-rc));
+        return error_set(err, rc, "cannot raise the limit of descriptors: %s",
+                         strerrordesc_np(-rc));
     uint64_t others = (uint64_t)OTHER_DESCRIPTORS * loadgen_config_workers(c);
     if ((uint64_t)c->concurrency + others > limit)
         return error_set(err, -EINVAL,
@@ -112,7 +113,7 @@ static int start_threads(struct load_run *run, nsec_t start, struct error *err) 
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {
         live_stop(&run->live, RUN_END_ERROR);
-        return error_set(err, rc, "cannot start a thread: %s", strerror(-rc));
+        return error_set(err, rc, "cannot start a thread: %s", strerrordesc_np(-rc));
     }
     return 0;
 }
@@ -136,7 +137,7 @@ static int run_workers(struct load_run *run, nsec_t start, struct error *err) {
     if (rc == 0 && first->rc != 0)
         rc = first->rc;
     if (rc != 0 && err->text[0] == '\0')
-        error_set(err, rc, "the event loop failed: %s", strerror(-rc));
+        error_set(err, rc, "the event loop failed: %s", strerrordesc_np(-rc));
     counters_settle(&first->worker.counters);
     return rc;
 }
@@ -157,6 +158,11 @@ static int load(struct load_run *run, struct error *err) {
     struct signals *signals = signals_new(first->loop, on_signal, run, err);
     if (signals == NULL)
         return EXIT_CANNOT;
+    if (selfcheck_begin(&run->check) != 0) {
+        signals_free(signals);
+        error_set(err, -ENOMEM, "out of memory");
+        return EXIT_CANNOT;
+    }
     struct report report = {
         .config = config,
         .target = &run->target,
@@ -171,7 +177,6 @@ static int load(struct load_run *run, struct error *err) {
         fprintf(stderr, "srv bench: neither --time nor --requests: loading for %.0f s\n",
                 (double)config->time_limit / (double)NSEC_PER_SEC);
     output_start(config, &run->target);
-    selfcheck_begin(&run->check);
     nsec_t start = clock_now();
     run->live.measure_from = report.started_mono = start + config->warmup;
     report.started_wall = clock_wall() + config->warmup;
@@ -190,14 +195,12 @@ static int load(struct load_run *run, struct error *err) {
     return rc != 0 || written != 0 ? EXIT_CANNOT : exit_code(run, &report);
 }
 
-/* --- preparing ---------------------------------------------------------------------------------
- */
+/* --- preparing -------------------------------------------------------------------------------- */
 
 static int init_workers(struct load_run *run, struct error *err) {
     uint32_t count = loadgen_config_workers(run->config);
     run->threads = mem_calloc(count, sizeof(*run->threads));
-    if (run->threads == NULL || selfcheck_init(&run->check) != 0 ||
-        live_init(&run->live, run->config) != 0)
+    if (run->threads == NULL || live_init(&run->live, run->config) != 0)
         return error_set(err, -ENOMEM, "out of memory");
     struct worker_setup setup = {
         .config = run->config,

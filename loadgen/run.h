@@ -5,12 +5,6 @@
 
 #include "loadgen/config.h"
 
-enum {
-    LOADGEN_EXIT_NO_SUCCESS = 3, /* connected, but not one request succeeded */
-    LOADGEN_EXIT_THRESHOLD = 4,  /* a condition of --fail-if or --abort-if came true */
-    LOADGEN_EXIT_SIGNAL = 128,   /* plus the signal's number */
-};
-
 /* Runs it and prints the report. Returns the exit code: 0; EXIT_CANNOT (nothing could be connected,
  * a socket error without -r, a file that cannot be read or written); EXIT_USAGE (a value that
  * cannot be sent, too few descriptors); LOADGEN_EXIT_*. `err` is empty, or holds the line that

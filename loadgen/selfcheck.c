@@ -68,11 +68,6 @@ void selfcheck_probe(struct lateness *l, nsec_t now) {
     l->probe_cpu = clock_thread_cpu();
 }
 
-int selfcheck_init(struct selfcheck *s) {
-    *s = (struct selfcheck){ .lag = hist_new() };
-    return s->lag != NULL ? 0 : -ENOMEM;
-}
-
 void selfcheck_free(struct selfcheck *s) {
     hist_free(s->lag);
     s->lag = NULL;
@@ -178,9 +173,11 @@ static uint64_t ports_waiting(const struct address *to) {
     return count;
 }
 
-void selfcheck_begin(struct selfcheck *s) {
-    s->overflows_before = netstat_value("ListenOverflows");
-    s->drops_before = netstat_value("ListenDrops");
+int selfcheck_begin(struct selfcheck *s) {
+    *s = (struct selfcheck){ .lag = hist_new(),
+                             .overflows_before = netstat_value("ListenOverflows"),
+                             .drops_before = netstat_value("ListenDrops") };
+    return s->lag != NULL ? 0 : -ENOMEM;
 }
 
 void selfcheck_end(struct selfcheck *s, nsec_t span, const struct address *to, size_t count) {

@@ -34,14 +34,11 @@ struct selfcheck {
     uint64_t overflows_before, drops_before;
 };
 
-/* 0 or -ENOMEM. */
-NODISCARD int selfcheck_init(struct selfcheck *s);
-void selfcheck_free(struct selfcheck *s);
-
-/* Around the run. `span` is that of what was measured, `to` are the `count`
- * addresses that connections went to. */
-void selfcheck_begin(struct selfcheck *s);
+/* Around the run. `span` is that of what was measured, `to` are the `count` addresses that
+ * connections went to. selfcheck_begin returns 0 or -ENOMEM. */
+NODISCARD int selfcheck_begin(struct selfcheck *s);
 void selfcheck_end(struct selfcheck *s, nsec_t span, const struct address *to, size_t count);
+void selfcheck_free(struct selfcheck *s);
 
 /* After selfcheck_end, for each worker: processor time and lateness. */
 void selfcheck_add_worker(struct selfcheck *s, nsec_t cpu, const struct hist *lag);

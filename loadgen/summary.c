@@ -3,14 +3,6 @@
 #include "loadgen/summary.h"
 #include <errno.h>
 
-double summary_rate(uint64_t succeeded, nsec_t span) {
-    return span > 0 ? (double)succeeded * (double)NSEC_PER_SEC / (double)span : 0;
-}
-
-uint64_t summary_errors(const struct loadgen_config *c, uint64_t failed, uint64_t unwelcome) {
-    return failed + (c->expect_status.any_given ? 0 : unwelcome);
-}
-
 /* Counts of `whole` less those of `part`, bucket by bucket: to a histogram's three digits. */
 static void subtract(struct hist *to, const struct hist *whole, const struct hist *part) {
     uint32_t cursor = 0, part_cursor = 0;
@@ -43,9 +35,9 @@ static void set_rates(struct summary *s, const struct loadgen_config *c, const s
     bool open_model = t->planned > 0;
     nsec_t span = t->last_end - t->first_start;
     s->seconds = span > 0 ? (double)span / (double)NSEC_PER_SEC : 0;
-    s->rate = summary_rate(t->succeeded, span);
-    s->received_rate = summary_rate(t->bytes_received, span);
-    s->sent_rate = summary_rate(t->bytes_sent, span);
+    s->rate = counters_rate(t->succeeded, span);
+    s->received_rate = counters_rate(t->bytes_received, span);
+    s->sent_rate = counters_rate(t->bytes_sent, span);
     s->concurrency = open_model ? t->busy_max : (uint64_t)c->concurrency;
     if (s->rate <= 0)
         return;
@@ -60,7 +52,7 @@ int summary_init(struct summary *s, const struct loadgen_config *c, const struct
         .ended = counters_ended(t),
         .failed = counters_failures(t),
     };
-    s->errors = summary_errors(c, s->failed, t->unwelcome);
+    s->errors = loadgen_config_errors(c, s->failed, t->unwelcome);
     for (int i = 0; i < TIME_COUNT; i++)
         s->times[i] = (struct times){ t->ended[i], t->ages[i] };
     set_rates(s, c, t);

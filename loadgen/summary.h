@@ -6,8 +6,8 @@
 
 #include "loadgen/config.h"
 #include "loadgen/counters.h"
+#include "loadgen/expect.h"
 #include "loadgen/selfcheck.h"
-#include "loadgen/threshold.h"
 
 struct summary {
     double seconds; /* the run's span; every rate below times it is the count it comes from */
@@ -15,7 +15,7 @@ struct summary {
     double received_rate, sent_rate;     /* bytes per second */
     double time_each_ms, time_across_ms; /* ab's two "Time per request"; 0: none */
     uint64_t concurrency;                /* open model: the most at once */
-    uint64_t ended, failed, errors;      /* `errors`: see summary_errors */
+    uint64_t ended, failed, errors;      /* `errors`: see loadgen_config_errors */
     struct times times[TIME_COUNT];
     struct times undisturbed;     /* the totals without requests that saw a pause of ours */
     struct hist *apart[2];        /* the histograms of `undisturbed` */
@@ -28,12 +28,5 @@ struct summary {
 NODISCARD int summary_init(struct summary *s, const struct loadgen_config *c,
                            const struct counters *t, const struct selfcheck *check);
 void summary_free(struct summary *s);
-
-/* Successes per second; 0 without a span. */
-double summary_rate(uint64_t succeeded, nsec_t span);
-
-/* Counts what --fail-if and --abort-if call errors: failures, and, unless --expect-status says
- * which statuses are right, answers that are not 2xx. */
-uint64_t summary_errors(const struct loadgen_config *c, uint64_t failed, uint64_t unwelcome);
 
 #endif

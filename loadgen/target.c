@@ -111,7 +111,7 @@ int target_resolve(struct target *t, const struct loadgen_config *c, struct erro
         return 0;
     if (why.text[0] != '\0')
         return error_set(err, rc, "%s", why.text);
-    return error_set(err, rc, "cannot look up '%s': %s", t->host, strerror(-rc));
+    return error_set(err, rc, "cannot look up '%s': %s", t->host, strerrordesc_np(-rc));
 }
 
 /* Counts the addresses that are not left out: at least one. */

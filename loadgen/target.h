@@ -7,7 +7,6 @@
 #include "http/url.h"
 #include "loadgen/answers.h"
 #include "loadgen/config.h"
-#include "loadgen/plan.h"
 
 struct target {
     struct http_url url;        /* slices into the text that was parsed */

@@ -136,9 +136,10 @@ int worker_init(struct load_worker *w, const struct worker_setup *setup, struct 
     if (w->loop == NULL)
         return -ENOMEM;
     w->lateness = (struct lateness){ .lag = hist_new(), .pauses = &w->counters.pauses };
+    w->state.ages = hist_new();
     int rc = clients_init(w);
-    if (rc == 0 && (w->lateness.lag == NULL || live_state_init(&w->state) != 0 ||
-                    counters_init(&w->counters) != 0))
+    if (rc == 0 &&
+        (w->lateness.lag == NULL || w->state.ages == NULL || counters_init(&w->counters) != 0))
         rc = -ENOMEM;
     w->counters.keeps_samples = loadgen_config_keeps_samples(setup->config);
     if (rc == 0)
@@ -202,7 +203,7 @@ void worker_free(struct load_worker *w) {
     mem_free(w->clients); /* deferred work of theirs has gone with the loop */
     mem_free(w->in);
     hist_free(w->lateness.lag);
-    live_state_free(&w->state);
+    hist_free(w->state.ages);
     counters_free(&w->counters);
     *w = (struct load_worker){ .loop = NULL };
 }

@@ -26,7 +26,7 @@ void listener_close(int fd, const struct address *bound);
 void listener_rouse(int fd);
 
 /* The kernel's limit of a backlog (net.core.somaxconn, listen(2)); listener_open logs when it caps
- * the one asked for. */
+ * the one asked for. Exported for its test. */
 int listener_backlog_cap(void);
 
 #endif

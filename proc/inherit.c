@@ -35,10 +35,10 @@ static int check_number(const struct inherited *taken, struct error *err) {
 
     for (size_t i = 0; i < taken->count; i++)
         count += !taken->control[i];
-    if (count <= BINDS_MAX)
+    if (count <= LISTENERS_MAX)
         return 0;
     return error_set(err, -E2BIG, "LISTEN_FDS: %zu sockets to listen on; %d are the most", count,
-                     BINDS_MAX);
+                     LISTENERS_MAX);
 }
 
 int inherit_take(struct inherited *ret, struct error *err) {
@@ -90,8 +90,8 @@ void inherit_spell(struct address *bound, const char *text) {
         *bound = asked;
 }
 
-bool inherit_binds(const struct inherited *i, const struct option_strings *addresses,
-                   struct binds *ret) {
+bool inherit_listeners(const struct inherited *i, const struct option_strings *addresses,
+                       struct listeners *ret) {
     ret->count = 0;
     for (size_t k = 0; k < i->count; k++) {
         struct address *bound = &ret->bound[ret->count];
@@ -129,16 +129,17 @@ static int move_up(int *fds, size_t count) {
     return 0;
 }
 
-int inherit_exec(const char *path, char *const *argv, const struct binds *binds, int control_fd,
-                 bool control_borrowed) {
-    char names[(BINDS_MAX + 1) * sizeof(INHERIT_OWN_CONTROL ":")] = "";
-    int fds[BINDS_MAX + 1];
-    size_t count = binds->count;
+int inherit_exec(const char *path, char *const *argv, const struct listeners *listeners,
+                 int control_fd, bool control_borrowed) {
+    char names[(LISTENERS_MAX + 1) * sizeof(INHERIT_OWN_CONTROL ":")] = "";
+    int fds[LISTENERS_MAX + 1];
+    size_t count = listeners->count;
     int rc;
 
-    memcpy(fds, binds->fds, count * sizeof(fds[0]));
+    memcpy(fds, listeners->fds, count * sizeof(fds[0]));
     for (size_t i = 0; i < count; i++)
-        strcat(names, binds->borrowed[i] ? "socket:" : INHERIT_OWN ":"); /* there is room for all */
+        strcat(names,
+               listeners->borrowed[i] ? "socket:" : INHERIT_OWN ":"); /* there is room for all */
     if (control_fd >= 0) {
         fds[count++] = control_fd;
         strcat(names, control_borrowed ? INHERIT_CONTROL : INHERIT_OWN_CONTROL);

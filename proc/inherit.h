@@ -5,7 +5,7 @@
 #ifndef PROC_INHERIT_H
 #define PROC_INHERIT_H
 
-#include "net/binds.h"
+#include "net/listeners.h"
 
 #define INHERIT_MAX     32
 #define INHERIT_CONTROL "control" /* the name of a socket that is not for clients */
@@ -27,10 +27,10 @@ NODISCARD int inherit_take(struct inherited *ret, struct error *err);
 /* The control socket among them, or -1; and whether somebody else goes on listening there. */
 int inherit_control(const struct inherited *i, bool *ret_borrowed);
 
-/* The others become the binds, in their order; false when there are none. `addresses` are those
+/* The others become the listeners, in their order; false when there are none. `addresses` are those
  * that the predecessor was asked for. */
-bool inherit_binds(const struct inherited *i, const struct option_strings *addresses,
-                   struct binds *ret);
+bool inherit_listeners(const struct inherited *i, const struct option_strings *addresses,
+                       struct listeners *ret);
 
 /* The kernel may know a unix socket by its last name only (net/listener.c): if that is how the path
  * of `text` ends, an ADDR, `bound` becomes that. */
@@ -38,7 +38,7 @@ void inherit_spell(struct address *bound, const char *text);
 
 /* In a forked child: passes the sockets on and becomes `path`. `control_fd` may be -1. Only returns
  * on failure: -errno. */
-int inherit_exec(const char *path, char *const *argv, const struct binds *binds, int control_fd,
-                 bool control_borrowed);
+int inherit_exec(const char *path, char *const *argv, const struct listeners *listeners,
+                 int control_fd, bool control_borrowed);
 
 #endif

@@ -74,8 +74,8 @@ void upgrade_free(struct upgrade *u) {
 
 /* The master blocks its signals and waits for them: the new program must not inherit that. */
 static __attribute__((noreturn)) void become_successor(const struct upgrade *u, pid_t parent,
-                                                       const struct binds *binds, int control_fd,
-                                                       bool control_borrowed) {
+                                                       const struct listeners *listeners,
+                                                       int control_fd, bool control_borrowed) {
     char text[24];
     sigset_t none;
     int rc;
@@ -85,7 +85,7 @@ static __attribute__((noreturn)) void become_successor(const struct upgrade *u, 
     snprintf(text, sizeof(text), "%d", (int)parent);
     rc = setenv(PREDECESSOR, text, 1) < 0 ? -errno : 0;
     if (rc == 0)
-        rc = inherit_exec(u->path, u->argv, binds, control_fd, control_borrowed);
+        rc = inherit_exec(u->path, u->argv, listeners, control_fd, control_borrowed);
     log_write(LOG_LEVEL_ERROR, "upgrade failed path=%s error=\"%s\"", u->path,
               strerrordesc_np(-rc));
     _exit(EXIT_CANNOT);
@@ -168,7 +168,7 @@ static const char *why_not(const struct upgrade *u) {
     return NULL;
 }
 
-void upgrade_start(struct upgrade *u, const struct binds *binds, int control_fd,
+void upgrade_start(struct upgrade *u, const struct listeners *listeners, int control_fd,
                    bool control_borrowed) {
     pid_t parent = getpid(), pid;
 
@@ -182,7 +182,7 @@ void upgrade_start(struct upgrade *u, const struct binds *binds, int control_fd,
     }
     pid = child_fork(0); /* the successor outlives this process */
     if (pid == 0)
-        become_successor(u, parent, binds, control_fd, control_borrowed);
+        become_successor(u, parent, listeners, control_fd, control_borrowed);
     if (pid < 0) {
         log_write(LOG_LEVEL_ERROR, "upgrade failed error=\"%s\"", strerrordesc_np(-pid));
         return;

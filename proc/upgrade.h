@@ -13,7 +13,7 @@
 #define PROC_UPGRADE_H
 
 #include "base/clock.h"
-#include "net/binds.h"
+#include "net/listeners.h"
 #include <sys/types.h>
 
 struct upgrade {
@@ -35,7 +35,7 @@ NODISCARD int upgrade_init(struct upgrade *u, char *const *argv, nsec_t patience
 void upgrade_free(struct upgrade *u);
 
 /* Starts the successor. What fails or is refused is logged. `control_fd` may be -1. */
-void upgrade_start(struct upgrade *u, const struct binds *binds, int control_fd,
+void upgrade_start(struct upgrade *u, const struct listeners *listeners, int control_fd,
                    bool control_borrowed);
 
 /* Ends a successor that takes too long. Returns when to come back; NSEC_NEVER: nothing is due.

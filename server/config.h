@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What `srv serve` was asked to do: filled by cmd/, constant from then on. */
+/* The configuration of `srv serve`: filled by cmd/, constant from then on. */
 #ifndef SERVER_CONFIG_H
 #define SERVER_CONFIG_H
 
@@ -7,8 +7,8 @@
 #include "base/error.h"
 #include "base/option.h"
 #include "http/limits.h"
-#include "net/binds.h"
 #include "net/cidr.h"
+#include "net/listeners.h"
 #include "proc/privileges.h"
 #include <stdbool.h>
 
@@ -18,28 +18,28 @@ struct worker;
 /* A concurrency model: how many requests wait at once, and what waits for them. */
 struct model {
     const char *name;
-    const char *summary; /* who waits where, in one sentence, for --help */
+    const char *summary; /* one sentence for --help: who waits where */
     /* Serves until told to stop. 0 after a graceful stop; -errno with a reason when it cannot
      * start. */
     int (*run)(struct worker *worker, struct error *err);
 };
 
-/* When a pool makes its threads: on demand, or all at start. */
+/* A pool makes its threads on demand, or all at start. */
 enum spawn { SPAWN_LAZY, SPAWN_EAGER };
 
-/* Who speaks to the upstream: our own client, or libcurl. */
+/* The client that speaks to the upstream: our own, or libcurl. */
 enum upstream_client { UPSTREAM_NATIVE, UPSTREAM_CURL };
 
-/* What clients speak to us. */
+/* The protocol of clients. */
 enum protocol { PROTOCOL_HTTP, PROTOCOL_UWSGI };
 
-/* Whether statements are prepared: as long as that works, or never. */
+/* Statements are prepared as long as that works, or never. */
 enum db_prepare { DB_PREPARE_AUTO, DB_PREPARE_OFF };
 
-/* What becomes of fields with an underscore in their names. */
+/* Fields with an underscore in their names are left out, or refused. */
 enum header_map { HEADER_MAP_DROP, HEADER_MAP_REFUSE };
 
-/* What it means that a client closes its sending side while its request waits. */
+/* A client that closes its sending side while its request waits is probed, gone, or waits on. */
 enum half_closing { HALF_CLOSING_ASK, HALF_CLOSING_GONE, HALF_CLOSING_WAIT };
 
 struct access_log_config {
@@ -49,20 +49,20 @@ struct access_log_config {
 };
 
 struct serve_config {
-    struct option_strings binds;  /* ADDR as the user wrote them, without http:// or uwsgi:// */
-    uint8_t protocols[BINDS_MAX]; /* enum protocol, of each bind */
-    bool proxy_protocol;          /* connections begin with a PROXY header */
-    int header_map;               /* enum header_map */
+    struct option_strings binds;      /* ADDR as the user wrote them, without http:// or uwsgi:// */
+    uint8_t protocols[LISTENERS_MAX]; /* enum protocol, of each bind */
+    bool proxy_protocol;              /* connections begin with a PROXY header */
+    int header_map;                   /* enum header_map */
     struct cidr_list forwarded_allow, uwsgi_allow;
     const struct model *model;
     const struct app *app;
     struct option_strings app_config; /* KEY=VALUE, for an object */
     struct access_log_config access_log;
-    const char *health_path;      /* NULL: none */
-    const char *pid_path;         /* NULL: none */
-    char *const *argv;            /* of this process: an upgraded program gets the same */
-    const char *user, *group;     /* to become once everything is open; NULL: stay */
-    struct privileges privileges; /* the same, looked up */
+    const char *health_path;                   /* NULL: none */
+    const char *pid_path;                      /* NULL: none */
+    char *const *argv;                         /* for an upgraded program, too */
+    const char *user, *group;                  /* to become once everything is open; NULL: stay */
+    struct privileges privileges;              /* ids of `user` and `group`, looked up */
     int64_t max_requests, max_requests_jitter; /* answers of one worker; 0 = no limit */
     const char *upstream_url;
     int upstream_client;                    /* enum upstream_client; https is always libcurl's */
@@ -77,9 +77,9 @@ struct serve_config {
     int64_t async_cores;  /* requests in progress of a green or event worker; 0 = no limit */
     int64_t max_queue;    /* requests of one worker that wait for a slot; -1 = no limit */
     nsec_t queue_timeout; /* span of each wait: slot, upstream, database; 0 = no limit */
-    int64_t threads;      /* of one pool worker */
+    int64_t threads;      /* per pool worker */
     int spawn;            /* enum spawn */
-    int64_t max_threads;  /* of the threaded model; 0 = no limit */
+    int64_t max_threads;  /* limit of the threaded model; 0 = none */
     int64_t workers;      /* 0: serve in this process, without a master */
     int64_t backlog;
 
@@ -87,7 +87,7 @@ struct serve_config {
     int half_close;                                    /* enum half_closing */
     uint64_t body_rate; /* bytes per second of a body beyond body_timeout, at least; 0 = any */
     nsec_t keep_alive;  /* span; 0 = off */
-    int64_t keep_alive_requests; /* of one connection; 0 = no limit */
+    int64_t keep_alive_requests; /* per connection; 0 = no limit */
     nsec_t request_timeout;      /* span, from the whole request to its answer; 0 = no limit */
     nsec_t graceful_timeout;     /* span */
     nsec_t graceful_delay;       /* span from TERM to the begin of the stop */
@@ -104,7 +104,7 @@ struct serve_config {
         bool per_request;          /* a new connection for each statement */
         int prepare;               /* enum db_prepare */
         const char *reset;         /* SQL that runs when a connection is given back; "": none */
-        uint64_t result_bytes_max; /* of one result */
+        uint64_t result_bytes_max; /* per result */
         nsec_t timeout;            /* span, connecting and running one statement */
         nsec_t idle, lifetime;     /* spans of a connection; 0 = no limit */
     } db;

@@ -7,30 +7,20 @@
 #include <errno.h>
 #include <string.h>
 
-#define INTERVAL_MIN (10 * NSEC_PER_MSEC)
-
-nsec_t heartbeat_interval(const struct serve_config *config) {
-    nsec_t every = nsec_min(config->timeout / 4, NSEC_PER_SEC);
-
-    if (config->workers == 0 || config->timeout == 0)
-        return 0;
-    return every > INTERVAL_MIN ? every : INTERVAL_MIN;
-}
-
 static void on_beat(struct timer *timer) {
     struct heartbeat *p = CONTAINER_OF(timer, struct heartbeat, beat);
     int rc;
 
     prefork_worker_beat();
     rc = timer_set(p->loop, timer, deadline_after(loop_now(p->loop), p->beat_every));
-    (void)rc; /* its place in the heap has just become free */
+    (void)rc; /* a place in the heap has just become free */
 }
 
 static void on_tend(struct timer *timer) {
     struct heartbeat *p = CONTAINER_OF(timer, struct heartbeat, tend);
     int rc = timer_set(p->loop, timer, p->worker->tend(p->worker->arg, loop_now(p->loop)));
 
-    (void)rc; /* as above */
+    (void)rc; /* a place is free, too */
 }
 
 /* A request that got the thread has given it back. */
@@ -85,7 +75,7 @@ int heartbeat_start(struct heartbeat *p, struct loop *loop, const struct worker 
                              .worker = worker,
                              .beat = { .fire = on_beat },
                              .tend = { .fire = on_tend },
-                             .beat_every = heartbeat_interval(config),
+                             .beat_every = worker_beat_interval(worker),
                              .warn = config->loop_lag_warn };
     if (p->warn > 0 || config->control != NULL)
         loop_observe(loop, on_turn, p);

@@ -18,12 +18,9 @@ struct heartbeat {
     nsec_t beat_every;
     nsec_t warn;            /* 0: never */
     bool watches_requests;  /* somebody wants to know who has the thread */
-    nsec_t run_at, longest; /* when a request got the thread; the longest that one kept it */
+    nsec_t run_at, longest; /* time at which a request got the thread; longest span of one */
     char longest_what[STATS_WHAT_BYTES];
 };
-
-/* How often a worker beats; 0: not at all, since no master looks. */
-nsec_t heartbeat_interval(const struct serve_config *config);
 
 /* Starts what the configuration asks for. 0 or -errno. */
 NODISCARD int heartbeat_start(struct heartbeat *heartbeat, struct loop *loop,

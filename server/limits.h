@@ -4,34 +4,34 @@
 #define SERVER_LIMITS_H
 
 enum {
-    SERVER_THREAD_STACK_BYTES = 262144, /* as a fiber has: handlers run on either */
+    SERVER_THREAD_STACK_BYTES = 262144, /* the size of a fiber's: handlers run on either */
     SERVER_RECV_BYTES = 1024, /* one read of a request head, or of what the upstream answers */
     SERVER_BODY_RECV_BYTES = 16384,           /* one read of a request body */
-    SERVER_ARENA_BYTES_MAX = 50331648,        /* what one request may allocate */
-    SERVER_REPLY_FIELDS_MAX = 32,             /* that a handler adds */
-    SERVER_PARTS_MAX = 64,                    /* of a request, that run at once */
-    SERVER_ROUTE_SEGMENTS_MAX = 8,            /* of a path, that a route hands out */
+    SERVER_ARENA_BYTES_MAX = 50331648,        /* allocated by one request */
+    SERVER_REPLY_FIELDS_MAX = 32,             /* added by a handler */
+    SERVER_PARTS_MAX = 64,                    /* run at once by a request */
+    SERVER_ROUTE_SEGMENTS_MAX = 8,            /* handed out by a route */
     SERVER_REPLY_BYTES_MAX = 67108864,        /* head and body of an answer */
-    SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608, /* of an answer */
+    SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608, /* in one answer */
     SERVER_UPSTREAM_REQUEST_BYTES_MAX = 65536,
     SERVER_UPSTREAM_IDLE_MAX = 20000,   /* idle upstream connections per worker */
-    SERVER_CURL_IDLE_MAX = 4096,        /* the same of libcurl, which has three descriptors each */
-    SERVER_CURL_LOOK_UPS_MAX = 64,      /* that libcurl may be left with; see SERVER_LOOK_UP_NSEC */
+    SERVER_CURL_IDLE_MAX = 4096,        /* idle handles of libcurl: three descriptors each */
+    SERVER_CURL_LOOK_UPS_MAX = 64,      /* left to libcurl; see SERVER_LOOK_UP_NSEC */
     SERVER_TINY_ANSWER_BYTES = 1024,    /* fits the smallest window of a client */
     SERVER_FIRST_FLIGHT_BYTES = 8192,   /* sent before the first acknowledgement (RFC 6928) */
     SERVER_LINGERING_MAX = 64,          /* refused by an accepting thread; may still be sending */
     SERVER_DB_STATEMENTS_MAX = 32,      /* prepared per database connection */
-    SERVER_DB_DETAIL_BYTES_MAX = 300,   /* of what a database said, in the log */
+    SERVER_DB_DETAIL_BYTES_MAX = 300,   /* in the log, from a database */
     SERVER_DB_CANCELS_MAX = 1024,       /* statements that wait to be cancelled */
     SERVER_DB_HOSTS_MAX = 64,           /* servers of one connection string */
     SERVER_DB_BULK_BYTES = 1048576,     /* a row of that size costs its connection, for libpq keeps
                                            its buffers */
-    SERVER_DB_UNPARSED_BYTES = 1048576, /* that may have arrived of a row above --db-result-max */
+    SERVER_DB_UNPARSED_BYTES = 1048576, /* arrived of a row above --db-result-max */
     SERVER_ACCEPT_BURST = 64,           /* connections accepted per turn of a loop */
     SERVER_SERVE_BURST = 64,            /* requests served before other events get their turn */
 };
 
-#define SERVER_RETRY_AFTER_SECONDS "1" /* what a 503 tells the client to wait */
+#define SERVER_RETRY_AFTER_SECONDS "1" /* in a 503 */
 
 /* An upstream connection that was idle for longer is not used again. */
 #define SERVER_UPSTREAM_IDLE_NSEC (60 * NSEC_PER_SEC)
@@ -52,7 +52,7 @@ enum {
 /* After a failed connect to the database nobody tries again for so long: doubled up to the most. */
 #define SERVER_DB_BACKOFF_NSEC     (50 * NSEC_PER_MSEC)
 #define SERVER_DB_BACKOFF_MAX_NSEC (800 * NSEC_PER_MSEC)
-/* How long a graceful stop waits for the first request of a connection. */
+/* A graceful stop waits for the first request of a connection for so long. */
 #define SERVER_SILENCE_NSEC NSEC_PER_SEC
 /* For a program that was upgraded in vain to end in, beyond the graceful time-out: its workers have
  * a second more than that. */
@@ -71,9 +71,9 @@ enum {
  * and for --db-reset, the database has so long. */
 #define SERVER_DB_TRUST_NSEC   (1 * NSEC_PER_SEC)
 #define SERVER_DB_COMMAND_NSEC (1 * NSEC_PER_SEC)
-/* How often a process without a master looks after the processes beside it. */
+/* A process without a master looks after the processes beside it so often. */
 #define SERVER_TEND_NSEC NSEC_PER_SEC
-/* How long the end of a worker waits for its last cancel requests to reach the database. */
+/* The end of a worker waits for its last cancel requests to reach the database for so long. */
 #define SERVER_DB_CLOSE_NSEC (1 * NSEC_PER_SEC)
 
 #endif

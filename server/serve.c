@@ -21,11 +21,12 @@
 
 struct serve {
     const struct serve_config *config;
-    struct binds binds;
+    struct listeners listeners;
     int stats_fd;         /* stats_open's */
     atomic_bool *leaving; /* shared with workers and helpers: --graceful-delay has begun */
     struct admin admin;
     struct access_log *access_log;
+    struct logger *logger; /* access_log's; NULL: there is none */
     struct upgrade upgrade;
     char doing[4 * STATS_WHAT_BYTES + 64];
 };
@@ -67,7 +68,8 @@ static nsec_t tend_helpers(void *arg, nsec_t now) {
 
     if (alone)
         restore_pid_file(s);
-    next = nsec_min(next, access_log_tend(s->access_log, now));
+    if (s->logger != NULL)
+        next = nsec_min(next, logger_tend(s->logger, now));
     return nsec_min(next, admin_tend(&s->admin, now));
 }
 
@@ -77,7 +79,7 @@ static nsec_t tend_helpers_often(void *arg, nsec_t now) {
     struct serve *s = arg;
     nsec_t next = tend_helpers(s, now);
 
-    if (s->admin.fd < 0 && s->access_log == NULL)
+    if (s->admin.fd < 0 && s->logger == NULL)
         return NSEC_NEVER;
     return nsec_min(next, deadline_after(now, SERVER_TEND_NSEC));
 }
@@ -92,10 +94,10 @@ static void serve_stopping(void *arg) {
         return;
     notify_manager("STOPPING=1");
     if (s->upgrade.successor == 0)
-        binds_refuse(&s->binds);
+        listeners_refuse(&s->listeners);
 }
 
-/* What the worker serves with; an object starts here. 0 or -errno with a reason. */
+/* Opens the application; an object starts here. 0 or -errno with a reason. */
 static int open_app(const struct app *app, struct srv_worker *own, struct srv_app *ret,
                     struct error *err) {
     int rc = 0;
@@ -123,8 +125,8 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .app = &app,
         .own = &own,
         .index = index,
-        .listen_fds = s->binds.fds,
-        .listen_count = s->binds.count,
+        .listen_fds = s->listeners.fds,
+        .listen_count = s->listeners.count,
         .quota = &quota,
         .access_log = s->access_log,
         .stats = stats + index - 1,
@@ -166,13 +168,14 @@ static void master_ready(void *arg) {
 static void master_reopen_logs(void *arg) {
     struct serve *s = arg;
 
-    access_log_reopen(s->access_log);
+    if (s->logger != NULL)
+        logger_reopen(s->logger);
 }
 
 static void master_upgrade(void *arg) {
     struct serve *s = arg;
 
-    upgrade_start(&s->upgrade, &s->binds, s->admin.fd, s->admin.borrowed);
+    upgrade_start(&s->upgrade, &s->listeners, s->admin.fd, s->admin.borrowed);
 }
 
 static bool master_replaced(void *arg) {
@@ -187,7 +190,7 @@ static bool master_replaced(void *arg) {
 static bool owns(void *arg, pid_t pid) {
     const struct serve *s = arg;
 
-    return pid == s->admin.helper.pid || pid == access_log_pid(s->access_log) ||
+    return pid == s->admin.helper.pid || (s->logger != NULL && pid == s->logger->helper.pid) ||
            pid == s->upgrade.successor;
 }
 
@@ -197,7 +200,7 @@ static void master_leaving(void *arg) {
     atomic_store(s->leaving, true);
 }
 
-/* What the log says about a worker that is stuck. */
+/* Tells the log about a worker that is stuck. */
 static const char *master_doing(void *arg, unsigned index) {
     struct serve *s = arg;
 
@@ -236,7 +239,7 @@ static int run_workers(struct serve *s) {
 
 /* --- start and end ------------------------------------------------------------------ */
 
-/* What the processes share. 0 or -errno with a reason. */
+/* Opens what the processes share. 0 or -errno with a reason. */
 static int open_shared(struct serve *s, struct error *err) {
     s->stats_fd = stats_open(err);
     if (s->stats_fd < 0)
@@ -256,13 +259,13 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
     s->admin.stats_fd = s->stats_fd;
     s->admin.leaving = s->leaving;
     if (admin_open(&s->admin, err) < 0 || privileges_drop(&s->config->privileges, err) < 0 ||
-        access_log_start(s->access_log, err) < 0 ||
+        (s->logger != NULL && logger_start(s->logger, "srv serve", err) < 0) ||
         (s->upgrade.predecessor == 0 && admin_start(&s->admin, err) < 0)) {
         admin_stop(&s->admin);
         return complain(err);
     }
     signals_defer();
-    binds_announce(&s->binds, "srv serve");
+    listeners_announce(&s->listeners, "srv serve");
     if (s->config->workers == 0)
         signals_bury_orphans();
     code = s->config->workers > 0 ? run_workers(s) : run_worker(s, 1, ready_alone);
@@ -272,14 +275,14 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
 
 static int bind_sockets(struct serve *s, struct error *err) {
     const struct serve_config *config = s->config;
-    int rc = binds_open(&s->binds, &config->binds, (int)config->backlog, err);
+    int rc = listeners_open(&s->listeners, &config->binds, (int)config->backlog, err);
 
     if (rc < 0)
         return rc;
-    for (size_t i = 0; rc == 0 && i < s->binds.count; i++)
-        rc = privileges_give(&config->privileges, &s->binds.bound[i], err);
+    for (size_t i = 0; rc == 0 && i < s->listeners.count; i++)
+        rc = privileges_give(&config->privileges, &s->listeners.bound[i], err);
     if (rc < 0)
-        binds_close(&s->binds);
+        listeners_close(&s->listeners);
     return rc;
 }
 
@@ -287,11 +290,11 @@ static int bind_sockets(struct serve *s, struct error *err) {
 static int open_sockets(struct serve *s, const struct inherited *inherited, struct error *err) {
     const struct serve_config *config = s->config;
 
-    if (!inherit_binds(inherited, &config->binds, &s->binds) && bind_sockets(s, err) < 0)
+    if (!inherit_listeners(inherited, &config->binds, &s->listeners) && bind_sockets(s, err) < 0)
         return -EIO;
-    for (size_t i = 0; i < s->binds.count; i++)
+    for (size_t i = 0; i < s->listeners.count; i++)
         if (config->protocols[i] == PROTOCOL_UWSGI)
-            s->binds.schemes[i] = "uwsgi";
+            s->listeners.schemes[i] = "uwsgi";
     return 0;
 }
 
@@ -300,6 +303,7 @@ static int open_and_serve(struct serve *s, struct error *err) {
     struct inherited inherited;
     int code;
 
+    s->logger = access_log_logger(s->access_log);
     if (inherit_take(&inherited, err) < 0 || open_sockets(s, &inherited, err) < 0)
         return complain(err);
     if (pidfile_write(pid_path, s->upgrade.predecessor, &s->config->privileges, err) < 0) {
@@ -308,7 +312,7 @@ static int open_and_serve(struct serve *s, struct error *err) {
         code = serve(s, &inherited, err);
         pidfile_remove(pid_path);
     }
-    binds_close(&s->binds);
+    listeners_close(&s->listeners);
     return code;
 }
 
@@ -318,7 +322,7 @@ int serve_run(const struct serve_config *config) {
     int code;
 
     signals_ignore_foreign();
-    binds_raise_descriptor_limit();
+    listeners_raise_descriptor_limit();
     signal(SIGCHLD, SIG_DFL); /* ignored, by whoever started us, nobody could be waited for */
     if (upgrade_init(&s.upgrade, config->argv, config->timeout,
                      config->graceful_timeout + SERVER_LEAVE_NSEC, &err) < 0 ||

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What one worker process serves with: handed to the model that runs it. */
+/* One worker process, as the model that runs it sees it. */
 #ifndef SERVER_WORKER_H
 #define SERVER_WORKER_H
 
@@ -12,8 +12,8 @@ struct srv_app;
 struct srv_worker;
 struct db;
 struct stats;
-struct gate;
 struct io_fiber;
+struct semaphore;
 struct upstream;
 
 /* --max-requests: how many answers a worker gives before it asks for a successor. */
@@ -24,19 +24,20 @@ struct worker_quota {
 
 struct worker {
     const struct serve_config *config;
-    const struct srv_app *app; /* what serves requests */
-    struct srv_worker *own;    /* what the application knows of the worker */
+    const struct srv_app *app; /* serves requests */
+    struct srv_worker *own;    /* the worker, as the application knows it */
     unsigned index;            /* 1-based; 1 when there is no master */
     const int *listen_fds;     /* opened before fork, shared between workers */
     size_t listen_count;
-    /* Made by worker_open, since they differ between fibers and threads; NULL under model event. */
+    /* Made by backends_open, as they differ between fibers and threads; NULL under model event. */
     struct io_fiber *fiber_io; /* NULL: threads wait */
     struct upstream *upstream;
-    struct gate *upstream_gate; /* limits the calls in progress; NULL: no limit */
+    struct semaphore *upstream_semaphore; /* limits the calls in progress; NULL: no limit */
     struct db *db;
+    void (*retire)(const struct worker *worker); /* gives back what is idle of them; or NULL */
     struct worker_quota *quota;
     struct access_log *access_log; /* NULL: none */
-    struct stats *stats;           /* its own, shared with the control endpoint */
+    struct stats *stats;           /* shared with the control endpoint */
     atomic_bool *leaving;          /* shared by all: the server is about to stop; or NULL */
     void (*ready)(void);           /* called once the worker can serve */
     /* In a worker without a master: it has begun to stop for good. NULL: a master knows. */
@@ -44,34 +45,26 @@ struct worker {
     /* Looks after the processes beside it, in a worker without a master: its accepting thread calls
      * it, now and at the time that it returns. NULL: a master does. */
     nsec_t (*tend)(void *arg, nsec_t now);
-    void *arg; /* of both */
+    void *arg; /* for stopping and tend */
 };
 
-/* It can serve from now on: tells the control endpoint and the master. */
+/* Tells the control endpoint and the master that the worker can serve. */
 void worker_ready(const struct worker *worker);
 
-/* It takes no new connections from now on; when it retires, others do, on the same sockets. */
+/* Tells that the worker takes no new connections; when it retires, others do, on the same sockets.
+ */
 void worker_stopping(const struct worker *worker, bool retires);
 
-/* How long it goes on accepting after TERM: --graceful-delay, or 0 when a master waits. And from
- * then on it does so: the server is not ready any more, for who asks. Async-signal-safe. */
+/* The span of accepting after TERM: --graceful-delay, or 0 when a master waits. Tells that it has
+ * begun: the server is not ready any more, for whoever asks. Async-signal-safe. */
 nsec_t worker_delay(const struct worker *worker);
 void worker_leaving(const struct worker *worker);
 bool worker_is_leaving(const struct worker *worker);
 
-/* It has given an answer: counts it against --max-requests. */
+/* The span between two beats for --timeout; 0: none, since no master looks. */
+nsec_t worker_beat_interval(const struct worker *worker);
+
+/* Counts an answer against --max-requests. */
 void worker_count_answer(const struct worker *worker);
-
-struct upstream_config;
-
-/* How this worker reaches the upstream; source addresses take turns among workers. */
-struct upstream_config worker_upstream(const struct worker *worker);
-
-/* Makes worker->upstream, its gate and worker->db from the configuration, connecting to nothing;
- * `fiber_io` as for gate_new. 0 or -errno with a reason; worker_close in both cases. */
-NODISCARD int worker_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err);
-
-/* Before the loop goes, when no request is left. Harmless before worker_open. */
-void worker_close(struct worker *worker);
 
 #endif

@@ -5,23 +5,23 @@
 
 #include "base/log.h"
 #include "base/option.h"
-#include "net/binds.h"
+#include "net/listeners.h"
 
 enum half_close { HALF_CLOSE_GONE, HALF_CLOSE_WAIT };
 
 struct slowapi_config {
-    struct option_strings binds;         /* well-formed addresses */
-    const char *bind_params[BINDS_MAX];  /* parameters of requests that come in there; or NULL */
-    const char *delay;                   /* a law, of requests to `/` that do not say; or NULL */
-    struct option_strings params;        /* parameters of all requests */
-    const char *profile;                 /* name of a profile for all requests; or NULL */
-    const char *pause;                   /* value of `pause` for all requests; or NULL */
-    const char *control;                 /* an address; or NULL */
-    struct option_strings control_hosts; /* names by which it may be asked */
-    const char *rules;                   /* a file; or NULL */
-    const char *access_log;              /* a file, `-` is stdout; or NULL */
-    nsec_t delay_max;                    /* longest exchange; 0: any */
-    int64_t seed;                        /* 0: another one each time */
+    struct option_strings binds;            /* well-formed addresses */
+    const char *bind_params[LISTENERS_MAX]; /* parameters of requests that come in there; or NULL */
+    const char *delay;                      /* a law, of requests to `/` that do not say; or NULL */
+    struct option_strings params;           /* parameters of all requests */
+    const char *profile;                    /* name of a profile for all requests; or NULL */
+    const char *pause;                      /* value of `pause` for all requests; or NULL */
+    const char *control;                    /* an address; or NULL */
+    struct option_strings control_hosts;    /* names by which it may be asked */
+    const char *rules;                      /* a file; or NULL */
+    const char *access_log;                 /* a file, `-` is stdout; or NULL */
+    nsec_t delay_max;                       /* longest exchange; 0: any */
+    int64_t seed;                           /* 0: another one each time */
     int64_t workers, backlog;
     int64_t sequences, queues; /* places in the tables of shared.h */
     nsec_t keep_alive;         /* longest idle span of a connection; 0: one request each */

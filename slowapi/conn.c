@@ -705,30 +705,25 @@ static void reset(struct slow_conn *c, const char *outcome) {
 
 /* --- events ----------------------------------------------------------------------------------- */
 
+/* A request that waits keeps what comes in the kernel, which bounds it. One that hangs would never
+ * be answered, so its client's FIN ends it. */
+static void look_for_hangup(struct slow_conn *c, unsigned what) {
+    bool ends = c->state == CONN_HANG && (what & IO_HANGUP) != 0;
+
+    if (ends || ((what & (IO_READ | IO_HANGUP)) != 0 && is_gone(c)))
+        leave(c);
+}
+
 static void on_ready(struct watch *watch, unsigned what) {
     struct slow_conn *c = CONTAINER_OF(watch, struct slow_conn, watch);
 
     c->work_bytes = 0;
-    switch ((enum slow_conn_state)c->state) {
-    case CONN_SLEEP: /* bytes that came stay in the kernel, which bounds them */
-        if ((what & (IO_READ | IO_HANGUP)) && is_gone(c))
-            leave(c);
+    if (c->state == CONN_SLEEP || c->state == CONN_HANG) {
+        look_for_hangup(c, what);
         return;
-    case CONN_HANG: /* nothing would ever be sent to one that has shut its side */
-        if ((what & IO_HANGUP) || ((what & IO_READ) && is_gone(c)))
-            leave(c);
-        return;
-    case CONN_SEND:
-        if (what & IO_WRITE)
-            send_rest(c);
-        break;
-    case CONN_IDLE:
-    case CONN_HEAD:
-    case CONN_BODY:
-    case CONN_LINGER:
-    case CONN_CLOSED:
-        break;
     }
+    if (c->state == CONN_SEND && (what & IO_WRITE) != 0)
+        send_rest(c);
     read_request(c);
 }
 
@@ -782,7 +777,7 @@ static void on_later(struct deferred *later) {
 /* --- all connections of a worker -------------------------------------------------------------- */
 
 void slow_conn_drain_all(struct slow_worker *w) {
-    nsec_t until = deadline_after(loop_now(w->loop), SLOWAPI_PARTING_TIME);
+    nsec_t until = deadline_after(loop_now(w->loop), SLOWAPI_CLOSING_TIME);
 
     for (struct slow_conn *c = w->conns, *next; c != NULL; c = next) {
         next = c->next;

@@ -33,14 +33,14 @@ struct slow_listener {
 /* One loop, and everything that its connections share. */
 struct slow_worker {
     const struct slowapi_config *config;
-    struct binds *binds;
+    struct listeners *sockets;
     struct loop *loop;
     struct signals *signals;
-    struct slow_listener listeners[BINDS_MAX];
+    struct slow_listener listeners[LISTENERS_MAX];
     size_t listener_count;
     struct control *control;   /* NULL without --control */
     struct logger *access_log; /* NULL: none */
-    struct timer tend;         /* the next look after the logger, in a process without a master */
+    struct timer supervise;    /* the next look after the logger, in a process without a master */
     struct timer grace;        /* the end of patience with a graceful stop */
 
     struct planner planner;

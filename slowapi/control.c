@@ -159,7 +159,7 @@ static void reply_metrics(void *arg, struct control_request *rq) {
 /* --- /rules and the rest ---------------------------------------------------------------------- */
 
 static void reply_rules(struct shared *shared, struct control_request *rq) {
-    char *text = rules_text(shared);
+    char *text = shared_rules(shared);
 
     if (text != NULL)
         control_reply(rq, 200, "application/json", slice_str(text));

@@ -159,7 +159,8 @@ const struct fault_info fault_infos[FAULT_KINDS] = {
     [FAULT_HANG] = { SLICE_INIT("hang"), FAULT_SPAN, -1, YEAR, ALL_PLACES, FAULT_AT_STOP,
                      inject_hang, "request",
                      "nothing more comes for that long, without a time for ever; @accept: per "
-                     "connection" },
+                     "connection",
+                     .waits = true },
     [FAULT_DRIP] = { SLICE_INIT("drip"), FAULT_SPAN, 100 * NSEC_PER_MSEC, YEAR, FAULT_AT_BODY,
                      FAULT_AT_PIECE, inject_pace, "request",
                      "the body comes a byte (of a stream: an event) at a time, that far apart" },
@@ -209,7 +210,8 @@ const struct fault_info fault_infos[FAULT_KINDS] = {
                            FAULT_AT_ACCEPT, FAULT_ON_ACCEPT, inject_slowaccept, "connection",
                            "after this connection no worker accepts one for that long: they wait "
                            "in the "
-                           "backlog" },
+                           "backlog",
+                           .waits = true },
 };
 
 /* --- spelling --------------------------------------------------------------------------------- */

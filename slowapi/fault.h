@@ -94,6 +94,7 @@ struct fault_info {
     const char *help;
     unsigned chunked_places; /* places where it is seen in chunks only */
     bool ends_connection;    /* no other answer can follow the one that it is in */
+    bool waits;              /* for its argument, which --max-delay bounds; below 0: for ever */
 };
 
 extern const struct fault_info fault_infos[FAULT_KINDS];

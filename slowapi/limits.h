@@ -5,17 +5,17 @@
 
 #include "base/clock.h"
 
-#define SLOWAPI_RECV_BYTES   16384 /* the receive buffer that all connections of a loop share */
-#define SLOWAPI_ACCEPT_BURST 64
-#define SLOWAPI_TEND_TIME    (1 * NSEC_PER_SEC)  /* between two looks after the logger process */
-#define SLOWAPI_BODY_BYTES   (UINT64_C(1) << 30) /* drained, never stored */
-#define SLOWAPI_ANSWER_BYTES 4096                /* a plain answer; others as below */
-#define SLOWAPI_OUT_BYTES    (2u << 20)          /* the hugest header, and a piece */
-#define SLOWAPI_VALUE_BYTES  256                 /* value of a parameter, encoded */
-#define SLOWAPI_TEXT_BYTES   2048                /* value that is any text: 512 bytes as %XX */
-#define SLOWAPI_NAME_BYTES   64                  /* name of a parameter, encoded */
-#define SLOWAPI_SIZE_MAX     (UINT64_C(1) << 30) /* a body that was asked for */
-#define SLOWAPI_PIECE_BYTES  16384               /* part of such a body that is made at once */
+#define SLOWAPI_RECV_BYTES     16384 /* the receive buffer that all connections of a loop share */
+#define SLOWAPI_ACCEPT_BURST   64
+#define SLOWAPI_SUPERVISE_TIME (1 * NSEC_PER_SEC)  /* between two looks after the logger process */
+#define SLOWAPI_BODY_BYTES     (UINT64_C(1) << 30) /* drained, never stored */
+#define SLOWAPI_ANSWER_BYTES   4096                /* a plain answer; others as below */
+#define SLOWAPI_OUT_BYTES      (2u << 20)          /* the hugest header, and a piece */
+#define SLOWAPI_VALUE_BYTES    256                 /* value of a parameter, encoded */
+#define SLOWAPI_TEXT_BYTES     2048                /* value that is any text: 512 bytes as %XX */
+#define SLOWAPI_NAME_BYTES     64                  /* name of a parameter, encoded */
+#define SLOWAPI_SIZE_MAX       (UINT64_C(1) << 30) /* a body that was asked for */
+#define SLOWAPI_PIECE_BYTES    16384               /* part of such a body that is made at once */
 
 /* One connection may read and write that much, then the others have their turn. An answer, or a
  * piece of one, costs as much as that many bytes beside its own. */
@@ -34,6 +34,6 @@
 #define SLOWAPI_SEND_LOOKS 8
 
 /* After TERM, for idle connections: a client may be sending the next request already. */
-#define SLOWAPI_PARTING_TIME (1 * NSEC_PER_SEC)
+#define SLOWAPI_CLOSING_TIME (1 * NSEC_PER_SEC)
 
 #endif

@@ -110,8 +110,7 @@ static bool is_field(struct slice name, struct slice value) {
            http_span_value(value.ptr, value.len) == value.len;
 }
 
-/* A later layer replaces the lines of an earlier one; within a layer they stand beside each other.
- */
+/* A later layer replaces the lines of an earlier one; lines of one layer add up. */
 static void drop_earlier_field(struct spec *spec, struct slice name) {
     size_t base = spec_drop_lines(spec->fields, spec->fields_base, name);
 

@@ -599,7 +599,7 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
     uint64_t seed = config->seed != 0 ? (uint64_t)config->seed : (uint64_t)clock_wall();
     uint64_t unset = 0; /* the first worker sets the seed; one that replaces another goes on */
     atomic_compare_exchange_strong(&shared->rng_state, &unset, seed);
-    for (size_t i = 0; i < BINDS_MAX; i++) {
+    for (size_t i = 0; i < LISTENERS_MAX; i++) {
         int rc = take_defaults(&p->defaults[i], config, config->bind_params[i], err);
         if (rc < 0)
             return rc;

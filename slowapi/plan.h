@@ -16,8 +16,8 @@ struct planner {
     struct slow_stats stats;
     struct rules *rules;
     uint32_t rules_generation;
-    struct spec defaults[BINDS_MAX]; /* by listening address */
-    bool is_plain[BINDS_MAX];        /* nothing but a fixed delay */
+    struct spec defaults[LISTENERS_MAX]; /* by listening address */
+    bool is_plain[LISTENERS_MAX];        /* nothing but a fixed delay */
 };
 
 /* Whether the defaults are parameters and keep to --max-delay: 0, or -EINVAL with a reason. */

@@ -217,8 +217,8 @@ static double all_hangs(const struct spec *spec) {
 
     for (size_t i = 0; i < spec->fault_count; i++) {
         const struct fault *fault = &spec->faults[i];
-        bool waits = fault->kind == FAULT_HANG || fault->kind == FAULT_SLOWACCEPT;
-        if (waits && (fault->place != FAULT_AT_ACCEPT || !spec->of_request))
+        if (fault_infos[fault->kind].waits &&
+            (fault->place != FAULT_AT_ACCEPT || !spec->of_request))
             sum += fault->arg < 0 ? (double)NSEC_NEVER : (double)fault->arg;
     }
     return sum;
@@ -419,7 +419,7 @@ static int append_head(struct reply *reply, struct http_conn *conn, struct slow_
     return rc == 0 ? append_fields(reply, &faults, at, head.close) : rc;
 }
 
-/* --- pace: the piece that comes last by any of the paces comes then --------------------------- */
+/* --- pace: a piece comes when the last of all paces says -------------------------------------- */
 
 static nsec_t jittered(struct reply *reply) {
     const struct body *body = &reply->body;

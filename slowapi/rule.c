@@ -266,11 +266,7 @@ int rules_publish(struct shared *shared, struct slice text, struct error *err) {
         return -EINVAL;
     rules_free(rules);
 
-    shared_lock(shared);
-    memcpy(shared->rules, text.ptr, text.len);
-    shared->rules[text.len] = '\0';
-    atomic_fetch_add(&shared->rules_generation, 1);
-    shared_unlock(shared);
+    shared_set_rules(shared, text);
     return 0;
 }
 
@@ -297,18 +293,11 @@ int rules_load(struct shared *shared, const char *path, struct error *err) {
     return rc < 0 ? error_set(err, rc, "cannot read rules from '%s': %s", path, why.text) : 0;
 }
 
-char *rules_text(struct shared *shared) {
-    shared_lock(shared);
-    char *text = slice_dup(slice_str(shared->rules));
-    shared_unlock(shared);
-    return text;
-}
-
 void rules_refresh(struct shared *shared, struct rules **rules, uint32_t *generation) {
     struct error err = { .text = "out of memory" };
 
     *generation = atomic_load_explicit(&shared->rules_generation, memory_order_relaxed);
-    char *text = rules_text(shared);
+    char *text = shared_rules(shared);
     struct rules *fresh = text != NULL ? rules_parse(slice_str(text), 0, &err) : NULL;
     mem_free(text);
     if (fresh == NULL) {

@@ -38,9 +38,6 @@ NODISCARD int rules_publish(struct shared *shared, struct slice text, struct err
 /* Puts the rules of a file in force, as rules_publish. */
 NODISCARD int rules_load(struct shared *shared, const char *path, struct error *err);
 
-/* Copies the rules in force, NUL-terminated; mem_free the copy. NULL when out of memory. */
-NODISCARD char *rules_text(struct shared *shared);
-
 /* Asked for each request: the work of a change stands elsewhere. */
 static inline bool rules_changed(const struct shared *shared, uint32_t generation) {
     return atomic_load_explicit(&shared->rules_generation, memory_order_relaxed) != generation;

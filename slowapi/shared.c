@@ -182,7 +182,9 @@ void shared_free(struct shared *shared) {
         mem_unshare(shared, shared->size_bytes);
 }
 
-void shared_lock(struct shared *shared) {
+/* A worker that died while it held the lock may have left the tables half changed: the next one to
+ * lock mends them. The order of use is lost then, the counts and queues stay. */
+static void shared_lock(struct shared *shared) {
     if (pthread_mutex_lock(&shared->mutex) != EOWNERDEAD)
         return;
     lru_mend(&shared->sequences);
@@ -190,8 +192,23 @@ void shared_lock(struct shared *shared) {
     pthread_mutex_consistent(&shared->mutex);
 }
 
-void shared_unlock(struct shared *shared) {
+static void shared_unlock(struct shared *shared) {
     pthread_mutex_unlock(&shared->mutex);
+}
+
+void shared_set_rules(struct shared *shared, struct slice text) {
+    shared_lock(shared);
+    memcpy(shared->rules, text.ptr, text.len);
+    shared->rules[text.len] = '\0';
+    atomic_fetch_add(&shared->rules_generation, 1);
+    shared_unlock(shared);
+}
+
+char *shared_rules(struct shared *shared) {
+    shared_lock(shared);
+    char *text = slice_dup(slice_str(shared->rules));
+    shared_unlock(shared);
+    return text;
 }
 
 void shared_forget(struct shared *shared, struct lru *lru) {

@@ -4,7 +4,7 @@
 #define SLOWAPI_SHARED_H
 
 #include "base/error.h"
-#include "net/binds.h"
+#include "net/listeners.h"
 #include "proc/prefork.h"
 #include "slowapi/param.h"
 #include "slowapi/stats.h"
@@ -47,7 +47,7 @@ struct shared {
 
     _Atomic uint64_t rng_state; /* all workers roll from it, so that --seed repeats a run */
     _Atomic nsec_t
-        accept_at[BINDS_MAX]; /* listening addresses accept nothing before; see slowaccept */
+        accept_at[LISTENERS_MAX]; /* listening addresses accept nothing before; see slowaccept */
 
     size_t size_bytes; /* size of the whole mapping */
     nsec_t delay_max;  /* rules that ask for more are refused; 0: none are */
@@ -69,10 +69,12 @@ static inline uint64_t shared_roll(struct shared *shared) {
     return rng_next(&rng);
 }
 
-/* A worker that died while it held the lock may have left the tables half changed: the next one to
- * lock mends them. The order of use is lost then, the counts and queues stay. */
-void shared_lock(struct shared *shared);
-void shared_unlock(struct shared *shared);
+/* Puts rules in force: JSON that was checked, shorter than SHARED_RULES_BYTES. The workers see
+ * rules_generation rise. */
+void shared_set_rules(struct shared *shared, struct slice text);
+
+/* Copies the rules in force, NUL-terminated; mem_free the copy. NULL when out of memory. */
+NODISCARD char *shared_rules(struct shared *shared);
 
 /* Forgets all sequences (of shared->sequences), or empties all queues (of shared->queues). */
 void shared_forget(struct shared *shared, struct lru *lru);

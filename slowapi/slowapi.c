@@ -4,9 +4,9 @@
 #include "slowapi/slowapi.h"
 #include "base/alloc.h"
 #include "base/log.h"
-#include "net/binds.h"
 #include "net/control.h"
 #include "net/listener.h"
+#include "net/listeners.h"
 #include "proc/logger.h"
 #include "proc/prefork.h"
 #include "proc/signals.h"
@@ -22,7 +22,7 @@
 /* Things that the workers are given, made before they are forked. */
 struct slow_service {
     const struct slowapi_config *config;
-    struct binds binds;
+    struct listeners listeners;
     struct shared *shared;
     int control_fd; /* -1: none */
     struct address control_at;
@@ -86,11 +86,11 @@ static void on_resume(struct timer *timer) {
 }
 
 static int start_accepting(struct slow_worker *w, struct error *err) {
-    for (size_t i = 0; i < w->binds->count; i++) {
+    for (size_t i = 0; i < w->sockets->count; i++) {
         struct slow_listener *listener = &w->listeners[i];
         listener->resume.fire = on_resume;
-        int rc = acceptor_open(&listener->acceptor, w->loop, w->binds->fds[i], SLOWAPI_ACCEPT_BURST,
-                               w->config->workers > 1, on_accepted, w);
+        int rc = acceptor_open(&listener->acceptor, w->loop, w->sockets->fds[i],
+                               SLOWAPI_ACCEPT_BURST, w->config->workers > 1, on_accepted, w);
         if (rc < 0)
             return error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
         listener->acceptor.may_accept = may_accept;
@@ -105,7 +105,7 @@ static void stop_accepting(struct slow_worker *w) {
         acceptor_close(&w->listeners[i].acceptor);
     }
     w->listener_count = 0;
-    binds_close(w->binds); /* clients would connect and wait for a service that leaves */
+    listeners_close(w->sockets); /* clients would connect and wait for a service that leaves */
 }
 
 /* --- a worker drains and leaves --------------------------------------------------------------- */
@@ -158,10 +158,11 @@ static void on_signal(void *arg, int signo) {
 /* --- the life of a worker --------------------------------------------------------------------- */
 
 /* A logger process that died leaves no event here: the worker looks for it. */
-static void on_tend(struct timer *timer) {
-    struct slow_worker *w = CONTAINER_OF(timer, struct slow_worker, tend);
+static void on_supervise(struct timer *timer) {
+    struct slow_worker *w = CONTAINER_OF(timer, struct slow_worker, supervise);
     nsec_t now = loop_now(w->loop);
-    nsec_t next = nsec_min(logger_tend(w->access_log, now), deadline_after(now, SLOWAPI_TEND_TIME));
+    nsec_t next =
+        nsec_min(logger_tend(w->access_log, now), deadline_after(now, SLOWAPI_SUPERVISE_TIME));
 
     if (timer_set(w->loop, timer, next) < 0)
         log_write(LOG_LEVEL_ERROR, "nobody looks after the logger error=\"out of memory\"");
@@ -186,7 +187,7 @@ static int start_worker(struct slow_worker *w, struct slow_service *s, unsigned 
         return error_set(err, -ENOMEM, "cannot start: out of memory");
 
     if (w->access_log != NULL && w->config->workers == 1)
-        on_tend(&w->tend);
+        on_supervise(&w->supervise);
     if (s->control_fd >= 0) {
         w->control =
             slow_control_new(w->loop, s->control_fd, s->shared, &s->config->control_hosts, err);
@@ -218,12 +219,12 @@ static int run_worker(struct slow_service *s, unsigned index, void (*ready)(void
         return error_set(err, -ENOMEM, "cannot start: out of memory");
 
     w->config = s->config;
-    w->binds = &s->binds;
+    w->sockets = &s->listeners;
     w->access_log = s->logs ? &s->logger : NULL;
     w->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
     w->limits.body_bytes = SLOWAPI_BODY_BYTES;
     w->grace.fire = on_grace_over;
-    w->tend.fire = on_tend;
+    w->supervise.fire = on_supervise;
     buf_init(&w->out, SLOWAPI_OUT_BYTES);
 
     int rc = start_worker(w, s, index, err);
@@ -260,7 +261,7 @@ static void reload(void *arg) {
 static void refuse(void *arg) {
     struct slow_service *s = arg;
 
-    binds_refuse(&s->binds);
+    listeners_refuse(&s->listeners);
 }
 
 static void reopen_log(void *arg) {
@@ -269,7 +270,7 @@ static void reopen_log(void *arg) {
     logger_reopen(&s->logger);
 }
 
-static nsec_t tend_logger(void *arg, nsec_t now) {
+static nsec_t supervise_logger(void *arg, nsec_t now) {
     struct slow_service *s = arg;
 
     return logger_tend(&s->logger, now);
@@ -290,7 +291,7 @@ static int serve(struct slow_service *s, struct error *err) {
         .reload = reload,
         .stopping = refuse,
         .reopen_logs = s->logs ? reopen_log : NULL,
-        .tend = s->logs ? tend_logger : NULL,
+        .tend = s->logs ? supervise_logger : NULL,
         .owns = s->logs ? owns : NULL,
         .arg = s,
     };
@@ -340,21 +341,21 @@ static void announce(const struct slow_service *s) {
                 s->control_at.any.sa_family == AF_UNIX ? "" : "http://",
                 address_format(&s->control_at, text));
     signals_defer();
-    binds_announce(&s->binds, "srv slowapi");
+    listeners_announce(&s->listeners, "srv slowapi");
 }
 
 int slowapi_run(const struct slowapi_config *config, struct error *err) {
     struct slow_service service = { .config = config, .control_fd = -1 };
 
     signals_ignore_foreign();
-    binds_raise_descriptor_limit();
+    listeners_raise_descriptor_limit();
     int rc = open_rest(&service, err);
     if (rc == 0)
-        rc = binds_open(&service.binds, &config->binds, (int)config->backlog, err);
+        rc = listeners_open(&service.listeners, &config->binds, (int)config->backlog, err);
     if (rc == 0) {
         announce(&service);
         rc = serve(&service, err);
-        binds_close(&service.binds);
+        listeners_close(&service.listeners);
     }
     if (service.control_fd >= 0)
         listener_close(service.control_fd, &service.control_at);

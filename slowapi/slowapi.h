@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The slow API as a whole: listening sockets, one worker in this process or several under a master.
- */
+/* The slow API: listening sockets, one worker in this process or several under a master. */
 #ifndef SLOWAPI_SLOWAPI_H
 #define SLOWAPI_SLOWAPI_H
 

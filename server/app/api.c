@@ -177,7 +177,7 @@ static int hex_digit(char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* What the three characters at `at` encode; -1 when they encode nothing, or what would change the
+/* The byte that three characters encode; -1 when they encode none, or one that would change the
  * meaning of a path: '/' and NUL. */
 static int decoded_byte(const char *at, const char *end) {
     int high = end - at >= 3 && at[0] == '%' ? hex_digit(at[1]) : -1;
@@ -598,7 +598,7 @@ const struct srv_response *srv_get(struct srv_request *rq, const char *format, .
 
 /* --- PostgreSQL ------------------------------------------------------------------------------- */
 
-/* What srv_query hands out, and the values behind it. */
+/* Rows as srv_query hands them out, and the values behind them. */
 struct query_result {
     struct srv_rows rows;
     const struct slice *values;
@@ -653,7 +653,7 @@ const struct srv_rows *srv_try_query(struct srv_request *rq, const char *sql, in
 }
 
 static struct slice value_at(const struct srv_rows *rows, size_t row, size_t column) {
-    const struct query_result *q = (const void *)rows; /* its first member */
+    const struct query_result *q = (const void *)rows; /* rows is its first member */
 
     return row < rows->rows && column < rows->columns ? q->values[row * rows->columns + column]
                                                       : slice_of(NULL, 0);

@@ -94,7 +94,7 @@ static int check_routes(const struct srv_route *routes, struct error *err) {
 
 /* --- loading ---------------------------------------------------------------------------------- */
 
-/* What dlopen said, without the path that the caller names, and with its cause where that is ours.
+/* Passes on dlopen's words, without the path that the caller names, or a cause that is ours.
  */
 static int explain(const char *path, const char *said, struct error *err) {
     static const char undefined[] = "undefined symbol: ";
@@ -193,7 +193,7 @@ static void tell(int fd, const char *text) {
     }
 }
 
-/* What the object prints goes to stderr as that of a worker would. */
+/* Loads and checks; stderr is the object's, as in a worker. */
 static void run_child(int fd, const char *path, const struct option_strings *config,
                       const struct privileges *user) {
     struct error err = { "" };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What `srv serve APP` serves: an application of examples/ that is compiled in, or an object. */
+/* Applications that `srv serve APP` serves: those of examples/ that are compiled in, and objects.
+ */
 #ifndef SERVER_APP_H
 #define SERVER_APP_H
 
@@ -10,7 +11,7 @@
 struct privileges;
 
 struct app {
-    const char *name;               /* or the path of the object */
+    const char *name;               /* path, for an object */
     const struct srv_app *built_in; /* NULL: an object */
 };
 
@@ -27,7 +28,7 @@ const struct app *app_find(const char *name);
  * code and the master has none
  * ---------------------------------------------------------------------- */
 
-/* What <srv/app.h> calls a worker. */
+/* The worker of <srv/app.h>. */
 struct srv_worker {
     const struct option_strings *config; /* KEY=VALUE */
     unsigned number;                     /* from 1; 0 while it is only checked */

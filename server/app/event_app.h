@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What handlers of model `event` may call: what does not wait of server/app/request.h, and instead
- * of the waits what follows. A handler begins, and goes on in callbacks. This is internal: objects
- * of users have straight code. */
+/* Calls for handlers of model `event`: those of server/app/request.h that do not wait, and instead
+ * of the waits those that follow. A handler begins, and goes on in callbacks. This is internal:
+ * objects of users have straight code. */
 #ifndef SERVER_EVENT_APP_H
 #define SERVER_EVENT_APP_H
 
@@ -10,7 +10,7 @@
 
 /* An application as callbacks. */
 struct event_app {
-    const struct app *app; /* the same work as straight code */
+    const struct app *app; /* does this work as straight code */
     /* Ends with event_answer, now or in a later callback. NULL: the straight code never waits. */
     void (*begin)(struct srv_request *rq);
 };
@@ -25,8 +25,8 @@ void event_upstream_get(struct srv_request *rq, struct slice suffix,
                         void (*done)(struct srv_request *rq, int rc,
                                      const struct upstream_answer *answer));
 
-/* What straight code says by returning: 0 or more after request_reply, or the -errno of a call.
- * Exactly once. */
+/* Ends the handler, as a return ends straight code: 0 or more after request_reply, or the -errno of
+ * a call. Exactly once. */
 void event_answer(struct srv_request *rq, int rc);
 
 #endif

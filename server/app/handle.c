@@ -98,7 +98,7 @@ static int route(struct srv_request *rq, const struct srv_route *routes) {
 static void end_parts(struct srv_request *rq);
 
 struct srv_task {
-    struct srv_request rq; /* its own view of the request */
+    struct srv_request rq; /* view of the request */
     struct arena arena;    /* lives as long as the handler: its results are handed out */
     int (*part)(struct srv_request *, void *arg);
     void *arg;
@@ -106,11 +106,11 @@ struct srv_task {
     bool joined, ended;
     atomic_bool done;
     struct srv_task *next;
-    /* As a fiber. */
+    /* Members of a fiber. */
     struct fibers *fibers;
     struct fiber *fiber;  /* NULL once it has ended */
     struct fiber *joiner; /* waits for the end */
-    /* As a thread. */
+    /* Members of a thread. */
     pthread_t thread;
     struct io_block io;
     int cancel_fd, done_fd;
@@ -120,7 +120,7 @@ static bool is_fiber(const struct srv_task *t) {
     return t->fibers != NULL;
 }
 
-/* What the part does, on its own stack. */
+/* Runs on the stack of the part. */
 static void run_part(struct srv_task *t) {
     t->result = t->part(&t->rq, t->arg);
     if (t->rq.parts != NULL)
@@ -216,7 +216,7 @@ static void end_thread(struct srv_task *t) {
 /* --- both ---------------------------------------------------------------------------------------
  */
 
-/* What the part has of the request: all that it was asked, and nothing of the answer. */
+/* The part sees all that was asked, and nothing of the answer. */
 static void give_view(struct srv_task *t, const struct srv_request *rq) {
     t->rq = (struct srv_request){
         .session = rq->session,
@@ -312,7 +312,7 @@ static int join(struct srv_request *rq, struct srv_task *t) {
     if (rc == 0) {
         request_waits_for_upstream(rq);
         rc = is_fiber(t) ? join_fiber(rq, t) : join_thread(rq, t);
-        request_has_waited_for_upstream(rq);
+        request_has_waited(rq);
     }
     if (rc < 0)
         srv_cancel(t);
@@ -391,7 +391,7 @@ struct offload {
     atomic_bool done;
     struct fibers *fibers;
     struct fiber *waiter;
-    struct watch watch; /* of an eventfd, which is readable at the end */
+    struct watch watch; /* eventfd, readable at the end */
 };
 
 static void *run_offload(void *arg) {
@@ -417,7 +417,7 @@ static int run_beside(struct offload *o, struct io_fiber *fiber_io) {
     int rc = fd < 0 ? -errno : watch_open(&o->watch, io_fiber_loop(fiber_io), fd, offload_done);
 
     if (rc == 0) {
-        watch_drained(&o->watch, IO_READ); /* it is not readable yet */
+        watch_drained(&o->watch, IO_READ); /* nothing is readable yet */
         rc = thread_start(&thread, SERVER_THREAD_STACK_BYTES, run_offload, o);
         while (rc == 0 && !atomic_load(&o->done))
             fiber_await(o->fibers);
@@ -468,6 +468,5 @@ int handle_run(struct session *s, struct io *io) {
 }
 
 enum session_end handle_serve(struct session *s, struct io *io) {
-    session_begin(s, io_now(io));
     return session_answer(s, handle_run(s, io), io);
 }

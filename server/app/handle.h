@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a model does with a request that has its slot: runs the application on it. Parts of a
+/* Runs the application on a request that has its slot. Parts of a
  * request that run beside its handler are fibers where handlers are fibers, and threads where they
  * have threads; the calls of <srv/app.h> are their interface. */
 #ifndef SERVER_HANDLE_H

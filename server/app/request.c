@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What handlers call, and how their results become answers. */
+/* Gives handlers their calls, and makes answers of their results. */
 #include "server/app/request.h"
 #include "base/escape.h"
 #include "base/log.h"
-#include "fiber/gate.h"
+#include "fiber/semaphore.h"
 #include "http/url.h"
 #include "server/conn/realip.h"
 #include "server/upstream/upstream.h"
@@ -95,6 +95,18 @@ static void count_call(struct stats *stats, int rc) {
         stats_add(stats, STATS_upstream_failed, 1);
 }
 
+void request_waits_for_upstream(struct srv_request *rq) {
+    rq->asked_at = io_now(rq->io);
+    rq->detail = NULL;
+    session_set_doing(rq->session, STATS_UPSTREAM, rq->io);
+}
+
+void request_has_waited(struct srv_request *rq) {
+    if (!rq->is_part)
+        rq->session->spent.upstream += io_now(rq->io) - rq->asked_at;
+    does(rq, STATS_CPU);
+}
+
 nsec_t request_queues(struct srv_request *rq) {
     const struct worker *worker = rq->session->worker;
 
@@ -106,6 +118,8 @@ void request_queued(struct srv_request *rq, int rc) {
     stats_add(rq->session->worker->stats, STATS_upstream_queued, -1);
     rq->status = rc < 0 ? 503 : 0;
     rq->why = rc < 0 ? "too many calls of the upstream are in progress" : NULL;
+    if (rc < 0)
+        request_has_waited(rq);
 }
 
 void request_asks(struct srv_request *rq) {
@@ -155,7 +169,7 @@ static bool is_short(int rc) {
 
 static uint16_t upstream_status(int rc) {
     if (rc == 0 || rc == -ETIMEDOUT || rc == -ENOMEM)
-        return 0; /* what any call that fails so leads to */
+        return 0; /* like any call that fails so */
     return is_short(rc) ? 503 : 502;
 }
 
@@ -164,23 +178,24 @@ void request_asked(struct srv_request *rq, int rc, const char *why) {
     rq->why = rc < 0 ? upstream_sentence(rc) : NULL;
     rq->detail = rc < 0 && rc != -ECANCELED ? detail_of(rq, why) : NULL;
     rq->status = upstream_status(rc);
+    request_has_waited(rq);
 }
 
 /* A place among the calls in progress. */
 static int enter_upstream(struct srv_request *rq) {
-    struct gate *gate = rq->session->worker->upstream_gate;
+    struct semaphore *semaphore = rq->session->worker->upstream_semaphore;
     int rc;
 
-    if (gate == NULL)
+    if (semaphore == NULL)
         return 0;
-    rc = gate_enter(gate, rq->io, request_queues(rq));
+    rc = semaphore_acquire(semaphore, rq->io, request_queues(rq));
     request_queued(rq, rc);
     return rc;
 }
 
 static void leave_upstream(struct srv_request *rq) {
-    if (rq->session->worker->upstream_gate != NULL)
-        gate_leave(rq->session->worker->upstream_gate);
+    if (rq->session->worker->upstream_semaphore != NULL)
+        semaphore_release(rq->session->worker->upstream_semaphore);
 }
 
 static int call_upstream(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret) {
@@ -194,18 +209,6 @@ static int call_upstream(struct srv_request *rq, struct slice suffix, struct ups
     return rc;
 }
 
-void request_waits_for_upstream(struct srv_request *rq) {
-    rq->asked_at = io_now(rq->io);
-    rq->detail = NULL;
-    does(rq, STATS_UPSTREAM);
-}
-
-void request_has_waited_for_upstream(struct srv_request *rq) {
-    if (!rq->is_part)
-        rq->session->spent.upstream += io_now(rq->io) - rq->asked_at;
-    does(rq, STATS_CPU);
-}
-
 int request_get(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret) {
     int rc;
 
@@ -217,7 +220,6 @@ int request_get(struct srv_request *rq, struct slice suffix, struct upstream_ans
         rc = call_upstream(rq, suffix, ret);
         leave_upstream(rq);
     }
-    request_has_waited_for_upstream(rq);
     return rc;
 }
 
@@ -230,7 +232,7 @@ int request_query(struct srv_request *rq, const char *sql, const char *const *pa
     int rc;
 
     if (db == NULL)
-        return -EDEADLK; /* nor is there a database for any app but db */
+        return -EDEADLK; /* the app has no database */
     does(rq, STATS_DATABASE);
     rc = db_run(db, rq->io, rq->arena, &statement, rq->deadline, ret, &report);
     does(rq, STATS_CPU);
@@ -316,7 +318,7 @@ static int answer_failure(struct srv_request *rq, int rc) {
     if (why == NULL)
         why = "the handler failed";
     escape_quoted(target, sizeof(target), rq->session->head.target);
-    if (status >= 500) /* what is below is the client's */
+    if (status >= 500) /* below 500 the client is at fault */
         log_limited(&rate, LOG_LEVEL_WARN, "request failed status=%u target=%s reason=\"%s\"%s%s",
                     status, target, why, rq->detail != NULL ? " " : "",
                     rq->detail != NULL ? rq->detail : "");
@@ -367,7 +369,7 @@ int request_admit(struct srv_request *rq) {
         return rc < 0 ? rc : 1;
     }
     if (rq->deadline != NSEC_NEVER && io_now(rq->io) >= rq->deadline)
-        return -ETIMEDOUT; /* it waited too long for a slot */
+        return -ETIMEDOUT; /* the wait for a slot took too long */
     return 0;
 }
 
@@ -398,10 +400,6 @@ struct srv_request *request_new(struct session *s, struct io *io) {
 
 struct session *request_session(const struct srv_request *rq) {
     return rq->session;
-}
-
-nsec_t request_deadline(const struct srv_request *rq) {
-    return rq->deadline;
 }
 
 int request_stick(struct srv_request *rq, int rc) {

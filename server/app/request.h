@@ -14,30 +14,30 @@ struct srv_request {
     struct io *io;
     struct slice path, query; /* still encoded */
     nsec_t deadline;
-    nsec_t asked_at;           /* when it began to wait for the upstream */
-    const char *why;           /* what failed, for the error answer and the log */
+    nsec_t asked_at;           /* begin of the wait for the upstream */
+    const char *why;           /* failure, for the error answer and the log */
     const char *detail;        /* more about it, for the log only */
     const char *decoded_path;  /* srv_path's, made on first use */
-    struct slice content_type; /* as the application has set it; ptr NULL: it has not */
+    struct slice content_type; /* set by the application; ptr NULL: not yet */
     struct http_field *fields; /* in the arena, made on first use */
-    struct slice segments[SERVER_ROUTE_SEGMENTS_MAX]; /* of decoded_path */
+    struct slice segments[SERVER_ROUTE_SEGMENTS_MAX]; /* parts of decoded_path */
     struct {
         char *text; /* in the arena */
         size_t len, cap;
     } printed;
-    struct srv_task *parts; /* that it has started, newest first */
+    struct srv_task *parts; /* started and not freed, newest first */
     int failed;             /* the first failure of a call: it decides the answer */
-    uint16_t status;        /* that the failure asks for; 0: what its -errno suggests */
+    uint16_t status;        /* for the failure; 0: what its -errno suggests */
     uint8_t field_count, segment_count;
     atomic_bool cancelled;            /* a part: it is to end */
-    bool is_part;                     /* it is one of another request */
-    char sqlstate[DB_SQLSTATE_BYTES]; /* of the last statement, or "" */
+    bool is_part;                     /* one of another request */
+    char sqlstate[DB_SQLSTATE_BYTES]; /* code of the last statement, or "" */
 };
 
 /* Begins the session's current request. `io` tells the time and waits. */
 void request_init(struct srv_request *rq, struct session *s, struct io *io);
 
-/* The same in its arena, valid until the session is done with it; NULL when out of memory. */
+/* Begins it in the session's arena: valid until that is done with it; NULL when out of memory. */
 NODISCARD struct srv_request *request_new(struct session *s, struct io *io);
 
 /* Whether the application is to be asked: 0; 1 when that was answered here (the method,
@@ -94,18 +94,20 @@ NODISCARD int request_reply(struct srv_request *rq, uint16_t status, struct slic
                             struct slice body);
 
 struct session *request_session(const struct srv_request *rq);
-nsec_t request_deadline(const struct srv_request *rq);
 
-/* It waits for the upstream, a place among the calls in progress included; it does no more. */
+/* Begins its wait for the upstream, a place among the calls in progress included. */
 void request_waits_for_upstream(struct srv_request *rq);
-void request_has_waited_for_upstream(struct srv_request *rq);
+
+/* Ends it. */
+void request_has_waited(struct srv_request *rq);
 
 /* Around the wait for that place (--upstream-max): until when, at most, and what came of it, 0 or
- * -errno. */
+ * -errno, which ends the wait for the upstream. */
 nsec_t request_queues(struct srv_request *rq);
 void request_queued(struct srv_request *rq, int rc);
 
-/* Around the call itself: it begins; it has ended with 0, or with -errno and a reason. */
+/* Around the call itself: it begins; it has ended with 0, or with -errno and a reason, and the wait
+ * for the upstream with it. */
 void request_asks(struct srv_request *rq);
 void request_asked(struct srv_request *rq, int rc, const char *why);
 

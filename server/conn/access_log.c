@@ -306,7 +306,7 @@ static int add_piece(struct access_log *log, struct piece piece, struct error *e
     return 0;
 }
 
-/* What stands between "%(" and ")s". */
+/* Adds the atom whose `name` stands between "%(" and ")s". */
 static int add_atom(struct access_log *log, struct slice name, struct error *err) {
     struct piece piece = { .atom = find_atom(name) };
 
@@ -382,16 +382,8 @@ int access_log_open(const struct access_log_config *config, const struct privile
     return rc;
 }
 
-int access_log_start(struct access_log *log, struct error *err) {
-    return log != NULL ? logger_start(&log->logger, "srv serve", err) : 0;
-}
-
-nsec_t access_log_tend(struct access_log *log, nsec_t now) {
-    return log != NULL ? logger_tend(&log->logger, now) : NSEC_NEVER;
-}
-
-pid_t access_log_pid(const struct access_log *log) {
-    return log != NULL ? log->logger.helper.pid : 0;
+struct logger *access_log_logger(struct access_log *log) {
+    return log != NULL ? &log->logger : NULL;
 }
 
 void access_log_close(struct access_log *log) {
@@ -401,14 +393,9 @@ void access_log_close(struct access_log *log) {
     mem_free(log);
 }
 
-void access_log_reopen(struct access_log *log) {
-    if (log != NULL)
-        logger_reopen(&log->logger);
-}
-
 /* --- a line --------------------------------------------------------------------------- */
 
-/* What is longer is cut, however much longer it would be. */
+/* Stops at the length of a line, however much longer it would be. */
 static int put_line(const struct access_log *log, struct buf *out, const struct access_entry *e) {
     int rc = 0;
 

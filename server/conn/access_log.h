@@ -22,7 +22,7 @@
 
 struct access_log;
 
-/* What a line tells about an answer, or about a request that gets none. */
+/* The facts for a line, about an answer, or about a request that gets none. */
 struct access_entry {
     const struct worker *worker;
     const struct http_head *head; /* zeroed: none could be read */
@@ -31,7 +31,7 @@ struct access_entry {
     struct access_spent {
         nsec_t queue, upstream, database; /* spans */
     } spent;
-    uint64_t body_bytes; /* of the answer */
+    uint64_t body_bytes; /* in the answer */
     uint16_t status;
 };
 
@@ -43,12 +43,10 @@ NODISCARD int access_log_check(const char *format, struct error *err);
 NODISCARD int access_log_open(const struct access_log_config *config,
                               const struct privileges *owner, struct access_log **ret,
                               struct error *err);
-/* Starts the logger, when privileges have been dropped; logger_tend starts it again. NULL-safe. */
-NODISCARD int access_log_start(struct access_log *log, struct error *err);
-nsec_t access_log_tend(struct access_log *log, nsec_t now);
-pid_t access_log_pid(const struct access_log *log); /* of the logger; 0: there is none. NULL-safe */
-/* USR1 came to the master. NULL-safe. */
-void access_log_reopen(struct access_log *log);
+
+/* The process that writes the file, for whoever starts, tends and reopens it. NULL for NULL. */
+struct logger *access_log_logger(struct access_log *log);
+
 void access_log_close(struct access_log *log); /* NULL-safe; in the process that opened it */
 
 /* Writes a line, unless the entry took less than access_log_config.slow. */

@@ -94,11 +94,9 @@ void balance_settle(struct balance *b) {
     update(b);
 }
 
-void balance_use(struct balance *b, uint32_t used) {
+void balance_use(struct balance *b, uint32_t used, bool goes_on) {
     b->used = used;
+    if (goes_on)
+        b->reused = is_full(b);
     update(b);
-}
-
-void balance_reuse(struct balance *b) {
-    b->reused = is_full(b);
 }

@@ -16,13 +16,13 @@
 #define SERVER_BALANCE_H
 
 #include "net/acceptor.h"
-#include "net/binds.h"
+#include "net/listeners.h"
 #include "server/worker.h"
 
 struct balance {
     const struct worker *worker;
     struct loop *loop;
-    struct acceptor acceptors[BINDS_MAX];
+    struct acceptor acceptors[LISTENERS_MAX];
     struct timer look; /* at the backlog, while full */
     uint32_t slots;    /* requests served at once; 0 = no limit */
     uint32_t used;     /* slots, and requests that wait for one */
@@ -50,11 +50,9 @@ void balance_kept(struct balance *b, uint32_t count);
 void balance_expect(struct balance *b);
 void balance_settle(struct balance *b);
 
-/* So many slots are used, and waited for, from now on. */
-void balance_use(struct balance *b, uint32_t used);
-
-/* A request was answered, or read after an answer: a worker that is full now was so before it could
- * accept, and a slot went from one of its connections to another. */
-void balance_reuse(struct balance *b);
+/* Tells how many slots are used, and waited for, from now on. `goes_on`: a request was answered, or
+ * read after an answer. A worker that is full now was so before it could accept, and a slot went
+ * from one of its connections to another. */
+void balance_use(struct balance *b, uint32_t used, bool goes_on);
 
 #endif

@@ -55,31 +55,12 @@ static void client_expect_request(struct client *c) {
     balance_expect(&f->balance);
 }
 
-/* Its first request has come, or had its moment. */
+/* Notes that its first request has come, or had its moment. */
 static void client_settle(struct client *c) {
     if (!c->expected)
         return;
     c->expected = false;
     balance_settle(&c->front->balance);
-}
-
-static void front_remember(struct client *c) {
-    struct front *f = c->front;
-
-    TAILQ_INSERT_TAIL(&f->clients, c, link);
-    f->count++;
-    stats_add(f->worker->stats, STATS_connections, 1);
-    stats_add(f->worker->stats, STATS_connections_opened, 1);
-}
-
-static void front_forget(struct client *c) {
-    struct front *f = c->front;
-
-    TAILQ_REMOVE(&f->clients, c, link);
-    f->count--;
-    stats_add(f->worker->stats, STATS_connections, -1);
-    if (f->stopping && f->count == 0)
-        loop_stop(f->loop);
 }
 
 /* Takes over the descriptor. The client may send a request, or close, at once. */
@@ -106,7 +87,10 @@ static void client_open(struct front *f, const struct accepted *accepted) {
         mem_free(c);
         return;
     }
-    front_remember(c);
+    TAILQ_INSERT_TAIL(&f->clients, c, link);
+    f->count++;
+    stats_add(f->worker->stats, STATS_connections, 1);
+    stats_add(f->worker->stats, STATS_connections_opened, 1);
     client_expect_span(c, f->worker->config->header_timeout);
     client_expect_request(c);
     client_read(c);
@@ -123,6 +107,11 @@ static void front_accepted(struct acceptor *a, int fd, const struct address *pee
 
     client_open(f, &accepted);
     balance_accepted(b, f->count);
+}
+
+static void front_use_slots(struct front *f, bool goes_on) {
+    if (f->balance.on)
+        balance_use(&f->balance, f->busy + f->waiting, goes_on);
 }
 
 /* --- it is read -------------------------------------------------------------- */
@@ -172,7 +161,7 @@ static void client_read(struct client *c) {
             if (session_began(s))
                 client_settle(c); /* a slow one: no request soon */
             else
-                session_go_idle(s);
+                session_shrink(s);
             return;
         }
         if (n < 0) {
@@ -203,8 +192,8 @@ static void client_read_later(struct deferred *work) {
     bool answered = c->state == CLIENT_READING;
 
     client_readable(c);
-    if (answered) /* and nobody was accepted since the answer */
-        balance_reuse(&c->front->balance);
+    if (answered) /* nobody was accepted since the answer */
+        front_use_slots(c->front, true);
 }
 
 /* Not now: what is read may be answered at once, and leads here again. */
@@ -214,11 +203,6 @@ static void client_read_on(struct client *c) {
 }
 
 /* --- its request is handed to the model, or queues ----------------------------- */
-
-static void front_use_slots(struct front *f) {
-    if (f->balance.on)
-        balance_use(&f->balance, f->busy + f->waiting);
-}
 
 static bool has_slot(const struct front *f) {
     return f->slots == 0 || f->busy < f->slots;
@@ -264,7 +248,7 @@ static void front_pump(struct front *f) {
         front_dispatch(c);
     }
     f->pumping = false;
-    front_use_slots(f);
+    front_use_slots(f, false);
 }
 
 static void front_pump_later(struct deferred *work) {
@@ -306,6 +290,20 @@ static void front_expire(struct client *c) {
                               : session_turn_down(&c->session, 503, "no slot was free in time"));
 }
 
+/* Hands the request to the model if it may go first; the queue is for all others. */
+static bool dispatch_at_once(struct client *c) {
+    struct front *f = c->front;
+
+    if (f->pumping || f->later.pending || !TAILQ_EMPTY(&f->queue) || !has_slot(f) ||
+        (c->watch.ready & IO_HANGUP))
+        return false;
+    f->pumping = true;
+    front_dispatch(c);
+    f->pumping = false;
+    front_pump(f);
+    return true;
+}
+
 static void front_queue(struct client *c) {
     struct front *f = c->front;
 
@@ -336,6 +334,8 @@ static void front_enqueue(struct client *c) {
         client_answer(c, session_tell_health(&c->session));
         return;
     }
+    if (dispatch_at_once(c))
+        return;
     if (!queue_is_full(f)) {
         front_queue(c);
         return;
@@ -349,14 +349,6 @@ static void front_enqueue(struct client *c) {
 
 /* --- it comes back from the model ----------------------------------------------- */
 
-/* Nobody wants the answer, or what stands behind it: the client has left, or the server stops at
- * once. */
-static enum session_end drop_answer(struct client *c, enum session_end end) {
-    if (end == SESSION_SEND)
-        return session_finish(&c->session, -ECANCELED, loop_now(c->front->loop));
-    return SESSION_CLOSE;
-}
-
 void front_return(struct client *c, enum session_end end) {
     struct front *f = c->front;
 
@@ -364,12 +356,13 @@ void front_return(struct client *c, enum session_end end) {
     f->busy--;
     stats_add(f->worker->stats, STATS_slots_busy, -1);
     c->state = CLIENT_READING;
-    if (c->abandoned)
-        end = drop_answer(c, end);
+    if (c->abandoned && end == SESSION_SEND)
+        end = session_finish(&c->session, -ECANCELED, loop_now(f->loop));
+    if (c->abandoned) /* nobody wants the answer, or what stands behind it */
+        end = SESSION_CLOSE;
     client_resume(c, end);
     front_pump(f);
-    if (f->balance.on)
-        balance_reuse(&f->balance);
+    front_use_slots(f, true);
 }
 
 /* The request was read to its end: nothing is lost by closing after the answer. */
@@ -407,24 +400,25 @@ static void client_begin_sending(struct client *c) {
     c->deadline = NSEC_NEVER;
     if (client_send(c))
         return;
-    session_keep_answer(&c->session);
+    session_shrink(&c->session);
     client_expect_span(c, c->front->worker->config->send_timeout);
 }
 
 /* Reads the next request, which may be there already. */
 static void client_keep(struct client *c) {
-    bool began = session_began(&c->session);
+    bool began;
 
-    watch_proven(&c->watch); /* its answer was written */
+    watch_proven(&c->watch); /* an answer was written */
     if (c->session.served == 1)
         balance_kept(&c->front->balance, c->front->count);
+    began = session_began(&c->session);
     if (began) {
         if (!client_advance(c))
             return;
         began = session_began(&c->session);
     }
     if (!began)
-        session_go_idle(&c->session);
+        session_shrink(&c->session);
     client_await(c, began);
     if (c->watch.ready & IO_READ)
         client_read_on(c); /* edge-triggered: what came meanwhile is not announced again */
@@ -519,7 +513,11 @@ static void client_end(struct client *c) {
     session_free(&c->session);
     c->later.run = client_free;
     loop_defer(f->loop, &c->later);
-    front_forget(c);
+    TAILQ_REMOVE(&f->clients, c, link);
+    f->count--;
+    stats_add(f->worker->stats, STATS_connections, -1);
+    if (f->stopping && f->count == 0)
+        loop_stop(f->loop);
 }
 
 /* --- clients that leave while their request waits ------------------------------------ */
@@ -534,8 +532,8 @@ static void client_left(struct client *c) {
     }
 }
 
-/* It closed its sending side a moment ago, at least, and was not probed yet: while it stands in the
- * queue it does not fill it. */
+/* Tells whether the client closed its sending side and was not probed yet: in the queue such a one
+ * does not fill it. */
 static bool client_is_unsure(const struct client *c) {
     return c->probes == 0 && c->probe_at != NSEC_NEVER;
 }
@@ -601,7 +599,7 @@ static void client_probe(struct client *c) {
         client_left(c);
         return;
     }
-    c->probe_at = io_ask_again_at(now, ++c->probes);
+    c->probe_at = io_probe_again_at(now, ++c->probes);
     if (c->probe_at != NSEC_NEVER)
         client_wake_at(c, c->probe_at);
 }
@@ -757,7 +755,7 @@ static void front_leave(struct front *f) {
         front_stop(f, f->worker->config->graceful_timeout);
 }
 
-/* As TERM, while a successor accepts on the same sockets. */
+/* Stops as after TERM, while a successor accepts on the same sockets. */
 static void front_retire(struct front *f) {
     if (f->stopping)
         return;

@@ -41,17 +41,17 @@ struct client {
     struct watch watch;
     struct timer timer; /* lazy: armed at `deadline` or earlier */
     nsec_t deadline;
-    nsec_t probe_at; /* when a half-closed client is to be probed; else NSEC_NEVER */
-    nsec_t probe_by; /* so, though nobody needs its slot */
+    nsec_t probe_at; /* time to probe a half-closed client; else NSEC_NEVER */
+    nsec_t probe_by; /* latest time for that, though nobody needs its slot */
     struct front *front;
     void *task;                 /* the model's, while BUSY */
     enum session_end end;       /* for models that pass it from another thread */
-    struct deferred later;      /* what is left to be read, or its own memory */
-    TAILQ_ENTRY(client) link;   /* of all clients */
+    struct deferred later;      /* reads what is left, or frees the memory */
+    TAILQ_ENTRY(client) link;   /* in front.clients */
     TAILQ_ENTRY(client) queued; /* while QUEUED; and the model's while BUSY */
     enum client_state state;
     struct linger_state linger; /* while LINGERING */
-    uint8_t probes;             /* so far, for this request */
+    uint8_t probes;             /* sent for this request */
     bool abandoned;             /* while BUSY: the request was cancelled */
     bool expected;              /* just accepted, no request yet: counted by the balance */
 };
@@ -70,11 +70,11 @@ struct front {
     struct client_list clients;
     struct client_list queue; /* through `queued` */
     struct timer delay;       /* before a graceful stop */
-    struct timer patience;    /* of a graceful stop */
+    struct timer patience;    /* ends a graceful stop */
     struct deferred later;    /* the rest of a long queue */
-    uint32_t count;           /* of clients */
+    uint32_t count;           /* clients */
     uint32_t busy, waiting;   /* requests that are being served, and in the queue */
-    uint32_t unsure;          /* of the waiting: half-closed, and not probed yet */
+    uint32_t unsure;          /* among the waiting: half-closed, and not probed yet */
     bool stopping, retiring, pumping;
 };
 

@@ -39,9 +39,9 @@ void session_accept(struct session *s, const struct accepted *accepted) {
         s->ingress |= SESSION_INGRESS_PROXY;
 }
 
-/* --- ingress: plain HTTP, behind a PROXY header, or as uwsgi packets -------------------------
- *
- * All become the same events and the same head. */
+/* --- ingress: plain HTTP, behind a PROXY header, or as uwsgi packets -------------------------- */
+
+/* All three forms become the same events and the same head. */
 
 static size_t event(struct http_event *ev, enum http_event_kind kind, size_t used) {
     *ev = (struct http_event){ .kind = kind };
@@ -133,8 +133,8 @@ static size_t feed_uwsgi(struct session *s, struct slice input, struct http_even
     return take_packet(s, slice_take(input, parse.used), ev);
 }
 
-/* As http_conn_feed, and fills s->head. After the HEAD of a uwsgi packet nothing points into
- * `input`. */
+/* Does what http_conn_feed does, and fills s->head. After the HEAD of a uwsgi packet nothing points
+ * into `input`. */
 static size_t feed_ingress(struct session *s, struct slice input, struct http_event *ev) {
     if (s->http.phase == HTTP_PHASE_HEAD && (s->ingress & SESSION_INGRESS_PROXY))
         return feed_proxy(s, input, ev);
@@ -341,7 +341,7 @@ enum session_step session_feed(struct session *s) {
     size_t used;
 
     if (s->http.phase == HTTP_PHASE_HEAD)
-        s->head = (struct http_head){ 0 }; /* of the last request */
+        s->head = (struct http_head){ 0 }; /* the last request's is over */
     for (;;) {
         used = feed_ingress(s, slice_drop(buf_unread(&s->in), s->head_used), &ev);
         switch (ev.kind) {
@@ -377,13 +377,14 @@ enum session_step session_feed(struct session *s) {
     }
 }
 
-/* Who may write to the client: the loop asks whether it is there while a thread waits for the
- * answer it will write. */
+/* The writer to the client: the loop probes it while a thread waits for the answer that it will
+ * write. */
 enum session_writer { SESSION_WRITER_NONE, SESSION_WRITER_PROBE, SESSION_WRITER_ANSWER };
 
 void session_ready(struct session *s, nsec_t now) {
     s->ready_at = now;
-    s->entry = stats_enter(s->worker->stats, s->head.method_text, s->head.target, now);
+    if (s->worker->stats->lists_requests)
+        s->entry = stats_enter(s->worker->stats, s->head.method_text, s->head.target, now);
     atomic_store_explicit(&s->writer, SESSION_WRITER_NONE, memory_order_relaxed);
 }
 
@@ -438,7 +439,8 @@ void session_begin(struct session *s, nsec_t now) {
         s->last = true;
     s->spent.queue = now - s->ready_at;
     hist_shared_record(&s->worker->stats->queue_wait, s->spent.queue);
-    stats_does(s->entry, STATS_CPU, now);
+    if (s->entry != NULL)
+        stats_does(s->entry, STATS_CPU, now);
 }
 
 /* --- its answer is written ----------------------------------------------------- */
@@ -455,8 +457,8 @@ static void become_writer(struct session *s) {
     }
 }
 
-void session_answers(struct session *s, nsec_t now) {
-    stats_does(s->entry, STATS_CLIENT, now);
+void session_answers(struct session *s, struct io *io) {
+    session_set_doing(s, STATS_CLIENT, io);
     become_writer(s);
 }
 
@@ -486,7 +488,8 @@ enum session_end session_close(const struct session *s) {
 
 /* Forgets a request that is answered, or will never be. */
 static void end_request(struct session *s) {
-    stats_leave(s->entry);
+    if (s->entry != NULL)
+        stats_leave(s->entry);
     s->entry = NULL;
     s->ready_at = s->body_at = 0;
     s->spent = (struct access_spent){ 0 };
@@ -507,8 +510,8 @@ static enum session_end finish_request(struct session *s) {
     return session_close(s);
 }
 
-/* How much of its answer the client got is not known. When memory was short it got none: ours is
- * the fault. */
+/* Ends a request whose client got an unknown part of its answer. When memory was short it got none:
+ * ours is the fault. */
 static enum session_end end_unanswered(struct session *s, int rc, nsec_t now) {
     bool ours = rc == -ENOMEM || rc == -ENOBUFS;
 
@@ -533,7 +536,8 @@ enum session_end session_finish(struct session *s, int rc, nsec_t now) {
         return end_unanswered(s, rc, now);
     hist_shared_record(&stats->latency, now - s->ready_at);
     log_access(s, now);
-    worker_count_answer(s->worker);
+    if (s->worker->quota->limit > 0)
+        worker_count_answer(s->worker);
     return finish_request(s);
 }
 
@@ -542,7 +546,7 @@ enum session_end session_answer(struct session *s, int rc, struct io *io) {
     ssize_t n = rc;
 
     if (rc == 0) {
-        session_answers(s, io_now(io));
+        session_answers(s, io);
         n = socket_send(s->fd, out.ptr, out.len);
     }
     if (n < 0 && n != -EAGAIN)
@@ -581,13 +585,6 @@ enum session_end session_turn_down(struct session *s, uint16_t status, const cha
 
 /* --- memory goes ------------------------------------------------------------------ */
 
-/* The head is still to be logged. */
-void session_keep_answer(struct session *s) {
-    buf_free(&s->body);
-    if (!s->head_in_arena)
-        arena_free(&s->arena);
-}
-
 void session_free(struct session *s) {
     end_request(s);
     buf_free(&s->in);
@@ -596,7 +593,13 @@ void session_free(struct session *s) {
     arena_free(&s->arena);
 }
 
-void session_go_idle(struct session *s) {
-    ASSERT(s->head_used == 0);
-    session_free(s);
+void session_shrink(struct session *s) {
+    if (s->ready_at == 0) {
+        ASSERT(s->head_used == 0);
+        session_free(s);
+        return;
+    }
+    buf_free(&s->body);
+    if (!s->head_in_arena) /* the head is still to be logged */
+        arena_free(&s->arena);
 }

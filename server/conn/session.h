@@ -26,7 +26,7 @@ struct accepted {
     unsigned listener; /* index of the address it came to, among those of the configuration */
 };
 
-/* How requests come, when not just as HTTP: bits of session.ingress. */
+/* Bits of session.ingress: requests come in another way than just as HTTP. */
 enum session_ingress {
     SESSION_INGRESS_PROXY = 1, /* a PROXY header, which has not come yet, before the rest */
     SESSION_INGRESS_UWSGI = 2, /* one uwsgi packet, one answer */
@@ -49,24 +49,24 @@ enum session_end {
 struct session {
     const struct worker *worker;
     struct http_conn http;
-    struct http_head head; /* of the current request; points into `in` or `arena` */
+    struct http_head head; /* current request's; points into `in` or `arena` */
     struct buf in; /* received: the head in use (`head_used` bytes), then what is not parsed yet */
     struct buf body; /* decoded body of the current request */
     struct buf out;  /* encoded answer */
     struct arena arena;
     size_t head_used;
-    nsec_t ready_at;           /* when the current request was complete; 0: it is not */
-    nsec_t body_at;            /* when its body was waited for first; 0: it was not */
-    struct access_spent spent; /* where its time went */
-    uint64_t body_bytes;       /* of the answer in `out` */
-    struct peer peer;          /* or whom a PROXY header or a uwsgi packet names */
+    nsec_t ready_at;           /* time at which the request was complete; 0: not yet */
+    nsec_t body_at;            /* time of the first wait for its body; 0: none */
+    struct access_spent spent; /* spans of its waits */
+    uint64_t body_bytes;       /* in `out`, without the head */
+    struct peer peer;          /* named by a PROXY header or a uwsgi packet, if any */
     uint32_t served;
     int fd;
     atomic_int writer;         /* enum session_writer of session.c */
-    uint16_t status;           /* of the answer in `out` */
+    uint16_t status;           /* answered in `out` */
     struct stats_entry *entry; /* while a request is here, if it is listed */
     uint8_t ingress;           /* bits of enum session_ingress; 0: plain HTTP */
-    bool head_in_arena;        /* or a part of it */
+    bool head_in_arena;        /* all of it, or a part */
     bool eof;                  /* the client closed its sending side */
     atomic_bool last;          /* the next answer says close; a loop may set it meanwhile */
 };
@@ -105,22 +105,22 @@ bool session_in_body(const struct session *s);
  * --body-timeout and the bytes so far, decoded, at --body-rate allow for the whole. */
 nsec_t session_body_deadline(struct session *s, nsec_t now);
 
-/* When the current request must be answered; NSEC_NEVER without a limit. */
+/* The deadline of the current request; NSEC_NEVER without a limit. */
 nsec_t session_deadline(const struct session *s);
 
-/* What the current request does or waits for from now on. */
+/* Tells what the current request does or waits for from now on. */
 void session_set_doing(struct session *s, enum stats_doing doing, struct io *io);
 
 /* The request has its slot: its handler is about to run. */
 void session_begin(struct session *s, nsec_t now);
 
-/* Its handler is done, with 0 and an answer in `out`, or with -errno. Writes what the client takes
- * of the answer at once, and never waits for it. */
+/* Ends a handled request, with 0 and an answer in `out`, or with -errno. Writes what the client
+ * takes of the answer at once, and never waits for it. */
 NODISCARD enum session_end session_answer(struct session *s, int rc, struct io *io);
 
-/* The same in two steps, for those who write themselves: the answer in `out` is about to be
- * written; all is done, with 0, or with -errno: the client did not get its answer. */
-void session_answers(struct session *s, nsec_t now);
+/* Two steps of session_answer, for callers that write themselves: the answer in `out` is about to
+ * be written; all is done, with 0, or with -errno: the client did not get its answer. */
+void session_answers(struct session *s, struct io *io);
 NODISCARD enum session_end session_finish(struct session *s, int rc, nsec_t now);
 
 /* The request that is READY is not served at all: its client left while it waited for a slot. */
@@ -142,9 +142,9 @@ enum session_step session_refuse(struct session *s, uint16_t status, const char 
 /* No request is to come, or none is wanted: SESSION_CLOSE, or SESSION_LINGER. */
 NODISCARD enum session_end session_close(const struct session *s);
 
-/* Give back memory: what the answer, which stands in `out` and may stay there for a while, was made
- * of; and every buffer: a connection that is merely kept alive owns nothing but itself. */
-void session_keep_answer(struct session *s);
-void session_go_idle(struct session *s);
+/* Gives back memory: what the answer, which stands in `out` and may stay for a while, was made
+ * of; between two requests every buffer: a connection that is merely kept alive owns nothing but
+ * itself. */
+void session_shrink(struct session *s);
 
 #endif

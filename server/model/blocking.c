@@ -2,12 +2,11 @@
 /* Accepting and serving on threads that wait in the kernel. */
 #include "server/model/blocking.h"
 #include "base/log.h"
-#include "net/binds.h"
 #include "net/listener.h"
+#include "net/listeners.h"
 #include "proc/prefork.h"
 #include "proc/signals.h"
 #include "server/app/handle.h"
-#include "server/heartbeat.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -155,9 +154,10 @@ void blocking_refuse(struct blocking *b, const struct worker *worker,
 
 /* --- accepting --------------------------------------------------------------------- */
 
-/* What the accepting thread does between two waits. How long it may wait, in ms; -1: for ever. */
+/* Does the accepting thread's work between two waits. Returns how long it may wait, in ms; -1: for
+ * ever. */
 static int look_around(const struct blocking *b, const struct worker *worker, nsec_t *tend_at) {
-    nsec_t beat_every = heartbeat_interval(worker->config);
+    nsec_t beat_every = worker_beat_interval(worker);
     nsec_t now = clock_now();
     nsec_t until = b->lingering_count > 0 ? b->lingering[0].until : NSEC_NEVER;
 
@@ -182,7 +182,7 @@ static int queue_up(const struct blocking *b, int listen_fd) {
     return epoll_ctl(b->epoll_fd, EPOLL_CTL_ADD, listen_fd, &event) < 0 ? -errno : 0;
 }
 
-/* What has woken this thread alone is for the others. */
+/* Hands on to the others what has woken this thread alone. */
 static void leave_queue(const struct blocking *b, const struct worker *worker) {
     for (size_t i = 0; i < worker->listen_count; i++) {
         epoll_ctl(b->epoll_fd, EPOLL_CTL_DEL, worker->listen_fds[i], NULL);
@@ -210,7 +210,7 @@ static int accept_one(const struct blocking *b, const struct worker *worker, uns
     return rc;
 }
 
-/* What an event says: a new connection, or a lingering one. 0 or -errno. */
+/* Acts on an event: a new connection, or a lingering one. 0 or -errno. */
 static int act_on(struct blocking *b, const struct worker *worker, int fd,
                   void (*serve)(void *arg, const struct accepted *accepted), void *arg) {
     for (unsigned i = 0; i < worker->listen_count; i++) {
@@ -234,7 +234,7 @@ static int watch_all(const struct blocking *b, const struct worker *worker) {
 
 int blocking_accept(struct blocking *b, const struct worker *worker,
                     void (*serve)(void *arg, const struct accepted *accepted), void *arg) {
-    struct epoll_event events[1 + BINDS_MAX + SERVER_LINGERING_MAX];
+    struct epoll_event events[1 + LISTENERS_MAX + SERVER_LINGERING_MAX];
     nsec_t tend_at = 0;
     int rc = watch_all(b, worker);
 
@@ -263,7 +263,7 @@ struct blocking_connection {
     const struct blocking *blocking;
     struct session session;
     struct io_block first, io;
-    nsec_t deadline; /* of a lingering close */
+    nsec_t deadline; /* for a lingering close */
 };
 
 static nsec_t read_deadline(struct session *s, nsec_t now, nsec_t head_deadline) {
@@ -329,7 +329,7 @@ static int run_handler(struct blocking_connection *c) {
     session_begin(s, io_now(&c->io.io));
     rc = handle_run(s, &c->io.io);
     if (rc == 0) {
-        session_answers(s, io_now(&c->io.io));
+        session_answers(s, &c->io.io);
         rc = write_answer(c);
     }
     stats_add(s->worker->stats, STATS_slots_busy, -1);
@@ -399,7 +399,7 @@ void blocking_serve(const struct blocking *b, const struct worker *worker,
     io_block_init(&c.first, b->silence_fd);
     io_block_init(&c.io, b->cancel_fd);
     if (one_request)
-        beat_in_waits(&c, heartbeat_interval(worker->config));
+        beat_in_waits(&c, worker_beat_interval(worker));
     session_init(&c.session, worker, accepted->fd);
     session_accept(&c.session, accepted);
     c.session.last = one_request || worker->config->keep_alive == 0;

@@ -17,8 +17,8 @@ struct blocking {
     const struct worker *worker;
     atomic_int phase; /* changed by the signal handler */
     int accept_fd, silence_fd, cancel_fd;
-    int epoll_fd;     /* where blocking_accept's thread waits */
-    bool takes_turns; /* its connections stay: idle workers accept one after the other */
+    int epoll_fd;     /* blocking_accept's thread waits here */
+    bool takes_turns; /* connections stay: idle workers accept one after the other */
     /* Connections that blocking_refuse has answered, the oldest first. */
     struct blocking_lingering {
         struct linger_state linger;

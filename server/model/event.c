@@ -7,6 +7,7 @@
 #include "proc/signals.h"
 #include "server/app/event_app.h"
 #include "server/app/handle.h"
+#include "server/backends.h"
 #include "server/conn/front.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
@@ -45,7 +46,7 @@ struct job {
     void (*answered)(struct srv_request *rq, int rc, const struct upstream_answer *answer);
     struct slice suffix;
     struct upstream_call call;
-    struct timer timer; /* of the queue */
+    struct timer timer; /* for the wait in the queue */
     TAILQ_ENTRY(job) queued;
     enum job_state state;
 };
@@ -78,7 +79,7 @@ void event_answer(struct srv_request *rq, int rc) {
         job_end(job, session_finish(s, rc, loop_now(m->loop)));
         return;
     }
-    session_answers(s, loop_now(m->loop));
+    session_answers(s, &m->io);
     job_end(job, SESSION_SEND);
 }
 
@@ -96,7 +97,6 @@ static void call_done(struct upstream_call *call, int rc) {
     job->state = JOB_HANDLER;
     m->calling--;
     request_asked(rq, rc, call->exchange.why);
-    request_has_waited_for_upstream(rq);
     heartbeat_switch(&m->heartbeat, &job->client->session.head);
     job->answered(rq, rc, rc == 0 ? &answer : NULL);
     heartbeat_switch(&m->heartbeat, NULL);
@@ -111,7 +111,7 @@ static void call_now(struct job *job) {
     job->call.done = call_done;
     request_asks(job->request);
     upstream_event_get(m->upstream, &job->call, &job->client->session.arena, job->suffix,
-                       request_deadline(job->request));
+                       session_deadline(&job->client->session));
 }
 
 static bool has_place(const struct event_model *m) {
@@ -131,7 +131,6 @@ static void leave_queue(struct job *job, int rc) {
 static void queue_failed(struct job *job, int rc) {
     leave_queue(job, rc);
     job->state = JOB_HANDLER;
-    request_has_waited_for_upstream(job->request);
     job->answered(job->request, rc, NULL);
 }
 
@@ -236,7 +235,7 @@ static void event_abandon(struct client *c) {
         upstream_call_cancel(&job->call);
         return;
     case JOB_HANDLER:
-        return; /* it is on its way out */
+        return; /* a job on its way out */
     }
 }
 
@@ -263,7 +262,7 @@ static const struct io_ops io_none = {
 };
 
 static int event_open(struct event_model *m, struct worker *worker, struct error *err) {
-    struct upstream_config upstream = worker_upstream(worker);
+    struct upstream_config upstream = backends_upstream(worker);
     int rc;
 
     m->io.ops = &io_none;

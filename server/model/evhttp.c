@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "proc/signals.h"
 #include "server/app/app.h"
+#include "server/backends.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
 #include "server/upstream/target.h"
@@ -51,9 +52,9 @@ struct evhttp_model {
     struct signals *signals;
     struct heartbeat heartbeat;
     struct evhttp *server;
-    struct evhttp_bound_socket *sockets[BINDS_MAX];
+    struct evhttp_bound_socket *sockets[LISTENERS_MAX];
     struct upstream_target target;
-    char host[300]; /* of the upstream, as text with an end */
+    char host[300]; /* the upstream's, as text with an end */
     SLIST_HEAD(, evhttp_line) idle;
     LIST_HEAD(, ask) asks;
     unsigned writing; /* answers whose last byte evhttp has not sent yet */
@@ -266,7 +267,7 @@ static void on_request(struct evhttp_request *client, void *arg) {
 
 /* --- life ---------------------------------------------------------------------- */
 
-/* What is still in progress after the wait is dropped with its connections by evhttp_close. */
+/* Requests in progress after the wait are dropped with their connections by evhttp_close. */
 static void out_of_patience(struct timer *timer) {
     struct evhttp_model *m = CONTAINER_OF(timer, struct evhttp_model, patience);
 
@@ -322,7 +323,7 @@ static int open_server(struct evhttp_model *m, struct error *err) {
 }
 
 static int evhttp_open(struct evhttp_model *m, struct worker *worker, struct error *err) {
-    struct upstream_config upstream = worker_upstream(worker);
+    struct upstream_config upstream = backends_upstream(worker);
     int rc;
 
     m->worker = worker;

@@ -4,6 +4,7 @@
 #include "fiber/fiber.h"
 #include "proc/signals.h"
 #include "server/app/handle.h"
+#include "server/backends.h"
 #include "server/conn/front.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
@@ -21,7 +22,8 @@ struct green {
     struct front front;
     struct loop *loop;
     struct fibers *fibers;
-    struct io_fiber *io;
+    struct io_fiber *io_fiber;
+    struct io *io; /* from io_fiber */
     struct signals *signals;
     struct heartbeat heartbeat;
 };
@@ -36,10 +38,14 @@ static void green_serve(void *arg) {
     struct green *g = green_of(c);
     enum session_end end;
 
-    c->task = fiber_self(g->fibers);
-    end = c->abandoned ? session_drop(&c->session, loop_now(g->loop))
-                       : handle_serve(&c->session, io_fiber_io(g->io));
-    c->task = NULL;
+    if (c->abandoned) {
+        end = session_drop(&c->session, loop_now(g->loop));
+    } else {
+        c->task = fiber_self(g->fibers);
+        session_begin(&c->session, loop_now(g->loop));
+        end = handle_serve(&c->session, g->io);
+        c->task = NULL;
+    }
     front_return(c, end);
 }
 
@@ -77,14 +83,15 @@ static int green_open(struct green *g, struct worker *worker, struct error *err)
     g->fibers = fibers_new(g->loop, &fibers, err);
     if (g->fibers == NULL)
         return -ENOMEM;
-    g->io = io_fiber_new(g->loop, g->fibers, err);
-    if (g->io == NULL)
+    g->io_fiber = io_fiber_new(g->loop, g->fibers, err);
+    if (g->io_fiber == NULL)
         return -ENOMEM;
+    g->io = io_fiber_io(g->io_fiber);
     g->signals = signals_new(g->loop, front_signal, &g->front, err);
     if (g->signals == NULL)
         return -EIO;
     signals_enforce();
-    rc = worker_open(worker, g->io, err);
+    rc = backends_open(worker, g->io_fiber, err);
     if (rc < 0)
         return rc;
     rc = heartbeat_start(&g->heartbeat, g->loop, worker);
@@ -108,9 +115,9 @@ static int green_run(struct worker *worker, struct error *err) {
         rc = front_run(&g.front, err);
     signals_hold();
     heartbeat_stop(&g.heartbeat);
-    worker_close(worker);
+    backends_close(worker);
     signals_free(g.signals);
-    io_fiber_free(g.io);
+    io_fiber_free(g.io_fiber);
     fibers_free(g.fibers);
     loop_free(g.loop);
     return rc;

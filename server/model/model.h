@@ -3,7 +3,7 @@
 #ifndef SERVER_MODEL_H
 #define SERVER_MODEL_H
 
-#include "server/worker.h"
+#include "server/config.h"
 
 extern const struct model model_pool;
 extern const struct model model_single;

@@ -6,6 +6,7 @@
 #include "net/thread.h"
 #include "proc/signals.h"
 #include "server/app/handle.h"
+#include "server/backends.h"
 #include "server/conn/front.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
@@ -39,9 +40,9 @@ struct pool {
     struct heartbeat heartbeat;
     struct watch wake; /* an eventfd: something stands in shared.done */
     struct lane *lanes;
-    unsigned started; /* of the lanes; only the loop's thread changes it */
+    unsigned started; /* lanes; only the loop's thread changes it */
     struct {
-        pthread_mutex_t lock; /* of all below */
+        pthread_mutex_t lock; /* guards all below */
         pthread_cond_t work;  /* `todo` has grown, or closing */
         struct client_list todo, done;
         bool closing;
@@ -90,6 +91,7 @@ static void *lane_run(void *arg) {
     struct client *c;
 
     while ((c = lane_take(lane)) != NULL) {
+        session_begin(&c->session, clock_now());
         c->end = handle_serve(&c->session, &lane->io.io);
         lane_give_back(lane, c);
     }
@@ -241,7 +243,7 @@ static int pool_open(struct pool *p, struct worker *worker, struct error *err) {
     if (rc < 0)
         return error_set(err, rc, "cannot make an eventfd: %s", strerrordesc_np(-rc));
     p->wake.ready &= ~(unsigned)IO_READ;
-    rc = worker_open(worker, NULL, err);
+    rc = backends_open(worker, NULL, err);
     if (rc == 0)
         rc = start_lanes(p, err);
     if (rc < 0)
@@ -267,7 +269,7 @@ static void pool_close(struct pool *p, struct worker *worker) {
         close(p->wake.fd);
     }
     signals_hold();
-    worker_close(worker);
+    backends_close(worker);
     heartbeat_stop(&p->heartbeat);
     signals_free(p->signals);
     loop_free(p->loop);

@@ -2,6 +2,7 @@
 /* Model `single`: one thread that serves one request at a time; whoever comes next waits in the
  * backlog. */
 #include "proc/signals.h"
+#include "server/backends.h"
 #include "server/model/blocking.h"
 #include "server/model/model.h"
 #include <string.h>
@@ -32,7 +33,7 @@ static int single_run(struct worker *worker, struct error *err) {
     int rc = blocking_open(&s.blocking, worker, err);
 
     if (rc == 0)
-        rc = worker_open(worker, NULL, err);
+        rc = backends_open(worker, NULL, err);
     if (rc == 0) {
         worker_ready(worker);
         rc = blocking_accept(&s.blocking, worker, single_accepted, &s);
@@ -40,7 +41,7 @@ static int single_run(struct worker *worker, struct error *err) {
             error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
     }
     signals_hold();
-    worker_close(worker);
+    backends_close(worker);
     blocking_close(&s.blocking);
     return rc;
 }

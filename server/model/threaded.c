@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "proc/signals.h"
+#include "server/backends.h"
 #include "server/model/blocking.h"
 #include "server/model/model.h"
 #include "server/observe/stats.h"
@@ -24,13 +25,13 @@ struct threaded {
     struct worker *worker;
     pthread_attr_t attr;
     struct {
-        pthread_mutex_t lock; /* of all below */
+        pthread_mutex_t lock; /* guards all below */
         pthread_cond_t fewer; /* a thread has ended */
         unsigned live;
     } shared;
 };
 
-/* What a new thread is told; it frees it. */
+/* The argument of a new thread, which frees it. */
 struct threaded_connection {
     struct threaded *t;
     struct accepted accepted;
@@ -121,7 +122,7 @@ static int threaded_open(struct threaded *t, struct error *err) {
     pthread_attr_init(&t->attr);
     pthread_attr_setdetachstate(&t->attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&t->attr, SERVER_THREAD_STACK_BYTES);
-    return worker_open(t->worker, NULL, err);
+    return backends_open(t->worker, NULL, err);
 }
 
 static int threaded_run(struct worker *worker, struct error *err) {
@@ -136,7 +137,7 @@ static int threaded_run(struct worker *worker, struct error *err) {
         join_all(&t);
     }
     signals_hold();
-    worker_close(worker);
+    backends_close(worker);
     blocking_close(&t.blocking);
     return rc;
 }

@@ -12,7 +12,7 @@
  * transfer will get, so nobody could look first whether something came on it while it was idle. */
 #include "server/upstream/curl.h"
 #include "base/alloc.h"
-#include "fiber/gate.h"
+#include "fiber/semaphore.h"
 #include "http/error.h"
 #include "net/idle_pool.h"
 #include "server/limits.h"
@@ -30,11 +30,11 @@ enum { SOCKETS_MAX = 8 };
 
 struct upstream_curl {
     struct upstream_curl_config config;
-    struct idle_pool idle; /* holds lanes */
-    struct gate *look_ups; /* limits those in progress */
-    pthread_mutex_t lock;  /* guards what is below: thread models share it */
-    bool https;            /* false: there is no TLS to ask about */
-    unsigned orphan_count; /* calls, ever, that ended before their look-ups */
+    struct idle_pool idle;      /* holds lanes */
+    struct semaphore *look_ups; /* limits those in progress */
+    pthread_mutex_t lock;       /* guards what is below: thread models share it */
+    bool https;                 /* false: there is no TLS to ask about */
+    unsigned orphan_count;      /* calls, ever, that ended before their look-ups */
     nsec_t orphaned_at[SERVER_CURL_LOOK_UPS_MAX]; /* a ring: when the latest ones ended */
 };
 
@@ -52,14 +52,14 @@ struct curl_lane {
     nsec_t timer;  /* curl wants to be called then without news; NSEC_NEVER */
     struct io *io; /* for the current transfer */
     struct upstream_exchange exchange;
-    int fed;            /* 1: the answer is complete; or -errno */
-    bool excess;        /* bytes came behind the answer */
-    bool multiplexed;   /* HTTP/2 */
-    bool looking_up;    /* a name, for want of a connection */
-    bool worn;          /* the kept connection was stale, and curl has taken another */
-    struct gate *place; /* entered for a look-up, left when the look-up or the call ends */
-    int kept;           /* the connection of the transfers before, or -1 */
-    int socket_error;   /* the errno for which the call got no socket; or 0 */
+    int fed;                 /* 1: the answer is complete; or -errno */
+    bool excess;             /* bytes came behind the answer */
+    bool multiplexed;        /* HTTP/2 */
+    bool looking_up;         /* a name, for want of a connection */
+    bool worn;               /* the kept connection was stale, and curl has taken another */
+    struct semaphore *place; /* entered for a look-up, left when the look-up or the call ends */
+    int kept;                /* the connection of the transfers before, or -1 */
+    int socket_error;        /* the errno for which the call got no socket; or 0 */
     char error_text[CURL_ERROR_SIZE];
 };
 
@@ -106,7 +106,7 @@ static int on_timer(CURLM *multi UNUSED, long timeout_ms, void *arg) {
 
 static void leave_place(struct curl_lane *lane) {
     if (lane->place != NULL)
-        gate_leave(lane->place);
+        semaphore_release(lane->place);
     lane->place = NULL;
 }
 
@@ -537,12 +537,12 @@ static bool may_look_up(struct upstream_curl *client, nsec_t now) {
 /* Makes a lane that has a place among those that look a name up. */
 static int lane_for_look_up(struct upstream_curl *client, struct io *io, nsec_t deadline,
                             struct curl_lane **ret, const char **ret_why) {
-    int rc = gate_enter(client->look_ups, io, deadline);
+    int rc = semaphore_acquire(client->look_ups, io, deadline);
     nsec_t now = clock_now(); /* lanes ask that clock: the loop's may not be at the deadline yet */
 
     *ret = NULL;
     if (rc == 0 && (now >= deadline || !may_look_up(client, now))) {
-        gate_leave(client->look_ups);
+        semaphore_release(client->look_ups);
         rc = -ETIMEDOUT;
     }
     if (rc < 0) {
@@ -551,7 +551,7 @@ static int lane_for_look_up(struct upstream_curl *client, struct io *io, nsec_t 
     }
     *ret = lane_new(client);
     if (*ret == NULL) {
-        gate_leave(client->look_ups);
+        semaphore_release(client->look_ups);
         return -ENOMEM;
     }
     (*ret)->place = client->look_ups;
@@ -571,9 +571,9 @@ struct upstream_curl *upstream_curl_new(const struct upstream_curl_config *confi
 
     if (client == NULL)
         return NULL;
-    client->look_ups = gate_new(SERVER_CURL_LOOK_UPS_MAX, fiber_io);
+    client->look_ups = semaphore_new(SERVER_CURL_LOOK_UPS_MAX, fiber_io);
     if (client->look_ups == NULL || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-        gate_free(client->look_ups);
+        semaphore_free(client->look_ups);
         mem_free(client);
         return NULL;
     }
@@ -589,7 +589,7 @@ void upstream_curl_free(struct upstream_curl *client) {
         return;
     idle_pool_end(&client->idle);
     pthread_mutex_destroy(&client->lock);
-    gate_free(client->look_ups);
+    semaphore_free(client->look_ups);
     mem_free(client);
     curl_global_cleanup();
 }

@@ -6,6 +6,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "net/idle_pool.h"
+#include "net/thread.h"
 #include "server/limits.h"
 #include <errno.h>
 #include <pthread.h>
@@ -26,9 +27,10 @@ struct db {
     struct db_names names;
     nsec_t probe_span; /* longest connect while the server is down */
     struct io_fiber *fiber_io;
-    struct gate *gate;       /* the places of the pool */
-    struct gate *probe_gate; /* a single place: for whoever connects while the server is down */
-    struct idle_pool idle;   /* holds pooled */
+    struct semaphore *semaphore; /* the places of the pool */
+    struct semaphore
+        *probe_semaphore;  /* a single place: for whoever connects while the server is down */
+    struct idle_pool idle; /* holds pooled */
     struct {
         pthread_mutex_t lock;         /* guards all below, when threads share it; free otherwise */
         nsec_t suspect_at;            /* connections that became idle until then may be dead */
@@ -59,8 +61,7 @@ static void count(struct db *db, enum stats_value value, int amount) {
     stats_add(db->config.stats, value, amount);
 }
 
-/* --- what is told ------------------------------------------------------------------------------
- */
+/* --- what is told ----------------------------------------------------------------------------- */
 
 struct verdict {
     uint16_t status;
@@ -132,8 +133,130 @@ struct db_report db_report_of(enum db_step step, int code, const struct db_failu
     return report;
 }
 
-/* --- idle connections --------------------------------------------------------------------------
- */
+/* --- cancel requests -------------------------------------------------------------------------- */
+
+struct cancel {
+    void *request; /* db_conn's */
+    STAILQ_ENTRY(cancel) link;
+};
+
+/* Cancel requests block, and nobody waits for them: a thread makes one after the other, and lives
+ * as long as there are some. Kept by the database and, while one runs, by the thread; whoever
+ * leaves last frees it. */
+struct cancels {
+    pthread_mutex_t lock; /* guards all below */
+    pthread_cond_t idle;  /* not running any more */
+    STAILQ_HEAD(, cancel) queue;
+    uint32_t waiting;
+    bool running; /* the thread */
+    bool closed;  /* the database has left */
+};
+
+static struct cancels *cancels_new(void) {
+    struct cancels *c = mem_calloc(1, sizeof(*c));
+
+    if (c == NULL)
+        return NULL;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->idle, NULL);
+    STAILQ_INIT(&c->queue);
+    return c;
+}
+
+static void cancels_destroy(struct cancels *c) {
+    pthread_cond_destroy(&c->idle);
+    pthread_mutex_destroy(&c->lock);
+    mem_free(c);
+}
+
+static struct cancel *cancels_pull(struct cancels *c) {
+    struct cancel *first = STAILQ_FIRST(&c->queue);
+
+    if (first != NULL) {
+        STAILQ_REMOVE_HEAD(&c->queue, link);
+        c->waiting--;
+    }
+    return first;
+}
+
+static void *cancels_run(void *arg) {
+    struct cancels *c = arg;
+    struct cancel *each;
+    bool closed;
+
+    pthread_mutex_lock(&c->lock);
+    while ((each = cancels_pull(c)) != NULL) {
+        pthread_mutex_unlock(&c->lock);
+        db_cancel_send(each->request);
+        mem_free(each);
+        pthread_mutex_lock(&c->lock);
+    }
+    c->running = false;
+    closed = c->closed;
+    pthread_cond_signal(&c->idle);
+    pthread_mutex_unlock(&c->lock);
+    if (closed)
+        cancels_destroy(c);
+    return NULL;
+}
+
+static bool cancels_enqueue(struct cancels *c, struct cancel *added) {
+    bool taken;
+
+    pthread_mutex_lock(&c->lock);
+    taken = c->waiting < SERVER_DB_CANCELS_MAX;
+    if (taken) {
+        STAILQ_INSERT_TAIL(&c->queue, added, link);
+        c->waiting++;
+        if (!c->running)
+            c->running = thread_start(NULL, SERVER_THREAD_STACK_BYTES, cancels_run, c) == 0;
+        if (!c->running) { /* the queue holds nothing else in that case */
+            cancels_pull(c);
+            taken = false;
+        }
+    }
+    pthread_mutex_unlock(&c->lock);
+    return taken;
+}
+
+/* Takes a request of a connection, from any thread. */
+static void cancels_add(void *arg, void *request) {
+    struct cancel *added = mem_alloc(sizeof(*added));
+
+    if (added != NULL) {
+        added->request = request;
+        if (cancels_enqueue(arg, added))
+            return;
+        mem_free(added);
+    }
+    db_cancel_drop(request);
+}
+
+/* Lets them finish until then. Requests that still wait after that are dropped, and one that still
+ * runs is left to its thread, which cleans up. */
+static void cancels_free(struct cancels *c, nsec_t until) {
+    struct timespec at = { .tv_sec = until / NSEC_PER_SEC, .tv_nsec = until % NSEC_PER_SEC };
+    struct cancel *each;
+    bool running;
+    int rc = 0;
+
+    if (c == NULL)
+        return;
+    pthread_mutex_lock(&c->lock);
+    while (c->running && rc == 0)
+        rc = pthread_cond_clockwait(&c->idle, &c->lock, CLOCK_MONOTONIC, &at);
+    while ((each = cancels_pull(c)) != NULL) {
+        db_cancel_drop(each->request);
+        mem_free(each);
+    }
+    c->closed = true;
+    running = c->running;
+    pthread_mutex_unlock(&c->lock);
+    if (!running)
+        cancels_destroy(c);
+}
+
+/* --- idle connections ------------------------------------------------------------------------- */
 
 /* For closing: that of the loop, which knows the descriptors, or any. */
 static struct io *closing_io(struct db *db, struct io_block *block) {
@@ -262,8 +385,7 @@ static void put_back(struct db_call *call) {
     idle_pool_put(&db->idle, &p->idle, p->idle.since, p->ends_at);
 }
 
-/* --- life --------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 /* Unlike those of any other process. */
 static void names_init(struct db_names *names, bool off) {
@@ -297,18 +419,20 @@ struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io) {
     idle_pool_init(&db->idle, &idle);
     pthread_mutex_init(&db->shared.lock, NULL);
     db->shared.suspect_at = -1;
-    db->gate = gate_new(config->pool, fiber_io);
-    db->probe_gate = gate_new(1, fiber_io);
+    db->semaphore = semaphore_new(config->pool, fiber_io);
+    db->probe_semaphore = semaphore_new(1, fiber_io);
     count(db, STATS_db_pool, (int)config->pool);
     names_init(&db->names, config->unprepared);
     db->conn_config = (struct db_conn_config){
         .conninfo = config->conninfo,
         .blocking = config->mode == DB_BLOCKING,
         .result_bytes_max = config->result_bytes_max,
-        .work_queue = work_queue_new(SERVER_DB_CANCELS_MAX),
+        .cancel = cancels_add,
+        .cancel_arg = cancels_new(),
         .names = &db->names,
     };
-    if (db->gate == NULL || db->probe_gate == NULL || db->conn_config.work_queue == NULL) {
+    if (db->semaphore == NULL || db->probe_semaphore == NULL ||
+        db->conn_config.cancel_arg == NULL) {
         db_free(db);
         return NULL;
     }
@@ -324,15 +448,14 @@ void db_free(struct db *db) {
     if (db == NULL)
         return;
     idle_pool_end(&db->idle);
-    work_queue_free(db->conn_config.work_queue, deadline_after(clock_now(), SERVER_DB_CLOSE_NSEC));
-    gate_free(db->gate);
-    gate_free(db->probe_gate);
+    cancels_free(db->conn_config.cancel_arg, deadline_after(clock_now(), SERVER_DB_CLOSE_NSEC));
+    semaphore_free(db->semaphore);
+    semaphore_free(db->probe_semaphore);
     pthread_mutex_destroy(&db->shared.lock);
     mem_free(db);
 }
 
-/* --- connecting --------------------------------------------------------------------------------
- */
+/* --- connecting ------------------------------------------------------------------------------- */
 
 /* Under the lock. */
 static int fail_again(struct db_call *call) {
@@ -415,7 +538,7 @@ static void set_probed(struct db *db, nsec_t at) {
 static int connect_in_turn(struct db_call *call, nsec_t until, struct db_conn **ret) {
     struct db *db = call->db;
     nsec_t now;
-    int rc = gate_enter(db->probe_gate, call->io, nsec_min(until, call->deadline));
+    int rc = semaphore_acquire(db->probe_semaphore, call->io, nsec_min(until, call->deadline));
 
     if (rc == -ETIMEDOUT) {
         pthread_mutex_lock(&db->shared.lock);
@@ -430,10 +553,10 @@ static int connect_in_turn(struct db_call *call, nsec_t until, struct db_conn **
         set_probed(db, now);
         rc = connect_now(call, nsec_min(call->deadline, deadline_after(now, db->probe_span)), ret);
         set_probed(db, 0);
-        gate_leave(db->probe_gate);
+        semaphore_release(db->probe_semaphore);
         return rc;
     }
-    gate_leave(db->probe_gate);
+    semaphore_release(db->probe_semaphore);
     return rc < 0 ? rc : connect_now(call, call->deadline, ret);
 }
 
@@ -533,8 +656,7 @@ static int get_connection(struct db_call *call, bool fresh) {
     return rc;
 }
 
-/* --- running -----------------------------------------------------------------------------------
- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 /* Whether a statement that failed on a connection that had been used before may run once more. */
 static bool may_run_again(const struct db_call *call, int rc) {
@@ -598,8 +720,8 @@ static int wait_for_place(struct db_call *call) {
     int rc;
 
     count(db, STATS_db_waiting, 1);
-    rc = gate_enter(db->gate, call->io,
-                    nsec_min(call->deadline, deadline_after(begin, db->config.wait)));
+    rc = semaphore_acquire(db->semaphore, call->io,
+                           nsec_min(call->deadline, deadline_after(begin, db->config.wait)));
     count(db, STATS_db_waiting, -1);
     hist_shared_record(&db->config.stats->db_wait, clock_now() - begin);
     return rc;
@@ -623,7 +745,7 @@ int db_run(struct db *db, struct io *io, struct arena *arena, const struct db_st
         count(db, STATS_db_in_use, 1);
         rc = run_inside(&call);
         count(db, STATS_db_in_use, -1);
-        gate_leave(db->gate);
+        semaphore_release(db->semaphore);
     }
     if (rc == 0)
         return 0;

@@ -15,7 +15,7 @@
 #ifndef SERVER_DB_H
 #define SERVER_DB_H
 
-#include "fiber/gate.h"
+#include "fiber/semaphore.h"
 #include "server/observe/stats.h"
 #include "server/upstream/db_conn.h"
 
@@ -47,7 +47,7 @@ struct db_report {
 /* The step in which it failed. */
 enum db_step { DB_STEP_WAIT, DB_STEP_CONNECT, DB_STEP_RUN };
 
-/* Connects to nothing yet. `fiber_io` as for gate_new. NULL when out of memory. */
+/* Connects to nothing yet. `fiber_io` as for semaphore_new. NULL when out of memory. */
 NODISCARD struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io);
 
 /* Nobody may be inside. */

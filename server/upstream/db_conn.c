@@ -182,16 +182,16 @@ static int fail_result(struct db_run *r, const PGresult *result) {
 /* --- cancelling ------------------------------------------------------------------------------- */
 
 /* PQcancel opens a connection of its own, and blocks for as long as the server likes. */
-static void cancel_run(void *arg) {
+void db_cancel_send(void *request) {
     char why[256];
 
-    if (PQcancel(arg, why, sizeof(why)) == 0)
+    if (PQcancel(request, why, sizeof(why)) == 0)
         log_write(LOG_LEVEL_DEBUG, "cannot cancel a statement error=\"%s\"", why);
-    PQfreeCancel(arg);
+    PQfreeCancel(request);
 }
 
-static void cancel_drop(void *arg) {
-    PQfreeCancel(arg);
+void db_cancel_drop(void *request) {
+    PQfreeCancel(request);
 }
 
 /* The connection is given up with the statement: to get the server's answer to the cancellation
@@ -201,7 +201,7 @@ static void give_up(struct db_run *r) {
 
     r->conn->broken = true;
     if (request != NULL)
-        work_queue_add(r->conn->config->work_queue, cancel_run, cancel_drop, request);
+        r->conn->config->cancel(r->conn->config->cancel_arg, request);
 }
 
 /* --- waiting for libpq ------------------------------------------------------------------------ */

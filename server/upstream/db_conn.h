@@ -9,7 +9,6 @@
 
 #include "base/arena.h"
 #include "fiber/io.h"
-#include "server/upstream/work_queue.h"
 #include <stdatomic.h>
 
 struct db_conn;
@@ -25,8 +24,10 @@ struct db_names {
 struct db_conn_config {
     const char *conninfo; /* keyword=value pairs or a URI, over the PG* variables; "" for none */
     bool blocking;
-    size_t result_bytes_max;       /* for a result as it is kept in the arena */
-    struct work_queue *work_queue; /* cancel requests block: they are made there */
+    size_t result_bytes_max; /* for a result as it is kept in the arena */
+    /* Takes a cancel request, which blocks, to make it on another thread. */
+    void (*cancel)(void *arg, void *request);
+    void *cancel_arg;
     struct db_names *names;
 };
 
@@ -101,6 +102,11 @@ bool db_conn_usable(const struct db_conn *conn);
 
 /* For watching while it is idle, when every byte that comes is a goodbye. */
 int db_conn_fd(const struct db_conn *conn);
+
+/* Makes a cancel request, or leaves it: both release it. The first blocks as long as the server
+ * likes. */
+void db_cancel_send(void *request);
+void db_cancel_drop(void *request);
 
 void db_conn_close(struct db_conn *conn, struct io *io);
 

@@ -7,8 +7,7 @@
 #include <netdb.h>
 #include <sys/epoll.h>
 
-/* --- the lists ---------------------------------------------------------------------------------
- */
+/* --- the lists -------------------------------------------------------------------------------- */
 
 static bool is_name(struct slice host) {
     struct endpoint e = { .host = host, .port = 1 };
@@ -85,8 +84,7 @@ static int insert_addresses(struct db_hosts *hosts, const struct db_host *name,
     return 0;
 }
 
-/* --- trying ------------------------------------------------------------------------------------
- */
+/* --- trying ----------------------------------------------------------------------------------- */
 
 /* A server that is being tried: its name is looked up, or a connection is made. */
 struct attempt {

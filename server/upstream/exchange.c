@@ -64,7 +64,7 @@ static int grow(struct upstream_exchange *x, size_t want) {
         cap = x->expected > want && x->expected <= SERVER_UPSTREAM_BODY_BYTES_MAX
                   ? (size_t)x->expected
                   : want;
-    grown = arena_alloc(x->arena, cap + 1); /* and a NUL */
+    grown = arena_alloc(x->arena, cap + 1); /* room for a NUL */
     if (grown == NULL)
         return -ENOMEM;
     if (x->body_len > 0)

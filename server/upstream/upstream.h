@@ -8,7 +8,7 @@
 
 struct upstream;
 
-/* `fiber_io` as for gate_new. NULL with a reason. */
+/* `fiber_io` as for semaphore_new. NULL with a reason. */
 NODISCARD struct upstream *upstream_new(const struct upstream_config *config,
                                         struct io_fiber *fiber_io, struct error *err);
 void upstream_free(struct upstream *u);

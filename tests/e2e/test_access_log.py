@@ -197,13 +197,18 @@ def test_json_lines(slowapi, serve, tmp_path):
     assert lines[1]["upstream_ms"] >= 100 and lines[1]["model"] == "green"
 
 
-@pytest.mark.parametrize("text", ["x" * 6000, '"' * 6000, "\u20ac" * 2000], ids=["plain", "quotes", "euros"])
-def test_json_lines_are_whole_however_long_the_request(slowapi, serve, tmp_path, text):
+LONG = {"plain": "x" * 6000, "quotes": '"' * 6000, "euros": "\u20ac" * 2000, "no UTF-8": "\xff" * 6000}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_json_lines_are_whole_however_long_the_request(slowapi, serve, tmp_path, kind):
+    text = LONG[kind]
     log = tmp_path / "access.log"
     app = serve("--access-logfile", log, "--access-logformat", "json", upstream=slowapi())
     with RawConnection(app) as conn:
         fields = "".join(f"{name}: {text}\r\n" for name in ("User-Agent", "Referer"))
-        conn.send(f"GET /?delay=0&q={'y' * 6000} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
+        request = f"GET /?delay=0&q={'y' * 6000} HTTP/1.1\r\nHost: x\r\n{fields}\r\n"
+        conn.send(request.encode("latin-1" if kind == "no UTF-8" else "utf-8"))
         assert conn.read_response().status == 200
     (line,) = wait_for_lines(log, 1)
     seen = json.loads(line)

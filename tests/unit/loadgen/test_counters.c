@@ -229,7 +229,7 @@ static void test_records_of_workers_merge_in_start_order(void **state) {
     for (int i = 0; i < 10000; i++) {
         struct timing one = { .queue = 1, .total = 10000 - i };
         struct counters *t = i % 2 == 0 ? &a : &b;
-        counters_end(t, counters_begin(t, i, false), OUTCOME_OK, 200, UINT64_MAX, &one, 0);
+        counters_end(t, counters_begin(t, i, false, false), OUTCOME_OK, 200, UINT64_MAX, &one, 0);
     }
     counters_merge(&a, &b);
     struct samples *s = &a.samples;
@@ -251,7 +251,7 @@ static void test_want_of_memory_for_records_is_told(void **state) {
     assert_int_equal(counters_init(&t), 0);
     t.keeps_samples = true;
     mem_fail_after(0);
-    size_t number = counters_begin(&t, 1, false);
+    size_t number = counters_begin(&t, 1, false, false);
     mem_fail_after(-1);
     assert_true(t.samples.incomplete);
     counters_end(&t, number, OUTCOME_OK, 200, 0, &timing, 0);

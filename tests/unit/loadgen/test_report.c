@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The reports against hand-made figures: ab's labels, rounding and percentile rule; the JSON
  * schema. */
-#include "loadgen/report_json.h"
+#include "loadgen/output.h"
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -239,10 +239,11 @@ static void test_skewed_times_are_warned_about(void **state) {
 static json_t *report_as_json(void) {
     char *text = NULL;
     size_t size;
-    FILE *out = open_memstream(&text, &size);
+    struct error err;
+    struct load_output output = { .files = {
+                                      open_memstream(&text, &size) } }; /* JSON is the first */
     settle();
-    assert_int_equal(report_json(out, &run.report), 0);
-    fclose(out);
+    assert_int_equal(output_report(&output, &run.report, &err), 0);
     json_t *root = json_loads(text, 0, NULL);
     assert_non_null(root);
     free(text);

@@ -30,6 +30,7 @@ static const struct srv_app app = { .handle = handle };
 static void answer(struct client *c) {
     struct front_rig *f = rig_of(c);
 
+    session_begin(&c->session, clock_now());
     front_return(c, handle_serve(&c->session, &f->io.io));
 }
 

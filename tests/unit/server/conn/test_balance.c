@@ -93,7 +93,7 @@ static void a_worker_accepts_what_it_has_slots_for(void **state) {
         uint32_t slots, used, expected;
         int64_t workers, max_queue;
         nsec_t queue_timeout;
-        bool reuses;
+        bool goes_on;
         int early, late;
     } cases[] = {
         { "idle", SLOTS, 0, 0, 2, -1, 0, false, 3, 3 },
@@ -121,9 +121,7 @@ static void a_worker_accepts_what_it_has_slots_for(void **state) {
             balance_open(&f->balance, &f->worker, f->loop, cases[i].slots, on_accepted), 0);
         for (uint32_t n = 0; n < cases[i].expected; n++)
             balance_expect(&f->balance);
-        balance_use(&f->balance, cases[i].used);
-        if (cases[i].reuses)
-            balance_reuse(&f->balance);
+        balance_use(&f->balance, cases[i].used, cases[i].goes_on);
         connect_clients(f);
         run_for(f, 0); /* one turn */
         run_for(f, 0);
@@ -145,7 +143,7 @@ static void a_slot_that_is_free_again_opens_the_door(void **state) {
     struct fixture *f = *state;
 
     assert_int_equal(balance_open(&f->balance, &f->worker, f->loop, SLOTS, on_accepted), 0);
-    balance_use(&f->balance, SLOTS - 1);
+    balance_use(&f->balance, SLOTS - 1, false);
     balance_expect(&f->balance);
     connect_clients(f);
     run_for(f, NSEC_PER_MSEC);
@@ -163,9 +161,9 @@ static void nothing_is_accepted_after_the_close(void **state) {
 
     f->config.max_queue = 0;
     assert_int_equal(balance_open(&f->balance, &f->worker, f->loop, SLOTS, on_accepted), 0);
-    balance_use(&f->balance, SLOTS);
+    balance_use(&f->balance, SLOTS, false);
     balance_close(&f->balance);
-    balance_use(&f->balance, 0);
+    balance_use(&f->balance, 0, false);
     connect_clients(f);
     run_for(f, 2 * SERVER_LOOK_NSEC);
     assert_int_equal(f->accepted, 0);

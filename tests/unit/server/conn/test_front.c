@@ -356,6 +356,7 @@ static void nothing_is_begun_after_a_stop_at_once(void **state) {
     run(f);
     c = TAILQ_FIRST(&f->served);
     TAILQ_REMOVE(&f->served, c, queued);
+    session_begin(&c->session, clock_now());
     end = handle_serve(&c->session, &f->io.io);
     assert_int_equal(end, SESSION_KEEP);
     front_signal(&f->front, SIGINT);

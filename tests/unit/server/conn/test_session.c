@@ -109,6 +109,7 @@ static enum session_step read_request(struct fixture *f) {
 
 static enum session_end serve(struct fixture *f) {
     assert_int_equal(read_request(f), SESSION_READY);
+    session_begin(&f->session, clock_now());
     return handle_serve(&f->session, &f->io.io);
 }
 
@@ -126,7 +127,7 @@ static void a_request_is_answered_and_the_connection_kept(void **state) {
     assert_int_equal(serve(f), SESSION_KEEP);
     assert_heard(f, "\r\n\r\nhello");
     assert_false(session_began(&f->session));
-    session_go_idle(&f->session);
+    session_shrink(&f->session);
     say(f, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert_int_equal(serve(f), SESSION_CLOSE);
 }
@@ -213,11 +214,13 @@ static void any_allocation_may_fail(void **state) {
         say(f, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde");
         mem_fail_after(n);
         enum session_step step = read_request(f);
-        if (step == SESSION_READY)
+        if (step == SESSION_READY) {
+            session_begin(&f->session, clock_now());
             (void)!handle_serve(&f->session, &f->io.io);
-        else if (step == SESSION_REFUSED && buf_unread(&f->session.out).len > 0)
+        } else if (step == SESSION_REFUSED && buf_unread(&f->session.out).len > 0) {
             (void)!send(f->server, buf_unread(&f->session.out).ptr, buf_unread(&f->session.out).len,
                         MSG_NOSIGNAL);
+        }
         failed = mem_failed();
         mem_fail_after(-1);
         const char *text = hear(f);

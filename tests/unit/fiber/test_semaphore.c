@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A gate lets its number in, queues the rest fairly, and forgets whoever gave up. */
+/* A semaphore lets its number in, queues the rest fairly, and forgets whoever gave up. */
 #include "base/alloc.h"
-#include "fiber/gate.h"
+#include "fiber/semaphore.h"
 #include "tests/unit/fiber/io_rig.h"
 #include <stdatomic.h>
 #include <string.h>
@@ -11,29 +11,29 @@ enum { CROWD = 8, ROUNDS = 200, PLACES = 3 };
 /* --- one waiter, told to a thread and to a fiber ---------------------------------------------- */
 
 static void lets_in_as_many_as_it_has_places(struct rig *r) {
-    struct gate *gate = gate_new(2, r->io_fiber);
-    assert_int_equal(gate_enter(gate, r->io, late()), 0);
-    assert_int_equal(gate_enter(gate, r->io, 0), 0); /* a free place needs no time */
-    assert_int_equal(gate_stats(gate).inside, 2);
-    assert_int_equal(gate_enter(gate, r->io, clock_now() + SOON), -ETIMEDOUT);
-    assert_int_equal(gate_stats(gate).turned, 1);
+    struct semaphore *semaphore = semaphore_new(2, r->io_fiber);
+    assert_int_equal(semaphore_acquire(semaphore, r->io, late()), 0);
+    assert_int_equal(semaphore_acquire(semaphore, r->io, 0), 0); /* a free place needs no time */
+    assert_int_equal(semaphore_stats(semaphore).taken, 2);
+    assert_int_equal(semaphore_acquire(semaphore, r->io, clock_now() + SOON), -ETIMEDOUT);
+    assert_int_equal(semaphore_stats(semaphore).turned, 1);
 
-    gate_leave(gate);
-    assert_int_equal(gate_enter(gate, r->io, 0), 0);
-    gate_leave(gate);
-    gate_leave(gate);
-    assert_int_equal(gate_stats(gate).inside, 0);
-    gate_free(gate);
+    semaphore_release(semaphore);
+    assert_int_equal(semaphore_acquire(semaphore, r->io, 0), 0);
+    semaphore_release(semaphore);
+    semaphore_release(semaphore);
+    assert_int_equal(semaphore_stats(semaphore).taken, 0);
+    semaphore_free(semaphore);
 }
 
 static void a_wait_ends_when_it_is_cancelled(struct rig *r) {
-    struct gate *gate = gate_new(1, r->io_fiber);
-    assert_int_equal(gate_enter(gate, r->io, late()), 0);
+    struct semaphore *semaphore = semaphore_new(1, r->io_fiber);
+    assert_int_equal(semaphore_acquire(semaphore, r->io, late()), 0);
     r->cancel_soon(r);
-    assert_int_equal(gate_enter(gate, r->io, late()), -ECANCELED);
-    assert_int_equal(gate_stats(gate).waiting, 0);
-    gate_leave(gate);
-    gate_free(gate);
+    assert_int_equal(semaphore_acquire(semaphore, r->io, late()), -ECANCELED);
+    assert_int_equal(semaphore_stats(semaphore).waiting, 0);
+    semaphore_release(semaphore);
+    semaphore_free(semaphore);
 }
 
 /* What the peer writes makes `mine` readable, which cancels. */
@@ -55,7 +55,7 @@ static void tell_a_thread(void **state) {
 
 struct crowd {
     struct rig rig;
-    struct gate *gate;
+    struct semaphore *semaphore;
     struct fiber *fibers[CROWD];
     char order[CROWD + 1]; /* who came in */
     unsigned came, ended;
@@ -70,10 +70,10 @@ static void pass_through(void *arg) {
     struct one *one = arg;
     struct crowd *c = one->crowd;
     c->fibers[one->index] = fiber_self(c->rig.fibers);
-    if (gate_enter(c->gate, c->rig.io, late()) == 0) {
+    if (semaphore_acquire(c->semaphore, c->rig.io, late()) == 0) {
         c->order[c->came++] = (char)('a' + one->index);
         assert_int_equal(io_sleep(c->rig.io, clock_now() + NSEC_PER_MSEC), 0);
-        gate_leave(c->gate);
+        semaphore_release(c->semaphore);
     }
     if (++c->ended == CROWD)
         loop_stop(c->rig.loop);
@@ -84,24 +84,24 @@ static void fibers_come_in_as_they_came_and_the_cancelled_one_is_skipped(void **
     static struct crowd c;
     struct one ones[CROWD];
     fiber_rig_open(&c.rig);
-    c.gate = gate_new(1, c.rig.io_fiber);
+    c.semaphore = semaphore_new(1, c.rig.io_fiber);
     for (unsigned i = 0; i < CROWD; i++) {
         ones[i] = (struct one){ &c, i };
         assert_int_equal(fiber_spawn(c.rig.fibers, "one", pass_through, &ones[i]), 0);
     }
-    assert_int_equal(gate_stats(c.gate).waiting, CROWD - 1);
+    assert_int_equal(semaphore_stats(c.semaphore).waiting, CROWD - 1);
     fiber_cancel(c.fibers[2]);
     assert_int_equal(loop_run(c.rig.loop), 0);
     assert_string_equal(c.order, "abdefgh");
-    assert_int_equal(gate_stats(c.gate).waited, CROWD - 2);
-    gate_free(c.gate);
+    assert_int_equal(semaphore_stats(c.semaphore).waited, CROWD - 2);
+    semaphore_free(c.semaphore);
     fiber_rig_close(&c.rig);
 }
 
 /* --- many threads ----------------------------------------------------------------------------- */
 
 struct threads {
-    struct gate *gate;
+    struct semaphore *semaphore;
     atomic_int inside, most, failed;
 };
 
@@ -112,7 +112,7 @@ static void *come_and_go(void *arg) {
     for (unsigned i = 0; i < ROUNDS; i++) {
         /* Every third one is in a hurry, so that places and deadlines meet. */
         nsec_t deadline = i % 3 == 0 ? clock_now() + 20 * NSEC_PER_USEC : late();
-        int rc = gate_enter(t->gate, &block.io, deadline);
+        int rc = semaphore_acquire(t->semaphore, &block.io, deadline);
         if (rc != 0) {
             t->failed += rc != -ETIMEDOUT;
             continue;
@@ -122,7 +122,7 @@ static void *come_and_go(void *arg) {
             t->most = now;
         usleep(10);
         t->inside--;
-        gate_leave(t->gate);
+        semaphore_release(t->semaphore);
     }
     return NULL;
 }
@@ -131,26 +131,26 @@ static void threads_are_never_more_than_the_places(void **state) {
     (void)state;
     static struct threads t;
     pthread_t threads[CROWD];
-    t.gate = gate_new(PLACES, NULL);
+    t.semaphore = semaphore_new(PLACES, NULL);
     for (unsigned i = 0; i < CROWD; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, come_and_go, &t), 0);
     for (unsigned i = 0; i < CROWD; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(t.failed, 0);
     assert_true(t.most <= PLACES);
-    struct gate_stats stats = gate_stats(t.gate);
-    assert_int_equal(stats.inside, 0);
+    struct semaphore_stats stats = semaphore_stats(t.semaphore);
+    assert_int_equal(stats.taken, 0);
     assert_int_equal(stats.waiting, 0);
-    gate_free(t.gate);
+    semaphore_free(t.semaphore);
 }
 
-static void without_memory_there_is_no_gate(void **state) {
+static void without_memory_there_is_no_semaphore(void **state) {
     (void)state;
     mem_fail_after(0);
-    struct gate *gate = gate_new(1, NULL);
+    struct semaphore *semaphore = semaphore_new(1, NULL);
     mem_fail_after(-1);
-    assert_null(gate);
-    gate_free(NULL);
+    assert_null(semaphore);
+    semaphore_free(NULL);
 }
 
 static void (*const stories[])(struct rig *) = {
@@ -166,7 +166,7 @@ int main(void) {
         cmocka_unit_test_prestate(tell_a_fiber, (void *)(uintptr_t)&stories[1]),
         cmocka_unit_test(fibers_come_in_as_they_came_and_the_cancelled_one_is_skipped),
         cmocka_unit_test(threads_are_never_more_than_the_places),
-        cmocka_unit_test(without_memory_there_is_no_gate),
+        cmocka_unit_test(without_memory_there_is_no_semaphore),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

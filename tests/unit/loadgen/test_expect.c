@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Conditions, expected statuses, and the search in a body that comes in pieces. */
 #include "loadgen/expect.h"
-#include "loadgen/threshold.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens, announces and closes the sockets that a server listens on. */
-#include "net/binds.h"
+#include "net/listeners.h"
 #include "base/log.h"
 #include "net/listener.h"
 #include "net/socket.h"
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-int binds_check(const struct option_strings *addresses, struct error *err) {
+int listeners_check(const struct option_strings *addresses, struct error *err) {
     struct endpoint endpoint;
     int rc = 0;
 
@@ -17,16 +17,16 @@ int binds_check(const struct option_strings *addresses, struct error *err) {
     return rc;
 }
 
-static int open_one(struct binds *b, const char *text, int backlog, struct error *err) {
+static int open_one(struct listeners *l, const char *text, int backlog, struct error *err) {
     struct endpoint endpoint;
     struct address at;
     int rc = endpoint_parse(slice_str(text), 0, &endpoint, err);
 
     if (rc < 0)
         return rc;
-    if (b->count == BINDS_MAX)
+    if (l->count == LISTENERS_MAX)
         return error_set(err, -E2BIG, "cannot listen on '%s': %d addresses are the most", text,
-                         BINDS_MAX);
+                         LISTENERS_MAX);
     rc = address_of_endpoint(&endpoint, true, &at);
     if (rc == -ENAMETOOLONG)
         return error_set(err, rc,
@@ -34,42 +34,42 @@ static int open_one(struct binds *b, const char *text, int backlog, struct error
                          sizeof(at.local.sun_path) - 1);
     if (rc < 0)
         return error_set(err, rc, "cannot listen on '%s': a numeric address is needed", text);
-    rc = listener_open_with_mode(&at, endpoint.mode, backlog, &b->bound[b->count], err);
+    rc = listener_open_with_mode(&at, endpoint.mode, backlog, &l->bound[l->count], err);
     if (rc < 0)
         return rc;
-    b->schemes[b->count] = "http";
-    b->borrowed[b->count] = false;
-    b->fds[b->count++] = rc;
+    l->schemes[l->count] = "http";
+    l->borrowed[l->count] = false;
+    l->fds[l->count++] = rc;
     return 0;
 }
 
-int binds_open(struct binds *b, const struct option_strings *addresses, int backlog,
-               struct error *err) {
+int listeners_open(struct listeners *l, const struct option_strings *addresses, int backlog,
+                   struct error *err) {
     int rc;
 
-    b->count = 0;
+    l->count = 0;
     for (size_t i = 0; i < addresses->count; i++) {
-        rc = open_one(b, addresses->items[i], backlog, err);
+        rc = open_one(l, addresses->items[i], backlog, err);
         if (rc < 0) {
-            binds_close(b);
+            listeners_close(l);
             return rc;
         }
     }
     return 0;
 }
 
-void binds_announce(const struct binds *b, const char *name) {
+void listeners_announce(const struct listeners *l, const char *name) {
     char text[ADDRESS_TEXT_BYTES];
 
-    for (size_t i = 0; i < b->count; i++) {
-        const char *address = address_format(&b->bound[i], text);
+    for (size_t i = 0; i < l->count; i++) {
+        const char *address = address_format(&l->bound[i], text);
 
-        if (b->bound[i].any.sa_family != AF_UNIX)
-            log_say("%s: listening on %s://%s/\n", name, b->schemes[i], address);
-        else if (strcmp(b->schemes[i], "http") == 0)
+        if (l->bound[i].any.sa_family != AF_UNIX)
+            log_say("%s: listening on %s://%s/\n", name, l->schemes[i], address);
+        else if (strcmp(l->schemes[i], "http") == 0)
             log_say("%s: listening on %s\n", name, address);
         else
-            log_say("%s: listening on %s://%s\n", name, b->schemes[i], address);
+            log_say("%s: listening on %s://%s\n", name, l->schemes[i], address);
     }
 }
 
@@ -81,29 +81,29 @@ static void drop_waiting(int listen_fd) {
         close(fd);
 }
 
-void binds_refuse(const struct binds *b) {
-    for (size_t i = 0; i < b->count; i++) {
-        if (b->borrowed[i])
+void listeners_refuse(const struct listeners *l) {
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->borrowed[i])
             continue;
-        if (shutdown(b->fds[i], SHUT_RDWR) < 0 && errno != ENOTCONN)
+        if (shutdown(l->fds[i], SHUT_RDWR) < 0 && errno != ENOTCONN)
             log_write(LOG_LEVEL_WARN, "cannot refuse connections error=\"%s\"",
                       strerrordesc_np(errno));
         else
-            drop_waiting(b->fds[i]);
+            drop_waiting(l->fds[i]);
     }
 }
 
-void binds_close(struct binds *b) {
-    for (size_t i = 0; i < b->count; i++) {
-        if (b->borrowed[i])
-            close(b->fds[i]);
+void listeners_close(struct listeners *l) {
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->borrowed[i])
+            close(l->fds[i]);
         else
-            listener_close(b->fds[i], &b->bound[i]);
+            listener_close(l->fds[i], &l->bound[i]);
     }
-    b->count = 0;
+    l->count = 0;
 }
 
-void binds_raise_descriptor_limit(void) {
+void listeners_raise_descriptor_limit(void) {
     uint64_t limit;
     int rc = socket_raise_limit(&limit);
 
