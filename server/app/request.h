@@ -30,7 +30,7 @@ NODISCARD int request_answer(struct srv_request *rq, int rc);
 
 struct session *request_session(const struct srv_request *rq);
 
-/* Begins its wait for the upstream, a place among the calls in progress included. */
+/* Begins the wait for the upstream, a place among the calls in progress included. */
 void request_waits_for_upstream(struct srv_request *rq);
 
 /* Around the wait for that place (--upstream-max): until when, at most, and what came of it, 0 or
