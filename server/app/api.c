@@ -31,7 +31,7 @@ static void *alloc(struct srv_request *rq, size_t size_bytes) {
     return memory;
 }
 
-/* --- formats ---------------------------------------------------------------------------------- */
+/* --- formats ------------------------------------------------------------- */
 
 enum { PIECES_MAX = 16 };
 
@@ -113,7 +113,7 @@ void *srv_alloc(struct srv_request *rq, size_t size_bytes) {
     return memory != NULL ? memset(memory, 0, size_bytes) : NULL;
 }
 
-/* --- the worker ------------------------------------------------------------------------------- */
+/* --- the worker ---------------------------------------------------------- */
 
 /* SRV_APP_KEY of the environment: letters in upper case, what no variable may hold as '_'. */
 static const char *config_variable(const char *key) {
@@ -160,7 +160,7 @@ void *srv_data(const struct srv_worker *worker) {
     return worker->data;
 }
 
-/* --- the request ------------------------------------------------------------------------------ */
+/* --- the request --------------------------------------------------------- */
 
 const char *srv_method(struct srv_request *rq) {
     return text_of(rq, rq->session->head.method_text);
@@ -333,7 +333,7 @@ const char *srv_body(struct srv_request *rq, size_t *len) {
     return text_of(rq, body);
 }
 
-/* --- the answer ------------------------------------------------------------------------------- */
+/* --- the answer ---------------------------------------------------------- */
 
 /* Fields that the server writes by itself: RFC 9112 sections 6 and 9, RFC 9110 section 6.6.1. */
 static bool is_server_field(struct slice name) {
@@ -461,7 +461,7 @@ int srv_reply_printed(struct srv_request *rq, int status) {
                  rq->printed.len > 0 ? slice_of(rq->printed.text, rq->printed.len) : SLICE(""));
 }
 
-/* --- failures --------------------------------------------------------------------------------- */
+/* --- failures ------------------------------------------------------------ */
 
 int srv_fail(struct srv_request *rq, int status, const char *format, ...) {
     va_list args;
@@ -496,7 +496,7 @@ void srv_forgive(struct srv_request *rq) {
     rq->status = 0;
 }
 
-/* --- waiting ---------------------------------------------------------------------------------- */
+/* --- waiting ------------------------------------------------------------- */
 
 /* Seconds as a span: 0 for less, and for what is no number; at most a century. */
 static nsec_t span_of(double seconds) {
@@ -521,7 +521,7 @@ void srv_set_deadline(struct srv_request *rq, double seconds) {
     rq->deadline = nsec_min(rq->deadline, deadline_after(io_now(rq->io), span_of(seconds)));
 }
 
-/* --- calls of other servers ------------------------------------------------------------------- */
+/* --- calls of other servers ---------------------------------------------- */
 
 static const struct srv_response *respond(struct srv_request *rq, struct srv_response response) {
     static const struct srv_response empty = { -ENOMEM, 0, "", 0 };
@@ -596,7 +596,7 @@ const struct srv_response *srv_get(struct srv_request *rq, const char *format, .
                                               .len = answer.body.len });
 }
 
-/* --- PostgreSQL ------------------------------------------------------------------------------- */
+/* --- PostgreSQL ---------------------------------------------------------- */
 
 /* Rows as srv_query hands them out, and the values behind them. */
 struct query_result {
@@ -669,7 +669,7 @@ bool srv_is_null(const struct srv_rows *rows, size_t row, size_t column) {
     return value_at(rows, row, column).ptr == NULL;
 }
 
-/* --- the log ---------------------------------------------------------------------------------- */
+/* --- the log ------------------------------------------------------------- */
 
 static enum log_level level_of(char letter) {
     switch (letter) {

@@ -35,8 +35,7 @@ const struct app *app_find(const char *name) {
     return NULL;
 }
 
-/* --- objects ------------------------------------------------------------------------------------
- */
+/* --- objects ------------------------------------------------------------- */
 
 bool object_is_named(const char *app) {
     size_t len = strlen(app);
@@ -44,7 +43,7 @@ bool object_is_named(const char *app) {
     return strchr(app, '/') != NULL || (len > 3 && strcmp(app + len - 3, ".so") == 0);
 }
 
-/* --- patterns --------------------------------------------------------------------------------- */
+/* --- patterns ------------------------------------------------------------ */
 
 /* Every byte that a path may have, undecoded: RFC 3986 section 3.3, and '%' as itself. */
 static bool is_good_segment(struct slice segment, bool last) {
@@ -92,7 +91,7 @@ static int check_routes(const struct srv_route *routes, struct error *err) {
     return 0;
 }
 
-/* --- loading ---------------------------------------------------------------------------------- */
+/* --- loading ------------------------------------------------------------- */
 
 /* Passes on dlopen's words, without the path that the caller names, or a cause that is ours.
  */
@@ -163,7 +162,7 @@ int object_load(const char *path, struct srv_app *ret, struct error *err) {
     return rc < 0 ? error_set(err, -EINVAL, "cannot load '%s': %s", path, why.text) : 0;
 }
 
-/* --- checking --------------------------------------------------------------------------------- */
+/* --- checking ------------------------------------------------------------ */
 
 static int load_and_check(const char *path, const struct option_strings *config,
                           const struct privileges *user, struct error *err) {

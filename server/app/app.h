@@ -24,9 +24,7 @@ extern const struct app app_self;
 /* A built-in one by name; NULL when there is none. */
 const struct app *app_find(const char *name);
 
-/* --- objects, which each worker loads after its fork, so that workers that are replaced take new
- * code and the master has none
- * ---------------------------------------------------------------------- */
+/* --- objects: each worker loads them after its fork, the master has none ---------- */
 
 /* The worker of <srv/app.h>. */
 struct srv_worker {

@@ -11,7 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* --- routes ----------------------------------------------------------------------------------- */
+/* --- routes -------------------------------------------------------------- */
 
 static void keep_segment(struct srv_request *rq, const char *text, size_t len) {
     if (rq->segment_count < SERVER_ROUTE_SEGMENTS_MAX)
@@ -92,8 +92,7 @@ static int route(struct srv_request *rq, const struct srv_route *routes) {
     return allowed.text[0] != '\0' ? answer_methods(rq, &allowed) : srv_fail(rq, 404, "not found");
 }
 
-/* --- parts at the same time ----------------------------------------------------------------------
- */
+/* --- parts at the same time ---------------------------------------------- */
 
 static void end_parts(struct srv_request *rq);
 
@@ -127,8 +126,7 @@ static void run_part(struct srv_task *t) {
         end_parts(&t->rq);
 }
 
-/* --- as a fiber ---------------------------------------------------------------------------------
- */
+/* --- as a fiber ---------------------------------------------------------- */
 
 static void run_fiber(void *arg) {
     struct srv_task *t = arg;
@@ -166,8 +164,7 @@ static void end_fiber(struct srv_task *t) {
         fiber_await(t->fibers);
 }
 
-/* --- as a thread --------------------------------------------------------------------------------
- */
+/* --- as a thread --------------------------------------------------------- */
 
 static void *run_thread(void *arg) {
     struct srv_task *t = arg;
@@ -213,8 +210,7 @@ static void end_thread(struct srv_task *t) {
     close_fds(t);
 }
 
-/* --- both ---------------------------------------------------------------------------------------
- */
+/* --- both ---------------------------------------------------------------- */
 
 /* The part sees all that was asked, and nothing of the answer. */
 static void give_view(struct srv_task *t, const struct srv_request *rq) {
@@ -343,8 +339,7 @@ static void end_parts(struct srv_request *rq) {
     }
 }
 
-/* --- calls at the same time ---------------------------------------------------------------------
- */
+/* --- calls at the same time ---------------------------------------------- */
 
 struct get_part {
     const char *suffix;
@@ -381,8 +376,7 @@ size_t srv_get_all(struct srv_request *rq, const char *const *suffixes, size_t c
     return failed;
 }
 
-/* --- work on threads ----------------------------------------------------------------------------
- */
+/* --- work on threads ----------------------------------------------------- */
 
 struct offload {
     int (*work)(void *arg);
@@ -445,7 +439,7 @@ int srv_offload(struct srv_request *rq, int (*work)(void *arg), void *arg) {
     return rc < 0 ? request_stick(rq, rc) : o.result;
 }
 
-/* --- running ---------------------------------------------------------------------------------- */
+/* --- running ------------------------------------------------------------- */
 
 int handle_request(struct srv_request *rq) {
     const struct srv_app *app = rq->session->worker->app;

@@ -9,7 +9,7 @@
 #include "server/upstream/upstream.h"
 #include <errno.h>
 
-/* --- the request ------------------------------------------------------------ */
+/* --- the request --------------------------------------------------------- */
 
 struct slice request_body(const struct srv_request *rq) {
     return buf_unread(&rq->session->body);
@@ -54,7 +54,7 @@ struct slice request_scheme(const struct srv_request *rq) {
     return realip(rq).scheme;
 }
 
-/* --- memory and waiting ------------------------------------------------------ */
+/* --- memory and waiting -------------------------------------------------- */
 
 void *request_alloc(struct srv_request *rq, size_t size_bytes) {
     return arena_alloc(rq->arena, size_bytes > 0 ? size_bytes : 1);
@@ -246,7 +246,7 @@ int request_query(struct srv_request *rq, const char *sql, const char *const *pa
     return rc;
 }
 
-/* --- the answer --------------------------------------------------------------- */
+/* --- the answer ---------------------------------------------------------- */
 
 int request_add_field(struct srv_request *rq, struct slice name, struct slice value) {
     if (rq->fields == NULL)

@@ -51,8 +51,7 @@ NODISCARD int request_answer(struct srv_request *rq, int rc);
 /* Remembers the failure unless there is one already; returns the one that sticks, or 0. */
 int request_stick(struct srv_request *rq, int rc);
 
-/* --- what <srv/app.h> is made of ---------------------------------------------------------------
- */
+/* --- what <srv/app.h> is made of ----------------------------------------- */
 
 /* The decoded value of the first query parameter with that name; false when there is none. A value
  * that is not decodable is handed over as it was sent. */
@@ -95,7 +94,7 @@ NODISCARD int request_reply(struct srv_request *rq, uint16_t status, struct slic
 
 struct session *request_session(const struct srv_request *rq);
 
-/* Begins its wait for the upstream, a place among the calls in progress included. */
+/* Begins the wait for the upstream, a place among the calls in progress included. */
 void request_waits_for_upstream(struct srv_request *rq);
 
 /* Ends it. */

@@ -25,9 +25,9 @@ const struct model model_pool = {
 };
 
 /* One serving thread. */
-struct lane {
+struct pool_thread {
     struct pool *pool;
-    pthread_t thread;
+    pthread_t id;
     struct io_block io;
     int cancel_fd;  /* readable: the request it serves is abandoned */
     bool cancelled; /* cancel_fd was made readable; under the pool's lock */
@@ -39,8 +39,8 @@ struct pool {
     struct signals *signals;
     struct heartbeat heartbeat;
     struct watch wake; /* an eventfd: something stands in shared.done */
-    struct lane *lanes;
-    unsigned started; /* lanes; only the loop's thread changes it */
+    struct pool_thread *threads;
+    unsigned started; /* threads; only the loop's thread changes it */
     struct {
         pthread_mutex_t lock; /* guards all below */
         pthread_cond_t work;  /* `todo` has grown, or closing */
@@ -49,11 +49,11 @@ struct pool {
     } shared;
 };
 
-/* --- a lane --------------------------------------------------------------------- */
+/* --- a thread --------------------------------------------------------------------- */
 
 /* The next request, or NULL when the pool closes. */
-static struct client *lane_take(struct lane *lane) {
-    struct pool *p = lane->pool;
+static struct client *pool_thread_take(struct pool_thread *thread) {
+    struct pool *p = thread->pool;
     struct client *c;
 
     pthread_mutex_lock(&p->shared.lock);
@@ -61,57 +61,58 @@ static struct client *lane_take(struct lane *lane) {
         pthread_cond_wait(&p->shared.work, &p->shared.lock);
     if (c != NULL) {
         TAILQ_REMOVE(&p->shared.todo, c, queued);
-        c->task = lane;
+        c->task = thread;
     }
     pthread_mutex_unlock(&p->shared.lock);
     return c;
 }
 
-static void lane_give_back(struct lane *lane, struct client *c) {
-    struct pool *p = lane->pool;
+static void pool_thread_give_back(struct pool_thread *thread, struct client *c) {
+    struct pool *p = thread->pool;
     bool first, cancelled;
     uint64_t count = 1;
 
     pthread_mutex_lock(&p->shared.lock);
-    c->task = NULL; /* nobody cancels this lane from here on */
-    cancelled = lane->cancelled;
-    lane->cancelled = false;
+    c->task = NULL; /* nobody cancels this thread from here on */
+    cancelled = thread->cancelled;
+    thread->cancelled = false;
     first = TAILQ_EMPTY(&p->shared.done);
     TAILQ_INSERT_TAIL(&p->shared.done, c, queued);
     pthread_mutex_unlock(&p->shared.lock);
 
     if (first && write(p->wake.fd, &count, sizeof(count)) < 0)
         log_write(LOG_LEVEL_ERROR, "cannot wake the loop error=\"%s\"", strerrordesc_np(errno));
-    if (cancelled && read(lane->cancel_fd, &count, sizeof(count)) < 0)
+    if (cancelled && read(thread->cancel_fd, &count, sizeof(count)) < 0)
         log_write(LOG_LEVEL_ERROR, "cannot clear a cancel error=\"%s\"", strerrordesc_np(errno));
 }
 
-static void *lane_run(void *arg) {
-    struct lane *lane = arg;
+static void *pool_thread_run(void *arg) {
+    struct pool_thread *thread = arg;
     struct client *c;
 
-    while ((c = lane_take(lane)) != NULL) {
+    while ((c = pool_thread_take(thread)) != NULL) {
         session_begin(&c->session, clock_now());
-        c->end = handle_serve(&c->session, &lane->io.io);
-        lane_give_back(lane, c);
+        c->end = handle_serve(&c->session, &thread->io.io);
+        pool_thread_give_back(thread, c);
     }
     return NULL;
 }
 
-static int lane_start(struct pool *p) {
-    struct lane *lane = &p->lanes[p->started];
+static int pool_thread_start(struct pool *p) {
+    struct pool_thread *thread = &p->threads[p->started];
     int rc;
 
-    *lane = (struct lane){ .pool = p, .cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
-    if (lane->cancel_fd < 0)
+    *thread =
+        (struct pool_thread){ .pool = p, .cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+    if (thread->cancel_fd < 0)
         return -errno;
-    io_block_init(&lane->io, lane->cancel_fd);
-    rc = thread_start(&lane->thread, SERVER_THREAD_STACK_BYTES, lane_run, lane);
+    io_block_init(&thread->io, thread->cancel_fd);
+    rc = thread_start(&thread->id, SERVER_THREAD_STACK_BYTES, pool_thread_run, thread);
     if (rc < 0) {
-        close(lane->cancel_fd);
+        close(thread->cancel_fd);
         return rc;
     }
-    pthread_setname_np(lane->thread, "pool");
+    pthread_setname_np(thread->id, "pool");
     p->started++;
     return 0;
 }
@@ -129,7 +130,7 @@ static void pool_grow(struct pool *p) {
     int rc = 0;
 
     if (p->front.busy > p->started)
-        rc = lane_start(p);
+        rc = pool_thread_start(p);
     if (rc < 0)
         log_limited(&rate, LOG_LEVEL_WARN, "cannot start a thread threads=%u error=\"%s\"",
                     p->started, strerrordesc_np(-rc));
@@ -149,15 +150,15 @@ static void pool_dispatch(struct client *c) {
     pthread_mutex_unlock(&p->shared.lock);
 }
 
-static void pool_cancel_lane(struct lane *lane) {
+static void pool_thread_cancel(struct pool_thread *thread) {
     uint64_t one = 1;
 
-    lane->cancelled = true;
-    if (write(lane->cancel_fd, &one, sizeof(one)) < 0)
+    thread->cancelled = true;
+    if (write(thread->cancel_fd, &one, sizeof(one)) < 0)
         log_write(LOG_LEVEL_ERROR, "cannot cancel error=\"%s\"", strerrordesc_np(errno));
 }
 
-/* Under the lock. False when a lane was faster: it is done already. */
+/* Under the lock. False when a thread was faster: it is done already. */
 static bool pool_take_back(struct pool *p, struct client *c) {
     struct client *each;
 
@@ -170,14 +171,14 @@ static bool pool_take_back(struct pool *p, struct client *c) {
     return false;
 }
 
-/* Not taken by a lane yet, it comes back unserved. */
+/* Not taken by a thread yet, it comes back unserved. */
 static void pool_abandon(struct client *c) {
     struct pool *p = pool_of(c);
     bool unserved = false;
 
     pthread_mutex_lock(&p->shared.lock);
     if (c->task != NULL)
-        pool_cancel_lane(c->task);
+        pool_thread_cancel(c->task);
     else
         unserved = pool_take_back(p, c);
     pthread_mutex_unlock(&p->shared.lock);
@@ -204,15 +205,15 @@ static void pool_collect(struct watch *w, unsigned what UNUSED) {
 
 /* --- life ------------------------------------------------------------------------------ */
 
-static int start_lanes(struct pool *p, struct error *err) {
+static int start_threads(struct pool *p, struct error *err) {
     const struct serve_config *config = p->front.worker->config;
     int rc = 0;
 
-    p->lanes = mem_calloc((size_t)config->threads, sizeof(*p->lanes));
-    if (p->lanes == NULL)
+    p->threads = mem_calloc((size_t)config->threads, sizeof(*p->threads));
+    if (p->threads == NULL)
         return error_set(err, -ENOMEM, "out of memory");
     while (rc == 0 && config->spawn == SPAWN_EAGER && p->started < config->threads)
-        rc = lane_start(p);
+        rc = pool_thread_start(p);
     return rc < 0 ? error_set(err, rc, "cannot start thread %u of %u: %s", p->started + 1,
                               (unsigned)config->threads, strerrordesc_np(-rc))
                   : 0;
@@ -245,7 +246,7 @@ static int pool_open(struct pool *p, struct worker *worker, struct error *err) {
     p->wake.ready &= ~(unsigned)IO_READ;
     rc = backends_open(worker, NULL, err);
     if (rc == 0)
-        rc = start_lanes(p, err);
+        rc = start_threads(p, err);
     if (rc < 0)
         return rc;
     rc = heartbeat_start(&p->heartbeat, p->loop, worker);
@@ -260,10 +261,10 @@ static void pool_close(struct pool *p, struct worker *worker) {
     pthread_cond_broadcast(&p->shared.work);
     pthread_mutex_unlock(&p->shared.lock);
     for (unsigned i = 0; i < p->started; i++) {
-        pthread_join(p->lanes[i].thread, NULL);
-        close(p->lanes[i].cancel_fd);
+        pthread_join(p->threads[i].id, NULL);
+        close(p->threads[i].cancel_fd);
     }
-    mem_free(p->lanes);
+    mem_free(p->threads);
     if (p->wake.fd >= 0) {
         watch_close(&p->wake);
         close(p->wake.fd);

@@ -187,7 +187,7 @@ static void *cancels_run(void *arg) {
     pthread_mutex_lock(&c->lock);
     while ((each = cancels_pull(c)) != NULL) {
         pthread_mutex_unlock(&c->lock);
-        db_cancel_send(each->request);
+        db_cancel_end(each->request, true);
         mem_free(each);
         pthread_mutex_lock(&c->lock);
     }
@@ -229,7 +229,7 @@ static void cancels_add(void *arg, void *request) {
             return;
         mem_free(added);
     }
-    db_cancel_drop(request);
+    db_cancel_end(request, false);
 }
 
 /* Lets them finish until then. Requests that still wait after that are dropped, and one that still
@@ -246,7 +246,7 @@ static void cancels_free(struct cancels *c, nsec_t until) {
     while (c->running && rc == 0)
         rc = pthread_cond_clockwait(&c->idle, &c->lock, CLOCK_MONOTONIC, &at);
     while ((each = cancels_pull(c)) != NULL) {
-        db_cancel_drop(each->request);
+        db_cancel_end(each->request, false);
         mem_free(each);
     }
     c->closed = true;

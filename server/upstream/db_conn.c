@@ -19,6 +19,7 @@
 struct prepared {
     char *sql;
     char name[48];
+    enum { SIZE_UNKNOWN, SIZE_SMALL, SIZE_LARGE } size; /* small: results came in one read so far */
 };
 
 struct db_conn {
@@ -42,6 +43,7 @@ struct db_run {
     bool blocks;                /* libpq waits by itself */
     bool blank;                 /* there is nothing to cancel in it */
     bool stale;                 /* failed since its prepared plan does not fit any more */
+    unsigned waits;             /* for what came, in this exchange */
     unsigned reads;             /* counted from the last result on */
     uint64_t waited, row_began; /* see is_flooded */
     struct rows {
@@ -150,16 +152,13 @@ static int fail_memory(struct db_run *r) {
     return -ENOMEM;
 }
 
-static bool is_on(PGconn *pg, const char *parameter) {
-    const char *value = PQparameterStatus(pg, parameter);
-
-    return value != NULL && strcmp(value, "on") == 0;
-}
-
 /* Servers since version 14 tell what they have become, at the end of a statement. */
 static bool became_read_only(PGconn *pg) {
-    return PQserverVersion(pg) < 140000 || is_on(pg, "in_hot_standby") ||
-           is_on(pg, "default_transaction_read_only");
+    const char *standby = PQparameterStatus(pg, "in_hot_standby");
+    const char *read_only = PQparameterStatus(pg, "default_transaction_read_only");
+
+    return PQserverVersion(pg) < 140000 || (standby != NULL && strcmp(standby, "on") == 0) ||
+           (read_only != NULL && strcmp(read_only, "on") == 0);
 }
 
 static int fail_result(struct db_run *r, const PGresult *result) {
@@ -182,15 +181,11 @@ static int fail_result(struct db_run *r, const PGresult *result) {
 /* --- cancelling ------------------------------------------------------------------------------- */
 
 /* PQcancel opens a connection of its own, and blocks for as long as the server likes. */
-void db_cancel_send(void *request) {
+void db_cancel_end(void *request, bool sends) {
     char why[256];
 
-    if (PQcancel(request, why, sizeof(why)) == 0)
+    if (sends && PQcancel(request, why, sizeof(why)) == 0)
         log_write(LOG_LEVEL_DEBUG, "cannot cancel a statement error=\"%s\"", why);
-    PQfreeCancel(request);
-}
-
-void db_cancel_drop(void *request) {
     PQfreeCancel(request);
 }
 
@@ -268,6 +263,7 @@ static int next_result(struct db_run *r, bool first, PGresult **ret) {
                    : io_wait_level(r->io, r->conn->fd, IO_READ, r->deadline);
         if (rc < 0)
             return rc;
+        r->waits++;
         if (is_flooded(r))
             return fail_too_large(r);
         if (!PQconsumeInput(pg))
@@ -304,14 +300,14 @@ static int grow(struct rows *got, size_t more) {
     return 0;
 }
 
-static int keep_row(struct db_run *r, const PGresult *result) {
+static int keep_row(struct db_run *r, const PGresult *result, int row) {
     int columns = PQnfields(result);
     struct rows *got = &r->got;
     size_t bytes = 0;
     char *text;
 
     for (int i = 0; i < columns; i++)
-        bytes += (size_t)PQgetlength(result, 0, i) + 1;
+        bytes += (size_t)PQgetlength(result, row, i) + 1;
     got->bytes += bytes + (size_t)columns * sizeof(*got->values);
     if (got->bytes > r->conn->config->result_bytes_max)
         return fail_too_large(r);
@@ -321,11 +317,11 @@ static int keep_row(struct db_run *r, const PGresult *result) {
     if (text == NULL || grow(got, (size_t)columns) < 0)
         return fail_memory(r);
     for (int i = 0; i < columns; i++) {
-        size_t len = (size_t)PQgetlength(result, 0, i);
-        bool null = PQgetisnull(result, 0, i);
+        size_t len = (size_t)PQgetlength(result, row, i);
+        bool null = PQgetisnull(result, row, i);
 
         got->values[got->count++] = null ? slice_of(NULL, 0) : slice_of(text, len);
-        memcpy(text, PQgetvalue(result, 0, i), len + 1); /* libpq ends values with a NUL */
+        memcpy(text, PQgetvalue(result, row, i), len + 1); /* libpq ends values with a NUL */
         text += len + 1;
     }
     got->rows++;
@@ -335,14 +331,15 @@ static int keep_row(struct db_run *r, const PGresult *result) {
 static int take_result(struct db_run *r, PGresult *result) {
     ExecStatusType status = PQresultStatus(result);
     const char *tag = PQcmdStatus(result);
+    int rc = 0;
 
-    if (status == PGRES_SINGLE_TUPLE)
-        return keep_row(r, result);
     if (status == PGRES_FATAL_ERROR)
         return fail_result(r, result);
-    if (status == PGRES_TUPLES_OK) {
+    if (status == PGRES_SINGLE_TUPLE || status == PGRES_TUPLES_OK) {
         r->got.columns = (size_t)PQnfields(result);
-        return 0;
+        for (int row = 0; row < PQntuples(result) && rc == 0; row++)
+            rc = keep_row(r, result, row);
+        return rc;
     }
     if (status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) {
         if (strcmp(tag, "DISCARD ALL") == 0 || strcmp(tag, "DEALLOCATE ALL") == 0)
@@ -356,8 +353,8 @@ static int take_result(struct db_run *r, PGresult *result) {
 
 /* All results of what was sent; the first failure counts. */
 static int collect(struct db_run *r) {
-    bool first = true;
     PGresult *result = NULL;
+    bool first = true;
     int rc = 0;
 
     while (!r->conn->broken) {
@@ -421,6 +418,7 @@ static int prepare(struct db_run *r, const char *sql) {
     p->sql = slice_dup(slice_str(sql));
     if (p->sql == NULL)
         return fail_memory(r);
+    p->size = SIZE_UNKNOWN;
     conn->prepared_count++;
     return 0;
 }
@@ -433,25 +431,12 @@ static unsigned find_prepared(const struct db_conn *conn, const char *sql) {
     return i;
 }
 
-/* The plan of a prepared statement does not fit its tables any more: forgets it, here and there. */
-static int forget_stale(struct db_run *r, const char *sql) {
-    struct db_conn *conn = r->conn;
-    unsigned i = find_prepared(conn, sql);
-    char text[64];
-    int rc;
-
-    snprintf(text, sizeof(text), "DEALLOCATE %s", conn->prepared[i].name);
-    mem_free(conn->prepared[i].sql);
-    conn->prepared[i] = conn->prepared[--conn->prepared_count];
-    rc = exchange(r, PQsendQuery(conn->pg, text));
-    return rc == -EREMOTEIO ? 0 : rc;
-}
-
 /* `named`: under its name, which it gets here if there is room for one more. */
 static int execute(struct db_run *r, const struct db_statement *s, bool named) {
     struct db_conn *conn = r->conn;
     unsigned i = named ? find_prepared(conn, s->sql) : SERVER_DB_STATEMENTS_MAX;
-    int count = (int)s->param_count, rc, sent;
+    int n = (int)s->param_count, rc, sent;
+    bool small;
 
     if (i == conn->prepared_count && i < SERVER_DB_STATEMENTS_MAX) {
         rc = prepare(r, s->sql);
@@ -460,11 +445,16 @@ static int execute(struct db_run *r, const struct db_statement *s, bool named) {
     }
     r->io->ops->drained(r->io, conn->fd, IO_READ);
     if (i < SERVER_DB_STATEMENTS_MAX)
-        sent =
-            PQsendQueryPrepared(conn->pg, conn->prepared[i].name, count, s->params, NULL, NULL, 0);
+        sent = PQsendQueryPrepared(conn->pg, conn->prepared[i].name, n, s->params, NULL, NULL, 0);
     else
-        sent = PQsendQueryParams(conn->pg, s->sql, count, NULL, s->params, NULL, NULL, 0);
-    return exchange(r, sent && PQsetSingleRowMode(conn->pg));
+        sent = PQsendQueryParams(conn->pg, s->sql, n, NULL, s->params, NULL, NULL, 0);
+    /* Row by row, which bounds the memory of large results, costs a tenth of a request's CPU. */
+    small = i < conn->prepared_count && conn->prepared[i].size == SIZE_SMALL;
+    r->waits = r->blocks ? 2 : 0;
+    rc = exchange(r, sent && (small || PQsetSingleRowMode(conn->pg)));
+    if (rc == 0 && i < conn->prepared_count && conn->prepared[i].size != SIZE_LARGE)
+        conn->prepared[i].size = r->waits < 2 ? SIZE_SMALL : SIZE_LARGE;
+    return rc;
 }
 
 /* 26000: nobody knows it; 42P05: somebody else has prepared under its name. */
@@ -493,11 +483,20 @@ static int execute_lost(struct db_run *r, const struct db_statement *s) {
     return rc;
 }
 
+/* The plan of a prepared statement does not fit its tables any more: forgets it, here and there,
+ * and prepares the statement anew. */
 static int execute_stale(struct db_run *r, const struct db_statement *s) {
-    int rc = forget_stale(r, s->sql);
+    struct db_conn *conn = r->conn;
+    unsigned i = find_prepared(conn, s->sql);
+    char text[64];
+    int rc;
 
+    snprintf(text, sizeof(text), "DEALLOCATE %s", conn->prepared[i].name);
+    mem_free(conn->prepared[i].sql);
+    conn->prepared[i] = conn->prepared[--conn->prepared_count];
+    rc = exchange(r, PQsendQuery(conn->pg, text));
     *r->failure = (struct db_failure){ .detail = NULL };
-    return rc < 0 ? rc : execute(r, s, true);
+    return rc < 0 && rc != -EREMOTEIO ? rc : execute(r, s, true);
 }
 
 static int keep_answer(struct db_run *r, struct db_answer *ret) {

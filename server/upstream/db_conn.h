@@ -103,10 +103,8 @@ bool db_conn_usable(const struct db_conn *conn);
 /* For watching while it is idle, when every byte that comes is a goodbye. */
 int db_conn_fd(const struct db_conn *conn);
 
-/* Makes a cancel request, or leaves it: both release it. The first blocks as long as the server
- * likes. */
-void db_cancel_send(void *request);
-void db_cancel_drop(void *request);
+/* Releases a cancel request; `sends` makes it before, and blocks as long as the server likes. */
+void db_cancel_end(void *request, bool sends);
 
 void db_conn_close(struct db_conn *conn, struct io *io);
 

@@ -155,6 +155,22 @@ def test_memory_is_bounded_while_a_result_is_received(db):
     assert "--db-result-max" in app.stderr()
 
 
+def test_a_result_that_grew_is_bounded_as_any(db, postgres):
+    """Results of a statement that were small are taken as a whole; this one becomes 50 KB, 300 MB, and small again."""
+    postgres.sql(
+        "CREATE SCHEMA growing; CREATE TABLE growing.size AS SELECT 1 AS n; "
+        "CREATE FUNCTION growing.now() RETURNS SETOF text LANGUAGE sql VOLATILE AS "
+        "$$ SELECT repeat('x', 1000) FROM growing.size, generate_series(1, n) $$"
+    )
+    app = db("--db-pool", "1", "--db-result-max", "1m", schema="growing")
+    before = most_memory(app.pid)
+    for rows, status in [(1, 200), (50, 200), (300_000, 500), (1, 200), (300_000, 500), (1, 200)]:
+        postgres.sql(f"UPDATE growing.size SET n = {rows}")
+        assert [get(app, "/now").status for _ in range(3)] == [status] * 3
+    assert most_memory(app.pid) - before < 80
+    assert app.stderr().count("the result is larger than --db-result-max (1048576)") == 6
+
+
 def test_a_single_value_above_the_limit_is_refused_each_time(db, postgres):
     """300 MB in one value: libpq reads it for as long as bytes arrive, so that its memory is bounded by nothing but the
     value (docs/db.md). It is refused, and the connection with libpq's buffers is closed."""
