@@ -303,7 +303,9 @@ static int serve_main(int argc, char **argv) {
         return cmd_fail("serve", EXIT_CANNOT, &err);
     }
     if (cmd_parse(&options, argc, argv, o, &positionals, &code) == 0) {
-        if (complete(o, argc, argv, &positionals, &err) < 0) {
+        if (o->print_header) {
+            fputs(app_header, stdout);
+        } else if (complete(o, argc, argv, &positionals, &err) < 0) {
             code = cmd_fail("serve", EXIT_USAGE, &err);
         } else {
             log_set_level((enum log_level)o->log_level);

@@ -565,6 +565,11 @@ const struct option_row serve_rows[SERVE_ROWS] = {
       .offset = offsetof(struct serve_options, log_level),
       .fallback = "info",
       .choices = cmd_log_levels },
+    { .name = "print-header",
+      .topic = "Your own handler",
+      .help = "Print <srv/app.h>, with which objects of your own are built, and end.",
+      .type = OPTION_FLAG,
+      .offset = offsetof(struct serve_options, print_header) },
 };
 
 /* Reads THREADS. The tutorial starts Flask's server with THREADS=with or THREADS=without: these

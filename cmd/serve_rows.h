@@ -15,11 +15,12 @@ struct serve_options {
     uint64_t request_body;
     int log_level, protocol;
     const struct model *threads_model; /* chosen by THREADS=with or =without; or NULL */
-    struct app object;                 /* what APP names, when that is a file */
+    bool print_header;
+    struct app object; /* what APP names, when that is a file */
     char bind_default[32], upstream_default[48];
 };
 
-enum { SERVE_ROWS = 62 };
+enum { SERVE_ROWS = 63 };
 extern const struct option_row serve_rows[SERVE_ROWS];
 
 #endif

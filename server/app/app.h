@@ -10,6 +10,9 @@
 
 struct privileges;
 
+/* The text of <srv/app.h>, as this program was built with it. */
+extern const char app_header[];
+
 struct app {
     const char *name;               /* path, for an object */
     const struct srv_app *built_in; /* NULL: an object */
