@@ -17,6 +17,7 @@
 #include "server/upstream/db.h"
 #include "server/upstream/target.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -296,7 +297,7 @@ static int serve_main(int argc, char **argv) {
     struct serve_options *o = mem_calloc(1, sizeof(*o)); /* large for a stack */
     struct option_strings positionals = { .count = 0 };
     struct error err = { "" };
-    int code;
+    int code = 0;
 
     if (o == NULL) {
         error_set(&err, -ENOMEM, "out of memory");
@@ -305,8 +306,11 @@ static int serve_main(int argc, char **argv) {
     if (cmd_parse(&options, argc, argv, o, &positionals, &code) == 0) {
         if (o->print_header) {
             fputs(app_header, stdout);
-        } else if (complete(o, argc, argv, &positionals, &err) < 0) {
+        } else if (complete(o, argc, argv, &positionals, &err) < 0 ||
+                   (o->check_config && serve_check(&o->config, &err) < 0)) {
             code = cmd_fail("serve", EXIT_USAGE, &err);
+        } else if (o->check_config) {
+            printf("srv serve: the configuration is good\n");
         } else {
             log_set_level((enum log_level)o->log_level);
             code = serve_run(&o->config);

@@ -49,7 +49,7 @@ static const char *const evhttp_obeys[] = {
     "max-requests", "max-requests-jitter",
     "pid",          "user",
     "group",        "control",
-    "log-level",
+    "log-level",    "check-config",
 };
 
 static bool evhttp_can_obey(const char *option) {

@@ -438,6 +438,12 @@ const struct option_row serve_rows[SERVE_ROWS] = {
           "or the upstream.",
       .type = OPTION_STRING,
       .offset = CONFIG(health_path) },
+    { .name = "check-config",
+      .topic = "Operating",
+      .help = "Check the options, and the application by its own check, and exit: 0 when all is "
+              "good, 2 with the reason when it is not. Nothing is bound.",
+      .type = OPTION_FLAG,
+      .offset = offsetof(struct serve_options, check_config) },
     { .name = "pid",
       .topic = "Operating",
       .meta = "FILE",

@@ -14,13 +14,14 @@ struct serve_options {
     int64_t request_line, request_fields, field_size;
     uint64_t request_body;
     int log_level, protocol;
+    bool check_config;
     const struct model *threads_model; /* chosen by THREADS=with or =without; or NULL */
     bool print_header;
     struct app object; /* what APP names, when that is a file */
     char bind_default[32], upstream_default[48];
 };
 
-enum { SERVE_ROWS = 63 };
+enum { SERVE_ROWS = 64 };
 extern const struct option_row serve_rows[SERVE_ROWS];
 
 #endif

@@ -82,6 +82,7 @@ struct master {
     enum phase phase;
     unsigned failed_starts; /* starts without success since a worker last became ready */
     bool gave_up, told_ready;
+    bool asks;       /* whether workers may be replaced is not known yet */
     nsec_t stop_at;  /* the end of graceful_delay; NSEC_NEVER: it does not run */
     nsec_t look_at;  /* next look for stuck workers */
     nsec_t awake_at; /* begin of the time in which the master looks without a gap */
@@ -382,6 +383,16 @@ static void replace_all(struct master *m, nsec_t now) {
     }
 }
 
+static void replace_all_if_allowed(struct master *m, bool anew, nsec_t now) {
+    enum prefork_verdict verdict = PREFORK_REPLACE;
+
+    if (m->config->may_replace != NULL && m->phase == PHASE_SERVING)
+        verdict = m->config->may_replace(m->config->arg, anew);
+    m->asks = verdict == PREFORK_WAIT;
+    if (verdict == PREFORK_REPLACE)
+        replace_all(m, now);
+}
+
 static void retire_all(struct master *m, nsec_t now) {
     if (m->phase != PHASE_SERVING)
         return;
@@ -456,7 +467,7 @@ static void on_signal(struct master *m, int signo, nsec_t now) {
         if (m->config->reload != NULL)
             run_hook(m, m->config->reload);
         else
-            replace_all(m, now);
+            replace_all_if_allowed(m, true, now);
         break;
     case SIGUSR1:
         run_hook(m, m->config->reopen_logs);
@@ -491,6 +502,8 @@ static void supervise(struct master *m) {
     for (;;) {
         if (m->phase == PHASE_SERVING && m->stop_at <= clock_now())
             stop_all(m, PHASE_DRAINING, clock_now());
+        if (m->asks)
+            replace_all_if_allowed(m, false, clock_now());
         nsec_t look_at = look_for_stuck(m, clock_now());
         nsec_t next = nsec_min(run_due(m, clock_now()), look_at);
         if (m->phase != PHASE_SERVING && count_running(m) == 0)

@@ -8,7 +8,8 @@
  *               graceful_timeout; a second one is as INT
  *   INT, QUIT   stop at once: workers get QUIT, and KILL after a second
  *   TTIN, TTOU  one worker more, one less (it gets RETIRE), never below one
- *   HUP         reload, where there is such a function; else replace every worker: see below
+ *   HUP         reload, where there is such a function; else replace every worker, if they may be
+ *               replaced: see below
  *   USR1        reopen_logs
  *   USR2        upgrade: see proc/upgrade.h
  *   RETIRE      a successor serves on the same sockets: workers retire, the master ends with them
@@ -36,6 +37,8 @@
 #define PREFORK_WORKERS_MAX   1024
 #define PREFORK_EXIT_NO_START 3
 
+enum prefork_verdict { PREFORK_REPLACE, PREFORK_KEEP, PREFORK_WAIT };
+
 struct prefork_config {
     const char *name;                         /* process titles and log lines: "srv serve" */
     const char *title;                        /* shown for workers: "green"; may be NULL */
@@ -46,7 +49,11 @@ struct prefork_config {
     void (*all_ready)(void *arg);             /* once, in the master; or NULL */
     void (*reopen_logs)(void *arg);           /* USR1, in the master; or NULL */
     void (*reload)(void *arg);                /* HUP, in the master; NULL: replace the workers */
-    void (*upgrade)(void *arg);               /* USR2, in the master; or NULL */
+    /* HUP without `reload`: whether workers may be replaced, `anew` for each HUP. Never waits:
+     * after PREFORK_WAIT it is asked again (not anew) whenever a child has died or `tend` is due.
+     * NULL: they always may. */
+    enum prefork_verdict (*may_replace)(void *arg, bool anew);
+    void (*upgrade)(void *arg);  /* USR2, in the master; or NULL */
     bool (*replaced)(void *arg); /* RETIRE, in the master: false leaves all as it is; or NULL */
     void (*leaving)(void *arg);  /* graceful_delay begins; or NULL */
     void (*stopping)(void *arg); /* the workers were just told to stop, all of them; or NULL */

@@ -71,6 +71,10 @@ enum {
  * and for --db-reset, the database has so long. */
 #define SERVER_DB_TRUST_NSEC   (1 * NSEC_PER_SEC)
 #define SERVER_DB_COMMAND_NSEC (1 * NSEC_PER_SEC)
+/* How often a master looks whether the object that it serves was overwritten; and how long a reload
+ * waits for the check of a new one. */
+#define SERVER_OBJECT_LOOK_NSEC  (2 * NSEC_PER_SEC)
+#define SERVER_OBJECT_CHECK_NSEC (10 * NSEC_PER_SEC)
 /* A process without a master looks after the processes beside it so often. */
 #define SERVER_TEND_NSEC NSEC_PER_SEC
 /* The end of a worker waits for its last cancel requests to reach the database for so long. */

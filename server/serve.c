@@ -28,6 +28,13 @@ struct serve {
     struct access_log *access_log;
     struct logger *logger; /* access_log's; NULL: there is none */
     struct upgrade upgrade;
+    struct {
+        struct object_file file;   /* that the workers run; path NULL: none */
+        struct object_check check; /* before a reload */
+        struct object_file next;   /* that it checks */
+        nsec_t until;              /* the end of patience with it */
+        nsec_t look_at;            /* the next look at the file; NSEC_NEVER: it was complained of */
+    } object;
     char doing[4 * STATS_WHAT_BYTES + 64];
 };
 
@@ -60,6 +67,88 @@ static void restore_pid_file(const struct serve *s) {
         log_write(LOG_LEVEL_ERROR, "%s", err.text);
 }
 
+/* --- the object of a user -------------------------------------------------------------------- */
+
+static void take_object(struct serve *s, struct object_file file, nsec_t now) {
+    s->object.file = file;
+    s->object.look_at = deadline_after(now, SERVER_OBJECT_LOOK_NSEC);
+}
+
+static void note_object(struct serve *s) {
+    object_file_note(&s->object.next, s->config->app->name);
+    take_object(s, s->object.next, clock_now());
+}
+
+/* Complains, once, of an object that was overwritten in place. */
+static void look_at_object(struct serve *s, nsec_t now) {
+    bool bad = s->object.look_at != NSEC_NEVER && object_file_overwritten(&s->object.file);
+
+    if (s->object.look_at != NSEC_NEVER)
+        s->object.look_at = bad ? NSEC_NEVER : deadline_after(now, SERVER_OBJECT_LOOK_NSEC);
+    if (bad)
+        log_write(LOG_LEVEL_WARN,
+                  "the object was overwritten in place, under the workers that run it: install "
+                  "objects by renaming object=%s",
+                  s->object.file.path);
+}
+
+static nsec_t tend_object(struct serve *s, nsec_t now) {
+    if (s->object.file.path == NULL)
+        return NSEC_NEVER;
+    if (now >= s->object.look_at)
+        look_at_object(s, now);
+    return s->object.check.pid != 0 ? nsec_min(s->object.look_at, s->object.until)
+                                    : s->object.look_at;
+}
+
+static void refuse_object(const struct error *err) {
+    log_write(LOG_LEVEL_WARN, "reload refused, the workers serve on: %s", err->text);
+}
+
+static enum prefork_verdict begin_object_check(struct serve *s) {
+    const struct serve_config *config = s->config;
+    struct error err;
+
+    object_check_cancel(&s->object.check); /* the file may have changed since it began */
+    look_at_object(s, clock_now());
+    object_file_note(&s->object.next, config->app->name);
+    s->object.until = deadline_after(clock_now(), SERVER_OBJECT_CHECK_NSEC);
+    if (object_check_begin(&s->object.check, config->app->name, &config->app_config, NULL, &err) ==
+        0)
+        return PREFORK_WAIT;
+    refuse_object(&err);
+    return PREFORK_KEEP;
+}
+
+static enum prefork_verdict end_object_check(struct serve *s) {
+    struct error err;
+    int rc = object_check_ended(&s->object.check, &err);
+
+    if (rc == -EAGAIN && clock_now() < s->object.until)
+        return PREFORK_WAIT;
+    if (rc == -EAGAIN) {
+        object_check_cancel(&s->object.check);
+        error_set(&err, rc, "'%s' is not checked within %d s", s->config->app->name,
+                  (int)(SERVER_OBJECT_CHECK_NSEC / NSEC_PER_SEC));
+    }
+    if (rc < 0)
+        refuse_object(&err);
+    else
+        take_object(s, s->object.next, clock_now());
+    return rc < 0 ? PREFORK_KEEP : PREFORK_REPLACE;
+}
+
+/* New workers load what the path names now: it is checked before an old one is told to go. */
+static enum prefork_verdict master_may_replace(void *arg, bool anew) {
+    struct serve *s = arg;
+
+    if (s->config->app->built_in != NULL)
+        return PREFORK_REPLACE;
+    return anew ? begin_object_check(s) : end_object_check(s);
+}
+
+/* --- processes beside the workers ------------------------------------------------------------ */
+
 static nsec_t tend_helpers(void *arg, nsec_t now) {
     struct serve *s = arg;
 
@@ -70,6 +159,7 @@ static nsec_t tend_helpers(void *arg, nsec_t now) {
         restore_pid_file(s);
     if (s->logger != NULL)
         next = nsec_min(next, logger_tend(s->logger, now));
+    next = nsec_min(next, tend_object(s, now));
     return nsec_min(next, admin_tend(&s->admin, now));
 }
 
@@ -80,7 +170,7 @@ static nsec_t tend_helpers_often(void *arg, nsec_t now) {
     nsec_t next = tend_helpers(s, now);
 
     if (s->admin.fd < 0 && s->logger == NULL)
-        return NSEC_NEVER;
+        return next;
     return nsec_min(next, deadline_after(now, SERVER_TEND_NSEC));
 }
 
@@ -191,7 +281,7 @@ static bool owns(void *arg, pid_t pid) {
     const struct serve *s = arg;
 
     return pid == s->admin.helper.pid || (s->logger != NULL && pid == s->logger->helper.pid) ||
-           pid == s->upgrade.successor;
+           pid == s->upgrade.successor || pid == s->object.check.pid;
 }
 
 static void master_leaving(void *arg) {
@@ -223,6 +313,7 @@ static int run_workers(struct serve *s) {
         .worker = prefork_worker,
         .all_ready = master_ready,
         .reopen_logs = master_reopen_logs,
+        .may_replace = master_may_replace,
         .upgrade = master_upgrade,
         .replaced = master_replaced,
         .leaving = master_leaving,
@@ -268,7 +359,10 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
     listeners_announce(&s->listeners, "srv serve");
     if (s->config->workers == 0)
         signals_bury_orphans();
+    if (s->config->app->built_in == NULL)
+        note_object(s);
     code = s->config->workers > 0 ? run_workers(s) : run_worker(s, 1, ready_alone);
+    object_check_cancel(&s->object.check);
     admin_stop(&s->admin);
     return code;
 }
@@ -333,4 +427,12 @@ int serve_run(const struct serve_config *config) {
     access_log_close(s.access_log);
     upgrade_free(&s.upgrade);
     return code;
+}
+
+int serve_check(const struct serve_config *config, struct error *err) {
+    struct access_log *log;
+    int rc = access_log_open(&config->access_log, &config->privileges, &log, err);
+
+    access_log_close(log);
+    return rc;
 }

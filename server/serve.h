@@ -10,4 +10,8 @@
  */
 NODISCARD int serve_run(const struct serve_config *config);
 
+/* Checks what serve_run needs before it binds, beyond what the parser of the options has checked:
+ * the access log can be opened. 0 or -errno with a reason. */
+NODISCARD int serve_check(const struct serve_config *config, struct error *err);
+
 #endif

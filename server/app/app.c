@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/attr.h"
 #include "http/head.h"
+#include "proc/child.h"
 #include "proc/privileges.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -93,7 +94,7 @@ static int check_routes(const struct srv_route *routes, struct error *err) {
 
 /* --- loading ------------------------------------------------------------- */
 
-/* Passes on dlopen's words, without the path that the caller names, or a cause that is ours.
+/* What dlopen said, without the path that the caller names, and with its cause where that is ours.
  */
 static int explain(const char *path, const char *said, struct error *err) {
     static const char undefined[] = "undefined symbol: ";
@@ -165,12 +166,13 @@ int object_load(const char *path, struct srv_app *ret, struct error *err) {
 /* --- checking ------------------------------------------------------------ */
 
 static int load_and_check(const char *path, const struct option_strings *config,
-                          const struct privileges *user, struct error *err) {
+                          const struct privileges *user, pid_t parent, struct error *err) {
     struct srv_worker worker = { .config = config };
     const char *why;
     struct srv_app app;
     int rc = user != NULL ? privileges_drop(user, err) : 0;
 
+    child_die_with_parent(SIGKILL, parent); /* who changes its user has lost that wish */
     if (rc == 0)
         rc = object_load(path, &app, err);
     if (rc < 0 || app.check == NULL)
@@ -179,43 +181,22 @@ static int load_and_check(const char *path, const struct option_strings *config,
     return why == NULL ? 0 : error_set(err, -EINVAL, "'%s' does not start: %s", path, why);
 }
 
-static void tell(int fd, const char *text) {
-    for (size_t len = strlen(text); len > 0;) {
-        ssize_t n = write(fd, text, len);
+/* What the object prints goes to stderr as that of a worker would. Its verdict, "+" or a reason, is
+ * shorter than what a pipe takes at once. A master has its signals blocked. */
+static __attribute__((noreturn)) void run_child(int fd, const char *path,
+                                                const struct option_strings *config,
+                                                const struct privileges *user) {
+    struct error err = { "+" };
+    pid_t parent = getppid();
+    sigset_t none;
+    ssize_t n;
 
-        if (n < 0 && errno != EINTR)
-            return;
-        if (n > 0) {
-            text += n;
-            len -= (size_t)n;
-        }
-    }
-}
-
-/* Loads and checks; stderr is the object's, as in a worker. */
-static void run_child(int fd, const char *path, const struct option_strings *config,
-                      const struct privileges *user) {
-    struct error err = { "" };
-
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (load_and_check(path, config, user, &err) < 0)
-        tell(fd, err.text);
-    else
-        tell(fd, "+");
-    _exit(0);
-}
-
-static size_t read_all(int fd, char *text, size_t size) {
-    size_t len = 0;
-    ssize_t n = 1;
-
-    while (n != 0 && len < size) {
-        n = read(fd, text + len, size - len);
-        if (n < 0 && errno != EINTR)
-            n = 0;
-        len += n > 0 ? (size_t)n : 0;
-    }
-    return len;
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
+    if (load_and_check(path, config, user, parent, &err) == 0)
+        strcpy(err.text, "+");
+    n = write(fd, err.text, strlen(err.text));
+    _exit(n < 0 ? EXIT_CANNOT : 0);
 }
 
 static int explain_end(const char *path, int status, struct error *err) {
@@ -226,27 +207,86 @@ static int explain_end(const char *path, int status, struct error *err) {
                      path, WEXITSTATUS(status));
 }
 
-int object_check(const char *path, const struct option_strings *config,
-                 const struct privileges *user, struct error *err) {
+/* The verdict of a child that has ended, which stands in the pipe. A process that the object has
+ * left behind may keep the other end open. */
+static int take_verdict(struct object_check *c, int status, struct error *err) {
     char text[sizeof(err->text)] = "";
-    int fds[2], status = 0;
+    ssize_t n = read(c->fd, text, sizeof(text) - 1);
+
+    close(c->fd);
+    c->pid = 0;
+    if (n <= 0 || status != 0)
+        return explain_end(c->path, status, err);
+    return text[0] == '+' ? 0 : error_set(err, -EINVAL, "%s", text);
+}
+
+int object_check_begin(struct object_check *c, const char *path,
+                       const struct option_strings *config, const struct privileges *user,
+                       struct error *err) {
+    int fds[2];
     pid_t pid;
 
-    if (pipe2(fds, O_CLOEXEC) < 0)
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
         return error_set(err, -errno, "cannot make a pipe: %s", strerrordesc_np(errno));
-    pid = fork();
+    pid = child_fork(SIGKILL);
     if (pid == 0)
         run_child(fds[1], path, config, user);
     close(fds[1]);
-    if (pid < 0) {
-        close(fds[0]);
-        return error_set(err, -errno, "cannot start a process: %s", strerrordesc_np(errno));
-    }
-    read_all(fds[0], text, sizeof(text) - 1);
+    *c = (struct object_check){ .path = path, .pid = pid > 0 ? pid : 0, .fd = fds[0] };
+    if (pid > 0)
+        return 0;
     close(fds[0]);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    return error_set(err, pid, "cannot start a process: %s", strerrordesc_np(-pid));
+}
+
+int object_check_ended(struct object_check *c, struct error *err) {
+    int status;
+
+    return child_reap(c->pid, &status) ? take_verdict(c, status, err) : -EAGAIN;
+}
+
+void object_check_cancel(struct object_check *c) {
+    if (c->pid == 0)
+        return;
+    kill(c->pid, SIGKILL);
+    while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
         continue;
-    if (text[0] == '\0' || status != 0)
-        return explain_end(path, status, err);
-    return text[0] == '+' ? 0 : error_set(err, -EINVAL, "%s", text);
+    close(c->fd);
+    c->pid = 0;
+}
+
+int object_check(const char *path, const struct option_strings *config,
+                 const struct privileges *user, struct error *err) {
+    struct object_check check;
+    int status = CHILD_STATUS_UNKNOWN;
+    int rc = object_check_begin(&check, path, config, user, err);
+
+    if (rc < 0)
+        return rc;
+    while (waitpid(check.pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return take_verdict(&check, status, err);
+}
+
+/* --- the file --------------------------------------------------------------------------------- */
+
+void object_file_note(struct object_file *file, const char *path) {
+    struct stat now;
+
+    *file = (struct object_file){ .path = path };
+    if (stat(path, &now) == 0)
+        *file = (struct object_file){ .path = path,
+                                      .dev = now.st_dev,
+                                      .ino = now.st_ino,
+                                      .size = now.st_size,
+                                      .mtime = now.st_mtim };
+}
+
+bool object_file_overwritten(const struct object_file *file) {
+    struct stat now;
+
+    if (stat(file->path, &now) < 0 || now.st_dev != file->dev || now.st_ino != file->ino)
+        return false;
+    return now.st_size != file->size || now.st_mtim.tv_sec != file->mtime.tv_sec ||
+           now.st_mtim.tv_nsec != file->mtime.tv_nsec;
 }

@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/option.h"
 #include "srv/app.h"
+#include <sys/types.h>
+#include <time.h>
 
 struct privileges;
 
@@ -48,5 +50,32 @@ NODISCARD int object_load(const char *path, struct srv_app *ret, struct error *e
  * when there was no process for it. */
 NODISCARD int object_check(const char *path, const struct option_strings *config,
                            const struct privileges *user, struct error *err);
+
+/* The same without waiting. After 0 from object_check_begin: SIGCHLD says that the check has ended,
+ * or until then object_check_cancel gives it up. */
+struct object_check {
+    const char *path;
+    pid_t pid; /* 0: none is on its way */
+    int fd;    /* that the verdict can be read from */
+};
+NODISCARD int object_check_begin(struct object_check *c, const char *path,
+                                 const struct option_strings *config, const struct privileges *user,
+                                 struct error *err);
+
+/* What object_check returns, or -EAGAIN: it is still on its way. */
+NODISCARD int object_check_ended(struct object_check *c, struct error *err);
+void object_check_cancel(struct object_check *c);
+
+/* Which file a path has led to. One that is overwritten in place pulls the code from under those
+ * that run it; one that is replaced by renaming does not. */
+struct object_file {
+    const char *path;
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    struct timespec mtime;
+};
+void object_file_note(struct object_file *file, const char *path);
+bool object_file_overwritten(const struct object_file *file);
 
 #endif

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MIT
+"""The life of applications of users: checked, reloaded, overwritten, crashed."""
+
+import os
+import signal
+import time
+
+import pytest
+from clients import Clients
+from harness import children, get, run, wait_for
+from test_handlers import VERSION, app_of, build
+
+MODELS = ("single", "threaded", "pool", "green")
+
+# --- srv serve --check-config ------------------------------------------------------------------------
+
+CHECKED = """
+#include <srv/app.h>
+#include <stdlib.h>
+#include <unistd.h>
+static const char *check(const srv_worker *w) {
+    const char *color = srv_config(w, "color", "blue");
+    if (access(srv_config(w, "hang", "/"), F_OK) != 0)
+        sleep(100);
+    return color[0] == 'b' ? 0 : "color has to begin with b";
+}
+static int page(srv_request *rq) { return srv_reply(rq, 200, "old"); }
+SRV_APP(.handle = page, .check = check)
+"""
+
+
+def check_config(*args):
+    done = run("serve", "--check-config", "--bind", "127.0.0.1:1", *args)
+    assert "listening" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_good_configuration(tmp_path):
+    path = build(tmp_path, CHECKED)
+    for args in ((), ("echo",), ("--model", "event"), ("--workers", "2", path), (path, "color=black")):
+        assert check_config(*args) == (0, "srv serve: the configuration is good\n", "")
+
+
+@pytest.mark.parametrize(
+    "args, why",
+    [
+        (("{app}", "color=red"), "does not start: color has to begin with b"),
+        (("./nothing.so",), "cannot load './nothing.so'"),
+        (("nothing",), "'nothing' is not an application"),
+        (("--bind", "here"), "--bind: 'here'"),
+        (("--db", "nonsense=1"), "--db: "),
+        (("--upstream", "ftp://a/"), "--upstream: "),
+        (("--access-logfile", "/nowhere/at/all"), "cannot open the log"),
+        (("--user", "nobody-of-that-name"), "--user"),
+        (("--async-cores", "4", "--model", "single"), "has no fibers"),
+    ],
+)
+def test_a_bad_configuration(tmp_path, args, why):
+    path = build(tmp_path, CHECKED)
+    code, stdout, stderr = check_config(*(arg.format(app=path) for arg in args))
+    assert (code, stdout, stderr.count("\n")) == (2, "", 1) and why in stderr
+
+
+# --- HUP: new code, when it is good ------------------------------------------------------------------
+
+
+def pids_of(app, count):
+    wait_for(lambda: len(children(app.pid)) == count, what=f"{count} workers")
+    return set(children(app.pid))
+
+
+SLOW = 'static int page(srv_request *rq) { srv_sleep(rq, 0.3); return srv_reply(rq, 200, "version %d", N); }'
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_hup_under_load_takes_new_code_and_holds_nobody_up(tmp_path, serve, model):
+    app = serve("--model", model, "--workers", "2", build(tmp_path, app_of(SLOW.replace("N", "1"))))
+    first = pids_of(app, 2)
+    clients = Clients(app, 2 if model == "single" else 16)
+    time.sleep(0.5)
+    build(tmp_path, app_of(SLOW.replace("N", "2")))
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: len(set(children(app.pid)) - first) == 2 and not first & set(children(app.pid)), 30, what="new workers")
+    time.sleep(0.5)
+    clients.stop()
+    assert clients.lost == [] and clients.done > 0
+    assert get(app).text == "version 2"
+    assert clients.slowest < (2.0 if model == "single" else 1.2), "a reload is no pause"
+
+
+@pytest.mark.parametrize(
+    "broken, why",
+    [
+        (lambda path: path.unlink(), "No such file or directory"),
+        (lambda path: replace(path, b"text"), "it is not a shared object"),
+        (lambda path: replace(path, b""), "it is not a shared object"),
+    ],
+    ids=["missing", "text", "empty"],
+)
+def test_hup_with_an_object_that_cannot_be_loaded_changes_nothing(tmp_path, serve, broken, why):
+    app = serve("--workers", "2", build(tmp_path, app_of(VERSION.replace("N", "1"))))
+    before = pids_of(app, 2)
+    broken(tmp_path / "app.so")
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reload refused" in app.stderr(), what="the refusal")
+    assert app.stderr().count("WARN") == 1 and why in app.stderr()
+    assert get(app).text == "version 1" and set(children(app.pid)) == before
+    build(tmp_path, app_of(VERSION.replace("N", "2")))
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: get(app).text == "version 2", what="the next reload")
+
+
+def replace(path, content):
+    """By renaming, as one should."""
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.rename(path)
+
+
+@pytest.mark.parametrize(
+    "check, why",
+    [('return "not today";', "does not start: not today"), ("abort();", "was ended by SIGABRT"), ("_exit(3);", "with code 3")],
+    ids=["refuses", "crashes", "exits"],
+)  # fmt: skip
+def test_hup_with_an_object_that_refuses_changes_nothing(tmp_path, serve, check, why):
+    app = serve("--workers", "1", build(tmp_path, CHECKED))
+    before = pids_of(app, 1)
+    text = CHECKED.replace("return color[0]", check + "\n    return color[0]")
+    build(tmp_path, text)
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reload refused, the workers serve on" in app.stderr() and why in app.stderr(), what="the refusal")
+    assert set(children(app.pid)) == before and get(app).text == "old"
+
+
+HANGS = CHECKED.replace("const char *color", "sleep(100);\n    const char *color")
+
+
+def test_term_during_a_check_that_hangs(tmp_path, serve):
+    app = serve("--workers", "1", build(tmp_path, CHECKED))
+    pids_of(app, 1)
+    build(tmp_path, HANGS)
+    app.send_signal(signal.SIGHUP)
+    pids_of(app, 2)  # the worker, and the check
+    begin = time.monotonic()
+    app.stop()
+    assert time.monotonic() - begin < 5
+
+
+def test_a_check_that_hangs_is_given_up_and_workers_are_looked_after_meanwhile(tmp_path, serve):
+    app = serve("--workers", "1", build(tmp_path, CHECKED))
+    (worker,) = pids_of(app, 1)
+    build(tmp_path, HANGS)
+    app.send_signal(signal.SIGHUP)
+    pids_of(app, 2)
+    build(tmp_path, CHECKED)
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: "signal=SIGKILL" in app.stderr() and app.stderr().count("worker started") == 2, what="a respawn")
+    assert get(app).text == "old"
+    wait_for(lambda: "is not checked within 10 s" in app.stderr(), 20, what="the end of patience")
+    (after,) = pids_of(app, 1)
+    assert after != worker and get(app).text == "old"
+
+
+def test_a_second_hup_checks_the_newest_file(tmp_path, serve):
+    app = serve("--workers", "1", build(tmp_path, CHECKED))
+    pids_of(app, 1)
+    build(tmp_path, HANGS)
+    app.send_signal(signal.SIGHUP)
+    pids_of(app, 2)
+    build(tmp_path, CHECKED.replace('"old"', '"new"'))
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: get(app).text == "new", 5, what="new code")
+    assert "refused" not in app.stderr()
+
+
+def test_hup_of_a_builtin_application_replaces_its_workers(serve):
+    app = serve("--workers", "1", "echo")
+    first = pids_of(app, 1)
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: not first & set(children(app.pid)) and len(children(app.pid)) == 1)
+
+
+def test_usr2_with_a_broken_object_changes_nothing(tmp_path, serve):
+    app = serve("--workers", "1", build(tmp_path, CHECKED))
+    before = pids_of(app, 1)
+    replace(tmp_path / "app.so", b"text")
+    app.send_signal(signal.SIGUSR2)
+    wait_for(lambda: "the upgraded program ended, this one goes on" in app.stderr(), what="the end of the successor")
+    assert "exit_code=2" in app.stderr() and "it is not a shared object" in app.stderr()
+    assert set(children(app.pid)) == before and get(app).text == "old"
+
+
+# --- overwritten in place ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_object_that_is_overwritten_in_place_is_warned_of_once(tmp_path, serve, workers):
+    path = build(tmp_path, app_of(VERSION.replace("N", "1")))
+    app = serve("--workers", workers, path)
+    assert get(app).text == "version 1"
+    os.utime(path)  # what cp does, without pulling the code from under the process
+    wait_for(lambda: "was overwritten in place" in app.stderr(), 10, what="the warning")
+    assert "install objects by renaming" in app.stderr()
+    os.utime(path)
+    time.sleep(2.5)
+    assert app.stderr().count("was overwritten in place") == 1
+
+
+def test_one_that_is_replaced_by_renaming_is_not(tmp_path, serve):
+    app = serve("--workers", "1", build(tmp_path, app_of(VERSION.replace("N", "1"))))
+    build(tmp_path, app_of(VERSION.replace("N", "2")))
+    time.sleep(2.5)
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: get(app).text == "version 2")
+    time.sleep(2.5)
+    assert "overwritten" not in app.stderr()
