@@ -29,6 +29,15 @@ LIBRARY_HOMES = {
     "openssl/": (lambda path: path.parts[0] == "server", 1),
 }
 
+# Room of server -> its headers that other rooms may include; all others are its own.
+DOORS = {
+    "server/app": {"app", "event_app", "handle"},
+    "server/conn": {"access_log", "front", "realip", "session"},
+    "server/model": {"model"},
+    "server/observe": {"admin", "stats"},
+    "server/upstream": {"db", "db_conn", "event", "exchange", "target", "upstream"},
+}
+
 sources = files(".c", ".h", under=LAYERS)
 headers = files(".h", under=(*LAYERS, "include"))
 
@@ -70,6 +79,19 @@ def circles():
 
 def test_includes_go_in_no_circle():
     assert circles() == []
+
+
+@pytest.mark.parametrize("room", DOORS)
+def test_rooms_are_entered_by_their_doors(room):
+    """What is private to a room says so by not standing among its doors; a door that nobody uses is none."""
+    used = {}
+    for path in sources:
+        for number, quote, name in includes(path):
+            if quote == '"' and str(Path(name).parent) == room and str(path.parent) != room:
+                used.setdefault(Path(name).stem, f"{path}:{number}")
+    private = [f"{where} includes {room}/{name}.h" for name, where in used.items() if name not in DOORS[room]]
+    assert not private, "\n".join(private)
+    assert DOORS[room] == set(used)
 
 
 def test_no_include_climbs():
