@@ -41,6 +41,7 @@ struct fiber {
     const char *name;
     void (*run)(void *);
     void *arg;
+    void *shown; /* to the observer */
     char *stack_low;
 };
 
@@ -73,7 +74,7 @@ struct fibers {
     bool census;
     struct log_rate complaints;
     struct fiber_stats stats;
-    void (*switched)(void *arg, void *fiber_arg);
+    void (*switched)(void *arg, void *shown);
     void *switched_arg;
 };
 
@@ -200,7 +201,7 @@ static void resume(struct fibers *fibers, struct fiber *fiber) {
     fiber->state = FIBER_RUNNING;
     fibers->running = fiber;
     if (fibers->switched != NULL)
-        fibers->switched(fibers->switched_arg, fiber->arg);
+        fibers->switched(fibers->switched_arg, fiber->shown);
     context_switch(&fibers->loop_context, &fiber->context, false);
     fibers->running = NULL;
     if (fibers->switched != NULL)
@@ -262,7 +263,8 @@ static struct fiber *block_new(struct fibers *fibers) {
     return NULL;
 }
 
-int fiber_spawn(struct fibers *fibers, const char *name, void (*run)(void *), void *arg) {
+static int spawn(struct fibers *fibers, const char *name, void (*run)(void *), void *arg,
+                 void *shown) {
     struct fiber *fiber = block_new(fibers);
     if (fiber == NULL)
         return -errno;
@@ -270,6 +272,7 @@ int fiber_spawn(struct fibers *fibers, const char *name, void (*run)(void *), vo
     fiber->name = name;
     fiber->run = run;
     fiber->arg = arg;
+    fiber->shown = shown;
     fiber->woken = fiber->cancelled = fiber->timed_out = false;
     fiber->context.sp = fiber_switch_prepare(fiber->stack_low, fiber, fiber_main, fiber);
     context_begin(&fiber->context);
@@ -282,8 +285,16 @@ int fiber_spawn(struct fibers *fibers, const char *name, void (*run)(void *), vo
     return 0;
 }
 
-void fibers_observe(struct fibers *fibers, void (*switched)(void *arg, void *fiber_arg),
-                    void *arg) {
+int fiber_spawn(struct fibers *fibers, const char *name, void (*run)(void *), void *arg) {
+    return spawn(fibers, name, run, arg, arg);
+}
+
+int fiber_spawn_part(struct fibers *fibers, const char *name, void (*run)(void *), void *arg) {
+    ASSERT(fibers->running != NULL);
+    return spawn(fibers, name, run, arg, fibers->running->shown);
+}
+
+void fibers_observe(struct fibers *fibers, void (*switched)(void *arg, void *shown), void *arg) {
     fibers->switched = switched;
     fibers->switched_arg = arg;
 }

@@ -31,9 +31,14 @@ void fibers_free(struct fibers *fibers);
  * -ENOMEM or -EAGAIN (no stack: memory or vm.max_map_count), which is also logged. */
 NODISCARD int fiber_spawn(struct fibers *fibers, const char *name, void (*run)(void *), void *arg);
 
-/* Calls `switched` on the loop's stack before a fiber runs, with the fiber's argument, and after it
- * has parked or ended, with NULL. A NULL function ends it. */
-void fibers_observe(struct fibers *fibers, void (*switched)(void *arg, void *fiber_arg), void *arg);
+/* As fiber_spawn, from a fiber: the new one does a part of its work, and the observer sees it as
+ * that fiber. */
+NODISCARD int fiber_spawn_part(struct fibers *fibers, const char *name, void (*run)(void *),
+                               void *arg);
+
+/* Calls `switched` on the loop's stack before a fiber runs, with its argument, or that of the fiber
+ * whose part it is, and after it has parked or ended, with NULL. A NULL function ends it. */
+void fibers_observe(struct fibers *fibers, void (*switched)(void *arg, void *shown), void *arg);
 
 /* The running fiber, NULL on the loop's own stack. */
 struct fiber *fiber_self(const struct fibers *fibers);

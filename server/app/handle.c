@@ -144,7 +144,7 @@ static void run_fiber(void *arg) {
 static int start_fiber(struct srv_task *t, struct io_fiber *fiber_io) {
     t->fibers = io_fiber_fibers(fiber_io);
     t->rq.io = io_fiber_io(fiber_io);
-    return fiber_spawn(t->fibers, "part", run_fiber, t);
+    return fiber_spawn_part(t->fibers, "part", run_fiber, t);
 }
 
 /* 0, or -ETIMEDOUT, -ECANCELED: then it still runs. */

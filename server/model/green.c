@@ -60,10 +60,10 @@ static void green_dispatch(struct client *c) {
     front_refuse(c, 503, "no fiber is left for this request");
 }
 
-/* Tells which request has the thread; NULL: none. */
-static void on_switch(void *arg, void *fiber_arg) {
+/* Tells which request has the thread, itself or with a part; NULL: none. */
+static void on_switch(void *arg, void *shown) {
     struct green *g = arg;
-    const struct client *c = fiber_arg;
+    const struct client *c = shown;
 
     heartbeat_switch(&g->heartbeat, c != NULL ? &c->session.head : NULL);
 }

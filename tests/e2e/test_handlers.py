@@ -558,6 +558,13 @@ def test_calls_at_the_same_time_take_as_long_as_the_slowest(handler, slowapi, mo
     assert time.monotonic() - begin < 3  # 5 s in a row
 
 
+@pytest.mark.parametrize("watch", [("--workers", "1", "--timeout", "30s"), ("--loop-lag-warn", "10s")])
+def test_parts_are_watched_as_the_request_they_belong_to(handler, slowapi, watch):
+    app = handler(TEN, "--model", "green", *watch, upstream=slowapi())
+    for _ in range(3):
+        assert get(app, "/?delay=0.1").text == "0:" + " 200" * 10
+
+
 def calls(api):
     return json.loads(fetch(api, "/stats").text)["in_flight"]
 

@@ -196,15 +196,15 @@ struct switches {
     void *last;
 };
 
-static void count_switch(void *arg, void *fiber_arg) {
+static void count_switch(void *arg, void *shown) {
     struct switches *s = arg;
 
-    if (fiber_arg == NULL) {
+    if (shown == NULL) {
         s->out++;
         return;
     }
     s->in++;
-    s->last = fiber_arg;
+    s->last = shown;
 }
 
 static void test_an_observer_sees_who_gets_the_thread_and_when_it_is_back(void **state) {
@@ -222,6 +222,28 @@ static void test_an_observer_sees_who_gets_the_thread_and_when_it_is_back(void *
     rig_close(&r);
 }
 
+static void spawn_part(void *arg) {
+    struct rig **r = arg;
+
+    assert_int_equal(fiber_spawn_part((*r)->fibers, "part", park_once, *r), 0);
+}
+
+static void test_an_observer_sees_a_part_as_the_fiber_it_works_for(void **state) {
+    struct switches switches = { 0 };
+    struct rig r, *shown = &r;
+    (void)state;
+    rig_open(&r, (struct fiber_config){ 0 });
+    fibers_observe(r.fibers, count_switch, &switches);
+    assert_int_equal(fiber_spawn(r.fibers, "f", spawn_part, &shown), 0);
+    assert_int_equal(switches.in, 2); /* the fiber and its part */
+    assert_ptr_equal(switches.last, &shown);
+    switches.last = NULL;
+    fiber_wake(r.fiber);
+    assert_int_equal(switches.in, 3);
+    assert_ptr_equal(switches.last, &shown);
+    rig_close(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_fiber_runs_at_once_and_ends),
@@ -233,6 +255,7 @@ int main(void) {
         cmocka_unit_test(test_inside_a_fiber_others_run_at_the_next_chance),
         cmocka_unit_test(test_ten_thousand_fibers_spawn_park_cancel_and_end),
         cmocka_unit_test(test_an_observer_sees_who_gets_the_thread_and_when_it_is_back),
+        cmocka_unit_test(test_an_observer_sees_a_part_as_the_fiber_it_works_for),
         cmocka_unit_test(test_fibers_that_wake_each_other_for_ever_do_not_starve_timers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
