@@ -11,6 +11,7 @@
 #include "net/listeners.h"
 #include "server/app/app.h"
 #include "server/app/event_app.h"
+#include "server/app/source.h"
 #include "server/conn/access_log.h"
 #include "server/model/model.h"
 #include "server/serve.h"
@@ -27,18 +28,20 @@ static int serve_main(int argc, char **argv);
 static const struct option_spec options = {
     .usage = "srv serve [options] [APP [KEY=VALUE...]]",
     .summary = "An app server: one handler, every concurrency model.",
-    .epilog = "APP is one of\n"
-              "  index  GET /?delay=S answers 'Hi there! ' and what the upstream said after S\n"
-              "         seconds (default, unless MODULE names another)\n"
-              "  db     the same with half of S there and half in PostgreSQL\n"
-              "  cpu    the same with half of S there and half computing\n"
-              "  self   asks this very server, which --upstream has to name; the answer takes S\n"
-              "  echo   answers with what it saw of the request\n"
-              "or your own, as a shared object: ./app.so (docs/handlers.md), which reads the\n"
-              "KEY=VALUE behind it, or else SRV_APP_KEY of the environment.\n\n"
-              "SIGTERM answers what is here and leaves; a second one, SIGINT or SIGQUIT leave\n"
-              "at once. With --workers, SIGHUP replaces the workers and SIGUSR2 the program; no\n"
-              "request is lost.",
+    .epilog =
+        "APP is one of\n"
+        "  index  GET /?delay=S answers 'Hi there! ' and what the upstream said after S\n"
+        "         seconds (default, unless MODULE names another)\n"
+        "  db     the same with half of S there and half in PostgreSQL\n"
+        "  cpu    the same with half of S there and half computing\n"
+        "  self   asks this very server, which --upstream has to name; the answer takes S\n"
+        "  echo   answers with what it saw of the request\n"
+        "or your own (docs/handlers.md), as a shared object, ./app.so, or as source, app.c,\n"
+        "which is compiled with $CC and $CFLAGS (.cc, .cpp, .cxx: $CXX, $CXXFLAGS). It reads\n"
+        "the KEY=VALUE behind it, or else SRV_APP_KEY of the environment.\n\n"
+        "SIGTERM answers what is here and leaves; a second one, SIGINT or SIGQUIT leave\n"
+        "at once. With --workers, SIGHUP replaces the workers and SIGUSR2 the program; no\n"
+        "request is lost.",
     .rows = serve_rows,
     .row_count = SERVE_ROWS,
     .positional = "APP",
@@ -170,7 +173,7 @@ static int choose_app(struct serve_options *o, const struct option_strings *posi
     if (o->config.app == NULL)
         return error_set(err, -EINVAL, "%s: '%s' is not an application; index, db%s", from, given,
                          given == module ? ", cpu, self, echo, app or patched"
-                                         : ", cpu, self, echo or ./FILE.so");
+                                         : ", cpu, self, echo, or FILE.so or FILE.c");
     if (positionals->count > 1)
         return error_set(err, -EINVAL, "APP: '%s' is not allowed behind '%s', which reads nothing",
                          positionals->items[1], name);
@@ -178,10 +181,15 @@ static int choose_app(struct serve_options *o, const struct option_strings *posi
 }
 
 /* Last, since it runs code: 2 is the code of an object that cannot be served. */
-static int check_object(const struct serve_options *o, struct error *err) {
+static int check_object(struct serve_options *o, struct error *err) {
+    int rc;
+
     if (o->config.app->built_in != NULL)
         return 0;
-    return object_check(o->config.app->name, &o->config.app_config, &o->config.privileges, err);
+    rc = object_check(o->config.app, &o->config.app_config, &o->config.privileges, &o->object_path,
+                      err);
+    o->object.object = o->object_path;
+    return rc;
 }
 
 static int check_db(const struct serve_options *o, struct error *err) {
@@ -316,6 +324,7 @@ static int serve_main(int argc, char **argv) {
             code = serve_run(&o->config);
         }
     }
+    mem_free(o->object_path);
     mem_free(o);
     return code;
 }

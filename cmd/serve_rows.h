@@ -17,6 +17,7 @@ struct serve_options {
     bool check_config;
     const struct model *threads_model; /* chosen by THREADS=with or =without; or NULL */
     bool print_header;
+    char *object_path; /* object.object; or NULL */
     struct app object; /* what APP names, when that is a file */
     char bind_default[32], upstream_default[48];
 };

@@ -75,6 +75,7 @@ enum {
  * waits for the check of a new one. */
 #define SERVER_OBJECT_LOOK_NSEC  (2 * NSEC_PER_SEC)
 #define SERVER_OBJECT_CHECK_NSEC (10 * NSEC_PER_SEC)
+#define SERVER_COMPILE_NSEC      (120 * NSEC_PER_SEC) /* of a source, and its check */
 /* A process without a master looks after the processes beside it so often. */
 #define SERVER_TEND_NSEC NSEC_PER_SEC
 /* The end of a worker waits for its last cancel requests to reach the database for so long. */

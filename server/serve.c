@@ -10,6 +10,7 @@
 #include "proc/signals.h"
 #include "proc/upgrade.h"
 #include "server/app/app.h"
+#include "server/app/source.h"
 #include "server/conn/access_log.h"
 #include "server/model/model.h"
 #include "server/observe/admin.h"
@@ -28,7 +29,9 @@ struct serve {
     struct access_log *access_log;
     struct logger *logger; /* access_log's; NULL: there is none */
     struct upgrade upgrade;
+    struct app app; /* that new workers serve */
     struct {
+        char *compiled;            /* app.object, when it is not config's */
         struct object_file file;   /* that the workers run; path NULL: none */
         struct object_check check; /* before a reload */
         struct object_file next;   /* that it checks */
@@ -74,8 +77,15 @@ static void take_object(struct serve *s, struct object_file file, nsec_t now) {
     s->object.look_at = deadline_after(now, SERVER_OBJECT_LOOK_NSEC);
 }
 
+/* Objects of a cache are never overwritten. */
+static bool is_source(const struct serve *s) {
+    return source_is_named(s->app.name);
+}
+
 static void note_object(struct serve *s) {
-    object_file_note(&s->object.next, s->config->app->name);
+    if (is_source(s))
+        return;
+    object_file_note(&s->object.next, s->app.name);
     take_object(s, s->object.next, clock_now());
 }
 
@@ -94,7 +104,7 @@ static void look_at_object(struct serve *s, nsec_t now) {
 
 static nsec_t tend_object(struct serve *s, nsec_t now) {
     if (s->object.file.path == NULL)
-        return NSEC_NEVER;
+        return s->object.check.pid != 0 ? s->object.until : NSEC_NEVER;
     if (now >= s->object.look_at)
         look_at_object(s, now);
     return s->object.check.pid != 0 ? nsec_min(s->object.look_at, s->object.until)
@@ -106,43 +116,56 @@ static void refuse_object(const struct error *err) {
 }
 
 static enum prefork_verdict begin_object_check(struct serve *s) {
-    const struct serve_config *config = s->config;
+    nsec_t span = is_source(s) ? SERVER_COMPILE_NSEC : SERVER_OBJECT_CHECK_NSEC;
     struct error err;
 
     object_check_cancel(&s->object.check); /* the file may have changed since it began */
-    look_at_object(s, clock_now());
-    object_file_note(&s->object.next, config->app->name);
-    s->object.until = deadline_after(clock_now(), SERVER_OBJECT_CHECK_NSEC);
-    if (object_check_begin(&s->object.check, config->app->name, &config->app_config, NULL, &err) ==
-        0)
+    if (s->object.file.path != NULL)
+        look_at_object(s, clock_now());
+    object_file_note(&s->object.next, s->app.name);
+    s->object.until = deadline_after(clock_now(), span);
+    if (object_check_begin(&s->object.check, &s->app, &s->config->app_config, NULL, &err) == 0)
         return PREFORK_WAIT;
     refuse_object(&err);
     return PREFORK_KEEP;
 }
 
+/* Workers from now on load that object. */
+static void serve_object(struct serve *s, char *object) {
+    mem_free(s->object.compiled);
+    s->object.compiled = object;
+    s->app.object = object;
+    if (!is_source(s))
+        take_object(s, s->object.next, clock_now());
+}
+
 static enum prefork_verdict end_object_check(struct serve *s) {
+    char *object;
     struct error err;
-    int rc = object_check_ended(&s->object.check, &err);
+    int rc = object_check_ended(&s->object.check, &object, &err);
 
     if (rc == -EAGAIN && clock_now() < s->object.until)
         return PREFORK_WAIT;
     if (rc == -EAGAIN) {
         object_check_cancel(&s->object.check);
-        error_set(&err, rc, "'%s' is not checked within %d s", s->config->app->name,
-                  (int)(SERVER_OBJECT_CHECK_NSEC / NSEC_PER_SEC));
+        error_set(
+            &err, rc, "'%s' is not %s within %d s", s->app.name,
+            is_source(s) ? "compiled and checked" : "checked",
+            (int)((is_source(s) ? SERVER_COMPILE_NSEC : SERVER_OBJECT_CHECK_NSEC) / NSEC_PER_SEC));
     }
-    if (rc < 0)
+    if (rc < 0) {
         refuse_object(&err);
-    else
-        take_object(s, s->object.next, clock_now());
-    return rc < 0 ? PREFORK_KEEP : PREFORK_REPLACE;
+        return PREFORK_KEEP;
+    }
+    serve_object(s, object);
+    return PREFORK_REPLACE;
 }
 
 /* New workers load what the path names now: it is checked before an old one is told to go. */
 static enum prefork_verdict master_may_replace(void *arg, bool anew) {
     struct serve *s = arg;
 
-    if (s->config->app->built_in != NULL)
+    if (s->app.built_in != NULL)
         return PREFORK_REPLACE;
     return anew ? begin_object_check(s) : end_object_check(s);
 }
@@ -195,7 +218,7 @@ static int open_app(const struct app *app, struct srv_worker *own, struct srv_ap
     if (app->built_in != NULL)
         *ret = *app->built_in;
     else
-        rc = object_load(app->name, ret, err);
+        rc = object_load(app, ret, err);
     if (rc < 0 || ret->start == NULL)
         return rc;
     rc = ret->start(own);
@@ -228,7 +251,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
     };
     int code;
 
-    if (stats == NULL || open_app(s->config->app, &own, &app, &err) < 0)
+    if (stats == NULL || open_app(&s->app, &own, &app, &err) < 0)
         return complain(&err);
     stats_start(worker.stats, s->config->control != NULL);
     code = s->config->model->run(&worker, &err) < 0 ? complain(&err) : 0;
@@ -411,7 +434,7 @@ static int open_and_serve(struct serve *s, struct error *err) {
 }
 
 int serve_run(const struct serve_config *config) {
-    struct serve s = { .config = config };
+    struct serve s = { .config = config, .app = *config->app };
     struct error err = { "" };
     int code;
 
@@ -424,6 +447,7 @@ int serve_run(const struct serve_config *config) {
         code = complain(&err);
     else
         code = open_and_serve(&s, &err);
+    mem_free(s.object.compiled);
     access_log_close(s.access_log);
     upgrade_free(&s.upgrade);
     return code;

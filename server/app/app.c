@@ -7,14 +7,17 @@
 #include "http/head.h"
 #include "proc/child.h"
 #include "proc/privileges.h"
+#include "server/app/source.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,7 +44,8 @@ const struct app *app_find(const char *name) {
 bool object_is_named(const char *app) {
     size_t len = strlen(app);
 
-    return strchr(app, '/') != NULL || (len > 3 && strcmp(app + len - 3, ".so") == 0);
+    return strchr(app, '/') != NULL || (len > 3 && strcmp(app + len - 3, ".so") == 0) ||
+           source_is_named(app);
 }
 
 /* --- patterns ------------------------------------------------------------ */
@@ -148,55 +152,76 @@ static int load(const char *path, struct srv_app *ret, struct error *err) {
     return take(theirs, ret, err);
 }
 
-int object_load(const char *path, struct srv_app *ret, struct error *err) {
-    bool beside = strchr(path, '/') == NULL; /* dlopen would search for it */
-    size_t size = strlen(path) + sizeof("./");
+int object_load(const struct app *app, struct srv_app *ret, struct error *err) {
+    bool beside = strchr(app->object, '/') == NULL; /* dlopen would search for it */
+    size_t size = strlen(app->object) + sizeof("./");
     char *here = mem_alloc(size);
     struct error why = { "out of memory" };
     int rc = -ENOMEM;
 
     if (here != NULL) {
-        snprintf(here, size, "%s%s", beside ? "./" : "", path);
+        snprintf(here, size, "%s%s", beside ? "./" : "", app->object);
         rc = load(here, ret, &why);
         mem_free(here);
     }
-    return rc < 0 ? error_set(err, -EINVAL, "cannot load '%s': %s", path, why.text) : 0;
+    return rc < 0 ? error_set(err, -EINVAL, "cannot load '%s': %s", app->name, why.text) : 0;
 }
 
 /* --- checking ------------------------------------------------------------ */
 
-static int load_and_check(const char *path, const struct option_strings *config,
-                          const struct privileges *user, pid_t parent, struct error *err) {
+static int check_itself(const struct app *object, const struct option_strings *config,
+                        struct error *err) {
     struct srv_worker worker = { .config = config };
     const char *why;
     struct srv_app app;
-    int rc = user != NULL ? privileges_drop(user, err) : 0;
+    int rc = object_load(object, &app, err);
 
-    child_die_with_parent(SIGKILL, parent); /* who changes its user has lost that wish */
-    if (rc == 0)
-        rc = object_load(path, &app, err);
     if (rc < 0 || app.check == NULL)
         return rc;
     why = app.check(&worker);
-    return why == NULL ? 0 : error_set(err, -EINVAL, "'%s' does not start: %s", path, why);
+    return why == NULL ? 0 : error_set(err, -EINVAL, "'%s' does not start: %s", object->name, why);
 }
 
-/* What the object prints goes to stderr as that of a worker would. Its verdict, "+" or a reason, is
- * shorter than what a pipe takes at once. A master has its signals blocked. */
-static __attribute__((noreturn)) void run_child(int fd, const char *path,
+/* The verdict, '+' and the path of the object or a reason, is shorter than what a pipe takes at
+ * once. */
+static int tell_verdict(int fd, char first, const char *text) {
+    const struct iovec parts[] = { { &first, 1 }, { (char *)(uintptr_t)text, strlen(text) } };
+
+    return writev(fd, parts, ARRAY_LEN(parts)) < 0 ? EXIT_CANNOT : 0;
+}
+
+/* Who becomes another user is that one for the compiler, too: objects that only the former could
+ * read would be of no use. */
+static int check_in_child(int fd, const struct app *app, const struct option_strings *config,
+                          const struct privileges *user, pid_t parent) {
+    struct app object = { .name = app->name, .object = app->name };
+    struct error err = { "" };
+    char *compiled = NULL;
+    int rc = user != NULL ? privileges_drop(user, &err) : 0;
+
+    child_die_with_parent(SIGKILL, parent); /* who changes its user has lost that wish */
+    if (rc == 0 && source_is_named(app->name)) {
+        rc = source_object(app->name, &compiled, &err);
+        object.object = compiled;
+    }
+    if (rc == 0)
+        rc = check_itself(&object, config, &err);
+    rc = rc == 0 ? tell_verdict(fd, '+', object.object) : tell_verdict(fd, '-', err.text);
+    mem_free(compiled);
+    return rc;
+}
+
+/* What the object prints goes to stderr as that of a worker would. A master has its signals
+ * blocked. */
+static __attribute__((noreturn)) void run_child(int fd, const struct app *app,
                                                 const struct option_strings *config,
                                                 const struct privileges *user) {
-    struct error err = { "+" };
     pid_t parent = getppid();
     sigset_t none;
-    ssize_t n;
 
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
-    if (load_and_check(path, config, user, parent, &err) == 0)
-        strcpy(err.text, "+");
-    n = write(fd, err.text, strlen(err.text));
-    _exit(n < 0 ? EXIT_CANNOT : 0);
+    _exit(check_in_child(fd, app, config, user, parent));
 }
 
 static int explain_end(const char *path, int status, struct error *err) {
@@ -209,18 +234,28 @@ static int explain_end(const char *path, int status, struct error *err) {
 
 /* The verdict of a child that has ended, which stands in the pipe. A process that the object has
  * left behind may keep the other end open. */
-static int take_verdict(struct object_check *c, int status, struct error *err) {
-    char text[sizeof(err->text)] = "";
-    ssize_t n = read(c->fd, text, sizeof(text) - 1);
+static int take_verdict(struct object_check *c, int status, char **object, struct error *err) {
+    char *text = mem_calloc(1, PIPE_BUF + 1);
+    ssize_t n = text != NULL ? read(c->fd, text, PIPE_BUF) : 0;
+    int rc = 0;
 
     close(c->fd);
     c->pid = 0;
-    if (n <= 0 || status != 0)
-        return explain_end(c->path, status, err);
-    return text[0] == '+' ? 0 : error_set(err, -EINVAL, "%s", text);
+    *object = NULL;
+    if (text == NULL)
+        rc = error_set(err, -ENOMEM, "out of memory");
+    else if (n <= 0 || status != 0)
+        rc = explain_end(c->app->name, status, err);
+    else if (text[0] != '+')
+        rc = error_set(err, -EINVAL, "%s", text + 1);
+    if (rc == 0)
+        *object = memmove(text, text + 1, (size_t)n); /* with its NUL */
+    else
+        mem_free(text);
+    return rc;
 }
 
-int object_check_begin(struct object_check *c, const char *path,
+int object_check_begin(struct object_check *c, const struct app *app,
                        const struct option_strings *config, const struct privileges *user,
                        struct error *err) {
     int fds[2];
@@ -230,19 +265,19 @@ int object_check_begin(struct object_check *c, const char *path,
         return error_set(err, -errno, "cannot make a pipe: %s", strerrordesc_np(errno));
     pid = child_fork(SIGKILL);
     if (pid == 0)
-        run_child(fds[1], path, config, user);
+        run_child(fds[1], app, config, user);
     close(fds[1]);
-    *c = (struct object_check){ .path = path, .pid = pid > 0 ? pid : 0, .fd = fds[0] };
+    *c = (struct object_check){ .app = app, .pid = pid > 0 ? pid : 0, .fd = fds[0] };
     if (pid > 0)
         return 0;
     close(fds[0]);
     return error_set(err, pid, "cannot start a process: %s", strerrordesc_np(-pid));
 }
 
-int object_check_ended(struct object_check *c, struct error *err) {
+int object_check_ended(struct object_check *c, char **object, struct error *err) {
     int status;
 
-    return child_reap(c->pid, &status) ? take_verdict(c, status, err) : -EAGAIN;
+    return child_reap(c->pid, &status) ? take_verdict(c, status, object, err) : -EAGAIN;
 }
 
 void object_check_cancel(struct object_check *c) {
@@ -255,17 +290,17 @@ void object_check_cancel(struct object_check *c) {
     c->pid = 0;
 }
 
-int object_check(const char *path, const struct option_strings *config,
-                 const struct privileges *user, struct error *err) {
+int object_check(const struct app *app, const struct option_strings *config,
+                 const struct privileges *user, char **object, struct error *err) {
     struct object_check check;
     int status = CHILD_STATUS_UNKNOWN;
-    int rc = object_check_begin(&check, path, config, user, err);
+    int rc = object_check_begin(&check, app, config, user, err);
 
     if (rc < 0)
         return rc;
     while (waitpid(check.pid, &status, 0) < 0 && errno == EINTR)
         continue;
-    return take_verdict(&check, status, err);
+    return take_verdict(&check, status, object, err);
 }
 
 /* --- the file --------------------------------------------------------------------------------- */

@@ -12,12 +12,10 @@
 
 struct privileges;
 
-/* The text of <srv/app.h>, as this program was built with it. */
-extern const char app_header[];
-
 struct app {
-    const char *name;               /* path, for an object */
+    const char *name;               /* path, for an object or its source */
     const struct srv_app *built_in; /* NULL: an object */
+    const char *object;             /* path of the object: NAME, or what was compiled of it */
 };
 
 extern const struct app app_cpu;
@@ -38,32 +36,34 @@ struct srv_worker {
     void *data;                          /* the application's own */
 };
 
-/* True when APP names a file, not a built-in application: it has a slash, or ends in ".so". */
+/* True when APP names a file, not a built-in application: it has a slash, or ends as objects and
+ * sources do. */
 bool object_is_named(const char *app);
 
 /* Loads the object for good: it is never unloaded, since threads may end in it. `ret` is made of
  * what the object says, with zeros for what it does not know of. 0, or -EINVAL with a reason. */
-NODISCARD int object_load(const char *path, struct srv_app *ret, struct error *err);
+NODISCARD int object_load(const struct app *app, struct srv_app *ret, struct error *err);
 
-/* Loads it in a process of its own, which ends afterwards, and has it check itself there: with the
- * given configuration, as `user` says (NULL: as this process). 0, or -EINVAL with a reason; -errno
- * when there was no process for it. */
-NODISCARD int object_check(const char *path, const struct option_strings *config,
-                           const struct privileges *user, struct error *err);
+/* Compiles a source, loads the object in a process of its own, which ends afterwards, and has it
+ * check itself there: with the given configuration, as `user` says (NULL: as this process). *object
+ * is the path of what is to be loaded then, by the same user: mem_free. 0, or -EINVAL with a
+ * reason; -errno when there was no process for it. app->object is not looked at. */
+NODISCARD int object_check(const struct app *app, const struct option_strings *config,
+                           const struct privileges *user, char **object, struct error *err);
 
 /* The same without waiting. After 0 from object_check_begin: SIGCHLD says that the check has ended,
  * or until then object_check_cancel gives it up. */
 struct object_check {
-    const char *path;
+    const struct app *app;
     pid_t pid; /* 0: none is on its way */
     int fd;    /* that the verdict can be read from */
 };
-NODISCARD int object_check_begin(struct object_check *c, const char *path,
+NODISCARD int object_check_begin(struct object_check *c, const struct app *app,
                                  const struct option_strings *config, const struct privileges *user,
                                  struct error *err);
 
 /* What object_check returns, or -EAGAIN: it is still on its way. */
-NODISCARD int object_check_ended(struct object_check *c, struct error *err);
+NODISCARD int object_check_ended(struct object_check *c, char **object, struct error *err);
 void object_check_cancel(struct object_check *c);
 
 /* Which file a path has led to. One that is overwritten in place pulls the code from under those

@@ -2,11 +2,14 @@
 """What a developer of an application types: the header, applications as source, --reload, --new."""
 
 import os
-import shutil
+import pwd
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
-from harness import ROOT, get, run, srv_binary
+import pytest
+from harness import ROOT, children, get, run, srv_binary, wait_for
 
 TUTORIAL = """
 #include <srv/app.h>
@@ -18,6 +21,28 @@ static int index_page(srv_request *rq) {
 
 SRV_APP(.handle = index_page)
 """
+
+
+PAGE = """
+#include <srv/app.h>
+static int page(srv_request *rq) { return srv_reply(rq, 200, "%s", TEXT); }
+SRV_APP(.handle = page)
+"""
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="changes its user")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for variable in ("CC", "CXX", "CPPFLAGS", "CFLAGS", "CXXFLAGS", "LDFLAGS", "LDLIBS"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path / "cache/srv"
+
+
+def page_of(text, before=""):
+    """The source of an application that answers with that text."""
+    return before + PAGE.replace("TEXT", f'"{text}"')
 
 
 def tell(*command, cwd=None, env=None):
@@ -65,3 +90,287 @@ def test_an_installed_header_is_found_by_pkg_config(tmp_path, serve, slowapi):
     assert f"srv {version}" == run("--version").stdout.strip()
     app = serve(tmp_path / "app.so", upstream=slowapi())
     assert get(app, "/?delay=0").text == "Hi there! slow api response"
+
+
+# --- applications as source ------------------------------------------------------------------------
+
+
+def refused(*args, env=None):
+    """The lines of a start that fails before anything is bound."""
+    done = run("serve", "--bind", "127.0.0.1:0", *args, env=env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "listening" not in done.stderr
+    return done.stderr.splitlines()
+
+
+@pytest.fixture
+def compiler(tmp_path):
+    """A compiler that counts: compiler.calls()."""
+    path, log = tmp_path / "counting-cc", tmp_path / "calls"
+    path.write_text(f'#!/bin/sh\necho >>"{log}"\nexec cc "$@"\n')
+    path.chmod(0o755)
+
+    class Counting:
+        env = {"CC": str(path)}
+
+        @staticmethod
+        def calls():
+            return len(log.read_text()) if log.exists() else 0
+
+    return Counting
+
+
+@pytest.mark.parametrize("name", ["app.c", "app.cc", "app.cpp", "app.cxx"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_source_is_compiled_and_served(tmp_path, serve, slowapi, name, workers):
+    (tmp_path / name).write_text(TUTORIAL + ("" if name == "app.c" else "\nstatic auto is_cplusplus = true;\n"))
+    app = serve("--workers", workers, tmp_path / name, upstream=slowapi())
+    assert get(app, "/?delay=0").text == "Hi there! slow api response"
+
+
+def test_errors_are_shown_as_the_compiler_says_them(tmp_path):
+    source = tmp_path / "app.c"
+    source.write_text(page_of("x") + "int x = nonsense;\n")
+    lines = refused(source)
+    assert any(line.startswith(f"{source}:5:9: error: ") for line in lines)
+    assert lines[-1] == f"srv serve: cannot compile '{source}'"
+
+
+def test_warnings_are_shown_and_it_is_served(tmp_path, serve):
+    (tmp_path / "app.c").write_text(page_of("served") + "static int unused;\n")
+    app = serve(tmp_path / "app.c")
+    assert get(app).text == "served"
+    assert "warning: " in app.stderr() and "unused" in app.stderr()
+
+
+@pytest.mark.parametrize(
+    "make, why",
+    [
+        (lambda path: None, "cannot read '{}': No such file or directory"),
+        (lambda path: path.mkdir(), "cannot read '{}': Is a directory"),
+        (os.mkfifo, "cannot read '{}': it is no regular file"),
+        (lambda path: path.write_text("int x;"), "cannot load '{}': it has no srv_app; SRV_APP(...) makes one"),
+        (
+            lambda path: path.write_text(page_of("x") + "int more(void);\nint f(void);\nint f(void) { return more(); }\n"),
+            "cannot load '{}': undefined symbol: more",
+        ),
+    ],
+)
+def test_sources_that_cannot_be_served(tmp_path, make, why):
+    path = tmp_path / "app.c"
+    make(path)
+    assert refused(path) == [f"srv serve: {why.format(path)}"]
+
+
+def test_without_a_compiler(tmp_path):
+    (tmp_path / "app.c").write_text(page_of("x"))
+    for compiler in ("no-such-cc", "/no/such/cc"):
+        (line,) = refused(tmp_path / "app.c", env={"CC": compiler})
+        assert f"there is no compiler '{compiler}'; install one" in line and "CC" in line
+
+
+def test_a_compiler_that_is_killed(tmp_path):
+    path = tmp_path / "dying-cc"
+    path.write_text("#!/bin/sh\nkill -9 $$\n")
+    path.chmod(0o755)
+    (tmp_path / "app.c").write_text(page_of("x"))
+    assert refused(tmp_path / "app.c", env={"CC": path}) == [
+        f"srv serve: cannot compile '{tmp_path}/app.c': {path} was ended by SIGKILL"
+    ]
+
+
+def test_variables_add_words(tmp_path, serve):
+    text = '#include <math.h>\n#include <srv/app.h>\nstatic int page(srv_request *rq) {\n'
+    text += '    return srv_reply(rq, 200, "%d %d %d %.1f", A, B, C, cos(atof(srv_arg(rq, "x", "0"))));\n}\n'
+    (tmp_path / "app.c").write_text("#include <stdlib.h>\n" + text + "SRV_APP(.handle = page)\n")
+    env = {"CC": "gcc  -DA=1", "CPPFLAGS": "-DB=2", "CFLAGS": "\t-DC=3  -O0 ", "LDLIBS": "-lm"}
+    assert get(serve(tmp_path / "app.c", env=env)).text == "1 2 3 1.0"
+
+
+@pytest.mark.parametrize("folder, name", [("a folder", "a name.c"), ("a#b", "c$d.c"), (".", "app.c")])
+def test_names_that_make_would_escape(tmp_path, serve, compiler, folder, name):
+    """The list of what was included is read as it was written: a change of a header is noticed."""
+    source, part = tmp_path / folder / name, tmp_path / folder / "a part#$.h"
+    source.parent.mkdir(exist_ok=True)
+    source.write_text('#include "a part#$.h"\n' + PAGE)
+    for text in ("one", "two", "two"):
+        part.write_text(f'#define TEXT "{text}"\n')
+        assert get(serve(source, env=compiler.env)).text == text
+    assert compiler.calls() == 2
+
+
+def test_a_name_that_begins_with_a_dash(tmp_path, monkeypatch, serve):
+    (tmp_path / "-x.c").write_text(page_of("dash"))
+    monkeypatch.chdir(tmp_path)
+    assert get(serve("--", "-x.c")).text == "dash"
+
+
+def test_what_was_compiled_is_kept(tmp_path, serve, compiler):
+    source, part = tmp_path / "app.c", tmp_path / "part.h"
+    source.write_text('#include "part.h"\n' + PAGE)
+
+    def answer(calls, **env):
+        reply = get(serve(source, env={**compiler.env, **env})).text
+        assert compiler.calls() == calls
+        return reply
+
+    part.write_text('#define TEXT "one"\n')
+    assert answer(1) == "one"
+    assert answer(1) == "one"
+    part.write_text('#define TEXT "two"\n')
+    assert answer(2) == "two"
+    part.write_text('#define TEXT "one"\n')  # as at first
+    assert answer(3) == "one"
+    source.write_text('#include "part.h"\n' + PAGE.replace("TEXT", 'TEXT "!"'))
+    assert answer(4) == "one!"
+    assert answer(5, CFLAGS="-O1") == "one!"
+    assert answer(5, CFLAGS="-O1") == "one!"
+    assert answer(5) == "one!"
+    Path(compiler.env["CC"]).write_text(Path(compiler.env["CC"]).read_text() + "# another compiler\n")
+    assert answer(6) == "one!"
+
+
+def test_those_that_were_used_last_are_kept(tmp_path, cache):
+    source = tmp_path / "app.c"
+    source.write_text(page_of("x"))
+    assert run("serve", "--check-config", source).returncode == 0
+    (used,) = cache.glob("*.so")
+    for i in range(300):
+        for suffix in (".so", ".inputs"):
+            (cache / f"old-{i}{suffix}").touch()
+            os.utime(cache / f"old-{i}{suffix}", (i, i))
+    source.write_text(page_of("y"))
+    assert run("serve", "--check-config", source).returncode == 0
+    assert len(list(cache.glob("*.so"))) == len(list(cache.glob("*.inputs"))) == 256
+    assert used.exists() and not (cache / "old-0.so").exists()
+
+
+def test_starts_at_the_same_time_share_a_cache(tmp_path, cache):
+    (tmp_path / "app.c").write_text(page_of("x"))
+    command = [srv_binary(), "serve", "--check-config", str(tmp_path / "app.c")]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(8)]
+    for process in started:
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    assert len(list(cache.glob("*.so"))) == 1
+    assert not list(cache.glob("tmp-*"))
+
+
+# --- objects that somebody else could have written ----------------------------------------------------
+
+
+def test_the_cache_is_for_its_user_alone(tmp_path, cache, serve):
+    (tmp_path / "app.c").write_text(page_of("x"))
+    old = os.umask(0)
+    try:
+        assert get(serve(tmp_path / "app.c")).text == "x"
+    finally:
+        os.umask(old)
+    assert cache.stat().st_mode & 0o7777 == 0o700
+    assert all(path.stat().st_mode & 0o077 == 0 for path in cache.iterdir())
+
+
+def spoil_mode(path):
+    path.chmod(0o777)
+
+
+def spoil_owner(path):
+    if os.geteuid() != 0:
+        pytest.skip("changes its user")
+    os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
+
+
+def spoil_link(path):
+    path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+@pytest.mark.parametrize("spoil", [spoil_mode, spoil_owner, spoil_link])
+@pytest.mark.parametrize("what", ["*.so", "*.inputs"])
+def test_a_kept_object_that_others_could_have_written_is_not_loaded(tmp_path, cache, compiler, what, spoil):
+    (tmp_path / "app.c").write_text(page_of("x"))
+    for calls in (1, 1, 2):
+        assert run("serve", "--check-config", tmp_path / "app.c", env=compiler.env).returncode == 0
+        assert compiler.calls() == calls
+        (path,) = cache.glob(what)
+        if calls == 1 and (cache / "seen").exists():
+            spoil(path)
+        (cache / "seen").touch()
+
+
+@pytest.mark.parametrize(
+    "spoil, above", [(spoil_mode, False), (spoil_mode, True), (spoil_owner, False), (spoil_owner, True), (spoil_link, False)]
+)
+def test_a_cache_that_others_can_change_is_not_used(tmp_path, cache, spoil, above):
+    home = tmp_path / "home"
+    home.mkdir()
+    cache.mkdir(parents=True)
+    spoil(cache.parent if above else cache)
+    (tmp_path / "app.c").write_text(page_of("x"))
+    assert run("serve", "--check-config", tmp_path / "app.c", env={"HOME": home}).returncode == 0
+    assert not list(cache.glob("*.so"))
+    assert len(list((home / ".cache/srv").glob("*.so"))) == 1
+
+
+@root_only
+def test_the_compiler_runs_as_the_user_that_serves(tmp_path, serve, monkeypatch):
+    """Objects that only root can read, or in a folder of root's, would be of no use to workers."""
+    nobody = pwd.getpwnam("nobody")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    folder = Path("/tmp") / f"srv-test-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    try:
+        compiler = folder / "cc"
+        compiler.write_text('#!/bin/sh\nid -un >&2\nexec cc "$@"\n')
+        compiler.chmod(0o755)
+        (folder / "app.c").write_text(page_of(f"as nobody {os.getpid()}"))
+        app = serve("--user", "nobody", "--workers", 1, folder / "app.c", env={"CC": compiler})
+        assert get(app).text == f"as nobody {os.getpid()}"
+        assert app.stderr().splitlines()[0] == "nobody"
+        kept = Path(f"/tmp/srv-{nobody.pw_uid}")
+        assert kept.stat().st_uid == nobody.pw_uid and kept.stat().st_mode & 0o7777 == 0o700
+        (folder / "app.c").write_text(page_of(f"again {os.getpid()}"))
+        app.send_signal(signal.SIGHUP)
+        wait_for(lambda: get(app).text == f"again {os.getpid()}", what="new code")
+        (folder / "app.c").chmod(0o600)
+        assert refused("--user", "nobody", folder / "app.c") == [
+            f"srv serve: cannot read '{folder}/app.c': Permission denied"
+        ]
+    finally:
+        subprocess.run(["rm", "-rf", folder, f"/tmp/srv-{nobody.pw_uid}"], check=True)
+
+
+# --- new code ------------------------------------------------------------------------------------------
+
+
+def test_hup_compiles_again_and_an_error_leaves_the_old_code(tmp_path, serve):
+    source = tmp_path / "app.c"
+    source.write_text(page_of("one"))
+    app = serve("--workers", 2, source)
+    assert get(app).text == "one"
+    source.write_text(page_of("two"))
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: get(app).text == "two", what="new code")
+    source.write_text("nonsense")
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: f"serve on: cannot compile '{source}'" in app.stderr(), what="a refusal")
+    assert f"{source}:1:1: error: " in app.stderr()
+    assert get(app).text == "two"
+    workers = children(app.pid)
+    os.kill(workers[0], signal.SIGKILL)  # its successor runs the old code, too
+    wait_for(lambda: len(children(app.pid)) == 2 and workers[0] not in children(app.pid), what="a successor")
+    assert {get(app).text for _ in range(20)} == {"two"}
+
+
+def test_an_upgraded_program_compiles_again(tmp_path, serve):
+    source = tmp_path / "app.c"
+    source.write_text(page_of("one"))
+    app = serve("--workers", 1, source)
+    source.write_text("nonsense")
+    app.send_signal(signal.SIGUSR2)
+    wait_for(lambda: "the upgraded program ended, this one goes on" in app.stderr(), what="a refusal")
+    assert get(app).text == "one"
+    source.write_text(page_of("two"))
+    app.send_signal(signal.SIGUSR2)
+    wait_for(lambda: get(app).text == "two", what="new code")
