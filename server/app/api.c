@@ -80,6 +80,7 @@ static struct slice join(struct srv_request *rq, const struct pieces *pieces) {
 }
 
 /* vsnprintf(3) takes hundreds of instructions for what is two copies. */
+PRINTF_LIKE(2, 0)
 static struct slice format_text(struct srv_request *rq, const char *format, va_list args) {
     struct pieces pieces;
     va_list again;
