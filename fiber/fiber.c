@@ -299,6 +299,10 @@ void fibers_observe(struct fibers *fibers, void (*switched)(void *arg, void *sho
     fibers->switched_arg = arg;
 }
 
+void *fiber_shown(const struct fiber *fiber) {
+    return fiber->shown;
+}
+
 struct fiber *fiber_self(const struct fibers *fibers) {
     return fibers->running;
 }

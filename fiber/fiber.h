@@ -40,6 +40,9 @@ NODISCARD int fiber_spawn_part(struct fibers *fibers, const char *name, void (*r
  * whose part it is, and after it has parked or ended, with NULL. A NULL function ends it. */
 void fibers_observe(struct fibers *fibers, void (*switched)(void *arg, void *shown), void *arg);
 
+/* The observer is shown this for the fiber. Safe in signal handlers. */
+void *fiber_shown(const struct fiber *fiber);
+
 /* The running fiber, NULL on the loop's own stack. */
 struct fiber *fiber_self(const struct fibers *fibers);
 

@@ -6,7 +6,8 @@
 #include "base/attr.h"
 #include <pthread.h>
 
-/* Calls run(arg) on a new thread, with a stack of that size and all signals blocked. *ret is to be
+/* Calls run(arg) on a new thread, with a stack of that size and all signals blocked but those of
+ * crashes. *ret is to be
  * joined; with NULL the thread is detached. 0 or -errno: no thread (-EAGAIN). */
 NODISCARD int thread_start(pthread_t *ret, size_t stack_bytes, void *(*run)(void *arg), void *arg);
 

@@ -10,6 +10,7 @@
 #include "proc/signals.h"
 #include "proc/upgrade.h"
 #include "server/app/app.h"
+#include "server/app/crash.h"
 #include "server/app/source.h"
 #include "server/conn/access_log.h"
 #include "server/model/model.h"
@@ -219,6 +220,8 @@ static int open_app(const struct app *app, struct srv_worker *own, struct srv_ap
         *ret = *app->built_in;
     else
         rc = object_load(app, ret, err);
+    if (rc == 0 && app->built_in == NULL)
+        crash_watch(app->name, app->object, ret);
     if (rc < 0 || ret->start == NULL)
         return rc;
     rc = ret->start(own);

@@ -4,6 +4,7 @@
 #include "server/app/handle.h"
 #include "base/alloc.h"
 #include "net/thread.h"
+#include "server/app/crash.h"
 #include "server/limits.h"
 #include <errno.h>
 #include <stdatomic.h>
@@ -169,6 +170,7 @@ static void end_fiber(struct srv_task *t) {
 static void *run_thread(void *arg) {
     struct srv_task *t = arg;
 
+    crash_runs(&t->rq.session->head);
     run_part(t);
     atomic_store(&t->done, true);
     eventfd_write(t->done_fd, 1);
@@ -458,8 +460,10 @@ int handle_run(struct session *s, struct io *io) {
 
     request_init(&rq, s, io);
     rc = request_admit(&rq);
+    crash_runs(&s->head);
     if (rc == 0)
         rc = handle_request(&rq);
+    crash_runs(NULL);
     return request_answer(&rq, rc);
 }
 

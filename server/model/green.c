@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "fiber/fiber.h"
 #include "proc/signals.h"
+#include "server/app/crash.h"
 #include "server/app/handle.h"
 #include "server/backends.h"
 #include "server/conn/front.h"
@@ -68,6 +69,13 @@ static void on_switch(void *arg, void *shown) {
     heartbeat_switch(&g->heartbeat, c != NULL ? &c->session.head : NULL);
 }
 
+static const struct http_head *running(void *arg) {
+    const struct fiber *fiber = fiber_self(arg);
+    const struct client *c = fiber != NULL ? fiber_shown(fiber) : NULL;
+
+    return c != NULL ? &c->session.head : NULL;
+}
+
 static void green_abandon(struct client *c) {
     if (c->task != NULL)
         fiber_cancel(c->task);
@@ -83,6 +91,7 @@ static int green_open(struct green *g, struct worker *worker, struct error *err)
     g->fibers = fibers_new(g->loop, &fibers, err);
     if (g->fibers == NULL)
         return -ENOMEM;
+    crash_ask(running, g->fibers);
     g->io_fiber = io_fiber_new(g->loop, g->fibers, err);
     if (g->io_fiber == NULL)
         return -ENOMEM;
@@ -117,6 +126,7 @@ static int green_run(struct worker *worker, struct error *err) {
     heartbeat_stop(&g.heartbeat);
     backends_close(worker);
     signals_free(g.signals);
+    crash_ask(NULL, NULL);
     io_fiber_free(g.io_fiber);
     fibers_free(g.fibers);
     loop_free(g.loop);

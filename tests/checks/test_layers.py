@@ -32,7 +32,7 @@ LIBRARY_HOMES = {
 
 # Room of server -> its headers that other rooms may include; all others are its own.
 DOORS = {
-    "server/app": {"app", "event_app", "handle", "source"},
+    "server/app": {"app", "crash", "event_app", "handle", "source"},
     "server/conn": {"access_log", "front", "realip", "session"},
     "server/model": {"model"},
     "server/observe": {"admin", "stats"},

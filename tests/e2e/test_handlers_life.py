@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The life of applications of users: checked, reloaded, overwritten, crashed."""
 
+import http.client
 import os
 import signal
+import subprocess
+import threading
 import time
 
 import pytest
@@ -214,3 +217,136 @@ def test_one_that_is_replaced_by_renaming_is_not(tmp_path, serve):
     wait_for(lambda: get(app).text == "version 2")
     time.sleep(2.5)
     assert "overwritten" not in app.stderr()
+
+
+# --- crashes -----------------------------------------------------------------------------------------
+
+CRASH = """
+#include <string.h>
+static int crash(srv_request *rq) {
+    volatile int *nowhere = NULL;
+    *nowhere = 1;
+    return srv_reply(rq, 200, "never");
+}
+static int library(srv_request *rq) {
+    char *volatile nowhere = NULL;
+    return srv_reply(rq, 200, "%d", (int)strlen(nowhere));
+}
+static int stop(srv_request *rq) { (void)rq; abort(); }
+static int part(srv_request *rq, void *arg) { (void)arg; return crash(rq); }
+static int parts(srv_request *rq) { return srv_join(rq, srv_start(rq, part, NULL)); }
+static int late(srv_request *rq) { srv_sleep(rq, 0.2); return crash(rq); }
+static int deep(srv_request *rq) {
+    char room[4096];
+    memset(room, 1, sizeof(room));
+    return deep(rq) + room[17];
+}
+static int page(srv_request *rq) { srv_sleep(rq, atof(srv_arg(rq, "delay", "0"))); return srv_reply(rq, 200, "ok"); }
+static int number(srv_request *rq) { return srv_reply(rq, 200, "%u", srv_worker_number(srv_worker_of(rq))); }
+"""
+CRASH_ROUTES = {"/": "page", "/number": "number"} | {f"/{n}": n for n in ("crash", "library", "stop", "parts", "late", "deep")}
+RELEASE = os.environ.get("SRV_BIN", "").find("asan") < 0
+plain_only = pytest.mark.skipif(not RELEASE, reason="sanitizers have reports of their own")
+
+
+class Crashing:
+    """A server of the application above, which forgives its own death reports."""
+
+    def __init__(self, tmp_path, start, *options):
+        self.object = build(tmp_path, app_of(CRASH, CRASH_ROUTES), flags=("-O1", "-Wno-infinite-recursion"))
+        self.app = start("serve", *options, "--db", "", self.object)
+
+    def ask(self, path):
+        """None: the connection broke without an answer."""
+        try:
+            return get(self.app, path).text
+        except (OSError, http.client.HTTPException, AssertionError):
+            return None
+
+    def line(self):
+        return next((line for line in self.app.stderr().splitlines() if "the worker crashed" in line), None)
+
+
+@plain_only
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "path, signo, function",
+    [("crash", "SIGSEGV", "crash+0x"), ("library", "SIGSEGV", "library+0x"), ("stop", "SIGABRT", "stop+0x"), ("parts", "SIGSEGV", "crash+0x"), ("late", "SIGSEGV", "crash+0x")],
+)  # fmt: skip
+def test_a_crash_names_the_object_the_function_and_the_request(tmp_path, start, model, path, signo, function):
+    server = Crashing(tmp_path, start, "--model", model, "--workers", "1")
+    assert server.ask("/") == "ok"
+    assert server.ask(f"/{path}?a=b%20c&d=\"") is None
+    wait_for(lambda: server.line() is not None and f"signal={signo}" in server.app.stderr().split("died", 1)[-1], what="a line")
+    assert f"signal={signo} object={server.object} function={function}" in server.line()
+    assert f'request="GET /{path}?a=b%20c&d=' in server.line()
+    assert server.app.stderr().count("the worker crashed") == 1
+    wait_for(lambda: server.ask("/") == "ok", what="a respawn")
+
+
+@plain_only
+@pytest.mark.parametrize("model", ("threaded", "pool", "green"))
+def test_a_crash_costs_what_that_worker_held(tmp_path, start, model):
+    server = Crashing(tmp_path, start, "--model", model, "--workers", "2")
+    wait_for(lambda: {server.ask("/number") for _ in range(8)} == {"1", "2"}, what="answers of both workers")
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(server.ask("/?delay=1"))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.4)
+    assert server.ask("/crash") is None
+    for thread in threads:
+        thread.join()
+    assert answers.count("ok") + answers.count(None) == 16 and answers.count("ok") > 0
+    wait_for(lambda: {server.ask("/number") for _ in range(8)} == {"1", "2"}, what="both workers again")
+    assert server.app.stderr().count("worker died") == 1
+
+
+@plain_only
+def test_a_stack_that_overflows_is_still_reported(tmp_path, start):
+    server = Crashing(tmp_path, start, "--model", "green", "--workers", "1")
+    assert server.ask("/deep") is None
+    wait_for(lambda: server.line() is not None)
+    assert "fiber request overflowed its stack" in server.app.stderr() and "function=deep+0x" in server.line()
+
+
+@plain_only
+def test_a_worker_without_a_master_tells_too(tmp_path, start):
+    server = Crashing(tmp_path, start, "--model", "pool")
+    assert server.ask("/crash") is None
+    assert server.app.wait() == -signal.SIGSEGV
+    assert "function=crash+0x" in server.line()
+
+
+@plain_only
+def test_a_stripped_object_has_offsets(tmp_path, start):
+    server = Crashing(tmp_path, start, "--workers", "1")
+    subprocess.run(["strip", "-o", tmp_path / "stripped.so", server.object], check=True)
+    server.app.stop()
+    app = server.app = start("serve", "--workers", "1", tmp_path / "stripped.so")
+    assert server.ask("/crash") is None
+    wait_for(lambda: server.line() is not None)
+    assert "function=0x" in server.line() and "stripped.so" in app.stderr()
+
+
+def test_a_crash_loop_backs_off(tmp_path, serve):
+    """The pauses between respawns grow: a worker that dies young costs no more than a few forks a second."""
+    path = build(tmp_path, app_of('static int page(srv_request *rq) { return srv_reply(rq, 200, "ok"); }'))
+    app = serve("--workers", "1", path)
+    assert get(app).text == "ok"
+    source = app_of('static int page(srv_request *rq) { return srv_reply(rq, 200, "%d", 0); }')
+    build(tmp_path, source.replace("SRV_APP(", "static int start(srv_worker *w) { (void)w; abort(); }\nSRV_APP(.start = start, "))
+    os.kill(pids_of(app, 1).pop(), signal.SIGKILL)
+    time.sleep(3)
+    deaths = app.stderr().count("worker died") - 1
+    assert 3 <= deaths <= 7  # 0, 100, 200, 400, 800, 1600 ms
+
+
+def test_a_part_that_holds_the_loop_up_is_told_with_its_request(tmp_path, serve):
+    body = """
+static int busy(srv_request *rq, void *arg) { (void)arg; srv_sleep(rq, 0.01); usleep(300000); return 0; }
+static int page(srv_request *rq) { srv_join(rq, srv_start(rq, busy, NULL)); return srv_reply(rq, 200, "ok"); }
+"""
+    app = serve("--workers", "1", "--loop-lag-warn", "0.2s", build(tmp_path, app_of(body, {"/busy": "page"})))
+    assert get(app, "/busy?x=1").text == "ok"
+    wait_for(lambda: 'request="GET /busy?x=1"' in app.stderr(), what="the warning")
