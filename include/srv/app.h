@@ -120,10 +120,12 @@ SRV_PUBLIC const char *srv_target(srv_request *);
 /* What the `index`th "*" or "**" of the route matched, decoded, from 0; "" when there is none. */
 SRV_PUBLIC const char *srv_segment(srv_request *, unsigned index);
 
-SRV_PUBLIC const char *
-srv_client(srv_request *); /* address without a port, as trusted proxies say */
-SRV_PUBLIC const char *srv_scheme(srv_request *); /* "http" or "https", as trusted proxies say */
-SRV_PUBLIC const char *srv_host(srv_request *); /* as asked for, with a port if it has one; or "" */
+/* The client's address without its port ("192.0.2.7", "2001:db8::7", "unix"), and "http" or
+ * "https": behind trusted proxies what they say. srv_host is what was asked for, with a port if it
+ * has one; or "". */
+SRV_PUBLIC const char *srv_client(srv_request *);
+SRV_PUBLIC const char *srv_scheme(srv_request *);
+SRV_PUBLIC const char *srv_host(srv_request *);
 
 /* The first value with that name, decoded; `otherwise`, which may be NULL, when there is none. Of
  * the query, of the form in the body (urlencoded or multipart), of the head (names are case-blind),
@@ -184,8 +186,8 @@ SRV_PUBLIC void srv_forgive(srv_request *);
 /* [waits] 0, -ETIMEDOUT (the deadline of the request), -ECANCELED (nobody wants the answer). */
 SRV_PUBLIC int srv_sleep(srv_request *, double seconds);
 
-SRV_PUBLIC double
-srv_time_left(srv_request *); /* seconds, 0 or more; HUGE_VAL without a deadline */
+/* Seconds until the deadline, 0 or more; HUGE_VAL (math.h) without one. */
+SRV_PUBLIC double srv_time_left(srv_request *);
 
 /* Ends the request that many seconds from now, unless it ends earlier anyway. */
 SRV_PUBLIC void srv_set_deadline(srv_request *, double seconds);
@@ -204,8 +206,7 @@ typedef struct srv_response {
  * Connections are kept and shared by the worker; --upstream-max and --upstream-timeout hold. */
 SRV_PUBLIC const srv_response *srv_get(srv_request *, const char *format, ...) SRV_PRINTF(2, 3);
 
-/* --- at the same time --------------------------------------------------------------------------
- */
+/* --- at the same time ------------------------------------------------------------------------- */
 
 /* A part of a request runs beside its handler, under every model: as a fiber or on a thread, as the
  * handler does. It is given a request of its own, with the same head, body and deadline, but cannot
@@ -237,8 +238,7 @@ SRV_PUBLIC size_t srv_get_all(srv_request *, const char *const *suffixes, size_t
  * has a thread already, on that. What it returned, or -EAGAIN, which sticks, without a thread. */
 SRV_PUBLIC int srv_offload(srv_request *, int (*work)(void *arg), void *arg);
 
-/* --- texts for URLs ----------------------------------------------------------------------------
- */
+/* --- texts for URLs --------------------------------------------------------------------------- */
 
 /* Percent-encodes all but letters, digits, "-", ".", "_" and "~" (RFC 3986 section 2.3). */
 SRV_PUBLIC const char *srv_encode(srv_request *, const char *text);
@@ -252,11 +252,16 @@ typedef struct srv_rows {
 } srv_rows;
 
 /* [waits] Runs a statement, in which $1, $2 ... stand for `count` texts (const char *; NULL is
- * SQL's NULL). It is prepared once per connection: let its text be a constant. Each is a
- * transaction. const srv_rows *r = srv_query(rq, "SELECT name FROM users WHERE id = $1", 1, id); if
- * (r->rows == 0) return srv_fail(rq, 404, "no such user"); return srv_reply(rq, 200, "%s",
- * srv_value(r, 0, 0)); An error of the server (-EREMOTEIO) sticks with srv_query; with
- * srv_try_query it does not. */
+ * SQL's NULL):
+ *
+ *   const srv_rows *r = srv_query(rq, "SELECT name FROM users WHERE id = $1", 1, id);
+ *
+ *   if (r->rows == 0)
+ *       return srv_fail(rq, 404, "no such user");
+ *   return srv_reply(rq, 200, "%s", srv_value(r, 0, 0));
+ *
+ * It is prepared once per connection: let its text be a constant. Each is a transaction. An error
+ * of the server (-EREMOTEIO) sticks with srv_query, and does not with srv_try_query. */
 SRV_PUBLIC const srv_rows *srv_query(srv_request *, const char *sql, int count, ...);
 SRV_PUBLIC const srv_rows *srv_try_query(srv_request *, const char *sql, int count, ...);
 
