@@ -187,7 +187,7 @@ int http_conn_answer(struct http_conn *c, struct buf *out, struct http_response_
                      bool *ret_sends_body) {
     ASSERT(c->role == HTTP_SERVER);
     bool has_body = !is_without_length(c, head->status);
-    bool until_close = has_body && !head->has_content_length && c->version_minor == 0;
+    bool until_close = has_body && !head->has_content_length && !http_conn_chunks(c);
     if (until_close || head->close || !is_complete(c))
         c->persists = false;
 

@@ -50,6 +50,7 @@ struct http_conn {
     bool asked_keep_alive; /* server: HTTP/1.0 with Connection: keep-alive */
     bool wants_continue;   /* server: the client waits for 100 before it sends the body */
     bool answered;         /* server: a final response head was encoded */
+    bool unchunked;        /* server: answers come in no chunks in any version (uwsgi) */
     uint8_t noted;         /* lenient client: of the heads of this exchange */
 };
 
@@ -73,14 +74,19 @@ bool http_conn_takes_continue(struct http_conn *c);
 #define HTTP_CONTINUE SLICE("HTTP/1.1 100 Continue\r\n\r\n")
 
 /* Server: encodes the final response head, deciding framing and Connection from the request (RFC
- * 9112 sections 6.1, 6.3, 9.3): with has_content_length -> Content-Length; else chunked to HTTP/1.1
- * and until-close to HTTP/1.0. HTTP/1.0 gets `Connection: keep-alive` when it asked and the length
- * is known, never chunked. 204, 304 and 1xx get no length. `head->close` ends persistence. Fields
- * of `head` that this decides (chunked, close, keep_alive, version_minor) are overwritten.
- * *ret_sends_body tells whether body bytes follow (not for HEAD, 204, 304). Errors as
- * http_encode_response. */
+ * 9112 sections 6.1, 6.3, 9.3): with has_content_length -> Content-Length; else chunked, or
+ * until-close where that is not understood (http_conn_chunks). HTTP/1.0 gets `Connection:
+ * keep-alive` when it asked and the length is known, never chunked. 204, 304 and 1xx get no length.
+ * `head->close` ends persistence. Fields of `head` that this decides (chunked, close, keep_alive,
+ * version_minor) are overwritten. *ret_sends_body tells whether body bytes follow (not for HEAD,
+ * 204, 304). Errors as http_encode_response. */
 NODISCARD int http_conn_answer(struct http_conn *c, struct buf *out,
                                struct http_response_head *head, bool *ret_sends_body);
+
+/* Server: do bodies without a length come in chunks? Otherwise they last until the close. */
+static inline bool http_conn_chunks(const struct http_conn *c) {
+    return c->version_minor > 0 && !c->unchunked;
+}
 
 /* Client: a request with this method was (or is being) written. */
 void http_conn_sent(struct http_conn *c, enum http_method method, bool close);

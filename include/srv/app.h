@@ -168,6 +168,39 @@ SRV_PUBLIC int srv_reply_printed(srv_request *, int status);
 /* Answers `status` (301, 302, 303, 307 or 308) and Location. */
 SRV_PUBLIC int srv_redirect(srv_request *, int status, const char *location);
 
+/* --- an answer piece by piece ------------------------------------------------------------------
+ *
+ *   srv_set(rq, "Content-Type", "text/csv");
+ *   srv_begin(rq, 200);
+ *   while (next_row(line, sizeof(line)) && srv_write(rq, line, strlen(line)) == 0)
+ *       continue;
+ *   return srv_end(rq);
+ *
+ * The answer is sent in chunks, to HTTP/1.0 and over uwsgi until the connection closes. Nothing is
+ * kept back: a client that reads slowly holds up its handler, and only that. A failure that sticks,
+ * or that the handler returns, cuts the connection, so that the client does not take what it has
+ * for the whole. A HEAD, and a status without a body, is over with its head: the first write says
+ * -ECANCELED, so that handlers that write for ever end. */
+
+/* [waits] Sends the head with the fields that were set; Content-Type is text/plain unless it is
+ * set. `status` is 200 to 599. 0 or a negative errno (-EALREADY: there is an answer). */
+SRV_PUBLIC int srv_begin(srv_request *, int status);
+
+/* [waits] Sends the next `len` bytes, which may be 0; begins with status 200 if nothing has. 0 when
+ * the kernel has them all; -ECANCELED: the client has left, or has taken nothing for
+ * --send-timeout; -ETIMEDOUT: the deadline of the request; -EALREADY, which does not stick: the
+ * answer is over. */
+SRV_PUBLIC int srv_write(srv_request *, const void *data, size_t len);
+
+/* [waits] Ends the answer, which returning 0 does, too. The connection is kept as after any other.
+ * As srv_write. */
+SRV_PUBLIC int srv_end(srv_request *);
+
+/* [waits] Sends a server-sent event (HTML Living Standard section 9.2): `name`, which may be NULL
+ * and is one line, and `data`, which may have several. Begins the stream by itself, as
+ * text/event-stream that nobody caches or buffers. As srv_write. */
+SRV_PUBLIC int srv_event(srv_request *, const char *name, const char *data);
+
 /* --- failures --------------------------------------------------------------------------------- */
 
 /* Makes a failure stick, unless one does: answers `status` (400 to 599) with that line, and logs it

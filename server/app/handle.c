@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "net/thread.h"
 #include "server/app/crash.h"
+#include "server/app/stream.h"
 #include "server/limits.h"
 #include <errno.h>
 #include <stdatomic.h>
@@ -451,7 +452,7 @@ int handle_request(struct srv_request *rq) {
 
     if (rq->parts != NULL)
         end_parts(rq);
-    return rc;
+    return rq->streams ? stream_settle(rq, rc) : rc;
 }
 
 int handle_run(struct session *s, struct io *io) {

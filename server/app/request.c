@@ -264,8 +264,8 @@ static bool is_last_answer(const struct session *s) {
     return s->last || atomic_load(&s->worker->stats->life) == STATS_STOPPING;
 }
 
-int request_reply(struct srv_request *rq, uint16_t status, struct slice content_type,
-                  struct slice body) {
+int request_head(struct srv_request *rq, uint16_t status, struct slice content_type,
+                 const uint64_t *length, bool *ret_sends_body) {
     struct session *s = rq->session;
     struct http_response_head head = {
         .status = status,
@@ -273,22 +273,27 @@ int request_reply(struct srv_request *rq, uint16_t status, struct slice content_
         .date = http_date_now(),
         .fields = rq->fields,
         .field_count = rq->field_count,
-        .content_length = body.len,
-        .has_content_length = true,
+        .content_length = length != NULL ? *length : 0,
+        .has_content_length = length != NULL,
         .close = is_last_answer(s),
     };
-    bool sends_body;
-    int rc;
 
     if (s->http.answered)
         return -EALREADY;
     s->status = status;
     s->body_bytes = 0;
-    rc = http_conn_answer(&s->http, &s->out, &head, &sends_body);
-    if (rc < 0)
+    return http_conn_answer(&s->http, &s->out, &head, ret_sends_body);
+}
+
+int request_reply(struct srv_request *rq, uint16_t status, struct slice content_type,
+                  struct slice body) {
+    struct session *s = rq->session;
+    uint64_t length = body.len;
+    bool sends_body;
+    int rc = request_head(rq, status, content_type, &length, &sends_body);
+
+    if (rc < 0 || !sends_body)
         return rc;
-    if (!sends_body)
-        return 0;
     s->body_bytes = body.len;
     return buf_append(&s->out, body);
 }
@@ -374,7 +379,7 @@ int request_admit(struct srv_request *rq) {
 }
 
 int request_answer(struct srv_request *rq, int rc) {
-    if (rq->failed < 0 && !rq->session->http.answered)
+    if (rq->failed < 0 && (rq->streams || !rq->session->http.answered))
         rc = rq->failed; /* the first failure, whatever the handler made of it */
     if (rc == -ECANCELED)
         return rc;

@@ -31,6 +31,8 @@ struct srv_request {
     uint8_t field_count, segment_count;
     atomic_bool cancelled;            /* a part: it is to end */
     bool is_part;                     /* one of another request */
+    bool streams;                     /* the head of its answer was sent, the end was not */
+    bool is_mute;                     /* streams an answer without a body: HEAD, 204, 304 */
     char sqlstate[DB_SQLSTATE_BYTES]; /* code of the last statement, or "" */
 };
 
@@ -91,6 +93,11 @@ NODISCARD int request_add_field(struct srv_request *rq, struct slice name, struc
  * -ENOMEM. */
 NODISCARD int request_reply(struct srv_request *rq, uint16_t status, struct slice content_type,
                             struct slice body);
+
+/* The head of an answer alone, into `out`: `length` of its body, or NULL when nobody knows it.
+ * *ret_sends_body: whether body bytes are to follow. Errors as request_reply. */
+NODISCARD int request_head(struct srv_request *rq, uint16_t status, struct slice content_type,
+                           const uint64_t *length, bool *ret_sends_body);
 
 struct session *request_session(const struct srv_request *rq);
 

@@ -33,7 +33,8 @@ void session_accept(struct session *s, const struct accepted *accepted) {
     const struct serve_config *config = s->worker->config;
 
     s->peer = accepted->peer;
-    if (config->protocols[accepted->listener] == PROTOCOL_UWSGI)
+    s->http.unchunked = config->protocols[accepted->listener] == PROTOCOL_UWSGI;
+    if (s->http.unchunked)
         s->ingress |= SESSION_INGRESS_UWSGI;
     if (config->proxy_protocol)
         s->ingress |= SESSION_INGRESS_PROXY;
@@ -415,8 +416,11 @@ bool session_probe(struct session *s) {
     if (s->http.version_minor == 0 ||
         !atomic_compare_exchange_strong(&s->writer, &expected, SESSION_WRITER_PROBE))
         return true;
+    if (s->stream == SESSION_CHUNKED)
+        text = SLICE("0"); /* the size of the next chunk begins with it: RFC 9112 section 7.1 */
     n = send(s->fd, text.ptr, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    gone = n != (ssize_t)text.len; /* nothing else is in flight: it fits */
+    /* A whole answer has nothing in flight yet: it fits. */
+    gone = n != (ssize_t)text.len && !(s->stream == SESSION_CHUNKED && errno == EAGAIN);
     atomic_store(&s->writer, SESSION_WRITER_NONE);
     return !gone;
 }
@@ -462,6 +466,19 @@ void session_answers(struct session *s, struct io *io) {
     become_writer(s);
 }
 
+void session_rests(struct session *s) {
+    atomic_store(&s->writer, SESSION_WRITER_NONE);
+}
+
+/* The last chunk is missing; an end by closing needs to be an error instead: a reset. */
+void session_cut(struct session *s) {
+    struct linger reset = { .l_onoff = 1 };
+
+    if (s->stream == SESSION_UNTIL_CLOSE &&
+        setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) < 0)
+        log_write(LOG_LEVEL_DEBUG, "cannot reset a connection error=%s", strerrordesc_np(errno));
+}
+
 /* --- it ends: the connection is kept, or closed ---------------------------------- */
 
 /* Would closing cost the client a part of its answer? What it has sent and nobody reads, now or
@@ -492,6 +509,7 @@ static void end_request(struct session *s) {
         stats_leave(s->entry);
     s->entry = NULL;
     s->ready_at = s->body_at = 0;
+    s->stream = SESSION_WHOLE;
     s->spent = (struct access_spent){ 0 };
 }
 
@@ -510,13 +528,15 @@ static enum session_end finish_request(struct session *s) {
     return session_close(s);
 }
 
-/* Ends a request whose client got an unknown part of its answer. When memory was short it got none:
- * ours is the fault. */
+/* Ends a request whose client got an unknown part of its answer, unless it was a stream. When
+ * memory was short it got none: ours is the fault, as it is when a handler fails in the middle of a
+ * stream. */
 static enum session_end end_unanswered(struct session *s, int rc, nsec_t now) {
-    bool ours = rc == -ENOMEM || rc == -ENOBUFS;
+    bool ours = rc == -ENOMEM || rc == -ENOBUFS || (s->stream && rc != -ECANCELED);
 
     s->status = ours ? 500 : STATUS_UNANSWERED;
-    s->body_bytes = 0;
+    if (s->stream == SESSION_WHOLE)
+        s->body_bytes = 0;
     log_access(s, now);
     stats_add(s->worker->stats, ours ? STATS_unanswered : STATS_abandoned, 1);
     end_request(s);
@@ -547,7 +567,7 @@ enum session_end session_answer(struct session *s, int rc, struct io *io) {
 
     if (rc == 0) {
         session_answers(s, io);
-        n = socket_send(s->fd, out.ptr, out.len);
+        n = out.len > 0 ? socket_send(s->fd, out.ptr, out.len) : 0; /* a stream has been sent */
     }
     if (n < 0 && n != -EAGAIN)
         return session_finish(s, (int)n, io_now(io));

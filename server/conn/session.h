@@ -46,6 +46,9 @@ enum session_end {
     SESSION_SEND,   /* a part of the answer is left in `out`: write it, then session_finish */
 };
 
+/* Framing of an answer that has no length; SESSION_WHOLE: it has one, or is not begun. */
+enum session_stream { SESSION_WHOLE, SESSION_CHUNKED, SESSION_UNTIL_CLOSE };
+
 struct session {
     const struct worker *worker;
     struct http_conn http;
@@ -66,6 +69,7 @@ struct session {
     uint16_t status;           /* answered in `out` */
     struct stats_entry *entry; /* while a request is here, if it is listed */
     uint8_t ingress;           /* bits of enum session_ingress; 0: plain HTTP */
+    uint8_t stream;            /* enum session_stream, of the answer */
     bool head_in_arena;        /* all of it, or a part */
     bool eof;                  /* the client closed its sending side */
     atomic_bool last;          /* the next answer says close; a loop may set it meanwhile */
@@ -122,6 +126,11 @@ NODISCARD enum session_end session_answer(struct session *s, int rc, struct io *
  * be written; all is done, with 0, or with -errno: the client did not get its answer. */
 void session_answers(struct session *s, struct io *io);
 NODISCARD enum session_end session_finish(struct session *s, int rc, nsec_t now);
+
+/* A handler that streams writes nothing until its next session_answers: session_probe may. And it
+ * has failed: its client is to see that it has no whole answer. */
+void session_rests(struct session *s);
+void session_cut(struct session *s);
 
 /* The request that is READY is not served at all: its client left while it waited for a slot. */
 NODISCARD enum session_end session_drop(struct session *s, nsec_t now);
