@@ -25,33 +25,10 @@
 
 static int serve_main(int argc, char **argv);
 
-static const struct option_spec options = {
-    .usage = "srv serve [options] [APP [KEY=VALUE...]]",
-    .summary = "An app server: one handler, every concurrency model.",
-    .epilog =
-        "APP is one of\n"
-        "  index  GET /?delay=S answers 'Hi there! ' and what the upstream said after S\n"
-        "         seconds (default, unless MODULE names another)\n"
-        "  db     the same with half of S there and half in PostgreSQL\n"
-        "  cpu    the same with half of S there and half computing\n"
-        "  self   asks this very server, which --upstream has to name; the answer takes S\n"
-        "  echo   answers with what it saw of the request\n"
-        "or your own (docs/handlers.md), as a shared object, ./app.so, or as source, app.c,\n"
-        "which is compiled with $CC and $CFLAGS (.cc, .cpp, .cxx: $CXX, $CXXFLAGS). It reads\n"
-        "the KEY=VALUE behind it, or else SRV_APP_KEY of the environment.\n\n"
-        "SIGTERM answers what is here and leaves; a second one, SIGINT or SIGQUIT leave\n"
-        "at once. With --workers, SIGHUP replaces the workers and SIGUSR2 the program; no\n"
-        "request is lost.",
-    .rows = serve_rows,
-    .row_count = SERVE_ROWS,
-    .positional = "APP",
-    .positional_max = OPTION_STRINGS_MAX,
-};
-
 const struct command cmd_serve = {
     .name = "serve",
     .summary = "an app server: one handler, every concurrency model",
-    .options = &options,
+    .options = &serve_spec,
     .run = serve_main,
 };
 
@@ -90,13 +67,13 @@ static int apply_defaults(struct serve_options *o, struct error *err) {
 static int choose_model(struct serve_options *o, int argc, char **argv, struct error *err) {
     if (o->threads_model == NULL)
         return 0;
-    if (option_in_arguments(&options, argc, argv, "threads"))
+    if (option_in_arguments(&serve_spec, argc, argv, "threads"))
         return error_set(err, -EINVAL,
                          "--threads: '%s' is not allowed; a whole number, or --model "
                          "%s",
                          o->threads_model == &model_single ? "without" : "with",
                          o->threads_model->name);
-    if (!option_in_arguments(&options, argc, argv, "model"))
+    if (!option_in_arguments(&serve_spec, argc, argv, "model"))
         o->config.model = o->threads_model;
     return 0;
 }
@@ -287,15 +264,15 @@ static int check_operating(struct serve_options *o, struct error *err) {
 /* Checks, after parsing, what no row can check alone, and fills in what follows from the rows. */
 static int complete(struct serve_options *o, int argc, char **argv,
                     const struct option_strings *positionals, struct error *err) {
-    bool has_mode = option_in_arguments(&options, argc, argv, "db-mode");
+    bool has_mode = option_in_arguments(&serve_spec, argc, argv, "db-mode");
 
     apply_limits(o);
     if (apply_defaults(o, err) < 0 || choose_model(o, argc, argv, err) < 0 ||
         choose_app(o, positionals, has_mode, err) < 0 ||
         serve_protocol_apply(&o->config, o->protocol, err) < 0 || check_bind(o, err) < 0 ||
         check_upstream(o, err) < 0 || check_db(o, err) < 0 || check_control(o, err) < 0 ||
-        check_operating(o, err) < 0 || serve_fit_check(&options, argc, argv, &o->config, err) < 0 ||
-        check_object(o, err) < 0)
+        check_operating(o, err) < 0 ||
+        serve_fit_check(&serve_spec, argc, argv, &o->config, err) < 0 || check_object(o, err) < 0)
         return -EINVAL;
     o->config.argv = argv - 1; /* the program stands before its subcommand */
     return 0;
@@ -311,7 +288,7 @@ static int serve_main(int argc, char **argv) {
         error_set(&err, -ENOMEM, "out of memory");
         return cmd_fail("serve", EXIT_CANNOT, &err);
     }
-    if (cmd_parse(&options, argc, argv, o, &positionals, &code) == 0) {
+    if (cmd_parse(&serve_spec, argc, argv, o, &positionals, &code) == 0) {
         if (o->print_header) {
             fputs(app_header, stdout);
         } else if (complete(o, argc, argv, &positionals, &err) < 0 ||

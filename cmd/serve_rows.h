@@ -22,7 +22,6 @@ struct serve_options {
     char bind_default[32], upstream_default[48];
 };
 
-enum { SERVE_ROWS = 64 };
-extern const struct option_row serve_rows[SERVE_ROWS];
+extern const struct option_spec serve_spec;
 
 #endif
