@@ -156,7 +156,7 @@ nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind, const struct
     c->client = hash_peer(peer);
     if (peer_bytes > 0)
         address_format(peer, c->peer);
-    slow_stats_count(&w->planner.stats, STATS_CONNECTIONS);
+    slow_stats_count(&w->planner.stats, SLOW_CONNECTIONS);
     for (size_t i = 0; i < defaults->fault_count && c->state == CONN_IDLE; i++)
         pause = nsec_max(pause, inject_accepted(c, &defaults->faults[i]));
     if (w->open_count > 1)
@@ -328,7 +328,7 @@ static void invite_body(struct slow_conn *c) {
 }
 
 /* Injects the faults that come before the answer is due. True: the request is dealt with. */
-static bool inject_early(struct slow_conn *c) {
+static bool inject_request_faults(struct slow_conn *c) {
     struct injection at = { .counts = c->worker->planner.stats.slot->faults };
     struct reply *reply = c->reply;
 
@@ -362,7 +362,7 @@ static void take_head(struct slow_conn *c, const struct http_head *head) {
     c->delay = plan.delay;
     c->reply = plan.reply;
     enter(c, CONN_BODY, after(c, SLOWAPI_BODY_IDLE));
-    if (c->state == CONN_CLOSED || (c->reply != NULL && inject_early(c)))
+    if (c->state == CONN_CLOSED || (c->reply != NULL && inject_request_faults(c)))
         return;
     if (!http_conn_takes_continue(&c->http))
         return;
@@ -412,9 +412,9 @@ static void note_time(struct slow_conn *c) {
     c->is_timed = true;
     if (c->reply != NULL)
         c->reply->late = late;
-    slow_stats_time(stats, STATS_PLANNED, c->delay);
-    slow_stats_time(stats, STATS_ACTUAL, c->delay + late);
-    slow_stats_time(stats, STATS_LATE, late);
+    slow_stats_time(stats, SLOW_PLANNED, c->delay);
+    slow_stats_time(stats, SLOW_ACTUAL, c->delay + late);
+    slow_stats_time(stats, SLOW_LATE, late);
 }
 
 /* Bytes in the kernel that the client's side has not acknowledged (tcp(7), unix(7): SIOCOUTQ). */
@@ -454,7 +454,7 @@ static void look_at_progress(struct slow_conn *c) {
         wait_for_room(c);
         return;
     }
-    slow_stats_count(&c->worker->planner.stats, STATS_SEND_TIMEOUTS);
+    slow_stats_count(&c->worker->planner.stats, SLOW_SEND_TIMEOUTS);
     reset(c, "send-timeout");
 }
 
@@ -575,7 +575,7 @@ static void keep_or_linger(struct slow_conn *c) {
     bool is_read = c->http.phase == HTTP_PHASE_DONE && (c->eof || !(c->watch.ready & IO_READ));
 
     if (c->in_flight)
-        slow_stats_count(&c->worker->planner.stats, STATS_ANSWERS);
+        slow_stats_count(&c->worker->planner.stats, SLOW_ANSWERS);
     settle(c, "answered");
     if (http_conn_next(&c->http))
         keep_alive(c);
@@ -621,7 +621,7 @@ static void log_request(struct slow_conn *c, const char *outcome, uint16_t statu
     };
     if (slow_access_log_write(w->access_log, c->reply, &facts))
         return;
-    slow_stats_count(&w->planner.stats, STATS_LOG_DROPPED);
+    slow_stats_count(&w->planner.stats, SLOW_LOG_DROPPED);
     log_limited(&rate, LOG_LEVEL_WARN, "access log lines were dropped");
 }
 
@@ -633,7 +633,7 @@ static void settle_with(struct slow_conn *c, const char *outcome, uint16_t statu
         return;
     c->in_flight = false;
     if (c->client_left)
-        slow_stats_count(&w->planner.stats, STATS_CLIENT_ABORTS);
+        slow_stats_count(&w->planner.stats, SLOW_CLIENT_ABORTS);
     slow_stats_end(&w->planner.stats, c->is_timed ? status : 0);
     log_request(c, outcome, status);
     reply_free(c->reply);
@@ -651,7 +651,7 @@ static void settle(struct slow_conn *c, const char *outcome) {
 
 /* Refuses for good with a static text. */
 static void refuse(struct slow_conn *c, uint16_t status, const char *text) {
-    slow_stats_count(&c->worker->planner.stats, STATS_MALFORMED);
+    slow_stats_count(&c->worker->planner.stats, SLOW_MALFORMED);
     if (c->in_flight)
         settle_with(c, "malformed", status);
     else

@@ -12,17 +12,17 @@
 
 static const char *const counter_names[] = {
 #define NAME_OF(name, NAME, help) #name,
-    STATS_COUNTERS(NAME_OF)
+    SLOW_COUNTERS(NAME_OF)
 #undef NAME_OF
 };
 
 static const char *const counter_helps[] = {
 #define HELP_OF(name, NAME, help) help ".",
-    STATS_COUNTERS(HELP_OF)
+    SLOW_COUNTERS(HELP_OF)
 #undef HELP_OF
 };
 
-static const char *const time_names[STATS_TIMES] = { "planned", "actual", "late" };
+static const char *const time_names[SLOW_TIMES] = { "planned", "actual", "late" };
 
 /* Too large for the stack. NULL when out of memory. */
 static struct slow_stats_sum *sum_up(struct shared *shared) {
@@ -61,7 +61,7 @@ static json_t *stats_json(const struct slow_stats_sum *sum, struct shared *share
     json_object_set_new(json, "open_connections", json_integer(sum->open));
     json_object_set_new(json, "in_flight", json_integer(sum->in_flight));
     json_object_set_new(json, "in_flight_max", json_integer(sum->in_flight_max));
-    for (size_t i = 0; i < STATS_COUNTERS_MAX; i++)
+    for (size_t i = 0; i < SLOW_COUNTERS_MAX; i++)
         json_object_set_new(json, counter_names[i], json_integer((json_int_t)sum->counters[i]));
     for (size_t i = 2; i < ARRAY_LEN(sum->classes); i++) {
         name[0] = (char)('0' + i);
@@ -72,7 +72,7 @@ static json_t *stats_json(const struct slow_stats_sum *sum, struct shared *share
         json_object_set_new(faults, fault_infos[i].name.ptr,
                             json_integer((json_int_t)sum->faults[i]));
     json_object_set_new(json, "faults", faults);
-    for (size_t i = 0; i < STATS_TIMES; i++)
+    for (size_t i = 0; i < SLOW_TIMES; i++)
         json_object_set_new(json, time_names[i], times_json(&sum->times[i]));
     return json;
 }
@@ -95,13 +95,13 @@ static void reply_stats(void *arg, struct control_request *rq) {
 /* --- /metrics --------------------------------------------------------------------------------- */
 
 static void put_times(struct prometheus *p, const struct slow_stats_sum *sum) {
-    static const char *const names[STATS_TIMES] = { "planned_seconds", "actual_seconds",
-                                                    "late_seconds" };
+    static const char *const names[SLOW_TIMES] = { "planned_seconds", "actual_seconds",
+                                                   "late_seconds" };
     static const uint64_t bounds[] = { 100,     1000,     2500,     5000,     10000,    25000,
                                        50000,   100000,   250000,   500000,   1000000,  2500000,
                                        5000000, 10000000, 30000000, 60000000, 300000000 };
 
-    for (size_t i = 0; i < STATS_TIMES; i++) {
+    for (size_t i = 0; i < SLOW_TIMES; i++) {
         prometheus_family(p, names[i], PROMETHEUS_HISTOGRAM,
                           "Delays: planned, actual, and their difference (late).");
         prometheus_hist(p, NULL, 0, &sum->times[i], bounds, ARRAY_LEN(bounds));
@@ -111,7 +111,7 @@ static void put_times(struct prometheus *p, const struct slow_stats_sum *sum) {
 static void put_counters(struct prometheus *p, const struct slow_stats_sum *sum) {
     char class[] = "0xx";
 
-    for (size_t i = 0; i < STATS_COUNTERS_MAX; i++) {
+    for (size_t i = 0; i < SLOW_COUNTERS_MAX; i++) {
         prometheus_family(p, counter_names[i], PROMETHEUS_COUNTER, counter_helps[i]);
         prometheus_count(p, NULL, 0, (int64_t)sum->counters[i]);
     }

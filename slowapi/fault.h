@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Faults: their kinds, the places where they may strike, how they are spelled, and what they do:
- * KIND[=ARG][@PLACE][:PERCENT]     rst@head:10   hang=2s@body   fin@50%:5   bandwidth=10k  A new
- * kind is a name in enum fault_kind, a row of fault_infos, and the function of that row: what it
- * does when its moment has come. Options, queries, rules, /stats, /metrics, logs and docs take it
- * from the row. */
+/* Faults: their kinds, the places where they may strike, how they are spelled, and what they do.
+ *
+ *   KIND[=ARG][@PLACE][:PERCENT]     rst@head:10   hang=2s@body   fin@50%:5   bandwidth=10k
+ *
+ * A new kind is a name in enum fault_kind, a row of fault_infos, and the function of that row: what
+ * it does when its moment has come. Options, queries, rules, /stats, /metrics, logs and docs take
+ * it from the row. A new effect needs its cases in conn.c and reply.c, too (docs/hacking.md). */
 #ifndef SLOWAPI_FAULT_H
 #define SLOWAPI_FAULT_H
 
@@ -87,7 +89,7 @@ struct fault_info {
     struct slice name;
     enum fault_arg arg;
     int64_t arg_default, arg_max; /* ns, bytes, or a number; -1: for ever */
-    unsigned places;              /* the lowest is the default, unless it is a truncation */
+    unsigned places; /* the lowest but accept is the default; accept if there is no other */
     enum fault_moment moment;
     int (*inject)(struct fault *fault, struct injection *at); /* 0 or -ENOMEM */
     const char *rolls; /* the thing that its probability is rolled for */

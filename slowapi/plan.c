@@ -110,7 +110,7 @@ static int refuse(struct plan_state *plan, uint16_t status, const char *text) {
 }
 
 static int refuse_parameter(struct plan_state *plan) {
-    slow_stats_count(&plan->p->stats, STATS_BAD_PARAMETERS);
+    slow_stats_count(&plan->p->stats, SLOW_BAD_PARAMETERS);
     mem_free(plan->reply->custom);
     plan->reply->custom = NULL;
     return refuse(plan, 400, plan->why.text);
@@ -126,7 +126,7 @@ static int take_rule(struct plan_state *plan, const struct rule_match *match) {
     plan->reply->rule = slice_dup(slice_str(match->name));
     if (plan->reply->rule == NULL)
         return -ENOMEM;
-    slow_stats_count(&plan->p->stats, STATS_RULE_MATCHES);
+    slow_stats_count(&plan->p->stats, SLOW_RULE_MATCHES);
     param_begin_layer(&plan->spec);
     return param_parse_text(&plan->spec, slice_str(match->params), &plan->why) < 0
                ? refuse_parameter(plan)
@@ -214,7 +214,7 @@ static uint64_t count_request(struct plan_state *plan) {
         return 0;
     uint64_t n = sequence_next(plan->p->shared, sequence_key(plan), &evicts);
     if (evicts) {
-        slow_stats_count(&plan->p->stats, STATS_SEQUENCE_EVICTIONS);
+        slow_stats_count(&plan->p->stats, SLOW_SEQUENCE_EVICTIONS);
         log_limited(&rate, LOG_LEVEL_WARN, "a sequence was forgotten places=%u option=--sequences",
                     plan->p->shared->sequences.capacity);
     }
@@ -283,7 +283,7 @@ static double load_factor(const struct plan_state *plan) {
 static int turn_away(struct plan_state *plan, nsec_t retry_after) {
     char line[64];
 
-    slow_stats_count(&plan->p->stats, STATS_QUEUE_FULL);
+    slow_stats_count(&plan->p->stats, SLOW_QUEUE_FULL);
     snprintf(line, sizeof(line), "Retry-After: %lld\r\n",
              (long long)((retry_after + NSEC_PER_SEC - 1) / NSEC_PER_SEC));
     return refuse_with(plan, plan->spec.full, "the queue is full", line);
@@ -305,7 +305,7 @@ static int enter_queue(struct plan_state *plan, double factor) {
     struct queue_turn turn = queue_enter(plan->p->shared, queue_key(spec), spec->workers,
                                          spec->queue, service, clock_now());
     if (turn.evicts) {
-        slow_stats_count(&plan->p->stats, STATS_QUEUE_EVICTIONS);
+        slow_stats_count(&plan->p->stats, SLOW_QUEUE_EVICTIONS);
         log_limited(&rate, LOG_LEVEL_WARN, "a queue was forgotten places=%u option=--queues",
                     plan->p->shared->queues.capacity);
     }
@@ -434,7 +434,7 @@ static int cut_to_longest(struct plan_state *plan) {
         return 0;
     snprintf(line, sizeof(line), "X-Slowapi-Cut: %s\r\n", units_format_duration(plan->delay, text));
     plan->delay = most;
-    slow_stats_count(&plan->p->stats, STATS_CUT_DELAYS);
+    slow_stats_count(&plan->p->stats, SLOW_CUT_DELAYS);
     return add_fields(plan->reply, line);
 }
 

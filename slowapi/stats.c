@@ -29,10 +29,10 @@ void slow_stats_sum(struct slow_stats_sum *sum, const struct slow_stats_slot *sl
     for (size_t i = 0; i < slot_count; i++) {
         const struct slow_stats_slot *slot = &slots[i];
         sum->open += atomic_load(&slot->open);
-        add_all(sum->counters, slot->counters, STATS_COUNTERS_MAX);
+        add_all(sum->counters, slot->counters, SLOW_COUNTERS_MAX);
         add_all(sum->faults, slot->faults, FAULT_KINDS);
         add_all(sum->classes, slot->classes, 6);
-        for (size_t k = 0; k < STATS_TIMES; k++)
+        for (size_t k = 0; k < SLOW_TIMES; k++)
             hist_shared_merge(&sum->times[k], &slot->times[k]);
     }
 }

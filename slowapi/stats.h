@@ -7,7 +7,7 @@
 #include "slowapi/fault.h"
 
 /* X(name, NAME, help) of the counters. */
-#define STATS_COUNTERS(X)                                                                      \
+#define SLOW_COUNTERS(X)                                                                       \
     X(connections, CONNECTIONS, "Connections accepted")                                        \
     X(requests, REQUESTS, "Request heads read, well-formed ones")                              \
     X(answers, ANSWERS, "Answers written to their planned end")                                \
@@ -23,19 +23,19 @@
     X(rule_matches, RULE_MATCHES, "Requests that a rule changed")
 
 enum slow_stats_counter {
-#define STATS_ENUM(name, NAME, help) STATS_##NAME,
-    STATS_COUNTERS(STATS_ENUM)
-#undef STATS_ENUM
-        STATS_COUNTERS_MAX,
+#define SLOW_ENUM(name, NAME, help) SLOW_##NAME,
+    SLOW_COUNTERS(SLOW_ENUM)
+#undef SLOW_ENUM
+        SLOW_COUNTERS_MAX,
 };
 
-enum slow_stats_time { STATS_PLANNED, STATS_ACTUAL, STATS_LATE, STATS_TIMES };
+enum slow_stats_time { SLOW_PLANNED, SLOW_ACTUAL, SLOW_LATE, SLOW_TIMES };
 
 /* Written by one worker only, so that plain adds suffice; read by any. */
 struct slow_stats_slot {
-    _Atomic uint64_t counters[STATS_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
+    _Atomic uint64_t counters[SLOW_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
     _Atomic int64_t in_flight, open;
-    struct hist_shared times[STATS_TIMES];
+    struct hist_shared times[SLOW_TIMES];
 };
 
 /* Written by all. */
@@ -60,7 +60,7 @@ static inline void slow_stats_count(struct slow_stats *t, enum slow_stats_counte
 
 /* A request is in flight. */
 static inline void slow_stats_begin(struct slow_stats *t) {
-    slow_stats_count(t, STATS_REQUESTS);
+    slow_stats_count(t, SLOW_REQUESTS);
     atomic_fetch_add_explicit(&t->slot->in_flight, 1, memory_order_relaxed);
 
     int64_t now = atomic_fetch_add_explicit(&t->total->in_flight, 1, memory_order_relaxed) + 1;
@@ -88,9 +88,9 @@ void slow_stats_adopt(struct slow_stats *t, size_t place);
 /* --- sums ------------------------------------------------------------------------------------- */
 
 struct slow_stats_sum {
-    uint64_t counters[STATS_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
+    uint64_t counters[SLOW_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
     int64_t in_flight, in_flight_max, open;
-    struct hist_shared times[STATS_TIMES];
+    struct hist_shared times[SLOW_TIMES];
 };
 
 void slow_stats_sum(struct slow_stats_sum *sum, const struct slow_stats_slot *slots,

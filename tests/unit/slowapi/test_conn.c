@@ -150,7 +150,7 @@ static void a_byte_at_a_time_is_answered_as_all_at_once(void **state) {
 }
 
 static uint64_t answers(const struct fixture *f) {
-    return atomic_load(&f->shared->slots[0].counters[STATS_ANSWERS]);
+    return atomic_load(&f->shared->slots[0].counters[SLOW_ANSWERS]);
 }
 
 static void a_turn_answers_a_bounded_number_of_pipelined_requests(void **state) {

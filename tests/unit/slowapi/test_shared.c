@@ -221,24 +221,24 @@ static void times_are_kept_within_six_percent(void **state) {
     assert_non_null(sum);
     slow_stats_adopt(&stats, 3);
     for (int i = 1; i <= 10000; i++)
-        slow_stats_time(&stats, STATS_ACTUAL, i * 100 * NSEC_PER_USEC);
+        slow_stats_time(&stats, SLOW_ACTUAL, i * 100 * NSEC_PER_USEC);
     slow_stats_begin(&stats);
     slow_stats_begin(&stats);
     slow_stats_end(&stats, 503);
     slow_stats_sum(sum, shared->slots, &shared->total);
-    uint64_t p50 = hist_shared_quantile(&sum->times[STATS_ACTUAL], .5);
-    uint64_t p99 = hist_shared_quantile(&sum->times[STATS_ACTUAL], .99);
+    uint64_t p50 = hist_shared_quantile(&sum->times[SLOW_ACTUAL], .5);
+    uint64_t p99 = hist_shared_quantile(&sum->times[SLOW_ACTUAL], .99);
     assert_in_range(p50, 500000, 532000);
     assert_in_range(p99, 990000, 1000000);
-    assert_int_equal(hist_shared_quantile(&sum->times[STATS_ACTUAL], 1), 1000000);
-    assert_int_equal(hist_shared_count(&sum->times[STATS_ACTUAL]), 10000);
-    assert_int_equal(hist_shared_below(&sum->times[STATS_ACTUAL], 100000), 1000);
+    assert_int_equal(hist_shared_quantile(&sum->times[SLOW_ACTUAL], 1), 1000000);
+    assert_int_equal(hist_shared_count(&sum->times[SLOW_ACTUAL]), 10000);
+    assert_int_equal(hist_shared_below(&sum->times[SLOW_ACTUAL], 100000), 1000);
     assert_int_equal(sum->in_flight, 1);
     assert_int_equal(sum->in_flight_max, 2);
     assert_int_equal(sum->classes[5], 1);
     slow_stats_adopt(&stats, 3); /* the worker died, its successor begins */
     assert_int_equal(atomic_load(&shared->total.in_flight), 0);
-    slow_stats_time(&stats, STATS_LATE, INT64_MAX);
+    slow_stats_time(&stats, SLOW_LATE, INT64_MAX);
     free(sum);
 }
 
