@@ -2,8 +2,8 @@
 /* The life of a request, from the moment it is due to the next one:
  *
  *     on_arrival, on_ramp     a request is due, or a connection's turn has come
- *     client_start            takes the request from the plan
- *     client_connect          opens a connection, unless one was kept
+ *     client_start            takes the request from the plan, and a connection if one was kept
+ *     client_connect          opens a connection otherwise
  *     client_send             writes the request
  *     client_receive          reads the response as it comes
  *     client_judge            says whether it is what was asked for, and counts it

@@ -51,8 +51,9 @@ struct child_respawn {
 /* After a fork; a `pid` below 0 means that it failed, and is tried again after 100 ms. */
 void child_began(struct child_respawn *r, pid_t pid, nsec_t now);
 
-/* After a death. Not normal is dying within the first second, or before it `served`: none of a
- * first such, 100 ms after a second, then doubled up to 5 s. */
+/* After a death; `served`: it was ready before. A death in the first second, or before it served,
+ * counts as early. The first early death costs no pause, the second 100 ms, then it doubles up to
+ * 5 s. */
 void child_died(struct child_respawn *r, bool served, nsec_t now);
 
 #endif

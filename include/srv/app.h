@@ -168,7 +168,9 @@ SRV_PUBLIC int srv_reply_printed(srv_request *, int status);
 /* Answers `status` (301, 302, 303, 307 or 308) and Location. */
 SRV_PUBLIC int srv_redirect(srv_request *, int status, const char *location);
 
-/* --- an answer piece by piece ------------------------------------------------------------------
+/* --- an answer piece by piece ----------------------------------------------------------------- */
+
+/* An answer whose end is not known when it begins:
  *
  *   srv_set(rq, "Content-Type", "text/csv");
  *   srv_begin(rq, 200);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs the application on a request that has its slot. Parts of a
- * request that run beside its handler are fibers where handlers are fibers, and threads where they
- * have threads; the calls of <srv/app.h> are their interface. */
+/* Runs the application on a request that has its slot. Parts of a request that run beside its
+ * handler are fibers where handlers are fibers, and threads where they have threads; the calls of
+ * <srv/app.h> are their interface. */
 #ifndef SERVER_HANDLE_H
 #define SERVER_HANDLE_H
 

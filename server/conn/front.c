@@ -20,7 +20,7 @@ static void client_resume(struct client *c, enum session_end end);
 static void client_refuse(struct client *c);
 static void client_end(struct client *c);
 static bool client_is_unsure(const struct client *c);
-static void front_enqueue(struct client *c);
+static void front_admit(struct client *c);
 
 /* --- deadlines --------------------------------------------------------------- */
 
@@ -134,7 +134,7 @@ static bool client_advance(struct client *c) {
         return true;
     case SESSION_READY:
         client_settle(c);
-        front_enqueue(c);
+        front_admit(c);
         return false;
     case SESSION_CLOSED:
         client_end(c);
@@ -304,7 +304,7 @@ static bool dispatch_at_once(struct client *c) {
     return true;
 }
 
-static void front_queue(struct client *c) {
+static void front_enqueue(struct client *c) {
     struct front *f = c->front;
 
     c->state = CLIENT_QUEUED;
@@ -320,7 +320,7 @@ static void front_queue(struct client *c) {
 }
 
 /* The request is complete: it is served, queued, or turned down. */
-static void front_enqueue(struct client *c) {
+static void front_admit(struct client *c) {
     static struct log_rate rate = { .per_second = 1 };
     struct front *f = c->front;
 
@@ -337,7 +337,7 @@ static void front_enqueue(struct client *c) {
     if (dispatch_at_once(c))
         return;
     if (!queue_is_full(f)) {
-        front_queue(c);
+        front_enqueue(c);
         return;
     }
     log_limited(&rate, LOG_LEVEL_WARN, "overloaded, refusing requests busy=%u waiting=%u", f->busy,

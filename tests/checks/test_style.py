@@ -64,6 +64,6 @@ DIALECT = [
 @pytest.mark.parametrize("pattern, instead", DIALECT, ids=["errors", "banners"])
 def test_there_is_one_way_to_say_it(pattern, instead):
     said = re.compile(pattern)
-    sources = files(".c", ".h", under=(*LAYERS, "tests"))
+    sources = files(".c", ".h", under=(*LAYERS, "include", "examples", "tests"))
     found = [f"{path}:{number}" for path in sources for number, line in enumerate(lines(path), 1) if said.search(line)]
     assert not found, f"write {instead}: {found}"
