@@ -267,6 +267,8 @@ static int complete(struct serve_options *o, int argc, char **argv,
     bool has_mode = option_in_arguments(&serve_spec, argc, argv, "db-mode");
 
     apply_limits(o);
+    if (o->config.reload && o->config.workers == 0)
+        o->config.workers = 1; /* new code is loaded by new workers, and a master makes them */
     if (apply_defaults(o, err) < 0 || choose_model(o, argc, argv, err) < 0 ||
         choose_app(o, positionals, has_mode, err) < 0 ||
         serve_protocol_apply(&o->config, o->protocol, err) < 0 || check_bind(o, err) < 0 ||

@@ -571,6 +571,12 @@ static const struct option_row serve_rows[] = {
       .offset = offsetof(struct serve_options, log_level),
       .fallback = "info",
       .choices = cmd_log_levels },
+    { .name = "reload",
+      .topic = "Your own handler",
+      .help = "For development: take new code when the object, or the source and what it includes, "
+              "changes; with one worker, unless --workers says more.",
+      .type = OPTION_FLAG,
+      .offset = CONFIG(reload) },
     { .name = "print-header",
       .topic = "Your own handler",
       .help = "Print <srv/app.h>, with which objects of your own are built, and end.",

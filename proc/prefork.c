@@ -440,7 +440,7 @@ static void leave(struct master *m, nsec_t now) {
 }
 
 static void on_signal(struct master *m, int signo, nsec_t now) {
-    if (signo != SIGCHLD && signo != SIGNEWS)
+    if (signo != SIGCHLD && signo != SIGNEWS && signo != SIGIO)
         log_write(LOG_LEVEL_INFO, "master got a signal signal=SIG%s",
                   signo == SIGRETIRE ? "RETIRE" : sigabbrev_np(signo));
 
@@ -471,6 +471,8 @@ static void on_signal(struct master *m, int signo, nsec_t now) {
         break;
     case SIGUSR1:
         run_hook(m, m->config->reopen_logs);
+        break;
+    case SIGIO: /* tend looks */
         break;
     case SIGUSR2:
         run_hook(m, m->phase == PHASE_SERVING ? m->config->upgrade : NULL);
@@ -523,8 +525,8 @@ static void supervise(struct master *m) {
 /* --- the whole ------------------------------------------------------------------------------ */
 
 static struct master *master_new(const struct prefork_config *config) {
-    const int awaited[] = { SIGTERM, SIGINT,  SIGQUIT, SIGCHLD,   SIGHUP, SIGUSR1,
-                            SIGUSR2, SIGTTIN, SIGTTOU, SIGRETIRE, SIGNEWS };
+    const int awaited[] = { SIGTERM, SIGINT,  SIGQUIT, SIGCHLD,   SIGHUP,  SIGUSR1,
+                            SIGUSR2, SIGTTIN, SIGTTOU, SIGRETIRE, SIGNEWS, SIGIO };
     struct master *m = mem_calloc(1, sizeof(*m));
     if (m == NULL)
         return NULL;

@@ -12,6 +12,7 @@
  *               replaced: see below
  *   USR1        reopen_logs
  *   USR2        upgrade: see proc/upgrade.h
+ *   IO          something that `tend` looks after has news
  *   RETIRE      a successor serves on the same sockets: workers retire, the master ends with them
  *
  * Replacing: a successor is started in a free slot; when it is ready, the old worker gets RETIRE
@@ -57,8 +58,8 @@ struct prefork_config {
     bool (*replaced)(void *arg); /* RETIRE, in the master: false leaves all as it is; or NULL */
     void (*leaving)(void *arg);  /* graceful_delay begins; or NULL */
     void (*stopping)(void *arg); /* the workers were just told to stop, all of them; or NULL */
-    /* Looks after other children of the master, whenever one has died and when it asked for: now,
-     * to the time of its next look (NSEC_NEVER: none is due). Or NULL. */
+    /* Looks after other children of the master, whenever one has died, after SIGIO and when it
+     * asked for: now, to the time of its next look (NSEC_NEVER: none is due). Or NULL. */
     nsec_t (*tend)(void *arg, nsec_t now);
     /* Whether that is one of these other children. NULL: there are none. */
     bool (*owns)(void *arg, pid_t pid);

@@ -64,7 +64,7 @@ static void accept_watched(void) {
 }
 
 void signals_ignore_foreign(void) {
-    const int ignored[] = { SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGXFSZ, SIGPIPE };
+    const int ignored[] = { SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGXFSZ, SIGPIPE, SIGIO };
 
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
         signal(ignored[i], SIG_IGN);

@@ -13,7 +13,7 @@
 
 struct signals;
 
-/* First thing in a server: nobody dies of what is for a master (USR1, USR2, TTIN, TTOU), or is
+/* First thing in a server: nobody dies of what is for a master (USR1, USR2, TTIN, TTOU, IO), or is
  * stopped by it, or dies of a log that has reached its limit (XFSZ) or that nobody reads any more
  * (PIPE). Inherited by children; a master blocks its signals and gets them all the same.
  *

@@ -57,6 +57,7 @@ struct serve_config {
     const struct model *model;
     const struct app *app;
     struct option_strings app_config; /* KEY=VALUE, for an object */
+    bool reload;                      /* take new code when a file of the app changes */
     struct access_log_config access_log;
     const char *health_path;                   /* NULL: none */
     const char *pid_path;                      /* NULL: none */

@@ -3,6 +3,7 @@
 #include "server/serve.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "proc/file_watch.h"
 #include "proc/inherit.h"
 #include "proc/notify.h"
 #include "proc/pidfile.h"
@@ -37,6 +38,8 @@ struct serve {
         struct object_check check; /* before a reload */
         struct object_file next;   /* that it checks */
         nsec_t until;              /* the end of patience with it */
+        bool refused;              /* the last one was */
+        struct file_watch *watch;  /* --reload; or NULL */
         nsec_t look_at;            /* the next look at the file; NSEC_NEVER: it was complained of */
     } object;
     char doing[4 * STATS_WHAT_BYTES + 64];
@@ -103,6 +106,61 @@ static void look_at_object(struct serve *s, nsec_t now) {
                   s->object.file.path);
 }
 
+/* A file that cannot be watched is told. */
+static void watch_file(struct serve *s, const char *path) {
+    struct error err;
+
+    if (file_watch_add(s->object.watch, path, &err) < 0)
+        log_write(LOG_LEVEL_WARN, "%s", err.text);
+}
+
+static void watch_input(void *arg, const char *path, bool same) {
+    (void)same; /* the object that is served is about to be another one */
+    watch_file(arg, path);
+}
+
+static void watch_and_compare(void *arg, const char *path, bool same) {
+    struct serve *s = arg;
+
+    watch_file(s, path);
+    if (!same) /* changed before it was watched */
+        file_watch_touch(s->object.watch, clock_now());
+}
+
+/* --reload: watches for what the object is made of. */
+static void watch_object(struct serve *s, void (*each)(void *arg, const char *path, bool same)) {
+    if (s->object.watch == NULL)
+        return;
+    watch_file(s, s->app.name);
+    if (is_source(s))
+        source_inputs(s->app.object, each, s);
+}
+
+static int open_watch(struct serve *s, struct error *err) {
+    s->object.watch = file_watch_new(err);
+    if (s->object.watch == NULL)
+        return -EIO;
+    if (file_watch_add(s->object.watch, s->app.name, err) < 0)
+        return -EIO;
+    watch_object(s, watch_and_compare);
+    return 0;
+}
+
+/* While a source has an error, the file with the fault may be one that no object was made of. */
+static nsec_t tend_watch(struct serve *s, nsec_t now) {
+    bool any = s->object.refused && is_source(s), due;
+    nsec_t next;
+
+    if (s->object.watch == NULL)
+        return NSEC_NEVER;
+    next = file_watch_tend(s->object.watch, now, any ? source_may_include : NULL, &due);
+    if (due) {
+        log_write(LOG_LEVEL_INFO, "changed, reloading app=%s", s->app.name);
+        kill(getpid(), SIGHUP);
+    }
+    return next;
+}
+
 static nsec_t tend_object(struct serve *s, nsec_t now) {
     if (s->object.file.path == NULL)
         return s->object.check.pid != 0 ? s->object.until : NSEC_NEVER;
@@ -112,7 +170,8 @@ static nsec_t tend_object(struct serve *s, nsec_t now) {
                                     : s->object.look_at;
 }
 
-static void refuse_object(const struct error *err) {
+static void refuse_object(struct serve *s, const struct error *err) {
+    s->object.refused = true;
     log_write(LOG_LEVEL_WARN, "reload refused, the workers serve on: %s", err->text);
 }
 
@@ -121,13 +180,14 @@ static enum prefork_verdict begin_object_check(struct serve *s) {
     struct error err;
 
     object_check_cancel(&s->object.check); /* the file may have changed since it began */
+    watch_object(s, watch_input);          /* a folder may be another one */
     if (s->object.file.path != NULL)
         look_at_object(s, clock_now());
     object_file_note(&s->object.next, s->app.name);
     s->object.until = deadline_after(clock_now(), span);
     if (object_check_begin(&s->object.check, &s->app, &s->config->app_config, NULL, &err) == 0)
         return PREFORK_WAIT;
-    refuse_object(&err);
+    refuse_object(s, &err);
     return PREFORK_KEEP;
 }
 
@@ -136,6 +196,8 @@ static void serve_object(struct serve *s, char *object) {
     mem_free(s->object.compiled);
     s->object.compiled = object;
     s->app.object = object;
+    s->object.refused = false;
+    watch_object(s, watch_and_compare);
     if (!is_source(s))
         take_object(s, s->object.next, clock_now());
 }
@@ -155,7 +217,7 @@ static enum prefork_verdict end_object_check(struct serve *s) {
             (int)((is_source(s) ? SERVER_COMPILE_NSEC : SERVER_OBJECT_CHECK_NSEC) / NSEC_PER_SEC));
     }
     if (rc < 0) {
-        refuse_object(&err);
+        refuse_object(s, &err);
         return PREFORK_KEEP;
     }
     serve_object(s, object);
@@ -184,6 +246,7 @@ static nsec_t tend_helpers(void *arg, nsec_t now) {
     if (s->logger != NULL)
         next = nsec_min(next, logger_tend(s->logger, now));
     next = nsec_min(next, tend_object(s, now));
+    next = nsec_min(next, tend_watch(s, now));
     return nsec_min(next, admin_tend(&s->admin, now));
 }
 
@@ -264,6 +327,9 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
 }
 
 static int prefork_worker(void *arg, unsigned index) {
+    struct serve *s = arg;
+
+    file_watch_free(s->object.watch);
     return run_worker(arg, index + 1, prefork_worker_ready);
 }
 
@@ -376,6 +442,7 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
     s->admin.stats_fd = s->stats_fd;
     s->admin.leaving = s->leaving;
     if (admin_open(&s->admin, err) < 0 || privileges_drop(&s->config->privileges, err) < 0 ||
+        (s->config->reload && open_watch(s, err) < 0) ||
         (s->logger != NULL && logger_start(s->logger, "srv serve", err) < 0) ||
         (s->upgrade.predecessor == 0 && admin_start(&s->admin, err) < 0)) {
         admin_stop(&s->admin);
@@ -437,22 +504,28 @@ static int open_and_serve(struct serve *s, struct error *err) {
 }
 
 int serve_run(const struct serve_config *config) {
-    struct serve s = { .config = config, .app = *config->app };
-    struct error err = { "" };
+    struct serve *s = mem_calloc(1, sizeof(*s)); /* large for a stack */
+    struct error err = { "out of memory" };
     int code;
 
+    if (s == NULL)
+        return complain(&err);
+    s->config = config;
+    s->app = *config->app;
     signals_ignore_foreign();
     listeners_raise_descriptor_limit();
     signal(SIGCHLD, SIG_DFL); /* ignored, by whoever started us, nobody could be waited for */
-    if (upgrade_init(&s.upgrade, config->argv, config->timeout,
+    if (upgrade_init(&s->upgrade, config->argv, config->timeout,
                      config->graceful_timeout + SERVER_LEAVE_NSEC, &err) < 0 ||
-        access_log_open(&config->access_log, &config->privileges, &s.access_log, &err) < 0)
+        access_log_open(&config->access_log, &config->privileges, &s->access_log, &err) < 0)
         code = complain(&err);
     else
-        code = open_and_serve(&s, &err);
-    mem_free(s.object.compiled);
-    access_log_close(s.access_log);
-    upgrade_free(&s.upgrade);
+        code = open_and_serve(s, &err);
+    file_watch_free(s->object.watch);
+    mem_free(s->object.compiled);
+    access_log_close(s->access_log);
+    upgrade_free(&s->upgrade);
+    mem_free(s);
     return code;
 }
 

@@ -737,3 +737,50 @@ int source_object(const char *path, char **ret, struct error *err) {
     free_build(b);
     return rc;
 }
+
+/* --- what to watch ------------------------------------------------------ */
+
+/* KEY.inputs beside KEY-HASH.so: opened, or -1. */
+static int open_inputs_of(const char *object) {
+    const char *slash = strrchr(object, '/');
+    char *path = NULL;
+    int fd = -1;
+
+    if (slash != NULL && strlen(slash + 1) > HASH_CHARS &&
+        asprintf(&path, "%.*s" INPUTS, (int)(slash + 1 - object) + HASH_CHARS, object) > 0)
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    free(path);
+    return fd;
+}
+
+void source_inputs(const char *object, void (*each)(void *arg, const char *path, bool same),
+                   void *arg) {
+    int fd = open_inputs_of(object);
+    struct buf inputs;
+    struct slice rest;
+
+    if (fd < 0)
+        return;
+    rest = read_file(fd, &inputs) == 0 ? buf_unread(&inputs) : slice_str("");
+    close(fd);
+    while (rest.len > 0) {
+        struct slice line = slice_cut(&rest, '\n'), then = slice_cut(&line, ' ');
+        char *path = strndup(line.ptr, line.len);
+        hash_text now;
+
+        if (path != NULL)
+            each(arg, path, hash_file(path, now, NULL) == 0 && slice_eq(then, slice_str(now)));
+        free(path);
+    }
+    buf_free(&inputs);
+}
+
+bool source_may_include(const char *name) {
+    static const char *const headers[] = { ".h", ".hh", ".hpp", ".hxx", ".inc" };
+    const char *dot = strrchr(name, '.');
+
+    for (size_t i = 0; dot != NULL && i < ARRAY_LEN(headers); i++)
+        if (strcmp(dot, headers[i]) == 0)
+            return name[0] != '.';
+    return name[0] != '.' && source_is_named(name);
+}

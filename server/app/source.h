@@ -19,4 +19,12 @@ bool source_is_named(const char *app);
  * for a process that has no others. 0, or -errno with a reason that names the source. */
 NODISCARD int source_object(const char *path, char **ret, struct error *err);
 
+/* Calls `each` for every file that an object of source_object was made of, headers of the system
+ * aside, with whether it is still the same. */
+void source_inputs(const char *object, void (*each)(void *arg, const char *path, bool same),
+                   void *arg);
+
+/* Whether files of that name are such as sources include. */
+bool source_may_include(const char *name);
+
 #endif

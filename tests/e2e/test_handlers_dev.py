@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What a developer of an application types: the header, applications as source, --reload, --new."""
 
+import json
 import os
 import pwd
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -374,3 +374,172 @@ def test_an_upgraded_program_compiles_again(tmp_path, serve):
     source.write_text(page_of("two"))
     app.send_signal(signal.SIGUSR2)
     wait_for(lambda: get(app).text == "two", what="new code")
+
+
+# --- --reload ------------------------------------------------------------------------------------------
+
+
+def replace_by_rename(path, text):
+    """As editors save."""
+    path.with_name(f".{path.name}.swp").write_text(text)
+    path.with_name(f".{path.name}.swp").rename(path)
+
+
+def save_in_place(path, text):
+    path.write_text(text)
+
+
+def save_beside(path, text):
+    """As other editors save: the old file gets another name."""
+    path.rename(path.with_name(path.name + "~"))
+    path.write_text(text)
+
+
+def answers(app, text):
+    wait_for(lambda: get(app).text == text, seconds=30, what=f"the answer {text}")
+
+
+@pytest.mark.parametrize("save", [replace_by_rename, save_in_place, save_beside])
+def test_a_source_that_changes_is_reloaded(tmp_path, serve, save):
+    source = tmp_path / "app.c"
+    source.write_text(page_of("one"))
+    app = serve("--reload", source)
+    assert get(app).text == "one"
+    assert len(children(app.pid)) == 1
+    for text in ("two", "three"):
+        save(source, page_of(text))
+        answers(app, text)
+
+
+@pytest.mark.parametrize("save", [replace_by_rename, save_in_place])
+def test_what_a_source_includes_is_watched_too(tmp_path, serve, save):
+    source, part = tmp_path / "app.c", tmp_path / "parts/part.h"
+    part.parent.mkdir()
+    part.write_text('#define TEXT "one"\n')
+    source.write_text('#include "parts/part.h"\n' + PAGE)
+    app = serve("--reload", "--workers", 2, source)
+    save(part, '#define TEXT "two"\n')
+    answers(app, "two")
+    source.write_text('#include "parts/more.h"\n' + PAGE)  # which is not there yet
+    wait_for(lambda: "cannot compile" in app.stderr(), what="an error")
+    (part.parent / "more.h").write_text('#define TEXT "three"\n')
+    answers(app, "three")
+    save(part.parent / "more.h", '#define TEXT "four"\n')
+    answers(app, "four")
+
+
+def test_an_error_is_shown_while_the_old_code_serves_on(tmp_path, serve):
+    source = tmp_path / "app.c"
+    source.write_text(page_of("one"))
+    app = serve("--reload", source)
+    source.write_text(page_of("two").replace(";", "", 1))
+    wait_for(lambda: f"serve on: cannot compile '{source}'" in app.stderr(), what="a refusal")
+    assert f"{source}:" in app.stderr() and " error: " in app.stderr()
+    assert get(app).text == "one"
+    source.write_text(page_of("two"))
+    answers(app, "two")
+
+
+def test_an_object_that_changes_is_reloaded(tmp_path, serve):
+    source, path = tmp_path / "elsewhere.c", tmp_path / "app.so"
+
+    def build(text):
+        source.write_text(page_of(text))
+        tell("cc", "-shared", "-fPIC", "-I", ROOT / "include", "-o", tmp_path / "new.so", source)
+        (tmp_path / "new.so").rename(path)
+
+    build("one")
+    app = serve("--reload", path)
+    build("two")
+    answers(app, "two")
+    (tmp_path / "new.so").write_text("text")
+    (tmp_path / "new.so").rename(path)
+    wait_for(lambda: "it is not a shared object" in app.stderr(), what="a refusal")
+    assert get(app).text == "two"
+    build("three")
+    answers(app, "three")
+
+
+def test_a_link_is_watched_at_both_ends(tmp_path, serve):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    for folder in ("one", "two"):
+        (tmp_path / folder / "app.c").write_text(page_of(folder))
+    (tmp_path / "app.c").symlink_to("one/app.c")
+    app = serve("--reload", tmp_path / "app.c")
+    (tmp_path / "one/app.c").write_text(page_of("one!"))
+    answers(app, "one!")
+    (tmp_path / "link").symlink_to("two/app.c")
+    (tmp_path / "link").rename(tmp_path / "app.c")
+    answers(app, "two")
+    (tmp_path / "two/app.c").write_text(page_of("two!"))
+    answers(app, "two!")
+
+
+def test_a_folder_that_is_replaced_is_watched_again(tmp_path, serve):
+    for folder, text in (("now", "one"), ("next", "two")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "app.c").write_text(page_of(text))
+    app = serve("--reload", tmp_path / "now/app.c")
+    (tmp_path / "now").rename(tmp_path / "old")
+    (tmp_path / "next").rename(tmp_path / "now")
+    answers(app, "two")
+    (tmp_path / "now/app.c").write_text(page_of("three"))
+    answers(app, "three")
+
+
+def test_saves_at_the_same_time_are_one(tmp_path, serve, compiler):
+    source = tmp_path / "app.c"
+    source.write_text(page_of("one"))
+    (tmp_path / "other.c").write_text("")
+    app = serve("--reload", source, env=compiler.env)
+    for text in ("a", "b", "c", "d", "two"):
+        source.write_text(page_of(text))
+    answers(app, "two")
+    assert app.stderr().count("changed, reloading") == 1
+    (tmp_path / "other.c").write_text("is none of it")
+    (tmp_path / "app.c.swp").write_text("is none of it")
+    source.write_text(page_of("three"))
+    answers(app, "three")
+    assert app.stderr().count("changed, reloading") == 2
+
+
+def test_a_storm_of_saves_ends_nothing(tmp_path, serve):
+    source = tmp_path / "app.c"
+    source.write_text(page_of("one"))
+    app = serve("--reload", source)
+    for i in range(20000):
+        if i % 2:
+            source.touch()
+        else:
+            (tmp_path / f"file-{i % 100}").touch()
+    source.write_text(page_of("two"))
+    answers(app, "two")
+
+
+@pytest.mark.parametrize("model", ["green", "pool", "threaded"])
+def test_reloads_lose_no_request(tmp_path, serve, model):
+    slow = 'static int page(srv_request *rq) { srv_sleep(rq, 0.02); return srv_reply(rq, 200, "version %d", N); }'
+    source = tmp_path / "app.c"
+
+    def write(number):
+        text = "#include <srv/app.h>\n" + slow.replace("N", str(number)) + "\nSRV_APP(.handle = page)\n"
+        replace_by_rename(source, text)
+
+    write(0)
+    app = serve("--reload", "--model", model, source)
+    seconds = 6
+    command = [srv_binary(), "bench", "-c", "16", "-k", "-t", str(seconds), "-n", "1000000", "--json", "-", app.url]
+    bench = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for number in (1, 2, 3):
+        write(number)
+        answers(app, f"version {number}")
+    said, errors = bench.communicate(timeout=seconds + 30)
+    report = json.loads(said)["totals"]
+    assert bench.returncode == 0, errors
+    assert report["failed"] == report["errors"] == 0 and report["succeeded"] > 100, report
+
+
+def test_apps_that_are_compiled_in_never_change(srv_run):
+    done = srv_run("serve", "--reload", "--bind", "127.0.0.1:0", "index")
+    assert (done.returncode, done.stderr) == (2, "srv serve: --reload: an app that is compiled in never changes\n")
