@@ -1,115 +1,30 @@
 /* SPDX-License-Identifier: MIT */
-/* The calls of <srv/app.h>, over a request as the server has it. They hand out texts that end with
- * NUL where the server has slices, and remember the first failure. */
+/* The calls of <srv/app.h> that do not wait, over a request as the server has it. They hand out
+ * texts that end with NUL where the server has slices, and remember the first failure. */
 #include "base/escape.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "http/chars.h"
-#include "http/url.h"
 #include "server/app/app.h"
 #include "server/app/request.h"
+#include "server/conn/realip.h"
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-/* A copy that ends with NUL; "" without memory. */
-static const char *text_of(struct srv_request *rq, struct slice s) {
-    const char *copy = arena_dup(rq->arena, s);
-
-    if (copy == NULL)
-        request_stick(rq, -ENOMEM);
-    return copy != NULL ? copy : "";
-}
-
-static void *alloc(struct srv_request *rq, size_t size_bytes) {
-    void *memory = arena_alloc(rq->arena, size_bytes > 0 ? size_bytes : 1);
-
-    if (memory == NULL)
-        request_stick(rq, -ENOMEM);
-    return memory;
-}
-
-/* --- formats ------------------------------------------------------------- */
-
-enum { PIECES_MAX = 16 };
-
-/* A format that has "%s" and "%%" only, which is most of them, is its pieces one after the other.
- */
-struct pieces {
-    struct slice items[PIECES_MAX];
-    size_t count, len;
-};
-
-static void add_piece(struct pieces *pieces, struct slice piece) {
-    pieces->items[pieces->count++] = piece;
-    pieces->len += piece.len;
-}
-
-/* False for a format that needs more than that, or has too many. */
-static bool cut_format(struct pieces *pieces, const char *format, va_list args) {
-    pieces->count = pieces->len = 0;
-    while (*format != '\0' && pieces->count <= PIECES_MAX - 2) {
-        const char *percent = strchrnul(format, '%');
-
-        if (percent > format)
-            add_piece(pieces, slice_of(format, (size_t)(percent - format)));
-        if (*percent == '\0')
-            return true;
-        if (percent[1] == 's')
-            add_piece(pieces, slice_str(va_arg(args, const char *)));
-        else if (percent[1] == '%')
-            add_piece(pieces, SLICE("%"));
-        else
-            return false;
-        format = percent + 2;
-    }
-    return *format == '\0';
-}
-
-static struct slice join(struct srv_request *rq, const struct pieces *pieces) {
-    char *text = alloc(rq, pieces->len + 1), *out = text;
-
-    if (text == NULL)
-        return SLICE("");
-    for (size_t i = 0; i < pieces->count; i++)
-        out = mempcpy(out, pieces->items[i].ptr, pieces->items[i].len);
-    *out = '\0';
-    return slice_of(text, pieces->len);
-}
-
-/* vsnprintf(3) takes hundreds of instructions for what is two copies. */
-PRINTF_LIKE(2, 0)
-static struct slice format_text(struct srv_request *rq, const char *format, va_list args) {
-    struct pieces pieces;
-    va_list again;
-    bool simple;
-    char *text;
-
-    va_copy(again, args);
-    simple = cut_format(&pieces, format, again);
-    va_end(again);
-    if (simple)
-        return join(rq, &pieces);
-    text = arena_vprintf(rq->arena, format, args);
-    if (text == NULL)
-        request_stick(rq, -ENOMEM);
-    return text != NULL ? slice_str(text) : SLICE("");
-}
 
 const char *srv_format(struct srv_request *rq, const char *format, ...) {
     struct slice text;
     va_list args;
 
     va_start(args, format);
-    text = format_text(rq, format, args);
+    text = request_vformat(rq, format, args);
     va_end(args);
     return text.ptr;
 }
 
 void *srv_alloc(struct srv_request *rq, size_t size_bytes) {
-    void *memory = alloc(rq, size_bytes);
+    void *memory = request_alloc(rq, size_bytes);
 
     return memory != NULL ? memset(memory, 0, size_bytes) : NULL;
 }
@@ -164,11 +79,11 @@ void *srv_data(const struct srv_worker *worker) {
 /* --- the request --------------------------------------------------------- */
 
 const char *srv_method(struct srv_request *rq) {
-    return text_of(rq, rq->session->head.method_text);
+    return request_text(rq, rq->session->head.method_text);
 }
 
 const char *srv_target(struct srv_request *rq) {
-    return text_of(rq, rq->session->head.target);
+    return request_text(rq, rq->session->head.target);
 }
 
 static int hex_digit(char c) {
@@ -242,8 +157,8 @@ const char *srv_path(struct srv_request *rq) {
     if (slice_eq(rq->path, SLICE("/")))
         return rq->decoded_path = "/";
     if (rq->path.len > 0 && rq->path.ptr[0] == '/' && is_plain(rq->path))
-        return rq->decoded_path = text_of(rq, rq->path);
-    path = alloc(rq, rq->path.len + 2);
+        return rq->decoded_path = request_text(rq, rq->path);
+    path = request_alloc(rq, rq->path.len + 2);
     if (path == NULL)
         return "";
     if (rq->path.len > 0 && rq->path.ptr[0] == '/')
@@ -255,15 +170,25 @@ const char *srv_path(struct srv_request *rq) {
 }
 
 const char *srv_segment(struct srv_request *rq, unsigned index) {
-    return index < rq->segment_count ? text_of(rq, rq->segments[index]) : "";
+    return index < rq->segment_count ? request_text(rq, rq->segments[index]) : "";
+}
+
+/* Behind proxies it is what they say, if they are trusted. Found anew with each call. */
+static struct realip client_of(const struct srv_request *rq) {
+    const struct session *s = rq->session;
+
+    return realip_of(&s->head, &s->peer, &s->worker->config->forwarded_allow);
 }
 
 const char *srv_client(struct srv_request *rq) {
-    return text_of(rq, request_client_address(rq));
+    struct realip found = client_of(rq);
+    char text[PEER_TEXT_BYTES];
+
+    return request_text(rq, slice_str(peer_format(&found.client, text)));
 }
 
 const char *srv_scheme(struct srv_request *rq) {
-    return text_of(rq, request_scheme(rq));
+    return request_text(rq, client_of(rq).scheme);
 }
 
 const char *srv_host(struct srv_request *rq) {
@@ -273,7 +198,7 @@ const char *srv_host(struct srv_request *rq) {
 const char *srv_arg(struct srv_request *rq, const char *name, const char *otherwise) {
     struct slice value;
 
-    return request_arg(rq, slice_str(name), &value) ? text_of(rq, value) : otherwise;
+    return request_arg(rq, slice_str(name), &value) ? request_text(rq, value) : otherwise;
 }
 
 double srv_seconds(struct srv_request *rq, const char *what, const char *text) {
@@ -289,7 +214,8 @@ double srv_seconds(struct srv_request *rq, const char *what, const char *text) {
 const char *srv_header(struct srv_request *rq, const char *name, const char *otherwise) {
     struct slice value;
 
-    return request_field(rq, slice_str(name), &value) ? text_of(rq, value) : otherwise;
+    return http_field_find(&rq->session->head, slice_str(name), &value) ? request_text(rq, value)
+                                                                        : otherwise;
 }
 
 int srv_headers(struct srv_request *rq, int (*each)(void *arg, const char *name, const char *value),
@@ -299,7 +225,7 @@ int srv_headers(struct srv_request *rq, int (*each)(void *arg, const char *name,
     int rc = 0;
 
     while (rc == 0 && http_field_walk(&rq->session->head, &at, &name, &value))
-        rc = each(arg, text_of(rq, name), text_of(rq, value));
+        rc = each(arg, request_text(rq, name), request_text(rq, value));
     return rc;
 }
 
@@ -322,16 +248,16 @@ const char *srv_cookie(struct srv_request *rq, const char *name, const char *oth
 
     while (http_field_walk(&rq->session->head, &at, &field, &value))
         if (slice_eq_nocase(field, SLICE("Cookie")) && find_cookie(value, slice_str(name), &found))
-            return text_of(rq, found);
+            return request_text(rq, found);
     return otherwise;
 }
 
 const char *srv_body(struct srv_request *rq, size_t *len) {
-    struct slice body = request_body(rq);
+    struct slice body = buf_unread(&rq->session->body);
 
     if (len != NULL)
         *len = body.len;
-    return text_of(rq, body);
+    return request_text(rq, body);
 }
 
 /* --- the answer ---------------------------------------------------------- */
@@ -363,7 +289,7 @@ static void put_field(struct srv_request *rq, const char *name, const char *valu
         srv_fail(rq, 500, "the handler set a field that no answer may have");
         return;
     }
-    content = slice_str(text_of(rq, content));
+    content = slice_str(request_text(rq, content));
     if (slice_eq_nocase(key, SLICE("Content-Type"))) {
         rq->content_type = content;
         return;
@@ -374,7 +300,7 @@ static void put_field(struct srv_request *rq, const char *name, const char *valu
             return;
         }
     }
-    if (request_add_field(rq, slice_str(text_of(rq, key)), content) < 0)
+    if (request_add_field(rq, slice_str(request_text(rq, key)), content) < 0)
         srv_fail(rq, 500, "the handler set more fields than an answer may have");
 }
 
@@ -403,7 +329,7 @@ int srv_reply(struct srv_request *rq, int status, const char *format, ...) {
     va_list args;
 
     va_start(args, format);
-    text = format_text(rq, format, args);
+    text = request_vformat(rq, format, args);
     va_end(args);
     return reply(rq, status, SLICE("text/plain; charset=utf-8"), text);
 }
@@ -430,7 +356,7 @@ static bool grow_printed(struct srv_request *rq, size_t more) {
     if (wanted <= rq->printed.cap)
         return true;
     cap = cap > wanted ? cap : wanted + 256;
-    text = alloc(rq, cap);
+    text = request_alloc(rq, cap);
     if (text == NULL)
         return false;
     if (rq->printed.len > 0)
@@ -470,7 +396,7 @@ int srv_fail(struct srv_request *rq, int status, const char *format, ...) {
     if (rq->failed < 0)
         return rq->failed;
     va_start(args, format);
-    rq->why = format_text(rq, format, args).ptr;
+    rq->why = request_vformat(rq, format, args).ptr;
     va_end(args);
     rq->detail = NULL;
     rq->status = status >= 400 && status <= 599 ? (uint16_t)status : 500;
@@ -497,179 +423,6 @@ void srv_forgive(struct srv_request *rq) {
     rq->status = 0;
 }
 
-/* --- waiting ------------------------------------------------------------- */
-
-/* Seconds as a span: 0 for less, and for what is no number; at most a century. */
-static nsec_t span_of(double seconds) {
-    if (!(seconds > 0))
-        return 0;
-    return seconds < 3e9 ? (nsec_t)(seconds * NSEC_PER_SEC) : 3000000000 * NSEC_PER_SEC;
-}
-
-int srv_sleep(struct srv_request *rq, double seconds) {
-    return rq->failed < 0 ? rq->failed : request_stick(rq, request_sleep(rq, span_of(seconds)));
-}
-
-double srv_time_left(struct srv_request *rq) {
-    nsec_t now = io_now(rq->io);
-
-    if (rq->deadline == NSEC_NEVER)
-        return HUGE_VAL;
-    return rq->deadline > now ? (double)(rq->deadline - now) / NSEC_PER_SEC : 0;
-}
-
-void srv_set_deadline(struct srv_request *rq, double seconds) {
-    rq->deadline = nsec_min(rq->deadline, deadline_after(io_now(rq->io), span_of(seconds)));
-}
-
-/* --- calls of other servers ---------------------------------------------- */
-
-static const struct srv_response *respond(struct srv_request *rq, struct srv_response response) {
-    static const struct srv_response empty = { -ENOMEM, 0, "", 0 };
-    struct srv_response *ret = alloc(rq, sizeof(*ret));
-
-    if (ret == NULL)
-        return &empty;
-    *ret = response;
-    return ret;
-}
-
-static bool is_unreserved(char c) {
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' ||
-           c == '.' || c == '_' || c == '~';
-}
-
-static bool may_be_in_target(char c) {
-    return http_char_is(c, HTTP_CHAR_TARGET);
-}
-
-/* Percent-encodes the bytes that `stays` is not true of. */
-static struct slice encode(struct srv_request *rq, struct slice text, bool (*stays)(char)) {
-    static const char digits[] = "0123456789ABCDEF";
-    size_t more = 0, len = 0;
-    char *out;
-
-    for (size_t i = 0; i < text.len; i++)
-        more += stays(text.ptr[i]) ? 0 : 2;
-    if (more == 0)
-        return text;
-    out = alloc(rq, text.len + more + 1);
-    if (out == NULL)
-        return SLICE("");
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-
-        if (!stays(text.ptr[i])) {
-            out[len++] = '%';
-            out[len++] = digits[c >> 4];
-            c = (unsigned char)digits[c & 15];
-        }
-        out[len++] = (char)c;
-    }
-    out[len] = '\0';
-    return slice_of(out, len);
-}
-
-const char *srv_encode(struct srv_request *rq, const char *text) {
-    struct slice plain = slice_str(text), encoded = encode(rq, plain, is_unreserved);
-
-    return encoded.ptr == plain.ptr ? text_of(rq, plain) : encoded.ptr;
-}
-
-const struct srv_response *srv_get(struct srv_request *rq, const char *format, ...) {
-    struct upstream_answer answer;
-    struct slice suffix;
-    va_list args;
-
-    if (rq->failed == 0) {
-        va_start(args, format);
-        suffix = format_text(rq, format, args);
-        va_end(args);
-        if (http_span_target(suffix.ptr, suffix.len) < suffix.len)
-            suffix = encode(rq, suffix, may_be_in_target);
-    }
-    if (rq->failed == 0)
-        request_stick(rq, request_get(rq, suffix, &answer));
-    if (rq->failed < 0)
-        return respond(rq, (struct srv_response){ rq->failed, 0, "", 0 });
-    return respond(rq, (struct srv_response){ .status = answer.status,
-                                              .text = answer.body.ptr,
-                                              .len = answer.body.len });
-}
-
-/* --- PostgreSQL ---------------------------------------------------------- */
-
-/* Rows as srv_query hands them out, and the values behind them. */
-struct query_result {
-    struct srv_rows rows;
-    const struct slice *values;
-};
-
-static const struct srv_rows *query(struct srv_request *rq, bool forgives, const char *sql,
-                                    int count, va_list args) {
-    static const struct query_result empty = { .rows = { .error = -ENOMEM, .sqlstate = "" } };
-    size_t params_count = count > 0 ? (size_t)count : 0;
-    struct query_result *q = alloc(rq, sizeof(*q));
-    const char **params = alloc(rq, params_count * sizeof(*params));
-    struct db_answer answer = { .values = NULL };
-
-    if (q == NULL || params == NULL)
-        return &empty.rows;
-    *q = (struct query_result){ .rows = { .error = rq->failed, .sqlstate = "" } };
-    if (rq->failed < 0)
-        return &q->rows;
-    for (size_t i = 0; i < params_count; i++)
-        params[i] = va_arg(args, const char *);
-    q->rows.error = request_query(rq, sql, params, params_count, &answer);
-    if (q->rows.error == -EREMOTEIO)
-        q->rows.sqlstate = text_of(rq, slice_str(rq->sqlstate));
-    if (q->rows.error < 0 && !(forgives && q->rows.error == -EREMOTEIO))
-        request_stick(rq, q->rows.error);
-    if (q->rows.error < 0)
-        return &q->rows;
-    q->rows.rows = answer.rows;
-    q->rows.columns = answer.columns;
-    q->values = answer.values;
-    return &q->rows;
-}
-
-const struct srv_rows *srv_query(struct srv_request *rq, const char *sql, int count, ...) {
-    const struct srv_rows *rows;
-    va_list args;
-
-    va_start(args, count);
-    rows = query(rq, false, sql, count, args);
-    va_end(args);
-    return rows;
-}
-
-const struct srv_rows *srv_try_query(struct srv_request *rq, const char *sql, int count, ...) {
-    const struct srv_rows *rows;
-    va_list args;
-
-    va_start(args, count);
-    rows = query(rq, true, sql, count, args);
-    va_end(args);
-    return rows;
-}
-
-static struct slice value_at(const struct srv_rows *rows, size_t row, size_t column) {
-    const struct query_result *q = (const void *)rows; /* rows is its first member */
-
-    return row < rows->rows && column < rows->columns ? q->values[row * rows->columns + column]
-                                                      : slice_of(NULL, 0);
-}
-
-const char *srv_value(const struct srv_rows *rows, size_t row, size_t column) {
-    struct slice value = value_at(rows, row, column);
-
-    return value.ptr != NULL ? value.ptr : "";
-}
-
-bool srv_is_null(const struct srv_rows *rows, size_t row, size_t column) {
-    return value_at(rows, row, column).ptr == NULL;
-}
-
 /* --- the log ------------------------------------------------------------- */
 
 static enum log_level level_of(char letter) {
@@ -691,7 +444,7 @@ void srv_log(struct srv_request *rq, char level, const char *format, ...) {
     va_list args;
 
     va_start(args, format);
-    text = format_text(rq, format, args);
+    text = request_vformat(rq, format, args);
     va_end(args);
     escape_quoted(target, sizeof(target), rq->session->head.target);
     escape_quoted(said, sizeof(said), text);

@@ -7,6 +7,7 @@
 
 #include "server/app/app.h"
 #include "server/app/request.h"
+#include "server/upstream/exchange.h"
 
 /* An application as callbacks. */
 struct event_app {
@@ -18,7 +19,7 @@ struct event_app {
 /* NULL when the application has only straight code that waits. */
 const struct event_app *event_app_find(const struct app *app);
 
-/* Goes on in `done` when the upstream has answered, or has not, as request_get would return:
+/* Goes on in `done` when the upstream has answered, or has not, as srv_get would:
  * with 0 and what it said, or with -errno and NULL. After this call, as after event_answer, the
  * request may be gone: return. */
 void event_upstream_get(struct srv_request *rq, struct slice suffix,

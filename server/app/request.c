@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Gives handlers their calls, and makes answers of their results. */
+/* A request from its begin to its answer, what its handler returned. */
 #include "server/app/request.h"
 #include "base/escape.h"
 #include "base/log.h"
-#include "fiber/semaphore.h"
 #include "http/url.h"
-#include "server/conn/realip.h"
-#include "server/upstream/upstream.h"
 #include <errno.h>
+#include <stdarg.h>
 
 /* --- the request --------------------------------------------------------- */
-
-struct slice request_body(const struct srv_request *rq) {
-    return buf_unread(&rq->session->body);
-}
 
 bool request_arg(struct srv_request *rq, struct slice name, struct slice *ret) {
     struct slice raw;
@@ -32,32 +26,85 @@ bool request_arg(struct srv_request *rq, struct slice name, struct slice *ret) {
     return true;
 }
 
-bool request_field(const struct srv_request *rq, struct slice name, struct slice *ret) {
-    return http_field_find(&rq->session->head, name, ret);
+/* --- memory and texts ---------------------------------------------------- */
+
+const char *request_text(struct srv_request *rq, struct slice s) {
+    const char *copy = arena_dup(rq->arena, s);
+
+    if (copy == NULL)
+        request_stick(rq, -ENOMEM);
+    return copy != NULL ? copy : "";
 }
-
-static struct realip realip(const struct srv_request *rq) {
-    const struct session *s = rq->session;
-
-    return realip_of(&s->head, &s->peer, &s->worker->config->forwarded_allow);
-}
-
-struct slice request_client_address(struct srv_request *rq) {
-    struct realip found = realip(rq);
-    char text[PEER_TEXT_BYTES];
-    const char *copy = arena_dup(rq->arena, slice_str(peer_format(&found.client, text)));
-
-    return slice_str(copy);
-}
-
-struct slice request_scheme(const struct srv_request *rq) {
-    return realip(rq).scheme;
-}
-
-/* --- memory and waiting -------------------------------------------------- */
 
 void *request_alloc(struct srv_request *rq, size_t size_bytes) {
-    return arena_alloc(rq->arena, size_bytes > 0 ? size_bytes : 1);
+    void *memory = arena_alloc(rq->arena, size_bytes > 0 ? size_bytes : 1);
+
+    if (memory == NULL)
+        request_stick(rq, -ENOMEM);
+    return memory;
+}
+
+enum { PIECES_MAX = 16 };
+
+/* A format that has "%s" and "%%" only, which is most of them, is its pieces in a row. */
+struct pieces {
+    struct slice items[PIECES_MAX];
+    size_t count, len;
+};
+
+static void add_piece(struct pieces *pieces, struct slice piece) {
+    pieces->items[pieces->count++] = piece;
+    pieces->len += piece.len;
+}
+
+/* False for a format that needs more than that, or has too many. */
+static bool cut_format(struct pieces *pieces, const char *format, va_list args) {
+    pieces->count = pieces->len = 0;
+    while (*format != '\0' && pieces->count <= PIECES_MAX - 2) {
+        const char *percent = strchrnul(format, '%');
+
+        if (percent > format)
+            add_piece(pieces, slice_of(format, (size_t)(percent - format)));
+        if (*percent == '\0')
+            return true;
+        if (percent[1] == 's')
+            add_piece(pieces, slice_str(va_arg(args, const char *)));
+        else if (percent[1] == '%')
+            add_piece(pieces, SLICE("%"));
+        else
+            return false;
+        format = percent + 2;
+    }
+    return *format == '\0';
+}
+
+static struct slice join(struct srv_request *rq, const struct pieces *pieces) {
+    char *text = request_alloc(rq, pieces->len + 1), *out = text;
+
+    if (text == NULL)
+        return SLICE("");
+    for (size_t i = 0; i < pieces->count; i++)
+        out = mempcpy(out, pieces->items[i].ptr, pieces->items[i].len);
+    *out = '\0';
+    return slice_of(text, pieces->len);
+}
+
+/* vsnprintf(3) takes hundreds of instructions for what is two copies. */
+struct slice request_vformat(struct srv_request *rq, const char *format, va_list args) {
+    struct pieces pieces;
+    va_list again;
+    bool simple;
+    char *text;
+
+    va_copy(again, args);
+    simple = cut_format(&pieces, format, again);
+    va_end(again);
+    if (simple)
+        return join(rq, &pieces);
+    text = arena_vprintf(rq->arena, format, args);
+    if (text == NULL)
+        request_stick(rq, -ENOMEM);
+    return text != NULL ? slice_str(text) : SLICE("");
 }
 
 char *request_format(struct srv_request *rq, const char *fmt, ...) {
@@ -70,20 +117,11 @@ char *request_format(struct srv_request *rq, const char *fmt, ...) {
     return text;
 }
 
-/* The request as a whole is listed as what its handler does; parts run beside that. */
-static void does(struct srv_request *rq, enum stats_doing doing) {
+/* --- waiting ------------------------------------------------------------- */
+
+void request_does(struct srv_request *rq, enum stats_doing doing, nsec_t now) {
     if (!rq->is_part)
-        session_set_doing(rq->session, doing, rq->io);
-}
-
-int request_sleep(struct srv_request *rq, nsec_t span) {
-    nsec_t until = deadline_after(io_now(rq->io), span);
-    int rc;
-
-    does(rq, STATS_SLEEP);
-    rc = io_sleep(rq->io, nsec_min(until, rq->deadline));
-    does(rq, STATS_CPU);
-    return rc < 0 || until <= rq->deadline ? rc : -ETIMEDOUT;
+        session_set_doing(rq->session, doing, now);
 }
 
 static void count_call(struct stats *stats, int rc) {
@@ -98,13 +136,15 @@ static void count_call(struct stats *stats, int rc) {
 void request_waits_for_upstream(struct srv_request *rq) {
     rq->asked_at = io_now(rq->io);
     rq->detail = NULL;
-    session_set_doing(rq->session, STATS_UPSTREAM, rq->io);
+    session_set_doing(rq->session, STATS_UPSTREAM, rq->asked_at);
 }
 
 void request_has_waited(struct srv_request *rq) {
+    nsec_t now = io_now(rq->io);
+
     if (!rq->is_part)
-        rq->session->spent.upstream += io_now(rq->io) - rq->asked_at;
-    does(rq, STATS_CPU);
+        rq->session->spent.upstream += now - rq->asked_at;
+    request_does(rq, STATS_CPU, now);
 }
 
 nsec_t request_queues(struct srv_request *rq) {
@@ -179,71 +219,6 @@ void request_asked(struct srv_request *rq, int rc, const char *why) {
     rq->detail = rc < 0 && rc != -ECANCELED ? detail_of(rq, why) : NULL;
     rq->status = upstream_status(rc);
     request_has_waited(rq);
-}
-
-/* A place among the calls in progress. */
-static int enter_upstream(struct srv_request *rq) {
-    struct semaphore *semaphore = rq->session->worker->upstream_semaphore;
-    int rc;
-
-    if (semaphore == NULL)
-        return 0;
-    rc = semaphore_acquire(semaphore, rq->io, request_queues(rq));
-    request_queued(rq, rc);
-    return rc;
-}
-
-static void leave_upstream(struct srv_request *rq) {
-    if (rq->session->worker->upstream_semaphore != NULL)
-        semaphore_release(rq->session->worker->upstream_semaphore);
-}
-
-static int call_upstream(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret) {
-    const char *why = NULL;
-    int rc;
-
-    request_asks(rq);
-    rc = upstream_get(rq->session->worker->upstream, rq->io, rq->arena, suffix, rq->deadline, ret,
-                      &why);
-    request_asked(rq, rc, why);
-    return rc;
-}
-
-int request_get(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret) {
-    int rc;
-
-    if (rq->session->worker->upstream == NULL)
-        return -EDEADLK; /* under model event a call is begun, and nobody waits for it */
-    request_waits_for_upstream(rq);
-    rc = enter_upstream(rq);
-    if (rc == 0) {
-        rc = call_upstream(rq, suffix, ret);
-        leave_upstream(rq);
-    }
-    return rc;
-}
-
-int request_query(struct srv_request *rq, const char *sql, const char *const *params,
-                  size_t param_count, struct db_answer *ret) {
-    struct db_statement statement = { .sql = sql, .params = params, .param_count = param_count };
-    struct db *db = rq->session->worker->db;
-    struct db_report report = { .why = NULL };
-    nsec_t began = io_now(rq->io);
-    int rc;
-
-    if (db == NULL)
-        return -EDEADLK; /* the app has no database */
-    does(rq, STATS_DATABASE);
-    rc = db_run(db, rq->io, rq->arena, &statement, rq->deadline, ret, &report);
-    does(rq, STATS_CPU);
-    if (!rq->is_part)
-        rq->session->spent.database += io_now(rq->io) - began;
-
-    rq->status = report.status;
-    rq->why = report.why;
-    rq->detail = report.detail;
-    memcpy(rq->sqlstate, report.sqlstate, sizeof(rq->sqlstate));
-    return rc;
 }
 
 /* --- the answer ---------------------------------------------------------- */
@@ -401,10 +376,6 @@ struct srv_request *request_new(struct session *s, struct io *io) {
     if (rq != NULL)
         request_init(rq, s, io);
     return rq;
-}
-
-struct session *request_session(const struct srv_request *rq) {
-    return rq->session;
 }
 
 int request_stick(struct srv_request *rq, int rc) {

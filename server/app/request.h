@@ -4,9 +4,8 @@
 #define SERVER_REQUEST_H
 
 #include "server/conn/session.h"
-#include "server/upstream/db.h"
-#include "server/upstream/exchange.h"
 #include "srv/app.h"
+#include <stdarg.h>
 
 struct srv_request {
     struct session *session;
@@ -29,11 +28,10 @@ struct srv_request {
     int failed;             /* the first failure of a call: it decides the answer */
     uint16_t status;        /* for the failure; 0: what its -errno suggests */
     uint8_t field_count, segment_count;
-    atomic_bool cancelled;            /* a part: it is to end */
-    bool is_part;                     /* one of another request */
-    bool streams;                     /* the head of its answer was sent, the end was not */
-    bool is_mute;                     /* streams an answer without a body: HEAD, 204, 304 */
-    char sqlstate[DB_SQLSTATE_BYTES]; /* code of the last statement, or "" */
+    atomic_bool cancelled; /* a part: it is to end */
+    bool is_part;          /* one of another request */
+    bool streams;          /* the head of its answer was sent, the end was not */
+    bool is_mute;          /* streams an answer without a body: HEAD, 204, 304 */
 };
 
 /* Begins the session's current request. `io` tells the time and waits. */
@@ -59,31 +57,16 @@ int request_stick(struct srv_request *rq, int rc);
  * that is not decodable is handed over as it was sent. */
 bool request_arg(struct srv_request *rq, struct slice name, struct slice *ret);
 
-/* The first header field with that name, case-blind. A target in absolute-form (GET http://a/b)
- * decides what Host is, whatever the client sent as Host. */
-bool request_field(const struct srv_request *rq, struct slice name, struct slice *ret);
-
-struct slice request_body(const struct srv_request *rq); /* decoded, complete */
-
-/* The client's address without its port: "192.0.2.7", "2001:db8::7", "unix"; and "http" or "https".
- * Behind proxies it is what they say, if they are trusted. Found anew with each call. */
-struct slice request_client_address(struct srv_request *rq);
-struct slice request_scheme(const struct srv_request *rq);
-
-/* Memory until the request ends: not zeroed; NULL when it has used its share. */
+/* Memory until the request ends: not zeroed; NULL when it has used its share, which sticks. */
 NODISCARD void *request_alloc(struct srv_request *rq, size_t size_bytes);
+
+/* A copy that ends with NUL, and a text by a format; "" without memory, which sticks. */
+const char *request_text(struct srv_request *rq, struct slice s);
+struct slice request_vformat(struct srv_request *rq, const char *format, va_list args)
+    PRINTF_LIKE(2, 0);
+
+/* NULL without memory. */
 NODISCARD char *request_format(struct srv_request *rq, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-/* 0 after `span`, or -ETIMEDOUT, -ECANCELED. */
-NODISCARD int request_sleep(struct srv_request *rq, nsec_t span);
-
-/* GET of --upstream with `suffix` appended. 0, or -errno as upstream_get. */
-NODISCARD int request_get(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret);
-
-/* One SQL statement; $1, $2 ... stand for `params`. 0, or -errno as db_run, with the code of the
- * server in rq->sqlstate. */
-NODISCARD int request_query(struct srv_request *rq, const char *sql, const char *const *params,
-                            size_t param_count, struct db_answer *ret);
 
 /* Adds a field to the answer; before request_reply. Both slices must live until then. -ENOSPC above
  * SERVER_REPLY_FIELDS_MAX, -ENOMEM. */
@@ -99,7 +82,8 @@ NODISCARD int request_reply(struct srv_request *rq, uint16_t status, struct slic
 NODISCARD int request_head(struct srv_request *rq, uint16_t status, struct slice content_type,
                            const uint64_t *length, bool *ret_sends_body);
 
-struct session *request_session(const struct srv_request *rq);
+/* The request as a whole is listed as what its handler does; parts run beside that. */
+void request_does(struct srv_request *rq, enum stats_doing doing, nsec_t now);
 
 /* Begins the wait for the upstream, a place among the calls in progress included. */
 void request_waits_for_upstream(struct srv_request *rq);

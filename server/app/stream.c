@@ -16,10 +16,10 @@ static int client_failed(int rc) {
 static int wait_client(struct srv_request *rq, unsigned what, nsec_t deadline) {
     int fd = rq->session->fd, rc;
 
-    session_set_doing(rq->session, STATS_CLIENT, rq->io);
+    session_set_doing(rq->session, STATS_CLIENT, io_now(rq->io));
     rc = io_wait(rq->io, fd, what, nsec_min(deadline, rq->deadline));
     rq->io->ops->forget(rq->io, fd);
-    session_set_doing(rq->session, STATS_CPU, rq->io);
+    session_set_doing(rq->session, STATS_CPU, io_now(rq->io));
     return rc;
 }
 
@@ -60,7 +60,7 @@ static int flush(struct srv_request *rq) {
     buf_free(&s->out);
     if (rc == 0)
         session_rests(s); /* half a chunk is nothing that a probe may follow */
-    session_set_doing(s, STATS_CPU, rq->io);
+    session_set_doing(s, STATS_CPU, io_now(rq->io));
     return rc;
 }
 

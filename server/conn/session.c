@@ -431,9 +431,9 @@ nsec_t session_deadline(const struct session *s) {
     return timeout_after(s->ready_at, s->worker->config->request_timeout);
 }
 
-void session_set_doing(struct session *s, enum stats_doing doing, struct io *io) {
+void session_set_doing(struct session *s, enum stats_doing doing, nsec_t now) {
     if (s->entry != NULL)
-        stats_does(s->entry, doing, io_now(io));
+        stats_does(s->entry, doing, now);
 }
 
 void session_begin(struct session *s, nsec_t now) {
@@ -462,7 +462,8 @@ static void become_writer(struct session *s) {
 }
 
 void session_answers(struct session *s, struct io *io) {
-    session_set_doing(s, STATS_CLIENT, io);
+    if (s->entry != NULL)
+        stats_does(s->entry, STATS_CLIENT, io_now(io));
     become_writer(s);
 }
 

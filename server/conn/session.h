@@ -113,7 +113,7 @@ nsec_t session_body_deadline(struct session *s, nsec_t now);
 nsec_t session_deadline(const struct session *s);
 
 /* Tells what the current request does or waits for from now on. */
-void session_set_doing(struct session *s, enum stats_doing doing, struct io *io);
+void session_set_doing(struct session *s, enum stats_doing doing, nsec_t now);
 
 /* The request has its slot: its handler is about to run. */
 void session_begin(struct session *s, nsec_t now);

@@ -56,7 +56,7 @@ static struct event_model *model_of(const struct client *c) {
 }
 
 static struct job *job_of(const struct srv_request *rq) {
-    return CONTAINER_OF(request_session(rq), struct client, session)->task;
+    return CONTAINER_OF(rq->session, struct client, session)->task;
 }
 
 /* --- the end of a request ------------------------------------------------------------ */
