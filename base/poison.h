@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Tells ASan and valgrind which bytes nobody may touch; costs nothing without them. */
+/* Tells ASan and valgrind which bytes nobody may touch; costs nothing without them. POISON_ASAN and
+ * POISON_TSAN: the build has that sanitizer. */
 #ifndef BASE_POISON_H
 #define BASE_POISON_H
 
@@ -11,6 +12,14 @@
 #endif
 #elif defined(__SANITIZE_ADDRESS__)
 #define POISON_ASAN 1
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define POISON_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define POISON_TSAN 1
+#endif
 #endif
 
 #ifdef POISON_ASAN

@@ -10,7 +10,6 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "net/timer_heap.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -65,6 +64,19 @@ void loop_defer(struct loop *loop, struct deferred *work);
 void loop_undefer(struct loop *loop, struct deferred *work);
 
 /* --- timers --------------------------------------------------------------------------------- */
+
+/* A timer lies in the object that it belongs to; zero it before the first use. It fires once, at
+ * `at` or later, never earlier. Its callback may set and cancel any timer, itself included. Cancel
+ * an armed one before its memory goes. */
+struct timer {
+    nsec_t at;
+    uint32_t slot; /* 1-based place in the heap, 0 when not armed */
+    void (*fire)(struct timer *);
+};
+
+static inline bool timer_armed(const struct timer *timer) {
+    return timer->slot != 0;
+}
 
 /* (Re)arms; NSEC_NEVER disarms. 0 or -ENOMEM. */
 NODISCARD int timer_set(struct loop *loop, struct timer *timer, nsec_t at);

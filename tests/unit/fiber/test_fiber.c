@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The lives of fibers: spawn, park, wake, cancel, deadlines, many at once. */
-#include "fiber/context.h"
+#include "base/poison.h"
 #include "tests/unit/fiber/fiber_rig.h"
 
-#ifdef FIBER_TSAN
+#ifdef POISON_TSAN
 enum { MANY = 1000 }; /* its runtime keeps room for some thousands */
 #else
 enum { MANY = 10000 };

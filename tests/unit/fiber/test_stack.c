@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Stacks of fibers: used again, trimmed, measured, exhausted, overflowed, jumped about on. */
-#include "fiber/context.h"
+#include "base/poison.h"
 #include "fiber/stack.h"
 #include "tests/unit/fiber/fiber_rig.h"
 #include <signal.h>
@@ -16,7 +16,7 @@
 #define RUNNING_ON_VALGRIND 0
 #endif
 
-#if defined(FIBER_TSAN) || defined(POISON_ASAN)
+#if defined(POISON_TSAN) || defined(POISON_ASAN)
 enum { SANITIZED = 1 };
 #else
 enum { SANITIZED = 0 };
