@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading, writing and connecting, written once over the one wait. */
+/* The one wait, and reading, writing and connecting, written once over it. */
 #include "fiber/io.h"
 #include "net/socket.h"
 #include <errno.h>
@@ -8,6 +8,18 @@
 
 /* A unix listener with a full backlog gives no event when there is room again. */
 #define BACKLOG_PAUSE (2 * NSEC_PER_MSEC)
+
+nsec_t io_now(const struct io *io) {
+    return io->loop != NULL ? loop_now(io->loop) : clock_now();
+}
+
+int io_wait(struct io *io, int fd, unsigned what, nsec_t deadline) {
+    return io->ops->wait(io, fd, what, deadline);
+}
+
+int io_sleep(struct io *io, nsec_t until) {
+    return io->ops->sleep(io, until);
+}
 
 ssize_t io_read(struct io *io, int fd, void *data, size_t size, nsec_t deadline) {
     for (;;) {

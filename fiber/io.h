@@ -30,11 +30,11 @@ struct io_ops {
     void (*drained)(struct io *, int fd, unsigned what);
     int (*sleep)(struct io *, nsec_t until); /* 0 at `until`, -ECANCELED */
     void (*forget)(struct io *, int fd);     /* fd is about to be closed or handed away */
-    nsec_t (*now)(struct io *);
 };
 
 struct io {
     const struct io_ops *ops;
+    struct loop *loop; /* tells the time; NULL: the clock does */
 };
 
 /* A peer that has closed its sending side is asked whether it is there; when it was there `probes`
@@ -86,15 +86,11 @@ struct fibers *io_fiber_fibers(struct io_fiber *f);
 NODISCARD int io_fiber_idle(struct io_fiber *f, int fd, void (*notify)(void *arg, int fd),
                             void *arg);
 
-static inline int io_wait(struct io *io, int fd, unsigned what, nsec_t deadline) {
-    return io->ops->wait(io, fd, what, deadline);
-}
-static inline int io_sleep(struct io *io, nsec_t until) {
-    return io->ops->sleep(io, until);
-}
-static inline nsec_t io_now(struct io *io) {
-    return io->ops->now(io);
-}
+nsec_t io_now(const struct io *io);
+
+/* The waits of io_ops. */
+NODISCARD int io_wait(struct io *io, int fd, unsigned what, nsec_t deadline);
+NODISCARD int io_sleep(struct io *io, nsec_t until);
 
 /* Sockets. At least one byte: the count, 0 at end of file, or -errno. `size` is at least 1. */
 NODISCARD ssize_t io_read(struct io *io, int fd, void *data, size_t size, nsec_t deadline);

@@ -84,10 +84,6 @@ static void block_drained(struct io *io UNUSED, int fd UNUSED, unsigned what UNU
 static void block_forget(struct io *io UNUSED, int fd UNUSED) {
 }
 
-static nsec_t block_now(struct io *io UNUSED) {
-    return clock_now();
-}
-
 static const struct io_ops block_ops = {
     .wait = block_wait,
     .recv = block_recv,
@@ -96,11 +92,10 @@ static const struct io_ops block_ops = {
     .drained = block_drained,
     .sleep = block_sleep,
     .forget = block_forget,
-    .now = block_now,
 };
 
 void io_block_init(struct io_block *b, int cancel_fd) {
-    b->io.ops = &block_ops;
+    b->io = (struct io){ .ops = &block_ops };
     b->cancel_fd = cancel_fd;
     b->beat = NULL;
     io_block_watch_client(b, -1, NULL, NSEC_NEVER);

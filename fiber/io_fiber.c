@@ -31,7 +31,6 @@ struct entry {
 
 struct io_fiber {
     struct io io;
-    struct loop *loop;
     struct fibers *fibers;
     struct entry **by_fd; /* NULL where nothing is registered */
     int cap;
@@ -69,7 +68,7 @@ static void end_idle(struct entry *e) {
         return;
 
     e->idle = NULL;
-    loop_undefer(e->owner->loop, &e->idle_news);
+    loop_undefer(e->owner->io.loop, &e->idle_news);
 }
 
 static void take_idle(struct entry *e) {
@@ -125,7 +124,7 @@ static int entry_open(struct io_fiber *f, int fd, struct entry **ret) {
         return -ENOMEM;
 
     *e = (struct entry){ .owner = f, .idle_news.run = on_idle_news };
-    int rc = watch_open(&e->watch, f->loop, fd, on_news);
+    int rc = watch_open(&e->watch, f->io.loop, fd, on_news);
     if (rc < 0) {
         e->next_spare = f->spare;
         f->spare = e;
@@ -241,10 +240,6 @@ static void fiber_forget(struct io *io, int fd) {
     fibers_run(f->fibers);
 }
 
-static nsec_t fiber_now(struct io *io) {
-    return loop_now(fiber_of(io)->loop);
-}
-
 static const struct io_ops fiber_ops = {
     .wait = fiber_wait,
     .recv = fiber_recv,
@@ -253,7 +248,6 @@ static const struct io_ops fiber_ops = {
     .drained = fiber_drained,
     .sleep = fiber_sleep,
     .forget = fiber_forget,
-    .now = fiber_now,
 };
 
 /* --- public ---------------------------------------------------------------------------------- */
@@ -284,7 +278,7 @@ int io_fiber_idle(struct io_fiber *f, int fd, void (*notify)(void *, int), void 
     e->idle = notify;
     e->idle_arg = arg;
     if (is_readable(&e->watch))
-        loop_defer(f->loop, &e->idle_news);
+        loop_defer(f->io.loop, &e->idle_news);
     return 0;
 }
 
@@ -296,7 +290,7 @@ struct io_fiber *io_fiber_new(struct loop *loop, struct fibers *fibers, struct e
     }
 
     f->io.ops = &fiber_ops;
-    f->loop = loop;
+    f->io.loop = loop;
     f->fibers = fibers;
     return f;
 }
@@ -320,7 +314,7 @@ struct io *io_fiber_io(struct io_fiber *f) {
 }
 
 struct loop *io_fiber_loop(struct io_fiber *f) {
-    return f->loop;
+    return f->io.loop;
 }
 
 struct fibers *io_fiber_fibers(struct io_fiber *f) {

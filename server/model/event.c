@@ -250,15 +250,10 @@ static int io_none_sleep(struct io *io UNUSED, nsec_t until UNUSED) {
     return -EDEADLK;
 }
 
-static nsec_t io_none_now(struct io *io) {
-    return loop_now(CONTAINER_OF(io, struct event_model, io)->loop);
-}
-
 /* A handler that waits where it must not gets an error, and the client a 500. */
 static const struct io_ops io_none = {
     .wait = io_none_wait,
     .sleep = io_none_sleep,
-    .now = io_none_now,
 };
 
 static int event_open(struct event_model *m, struct worker *worker, struct error *err) {
@@ -270,7 +265,7 @@ static int event_open(struct event_model *m, struct worker *worker, struct error
     m->app = event_app_find(worker->config->app);
     if (m->app == NULL)
         return error_set(err, -EINVAL, "app '%s' has no callbacks", worker->config->app->name);
-    m->loop = loop_new(err);
+    m->loop = m->io.loop = loop_new(err);
     if (m->loop == NULL)
         return -EIO;
     m->signals = signals_new(m->loop, front_signal, &m->front, err);
