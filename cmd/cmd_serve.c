@@ -5,6 +5,7 @@
 #include "cmd/command.h"
 #include "cmd/common.h"
 #include "cmd/serve_fit.h"
+#include "cmd/serve_new.h"
 #include "cmd/serve_protocol.h"
 #include "cmd/serve_rows.h"
 #include "net/control.h"
@@ -113,7 +114,7 @@ static int choose_object(struct serve_options *o, const struct option_strings *p
     return 0;
 }
 
-/* What an APP has to do with the model that is to run it. */
+/* Refuses an APP that the model cannot run. */
 static int check_app_model(const struct serve_options *o, const char *from, const char *given,
                            struct error *err) {
     const struct model *model = o->config.model;
@@ -293,6 +294,8 @@ static int serve_main(int argc, char **argv) {
     if (cmd_parse(&serve_spec, argc, argv, o, &positionals, &code) == 0) {
         if (o->print_header) {
             fputs(app_header, stdout);
+        } else if (o->new_name != NULL) {
+            code = serve_new(o->new_name);
         } else if (complete(o, argc, argv, &positionals, &err) < 0 ||
                    (o->check_config && serve_check(&o->config, &err) < 0)) {
             code = cmd_fail("serve", EXIT_USAGE, &err);

@@ -571,6 +571,13 @@ static const struct option_row serve_rows[] = {
       .offset = offsetof(struct serve_options, log_level),
       .fallback = "info",
       .choices = cmd_log_levels },
+    { .name = "new",
+      .topic = "Your own handler",
+      .meta = "NAME",
+      .help = "Make the folder NAME with an application, its build and its test, say what to type "
+              "next, and end.",
+      .type = OPTION_STRING,
+      .offset = offsetof(struct serve_options, new_name) },
     { .name = "reload",
       .topic = "Your own handler",
       .help = "For development: take new code when the object, or the source and what it includes, "

@@ -17,8 +17,9 @@ struct serve_options {
     bool check_config;
     const struct model *threads_model; /* chosen by THREADS=with or =without; or NULL */
     bool print_header;
-    char *object_path; /* object.object; or NULL */
-    struct app object; /* what APP names, when that is a file */
+    const char *new_name; /* name of an application to begin; or NULL */
+    char *object_path;    /* object.object; or NULL */
+    struct app object;    /* APP, when that is a file */
     char bind_default[32], upstream_default[48];
 };
 

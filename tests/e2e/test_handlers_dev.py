@@ -543,3 +543,67 @@ def test_reloads_lose_no_request(tmp_path, serve, model):
 def test_apps_that_are_compiled_in_never_change(srv_run):
     done = srv_run("serve", "--reload", "--bind", "127.0.0.1:0", "index")
     assert (done.returncode, done.stderr) == (2, "srv serve: --reload: an app that is compiled in never changes\n")
+
+
+# --- --new ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def srv_in_path(tmp_path, monkeypatch):
+    """An environment in which `srv` is the program under test, and a folder to work in."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/srv").symlink_to(Path(srv_binary()).resolve())
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return {**os.environ, "PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
+
+
+def test_a_new_application_is_served_built_and_tested(srv_in_path, serve, slowapi):
+    said = tell("srv", "serve", "--new", "my-app_2", env=srv_in_path)
+    assert sorted(path.name for path in Path("my-app_2").iterdir()) == [
+        "README.md", "meson.build", "my-app_2.c", "test_my-app_2.py"
+    ]  # fmt: skip
+    assert "@" not in "".join(path.read_text() for path in Path("my-app_2").iterdir() if path.suffix != ".py")
+    commands = [line.strip() for line in said.splitlines() if line.startswith("    ")]
+    assert "srv serve --reload my-app_2/my-app_2.c" in commands
+    for command in commands[-2:]:  # those that test it and build it
+        assert "my-app_2: good" in tell("sh", "-c", command + " --verbose" * ("meson" in command), env=srv_in_path)
+    for app in ("my-app_2/my-app_2.c", "my-app_2/build/my-app_2.so"):
+        assert get(serve(app, upstream=slowapi()), "/hello/you").text == "Hello, you!\n"
+
+
+def test_a_new_application_is_built_with_an_installed_header(tmp_path, srv_in_path):
+    build, root = Path(srv_binary()).resolve().parents[1], tmp_path / "root"
+    tell("/usr/bin/meson", "install", "-C", build, "--no-rebuild", "--quiet", env={**os.environ, "DESTDIR": str(root)})
+    folder = str(next(root.rglob("srv.pc")).parent)
+    env = {**srv_in_path, "PKG_CONFIG_PATH": folder, "PKG_CONFIG_SYSROOT_DIR": str(root)}
+    tell("srv", "serve", "--new", "app", env=env)
+    said = tell("sh", "-c", "meson setup app/build app && meson test -C app/build", env=env)
+    assert "dependency srv found: YES" in said and not Path("app/build/srv").exists()
+
+
+@pytest.mark.parametrize("old, new", [("Hello, %s", "Bye, %s"), ("return srv_reply", "return srv_nothing")])
+def test_the_test_of_a_new_application_can_fail(srv_in_path, old, new):
+    tell("srv", "serve", "--new", "app", env=srv_in_path)
+    source = Path("app/app.c")
+    source.write_text(source.read_text().replace(old, new))
+    command = ["python3", "app/test_app.py"]
+    done = subprocess.run(command, env=srv_in_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0 and "good" not in done.stdout
+
+
+def test_a_new_application_overwrites_nothing(srv_in_path):
+    Path("app").mkdir()
+    Path("file").write_text("mine")
+    for name in ("app", "file"):
+        done = run("serve", "--new", name)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"srv serve: --new: cannot make '{name}': File exists\n"
+    assert not list(Path("app").iterdir()) and Path("file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/tmp/x", "-a", "1a", "a b", "a.c", "\u00e4", "x" * 65, "a\nb"])
+def test_names_that_no_application_has(srv_in_path, name):
+    done = run("serve", f"--new={name}")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert not list(Path().iterdir())
