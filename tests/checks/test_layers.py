@@ -119,6 +119,6 @@ def test_header_compiles_alone_and_twice(path):
     assert done.returncode == 0, done.stderr
 
 
-def test_picture_of_the_rooms_is_true():
+def test_list_of_the_rooms_is_true():
     done = subprocess.run(["scripts/docs-rooms", "--check"], cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 0, f"{done.stderr}\nrun: scripts/docs-rooms"
