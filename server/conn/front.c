@@ -1,28 +1,58 @@
 /* SPDX-License-Identifier: MIT */
-/* A connection from accept to close, on loop callbacks, in the order of its life: it is accepted
- * and read, its request queues, is handed to the model and comes back, its answer is sent, and the
- * connection is kept, lingers or closes. Behind that: clients that leave, time-outs, the stop. */
+/* The life of a connection of `srv serve` that a loop serves, on callbacks, in this order:
+ *
+ *     front_accepted          a connection came: client_open takes it over, and reads
+ *     client_notify           the hub: the descriptor has news, and the state says what follows
+ *     client_late             the same for the clock: a time-out has passed
+ *     client_resume           the switch, when an answer is made: keep, send, linger or close
+ *     client_read             reads until the request is whole
+ *     front_admit             decides about a whole request: serve, queue, or turn down
+ *     front_enqueue           lets it wait for a slot
+ *     front_pump              takes requests from the queue while there are slots
+ *     front_dispatch          hands a request to the model
+ *     front_return            takes it back from the model
+ *     client_begin_sending    sends what the client did not take of its answer at once
+ *     client_keep             waits for the next request, which may have been read already
+ *     client_linger           waits for the client to close first, so that no answer is cut off
+ *     client_end              closes
+ *
+ * A request that waits can be ended by its client: client_check looks into a hang-up, client_probe
+ * asks a client that has closed its sending side, client_left gives the request up. How the whole
+ * front stops is told in server/conn/front_stop.c. */
 #include "server/conn/front.h"
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
-#include "proc/signals.h"
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <unistd.h>
 
-static void client_notify(struct watch *w, unsigned what);
-static void client_late(struct timer *timer);
 static void client_read(struct client *c);
-static void client_check(struct client *c);
-static void client_resume(struct client *c, enum session_end end);
-static void client_refuse(struct client *c);
-static void client_end(struct client *c);
-static bool client_is_unsure(const struct client *c);
+static bool client_advance(struct client *c);
+static void client_await(struct client *c, bool began);
+static void client_readable(struct client *c);
 static void front_admit(struct client *c);
+static bool dispatch_at_once(struct client *c);
+static void front_enqueue(struct client *c);
+static void front_dequeue(struct client *c);
+static void front_expire(struct client *c);
+static void client_answer(struct client *c, enum session_end end);
+static void front_pump(struct front *f);
+static void front_dispatch(struct client *c);
+static void client_begin_sending(struct client *c);
+static bool client_send(struct client *c);
+static void client_keep(struct client *c);
+static void client_linger(struct client *c);
+static void client_drop_input(struct client *c);
+static void client_refuse(struct client *c);
+static void client_close(struct client *c);
+static void client_end(struct client *c);
+static void client_check(struct client *c);
+static void client_probe(struct client *c);
+static bool client_is_unsure(const struct client *c);
+static void client_settle(struct client *c);
 
-/* --- deadlines --------------------------------------------------------------- */
+/* --- the hub and the switch ------------------------------------------------------------------- */
 
 /* Time-outs of one connection replace each other all the time, and nearly always by later ones: the
  * timer is left alone then, and looks again when it fires. */
@@ -33,17 +63,79 @@ static void client_wake_at(struct client *c, nsec_t at) {
         log_write(LOG_LEVEL_ERROR, "out of memory for a timer; a time-out may be missed");
 }
 
-/* Sets its time-out: client_late decides by the state what happens then. */
-static void client_expect(struct client *c, nsec_t deadline) {
+/* Sets when client_late is to decide by the state what happens. */
+static void client_set_deadline(struct client *c, nsec_t deadline) {
     c->deadline = deadline;
     client_wake_at(c, deadline);
 }
 
-static void client_expect_span(struct client *c, nsec_t span) {
-    client_expect(c, deadline_after(loop_now(c->front->loop), span));
+static void client_set_time_out(struct client *c, nsec_t span) {
+    client_set_deadline(c, deadline_after(loop_now(c->front->loop), span));
 }
 
-/* --- a connection is accepted ------------------------------------------------ */
+/* While a request waits, what is readable can wait, too, unless it may be an error. */
+static void client_notify(struct watch *w, unsigned what) {
+    struct client *c = CONTAINER_OF(w, struct client, watch);
+
+    if (c->state == CLIENT_QUEUED || c->state == CLIENT_BUSY) {
+        if ((what & IO_HANGUP) || ((what & IO_READ) && watch_may_be_broken(w)))
+            client_check(c);
+    } else if (c->state == CLIENT_SENDING) {
+        (void)client_send(c);
+    } else if (what & (IO_READ | IO_HANGUP)) {
+        client_readable(c);
+    }
+}
+
+/* A time-out has passed, or only one that was moved away since. */
+static void client_late(struct timer *timer) {
+    struct client *c = CONTAINER_OF(timer, struct client, timer);
+    nsec_t now = loop_now(c->front->loop);
+    bool waits = c->state == CLIENT_QUEUED || c->state == CLIENT_BUSY;
+
+    client_settle(c);
+    if (waits && now >= c->probe_at)
+        client_probe(c);
+    if (c->state == CLIENT_GONE)
+        return;
+    if (now < c->deadline) {
+        client_wake_at(c, waits ? nsec_min(c->deadline, c->probe_at) : c->deadline);
+        return;
+    }
+    if (c->state == CLIENT_QUEUED) {
+        front_expire(c);
+        return;
+    }
+    if (c->state == CLIENT_READING && session_began(&c->session)) {
+        session_refuse(&c->session, 408, "the request did not arrive in time");
+        client_refuse(c);
+        return;
+    }
+    if (c->state == CLIENT_READING)
+        client_close(c);
+    else
+        client_end(c);
+}
+
+/* The request is answered, or has come to nothing: goes on as its end says. */
+static void client_resume(struct client *c, enum session_end end) {
+    switch (end) {
+    case SESSION_KEEP:
+        client_keep(c);
+        return;
+    case SESSION_SEND:
+        client_begin_sending(c);
+        return;
+    case SESSION_LINGER:
+        client_linger(c);
+        return;
+    case SESSION_CLOSE:
+        client_end(c);
+        return;
+    }
+}
+
+/* --- a connection is accepted ----------------------------------------------------------------- */
 
 static void client_expect_request(struct client *c) {
     struct front *f = c->front;
@@ -91,7 +183,7 @@ static void client_open(struct front *f, const struct accepted *accepted) {
     f->count++;
     stats_add(f->worker->stats, STATS_connections, 1);
     stats_add(f->worker->stats, STATS_connections_opened, 1);
-    client_expect_span(c, f->worker->config->header_timeout);
+    client_set_time_out(c, f->worker->config->header_timeout);
     client_expect_request(c);
     client_read(c);
 }
@@ -109,42 +201,19 @@ static void front_accepted(struct acceptor *a, int fd, const struct address *pee
     balance_accepted(b, f->count);
 }
 
-static void front_use_slots(struct front *f, bool goes_on) {
+/* Tells the balance how many slots are used, and waited for. */
+static void front_slots_changed(struct front *f) {
     if (f->balance.on)
-        balance_use(&f->balance, f->busy + f->waiting, goes_on);
+        balance_use(&f->balance, f->busy + f->waiting, false);
 }
 
-/* --- it is read -------------------------------------------------------------- */
-
-/* Waits for more of a request that has `began`, or for the next one. The first request's header
- * time-out runs since the connection was accepted. */
-static void client_await(struct client *c, bool began) {
-    const struct serve_config *config = c->front->worker->config;
-
-    if (began && session_in_body(&c->session))
-        client_expect(c, session_body_deadline(&c->session, loop_now(c->front->loop)));
-    else if (c->session.served > 0 || c->front->stopping)
-        client_expect_span(c, began ? config->header_timeout : config->keep_alive);
+/* Tells it that after an answer: the slot may have gone to another connection of this worker. */
+static void front_slot_goes_on(struct front *f) {
+    if (f->balance.on)
+        balance_use(&f->balance, f->busy + f->waiting, true);
 }
 
-/* Acts on what session_feed makes of the bytes at hand; true when it wants more of them. */
-static bool client_advance(struct client *c) {
-    switch (session_feed(&c->session)) {
-    case SESSION_MORE:
-        return true;
-    case SESSION_READY:
-        client_settle(c);
-        front_admit(c);
-        return false;
-    case SESSION_CLOSED:
-        client_end(c);
-        return false;
-    case SESSION_REFUSED:
-        client_refuse(c);
-        return false;
-    }
-    return false;
-}
+/* --- it is read ------------------------------------------------------------------------------- */
 
 static void client_read(struct client *c) {
     struct session *s = &c->session;
@@ -178,7 +247,35 @@ static void client_read(struct client *c) {
     } while (!s->eof);
 }
 
-static void client_drop_input(struct client *c);
+/* Acts on what session_feed makes of the bytes at hand; true when it wants more of them. */
+static bool client_advance(struct client *c) {
+    switch (session_feed(&c->session)) {
+    case SESSION_MORE:
+        return true;
+    case SESSION_READY:
+        client_settle(c);
+        front_admit(c);
+        return false;
+    case SESSION_CLOSED:
+        client_end(c);
+        return false;
+    case SESSION_REFUSED:
+        client_refuse(c);
+        return false;
+    }
+    return false;
+}
+
+/* Waits for more of a request that has `began`, or for the next one. The first request's header
+ * time-out runs since the connection was accepted. */
+static void client_await(struct client *c, bool began) {
+    const struct serve_config *config = c->front->worker->config;
+
+    if (began && session_in_body(&c->session))
+        client_set_deadline(c, session_body_deadline(&c->session, loop_now(c->front->loop)));
+    else if (c->session.served > 0 || c->front->stopping)
+        client_set_time_out(c, began ? config->header_timeout : config->keep_alive);
+}
 
 static void client_readable(struct client *c) {
     if (c->state == CLIENT_READING)
@@ -187,72 +284,25 @@ static void client_readable(struct client *c) {
         client_drop_input(c);
 }
 
-static void client_read_later(struct deferred *work) {
-    struct client *c = CONTAINER_OF(work, struct client, later);
+static void client_read_deferred(struct deferred *work) {
+    struct client *c = CONTAINER_OF(work, struct client, deferred);
     bool answered = c->state == CLIENT_READING;
 
     client_readable(c);
     if (answered) /* nobody was accepted since the answer */
-        front_use_slots(c->front, true);
+        front_slot_goes_on(c->front);
 }
 
 /* Not now: what is read may be answered at once, and leads here again. */
-static void client_read_on(struct client *c) {
-    c->later.run = client_read_later;
-    loop_defer(c->front->loop, &c->later);
+static void client_defer_read(struct client *c) {
+    c->deferred.run = client_read_deferred;
+    loop_defer(c->front->loop, &c->deferred);
 }
 
-/* --- its request is handed to the model, or queues ----------------------------- */
+/* --- its request is served, queued, or turned down -------------------------------------------- */
 
 static bool has_slot(const struct front *f) {
     return f->slots == 0 || f->busy < f->slots;
-}
-
-static void front_dispatch(struct client *c) {
-    struct front *f = c->front;
-
-    c->state = CLIENT_BUSY;
-    c->deadline = NSEC_NEVER; /* the queue's, which may be due in this very turn */
-    if (f->stopping)
-        c->session.last = true;
-    f->busy++;
-    stats_add(f->worker->stats, STATS_slots_busy, 1);
-    f->dispatch(c);
-}
-
-static void front_dequeue(struct client *c) {
-    TAILQ_REMOVE(&c->front->queue, c, queued);
-    c->front->waiting--;
-    if (client_is_unsure(c))
-        c->front->unsure--;
-    stats_add(c->front->worker->stats, STATS_queue_depth, -1);
-}
-
-/* Hands waiting requests to the model while it has slots. Not re-entrant: a model that serves or
- * fails at once comes back through front_return while this runs, and a client that pipelines has
- * the next request in the queue by then. The rest of a long burst waits for the end of the turn, so
- * that it does not keep the loop from all the others. */
-static void front_pump(struct front *f) {
-    unsigned burst = SERVER_SERVE_BURST;
-    struct client *c;
-
-    if (f->pumping || f->later.pending)
-        return;
-    f->pumping = true;
-    while ((c = TAILQ_FIRST(&f->queue)) != NULL && has_slot(f)) {
-        if (burst-- == 0) {
-            loop_defer(f->loop, &f->later);
-            break;
-        }
-        front_dequeue(c);
-        front_dispatch(c);
-    }
-    f->pumping = false;
-    front_use_slots(f, false);
-}
-
-static void front_pump_later(struct deferred *work) {
-    front_pump(CONTAINER_OF(work, struct front, later));
 }
 
 static bool queue_is_full(const struct front *f) {
@@ -266,57 +316,6 @@ static nsec_t queue_deadline(const struct client *c) {
     nsec_t span = c->front->worker->config->queue_timeout;
 
     return nsec_min(timeout_after(c->session.ready_at, span), session_deadline(&c->session));
-}
-
-/* Sends an answer of the front itself, to a whole request that no slot has seen: short, as in
- * client_refuse. */
-static void client_answer(struct client *c, enum session_end end) {
-    struct slice out = buf_unread(&c->session.out);
-
-    if (out.len == 0 || watch_send(&c->watch, out.ptr, out.len) != (ssize_t)out.len)
-        end = SESSION_CLOSE;
-    buf_consume(&c->session.out, out.len);
-    c->state = CLIENT_READING;
-    client_resume(c, end);
-}
-
-/* The request has waited in the queue for too long. */
-static void front_expire(struct client *c) {
-    bool for_good = c->deadline >= session_deadline(&c->session);
-
-    front_dequeue(c);
-    stats_add(c->front->worker->stats, STATS_expired, 1);
-    client_answer(c, for_good ? session_turn_down(&c->session, 504, "the request took too long")
-                              : session_turn_down(&c->session, 503, "no slot was free in time"));
-}
-
-/* Hands the request to the model if it may go first; the queue is for all others. */
-static bool dispatch_at_once(struct client *c) {
-    struct front *f = c->front;
-
-    if (f->pumping || f->later.pending || !TAILQ_EMPTY(&f->queue) || !has_slot(f) ||
-        (c->watch.ready & IO_HANGUP))
-        return false;
-    f->pumping = true;
-    front_dispatch(c);
-    f->pumping = false;
-    front_pump(f);
-    return true;
-}
-
-static void front_enqueue(struct client *c) {
-    struct front *f = c->front;
-
-    c->state = CLIENT_QUEUED;
-    c->deadline = NSEC_NEVER;
-    TAILQ_INSERT_TAIL(&f->queue, c, queued);
-    f->waiting++;
-    stats_add(f->worker->stats, STATS_queue_depth, 1);
-    if (c->watch.ready & IO_HANGUP)
-        client_check(c);
-    front_pump(f);
-    if (c->state == CLIENT_QUEUED)
-        client_expect(c, queue_deadline(c));
 }
 
 /* The request is complete: it is served, queued, or turned down. */
@@ -347,7 +346,105 @@ static void front_admit(struct client *c) {
                   session_turn_down(&c->session, 503, "all slots are busy and the queue is full"));
 }
 
-/* --- it comes back from the model ----------------------------------------------- */
+/* Hands the request to the model if it may go first; the queue is for all others. */
+static bool dispatch_at_once(struct client *c) {
+    struct front *f = c->front;
+
+    if (f->pumping || f->rest.pending || !TAILQ_EMPTY(&f->queue) || !has_slot(f) ||
+        (c->watch.ready & IO_HANGUP))
+        return false;
+    f->pumping = true;
+    front_dispatch(c);
+    f->pumping = false;
+    front_pump(f);
+    return true;
+}
+
+static void front_enqueue(struct client *c) {
+    struct front *f = c->front;
+
+    c->state = CLIENT_QUEUED;
+    c->deadline = NSEC_NEVER;
+    TAILQ_INSERT_TAIL(&f->queue, c, queued);
+    f->waiting++;
+    stats_add(f->worker->stats, STATS_queue_depth, 1);
+    if (c->watch.ready & IO_HANGUP)
+        client_check(c);
+    front_pump(f);
+    if (c->state == CLIENT_QUEUED)
+        client_set_deadline(c, queue_deadline(c));
+}
+
+/* The request has waited in the queue for too long. */
+static void front_expire(struct client *c) {
+    bool for_good = c->deadline >= session_deadline(&c->session);
+
+    front_dequeue(c);
+    stats_add(c->front->worker->stats, STATS_expired, 1);
+    client_answer(c, for_good ? session_turn_down(&c->session, 504, "the request took too long")
+                              : session_turn_down(&c->session, 503, "no slot was free in time"));
+}
+
+/* Sends an answer of the front itself, to a whole request that no slot has seen: short, as in
+ * client_refuse. */
+static void client_answer(struct client *c, enum session_end end) {
+    struct slice out = buf_unread(&c->session.out);
+
+    if (out.len == 0 || watch_send(&c->watch, out.ptr, out.len) != (ssize_t)out.len)
+        end = SESSION_CLOSE;
+    buf_consume(&c->session.out, out.len);
+    c->state = CLIENT_READING;
+    client_resume(c, end);
+}
+
+static void front_dequeue(struct client *c) {
+    TAILQ_REMOVE(&c->front->queue, c, queued);
+    c->front->waiting--;
+    if (client_is_unsure(c))
+        c->front->unsure--;
+    stats_add(c->front->worker->stats, STATS_queue_depth, -1);
+}
+
+/* Hands waiting requests to the model while it has slots. Not re-entrant: a model that serves or
+ * fails at once comes back through front_return while this runs, and a client that pipelines has
+ * the next request in the queue by then. The rest of a long burst waits for the end of the turn, so
+ * that it does not keep the loop from all the others. */
+static void front_pump(struct front *f) {
+    unsigned burst = SERVER_SERVE_BURST;
+    struct client *c;
+
+    if (f->pumping || f->rest.pending)
+        return;
+    f->pumping = true;
+    while ((c = TAILQ_FIRST(&f->queue)) != NULL && has_slot(f)) {
+        if (burst-- == 0) {
+            loop_defer(f->loop, &f->rest);
+            break;
+        }
+        front_dequeue(c);
+        front_dispatch(c);
+    }
+    f->pumping = false;
+    front_slots_changed(f);
+}
+
+static void front_pump_rest(struct deferred *work) {
+    front_pump(CONTAINER_OF(work, struct front, rest));
+}
+
+static void front_dispatch(struct client *c) {
+    struct front *f = c->front;
+
+    c->state = CLIENT_BUSY;
+    c->deadline = NSEC_NEVER; /* the queue's, which may be due in this very turn */
+    if (f->stopping)
+        c->session.last = true;
+    f->busy++;
+    stats_add(f->worker->stats, STATS_slots_busy, 1);
+    f->dispatch(c);
+}
+
+/* --- it comes back from the model ------------------------------------------------------------- */
 
 void front_return(struct client *c, enum session_end end) {
     struct front *f = c->front;
@@ -362,7 +459,7 @@ void front_return(struct client *c, enum session_end end) {
         end = SESSION_CLOSE;
     client_resume(c, end);
     front_pump(f);
-    front_use_slots(f, true);
+    front_slot_goes_on(f);
 }
 
 /* The request was read to its end: nothing is lost by closing after the answer. */
@@ -376,7 +473,16 @@ void front_refuse(struct client *c, uint16_t status, const char *why) {
     front_return(c, SESSION_LINGER);
 }
 
-/* --- its answer is sent, and the connection is kept ------------------------------ */
+/* --- its answer is sent, and the connection is kept ------------------------------------------- */
+
+static void client_begin_sending(struct client *c) {
+    c->state = CLIENT_SENDING;
+    c->deadline = NSEC_NEVER;
+    if (client_send(c))
+        return;
+    session_shrink(&c->session);
+    client_set_time_out(c, c->front->worker->config->send_timeout);
+}
 
 /* Writes what the client takes of its answer; true when it is gone from here, answered or not. */
 static bool client_send(struct client *c) {
@@ -393,15 +499,6 @@ static bool client_send(struct client *c) {
     c->state = CLIENT_READING;
     client_resume(c, session_finish(&c->session, 0, loop_now(c->front->loop)));
     return true;
-}
-
-static void client_begin_sending(struct client *c) {
-    c->state = CLIENT_SENDING;
-    c->deadline = NSEC_NEVER;
-    if (client_send(c))
-        return;
-    session_shrink(&c->session);
-    client_expect_span(c, c->front->worker->config->send_timeout);
 }
 
 /* Reads the next request, which may be there already. */
@@ -421,10 +518,10 @@ static void client_keep(struct client *c) {
         session_shrink(&c->session);
     client_await(c, began);
     if (c->watch.ready & IO_READ)
-        client_read_on(c); /* edge-triggered: what came meanwhile is not announced again */
+        client_defer_read(c); /* edge-triggered: what came meanwhile is not announced again */
 }
 
-/* --- it lingers, or is closed ------------------------------------------------------ */
+/* --- it lingers, or is closed ----------------------------------------------------------------- */
 
 static void client_linger(struct client *c) {
     c->state = CLIENT_LINGERING;
@@ -433,7 +530,7 @@ static void client_linger(struct client *c) {
         client_end(c);
         return;
     }
-    client_expect_span(c, LINGER_NSEC);
+    client_set_time_out(c, LINGER_NSEC);
     client_readable(c);
 }
 
@@ -441,7 +538,7 @@ static void client_drop_input(struct client *c) {
     enum linger_step step = linger_read(&c->linger, &c->watch);
 
     if (step == LINGER_TIRED)
-        client_read_on(c);
+        client_defer_read(c);
     else if (step == LINGER_OVER)
         client_end(c);
 }
@@ -466,25 +563,8 @@ static void client_refuse(struct client *c) {
         client_linger(c);
 }
 
-static void client_resume(struct client *c, enum session_end end) {
-    switch (end) {
-    case SESSION_KEEP:
-        client_keep(c);
-        return;
-    case SESSION_SEND:
-        client_begin_sending(c);
-        return;
-    case SESSION_LINGER:
-        client_linger(c);
-        return;
-    case SESSION_CLOSE:
-        client_end(c);
-        return;
-    }
-}
-
 static void client_free(struct deferred *work) {
-    mem_free(CONTAINER_OF(work, struct client, later));
+    mem_free(CONTAINER_OF(work, struct client, deferred));
 }
 
 /* The client does not get its answer, or the rest of it. */
@@ -511,8 +591,8 @@ static void client_end(struct client *c) {
     watch_close(&c->watch);
     close(c->session.fd);
     session_free(&c->session);
-    c->later.run = client_free;
-    loop_defer(f->loop, &c->later);
+    c->deferred.run = client_free;
+    loop_defer(f->loop, &c->deferred);
     TAILQ_REMOVE(&f->clients, c, link);
     f->count--;
     stats_add(f->worker->stats, STATS_connections, -1);
@@ -520,7 +600,7 @@ static void client_end(struct client *c) {
         loop_stop(f->loop);
 }
 
-/* --- clients that leave while their request waits ------------------------------------ */
+/* --- clients that leave while their request waits --------------------------------------------- */
 
 /* Nobody wants this answer any more: closes the connection, or cancels what serves it. */
 static void client_left(struct client *c) {
@@ -604,72 +684,12 @@ static void client_probe(struct client *c) {
         client_wake_at(c, c->probe_at);
 }
 
-/* --- events -------------------------------------------------------------------------- */
-
-/* While a request waits, what is readable can wait, too, unless it may be an error. */
-static void client_notify(struct watch *w, unsigned what) {
-    struct client *c = CONTAINER_OF(w, struct client, watch);
-
-    if (c->state == CLIENT_QUEUED || c->state == CLIENT_BUSY) {
-        if ((what & IO_HANGUP) || ((what & IO_READ) && watch_may_be_broken(w)))
-            client_check(c);
-    } else if (c->state == CLIENT_SENDING) {
-        (void)client_send(c);
-    } else if (what & (IO_READ | IO_HANGUP)) {
-        client_readable(c);
-    }
-}
-
-static void client_late(struct timer *timer) {
-    struct client *c = CONTAINER_OF(timer, struct client, timer);
-    nsec_t now = loop_now(c->front->loop);
-    bool waits = c->state == CLIENT_QUEUED || c->state == CLIENT_BUSY;
-
-    client_settle(c);
-    if (waits && now >= c->probe_at)
-        client_probe(c);
-    if (c->state == CLIENT_GONE)
-        return;
-    if (now < c->deadline) {
-        client_wake_at(c, waits ? nsec_min(c->deadline, c->probe_at) : c->deadline);
-        return;
-    }
-    if (c->state == CLIENT_QUEUED) {
-        front_expire(c);
-        return;
-    }
-    if (c->state == CLIENT_READING && session_began(&c->session)) {
-        session_refuse(&c->session, 408, "the request did not arrive in time");
-        client_refuse(c);
-        return;
-    }
-    if (c->state == CLIENT_READING)
-        client_close(c);
-    else
-        client_end(c);
-}
-
-/* --- start -------------------------------------------------------------------------- */
-
-int front_open(struct front *f, struct error *err) {
-    int rc;
-
-    TAILQ_INIT(&f->clients);
-    TAILQ_INIT(&f->queue);
-    f->later.run = front_pump_later;
-    stats_add(f->worker->stats, STATS_slots, (int)f->slots);
-    rc = balance_open(&f->balance, f->worker, f->loop, f->slots, front_accepted);
-    if (rc < 0)
-        error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
-    return rc;
-}
-
-/* --- stopping -------------------------------------------------------------- */
+/* --- all clients ------------------------------------------------------------------------------ */
 
 /* Ends requests that wait first, or the slots that the cancelled leave would be given away.
  * Cancelling one request may end others: clients that are gone stay readable until the turn ends.
  */
-static void abandon_all(struct front *f) {
+void front_abandon(struct front *f) {
     struct client *c, *next;
 
     for (c = TAILQ_FIRST(&f->clients); c != NULL; c = next) {
@@ -684,102 +704,36 @@ static void abandon_all(struct front *f) {
     }
 }
 
-static void out_of_patience(struct timer *timer) {
-    struct front *f = CONTAINER_OF(timer, struct front, patience);
-
-    if (f->busy + f->waiting > 0)
-        log_write(LOG_LEVEL_WARN, "graceful stop takes too long, cancelling requests=%u", f->busy);
-    abandon_all(f);
-}
-
-/* No new connections, and each answer from here on is its connection's last. Idle connections stay
- * until then: a client that was told that its connection is kept may be sending the next request.
- */
-static void stop_accepting(struct front *f) {
-    struct client *c;
-
-    balance_close(&f->balance);
-    if (!f->stopping)
-        worker_stopping(f->worker, f->retiring);
-    f->stopping = true;
-    TAILQ_FOREACH(c, &f->clients, link) {
-        c->session.last = true;
-    }
-}
-
-/* Gives clients that have not sent a request yet a moment: they may be about to. */
-static void hurry_silent(struct front *f) {
+void front_hurry_silent(struct front *f) {
     nsec_t until = deadline_after(loop_now(f->loop), SERVER_SILENCE_NSEC);
     struct client *c;
 
     TAILQ_FOREACH(c, &f->clients, link) {
         if (c->state == CLIENT_READING && c->session.served == 0 && !session_began(&c->session))
-            client_expect(c, nsec_min(until, c->deadline));
+            client_set_deadline(c, nsec_min(until, c->deadline));
     }
 }
 
-static void wait_for_clients(struct front *f, nsec_t patience) {
-    nsec_t until = deadline_after(loop_now(f->loop), patience);
+/* --- start and end ---------------------------------------------------------------------------- */
 
-    f->patience.fire = out_of_patience;
-    if (f->count == 0)
-        loop_stop(f->loop);
-    else if (patience == 0 || timer_set(f->loop, &f->patience, until) < 0)
-        abandon_all(f);
-}
+int front_open(struct front *f, struct error *err) {
+    int rc;
 
-/* Stops gracefully, at most for `patience` nanoseconds; with 0, at once. Again: shortens it. */
-static void front_stop(struct front *f, nsec_t patience) {
-    f->retiring = false;
-    timer_cancel(f->loop, &f->delay);
-    stop_accepting(f);
-    hurry_silent(f);
-    wait_for_clients(f, patience);
-}
-
-static void delay_over(struct timer *timer) {
-    struct front *f = CONTAINER_OF(timer, struct front, delay);
-
-    front_stop(f, f->worker->config->graceful_timeout);
-}
-
-/* Gives load balancers a moment to notice; beside a master, which has done so, none. */
-static void front_leave(struct front *f) {
-    nsec_t span = worker_delay(f->worker);
-
-    f->delay.fire = delay_over;
-    if (span > 0 && !f->stopping &&
-        timer_set(f->loop, &f->delay, deadline_after(loop_now(f->loop), span)) == 0)
-        worker_leaving(f->worker);
-    else
-        front_stop(f, f->worker->config->graceful_timeout);
-}
-
-/* Stops as after TERM, while a successor accepts on the same sockets. */
-static void front_retire(struct front *f) {
-    if (f->stopping)
-        return;
-    f->retiring = true;
-    stop_accepting(f);
-    wait_for_clients(f, f->worker->config->graceful_timeout);
-}
-
-void front_signal(void *front, int signo) {
-    struct front *f = front;
-
-    if (signo == SIGRETIRE)
-        front_retire(f);
-    else if (signo == SIGTERM && (!f->stopping || f->retiring) && !timer_armed(&f->delay))
-        front_leave(f);
-    else if (signo == SIGTERM || signo == SIGINT || signo == SIGQUIT)
-        front_stop(f, 0);
+    TAILQ_INIT(&f->clients);
+    TAILQ_INIT(&f->queue);
+    f->rest.run = front_pump_rest;
+    stats_add(f->worker->stats, STATS_slots, (int)f->slots);
+    rc = balance_open(&f->balance, f->worker, f->loop, f->slots, front_accepted);
+    if (rc < 0)
+        error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
+    return rc;
 }
 
 static void front_close(struct front *f) {
     timer_cancel(f->loop, &f->patience);
     balance_close(&f->balance);
     timer_cancel(f->loop, &f->delay);
-    loop_undefer(f->loop, &f->later);
+    loop_undefer(f->loop, &f->rest);
     ASSERT(f->count == 0);
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The event-driven front of a worker: accepts, reads whole requests, queues them, hands them to the
- * model, writes what is left of answers, parks idle connections, stops.
+ * model, writes what is left of answers, parks idle connections. front_stop.h stops it.
  *
- *   accept -> READING -(whole request)-> QUEUED -(a slot is free)-> BUSY -> front_return -> READING
- *                \-(refused)-> LINGERING -> closed                           \-> SENDING -> READING
+ *   accept -> READING -(whole request, a slot is free)--------> BUSY -> front_return -> READING
+ *               |  \-(none is)-> QUEUED -(a slot is free)-------^           \-> SENDING -> READING
+ *               \-(refused)-> LINGERING -> closed
  *
  * A model with a limited number of slots (threads, async cores) stops accepting while it is full,
  * when there are other workers (server/conn/balance.h). Requests on connections it has already wait
@@ -46,7 +47,7 @@ struct client {
     struct front *front;
     void *task;                 /* the model's, while BUSY */
     enum session_end end;       /* for models that pass it from another thread */
-    struct deferred later;      /* reads what is left, or frees the memory */
+    struct deferred deferred;   /* reads what is left, or frees the memory */
     TAILQ_ENTRY(client) link;   /* in front.clients */
     TAILQ_ENTRY(client) queued; /* while QUEUED; and the model's while BUSY */
     enum client_state state;
@@ -71,7 +72,7 @@ struct front {
     struct client_list queue; /* through `queued` */
     struct timer delay;       /* before a graceful stop */
     struct timer patience;    /* ends a graceful stop */
-    struct deferred later;    /* the rest of a long queue */
+    struct deferred rest;     /* pumps the rest of a long queue */
     uint32_t count;           /* clients */
     uint32_t busy, waiting;   /* requests that are being served, and in the queue */
     uint32_t unsure;          /* among the waiting: half-closed, and not probed yet */
@@ -92,11 +93,10 @@ void front_return(struct client *client, enum session_end end);
 /* Answers a dispatched request with an error, from the loop, and takes it back. */
 void front_refuse(struct client *client, uint16_t status, const char *why);
 
-/* For signals_new, whose argument is the front. TERM, after --graceful-delay: no new connections;
- * running requests are finished, and idle connections stay until their next request or until their
- * keep-alive runs out, so that no request is lost. Answers say close. At most for
- * --graceful-timeout; then all is cancelled. A second TERM, INT and QUIT cancel at once. RETIRE: as
- * TERM, while a successor accepts on the same sockets. The loop stops when all clients are gone. */
-void front_signal(void *front, int signo);
+/* Cancels what waits and what is served, and closes all other clients. For a stop. */
+void front_abandon(struct front *front);
+
+/* Gives clients that have not sent a request yet a moment: they may be about to. For a stop. */
+void front_hurry_silent(struct front *front);
 
 #endif

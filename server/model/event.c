@@ -9,6 +9,7 @@
 #include "server/app/handle.h"
 #include "server/backends.h"
 #include "server/conn/front.h"
+#include "server/conn/front_stop.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
 #include <errno.h>

@@ -2,6 +2,7 @@
 /* A front, its clients and its model for tests. */
 #include "tests/unit/server/front_rig.h"
 #include "server/app/handle.h"
+#include "server/conn/front_stop.h"
 #include "srv/app.h"
 #include "tests/unit/server/open_fds.h"
 #include <signal.h>

@@ -2,6 +2,7 @@
 /* Who is served when, who waits, who is turned down, and what is finished before the end. */
 #include "proc/signals.h"
 #include "server/app/handle.h"
+#include "server/conn/front_stop.h"
 #include "tests/unit/server/front_rig.h"
 #include <signal.h>
 
