@@ -27,8 +27,8 @@
  *
  * WHAT MAY BLOCK. Under model green one thread runs all requests of a worker: other calls that
  * wait, and loops that compute for long, hold all of them up. Stacks are 256 KiB. Thread-local data
- * is shared by the requests of a thread, and a lock of libc must not be held over a call that
- * waits.
+ * is shared by the requests of a thread: a lock of libc must not be held over a call that waits,
+ * and C++ must not wait inside a catch block.
  *
  * THE BINARY INTERFACE. Objects of this header never change their layout; functions are added and
  * never changed. Structs that an application fills in begin with their size. An object that needs a

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/* srv/app.h: what an application of `srv serve` is written with. It needs C11 or C++ and no other
+ * file of srv.
+ *
+ *   #include <srv/app.h>
+ *
+ *   static int index_page(srv_request *rq) {
+ *       const srv_response *api = srv_get(rq, "?delay=%s", srv_arg(rq, "delay", "1"));
+ *       return srv_reply(rq, 200, "Hi there! %s", api->text);
+ *   }
+ *   SRV_APP(.handle = index_page)
+ *
+ *   cc -shared -fPIC -o app.so app.c && srv serve --model green ./app.so
+ *
+ * The same object runs under the models single, threaded, pool and green. A handler is straight
+ * code: it waits in the calls marked [waits], and learns of deadlines and of clients that left from
+ * what these return.
+ *
+ * FAILURE STICKS. A call that fails says so in its result, and the request remembers the first
+ * failure. From then on calls marked [waits] do nothing and fail the same way, and srv_reply
+ * answers what the failure means (400, 502, 503, 504, 500) instead of what it was given. Code that
+ * checks nothing is right; code that wants to go on calls srv_forgive.
+ *
+ * MEMORY. A pointer that a call hands out lives until the handler returns, and a text ends with
+ * NUL. A call that runs out of memory fails as any other: what it returns is "" or a zeroed object,
+ * never NULL, unless its comment says so.
+ *
+ * WHAT MAY BLOCK. Under model green one thread runs all requests of a worker: other calls that
+ * wait, and loops that compute for long, hold all of them up. Stacks are 256 KiB. Thread-local data
+ * is shared by the requests of a thread, and a lock of libc must not be held over a call that
+ * waits.
+ *
+ * THE BINARY INTERFACE. Objects of this header never change their layout; functions are added and
+ * never changed. Structs that an application fills in begin with their size. An object that needs a
+ * later srv is refused at start, before anything is bound, with the name of what is missing. */
+#ifndef SRV_APP_H
+#define SRV_APP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SRV_ABI 1 /* grows when older objects no longer fit, not when functions are added */
+
+#define SRV_PRINTF(at, first) __attribute__((format(printf, at, first)))
+#define SRV_PUBLIC            __attribute__((visibility("default")))
+
+typedef struct srv_request srv_request; /* one request */
+typedef struct srv_worker srv_worker;   /* the process that serves it, or checks the application */
+
+/* --- the application ------------------------------------------------------------------------- */
+
+typedef int srv_handler(srv_request *);
+
+/* A pattern is "METHOD /path", or "/path" for every method. A segment "*" of the path matches one
+ * segment that is not empty, and a last segment "**" all that is left, which may be empty. GET
+ * matches HEAD, too. The first pattern that matches decides; paths that match none are answered
+ * with 404, and those that match with other methods only with 405 and Allow. */
+typedef struct srv_route {
+    const char *pattern;
+    srv_handler *handle;
+} srv_route;
+
+struct srv_app {
+    uint32_t abi, size; /* SRV_ABI and its size: SRV_APP sets both */
+
+    /* Handles each request; or, when NULL, `routes` does. Returns what srv_reply returned. Another
+     * negative number, and 0 without an answer, are answered with 500. */
+    srv_handler *handle;
+    const srv_route *routes; /* ends with a NULL pattern */
+
+    /* All three may be NULL. `check` runs before anything is bound, in a process of its own that
+     * ends afterwards: NULL, or why not to start in one line. `start` and `stop` run in each worker
+     * on the thread that accepts, before its first and after its last request. Not 0 from `start`:
+     * the worker cannot start. */
+    const char *(*check)(const srv_worker *);
+    int (*start)(srv_worker *);
+    void (*stop)(srv_worker *);
+
+    const char *summary; /* a line for logs, or NULL */
+};
+
+#ifndef SRV_APP_NAME
+#define SRV_APP_NAME srv_app /* what srv looks for in an object */
+#endif
+#define SRV_APP(...)                                                              \
+    SRV_PUBLIC extern const struct srv_app SRV_APP_NAME;                          \
+    _Pragma("GCC diagnostic push")                                                \
+        _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"")        \
+            const struct srv_app SRV_APP_NAME = { .abi = SRV_ABI,                 \
+                                                  .size = sizeof(struct srv_app), \
+                                                  __VA_ARGS__ };                  \
+    _Pragma("GCC diagnostic pop")
+
+/* What the application was configured with: `srv serve ./app.so key=value`, or else SRV_APP_KEY of
+ * the environment, or else `otherwise`. Lives as long as the worker. */
+SRV_PUBLIC const char *srv_config(const srv_worker *, const char *key, const char *otherwise);
+
+SRV_PUBLIC srv_worker *srv_worker_of(srv_request *);
+SRV_PUBLIC unsigned srv_worker_number(const srv_worker *); /* from 1; 0 in `check` */
+
+/* A pointer that the application keeps per worker; NULL at first. Requests of several threads read
+ * it at the same time. */
+SRV_PUBLIC void srv_set_data(srv_worker *, void *data);
+SRV_PUBLIC void *srv_data(const srv_worker *);
+
+/* --- the request ------------------------------------------------------------------------------ */
+
+SRV_PUBLIC const char *srv_method(srv_request *); /* "GET" */
+
+/* The path is decoded and has no dot segments: "/a/../b%20c" is "/b c". What encodes a slash or NUL
+ * is left encoded. srv_target is path and query as they came. */
+SRV_PUBLIC const char *srv_path(srv_request *);
+SRV_PUBLIC const char *srv_target(srv_request *);
+
+/* What the `index`th "*" or "**" of the route matched, decoded, from 0; "" when there is none. */
+SRV_PUBLIC const char *srv_segment(srv_request *, unsigned index);
+
+/* The client's address without its port ("192.0.2.7", "2001:db8::7", "unix"), and "http" or
+ * "https": behind trusted proxies what they say. srv_host is what was asked for, with a port if it
+ * has one; or "". */
+SRV_PUBLIC const char *srv_client(srv_request *);
+SRV_PUBLIC const char *srv_scheme(srv_request *);
+SRV_PUBLIC const char *srv_host(srv_request *);
+
+/* The first value with that name, decoded; `otherwise`, which may be NULL, when there is none. Of
+ * the query, of the form in the body (urlencoded or multipart), of the head (names are case-blind),
+ * and of the Cookie fields. A value that is not decodable is handed out as it came. */
+SRV_PUBLIC const char *srv_arg(srv_request *, const char *name, const char *otherwise);
+SRV_PUBLIC const char *srv_form(srv_request *, const char *name, const char *otherwise);
+SRV_PUBLIC const char *srv_header(srv_request *, const char *name, const char *otherwise);
+SRV_PUBLIC const char *srv_cookie(srv_request *, const char *name, const char *otherwise);
+
+/* The text as decimal seconds, like `delay` of the slow API: "0", "0.25", "30"; "" means 1. What is
+ * none sticks as 400 with the reason, in which `what` names it: the result is 0 then. */
+SRV_PUBLIC double srv_seconds(srv_request *, const char *what, const char *text);
+
+/* Calls `each` for every field of the head, in their order, until it returns other than 0, and
+ * returns that. */
+SRV_PUBLIC int srv_headers(srv_request *,
+                           int (*each)(void *arg, const char *name, const char *value), void *arg);
+
+/* The whole body, decoded. `len`, which may be NULL, gets its bytes: it may hold NULs. */
+SRV_PUBLIC const char *srv_body(srv_request *, size_t *len);
+
+/* --- the answer ------------------------------------------------------------------------------- */
+
+/* Sets a field of the answer, before it is given: a field of that name is replaced; srv_add leaves
+ * it and adds one (Set-Cookie). Both copy. A name or value that no field may have, and more than
+ * 32, stick as 500. Content-Length, Transfer-Encoding, Connection and Date are the server's own. */
+SRV_PUBLIC void srv_set(srv_request *, const char *name, const char *value);
+SRV_PUBLIC void srv_add(srv_request *, const char *name, const char *value);
+
+/* Answer, once: 0, or a negative errno (-EALREADY: there is an answer). Content-Type is text/plain
+ * (srv_reply) or application/octet-stream (srv_reply_bytes) unless it is set. What they are given
+ * is copied. `status` is 200 to 599. */
+SRV_PUBLIC int srv_reply(srv_request *, int status, const char *format, ...) SRV_PRINTF(3, 4);
+SRV_PUBLIC int srv_reply_bytes(srv_request *, int status, const void *body, size_t len);
+
+/* Adds to a text, which srv_reply_printed answers with, as srv_reply would. */
+SRV_PUBLIC void srv_print(srv_request *, const char *format, ...) SRV_PRINTF(2, 3);
+SRV_PUBLIC int srv_reply_printed(srv_request *, int status);
+
+/* Answers `status` (301, 302, 303, 307 or 308) and Location. */
+SRV_PUBLIC int srv_redirect(srv_request *, int status, const char *location);
+
+/* --- an answer piece by piece ----------------------------------------------------------------- */
+
+/* An answer whose end is not known when it begins:
+ *
+ *   srv_set(rq, "Content-Type", "text/csv");
+ *   srv_begin(rq, 200);
+ *   while (next_row(line, sizeof(line)) && srv_write(rq, line, strlen(line)) == 0)
+ *       continue;
+ *   return srv_end(rq);
+ *
+ * The answer is sent in chunks, to HTTP/1.0 and over uwsgi until the connection closes. Nothing is
+ * kept back: a client that reads slowly holds up its handler, and only that. A failure that sticks,
+ * or that the handler returns, cuts the connection, so that the client does not take what it has
+ * for the whole. A HEAD, and a status without a body, is over with its head: the first write says
+ * -ECANCELED, so that handlers that write for ever end. */
+
+/* [waits] Sends the head with the fields that were set; Content-Type is text/plain unless it is
+ * set. `status` is 200 to 599. 0 or a negative errno (-EALREADY: there is an answer). */
+SRV_PUBLIC int srv_begin(srv_request *, int status);
+
+/* [waits] Sends the next `len` bytes, which may be 0; begins with status 200 if nothing has. 0 when
+ * the kernel has them all; -ECANCELED: the client has left, or has taken nothing for
+ * --send-timeout; -ETIMEDOUT: the deadline of the request; -EALREADY, which does not stick: the
+ * answer is over. */
+SRV_PUBLIC int srv_write(srv_request *, const void *data, size_t len);
+
+/* [waits] Ends the answer, which returning 0 does, too. The connection is kept as after any other.
+ * As srv_write. */
+SRV_PUBLIC int srv_end(srv_request *);
+
+/* [waits] Sends a server-sent event (HTML Living Standard section 9.2): `name`, which may be NULL
+ * and is one line, and `data`, which may have several. Begins the stream by itself, as
+ * text/event-stream that nobody caches or buffers. As srv_write. */
+SRV_PUBLIC int srv_event(srv_request *, const char *name, const char *data);
+
+/* --- failures --------------------------------------------------------------------------------- */
+
+/* Makes a failure stick, unless one does: answers `status` (400 to 599) with that line, and logs it
+ * from 500 on. Returns what to return: `return srv_fail(rq, 404, "no user %s", id);` */
+SRV_PUBLIC int srv_fail(srv_request *, int status, const char *format, ...) SRV_PRINTF(3, 4);
+
+/* The failure that sticks: 0 or a negative errno; and its reason in one line, "" without one. */
+SRV_PUBLIC int srv_error(const srv_request *);
+SRV_PUBLIC const char *srv_error_text(const srv_request *);
+
+/* Forgets it. A client that left and the deadline of the request cannot be forgotten. */
+SRV_PUBLIC void srv_forgive(srv_request *);
+
+/* --- waiting ---------------------------------------------------------------------------------- */
+
+/* [waits] 0, -ETIMEDOUT (the deadline of the request), -ECANCELED (nobody wants the answer). */
+SRV_PUBLIC int srv_sleep(srv_request *, double seconds);
+
+/* Seconds until the deadline, 0 or more; HUGE_VAL (math.h) without one. */
+SRV_PUBLIC double srv_time_left(srv_request *);
+
+/* Ends the request that many seconds from now, unless it ends earlier anyway. */
+SRV_PUBLIC void srv_set_deadline(srv_request *, double seconds);
+
+/* --- calls of other servers ------------------------------------------------------------------- */
+
+typedef struct srv_response {
+    int error;  /* 0, or -ECONNREFUSED, -ECONNRESET, -EPROTO, -ETIMEDOUT, -ECANCELED, ... */
+    int status; /* 200 to 599, which is no failure whatever it is; 0 with an error */
+    const char *text;
+    size_t len;
+} srv_response;
+
+/* [waits] GET of --upstream with the formatted text appended to its URL. Bytes that no URL may hold
+ * (spaces, controls, other than ASCII) are percent-encoded; what else is special is srv_encode's.
+ * Connections are kept and shared by the worker; --upstream-max and --upstream-timeout hold. */
+SRV_PUBLIC const srv_response *srv_get(srv_request *, const char *format, ...) SRV_PRINTF(2, 3);
+
+/* --- at the same time ------------------------------------------------------------------------- */
+
+/* A part of a request runs beside its handler, under every model: as a fiber or on a thread, as the
+ * handler does. It is given a request of its own, with the same head, body and deadline, but cannot
+ * answer; and its failure is its own until it is joined. What still runs when the handler returns
+ * is cancelled, and waited for. */
+typedef struct srv_task srv_task;
+
+/* Begins a part. NULL, and a failure that sticks, when there are 64 already, or no memory or thread
+ * for it. `arg` has to live until the part is joined or, if it never is, as long as the request. */
+SRV_PUBLIC srv_task *srv_start(srv_request *, int (*part)(srv_request *, void *arg), void *arg);
+
+/* [waits] Until the part has ended, and no shorter: it is cancelled first when the request has
+ * failed or fails meanwhile. What it returned, or the failure; a failure that stuck to the part
+ * sticks to the caller. Each once, by the request that began it. NULL: the failure that sticks. */
+SRV_PUBLIC int srv_join(srv_request *, srv_task *);
+
+/* Cancels it: what it waits for fails with -ECANCELED. It has to be joined, or ends with the
+ * handler. NULL-safe. */
+SRV_PUBLIC void srv_cancel(srv_task *);
+
+/* [waits] `count` calls as srv_get, each with a text of `suffixes`, all at the same time but at
+ * most 64; the answers are put into `ret` in that order. The number that failed; their failures do
+ * not stick. */
+SRV_PUBLIC size_t srv_get_all(srv_request *, const char *const *suffixes, size_t count,
+                              const srv_response **ret);
+
+/* [waits] Runs `work` on a thread beside the loop and waits for its end, whatever becomes of the
+ * request meanwhile: for what blocks or computes. It must not use the request. Where each handler
+ * has a thread already, on that. What it returned, or -EAGAIN, which sticks, without a thread. */
+SRV_PUBLIC int srv_offload(srv_request *, int (*work)(void *arg), void *arg);
+
+/* --- texts for URLs --------------------------------------------------------------------------- */
+
+/* Percent-encodes all but letters, digits, "-", ".", "_" and "~" (RFC 3986 section 2.3). */
+SRV_PUBLIC const char *srv_encode(srv_request *, const char *text);
+
+/* --- PostgreSQL (--db) ------------------------------------------------------------------------ */
+
+typedef struct srv_rows {
+    int error; /* 0; -EREMOTEIO: the server refused the statement, see sqlstate; or other */
+    const char *sqlstate; /* five characters, "23505", or "" */
+    size_t rows, columns;
+} srv_rows;
+
+/* [waits] Runs a statement, in which $1, $2 ... stand for `count` texts (const char *; NULL is
+ * SQL's NULL):
+ *
+ *   const srv_rows *r = srv_query(rq, "SELECT name FROM users WHERE id = $1", 1, id);
+ *
+ *   if (r->rows == 0)
+ *       return srv_fail(rq, 404, "no such user");
+ *   return srv_reply(rq, 200, "%s", srv_value(r, 0, 0));
+ *
+ * It is prepared once per connection: let its text be a constant. Each is a transaction. An error
+ * of the server (-EREMOTEIO) sticks with srv_query, and does not with srv_try_query. */
+SRV_PUBLIC const srv_rows *srv_query(srv_request *, const char *sql, int count, ...);
+SRV_PUBLIC const srv_rows *srv_try_query(srv_request *, const char *sql, int count, ...);
+
+/* As text; "" for SQL's NULL, and for a row or column that is not there. */
+SRV_PUBLIC const char *srv_value(const srv_rows *, size_t row, size_t column);
+SRV_PUBLIC bool srv_is_null(const srv_rows *, size_t row, size_t column);
+
+/* --- memory, log and counters ----------------------------------------------------------------- */
+
+/* Zeroed, until the handler returns; NULL when the request has used its share. */
+SRV_PUBLIC void *srv_alloc(srv_request *, size_t size_bytes);
+SRV_PUBLIC const char *srv_format(srv_request *, const char *format, ...) SRV_PRINTF(2, 3);
+
+/* One line to stderr, beside the path of the request. `level` is 'e', 'w', 'i' or 'd'. */
+SRV_PUBLIC void srv_log(srv_request *, char level, const char *format, ...) SRV_PRINTF(3, 4);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
