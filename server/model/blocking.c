@@ -1,20 +1,43 @@
 /* SPDX-License-Identifier: MIT */
-/* Accepting and serving on threads that wait in the kernel. */
+/* The models whose threads wait in the kernel. `single` has one thread, which serves one request at a
+ * time: whoever comes next waits in the backlog. `threaded` has a thread per connection, made when
+ * it comes and gone when it closes. */
 #include "server/model/blocking.h"
+#include "base/alloc.h"
 #include "base/log.h"
 #include "net/listener.h"
 #include "net/listeners.h"
 #include "proc/prefork.h"
 #include "proc/signals.h"
 #include "server/app/handle.h"
+#include "server/backends.h"
+#include "server/model/model.h"
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+
+static int single_run(struct worker *worker, struct error *err);
+static int threaded_run(struct worker *worker, struct error *err);
+
+const struct model model_single = {
+    .name = "single",
+    .summary = "one thread, one request at a time; everybody else waits",
+    .run = single_run,
+};
+
+const struct model model_threaded = {
+    .name = "threaded",
+    .summary = "a thread per connection, which blocks while it waits",
+    .run = threaded_run,
+};
+
+/* --- signals ------------------------------------------------------------------------ */
 
 enum { RUNNING, LEAVING, RETIRING, STOPPING }; /* until LEAVING ends, connections are accepted */
 
@@ -55,7 +78,8 @@ static void on_signal(void *arg, int signo) {
         atomic_store(&b->phase, retire ? RETIRING : delay > 0 ? LEAVING : STOPPING);
 }
 
-int blocking_open(struct blocking *b, const struct worker *worker, struct error *err) {
+/* Installs the handlers. 0 or -errno with a reason. */
+static int blocking_open(struct blocking *b, const struct worker *worker, struct error *err) {
     b->worker = worker;
     atomic_init(&b->phase, RUNNING);
     b->accept_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -70,7 +94,8 @@ int blocking_open(struct blocking *b, const struct worker *worker, struct error 
     return 0;
 }
 
-void blocking_close(struct blocking *b) {
+/* After signals_hold: the handler writes to what it closes, and reads `b`. */
+static void blocking_close(struct blocking *b) {
     if (b->accept_fd >= 0)
         close(b->accept_fd);
     if (b->silence_fd >= 0)
@@ -136,8 +161,9 @@ static void expire_lingering(struct blocking *b, nsec_t now) {
         end_lingering(b, 0);
 }
 
-void blocking_refuse(struct blocking *b, const struct worker *worker,
-                     const struct accepted *accepted, const char *why) {
+/* Answers a new connection with a 503 without waiting, lingers and closes it. From `serve`. */
+static void blocking_refuse(struct blocking *b, const struct worker *worker,
+                            const struct accepted *accepted, const char *why) {
     struct session session;
     struct slice out;
 
@@ -232,8 +258,9 @@ static int watch_all(const struct blocking *b, const struct worker *worker) {
     return rc;
 }
 
-int blocking_accept(struct blocking *b, const struct worker *worker,
-                    void (*serve)(void *arg, const struct accepted *accepted), void *arg) {
+/* Calls `serve` with each new connection, whose descriptor it owns; 0 once stopping, or -errno. */
+static int blocking_accept(struct blocking *b, const struct worker *worker,
+                           void (*serve)(void *arg, const struct accepted *accepted), void *arg) {
     struct epoll_event events[1 + LISTENERS_MAX + SERVER_LINGERING_MAX];
     nsec_t tend_at = 0;
     int rc = watch_all(b, worker);
@@ -411,4 +438,161 @@ void blocking_serve(const struct blocking *b, const struct worker *worker,
     session_free(&c.session);
     io_close(&c.io.io, accepted->fd);
     stats_add(worker->stats, STATS_connections, -1);
+}
+
+/* --- model single ------------------------------------------------------------------- */
+
+struct single {
+    struct blocking blocking;
+    struct worker *worker;
+};
+
+/* Nothing is accepted while a request runs: that is the model. A kept connection would hold the
+ * only thread, so each answer says close. */
+static void single_accepted(void *arg, const struct accepted *accepted) {
+    struct single *s = arg;
+
+    blocking_serve(&s->blocking, s->worker, accepted, true);
+}
+
+static int single_run(struct worker *worker, struct error *err) {
+    struct single s = { .worker = worker };
+    int rc = blocking_open(&s.blocking, worker, err);
+
+    if (rc == 0)
+        rc = backends_open(worker, NULL, err);
+    if (rc == 0) {
+        worker_ready(worker);
+        rc = blocking_accept(&s.blocking, worker, single_accepted, &s);
+        if (rc < 0)
+            error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
+    }
+    signals_hold();
+    backends_close(worker);
+    blocking_close(&s.blocking);
+    return rc;
+}
+
+/* --- model threaded ----------------------------------------------------------------- */
+
+struct threaded {
+    struct blocking blocking;
+    struct worker *worker;
+    pthread_attr_t attr;
+    struct {
+        pthread_mutex_t lock; /* guards all below */
+        pthread_cond_t fewer; /* a thread has ended */
+        unsigned live;
+    } shared;
+};
+
+/* The argument of a new thread, which frees it. */
+struct threaded_connection {
+    struct threaded *t;
+    struct accepted accepted;
+};
+
+static void *connection_run(void *arg) {
+    struct threaded_connection *c = arg;
+    struct threaded *t = c->t;
+
+    pthread_setname_np(pthread_self(), "request"); /* to its starter it may be gone already */
+    blocking_serve(&t->blocking, t->worker, &c->accepted, false);
+    mem_free(c);
+    pthread_mutex_lock(&t->shared.lock);
+    t->shared.live--;
+    pthread_cond_signal(&t->shared.fewer);
+    pthread_mutex_unlock(&t->shared.lock);
+    return NULL;
+}
+
+static int start_thread(struct threaded *t, const struct accepted *accepted) {
+    struct threaded_connection *c = mem_alloc(sizeof(*c));
+    pthread_t thread;
+    int rc;
+
+    if (c == NULL)
+        return -ENOMEM;
+    *c = (struct threaded_connection){ .t = t, .accepted = *accepted };
+    rc = pthread_create(&thread, &t->attr, connection_run, c);
+    if (rc != 0) {
+        mem_free(c);
+        return -rc;
+    }
+    return 0;
+}
+
+/* Threads are what this model runs out of: it says so to the client instead of letting it wait. */
+static void refuse(struct threaded *t, const struct accepted *accepted, int rc) {
+    static struct log_rate rate = { .per_second = 1 };
+
+    log_limited(&rate, LOG_LEVEL_WARN, "no thread for a connection error=\"%s\"",
+                strerrordesc_np(-rc));
+    blocking_refuse(&t->blocking, t->worker, accepted, "no thread is left for this request");
+}
+
+static void threaded_accepted(void *arg, const struct accepted *accepted) {
+    struct threaded *t = arg;
+    unsigned max = (unsigned)t->worker->config->max_threads, live;
+    int rc = -EAGAIN;
+
+    pthread_mutex_lock(&t->shared.lock);
+    live = ++t->shared.live;
+    pthread_mutex_unlock(&t->shared.lock);
+    if (max == 0 || live <= max)
+        rc = start_thread(t, accepted);
+    if (rc == 0)
+        return;
+    refuse(t, accepted, rc);
+    pthread_mutex_lock(&t->shared.lock);
+    t->shared.live--;
+    pthread_mutex_unlock(&t->shared.lock);
+}
+
+/* Threads end by themselves, with the last answer or the keep-alive of their connection, or with
+ * cancel_fd when patience ends. */
+static void join_all(struct threaded *t) {
+    nsec_t until = deadline_after(clock_now(), t->worker->config->graceful_timeout);
+    struct timespec at = { .tv_sec = until / NSEC_PER_SEC, .tv_nsec = until % NSEC_PER_SEC };
+    int rc = 0;
+
+    pthread_mutex_lock(&t->shared.lock);
+    while (t->shared.live > 0 && rc == 0)
+        rc = pthread_cond_clockwait(&t->shared.fewer, &t->shared.lock, CLOCK_MONOTONIC, &at);
+    if (t->shared.live > 0 && stats_get(t->worker->stats, STATS_slots_busy) > 0)
+        log_write(LOG_LEVEL_WARN, "graceful stop takes too long, cancelling threads=%u",
+                  t->shared.live);
+    while (t->shared.live > 0)
+        pthread_cond_wait(&t->shared.fewer, &t->shared.lock);
+    pthread_mutex_unlock(&t->shared.lock);
+}
+
+static int threaded_open(struct threaded *t, struct error *err) {
+    int rc = blocking_open(&t->blocking, t->worker, err);
+
+    if (rc < 0)
+        return rc;
+    pthread_mutex_init(&t->shared.lock, NULL);
+    pthread_cond_init(&t->shared.fewer, NULL);
+    pthread_attr_init(&t->attr);
+    pthread_attr_setdetachstate(&t->attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&t->attr, SERVER_THREAD_STACK_BYTES);
+    return backends_open(t->worker, NULL, err);
+}
+
+static int threaded_run(struct worker *worker, struct error *err) {
+    struct threaded t = { .worker = worker, .blocking.takes_turns = true };
+    int rc = threaded_open(&t, err);
+
+    if (rc == 0) {
+        worker_ready(worker);
+        rc = blocking_accept(&t.blocking, worker, threaded_accepted, &t);
+        if (rc < 0)
+            error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
+        join_all(&t);
+    }
+    signals_hold();
+    backends_close(worker);
+    blocking_close(&t.blocking);
+    return rc;
 }

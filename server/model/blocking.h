@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The models that block share this: signals that become readable descriptors, an accept loop that
- * they interrupt, and one connection served from its first byte to its last. */
+/* What the models that block share: signals that become readable descriptors, and one connection
+ * served from its first byte to its last. */
 #ifndef SERVER_BLOCKING_H
 #define SERVER_BLOCKING_H
 
@@ -27,20 +27,6 @@ struct blocking {
     } lingering[SERVER_LINGERING_MAX];
     unsigned lingering_count;
 };
-
-/* Installs the handlers. 0 or -errno with a reason. */
-NODISCARD int blocking_open(struct blocking *b, const struct worker *worker, struct error *err);
-
-/* After signals_hold: the handler writes to what it closes, and reads `b`. */
-void blocking_close(struct blocking *b);
-
-/* Calls `serve` with each new connection, whose descriptor it owns; 0 once stopping, or -errno. */
-NODISCARD int blocking_accept(struct blocking *b, const struct worker *worker,
-                              void (*serve)(void *arg, const struct accepted *accepted), void *arg);
-
-/* Answers a new connection with a 503 without waiting, lingers and closes it. From `serve`. */
-void blocking_refuse(struct blocking *b, const struct worker *worker,
-                     const struct accepted *accepted, const char *why);
 
 /* Serves a connection until it ends, then closes it. `one_request`: its only answer says close. */
 void blocking_serve(const struct blocking *b, const struct worker *worker,
