@@ -5,13 +5,11 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "http/chars.h"
-#include "server/app/app.h"
 #include "server/app/request.h"
 #include "server/conn/realip.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 const char *srv_format(struct srv_request *rq, const char *format, ...) {
     struct slice text;
@@ -29,54 +27,11 @@ void *srv_alloc(struct srv_request *rq, size_t size_bytes) {
     return memory != NULL ? memset(memory, 0, size_bytes) : NULL;
 }
 
-/* --- the worker ---------------------------------------------------------- */
-
-/* SRV_APP_KEY of the environment: letters in upper case, what no variable may hold as '_'. */
-static const char *config_variable(const char *key) {
-    char name[128] = "SRV_APP_";
-    size_t len = strlen(name);
-
-    for (; *key != '\0' && len < sizeof(name) - 1; key++) {
-        bool lower = *key >= 'a' && *key <= 'z';
-        bool plain = (*key >= 'A' && *key <= 'Z') || (*key >= '0' && *key <= '9');
-
-        name[len++] = lower ? (char)(*key - 'a' + 'A') : plain ? *key : '_';
-    }
-    name[len] = '\0';
-    return *key == '\0' ? getenv(name) : NULL;
-}
-
-const char *srv_config(const struct srv_worker *worker, const char *key, const char *otherwise) {
-    size_t len = strlen(key);
-    const char *value;
-
-    for (size_t i = worker->config->count; i > 0; i--) { /* the last one wins */
-        const char *item = worker->config->items[i - 1];
-
-        if (strncmp(item, key, len) == 0 && item[len] == '=')
-            return item + len + 1;
-    }
-    value = config_variable(key);
-    return value != NULL ? value : otherwise;
-}
+/* --- the request --------------------------------------------------------- */
 
 struct srv_worker *srv_worker_of(struct srv_request *rq) {
     return rq->session->worker->own;
 }
-
-unsigned srv_worker_number(const struct srv_worker *worker) {
-    return worker->number;
-}
-
-void srv_set_data(struct srv_worker *worker, void *data) {
-    worker->data = data;
-}
-
-void *srv_data(const struct srv_worker *worker) {
-    return worker->data;
-}
-
-/* --- the request --------------------------------------------------------- */
 
 const char *srv_method(struct srv_request *rq) {
     return request_text(rq, rq->session->head.method_text);

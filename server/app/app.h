@@ -29,7 +29,7 @@ const struct app *app_find(const char *name);
 
 /* --- objects: each worker loads them after its fork, the master has none ---------- */
 
-/* The worker of <srv/app.h>. */
+/* The worker of <srv/app.h>, as its calls have it. */
 struct srv_worker {
     const struct option_strings *config; /* KEY=VALUE */
     unsigned number;                     /* from 1; 0 while it is only checked */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The models whose threads wait in the kernel. `single` has one thread, which serves one request at a
- * time: whoever comes next waits in the backlog. `threaded` has a thread per connection, made when
- * it comes and gone when it closes. */
+/* The models whose threads wait in the kernel. `single` has one thread, which serves one request
+ * at a time: whoever comes next waits in the backlog. `threaded` has a thread per connection, made
+ * when it comes and gone when it closes. */
 #include "server/model/blocking.h"
 #include "base/alloc.h"
 #include "base/log.h"
