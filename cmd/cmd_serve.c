@@ -122,7 +122,7 @@ static int check_app_model(const struct serve_options *o, const char *from, cons
     if (model == &model_evhttp && o->config.app != &app_index)
         return error_set(err, -EINVAL, "%s: '%s' does not run under --model evhttp; index", from,
                          given);
-    if (model == &model_event && event_app_find(o->config.app) == NULL)
+    if (model == &model_event && event_app_find(o->config.app->name) == NULL)
         return error_set(err, -EINVAL, "%s: '%s' does not run under --model event; index or echo",
                          from, given);
     return 0;

@@ -5,10 +5,11 @@
 #include "server/app/event_app.h"
 #include "base/units.h"
 #include <errno.h>
+#include <string.h>
 
 static void index_begin(struct srv_request *rq);
 
-static const struct event_app event_app_index = { .app = &app_index, .begin = index_begin };
+static const struct event_app event_app_index = { .name = "index", .begin = index_begin };
 
 static int reply_text(struct srv_request *rq, uint16_t status, const char *text) {
     if (text == NULL)
@@ -57,12 +58,12 @@ static void index_begin(struct srv_request *rq) {
         event_upstream_get(rq, slice_str(suffix), index_asked);
 }
 
-const struct event_app *event_app_find(const struct app *app) {
-    static const struct event_app echo = { .app = &app_echo };
+const struct event_app *event_app_find(const char *name) {
+    static const struct event_app echo = { .name = "echo" };
     static const struct event_app *const event_apps[] = { &event_app_index, &echo };
 
     for (size_t i = 0; i < ARRAY_LEN(event_apps); i++)
-        if (event_apps[i]->app == app)
+        if (strcmp(event_apps[i]->name, name) == 0)
             return event_apps[i];
     return NULL;
 }

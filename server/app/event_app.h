@@ -5,19 +5,18 @@
 #ifndef SERVER_EVENT_APP_H
 #define SERVER_EVENT_APP_H
 
-#include "server/app/app.h"
 #include "server/app/request.h"
 #include "server/upstream/exchange.h"
 
 /* An application as callbacks. */
 struct event_app {
-    const struct app *app; /* does this work as straight code */
+    const char *name; /* of the built-in application that does this work as straight code */
     /* Ends with event_answer, now or in a later callback. NULL: the straight code never waits. */
     void (*begin)(struct srv_request *rq);
 };
 
-/* NULL when the application has only straight code that waits. */
-const struct event_app *event_app_find(const struct app *app);
+/* NULL when the application of that name has only straight code that waits. */
+const struct event_app *event_app_find(const char *name);
 
 /* Goes on in `done` when the upstream has answered, or has not, as srv_get would:
  * with 0 and what it said, or with -errno and NULL. After this call, as after event_answer, the

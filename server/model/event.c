@@ -5,6 +5,7 @@
 #include "server/upstream/event.h"
 #include "base/log.h"
 #include "proc/signals.h"
+#include "server/app/app.h"
 #include "server/app/event_app.h"
 #include "server/app/handle.h"
 #include "server/backends.h"
@@ -263,7 +264,7 @@ static int event_open(struct event_model *m, struct worker *worker, struct error
 
     m->io.ops = &io_none;
     TAILQ_INIT(&m->queue);
-    m->app = event_app_find(worker->config->app);
+    m->app = event_app_find(worker->config->app->name);
     if (m->app == NULL)
         return error_set(err, -EINVAL, "app '%s' has no callbacks", worker->config->app->name);
     m->loop = m->io.loop = loop_new(err);
