@@ -72,8 +72,8 @@ enum {
  * and for --db-reset, the database has so long. */
 #define SERVER_DB_TRUST_NSEC   (1 * NSEC_PER_SEC)
 #define SERVER_DB_COMMAND_NSEC (1 * NSEC_PER_SEC)
-/* How often a master looks whether the object that it serves was overwritten; and how long a reload
- * waits for the check of a new one. */
+/* Spans between two looks of a master whether the object that it serves was overwritten; and for
+ * which a reload waits for the check of a new one. */
 #define SERVER_OBJECT_LOOK_NSEC  (2 * NSEC_PER_SEC)
 #define SERVER_OBJECT_CHECK_NSEC (10 * NSEC_PER_SEC)
 #define SERVER_COMPILE_NSEC      (120 * NSEC_PER_SEC) /* of a source, and its check */

@@ -31,12 +31,12 @@ struct serve {
     struct access_log *access_log;
     struct logger *logger; /* access_log's; NULL: there is none */
     struct upgrade upgrade;
-    struct app app; /* that new workers serve */
+    struct app app; /* new workers serve it */
     struct {
         char *compiled;            /* app.object, when it is not config's */
-        struct object_file file;   /* that the workers run; path NULL: none */
+        struct object_file file;   /* the workers run it; path NULL: none */
         struct object_check check; /* before a reload */
-        struct object_file next;   /* that it checks */
+        struct object_file next;   /* the check is about it */
         nsec_t until;              /* the end of patience with it */
         bool refused;              /* the last one was */
         struct file_watch *watch;  /* --reload; or NULL */

@@ -51,8 +51,8 @@ NODISCARD int object_load(const struct app *app, struct srv_app *ret, struct err
 NODISCARD int object_check(const struct app *app, const struct option_strings *config,
                            const struct privileges *user, char **object, struct error *err);
 
-/* The same without waiting. After 0 from object_check_begin: SIGCHLD says that the check has ended,
- * or until then object_check_cancel gives it up. */
+/* Checks it as object_check, without waiting. After 0 from object_check_begin: SIGCHLD says that
+ * the check has ended, or until then object_check_cancel gives it up. */
 struct object_check {
     const struct app *app;
     pid_t pid; /* 0: none is on its way */
@@ -62,7 +62,7 @@ NODISCARD int object_check_begin(struct object_check *c, const struct app *app,
                                  const struct option_strings *config, const struct privileges *user,
                                  struct error *err);
 
-/* What object_check returns, or -EAGAIN: it is still on its way. */
+/* Returns what object_check does, or -EAGAIN: it is still on its way. */
 NODISCARD int object_check_ended(struct object_check *c, char **object, struct error *err);
 void object_check_cancel(struct object_check *c);
 

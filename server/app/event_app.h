@@ -10,7 +10,7 @@
 
 /* An application as callbacks. */
 struct event_app {
-    const char *name; /* of the built-in application that does this work as straight code */
+    const char *name; /* the built-in application that does this work as straight code */
     /* Ends with event_answer, now or in a later callback. NULL: the straight code never waits. */
     void (*begin)(struct srv_request *rq);
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the models that block share: signals that become readable descriptors, and one connection
- * served from its first byte to its last. */
+/* Signals that become readable descriptors, and one connection served from its first byte to its
+ * last: shared by the models that block. */
 #ifndef SERVER_BLOCKING_H
 #define SERVER_BLOCKING_H
 
