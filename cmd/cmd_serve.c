@@ -8,6 +8,7 @@
 #include "cmd/serve_new.h"
 #include "cmd/serve_protocol.h"
 #include "cmd/serve_rows.h"
+#include "http/chars.h"
 #include "net/control.h"
 #include "net/listeners.h"
 #include "server/app/app.h"
@@ -259,6 +260,10 @@ static int check_operating(struct serve_options *o, struct error *err) {
                          "--health-path: '%s' is not allowed; a path that begins with '/', without "
                          "a query",
                          c->health_path);
+    if (http_span(c->request_id_header, strlen(c->request_id_header), HTTP_CHAR_TOKEN) <
+        strlen(c->request_id_header))
+        return error_set(err, -EINVAL, "--request-id-header: '%s' is not the name of a field",
+                         c->request_id_header);
     return privileges_find(&c->privileges, c->user, c->group, err);
 }
 

@@ -74,6 +74,15 @@ static const struct option_row serve_rows[] = {
       .type = OPTION_CUSTOM,
       .fallback = "127.0.0.0/8,::1,unix",
       .parse = parse_forwarded_allow },
+    { .name = "request-id-header",
+      .topic = "Behind a proxy",
+      .meta = "NAME",
+      .help = "Field with the id of a request, such as X-Request-ID: taken from the peers of "
+              "--forwarded-allow-ips, and sent to the upstream; empty: each request has an id of "
+              "its own, and no field.",
+      .type = OPTION_STRING,
+      .offset = CONFIG(request_id_header),
+      .fallback = "" },
     { .name = "proxy-protocol",
       .topic = "Behind a proxy",
       .help = "Every connection begins with a PROXY header, version 1 or 2, from a peer in "
@@ -522,7 +531,7 @@ static const struct option_row serve_rows[] = {
       .topic = "Seeing",
       .meta = "FORMAT",
       .help = "gunicorn's atoms, and %(queue)s %(upstream)s %(database)s (milliseconds), "
-              "%(worker)s, %(model)s; or json.",
+              "%(worker)s, %(model)s, %(id)s (of the request); or json.",
       .type = OPTION_STRING,
       .offset = CONFIG(access_log.format),
       .fallback = ACCESS_LOG_FORMAT },

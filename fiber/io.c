@@ -21,6 +21,10 @@ int io_sleep(struct io *io, nsec_t until) {
     return io->ops->sleep(io, until);
 }
 
+bool io_is_cancelled(struct io *io) {
+    return io->ops->cancelled(io);
+}
+
 ssize_t io_read(struct io *io, int fd, void *data, size_t size, nsec_t deadline) {
     for (;;) {
         ssize_t n = io->ops->recv(io, fd, data, size);

@@ -30,6 +30,7 @@ struct io_ops {
     void (*drained)(struct io *, int fd, unsigned what);
     int (*sleep)(struct io *, nsec_t until); /* 0 at `until`, -ECANCELED */
     void (*forget)(struct io *, int fd);     /* fd is about to be closed or handed away */
+    bool (*cancelled)(struct io *);          /* the next wait would fail with -ECANCELED */
 };
 
 struct io {
@@ -91,6 +92,7 @@ nsec_t io_now(const struct io *io);
 /* The waits of io_ops. */
 NODISCARD int io_wait(struct io *io, int fd, unsigned what, nsec_t deadline);
 NODISCARD int io_sleep(struct io *io, nsec_t until);
+bool io_is_cancelled(struct io *io);
 
 /* Sockets. At least one byte: the count, 0 at end of file, or -errno. `size` is at least 1. */
 NODISCARD ssize_t io_read(struct io *io, int fd, void *data, size_t size, nsec_t deadline);

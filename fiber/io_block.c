@@ -84,6 +84,12 @@ static void block_drained(struct io *io UNUSED, int fd UNUSED, unsigned what UNU
 static void block_forget(struct io *io UNUSED, int fd UNUSED) {
 }
 
+static bool block_cancelled(struct io *io) {
+    struct pollfd cancel = { .fd = block_of(io)->cancel_fd, .events = POLLIN };
+
+    return poll(&cancel, 1, 0) > 0;
+}
+
 static const struct io_ops block_ops = {
     .wait = block_wait,
     .recv = block_recv,
@@ -92,6 +98,7 @@ static const struct io_ops block_ops = {
     .drained = block_drained,
     .sleep = block_sleep,
     .forget = block_forget,
+    .cancelled = block_cancelled,
 };
 
 void io_block_init(struct io_block *b, int cancel_fd) {

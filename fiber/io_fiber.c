@@ -240,6 +240,10 @@ static void fiber_forget(struct io *io, int fd) {
     fibers_run(f->fibers);
 }
 
+static bool fiber_is_cancelled(struct io *io) {
+    return fiber_cancelled(fiber_self(fiber_of(io)->fibers));
+}
+
 static const struct io_ops fiber_ops = {
     .wait = fiber_wait,
     .recv = fiber_recv,
@@ -248,6 +252,7 @@ static const struct io_ops fiber_ops = {
     .drained = fiber_drained,
     .sleep = fiber_sleep,
     .forget = fiber_forget,
+    .cancelled = fiber_is_cancelled,
 };
 
 /* --- public ---------------------------------------------------------------------------------- */

@@ -69,6 +69,7 @@ struct serve_config {
     int upstream_client;                    /* enum upstream_client; https is always libcurl's */
     const char *upstream_ca;                /* NULL: the system's certificates */
     const char *control;                    /* ADDR of the control endpoint, or NULL */
+    const char *request_id_header;          /* "": ids are neither taken nor sent */
     struct option_strings control_hosts;    /* names by which it may be asked */
     bool control_queries;                   /* /requests shows what comes after '?' */
     struct option_strings upstream_resolve; /* HOST:PORT:ADDRESS[,...], checked */

@@ -72,6 +72,8 @@ enum {
  * and for --db-reset, the database has so long. */
 #define SERVER_DB_TRUST_NSEC   (1 * NSEC_PER_SEC)
 #define SERVER_DB_COMMAND_NSEC (1 * NSEC_PER_SEC)
+/* The span between two questions of srv_wanted about the client. */
+#define SERVER_WANTED_LOOK_NSEC (4 * NSEC_PER_MSEC)
 /* Spans between two looks of a master whether the object that it serves was overwritten; and for
  * which a reload waits for the check of a new one. */
 #define SERVER_OBJECT_LOOK_NSEC  (2 * NSEC_PER_SEC)

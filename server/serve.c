@@ -14,6 +14,7 @@
 #include "server/app/crash.h"
 #include "server/app/source.h"
 #include "server/conn/access_log.h"
+#include "server/conn/request_id.h"
 #include "server/model/model.h"
 #include "server/observe/admin.h"
 #include <errno.h>
@@ -297,6 +298,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
     struct error err;
     struct stats *stats = stats_map(s->stats_fd, index, &err);
     struct worker_quota quota = { .limit = draw_quota(s->config) };
+    struct request_ids ids;
     struct srv_worker own = { .config = &s->config->app_config, .number = index };
     struct srv_app app;
     struct worker worker = {
@@ -307,6 +309,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .listen_fds = s->listeners.fds,
         .listen_count = s->listeners.count,
         .quota = &quota,
+        .ids = &ids,
         .access_log = s->access_log,
         .stats = stats + index - 1,
         .leaving = s->leaving,
@@ -319,6 +322,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
 
     if (stats == NULL || open_app(&s->app, &own, &app, &err) < 0)
         return complain(&err);
+    request_ids_open(&ids);
     stats_start(worker.stats, s->config->control != NULL);
     code = s->config->model->run(&worker, &err) < 0 ? complain(&err) : 0;
     if (app.stop != NULL)

@@ -13,6 +13,7 @@ struct srv_worker;
 struct db;
 struct stats;
 struct io_fiber;
+struct request_ids;
 struct semaphore;
 struct upstream;
 
@@ -36,6 +37,7 @@ struct worker {
     struct db *db;
     void (*retire)(const struct worker *worker); /* gives back what is idle of them; or NULL */
     struct worker_quota *quota;
+    struct request_ids *ids;
     struct access_log *access_log; /* NULL: none */
     struct stats *stats;           /* shared with the control endpoint */
     atomic_bool *leaving;          /* shared by all: the server is about to stop; or NULL */

@@ -127,6 +127,10 @@ SRV_PUBLIC const char *srv_client(srv_request *);
 SRV_PUBLIC const char *srv_scheme(srv_request *);
 SRV_PUBLIC const char *srv_host(srv_request *);
 
+/* 1 to 128 letters, digits and "-._~+/=:@", as log lines show it: made here, unless a trusted proxy
+ * has sent one (--request-id-header). Calls of --upstream pass it on then. */
+SRV_PUBLIC const char *srv_request_id(srv_request *);
+
 /* The first value with that name, decoded; `otherwise`, which may be NULL, when there is none. Of
  * the query, of the form in the body (urlencoded or multipart), of the head (names are case-blind),
  * and of the Cookie fields. A value that is not decodable is handed out as it came. */
@@ -224,6 +228,12 @@ SRV_PUBLIC int srv_sleep(srv_request *, double seconds);
 /* Seconds until the deadline, 0 or more; HUGE_VAL (math.h) without one. */
 SRV_PUBLIC double srv_time_left(srv_request *);
 
+/* For loops that compute: false once the client has left, or the deadline has passed; the failure
+ * sticks then. Asks the system by itself, every few milliseconds at most: call it as often as you
+ * like. A client that closes its sending side and says no more is asked, and found out within
+ * seconds. */
+SRV_PUBLIC bool srv_wanted(srv_request *);
+
 /* Ends the request that many seconds from now, unless it ends earlier anyway. */
 SRV_PUBLIC void srv_set_deadline(srv_request *, double seconds);
 
@@ -310,8 +320,14 @@ SRV_PUBLIC bool srv_is_null(const srv_rows *, size_t row, size_t column);
 SRV_PUBLIC void *srv_alloc(srv_request *, size_t size_bytes);
 SRV_PUBLIC const char *srv_format(srv_request *, const char *format, ...) SRV_PRINTF(2, 3);
 
-/* One line to stderr, beside the path of the request. `level` is 'e', 'w', 'i' or 'd'. */
+/* One line to stderr, beside the request's path and id. `level` is 'e', 'w', 'i' or 'd'. */
 SRV_PUBLIC void srv_log(srv_request *, char level, const char *format, ...) SRV_PRINTF(3, 4);
+
+/* Adds to the counter that /metrics shows as srv_app_NAME_total, for each worker, and /stats under
+ * "app". `name` is 1 to 63 letters, digits and underscores, the first no digit; a worker has 64
+ * counters. More of them, and other names, are logged and not counted. Costs a look at the names
+ * that were counted before it; any thread. */
+SRV_PUBLIC void srv_count(srv_request *, const char *name, uint64_t amount);
 
 #ifdef __cplusplus
 }

@@ -135,6 +135,12 @@ static struct realip client_of(const struct srv_request *rq) {
     return realip_of(&s->head, &s->peer, &s->worker->config->forwarded_allow);
 }
 
+const char *srv_request_id(struct srv_request *rq) {
+    char own[REQUEST_ID_BYTES];
+
+    return request_text(rq, request_id_of(rq, own));
+}
+
 const char *srv_client(struct srv_request *rq) {
     struct realip found = client_of(rq);
     char text[PEER_TEXT_BYTES];
@@ -394,8 +400,8 @@ static enum log_level level_of(char letter) {
 }
 
 void srv_log(struct srv_request *rq, char level, const char *format, ...) {
-    char target[256], said[1024];
-    struct slice text;
+    char target[256], said[1024], own[REQUEST_ID_BYTES];
+    struct slice text, id = request_id_of(rq, own);
     va_list args;
 
     va_start(args, format);
@@ -403,5 +409,18 @@ void srv_log(struct srv_request *rq, char level, const char *format, ...) {
     va_end(args);
     escape_quoted(target, sizeof(target), rq->session->head.target);
     escape_quoted(said, sizeof(said), text);
-    log_write(level_of(level), "application says text=\"%s\" target=%s", said, target);
+    log_write(level_of(level), "application says text=\"%s\" target=%s id=%.*s", said, target,
+              (int)id.len, id.ptr);
+}
+
+void srv_count(struct srv_request *rq, const char *name, uint64_t amount) {
+    static struct log_rate rate = { .per_second = 1 };
+    int rc = app_counter_add(rq->session->worker->stats->app, name, amount);
+    char said[160];
+
+    if (rc == 0)
+        return;
+    escape_quoted(said, sizeof(said), slice_str(name));
+    log_limited(&rate, LOG_LEVEL_WARN, "not counted counter=\"%s\" error=\"%s\"", said,
+                rc == -EINVAL ? "no name of a counter" : "too many counters");
 }

@@ -211,7 +211,7 @@ static int check_in_child(int fd, const struct app *app, const struct option_str
     return rc;
 }
 
-/* What the object prints goes to stderr as that of a worker would. A master has its signals
+/* Output of the object goes to stderr as that of a worker would. A master has its signals
  * blocked. */
 static __attribute__((noreturn)) void run_child(int fd, const struct app *app,
                                                 const struct option_strings *config,

@@ -56,7 +56,7 @@ NODISCARD int object_check(const struct app *app, const struct option_strings *c
 struct object_check {
     const struct app *app;
     pid_t pid; /* 0: none is on its way */
-    int fd;    /* that the verdict can be read from */
+    int fd;    /* source of the verdict */
 };
 NODISCARD int object_check_begin(struct object_check *c, const struct app *app,
                                  const struct option_strings *config, const struct privileges *user,
@@ -66,7 +66,7 @@ NODISCARD int object_check_begin(struct object_check *c, const struct app *app,
 NODISCARD int object_check_ended(struct object_check *c, char **object, struct error *err);
 void object_check_cancel(struct object_check *c);
 
-/* Which file a path has led to. One that is overwritten in place pulls the code from under those
+/* The file that a path has led to. One that is overwritten in place pulls the code from under those
  * that run it; one that is replaced by renaming does not. */
 struct object_file {
     const char *path;

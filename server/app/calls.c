@@ -7,6 +7,7 @@
 #include "server/upstream/upstream.h"
 #include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <stdarg.h>
 
 /* --- time ---------------------------------------------------------------- */
@@ -42,6 +43,48 @@ double srv_time_left(struct srv_request *rq) {
 
 void srv_set_deadline(struct srv_request *rq, double seconds) {
     rq->deadline = nsec_min(rq->deadline, deadline_after(io_now(rq->io), span_of(seconds)));
+}
+
+/* The client has closed its sending side, or more. */
+static bool has_gone(struct srv_request *rq, nsec_t now) {
+    struct session *s = rq->session;
+    nsec_t doubt = session_probe_span(s);
+    struct pollfd client = { .fd = s->fd, .events = POLLRDHUP };
+
+    if (poll(&client, 1, 0) <= 0)
+        return false;
+    if (client.revents & (POLLERR | POLLHUP))
+        return true;
+    if (rq->probe_at == 0)
+        rq->probe_at = deadline_after(now, doubt);
+    if (now < rq->probe_at)
+        return false;
+    rq->probe_at = deadline_after(now, NSEC_PER_SEC);
+    return !session_probe(s);
+}
+
+/* Whether the answer is still wanted, asked while nobody else looks at the client: 0, -ECANCELED,
+ * -ETIMEDOUT. */
+static int look(struct srv_request *rq) {
+    nsec_t now = clock_now(); /* a loop's own clock stands still meanwhile */
+
+    if (atomic_load(&rq->cancelled))
+        return -ECANCELED;
+    if (now >= rq->deadline)
+        return -ETIMEDOUT;
+    if (now - rq->looked_at < SERVER_WANTED_LOOK_NSEC)
+        return 0;
+    rq->looked_at = now;
+    if (io_is_cancelled(rq->io))
+        return -ECANCELED;
+    return rq->session->fd >= 0 && has_gone(rq, now) ? -ECANCELED : 0;
+}
+
+bool srv_wanted(struct srv_request *rq) {
+    int rc = rq->failed == -ECANCELED ? rq->failed : look(rq);
+
+    request_stick(rq, rc);
+    return rc == 0;
 }
 
 /* --- calls of other servers ---------------------------------------------- */

@@ -37,10 +37,10 @@ static const struct crash_signal {
 
 /* State for the signal handler, which takes no argument. */
 static struct {
-    const char *name;    /* of the application */
-    int fd;              /* of the object's file as it was loaded; -1: none */
-    uintptr_t base;      /* what addresses of its file are relative to */
-    uintptr_t low, high; /* its code */
+    const char *name;    /* application, as it was named */
+    int fd;              /* object's file as it was loaded; -1: none */
+    uintptr_t base;      /* address of the file's address 0 */
+    uintptr_t low, high; /* bounds of its code */
     const struct http_head *(*running)(void *arg);
     void *arg;
     volatile sig_atomic_t stage; /* 1: the frames are walked; 2: the line is written */
@@ -137,7 +137,7 @@ static void put_function(struct line *l, uintptr_t pc) {
         file.e_shentsize == sizeof(ElfW(Shdr)) &&
         (put_symbol(l, &file, SHT_SYMTAB, address) || put_symbol(l, &file, SHT_DYNSYM, address)))
         return;
-    put_hex(l, address); /* what addr2line(1) takes */
+    put_hex(l, address); /* addr2line(1) takes it */
 }
 
 /* --- where ------------------------------------------------------------------------------------ */

@@ -217,6 +217,9 @@ static void end_thread(struct srv_task *t) {
 
 /* The part sees all that was asked, and nothing of the answer. */
 static void give_view(struct srv_task *t, const struct srv_request *rq) {
+    char id[REQUEST_ID_BYTES];
+
+    (void)request_id_of(rq, id); /* made here, for threads only to read */
     t->rq = (struct srv_request){
         .session = rq->session,
         .arena = &t->arena,

@@ -221,6 +221,12 @@ void request_asked(struct srv_request *rq, int rc, const char *why) {
     request_has_waited(rq);
 }
 
+struct slice request_id_of(const struct srv_request *rq, char text[REQUEST_ID_BYTES]) {
+    struct session *s = rq->session;
+
+    return request_id_text(&s->id, s->worker, &s->head, &s->peer, text);
+}
+
 /* --- the answer ---------------------------------------------------------- */
 
 int request_add_field(struct srv_request *rq, struct slice name, struct slice value) {
@@ -282,13 +288,23 @@ static uint16_t failure_status(const struct srv_request *rq, int rc, bool late) 
     return rc == -ETIMEDOUT ? 504 : 500;
 }
 
+static void log_failure(struct srv_request *rq, unsigned status, const char *why) {
+    static struct log_rate rate = { .per_second = 10 };
+    char target[256], text[REQUEST_ID_BYTES];
+    struct slice id = request_id_of(rq, text);
+
+    escape_quoted(target, sizeof(target), rq->session->head.target);
+    log_limited(&rate, LOG_LEVEL_WARN,
+                "request failed status=%u target=%s reason=\"%s\"%s%s id=%.*s", status, target, why,
+                rq->detail != NULL ? " " : "", rq->detail != NULL ? rq->detail : "", (int)id.len,
+                id.ptr);
+}
+
 /* The handler gave up: one line to the client, the same one to the log. */
 static int answer_failure(struct srv_request *rq, int rc) {
-    static struct log_rate rate = { .per_second = 10 };
     bool late = rc == -ETIMEDOUT && io_now(rq->io) >= rq->deadline;
     uint16_t status = failure_status(rq, rc, late);
     const char *why = rq->why;
-    char target[256];
     const char *text;
 
     if (late || (rc == -ETIMEDOUT && why == NULL))
@@ -297,11 +313,8 @@ static int answer_failure(struct srv_request *rq, int rc) {
         stats_add(rq->session->worker->stats, STATS_expired, 1);
     if (why == NULL)
         why = "the handler failed";
-    escape_quoted(target, sizeof(target), rq->session->head.target);
     if (status >= 500) /* below 500 the client is at fault */
-        log_limited(&rate, LOG_LEVEL_WARN, "request failed status=%u target=%s reason=\"%s\"%s%s",
-                    status, target, why, rq->detail != NULL ? " " : "",
-                    rq->detail != NULL ? rq->detail : "");
+        log_failure(rq, status, why);
     if (rq->session->http.answered)
         return rc; /* half an answer stands in `out`: it must not be sent */
     if (status == 503 &&

@@ -13,6 +13,8 @@ struct srv_request {
     struct io *io;
     struct slice path, query; /* still encoded */
     nsec_t deadline;
+    nsec_t looked_at;          /* time of srv_wanted's last look at the client; 0: none yet */
+    nsec_t probe_at;           /* time to ask a client that has closed its side; 0: it has not */
     nsec_t asked_at;           /* begin of the wait for the upstream */
     const char *why;           /* failure, for the error answer and the log */
     const char *detail;        /* more about it, for the log only */
@@ -50,6 +52,9 @@ NODISCARD int request_answer(struct srv_request *rq, int rc);
 
 /* Remembers the failure unless there is one already; returns the one that sticks, or 0. */
 int request_stick(struct srv_request *rq, int rc);
+
+/* The id of the request: request_id_text. */
+struct slice request_id_of(const struct srv_request *rq, char text[REQUEST_ID_BYTES]);
 
 /* --- what <srv/app.h> is made of ----------------------------------------- */
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "http/url.h"
 #include "server/conn/realip.h"
+#include "server/conn/request_id.h"
 #include "server/observe/stats.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -214,6 +215,10 @@ static int put_model(struct buf *out, const struct access_entry *e, struct slice
     return buf_append(out, slice_str(e->worker->config->model->name));
 }
 
+static int put_id(struct buf *out, const struct access_entry *e, struct slice name UNUSED) {
+    return put_text(out, e->request_id);
+}
+
 /* --- atoms by name ----------------------------------------------------------------------- */
 
 static const struct {
@@ -246,6 +251,7 @@ static const struct {
     { SLICE_INIT("database"), put_database },
     { SLICE_INIT("worker"), put_worker },
     { SLICE_INIT("model"), put_model },
+    { SLICE_INIT("id"), put_id },
 };
 
 static access_atom_fn *find_atom(struct slice name) {
@@ -267,7 +273,7 @@ static char *line_of(const struct access_entry *e, size_t text_max) {
     char peer[PEER_TEXT_BYTES], when[CLOCK_TEXT_BYTES];
 
     return json_line(json_pack(
-        "{s:s, s:s, s:o, s:o, s:i, s:I, s:o, s:o, s:f, s:f, s:f, s:f, s:i, s:s, s:i}", "time",
+        "{s:s, s:s, s:o, s:o, s:i, s:I, s:o, s:o, s:f, s:f, s:f, s:f, s:i, s:s, s:i, s:o}", "time",
         clock_format(clock_wall(), when), "client", peer_format(&realip.client, peer), "method",
         json_text(e->head->method_text, METHOD_BYTES_MAX), "target",
         json_text(e->head->target, text_max), "status", (int)e->status, "bytes",
@@ -275,7 +281,8 @@ static char *line_of(const struct access_entry *e, size_t text_max) {
         "agent", json_text(field(e, SLICE("User-Agent")), text_max), "ms",
         msec(e->ended_at - e->ready_at), "queue_ms", msec(e->spent.queue), "upstream_ms",
         msec(e->spent.upstream), "database_ms", msec(e->spent.database), "worker",
-        (int)e->worker->index, "model", e->worker->config->model->name, "pid", (int)getpid()));
+        (int)e->worker->index, "model", e->worker->config->model->name, "pid", (int)getpid(), "id",
+        json_text(e->request_id, REQUEST_ID_LEN_MAX)));
 }
 
 /* Cuts texts until the line fits, for a cut object is none. A quote takes two bytes, a character

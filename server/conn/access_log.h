@@ -6,7 +6,8 @@
  *   %(B)s body bytes  %(b)s the same, - for 0                %(f)s referer    %(a)s user agent
  *   %(T)s seconds  %(M)s ms         %(D)s us                 %(L)s seconds.us %(p)s <pid>
  *   %({name}i)s a request field     %({name}e)s an environment variable
- *   and ours: %(queue)s %(upstream)s %(database)s milliseconds spent there, %(worker)s, %(model)s
+ *   and ours: %(queue)s %(upstream)s %(database)s milliseconds spent there, %(worker)s, %(model)s,
+ *   %(id)s the id of the request
  */
 #ifndef SERVER_ACCESS_LOG_H
 #define SERVER_ACCESS_LOG_H
@@ -31,6 +32,7 @@ struct access_entry {
     struct access_spent {
         nsec_t queue, upstream, database; /* spans */
     } spent;
+    struct slice request_id;
     uint64_t body_bytes; /* in the answer */
     uint16_t status;
 };

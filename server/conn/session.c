@@ -255,7 +255,8 @@ static void log_refusal(const struct session *s, uint16_t status, const char *wh
 }
 
 /* Logs the answer in `out`, or that there is none; of the head as much as could be read. */
-static void log_access(const struct session *s, nsec_t now) {
+static void log_access(struct session *s, nsec_t now) {
+    char id[REQUEST_ID_BYTES];
     const struct access_log *log = s->worker->access_log;
     struct access_entry entry = {
         .worker = s->worker,
@@ -268,8 +269,10 @@ static void log_access(const struct session *s, nsec_t now) {
         .status = s->status,
     };
 
-    if (log != NULL)
-        access_log_write(log, &entry);
+    if (log == NULL)
+        return;
+    entry.request_id = request_id_text(&s->id, s->worker, &s->head, &s->peer, id);
+    access_log_write(log, &entry);
 }
 
 static void log_access_to_refused(struct session *s) {
@@ -512,6 +515,7 @@ static void end_request(struct session *s) {
     s->ready_at = s->body_at = 0;
     s->stream = SESSION_WHOLE;
     s->spent = (struct access_spent){ 0 };
+    s->id = (struct request_id){ 0 };
 }
 
 /* Ready for the next request, or not. */

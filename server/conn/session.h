@@ -15,9 +15,9 @@
 #include "http/conn.h"
 #include "net/peer.h"
 #include "server/conn/access_log.h"
+#include "server/conn/request_id.h"
 #include "server/observe/stats.h"
 #include "server/worker.h"
-#include <stdatomic.h>
 
 /* An accepted socket. */
 struct accepted {
@@ -60,6 +60,7 @@ struct session {
     size_t head_used;
     nsec_t ready_at;           /* time at which the request was complete; 0: not yet */
     nsec_t body_at;            /* time of the first wait for its body; 0: none */
+    struct request_id id;      /* once somebody has asked for it */
     struct access_spent spent; /* spans of its waits */
     uint64_t body_bytes;       /* in `out`, without the head */
     struct peer peer;          /* named by a PROXY header or a uwsgi packet, if any */

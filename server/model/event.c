@@ -252,10 +252,15 @@ static int io_none_sleep(struct io *io UNUSED, nsec_t until UNUSED) {
     return -EDEADLK;
 }
 
+static bool io_none_cancelled(struct io *io UNUSED) {
+    return false;
+}
+
 /* A handler that waits where it must not gets an error, and the client a 500. */
 static const struct io_ops io_none = {
     .wait = io_none_wait,
     .sleep = io_none_sleep,
+    .cancelled = io_none_cancelled,
 };
 
 static int event_open(struct event_model *m, struct worker *worker, struct error *err) {

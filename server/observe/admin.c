@@ -120,6 +120,45 @@ static void print_statuses(const struct admin *o, struct prometheus *p) {
     }
 }
 
+/* The counter of that name; NULL: the worker has none. */
+static const struct app_counter *find_app_counter(const struct stats *s, const char *name) {
+    for (unsigned k = 0; k < APP_COUNTERS_MAX; k++)
+        if (atomic_load(&s->app[k].state) == APP_COUNTER_NAMED && strcmp(s->app[k].name, name) == 0)
+            return &s->app[k];
+    return NULL;
+}
+
+static void print_app_counter(const struct admin *o, struct prometheus *p, const char *name,
+                              unsigned first) {
+    char family[APP_COUNTER_NAME_BYTES + sizeof("app_")];
+    const struct app_counter *c;
+    struct worker_labels l;
+
+    snprintf(family, sizeof(family), "app_%s", name);
+    prometheus_family(p, family, PROMETHEUS_COUNTER, "Counted by the application.");
+    for (unsigned i = first; i < o->count; i++) {
+        set_worker(&l, i);
+        c = find_app_counter(&o->stats[i], name);
+        if (c != NULL)
+            prometheus_count(p, l.list, 1, (int64_t)load(&c->value));
+    }
+}
+
+/* Each name once, where the first worker has it. */
+static void print_app(const struct admin *o, struct prometheus *p) {
+    for (unsigned i = 0; i < o->count; i++) {
+        for (unsigned k = 0; k < APP_COUNTERS_MAX; k++) {
+            const struct app_counter *c = &o->stats[i].app[k];
+            bool is_new = atomic_load(&c->state) == APP_COUNTER_NAMED;
+
+            for (unsigned before = 0; is_new && before < i; before++)
+                is_new = find_app_counter(&o->stats[before], c->name) == NULL;
+            if (is_new)
+                print_app_counter(o, p, c->name, i);
+        }
+    }
+}
+
 static const struct hist_row {
     const char *name, *help;
     size_t offset; /* in struct stats */
@@ -191,6 +230,7 @@ static int print_metrics(const struct admin *o, struct buf *out) {
     print_statuses(o, &p);
     print_hists(o, &p);
     print_values(o, &p);
+    print_app(o, &p);
     print_lag(o, &p);
     prometheus_family(&p, "worker_rss_bytes", PROMETHEUS_GAUGE, "Resident memory of the worker.");
     print_process(o, &p, true);
@@ -223,6 +263,16 @@ static json_t *json_statuses(const struct stats *s) {
     return object;
 }
 
+static json_t *json_app(const struct stats *s) {
+    json_t *object = json_object();
+
+    for (unsigned k = 0; k < APP_COUNTERS_MAX; k++)
+        if (atomic_load(&s->app[k].state) == APP_COUNTER_NAMED)
+            json_object_set_new(object, s->app[k].name,
+                                json_integer((json_int_t)load(&s->app[k].value)));
+    return object;
+}
+
 static json_t *json_worker(const struct stats *s, unsigned index) {
     json_t *object = json_values(s);
     struct process_figures p = look_at(s->pid);
@@ -236,6 +286,7 @@ static json_t *json_worker(const struct stats *s, unsigned index) {
         json_object_set_new(object, "threads", json_integer((json_int_t)p.threads));
     }
     json_object_set_new(object, "requests", json_statuses(s));
+    json_object_set_new(object, "app", json_app(s));
     return object;
 }
 

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/hist.h"
 #include "base/slice.h"
+#include "server/observe/app_counter.h"
 #include <sys/types.h>
 
 enum {
@@ -93,6 +94,7 @@ struct stats {
     struct hist_shared loop_lag;   /* turns of the loop */
     _Atomic(nsec_t) loop_lag_max;
     struct stats_current current;
+    struct app_counter app[APP_COUNTERS_MAX]; /* in the order of their first counts */
     atomic_uint hint; /* the entry after the one that was taken last: free as a rule */
     bool lists_requests;
     struct stats_entry entries[STATS_ENTRIES];

@@ -5,6 +5,7 @@
 #define TESTS_SERVER_WORKER_RIG_H
 
 #include "base/log.h"
+#include "server/conn/request_id.h"
 #include "server/observe/stats.h"
 #include "server/worker.h"
 #include <stdlib.h>
@@ -22,10 +23,13 @@ static inline void worker_set_up(struct worker *worker, struct serve_config *con
                                      .graceful_timeout = SPAN,
                                      .max_queue = -1,
                                      .limits = HTTP_LIMITS_DEFAULT };
+    static struct request_ids ids;
+
     *worker = (struct worker){ .config = config,
                                .app = app,
                                .index = 1,
                                .quota = quota,
+                               .ids = &ids,
                                .stats = calloc(1, sizeof(*worker->stats)) };
     stats_start(worker->stats, true);
     log_set_level(LOG_LEVEL_ERROR);

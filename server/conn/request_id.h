@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The id of a request: 128 bits in hexadecimal, made when somebody first asks; or the one that a
+ * trusted proxy has given it. */
+#ifndef SERVER_REQUEST_ID_H
+#define SERVER_REQUEST_ID_H
+
+#include "http/head.h"
+#include "server/worker.h"
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum { REQUEST_ID_BYTES = 33, REQUEST_ID_LEN_MAX = 128 };
+
+/* Where the ids of a process come from: unlike each other and those of other processes, and no
+ * secret. Threads share it. */
+struct request_ids {
+    uint64_t key[2];
+    atomic_ullong count;
+};
+
+/* After the fork: two processes with one key would make the same ids. */
+void request_ids_open(struct request_ids *ids);
+
+struct request_id {
+    uint64_t high, low; /* both 0: not made yet */
+};
+
+/* The id of the request with that head: what the field of --request-id-header says, if the peer is
+ * trusted and the id is 1 to REQUEST_ID_LEN_MAX letters, digits and "-._~+/=:@", which need no
+ * quotes anywhere; else `own`, made at the first call, before threads share the request, and put
+ * into `text`. */
+struct slice request_id_text(struct request_id *own, const struct worker *worker,
+                             const struct http_head *head, const struct peer *peer,
+                             char text[REQUEST_ID_BYTES]);
+
+#endif
