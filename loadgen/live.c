@@ -59,6 +59,10 @@ void live_stop(struct live *l, enum run_end why) {
     atomic_compare_exchange_strong(&l->end, &nobody, (int)why);
 }
 
+enum run_end live_end(const struct live *l) {
+    return (enum run_end)atomic_load_explicit(&l->end, memory_order_relaxed);
+}
+
 /* Without a known end the step grows with the count, so that a long run does not print for ever. */
 static void show_progress(struct live *l, uint64_t ended) {
     uint64_t at = atomic_load(&l->progress_at);

@@ -71,14 +71,11 @@ struct live {
 NODISCARD int live_init(struct live *l, const struct loadgen_config *c);
 void live_free(struct live *l);
 
-/* 0 or -ENOMEM. */
-
 /* Asks all workers to stop; the first reason counts. Any thread. */
 void live_stop(struct live *l, enum run_end why);
 
-static inline enum run_end live_end(const struct live *l) {
-    return (enum run_end)atomic_load_explicit(&l->end, memory_order_relaxed);
-}
+/* The reason of live_stop; RUN_END_DONE when nobody asked. */
+enum run_end live_end(const struct live *l);
 
 /* A request has ended: counts it for the progress, when that is shown. */
 void live_request_ended(struct live *l);

@@ -383,14 +383,6 @@ void request_init(struct srv_request *rq, struct session *s, struct io *io) {
     http_target_split(s->head.target, &rq->path, &rq->query);
 }
 
-struct srv_request *request_new(struct session *s, struct io *io) {
-    struct srv_request *rq = arena_alloc(&s->arena, sizeof(*rq));
-
-    if (rq != NULL)
-        request_init(rq, s, io);
-    return rq;
-}
-
 int request_stick(struct srv_request *rq, int rc) {
     if (rc < 0 && rq->failed == 0)
         rq->failed = rc;

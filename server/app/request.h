@@ -39,9 +39,6 @@ struct srv_request {
 /* Begins the session's current request. `io` tells the time and waits. */
 void request_init(struct srv_request *rq, struct session *s, struct io *io);
 
-/* Begins it in the session's arena: valid until that is done with it; NULL when out of memory. */
-NODISCARD struct srv_request *request_new(struct session *s, struct io *io);
-
 /* Whether the application is to be asked: 0; 1 when that was answered here (the method,
  * OPTIONS *); -ETIMEDOUT when the request has waited too long. Both go to request_answer. */
 NODISCARD int request_admit(struct srv_request *rq);

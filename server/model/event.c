@@ -44,7 +44,7 @@ enum job_state { JOB_HANDLER, JOB_QUEUED, JOB_CALLING };
 struct job {
     struct event_model *model;
     struct client *client;
-    struct srv_request *request;
+    struct srv_request request;
     void (*answered)(struct srv_request *rq, int rc, const struct upstream_answer *answer);
     struct slice suffix;
     struct upstream_call call;
@@ -57,8 +57,8 @@ static struct event_model *model_of(const struct client *c) {
     return CONTAINER_OF(c->front, struct event_model, front);
 }
 
-static struct job *job_of(const struct srv_request *rq) {
-    return CONTAINER_OF(rq->session, struct client, session)->task;
+static struct job *job_of(struct srv_request *rq) {
+    return CONTAINER_OF(rq, struct job, request);
 }
 
 /* --- the end of a request ------------------------------------------------------------ */
@@ -92,9 +92,8 @@ static void pump_calls(struct event_model *m);
 static void call_done(struct upstream_call *call, int rc) {
     struct job *job = CONTAINER_OF(call, struct job, call);
     struct event_model *m = job->model;
-    struct srv_request *rq = job->request;
-    struct upstream_answer got = exchange_answer(&call->exchange);
-    struct upstream_answer answer = got;
+    struct srv_request *rq = &job->request;
+    struct upstream_answer answer = exchange_answer(&call->exchange);
 
     job->state = JOB_HANDLER;
     m->calling--;
@@ -111,7 +110,7 @@ static void call_now(struct job *job) {
     m->calling++;
     job->state = JOB_CALLING;
     job->call.done = call_done;
-    request_asks(job->request);
+    request_asks(&job->request);
     upstream_event_get(m->upstream, &job->call, &job->client->session.arena, job->suffix,
                        session_deadline(&job->client->session));
 }
@@ -127,13 +126,13 @@ static void leave_queue(struct job *job, int rc) {
 
     TAILQ_REMOVE(&m->queue, job, queued);
     timer_cancel(m->loop, &job->timer);
-    request_queued(job->request, rc);
+    request_queued(&job->request, rc);
 }
 
 static void queue_failed(struct job *job, int rc) {
     leave_queue(job, rc);
     job->state = JOB_HANDLER;
-    job->answered(job->request, rc, NULL);
+    job->answered(&job->request, rc, NULL);
 }
 
 static void queue_late(struct timer *timer) {
@@ -147,7 +146,7 @@ static void queue_join(struct job *job) {
     job->state = JOB_QUEUED;
     job->timer.fire = queue_late;
     TAILQ_INSERT_TAIL(&m->queue, job, queued);
-    rc = timer_set(m->loop, &job->timer, request_queues(job->request));
+    rc = timer_set(m->loop, &job->timer, request_queues(&job->request));
     if (rc < 0)
         queue_failed(job, rc);
 }
@@ -188,8 +187,9 @@ static struct job *job_new(struct event_model *m, struct client *c) {
 
     if (job == NULL)
         return NULL;
-    *job = (struct job){ .model = m, .client = c, .request = request_new(&c->session, &m->io) };
-    return job->request != NULL ? job : NULL;
+    *job = (struct job){ .model = m, .client = c };
+    request_init(&job->request, &c->session, &m->io);
+    return job;
 }
 
 static void run_handler(struct event_model *m, struct srv_request *rq) {
@@ -220,7 +220,7 @@ static void event_dispatch(struct client *c) {
     }
     session_begin(&c->session, loop_now(m->loop));
     heartbeat_switch(&m->heartbeat, &c->session.head);
-    run_handler(m, job->request);
+    run_handler(m, &job->request);
     heartbeat_switch(&m->heartbeat, NULL);
 }
 
