@@ -13,6 +13,7 @@ enum {
     SERVER_ROUTE_SEGMENTS_MAX = 8,            /* handed out by a route */
     SERVER_REPLY_BYTES_MAX = 67108864,        /* head and body of an answer */
     SERVER_STREAM_BYTES = 16384,              /* encoded at a time of a streamed answer */
+    SERVER_SEND_BURST_BYTES = 2097152,        /* sent of a file before others get their turn */
     SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608, /* in one answer */
     SERVER_UPSTREAM_REQUEST_BYTES_MAX = 65536,
     SERVER_UPSTREAM_IDLE_MAX = 20000,   /* idle upstream connections per worker */

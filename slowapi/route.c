@@ -3,6 +3,7 @@
 #include "slowapi/route.h"
 #include "base/alloc.h"
 #include "base/json.h"
+#include "http/select.h"
 #include "http/url.h"
 #include "slowapi/limits.h"
 #include <errno.h>
@@ -164,88 +165,15 @@ PREPARE(jsonl) {
     return prepare_events(reply, spec, BODY_JSONL, "application/jsonl");
 }
 
-enum range { RANGE_NONE, RANGE_PART, RANGE_BEYOND };
-
-/* `bytes=A-B`, `bytes=A-` or `bytes=-N` (RFC 9110 section 14.1.2). Any other is none. */
-static enum range cut_range(struct slice value, uint64_t size, uint64_t *ret_from,
-                            uint64_t *ret_to) {
-    uint64_t from = 0, to = 0;
-    struct slice rest = value, unit = slice_cut(&rest, '='), low = slice_cut(&rest, '-');
-    bool has_from = slice_parse_u64(low, UINT64_MAX, &from) == 0;
-    bool has_to = slice_parse_u64(rest, UINT64_MAX - 1, &to) == 0;
-
-    if (!slice_eq_nocase(unit, SLICE("bytes")) || (!has_from && low.len > 0) ||
-        (!has_to && rest.len > 0) || (!has_from && !has_to) || (has_from && has_to && to < from))
-        return RANGE_NONE;
-    if (has_from ? from >= size : to == 0)
-        return RANGE_BEYOND;
-    *ret_from = has_from ? from : to < size ? size - to : 0;
-    *ret_to = has_from && has_to && to < size ? to + 1 : size;
-    return RANGE_PART;
-}
-
-static bool lists_etag(struct slice list, struct slice etag, bool weakly) {
-    if (slice_eq(slice_trim(list), SLICE("*")))
-        return true;
-    while (list.len > 0) {
-        struct slice item = slice_trim(slice_cut(&list, ','));
-        if (weakly && slice_starts_with(item, SLICE("W/")))
-            item = slice_drop(item, strlen("W/"));
-        if (slice_eq(item, etag))
-            return true;
-    }
-    return false;
-}
-
-/* Whether any line of that name has it; *ret_given: there is one. */
-static bool has_etag(const struct http_head *head, struct slice field, struct slice etag,
-                     bool weakly, bool *ret_given) {
-    struct slice rest = head->fields, name, value;
-    bool has = false;
-
-    *ret_given = false;
-    while (http_field_next(&rest, &name, &value)) {
-        if (!slice_eq_nocase(name, field))
-            continue;
-        *ret_given = true;
-        has = has || lists_etag(value, etag, weakly);
-    }
-    return has;
-}
-
-/* In the order of RFC 9110 section 13.2.2. A Range counts for GET only (section 14.2), and not
- * beside an If-Range that names another state; a date names one, for no answer here has a date. */
-static uint16_t select_part(const struct http_head *head, struct slice etag, uint64_t size,
-                            uint64_t *ret_from, uint64_t *ret_to) {
-    bool is_get = head->method == HTTP_METHOD_GET, is_given;
-    struct slice range, state;
-
-    if (!has_etag(head, SLICE("If-Match"), etag, false, &is_given) && is_given)
-        return 412;
-    if (has_etag(head, SLICE("If-None-Match"), etag, true, &is_given))
-        return is_get || head->method == HTTP_METHOD_HEAD ? 304 : 412;
-    if (!is_get || !http_field_find(head, SLICE("Range"), &range))
-        return 200;
-    if (http_field_find(head, SLICE("If-Range"), &state) && !slice_eq(state, etag))
-        return 200;
-    switch (cut_range(range, size, ret_from, ret_to)) {
-    case RANGE_PART:
-        return 206;
-    case RANGE_BEYOND:
-        return 416;
-    case RANGE_NONE:
-        break;
-    }
-    return 200;
-}
-
 PREPARE(range) {
     uint64_t size = (uint64_t)given(spec->numbytes, 0), from = 0, to = size;
+    struct http_state state = { .modified = -1, .size = size };
     char etag[32], line[160], part[80] = "";
 
     snprintf(etag, sizeof(etag), "\"range%llu\"", (unsigned long long)size);
+    state.etag = slice_str(etag);
     if (reply->status == 200)
-        reply->status = select_part(head, slice_str(etag), size, &from, &to);
+        reply->status = http_select(head, &state, &from, &to);
     if (reply->status == 416)
         snprintf(part, sizeof(part), "Content-Range: bytes */%llu\r\n", (unsigned long long)size);
     else if (reply->status == 206)

@@ -169,6 +169,18 @@ SRV_PUBLIC int srv_reply_bytes(srv_request *, int status, const void *body, size
 SRV_PUBLIC void srv_print(srv_request *, const char *format, ...) SRV_PRINTF(2, 3);
 SRV_PUBLIC int srv_reply_printed(srv_request *, int status);
 
+/* Answers with a regular file: its length, Content-Type by its suffix unless that is set, and with
+ * status 200 Last-Modified and ETag, by which If-Match, If-None-Match, If-Modified-Since and
+ * If-Unmodified-Since are kept (304, 412), and one range of bytes (206, 416). The file is sent
+ * without being copied, after the handler has returned, at the client's speed: it must not become
+ * shorter meanwhile, or the connection is cut. What is no regular file, or not there, sticks as
+ * 404; what may not be read as 403. */
+SRV_PUBLIC int srv_reply_file(srv_request *, int status, const char *path);
+
+/* The same with status 200 for `path` below `folder`, which it does not leave: "..", an absolute
+ * link and a link that leads out are 404. For paths of clients. openat2(2): Linux 5.6. */
+SRV_PUBLIC int srv_reply_below(srv_request *, const char *folder, const char *path);
+
 /* Answers `status` (301, 302, 303, 307 or 308) and Location. */
 SRV_PUBLIC int srv_redirect(srv_request *, int status, const char *location);
 

@@ -27,7 +27,7 @@ static bool is_late(struct srv_request *rq) {
     return io_now(rq->io) >= rq->deadline;
 }
 
-/* Each time that the client takes something it has --send-timeout for the next. */
+/* Waits for --send-timeout, again and again for a client that takes something each time. */
 static int wait_writable(struct srv_request *rq) {
     nsec_t span = rq->session->worker->config->send_timeout;
     int rc = wait_client(rq, IO_WRITE, deadline_after(io_now(rq->io), span));
@@ -121,7 +121,7 @@ static int write_all(struct srv_request *rq, struct slice data) {
     return request_stick(rq, rc);
 }
 
-/* Whether it may be written: 0 or -errno. */
+/* Begins the stream if nothing has. 0 when it may be written, or -errno. */
 static int enter(struct srv_request *rq) {
     int rc = rq->failed;
 
@@ -184,7 +184,7 @@ static int begin_events(struct srv_request *rq) {
     return srv_begin(rq, 200);
 }
 
-/* A line of its own for each line of `data`: they end with LF, CR or both. */
+/* Puts a line of its own for each line of `data`: they end with LF, CR or both. */
 static int put_event(struct buf *out, const char *name, const char *data) {
     int rc = name != NULL ? buf_printf(out, "event: %s\n", name) : 0;
 

@@ -282,6 +282,8 @@ static void client_readable(struct client *c) {
         client_read(c);
     else if (c->state == CLIENT_LINGERING)
         client_drop_input(c);
+    else if (c->state == CLIENT_SENDING)
+        (void)client_send(c);
 }
 
 static void client_read_deferred(struct deferred *work) {
@@ -486,18 +488,22 @@ static void client_begin_sending(struct client *c) {
 
 /* Writes what the client takes of its answer; true when it is gone from here, answered or not. */
 static bool client_send(struct client *c) {
-    struct slice out = buf_unread(&c->session.out);
-    ssize_t n = watch_send(&c->watch, out.ptr, out.len);
+    uint64_t left = c->session.file.left;
+    int rc = session_send(&c->session, &c->watch);
 
-    if (n < 0 && n != -EAGAIN) {
-        client_end(c);
-        return true;
-    }
-    buf_consume(&c->session.out, n > 0 ? (size_t)n : 0);
-    if (buf_unread(&c->session.out).len > 0)
+    if (rc == -EAGAIN) {
+        if (c->session.file.left < left) /* a large one takes its time */
+            client_set_time_out(c, c->front->worker->config->send_timeout);
+        if (c->watch.ready & IO_WRITE)
+            client_defer_read(c); /* the others have their turn first */
         return false;
-    c->state = CLIENT_READING;
-    client_resume(c, session_finish(&c->session, 0, loop_now(c->front->loop)));
+    }
+    if (rc < 0) {
+        client_end(c);
+    } else {
+        c->state = CLIENT_READING;
+        client_resume(c, session_finish(&c->session, 0, loop_now(c->front->loop)));
+    }
     return true;
 }
 

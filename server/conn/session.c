@@ -26,6 +26,7 @@ void session_init(struct session *s, const struct worker *worker, int fd) {
     buf_init(&s->in, (size_t)limits->head_bytes + SERVER_BODY_RECV_BYTES);
     buf_init(&s->body, limits->body_bytes > 0 ? limits->body_bytes : 1);
     buf_init(&s->out, SERVER_REPLY_BYTES_MAX);
+    s->file.fd = -1;
     arena_init(&s->arena, SERVER_ARENA_BYTES_MAX);
 }
 
@@ -514,6 +515,7 @@ static void end_request(struct session *s) {
     s->entry = NULL;
     s->ready_at = s->body_at = 0;
     s->stream = SESSION_WHOLE;
+    file_part_close(&s->file);
     s->spent = (struct access_spent){ 0 };
     s->id = (struct request_id){ 0 };
 }
@@ -566,20 +568,38 @@ enum session_end session_finish(struct session *s, int rc, nsec_t now) {
     return finish_request(s);
 }
 
-enum session_end session_answer(struct session *s, int rc, struct io *io) {
-    struct slice out = buf_unread(&s->out);
-    ssize_t n = rc;
+/* Ends with -EAGAIN, too, after a burst: then the socket is not known to be full. */
+static int send_file(struct session *s, struct watch *watch) {
+    int rc = watch == NULL || (watch->ready & IO_WRITE)
+                 ? file_part_send(&s->file, s->fd, SERVER_SEND_BURST_BYTES)
+                 : -EAGAIN;
 
-    if (rc == 0) {
-        session_answers(s, io);
-        n = out.len > 0 ? socket_send(s->fd, out.ptr, out.len) : 0; /* a stream has been sent */
-    }
-    if (n < 0 && n != -EAGAIN)
-        return session_finish(s, (int)n, io_now(io));
-    buf_consume(&s->out, n > 0 ? (size_t)n : 0);
-    if (buf_unread(&s->out).len > 0)
-        return SESSION_SEND;
-    return session_finish(s, 0, io_now(io));
+    if (rc == -EAGAIN && watch != NULL)
+        watch_drained(watch, IO_WRITE);
+    return rc == -EINPROGRESS ? -EAGAIN : rc;
+}
+
+int session_send(struct session *s, struct watch *watch) {
+    struct slice out = buf_unread(&s->out);
+    ssize_t n = 0;
+
+    if (out.len > 0)
+        n = watch != NULL ? watch_send(watch, out.ptr, out.len)
+                          : socket_send(s->fd, out.ptr, out.len);
+    if (n < 0)
+        return (int)n;
+    buf_consume(&s->out, (size_t)n);
+    if ((size_t)n < out.len)
+        return -EAGAIN;
+    return s->file.left > 0 ? send_file(s, watch) : 0;
+}
+
+enum session_end session_answer(struct session *s, int rc, struct io *io) {
+    if (rc < 0)
+        return session_finish(s, rc, io_now(io));
+    session_answers(s, io);
+    rc = session_send(s, NULL);
+    return rc == -EAGAIN ? SESSION_SEND : session_finish(s, rc, io_now(io));
 }
 
 /* --- answers without a handler ---------------------------------------------------- */

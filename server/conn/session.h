@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "fiber/io.h"
 #include "http/conn.h"
+#include "net/file_part.h"
 #include "net/peer.h"
 #include "server/conn/access_log.h"
 #include "server/conn/request_id.h"
@@ -54,8 +55,9 @@ struct session {
     struct http_conn http;
     struct http_head head; /* current request's; points into `in` or `arena` */
     struct buf in; /* received: the head in use (`head_used` bytes), then what is not parsed yet */
-    struct buf body; /* decoded body of the current request */
-    struct buf out;  /* encoded answer */
+    struct buf body;       /* decoded body of the current request */
+    struct buf out;        /* encoded answer */
+    struct file_part file; /* the answer's end, after `out` */
     struct arena arena;
     size_t head_used;
     nsec_t ready_at;           /* time at which the request was complete; 0: not yet */
@@ -91,37 +93,36 @@ NODISCARD enum session_step session_feed(struct session *s);
 /* A request is complete, at this time. */
 void session_ready(struct session *s, nsec_t now);
 
-/* The client has closed its sending side while its request waits: the span until it is asked what
- * that means; 0: nothing but that it is gone; NSEC_NEVER: it counts as there. */
+/* The span until a client is asked that has closed its sending side while its request waits; 0: it
+ * is gone; NSEC_NEVER: it counts as there. */
 nsec_t session_probe_span(const struct session *s);
 
-/* Is it gone, or does it only send no more? TCP does not tell until something is sent, so this
- * sends an interim answer (RFC 9110 section 15.2), unless the real one is being written: who is
- * gone answers with a reset, which the connection's watch reports. HTTP/1.0 has no interim answers:
- * such a client counts as there. From any thread. False when it is known to be gone. */
+/* Sends an interim answer (RFC 9110 section 15.2), unless the real one is being written: a client
+ * that is gone answers with a reset, which the connection's watch reports. HTTP/1.0 has no interim
+ * answers: such a client counts as there. From any thread. False when it is known to be gone. */
 NODISCARD bool session_probe(struct session *s);
 
-/* Has a part of a request arrived? False while the connection is merely kept alive. And is that a
- * part of its body, rather than of its head? */
+/* Has a part of a request arrived, or is the connection merely kept? And is it one of the body? */
 bool session_began(const struct session *s);
 bool session_in_body(const struct session *s);
 
-/* Until when the body waits for its next bytes: --body-timeout from `now` on, and no longer than
- * --body-timeout and the bytes so far, decoded, at --body-rate allow for the whole. */
+/* Deadlines of the current request, NSEC_NEVER without a limit; and of the next bytes of its body:
+ * --body-timeout from `now` on, and no longer than --body-timeout and the bytes so far, decoded, at
+ * --body-rate allow for the whole. */
+nsec_t session_deadline(const struct session *s);
 nsec_t session_body_deadline(struct session *s, nsec_t now);
 
-/* The deadline of the current request; NSEC_NEVER without a limit. */
-nsec_t session_deadline(const struct session *s);
-
-/* Tells what the current request does or waits for from now on. */
-void session_set_doing(struct session *s, enum stats_doing doing, nsec_t now);
-
-/* The request has its slot: its handler is about to run. */
+/* The request has its slot: its handler is about to run. What it does or waits for from now on. */
 void session_begin(struct session *s, nsec_t now);
+void session_set_doing(struct session *s, enum stats_doing doing, nsec_t now);
 
 /* Ends a handled request, with 0 and an answer in `out`, or with -errno. Writes what the client
  * takes of the answer at once, and never waits for it. */
 NODISCARD enum session_end session_answer(struct session *s, int rc, struct io *io);
+
+/* Writes of the answer what the client takes at once, through its watch (or NULL). 0: all; -EAGAIN:
+ * the rest is for later, and if the watch is ready it was a burst of a large file; -errno. */
+NODISCARD int session_send(struct session *s, struct watch *watch);
 
 /* Two steps of session_answer, for callers that write themselves: the answer in `out` is about to
  * be written; all is done, with 0, or with -errno: the client did not get its answer. */
@@ -152,9 +153,8 @@ enum session_step session_refuse(struct session *s, uint16_t status, const char 
 /* No request is to come, or none is wanted: SESSION_CLOSE, or SESSION_LINGER. */
 NODISCARD enum session_end session_close(const struct session *s);
 
-/* Gives back memory: what the answer, which stands in `out` and may stay for a while, was made
- * of; between two requests every buffer: a connection that is merely kept alive owns nothing but
- * itself. */
+/* Gives back memory: what the answer, which stands in `out` and may stay for a while, was made of;
+ * between two requests every buffer, so that a kept connection owns nothing but itself. */
 void session_shrink(struct session *s);
 
 #endif

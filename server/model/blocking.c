@@ -331,11 +331,20 @@ static enum session_step read_request(struct blocking_connection *c) {
 
 static int write_answer(struct blocking_connection *c) {
     struct session *s = &c->session;
-    struct slice out = buf_unread(&s->out);
-    nsec_t deadline = deadline_after(io_now(&c->io.io), s->worker->config->send_timeout);
-    int rc = io_write_all(&c->io.io, s->fd, out.ptr, out.len, deadline);
+    struct io *io = &c->io.io;
+    nsec_t span = s->worker->config->send_timeout, deadline = deadline_after(io_now(io), span);
+    uint64_t left = s->file.left;
+    int rc;
 
-    buf_consume(&s->out, out.len);
+    while ((rc = session_send(s, NULL)) == -EAGAIN) {
+        if (s->file.left < left)
+            deadline = deadline_after(io_now(io), span);
+        left = s->file.left;
+        rc = io_wait(io, s->fd, IO_WRITE, deadline);
+        if (rc < 0)
+            break;
+    }
+    buf_consume(&s->out, buf_unread(&s->out).len);
     return rc;
 }
 
