@@ -79,8 +79,8 @@ def test_files_that_are_named_exist(page):
 
 
 def commands_of(page):
-    """The words of each `srv ...` line of a page's examples, up to what a shell does beside it."""
-    for line in re.findall(r"^    (?:[A-Z_]+=\S+ )*srv (.*)", (ROOT / page).read_text(), re.M):
+    """The words of each `srv ...` line of a page's examples, up to what a shell does beside it; not what srv says."""
+    for line in re.findall(r"^    (?:\$ )?(?:[A-Z_]+=\S+ )*srv (?!\w+: )(.*)", (ROOT / page).read_text(), re.M):
         words = shlex.shlex(line, posix=True, punctuation_chars=True)
         words.whitespace_split = True
         yield list(itertools.takewhile(lambda word: word[0] not in "|&;<>()", words))
