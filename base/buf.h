@@ -59,4 +59,16 @@ static inline size_t buf_room(const struct buf *b) {
 /* Tells that `n` bytes were written at buf_tail; `n` is at most buf_room. */
 void buf_added(struct buf *b, size_t n);
 
+/* Keeps what its reader left of `input`, of which `used` bytes were used: `input` is buf_unread, or
+ * lies elsewhere while the buffer is empty. Nothing left: gives the memory back. As buf_append. */
+NODISCARD static inline int buf_keep(struct buf *b, struct slice input, size_t used) {
+    if (b->end == b->start)
+        return used < input.len ? buf_append(b, slice_drop(input, used)) : 0;
+
+    buf_consume(b, used);
+    if (b->end == b->start)
+        buf_free(b);
+    return 0;
+}
+
 #endif

@@ -292,35 +292,6 @@ static void client_send(struct load_client *c, nsec_t now) {
     }
 }
 
-/* Bytes after an unfinished head go behind it, into the buffer of the connection; all others go to
- * the shared buffer. */
-static ssize_t client_recv(struct load_client *c, struct slice *ret_input) {
-    struct load_worker *w = c->worker;
-    if (buf_unread(&c->in).len == 0) {
-        ssize_t n = watch_recv(&c->watch, w->in, RECV_BYTES);
-        *ret_input = slice_of(w->in, n > 0 ? (size_t)n : 0);
-        return n;
-    }
-    int rc = buf_reserve(&c->in, IN_BYTES_STEP);
-    if (rc != 0)
-        return rc;
-    ssize_t n = watch_recv(&c->watch, buf_tail(&c->in), buf_room(&c->in));
-    if (n > 0)
-        buf_added(&c->in, (size_t)n);
-    *ret_input = buf_unread(&c->in);
-    return n;
-}
-
-/* Keeps what belongs to an unfinished head or line. */
-static int keep_rest(struct load_client *c, struct slice all, struct slice rest) {
-    if (buf_unread(&c->in).len == 0)
-        return rest.len == 0 ? 0 : buf_append(&c->in, rest);
-    buf_consume(&c->in, all.len - rest.len);
-    if (rest.len == 0)
-        buf_free(&c->in);
-    return 0;
-}
-
 static void on_head(struct load_client *c, const struct http_head *head) {
     struct load_worker *w = c->worker;
     c->status = head->status;
@@ -371,7 +342,7 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
                 c->matched = expect_body_feed(c->worker->expect, c->matched, ev.data);
             break;
         case HTTP_EV_MORE:
-            if (keep_rest(c, input, rest) != 0)
+            if (buf_keep(&c->in, input, input.len - rest.len) != 0)
                 client_fail_malformed(c, http_err_memory, input, now);
             return;
         case HTTP_EV_END:
@@ -395,7 +366,8 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
 static void client_receive(struct load_client *c) {
     while (c->state == CLIENT_WAITING || c->state == CLIENT_RECEIVING) {
         struct slice input = { NULL, 0 };
-        ssize_t n = client_recv(c, &input);
+        ssize_t n =
+            watch_recv_behind(&c->watch, &c->in, IN_BYTES_STEP, c->worker->in, RECV_BYTES, &input);
         if (n == -EAGAIN && !c->write_failed)
             return;
         nsec_t now = clock_now();

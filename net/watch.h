@@ -15,6 +15,7 @@
 #ifndef NET_WATCH_H
 #define NET_WATCH_H
 
+#include "base/buf.h"
 #include "net/loop.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -60,6 +61,29 @@ bool watch_may_have_data(const struct watch *w);
  * 1), or -errno. EINTR is retried. */
 ssize_t watch_recv(struct watch *w, void *data, size_t size);
 ssize_t watch_send(struct watch *w, const void *data, size_t size);
+
+/* Receives for a reader that keeps only what is unfinished, by buf_keep: behind that, with at least
+ * `room` bytes, or, when `kept` is empty, into `shared`. As watch_recv, or -ENOBUFS or -ENOMEM;
+ * `*ret` is all that is unread then. */
+static inline ssize_t watch_recv_behind(struct watch *w, struct buf *kept, size_t room,
+                                        char *shared, size_t shared_size, struct slice *ret) {
+    ssize_t n;
+
+    if (buf_unread(kept).len == 0) {
+        n = watch_recv(w, shared, shared_size);
+        *ret = slice_of(shared, n > 0 ? (size_t)n : 0);
+        return n;
+    }
+
+    int rc = buf_reserve(kept, room);
+    if (rc < 0)
+        return rc;
+    n = watch_recv(w, buf_tail(kept), buf_room(kept));
+    if (n > 0)
+        buf_added(kept, (size_t)n);
+    *ret = buf_unread(kept);
+    return n;
+}
 
 /* The socket has taken bytes in a send that did not go through this watch: spares the call that
  * would find out whether it is alive. */

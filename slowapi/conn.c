@@ -1,6 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The life of a connection: it is accepted, reads a request, waits, answers step by step, and is
- * kept or lingers. */
+/* The life of a connection of `srv slowapi`, on callbacks, in this order:
+ *
+ *     on_ready          the hub: bytes came, or room for some; on_deadline for the clock, on_later
+ *                       for work that let others go first
+ *     slow_conn_open    takes over a descriptor that was accepted
+ *     read_request      reads and answers, until nothing is there or a request sleeps
+ *     take_head         plans the answer; from here on a request is in flight
+ *     wait_or_answer    the request is whole, and its delay begins
+ *     wait_until        sleeps
+ *     answer            sends, step by step as reply.c says; reply == NULL is the plain answer
+ *     keep_or_linger    the answer is written: for the next request, or the end
+ *
+ * It ends in one of four ways: linger lets the client close first, drop closes, drop_gone does so
+ * because the client has gone, reset closes with RST. refuse answers an error before it lingers.
+ * Each of them goes through end_request, which counts and logs a request once. */
 #include "slowapi/conn.h"
 #include "base/alloc.h"
 #include "http/error.h"
@@ -17,23 +30,24 @@
 
 static_assert(sizeof(struct slow_conn) <= 512, "a sleeping request is to cost well below 1 KB");
 
-/* The story, in the order of life. Each part hands on to the next, or returns when something has to
- * be waited for; the events at the end of this file take it up again. */
-static void read_request(struct slow_conn *c);
-static void take_head(struct slow_conn *c, const struct http_head *head);
-static void wait_until(struct slow_conn *c, nsec_t at);
-static void answer(struct slow_conn *c);
-static void keep_or_linger(struct slow_conn *c);
-static void linger(struct slow_conn *c);
-static void settle(struct slow_conn *c, const char *outcome);
-static void refuse(struct slow_conn *c, uint16_t status, const char *text);
-static void reset(struct slow_conn *c, const char *outcome);
-static void leave(struct slow_conn *c);
-static void drop(struct slow_conn *c);
-
 static void on_ready(struct watch *watch, unsigned what);
 static void on_deadline(struct timer *timer);
 static void on_later(struct deferred *later);
+static void read_request(struct slow_conn *c);
+static void take_head(struct slow_conn *c, const struct http_head *head);
+static void wait_or_answer(struct slow_conn *c);
+static bool is_gone(const struct slow_conn *c);
+static void wait_until(struct slow_conn *c, nsec_t at);
+static void answer(struct slow_conn *c);
+static void send_rest(struct slow_conn *c);
+static void look_at_progress(struct slow_conn *c);
+static void keep_or_linger(struct slow_conn *c);
+static void linger(struct slow_conn *c);
+static void refuse(struct slow_conn *c, uint16_t status, const char *text);
+static void end_request(struct slow_conn *c, const char *outcome);
+static void drop(struct slow_conn *c);
+static void drop_gone(struct slow_conn *c);
+static void reset(struct slow_conn *c, const char *outcome);
 
 /* --- states ----------------------------------------------------------------------------------- */
 
@@ -70,6 +84,77 @@ static void go_on_later(struct slow_conn *c) {
 
 static bool is_last(const struct slow_conn *c) {
     return c->worker->draining || c->worker->config->keep_alive == 0;
+}
+
+/* --- the hub ---------------------------------------------------------------------------------- */
+
+/* A request that waits keeps what comes in the kernel, which bounds it. One that hangs would never
+ * be answered, so its client's FIN ends it. */
+static void look_for_hangup(struct slow_conn *c, unsigned what) {
+    bool ends = c->state == CONN_HANG && (what & IO_HANGUP) != 0;
+
+    if (ends || ((what & (IO_READ | IO_HANGUP)) != 0 && is_gone(c)))
+        drop_gone(c);
+}
+
+static void on_ready(struct watch *watch, unsigned what) {
+    struct slow_conn *c = CONTAINER_OF(watch, struct slow_conn, watch);
+
+    c->work_bytes = 0;
+    if (c->state == CONN_SLEEP || c->state == CONN_HANG) {
+        look_for_hangup(c, what);
+        return;
+    }
+    if (c->state == CONN_SEND && (what & IO_WRITE) != 0)
+        send_rest(c);
+    read_request(c);
+}
+
+static void on_deadline(struct timer *timer) {
+    struct slow_conn *c = CONTAINER_OF(timer, struct slow_conn, timer);
+
+    if (loop_now(c->worker->loop) < c->deadline) { /* the deadline moved since the timer was set */
+        enter(c, (enum slow_conn_state)c->state, c->deadline);
+        return;
+    }
+    c->work_bytes = 0;
+    switch ((enum slow_conn_state)c->state) {
+    case CONN_SLEEP:
+        answer(c);
+        break;
+    case CONN_HEAD:
+        refuse(c, 408, "the request head took too long");
+        break;
+    case CONN_BODY:
+        refuse(c, 408, "the request body took too long");
+        break;
+    case CONN_HANG: /* a connection that was to be left alone at first */
+        enter(c, CONN_IDLE, after(c, patience(c->worker)));
+        break;
+    case CONN_SEND:
+        look_at_progress(c);
+        break;
+    case CONN_IDLE:
+    case CONN_LINGER:
+    case CONN_CLOSED:
+        drop(c);
+        break;
+    }
+    read_request(c);
+}
+
+/* The others have had their turn. */
+static void on_later(struct deferred *later) {
+    struct slow_conn *c = CONTAINER_OF(later, struct slow_conn, later);
+
+    if (c->state == CONN_CLOSED) {
+        mem_free(c);
+        return;
+    }
+    c->work_bytes = 0;
+    if (c->state == CONN_SEND)
+        send_rest(c);
+    read_request(c);
 }
 
 /* --- accept ----------------------------------------------------------------------------------- */
@@ -170,50 +255,6 @@ static bool takes_input(const struct slow_conn *c) {
     return c->state == CONN_IDLE || c->state == CONN_HEAD || c->state == CONN_BODY;
 }
 
-/* Receives as watch_recv does; `*ret` is all that is unread then, earlier bytes included. */
-static ssize_t receive(struct slow_conn *c, struct slice *ret) {
-    ssize_t n;
-
-    if (c->in.data == NULL) {
-        struct slow_worker *w = c->worker;
-        n = watch_recv(&c->watch, w->in, sizeof(w->in));
-        *ret = slice_of(w->in, n > 0 ? (size_t)n : 0);
-        return n;
-    }
-
-    int rc = buf_reserve(&c->in, ROOM_BYTES);
-    if (rc < 0)
-        return rc;
-    n = watch_recv(&c->watch, buf_tail(&c->in), buf_room(&c->in));
-    if (n > 0)
-        buf_added(&c->in, (size_t)n);
-    *ret = buf_unread(&c->in);
-    return n;
-}
-
-/* Keeps the part that was not used, and no buffer when there is none. False: out of memory. */
-static bool keep(struct slow_conn *c, struct slice input, size_t used, bool is_own) {
-    bool ok = true;
-
-    if (is_own)
-        buf_consume(&c->in, used);
-    else if (used < input.len)
-        ok = buf_append(&c->in, slice_drop(input, used)) == 0;
-
-    if (buf_unread(&c->in).len == 0)
-        buf_free(&c->in);
-    return ok;
-}
-
-/* The request is read, and its delay begins. The clock is read again: counted from the begin of the
- * turn, a request that came late in it would be answered too early. */
-static void wait_or_answer(struct slow_conn *c) {
-    if (c->delay > 0)
-        wait_until(c, deadline_after(clock_now(), c->delay));
-    else
-        answer(c);
-}
-
 /* Feeds the codec all that `input` allows, or as many requests as one turn may answer. Returns how
  * much of it was used. */
 static size_t feed(struct slow_conn *c, struct slice input) {
@@ -248,12 +289,10 @@ static size_t feed(struct slow_conn *c, struct slice input) {
 
 /* `input` is the unread part of `in`, or lies in the shared buffer and `in` is empty. */
 static void process(struct slow_conn *c, struct slice input) {
-    bool is_own = c->in.data != NULL;
-
     size_t used = feed(c, input);
     if (c->state == CONN_CLOSED || c->state == CONN_LINGER)
         return;
-    if (!keep(c, input, used, is_own))
+    if (buf_keep(&c->in, input, used) < 0)
         drop(c);
     else if (c->state == CONN_IDLE && is_tired(c))
         go_on_later(c);
@@ -265,15 +304,16 @@ static void process(struct slow_conn *c, struct slice input) {
 
 /* Does one system call and what follows. False: the socket is dry, or the connection is closed. */
 static bool read_some(struct slow_conn *c) {
+    struct slow_worker *w = c->worker;
     struct slice input;
 
-    ssize_t n = receive(c, &input);
+    ssize_t n = watch_recv_behind(&c->watch, &c->in, ROOM_BYTES, w->in, sizeof(w->in), &input);
     if (n == -EAGAIN)
         return false;
     if (n == -ENOMEM)
         drop(c);
     else if (n < 0)
-        leave(c);
+        drop_gone(c);
     if (n < 0)
         return false;
     c->eof = n == 0;
@@ -324,7 +364,7 @@ static void invite_body(struct slow_conn *c) {
 
     ssize_t n = watch_send(&c->watch, text.ptr, text.len);
     if (n != (ssize_t)text.len && n != -EAGAIN)
-        leave(c);
+        drop_gone(c);
 }
 
 /* Injects the faults that come before the answer is due. True: the request is dealt with. */
@@ -374,6 +414,15 @@ static void take_head(struct slow_conn *c, const struct http_head *head) {
 
 /* --- wait ------------------------------------------------------------------------------------- */
 
+/* The request is read, and its delay begins. The clock is read again: counted from the begin of the
+ * turn, a request that came late in it would be answered too early. */
+static void wait_or_answer(struct slow_conn *c) {
+    if (c->delay > 0)
+        wait_until(c, deadline_after(clock_now(), c->delay));
+    else
+        answer(c);
+}
+
 /* Tells whether nobody waits for the answer any more. A FIN alone may come from a client that has
  * shut its sending side only, which --half-close decides. A reset connection and a closed unix
  * socket cannot take an answer; poll(2) tells them from a FIN. */
@@ -388,7 +437,7 @@ static bool is_gone(const struct slow_conn *c) {
 /* A hang-up that came before is not told again, so it is looked for here. */
 static void wait_until(struct slow_conn *c, nsec_t at) {
     if ((c->watch.ready & IO_HANGUP) && is_gone(c))
-        leave(c);
+        drop_gone(c);
     else
         enter(c, CONN_SLEEP, at);
 }
@@ -397,7 +446,7 @@ static void wait_until(struct slow_conn *c, nsec_t at) {
  * again. */
 static void hang(struct slow_conn *c) {
     if ((c->watch.ready & IO_HANGUP) || is_gone(c))
-        leave(c);
+        drop_gone(c);
     else
         enter(c, CONN_HANG, NSEC_NEVER);
 }
@@ -546,7 +595,7 @@ static void send_rest(struct slow_conn *c) {
     if (n == -EAGAIN)
         return;
     if (n < 0) {
-        leave(c);
+        drop_gone(c);
         return;
     }
     buf_consume(&c->out, (size_t)n);
@@ -562,7 +611,7 @@ static void send_rest(struct slow_conn *c) {
 
 /* --- keep or linger --------------------------------------------------------------------------- */
 
-static void keep_alive(struct slow_conn *c) {
+static void await_next(struct slow_conn *c) {
     if (!c->is_reused && c->worker->open_count == 1)
         yield_accepting(c->worker);
     c->is_reused = true;
@@ -576,9 +625,9 @@ static void keep_or_linger(struct slow_conn *c) {
 
     if (c->in_flight)
         slow_stats_count(&c->worker->planner.stats, SLOW_ANSWERS);
-    settle(c, "answered");
+    end_request(c, "answered");
     if (http_conn_next(&c->http))
-        keep_alive(c);
+        await_next(c);
     else if (is_read)
         drop(c);
     else
@@ -588,7 +637,7 @@ static void keep_or_linger(struct slow_conn *c) {
 /* Closes our side, and throws away what the client still sends, so that no reset overtakes the
  * answer. */
 static void linger(struct slow_conn *c) {
-    settle(c, "closed");
+    end_request(c, "closed");
     buf_free(&c->in);
     if (linger_begin(&c->linger, c->watch.fd))
         enter(c, CONN_LINGER, after(c, LINGER_NSEC));
@@ -626,7 +675,7 @@ static void log_request(struct slow_conn *c, const char *outcome, uint16_t statu
 }
 
 /* Ends the request in flight: counts and logs it, and frees its plan. `outcome` is for the log. */
-static void settle_with(struct slow_conn *c, const char *outcome, uint16_t status) {
+static void end_request_as(struct slow_conn *c, const char *outcome, uint16_t status) {
     struct slow_worker *w = c->worker;
 
     if (!c->in_flight)
@@ -640,20 +689,20 @@ static void settle_with(struct slow_conn *c, const char *outcome, uint16_t statu
     c->reply = NULL;
 }
 
-static void settle(struct slow_conn *c, const char *outcome) {
+static void end_request(struct slow_conn *c, const char *outcome) {
     const struct reply *reply = c->reply;
     uint16_t status = 200;
 
     if (reply != NULL)
         status = reply->phase != REPLY_HEAD ? reply->status : 0;
-    settle_with(c, outcome, status);
+    end_request_as(c, outcome, status);
 }
 
 /* Refuses for good with a static text. */
 static void refuse(struct slow_conn *c, uint16_t status, const char *text) {
     slow_stats_count(&c->worker->planner.stats, SLOW_MALFORMED);
     if (c->in_flight)
-        settle_with(c, "malformed", status);
+        end_request_as(c, "malformed", status);
     else
         log_request(c, "malformed", status);
     answer_plainly(c, status, slice_str(text), true);
@@ -679,7 +728,7 @@ static void drop(struct slow_conn *c) {
     if (c->state == CONN_CLOSED)
         return;
 
-    settle(c, "dropped");
+    end_request(c, "dropped");
     c->state = CONN_CLOSED;
     timer_cancel(c->worker->loop, &c->timer);
     watch_close(&c->watch);
@@ -690,7 +739,7 @@ static void drop(struct slow_conn *c) {
     loop_defer(c->worker->loop, &c->later);
 }
 
-static void leave(struct slow_conn *c) {
+static void drop_gone(struct slow_conn *c) {
     c->client_left = true;
     drop(c);
 }
@@ -698,80 +747,9 @@ static void leave(struct slow_conn *c) {
 static void reset(struct slow_conn *c, const char *outcome) {
     const struct linger now = { .l_onoff = 1 };
 
-    settle(c, outcome);
+    end_request(c, outcome);
     setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     drop(c);
-}
-
-/* --- events ----------------------------------------------------------------------------------- */
-
-/* A request that waits keeps what comes in the kernel, which bounds it. One that hangs would never
- * be answered, so its client's FIN ends it. */
-static void look_for_hangup(struct slow_conn *c, unsigned what) {
-    bool ends = c->state == CONN_HANG && (what & IO_HANGUP) != 0;
-
-    if (ends || ((what & (IO_READ | IO_HANGUP)) != 0 && is_gone(c)))
-        leave(c);
-}
-
-static void on_ready(struct watch *watch, unsigned what) {
-    struct slow_conn *c = CONTAINER_OF(watch, struct slow_conn, watch);
-
-    c->work_bytes = 0;
-    if (c->state == CONN_SLEEP || c->state == CONN_HANG) {
-        look_for_hangup(c, what);
-        return;
-    }
-    if (c->state == CONN_SEND && (what & IO_WRITE) != 0)
-        send_rest(c);
-    read_request(c);
-}
-
-static void on_deadline(struct timer *timer) {
-    struct slow_conn *c = CONTAINER_OF(timer, struct slow_conn, timer);
-
-    if (loop_now(c->worker->loop) < c->deadline) { /* the deadline moved since the timer was set */
-        enter(c, (enum slow_conn_state)c->state, c->deadline);
-        return;
-    }
-    c->work_bytes = 0;
-    switch ((enum slow_conn_state)c->state) {
-    case CONN_SLEEP:
-        answer(c);
-        break;
-    case CONN_HEAD:
-        refuse(c, 408, "the request head took too long");
-        break;
-    case CONN_BODY:
-        refuse(c, 408, "the request body took too long");
-        break;
-    case CONN_HANG: /* a connection that was to be left alone at first */
-        enter(c, CONN_IDLE, after(c, patience(c->worker)));
-        break;
-    case CONN_SEND:
-        look_at_progress(c);
-        break;
-    case CONN_IDLE:
-    case CONN_LINGER:
-    case CONN_CLOSED:
-        drop(c);
-        break;
-    }
-    read_request(c);
-}
-
-/* The others have had their turn. */
-static void on_later(struct deferred *later) {
-    struct slow_conn *c = CONTAINER_OF(later, struct slow_conn, later);
-
-    if (c->state == CONN_CLOSED) {
-        mem_free(c);
-        return;
-    }
-    c->work_bytes = 0;
-    if (c->state == CONN_SEND)
-        send_rest(c);
-    read_request(c);
 }
 
 /* --- all connections of a worker -------------------------------------------------------------- */

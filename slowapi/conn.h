@@ -2,13 +2,15 @@
 /* A connection and the request on it: one small struct, whatever it waits for; and what the
  * connections of a worker share.
  *
- *            first byte      head        end          due            written
- *   IDLE ------------> HEAD ------> BODY ----> SLEEP -----> (answer) --------> IDLE, or closed
- *                        |            |                        | socket full
- *                        +--- bad ----+-----> (answer)         +--> SEND --> the same
- *                                                | the client may still be sending
- *                                                +--> LINGER --> closed
+ *         first byte    whole head      whole request    due           written
+ *   IDLE ----------> HEAD ---------> BODY ----------> SLEEP ---> (answer) ------> IDLE, or closed
+ *                      |              |                            |  socket full
+ *                      +----- bad ----+--------------> (answer)    +--> SEND --> the same
+ *                                                         |  the client may still be sending
+ *                                                         +--> LINGER --> closed
  *
+ * A head that comes whole goes from IDLE to BODY. A fault may let a connection HANG instead: asleep
+ * until its client leaves, or, before anything is read, for a while and then IDLE.
  * States are passed through within one callback when nothing has to be waited for. */
 #ifndef SLOWAPI_CONN_H
 #define SLOWAPI_CONN_H

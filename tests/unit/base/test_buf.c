@@ -148,6 +148,24 @@ static void moving_is_rare(void **state) {
     buf_free(&b);
 }
 
+/* What is left of bytes elsewhere is copied; of its own, dropped; and nothing left is no memory. */
+static void keeps_what_is_left(void **state) {
+    (void)state;
+    struct buf b;
+    buf_init(&b, 8);
+    assert_int_equal(buf_keep(&b, SLICE("used"), 4), 0);
+    assert_null(b.data);
+    assert_int_equal(buf_keep(&b, SLICE("used, left"), 4), 0);
+    assert_true(slice_eq(buf_unread(&b), SLICE(", left")));
+    assert_int_equal(buf_keep(&b, buf_unread(&b), 2), 0);
+    assert_true(slice_eq(buf_unread(&b), SLICE("left")));
+    assert_int_equal(buf_keep(&b, buf_unread(&b), 0), 0);
+    assert_true(slice_eq(buf_unread(&b), SLICE("left")));
+    assert_int_equal(buf_keep(&b, buf_unread(&b), 4), 0);
+    assert_null(b.data);
+    assert_int_equal(buf_keep(&b, SLICE("too much for it"), 3), -ENOBUFS);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(starts_empty_and_without_memory),
@@ -158,6 +176,7 @@ int main(void) {
         cmocka_unit_test(prints_what_does_not_fit_yet),
         cmocka_unit_test(random_use_keeps_the_order),
         cmocka_unit_test(moving_is_rare),
+        cmocka_unit_test(keeps_what_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -302,6 +302,30 @@ static void test_a_file_cannot_be_watched(void **state) {
     loop_free(loop);
 }
 
+/* A buffer is owned only while something is unfinished. */
+static void test_bytes_go_behind_those_that_were_kept(void **state) {
+    char shared[8];
+    struct slice input;
+    struct buf kept;
+    struct rig r;
+    (void)state;
+    rig_open(&r);
+    buf_init(&kept, 64);
+    assert_int_equal(write(r.peer, "abc", 3), 3);
+    assert_int_equal(watch_recv_behind(&r.watch, &kept, 16, shared, sizeof(shared), &input), 3);
+    assert_ptr_equal(input.ptr, shared);
+    assert_true(slice_eq(input, SLICE("abc")));
+    assert_int_equal(buf_keep(&kept, input, 1), 0);
+    assert_int_equal(write(r.peer, "def", 3), 3);
+    run_a_little(&r);
+    assert_int_equal(watch_recv_behind(&r.watch, &kept, 16, shared, sizeof(shared), &input), 3);
+    assert_true(slice_eq(input, SLICE("bcdef")));
+    assert_int_equal(watch_recv_behind(&r.watch, &kept, 65, shared, sizeof(shared), &input),
+                     -ENOBUFS);
+    buf_free(&kept);
+    rig_close(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_fresh_watch_is_ready_and_silent),
@@ -318,6 +342,7 @@ int main(void) {
         cmocka_unit_test(test_a_watch_may_close_itself_in_notify),
         cmocka_unit_test(test_a_refused_connect_is_told),
         cmocka_unit_test(test_a_file_cannot_be_watched),
+        cmocka_unit_test(test_bytes_go_behind_those_that_were_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
