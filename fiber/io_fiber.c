@@ -138,13 +138,14 @@ static int entry_open(struct io_fiber *f, int fd, struct entry **ret) {
 
 /* --- the operations -------------------------------------------------------------------------- */
 
-static int park(struct io_fiber *f, struct entry *e, unsigned what, nsec_t deadline) {
-    struct io_waiter me = { .next = e->waiters, .fiber = fiber_self(f->fibers), .what = what };
+static int park(struct fiber *self, struct entry *e, unsigned what, nsec_t deadline) {
+    struct io_waiter me = { .next = e->waiters, .fiber = self, .what = what };
+    struct fibers *fibers = e->owner->fibers;
     int rc;
 
     e->waiters = &me;
     do
-        rc = fiber_park(f->fibers, deadline);
+        rc = fiber_park(fibers, deadline);
     while (rc == 0 && !me.closed && !(e->watch.ready & what));
     if (me.closed)
         return rc < 0 ? rc : -EBADF;
@@ -158,20 +159,21 @@ static int park(struct io_fiber *f, struct entry *e, unsigned what, nsec_t deadl
 
 static int fiber_wait(struct io *io, int fd, unsigned what, nsec_t deadline) {
     struct io_fiber *f = fiber_of(io);
+    struct fiber *self = fiber_self(f->fibers);
     struct entry *e = lookup(f, fd);
 
-    ASSERT(fiber_self(f->fibers) != NULL); /* the loop's own stack must not wait */
+    ASSERT(self != NULL); /* the loop's own stack must not wait */
     if (e == NULL) {
         int rc = entry_open(f, fd, &e);
         if (rc < 0)
             return rc;
     }
     end_idle(e);
-    if (fiber_cancelled(fiber_self(f->fibers)))
+    if (fiber_cancelled(self))
         return -ECANCELED;
     if (e->watch.ready & what)
         return 0;
-    return park(f, e, what, deadline);
+    return park(self, e, what, deadline);
 }
 
 static ssize_t fiber_recv(struct io *io, int fd, void *data, size_t size) {
