@@ -272,6 +272,10 @@ static void touch(const struct build *b, const char *name) {
     utimensat(b->folder, name, NULL, AT_SYMLINK_NOFOLLOW);
 }
 
+static bool is_before(struct timespec a, struct timespec b) {
+    return a.tv_sec < b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec < b.tv_nsec);
+}
+
 /* The oldest file with that ending, when there are more than are kept. */
 static bool find_surplus(const struct build *b, DIR *dir, const char *ending,
                          char oldest[NAME_MAX]) {
@@ -287,8 +291,7 @@ static bool find_surplus(const struct build *b, DIR *dir, const char *ending,
         if (len < end || len >= NAME_MAX || strcmp(entry->d_name + len - end, ending) != 0 ||
             fstatat(b->folder, entry->d_name, &is, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
-        if (count++ == 0 || is.st_mtim.tv_sec < since.tv_sec ||
-            (is.st_mtim.tv_sec == since.tv_sec && is.st_mtim.tv_nsec < since.tv_nsec)) {
+        if (count++ == 0 || is_before(is.st_mtim, since)) {
             since = is.st_mtim;
             strcpy(oldest, entry->d_name);
         }
@@ -434,7 +437,7 @@ static void make_command(struct build *b) {
 
 /* Its words are the user's, and go where ours go. */
 static __attribute__((noreturn)) void be_compiler(const struct build *b) {
-    int in = open("/dev/null", O_RDONLY);
+    int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (in > STDERR_FILENO)
@@ -583,10 +586,6 @@ static bool next_name(struct slice *rule, char *name) {
     name[len] = '\0';
     *rule = slice_drop(*rule, at);
     return len > 0;
-}
-
-static bool is_before(struct timespec a, struct timespec b) {
-    return a.tv_sec < b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec < b.tv_nsec);
 }
 
 /* Fills b->inputs with the names of a rule. -EAGAIN: one may have changed after `began`. */

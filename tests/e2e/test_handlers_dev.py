@@ -128,6 +128,15 @@ def test_a_source_is_compiled_and_served(tmp_path, serve, slowapi, name, workers
     assert get(app, "/?delay=0").text == "Hi there! slow api response"
 
 
+@pytest.mark.parametrize("name, env", [("app.c", {"CC": "clang"}), ("app.cc", {"CXX": "clang++"}), ("app.c", {"CC": "gcc -std=c99"})])
+def test_other_compilers(tmp_path, serve, name, env):
+    """Each lists what it includes in its own way: a change of a header is noticed."""
+    (tmp_path / name).write_text('#include "part.h"\n' + PAGE)
+    for text in ("one", "two"):
+        (tmp_path / "part.h").write_text(f'#define TEXT "{text}"\n')
+        assert get(serve(tmp_path / name, env=env)).text == text
+
+
 def test_errors_are_shown_as_the_compiler_says_them(tmp_path):
     source = tmp_path / "app.c"
     source.write_text(page_of("x") + "int x = nonsense;\n")
@@ -363,17 +372,27 @@ def test_hup_compiles_again_and_an_error_leaves_the_old_code(tmp_path, serve):
     assert {get(app).text for _ in range(20)} == {"two"}
 
 
-def test_an_upgraded_program_compiles_again(tmp_path, serve):
-    source = tmp_path / "app.c"
+@pytest.mark.parametrize("options", [(), ("--reload",)])
+def test_an_upgraded_program_compiles_again(tmp_path, serve, options):
+    source, pid_file = tmp_path / "app.c", tmp_path / "pid"
     source.write_text(page_of("one"))
-    app = serve("--workers", 1, source)
+    app = serve("--workers", 1, "--pid", pid_file, *options, source)
     source.write_text("nonsense")
     app.send_signal(signal.SIGUSR2)
     wait_for(lambda: "the upgraded program ended, this one goes on" in app.stderr(), what="a refusal")
     assert get(app).text == "one"
     source.write_text(page_of("two"))
     app.send_signal(signal.SIGUSR2)
-    wait_for(lambda: get(app).text == "two", what="new code")
+    assert app.wait(timeout=40) == 0
+    successor = int(pid_file.read_text())
+    try:
+        assert get(app).text == "two"
+        source.write_text(page_of("three"))
+        if options:
+            answers(app, "three")
+    finally:
+        os.kill(successor, signal.SIGTERM)
+    wait_for(lambda: not pid_file.exists(), what="the end of the successor")
 
 
 # --- --reload ------------------------------------------------------------------------------------------
