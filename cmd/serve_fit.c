@@ -129,7 +129,7 @@ static int check_company(const struct option_spec *spec, int argc, char **argv,
         { "upstream-bind", has_upstream, no_upstream },
         { "upstream-timeout", has_upstream, no_upstream },
         { "upstream-max", has_upstream, no_upstream },
-        { "upstream-ca", wants_curl(c),
+        { "upstream-ca", wants_curl(c) || c->app->built_in == NULL, /* objects call any server */
           "only libcurl checks certificates: it needs an https:// upstream, or --upstream-client "
           "curl" },
         { "uwsgi-allow-from", speaks_uwsgi(c), "needs --protocol uwsgi, or a uwsgi:// address" },

@@ -234,8 +234,9 @@ static const struct option_row serve_rows[] = {
     { .name = "upstream-max",
       .topic = "Upstream",
       .meta = "N",
-      .help = "Calls in progress of one worker; more wait in turn, and get 503 after "
-              "--queue-timeout; 0 is no limit.",
+      .help =
+          "Calls in progress of one worker, to each server by itself; more wait in turn, and get "
+          "503 after --queue-timeout; 0 is no limit.",
       .type = OPTION_INT,
       .offset = CONFIG(upstream_max),
       .min = 0,

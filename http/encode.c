@@ -42,8 +42,10 @@ static bool is_token(struct slice s) {
     return s.len > 0 && http_span(s.ptr, s.len, HTTP_CHAR_TOKEN) == s.len;
 }
 
-/* Like a value, and no space either: it would end the target. */
+/* Like a value, and no space either: it would end the target. Most hold only what a URL may. */
 static bool is_target(struct slice s) {
+    if (s.len > 0 && http_span_target(s.ptr, s.len) == s.len)
+        return true;
     return s.len > 0 && is_value(s) && memchr(s.ptr, ' ', s.len) == NULL &&
            memchr(s.ptr, '\t', s.len) == NULL;
 }
@@ -97,17 +99,21 @@ int http_encode_request(struct buf *out, const struct http_request_head *head) {
     struct slice method =
         head->method_text.len > 0 ? head->method_text : slice_str(http_method_name(head->method));
     size_t bytes = measure_fields(head->fields, head->field_count);
-    if (bytes == 0 || !is_token(method) || !is_target(head->target) || !is_value(head->host))
+    size_t target_len = head->target.len + head->suffix.len;
+    if (bytes == 0 || !is_token(method) || !is_value(head->host))
         return -EINVAL;
     if (head->has_content_length && head->chunked)
         return -EINVAL;
-    int rc = buf_reserve(out, bytes + method.len + head->target.len + head->host.len);
+    int rc = buf_reserve(out, bytes + method.len + target_len + head->host.len);
     if (rc != 0)
         return rc;
 
     char *at = put(buf_tail(out), method);
     *at++ = ' ';
     at = put(at, head->target);
+    at = put(at, head->suffix);
+    if (!is_target(slice_of(at - target_len, target_len)))
+        return -EINVAL; /* nothing was added yet */
     at = put(at, head->version_minor > 0 ? SLICE(" HTTP/1.1\r\n") : SLICE(" HTTP/1.0\r\n"));
     if (head->host.len > 0)
         at = put_field(at, SLICE("Host: "), head->host);

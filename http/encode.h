@@ -14,9 +14,9 @@ struct http_field {
  * no token, a control character in a value (HTAB may be), white space in a target, two framings. */
 struct http_request_head {
     enum http_method method;
-    struct slice method_text; /* instead of `method` when not empty */
-    struct slice target;
-    struct slice host; /* Host is sent when not empty */
+    struct slice method_text;    /* instead of `method` when not empty */
+    struct slice target, suffix; /* appended to `target`; may be empty */
+    struct slice host;           /* Host is sent when not empty */
     const struct http_field *fields;
     size_t field_count;
     uint64_t content_length;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens the upstream and the database of a worker, and closes them. */
 #include "server/backends.h"
-#include "fiber/semaphore.h"
 #include "server/upstream/db.h"
-#include "server/upstream/upstream.h"
+#include "server/upstream/origins.h"
 #include <errno.h>
 
 struct upstream_config backends_upstream(const struct worker *worker) {
@@ -63,6 +62,9 @@ int backends_open(struct worker *worker, struct io_fiber *fiber_io, struct error
         if (worker->upstream_semaphore == NULL)
             return error_set(err, -ENOMEM, "out of memory");
     }
+    worker->origins = origins_new(&config, (uint32_t)worker->config->upstream_max, fiber_io);
+    if (worker->origins == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
     worker->retire = retire;
     worker->db = open_db(worker, fiber_io);
     return worker->db != NULL ? 0 : error_set(err, -ENOMEM, "out of memory");
@@ -71,5 +73,6 @@ int backends_open(struct worker *worker, struct io_fiber *fiber_io, struct error
 void backends_close(struct worker *worker) {
     semaphore_free(worker->upstream_semaphore);
     upstream_free(worker->upstream);
+    origins_free(worker->origins);
     db_free(worker->db);
 }

@@ -14,6 +14,7 @@ struct db;
 struct stats;
 struct io_fiber;
 struct request_ids;
+struct origins;
 struct semaphore;
 struct upstream;
 
@@ -34,6 +35,7 @@ struct worker {
     struct io_fiber *fiber_io; /* NULL: threads wait */
     struct upstream *upstream;
     struct semaphore *upstream_semaphore; /* limits the calls in progress; NULL: no limit */
+    struct origins *origins;              /* other servers that handlers call */
     struct db *db;
     void (*retire)(const struct worker *worker); /* gives back what is idle of them; or NULL */
     struct worker_quota *quota;

@@ -258,10 +258,52 @@ typedef struct srv_response {
     size_t len;
 } srv_response;
 
-/* [waits] GET of --upstream with the formatted text appended to its URL. Bytes that no URL may hold
- * (spaces, controls, other than ASCII) are percent-encoded; what else is special is srv_encode's.
- * Connections are kept and shared by the worker; --upstream-max and --upstream-timeout hold. */
+/* [waits] GET of --upstream with the formatted text appended to its URL; or of a whole URL, when
+ * the format itself begins with a scheme and holds all of the host: "http://users:8000/%s",
+ * "https://api.example/%s", "unix:/run/users.sock:/%s". An argument never chooses the host: one
+ * that begins with a scheme is appended as any other, and a '%' before the end of the host is a
+ * failure (500). Bytes that no URL may hold (spaces, controls, other than ASCII) are
+ * percent-encoded; what else is special is srv_encode's. Redirects are not followed. A response has
+ * 8 MiB at most (-EMSGSIZE). Connections are kept and shared by the worker, for each host by
+ * itself; --upstream-max holds for each host by itself, too, and --upstream-timeout for each call.
+ */
 SRV_PUBLIC const srv_response *srv_get(srv_request *, const char *format, ...) SRV_PRINTF(2, 3);
+
+/* Any other request: srv_call call = { .size = sizeof(call), .method = "PUT", .url = url }; */
+typedef struct srv_call {
+    uint32_t size;      /* sizeof(srv_call) */
+    const char *method; /* "GET" when NULL */
+
+    /* As the text of srv_get, and as it is: let no client choose how it begins. NULL: "". */
+    const char *url;
+
+    /* Name, value, name, value, ..., NULL; or NULL for none. At most 64, and 64 KiB with the URL.
+     * Host replaces the URL's. What no field may be, and those that frame the message or are of one
+     * connection (Content-Length, Transfer-Encoding, Connection, Expect, TE, Trailer, Upgrade), are
+     * a failure (500). */
+    const char *const *headers;
+
+    const void *body; /* `len` bytes, 8 MiB at most (-EMSGSIZE) */
+    size_t len;
+    double timeout; /* seconds, from connecting to the last byte; 0: --upstream-timeout */
+
+    /* A kept connection may turn out to have been closed by its server. GET, HEAD, PUT, DELETE and
+     * OPTIONS are sent again then, once, on a new one; others only if this is set: when it does no
+     * harm to do them twice. */
+    bool retry;
+} srv_call;
+
+/* [waits] Makes the call. */
+SRV_PUBLIC const srv_response *srv_fetch(srv_request *, const srv_call *);
+
+/* [waits] POST of `len` bytes with that Content-Type (none when NULL); `url` as in srv_call. */
+SRV_PUBLIC const srv_response *srv_post(srv_request *, const char *url, const char *type,
+                                        const void *body, size_t len);
+
+/* The first field of that name in the response (case-blind); `otherwise`, which may be NULL, when
+ * there is none, and for a call that failed. */
+SRV_PUBLIC const char *srv_response_header(const srv_response *, const char *name,
+                                           const char *otherwise);
 
 /* --- at the same time ------------------------------------------------------------------------- */
 
@@ -289,6 +331,10 @@ SRV_PUBLIC void srv_cancel(srv_task *);
  * not stick. */
 SRV_PUBLIC size_t srv_get_all(srv_request *, const char *const *suffixes, size_t count,
                               const srv_response **ret);
+
+/* [waits] As srv_get_all, with calls as srv_fetch. */
+SRV_PUBLIC size_t srv_fetch_all(srv_request *, const srv_call *calls, size_t count,
+                                const srv_response **ret);
 
 /* [waits] Runs `work` on a thread beside the loop and waits for its end, whatever becomes of the
  * request meanwhile: for what blocks or computes. It must not use the request. Where each handler

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The calls of <srv/app.h> that wait: for a time, for other servers, and for PostgreSQL. */
+#include "base/escape.h"
 #include "fiber/semaphore.h"
 #include "http/chars.h"
 #include "server/app/request.h"
 #include "server/upstream/db.h"
-#include "server/upstream/upstream.h"
+#include "server/upstream/origins.h"
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stddef.h>
 
 /* --- time ---------------------------------------------------------------- */
 
@@ -89,15 +91,120 @@ bool srv_wanted(struct srv_request *rq) {
 
 /* --- calls of other servers ---------------------------------------------- */
 
-static const struct srv_response *respond(struct srv_request *rq, struct srv_response response) {
-    static const struct srv_response empty = { -ENOMEM, 0, "", 0 };
-    struct srv_response *ret = request_alloc(rq, sizeof(*ret));
+/* A response as it is handed out, and the fields behind it. */
+struct call_response {
+    struct srv_response response;
+    struct slice fields; /* raw lines; see srv_response_header */
+};
+
+static const struct call_response no_memory = { .response = { -ENOMEM, 0, "", 0 } };
+
+/* The failure that sticks. */
+static const struct srv_response *refuse(struct srv_request *rq) {
+    struct call_response *ret = request_alloc(rq, sizeof(*ret));
 
     if (ret == NULL)
-        return &empty;
-    *ret = response;
-    return ret;
+        return &no_memory.response;
+    *ret = (struct call_response){ .response = { rq->failed, 0, "", 0 } };
+    return &ret->response;
 }
+
+/* A place among the calls in progress. */
+static int enter_upstream(struct srv_request *rq, struct semaphore *semaphore) {
+    int rc;
+
+    if (semaphore == NULL)
+        return 0;
+    rc = semaphore_acquire(semaphore, rq->io, request_queues(rq));
+    request_queued(rq, rc);
+    return rc;
+}
+
+/* Adds to what the log says of the failure. */
+static void add_detail(struct srv_request *rq, const char *key, struct slice text) {
+    const char *before = rq->detail != NULL ? rq->detail : "", *detail;
+    char quoted[300];
+
+    escape_quoted(quoted, sizeof(quoted), text);
+    detail = request_format(rq, "%s%s%s=\"%s\"", before, before[0] != '\0' ? " " : "", key, quoted);
+    rq->detail = detail != NULL ? detail : rq->detail;
+}
+
+static int take_origin(struct srv_request *rq, struct slice url, struct origin **ret) {
+    struct origins *origins = rq->session->worker->origins;
+    struct error *err = request_alloc(rq, sizeof(*err));
+    int rc = err != NULL ? origins_take(origins, url, io_now(rq->io), ret, err) : -ENOMEM;
+
+    if (rc == -EINVAL) {
+        rq->status = 500;
+        rq->why = "the handler called a URL that is none";
+        rq->detail = NULL;
+        add_detail(rq, "error", slice_str(err->text));
+    }
+    return rc;
+}
+
+static void leave_origin(struct srv_request *rq, struct slice url, struct origin *origin, int rc) {
+    origins_give_back(rq->session->worker->origins, origin, io_now(rq->io));
+    if (rc < 0)
+        add_detail(rq, "upstream", url);
+}
+
+static int ask_server(struct srv_request *rq, struct slice url,
+                      const struct upstream_request *request, struct upstream_answer *ret) {
+    const struct worker *worker = rq->session->worker;
+    struct semaphore *semaphore = worker->upstream_semaphore;
+    struct upstream *upstream = worker->upstream;
+    struct origin *origin = NULL;
+    const char *why = NULL;
+    int rc = upstream != NULL ? 0 : -EDEADLK; /* model event begins calls, and nobody waits */
+
+    if (rc == 0 && url.len > 0) {
+        rc = take_origin(rq, url, &origin);
+        upstream = rc == 0 ? origin->upstream : NULL;
+        semaphore = rc == 0 ? origin->semaphore : NULL;
+    }
+    if (rc < 0)
+        return rc;
+    request_waits_for_upstream(rq);
+    rc = enter_upstream(rq, semaphore);
+    if (rc == 0) {
+        request_asks(rq);
+        rc = upstream_ask(upstream, rq->io, rq->arena, request, rq->deadline, ret, &why);
+        request_asked(rq, rc, why);
+        if (semaphore != NULL)
+            semaphore_release(semaphore);
+    }
+    if (origin != NULL)
+        leave_origin(rq, url, origin, rc);
+    return rc;
+}
+
+static const struct srv_response *ask(struct srv_request *rq, struct slice url,
+                                      const struct upstream_request *request) {
+    struct upstream_answer answer;
+    struct call_response *ret;
+
+    if (rq->failed < 0 || request_stick(rq, ask_server(rq, url, request, &answer)) < 0)
+        return refuse(rq);
+    ret = request_alloc(rq, sizeof(*ret));
+    if (ret == NULL)
+        return &no_memory.response;
+    ret->response.error = 0;
+    ret->response.status = answer.status;
+    ret->response.text = answer.body.ptr;
+    ret->response.len = answer.body.len;
+    ret->fields = answer.fields;
+    return &ret->response;
+}
+
+const struct srv_response *call_none(void) {
+    static const struct call_response none = { .response = { -ECANCELED, 0, "", 0 } };
+
+    return &none.response;
+}
+
+/* --- texts for URLs ------------------------------------------------------ */
 
 static bool is_unreserved(char c) {
     return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' ||
@@ -141,68 +248,251 @@ const char *srv_encode(struct srv_request *rq, const char *text) {
     return encoded.ptr == plain.ptr ? request_text(rq, plain) : encoded.ptr;
 }
 
-/* A place among the calls in progress. */
-static int enter_upstream(struct srv_request *rq) {
-    struct semaphore *semaphore = rq->session->worker->upstream_semaphore;
-    int rc;
+static inline struct slice encode_target(struct srv_request *rq, struct slice target) {
+    if (http_span_target(target.ptr, target.len) == target.len)
+        return target;
+    return encode(rq, target, may_be_in_target);
+}
 
-    if (semaphore == NULL)
+/* The length of scheme and host, for a URL that begins with a scheme; 0 for what is appended to the
+ * URL of --upstream. */
+static size_t origin_len(struct slice url) {
+    size_t scheme = 0, end;
+
+    if (slice_starts_with(url, SLICE("unix:")))
+        return 5 + slice_find(slice_drop(url, 5), ':');
+    if (slice_starts_with(url, SLICE("http://")))
+        scheme = 7;
+    else if (slice_starts_with(url, SLICE("https://")))
+        scheme = 8;
+    if (scheme == 0)
         return 0;
-    rc = semaphore_acquire(semaphore, rq->io, request_queues(rq));
-    request_queued(rq, rc);
-    return rc;
+    for (end = scheme; end < url.len && strchr("/?#", url.ptr[end]) == NULL; end++)
+        continue;
+    return end;
 }
 
-static void leave_upstream(struct srv_request *rq) {
-    if (rq->session->worker->upstream_semaphore != NULL)
-        semaphore_release(rq->session->worker->upstream_semaphore);
+/* Cuts it into scheme and host, or "", and what is asked for there. */
+static struct slice cut_origin(struct srv_request *rq, struct slice url, struct slice *ret_target) {
+    size_t len = origin_len(url);
+    struct slice origin = slice_take(url, len), target = slice_drop(url, len);
+
+    if (len > 0 && slice_starts_with(origin, SLICE("unix:")))
+        target = slice_drop(target, 1); /* the colon */
+    target = encode_target(rq, target);
+    if (len > 0 && (target.len == 0 || target.ptr[0] != '/'))
+        target = slice_str(srv_format(rq, "/%s", target.len > 0 ? request_text(rq, target) : ""));
+    *ret_target = target;
+    return origin;
 }
 
-static int call_upstream(struct srv_request *rq, struct slice suffix, struct upstream_answer *ret) {
-    const char *why = NULL;
-    int rc;
+/* --- GET ----------------------------------------------------------------- */
 
-    request_asks(rq);
-    rc = upstream_get(rq->session->worker->upstream, rq->io, rq->arena, suffix, rq->deadline, ret,
-                      &why);
-    request_asked(rq, rc, why);
-    return rc;
+/* Whether an argument may choose the host: it does not stand in the format itself, up to the '/' or
+ * '?' behind it. */
+static bool leaves_host_open(const char *format) {
+    struct slice text = slice_str(format);
+    size_t len = origin_len(text);
+
+    return memchr(format, '%', len) != NULL || (len < text.len && text.ptr[len] == '%');
 }
 
-static int get_from_upstream(struct srv_request *rq, struct slice suffix,
-                             struct upstream_answer *ret) {
-    int rc;
-
-    if (rq->session->worker->upstream == NULL)
-        return -EDEADLK; /* under model event a call is begun, and nobody waits for it */
-    request_waits_for_upstream(rq);
-    rc = enter_upstream(rq);
-    if (rc == 0) {
-        rc = call_upstream(rq, suffix, ret);
-        leave_upstream(rq);
-    }
-    return rc;
+static bool begins_with_scheme(const char *format) {
+    return (format[0] == 'h' || format[0] == 'u') && origin_len(slice_str(format)) > 0;
 }
 
 const struct srv_response *srv_get(struct srv_request *rq, const char *format, ...) {
-    struct upstream_answer answer;
-    struct slice suffix;
+    struct upstream_request request = { .method = HTTP_METHOD_GET };
+    struct slice text, url = SLICE("");
+    bool absolute = begins_with_scheme(format);
     va_list args;
 
-    if (rq->failed == 0) {
-        va_start(args, format);
-        suffix = request_vformat(rq, format, args);
-        va_end(args);
-        if (http_span_target(suffix.ptr, suffix.len) < suffix.len)
-            suffix = encode(rq, suffix, may_be_in_target);
-    }
-    if (rq->failed == 0)
-        request_stick(rq, get_from_upstream(rq, suffix, &answer));
     if (rq->failed < 0)
-        return respond(rq, (struct srv_response){ rq->failed, 0, "", 0 });
-    return respond(rq, (struct srv_response){ .status = answer.status,
-                                              .text = answer.body.ptr,
-                                              .len = answer.body.len });
+        return refuse(rq);
+    if (absolute && leaves_host_open(format))
+        srv_fail(rq, 500, "the handler leaves the host of a call to an argument");
+    va_start(args, format);
+    text = request_vformat(rq, format, args);
+    va_end(args);
+    if (absolute)
+        url = cut_origin(rq, text, &request.suffix);
+    else
+        request.suffix = encode_target(rq, text);
+    return ask(rq, url, &request);
+}
+
+/* --- any request --------------------------------------------------------- */
+
+/* Fields that frame the message or are of one connection: RFC 9112 section 6, RFC 9110 sections 7.6
+ * and 10.1.1. */
+static bool is_framing(struct slice name) {
+    static const struct slice framing[] = {
+        SLICE_INIT("Content-Length"),
+        SLICE_INIT("Transfer-Encoding"),
+        SLICE_INIT("Connection"),
+        SLICE_INIT("Keep-Alive"),
+        SLICE_INIT("Proxy-Connection"),
+        SLICE_INIT("Upgrade"),
+        SLICE_INIT("TE"),
+        SLICE_INIT("Trailer"),
+        SLICE_INIT("Expect"),
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(framing); i++)
+        if (slice_eq_nocase(name, framing[i]))
+            return true;
+    return false;
+}
+
+static int take_field(struct srv_request *rq, struct slice name, struct slice value,
+                      struct upstream_request *request, struct http_field *fields) {
+    bool good = name.len > 0 && http_span(name.ptr, name.len, HTTP_CHAR_TOKEN) == name.len &&
+                http_span_value(value.ptr, value.len) == value.len && !is_framing(name);
+
+    if (!good)
+        return srv_fail(rq, 500, "the handler made a call with a field that it may not have");
+    if (slice_eq_nocase(name, SLICE("Host"))) {
+        request->host = value;
+        return 0;
+    }
+    if (request->field_count == SERVER_CALL_FIELDS_MAX)
+        return srv_fail(rq, 500, "the handler made a call with more fields than it may have");
+    fields[request->field_count++] = (struct http_field){ .name = name, .value = value };
+    return 0;
+}
+
+static int take_fields(struct srv_request *rq, const char *const *headers,
+                       struct upstream_request *request) {
+    struct http_field *fields = request_alloc(rq, SERVER_CALL_FIELDS_MAX * sizeof(*fields));
+
+    if (fields == NULL)
+        return rq->failed;
+    request->fields = fields;
+    for (; headers[0] != NULL; headers += 2) {
+        struct slice value = slice_str(headers[1] != NULL ? headers[1] : "");
+
+        if (take_field(rq, slice_str(headers[0]), slice_trim(value), request, fields) < 0)
+            return rq->failed;
+    }
+    return 0;
+}
+
+static int take_method(struct srv_request *rq, const char *text, struct upstream_request *request) {
+    struct slice method = slice_str(text != NULL ? text : "GET");
+
+    if (method.len == 0 || http_span(method.ptr, method.len, HTTP_CHAR_TOKEN) < method.len)
+        return srv_fail(rq, 500, "the handler made a call with a method that is none");
+    request->method = http_method_of(method);
+    if (request->method == HTTP_METHOD_CONNECT)
+        return srv_fail(rq, 500, "the handler made a call with CONNECT");
+    if (request->method == HTTP_METHOD_OTHER)
+        request->method_text = method;
+    return 0;
+}
+
+/* Methods that mean something by a body say its length even when there is none (RFC 9110 section
+ * 8.6). */
+static bool means_body(enum http_method method) {
+    return method == HTTP_METHOD_POST || method == HTTP_METHOD_PUT || method == HTTP_METHOD_PATCH;
+}
+
+static int take_body(struct srv_request *rq, const struct srv_call *call,
+                     struct upstream_request *request) {
+    if (call->len > SERVER_CALL_BODY_BYTES_MAX) {
+        rq->status = 500;
+        rq->why = "the body of a call is too large";
+        return request_stick(rq, -EMSGSIZE);
+    }
+    if (call->len > 0 && request->method == HTTP_METHOD_HEAD)
+        return srv_fail(rq, 500, "the handler made a call of HEAD with a body");
+    if (call->len > 0)
+        request->body = slice_of(call->body, call->len);
+    else if (means_body(request->method))
+        request->body = SLICE("");
+    return 0;
+}
+
+/* The members that the object knows of, and zeros for later ones; of members later than this srv
+ * none may be set. */
+static int read_call(struct srv_request *rq, const struct srv_call *given, struct srv_call *ret) {
+    const char *bytes = (const char *)given;
+
+    *ret = (struct srv_call){ .size = sizeof(*ret) };
+    if (given->size < offsetof(struct srv_call, retry) + sizeof(ret->retry))
+        return srv_fail(rq, 500, "the handler made a call without its size");
+    for (size_t i = sizeof(*ret); i < given->size; i++)
+        if (bytes[i] != 0)
+            return srv_fail(rq, 500, "the handler's call needs a later srv");
+    memcpy(ret, given, given->size < sizeof(*ret) ? given->size : sizeof(*ret));
+    return 0;
+}
+
+/* The span for which a call may take; 0: the usual one. */
+static nsec_t call_span(double seconds) {
+    if (!(seconds > 0))
+        return 0;
+    return seconds < 3e9 ? (nsec_t)(seconds * NSEC_PER_SEC) + 1 : NSEC_NEVER;
+}
+
+const struct srv_response *srv_fetch(struct srv_request *rq, const struct srv_call *given) {
+    struct upstream_request request = { .method = HTTP_METHOD_GET };
+    struct srv_call call;
+    struct slice url;
+    int rc = rq->failed;
+
+    if (rc == 0)
+        rc = read_call(rq, given, &call);
+    if (rc == 0)
+        rc = take_method(rq, call.method, &request);
+    if (rc == 0)
+        rc = take_body(rq, &call, &request);
+    if (rc == 0 && call.headers != NULL)
+        rc = take_fields(rq, call.headers, &request);
+    if (rc < 0)
+        return refuse(rq);
+    request.timeout = call_span(call.timeout);
+    request.retries = call.retry;
+    url = cut_origin(rq, slice_str(call.url != NULL ? call.url : ""), &request.suffix);
+    return ask(rq, url, &request);
+}
+
+const struct srv_response *srv_post(struct srv_request *rq, const char *url, const char *type,
+                                    const void *body, size_t len) {
+    const char *headers[] = { "Content-Type", type, NULL };
+    struct srv_call call = {
+        .size = sizeof(call), .method = "POST", .url = url, .body = body, .len = len
+    };
+
+    if (type != NULL && type[0] != '\0')
+        call.headers = headers;
+    return srv_fetch(rq, &call);
+}
+
+/* --- responses ----------------------------------------------------------- */
+
+/* Ends the value with NUL where its line ends, once and for all: a blank, or the line's CR. */
+const char *srv_response_header(const struct srv_response *response, const char *name,
+                                const char *otherwise) {
+    const struct call_response *r = (const void *)response; /* response is its first member */
+    struct slice rest = r->fields, wanted = slice_str(name);
+
+    while (rest.len > 0) {
+        struct slice line = slice_cut(&rest, '\n');
+        size_t colon = slice_find(line, ':');
+        const char *value = line.ptr + colon + 1, *end = line.ptr + line.len;
+
+        if (colon == line.len || !slice_eq_nocase(slice_take(line, colon), wanted))
+            continue;
+        while (value < end && (*value == ' ' || *value == '\t'))
+            value++;
+        while (end > value &&
+               (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r' || end[-1] == 0))
+            end--;
+        if (*end != '\0')
+            *(char *)(uintptr_t)end = '\0';
+        return value;
+    }
+    return otherwise;
 }
 
 /* --- PostgreSQL ---------------------------------------------------------- */

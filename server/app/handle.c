@@ -317,6 +317,8 @@ static int join(struct srv_request *rq, struct srv_task *t) {
         if (rc == 0 && io_now(rq->io) >= rq->deadline)
             rc = -ETIMEDOUT; /* the part has ended by the deadline of both */
         request_has_waited(rq);
+        if (rc == 0 && io_now(rq->io) >= rq->deadline)
+            rc = -ETIMEDOUT; /* which may have ended the part first */
     }
     if (rc < 0)
         srv_cancel(t);
@@ -349,32 +351,32 @@ static void end_parts(struct srv_request *rq) {
 
 /* --- calls at the same time ---------------------------------------------- */
 
-struct get_part {
-    const char *suffix;
+struct call_part {
+    const char *suffix; /* of a GET, or: */
+    const struct srv_call *call;
     const struct srv_response **ret;
     struct srv_task *task;
 };
 
-static int get_part(struct srv_request *rq, void *arg) {
-    struct get_part *p = arg;
+static int call_part(struct srv_request *rq, void *arg) {
+    struct call_part *p = arg;
 
-    *p->ret = srv_get(rq, "%s", p->suffix);
+    *p->ret = p->call != NULL ? srv_fetch(rq, p->call) : srv_get(rq, "%s", p->suffix);
     return (*p->ret)->error;
 }
 
-size_t srv_get_all(struct srv_request *rq, const char *const *suffixes, size_t count,
-                   const struct srv_response **ret) {
-    static const struct srv_response none = { -ECANCELED, 0, "", 0 };
-    struct get_part *parts = srv_alloc(rq, count * sizeof(*parts));
+static size_t call_all(struct srv_request *rq, struct call_part *parts, size_t count,
+                       const struct srv_response **ret) {
+    const struct srv_response *none = call_none();
     size_t failed = 0;
 
     for (size_t i = 0; i < count; i++)
-        ret[i] = &none;
+        ret[i] = none;
     for (size_t i = 0; parts != NULL && i < count; i++) {
         if (i >= SERVER_PARTS_MAX)
             join(rq, parts[i - SERVER_PARTS_MAX].task);
-        parts[i] = (struct get_part){ .suffix = suffixes[i], .ret = &ret[i] };
-        parts[i].task = srv_start(rq, get_part, &parts[i]);
+        parts[i].ret = &ret[i];
+        parts[i].task = srv_start(rq, call_part, &parts[i]);
     }
     for (size_t i = 0; parts != NULL && i < count; i++)
         if (parts[i].task != NULL && !parts[i].task->joined)
@@ -382,6 +384,26 @@ size_t srv_get_all(struct srv_request *rq, const char *const *suffixes, size_t c
     for (size_t i = 0; i < count; i++)
         failed += ret[i]->error < 0;
     return failed;
+}
+
+size_t srv_get_all(struct srv_request *rq, const char *const *suffixes, size_t count,
+                   const struct srv_response **ret) {
+    struct call_part *parts = srv_alloc(rq, count * sizeof(*parts));
+
+    for (size_t i = 0; parts != NULL && i < count; i++)
+        parts[i].suffix = suffixes[i];
+    return call_all(rq, parts, count, ret);
+}
+
+/* The objects stand as far apart as the application's header says. */
+size_t srv_fetch_all(struct srv_request *rq, const struct srv_call *calls, size_t count,
+                     const struct srv_response **ret) {
+    struct call_part *parts = srv_alloc(rq, count * sizeof(*parts));
+    const char *at = (const void *)calls;
+
+    for (size_t i = 0; parts != NULL && i < count; i++)
+        parts[i].call = (const void *)(at + i * calls->size);
+    return call_all(rq, parts, count, ret);
 }
 
 /* --- work on threads ----------------------------------------------------- */

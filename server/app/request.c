@@ -186,6 +186,10 @@ static const char *upstream_sentence(int rc) {
         return "upstream closed the connection without an answer";
     case EPROTO:
         return "upstream answered badly";
+    case EMSGSIZE:
+        return "the answer of the upstream is too large";
+    case EINVAL:
+        return "the handler made a call that cannot be sent";
     default:
         return "upstream cannot be reached";
     }
@@ -210,6 +214,8 @@ static bool is_short(int rc) {
 static uint16_t upstream_status(int rc) {
     if (rc == 0 || rc == -ETIMEDOUT || rc == -ENOMEM)
         return 0; /* like any call that fails so */
+    if (rc == -EINVAL)
+        return 500;
     return is_short(rc) ? 503 : 502;
 }
 

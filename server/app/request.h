@@ -70,6 +70,9 @@ struct slice request_vformat(struct srv_request *rq, const char *format, va_list
 /* NULL without memory. */
 NODISCARD char *request_format(struct srv_request *rq, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/* The response to a call that was not made: -ECANCELED. */
+const struct srv_response *call_none(void);
+
 /* Adds a field to the answer; before request_reply. Both slices must live until then. -ENOSPC above
  * SERVER_REPLY_FIELDS_MAX, -ENOMEM. */
 NODISCARD int request_add_field(struct srv_request *rq, struct slice name, struct slice value);

@@ -52,14 +52,18 @@ struct curl_lane {
     nsec_t timer;  /* curl wants to be called then without news; NSEC_NEVER */
     struct io *io; /* for the current transfer */
     struct upstream_exchange exchange;
-    int fed;                 /* 1: the answer is complete; or -errno */
-    bool excess;             /* bytes came behind the answer */
-    bool multiplexed;        /* HTTP/2 */
-    bool looking_up;         /* a name, for want of a connection */
-    bool worn;               /* the kept connection was stale, and curl has taken another */
-    struct semaphore *place; /* entered for a look-up, left when the look-up or the call ends */
-    int kept;                /* the connection of the transfers before, or -1 */
-    int socket_error;        /* the errno for which the call got no socket; or 0 */
+    int fed;                   /* 1: the answer is complete; or -errno */
+    bool excess;               /* bytes came behind the answer */
+    bool multiplexed;          /* HTTP/2 */
+    bool headed;               /* HTTP/2: the head is complete */
+    bool plain;                /* the handle is set up for a GET without fields */
+    struct slice unsent;       /* body of a request that must not be sent twice */
+    struct curl_slist *fields; /* of the request */
+    bool looking_up;           /* a name, for want of a connection */
+    bool worn;                 /* the kept connection was stale, and curl has taken another */
+    struct semaphore *place;   /* entered for a look-up, left when the look-up or the call ends */
+    int kept;                  /* the connection of the transfers before, or -1 */
+    int socket_error;          /* the errno for which the call got no socket; or 0 */
     char error_text[CURL_ERROR_SIZE];
 };
 
@@ -190,8 +194,27 @@ static bool feed(struct curl_lane *lane, struct slice data) {
     return lane->fed >= 0;
 }
 
-/* Takes one line of an HTTP/1 head, as it came. Lines after the head are trailers, which come with
- * the body, too. */
+/* Gathers the lines of an HTTP/2 head, which libcurl has judged. An interim head is followed by
+ * another one, and lines after the head are trailers. */
+static bool take_http2_line(struct curl_lane *lane, struct slice line) {
+    struct upstream_exchange *x = &lane->exchange;
+
+    if (slice_starts_with(line, SLICE("HTTP/"))) {
+        buf_free(&x->in);
+        lane->headed = false;
+    } else if (!lane->headed && slice_eq(line, SLICE("\r\n"))) {
+        lane->fed = exchange_keep_fields(x, buf_unread(&x->in));
+        lane->headed = true;
+    } else if (!lane->headed) {
+        lane->fed = buf_append(&x->in, line);
+        if (lane->fed == -ENOBUFS)
+            lane->fed = exchange_refuse(x, http_err_head_large);
+    }
+    return lane->fed == 0;
+}
+
+/* Takes one line of a head, as it came. In HTTP/1, lines after the head are trailers, which come
+ * with the body, too. */
 static size_t on_header(char *data, size_t size, size_t count, void *arg) {
     struct curl_lane *lane = arg;
     struct upstream_exchange *x = &lane->exchange;
@@ -200,7 +223,9 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg) {
     if (!x->got_bytes)
         lane->multiplexed = speaks_http2(lane);
     x->got_bytes = true;
-    if (lane->multiplexed || x->http.phase != HTTP_PHASE_HEAD)
+    if (lane->multiplexed)
+        return take_http2_line(lane, line) ? line.len : 0;
+    if (x->http.phase != HTTP_PHASE_HEAD)
         return line.len;
     return feed(lane, line) ? line.len : 0;
 }
@@ -229,6 +254,7 @@ static void lane_free(struct curl_lane *lane) {
     if (lane->multi != NULL)
         curl_multi_cleanup(lane->multi);
     curl_slist_free_all(lane->overrides);
+    curl_slist_free_all(lane->fields);
     mem_free(lane);
 }
 
@@ -292,6 +318,7 @@ static struct curl_lane *lane_new(struct upstream_curl *client) {
         return NULL;
     lane->client = client;
     lane->kept = -1;
+    lane->plain = true;
     lane->multi = curl_multi_init();
     lane->easy = curl_easy_init();
     if (lane->multi != NULL && lane->easy != NULL && lane_configure(lane, &client->config))
@@ -399,6 +426,7 @@ static int result_code(const struct curl_lane *lane, CURLcode result) {
         return -ENOENT;
     case CURLE_PEER_FAILED_VERIFICATION:
         return -EKEYREJECTED;
+    case CURLE_SEND_FAIL_REWIND:
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
@@ -468,6 +496,94 @@ static int lane_run(struct curl_lane *lane, nsec_t deadline) {
     return rc;
 }
 
+/* libcurl sends again what it can read again, and has no way to read this again: a body that must
+ * not be sent twice. */
+static size_t read_body(char *room, size_t size, size_t count, void *arg) {
+    struct curl_lane *lane = arg;
+    struct slice piece = slice_take(lane->unsent, size * count);
+
+    if (piece.len > 0)
+        memcpy(room, piece.ptr, piece.len);
+    lane->unsent = slice_drop(lane->unsent, piece.len);
+    return piece.len;
+}
+
+static bool add_line(struct curl_lane *lane, const char *line) {
+    struct curl_slist *list = line != NULL ? curl_slist_append(lane->fields, line) : NULL;
+
+    if (list != NULL)
+        lane->fields = list;
+    return list != NULL;
+}
+
+/* An empty value is written with a semicolon (CURLOPT_HTTPHEADER(3)). */
+static bool add_field(struct curl_lane *lane, struct slice name, struct slice value) {
+    const char *between = value.len > 0 ? ": " : ";";
+
+    return add_line(lane, arena_printf(lane->exchange.arena, "%.*s%s%.*s", (int)name.len, name.ptr,
+                                       between, (int)value.len, value.ptr));
+}
+
+/* The fields of the request, and none that libcurl would add for its body. */
+static bool set_fields(struct curl_lane *lane, const struct upstream_request *request) {
+    bool good = true, typed = false;
+
+    if (request->host.len > 0)
+        good = add_field(lane, SLICE("Host"), request->host);
+    for (size_t i = 0; i < request->field_count && good; i++) {
+        good = add_field(lane, request->fields[i].name, request->fields[i].value);
+        typed |= slice_eq_nocase(request->fields[i].name, SLICE("Content-Type"));
+    }
+    if (request->body.ptr != NULL)
+        good = good && add_line(lane, "Expect:") && (typed || add_line(lane, "Content-Type:"));
+    return good && curl_easy_setopt(lane->easy, CURLOPT_HTTPHEADER, lane->fields) == CURLE_OK;
+}
+
+static bool set_body(struct curl_lane *lane, const struct upstream_request *request) {
+    CURL *e = lane->easy;
+    bool again = request->body.len == 0 || exchange_may_retry(request);
+
+    lane->unsent = request->body;
+    return curl_easy_setopt(e, CURLOPT_POST, 1L) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_READFUNCTION, read_body) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_READDATA, lane) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len) ==
+               CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_POSTFIELDS, again ? request->body.ptr : NULL) == CURLE_OK;
+}
+
+/* Back to a GET without fields. */
+static void set_plain(struct curl_lane *lane) {
+    if (lane->plain)
+        return;
+    curl_easy_setopt(lane->easy, CURLOPT_POSTFIELDS, NULL); /* which makes it a POST */
+    curl_easy_setopt(lane->easy, CURLOPT_HTTPGET, 1L);
+    curl_easy_setopt(lane->easy, CURLOPT_CUSTOMREQUEST, NULL);
+    curl_easy_setopt(lane->easy, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(lane->fields);
+    lane->fields = NULL;
+    lane->plain = true;
+}
+
+static int set_request(struct curl_lane *lane, const struct upstream_request *request) {
+    struct slice method = request->method_text;
+    const char *text;
+
+    set_plain(lane);
+    if (request->method == HTTP_METHOD_GET && request->field_count == 0 && request->host.len == 0 &&
+        request->body.ptr == NULL)
+        return 0;
+    lane->plain = false;
+    text = request->method == HTTP_METHOD_OTHER ? arena_dup(lane->exchange.arena, method)
+                                                : http_method_name(request->method);
+    if (text == NULL || !set_fields(lane, request) ||
+        (request->body.ptr != NULL && !set_body(lane, request)))
+        return -ENOMEM;
+    if (request->method == HTTP_METHOD_HEAD)
+        return curl_easy_setopt(lane->easy, CURLOPT_NOBODY, 1L) == CURLE_OK ? 0 : -ENOMEM;
+    return curl_easy_setopt(lane->easy, CURLOPT_CUSTOMREQUEST, text) == CURLE_OK ? 0 : -ENOMEM;
+}
+
 static int set_url(struct curl_lane *lane, struct slice suffix) {
     struct slice url = lane->client->config.url;
     char *text = arena_alloc(lane->exchange.arena, url.len + suffix.len + 1);
@@ -480,7 +596,8 @@ static int set_url(struct curl_lane *lane, struct slice suffix) {
     return curl_easy_setopt(lane->easy, CURLOPT_URL, text) == CURLE_OK ? 0 : -ENOMEM;
 }
 
-static void lane_begin(struct curl_lane *lane, struct io *io, struct arena *arena) {
+static void lane_begin(struct curl_lane *lane, struct io *io, struct arena *arena,
+                       const struct upstream_request *request) {
     lane->io = io;
     lane->timer = NSEC_NEVER;
     lane->fed = 0;
@@ -489,9 +606,10 @@ static void lane_begin(struct curl_lane *lane, struct io *io, struct arena *aren
     lane->looking_up = lane->kept < 0;
     lane->error_text[0] = '\0';
     lane->socket_error = 0;
-    exchange_init(&lane->exchange, lane->client->config.target, arena);
+    lane->headed = false;
+    exchange_init(&lane->exchange, lane->client->config.target, request, arena);
     exchange_begin(&lane->exchange, 0);
-    http_conn_sent(&lane->exchange.http, HTTP_METHOD_GET, false);
+    http_conn_sent(&lane->exchange.http, request->method, false);
 }
 
 /* Whether the connection may serve another call. Handles of some versions count, over their whole
@@ -503,13 +621,16 @@ static bool lane_keeps(struct curl_lane *lane) {
 }
 
 /* Makes the call; true when the lane may make another one. */
-static bool lane_get(struct curl_lane *lane, struct io *io, struct arena *arena,
-                     struct slice suffix, nsec_t deadline, int *ret_rc) {
-    lane_begin(lane, io, arena);
-    *ret_rc = set_url(lane, suffix);
+static bool lane_ask(struct curl_lane *lane, struct io *io, struct arena *arena,
+                     const struct upstream_request *request, nsec_t deadline, int *ret_rc) {
+    lane_begin(lane, io, arena, request);
+    *ret_rc = set_url(lane, request->suffix);
+    if (*ret_rc == 0)
+        *ret_rc = set_request(lane, request);
     if (*ret_rc == 0)
         *ret_rc = lane_run(lane, deadline);
     leave_place(lane);
+    set_plain(lane);
     return *ret_rc == 0 && lane_keeps(lane);
 }
 
@@ -594,10 +715,16 @@ void upstream_curl_free(struct upstream_curl *client) {
     curl_global_cleanup();
 }
 
-int upstream_curl_get(struct upstream_curl *client, struct io *io, struct arena *arena,
-                      struct slice suffix, nsec_t deadline, struct upstream_answer *ret,
-                      const char **ret_why) {
-    struct idle *idle = idle_pool_take(&client->idle, io_now(io));
+/* Whether a kept connection will do: on one that turns out to be stale, libcurl sends a request
+ * again that has no body to read. */
+static bool may_reuse(const struct upstream_request *request) {
+    return request->body.len > 0 || exchange_may_retry(request);
+}
+
+int upstream_curl_ask(struct upstream_curl *client, struct io *io, struct arena *arena,
+                      const struct upstream_request *request, nsec_t deadline,
+                      struct upstream_answer *ret, const char **ret_why) {
+    struct idle *idle = may_reuse(request) ? idle_pool_take(&client->idle, io_now(io)) : NULL;
     struct curl_lane *lane = idle != NULL ? CONTAINER_OF(idle, struct curl_lane, idle) : NULL;
     bool keeps;
     int rc;
@@ -607,7 +734,7 @@ int upstream_curl_get(struct upstream_curl *client, struct io *io, struct arena 
         if (rc < 0)
             return rc;
     }
-    keeps = lane_get(lane, io, arena, suffix, deadline, &rc);
+    keeps = lane_ask(lane, io, arena, request, deadline, &rc);
     if (lane->looking_up && (rc == -ETIMEDOUT || rc == -ECANCELED))
         orphan_look_up(client, io_now(io));
     *ret = exchange_answer(&lane->exchange);

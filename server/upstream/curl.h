@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* GETs of the upstream through libcurl: https, HTTP/2 where offered, proxies from the environment.
- * Written over `io`: a call parks a fiber or blocks a thread. */
+/* Requests to the upstream through libcurl: https, HTTP/2 where offered, proxies from the
+ * environment. Written over `io`: a call parks a fiber or blocks a thread. */
 #ifndef SERVER_UPSTREAM_CURL_H
 #define SERVER_UPSTREAM_CURL_H
 
@@ -24,11 +24,11 @@ NODISCARD struct upstream_curl *upstream_curl_new(const struct upstream_curl_con
 /* No request may be running; before the io of the last requests is freed. */
 void upstream_curl_free(struct upstream_curl *client);
 
-/* One GET, with an absolute deadline, otherwise as upstream_get, and as strict. Certificates are
- * checked. A look-up that has not ended with the call goes on behind its back, in a thread of
+/* One request, with an absolute deadline, otherwise as upstream_ask, and as strict. Certificates
+ * are checked. A look-up that has not ended with the call goes on behind its back, in a thread of
  * libcurl's that cleans up after itself. */
-NODISCARD int upstream_curl_get(struct upstream_curl *client, struct io *io, struct arena *arena,
-                                struct slice suffix, nsec_t deadline, struct upstream_answer *ret,
-                                const char **ret_why);
+NODISCARD int upstream_curl_ask(struct upstream_curl *client, struct io *io, struct arena *arena,
+                                const struct upstream_request *request, nsec_t deadline,
+                                struct upstream_answer *ret, const char **ret_why);
 
 #endif

@@ -299,7 +299,7 @@ static void call_ask(struct upstream_call *call) {
     call->state = UPSTREAM_WRITING;
     exchange_begin(x, call->link->uses);
     buf_free(&call->out);
-    rc = exchange_request(x, call->suffix, &call->out);
+    rc = exchange_request(x, &call->out);
     if (rc < 0)
         call_end(call, rc);
     else
@@ -398,8 +398,8 @@ void upstream_event_get(struct upstream_event *u, struct upstream_call *call, st
     struct idle *idle;
     int rc;
 
-    *call = (struct upstream_call){ .done = call->done, .u = u, .suffix = suffix };
-    exchange_init(&call->exchange, &u->target, arena);
+    *call = (struct upstream_call){ .done = call->done, .u = u, .request = { .suffix = suffix } };
+    exchange_init(&call->exchange, &u->target, &call->request, arena);
     buf_init(&call->out, SERVER_UPSTREAM_REQUEST_BYTES_MAX);
     call->deadline.fire = call_late;
     rc = timer_set(u->loop, &call->deadline, until);

@@ -16,12 +16,12 @@ enum upstream_state { UPSTREAM_CONNECTING, UPSTREAM_WRITING, UPSTREAM_READING };
 
 /* One GET. It stays put until `done` was called, and belongs to the caller again from there on. */
 struct upstream_call {
-    /* 0 with the answer in `exchange`; or -errno as upstream_get, with the reason there. It may be
+    /* 0 with the answer in `exchange`; or -errno as upstream_ask, with the reason there. It may be
      * called before upstream_event_get has returned. */
     void (*done)(struct upstream_call *call, int rc);
     struct upstream_exchange exchange;
     struct upstream_event *u;
-    struct slice suffix;
+    struct upstream_request request;
     struct buf out; /* still to be written */
     struct timer deadline;
     struct link *link; /* the connection it uses; NULL: none yet */
@@ -38,7 +38,7 @@ NODISCARD struct upstream_event *upstream_event_new(const struct upstream_config
 void upstream_event_free(struct upstream_event *u); /* NULL-safe; no call may be in progress */
 
 /* Begins a GET of the URL with `suffix`, which must live as long as the call; `call->done` is set.
- * The deadline, and the rest, as upstream_get. */
+ * The deadline, and the rest, as upstream_ask. */
 void upstream_event_get(struct upstream_event *u, struct upstream_call *call, struct arena *arena,
                         struct slice suffix, nsec_t deadline);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Encodes a GET, decodes its answer, and says what is wrong with it. */
+/* Encodes a request, decodes its answer, and says what is wrong with it. */
 #include "server/upstream/exchange.h"
+#include "http/error.h"
 #include "server/limits.h"
 #include <assert.h>
 #include <errno.h>
@@ -10,36 +11,42 @@ static_assert(SERVER_ARENA_BYTES_MAX > 5 * SERVER_UPSTREAM_BODY_BYTES_MAX,
               "a body within its limit must not run out of memory");
 
 void exchange_init(struct upstream_exchange *x, const struct upstream_target *target,
-                   struct arena *arena) {
-    *x = (struct upstream_exchange){ .target = target, .arena = arena };
+                   const struct upstream_request *request, struct arena *arena) {
+    *x = (struct upstream_exchange){ .target = target, .request = request, .arena = arena };
     buf_init(&x->in, (size_t)target->limits.head_bytes + SERVER_RECV_BYTES);
 }
 
 void exchange_begin(struct upstream_exchange *x, uint32_t uses) {
     http_conn_init(&x->http, HTTP_CLIENT, &x->target->limits);
-    buf_free(&x->in);
+    if (x->in.data != NULL)
+        buf_free(&x->in);
     x->body_len = x->body_cap = 0;
     x->why = NULL;
     x->uses = uses;
     x->got_bytes = false;
 }
 
-int exchange_request(struct upstream_exchange *x, struct slice suffix, struct buf *out) {
-    struct slice path = x->target->url.target;
+int exchange_request(struct upstream_exchange *x, struct buf *out) {
+    const struct upstream_request *request = x->request;
     struct http_request_head head = {
-        .method = HTTP_METHOD_GET,
-        .host = slice_str(x->target->host),
+        .method = request->method,
+        .method_text = request->method_text,
+        .target = x->target->url.target,
+        .suffix = request->suffix,
+        .host = request->host.len > 0 ? request->host : slice_str(x->target->host),
+        .fields = request->fields,
+        .field_count = request->field_count,
+        .content_length = request->body.len,
+        .has_content_length = request->body.ptr != NULL,
         .version_minor = 1,
     };
-    char *target = arena_alloc(x->arena, path.len + suffix.len);
+    int rc;
 
-    if (target == NULL)
-        return -ENOMEM;
-    memcpy(target, path.ptr, path.len);
-    memcpy(target + path.len, suffix.ptr, suffix.len);
-    head.target = slice_of(target, path.len + suffix.len);
-    http_conn_sent(&x->http, HTTP_METHOD_GET, false);
-    return http_encode_request(out, &head);
+    http_conn_sent(&x->http, request->method, false);
+    rc = http_encode_request(out, &head);
+    if (rc == -ENOBUFS)
+        x->why = "the head of the request is too large";
+    return rc == -ENOBUFS ? -EMSGSIZE : rc;
 }
 
 int exchange_room(struct upstream_exchange *x) {
@@ -74,6 +81,20 @@ static int grow(struct upstream_exchange *x, size_t want) {
     return 0;
 }
 
+int exchange_keep_fields(struct upstream_exchange *x, struct slice fields) {
+    size_t body = x->expected <= SERVER_RECV_BYTES ? (size_t)x->expected : 0;
+    char *copy = arena_alloc(x->arena, fields.len + body + 2);
+
+    if (copy == NULL)
+        return -ENOMEM;
+    memcpy(copy, fields.ptr, fields.len);
+    copy[fields.len] = '\0';
+    x->fields = slice_of(copy, fields.len);
+    x->body = copy + fields.len + 1;
+    x->body_cap = body;
+    return 0;
+}
+
 int exchange_append(struct upstream_exchange *x, struct slice piece) {
     size_t want = x->body_len + piece.len;
     int rc = 0;
@@ -97,7 +118,13 @@ int exchange_refuse(struct upstream_exchange *x, const char *why) {
     x->why = arena_printf(x->arena, "upstream answered badly: %s", why);
     if (x->why == NULL)
         x->why = "upstream answered badly";
-    return -EPROTO;
+    return why == http_err_body_large ? -EMSGSIZE : -EPROTO;
+}
+
+static int take_head(struct upstream_exchange *x, const struct http_head *head) {
+    x->status = head->status;
+    x->expected = head->has_content_length ? head->content_length : 0;
+    return exchange_keep_fields(x, head->fields);
 }
 
 int exchange_take(struct upstream_exchange *x, size_t size) {
@@ -113,15 +140,11 @@ int exchange_take(struct upstream_exchange *x, size_t size) {
         used = http_conn_feed(&x->http, buf_unread(&x->in), eof, &head, &ev);
         if (ev.kind == HTTP_EV_BAD || ev.kind == HTTP_EV_CLOSED)
             return exchange_refuse(x, ev.kind == HTTP_EV_BAD ? ev.why : "closed");
-        if (ev.kind == HTTP_EV_HEAD) {
-            x->status = head.status;
-            x->expected = head.has_content_length ? head.content_length : 0;
-        }
-        if (ev.kind == HTTP_EV_DATA) {
-            rc = exchange_append(x, ev.data);
-            if (rc < 0)
-                return rc;
-        }
+        rc = ev.kind == HTTP_EV_HEAD   ? take_head(x, &head)
+             : ev.kind == HTTP_EV_DATA ? exchange_append(x, ev.data)
+                                       : 0;
+        if (rc < 0)
+            return rc;
         buf_consume(&x->in, used);
         if (ev.kind == HTTP_EV_MORE || ev.kind == HTTP_EV_END)
             return ev.kind == HTTP_EV_END;
@@ -132,15 +155,27 @@ bool exchange_keeps(struct upstream_exchange *x) {
     return http_conn_next(&x->http) && buf_unread(&x->in).len == 0;
 }
 
+bool exchange_may_retry(const struct upstream_request *request) {
+    enum http_method method = request->method;
+
+    return request->retries || method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD ||
+           method == HTTP_METHOD_PUT || method == HTTP_METHOD_DELETE ||
+           method == HTTP_METHOD_OPTIONS || method == HTTP_METHOD_TRACE;
+}
+
 bool exchange_was_stale(const struct upstream_exchange *x, int rc) {
-    return x->uses > 0 && !x->got_bytes && (rc == -ECONNRESET || rc == -EPIPE);
+    return x->uses > 0 && !x->got_bytes && (rc == -ECONNRESET || rc == -EPIPE) &&
+           exchange_may_retry(x->request);
 }
 
 struct upstream_answer exchange_answer(const struct upstream_exchange *x) {
-    if (x->body_len == 0)
-        return (struct upstream_answer){ .status = x->status, .body = SLICE("") };
-    x->body[x->body_len] = '\0';
-    return (struct upstream_answer){ .status = x->status, .body = slice_of(x->body, x->body_len) };
+    struct upstream_answer answer = { .status = x->status, .fields = x->fields, .body = SLICE("") };
+
+    if (x->body_len > 0) {
+        x->body[x->body_len] = '\0';
+        answer.body = slice_of(x->body, x->body_len);
+    }
+    return answer;
 }
 
 void exchange_end(struct upstream_exchange *x) {

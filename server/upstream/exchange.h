@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* One GET of the upstream without its socket, for every client: the straight one
+/* One request to the upstream without its socket, for every client: the straight one
  * (server/upstream/upstream.c), the one of callbacks (server/upstream/event.c), and libcurl's
  * (server/upstream/curl.c).
  *
- *   exchange_init(&x, &target, &arena)          once per request
+ *   exchange_init(&x, &target, &request, &arena)    once per request
  *   exchange_begin(&x, uses)                    once per connection that is tried
- *   exchange_request(&x, suffix, &out)          then write `out`
+ *   exchange_request(&x, &out)                  then write `out`, and the body of the request
  *   exchange_room(&x), read, exchange_take(&x, n)   until that is not 0
  */
 #ifndef SERVER_EXCHANGE_H
@@ -15,18 +15,34 @@
 #include "http/conn.h"
 #include "server/upstream/target.h"
 
+/* What is asked for. All zero but for `suffix`: a GET. Its texts must outlive the call. */
+struct upstream_request {
+    struct slice suffix; /* appended to the target of the URL */
+    enum http_method method;
+    struct slice method_text; /* of HTTP_METHOD_OTHER; else empty */
+    struct slice host;        /* for Host, instead of the URL's; or empty */
+    const struct http_field *fields;
+    size_t field_count;
+    struct slice body; /* ptr NULL: none, and no length is sent */
+    nsec_t timeout;    /* span of the exchange; 0: the upstream's own */
+    bool retries;      /* may be sent twice, whatever its method */
+};
+
 struct upstream_answer {
     uint16_t status;
-    struct slice body; /* in the arena, with a NUL behind it; ptr is never NULL */
+    struct slice fields; /* raw field lines, in the arena: the receiver may write to them */
+    struct slice body;   /* in the arena, with a NUL behind it; ptr is never NULL */
 };
 
 struct upstream_exchange {
     const struct upstream_target *target;
+    const struct upstream_request *request;
     struct arena *arena; /* the request's */
     const char *why;     /* the failure in one line: static, or in the arena */
     struct http_conn http;
     struct buf in; /* received, not parsed yet */
-    char *body;    /* gathered in the arena */
+    struct slice fields;
+    char *body; /* gathered in the arena */
     size_t body_len, body_cap;
     uint64_t expected; /* bytes of the body, when they were announced; else 0 */
     uint32_t uses;     /* earlier requests on this connection */
@@ -35,13 +51,14 @@ struct upstream_exchange {
 };
 
 void exchange_init(struct upstream_exchange *x, const struct upstream_target *target,
-                   struct arena *arena);
+                   const struct upstream_request *request, struct arena *arena);
 
 /* A connection is there, used `uses` times before. */
 void exchange_begin(struct upstream_exchange *x, uint32_t uses);
 
-/* Encodes the request into `out`. 0, -ENOMEM. */
-NODISCARD int exchange_request(struct upstream_exchange *x, struct slice suffix, struct buf *out);
+/* Encodes the head of the request into `out`. 0; -EINVAL: a part of it must not be sent; -EMSGSIZE:
+ * it is larger than `out` may be; -ENOMEM. */
+NODISCARD int exchange_request(struct upstream_exchange *x, struct buf *out);
 
 /* Room for the next read into `in`. 0, or -errno as buf_reserve. */
 NODISCARD int exchange_room(struct upstream_exchange *x);
@@ -49,6 +66,10 @@ NODISCARD int exchange_room(struct upstream_exchange *x);
 /* Takes `size` bytes that were read into `in`; 0: the upstream has closed its side. 1 when the
  * answer is complete, 0 when more bytes are needed; -ECONNRESET, -EPROTO, -EMSGSIZE, -ENOMEM. */
 NODISCARD int exchange_take(struct upstream_exchange *x, size_t size);
+
+/* Copies the field lines of the answer into the arena, with room for a small body behind them;
+ * before the body. 0, -ENOMEM. */
+NODISCARD int exchange_keep_fields(struct upstream_exchange *x, struct slice fields);
 
 /* Appends a piece of the body, whose room grows by doubling; outgrown room stays in the arena until
  * the request ends. exchange_take does this itself. 0, -ENOMEM, or -EMSGSIZE above
@@ -58,14 +79,19 @@ NODISCARD int exchange_append(struct upstream_exchange *x, struct slice piece);
 /* After a complete answer: whether the connection may serve another request. */
 bool exchange_keeps(struct upstream_exchange *x);
 
+/* Whether a request may be sent once more when nobody knows what became of it: methods that are
+ * idempotent (RFC 9110 section 9.2.2), and what the caller says so of. */
+bool exchange_may_retry(const struct upstream_request *request);
+
 /* Died before a byte came: on a reused connection that is the server's idle time-out racing with
- * us, and another connection may be tried (RFC 9112 section 9.3.1; GET is idempotent). */
+ * us, and another connection may be tried if the request may (RFC 9112 section 9.3.1). */
 bool exchange_was_stale(const struct upstream_exchange *x, int rc);
 
 /* Puts "upstream WHAT: reason" into `why`, or that it did not answer in time, and returns rc. */
 int exchange_fail(struct upstream_exchange *x, int rc, const char *what);
 
-/* Says in `why` that the answer is bad, or that there was none. -EPROTO, -ECONNRESET. */
+/* Says in `why` that the answer is bad, or that there was none. -EPROTO; -EMSGSIZE for
+ * http_err_body_large; -ECONNRESET. */
 NODISCARD int exchange_refuse(struct upstream_exchange *x, const char *why);
 
 struct upstream_answer exchange_answer(const struct upstream_exchange *x);

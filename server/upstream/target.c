@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <stdio.h>
 
-static int parse_url(const char *text, struct http_url *ret, struct error *err) {
+static int parse_url(const char *text, bool bare, struct http_url *ret, struct error *err) {
     const char *why = NULL;
 
     if (http_url_parse(slice_str(text), ret, &why) < 0)
         return error_set(err, -EINVAL, "'%s' %s; http://HOST[:PORT][/PATH] is expected", text, why);
+    if (bare && slice_eq(ret->scheme, SLICE("unix")))
+        return 0;
     if (!slice_eq(ret->scheme, SLICE("http")) && !slice_eq(ret->scheme, SLICE("https")))
         return error_set(err, -EINVAL, "'%s' is not an http:// or https:// URL", text);
     if (ret->userinfo.len > 0)
@@ -22,7 +24,7 @@ static int parse_url(const char *text, struct http_url *ret, struct error *err) 
 int upstream_target_check(const char *url, struct error *err) {
     struct http_url parsed;
 
-    return parse_url(url, &parsed, err);
+    return parse_url(url, false, &parsed, err);
 }
 
 static int parse_source(const char *address, struct address *ret, struct error *err) {
@@ -42,7 +44,7 @@ int upstream_target_check_bind(const char *address, struct error *err) {
 bool upstream_target_wants_curl(const char *url) {
     struct http_url parsed;
 
-    return parse_url(url, &parsed, NULL) == 0 && slice_eq(parsed.scheme, SLICE("https"));
+    return parse_url(url, false, &parsed, NULL) == 0 && slice_eq(parsed.scheme, SLICE("https"));
 }
 
 static void format_host(struct upstream_target *t) {
@@ -83,12 +85,21 @@ int upstream_target_init(struct upstream_target *t, const struct upstream_config
     *t = (struct upstream_target){ .timeout = config->timeout,
                                    .limits = (struct http_limits)HTTP_LIMITS_RESPONSE };
     t->limits.body_bytes = SERVER_UPSTREAM_BODY_BYTES_MAX;
-    rc = parse_url(config->url, &t->url, err);
+    rc = parse_url(config->url, config->bare, &t->url, err);
     if (rc < 0)
         return rc;
-    format_host(t);
-    t->endpoint = (struct endpoint){ .host = t->url.host, .port = t->url.port };
+    if (config->bare)
+        t->url.target = SLICE("");
+    t->endpoint = (struct endpoint){ .host = t->url.host,
+                                     .port = t->url.port,
+                                     .is_unix = slice_eq(t->url.scheme, SLICE("unix")) };
     t->rules = config->rules;
+    if (t->endpoint.is_unix) {
+        t->rules.family = AF_UNSPEC;
+        snprintf(t->host, sizeof(t->host), "localhost");
+    } else {
+        format_host(t);
+    }
     t->numeric = is_numeric(t);
     return set_source(t, config->bind, err);
 }

@@ -9,6 +9,7 @@
 
 struct upstream_config {
     const char *url;            /* http[s]://host[:port][/path]; must outlive the upstream */
+    bool bare;                  /* requests say the whole target, and unix:/path is a host, too */
     nsec_t timeout;             /* span of one exchange, from connect to the last byte */
     bool curl;                  /* through libcurl, which https always is */
     const char *ca_path;        /* trusted certificates for https (PEM); NULL: the system's */

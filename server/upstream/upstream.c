@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* GETs of the upstream: take or open a connection, write, read one answer, give the connection
+/* Requests to the upstream: take or open a connection, write, read one answer, give the connection
  * back. */
 #include "server/upstream/upstream.h"
 #include "base/alloc.h"
@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct upstream {
@@ -36,6 +37,7 @@ struct upstream_attempt {
     nsec_t deadline;
     struct upstream_exchange exchange;
     struct connection *conn;
+    bool cut; /* the request was not sent to its end */
 };
 
 /* --- connections ---------------------------------------------------------------- */
@@ -210,15 +212,67 @@ static int connect_fresh(struct upstream_attempt *c) {
 
 /* --- one exchange ----------------------------------------------------------------- */
 
-static int write_request(struct upstream_attempt *c, struct slice suffix) {
+enum said { SAID_NOTHING, SAID_INTERIM, SAID_SOMETHING };
+
+/* What the upstream says while it is written to. */
+static enum said look(int fd) {
+    char begin[10]; /* "HTTP/1.1 1" */
+    ssize_t n = recv(fd, begin, sizeof(begin), MSG_PEEK | MSG_DONTWAIT);
+
+    if (n < 0 && errno == EAGAIN)
+        return SAID_NOTHING;
+    return n == (ssize_t)sizeof(begin) && begin[9] == '1' ? SAID_INTERIM : SAID_SOMETHING;
+}
+
+/* Waits until more can be written: 0; 1: the upstream answers already, and may never read the rest;
+ * -errno. */
+static int wait_to_write(struct upstream_attempt *c) {
+    int fd = c->conn->fd;
+    enum said said = look(fd);
+
+    if (said == SAID_SOMETHING)
+        return 1;
+    if (said == SAID_INTERIM)
+        return io_wait(c->io, fd, IO_WRITE, c->deadline);
+    c->io->ops->drained(c->io, fd, IO_READ);
+    return io_wait(c->io, fd, IO_READ | IO_WRITE, c->deadline);
+}
+
+/* 0: all is written, or the upstream has answered before that. */
+static int write_body(struct upstream_attempt *c, struct slice body) {
+    int fd = c->conn->fd, rc = 0;
+
+    while (rc == 0 && body.len > 0) {
+        ssize_t n = c->io->ops->send(c->io, fd, body.ptr, body.len);
+
+        if (n >= 0)
+            body = slice_drop(body, (size_t)n);
+        else if (n == -EAGAIN)
+            rc = wait_to_write(c);
+        else
+            rc = look(fd) == SAID_SOMETHING ? 1 : (int)n;
+    }
+    c->cut = rc > 0;
+    return rc < 0 ? rc : 0;
+}
+
+static int write_request(struct upstream_attempt *c) {
+    struct slice body = c->exchange.request->body;
     struct buf out;
     int rc;
 
-    buf_init(&out, SERVER_UPSTREAM_REQUEST_BYTES_MAX);
-    rc = exchange_request(&c->exchange, suffix, &out);
+    buf_init(&out, SERVER_UPSTREAM_REQUEST_BYTES_MAX + SERVER_BODY_RECV_BYTES);
+    rc = exchange_request(&c->exchange, &out);
+    if (rc == 0 && body.len > 0 &&
+        body.len <= SERVER_BODY_RECV_BYTES) { /* head and body go at once */
+        rc = buf_append(&out, body);
+        body.len = 0;
+    }
     if (rc == 0) {
         rc = io_write_all(c->io, c->conn->fd, buf_unread(&out).ptr, buf_unread(&out).len,
                           c->deadline);
+        if (rc == 0 && body.len > 0)
+            rc = write_body(c, body);
         if (rc < 0)
             exchange_fail(&c->exchange, rc, "did not take the request");
     }
@@ -241,14 +295,14 @@ static int receive(struct upstream_attempt *c) {
     return n < 0 ? exchange_fail(x, (int)n, "failed") : exchange_take(x, (size_t)n);
 }
 
-static int run_exchange(struct upstream_attempt *c, struct slice suffix) {
+static int run_exchange(struct upstream_attempt *c) {
     int rc;
 
     exchange_begin(&c->exchange, c->conn->uses);
-    rc = write_request(c, suffix);
+    rc = write_request(c);
     while (rc == 0)
         rc = receive(c);
-    if (rc > 0 && exchange_keeps(&c->exchange))
+    if (rc > 0 && !c->cut && exchange_keeps(&c->exchange))
         conn_keep(c->conn, io_now(c->io));
     else
         conn_close(c->conn);
@@ -256,27 +310,28 @@ static int run_exchange(struct upstream_attempt *c, struct slice suffix) {
     return rc < 0 ? rc : 0;
 }
 
-int upstream_get(struct upstream *u, struct io *io, struct arena *arena, struct slice suffix,
-                 nsec_t deadline, struct upstream_answer *ret, const char **ret_why) {
-    nsec_t now = io_now(io);
+int upstream_ask(struct upstream *u, struct io *io, struct arena *arena,
+                 const struct upstream_request *request, nsec_t deadline,
+                 struct upstream_answer *ret, const char **ret_why) {
+    nsec_t now = io_now(io), span = request->timeout > 0 ? request->timeout : u->target.timeout;
     struct upstream_attempt c = {
         .u = u,
         .io = io,
-        .deadline = nsec_min(deadline, deadline_after(now, u->target.timeout)),
+        .deadline = nsec_min(deadline, deadline_after(now, span)),
     };
     int rc;
 
     if (u->curl != NULL)
-        return upstream_curl_get(u->curl, io, arena, suffix, c.deadline, ret, ret_why);
-    exchange_init(&c.exchange, &u->target, arena);
+        return upstream_curl_ask(u->curl, io, arena, request, c.deadline, ret, ret_why);
+    exchange_init(&c.exchange, &u->target, request, arena);
     c.conn = conn_take(u, now);
     rc = c.conn != NULL ? 0 : connect_fresh(&c);
     if (rc == 0)
-        rc = run_exchange(&c, suffix);
+        rc = run_exchange(&c);
     if (rc < 0 && exchange_was_stale(&c.exchange, rc)) {
         rc = connect_fresh(&c);
         if (rc == 0)
-            rc = run_exchange(&c, suffix);
+            rc = run_exchange(&c);
     }
     *ret_why = c.exchange.why;
     *ret = exchange_answer(&c.exchange);

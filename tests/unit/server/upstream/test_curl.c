@@ -223,8 +223,10 @@ struct call {
 };
 
 static void run_call(struct call *c, struct io *io) {
-    c->rc = upstream_curl_get(c->f->client, io, &c->f->arena, SLICE("?a=b"), c->deadline,
-                              &c->answer, &c->why);
+    struct upstream_request request = { .suffix = SLICE("?a=b") };
+
+    c->rc = upstream_curl_ask(c->f->client, io, &c->f->arena, &request, c->deadline, &c->answer,
+                              &c->why);
 }
 
 static void call_in_fiber(void *arg) {

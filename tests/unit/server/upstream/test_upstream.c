@@ -63,7 +63,9 @@ static void straight_close(struct fixture *f) {
 }
 
 static int straight_get(struct fixture *f, struct upstream_answer *ret, const char **ret_why) {
-    return upstream_get(f->u, &f->io.io, &f->arena, SLICE("?a=b"), NSEC_NEVER, ret, ret_why);
+    struct upstream_request request = { .suffix = SLICE("?a=b") };
+
+    return upstream_ask(f->u, &f->io.io, &f->arena, &request, NSEC_NEVER, ret, ret_why);
 }
 
 static void straight_rest(struct fixture *f, nsec_t span) {
