@@ -6,6 +6,7 @@
 #include "cmd/command.h"
 #include "proc/title.h"
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -57,9 +58,16 @@ static void fill_standard_descriptors(void) {
         close(fd);
 }
 
+/* A child whose parent ignores SIGCHLD leaves no trace of its end, and ignoring is inherited from
+ * whoever started the program. */
+static void heed_children(void) {
+    signal(SIGCHLD, SIG_DFL);
+}
+
 /* Runs the subcommand. Output that did not reach its reader is a failure, unless one was told. */
 int main(int argc, char **argv) {
     fill_standard_descriptors();
+    heed_children();
     int exit_code = run(argc, title_init(argc, argv));
     int rc = exit_code == 0 ? stream_flush(stdout) : 0;
     if (rc == 0)

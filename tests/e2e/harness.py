@@ -104,6 +104,12 @@ def run(*args, timeout=60, env=None, stdin=None, binary=None):
     return done
 
 
+def run_deaf(*args, **options):
+    """As run, but started by a program that ignores SIGCHLD, as some shells and supervisors do."""
+    ignore = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    return run("-c", ignore, srv_binary(), *args, binary=sys.executable, **options)
+
+
 def run_script(name, *args, timeout=80):
     """Runs scripts/NAME against the binary under test, to its end; text mode."""
     return subprocess.run(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from control import fetch
-from harness import Client, RawConnection, children, get, read_reply, request, run, wait_for
+from harness import Client, RawConnection, children, get, read_reply, request, run, run_deaf, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("single", "threaded", "pool", "green")
@@ -138,6 +138,11 @@ def test_files_that_are_no_objects(tmp_path, content, why):
 )  # fmt: skip
 def test_objects_that_cannot_be_served(tmp_path, source, why):
     assert why in refused(build(tmp_path, source))
+
+
+def test_an_object_is_checked_though_the_starter_ignores_the_end_of_children(tmp_path):
+    done = run_deaf("serve", "--check-config", build(tmp_path, FLASK))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_object_of_a_later_header_that_uses_nothing_of_it_is_served(tmp_path, serve):

@@ -17,7 +17,7 @@ import time
 import urllib.request
 
 import pytest
-from harness import clean_environment, die_with_parent, srv_binary
+from harness import clean_environment, die_with_parent, run_deaf, srv_binary
 from tour import wait_for
 
 FAST = ("--delay", "100ms", "-n", "12", "-c", "4")
@@ -27,6 +27,12 @@ def table(stdout):
     """{model: [cells]}"""
     lines = [line.split() for line in stdout.split("\n\n")[0].splitlines()[2:]]
     return {cells[0]: cells[1:] for cells in lines}
+
+
+def test_a_starter_that_ignores_the_end_of_children_holds_nothing_up():
+    done = run_deaf("play", "single", "--delay", "50ms", "-n", "2", "-c", "1", timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert table(done.stdout)["single"][:2] == ["2", "1"]
 
 
 @pytest.mark.seconds(150)
