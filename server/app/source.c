@@ -36,7 +36,9 @@
 #define OTHERS_WRITE (S_IWGRP | S_IWOTH)
 #define BLANKS       " \t\n"
 #define FLAGS        "-O2 -g -fPIC -shared -Wall"
-#define INPUTS       ".inputs"
+/* C++ has it by default: a name with a typo is the compiler's to tell, not the loader's. */
+#define C_FLAGS FLAGS " -Werror=implicit-function-declaration"
+#define INPUTS  ".inputs"
 
 /* In the folder of one compilation. */
 #define SCRATCH_OBJECT "object"
@@ -57,8 +59,8 @@ typedef char hash_text[HASH_CHARS + 1];
 
 /* What differs between the languages. */
 static const struct language {
-    const char *variable, *compiler, *flags;
-} languages[] = { { "CC", "cc", "CFLAGS" }, { "CXX", "c++", "CXXFLAGS" } };
+    const char *variable, *compiler, *flags, *own_flags;
+} languages[] = { { "CC", "cc", "CFLAGS", C_FLAGS }, { "CXX", "c++", "CXXFLAGS", FLAGS } };
 
 static const struct suffix {
     const char *text;
@@ -420,7 +422,7 @@ static int find_compiler(struct build *b, struct error *err) {
 }
 
 static void make_command(struct build *b) {
-    add_words(b, FLAGS);
+    add_words(b, b->language->own_flags);
     add_words(b, getenv("CPPFLAGS"));
     add_words(b, getenv(b->language->flags));
     add_words(b, getenv("LDFLAGS"));
@@ -490,7 +492,7 @@ static int make_key(struct build *b, struct error *err) {
     }
     if (stat(b->compiler, &tool) < 0)
         tool.st_ino = 0;
-    text = print(b, "1\n%s\n%s\n%s\n%s\n%s\n%s %ju %jd %jd\n", FLAGS, b->header,
+    text = print(b, "1\n%s\n%s\n%s\n%s\n%s\n%s %ju %jd %jd\n", b->language->own_flags, b->header,
                  folder != NULL ? folder : "", b->source, of_source, b->compiler,
                  (uintmax_t)tool.st_ino, (intmax_t)tool.st_size, (intmax_t)tool.st_mtim.tv_sec);
     free(folder);

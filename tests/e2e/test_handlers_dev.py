@@ -145,6 +145,16 @@ def test_errors_are_shown_as_the_compiler_says_them(tmp_path):
     assert lines[-1] == f"srv serve: cannot compile '{source}'"
 
 
+@pytest.mark.parametrize("name", ["app.c", "app.cc"])
+def test_a_function_that_is_not_there_is_told_with_its_line(tmp_path, name):
+    """Not as one that a later srv may have: the header is this one's."""
+    source = tmp_path / name
+    source.write_text(page_of("x").replace("srv_reply", "srv_rply"))
+    lines = refused(source)
+    assert any(line.startswith(f"{source}:3:") and " error: " in line and "srv_rply" in line for line in lines), lines
+    assert lines[-1] == f"srv serve: cannot compile '{source}'"
+
+
 def test_warnings_are_shown_and_it_is_served(tmp_path, serve):
     (tmp_path / "app.c").write_text(page_of("served") + "static int unused;\n")
     app = serve(tmp_path / "app.c")

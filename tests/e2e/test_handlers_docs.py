@@ -7,10 +7,11 @@ lines that begin with "$ " are commands, each with what it prints.
 
 import os
 import re
+import socket
 import subprocess
 
 import pytest
-from harness import ROOT, Server, clean_environment, srv_binary, wait_for
+from harness import ROOT, Server, clean_environment, get, srv_binary
 
 PAGE = (ROOT / "docs/handlers.md").read_text()
 TUTORIAL = PAGE[PAGE.index("## From nothing to an API\n") :].split("\n## ")[0]
@@ -108,6 +109,14 @@ def test_the_page_has_what_it_promises():
     names = [name for step in STEPS for name, _ in files_of(step)]
     assert names == ["hello.c", "notes.c", "together.c", "count.c", "test.sh"]
     assert len([command for step in STEPS for command, _ in commands_of(step)]) >= 18
+
+
+def test_a_database_that_fails_is_as_the_page_says(folder, serve, database):
+    assert get(serve("--db", "host=127.0.0.1 port=1", "notes.c"), "/notes").status == 502
+    assert get(serve("notes.c", env=database), "/notes").status == 502  # it has no such table
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        conninfo = f"host=127.0.0.1 port={silent.getsockname()[1]}"
+        assert get(serve("--db", conninfo, "--db-timeout", "0.3s", "notes.c"), "/notes").status == 504
 
 
 def test_the_step_that_tests_can_fail(tmp_path, folder):
