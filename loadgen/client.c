@@ -4,10 +4,12 @@
  *     on_arrival, on_ramp     a request is due, or a connection's turn has come
  *     client_start            takes the request from the plan, and a connection if one was kept
  *     client_connect          opens a connection otherwise
+ *     on_ready                the hub: a connection has news, and the state says what follows
  *     client_send             writes the request
  *     client_receive          reads the response as it comes
  *     client_judge            says whether it is what was asked for, and counts it
- *     client_next             keeps the connection or waits for its end, and starts again
+ *     client_next             keeps the connection and starts again
+ *     client_part             or lets the server close it first, if it does
  *
  * A request that comes to nothing goes through client_fail, which starts again, too. */
 #include "loadgen/client.h"
@@ -35,9 +37,56 @@ static void client_receive(struct load_client *c);
 static void client_judge(struct load_client *c, bool clean, nsec_t now);
 static void client_next(struct load_client *c, bool clean, nsec_t now);
 static void client_fail(struct load_client *c, enum failure reason, nsec_t now);
-static void client_close(struct load_client *c);
+static void client_disconnect(struct load_client *c);
 static void on_ready(struct watch *watch, unsigned what);
+static void client_resting_ready(struct load_client *c);
+static void client_part(struct load_client *c, nsec_t now);
+static bool server_has_closed(struct load_worker *w, struct watch *watch);
 static void on_parting_ready(struct watch *watch, unsigned what);
+
+/* --- the hub ---------------------------------------------------------------------------------- */
+
+/* A connection has news: the state says what follows. */
+static void on_ready(struct watch *watch, unsigned what) {
+    struct load_client *c = CONTAINER_OF(watch, struct load_client, watch);
+    (void)what;
+    if (c->state == LOAD_RESTING) {
+        client_resting_ready(c);
+    } else if (c->state != LOAD_PARTING) {
+        bool unsent = c->sent_bytes < c->worker->request_bytes.len && !c->write_failed;
+        if (unsent && (c->watch.ready & IO_WRITE))
+            client_send(c, clock_now());
+        client_receive(c);
+    } else if (server_has_closed(c->worker, watch)) {
+        client_disconnect(c);
+        client_start(c, clock_now());
+    }
+}
+
+static void go_on(struct load_client *c) {
+    c->state = LOAD_IDLE;
+    if (c->holds_request)
+        client_connect(c);
+    else
+        client_start(c, clock_now());
+}
+
+static void on_retry_expired(struct timeouts *q, struct timeout *t) {
+    struct load_client *c = CONTAINER_OF(t, struct load_client, retry);
+    (void)q;
+    if (c->state == LOAD_PAUSED)
+        go_on(c);
+}
+
+static void on_again(struct deferred *work) {
+    struct load_client *c = CONTAINER_OF(work, struct load_client, again);
+    if (c->worker->stopping)
+        return;
+    if (c->state == LOAD_PAUSED)
+        go_on(c);
+    else
+        client_receive(c);
+}
 
 /* --- a request is due ------------------------------------------------------------------------- */
 
@@ -136,10 +185,10 @@ static bool is_done(const struct load_worker *w) {
 static void client_rest(struct load_client *c) {
     struct load_worker *w = c->worker;
     timeouts_leave(&c->timeout);
-    if (w->stopping || !plan_is_open(&w->plan) || c->state == CLIENT_IDLE)
-        client_close(c);
+    if (w->stopping || !plan_is_open(&w->plan) || c->state == LOAD_IDLE)
+        client_disconnect(c);
     else
-        c->state = CLIENT_RESTING;
+        c->state = LOAD_RESTING;
     w->busy--;
     if (plan_is_open(&w->plan)) {
         c->next_idle = w->idle;
@@ -173,11 +222,11 @@ static void client_start(struct load_client *c, nsec_t now) {
         clients_stop(w, RUN_END_ERROR);
         return;
     }
-    if (c->state == CLIENT_IDLE) {
+    if (c->state == LOAD_IDLE) {
         client_connect(c);
         return;
     }
-    c->state = CLIENT_WAITING;
+    c->state = LOAD_WAITING;
     c->written = now;
     begin_exchange(c);
     client_send(c, now);
@@ -187,15 +236,15 @@ static void client_start(struct load_client *c, nsec_t now) {
 
 /* The next attempt comes from a fresh stack, so that failing at once cannot recurse. */
 static void client_pause(struct load_client *c) {
-    client_close(c);
-    c->state = CLIENT_PAUSED;
+    client_disconnect(c);
+    c->state = LOAD_PAUSED;
     loop_defer(c->worker->loop, &c->again);
 }
 
 /* The backlog of a unix listener is full: connect(2) says so instead of queueing. */
 static void retry_later(struct load_client *c, nsec_t now) {
-    client_close(c);
-    c->state = CLIENT_PAUSED;
+    client_disconnect(c);
+    c->state = LOAD_PAUSED;
     if (timeouts_join(&c->worker->retries, &c->retry, now) != 0)
         clients_stop(c->worker, RUN_END_ERROR);
 }
@@ -238,7 +287,7 @@ static void client_connect(struct load_client *c) {
         connect_failed(c, rc, now);
         return;
     }
-    c->state = CLIENT_CONNECTING;
+    c->state = LOAD_CONNECTING;
     c->exchanges = 0;
     http_conn_init(&c->http, HTTP_CLIENT,
                    c->worker->config->strict ? &strict_limits : &lenient_limits);
@@ -246,11 +295,20 @@ static void client_connect(struct load_client *c) {
     client_send(c, now);
 }
 
+static void client_disconnect(struct load_client *c) {
+    buf_free(&c->in);
+    if (c->state == LOAD_IDLE || c->state == LOAD_PAUSED)
+        return;
+    watch_close(&c->watch);
+    close(c->watch.fd);
+    c->state = LOAD_IDLE;
+}
+
 /* --- writing and reading ---------------------------------------------------------------------- */
 
 static void connection_begins(struct load_client *c, nsec_t now) {
     c->connected = c->written = now;
-    c->state = CLIENT_WAITING;
+    c->state = LOAD_WAITING;
     c->worker->counters.connections++;
     c->worker->answers.addresses[c->address].connections++;
 }
@@ -258,11 +316,11 @@ static void connection_begins(struct load_client *c, nsec_t now) {
 /* A reused connection that refuses to take any byte was closed while idle: the request was not
  * sent, so that sending it on a new one is no retry. */
 static void write_failed(struct load_client *c, int rc, nsec_t now) {
-    if (c->state == CLIENT_CONNECTING) {
+    if (c->state == LOAD_CONNECTING) {
         connect_failed(c, rc, now);
     } else if (c->exchanges > 1 && c->sent_bytes == 0) {
         c->worker->counters.reconnects++;
-        client_close(c);
+        client_disconnect(c);
         client_connect(c);
     } else {
         /* The server may have answered before it stopped listening: that answer counts. */
@@ -284,7 +342,7 @@ static void client_send(struct load_client *c, nsec_t now) {
             write_failed(c, (int)n, now);
             return;
         }
-        if (c->state == CLIENT_CONNECTING)
+        if (c->state == LOAD_CONNECTING)
             connection_begins(c, now);
         c->sent_bytes += (size_t)n;
         c->written = now;
@@ -304,7 +362,7 @@ static void on_head(struct load_client *c, const struct http_head *head) {
 }
 
 static enum failure closed_reason(const struct load_client *c) {
-    if (c->state == CLIENT_RECEIVING)
+    if (c->state == LOAD_RECEIVING)
         return FAILURE_TRUNCATED;
     return c->exchanges > 1 ? FAILURE_CLOSED_REUSED : FAILURE_CLOSED_EARLY;
 }
@@ -312,7 +370,7 @@ static enum failure closed_reason(const struct load_client *c) {
 /* A server that closes an idle connection while a request is on its way answers that with a reset,
  * or is seen to have closed before: one event, which says nothing against the server. */
 static enum failure reset_reason(const struct load_client *c) {
-    bool is_race = c->state == CLIENT_WAITING && c->exchanges > 1;
+    bool is_race = c->state == LOAD_WAITING && c->exchanges > 1;
     return is_race ? FAILURE_CLOSED_REUSED : FAILURE_RESET;
 }
 
@@ -364,7 +422,7 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
 }
 
 static void client_receive(struct load_client *c) {
-    while (c->state == CLIENT_WAITING || c->state == CLIENT_RECEIVING) {
+    while (c->state == LOAD_WAITING || c->state == LOAD_RECEIVING) {
         struct slice input = { NULL, 0 };
         ssize_t n =
             watch_recv_behind(&c->watch, &c->in, IN_BYTES_STEP, c->worker->in, RECV_BYTES, &input);
@@ -379,8 +437,8 @@ static void client_receive(struct load_client *c) {
             client_fail(c, reset_reason(c), now);
             return;
         }
-        if (n > 0 && c->state == CLIENT_WAITING) {
-            c->state = CLIENT_RECEIVING;
+        if (n > 0 && c->state == LOAD_WAITING) {
+            c->state = LOAD_RECEIVING;
             c->first_byte = now;
         }
         c->worker->counters.bytes_received += (size_t)n;
@@ -403,16 +461,16 @@ static struct timing client_timing(const struct load_client *c, nsec_t now) {
         .reused = c->exchanges > 1,
         .disturbed = c->planned < c->worker->lateness.pause_ended,
     };
-    if (c->state != CLIENT_WAITING && c->state != CLIENT_RECEIVING) {
+    if (c->state != LOAD_WAITING && c->state != LOAD_RECEIVING) {
         t.reused = false; /* the count is still that of the connection before */
         t.connect = t.total;
         return t;
     }
     t.connect = t.reused ? 0 : usec_between(c->started, c->connected);
     t.send = usec_between(t.reused ? c->started : c->connected, c->written);
-    t.wait = usec_between(c->written, c->state == CLIENT_RECEIVING ? c->first_byte : now);
+    t.wait = usec_between(c->written, c->state == LOAD_RECEIVING ? c->first_byte : now);
     t.phase = PHASE_WAIT;
-    if (c->state == CLIENT_RECEIVING) {
+    if (c->state == LOAD_RECEIVING) {
         t.phase = PHASE_RECEIVE;
         t.receive = usec_between(c->first_byte, now);
     } else if (c->sent_bytes < c->worker->request_bytes.len) {
@@ -476,9 +534,9 @@ static void on_expired(struct timeouts *q, struct timeout *t) {
     struct load_client *c = CONTAINER_OF(t, struct load_client, timeout);
     (void)q;
     enum failure reason = FAILURE_TIMEOUT_CONNECT;
-    if (c->state == CLIENT_WAITING)
+    if (c->state == LOAD_WAITING)
         reason = FAILURE_TIMEOUT_FIRST_BYTE;
-    else if (c->state == CLIENT_RECEIVING)
+    else if (c->state == LOAD_RECEIVING)
         reason = FAILURE_TIMEOUT_BODY;
     timeouts_leave(&c->retry);
     if (reason == FAILURE_TIMEOUT_CONNECT)
@@ -487,6 +545,38 @@ static void on_expired(struct timeouts *q, struct timeout *t) {
 }
 
 /* --- the next one ----------------------------------------------------------------------------- */
+
+static void client_next(struct load_client *c, bool clean, nsec_t now) {
+    struct load_worker *w = c->worker;
+    int64_t limit = w->config->requests_per_connection;
+    bool complete = c->sent_bytes == w->request_bytes.len;
+    bool keeps = http_conn_next(&c->http) && complete && clean;
+    if (!keeps) {
+        client_part(c, now);
+        return;
+    }
+    w->counters.kept_alive++;
+    if (limit > 0 && c->exchanges >= limit) {
+        client_disconnect(c);
+    } else if (c->watch.ready & IO_HANGUP) {
+        w->counters.reconnects++;
+        client_disconnect(c);
+    }
+    client_start(c, now);
+}
+
+/* The server lost patience with an idle connection, or sends what nobody asked for. */
+static void client_resting_ready(struct load_client *c) {
+    struct load_worker *w = c->worker;
+    ssize_t n = watch_recv(&c->watch, w->in, RECV_BYTES);
+    if (n == -EAGAIN)
+        return;
+    w->answers.overrun += n > 0;
+    w->counters.reconnects++;
+    client_disconnect(c);
+}
+
+/* --- who closes first: an answered connection that is not kept -------------------------------- */
 
 static void parting_close(struct parting *p) {
     if (!p->is_open)
@@ -520,7 +610,7 @@ static void watch_apart(struct load_client *c, nsec_t now) {
     if (w->parting.is_open)
         return;
     watch_close(&c->watch);
-    c->state = CLIENT_IDLE;
+    c->state = LOAD_IDLE;
     if (watch_open(&w->parting.watch, w->loop, fd, on_parting_ready) != 0) {
         close(fd);
         return;
@@ -555,10 +645,10 @@ static bool waits_for_close(struct load_client *c, nsec_t now) {
 
 static void client_part(struct load_client *c, nsec_t now) {
     if (waits_for_close(c, now) && timeouts_join(&c->worker->partings, &c->timeout, now) == 0) {
-        c->state = CLIENT_PARTING;
+        c->state = LOAD_PARTING;
         return;
     }
-    client_close(c);
+    client_disconnect(c);
     client_start(c, now);
 }
 
@@ -567,12 +657,12 @@ static void on_trial(struct timer *timer) {
     w->trial_is_over = true;
     for (uint32_t i = 0; i < w->client_count && !w->server_closes && !w->stopping; i++) {
         struct load_client *c = &w->clients[i];
-        if (c->state != CLIENT_PARTING)
+        if (c->state != LOAD_PARTING)
             continue;
         nsec_t now = clock_now();
         timeouts_leave(&c->timeout);
         watch_apart(c, now);
-        client_close(c);
+        client_disconnect(c);
         client_start(c, now);
     }
 }
@@ -585,79 +675,8 @@ static void on_parting_expired(struct timeouts *q, struct timeout *t) {
         return;
     }
     struct load_client *c = CONTAINER_OF(t, struct load_client, timeout);
-    client_close(c);
+    client_disconnect(c);
     client_start(c, clock_now());
-}
-
-/* The server lost patience with an idle connection, or sends what nobody asked for. */
-static void client_resting_ready(struct load_client *c) {
-    struct load_worker *w = c->worker;
-    ssize_t n = watch_recv(&c->watch, w->in, RECV_BYTES);
-    if (n == -EAGAIN)
-        return;
-    w->answers.overrun += n > 0;
-    w->counters.reconnects++;
-    client_close(c);
-}
-
-static void client_next(struct load_client *c, bool clean, nsec_t now) {
-    struct load_worker *w = c->worker;
-    int64_t limit = w->config->requests_per_connection;
-    bool complete = c->sent_bytes == w->request_bytes.len;
-    bool keeps = http_conn_next(&c->http) && complete && clean;
-    if (!keeps) {
-        client_part(c, now);
-        return;
-    }
-    w->counters.kept_alive++;
-    if (limit > 0 && c->exchanges >= limit) {
-        client_close(c);
-    } else if (c->watch.ready & IO_HANGUP) {
-        w->counters.reconnects++;
-        client_close(c);
-    }
-    client_start(c, now);
-}
-
-static void on_ready(struct watch *watch, unsigned what) {
-    struct load_client *c = CONTAINER_OF(watch, struct load_client, watch);
-    (void)what;
-    if (c->state == CLIENT_RESTING) {
-        client_resting_ready(c);
-    } else if (c->state != CLIENT_PARTING) {
-        bool unsent = c->sent_bytes < c->worker->request_bytes.len && !c->write_failed;
-        if (unsent && (c->watch.ready & IO_WRITE))
-            client_send(c, clock_now());
-        client_receive(c);
-    } else if (server_has_closed(c->worker, watch)) {
-        client_close(c);
-        client_start(c, clock_now());
-    }
-}
-
-static void go_on(struct load_client *c) {
-    c->state = CLIENT_IDLE;
-    if (c->holds_request)
-        client_connect(c);
-    else
-        client_start(c, clock_now());
-}
-
-static void on_retry_expired(struct timeouts *q, struct timeout *t) {
-    struct load_client *c = CONTAINER_OF(t, struct load_client, retry);
-    (void)q;
-    if (c->state == CLIENT_PAUSED)
-        go_on(c);
-}
-
-static void on_again(struct deferred *work) {
-    struct load_client *c = CONTAINER_OF(work, struct load_client, again);
-    if (c->worker->stopping)
-        return;
-    if (c->state == CLIENT_PAUSED)
-        go_on(c);
-    else
-        client_receive(c);
 }
 
 /* --- all connections of a worker -------------------------------------------------------------- */
@@ -681,15 +700,6 @@ int clients_init(struct load_worker *w) {
         buf_init(&c->in, IN_BYTES_MAX);
     }
     return 0;
-}
-
-static void client_close(struct load_client *c) {
-    buf_free(&c->in);
-    if (c->state == CLIENT_IDLE || c->state == CLIENT_PAUSED)
-        return;
-    watch_close(&c->watch);
-    close(c->watch.fd);
-    c->state = CLIENT_IDLE;
 }
 
 int clients_start(struct load_worker *w) {
@@ -757,7 +767,7 @@ void clients_end(struct load_worker *w, nsec_t now) {
         if (c->holds_request && ends_measured(c))
             counters_end(&w->counters, c->sample, OUTCOME_UNFINISHED, 0, c->body_bytes, &timing,
                          now);
-        client_close(c);
+        client_disconnect(c);
     }
     parting_close(&w->parting);
     clients_drop_due(w, now);
@@ -766,7 +776,7 @@ void clients_end(struct load_worker *w, nsec_t now) {
 
 void clients_close(struct load_worker *w) {
     for (uint32_t i = 0; w->clients != NULL && i < w->client_count; i++)
-        client_close(&w->clients[i]);
+        client_disconnect(&w->clients[i]);
     parting_close(&w->parting);
     timers_close(w);
 }

@@ -29,14 +29,14 @@
 
 struct load_worker;
 
-enum client_state {
-    CLIENT_IDLE,   /* no descriptor, nothing to do */
-    CLIENT_PAUSED, /* no descriptor; goes on when the turn of the loop ends, or a little later */
-    CLIENT_CONNECTING,
-    CLIENT_WAITING, /* the request is being written, or was; no byte of the response yet */
-    CLIENT_RECEIVING,
-    CLIENT_RESTING, /* open, and nothing to ask for */
-    CLIENT_PARTING, /* answered; the server is expected to close */
+enum load_client_state {
+    LOAD_IDLE,   /* no descriptor, nothing to do */
+    LOAD_PAUSED, /* no descriptor; goes on when the turn of the loop ends, or a little later */
+    LOAD_CONNECTING,
+    LOAD_WAITING, /* the request is being written, or was; no byte of the response yet */
+    LOAD_RECEIVING,
+    LOAD_RESTING, /* open, and nothing to ask for */
+    LOAD_PARTING, /* answered; the server is expected to close */
 };
 
 struct load_client {
@@ -54,7 +54,7 @@ struct load_client {
     uint32_t exchanges;              /* begun on this connection */
     uint32_t matched;                /* bytes of the text that is expected in the body */
     uint16_t status;
-    uint8_t state;      /* enum client_state */
+    uint8_t state;      /* enum load_client_state */
     uint8_t address;    /* the one of the target's that is being tried */
     bool holds_request; /* taken from the plan, neither answered nor failed yet */
     bool write_failed;  /* the server stopped listening; its last words are still to be read */

@@ -57,10 +57,10 @@ void prefork_worker_beat(void) {
 
 /* --- the master ----------------------------------------------------------------------------- */
 
-enum phase {
-    PHASE_SERVING,
-    PHASE_DRAINING, /* workers got TERM, or RETIRE, and finish what they have */
-    PHASE_QUITTING, /* workers got QUIT and leave at once */
+enum master_phase {
+    MASTER_SERVING,
+    MASTER_DRAINING, /* workers got TERM, or RETIRE, and finish what they have */
+    MASTER_QUITTING, /* workers got QUIT and leave at once */
 };
 
 /* One worker by its index. Not wanted with a pid: it was told to leave, or will be when its
@@ -79,7 +79,7 @@ struct master {
     struct board_row *board; /* a row for each slot */
     sigset_t signals, old_signals;
     pid_t pid;
-    enum phase phase;
+    enum master_phase phase;
     unsigned failed_starts; /* starts without success since a worker last became ready */
     bool gave_up, told_ready;
     bool asks;       /* whether workers may be replaced is not known yet */
@@ -168,11 +168,11 @@ static nsec_t patience_ends(const struct master *m, nsec_t now) {
     return deadline_after(deadline_after(now, m->config->graceful_timeout), QUICK_STOP);
 }
 
-static void stop_all(struct master *m, enum phase phase, nsec_t now) {
-    bool graceful = phase == PHASE_DRAINING;
+static void stop_all(struct master *m, enum master_phase phase, nsec_t now) {
+    bool graceful = phase == MASTER_DRAINING;
     nsec_t kill_at = graceful ? patience_ends(m, now) : deadline_after(now, QUICK_STOP);
 
-    bool begins = m->phase == PHASE_SERVING;
+    bool begins = m->phase == MASTER_SERVING;
 
     m->phase = phase;
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
@@ -186,7 +186,7 @@ static void stop_all(struct master *m, enum phase phase, nsec_t now) {
 static void give_up_if_hopeless(struct master *m, nsec_t now) {
     bool many = m->failed_starts >= m->config->workers + 2;
 
-    if (m->phase != PHASE_SERVING || m->told_ready || !many)
+    if (m->phase != MASTER_SERVING || m->told_ready || !many)
         return;
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
         if (is_serving(m, i))
@@ -195,7 +195,7 @@ static void give_up_if_hopeless(struct master *m, nsec_t now) {
 
     log_write(LOG_LEVEL_ERROR, "workers cannot start, giving up tries=%u", m->failed_starts);
     m->gave_up = true;
-    stop_all(m, PHASE_QUITTING, now);
+    stop_all(m, MASTER_QUITTING, now);
 }
 
 /* --- what happened -------------------------------------------------------------------------- */
@@ -260,7 +260,7 @@ static nsec_t run_due(struct master *m, nsec_t now) {
 
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++) {
         struct slot *slot = &m->slots[i];
-        bool vacant = slot->pid == 0 && slot->wanted && m->phase == PHASE_SERVING;
+        bool vacant = slot->pid == 0 && slot->wanted && m->phase == MASTER_SERVING;
 
         if (vacant && slot->respawn.start_at <= now)
             spawn(m, slot, now);
@@ -377,7 +377,7 @@ static void replace_all(struct master *m, nsec_t now) {
 
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
         old[i] = m->slots[i].wanted;
-    for (unsigned i = 0; m->phase == PHASE_SERVING && i < PREFORK_WORKERS_MAX; i++) {
+    for (unsigned i = 0; m->phase == MASTER_SERVING && i < PREFORK_WORKERS_MAX; i++) {
         if (old[i])
             replace(m, &m->slots[i], now);
     }
@@ -386,7 +386,7 @@ static void replace_all(struct master *m, nsec_t now) {
 static void replace_all_if_allowed(struct master *m, bool anew, nsec_t now) {
     enum prefork_verdict verdict = PREFORK_REPLACE;
 
-    if (m->config->may_replace != NULL && m->phase == PHASE_SERVING)
+    if (m->config->may_replace != NULL && m->phase == MASTER_SERVING)
         verdict = m->config->may_replace(m->config->arg, anew);
     m->asks = verdict == PREFORK_WAIT;
     if (verdict == PREFORK_REPLACE)
@@ -394,11 +394,11 @@ static void replace_all_if_allowed(struct master *m, bool anew, nsec_t now) {
 }
 
 static void retire_all(struct master *m, nsec_t now) {
-    if (m->phase != PHASE_SERVING)
+    if (m->phase != MASTER_SERVING)
         return;
     if (m->config->replaced != NULL && !m->config->replaced(m->config->arg))
         return;
-    m->phase = PHASE_DRAINING;
+    m->phase = MASTER_DRAINING;
     for (unsigned i = 0; i < PREFORK_WORKERS_MAX; i++)
         tell(&m->slots[i], SIGRETIRE, patience_ends(m, now));
 }
@@ -420,7 +420,7 @@ static void read_board(struct master *m, nsec_t now) {
         if (!is_serving(m, i))
             continue;
         retire_predecessor(m, slot, now);
-        if (atomic_load(&m->board[i].replace) && slot->wanted && m->phase == PHASE_SERVING)
+        if (atomic_load(&m->board[i].replace) && slot->wanted && m->phase == MASTER_SERVING)
             replace(m, slot, now);
     }
     tell_all_ready(m);
@@ -429,10 +429,10 @@ static void read_board(struct master *m, nsec_t now) {
 static void leave(struct master *m, nsec_t now) {
     nsec_t delay = m->config->graceful_delay;
 
-    if (m->phase != PHASE_SERVING || m->stop_at != NSEC_NEVER) {
-        stop_all(m, PHASE_QUITTING, now);
+    if (m->phase != MASTER_SERVING || m->stop_at != NSEC_NEVER) {
+        stop_all(m, MASTER_QUITTING, now);
     } else if (delay == 0) {
-        stop_all(m, PHASE_DRAINING, now);
+        stop_all(m, MASTER_DRAINING, now);
     } else {
         m->stop_at = deadline_after(now, delay);
         run_hook(m, m->config->leaving);
@@ -453,14 +453,14 @@ static void on_signal(struct master *m, int signo, nsec_t now) {
         break;
     case SIGINT:
     case SIGQUIT:
-        stop_all(m, PHASE_QUITTING, now);
+        stop_all(m, MASTER_QUITTING, now);
         break;
     case SIGTTIN:
-        if (m->phase == PHASE_SERVING)
+        if (m->phase == MASTER_SERVING)
             add_worker(m, now);
         break;
     case SIGTTOU:
-        if (m->phase == PHASE_SERVING)
+        if (m->phase == MASTER_SERVING)
             remove_worker(m, now);
         break;
     case SIGHUP:
@@ -475,7 +475,7 @@ static void on_signal(struct master *m, int signo, nsec_t now) {
     case SIGIO: /* tend looks */
         break;
     case SIGUSR2:
-        run_hook(m, m->phase == PHASE_SERVING ? m->config->upgrade : NULL);
+        run_hook(m, m->phase == MASTER_SERVING ? m->config->upgrade : NULL);
         break;
     default: /* signals that are no constants */
         if (signo == SIGRETIRE)
@@ -502,15 +502,15 @@ static int wait_signal(const struct master *m, nsec_t until) {
 
 static void supervise(struct master *m) {
     for (;;) {
-        if (m->phase == PHASE_SERVING && m->stop_at <= clock_now())
-            stop_all(m, PHASE_DRAINING, clock_now());
+        if (m->phase == MASTER_SERVING && m->stop_at <= clock_now())
+            stop_all(m, MASTER_DRAINING, clock_now());
         if (m->asks)
             replace_all_if_allowed(m, false, clock_now());
         nsec_t look_at = look_for_stuck(m, clock_now());
         nsec_t next = nsec_min(run_due(m, clock_now()), look_at);
-        if (m->phase != PHASE_SERVING && count_running(m) == 0)
+        if (m->phase != MASTER_SERVING && count_running(m) == 0)
             return;
-        if (m->phase == PHASE_SERVING)
+        if (m->phase == MASTER_SERVING)
             next = nsec_min(next, m->stop_at);
         if (m->config->tend != NULL)
             next = nsec_min(next, m->config->tend(m->config->arg, clock_now()));

@@ -40,7 +40,7 @@ static void client_answer(struct client *c, enum session_end end);
 static void front_pump(struct front *f);
 static void front_dispatch(struct client *c);
 static void client_begin_sending(struct client *c);
-static bool client_send(struct client *c);
+static bool client_send_rest(struct client *c);
 static void client_keep(struct client *c);
 static void client_linger(struct client *c);
 static void client_drop_input(struct client *c);
@@ -81,7 +81,7 @@ static void client_notify(struct watch *w, unsigned what) {
         if ((what & IO_HANGUP) || ((what & IO_READ) && watch_may_be_broken(w)))
             client_check(c);
     } else if (c->state == CLIENT_SENDING) {
-        (void)client_send(c);
+        (void)client_send_rest(c);
     } else if (what & (IO_READ | IO_HANGUP)) {
         client_readable(c);
     }
@@ -283,7 +283,7 @@ static void client_readable(struct client *c) {
     else if (c->state == CLIENT_LINGERING)
         client_drop_input(c);
     else if (c->state == CLIENT_SENDING)
-        (void)client_send(c);
+        (void)client_send_rest(c);
 }
 
 static void client_read_deferred(struct deferred *work) {
@@ -480,14 +480,14 @@ void front_refuse(struct client *c, uint16_t status, const char *why) {
 static void client_begin_sending(struct client *c) {
     c->state = CLIENT_SENDING;
     c->deadline = NSEC_NEVER;
-    if (client_send(c))
+    if (client_send_rest(c))
         return;
     session_shrink(&c->session);
     client_set_time_out(c, c->front->worker->config->send_timeout);
 }
 
 /* Writes what the client takes of its answer; true when it is gone from here, answered or not. */
-static bool client_send(struct client *c) {
+static bool client_send_rest(struct client *c) {
     uint64_t left = c->session.file.left;
     int rc = session_send(&c->session, &c->watch);
 
