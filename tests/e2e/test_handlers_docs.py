@@ -113,7 +113,7 @@ def test_the_page_has_what_it_promises():
 
 def test_a_database_that_fails_is_as_the_page_says(folder, serve, database):
     assert get(serve("--db", "host=127.0.0.1 port=1", "notes.c"), "/notes").status == 502
-    assert get(serve("notes.c", env=database), "/notes").status == 502  # it has no such table
+    assert get(serve("notes.c", env=database), "/notes").status == 500  # it has no such table
     with socket.create_server(("127.0.0.1", 0)) as silent:
         conninfo = f"host=127.0.0.1 port={silent.getsockname()[1]}"
         assert get(serve("--db", conninfo, "--db-timeout", "0.3s", "notes.c"), "/notes").status == 504
