@@ -295,11 +295,11 @@ static void fiber_main(void *arg) {
 static void resume(struct fibers *fibers, struct fiber *fiber) {
     fiber->state = FIBER_RUNNING;
     fibers->running = fiber;
-    if (fibers->switched != NULL)
+    if (fibers->switched != NULL && fiber->shown != NULL)
         fibers->switched(fibers->switched_arg, fiber->shown);
     context_switch(&fibers->loop_context, &fiber->context, false);
     fibers->running = NULL;
-    if (fibers->switched != NULL)
+    if (fibers->switched != NULL && fiber->shown != NULL)
         fibers->switched(fibers->switched_arg, NULL);
 
     if (fiber->state == FIBER_ENDED) {
@@ -387,6 +387,10 @@ int fiber_spawn(struct fibers *fibers, const char *name, void (*run)(void *), vo
 int fiber_spawn_part(struct fibers *fibers, const char *name, void (*run)(void *), void *arg) {
     ASSERT(fibers->running != NULL);
     return spawn(fibers, name, run, arg, fibers->running->shown);
+}
+
+int fiber_spawn_aside(struct fibers *fibers, const char *name, void (*run)(void *), void *arg) {
+    return spawn(fibers, name, run, arg, NULL);
 }
 
 void fibers_observe(struct fibers *fibers, void (*switched)(void *arg, void *shown), void *arg) {

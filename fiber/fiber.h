@@ -36,6 +36,10 @@ NODISCARD int fiber_spawn(struct fibers *fibers, const char *name, void (*run)(v
 NODISCARD int fiber_spawn_part(struct fibers *fibers, const char *name, void (*run)(void *),
                                void *arg);
 
+/* As fiber_spawn, but the observer does not see it. */
+NODISCARD int fiber_spawn_aside(struct fibers *fibers, const char *name, void (*run)(void *),
+                                void *arg);
+
 /* Calls `switched` on the loop's stack before a fiber runs, with its argument, or that of the fiber
  * whose part it is, and after it has parked or ended, with NULL. A NULL function ends it. */
 void fibers_observe(struct fibers *fibers, void (*switched)(void *arg, void *shown), void *arg);

@@ -76,6 +76,9 @@ enum {
  * and for --db-reset, the database has so long. */
 #define SERVER_DB_TRUST_NSEC   (1 * NSEC_PER_SEC)
 #define SERVER_DB_COMMAND_NSEC (1 * NSEC_PER_SEC)
+/* Background tasks of a worker; and how long one has to end once it is cancelled. */
+#define SERVER_BACKGROUND_MAX     64
+#define SERVER_BACKGROUND_SECONDS 5
 /* The span between two questions of srv_wanted about the client. */
 #define SERVER_WANTED_LOOK_NSEC (4 * NSEC_PER_MSEC)
 /* Spans between two looks of a master whether the object that it serves was overwritten; and for

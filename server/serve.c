@@ -11,6 +11,7 @@
 #include "proc/signals.h"
 #include "proc/upgrade.h"
 #include "server/app/app.h"
+#include "server/app/background.h"
 #include "server/app/crash.h"
 #include "server/app/source.h"
 #include "server/conn/access_log.h"
@@ -299,7 +300,10 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
     struct stats *stats = stats_map(s->stats_fd, index, &err);
     struct worker_quota quota = { .limit = draw_quota(s->config) };
     struct request_ids ids;
-    struct srv_worker own = { .config = &s->config->app_config, .number = index };
+    struct background background;
+    struct srv_worker own = { .config = &s->config->app_config,
+                              .number = index,
+                              .background = &background };
     struct srv_app app;
     struct worker worker = {
         .config = s->config,
@@ -320,6 +324,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
     };
     int code;
 
+    background_init(&background);
     if (stats == NULL || open_app(&s->app, &own, &app, &err) < 0)
         return complain(&err);
     request_ids_open(&ids);

@@ -341,6 +341,40 @@ SRV_PUBLIC size_t srv_fetch_all(srv_request *, const srv_call *calls, size_t cou
  * has a thread already, on that. What it returned, or -EAGAIN, which sticks, without a thread. */
 SRV_PUBLIC int srv_offload(srv_request *, int (*work)(void *arg), void *arg);
 
+/* --- beside requests ----------------------------------------------------- */
+
+/* Begins a task that outlives requests, from `start` on: a fiber, or a thread. It begins when the
+ * worker can make calls, and its request has no client: what is asked of that is "" or NULL, no
+ * answer can be given, all else works. When the worker stops, after its last request, the task is
+ * cancelled and waited for, 5 s at most. What it returns below 0 is logged. 0; -EAGAIN: there are
+ * 64 tasks, or no thread; -ENOMEM; -ECANCELED: the worker stops; -EPERM in `check`. Not for
+ * srv_offload. */
+SRV_PUBLIC int srv_background(srv_worker *, int (*run)(srv_request *, void *arg), void *arg);
+
+/* [waits] The end of a turn of a task in the background: forgets failures, frees all that its calls
+ * have handed out, and sleeps, 1 ms at least. False: the task is to return. False at once in
+ * handlers.
+ *
+ *   do {
+ *       const srv_response *rates = srv_get(rq, "/rates");
+ *       ...
+ *   } while (srv_again(rq, 60)); */
+SRV_PUBLIC bool srv_again(srv_request *, double seconds);
+
+/* A lock between the requests of a worker, that is held over calls that wait: whoever waits for it
+ * parks. Zeroed it is free. It has to live as long as the worker: static, or in its data. */
+typedef struct srv_mutex {
+    void *opaque[4];
+} srv_mutex;
+
+/* [waits] 0: this request, or part, holds the lock. -ETIMEDOUT, -ECANCELED, which stick, and other
+ * failures: it does not. First come, first served. Locking twice sticks as 500. */
+SRV_PUBLIC int srv_lock(srv_request *, srv_mutex *);
+
+/* Nothing, unless this request holds the lock; what is held at the end of the handler is released
+ * then, with a warning. */
+SRV_PUBLIC void srv_unlock(srv_request *, srv_mutex *);
+
 /* --- texts for URLs --------------------------------------------------------------------------- */
 
 /* Percent-encodes all but letters, digits, "-", ".", "_" and "~" (RFC 3986 section 2.3). */

@@ -10,6 +10,8 @@
 #include <sys/types.h>
 #include <time.h>
 
+struct background;
+struct lock;
 struct privileges;
 
 struct app {
@@ -34,6 +36,8 @@ struct srv_worker {
     const struct option_strings *config; /* KEY=VALUE */
     unsigned number;                     /* from 1; 0 while it is only checked */
     void *data;                          /* the application's own */
+    struct background *background;       /* its tasks; NULL while it is only checked */
+    _Atomic(struct lock *) locks;        /* that it has used */
 };
 
 /* True when APP names a file, not a built-in application: it has a slash, or ends as objects and

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "net/thread.h"
 #include "server/app/crash.h"
+#include "server/app/lock.h"
 #include "server/app/stream.h"
 #include "server/limits.h"
 #include <errno.h>
@@ -96,8 +97,6 @@ static int route(struct srv_request *rq, const struct srv_route *routes) {
 
 /* --- parts at the same time ---------------------------------------------- */
 
-static void end_parts(struct srv_request *rq);
-
 struct srv_task {
     struct srv_request rq; /* view of the request */
     struct arena arena;    /* lives as long as the handler: its results are handed out */
@@ -124,8 +123,7 @@ static bool is_fiber(const struct srv_task *t) {
 /* Runs on the stack of the part. */
 static void run_part(struct srv_task *t) {
     t->result = t->part(&t->rq, t->arg);
-    if (t->rq.parts != NULL)
-        end_parts(&t->rq);
+    handle_end(&t->rq);
 }
 
 /* --- as a fiber ---------------------------------------------------------- */
@@ -349,6 +347,13 @@ static void end_parts(struct srv_request *rq) {
     }
 }
 
+void handle_end(struct srv_request *rq) {
+    if (rq->parts != NULL)
+        end_parts(rq);
+    if (rq->held != NULL)
+        lock_release_all(rq);
+}
+
 /* --- calls at the same time ---------------------------------------------- */
 
 struct call_part {
@@ -475,8 +480,7 @@ int handle_request(struct srv_request *rq) {
     const struct srv_app *app = rq->session->worker->app;
     int rc = app->handle != NULL ? app->handle(rq) : route(rq, app->routes);
 
-    if (rq->parts != NULL)
-        end_parts(rq);
+    handle_end(rq);
     return rq->streams ? stream_settle(rq, rc) : rc;
 }
 

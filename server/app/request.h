@@ -32,6 +32,8 @@ struct srv_request {
     uint8_t field_count, segment_count;
     atomic_bool cancelled; /* a part: it is to end */
     bool is_part;          /* one of another request */
+    bool is_task;          /* in the background; is_part, too */
+    struct lock *held;     /* the last one that it has locked */
     bool streams;          /* the head of its answer was sent, the end was not */
     bool is_mute;          /* streams an answer without a body: HEAD, 204, 304 */
 };

@@ -9,6 +9,7 @@
 #include "net/listeners.h"
 #include "proc/prefork.h"
 #include "proc/signals.h"
+#include "server/app/background.h"
 #include "server/app/handle.h"
 #include "server/backends.h"
 #include "server/model/model.h"
@@ -471,12 +472,14 @@ static int single_run(struct worker *worker, struct error *err) {
     if (rc == 0)
         rc = backends_open(worker, NULL, err);
     if (rc == 0) {
+        background_open(worker);
         worker_ready(worker);
         rc = blocking_accept(&s.blocking, worker, single_accepted, &s);
         if (rc < 0)
             error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
     }
     signals_hold();
+    background_close(worker);
     backends_close(worker);
     blocking_close(&s.blocking);
     return rc;
@@ -594,6 +597,7 @@ static int threaded_run(struct worker *worker, struct error *err) {
     int rc = threaded_open(&t, err);
 
     if (rc == 0) {
+        background_open(worker);
         worker_ready(worker);
         rc = blocking_accept(&t.blocking, worker, threaded_accepted, &t);
         if (rc < 0)
@@ -601,6 +605,7 @@ static int threaded_run(struct worker *worker, struct error *err) {
         join_all(&t);
     }
     signals_hold();
+    background_close(worker);
     backends_close(worker);
     blocking_close(&t.blocking);
     return rc;

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "fiber/fiber.h"
 #include "proc/signals.h"
+#include "server/app/background.h"
 #include "server/app/crash.h"
 #include "server/app/handle.h"
 #include "server/backends.h"
@@ -121,10 +122,13 @@ static int green_run(struct worker *worker, struct error *err) {
     struct green g = { 0 };
     int rc = green_open(&g, worker, err);
 
-    if (rc == 0)
+    if (rc == 0) {
+        background_open(worker);
         rc = front_run(&g.front, err);
+    }
     signals_hold();
     heartbeat_stop(&g.heartbeat);
+    background_close(worker);
     backends_close(worker);
     signals_free(g.signals);
     crash_ask(NULL, NULL);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "net/thread.h"
 #include "proc/signals.h"
+#include "server/app/background.h"
 #include "server/app/handle.h"
 #include "server/backends.h"
 #include "server/conn/front.h"
@@ -271,6 +272,7 @@ static void pool_close(struct pool *p, struct worker *worker) {
         close(p->wake.fd);
     }
     signals_hold();
+    background_close(worker);
     backends_close(worker);
     heartbeat_stop(&p->heartbeat);
     signals_free(p->signals);
@@ -284,8 +286,10 @@ static int pool_run(struct worker *worker, struct error *err) {
     if (p == NULL)
         return error_set(err, -ENOMEM, "out of memory");
     rc = pool_open(p, worker, err);
-    if (rc == 0)
+    if (rc == 0) {
+        background_open(worker);
         rc = front_run(&p->front, err);
+    }
     pool_close(p, worker);
     mem_free(p);
     return rc;

@@ -32,7 +32,7 @@ LIBRARY_HOMES = {
 
 # Room of server -> its headers that other rooms may include; all others are its own.
 DOORS = {
-    "server/app": {"app", "crash", "event_app", "handle", "source"},
+    "server/app": {"app", "background", "crash", "event_app", "handle", "source"},
     "server/conn": {"access_log", "front", "front_stop", "realip", "request_id", "session"},
     "server/model": {"model"},
     "server/observe": {"admin", "stats"},
