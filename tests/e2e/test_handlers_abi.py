@@ -169,6 +169,7 @@ def test_exceptions_are_caught_inside_a_handler(tmp_path, serve, compiler, model
 def test_an_exception_that_is_not_caught_costs_a_worker(tmp_path, serve, compiler):
     text = THROWS.replace("catch (const std::exception &e)", "catch (const std::bad_alloc &e)")
     app = serve("--workers", "1", build(tmp_path, "#include <new>\n" + text, compiler))
+    wait_for(lambda: len(children(app.pid)) == 1, what="a worker")
     (worker,) = children(app.pid)
     with pytest.raises(OSError):
         get(app)
