@@ -180,11 +180,40 @@ static int ask_server(struct srv_request *rq, struct slice url,
     return rc;
 }
 
+static bool has_field(const struct upstream_request *request, struct slice name) {
+    for (size_t i = 0; i < request->field_count; i++)
+        if (slice_eq_nocase(request->fields[i].name, name))
+            return true;
+    return false;
+}
+
+/* Adds the id of the request to a call of --upstream; other servers need not know it. NULL without
+ * memory. */
+static const struct upstream_request *with_id(struct srv_request *rq, struct slice name,
+                                              const struct upstream_request *request) {
+    struct upstream_request *ret = request_alloc(rq, sizeof(*ret));
+    struct http_field *fields = request_alloc(rq, (request->field_count + 1) * sizeof(*fields));
+    const char *id = srv_request_id(rq);
+
+    if (ret == NULL || fields == NULL || rq->failed < 0)
+        return NULL;
+    if (request->field_count > 0)
+        memcpy(fields, request->fields, request->field_count * sizeof(*fields));
+    fields[request->field_count] = (struct http_field){ .name = name, .value = slice_str(id) };
+    *ret = *request;
+    ret->fields = fields;
+    ret->field_count++;
+    return ret;
+}
+
 static const struct srv_response *ask(struct srv_request *rq, struct slice url,
                                       const struct upstream_request *request) {
+    struct slice id_field = slice_str(rq->session->worker->config->request_id_header);
     struct upstream_answer answer;
     struct call_response *ret;
 
+    if (id_field.len > 0 && rq->failed == 0 && url.len == 0 && !has_field(request, id_field))
+        request = with_id(rq, id_field, request);
     if (rq->failed < 0 || request_stick(rq, ask_server(rq, url, request, &answer)) < 0)
         return refuse(rq);
     ret = request_alloc(rq, sizeof(*ret));

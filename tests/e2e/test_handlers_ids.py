@@ -95,6 +95,33 @@ def test_ids_stand_in_json(tmp_path, serve):
     assert json.loads(log.read_text())["id"] == own
 
 
+SENDS = """
+static int page(srv_request *rq) {
+    const char *own[] = { "x-request-id", "set-by-the-call", NULL };
+    if (srv_arg(rq, "own", NULL))
+        return srv_reply(rq, 200, "%s", srv_fetch(rq, &(srv_call){ .size = sizeof(srv_call), .url = "", .headers = own })->text);
+    if (srv_arg(rq, "other", NULL))
+        return srv_reply(rq, 200, "%s", srv_fetch(rq, &(srv_call){ .size = sizeof(srv_call), .url = srv_arg(rq, "other", "") })->text);
+    return srv_reply(rq, 200, "%s", srv_get(rq, "%s", "")->text);
+}
+"""
+
+
+@pytest.mark.parametrize("client", ["native", "curl"])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_upstream_gets_the_id(tmp_path, serve, model, client):
+    shows = app_of('static int page(srv_request *rq) { return srv_reply(rq, 200, "[%s]", srv_header(rq, "X-Request-ID", "none")); }')
+    behind = serve(build(tmp_path, shows, name="behind.so"))
+    path = build(tmp_path, app_of(SENDS))
+    options = ("--model", model, "--upstream-client", client, path)
+    app = serve("--request-id-header", "X-Request-ID", *options, upstream=behind)
+    assert get(app, "/", headers={"X-Request-ID": "from-outside"}).text == "[from-outside]"
+    assert OWN.match(get(app, "/").text.strip("[]"))
+    assert get(app, "/?own=1").text == "[set-by-the-call]"
+    assert get(app, f"/?other={behind.url}").text == "[none]", "ids are for one's own upstream"
+    assert get(serve(*options, upstream=behind), "/", headers={"X-Request-ID": "mine"}).text == "[none]"
+
+
 @pytest.mark.parametrize("name", ["a b", "X-Id:", "\u00e4"])
 def test_names_that_no_field_has(name):
     done = run("serve", "--request-id-header", name, "echo")
