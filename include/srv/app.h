@@ -30,6 +30,11 @@
  * is shared by the requests of a thread: a lock of libc must not be held over a call that waits,
  * and C++ must not wait inside a catch block.
  *
+ * WHAT ENDS MORE THAN THE REQUEST. A crash, exit, and an exception that leaves a handler end the
+ * worker with all its requests; pthread_exit and longjmp out of a handler may not, and hold its slot
+ * for ever. Locals of more than a page can reach beyond the guard below a stack, into another's,
+ * unless the object is compiled with -fstack-clash-protection.
+ *
  * THE BINARY INTERFACE. Objects of this header never change their layout; functions are added and
  * never changed. Structs that an application fills in begin with their size. An object that needs a
  * later srv is refused at start, before anything is bound, with the name of what is missing. */
@@ -57,9 +62,9 @@ typedef struct srv_worker srv_worker;   /* the process that serves it, or checks
 typedef int srv_handler(srv_request *);
 
 /* A pattern is "METHOD /path", or "/path" for every method. A segment "*" of the path matches one
- * segment that is not empty, and a last segment "**" all that is left, which may be empty. GET
- * matches HEAD, too. The first pattern that matches decides; paths that match none are answered
- * with 404, and those that match with other methods only with 405 and Allow. */
+ * segment that is not empty, and a last segment "**" all that is left, which may be empty; 8 in all
+ * at most. GET matches HEAD, too. The first pattern that matches decides; paths that match none are
+ * answered with 404, and those that match with other methods only with 405 and Allow. */
 typedef struct srv_route {
     const char *pattern;
     srv_handler *handle;
@@ -69,7 +74,7 @@ struct srv_app {
     uint32_t abi, size; /* SRV_ABI and its size: SRV_APP sets both */
 
     /* Handles each request; or, when NULL, `routes` does. Returns what srv_reply returned. Another
-     * negative number, and 0 without an answer, are answered with 500. */
+     * negative number, in spite of an answer, too, and 0 without one are answered with 500. */
     srv_handler *handle;
     const srv_route *routes; /* ends with a NULL pattern */
 
@@ -117,7 +122,8 @@ SRV_PUBLIC const char *srv_method(srv_request *); /* "GET" */
 SRV_PUBLIC const char *srv_path(srv_request *);
 SRV_PUBLIC const char *srv_target(srv_request *);
 
-/* What the `index`th "*" or "**" of the route matched, decoded, from 0; "" when there is none. */
+/* What the `index`th "*" or "**" of the route matched, decoded, from 0; "" when there is none.
+ * "**" may begin with a slash ("/files//etc/passwd"): it is no name of a file yet. */
 SRV_PUBLIC const char *srv_segment(srv_request *, unsigned index);
 
 /* The client's address without its port ("192.0.2.7", "2001:db8::7", "unix"), and "http" or
@@ -161,7 +167,7 @@ SRV_PUBLIC void srv_add(srv_request *, const char *name, const char *value);
 
 /* Answer, once: 0, or a negative errno (-EALREADY: there is an answer). Content-Type is text/plain
  * (srv_reply) or application/octet-stream (srv_reply_bytes) unless it is set. What they are given
- * is copied. `status` is 200 to 599. */
+ * is copied: 64 MiB with the head, at most. `status` is 200 to 599. */
 SRV_PUBLIC int srv_reply(srv_request *, int status, const char *format, ...) SRV_PRINTF(3, 4);
 SRV_PUBLIC int srv_reply_bytes(srv_request *, int status, const void *body, size_t len);
 
@@ -313,22 +319,24 @@ SRV_PUBLIC const char *srv_response_header(const srv_response *, const char *nam
  * is cancelled, and waited for. */
 typedef struct srv_task srv_task;
 
-/* Begins a part. NULL, and a failure that sticks, when there are 64 already, or no memory or thread
- * for it. `arg` has to live until the part is joined or, if it never is, as long as the request. */
+/* Begins a part, which uses its own request only, as others use only theirs. NULL, and a failure
+ * that sticks, when 64 are not joined yet, or without memory or a thread for it. `arg` has to live
+ * until the part is joined or, if it never is, as long as the request: a local needs a join. */
 SRV_PUBLIC srv_task *srv_start(srv_request *, int (*part)(srv_request *, void *arg), void *arg);
 
 /* [waits] Until the part has ended, and no shorter: it is cancelled first when the request has
  * failed or fails meanwhile. What it returned, or the failure; a failure that stuck to the part
- * sticks to the caller. Each once, by the request that began it. NULL: the failure that sticks. */
+ * sticks to the caller. Each once, by the request that began it: another fails with 500. NULL: the
+ * failure that sticks. */
 SRV_PUBLIC int srv_join(srv_request *, srv_task *);
 
-/* Cancels it: what it waits for fails with -ECANCELED. It has to be joined, or ends with the
- * handler. NULL-safe. */
+/* Cancels it, by the request that began it: what it waits for fails with -ECANCELED. It has to be
+ * joined, or ends with the handler. NULL-safe. */
 SRV_PUBLIC void srv_cancel(srv_task *);
 
 /* [waits] `count` calls as srv_get, each with a text of `suffixes`, all at the same time but at
- * most 64; the answers are put into `ret` in that order. The number that failed; their failures do
- * not stick. */
+ * most 64 with the parts that run; the answers are put into `ret` in that order. The number that
+ * failed; their failures do not stick. */
 SRV_PUBLIC size_t srv_get_all(srv_request *, const char *const *suffixes, size_t count,
                               const srv_response **ret);
 

@@ -274,6 +274,8 @@ void srv_add(struct srv_request *rq, const char *name, const char *value) {
 }
 
 static int reply(struct srv_request *rq, int status, struct slice type, struct slice body) {
+    int rc;
+
     if (rq->failed < 0)
         return rq->failed;
     if (rq->is_part)
@@ -282,7 +284,10 @@ static int reply(struct srv_request *rq, int status, struct slice type, struct s
         return srv_fail(rq, 500, "the handler answered with status %d", status);
     if (rq->content_type.ptr != NULL)
         type = rq->content_type;
-    return request_reply(rq, (uint16_t)status, type, body);
+    rc = request_reply(rq, (uint16_t)status, type, body);
+    if (rc == -ENOBUFS)
+        return srv_fail(rq, 500, "the answer of the handler is too large");
+    return rc == -EALREADY ? rc : request_stick(rq, rc);
 }
 
 int srv_reply(struct srv_request *rq, int status, const char *format, ...) {

@@ -8,6 +8,7 @@
 #include "proc/child.h"
 #include "proc/privileges.h"
 #include "server/app/source.h"
+#include "server/limits.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -58,6 +59,8 @@ static bool is_good_segment(struct slice segment, bool last) {
 }
 
 static bool is_good_path(struct slice path) {
+    unsigned stars = 0;
+
     if (path.len == 0 || path.ptr[0] != '/')
         return false;
     for (size_t i = 0; i < path.len; i++)
@@ -69,8 +72,9 @@ static bool is_good_path(struct slice path) {
 
         if (!is_good_segment(segment, path.len == 0))
             return false;
+        stars += segment.len > 0 && segment.ptr[0] == '*';
     }
-    return true;
+    return stars <= SERVER_ROUTE_SEGMENTS_MAX;
 }
 
 static bool is_good_pattern(const char *pattern) {
@@ -88,8 +92,8 @@ static int check_routes(const struct srv_route *routes, struct error *err) {
         if (!is_good_pattern(r->pattern))
             return error_set(err, -EINVAL,
                              "the route '%s' is not allowed; '/path' or 'METHOD /path', with '*' "
-                             "for a segment and '**' for the rest",
-                             r->pattern);
+                             "for a segment and '**' for the rest, %d stars at most",
+                             r->pattern, SERVER_ROUTE_SEGMENTS_MAX);
         if (r->handle == NULL)
             return error_set(err, -EINVAL, "the route '%s' has no handler", r->pattern);
     }
@@ -140,10 +144,20 @@ static int take(const struct srv_app *theirs, struct srv_app *ret, struct error 
     return ret->handle == NULL ? check_routes(ret->routes, err) : 0;
 }
 
-static int load(const char *path, struct srv_app *ret, struct error *err) {
-    void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    const struct srv_app *theirs;
+/* Opening a FIFO would wait for somebody to write into it. */
+static bool is_other_than_file(const char *path) {
+    struct stat now;
 
+    return stat(path, &now) == 0 && !S_ISREG(now.st_mode);
+}
+
+static int load(const char *path, struct srv_app *ret, struct error *err) {
+    const struct srv_app *theirs;
+    void *object;
+
+    if (is_other_than_file(path))
+        return error_set(err, -EINVAL, "it is not a regular file");
+    object = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (object == NULL)
         return explain(path, dlerror(), err);
     theirs = dlsym(object, "srv_app");

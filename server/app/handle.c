@@ -51,6 +51,8 @@ struct allowed {
 static void allow(struct allowed *allowed, struct slice method) {
     size_t len = strlen(allowed->text);
 
+    if (memmem(allowed->text, len, method.ptr, method.len) != NULL)
+        return; /* no method is a part of another's name */
     allowed->get |= slice_eq(method, SLICE("GET"));
     snprintf(allowed->text + len, sizeof(allowed->text) - len, "%.*s, ", (int)method.len,
              method.ptr);
@@ -99,7 +101,8 @@ static int route(struct srv_request *rq, const struct srv_route *routes) {
 
 struct srv_task {
     struct srv_request rq; /* view of the request */
-    struct arena arena;    /* lives as long as the handler: its results are handed out */
+    const struct srv_request *owner;
+    struct arena arena; /* lives as long as the handler: its results are handed out */
     int (*part)(struct srv_request *, void *arg);
     void *arg;
     int result;
@@ -231,40 +234,31 @@ static void give_view(struct srv_task *t, const struct srv_request *rq) {
     memcpy(t->rq.segments, rq->segments, sizeof(t->rq.segments));
 }
 
-static unsigned count_running(const struct srv_request *rq) {
-    unsigned count = 0;
-
-    for (const struct srv_task *t = rq->parts; t != NULL; t = t->next)
-        count += !t->joined;
-    return count;
-}
-
 static int start(struct srv_request *rq, struct srv_task *t) {
     struct io_fiber *fiber_io = rq->session->worker->fiber_io;
     int rc;
 
     arena_init(&t->arena, SERVER_ARENA_BYTES_MAX);
     give_view(t, rq);
+    t->owner = rq;
     t->next = rq->parts;
     rq->parts = t; /* a fiber may run at once, and even end */
+    rq->part_count++;
     rc = fiber_io != NULL ? start_fiber(t, fiber_io) : start_thread(t);
-    if (rc < 0)
+    if (rc < 0) {
         rq->parts = t->next;
+        rq->part_count--;
+    }
     return rc;
 }
 
-struct srv_task *srv_start(struct srv_request *rq, int (*part)(struct srv_request *, void *arg),
-                           void *arg) {
-    struct srv_task *t = NULL;
-    int rc = rq->failed;
+/* NULL, and a failure that sticks, without memory or a thread for it. */
+static struct srv_task *begin(struct srv_request *rq, int (*part)(struct srv_request *, void *arg),
+                              void *arg) {
+    struct srv_task *t = mem_calloc(1, sizeof(*t));
+    int rc = -ENOMEM;
 
-    if (rc == 0 && count_running(rq) >= SERVER_PARTS_MAX)
-        rc = -EAGAIN;
-    if (rc == 0) {
-        t = mem_calloc(1, sizeof(*t));
-        rc = t == NULL ? -ENOMEM : 0;
-    }
-    if (rc == 0) {
+    if (t != NULL) {
         t->part = part;
         t->arg = arg;
         rc = start(rq, t);
@@ -274,6 +268,13 @@ struct srv_task *srv_start(struct srv_request *rq, int (*part)(struct srv_reques
     mem_free(t);
     request_stick(rq, rc);
     return NULL;
+}
+
+struct srv_task *srv_start(struct srv_request *rq, int (*part)(struct srv_request *, void *arg),
+                           void *arg) {
+    if (rq->failed == 0 && rq->part_count >= SERVER_PARTS_MAX)
+        request_stick(rq, -EAGAIN);
+    return rq->failed == 0 ? begin(rq, part, arg) : NULL;
 }
 
 void srv_cancel(struct srv_task *t) {
@@ -305,10 +306,13 @@ static void end(struct srv_task *t) {
 }
 
 /* Returns when the part has ended, and not before: what it works on may stand on the stack of the
- * caller. A request that has failed, or fails meanwhile, wants no result. */
+ * caller. A request that has failed, or fails meanwhile, wants no result. Only one may wait for the
+ * end, and a part that waits for its own would wait for ever. */
 static int join(struct srv_request *rq, struct srv_task *t) {
     int rc = rq->failed;
 
+    if (t->owner != rq)
+        return srv_fail(rq, 500, "a part was joined by another than the one that began it");
     if (rc == 0) {
         request_waits_for_upstream(rq);
         rc = is_fiber(t) ? join_fiber(rq, t) : join_thread(rq, t);
@@ -321,6 +325,7 @@ static int join(struct srv_request *rq, struct srv_task *t) {
     if (rc < 0)
         srv_cancel(t);
     end(t);
+    rq->part_count -= !t->joined;
     t->joined = true;
     return request_stick(rq, rc);
 }
@@ -373,18 +378,18 @@ static int call_part(struct srv_request *rq, void *arg) {
 static size_t call_all(struct srv_request *rq, struct call_part *parts, size_t count,
                        const struct srv_response **ret) {
     const struct srv_response *none = call_none();
-    size_t failed = 0;
+    size_t failed = 0, ended = 0;
 
     for (size_t i = 0; i < count; i++)
         ret[i] = none;
-    for (size_t i = 0; parts != NULL && i < count; i++) {
-        if (i >= SERVER_PARTS_MAX)
-            join(rq, parts[i - SERVER_PARTS_MAX].task);
+    for (size_t i = 0; rq->failed == 0 && i < count; i++) {
+        while (ended < i && rq->part_count >= SERVER_PARTS_MAX)
+            join(rq, parts[ended++].task);
         parts[i].ret = &ret[i];
-        parts[i].task = srv_start(rq, call_part, &parts[i]);
+        parts[i].task = begin(rq, call_part, &parts[i]);
     }
-    for (size_t i = 0; parts != NULL && i < count; i++)
-        if (parts[i].task != NULL && !parts[i].task->joined)
+    for (size_t i = ended; parts != NULL && i < count; i++)
+        if (parts[i].task != NULL)
             join(rq, parts[i].task);
     for (size_t i = 0; i < count; i++)
         failed += ret[i]->error < 0;

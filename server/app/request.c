@@ -136,7 +136,7 @@ static void count_call(struct stats *stats, int rc) {
 void request_waits_for_upstream(struct srv_request *rq) {
     rq->asked_at = io_now(rq->io);
     rq->detail = NULL;
-    session_set_doing(rq->session, STATS_UPSTREAM, rq->asked_at);
+    request_does(rq, STATS_UPSTREAM, rq->asked_at);
 }
 
 void request_has_waited(struct srv_request *rq) {
@@ -272,6 +272,14 @@ int request_head(struct srv_request *rq, uint16_t status, struct slice content_t
     return http_conn_answer(&s->http, &s->out, &head, ret_sends_body);
 }
 
+/* Nothing of it was sent: another may take its place. */
+static void take_back(struct srv_request *rq) {
+    buf_free(&rq->session->out);
+    file_part_close(&rq->session->file);
+    rq->session->body_bytes = 0;
+    rq->session->http.answered = false;
+}
+
 int request_reply(struct srv_request *rq, uint16_t status, struct slice content_type,
                   struct slice body) {
     struct session *s = rq->session;
@@ -282,7 +290,10 @@ int request_reply(struct srv_request *rq, uint16_t status, struct slice content_
     if (rc < 0 || !sends_body)
         return rc;
     s->body_bytes = body.len;
-    return buf_append(&s->out, body);
+    rc = buf_append(&s->out, body);
+    if (rc < 0)
+        take_back(rq);
+    return rc;
 }
 
 /* `late`: the request's own deadline has passed, whatever it was waiting for. */
@@ -296,14 +307,15 @@ static uint16_t failure_status(const struct srv_request *rq, int rc, bool late) 
 
 static void log_failure(struct srv_request *rq, unsigned status, const char *why) {
     static struct log_rate rate = { .per_second = 10 };
-    char target[256], text[REQUEST_ID_BYTES];
+    char target[256], reason[1024], text[REQUEST_ID_BYTES];
     struct slice id = request_id_of(rq, text);
 
     escape_quoted(target, sizeof(target), rq->session->head.target);
+    escape_quoted(reason, sizeof(reason), slice_str(why));
     log_limited(&rate, LOG_LEVEL_WARN,
-                "request failed status=%u target=%s reason=\"%s\"%s%s id=%.*s", status, target, why,
-                rq->detail != NULL ? " " : "", rq->detail != NULL ? rq->detail : "", (int)id.len,
-                id.ptr);
+                "request failed status=%u target=%s reason=\"%s\"%s%s id=%.*s", status, target,
+                reason, rq->detail != NULL ? " " : "", rq->detail != NULL ? rq->detail : "",
+                (int)id.len, id.ptr);
 }
 
 /* The handler gave up: one line to the client, the same one to the log. */
@@ -318,13 +330,15 @@ static int answer_failure(struct srv_request *rq, int rc) {
     if (late || (rc == -ETIMEDOUT && status == 503))
         stats_add(rq->session->worker->stats, STATS_expired, 1);
     if (why == NULL)
-        why = "the handler failed";
+        why = rc == -ENOMEM ? "the request takes too much memory" : "the handler failed";
     if (status >= 500) /* below 500 the client is at fault */
         log_failure(rq, status, why);
+    if (rq->session->stream != SESSION_WHOLE)
+        return rc; /* it has begun: the client can only be told by a cut */
     if (rq->session->http.answered)
-        return rc; /* half an answer stands in `out`: it must not be sent */
+        take_back(rq); /* the handler has changed its mind */
     if (status == 503 &&
-        request_add_field(rq, SLICE("Retry-After"), SLICE(SERVER_RETRY_AFTER_SECONDS)) < 0)
+        request_add_field(rq, SLICE("Retry-After"), SLICE(SERVER_RETRY_AFTER_SECONDS)) == -ENOMEM)
         return -ENOMEM;
     text = request_format(rq, "%s\n", why);
     return text == NULL ? -ENOMEM : request_reply(rq, status, SLICE("text/plain"), slice_str(text));

@@ -30,6 +30,7 @@ struct srv_request {
     int failed;             /* the first failure of a call: it decides the answer */
     uint16_t status;        /* for the failure; 0: what its -errno suggests */
     uint8_t field_count, segment_count;
+    uint8_t part_count;    /* of those not yet joined */
     atomic_bool cancelled; /* a part: it is to end */
     bool is_part;          /* one of another request */
     bool is_task;          /* in the background; is_part, too */
