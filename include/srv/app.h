@@ -31,9 +31,9 @@
  * and C++ must not wait inside a catch block.
  *
  * WHAT ENDS MORE THAN THE REQUEST. A crash, exit, and an exception that leaves a handler end the
- * worker with all its requests; pthread_exit and longjmp out of a handler may not, and hold its slot
- * for ever. Locals of more than a page can reach beyond the guard below a stack, into another's,
- * unless the object is compiled with -fstack-clash-protection.
+ * worker with all its requests; pthread_exit and longjmp out of a handler may not, and then hold
+ * its slot for ever. Locals of more than a page can reach beyond the guard below a stack, into that
+ * of another request, unless the object is compiled with -fstack-clash-protection.
  *
  * THE BINARY INTERFACE. Objects of this header never change their layout; functions are added and
  * never changed. Structs that an application fills in begin with their size. An object that needs a

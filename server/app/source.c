@@ -35,7 +35,7 @@
 
 #define OTHERS_WRITE (S_IWGRP | S_IWOTH)
 #define BLANKS       " \t\n"
-#define FLAGS        "-O2 -g -fPIC -shared -Wall"
+#define FLAGS        "-O2 -g -fPIC -fstack-clash-protection -shared -Wall"
 /* C++ has it by default: a name with a typo is the compiler's to tell, not the loader's. */
 #define C_FLAGS FLAGS " -Werror=implicit-function-declaration"
 #define INPUTS  ".inputs"

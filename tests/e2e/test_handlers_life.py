@@ -311,6 +311,24 @@ def test_a_stack_that_overflows_is_still_reported(tmp_path, start):
 
 
 @plain_only
+def test_locals_that_are_larger_than_the_stack_do_not_reach_into_another(tmp_path, start):
+    """A source is compiled so that each page is touched, that of the guard included."""
+    body = """
+    static int page(srv_request *rq) {
+        volatile char locals[300 * 1024];
+
+        locals[0] = 'x';
+        return srv_reply(rq, 200, "%c", locals[0]);
+    }
+    """
+    (tmp_path / "app.c").write_text(app_of(body))
+    app = start("serve", "--model", "green", "--workers", "1", tmp_path / "app.c")
+    with pytest.raises((ConnectionError, http.client.HTTPException)):
+        get(app)
+    wait_for(lambda: "fiber request overflowed its stack" in app.stderr(), what="the report")
+
+
+@plain_only
 def test_a_worker_without_a_master_tells_too(tmp_path, start):
     server = Crashing(tmp_path, start, "--model", "pool")
     assert server.ask("/crash") is None
