@@ -31,8 +31,7 @@ static size_t event(struct http_event *ev, enum http_event_kind kind, size_t use
     return used;
 }
 
-/* Is the incoming message complete, also when its END was not asked for? */
-static bool is_complete(const struct http_conn *c) {
+bool http_conn_is_complete(const struct http_conn *c) {
     if (c->phase != HTTP_PHASE_BODY)
         return c->phase == HTTP_PHASE_DONE;
     return c->body.framing == HTTP_FRAMING_NONE ||
@@ -61,7 +60,7 @@ static size_t got_request(struct http_conn *c, const struct http_head *head, str
     c->method = (uint8_t)head->method;
     used = begin_message(c, head, head->framing, ev, used);
     c->asked_keep_alive = head->version_minor == 0 && c->persists;
-    c->wants_continue = head->expects_continue && !is_complete(c);
+    c->wants_continue = head->expects_continue && !http_conn_is_complete(c);
     return used;
 }
 
@@ -188,7 +187,7 @@ int http_conn_answer(struct http_conn *c, struct buf *out, struct http_response_
     ASSERT(c->role == HTTP_SERVER);
     bool has_body = !is_without_length(c, head->status);
     bool until_close = has_body && !head->has_content_length && !http_conn_chunks(c);
-    if (until_close || head->close || !is_complete(c))
+    if (until_close || head->close || !http_conn_is_complete(c))
         c->persists = false;
 
     head->has_content_length = has_body && head->has_content_length;
@@ -214,7 +213,7 @@ void http_conn_sent(struct http_conn *c, enum http_method method, bool close) {
 }
 
 bool http_conn_next(struct http_conn *c) {
-    if (!c->persists || !is_complete(c))
+    if (!c->persists || !http_conn_is_complete(c))
         return false;
     if (c->role == HTTP_CLIENT) {
         c->phase = HTTP_PHASE_DONE;

@@ -88,6 +88,9 @@ static inline bool http_conn_chunks(const struct http_conn *c) {
     return c->version_minor > 0 && !c->unchunked;
 }
 
+/* Is the incoming message complete, also when its END was not asked for? */
+bool http_conn_is_complete(const struct http_conn *c);
+
 /* Client: a request with this method was (or is being) written. */
 void http_conn_sent(struct http_conn *c, enum http_method method, bool close);
 

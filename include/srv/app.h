@@ -87,7 +87,11 @@ struct srv_app {
     void (*stop)(srv_worker *);
 
     const char *summary; /* a line for logs, or NULL */
+    uint64_t flags;      /* SRV_STREAM_BODY */
 };
+
+/* Requests reach their handler with their head, and it reads the body itself: srv_read. */
+#define SRV_STREAM_BODY UINT64_C(1)
 
 #ifndef SRV_APP_NAME
 #define SRV_APP_NAME srv_app /* what srv looks for in an object */
@@ -154,8 +158,18 @@ SRV_PUBLIC double srv_seconds(srv_request *, const char *what, const char *text)
 SRV_PUBLIC int srv_headers(srv_request *,
                            int (*each)(void *arg, const char *name, const char *value), void *arg);
 
-/* The whole body, decoded. `len`, which may be NULL, gets its bytes: it may hold NULs. */
+/* The whole body, decoded. `len`, which may be NULL, gets its bytes: it may hold NULs. With
+ * SRV_STREAM_BODY: [waits] for all of it that srv_read has not handed out. */
 SRV_PUBLIC const char *srv_body(srv_request *, size_t *len);
+
+/* [waits] Puts the next bytes of the body, decoded, into `data`, at most `size`, which is not 0.
+ * Their number; 0 at the end; or a negative errno, which sticks: -ETIMEDOUT (408: --body-timeout or
+ * --body-rate, and only the time in which the handler waits here counts; or the deadline of the
+ * request), -EBADMSG (400 or 413: --limit-request-body), -ECANCELED. With SRV_STREAM_BODY the body
+ * comes while the handler reads: memory does not grow with it, Expect: 100-continue is answered by
+ * the first call, and a client that is answered before all is read may find its connection closed.
+ * Without that flag the body is there already. */
+SRV_PUBLIC long srv_read(srv_request *, void *data, size_t size);
 
 /* --- the answer ------------------------------------------------------------------------------- */
 

@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "http/chars.h"
 #include "server/app/request.h"
+#include "server/app/stream.h"
 #include "server/conn/realip.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -214,8 +215,11 @@ const char *srv_cookie(struct srv_request *rq, const char *name, const char *oth
 }
 
 const char *srv_body(struct srv_request *rq, size_t *len) {
-    struct slice body = buf_unread(&rq->session->body);
+    struct slice body;
 
+    if (!rq->is_part)
+        stream_load_body(rq);
+    body = buf_unread(&rq->session->body);
     if (len != NULL)
         *len = body.len;
     return request_text(rq, body);

@@ -139,6 +139,8 @@ static int take(const struct srv_app *theirs, struct srv_app *ret, struct error 
                              "know");
     *ret = (struct srv_app){ .abi = SRV_ABI };
     memcpy(ret, theirs, known);
+    if (ret->flags & ~(uint64_t)SRV_STREAM_BODY)
+        return error_set(err, -EINVAL, "it needs a later srv: its srv_app has unknown flags");
     if (ret->handle == NULL && ret->routes == NULL)
         return error_set(err, -EINVAL, "its srv_app has neither a handler nor routes");
     return ret->handle == NULL ? check_routes(ret->routes, err) : 0;

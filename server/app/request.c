@@ -267,6 +267,8 @@ int request_head(struct srv_request *rq, uint16_t status, struct slice content_t
 
     if (s->http.answered)
         return -EALREADY;
+    if (length != NULL)
+        body_skip(s); /* a stream may still read while it writes */
     s->status = status;
     s->body_bytes = 0;
     return http_conn_answer(&s->http, &s->out, &head, ret_sends_body);

@@ -3,6 +3,7 @@
 #ifndef SERVER_REQUEST_H
 #define SERVER_REQUEST_H
 
+#include "server/conn/body.h"
 #include "server/conn/session.h"
 #include "srv/app.h"
 #include <stdarg.h>
@@ -36,6 +37,8 @@ struct srv_request {
     bool is_task;          /* in the background; is_part, too */
     struct lock *held;     /* the last one that it has locked */
     bool streams;          /* the head of its answer was sent, the end was not */
+    nsec_t body_left_at;   /* end of the handler's last wait for its body; 0: none */
+    size_t body_read;      /* bytes of the body in memory that srv_read has handed out */
     bool is_mute;          /* streams an answer without a body: HEAD, 204, 304 */
 };
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes an answer while its handler makes it. Nothing is kept: what the socket does not take is
- * waited for by the handler, so that a client that does not read costs one piece of memory. */
+/* Writes an answer while its handler makes it, and reads a body while it comes. Nothing is kept:
+ * what the socket does not take is waited for by the handler, so that a client that does not read
+ * costs one piece of memory. */
 #include "server/app/stream.h"
+#include "http/error.h"
 #include "server/app/request.h"
 #include <errno.h>
 
@@ -221,4 +223,98 @@ int srv_event(struct srv_request *rq, const char *name, const char *data) {
     rc = rc == 0 ? write_all(rq, buf_unread(&text)) : request_stick(rq, rc);
     buf_free(&text);
     return rc;
+}
+
+/* --- the body ------------------------------------------------------------ */
+
+static int fail_reading(struct srv_request *rq, int rc, uint16_t status, const char *why) {
+    rq->status = status;
+    rq->why = why;
+    rq->detail = NULL;
+    return rc;
+}
+
+/* Waits for the client. The time in which the handler did not read is none of its. */
+static int wait_readable(struct srv_request *rq) {
+    struct session *s = rq->session;
+    nsec_t now = io_now(rq->io);
+    int rc;
+
+    if (rq->body_left_at != 0)
+        s->body_at += now - rq->body_left_at;
+    rc = wait_client(rq, IO_READ, session_body_deadline(s, now));
+    rq->body_left_at = io_now(rq->io);
+    if (rc == -ETIMEDOUT && !is_late(rq))
+        return fail_reading(rq, rc, 408, "the request did not arrive in time");
+    return rc < 0 && rc != -ETIMEDOUT ? client_failed(rc) : rc;
+}
+
+/* Receives more, at least a byte or the end. 0 or -errno. */
+static int receive(struct srv_request *rq) {
+    struct session *s = rq->session;
+    int rc = session_reserve(s);
+
+    session_invite_body(s);
+    while (rc == 0) {
+        ssize_t n = rq->io->ops->recv(rq->io, s->fd, buf_tail(&s->in), buf_room(&s->in));
+
+        if (n >= 0) {
+            s->eof = n == 0;
+            buf_added(&s->in, (size_t)n);
+            return 0;
+        }
+        rc = n == -EAGAIN ? wait_readable(rq) : client_failed((int)n);
+    }
+    return rc;
+}
+
+/* As srv_read, of what is not in memory. */
+static ssize_t read_on(struct srv_request *rq, void *data, size_t size) {
+    const char *why = NULL;
+    ssize_t n;
+
+    while ((n = body_take(rq->session, data, size, &why)) == -EAGAIN) {
+        int rc = receive(rq);
+
+        if (rc < 0)
+            return request_stick(rq, rc);
+    }
+    if (n == -EBADMSG)
+        fail_reading(rq, (int)n, http_err_status(why), why);
+    return n < 0 ? request_stick(rq, (int)n) : n;
+}
+
+static bool is_broken(const struct session *s) {
+    return s->http.phase == HTTP_PHASE_BROKEN;
+}
+
+long srv_read(struct srv_request *rq, void *data, size_t size) {
+    struct session *s = rq->session;
+    struct slice whole = slice_drop(buf_unread(&s->body), rq->body_read);
+
+    if (rq->failed < 0)
+        return rq->failed;
+    if (rq->is_part || size == 0)
+        return srv_fail(rq, 500,
+                        rq->is_part ? "a part of a request cannot read its body"
+                                    : "the handler has no room for the body");
+    if (is_broken(s))
+        return request_stick(rq, -EBADMSG);
+    if (whole.len == 0)
+        return session_in_body(s) ? read_on(rq, data, size) : 0;
+    whole = slice_take(whole, size);
+    memcpy(data, whole.ptr, whole.len);
+    rq->body_read += whole.len;
+    return (long)whole.len;
+}
+
+void stream_load_body(struct srv_request *rq) {
+    struct buf *body = &rq->session->body;
+    ssize_t n = 1;
+
+    while (n > 0 && rq->failed == 0 && session_in_body(rq->session)) {
+        n = buf_reserve(body, SERVER_BODY_RECV_BYTES);
+        n = n < 0 ? request_stick(rq, (int)n) : read_on(rq, buf_tail(body), buf_room(body));
+        buf_added(body, n > 0 ? (size_t)n : 0);
+    }
 }

@@ -8,6 +8,7 @@
 #include "http/proxy_protocol.h"
 #include "http/uwsgi.h"
 #include "net/socket.h"
+#include "srv/app.h"
 #include <errno.h>
 #include <linux/sockios.h>
 #include <sched.h>
@@ -210,7 +211,7 @@ nsec_t session_body_deadline(struct session *s, nsec_t now) {
         s->body_at = now;
     if (config->body_rate == 0)
         return silence;
-    earned = (nsec_t)(buf_unread(&s->body).len * (uint64_t)NSEC_PER_SEC / config->body_rate);
+    earned = (nsec_t)(s->http.body.decoded * (uint64_t)NSEC_PER_SEC / config->body_rate);
     return nsec_min(silence, deadline_after(s->body_at, config->body_timeout + earned));
 }
 
@@ -312,7 +313,7 @@ static int pin_head(struct session *s, size_t head_used) {
 }
 
 /* Best effort: a client that gets no 100 sends its body after a while (RFC 9110 section 10.1.1). */
-static void answer_expectation(struct session *s) {
+void session_invite_body(struct session *s) {
     struct slice text = HTTP_CONTINUE;
 
     if (http_conn_takes_continue(&s->http) &&
@@ -340,6 +341,11 @@ static enum session_step take_head(struct session *s, size_t used) {
     return why == NULL ? SESSION_MORE : session_refuse(s, http_err_status(why), why);
 }
 
+/* The handler reads them itself. */
+static bool streams_bodies(const struct session *s) {
+    return s->worker->app != NULL && (s->worker->app->flags & SRV_STREAM_BODY);
+}
+
 enum session_step session_feed(struct session *s) {
     struct http_event ev;
     enum session_step step;
@@ -354,6 +360,8 @@ enum session_step session_feed(struct session *s) {
             step = take_head(s, used);
             if (step != SESSION_MORE)
                 return step;
+            if (streams_bodies(s) && !http_conn_is_complete(&s->http))
+                return SESSION_READY;
             continue; /* the head's bytes are dealt with */
         case HTTP_EV_DATA:
             if (buf_append(&s->body, ev.data) < 0)
@@ -373,7 +381,7 @@ enum session_step session_feed(struct session *s) {
             if (s->http.phase == HTTP_PHASE_HEAD)
                 s->head = (struct http_head){ 0 }; /* a part of one; `in` is about to move */
             buf_consume(&s->in, used);
-            answer_expectation(s);
+            session_invite_body(s);
             return SESSION_MORE;
         case HTTP_EV_INTERIM:
             break;
@@ -532,6 +540,8 @@ static enum session_end finish_request(struct session *s) {
     s->served++;
     if (http_conn_next(&s->http))
         return SESSION_KEEP;
+    if (!s->eof && !http_conn_is_complete(&s->http))
+        return SESSION_LINGER; /* the client may be sending the rest of its body */
     return session_close(s);
 }
 

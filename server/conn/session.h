@@ -35,7 +35,7 @@ enum session_ingress {
 
 enum session_step {
     SESSION_MORE,    /* not complete: read more */
-    SESSION_READY,   /* one whole request, body included, is there */
+    SESSION_READY,   /* one whole request is there; with SRV_STREAM_BODY maybe its head alone */
     SESSION_CLOSED,  /* the client left between requests */
     SESSION_REFUSED, /* an error answer stands in `out`: write it, linger, close */
 };
@@ -111,6 +111,7 @@ bool session_in_body(const struct session *s);
  * --body-rate allow for the whole. */
 nsec_t session_deadline(const struct session *s);
 nsec_t session_body_deadline(struct session *s, nsec_t now);
+void session_invite_body(struct session *s); /* answers Expect: 100-continue, once */
 
 /* The request has its slot: its handler is about to run. What it does or waits for from now on. */
 void session_begin(struct session *s, nsec_t now);
@@ -128,14 +129,12 @@ NODISCARD int session_send(struct session *s, struct watch *watch);
  * be written; all is done, with 0, or with -errno: the client did not get its answer. */
 void session_answers(struct session *s, struct io *io);
 NODISCARD enum session_end session_finish(struct session *s, int rc, nsec_t now);
+NODISCARD enum session_end session_drop(struct session *s, nsec_t now); /* READY, and unserved */
 
 /* A handler that streams writes nothing until its next session_answers: session_probe may. And it
  * has failed: its client is to see that it has no whole answer. */
 void session_rests(struct session *s);
 void session_cut(struct session *s);
-
-/* The request that is READY is not served at all: its client left while it waited for a slot. */
-NODISCARD enum session_end session_drop(struct session *s, nsec_t now);
 
 /* Puts an error answer to a whole request into `out`, for the front to write, and is done with the
  * request. As session_finish, but not SESSION_KEEP when more requests stand behind this one: a

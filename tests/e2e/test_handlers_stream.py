@@ -7,7 +7,7 @@ import socket
 import time
 
 import pytest
-from harness import Client, RawConnection, children, get, request, wait_for
+from harness import Client, RawConnection, get, request, wait_for
 from test_handlers import MODELS, ROOT, app_of, build
 from test_uwsgi import packet
 
@@ -312,12 +312,12 @@ def test_a_slow_reader_gets_all(serve, path, model):
 
 def test_hup_and_term_let_streams_go_on_for_the_graceful_timeout(serve, path, model):
     app = serve("--model", model, "--workers", "1", "--graceful-timeout", "1s", path)
-    old = children(app.pid)[0]
+    wait_for(lambda: "worker started" in app.stderr(), what="the worker")
     with RawConnection(app) as conn:
         conn.send(ask("endless"))
         conn.read_until(b"tick")
         app.send_signal(signal.SIGHUP)
-        wait_for(lambda: set(children(app.pid)) - {old}, what="a new worker")
+        wait_for(lambda: app.stderr().count("worker started") == 2, what="a new worker")
         data = conn.read_until_close()
     assert b"tick" in data and not data.endswith(b"0\r\n\r\n")
     with RawConnection(app) as conn:
