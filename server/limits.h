@@ -15,8 +15,8 @@ enum {
     SERVER_STREAM_BYTES = 16384,               /* encoded at a time of a streamed answer */
     SERVER_SEND_BURST_BYTES = 2097152,         /* sent of a file before others get their turn */
     SERVER_UPSTREAM_BODY_BYTES_MAX = 8388608,  /* in one answer */
-    SERVER_UPSTREAM_REQUEST_BYTES_MAX = 65536, /* its head */
-    SERVER_CALL_BODY_BYTES_MAX = 8388608,      /* of a request to another server */
+    SERVER_UPSTREAM_REQUEST_BYTES_MAX = 65536, /* the head */
+    SERVER_CALL_BODY_BYTES_MAX = 8388608,      /* a request's to another server */
     SERVER_CALL_FIELDS_MAX = 64,               /* added to one by a handler */
     SERVER_ORIGINS_MAX = 64,            /* other servers whose connections are kept, per worker */
     SERVER_UPSTREAM_IDLE_MAX = 20000,   /* idle upstream connections per worker */

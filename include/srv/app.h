@@ -428,6 +428,26 @@ SRV_PUBLIC const srv_rows *srv_try_query(srv_request *, const char *sql, int cou
 SRV_PUBLIC const char *srv_value(const srv_rows *, size_t row, size_t column);
 SRV_PUBLIC bool srv_is_null(const srv_rows *, size_t row, size_t column);
 
+/* Rows that INSERT, UPDATE, DELETE or MERGE changed, or SELECT gave; 0 of other statements, and of
+ * one that failed. */
+SRV_PUBLIC uint64_t srv_affected(const srv_rows *);
+
+/* What the server said of the last statement of this request, commits included: five characters,
+ * "40001"; or "". */
+SRV_PUBLIC const char *srv_sqlstate(const srv_request *);
+
+/* [waits] Statements between these run on one connection, in one transaction; its place in the pool
+ * (--db-pool) is held meanwhile. A handler that returns inside, or fails, or is cancelled, rolls
+ * back. A part has transactions of its own, and may wait in vain for a place that its handler
+ * holds: that ends with 503 after --queue-timeout. Beginning twice is a failure (500), and so is
+ * committing without a transaction. A statement that has failed, and was forgiven or tried, makes
+ * the commit fail, too (25P02). 0 or a negative errno, which sticks. */
+SRV_PUBLIC int srv_begin_transaction(srv_request *);
+SRV_PUBLIC int srv_commit(srv_request *);
+
+/* [waits] Ends the transaction, if there is one, whatever has failed: nothing of it stays. */
+SRV_PUBLIC void srv_rollback(srv_request *);
+
 /* --- memory, log and counters ----------------------------------------------------------------- */
 
 /* Zeroed, until the handler returns; NULL when the request has used its share. */

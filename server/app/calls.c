@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The calls of <srv/app.h> that wait: for a time, for other servers, and for PostgreSQL. */
 #include "base/escape.h"
+#include "base/log.h"
 #include "fiber/semaphore.h"
 #include "http/chars.h"
 #include "server/app/request.h"
@@ -530,27 +531,37 @@ const char *srv_response_header(const struct srv_response *response, const char 
 struct query_result {
     struct srv_rows rows;
     const struct slice *values;
+    uint64_t affected;
 };
+
+/* Ends the wait for the database, with what it reports. */
+static void has_queried(struct srv_request *rq, nsec_t began, const struct db_report *report) {
+    nsec_t ended = io_now(rq->io);
+
+    request_does(rq, STATS_CPU, ended);
+    if (!rq->is_part)
+        rq->session->spent.database += ended - began;
+    rq->status = report->status;
+    rq->why = report->why;
+    rq->detail = report->detail;
+    memcpy(rq->sqlstate, report->sqlstate, sizeof(rq->sqlstate));
+}
 
 /* 0, or -errno as db_run; for the answer of a failure, what became of it stands in the request. */
 static int run_statement(struct srv_request *rq, const struct db_statement *statement,
                          struct db_answer *ret, struct db_report *report) {
     struct db *db = rq->session->worker->db;
-    nsec_t began = io_now(rq->io), ended;
+    nsec_t began = io_now(rq->io);
     int rc;
 
     if (db == NULL)
         return -EDEADLK; /* the app has no database */
     request_does(rq, STATS_DATABASE, began);
-    rc = db_run(db, rq->io, rq->arena, statement, rq->deadline, ret, report);
-    ended = io_now(rq->io);
-    request_does(rq, STATS_CPU, ended);
-    if (!rq->is_part)
-        rq->session->spent.database += ended - began;
-
-    rq->status = report->status;
-    rq->why = report->why;
-    rq->detail = report->detail;
+    if (rq->transaction != NULL)
+        rc = db_run_inside(rq->transaction, rq->io, statement, rq->deadline, ret, report);
+    else
+        rc = db_run(db, rq->io, rq->arena, statement, rq->deadline, ret, report);
+    has_queried(rq, began, report);
     return rc;
 }
 
@@ -581,6 +592,7 @@ static const struct srv_rows *query(struct srv_request *rq, bool forgives, const
     q->rows.rows = answer.rows;
     q->rows.columns = answer.columns;
     q->values = answer.values;
+    q->affected = answer.affected;
     return &q->rows;
 }
 
@@ -619,4 +631,80 @@ const char *srv_value(const struct srv_rows *rows, size_t row, size_t column) {
 
 bool srv_is_null(const struct srv_rows *rows, size_t row, size_t column) {
     return value_at(rows, row, column).ptr == NULL;
+}
+
+uint64_t srv_affected(const struct srv_rows *rows) {
+    const struct query_result *q = (const void *)rows;
+
+    return rows->error == 0 ? q->affected : 0;
+}
+
+const char *srv_sqlstate(const struct srv_request *rq) {
+    return rq->sqlstate;
+}
+
+/* --- transactions -------------------------------------------------------- */
+
+int srv_begin_transaction(struct srv_request *rq) {
+    struct db *db = rq->session->worker->db;
+    struct db_report report = { .why = NULL };
+    nsec_t began = io_now(rq->io);
+    int rc;
+
+    if (rq->failed < 0)
+        return rq->failed;
+    if (db == NULL)
+        return request_stick(rq, -EDEADLK);
+    if (rq->transaction != NULL)
+        return srv_fail(rq, 500, "the handler began a transaction inside another one");
+    request_does(rq, STATS_DATABASE, began);
+    rc = db_begin(db, rq->io, rq->arena, rq->deadline, &rq->transaction, &report);
+    has_queried(rq, began, &report);
+    return request_stick(rq, rc);
+}
+
+/* Rolls back what has not ended, for which there is a moment unless the request has ended. */
+static void leave_transaction(struct srv_request *rq) {
+    nsec_t now = io_now(rq->io);
+    nsec_t until = nsec_min(rq->deadline, deadline_after(now, SERVER_DB_COMMAND_NSEC));
+
+    db_leave(rq->transaction, rq->io, rq->failed == -ECANCELED ? 0 : until);
+    rq->transaction = NULL;
+}
+
+int srv_commit(struct srv_request *rq) {
+    struct db_report report = { .why = NULL };
+    nsec_t began = io_now(rq->io);
+    int rc;
+
+    if (rq->failed < 0)
+        return rq->failed;
+    if (rq->transaction == NULL)
+        return srv_fail(rq, 500, "the handler committed without a transaction");
+    request_does(rq, STATS_DATABASE, began);
+    rc = db_commit(rq->transaction, rq->io, rq->deadline, &report);
+    has_queried(rq, began, &report);
+    request_stick(rq, rc);
+    leave_transaction(rq);
+    return rc;
+}
+
+void srv_rollback(struct srv_request *rq) {
+    if (rq->transaction != NULL)
+        leave_transaction(rq);
+}
+
+void request_end_transaction(struct srv_request *rq) {
+    static struct log_rate rate = { .per_second = 10 };
+    char target[256];
+
+    if (rq->transaction == NULL)
+        return;
+    if (rq->failed == 0 && db_is_open(rq->transaction)) {
+        escape_quoted(target, sizeof(target), rq->session->head.target);
+        log_limited(&rate, LOG_LEVEL_WARN,
+                    "the handler returned inside a transaction, which is rolled back target=%s",
+                    target);
+    }
+    leave_transaction(rq);
 }

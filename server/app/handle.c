@@ -320,7 +320,7 @@ static int join(struct srv_request *rq, struct srv_task *t) {
             rc = -ETIMEDOUT; /* the part has ended by the deadline of both */
         request_has_waited(rq);
         if (rc == 0 && io_now(rq->io) >= rq->deadline)
-            rc = -ETIMEDOUT; /* which may have ended the part first */
+            rc = -ETIMEDOUT; /* the part may have noticed first */
     }
     if (rc < 0)
         srv_cancel(t);
@@ -355,6 +355,8 @@ static void end_parts(struct srv_request *rq) {
 void handle_end(struct srv_request *rq) {
     if (rq->parts != NULL)
         end_parts(rq);
+    if (rq->transaction != NULL)
+        request_end_transaction(rq);
     if (rq->held != NULL)
         lock_release_all(rq);
 }

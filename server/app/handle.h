@@ -18,7 +18,7 @@ NODISCARD int handle_run(struct session *s, struct io *io);
  * that it leaves behind. What it returned: for request_answer. */
 NODISCARD int handle_request(struct srv_request *rq);
 
-/* Ends the parts of a request, and releases its locks. */
+/* Ends the parts and the transaction of a request, and releases its locks. */
 void handle_end(struct srv_request *rq);
 
 #endif

@@ -8,6 +8,8 @@
 #include "srv/app.h"
 #include <stdarg.h>
 
+struct db_transaction;
+
 struct srv_request {
     struct session *session;
     struct arena *arena;
@@ -27,12 +29,14 @@ struct srv_request {
         char *text; /* in the arena */
         size_t len, cap;
     } printed;
-    struct srv_task *parts; /* started and not freed, newest first */
-    int failed;             /* the first failure of a call: it decides the answer */
-    uint16_t status;        /* for the failure; 0: what its -errno suggests */
+    struct db_transaction *transaction; /* open; NULL: none */
+    struct srv_task *parts;             /* started and not freed, newest first */
+    int failed;                         /* the first failure of a call: it decides the answer */
+    uint16_t status;                    /* for the failure; 0: what its -errno suggests */
     uint8_t field_count, segment_count;
     uint8_t part_count;    /* of those not yet joined */
     atomic_bool cancelled; /* a part: it is to end */
+    char sqlstate[6];      /* the last statement's, or "" */
     bool is_part;          /* one of another request */
     bool is_task;          /* in the background; is_part, too */
     struct lock *held;     /* the last one that it has locked */
@@ -75,6 +79,9 @@ struct slice request_vformat(struct srv_request *rq, const char *format, va_list
 
 /* NULL without memory. */
 NODISCARD char *request_format(struct srv_request *rq, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* The handler, or the part, has ended: rolls back what it has left open. */
+void request_end_transaction(struct srv_request *rq);
 
 /* The response to a call that was not made: -ECANCELED. */
 const struct srv_response *call_none(void);

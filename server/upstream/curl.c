@@ -58,7 +58,7 @@ struct curl_lane {
     bool headed;               /* HTTP/2: the head is complete */
     bool plain;                /* the handle is set up for a GET without fields */
     struct slice unsent;       /* body of a request that must not be sent twice */
-    struct curl_slist *fields; /* of the request */
+    struct curl_slist *fields; /* the request's */
     bool looking_up;           /* a name, for want of a connection */
     bool worn;                 /* the kept connection was stale, and curl has taken another */
     struct semaphore *place;   /* entered for a look-up, left when the look-up or the call ends */
@@ -556,7 +556,7 @@ static bool set_body(struct curl_lane *lane, const struct upstream_request *requ
 static void set_plain(struct curl_lane *lane) {
     if (lane->plain)
         return;
-    curl_easy_setopt(lane->easy, CURLOPT_POSTFIELDS, NULL); /* which makes it a POST */
+    curl_easy_setopt(lane->easy, CURLOPT_POSTFIELDS, NULL); /* makes it a POST */
     curl_easy_setopt(lane->easy, CURLOPT_HTTPGET, 1L);
     curl_easy_setopt(lane->easy, CURLOPT_CUSTOMREQUEST, NULL);
     curl_easy_setopt(lane->easy, CURLOPT_HTTPHEADER, NULL);

@@ -6,10 +6,11 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "net/idle_pool.h"
-#include "net/thread.h"
 #include "server/limits.h"
+#include "server/upstream/db_cancels.h"
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@ struct db {
     struct semaphore
         *probe_semaphore;  /* a single place: for whoever connects while the server is down */
     struct idle_pool idle; /* holds pooled */
+    atomic_uint held;      /* connections that have transactions */
     struct {
         pthread_mutex_t lock;         /* guards all below, when threads share it; free otherwise */
         nsec_t suspect_at;            /* connections that became idle until then may be dead */
@@ -53,6 +55,7 @@ struct db_call {
     struct db_answer *answer;
     nsec_t deadline;
     struct pooled *pooled; /* the connection it has */
+    bool holds;            /* the connection is kept after a statement that went well */
     enum db_step step;
     struct db_failure failure;
 };
@@ -131,129 +134,6 @@ struct db_report db_report_of(enum db_step step, int code, const struct db_failu
     else if (said[0] != '\0')
         report.detail = arena_printf(arena, "error=\"%s\"", said);
     return report;
-}
-
-/* --- cancel requests -------------------------------------------------------------------------- */
-
-struct cancel {
-    void *request; /* db_conn's */
-    STAILQ_ENTRY(cancel) link;
-};
-
-/* Cancel requests block, and nobody waits for them: a thread makes one after the other, and lives
- * as long as there are some. Kept by the database and, while one runs, by the thread; whoever
- * leaves last frees it. */
-struct cancels {
-    pthread_mutex_t lock; /* guards all below */
-    pthread_cond_t idle;  /* not running any more */
-    STAILQ_HEAD(, cancel) queue;
-    uint32_t waiting;
-    bool running; /* the thread */
-    bool closed;  /* the database has left */
-};
-
-static struct cancels *cancels_new(void) {
-    struct cancels *c = mem_calloc(1, sizeof(*c));
-
-    if (c == NULL)
-        return NULL;
-    pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->idle, NULL);
-    STAILQ_INIT(&c->queue);
-    return c;
-}
-
-static void cancels_destroy(struct cancels *c) {
-    pthread_cond_destroy(&c->idle);
-    pthread_mutex_destroy(&c->lock);
-    mem_free(c);
-}
-
-static struct cancel *cancels_pull(struct cancels *c) {
-    struct cancel *first = STAILQ_FIRST(&c->queue);
-
-    if (first != NULL) {
-        STAILQ_REMOVE_HEAD(&c->queue, link);
-        c->waiting--;
-    }
-    return first;
-}
-
-static void *cancels_run(void *arg) {
-    struct cancels *c = arg;
-    struct cancel *each;
-    bool closed;
-
-    pthread_mutex_lock(&c->lock);
-    while ((each = cancels_pull(c)) != NULL) {
-        pthread_mutex_unlock(&c->lock);
-        db_cancel_end(each->request, true);
-        mem_free(each);
-        pthread_mutex_lock(&c->lock);
-    }
-    c->running = false;
-    closed = c->closed;
-    pthread_cond_signal(&c->idle);
-    pthread_mutex_unlock(&c->lock);
-    if (closed)
-        cancels_destroy(c);
-    return NULL;
-}
-
-static bool cancels_enqueue(struct cancels *c, struct cancel *added) {
-    bool taken;
-
-    pthread_mutex_lock(&c->lock);
-    taken = c->waiting < SERVER_DB_CANCELS_MAX;
-    if (taken) {
-        STAILQ_INSERT_TAIL(&c->queue, added, link);
-        c->waiting++;
-        if (!c->running)
-            c->running = thread_start(NULL, SERVER_THREAD_STACK_BYTES, cancels_run, c) == 0;
-        if (!c->running) { /* the queue holds nothing else in that case */
-            cancels_pull(c);
-            taken = false;
-        }
-    }
-    pthread_mutex_unlock(&c->lock);
-    return taken;
-}
-
-/* Takes a request of a connection, from any thread. */
-static void cancels_add(void *arg, void *request) {
-    struct cancel *added = mem_alloc(sizeof(*added));
-
-    if (added != NULL) {
-        added->request = request;
-        if (cancels_enqueue(arg, added))
-            return;
-        mem_free(added);
-    }
-    db_cancel_end(request, false);
-}
-
-/* Lets them finish until then. Requests that still wait after that are dropped, and one that still
- * runs is left to its thread, which cleans up. */
-static void cancels_free(struct cancels *c, nsec_t until) {
-    struct timespec at = { .tv_sec = until / NSEC_PER_SEC, .tv_nsec = until % NSEC_PER_SEC };
-    struct cancel *each;
-    bool running;
-    int rc = 0;
-
-    if (c == NULL)
-        return;
-    pthread_mutex_lock(&c->lock);
-    while (c->running && rc == 0)
-        rc = pthread_cond_clockwait(&c->idle, &c->lock, CLOCK_MONOTONIC, &at);
-    while ((each = cancels_pull(c)) != NULL) {
-        db_cancel_end(each->request, false);
-        mem_free(each);
-    }
-    c->closed = true;
-    running = c->running;
-    pthread_mutex_unlock(&c->lock);
-    if (!running)
-        cancels_destroy(c);
 }
 
 /* --- idle connections ------------------------------------------------------------------------- */
@@ -427,8 +307,8 @@ struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io) {
         .conninfo = config->conninfo,
         .blocking = config->mode == DB_BLOCKING,
         .result_bytes_max = config->result_bytes_max,
-        .cancel = cancels_add,
-        .cancel_arg = cancels_new(),
+        .cancel = db_cancels_add,
+        .cancel_arg = db_cancels_new(),
         .names = &db->names,
     };
     if (db->semaphore == NULL || db->probe_semaphore == NULL ||
@@ -448,7 +328,7 @@ void db_free(struct db *db) {
     if (db == NULL)
         return;
     idle_pool_end(&db->idle);
-    cancels_free(db->conn_config.cancel_arg, deadline_after(clock_now(), SERVER_DB_CLOSE_NSEC));
+    db_cancels_free(db->conn_config.cancel_arg, deadline_after(clock_now(), SERVER_DB_CLOSE_NSEC));
     semaphore_free(db->semaphore);
     semaphore_free(db->probe_semaphore);
     pthread_mutex_destroy(&db->shared.lock);
@@ -690,7 +570,8 @@ static int run_once(struct db_call *call, bool *ret_again) {
     if (reused && (rc == -ETIMEDOUT || rc == -ECONNRESET))
         suspect(call);
     hist_shared_record(&db->config.stats->db_run, clock_now() - begin);
-    put_back(call);
+    if (!call->holds || rc < 0)
+        put_back(call);
     if (rc == 0)
         count(db, STATS_db_statements, 1);
     else if (rc == -ETIMEDOUT || rc == -ECANCELED)
@@ -724,6 +605,9 @@ static int wait_for_place(struct db_call *call) {
                            nsec_min(call->deadline, deadline_after(begin, db->config.wait)));
     count(db, STATS_db_waiting, -1);
     hist_shared_record(&db->config.stats->db_wait, clock_now() - begin);
+    if (rc == -ETIMEDOUT && atomic_load(&db->held) > 0)
+        call->failure.detail = arena_printf(call->arena, "%u of %u are held by transactions",
+                                            atomic_load(&db->held), db->config.pool);
     return rc;
 }
 
@@ -752,4 +636,130 @@ int db_run(struct db *db, struct io *io, struct arena *arena, const struct db_st
     count(db, STATS_db_failed, 1);
     *report = db_report_of(call.step, rc, &call.failure, arena);
     return rc;
+}
+
+/* --- transactions ----------------------------------------------------------------------------- */
+
+struct db_transaction {
+    struct db_call call;
+};
+
+static int report(struct db_call *call, int rc, struct db_report *ret) {
+    if (rc == 0)
+        return 0;
+    count(call->db, STATS_db_failed, 1);
+    *ret = db_report_of(call->step, rc, &call->failure, call->arena);
+    return rc;
+}
+
+int db_begin(struct db *db, struct io *io, struct arena *arena, nsec_t deadline,
+             struct db_transaction **ret, struct db_report *ret_report) {
+    static const struct db_statement begin = { .sql = "BEGIN", .once = true };
+    struct db_transaction *t = arena_alloc(arena, sizeof(*t));
+    struct db_answer answer;
+    int rc;
+
+    if (t == NULL)
+        return -ENOMEM;
+    t->call = (struct db_call){ .db = db,
+                                .io = io,
+                                .arena = arena,
+                                .statement = &begin,
+                                .answer = &answer,
+                                .deadline = deadline,
+                                .holds = true,
+                                .step = DB_STEP_WAIT };
+    rc = wait_for_place(&t->call);
+    if (rc < 0)
+        return report(&t->call, rc, ret_report);
+    t->call.deadline = nsec_min(deadline, deadline_after(clock_now(), db->config.run));
+    count(db, STATS_db_in_use, 1);
+    rc = run_inside(&t->call);
+    if (rc < 0) {
+        count(db, STATS_db_in_use, -1);
+        semaphore_release(db->semaphore);
+        return report(&t->call, rc, ret_report);
+    }
+    atomic_fetch_add(&db->held, 1);
+    *ret = t;
+    return 0;
+}
+
+static int refuse_state(struct db_call *call, const char *sqlstate, const char *detail) {
+    memcpy(call->failure.sqlstate, sqlstate, DB_SQLSTATE_BYTES);
+    call->failure.detail = detail;
+    return -EREMOTEIO;
+}
+
+static int run_held(struct db_call *call, const struct db_statement *statement,
+                    struct db_answer *ret) {
+    struct db *db = call->db;
+    nsec_t begin = clock_now();
+    int rc;
+
+    call->step = DB_STEP_RUN;
+    call->failure = (struct db_failure){ .detail = NULL };
+    if (db_conn_state(call->pooled->conn) == DB_STATE_LOST)
+        return -ECONNRESET;
+    rc = db_conn_run(call->pooled->conn, call->io, call->arena, statement,
+                     nsec_min(call->deadline, deadline_after(begin, db->config.run)), ret,
+                     &call->failure);
+    hist_shared_record(&db->config.stats->db_run, clock_now() - begin);
+    if (rc == 0)
+        count(db, STATS_db_statements, 1);
+    else if (rc == -ETIMEDOUT || rc == -ECANCELED)
+        count(db, STATS_db_cancelled, 1);
+    return rc;
+}
+
+int db_run_inside(struct db_transaction *t, struct io *io, const struct db_statement *statement,
+                  nsec_t deadline, struct db_answer *ret, struct db_report *ret_report) {
+    t->call.io = io;
+    t->call.deadline = deadline;
+    return report(&t->call, run_held(&t->call, statement, ret), ret_report);
+}
+
+int db_commit(struct db_transaction *t, struct io *io, nsec_t deadline,
+              struct db_report *ret_report) {
+    static const struct db_statement commit = { .sql = "COMMIT", .once = true };
+    struct db_answer answer;
+    int rc;
+
+    t->call.io = io;
+    t->call.deadline = deadline;
+    t->call.step = DB_STEP_RUN;
+    switch (db_conn_state(t->call.pooled->conn)) {
+    case DB_STATE_NONE:
+        rc = refuse_state(&t->call, "25P01", "a statement of the handler ended the transaction");
+        break;
+    case DB_STATE_FAILED:
+        rc = refuse_state(&t->call, "25P02", "a statement of the transaction has failed");
+        break;
+    case DB_STATE_OPEN:
+    case DB_STATE_LOST:
+    default:
+        rc = run_held(&t->call, &commit, &answer);
+        break;
+    }
+    return report(&t->call, rc, ret_report);
+}
+
+bool db_is_open(const struct db_transaction *t) {
+    enum db_state state = db_conn_state(t->call.pooled->conn);
+
+    return state == DB_STATE_OPEN || state == DB_STATE_FAILED;
+}
+
+void db_leave(struct db_transaction *t, struct io *io, nsec_t deadline) {
+    struct db *db = t->call.db;
+    struct db_failure failure;
+
+    t->call.io = io;
+    if (clock_now() < deadline && db_is_open(t) &&
+        command(&t->call, "ROLLBACK", deadline, &failure) < 0)
+        log_write(LOG_LEVEL_DEBUG, "a rollback failed, the connection is closed");
+    put_back(&t->call);
+    atomic_fetch_sub(&db->held, 1);
+    count(db, STATS_db_in_use, -1);
+    semaphore_release(db->semaphore);
 }

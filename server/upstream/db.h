@@ -65,6 +65,31 @@ NODISCARD int db_run(struct db *db, struct io *io, struct arena *arena,
                      const struct db_statement *statement, nsec_t deadline, struct db_answer *ret,
                      struct db_report *report);
 
+/* A transaction, on a connection of its own until it ends. */
+struct db_transaction;
+
+/* Waits for a connection and begins a transaction on it. As db_run otherwise; what is returned goes
+ * to db_leave in any case. `arena` outlives it. */
+NODISCARD int db_begin(struct db *db, struct io *io, struct arena *arena, nsec_t deadline,
+                       struct db_transaction **ret, struct db_report *report);
+
+/* One statement in it, never run twice. As db_run. */
+NODISCARD int db_run_inside(struct db_transaction *t, struct io *io,
+                            const struct db_statement *statement, nsec_t deadline,
+                            struct db_answer *ret, struct db_report *report);
+
+/* COMMIT. 0; -EREMOTEIO as db_run, also when an earlier statement has failed (25P02, and all is
+ * rolled back) or none is open (25P01). */
+NODISCARD int db_commit(struct db_transaction *t, struct io *io, nsec_t deadline,
+                        struct db_report *report);
+
+/* Rolls back what is open, if there is time until `deadline` (0: there is none), and gives the
+ * connection back; one whose transaction has not ended is closed, which rolls back, too. */
+void db_leave(struct db_transaction *t, struct io *io, nsec_t deadline);
+
+/* Whether nobody has ended it. */
+bool db_is_open(const struct db_transaction *t);
+
 /* The report of a failure for a client and the log; `code` is the -errno of that step. */
 struct db_report db_report_of(enum db_step step, int code, const struct db_failure *failure,
                               struct arena *arena);

@@ -50,6 +50,7 @@ struct db_run {
         struct slice *values; /* malloc'ed while they grow, or: */
         struct slice few[8];
         size_t count, cap, rows, columns, bytes;
+        uint64_t affected;
     } got;
 };
 
@@ -333,6 +334,8 @@ static int take_result(struct db_run *r, PGresult *result) {
     const char *tag = PQcmdStatus(result);
     int rc = 0;
 
+    r->got.affected = strtoull(PQcmdTuples(result), NULL, 10); /* "" of others */
+
     if (status == PGRES_FATAL_ERROR)
         return fail_result(r, result);
     if (status == PGRES_SINGLE_TUPLE || status == PGRES_TUPLES_OK) {
@@ -503,7 +506,8 @@ static int keep_answer(struct db_run *r, struct db_answer *ret) {
     struct rows *got = &r->got;
     size_t room = got->count > got->columns ? got->count : got->columns;
 
-    *ret = (struct db_answer){ .rows = got->rows, .columns = got->columns };
+    *ret =
+        (struct db_answer){ .rows = got->rows, .columns = got->columns, .affected = got->affected };
     ret->values = arena_alloc(r->arena, (room > 0 ? room : 1) * sizeof(*ret->values));
     if (ret->values == NULL)
         return fail_memory(r);
@@ -784,6 +788,17 @@ int db_conn_open(const struct db_conn_config *config, struct io *io, struct aren
 bool db_conn_usable(const struct db_conn *conn) {
     return !conn->broken && !conn->bulky && PQstatus(conn->pg) == CONNECTION_OK &&
            PQtransactionStatus(conn->pg) == PQTRANS_IDLE;
+}
+
+enum db_state db_conn_state(const struct db_conn *conn) {
+    PGTransactionStatusType status = PQtransactionStatus(conn->pg);
+
+    if (conn->broken || PQstatus(conn->pg) != CONNECTION_OK)
+        return DB_STATE_LOST;
+    return status == PQTRANS_IDLE      ? DB_STATE_NONE
+           : status == PQTRANS_INTRANS ? DB_STATE_OPEN
+           : status == PQTRANS_INERROR ? DB_STATE_FAILED
+                                       : DB_STATE_LOST;
 }
 
 int db_conn_fd(const struct db_conn *conn) {

@@ -43,6 +43,7 @@ struct db_statement {
 struct db_answer {
     struct slice *values; /* text; ptr NULL is SQL's NULL */
     size_t rows, columns;
+    uint64_t affected; /* by INSERT, UPDATE, DELETE, MERGE; or as many as SELECT gave */
 };
 
 #define DB_SQLSTATE_BYTES 6
@@ -99,6 +100,11 @@ NODISCARD int db_conn_command(struct db_conn *conn, struct io *io, struct arena 
  * transaction was left open, when a large value has left large buffers, and when the server cannot
  * be written to any more though target_session_attrs asks for one that can: then close it. */
 bool db_conn_usable(const struct db_conn *conn);
+
+/* The state of a transaction: none is open; one is; one that has failed, and can only be rolled
+ * back; nobody knows: then close the connection, which rolls back. */
+enum db_state { DB_STATE_NONE, DB_STATE_OPEN, DB_STATE_FAILED, DB_STATE_LOST };
+enum db_state db_conn_state(const struct db_conn *conn);
 
 /* For watching while it is idle, when every byte that comes is a goodbye. */
 int db_conn_fd(const struct db_conn *conn);

@@ -15,11 +15,11 @@
 #include "http/conn.h"
 #include "server/upstream/target.h"
 
-/* What is asked for. All zero but for `suffix`: a GET. Its texts must outlive the call. */
+/* A request. All zero but for `suffix`: a GET. Its texts must outlive the call. */
 struct upstream_request {
     struct slice suffix; /* appended to the target of the URL */
     enum http_method method;
-    struct slice method_text; /* of HTTP_METHOD_OTHER; else empty */
+    struct slice method_text; /* HTTP_METHOD_OTHER's; else empty */
     struct slice host;        /* for Host, instead of the URL's; or empty */
     const struct http_field *fields;
     size_t field_count;

@@ -214,7 +214,7 @@ static int connect_fresh(struct upstream_attempt *c) {
 
 enum said { SAID_NOTHING, SAID_INTERIM, SAID_SOMETHING };
 
-/* What the upstream says while it is written to. */
+/* Looks at what the upstream says while it is written to. */
 static enum said look(int fd) {
     char begin[10]; /* "HTTP/1.1 1" */
     ssize_t n = recv(fd, begin, sizeof(begin), MSG_PEEK | MSG_DONTWAIT);
