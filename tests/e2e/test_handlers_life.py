@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from clients import Clients
@@ -67,8 +68,16 @@ def test_a_bad_configuration(tmp_path, args, why):
 # --- HUP: new code, when it is good ------------------------------------------------------------------
 
 
+def has_loaded(app, pid):
+    """Its object, if it has one: what the path leads to later is nothing to that process."""
+    return not app.args[-1].endswith(".so") or app.args[-1] in Path(f"/proc/{pid}/maps").read_text()
+
+
 def pids_of(app, count):
-    wait_for(lambda: len(children(app.pid)) == count, what=f"{count} workers")
+    def all_there():
+        return len(children(app.pid)) == count and all(has_loaded(app, pid) for pid in children(app.pid))
+
+    wait_for(all_there, what=f"{count} workers")
     return set(children(app.pid))
 
 
