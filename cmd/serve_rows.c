@@ -604,20 +604,19 @@ static const struct option_row serve_rows[] = {
 const struct option_spec serve_spec = {
     .usage = "srv serve [options] [APP [KEY=VALUE...]]",
     .summary = "An app server: one handler, every concurrency model.",
-    .epilog =
-        "APP is one of\n"
-        "  index  GET /?delay=S answers 'Hi there! ' and what the upstream said after S\n"
-        "         seconds (default, unless MODULE names another)\n"
-        "  db     the same with half of S there and half in PostgreSQL\n"
-        "  cpu    the same with half of S there and half computing\n"
-        "  self   asks this very server, which --upstream has to name; the answer takes S\n"
-        "  echo   answers with what it saw of the request\n"
-        "or your own (docs/handlers.md), as a shared object, ./app.so, or as source, app.c,\n"
-        "which is compiled with $CC and $CFLAGS (.cc, .cpp, .cxx: $CXX, $CXXFLAGS). It reads\n"
-        "the KEY=VALUE behind it, or else SRV_APP_KEY of the environment.\n\n"
-        "SIGTERM answers what is here and leaves; a second one, SIGINT or SIGQUIT leave\n"
-        "at once. With --workers, SIGHUP replaces the workers and SIGUSR2 the program; no\n"
-        "request is lost.",
+    .epilog = "APP is one of\n"
+              "  index  GET /?delay=S answers 'Hi there! ' and what the upstream said after S\n"
+              "         seconds (default, unless MODULE names another)\n"
+              "  db     the same with half of S there and half in PostgreSQL\n"
+              "  cpu    the same with half of S there and half computing\n"
+              "  self   asks this very server, which --upstream has to name; the answer takes S\n"
+              "  echo   answers with what it saw of the request\n"
+              "or your own (docs/handlers.md): a shared object, ./app.so, or its source, app.c,\n"
+              "which is compiled with $CC and $CFLAGS (.cc, .cpp, .cxx: $CXX and $CXXFLAGS). It\n"
+              "reads the KEY=VALUE behind it, or else SRV_APP_KEY of the environment.\n\n"
+              "SIGTERM answers what is here and leaves; a second one, SIGINT or SIGQUIT leave\n"
+              "at once. With --workers, SIGHUP replaces the workers and SIGUSR2 the program; no\n"
+              "request is lost.",
     .rows = serve_rows,
     .row_count = ARRAY_LEN(serve_rows),
     .positional = "APP",

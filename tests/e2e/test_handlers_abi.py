@@ -187,6 +187,7 @@ def is_sanitized(path):
 def programs():
     """The program under test, and those of other builds that have what this one lacks."""
     built = sorted(ROOT.glob("build/*/cmd/srv"), key=lambda path: path.stat().st_mtime, reverse=True)
+    built = [path for path in built if b"__tsan_init" not in path.read_bytes()]  # its runtime bears no other beside it
     others = [path for path in built if is_sanitized(path) != is_sanitized(srv_binary())]
     return {is_sanitized(path): str(path) for path in [*others[:1], srv_binary()]}
 
