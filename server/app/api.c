@@ -424,7 +424,7 @@ void srv_log(struct srv_request *rq, char level, const char *format, ...) {
 
 void srv_count(struct srv_request *rq, const char *name, uint64_t amount) {
     static struct log_rate rate = { .per_second = 1 };
-    int rc = app_counter_add(rq->session->worker->stats->app, name, amount);
+    int rc = stats_app_add(rq->session->worker->stats, name, amount);
     char said[160];
 
     if (rc == 0)

@@ -4,6 +4,7 @@
 #include "base/escape.h"
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,7 +13,10 @@
 
 static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "counters are shared between processes");
 
-enum { PROBES_MAX = 64 };
+enum {
+    PROBES_MAX = 64, /* looks at entries for a free one */
+    PATIENCE = 64,   /* looks at a counter that is being named */
+};
 
 int stats_open(struct error *err) {
     int fd = memfd_create("srv-stats", MFD_CLOEXEC);
@@ -78,6 +82,54 @@ void stats_start(struct stats *s, bool lists_requests) {
     atomic_store(&s->life, STATS_STARTING);
 }
 
+unsigned long long stats_get(const struct stats *s, enum stats_value value) {
+    return atomic_load_explicit(&s->values[value], memory_order_relaxed);
+}
+
+void stats_answered(struct stats *s, uint16_t status) {
+    if (status < STATS_STATUS_MAX)
+        atomic_fetch_add_explicit(&s->by_status[status], 1, memory_order_relaxed);
+}
+
+/* The rules of Prometheus for names, without the colon. */
+static bool is_counter_name(const char *name) {
+    size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+
+    return len > 0 && len < APP_COUNTER_NAME_BYTES && name[len] == '\0' &&
+           (name[0] < '0' || name[0] > '9');
+}
+
+/* True once the counter has this name, by whatever thread. */
+static bool claim(struct app_counter *c, const char *name) {
+    int expected = APP_COUNTER_FREE;
+
+    if (atomic_compare_exchange_strong(&c->state, &expected, APP_COUNTER_COMING)) {
+        strcpy(c->name, name);
+        atomic_store_explicit(&c->state, APP_COUNTER_NAMED, memory_order_release);
+        return true;
+    }
+    for (unsigned i = 0; expected == APP_COUNTER_COMING && i < PATIENCE; i++) {
+        sched_yield(); /* to its thread; a process that died meanwhile names it no more */
+        expected = atomic_load_explicit(&c->state, memory_order_acquire);
+    }
+    return expected == APP_COUNTER_NAMED && strcmp(c->name, name) == 0;
+}
+
+int stats_app_add(struct stats *s, const char *name, unsigned long long amount) {
+    for (unsigned i = 0; i < APP_COUNTERS_MAX; i++) {
+        struct app_counter *c = &s->app[i];
+        int state = atomic_load_explicit(&c->state, memory_order_acquire);
+
+        if (state == APP_COUNTER_FREE && !is_counter_name(name))
+            return -EINVAL;
+        if (state == APP_COUNTER_NAMED ? strcmp(c->name, name) == 0 : claim(c, name)) {
+            atomic_fetch_add_explicit(&c->value, amount, memory_order_relaxed);
+            return 0;
+        }
+    }
+    return is_counter_name(name) ? -ENOSPC : -EINVAL;
+}
+
 /* "GET /?delay=1", cut. */
 static void describe(char what[STATS_WHAT_BYTES], struct slice method, struct slice target) {
     size_t room = STATS_WHAT_BYTES - 2, head = method.len < room ? method.len : room;
@@ -113,6 +165,10 @@ struct stats_entry *stats_enter(struct stats *s, struct slice method, struct sli
 void stats_current_set(struct stats *s, struct slice method, struct slice target, nsec_t now) {
     describe(s->current.what, method, target);
     atomic_store_explicit(&s->current.since, now, memory_order_release);
+}
+
+void stats_current_clear(struct stats *s) {
+    atomic_store_explicit(&s->current.since, 0, memory_order_relaxed);
 }
 
 void stats_current_print(const struct stats *s, char *text, size_t size) {

@@ -11,13 +11,15 @@
 #include "base/error.h"
 #include "base/hist.h"
 #include "base/slice.h"
-#include "server/observe/app_counter.h"
+#include <stdatomic.h>
 #include <sys/types.h>
 
 enum {
     STATS_ENTRIES = 4096,   /* requests of one worker that /requests lists at the most */
     STATS_STATUS_MAX = 600, /* the first status that is not counted */
     STATS_WHAT_BYTES = 96,  /* "GET /?delay=1", cut, with its NUL */
+    APP_COUNTERS_MAX = 64,
+    APP_COUNTER_NAME_BYTES = 64, /* with its NUL */
 };
 
 /* X(name, kind, help) of /metrics and /stats: `kind` is counter (only grows) or gauge. */
@@ -73,12 +75,13 @@ struct stats_entry {
     char what[STATS_WHAT_BYTES];
 };
 
-/* The request that a worker's only thread runs, for a master that wants to know what a stuck worker
- * was doing. */
-struct stats_current {
-    _Atomic(nsec_t) since; /* 0: none */
-    char what[STATS_WHAT_BYTES];
+/* A counter that an application names. Taken at the first count, for good; zeroed before. */
+struct app_counter {
+    atomic_int state; /* enum app_counter_state */
+    char name[APP_COUNTER_NAME_BYTES];
+    atomic_ullong value;
 };
+enum app_counter_state { APP_COUNTER_FREE, APP_COUNTER_COMING, APP_COUNTER_NAMED };
 
 enum stats_life { STATS_ABSENT, STATS_STARTING, STATS_READY, STATS_STOPPING };
 
@@ -93,7 +96,8 @@ struct stats {
     struct hist_shared db_run;     /* a statement, without connecting */
     struct hist_shared loop_lag;   /* turns of the loop */
     _Atomic(nsec_t) loop_lag_max;
-    struct stats_current current;
+    /* The request that the only thread runs, for a master whose worker is stuck. */
+    struct stats_entry current;               /* `since` 0: none; `doing` is unused */
     struct app_counter app[APP_COUNTERS_MAX]; /* in the order of their first counts */
     atomic_uint hint; /* the entry after the one that was taken last: free as a rule */
     bool lists_requests;
@@ -119,14 +123,13 @@ static inline void stats_add(struct stats *s, enum stats_value value, int amount
     atomic_fetch_add_explicit(&s->values[value], (unsigned long long)amount, memory_order_relaxed);
 }
 
-static inline unsigned long long stats_get(const struct stats *s, enum stats_value value) {
-    return atomic_load_explicit(&s->values[value], memory_order_relaxed);
-}
+unsigned long long stats_get(const struct stats *s, enum stats_value value);
+void stats_answered(struct stats *s, uint16_t status);
 
-static inline void stats_answered(struct stats *s, uint16_t status) {
-    if (status < STATS_STATUS_MAX)
-        atomic_fetch_add_explicit(&s->by_status[status], 1, memory_order_relaxed);
-}
+/* Adds to the application's counter with that name; from any thread. 0; -EINVAL: the name is not 1
+ * to 63 letters, digits and underscores, or begins with a digit; -ENOSPC: there are
+ * APP_COUNTERS_MAX others. */
+NODISCARD int stats_app_add(struct stats *s, const char *name, unsigned long long amount);
 
 /* Takes an entry for a request; NULL when none is free, or they are not kept. */
 struct stats_entry *stats_enter(struct stats *s, struct slice method, struct slice target,
@@ -146,12 +149,9 @@ static inline void stats_leave(struct stats_entry *e) {
         atomic_store_explicit(&e->doing, STATS_NOTHING, memory_order_release);
 }
 
-/* Notes which request has the thread. */
+/* Notes which request has the thread; that none has it. */
 void stats_current_set(struct stats *s, struct slice method, struct slice target, nsec_t now);
-
-static inline void stats_current_clear(struct stats *s) {
-    atomic_store_explicit(&s->current.since, 0, memory_order_relaxed);
-}
+void stats_current_clear(struct stats *s);
 
 /* Prints `request="GET /" for_seconds=1.5` or `request=none`; from another process. */
 void stats_current_print(const struct stats *s, char *text, size_t size);
