@@ -327,7 +327,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
     background_init(&background);
     if (stats == NULL || open_app(&s->app, &own, &app, &err) < 0)
         return complain(&err);
-    request_ids_open(&ids);
+    request_ids_open(&ids, s->config->request_id_header, &s->config->forwarded_allow);
     stats_start(worker.stats, s->config->control != NULL);
     code = s->config->model->run(&worker, &err) < 0 ? complain(&err) : 0;
     if (app.stop != NULL)

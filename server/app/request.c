@@ -230,7 +230,7 @@ void request_asked(struct srv_request *rq, int rc, const char *why) {
 struct slice request_id_of(const struct srv_request *rq, char text[REQUEST_ID_BYTES]) {
     struct session *s = rq->session;
 
-    return request_id_text(&s->id, s->worker, &s->head, &s->peer, text);
+    return request_id_text(&s->id, s->worker->ids, &s->head, &s->peer, text);
 }
 
 /* --- the answer ---------------------------------------------------------- */

@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "http/url.h"
 #include "server/conn/realip.h"
-#include "server/conn/request_id.h"
 #include "server/observe/stats.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -282,7 +281,7 @@ static char *line_of(const struct access_entry *e, size_t text_max) {
         msec(e->ended_at - e->ready_at), "queue_ms", msec(e->spent.queue), "upstream_ms",
         msec(e->spent.upstream), "database_ms", msec(e->spent.database), "worker",
         (int)e->worker->index, "model", e->worker->config->model->name, "pid", (int)getpid(), "id",
-        json_text(e->request_id, REQUEST_ID_LEN_MAX)));
+        json_text(e->request_id, e->request_id.len)));
 }
 
 /* Cuts texts until the line fits, for a cut object is none. A quote takes two bytes, a character

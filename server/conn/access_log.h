@@ -32,8 +32,8 @@ struct access_entry {
     struct access_spent {
         nsec_t queue, upstream, database; /* spans */
     } spent;
-    struct slice request_id;
-    uint64_t body_bytes; /* in the answer */
+    struct slice request_id; /* written whole */
+    uint64_t body_bytes;     /* in the answer */
     uint16_t status;
 };
 

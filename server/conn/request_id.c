@@ -5,12 +5,12 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-void request_ids_open(struct request_ids *ids) {
+void request_ids_open(struct request_ids *ids, const char *field, const struct cidr_list *trusted) {
+    *ids = (struct request_ids){ .field = slice_str(field), .trusted = trusted };
     if (getrandom(ids->key, sizeof(ids->key), 0) != (ssize_t)sizeof(ids->key)) {
         ids->key[0] = (uint64_t)clock_wall();
         ids->key[1] = (uint64_t)clock_now() ^ (uint64_t)getpid() << 32;
     }
-    atomic_init(&ids->count, 0);
 }
 
 /* The finaliser of SplitMix64, a bijection: Steele, Lea, Flood, "Fast splittable pseudorandom
@@ -58,15 +58,14 @@ static bool find(const struct http_head *head, struct slice field, struct slice 
     return true;
 }
 
-struct slice request_id_text(struct request_id *own, const struct worker *worker,
+struct slice request_id_text(struct request_id *own, struct request_ids *ids,
                              const struct http_head *head, const struct peer *peer,
                              char text[REQUEST_ID_BYTES]) {
-    struct slice field = slice_str(worker->config->request_id_header), given;
+    struct slice given;
 
-    if (field.len > 0 && cidr_list_has(&worker->config->forwarded_allow, peer) &&
-        find(head, field, &given))
+    if (ids->field.len > 0 && cidr_list_has(ids->trusted, peer) && find(head, ids->field, &given))
         return given;
     if (own->high == 0 && own->low == 0)
-        *own = make(worker->ids);
+        *own = make(ids);
     return format(*own, text);
 }

@@ -5,7 +5,7 @@
 #define SERVER_REQUEST_ID_H
 
 #include "http/head.h"
-#include "server/worker.h"
+#include "net/cidr.h"
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -14,12 +14,15 @@ enum { REQUEST_ID_BYTES = 33, REQUEST_ID_LEN_MAX = 128 };
 /* Where the ids of a process come from: unlike each other and those of other processes, and no
  * secret. Threads share it. */
 struct request_ids {
+    struct slice field;              /* name of the field that proxies give an id in; or empty */
+    const struct cidr_list *trusted; /* proxies whose ids are taken */
     uint64_t key[2];
     atomic_ullong count;
 };
 
-/* After the fork: two processes with one key would make the same ids. */
-void request_ids_open(struct request_ids *ids);
+/* After the fork: two processes with one key would make the same ids. `field` and `trusted` must
+ * outlive the ids. */
+void request_ids_open(struct request_ids *ids, const char *field, const struct cidr_list *trusted);
 
 struct request_id {
     uint64_t high, low; /* both 0: not made yet */
@@ -29,7 +32,7 @@ struct request_id {
  * trusted and the id is 1 to REQUEST_ID_LEN_MAX letters, digits and "-._~+/=:@", which need no
  * quotes anywhere; else `own`, made at the first call, before threads share the request, and put
  * into `text`. */
-struct slice request_id_text(struct request_id *own, const struct worker *worker,
+struct slice request_id_text(struct request_id *own, struct request_ids *ids,
                              const struct http_head *head, const struct peer *peer,
                              char text[REQUEST_ID_BYTES]);
 

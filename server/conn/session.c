@@ -273,7 +273,7 @@ static void log_access(struct session *s, nsec_t now) {
 
     if (log == NULL)
         return;
-    entry.request_id = request_id_text(&s->id, s->worker, &s->head, &s->peer, id);
+    entry.request_id = request_id_text(&s->id, s->worker->ids, &s->head, &s->peer, id);
     access_log_write(log, &entry);
 }
 
