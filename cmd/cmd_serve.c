@@ -18,7 +18,7 @@
 #include "server/model/model.h"
 #include "server/serve.h"
 #include "server/upstream/db.h"
-#include "server/upstream/target.h"
+#include "server/upstream/exchange.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

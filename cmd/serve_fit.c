@@ -3,7 +3,7 @@
 #include "cmd/serve_fit.h"
 #include "server/app/app.h"
 #include "server/model/model.h"
-#include "server/upstream/target.h"
+#include "server/upstream/exchange.h"
 #include <errno.h>
 
 enum { MODELS_MAX = 4 };

@@ -4,7 +4,7 @@
 #define SERVER_BACKENDS_H
 
 #include "fiber/io.h"
-#include "server/upstream/target.h"
+#include "server/upstream/exchange.h"
 #include "server/worker.h"
 
 /* The way of this worker to the upstream; source addresses take turns among workers. */

@@ -11,7 +11,7 @@
 #include "server/backends.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
-#include "server/upstream/target.h"
+#include "server/upstream/exchange.h"
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/http.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* One request to the upstream without its socket, for every client: the straight one
- * (server/upstream/upstream.c), the one of callbacks (server/upstream/event.c), and libcurl's
- * (server/upstream/curl.c).
+/* The upstream, as the URL says where it is and how it is asked; and one request to it without its
+ * socket, for every client: the straight one (server/upstream/upstream.c), the one of callbacks
+ * (server/upstream/event.c), and libcurl's (server/upstream/curl.c).
  *
  *   exchange_init(&x, &target, &request, &arena)    once per request
  *   exchange_begin(&x, uses)                    once per connection that is tried
@@ -12,8 +12,33 @@
 #define SERVER_EXCHANGE_H
 
 #include "base/arena.h"
+#include "fiber/resolve.h"
 #include "http/conn.h"
-#include "server/upstream/target.h"
+#include "http/url.h"
+
+/* The upstream as the configuration has it. */
+struct upstream_config {
+    const char *url;            /* http[s]://host[:port][/path]; must outlive the upstream */
+    bool bare;                  /* requests say the whole target, and unix:/path is a host, too */
+    nsec_t timeout;             /* span of one exchange, from connect to the last byte */
+    bool curl;                  /* through libcurl, which https always is */
+    const char *ca_path;        /* trusted certificates for https (PEM); NULL: the system's */
+    const char *bind;           /* numeric IP address to connect from; NULL: the kernel's choice */
+    struct resolve_rules rules; /* for the host's name; its texts must outlive the upstream */
+};
+
+/* The URL, and what follows from it. */
+struct upstream_target {
+    struct http_url url;      /* slices into the configured text */
+    struct endpoint endpoint; /* looked up when the address is not numeric */
+    struct resolve_rules rules;
+    struct address address;
+    struct address from; /* len 0: the kernel chooses */
+    char host[300];      /* the text for Host */
+    nsec_t timeout;      /* span of one exchange */
+    struct http_limits limits;
+    bool numeric; /* `address` is known, no look-up is needed */
+};
 
 /* A request. All zero but for `suffix`: a GET. Its texts must outlive the call. */
 struct upstream_request {
@@ -49,6 +74,22 @@ struct upstream_exchange {
     uint16_t status;
     bool got_bytes; /* the answer has begun */
 };
+
+/* Checks a URL without touching the network: 0 or -EINVAL with a reason. */
+NODISCARD int upstream_target_check(const char *url, struct error *err);
+
+/* Whether this URL can only be asked through libcurl. */
+bool upstream_target_wants_curl(const char *url);
+
+/* A source address: 0 or -EINVAL with a reason. */
+NODISCARD int upstream_target_check_bind(const char *address, struct error *err);
+
+/* `config` as for upstream_new, whose texts must outlive the target. 0 or -errno with a reason. */
+NODISCARD int upstream_target_init(struct upstream_target *t, const struct upstream_config *config,
+                                   struct error *err);
+
+/* The source address of connections; NULL leaves it to the kernel. */
+const struct address *upstream_target_source(const struct upstream_target *t);
 
 void exchange_init(struct upstream_exchange *x, const struct upstream_target *target,
                    const struct upstream_request *request, struct arena *arena);

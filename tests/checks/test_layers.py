@@ -36,7 +36,7 @@ DOORS = {
     "server/conn": {"access_log", "body", "front", "front_stop", "realip", "request_id", "session"},
     "server/model": {"model"},
     "server/observe": {"admin", "stats"},
-    "server/upstream": {"db", "db_conn", "event", "exchange", "origins", "target"},
+    "server/upstream": {"db", "db_conn", "event", "exchange", "origins"},
 }
 
 sources = files(".c", ".h", under=LAYERS)
