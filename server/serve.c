@@ -16,6 +16,7 @@
 #include "server/app/source.h"
 #include "server/conn/access_log.h"
 #include "server/conn/request_id.h"
+#include "server/limits.h"
 #include "server/model/model.h"
 #include "server/observe/admin.h"
 #include <errno.h>

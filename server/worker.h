@@ -4,7 +4,6 @@
 #define SERVER_WORKER_H
 
 #include "server/config.h"
-#include "server/limits.h"
 #include <stdatomic.h>
 
 struct access_log;

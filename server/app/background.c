@@ -8,6 +8,7 @@
 #include "server/app/app.h"
 #include "server/app/handle.h"
 #include "server/app/lock.h"
+#include "server/limits.h"
 #include <errno.h>
 #include <signal.h>
 #include <sys/eventfd.h>

@@ -5,6 +5,7 @@
 #include "fiber/semaphore.h"
 #include "http/chars.h"
 #include "server/app/request.h"
+#include "server/limits.h"
 #include "server/upstream/db.h"
 #include "server/upstream/origins.h"
 #include <errno.h>

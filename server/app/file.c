@@ -3,6 +3,7 @@
  * answers, never by the handler. */
 #include "http/select.h"
 #include "server/app/request.h"
+#include "server/limits.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>

@@ -5,6 +5,7 @@
 
 #include "server/conn/body.h"
 #include "server/conn/session.h"
+#include "server/limits.h"
 #include "srv/app.h"
 #include <stdarg.h>
 

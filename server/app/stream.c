@@ -5,6 +5,7 @@
 #include "server/app/stream.h"
 #include "http/error.h"
 #include "server/app/request.h"
+#include "server/limits.h"
 #include <errno.h>
 
 /* --- the client ---------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Decides when a worker accepts connections beside others. */
 #include "server/conn/balance.h"
+#include "server/limits.h"
 
 static bool queue_is_bounded(const struct balance *b) {
     const struct serve_config *config = b->worker->config;

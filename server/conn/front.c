@@ -23,6 +23,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "server/limits.h"
 #include <errno.h>
 #include <poll.h>
 #include <unistd.h>

@@ -8,6 +8,7 @@
 #include "http/proxy_protocol.h"
 #include "http/uwsgi.h"
 #include "net/socket.h"
+#include "server/limits.h"
 #include "srv/app.h"
 #include <errno.h>
 #include <linux/sockios.h>

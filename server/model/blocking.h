@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "net/linger.h"
 #include "server/conn/session.h"
+#include "server/limits.h"
 #include <stdatomic.h>
 
 /* RETIRE and TERM make accept_fd readable, TERM after worker_delay: accept no more; a connection

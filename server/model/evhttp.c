@@ -10,6 +10,7 @@
 #include "server/app/app.h"
 #include "server/backends.h"
 #include "server/heartbeat.h"
+#include "server/limits.h"
 #include "server/model/model.h"
 #include "server/upstream/exchange.h"
 #include <errno.h>

@@ -11,6 +11,7 @@
 #include "server/conn/front.h"
 #include "server/conn/front_stop.h"
 #include "server/heartbeat.h"
+#include "server/limits.h"
 #include "server/model/model.h"
 #include <errno.h>
 #include <pthread.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The balance among workers: what one accepts of a backlog, by what it has to do. */
 #include "server/conn/balance.h"
+#include "server/limits.h"
 #include "tests/unit/server/open_fds.h"
 #include "tests/unit/server/worker_rig.h"
 #include <errno.h>

@@ -3,6 +3,7 @@
 #include "proc/signals.h"
 #include "server/app/handle.h"
 #include "server/conn/front_stop.h"
+#include "server/limits.h"
 #include "tests/unit/server/front_rig.h"
 #include <signal.h>
 
