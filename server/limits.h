@@ -18,6 +18,7 @@ enum {
     SERVER_UPSTREAM_REQUEST_BYTES_MAX = 65536, /* the head */
     SERVER_CALL_BODY_BYTES_MAX = 8388608,      /* a request's to another server */
     SERVER_CALL_FIELDS_MAX = 64,               /* added to one by a handler */
+    SERVER_FORM_FIELDS_MAX = 1000,             /* in one form */
     SERVER_ORIGINS_MAX = 64,            /* other servers whose connections are kept, per worker */
     SERVER_UPSTREAM_IDLE_MAX = 20000,   /* idle upstream connections per worker */
     SERVER_CURL_IDLE_MAX = 4096,        /* idle handles of libcurl: three descriptors each */

@@ -149,6 +149,21 @@ SRV_PUBLIC const char *srv_form(srv_request *, const char *name, const char *oth
 SRV_PUBLIC const char *srv_header(srv_request *, const char *name, const char *otherwise);
 SRV_PUBLIC const char *srv_cookie(srv_request *, const char *name, const char *otherwise);
 
+/* A field of the form. Of a file, `file` is the last segment of what the client calls it, which
+ * may be "": open no file by that name. `value` has `len` bytes and may hold NULs. */
+typedef struct srv_field {
+    const char *name, *value;
+    size_t len;
+    const char *file; /* NULL: not a file */
+    const char *type; /* "text/csv", as the client says; "" or NULL: it says nothing */
+} srv_field;
+
+/* The first file of that name in the form, and the `index`th field or file, from 0; NULL: there is
+ * none. Forms with more than 1000 fields and malformed ones (no boundary, no final one, a part
+ * without a name) are a failure (400) with their first use; other bodies have no fields. */
+SRV_PUBLIC const srv_field *srv_form_file(srv_request *, const char *name);
+SRV_PUBLIC const srv_field *srv_form_field(srv_request *, size_t index);
+
 /* The text as decimal seconds, like `delay` of the slow API: "0", "0.25", "30"; "" means 1. What is
  * none sticks as 400 with the reason, in which `what` names it: the result is 0 then. */
 SRV_PUBLIC double srv_seconds(srv_request *, const char *what, const char *text);

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 
 struct db_transaction;
+struct form;
 
 struct srv_request {
     struct session *session;
@@ -30,6 +31,7 @@ struct srv_request {
         char *text; /* in the arena */
         size_t len, cap;
     } printed;
+    struct form *form;                  /* read with the first use; or NULL */
     struct db_transaction *transaction; /* open; NULL: none */
     struct srv_task *parts;             /* started and not freed, newest first */
     int failed;                         /* the first failure of a call: it decides the answer */
