@@ -61,8 +61,8 @@ static int flush(struct srv_request *rq) {
     session_answers(s, rq->io);
     rc = send_all(rq, buf_unread(&s->out));
     buf_free(&s->out);
-    if (rc == 0)
-        session_rests(s); /* half a chunk is nothing that a probe may follow */
+    if (rc == 0 && !rq->is_mute)
+        session_rests(s); /* a probe may follow neither half a chunk nor an answer without a body */
     session_set_doing(s, STATS_CPU, io_now(rq->io));
     return rc;
 }

@@ -276,6 +276,15 @@ def test_one_that_closes_its_sending_side_reads_on(app):
         assert len(chunks) > 50
 
 
+def test_one_that_wants_no_body_is_asked_by_nothing(app):
+    with RawConnection(app) as conn:
+        conn.send(ask("sleeps", "HEAD"))
+        conn.half_close()
+        conn.read_until(b"\r\n\r\n")
+        conn.expect_open(3)
+    app.stop(signal.SIGINT)
+
+
 def test_a_client_that_does_not_read_costs_only_itself(serve, path):
     """Its handler waits for --send-timeout; all others are answered before that is over."""
     for model in ("threaded", "pool", "green"):
