@@ -72,7 +72,7 @@ struct session {
     uint16_t status;           /* answered in `out` */
     struct stats_entry *entry; /* while a request is here, if it is listed */
     uint8_t ingress;           /* bits of enum session_ingress; 0: plain HTTP */
-    uint8_t stream;            /* enum session_stream, of the answer */
+    atomic_uchar stream;       /* enum session_stream, of the answer; probes of a loop read it */
     bool head_in_arena;        /* all of it, or a part */
     bool eof;                  /* the client closed its sending side */
     atomic_bool last;          /* the next answer says close; a loop may set it meanwhile */
