@@ -3,7 +3,6 @@
 #ifndef SERVER_REQUEST_H
 #define SERVER_REQUEST_H
 
-#include "server/conn/body.h"
 #include "server/conn/session.h"
 #include "server/limits.h"
 #include "srv/app.h"
@@ -88,6 +87,13 @@ void request_end_transaction(struct srv_request *rq);
 
 /* The response to a call that was not made: -ECANCELED. */
 const struct srv_response *call_none(void);
+
+/* Takes at most `size` (1 or more) decoded bytes of a body that comes while its handler runs
+ * (SRV_STREAM_BODY), out of what was received; NULL throws them away. Their number; 0 at the end of
+ * the body; -EAGAIN: more has to be received; -ECANCELED: the client has closed its side in the
+ * middle; -EBADMSG with the parser's reason. */
+NODISCARD ssize_t request_body_take(struct session *s, void *data, size_t size,
+                                    const char **ret_why);
 
 /* Adds a field to the answer; before request_reply. Both slices must live until then. -ENOSPC above
  * SERVER_REPLY_FIELDS_MAX, -ENOMEM. */

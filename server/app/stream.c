@@ -274,7 +274,7 @@ static ssize_t read_on(struct srv_request *rq, void *data, size_t size) {
     const char *why = NULL;
     ssize_t n;
 
-    while ((n = body_take(rq->session, data, size, &why)) == -EAGAIN) {
+    while ((n = request_body_take(rq->session, data, size, &why)) == -EAGAIN) {
         int rc = receive(rq);
 
         if (rc < 0)
