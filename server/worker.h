@@ -7,11 +7,12 @@
 #include <stdatomic.h>
 
 struct access_log;
+struct background;
 struct srv_app;
-struct srv_worker;
 struct db;
 struct stats;
 struct io_fiber;
+struct lock;
 struct request_ids;
 struct origins;
 struct semaphore;
@@ -21,6 +22,15 @@ struct upstream;
 struct worker_quota {
     atomic_ullong answered;
     unsigned long long limit; /* 0: none */
+};
+
+/* The worker of <srv/app.h>, as its calls have it. */
+struct srv_worker {
+    const struct option_strings *config; /* KEY=VALUE */
+    unsigned number;                     /* from 1; 0 while it is only checked */
+    void *data;                          /* the application's own */
+    struct background *background;       /* its tasks; NULL while it is only checked */
+    _Atomic(struct lock *) locks;        /* that it has used */
 };
 
 struct worker {

@@ -9,6 +9,7 @@
 #include "proc/privileges.h"
 #include "server/app/source.h"
 #include "server/limits.h"
+#include "server/worker.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -31,15 +31,6 @@ const struct app *app_find(const char *name);
 
 /* --- objects: each worker loads them after its fork, the master has none ---------- */
 
-/* The worker of <srv/app.h>, as its calls have it. */
-struct srv_worker {
-    const struct option_strings *config; /* KEY=VALUE */
-    unsigned number;                     /* from 1; 0 while it is only checked */
-    void *data;                          /* the application's own */
-    struct background *background;       /* its tasks; NULL while it is only checked */
-    _Atomic(struct lock *) locks;        /* that it has used */
-};
-
 /* True when APP names a file, not a built-in application: it has a slash, or ends as objects and
  * sources do. */
 bool object_is_named(const char *app);

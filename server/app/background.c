@@ -5,7 +5,6 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "net/thread.h"
-#include "server/app/app.h"
 #include "server/app/handle.h"
 #include "server/app/lock.h"
 #include "server/limits.h"

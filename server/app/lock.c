@@ -5,7 +5,6 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "fiber/semaphore.h"
-#include "server/app/app.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
