@@ -86,11 +86,6 @@ unsigned long long stats_get(const struct stats *s, enum stats_value value) {
     return atomic_load_explicit(&s->values[value], memory_order_relaxed);
 }
 
-void stats_answered(struct stats *s, uint16_t status) {
-    if (status < STATS_STATUS_MAX)
-        atomic_fetch_add_explicit(&s->by_status[status], 1, memory_order_relaxed);
-}
-
 /* The rules of Prometheus for names, without the colon. */
 static bool is_counter_name(const char *name) {
     size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");

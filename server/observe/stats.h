@@ -18,8 +18,6 @@ enum {
     STATS_ENTRIES = 4096,   /* requests of one worker that /requests lists at the most */
     STATS_STATUS_MAX = 600, /* the first status that is not counted */
     STATS_WHAT_BYTES = 96,  /* "GET /?delay=1", cut, with its NUL */
-    APP_COUNTERS_MAX = 64,
-    APP_COUNTER_NAME_BYTES = 64, /* with its NUL */
 };
 
 /* X(name, kind, help) of /metrics and /stats: `kind` is counter (only grows) or gauge. */
@@ -75,13 +73,14 @@ struct stats_entry {
     char what[STATS_WHAT_BYTES];
 };
 
+enum { APP_COUNTERS_MAX = 64, APP_COUNTER_NAME_BYTES = 64 /* with its NUL */ };
+enum app_counter_state { APP_COUNTER_FREE, APP_COUNTER_COMING, APP_COUNTER_NAMED };
 /* A counter that an application names. Taken at the first count, for good; zeroed before. */
 struct app_counter {
     atomic_int state; /* enum app_counter_state */
     char name[APP_COUNTER_NAME_BYTES];
     atomic_ullong value;
 };
-enum app_counter_state { APP_COUNTER_FREE, APP_COUNTER_COMING, APP_COUNTER_NAMED };
 
 enum stats_life { STATS_ABSENT, STATS_STARTING, STATS_READY, STATS_STOPPING };
 
@@ -96,8 +95,7 @@ struct stats {
     struct hist_shared db_run;     /* a statement, without connecting */
     struct hist_shared loop_lag;   /* turns of the loop */
     _Atomic(nsec_t) loop_lag_max;
-    /* The request that the only thread runs, for a master whose worker is stuck. */
-    struct stats_entry current;               /* `since` 0: none; `doing` is unused */
+    struct stats_entry current; /* of the only thread, without `doing`; `since` 0: none */
     struct app_counter app[APP_COUNTERS_MAX]; /* in the order of their first counts */
     atomic_uint hint; /* the entry after the one that was taken last: free as a rule */
     bool lists_requests;
@@ -124,7 +122,10 @@ static inline void stats_add(struct stats *s, enum stats_value value, int amount
 }
 
 unsigned long long stats_get(const struct stats *s, enum stats_value value);
-void stats_answered(struct stats *s, uint16_t status);
+static inline void stats_answered(struct stats *s, uint16_t status) {
+    if (status < STATS_STATUS_MAX)
+        atomic_fetch_add_explicit(&s->by_status[status], 1, memory_order_relaxed);
+}
 
 /* Adds to the application's counter with that name; from any thread. 0; -EINVAL: the name is not 1
  * to 63 letters, digits and underscores, or begins with a digit; -ENOSPC: there are
