@@ -168,12 +168,17 @@ static void failures_of_a_handler_have_their_status(void **state) {
     }
 }
 
-static void half_an_answer_is_not_sent(void **state) {
+/* A handler that has answered and then fails: nothing of its answer is sent, and one error is. */
+static void an_answer_that_failed_is_one_error(void **state) {
     struct fixture *f = *state;
+    const char *heard;
 
     say(f, "GET /twice HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_int_equal(serve(f), SESSION_CLOSE);
-    assert_string_equal(hear(f), "");
+    assert_int_equal(serve(f), SESSION_KEEP);
+    heard = hear(f);
+    assert_memory_equal(heard, "HTTP/1.1 500 ", 13);
+    assert_null(strstr(heard + 1, "HTTP/1.1"));
+    assert_null(strstr(heard, "hello"));
 }
 
 static void a_cancelled_request_has_no_answer(void **state) {
@@ -241,7 +246,7 @@ int main(void) {
         SESSION_TEST(pipelined_requests_are_served_in_order),
         SESSION_TEST(the_last_answer_says_close_and_lets_the_client_read_it),
         SESSION_TEST(failures_of_a_handler_have_their_status),
-        SESSION_TEST(half_an_answer_is_not_sent),
+        SESSION_TEST(an_answer_that_failed_is_one_error),
         SESSION_TEST(a_cancelled_request_has_no_answer),
         SESSION_TEST(what_is_malformed_is_refused_with_a_reason),
         SESSION_TEST(a_client_that_leaves_is_no_error),
