@@ -107,14 +107,13 @@ int tempdir_open(struct tempdir *s, const char *name, void (*before_removal)(con
 }
 
 void tempdir_close(struct tempdir *s) {
-    int status = 0;
+    int status;
 
     if (s->cleaner <= 0)
         return;
     close(s->keep_fd);
-    while (waitpid(s->cleaner, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (status != 0) /* somebody has killed it */
+    status = child_wait(s->cleaner);
+    if (status != 0 && status != CHILD_STATUS_UNKNOWN) /* somebody has killed it */
         clean(s->path, s->before_removal);
     *s = (struct tempdir){ .keep_fd = -1 };
 }

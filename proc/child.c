@@ -46,6 +46,14 @@ bool child_reap(pid_t pid, int *ret_status) {
     return got == pid || (got < 0 && errno == ECHILD);
 }
 
+int child_wait(pid_t pid) {
+    int status = CHILD_STATUS_UNKNOWN;
+
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return status;
+}
+
 const char *child_end(int status, char *text) {
     text[0] = '\0';
     if (status == CHILD_STATUS_UNKNOWN)

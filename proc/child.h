@@ -35,6 +35,9 @@ void child_die_with_parent(int signo, pid_t parent);
  * *ret_status is as of waitpid(2), or CHILD_STATUS_UNKNOWN. */
 NODISCARD bool child_reap(pid_t pid, int *ret_status);
 
+/* Waits until the child has ended. Its status as of waitpid(2), or CHILD_STATUS_UNKNOWN. */
+int child_wait(pid_t pid);
+
 enum { CHILD_END_BYTES = 40 };
 
 /* The end of a child for a line of the log: " signal=SIGSEGV core=yes", " exit_code=1", or nothing

@@ -301,8 +301,7 @@ void object_check_cancel(struct object_check *c) {
     if (c->pid == 0)
         return;
     kill(c->pid, SIGKILL);
-    while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
-        continue;
+    (void)child_wait(c->pid);
     close(c->fd);
     c->pid = 0;
 }
@@ -310,14 +309,9 @@ void object_check_cancel(struct object_check *c) {
 int object_check(const struct app *app, const struct option_strings *config,
                  const struct privileges *user, char **object, struct error *err) {
     struct object_check check;
-    int status = CHILD_STATUS_UNKNOWN;
     int rc = object_check_begin(&check, app, config, user, err);
 
-    if (rc < 0)
-        return rc;
-    while (waitpid(check.pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return take_verdict(&check, status, object, err);
+    return rc < 0 ? rc : take_verdict(&check, child_wait(check.pid), object, err);
 }
 
 /* --- the file --------------------------------------------------------------------------------- */

@@ -180,7 +180,7 @@ int srv_background(struct srv_worker *own, int (*run)(struct srv_request *, void
 }
 
 bool srv_again(struct srv_request *rq, double seconds) {
-    nsec_t span = NSEC_PER_MSEC; /* lets others run */
+    nsec_t span = request_span(seconds);
     int rc;
 
     if (!rq->is_task)
@@ -196,8 +196,8 @@ bool srv_again(struct srv_request *rq, double seconds) {
     rq->fields = NULL;
     rq->field_count = 0;
     arena_reset(rq->arena);
-    if (seconds > 0.001)
-        span = seconds < 3e9 ? (nsec_t)(seconds * NSEC_PER_SEC) : NSEC_NEVER;
+    if (span < NSEC_PER_MSEC)
+        span = NSEC_PER_MSEC; /* lets others run */
     rc = io_sleep(rq->io, deadline_after(io_now(rq->io), span));
     return request_stick(rq, rc) == 0;
 }

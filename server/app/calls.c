@@ -16,15 +16,14 @@
 
 /* --- time ---------------------------------------------------------------- */
 
-/* Seconds as a span: 0 for less, and for what is no number; at most a century. */
-static nsec_t span_of(double seconds) {
+nsec_t request_span(double seconds) {
     if (!(seconds > 0))
         return 0;
     return seconds < 3e9 ? (nsec_t)(seconds * NSEC_PER_SEC) : 3000000000 * NSEC_PER_SEC;
 }
 
 int srv_sleep(struct srv_request *rq, double seconds) {
-    nsec_t now = io_now(rq->io), until = deadline_after(now, span_of(seconds));
+    nsec_t now = io_now(rq->io), until = deadline_after(now, request_span(seconds));
     int rc;
 
     if (rq->failed < 0)
@@ -46,7 +45,7 @@ double srv_time_left(struct srv_request *rq) {
 }
 
 void srv_set_deadline(struct srv_request *rq, double seconds) {
-    rq->deadline = nsec_min(rq->deadline, deadline_after(io_now(rq->io), span_of(seconds)));
+    rq->deadline = nsec_min(rq->deadline, deadline_after(io_now(rq->io), request_span(seconds)));
 }
 
 /* The client has closed its sending side, or more. */

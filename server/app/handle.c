@@ -316,11 +316,9 @@ static int join(struct srv_request *rq, struct srv_task *t) {
     if (rc == 0) {
         request_waits_for_upstream(rq);
         rc = is_fiber(t) ? join_fiber(rq, t) : join_thread(rq, t);
-        if (rc == 0 && io_now(rq->io) >= rq->deadline)
-            rc = -ETIMEDOUT; /* the part has ended by the deadline of both */
         request_has_waited(rq);
         if (rc == 0 && io_now(rq->io) >= rq->deadline)
-            rc = -ETIMEDOUT; /* the part may have noticed first */
+            rc = -ETIMEDOUT; /* the part has ended by the deadline of both */
     }
     if (rc < 0)
         srv_cancel(t);

@@ -112,6 +112,9 @@ NODISCARD int request_head(struct srv_request *rq, uint16_t status, struct slice
 /* The request as a whole is listed as what its handler does; parts run beside that. */
 void request_does(struct srv_request *rq, enum stats_doing doing, nsec_t now);
 
+/* Seconds as a span: 0 for less, and for what is no number; at most a century. */
+nsec_t request_span(double seconds);
+
 /* Begins the wait for the upstream, a place among the calls in progress included. */
 void request_waits_for_upstream(struct srv_request *rq);
 

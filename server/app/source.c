@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/path.h"
+#include "proc/child.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +28,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -438,10 +438,10 @@ static void make_command(struct build *b) {
 }
 
 /* Its words are the user's, and go where ours go. */
-static __attribute__((noreturn)) void be_compiler(const struct build *b) {
+static __attribute__((noreturn)) void be_compiler(const struct build *b, pid_t parent) {
     int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    child_die_with_parent(SIGKILL, parent);
     if (in > STDERR_FILENO)
         dup2(in, STDIN_FILENO);
     dup2(STDERR_FILENO, STDOUT_FILENO);
@@ -451,13 +451,12 @@ static __attribute__((noreturn)) void be_compiler(const struct build *b) {
 }
 
 static int compile(const struct build *b, struct error *err) {
-    int status = -1;
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
+    int status;
 
     if (pid == 0)
-        be_compiler(b);
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
+        be_compiler(b, parent);
+    status = pid > 0 ? child_wait(pid) : CHILD_STATUS_UNKNOWN;
     if (pid > 0 && WIFSIGNALED(status))
         return error_set(err, -EINVAL, "cannot compile '%s': %s was ended by SIG%s", b->source,
                          b->compiler, sigabbrev_np(WTERMSIG(status)));

@@ -131,6 +131,20 @@ static void ignored_children_have_no_status(void **state) {
     signal(SIGCHLD, SIG_DFL);
 }
 
+static void the_end_of_a_child_is_waited_for(void **state) {
+    (void)state;
+    int status;
+    pid_t pid = child_fork(SIGKILL);
+
+    if (pid == 0) {
+        usleep(20000);
+        _exit(9);
+    }
+    status = child_wait(pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 9);
+    assert_int_equal(child_wait(pid), CHILD_STATUS_UNKNOWN); /* nobody is left to wait for */
+}
+
 static void end_is_told_in_a_phrase(void **state) {
     (void)state;
     const struct {
@@ -180,6 +194,7 @@ int main(void) {
         cmocka_unit_test(child_stays_while_its_parent_lives),
         cmocka_unit_test(running_child_is_not_reaped),
         cmocka_unit_test(ignored_children_have_no_status),
+        cmocka_unit_test(the_end_of_a_child_is_waited_for),
         cmocka_unit_test(end_is_told_in_a_phrase),
         cmocka_unit_test(pauses_grow_with_early_deaths),
     };
