@@ -11,7 +11,6 @@
 #include "proc/signals.h"
 #include "proc/upgrade.h"
 #include "server/app/app.h"
-#include "server/app/background.h"
 #include "server/app/crash.h"
 #include "server/app/source.h"
 #include "server/conn/access_log.h"
@@ -301,10 +300,9 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
     struct stats *stats = stats_map(s->stats_fd, index, &err);
     struct worker_quota quota = { .limit = draw_quota(s->config) };
     struct request_ids ids;
-    struct background background;
     struct srv_worker own = { .config = &s->config->app_config,
                               .number = index,
-                              .background = &background };
+                              .background.lock = PTHREAD_MUTEX_INITIALIZER };
     struct srv_app app;
     struct worker worker = {
         .config = s->config,
@@ -325,7 +323,6 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
     };
     int code;
 
-    background_init(&background);
     if (stats == NULL || open_app(&s->app, &own, &app, &err) < 0)
         return complain(&err);
     request_ids_open(&ids, s->config->request_id_header, &s->config->forwarded_allow);

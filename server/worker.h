@@ -4,10 +4,11 @@
 #define SERVER_WORKER_H
 
 #include "server/config.h"
+#include <pthread.h>
 #include <stdatomic.h>
 
 struct access_log;
-struct background;
+struct background_task;
 struct srv_app;
 struct db;
 struct stats;
@@ -24,12 +25,21 @@ struct worker_quota {
     unsigned long long limit; /* 0: none */
 };
 
+/* The tasks of a worker that outlive requests: server/app/background.h. */
+struct background {
+    const struct worker *worker; /* NULL: no task can begin yet */
+    pthread_mutex_t lock;        /* of all below */
+    struct background_task *tasks;
+    unsigned count;
+    bool closing;
+};
+
 /* The worker of <srv/app.h>, as its calls have it. */
 struct srv_worker {
     const struct option_strings *config; /* KEY=VALUE */
     unsigned number;                     /* from 1; 0 while it is only checked */
     void *data;                          /* the application's own */
-    struct background *background;       /* its tasks; NULL while it is only checked */
+    struct background background;        /* its tasks; none while it is only checked */
     _Atomic(struct lock *) locks;        /* that it has used */
 };
 

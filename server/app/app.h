@@ -10,9 +10,8 @@
 #include <sys/types.h>
 #include <time.h>
 
-struct background;
-struct lock;
 struct privileges;
+struct srv_worker;
 
 struct app {
     const char *name;               /* path, for an object or its source */

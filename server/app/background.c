@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "net/thread.h"
 #include "server/app/handle.h"
-#include "server/app/lock.h"
 #include "server/limits.h"
 #include <errno.h>
 #include <signal.h>
@@ -162,11 +161,11 @@ static int add(struct background *b, struct background_task *t) {
 }
 
 int srv_background(struct srv_worker *own, int (*run)(struct srv_request *, void *arg), void *arg) {
-    struct background *b = own->background;
-    struct background_task *t = b != NULL ? mem_calloc(1, sizeof(*t)) : NULL;
+    struct background *b = &own->background;
+    struct background_task *t = own->number > 0 ? mem_calloc(1, sizeof(*t)) : NULL;
     int rc;
 
-    if (b == NULL)
+    if (own->number == 0)
         return -EPERM;
     if (t == NULL)
         return -ENOMEM;
@@ -204,11 +203,6 @@ bool srv_again(struct srv_request *rq, double seconds) {
 
 /* --- of the worker ------------------------------------------------------- */
 
-void background_init(struct background *b) {
-    *b = (struct background){ .worker = NULL };
-    pthread_mutex_init(&b->lock, NULL);
-}
-
 /* Returns a task that is not begun; `begun`: one that is not cancelled. */
 static struct background_task *find(struct background *b, bool begun) {
     struct background_task *t = b->tasks;
@@ -219,7 +213,7 @@ static struct background_task *find(struct background *b, bool begun) {
 }
 
 void background_open(const struct worker *worker) {
-    struct background *b = worker->own != NULL ? worker->own->background : NULL;
+    struct background *b = worker->own != NULL ? &worker->own->background : NULL;
     struct background_task *t;
     int rc = 0;
 
@@ -283,7 +277,7 @@ static void free_all(struct background *b) {
 }
 
 void background_close(const struct worker *worker) {
-    struct background *b = worker->own != NULL ? worker->own->background : NULL;
+    struct background *b = worker->own != NULL ? &worker->own->background : NULL;
     struct background_task *t;
 
     if (b == NULL)
@@ -301,5 +295,5 @@ void background_close(const struct worker *worker) {
     else
         free_all(b);
     set_patience(0);
-    lock_free_all(worker->own);
+    handle_free_locks(worker->own);
 }

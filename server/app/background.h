@@ -4,21 +4,6 @@
 #define SERVER_BACKGROUND_H
 
 #include "server/worker.h"
-#include <pthread.h>
-
-struct background_task;
-
-/* The tasks of a worker. */
-struct background {
-    const struct worker *worker; /* NULL: no task can begin yet */
-    pthread_mutex_t lock;        /* of all below */
-    struct background_task *tasks;
-    unsigned count;
-    bool closing;
-};
-
-/* Before the application starts. */
-void background_init(struct background *b);
 
 /* Begins the tasks that wait for that; from here on they begin at once. After what handlers call is
  * there; nothing happens for a worker without an application of its own. */

@@ -21,4 +21,7 @@ NODISCARD int handle_request(struct srv_request *rq);
 /* Ends the parts and the transaction of a request, and releases its locks. */
 void handle_end(struct srv_request *rq);
 
+/* Frees the locks of the worker, when no request is left. */
+void handle_free_locks(struct srv_worker *own);
+
 #endif
