@@ -102,7 +102,7 @@ static const char *app_of_module(struct serve_options *o, const char *module, bo
 /* An object of a user, with what it is configured with. */
 static int choose_object(struct serve_options *o, const struct option_strings *positionals,
                          const char *name, struct error *err) {
-    o->object = (struct app){ .name = name };
+    o->object = (struct app){ .name = name, .one_thread = o->config.model == &model_green };
     o->config.app = &o->object;
     for (size_t i = 1; i < positionals->count; i++) {
         const char *item = positionals->items[i];

@@ -87,11 +87,15 @@ struct srv_app {
     void (*stop)(srv_worker *);
 
     const char *summary; /* a line for logs, or NULL */
-    uint64_t flags;      /* SRV_STREAM_BODY */
+    uint64_t flags;      /* SRV_STREAM_BODY | SRV_BLOCKS */
 };
 
 /* Requests reach their handler with their head, and it reads the body itself: srv_read. */
 #define SRV_STREAM_BODY UINT64_C(1)
+
+/* Handlers hold their thread up for long: they wait in calls that no model makes cooperative, or
+ * compute. Model green, where one thread runs all requests, refuses the application. */
+#define SRV_BLOCKS UINT64_C(2)
 
 #ifndef SRV_APP_NAME
 #define SRV_APP_NAME srv_app /* what srv looks for in an object */

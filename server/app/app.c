@@ -140,7 +140,7 @@ static int take(const struct srv_app *theirs, struct srv_app *ret, struct error 
                              "know");
     *ret = (struct srv_app){ .abi = SRV_ABI };
     memcpy(ret, theirs, known);
-    if (ret->flags & ~(uint64_t)SRV_STREAM_BODY)
+    if (ret->flags & ~(SRV_STREAM_BODY | SRV_BLOCKS))
         return error_set(err, -EINVAL, "it needs a later srv: its srv_app has unknown flags");
     if (ret->handle == NULL && ret->routes == NULL)
         return error_set(err, -EINVAL, "its srv_app has neither a handler nor routes");
@@ -169,6 +169,16 @@ static int load(const char *path, struct srv_app *ret, struct error *err) {
     return take(theirs, ret, err);
 }
 
+/* Refuses an object that says that its handlers block, where the first would hold up all others. */
+static int refuse_blocking(const struct app *app, const struct srv_app *loaded, struct error *err) {
+    if (!app->one_thread || (loaded->flags & SRV_BLOCKS) == 0)
+        return 0;
+    return error_set(err, -EINVAL,
+                     "'%s' blocks its thread (SRV_BLOCKS), and model green has one for all "
+                     "requests: use --model pool",
+                     app->name);
+}
+
 int object_load(const struct app *app, struct srv_app *ret, struct error *err) {
     bool beside = strchr(app->object, '/') == NULL; /* dlopen would search for it */
     size_t size = strlen(app->object) + sizeof("./");
@@ -181,7 +191,9 @@ int object_load(const struct app *app, struct srv_app *ret, struct error *err) {
         rc = load(here, ret, &why);
         mem_free(here);
     }
-    return rc < 0 ? error_set(err, -EINVAL, "cannot load '%s': %s", app->name, why.text) : 0;
+    if (rc < 0)
+        return error_set(err, -EINVAL, "cannot load '%s': %s", app->name, why.text);
+    return refuse_blocking(app, ret, err);
 }
 
 /* --- checking ------------------------------------------------------------ */
@@ -211,7 +223,7 @@ static int tell_verdict(int fd, char first, const char *text) {
  * read would be of no use. */
 static int check_in_child(int fd, const struct app *app, const struct option_strings *config,
                           const struct privileges *user, pid_t parent) {
-    struct app object = { .name = app->name, .object = app->name };
+    struct app object = { .name = app->name, .object = app->name, .one_thread = app->one_thread };
     struct error err = { "" };
     char *compiled = NULL;
     int rc = user != NULL ? privileges_drop(user, &err) : 0;

@@ -17,6 +17,7 @@ struct app {
     const char *name;               /* path, for an object or its source */
     const struct srv_app *built_in; /* NULL: an object */
     const char *object;             /* path of the object: NAME, or what was compiled of it */
+    bool one_thread; /* all requests of a worker share it: an object with SRV_BLOCKS is refused */
 };
 
 extern const struct app app_cpu;

@@ -142,7 +142,7 @@ def test_without_the_flag_the_body_is_there_already(serve, tmp_path, model):
 def test_unknown_flags_are_refused(tmp_path):
     from test_handlers import refused
 
-    assert "it needs a later srv: its srv_app has unknown flags" in refused(build(tmp_path, APP.replace("FLAGS", "2")))
+    assert "it needs a later srv: its srv_app has unknown flags" in refused(build(tmp_path, APP.replace("FLAGS", "1u << 31")))
 
 
 def test_srv_body_waits_for_the_rest(app):

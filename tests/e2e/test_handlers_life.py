@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from clients import Clients
 from harness import children, get, run, wait_for
-from test_handlers import VERSION, app_of, build
+from test_handlers import VERSION, app_of, build, refused
 
 MODELS = ("single", "threaded", "pool", "green")
 
@@ -120,6 +120,43 @@ def test_hup_with_an_object_that_cannot_be_loaded_changes_nothing(tmp_path, serv
     build(tmp_path, app_of(VERSION.replace("N", "2")))
     app.send_signal(signal.SIGHUP)
     wait_for(lambda: get(app).text == "version 2", what="the next reload")
+
+
+BLOCKS = """
+#include <srv/app.h>
+static int page(srv_request *rq) { return srv_reply(rq, 200, "it blocks"); }
+"""
+UNCHECKED = BLOCKS + "SRV_APP(.handle = page, .flags = SRV_BLOCKS)"
+CHECKED_LAST = BLOCKS + """
+static const char *check(const srv_worker *worker) { (void)worker; return "its check has run"; }
+SRV_APP(.handle = page, .check = check, .flags = SRV_BLOCKS)
+"""
+WHY_REFUSED = "' blocks its thread (SRV_BLOCKS), and model green has one for all requests: use --model pool"
+
+
+@pytest.mark.parametrize("suffix", ["so", "c"])
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "master"])
+def test_an_application_that_blocks_is_refused_under_green(tmp_path, workers, suffix):
+    path = build(tmp_path, CHECKED_LAST)
+    if suffix == "c":
+        path = str(tmp_path / "app.c")
+        Path(path).write_text(CHECKED_LAST)
+    assert refused(path, "--model", "green", *workers) == f"srv serve: '{path}{WHY_REFUSED}\n"
+
+
+@pytest.mark.parametrize("model", ["single", "threaded", "pool"])
+def test_an_application_that_blocks_is_served_where_it_has_a_thread(tmp_path, serve, model):
+    assert get(serve("--model", model, build(tmp_path, UNCHECKED))).text == "it blocks"
+
+
+def test_hup_with_an_object_that_blocks_changes_nothing(tmp_path, serve):
+    path = build(tmp_path, app_of(VERSION.replace("N", "1")))
+    app = serve("--model", "green", "--workers", "1", path)
+    before = pids_of(app, 1)
+    build(tmp_path, UNCHECKED)
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: f"the workers serve on: '{path}{WHY_REFUSED}" in app.stderr(), what="the refusal")
+    assert get(app).text == "version 1" and set(children(app.pid)) == before
 
 
 def replace(path, content):
