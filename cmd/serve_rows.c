@@ -548,8 +548,8 @@ static const struct option_row serve_rows[] = {
     { .name = "loop-lag-warn",
       .topic = "Seeing",
       .meta = "TIME",
-      .help = "Log a warning when a turn of a worker's loop takes so long, with the request that "
-              "held it up; 0 is off.",
+      .help = "Log a warning when a turn of a worker's loop takes so long, with the request and "
+              "the system call that held it up; 0 is off.",
       .type = OPTION_DURATION,
       .offset = CONFIG(loop_lag_warn),
       .min = 0,

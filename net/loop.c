@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include <errno.h>
 #include <event2/event.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -31,15 +32,24 @@ struct loop {
     int epoll_fd;     /* libevent's; -1: not found */
     bool timer_fired; /* the timerfd went off in this turn */
     bool running, stop;
-    nsec_t now;      /* time of this turn; 0 = not read yet */
-    nsec_t began_at; /* time of the first reading in this turn; 0 = none yet */
-    nsec_t armed_at; /* next time of the timerfd; NSEC_NEVER = disarmed */
+    nsec_t now;               /* time of this turn; 0 = not read yet */
+    _Atomic(nsec_t) began_at; /* time of the first reading in this turn; 0 = none yet */
+    nsec_t armed_at;          /* next time of the timerfd; NSEC_NEVER = disarmed */
     struct timer_heap timers;
     struct deferred *deferred_first, **deferred_last;
     uint32_t deferred_count;
     void (*turned)(void *arg, nsec_t began, nsec_t ended);
     void *turned_arg;
 };
+
+/* Notes the time of the first reading in this turn, for other threads, too. */
+static void set_began(struct loop *loop, nsec_t at) {
+    atomic_store_explicit(&loop->began_at, at, memory_order_relaxed);
+}
+
+nsec_t loop_turn_began(const struct loop *loop) {
+    return atomic_load_explicit(&loop->began_at, memory_order_relaxed);
+}
 
 /* --- the heap of timers ----------------------------------------------------------------------- */
 
@@ -304,7 +314,7 @@ nsec_t loop_now(struct loop *loop) {
         return clock_now();
 
     if (loop->now == 0)
-        loop->now = loop->began_at = clock_now();
+        set_began(loop, loop->now = clock_now());
     return loop->now;
 }
 
@@ -339,8 +349,8 @@ static void fire_timers(struct loop *loop) {
     if (loop->timer_fired) {
         loop->timer_fired = false;
         loop->now = clock_now();
-        if (loop->began_at == 0)
-            loop->began_at = loop->now;
+        if (loop_turn_began(loop) == 0)
+            set_began(loop, loop->now);
     }
     if (loop->now == 0)
         return;
@@ -387,14 +397,15 @@ static int turn(struct loop *loop) {
             return rc;
     }
 
-    loop->now = loop->began_at = 0;
+    loop->now = 0;
+    set_began(loop, 0);
     if (event_base_loop(loop->base, busy ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
         return -EIO;
 
     fire_timers(loop);
     run_deferred(loop);
-    if (loop->turned != NULL && loop->began_at != 0)
-        loop->turned(loop->turned_arg, loop->began_at, clock_now());
+    if (loop->turned != NULL && loop_turn_began(loop) != 0)
+        loop->turned(loop->turned_arg, loop_turn_began(loop), clock_now());
     return 0;
 }
 

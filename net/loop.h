@@ -39,6 +39,10 @@ nsec_t loop_now(struct loop *loop);
 void loop_observe(struct loop *loop, void (*turned)(void *arg, nsec_t began, nsec_t ended),
                   void *arg);
 
+/* Returns the time at which the turn that runs now began, as `turned` is told; 0: the loop waits
+ * for events, or nobody has looked at the clock yet. From any thread. */
+nsec_t loop_turn_began(const struct loop *loop);
+
 /* For evhttp (net/control.c), signals and acceptors; connections use watches. */
 struct event_base *loop_base(struct loop *loop);
 

@@ -4,6 +4,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "proc/prefork.h"
+#include "server/observe/blocker.h"
 #include <errno.h>
 #include <string.h>
 
@@ -57,12 +58,13 @@ static void on_turn(void *arg, nsec_t began, nsec_t ended) {
     if (p->warn > 0 && span >= p->warn) {
         static struct log_rate rate = { .per_second = 10 };
         bool named = p->longest * 2 >= span;
-        char what[4 * STATS_WHAT_BYTES];
+        char what[4 * STATS_WHAT_BYTES], by[BLOCKER_TEXT_BYTES];
 
         escape_quoted(what, sizeof(what), slice_str(named ? p->longest_what : ""));
-        log_limited(&rate, LOG_LEVEL_WARN, "the loop was held up for_seconds=%.3f%s%s%s",
+        blocker_tell(p->blocker, began, by);
+        log_limited(&rate, LOG_LEVEL_WARN, "the loop was held up for_seconds=%.3f%s%s%s%s",
                     (double)span / NSEC_PER_SEC, named ? " request=\"" : "", what,
-                    named ? "\"" : "");
+                    named ? "\"" : "", by);
     }
     p->longest = 0;
 }
@@ -77,6 +79,8 @@ int heartbeat_start(struct heartbeat *p, struct loop *loop, const struct worker 
                              .tend = { .fire = on_tend },
                              .beat_every = worker_beat_interval(worker),
                              .warn = config->loop_lag_warn };
+    if (p->warn > 0)
+        p->blocker = blocker_watch(loop, p->warn);
     if (p->warn > 0 || config->control != NULL)
         loop_observe(loop, on_turn, p);
     p->watches_requests = p->warn > 0 || p->beat_every > 0;
@@ -93,4 +97,5 @@ void heartbeat_stop(struct heartbeat *p) {
     loop_observe(p->loop, NULL, NULL);
     timer_cancel(p->loop, &p->beat);
     timer_cancel(p->loop, &p->tend);
+    blocker_free(p->blocker);
 }

@@ -10,15 +10,18 @@
 #include "server/observe/stats.h"
 #include "server/worker.h"
 
+struct blocker;
+
 struct heartbeat {
     struct loop *loop;
     struct stats *stats;
     const struct worker *worker;
     struct timer beat, tend;
     nsec_t beat_every;
-    nsec_t warn;            /* 0: never */
-    bool watches_requests;  /* somebody wants to know who has the thread */
-    nsec_t run_at, longest; /* time at which a request got the thread; longest span of one */
+    nsec_t warn;             /* 0: never */
+    struct blocker *blocker; /* looks at turns that long; or NULL */
+    bool watches_requests;   /* somebody wants to know who has the thread */
+    nsec_t run_at, longest;  /* time at which a request got the thread; longest span of one */
     char longest_what[STATS_WHAT_BYTES];
 };
 

@@ -35,7 +35,7 @@ DOORS = {
     "server/app": {"app", "background", "crash", "event_app", "handle", "source"},
     "server/conn": {"access_log", "front", "front_stop", "realip", "request_id", "session"},
     "server/model": {"model"},
-    "server/observe": {"admin", "stats"},
+    "server/observe": {"admin", "blocker", "stats"},
     "server/upstream": {"db", "db_conn", "event", "exchange", "origins"},
 }
 

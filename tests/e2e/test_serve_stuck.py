@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MIT
 """A worker that makes no progress is killed and replaced (--timeout); one that merely waits is not."""
 
+import fcntl
 import os
 import re
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from harness import RawConnection, children, get, wait_for
+from test_handlers import app_of, build
 from test_serve_control import json_of, metrics
 
 MODELS = ("green", "pool", "threaded", "single", "event")
@@ -85,6 +88,70 @@ def test_who_holds_the_loop_up_is_named(serve, model):
         assert conn.read_response().status == 200
     held_up = r'the loop was held up for_seconds=\S+ request="POST /long"'
     wait_for(lambda: re.search(held_up, app.stderr()), what="a line that names the request")
+
+
+WAITS = """
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+static struct timespec span = { .tv_nsec = 500000000 };
+static int raw(srv_request *rq) { syscall(SYS_ppoll, 0, 0, &span, 0, 8); return srv_reply(rq, 200, "raw"); }
+static int lines(srv_request *rq) {
+    char text[9] = "";
+    FILE *f = popen("sleep 0.5; echo line", "r");
+
+    return srv_reply(rq, fgets(text, 9, f) && pclose(f) == 0 ? 200 : 500, "%s", text);
+}
+static int locks(srv_request *rq) {
+    int fd = open(srv_config(srv_worker_of(rq), "lock", ""), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    flock(fd, LOCK_EX);
+    close(fd);
+    return srv_reply(rq, 200, "locked");
+}
+static int waits(srv_request *rq) { return srv_reply(rq, 200, "%d", system("sleep 0.5")); }
+static int computes(srv_request *rq) {
+    struct timespec now, end;
+
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    do
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    while ((now.tv_sec - end.tv_sec) * 10 + (now.tv_nsec - end.tv_nsec) / 100000000 < 5);
+    return srv_reply(rq, 200, "computed");
+}
+"""
+WAITS_ROUTES = {"/raw": "raw", "/lines": "lines", "/locks": "locks", "/waits": "waits", "/computes": "computes"}
+
+
+@pytest.fixture
+def waiting(serve, tmp_path):
+    """waiting(*OPTIONS) -> a green server of handlers that block in ways that no srv can help."""
+    source = "#include <time.h>\n" + app_of(WAITS, WAITS_ROUTES)
+
+    def start(*options):
+        watch = ("--model", "green", "--loop-lag-warn", "100ms")
+        return serve(*watch, *options, build(tmp_path, source), f"lock={tmp_path / 'lock'}")
+
+    return start
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "master"])
+def test_the_system_call_that_holds_the_loop_up_is_named(waiting, tmp_path, workers):
+    app = waiting(*workers)
+    with (tmp_path / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        free = threading.Timer(0.5, fcntl.flock, (held, fcntl.LOCK_UN))
+        free.start()
+        assert get(app, "/locks").status == 200
+        free.join()
+    expected = {"locks": r"flock\(2\) near=app\.so", "raw": r"ppoll\(2\) near=app\.so", "computes": "cpu"}
+    expected |= {"lines": r"read\(2\) near=app\.so", "waits": r"wait4\(2\) near=app\.so"}
+    for path, call in expected.items():
+        assert get(app, f"/{path}").status == 200
+        line = rf'the loop was held up for_seconds=\S+ request="GET /{path}" in={call}$'
+        wait_for(lambda line=line: re.search(line, app.stderr(), re.MULTILINE), what=line)
 
 
 # --- stuck in a call that nothing interrupts --------------------------------------------------------

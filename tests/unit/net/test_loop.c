@@ -239,6 +239,29 @@ test_an_observer_learns_how_long_a_turn_worked_not_how_long_it_slept(void **stat
     loop_free(f.loop);
 }
 
+struct seen_turn {
+    struct timer timer;
+    struct loop *loop;
+    nsec_t began;
+};
+
+static void note_begin(struct timer *timer) {
+    struct seen_turn *seen = CONTAINER_OF(timer, struct seen_turn, timer);
+
+    seen->began = loop_turn_began(seen->loop);
+}
+
+static void test_others_learn_when_the_turn_began_that_runs(void **state UNUSED) {
+    struct fixture f = fixture_open();
+    struct seen_turn seen = { .timer = { .fire = note_begin }, .loop = f.loop };
+    nsec_t before = clock_now();
+
+    assert_int_equal(timer_set(f.loop, &seen.timer, before), 0);
+    run_for(&f, 10 * NSEC_PER_MSEC);
+    assert_true(seen.began >= before && seen.began <= clock_now());
+    loop_free(f.loop);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ten_thousand_timers_fire_in_order),
@@ -249,6 +272,7 @@ int main(void) {
         cmocka_unit_test(test_deferred_work_runs_once_per_request_and_without_sleep),
         cmocka_unit_test(test_work_that_defers_itself_for_ever_starves_no_timer),
         cmocka_unit_test(test_an_observer_learns_how_long_a_turn_worked_not_how_long_it_slept),
+        cmocka_unit_test(test_others_learn_when_the_turn_began_that_runs),
         cmocka_unit_test(test_a_loop_that_ends_runs_what_is_deferred),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
