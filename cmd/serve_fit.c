@@ -36,6 +36,9 @@ static const struct {
     { "keep-alive-requests",
       { &model_single },
       "keeps no connection: it would have the only thread" },
+    { "patch",
+      { &model_single, &model_threaded, &model_pool, &model_event },
+      "has no fibers; each wait of a library is one of its threads" },
     { "loop-lag-warn", { &model_single, &model_threaded }, "has no loop" },
 };
 

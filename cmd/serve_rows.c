@@ -18,6 +18,7 @@ static int parse_uwsgi_allow(void *config, const char *value, struct error *err)
 
 static const char *const db_mode_words[] = { "cooperative", "blocking", NULL }; /* enum db_mode */
 static const char *const db_prepare_words[] = { "auto", "off", NULL };         /* enum db_prepare */
+static const char *const patch_words[] = { "auto", "on", "off", NULL };        /* enum patching */
 static const char *const protocol_words[] = { "http", "uwsgi", NULL };         /* enum protocol */
 static const char *const header_map_words[] = { "drop", "refuse", NULL };      /* enum header_map */
 static const char *const half_close_words[] = { "ask", "gone", "wait", NULL }; /* half_closing */
@@ -588,6 +589,17 @@ static const struct option_row serve_rows[] = {
               "next, and end.",
       .type = OPTION_STRING,
       .offset = offsetof(struct serve_options, new_name) },
+    { .name = "patch",
+      .env = "SRV_PATCH",
+      .topic = "Your own handler",
+      .meta = "WHEN",
+      .help = "Let the waits of unmodified libraries (poll, recv, sleep, ...) park the fiber of a "
+              "request instead of blocking its worker, under the green model: auto (with objects "
+              "and sources), on, or off.",
+      .type = OPTION_CHOICE,
+      .offset = CONFIG(patch),
+      .fallback = "auto",
+      .choices = patch_words },
     { .name = "reload",
       .topic = "Your own handler",
       .help = "For development: take new code when the object, or the source and what it includes, "

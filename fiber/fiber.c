@@ -62,7 +62,8 @@ struct fiber {
     const char *name;
     void (*run)(void *);
     void *arg;
-    void *shown; /* to the observer */
+    void *shown;         /* to the observer */
+    struct patch *patch; /* fiber_patch, while it does not run */
     char *stack_low;
 };
 
@@ -98,6 +99,8 @@ struct fibers {
     void (*switched)(void *arg, void *shown);
     void *switched_arg;
 };
+
+__thread struct patch *fiber_patch;
 
 /* --- a switch that the checkers can follow --------------------------------------------------- */
 
@@ -297,7 +300,10 @@ static void resume(struct fibers *fibers, struct fiber *fiber) {
     fibers->running = fiber;
     if (fibers->switched != NULL && fiber->shown != NULL)
         fibers->switched(fibers->switched_arg, fiber->shown);
+    fiber_patch = fiber->patch;
     context_switch(&fibers->loop_context, &fiber->context, false);
+    fiber->patch = fiber_patch;
+    fiber_patch = NULL;
     fibers->running = NULL;
     if (fibers->switched != NULL && fiber->shown != NULL)
         fibers->switched(fibers->switched_arg, NULL);
@@ -368,6 +374,7 @@ static int spawn(struct fibers *fibers, const char *name, void (*run)(void *), v
     fiber->run = run;
     fiber->arg = arg;
     fiber->shown = shown;
+    fiber->patch = NULL;
     fiber->woken = fiber->cancelled = fiber->timed_out = false;
     fiber->context.sp = fiber_switch_prepare(fiber->stack_low, fiber, fiber_main, fiber);
     context_begin(&fiber->context);
@@ -464,6 +471,19 @@ void fiber_await(struct fibers *fibers) {
         context_switch(&fiber->context, &fibers->loop_context, false);
     }
     fiber->woken = false;
+}
+
+/* Woken, it parks again; without memory for its timer it does not park. */
+void fiber_nap(struct fibers *fibers, nsec_t until) {
+    struct fiber *fiber = fibers->running;
+    bool cancelled = fiber->cancelled;
+
+    fiber->cancelled = fiber->timed_out = false;
+    while (!fiber->timed_out && !fiber->cancelled && arm(fibers, fiber, until) == 0) {
+        fiber->state = FIBER_PARKED;
+        context_switch(&fiber->context, &fibers->loop_context, false);
+    }
+    fiber->cancelled |= cancelled;
 }
 
 void fiber_wake_later(struct fiber *fiber) {

@@ -14,6 +14,11 @@
 struct fiber;
 struct fibers; /* the scheduler: one per loop */
 
+/* Belongs to the fiber that runs (fiber/patch.h): NULL at its start, kept while it is parked; NULL
+ * on the loop's own stack, and on threads without fibers. */
+struct patch;
+extern __thread struct patch *fiber_patch;
+
 struct fiber_config {
     uint32_t stack_bytes; /* usable bytes, rounded up to pages; 0 = 256 KiB; 16 KiB at least */
     uint32_t cache;       /* finished stacks kept for good; 0 = 64 */
@@ -57,6 +62,10 @@ NODISCARD int fiber_park(struct fibers *fibers, nsec_t deadline);
 
 /* Parks the running fiber until it is woken, cancelled or not: for what must end before it may. */
 void fiber_await(struct fibers *fibers);
+
+/* Parks the running fiber until then, though it may be cancelled already; a cancellation that comes
+ * meanwhile ends it early. */
+void fiber_nap(struct fibers *fibers, nsec_t until);
 
 /* Makes a parked one run: at once from a loop callback, after the current fiber parks otherwise. */
 void fiber_wake(struct fiber *fiber);

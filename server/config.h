@@ -42,6 +42,9 @@ enum header_map { HEADER_MAP_DROP, HEADER_MAP_REFUSE };
 /* A client that closes its sending side while its request waits is probed, gone, or waits on. */
 enum half_closing { HALF_CLOSING_ASK, HALF_CLOSING_GONE, HALF_CLOSING_WAIT };
 
+/* Waits of libraries park the fiber that runs them: with objects, always or never. */
+enum patching { PATCHING_AUTO, PATCHING_ON, PATCHING_OFF };
+
 struct access_log_config {
     const char *path;   /* NULL: no access log; "-": standard output */
     const char *format; /* atoms, or "json" */
@@ -57,6 +60,7 @@ struct serve_config {
     const struct model *model;
     const struct app *app;
     struct option_strings app_config; /* KEY=VALUE, for an object */
+    int patch;                        /* enum patching */
     bool reload;                      /* take new code when a file of the app changes */
     struct access_log_config access_log;
     const char *health_path;                   /* NULL: none */

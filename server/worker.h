@@ -14,6 +14,7 @@ struct db;
 struct stats;
 struct io_fiber;
 struct lock;
+struct patches;
 struct request_ids;
 struct origins;
 struct semaphore;
@@ -52,6 +53,7 @@ struct worker {
     size_t listen_count;
     /* Made by backends_open, as they differ between fibers and threads; NULL under model event. */
     struct io_fiber *fiber_io; /* NULL: threads wait */
+    struct patches *patches;   /* NULL: applications are not patched */
     struct upstream *upstream;
     struct semaphore *upstream_semaphore; /* limits the calls in progress; NULL: no limit */
     struct origins *origins;              /* other servers that handlers call */

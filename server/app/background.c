@@ -66,7 +66,7 @@ static void complain(const struct background_task *t, int rc) {
 }
 
 static void task_run(struct background_task *t) {
-    int rc = t->run(&t->rq, t->arg);
+    int rc = handle_call(&t->rq, t->run, t->arg);
 
     handle_end(&t->rq);
     complain(t, rc < 0 ? rc : t->rq.failed);

@@ -2,6 +2,7 @@
 /* The calls of <srv/app.h> that wait: for a time, for other servers, and for PostgreSQL. */
 #include "base/escape.h"
 #include "base/log.h"
+#include "fiber/patch.h"
 #include "fiber/semaphore.h"
 #include "http/chars.h"
 #include "server/app/request.h"
@@ -552,15 +553,18 @@ static int run_statement(struct srv_request *rq, const struct db_statement *stat
                          struct db_answer *ret, struct db_report *report) {
     struct db *db = rq->session->worker->db;
     nsec_t began = io_now(rq->io);
+    struct patch *paused; /* the driver waits in its own way */
     int rc;
 
     if (db == NULL)
         return -EDEADLK; /* the app has no database */
     request_does(rq, STATS_DATABASE, began);
+    paused = patch_pause();
     if (rq->transaction != NULL)
         rc = db_run_inside(rq->transaction, rq->io, statement, rq->deadline, ret, report);
     else
         rc = db_run(db, rq->io, rq->arena, statement, rq->deadline, ret, report);
+    patch_resume(paused);
     has_queried(rq, began, report);
     return rc;
 }
@@ -649,6 +653,7 @@ int srv_begin_transaction(struct srv_request *rq) {
     struct db *db = rq->session->worker->db;
     struct db_report report = { .why = NULL };
     nsec_t began = io_now(rq->io);
+    struct patch *paused;
     int rc;
 
     if (rq->failed < 0)
@@ -658,7 +663,9 @@ int srv_begin_transaction(struct srv_request *rq) {
     if (rq->transaction != NULL)
         return srv_fail(rq, 500, "the handler began a transaction inside another one");
     request_does(rq, STATS_DATABASE, began);
+    paused = patch_pause();
     rc = db_begin(db, rq->io, rq->arena, rq->deadline, &rq->transaction, &report);
+    patch_resume(paused);
     has_queried(rq, began, &report);
     return request_stick(rq, rc);
 }
@@ -667,14 +674,17 @@ int srv_begin_transaction(struct srv_request *rq) {
 static void leave_transaction(struct srv_request *rq) {
     nsec_t now = io_now(rq->io);
     nsec_t until = nsec_min(rq->deadline, deadline_after(now, SERVER_DB_COMMAND_NSEC));
+    struct patch *paused = patch_pause();
 
     db_leave(rq->transaction, rq->io, rq->failed == -ECANCELED ? 0 : until);
+    patch_resume(paused);
     rq->transaction = NULL;
 }
 
 int srv_commit(struct srv_request *rq) {
     struct db_report report = { .why = NULL };
     nsec_t began = io_now(rq->io);
+    struct patch *paused;
     int rc;
 
     if (rq->failed < 0)
@@ -682,7 +692,9 @@ int srv_commit(struct srv_request *rq) {
     if (rq->transaction == NULL)
         return srv_fail(rq, 500, "the handler committed without a transaction");
     request_does(rq, STATS_DATABASE, began);
+    paused = patch_pause();
     rc = db_commit(rq->transaction, rq->io, rq->deadline, &report);
+    patch_resume(paused);
     has_queried(rq, began, &report);
     request_stick(rq, rc);
     leave_transaction(rq);

@@ -3,7 +3,9 @@
  * and the locks that requests share. */
 #include "server/app/handle.h"
 #include "base/alloc.h"
+#include "base/escape.h"
 #include "base/log.h"
+#include "fiber/patch.h"
 #include "fiber/semaphore.h"
 #include "net/thread.h"
 #include "server/app/crash.h"
@@ -15,6 +17,97 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+/* --- code of the application --------------------------------------------- */
+
+/* While it runs. */
+struct application_run {
+    struct patch patch;
+    struct srv_request *rq;
+};
+
+/* It was told, and does not end. */
+static void complain(const struct srv_request *rq, const struct patch *patch) {
+    const struct http_head *head = &rq->session->head;
+    char method[64], target[400];
+
+    escape_quoted(method, sizeof(method), head->method_text);
+    escape_quoted(target, sizeof(target), head->target);
+    log_write(
+        LOG_LEVEL_WARN,
+        "a handler goes on waiting though its request is over: each further wait takes longer "
+        "call=%s request=\"%s %s\"",
+        patch->call, method, target);
+}
+
+/* Lists what it waits for. */
+static void list_wait(struct srv_request *rq, const struct patch *patch) {
+    struct stats_entry *entry = rq->is_part ? NULL : rq->session->entry;
+    struct address peer = { .len = sizeof(peer.local) };
+    char text[ADDRESS_TEXT_BYTES] = "";
+
+    if (entry == NULL)
+        return;
+    if (patch->fd >= 0 && getpeername(patch->fd, &peer.any, &peer.len) == 0)
+        address_format(&peer, text);
+    snprintf(entry->call, sizeof(entry->call), "%s %s", patch->call, text);
+    stats_does(entry, STATS_PATCHED, io_now(rq->io));
+}
+
+/* What a failure is worth is decided here, not by what a library makes of it. */
+static void on_patch_news(struct patch *patch, enum patch_news news) {
+    struct srv_request *rq = CONTAINER_OF(patch, struct application_run, patch)->rq;
+    struct stats *stats = rq->session->worker->stats;
+
+    switch (news) {
+    case PATCH_PARKS:
+        stats_add(stats, STATS_patched_waits, 1);
+        list_wait(rq, patch);
+        break;
+    case PATCH_RUNS:
+        request_does(rq, STATS_CPU, io_now(rq->io));
+        break;
+    case PATCH_REFUSED:
+        stats_add(stats, STATS_patch_refused, 1);
+        request_stick(rq, patch->failed);
+        break;
+    case PATCH_INSISTS:
+        complain(rq, patch);
+        break;
+    }
+}
+
+static void run_begins(struct application_run *a, struct srv_request *rq) {
+    a->rq = rq;
+    patch_enter(&a->patch, rq->session->worker->patches, &rq->deadline, on_patch_news);
+}
+
+static void run_ends(struct application_run *a) {
+    patch_leave(&a->patch);
+    request_stick(a->rq, a->patch.failed);
+}
+
+PATCH_CALLS_APPLICATION
+int handle_call(struct srv_request *rq, int (*run)(struct srv_request *, void *), void *arg) {
+    struct application_run current;
+    int rc;
+
+    run_begins(&current, rq);
+    rc = run(rq, arg);
+    run_ends(&current);
+    return rc;
+}
+
+PATCH_CALLS_APPLICATION
+static int call_handler(struct srv_request *rq, int (*handle)(struct srv_request *)) {
+    struct application_run current;
+    int rc;
+
+    run_begins(&current, rq);
+    rc = handle(rq);
+    run_ends(&current);
+    return rc;
+}
 
 /* --- routes -------------------------------------------------------------- */
 
@@ -93,7 +186,7 @@ static int route(struct srv_request *rq, const struct srv_route *routes) {
             continue;
         wanted = slice_take(wanted, wanted.len - (wanted.len > 0)); /* without its space */
         if (method_matches(wanted, method))
-            return r->handle(rq);
+            return call_handler(rq, r->handle);
         allow(&allowed, wanted);
     }
     return allowed.text[0] != '\0' ? answer_methods(rq, &allowed) : srv_fail(rq, 404, "not found");
@@ -231,7 +324,7 @@ static bool is_fiber(const struct srv_task *t) {
 
 /* Runs on the stack of the part. */
 static void run_part(struct srv_task *t) {
-    t->result = t->part(&t->rq, t->arg);
+    t->result = handle_call(&t->rq, t->part, t->arg);
     handle_end(&t->rq);
 }
 
@@ -589,7 +682,7 @@ int srv_offload(struct srv_request *rq, int (*work)(void *arg), void *arg) {
 
 int handle_request(struct srv_request *rq) {
     const struct srv_app *app = rq->session->worker->app;
-    int rc = app->handle != NULL ? app->handle(rq) : route(rq, app->routes);
+    int rc = app->handle != NULL ? call_handler(rq, app->handle) : route(rq, app->routes);
 
     handle_end(rq);
     return rq->streams ? stream_settle(rq, rc) : rc;

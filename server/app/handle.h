@@ -18,6 +18,10 @@ NODISCARD int handle_run(struct session *s, struct io *io);
  * that it leaves behind. What it returned: for request_answer. */
 NODISCARD int handle_request(struct srv_request *rq);
 
+/* Calls code of the application that is no handler; returns what that does. Its waits park where
+ * the worker's applications are patched. */
+int handle_call(struct srv_request *rq, int (*run)(struct srv_request *, void *arg), void *arg);
+
 /* Ends the parts and the transaction of a request, and releases its locks. */
 void handle_end(struct srv_request *rq);
 

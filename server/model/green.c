@@ -2,7 +2,9 @@
 /* Model `green`: one thread, a fiber for each request in progress; everything waits on one loop. */
 #include "base/log.h"
 #include "fiber/fiber.h"
+#include "fiber/patch.h"
 #include "proc/signals.h"
+#include "server/app/app.h"
 #include "server/app/background.h"
 #include "server/app/crash.h"
 #include "server/app/handle.h"
@@ -83,6 +85,24 @@ static void green_abandon(struct client *c) {
         fiber_cancel(c->task);
 }
 
+/* Without --patch on, an application that cannot be patched runs as it is. */
+static int open_patches(struct worker *worker, struct io_fiber *fiber_io, struct error *err) {
+    const struct serve_config *config = worker->config;
+    int rc;
+
+    if (config->patch == PATCHING_OFF ||
+        (config->patch == PATCHING_AUTO && config->app->built_in != NULL))
+        return 0;
+    rc = patch_check(err);
+    if (rc == -EBUSY && config->patch == PATCHING_AUTO) {
+        log_write(LOG_LEVEL_WARN, "%s", err->text);
+        return 0;
+    }
+    if (rc == 0)
+        worker->patches = patches_new(fiber_io, err);
+    return worker->patches != NULL ? 0 : -EBUSY;
+}
+
 static int green_open(struct green *g, struct worker *worker, struct error *err) {
     struct fiber_config fibers = { 0 };
     int rc;
@@ -103,6 +123,9 @@ static int green_open(struct green *g, struct worker *worker, struct error *err)
         return -EIO;
     signals_enforce();
     rc = backends_open(worker, g->io_fiber, err);
+    if (rc < 0)
+        return rc;
+    rc = open_patches(worker, g->io_fiber, err);
     if (rc < 0)
         return rc;
     rc = heartbeat_start(&g->heartbeat, g->loop, worker);
@@ -130,6 +153,7 @@ static int green_run(struct worker *worker, struct error *err) {
     heartbeat_stop(&g.heartbeat);
     background_close(worker);
     backends_close(worker);
+    patches_free(worker->patches);
     signals_free(g.signals);
     crash_ask(NULL, NULL);
     io_fiber_free(g.io_fiber);

@@ -322,13 +322,40 @@ static json_t *json_what(const struct stats_entry *e, bool whole) {
     return json_text(slice_str(text), sizeof(text));
 }
 
+static json_t *json_doing(const struct stats_entry *e, int doing) {
+    struct slice call = slice_of(e->call, strnlen(e->call, STATS_WHAT_BYTES));
+
+    if (doing == STATS_PATCHED) {
+        call = slice_cut(&call, ' ');
+        return json_sprintf("patched: %.*s", (int)call.len, call.ptr);
+    }
+    return json_string(doing_words[doing]);
+}
+
+/* The other end of what a patched call waits for; NULL when it has none. */
+static json_t *json_peer(const struct stats_entry *e, int doing) {
+    char text[STATS_WHAT_BYTES];
+    struct slice peer;
+
+    if (doing != STATS_PATCHED)
+        return NULL;
+    memcpy(text, e->call, STATS_WHAT_BYTES);
+    text[STATS_WHAT_BYTES - 1] = '\0';
+    peer = slice_str(text);
+    slice_cut(&peer, ' ');
+    return peer.len > 0 ? json_text(peer, STATS_WHAT_BYTES) : NULL;
+}
+
 static json_t *json_entry(const struct stats_entry *e, int doing, unsigned worker, bool whole) {
     json_t *object = json_object();
+    json_t *peer = json_peer(e, doing);
     nsec_t since = e->since, ready_at = e->ready_at, now = clock_now(); /* in this order */
 
     json_object_set_new(object, "worker", json_integer(worker));
     json_object_set_new(object, "request", json_what(e, whole));
-    json_object_set_new(object, "waits_for", json_string(doing_words[doing]));
+    json_object_set_new(object, "waits_for", json_doing(e, doing));
+    if (peer != NULL)
+        json_object_set_new(object, "peer", peer);
     json_object_set_new(object, "for_seconds", json_real((double)(now - since) / NSEC_PER_SEC));
     json_object_set_new(object, "age_seconds", json_real((double)(now - ready_at) / NSEC_PER_SEC));
     return object;

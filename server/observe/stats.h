@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Counters of the workers, and what each request is doing, in memory that the workers share with
- * the control endpoint.
- *
- * One struct stats per worker, written by its threads with relaxed atomics and read at any time by
- * another process: sums may be a few requests apart from each other, and are exact when nothing
- * runs. */
+/* Counters of the workers, and what each request is doing, in memory that they share with the
+ * control endpoint.
+ * One struct stats per worker: its threads write with relaxed atomics, another process reads. Sums
+ * may be a few requests apart from each other, and are exact when nothing runs. */
 #ifndef SERVER_STATS_H
 #define SERVER_STATS_H
 
@@ -46,6 +44,8 @@ enum {
     X(db_dead, counter, "Database connections that ended while they were idle.")              \
     X(db_retried, counter, "Statements run again on a new connection.")                       \
     X(db_cancelled, counter, "Statements cancelled because their request ended early.")       \
+    X(patched_waits, counter, "Waits in calls of libc that parked a request.")                \
+    X(patch_refused, counter, "Such waits that were cut short: the request was over.")        \
     X(log_dropped, counter, "Access log lines dropped because the log process was too slow.") \
     X(starts, counter, "Times that this worker was started.")
 
@@ -62,7 +62,8 @@ enum stats_doing {
     STATS_UPSTREAM,
     STATS_DATABASE,
     STATS_SLEEP,
-    STATS_CLIENT, /* to take its answer */
+    STATS_PATCHED, /* in a call of libc */
+    STATS_CLIENT,  /* to take its answer */
 };
 
 /* One request. A reader may meet a `what` that is being written: it is for people. */
@@ -70,7 +71,7 @@ struct stats_entry {
     atomic_int doing;      /* enum stats_doing */
     _Atomic(nsec_t) since; /* start of `doing` */
     nsec_t ready_at;
-    char what[STATS_WHAT_BYTES];
+    char what[STATS_WHAT_BYTES], call[STATS_WHAT_BYTES]; /* "recv 127.0.0.1:80" */
 };
 
 enum { APP_COUNTERS_MAX = 64, APP_COUNTER_NAME_BYTES = 64 /* with its NUL */ };
@@ -113,8 +114,7 @@ unsigned stats_count(int fd);
 NODISCARD struct stats *stats_map(int fd, unsigned count, struct error *err);
 void stats_unmap(struct stats *stats, unsigned count); /* NULL-safe */
 
-/* Starts a worker: forgets what described the state of its predecessor. `lists_requests`: entries
- * are kept, too. */
+/* Starts a worker: forgets the state of its predecessor. `lists_requests`: entries are kept. */
 void stats_start(struct stats *s, bool lists_requests);
 
 static inline void stats_add(struct stats *s, enum stats_value value, int amount) {

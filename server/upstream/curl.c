@@ -12,6 +12,7 @@
  * transfer will get, so nobody could look first whether something came on it while it was idle. */
 #include "server/upstream/curl.h"
 #include "base/alloc.h"
+#include "fiber/patch.h"
 #include "fiber/semaphore.h"
 #include "http/error.h"
 #include "net/idle_pool.h"
@@ -726,6 +727,7 @@ int upstream_curl_ask(struct upstream_curl *client, struct io *io, struct arena 
                       struct upstream_answer *ret, const char **ret_why) {
     struct idle *idle = may_reuse(request) ? idle_pool_take(&client->idle, io_now(io)) : NULL;
     struct curl_lane *lane = idle != NULL ? CONTAINER_OF(idle, struct curl_lane, idle) : NULL;
+    struct patch *paused;
     bool keeps;
     int rc;
 
@@ -734,7 +736,9 @@ int upstream_curl_ask(struct upstream_curl *client, struct io *io, struct arena 
         if (rc < 0)
             return rc;
     }
+    paused = patch_pause(); /* waits are those of `io` */
     keeps = lane_ask(lane, io, arena, request, deadline, &rc);
+    patch_resume(paused);
     if (lane->looking_up && (rc == -ETIMEDOUT || rc == -ECANCELED))
         orphan_look_up(client, io_now(io));
     *ret = exchange_answer(&lane->exchange);

@@ -411,6 +411,7 @@ def test_a_part_that_holds_the_loop_up_is_told_with_its_request(tmp_path, serve)
 static int busy(srv_request *rq, void *arg) { (void)arg; srv_sleep(rq, 0.01); usleep(300000); return 0; }
 static int page(srv_request *rq) { srv_join(rq, srv_start(rq, busy, NULL)); return srv_reply(rq, 200, "ok"); }
 """
-    app = serve("--workers", "1", "--loop-lag-warn", "0.2s", build(tmp_path, app_of(body, {"/busy": "page"})))
+    options = ("--workers", "1", "--loop-lag-warn", "0.2s", "--patch", "off")
+    app = serve(*options, build(tmp_path, app_of(body, {"/busy": "page"})))
     assert get(app, "/busy?x=1").text == "ok"
     wait_for(lambda: 'request="GET /busy?x=1"' in app.stderr(), what="the warning")

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/* The scope of patching, and the waits that all hooks are made of. */
+#include "fiber/patch.h"
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "net/loop.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+enum {
+    EVENTS_MAX = 32, /* the kernel gives at once */
+    TABLE_CAP_FIRST = 64,
+    WAITINGS_MAX = 8,    /* descriptors of one wait without an epoll set of its own */
+    REFUSALS_QUICK = 10, /* refusals of one request that take no time */
+};
+
+#define LOOK_AGAIN  NSEC_PER_SEC         /* nobody tells that a descriptor was closed meanwhile */
+#define LOOK_OFTEN  (10 * NSEC_PER_MSEC) /* the kernel tells nothing */
+#define REFUSAL_MIN (10 * NSEC_PER_MSEC)
+
+/* One wait for one descriptor, on the stack of its fiber. */
+struct patch_waiting {
+    struct fiber *fiber;
+    int fd;
+    uint32_t generation;
+    uint32_t events; /* EPOLL* bits that came; 0: none yet */
+};
+
+/* All fibers of a loop wait through one epoll set, which the loop watches. A registration is for
+ * one event (EPOLLONESHOT) and is left behind afterwards: the next wait for that descriptor renews
+ * it. Nothing depends on it: the kernel drops it when the file is closed, and an event whose
+ * generation is not that of the wait in `by_fd` is of a wait that has ended. */
+struct patches {
+    struct io_fiber *io;
+    struct loop *loop;
+    struct fibers *fibers;
+    struct watch watch; /* the epoll set */
+    uint32_t generation;
+    struct known {
+        struct patch_waiting *waiting; /* NULL: nobody waits */
+        bool registered;               /* once: worth a try */
+    } * by_fd;
+    int cap;
+};
+
+/* --- libc's own ------------------------------------------------------------------------------ */
+
+uintptr_t patch_find(const char *name, uintptr_t interceptor) {
+    uintptr_t found = interceptor != 0 ? interceptor : (uintptr_t)dlsym(RTLD_NEXT, name);
+
+    ASSERT(found != 0); /* the program is linked to libc as a library */
+    return found;
+}
+
+/* --- scope ----------------------------------------------------------------------------------- */
+
+static void forget_in_child(void) {
+    if (fiber_patch != NULL)
+        fiber_patch->forked = true;
+    fiber_patch = NULL;
+}
+
+void patch_enter(struct patch *patch, struct patches *patches, const nsec_t *deadline,
+                 void (*news)(struct patch *, enum patch_news)) {
+    *patch = (struct patch){ .patches = patches, .deadline = deadline, .news = news, .fd = -1 };
+    if (patches == NULL)
+        return;
+    patch->fiber = fiber_self(patches->fibers);
+    fiber_patch = patch;
+}
+
+void patch_leave(struct patch *patch) {
+    if (patch->patches != NULL)
+        fiber_patch = NULL;
+}
+
+struct patch *patch_pause(void) {
+    struct patch *patch = fiber_patch;
+
+    fiber_patch = NULL;
+    return patch;
+}
+
+void patch_resume(struct patch *patch) {
+    fiber_patch = patch == NULL || patch->forked ? NULL : patch;
+}
+
+int patch_check(struct error *err) {
+    static bool watches_forks;
+    void *first = dlsym(RTLD_DEFAULT, "poll");
+    Dl_info info;
+
+    if ((uintptr_t)first != (uintptr_t)poll)
+        return error_set(err, -EBUSY,
+                         "applications cannot be patched: %s stands before srv (LD_PRELOAD)",
+                         dladdr(first, &info) != 0 ? info.dli_fname : "another poll(2)");
+    if (!watches_forks && pthread_atfork(NULL, NULL, forget_in_child) != 0)
+        return error_set(err, -ENOMEM, "out of memory");
+    watches_forks = true;
+    return 0;
+}
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+static void take_event(struct patches *o, const struct epoll_event *event) {
+    int fd = (int)(uint32_t)event->data.u64;
+    struct patch_waiting *w = o->by_fd[fd].waiting;
+
+    if (w == NULL || w->generation != event->data.u64 >> 32)
+        return;
+    w->events = event->events;
+    fiber_wake_later(w->fiber);
+}
+
+static void on_events(struct watch *watch, unsigned what UNUSED) {
+    struct patches *o = CONTAINER_OF(watch, struct patches, watch);
+    struct epoll_event events[EVENTS_MAX];
+    int count;
+
+    watch_drained(watch, IO_READ);
+    do {
+        count = epoll_wait(watch->fd, events, EVENTS_MAX, 0);
+        for (int i = 0; i < count; i++)
+            take_event(o, &events[i]);
+    } while (count == EVENTS_MAX);
+    fibers_run(o->fibers);
+}
+
+struct patches *patches_new(struct io_fiber *io, struct error *err) {
+    struct patches *o = mem_calloc(1, sizeof(*o));
+    int fd = o != NULL ? epoll_create1(EPOLL_CLOEXEC) : -1;
+    int rc = fd < 0 ? -errno : watch_open(&o->watch, io_fiber_loop(io), fd, on_events);
+
+    if (rc < 0) {
+        error_set(err, rc, "cannot watch the descriptors of applications: %s",
+                  o == NULL ? "out of memory" : strerrordesc_np(-rc));
+        if (fd >= 0)
+            close(fd);
+        mem_free(o);
+        return NULL;
+    }
+    watch_drained(&o->watch, IO_READ);
+    o->io = io;
+    o->loop = io_fiber_loop(io);
+    o->fibers = io_fiber_fibers(io);
+    return o;
+}
+
+void patches_free(struct patches *patches) {
+    if (patches == NULL)
+        return;
+    watch_close(&patches->watch);
+    close(patches->watch.fd);
+    mem_free(patches->by_fd);
+    mem_free(patches);
+}
+
+static int grow_table(struct patches *o, int fd) {
+    int cap = o->cap > 0 ? o->cap : TABLE_CAP_FIRST;
+    struct known *by_fd;
+
+    while (cap <= fd)
+        cap *= 2;
+    by_fd = mem_realloc(o->by_fd, (size_t)cap * sizeof(*by_fd));
+    if (by_fd == NULL)
+        return -ENOMEM;
+    memset(by_fd + o->cap, 0, (size_t)(cap - o->cap) * sizeof(*by_fd));
+    o->by_fd = by_fd;
+    o->cap = cap;
+    return 0;
+}
+
+/* Has the events of a descriptor wake the fiber, once. 0; -EEXIST: another fiber waits for it, or
+ * for one that had its number; -EPERM: a file, which has no events; or another -errno. */
+static int expect(struct patches *o, struct patch_waiting *w, uint32_t events) {
+    struct epoll_event event = { .events = events | EPOLLONESHOT };
+    struct known *known;
+    bool renews;
+
+    if (w->fd >= o->cap && grow_table(o, w->fd) < 0)
+        return -ENOMEM;
+    known = &o->by_fd[w->fd];
+    if (known->waiting != NULL)
+        return -EEXIST;
+    w->generation = ++o->generation;
+    event.data.u64 = (uint64_t)w->generation << 32 | (uint32_t)w->fd;
+    renews = known->registered;
+    if (epoll_ctl(o->watch.fd, renews ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, w->fd, &event) < 0) {
+        if (errno != (renews ? ENOENT : EEXIST) ||
+            epoll_ctl(o->watch.fd, renews ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, w->fd, &event) < 0)
+            return -errno;
+    }
+    known->registered = true;
+    known->waiting = w;
+    return 0;
+}
+
+static void expect_no_more(struct patches *o, const struct patch_waiting *w, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        o->by_fd[w[i].fd].waiting = NULL;
+}
+
+/* --- parking --------------------------------------------------------------------------------- */
+
+static void tell(struct patch *p, enum patch_news news) {
+    if (p->news != NULL)
+        p->news(p, news);
+}
+
+int patch_refuse(struct patch *p, int rc) {
+    uint32_t beyond;
+
+    if (p->failed == 0)
+        p->failed = rc;
+    p->refused++;
+    tell(p, PATCH_REFUSED);
+    if (p->refused <= REFUSALS_QUICK)
+        return -ECANCELED;
+
+    beyond = p->refused - REFUSALS_QUICK - 1;
+    if (beyond == 0)
+        tell(p, PATCH_INSISTS);
+    fiber_nap(p->patches->fibers,
+              deadline_after(clock_now(), beyond < 7 ? REFUSAL_MIN << beyond : NSEC_PER_SEC));
+    return -ECANCELED;
+}
+
+int patch_park(struct patch *p, nsec_t until) {
+    nsec_t end = *p->deadline;
+    int rc;
+
+    if (p->failed < 0)
+        return patch_refuse(p, p->failed);
+    p->waits++;
+    tell(p, PATCH_PARKS);
+    rc = fiber_park(p->patches->fibers, nsec_min(until, end));
+    tell(p, PATCH_RUNS);
+    if (rc == -ECANCELED || (rc == -ETIMEDOUT && end < until))
+        return patch_refuse(p, rc);
+    return rc;
+}
+
+int patch_sleep(struct patch *p, nsec_t until) {
+    int rc;
+
+    do
+        rc = patch_park(p, until);
+    while (rc == 0);
+    return rc == -ETIMEDOUT ? 0 : rc;
+}
+
+int patch_pause_between(struct patch *p, unsigned *looks, nsec_t until) {
+    nsec_t span = *looks < 4 ? NSEC_PER_MSEC << *looks : LOOK_OFTEN;
+    nsec_t now = clock_now();
+
+    ++*looks;
+    return now >= until ? -ETIMEDOUT : patch_sleep(p, nsec_min(until, deadline_after(now, span)));
+}
+
+/* Parks until an event has come, for at most `span` before another look. */
+static int park_for(struct patch *p, const struct patch_waiting *w, size_t count, nsec_t span,
+                    nsec_t until) {
+    nsec_t look_at = nsec_min(until, deadline_after(clock_now(), span));
+    int rc;
+
+    for (;;) {
+        rc = patch_park(p, look_at);
+        if (rc == -ETIMEDOUT && look_at < until)
+            return 0;
+        if (rc < 0)
+            return rc;
+        for (size_t i = 0; i < count; i++)
+            if (w[i].events != 0)
+                return 0;
+    }
+}
+
+int patch_wait(struct patch *p, struct pollfd *fd, nsec_t until) {
+    struct patch_waiting w = { .fiber = p->fiber, .fd = fd->fd };
+    int rc = expect(p->patches, &w, (uint16_t)fd->events);
+
+    fd->revents = 0;
+    if (rc < 0)
+        return patch_wait_all(p, fd, 1, until);
+    rc = park_for(p, &w, 1, LOOK_AGAIN, until);
+    expect_no_more(p->patches, &w, 1);
+    fd->revents = (short)(w.events & ((uint16_t)fd->events | POLLERR | POLLHUP));
+    return rc;
+}
+
+/* Adds one descriptor to an epoll set; one that is asked for twice has the events of both. */
+static int add_to_set(int set, const struct pollfd *fds, nfds_t at) {
+    struct epoll_event event = { .events = (uint16_t)fds[at].events };
+    int rc = epoll_ctl(set, EPOLL_CTL_ADD, fds[at].fd, &event) < 0 ? -errno : 0;
+
+    if (rc != -EEXIST)
+        return rc == -EPERM ? 0 : rc;
+    for (nfds_t i = 0; i < at; i++)
+        if (fds[i].fd == fds[at].fd)
+            event.events |= (uint16_t)fds[i].events;
+    return epoll_ctl(set, EPOLL_CTL_MOD, fds[at].fd, &event) < 0 ? -errno : 0;
+}
+
+/* Waits through an epoll set of its own. */
+static int wait_through_set(struct patch *p, const struct pollfd *fds, nfds_t count, nsec_t until) {
+    struct patch_waiting w = { .fiber = p->fiber, .fd = epoll_create1(EPOLL_CLOEXEC) };
+    nsec_t span = LOOK_AGAIN;
+    int rc = w.fd < 0 ? -errno : 0;
+
+    for (nfds_t i = 0; rc == 0 && i < count; i++)
+        if (fds[i].fd >= 0)
+            rc = add_to_set(w.fd, fds, i);
+    if (rc == 0)
+        rc = expect(p->patches, &w, EPOLLIN);
+    if (rc == -EBADF) {
+        close(w.fd); /* poll(2) says which one it is */
+        return 0;
+    }
+    if (rc < 0)
+        span = LOOK_OFTEN; /* no memory, or sets in sets in sets */
+    rc = park_for(p, &w, rc < 0 ? 0 : 1, span, until);
+    if (w.fd >= 0 && w.fd < p->patches->cap && p->patches->by_fd[w.fd].waiting == &w)
+        expect_no_more(p->patches, &w, 1);
+    if (w.fd >= 0)
+        close(w.fd);
+    return rc;
+}
+
+static int expect_next(struct patch *p, struct patch_waiting *w, size_t *used,
+                       const struct pollfd *fd) {
+    int rc;
+
+    w[*used] = (struct patch_waiting){ .fiber = p->fiber, .fd = fd->fd };
+    rc = expect(p->patches, &w[*used], (uint16_t)fd->events);
+    *used += rc == 0;
+    return rc == -EPERM ? 0 : rc;
+}
+
+int patch_wait_all(struct patch *p, const struct pollfd *fds, nfds_t count, nsec_t until) {
+    struct patch_waiting w[WAITINGS_MAX] = { { .fiber = NULL } };
+    size_t used = 0;
+    int rc = 0;
+
+    for (nfds_t i = 0; rc == 0 && i < count; i++) {
+        if (fds[i].fd < 0)
+            continue;
+        if (used == WAITINGS_MAX)
+            rc = -EEXIST;
+        else
+            rc = expect_next(p, w, &used, &fds[i]);
+    }
+    if (rc == 0)
+        rc = park_for(p, w, used, LOOK_AGAIN, until);
+    else
+        rc = 1;
+    expect_no_more(p->patches, w, used);
+    return rc <= 0 ? rc : wait_through_set(p, fds, count, until);
+}
