@@ -14,7 +14,7 @@
 #include "server/app/crash.h"
 #include "server/app/source.h"
 #include "server/conn/access_log.h"
-#include "server/conn/request_id.h"
+#include "server/conn/proxied.h"
 #include "server/limits.h"
 #include "server/model/model.h"
 #include "server/observe/admin.h"

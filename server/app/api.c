@@ -7,7 +7,7 @@
 #include "http/chars.h"
 #include "server/app/request.h"
 #include "server/app/stream.h"
-#include "server/conn/realip.h"
+#include "server/conn/proxied.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

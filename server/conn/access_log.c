@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "http/url.h"
-#include "server/conn/realip.h"
+#include "server/conn/proxied.h"
 #include "server/observe/stats.h"
 #include <errno.h>
 #include <stdlib.h>

@@ -16,7 +16,7 @@
 #include "net/file_part.h"
 #include "net/peer.h"
 #include "server/conn/access_log.h"
-#include "server/conn/request_id.h"
+#include "server/conn/proxied.h"
 #include "server/observe/stats.h"
 #include "server/worker.h"
 

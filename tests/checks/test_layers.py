@@ -33,7 +33,7 @@ LIBRARY_HOMES = {
 # Room of server -> its headers that other rooms may include; all others are its own.
 DOORS = {
     "server/app": {"app", "background", "crash", "event_app", "handle", "source"},
-    "server/conn": {"access_log", "front", "front_stop", "realip", "request_id", "session"},
+    "server/conn": {"access_log", "front", "front_stop", "proxied", "session"},
     "server/model": {"model"},
     "server/observe": {"admin", "blocker", "stats"},
     "server/upstream": {"db", "db_conn", "event", "exchange", "origins"},

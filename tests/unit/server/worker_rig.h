@@ -5,7 +5,7 @@
 #define TESTS_SERVER_WORKER_RIG_H
 
 #include "base/log.h"
-#include "server/conn/request_id.h"
+#include "server/conn/proxied.h"
 #include "server/observe/stats.h"
 #include "server/worker.h"
 #include <stdlib.h>

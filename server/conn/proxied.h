@@ -1,13 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* The id of a request: 128 bits in hexadecimal, made when somebody first asks; or the one that a
- * trusted proxy has given it. */
-#ifndef SERVER_REQUEST_ID_H
-#define SERVER_REQUEST_ID_H
+/* What trusted proxies say of a request: who the client is, by which scheme it came, and its id. */
+#ifndef SERVER_PROXIED_H
+#define SERVER_PROXIED_H
 
 #include "http/head.h"
 #include "net/cidr.h"
 #include <stdatomic.h>
 #include <stdint.h>
+
+/* --- the client: the peer, or whom proxies say they ask for -------------- */
+
+struct realip {
+    struct peer client;
+    struct slice scheme; /* "http" or "https" */
+};
+
+/* Follows X-Forwarded-For from its end as long as the address before was in `trusted`; Forwarded
+ * (RFC 7239) when there is none; else X-Real-IP. The scheme is that of the same hop. A peer that is
+ * not trusted is the client. */
+struct realip realip_of(const struct http_head *head, const struct peer *peer,
+                        const struct cidr_list *trusted);
+
+/* --- the id of a request: 128 bits in hexadecimal, made when somebody first asks; or the one that
+ * a proxy has given it ------------------------------------------------------------------------ */
 
 enum { REQUEST_ID_BYTES = 33, REQUEST_ID_LEN_MAX = 128 };
 
