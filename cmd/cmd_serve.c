@@ -286,6 +286,25 @@ static int complete(struct serve_options *o, int argc, char **argv,
     return 0;
 }
 
+/* --patch report: says what of the application is patched, and serves nothing. The exit code. */
+static int report(struct serve_options *o, const struct option_strings *positionals) {
+    struct error err = { "" };
+    const struct app *app;
+
+    if (choose_app(o, positionals, true, &err) < 0 ||
+        privileges_find(&o->config.privileges, o->config.user, o->config.group, &err) < 0)
+        return cmd_fail("serve", EXIT_USAGE, &err);
+    app = o->config.app;
+    o->object.one_thread = false; /* SRV_BLOCKS is part of the report */
+    if (app->built_in == NULL)
+        return object_report(app, &o->config.privileges, &err) < 0
+                   ? cmd_fail("serve", EXIT_CANNOT, &err)
+                   : 0;
+    printf("%s is built in: it waits in calls of <srv/app.h> alone, which park anyway.\n",
+           app->name);
+    return 0;
+}
+
 static int serve_main(int argc, char **argv) {
     struct serve_options *o = mem_calloc(1, sizeof(*o)); /* large for a stack */
     struct option_strings positionals = { .count = 0 };
@@ -301,6 +320,8 @@ static int serve_main(int argc, char **argv) {
             fputs(app_header, stdout);
         } else if (o->new_name != NULL) {
             code = serve_new(o->new_name);
+        } else if (o->config.patch == PATCHING_REPORT) {
+            code = report(o, &positionals);
         } else if (complete(o, argc, argv, &positionals, &err) < 0 ||
                    (o->check_config && serve_check(&o->config, &err) < 0)) {
             code = cmd_fail("serve", EXIT_USAGE, &err);

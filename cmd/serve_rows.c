@@ -17,8 +17,9 @@ static int parse_uwsgi_allow(void *config, const char *value, struct error *err)
 #define CONFIG(member) offsetof(struct serve_options, config.member)
 
 static const char *const db_mode_words[] = { "cooperative", "blocking", NULL }; /* enum db_mode */
-static const char *const db_prepare_words[] = { "auto", "off", NULL };         /* enum db_prepare */
-static const char *const patch_words[] = { "auto", "on", "off", NULL };        /* enum patching */
+static const char *const db_prepare_words[] = { "auto", "off", NULL }; /* enum db_prepare */
+static const char *const patch_words[] = { "auto", "on", "off", "report",
+                                           NULL };                             /* enum patching */
 static const char *const protocol_words[] = { "http", "uwsgi", NULL };         /* enum protocol */
 static const char *const header_map_words[] = { "drop", "refuse", NULL };      /* enum header_map */
 static const char *const half_close_words[] = { "ask", "gone", "wait", NULL }; /* half_closing */
@@ -593,9 +594,10 @@ static const struct option_row serve_rows[] = {
       .env = "SRV_PATCH",
       .topic = "Your own handler",
       .meta = "WHEN",
-      .help = "Let the waits of unmodified libraries (poll, recv, sleep, ...) park the fiber of a "
-              "request instead of blocking its worker, under the green model: auto (with objects "
-              "and sources), on, or off.",
+      .help =
+          "Under the green model let waits of unmodified libraries (poll, recv, sleep, ...) park "
+          "instead of blocking: auto (with objects and sources), on, off; or only report what "
+          "of APP and its libraries parks.",
       .type = OPTION_CHOICE,
       .offset = CONFIG(patch),
       .fallback = "auto",

@@ -42,8 +42,9 @@ enum header_map { HEADER_MAP_DROP, HEADER_MAP_REFUSE };
 /* A client that closes its sending side while its request waits is probed, gone, or waits on. */
 enum half_closing { HALF_CLOSING_ASK, HALF_CLOSING_GONE, HALF_CLOSING_WAIT };
 
-/* Waits of libraries park the fiber that runs them: with objects, always or never. */
-enum patching { PATCHING_AUTO, PATCHING_ON, PATCHING_OFF };
+/* Waits of libraries park the fiber that runs them: with objects, always or never; or nothing is
+ * served, and a report says which would. */
+enum patching { PATCHING_AUTO, PATCHING_ON, PATCHING_OFF, PATCHING_REPORT };
 
 struct access_log_config {
     const char *path;   /* NULL: no access log; "-": standard output */

@@ -48,6 +48,19 @@ void heartbeat_switch(struct heartbeat *p, const struct http_head *head) {
     stats_current_clear(p->stats);
 }
 
+/* Hints, once, at what helps a green worker that patches nothing, when a library made the call. */
+static void hint(struct heartbeat *p, const char *by) {
+    const struct worker *worker = p->worker;
+
+    if (p->hinted || worker->fiber_io == NULL || worker->patches != NULL ||
+        strstr(by, " near=") == NULL)
+        return;
+    p->hinted = true;
+    log_write(LOG_LEVEL_WARN,
+              "a library blocks this green worker: --patch on lets most waits of libraries park, "
+              "--patch report says which");
+}
+
 static void on_turn(void *arg, nsec_t began, nsec_t ended) {
     struct heartbeat *p = arg;
     nsec_t span = ended - began;
@@ -65,6 +78,7 @@ static void on_turn(void *arg, nsec_t began, nsec_t ended) {
         log_limited(&rate, LOG_LEVEL_WARN, "the loop was held up for_seconds=%.3f%s%s%s%s",
                     (double)span / NSEC_PER_SEC, named ? " request=\"" : "", what,
                     named ? "\"" : "", by);
+        hint(p, by);
     }
     p->longest = 0;
 }

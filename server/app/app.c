@@ -4,6 +4,7 @@
 #include "server/app/app.h"
 #include "base/alloc.h"
 #include "base/attr.h"
+#include "fiber/patch_report.h"
 #include "http/head.h"
 #include "proc/child.h"
 #include "proc/privileges.h"
@@ -179,18 +180,23 @@ static int refuse_blocking(const struct app *app, const struct srv_app *loaded, 
                      app->name);
 }
 
-int object_load(const struct app *app, struct srv_app *ret, struct error *err) {
-    bool beside = strchr(app->object, '/') == NULL; /* dlopen would search for it */
-    size_t size = strlen(app->object) + sizeof("./");
-    char *here = mem_alloc(size);
-    struct error why = { "out of memory" };
-    int rc = -ENOMEM;
+/* The path with a slash: dlopen would search for one without. mem_free; NULL: out of memory. */
+static char *path_for_dlopen(const char *object) {
+    bool beside = strchr(object, '/') == NULL;
+    size_t size = strlen(object) + sizeof("./");
+    char *path = mem_alloc(size);
 
-    if (here != NULL) {
-        snprintf(here, size, "%s%s", beside ? "./" : "", app->object);
-        rc = load(here, ret, &why);
-        mem_free(here);
-    }
+    if (path != NULL)
+        snprintf(path, size, "%s%s", beside ? "./" : "", object);
+    return path;
+}
+
+int object_load(const struct app *app, struct srv_app *ret, struct error *err) {
+    char *path = path_for_dlopen(app->object);
+    struct error why = { "out of memory" };
+    int rc = path != NULL ? load(path, ret, &why) : -ENOMEM;
+
+    mem_free(path);
     if (rc < 0)
         return error_set(err, -EINVAL, "cannot load '%s': %s", app->name, why.text);
     return refuse_blocking(app, ret, err);
@@ -211,6 +217,30 @@ static int check_itself(const struct app *object, const struct option_strings *c
     return why == NULL ? 0 : error_set(err, -EINVAL, "'%s' does not start: %s", object->name, why);
 }
 
+/* Prints what of the loaded object patching covers. */
+static int print_report(const struct app *object, struct error *err) {
+    char *path = path_for_dlopen(object->object);
+    void *handle = path != NULL ? dlopen(path, RTLD_NOW | RTLD_NOLOAD) : NULL;
+    int rc = handle != NULL ? patch_report(stdout, handle, object->name) : -ENOMEM;
+
+    mem_free(path);
+    if (rc == 0 && fflush(stdout) != 0)
+        rc = -errno;
+    return rc == 0 ? 0 : error_set(err, rc, "cannot print the report: %s", strerrordesc_np(-rc));
+}
+
+static int report_itself(const struct app *object, struct error *err) {
+    struct srv_app app;
+    int rc = object_load(object, &app, err);
+
+    if (rc == 0)
+        rc = print_report(object, err);
+    if (rc == 0 && (app.flags & SRV_BLOCKS) != 0)
+        printf("\nThe object says that it blocks (SRV_BLOCKS): green refuses it.\n");
+    fflush(stdout);
+    return rc;
+}
+
 /* The verdict, '+' and the path of the object or a reason, is shorter than what a pipe takes at
  * once. */
 static int tell_verdict(int fd, char first, const char *text) {
@@ -219,8 +249,8 @@ static int tell_verdict(int fd, char first, const char *text) {
     return writev(fd, parts, ARRAY_LEN(parts)) < 0 ? EXIT_CANNOT : 0;
 }
 
-/* Who becomes another user is that one for the compiler, too: objects that only the former could
- * read would be of no use. */
+/* Checks the object, or without a configuration reports on it. Who becomes another user is that one
+ * for the compiler, too: objects that only the former could read would be of no use. */
 static int check_in_child(int fd, const struct app *app, const struct option_strings *config,
                           const struct privileges *user, pid_t parent) {
     struct app object = { .name = app->name, .object = app->name, .one_thread = app->one_thread };
@@ -234,7 +264,7 @@ static int check_in_child(int fd, const struct app *app, const struct option_str
         object.object = compiled;
     }
     if (rc == 0)
-        rc = check_itself(&object, config, &err);
+        rc = config != NULL ? check_itself(&object, config, &err) : report_itself(&object, &err);
     rc = rc == 0 ? tell_verdict(fd, '+', object.object) : tell_verdict(fd, '-', err.text);
     mem_free(compiled);
     return rc;
@@ -324,6 +354,14 @@ int object_check(const struct app *app, const struct option_strings *config,
     int rc = object_check_begin(&check, app, config, user, err);
 
     return rc < 0 ? rc : take_verdict(&check, child_wait(check.pid), object, err);
+}
+
+int object_report(const struct app *app, const struct privileges *user, struct error *err) {
+    char *object = NULL;
+    int rc = object_check(app, NULL, user, &object, err);
+
+    mem_free(object);
+    return rc;
 }
 
 /* --- the file --------------------------------------------------------------------------------- */

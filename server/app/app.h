@@ -46,6 +46,12 @@ NODISCARD int object_load(const struct app *app, struct srv_app *ret, struct err
 NODISCARD int object_check(const struct app *app, const struct option_strings *config,
                            const struct privileges *user, char **object, struct error *err);
 
+/* Compiles a source, loads the object in a process of its own, as `user` says (NULL: as this
+ * process), and prints to stdout what of the object and its libraries patching covers; its check is
+ * not run. 0, or -EINVAL with a reason; -errno when there was no process for it. */
+NODISCARD int object_report(const struct app *app, const struct privileges *user,
+                            struct error *err);
+
 /* Checks it as object_check, without waiting. After 0 from object_check_begin: SIGCHLD says that
  * the check has ended, or until then object_check_cancel gives it up. */
 struct object_check {

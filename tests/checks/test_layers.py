@@ -39,6 +39,8 @@ DOORS = {
     "server/upstream": {"db", "db_conn", "event", "exchange", "origins"},
 }
 
+GENERATED = {"fiber/patch_calls.h"}  # by the build
+
 sources = files(".c", ".h", under=LAYERS)
 headers = files(".h", under=(*LAYERS, "include"))
 
@@ -50,7 +52,8 @@ def test_includes_go_to_the_right_only(folder):
     for path in files(".c", ".h", under=(folder,)):
         for number, quote, name in includes(path):
             rooted = name.split("/")[0]
-            if quote == '"' and not (ROOT / name).exists() and not (ROOT / "include" / name).exists():
+            known = name in GENERATED or (ROOT / name).exists() or (ROOT / "include" / name).exists()
+            if quote == '"' and not known:
                 wrong.append(f"{path}:{number}: {name} is not a path from the root")
             elif rooted in LAYERS and rooted not in allowed:
                 wrong.append(f"{path}:{number}: {folder} must not include {name}")

@@ -137,9 +137,10 @@ def waiting(serve, tmp_path):
     return start
 
 
+@pytest.mark.parametrize("patch", ["off", "on"])
 @pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "master"])
-def test_the_system_call_that_holds_the_loop_up_is_named(waiting, tmp_path, workers):
-    app = waiting(*workers)
+def test_the_system_call_that_holds_the_loop_up_is_named(waiting, tmp_path, workers, patch):
+    app = waiting(*workers, "--patch", patch)
     with (tmp_path / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         free = threading.Timer(0.5, fcntl.flock, (held, fcntl.LOCK_UN))
@@ -152,6 +153,7 @@ def test_the_system_call_that_holds_the_loop_up_is_named(waiting, tmp_path, work
         assert get(app, f"/{path}").status == 200
         line = rf'the loop was held up for_seconds=\S+ request="GET /{path}" in={call}$'
         wait_for(lambda line=line: re.search(line, app.stderr(), re.MULTILINE), what=line)
+    assert app.stderr().count("--patch on") == (1 if patch == "off" else 0)
 
 
 # --- stuck in a call that nothing interrupts --------------------------------------------------------
