@@ -2,7 +2,7 @@
 /* Opens the upstream and the database of a worker, and closes them. */
 #include "server/backends.h"
 #include "server/upstream/db.h"
-#include "server/upstream/origins.h"
+#include "server/upstream/upstream.h"
 #include <errno.h>
 
 struct upstream_config backends_upstream(const struct worker *worker) {

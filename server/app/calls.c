@@ -8,7 +8,7 @@
 #include "server/app/request.h"
 #include "server/limits.h"
 #include "server/upstream/db.h"
-#include "server/upstream/origins.h"
+#include "server/upstream/upstream.h"
 #include <errno.h>
 #include <math.h>
 #include <poll.h>

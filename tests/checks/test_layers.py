@@ -36,7 +36,7 @@ DOORS = {
     "server/conn": {"access_log", "front", "front_stop", "proxied", "session"},
     "server/model": {"model"},
     "server/observe": {"admin", "blocker", "stats"},
-    "server/upstream": {"db", "db_conn", "event", "exchange", "origins"},
+    "server/upstream": {"db", "db_conn", "event", "exchange", "upstream"},
 }
 
 GENERATED = {"fiber/patch_calls.h"}  # by the build
