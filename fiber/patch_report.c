@@ -402,7 +402,7 @@ static void print_meanings(const struct coverage *r) {
     if (r->elsewhere > 0) {
         begin_line(&line, "not ours");
         put_text(&line, "not patched, since the call does not reach srv's: the library has its own "
-                        "(-Bsymbolic, or a definition), or somebody stands before srv");
+                        "(-Bsymbolic), or was opened with RTLD_DEEPBIND");
         end_line(&line);
     }
 }

@@ -18,9 +18,11 @@
 #include "server/limits.h"
 #include "server/model/model.h"
 #include "server/observe/admin.h"
+#include "server/observe/blocker.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -44,7 +46,7 @@ struct serve {
         struct file_watch *watch;  /* --reload; or NULL */
         nsec_t look_at;            /* the next look at the file; NSEC_NEVER: it was complained of */
     } object;
-    char doing[4 * STATS_WHAT_BYTES + 64];
+    char doing[4 * STATS_WHAT_BYTES + 64 + BLOCKER_TEXT_BYTES];
 };
 
 static int complain(const struct error *err) {
@@ -392,12 +394,12 @@ static void master_leaving(void *arg) {
 /* Tells the log about a worker that is stuck. */
 static const char *master_doing(void *arg, unsigned index) {
     struct serve *s = arg;
-
     struct stats *stats = stats_map(s->stats_fd, index + 1, NULL);
 
     if (stats == NULL)
         return "";
-    stats_current_print(&stats[index], s->doing, sizeof(s->doing));
+    stats_current_print(&stats[index], s->doing, sizeof(s->doing) - BLOCKER_TEXT_BYTES);
+    blocker_ask(atomic_load(&stats[index].pid), s->doing + strlen(s->doing));
     stats_unmap(stats, index + 1);
     return s->doing;
 }

@@ -4,6 +4,7 @@
 #include "server/app/app.h"
 #include "base/alloc.h"
 #include "base/attr.h"
+#include "base/stream.h"
 #include "fiber/patch_report.h"
 #include "http/head.h"
 #include "proc/child.h"
@@ -218,27 +219,31 @@ static int check_itself(const struct app *object, const struct option_strings *c
 }
 
 /* Prints what of the loaded object patching covers. */
-static int print_report(const struct app *object, struct error *err) {
+static int print_report(const struct app *object) {
     char *path = path_for_dlopen(object->object);
     void *handle = path != NULL ? dlopen(path, RTLD_NOW | RTLD_NOLOAD) : NULL;
     int rc = handle != NULL ? patch_report(stdout, handle, object->name) : -ENOMEM;
 
     mem_free(path);
-    if (rc == 0 && fflush(stdout) != 0)
-        rc = -errno;
-    return rc == 0 ? 0 : error_set(err, rc, "cannot print the report: %s", strerrordesc_np(-rc));
+    return rc;
 }
 
+/* A reader that has seen enough (head) is no error. */
 static int report_itself(const struct app *object, struct error *err) {
     struct srv_app app;
     int rc = object_load(object, &app, err);
 
-    if (rc == 0)
-        rc = print_report(object, err);
+    if (rc < 0)
+        return rc;
+    signal(SIGPIPE, SIG_IGN);
+    rc = print_report(object);
     if (rc == 0 && (app.flags & SRV_BLOCKS) != 0)
         printf("\nThe object says that it blocks (SRV_BLOCKS): green refuses it.\n");
-    fflush(stdout);
-    return rc;
+    if (rc == 0)
+        rc = stream_flush(stdout);
+    if (rc == 0 || rc == -EPIPE)
+        return 0;
+    return error_set(err, rc, "cannot print the report: %s", strerrordesc_np(-rc));
 }
 
 /* The verdict, '+' and the path of the object or a reason, is shorter than what a pipe takes at

@@ -367,3 +367,20 @@ void blocker_tell(struct blocker *b, nsec_t began, char text[BLOCKER_TEXT_BYTES]
         memcpy(text, b->text, BLOCKER_TEXT_BYTES);
     pthread_mutex_unlock(&b->lock);
 }
+
+void blocker_ask(pid_t pid, char text[BLOCKER_TEXT_BYTES]) {
+    struct call_sample sample = { .pc = 0 };
+    char path[48];
+    int fd;
+
+    text[0] = '\0';
+    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (take_sample(fd, &sample) && sample.running)
+        snprintf(text, BLOCKER_TEXT_BYTES, " in=cpu");
+    else if (sample.pc != 0)
+        name_call(sample.number, text, BLOCKER_TEXT_BYTES);
+    close(fd);
+}

@@ -9,6 +9,7 @@
 #define SERVER_BLOCKER_H
 
 #include "net/loop.h"
+#include <sys/types.h>
 
 enum { BLOCKER_TEXT_BYTES = 128 };
 
@@ -18,6 +19,10 @@ struct blocker;
  * not let us, or there is no thread for it. blocker_free. */
 struct blocker *blocker_watch(const struct loop *loop, nsec_t warn);
 void blocker_free(struct blocker *b); /* NULL-safe */
+
+/* Writes " in=poll(2)", the call in which another process's first thread is now, where ptrace(2)
+ * would be allowed; "" elsewhere. */
+void blocker_ask(pid_t pid, char text[BLOCKER_TEXT_BYTES]);
 
 /* Writes what was seen for most of the turn that began at that time: " in=poll(2)
  * near=libpq.so.5:PQexec" with the library and the function of it that called; " in=cpu" when the

@@ -20,7 +20,7 @@ def test_blocked_green_worker_is_killed_and_the_log_names_the_request(db):
     with RawConnection(app) as conn:
         conn.send(b"GET /?delay=0.002 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert conn.read_until_close() == b""
-    assert re.search(r'worker is stuck.* request="GET /\?delay=0.002" for_seconds=', app.stderr())
+    assert re.search(r'worker is stuck.* request="GET /\?delay=0.002" for_seconds=\S+ in=p?poll\(2\)\n', app.stderr())
     assert wait_for(lambda: get(app, "/nope").status == 404, what="another worker")
 
 

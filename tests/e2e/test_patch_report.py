@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """srv serve --patch report: what of an object, and of what it loads, patching covers."""
 
+import fcntl
+import os
 import re
 import runpy
 import subprocess
@@ -140,6 +142,28 @@ def test_a_library_that_is_opened_while_the_object_loads_is_told(tmp_path):
     body = f'#include <dlfcn.h>\n__attribute__((constructor)) static void early(void) {{ dlopen("{late}", RTLD_NOW); }}\n'
     text = report(build(tmp_path, app_of(body + PAGE)))
     assert "liblate.so, opened while loading\n    blocks   pause\n" in text
+
+
+@pytest.mark.skipif("asan" in srv_binary() or "tsan" in srv_binary(), reason="sanitizers refuse RTLD_DEEPBIND")
+def test_a_library_that_finds_libc_first_is_not_covered(tmp_path):
+    deep = make_library(tmp_path, "#include <poll.h>\nint deep(void) { return poll(0, 0, 1); }", name="libdeep.so")
+    body = f'#include <dlfcn.h>\n__attribute__((constructor)) static void early(void) {{ dlopen("{deep}", RTLD_NOW | RTLD_DEEPBIND); }}\n'
+    text = report(build(tmp_path, app_of(body + PAGE)))
+    assert sections(text)["libdeep.so"] == {"not ours": "poll (bound to libc.so.6)"}
+    assert "RTLD_DEEPBIND" in text
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    """As head is: the report does not fit into its pipe."""
+    pause = "#include <unistd.h>\nint f(void) { return pause(); }"
+    path = linked(tmp_path, app_of(PAGE), *(make_library(tmp_path, pause, name=f"lib{'x' * 200}{i}.so") for i in range(30)))
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    with subprocess.Popen([srv_binary(), "serve", "--patch", "report", path], stdout=writer, stderr=-1) as process:
+        os.close(writer)
+        assert os.read(reader, 6) == b"app.so"
+        os.close(reader)
+        assert (process.stderr.read(), process.wait(20)) == (b"", 0)
 
 
 def test_an_object_that_says_that_it_blocks_is_reported(tmp_path):
