@@ -99,11 +99,12 @@ static const char *app_of_module(struct serve_options *o, const char *module, bo
     return module;
 }
 
-/* An object of a user, with what it is configured with. */
-static int choose_object(struct serve_options *o, const struct option_strings *positionals,
-                         const char *name, struct error *err) {
-    o->object = (struct app){ .name = name, .one_thread = o->config.model == &model_green };
-    o->config.app = &o->object;
+/* The KEY=VALUE behind the application. */
+static int take_config(struct serve_options *o, const struct option_strings *positionals,
+                       const char *name, struct error *err) {
+    if (o->config.app->built_in != NULL && !o->config.app->reads_config && positionals->count > 1)
+        return error_set(err, -EINVAL, "APP: '%s' is not allowed behind '%s', which reads nothing",
+                         positionals->items[1], name);
     for (size_t i = 1; i < positionals->count; i++) {
         const char *item = positionals->items[i];
 
@@ -143,30 +144,25 @@ static int choose_app(struct serve_options *o, const struct option_strings *posi
         given = name = positionals->items[0];
         from = "APP";
     }
-    if (object_is_named(name)) {
-        if (choose_object(o, positionals, name, err) < 0)
-            return -EINVAL;
-        return check_app_model(o, from, given, err);
-    }
-    o->config.app = app_find(name);
+    o->object = (struct app){ .name = name, .one_thread = o->config.model == &model_green };
+    o->config.app = object_is_named(name) ? &o->object : app_find(name);
     if (o->config.app == NULL)
         return error_set(err, -EINVAL, "%s: '%s' is not an application; index, db%s", from, given,
-                         given == module ? ", cpu, self, echo, app or patched"
-                                         : ", cpu, self, echo, or FILE.so or FILE.c");
-    if (positionals->count > 1)
-        return error_set(err, -EINVAL, "APP: '%s' is not allowed behind '%s', which reads nothing",
-                         positionals->items[1], name);
+                         given == module ? ", cpu, self, echo, curl, app or patched"
+                                         : ", cpu, self, echo, curl, or FILE.so or FILE.c");
+    if (take_config(o, positionals, name, err) < 0)
+        return -EINVAL;
     return check_app_model(o, from, given, err);
 }
 
-/* Last, since it runs code: 2 is the code of an object that cannot be served. */
-static int check_object(struct serve_options *o, struct error *err) {
+/* Last, since it runs code: 2 is the code of an application that cannot be served. */
+static int check_app(struct serve_options *o, struct error *err) {
+    const struct app *app = o->config.app;
     int rc;
 
-    if (o->config.app->built_in != NULL)
-        return 0;
-    rc = object_check(o->config.app, &o->config.app_config, &o->config.privileges, &o->object_path,
-                      err);
+    if (app->built_in != NULL)
+        return app_check(app->name, app->built_in, &o->config.app_config, err);
+    rc = object_check(app, &o->config.app_config, &o->config.privileges, &o->object_path, err);
     o->object.object = o->object_path;
     return rc;
 }
@@ -280,7 +276,7 @@ static int complete(struct serve_options *o, int argc, char **argv,
         serve_protocol_apply(&o->config, o->protocol, err) < 0 || check_bind(o, err) < 0 ||
         check_upstream(o, err) < 0 || check_db(o, err) < 0 || check_control(o, err) < 0 ||
         check_operating(o, err) < 0 ||
-        serve_fit_check(&serve_spec, argc, argv, &o->config, err) < 0 || check_object(o, err) < 0)
+        serve_fit_check(&serve_spec, argc, argv, &o->config, err) < 0 || check_app(o, err) < 0)
         return -EINVAL;
     o->config.argv = argv - 1; /* the program stands before its subcommand */
     return 0;

@@ -3,6 +3,7 @@
 #include "cmd/serve_fit.h"
 #include "server/app/app.h"
 #include "server/model/model.h"
+#include "server/upstream/db.h"
 #include "server/upstream/exchange.h"
 #include <errno.h>
 
@@ -112,9 +113,9 @@ static bool may_wait(const struct serve_config *c) {
 static int check_company(const struct option_spec *spec, int argc, char **argv,
                          const struct serve_config *c, struct error *err) {
     static const char db_alone[] = "only the app db asks a database; give db as APP";
-    static const char no_upstream[] = "the app echo asks no upstream";
+    static const char no_upstream[] = "the apps echo and curl ask no upstream; curl has url=";
     bool is_async = c->model == &model_green || c->model == &model_event;
-    bool has_db = has_database(c), has_upstream = c->app != &app_echo;
+    bool has_db = has_database(c), has_upstream = c->app != &app_echo && c->app != &app_curl;
     const struct {
         const char *option;
         bool fits;
@@ -149,6 +150,11 @@ static int check_company(const struct option_spec *spec, int argc, char **argv,
         { "access-log-slow", c->access_log.path != NULL, "needs --access-logfile" },
         { "db", has_db, db_alone },
         { "db-mode", has_db, db_alone },
+        { "db-mode", c->db.mode != DB_PATCHED || c->model == &model_green,
+          "patched parks green threads, which only the green model has; blocking is the same "
+          "here" },
+        { "db-mode", c->db.mode != DB_PATCHED || c->patch != PATCHING_OFF,
+          "patched does nothing where --patch (SRV_PATCH) is off; cooperative, or blocking" },
         { "db-pool", has_db, db_alone },
         { "db-connect-per-request", has_db, db_alone },
         { "db-timeout", has_db, db_alone },

@@ -16,7 +16,8 @@ static int parse_uwsgi_allow(void *config, const char *value, struct error *err)
 #define THREADS_MAX    10000
 #define CONFIG(member) offsetof(struct serve_options, config.member)
 
-static const char *const db_mode_words[] = { "cooperative", "blocking", NULL }; /* enum db_mode */
+static const char *const db_mode_words[] = { "cooperative", "blocking", "patched",
+                                             NULL };                   /* enum db_mode */
 static const char *const db_prepare_words[] = { "auto", "off", NULL }; /* enum db_prepare */
 static const char *const patch_words[] = { "auto", "on", "off", "report",
                                            NULL };                             /* enum patching */
@@ -254,9 +255,9 @@ static const struct option_row serve_rows[] = {
       .fallback = "" },
     { .name = "db-mode",
       .topic = "Database",
-      .help = "How libpq waits: cooperative lets other requests run, blocking stops the thread "
-              "(and every request of a green worker). MODULE=app and MODULE=patched mean blocking "
-              "and cooperative.",
+      .help = "How libpq waits: cooperative lets others run, blocking stops the thread (all of a "
+              "green worker), patched lets blocking code park. MODULE=app, MODULE=patched mean "
+              "blocking, cooperative.",
       .type = OPTION_CHOICE,
       .offset = CONFIG(db.mode),
       .fallback = "cooperative",

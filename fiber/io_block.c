@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The wait of a thread: ppoll(2) on the descriptor and on the one that cancels. */
 #include "fiber/io.h"
+#include "fiber/patch.h"
 #include "net/socket.h"
 #include <errno.h>
 #include <poll.h>
@@ -22,7 +23,8 @@ static void note_half_close(struct io_block *b) {
 }
 
 /* ppoll leaves out negative descriptors, and reports errors and full closes unasked. 0 when fd is
- * ready, or -errno. */
+ * ready, or -errno. Marked, so that blocking code of the program itself can be patched. */
+PATCH_CALLS_APPLICATION
 static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline) {
     for (;;) {
         struct pollfd fds[] = {

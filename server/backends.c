@@ -39,6 +39,7 @@ static struct db *open_db(const struct worker *worker, struct io_fiber *fiber_io
         .run = config->db.timeout,
         .idle = config->db.idle,
         .lifetime = config->db.lifetime,
+        .patches = worker->patches,
         .stats = worker->stats,
     };
 

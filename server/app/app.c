@@ -26,16 +26,19 @@
 #include <unistd.h>
 
 /* Each is a file of examples/, compiled with another name for its srv_app. */
-extern const struct srv_app srv_app_cpu, srv_app_db, srv_app_echo, srv_app_index, srv_app_self;
+extern const struct srv_app srv_app_cpu, srv_app_curl, srv_app_db, srv_app_echo, srv_app_index,
+    srv_app_self;
 
 const struct app app_cpu = { .name = "cpu", .built_in = &srv_app_cpu };
+const struct app app_curl = { .name = "curl", .built_in = &srv_app_curl, .reads_config = true };
 const struct app app_db = { .name = "db", .built_in = &srv_app_db };
 const struct app app_echo = { .name = "echo", .built_in = &srv_app_echo };
 const struct app app_index = { .name = "index", .built_in = &srv_app_index };
 const struct app app_self = { .name = "self", .built_in = &srv_app_self };
 
 const struct app *app_find(const char *name) {
-    static const struct app *const apps[] = { &app_index, &app_db, &app_cpu, &app_self, &app_echo };
+    static const struct app *const apps[] = { &app_index, &app_db,   &app_cpu,
+                                              &app_self,  &app_echo, &app_curl };
 
     for (size_t i = 0; i < ARRAY_LEN(apps); i++)
         if (strcmp(apps[i]->name, name) == 0)
@@ -205,17 +208,20 @@ int object_load(const struct app *app, struct srv_app *ret, struct error *err) {
 
 /* --- checking ------------------------------------------------------------ */
 
+int app_check(const char *name, const struct srv_app *app, const struct option_strings *config,
+              struct error *err) {
+    struct srv_worker worker = { .config = config };
+    const char *why = app->check != NULL ? app->check(&worker) : NULL;
+
+    return why == NULL ? 0 : error_set(err, -EINVAL, "'%s' does not start: %s", name, why);
+}
+
 static int check_itself(const struct app *object, const struct option_strings *config,
                         struct error *err) {
-    struct srv_worker worker = { .config = config };
-    const char *why;
     struct srv_app app;
     int rc = object_load(object, &app, err);
 
-    if (rc < 0 || app.check == NULL)
-        return rc;
-    why = app.check(&worker);
-    return why == NULL ? 0 : error_set(err, -EINVAL, "'%s' does not start: %s", object->name, why);
+    return rc < 0 ? rc : app_check(object->name, &app, config, err);
 }
 
 /* Prints what of the loaded object patching covers. */

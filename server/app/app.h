@@ -17,10 +17,12 @@ struct app {
     const char *name;               /* path, for an object or its source */
     const struct srv_app *built_in; /* NULL: an object */
     const char *object;             /* path of the object: NAME, or what was compiled of it */
-    bool one_thread; /* all requests of a worker share it: an object with SRV_BLOCKS is refused */
+    bool one_thread;   /* all requests of a worker share it: an object with SRV_BLOCKS is refused */
+    bool reads_config; /* a built-in one that takes KEY=VALUE, as objects do */
 };
 
 extern const struct app app_cpu;
+extern const struct app app_curl;
 extern const struct app app_db;
 extern const struct app app_echo;
 extern const struct app app_index;
@@ -28,6 +30,10 @@ extern const struct app app_self;
 
 /* A built-in one by name; NULL when there is none. */
 const struct app *app_find(const char *name);
+
+/* Has the application check itself, in this process. 0, or -EINVAL with a reason. */
+NODISCARD int app_check(const char *name, const struct srv_app *app,
+                        const struct option_strings *config, struct error *err);
 
 /* --- objects: each worker loads them after its fork, the master has none ---------- */
 

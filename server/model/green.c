@@ -13,6 +13,7 @@
 #include "server/conn/front_stop.h"
 #include "server/heartbeat.h"
 #include "server/model/model.h"
+#include "server/upstream/db.h"
 #include <errno.h>
 
 static int green_run(struct worker *worker, struct error *err);
@@ -85,16 +86,17 @@ static void green_abandon(struct client *c) {
         fiber_cancel(c->task);
 }
 
-/* Without --patch on, an application that cannot be patched runs as it is. */
+/* Who asks for it in so many words, gets it or no server; else an application that cannot be
+ * patched runs as it is. */
 static int open_patches(struct worker *worker, struct io_fiber *fiber_io, struct error *err) {
     const struct serve_config *config = worker->config;
+    bool must = config->patch == PATCHING_ON || config->db.mode == DB_PATCHED;
     int rc;
 
-    if (config->patch == PATCHING_OFF ||
-        (config->patch == PATCHING_AUTO && config->app->built_in != NULL))
+    if (!must && (config->patch == PATCHING_OFF || config->app->built_in != NULL))
         return 0;
     rc = patch_check(err);
-    if (rc == -EBUSY && config->patch == PATCHING_AUTO) {
+    if (rc == -EBUSY && !must) {
         log_write(LOG_LEVEL_WARN, "%s", err->text);
         return 0;
     }
@@ -122,10 +124,9 @@ static int green_open(struct green *g, struct worker *worker, struct error *err)
     if (g->signals == NULL)
         return -EIO;
     signals_enforce();
-    rc = backends_open(worker, g->io_fiber, err);
-    if (rc < 0)
-        return rc;
     rc = open_patches(worker, g->io_fiber, err);
+    if (rc == 0)
+        rc = backends_open(worker, g->io_fiber, err);
     if (rc < 0)
         return rc;
     rc = heartbeat_start(&g->heartbeat, g->loop, worker);

@@ -305,7 +305,9 @@ struct db *db_new(const struct db_config *config, struct io_fiber *fiber_io) {
     names_init(&db->names, config->unprepared);
     db->conn_config = (struct db_conn_config){
         .conninfo = config->conninfo,
-        .blocking = config->mode == DB_BLOCKING,
+        .blocking = config->mode != DB_COOPERATIVE,
+        .patches = config->mode == DB_PATCHED ? config->patches : NULL,
+        .stats = config->stats,
         .result_bytes_max = config->result_bytes_max,
         .cancel = db_cancels_add,
         .cancel_arg = db_cancels_new(),

@@ -19,7 +19,8 @@
 #include "server/observe/stats.h"
 #include "server/upstream/db_conn.h"
 
-enum db_mode { DB_COOPERATIVE, DB_BLOCKING };
+/* DB_PATCHED is DB_BLOCKING, whose waits are patched to park (fiber/patch.h). */
+enum db_mode { DB_COOPERATIVE, DB_BLOCKING, DB_PATCHED };
 
 struct db;
 
@@ -34,6 +35,7 @@ struct db_config {
     const char *reset;       /* runs when a connection is given back; NULL or "": nothing does */
     nsec_t wait, run;        /* longest spans: for a place; for connecting and running */
     nsec_t idle, lifetime;   /* longest spans: unused, and since it was opened; 0: no limit */
+    struct patches *patches; /* of the loop; for DB_PATCHED */
     struct stats *stats;     /* counts what happens */
 };
 

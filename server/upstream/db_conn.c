@@ -5,7 +5,9 @@
 #include "base/alloc.h"
 #include "base/escape.h"
 #include "base/log.h"
+#include "fiber/patch.h"
 #include "server/limits.h"
+#include "server/observe/stats.h"
 #include "server/upstream/db_hosts.h"
 #include <errno.h>
 #include <libpq-fe.h>
@@ -40,6 +42,7 @@ struct db_run {
     struct arena *arena;
     nsec_t deadline;
     struct db_failure *failure;
+    struct patch patch;         /* of what libpq waits for by itself */
     bool blocks;                /* libpq waits by itself */
     bool blank;                 /* there is nothing to cancel in it */
     bool stale;                 /* failed since its prepared plan does not fit any more */
@@ -198,6 +201,24 @@ static void give_up(struct db_run *r) {
     r->conn->broken = true;
     if (request != NULL)
         r->conn->config->cancel(r->conn->config->cancel_arg, request);
+}
+
+/* --- patched calls ---------------------------------------------------------------------------- */
+
+static void patch_ended(struct patch *patch, const struct db_conn_config *config) {
+    patch_leave(patch);
+    if (patch->waits > 0)
+        stats_add(config->stats, STATS_patched_waits, (int)patch->waits);
+    if (patch->refused > 0)
+        stats_add(config->stats, STATS_patch_refused, (int)patch->refused);
+}
+
+static void run_begins(struct db_run *r) {
+    patch_enter(&r->patch, r->conn->config->patches, &r->deadline, NULL);
+}
+
+static void run_ends(struct db_run *r) {
+    patch_ended(&r->patch, r->conn->config);
 }
 
 /* --- waiting for libpq ------------------------------------------------------------------------ */
@@ -394,11 +415,15 @@ static int exchange(struct db_run *r, int sent) {
     forget_rows(r);
     r->stale = false;
     if (!sent)
-        return fail_broken(r, NULL);
-    if (!r->blocks)
+        rc = fail_broken(r, NULL);
+    if (rc == 0 && !r->blocks)
         rc = flush(r);
     if (rc == 0)
         rc = collect(r);
+    if (rc < 0 && r->patch.failed < 0) { /* libpq was told, and makes of it what it does */
+        rc = r->patch.failed;
+        *r->failure = (struct db_failure){ .detail = NULL };
+    }
     if (rc == -ETIMEDOUT || rc == -ECANCELED)
         give_up(r);
     if (rc == -EREMOTEIO && r->conn->writes && strcmp(r->failure->sqlstate, "25006") == 0 &&
@@ -525,6 +550,7 @@ int db_conn_run(struct db_conn *conn, struct io *io, struct arena *arena,
     int rc;
 
     *failure = (struct db_failure){ .detail = NULL };
+    run_begins(&r);
     rc = execute(&r, statement, named);
     if (rc == -EREMOTEIO && named && db_conn_usable(conn)) {
         if (is_lost(&r))
@@ -532,6 +558,7 @@ int db_conn_run(struct db_conn *conn, struct io *io, struct arena *arena,
         else if (r.stale)
             rc = execute_stale(&r, statement);
     }
+    run_ends(&r);
     if (rc == 0)
         rc = keep_answer(&r, ret);
     forget_rows(&r);
@@ -549,8 +576,10 @@ int db_conn_command(struct db_conn *conn, struct io *io, struct arena *arena, co
         io_block_init(&block, -1);
         r.io = &block.io;
     }
+    run_begins(&r);
     r.io->ops->drained(r.io, conn->fd, IO_READ);
     rc = exchange(&r, PQsendQuery(conn->pg, sql));
+    run_ends(&r);
     forget_rows(&r);
     return rc;
 }
@@ -769,6 +798,7 @@ int db_conn_open(const struct db_conn_config *config, struct io *io, struct aren
     struct dial d = { .config = config, .arena = arena, .failure = failure };
     struct settings s;
     struct io_block block;
+    struct patch patch;
     void *won = NULL;
     int rc = settings_read(config->conninfo, &s);
 
@@ -777,8 +807,12 @@ int db_conn_open(const struct db_conn_config *config, struct io *io, struct aren
         io_block_init(&block, -1);
         io = &block.io;
     }
+    patch_enter(&patch, config->patches, &deadline, NULL);
     if (rc == 0)
         rc = dial_all(&d, &s, io, deadline, &won);
+    patch_ended(&patch, config);
+    if (rc < 0 && patch.failed < 0)
+        rc = patch.failed;
     if (rc == 0)
         rc = conn_new(config, ((struct dialled *)won)->pg, &s, ret);
     settings_free(&s);

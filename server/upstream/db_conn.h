@@ -3,7 +3,8 @@
  *
  * Cooperative: every wait goes through `io`. Blocking: libpq waits for statements by itself, as it
  * does under any C extension; no deadline and no cancellation reaches it there, and a loop stands
- * still. */
+ * still. Patched: the same calls, but their poll(2) parks the fiber (fiber/patch.h), and fails when
+ * the request is over. */
 #ifndef SERVER_DB_CONN_H
 #define SERVER_DB_CONN_H
 
@@ -12,6 +13,8 @@
 #include <stdatomic.h>
 
 struct db_conn;
+struct patches;
+struct stats;
 
 /* Names of prepared statements, for all connections of a process: behind a pooler other processes
  * prepare on the same server connections. */
@@ -24,6 +27,8 @@ struct db_names {
 struct db_conn_config {
     const char *conninfo; /* keyword=value pairs or a URI, over the PG* variables; "" for none */
     bool blocking;
+    struct patches *patches; /* for whom waits of blocking calls park; NULL: they block */
+    struct stats *stats;     /* counts such waits */
     size_t result_bytes_max; /* for a result as it is kept in the arena */
     /* Takes a cancel request, which blocks, to make it on another thread. */
     void (*cancel)(void *arg, void *request);
@@ -75,9 +80,9 @@ NODISCARD int db_conninfo_forget(void);
  * connection string at most; while one is silent, the next is begun beside it after
  * SERVER_DB_HOST_NSEC, and the first that is ready wins (RFC 8305, section 5). One that refuses us
  * (a wrong password, no place left) ends the list, as in libpq. Blocking mode stops its thread
- * here, too, but not for longer than the deadline. 0; -ECONNREFUSED and other -errno of the
- * network, -ENOENT (name), -ECONNABORTED: the server refused it (see `sqlstate`); -ETIMEDOUT,
- * -ECANCELED, -ENOMEM. */
+ * here, too, unless it is patched, but not for longer than the deadline. 0; -ECONNREFUSED and other
+ * -errno of the network, -ENOENT (name), -ECONNABORTED: the server refused it (see `sqlstate`);
+ * -ETIMEDOUT, -ECANCELED, -ENOMEM. */
 NODISCARD int db_conn_open(const struct db_conn_config *config, struct io *io, struct arena *arena,
                            nsec_t deadline, struct db_conn **ret, struct db_failure *failure);
 

@@ -64,9 +64,28 @@ def program(name):
     return path
 
 
+class Folder:
+    """A folder of a private server, which goes once close is called, and when pytest ends in any way before."""
+
+    def __init__(self, prefix):
+        self.path = Path(tempfile.mkdtemp(prefix=prefix))
+        # Removes the folder once the pipe closes, which it does even when pytest is killed.
+        self.cleaner = subprocess.Popen(
+            ["sh", "-c", 'read _; for i in 1 2 3 4 5; do rm -rf "$0" && exit; sleep 1; done', str(self.path)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def close(self):
+        self.cleaner.stdin.close()
+        self.cleaner.wait(20)
+        wait_for(lambda: not self.path.exists(), what="the end of the folder")
+
+
 class Postgres:
     def __init__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="srv-test-pg."))
+        self.room = Folder("srv-test-pg.")
+        self.folder = self.room.path
         self.data = self.folder / "data"
         self.port = free_port()
         self.process = None
@@ -76,12 +95,6 @@ class Postgres:
             user = pwd.getpwnam("postgres")
             os.chown(self.folder, user.pw_uid, user.pw_gid)
             self.user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        # Removes the folder once the pipe closes, which it does even when pytest is killed.
-        self.cleaner = subprocess.Popen(
-            ["sh", "-c", 'read _; for i in 1 2 3 4 5; do rm -rf "$0" && exit; sleep 1; done', str(self.folder)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
         subprocess.run(
             [program("initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
             check=True,
@@ -182,9 +195,80 @@ class Postgres:
 
     def close(self):
         self.stop()
-        self.cleaner.stdin.close()
-        self.cleaner.wait(20)
-        wait_for(lambda: not self.folder.exists(), what="the end of the folder")
+        self.room.close()
+
+
+class Beside:
+    """Another private server of a test: a program, its folder, a port and a unix socket; dies with pytest."""
+
+    program = None  # where Debian has it
+
+    @classmethod
+    def is_installed(cls):
+        return Path(cls.program).exists()
+
+    def __init__(self):
+        self.room = Folder("srv-test-db.")
+        self.folder, self.port = self.room.path, free_port()
+        self.socket = self.folder / "socket"
+        try:
+            self.prepare()
+            with open(self.folder / "log", "wb") as log:
+                self.process = subprocess.Popen(
+                    self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+                    preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+                )  # fmt: skip
+            wait_for(self.is_ready, what=self.program)
+        except BaseException:
+            self.room.close()
+            raise
+
+    def prepare(self):
+        pass
+
+    def is_ready(self):
+        assert self.process.poll() is None, (self.folder / "log").read_text()
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def close(self):
+        self.process.kill()
+        self.process.wait(20)
+        self.room.close()
+
+
+class Redis(Beside):
+    """redis-tools has the server without its service: the program looks at the name that it is called by."""
+
+    program = "/usr/bin/redis-check-rdb"
+
+    def prepare(self):
+        (self.folder / "redis-server").symlink_to(self.program)
+
+    def command(self):
+        words = {"port": self.port, "bind": "127.0.0.1", "unixsocket": self.socket, "save": "", "dir": self.folder}
+        return [self.folder / "redis-server", *(str(word) for name, value in words.items() for word in (f"--{name}", value))]
+
+
+class Mariadb(Beside):
+    """mariadb-server-core has the server without its service. User root needs no password."""
+
+    program = "/usr/sbin/mariadbd"
+
+    def common(self):
+        user = ["--user=root"] if os.geteuid() == 0 else []
+        return ["--no-defaults", f"--datadir={self.folder}/data", *user]
+
+    def prepare(self):
+        subprocess.run(
+            ["mariadb-install-db", *self.common(), "--auth-root-authentication-method=normal", "--skip-test-db"],
+            check=True, capture_output=True, cwd=self.folder, timeout=60,
+        )  # fmt: skip
+
+    def command(self):
+        small = ("--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=8M", "--skip-log-bin", "--skip-name-resolve")
+        where = (f"--port={self.port}", "--bind-address=127.0.0.1", f"--socket={self.socket}", f"--tmpdir={self.folder}")
+        return [self.program, *self.common(), *small, *where]
 
 
 class Pgbouncer:

@@ -15,6 +15,12 @@ MODELS = ("green", "pool", "threaded", "single")
 ANSWER = re.compile(r"Hi there! slow api response \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}[+-]\d\d, \)")
 
 
+def ways(*models):
+    """(model, mode) for each --db-mode that the model has, as parameters of a test."""
+    modes = [(model, mode) for model in models for mode in ("cooperative", "blocking")]
+    return pytest.mark.parametrize(("model", "mode"), [*modes, ("green", "patched")], ids="-".join)
+
+
 def test_blocked_green_worker_is_killed_and_the_log_names_the_request(db):
     app = db("--workers", "1", "--timeout", "1s", "--db-mode", "blocking", schema="asleep")
     with RawConnection(app) as conn:
@@ -43,8 +49,7 @@ def recovers(app, path="/now"):
 # --- the workload ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", ["cooperative", "blocking"])
-@pytest.mark.parametrize("model", MODELS)
+@ways(*MODELS)
 def test_answers_with_api_time_and_sleep(db, model, mode):
     app = db("--model", model, "--db-mode", mode)
     start = time.monotonic()
@@ -78,7 +83,7 @@ def test_modules_of_the_tutorial_are_the_two_modes(slowapi, start, postgres, srv
         assert time_taken(srv_run, app, 10, 5, 0.4) < 2.3
 
 
-@pytest.mark.parametrize("args", [("green", "cooperative"), ("pool", "blocking"), ("threaded", "blocking")], ids="-".join)
+@pytest.mark.parametrize("args", [("green", "cooperative"), ("green", "patched"), ("pool", "blocking"), ("threaded", "blocking")], ids="-".join)
 def test_calls_that_wait_side_by_side(db, srv_run, args):
     """Ideal: two rounds of 0.4 s; one after the other in the database they would need 2.4 s."""
     model, mode = args
@@ -170,7 +175,7 @@ def test_the_pool_is_in_the_metrics(db, model):
 # --- errors ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", ["cooperative", "blocking"])
+@pytest.mark.parametrize("mode", ["cooperative", "blocking", "patched"])
 def test_server_down_is_502_and_the_password_is_nowhere(db, mode):
     app = db("--db-mode", mode, "--log-level", "debug", conninfo=f"host=127.0.0.1 port={free_port()} password=hunter2")
     for _ in range(3):
@@ -185,7 +190,7 @@ def test_unknown_host_is_502(db):
     assert reply.status == 502 and "name" in reply.text
 
 
-@pytest.mark.parametrize("mode", ["cooperative", "blocking"])
+@pytest.mark.parametrize("mode", ["cooperative", "blocking", "patched"])
 def test_sql_error_is_500_and_stays_in_the_log(db, mode):
     app = db("--db-mode", mode, schema="broken", name="erring")
     for _ in range(2):
@@ -231,8 +236,7 @@ def test_a_pool_that_cannot_fit_is_announced(db):
 # --- a server that goes away ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["green", "pool"])
-@pytest.mark.parametrize("mode", ["cooperative", "blocking"])
+@ways("green", "pool")
 def test_idle_connections_that_were_terminated_are_not_used(db, postgres, model, mode):
     app = db("--model", model, "--db-mode", mode, "--db-pool", "4", name="idle")
     assert statuses(ask_all(app, 4, "/?delay=0.2")) == {200: 4}

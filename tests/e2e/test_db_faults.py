@@ -15,6 +15,7 @@ import pytest
 from control import metrics
 from harness import children, get, wait_for
 from postgres import Load, Pgbouncer, Postgres, Wire, ask_all, statuses
+from test_db import ways
 
 
 def timed(function):
@@ -135,7 +136,7 @@ def most_memory(pid):
     return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 
-@pytest.mark.parametrize("mode", ["cooperative", "blocking"])
+@pytest.mark.parametrize("mode", ["cooperative", "blocking", "patched"])
 @pytest.mark.parametrize("schema", ["rows", "large"])
 def test_a_result_above_the_limit_is_500_with_the_reason(db, postgres, schema, mode):
     app = db("--db-mode", mode, "--db-result-max", "1m", schema=schema, name="limited")
@@ -251,8 +252,7 @@ def silent(full):
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["mute", "full"])
-@pytest.mark.parametrize("mode", ["cooperative", "blocking"])
-@pytest.mark.parametrize("model", ["green", "pool"])
+@ways("green", "pool")
 def test_a_list_of_hosts_passes_over_one_that_hangs(db, postgres, model, mode, full):
     with silent(full) as port:
         hosts = f"host=127.0.0.1,127.0.0.1 port={port},{postgres.port} user=postgres dbname=postgres connect_timeout=2"
@@ -262,7 +262,7 @@ def test_a_list_of_hosts_passes_over_one_that_hangs(db, postgres, model, mode, f
         assert seconds < 2  # psql waits for connect_timeout
 
 
-@pytest.mark.parametrize("mode", ["cooperative", "blocking"])
+@pytest.mark.parametrize("mode", ["cooperative", "blocking", "patched"])
 def test_connect_timeout_is_kept(db, mode):
     with silent(True) as port:
         app = db("--db-mode", mode, conninfo=f"host=127.0.0.1 port={port} connect_timeout=2")
@@ -333,8 +333,7 @@ def test_a_black_hole_that_ends_is_noticed(db, postgres):
         wait_for(lambda: get(app, "/now").status == 200, seconds=6, what="recovery")
 
 
-@pytest.mark.parametrize("mode", ["cooperative", "blocking"])
-@pytest.mark.parametrize("model", ["green", "pool"])
+@ways("green", "pool")
 def test_connections_that_died_in_silence_cost_a_second_once(db, postgres, model, mode):
     with Wire(postgres.port) as wire:
         app = db("--model", model, "--db-mode", mode, "--db-pool", "4", "--control", "127.0.0.1:0", "--db-timeout", "20s",
@@ -428,8 +427,7 @@ def test_a_statement_that_must_not_write_is_an_error_and_no_failover(db, postgre
     assert postgres.connections("reading") == 1
 
 
-@pytest.mark.parametrize("mode", ["cooperative", "blocking"])
-@pytest.mark.parametrize("model", ["green", "pool", "threaded"])
+@ways("green", "pool", "threaded")
 def test_a_statement_whose_connection_is_terminated_runs_again(db, postgres, model, mode):
     name = f"ended-{model}-{mode}"
     app = db("--model", model, "--db-mode", mode, name=name)

@@ -543,7 +543,7 @@ def test_variables_of_the_tutorial_choose_the_model(slowapi, start, tmp_path, va
 @pytest.mark.parametrize(
     "variable, value, allowed",
     [
-        ("MODULE", "nope", "index, db, cpu, self, echo, app or patched"),
+        ("MODULE", "nope", "index, db, cpu, self, echo, curl, app or patched"),
         ("THREADS", "maybe", "1 to 10000"),
         ("THREADS", "0", "with or without"),
         ("WORKERS", "many", "0 to 1000"),
