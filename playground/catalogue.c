@@ -34,6 +34,14 @@
         .port_by_hand = 3000, .measured = true                                             \
     }
 
+/* App `curl`: the job of `index`, through libcurl's blocking call. */
+#define APP_CURL(patch)                                                                  \
+    {                                                                                    \
+        .name = "app", .args = { "serve",   "--bind", "{bind}", "--model",      "green", \
+                                 "--patch", patch,    "curl",   "url={slowapi}" },       \
+        .port_by_hand = 3000, .measured = true                                           \
+    }
+
 /* App `cpu`: half of the delay is computing. */
 #define APP_CPU(model)                                                          \
     {                                                                           \
@@ -199,6 +207,22 @@ const struct playground catalogue[] = {
         .tutorial_seconds = 6.67,
     },
     {
+        .name = "db-patched",
+        .alias = "bonus-psycopg2-gevent",
+        .title = "the same blocking call, patched",
+        .shows =
+            "The very code of db-blocking. serve has replaced poll(2) and its like for the "
+            "libraries of the application: where libpq sleeps in the kernel, the call parks the "
+            "green thread, and libpq does not know it. Only the switch differs, as with gevent's "
+            "monkey.patch_all().",
+        .notice = "the code of db-blocking with the time of db-cooperative, which was written for "
+                  "it: compare the CPU with both",
+        .processes = { SLOW_API, POSTGRES, APP_DB("patched") },
+        .load = { .requests = 10, .concurrency = 5, .delay = NSEC_PER_SEC, .varied = true },
+        .slots = PLAY_SLOTS_UNLIMITED,
+        .ideal = PLAY_IDEAL_DB_POOL,
+    },
+    {
         .name = "db-cooperative",
         .alias = "bonus-psycopg2-gevent",
         .title = "the same database call, made cooperative",
@@ -213,6 +237,29 @@ const struct playground catalogue[] = {
         .slots = PLAY_SLOTS_UNLIMITED,
         .ideal = PLAY_IDEAL_DB_POOL,
         .tutorial_seconds = 3.148,
+    },
+    {
+        .name = "curl-blocking",
+        .title = "a library that blocks, in a green thread",
+        .shows = "The same job as green's, but the handler calls curl_easy_perform, as any C "
+                 "program does. libcurl waits in poll(2), and with it waits the only thread: "
+                 "green threads cannot help code that does not know of them.",
+        .notice = "one thread, one call at a time, as in single: the library has stopped the loop",
+        .processes = { SLOW_API, APP_CURL("off") },
+        .load = LOAD_10,
+        .slots = 1,
+    },
+    {
+        .name = "curl-patched",
+        .title = "the same library, patched",
+        .shows = "The same program with the same handler and the same library; --patch on is all "
+                 "that differs. poll(2) and its like are now serve's: they park the green thread, "
+                 "and all calls wait side by side.",
+        .notice = "not a line of the handler differs from curl-blocking: compare calls at once, "
+                  "and the time with that of curl-blocking",
+        .processes = { SLOW_API, APP_CURL("on") },
+        .load = LOAD_10,
+        .slots = PLAY_SLOTS_UNLIMITED,
     },
     {
         .name = "event",

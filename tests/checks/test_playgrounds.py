@@ -88,7 +88,7 @@ def test_load_of_compose_is_the_playgrounds(listed):
 def test_ports_are_the_tutorials_and_on_loopback():
     published = [port for said in services().values() for port in said.get("ports", [])]
     assert set(published) == {"127.0.0.1:3000:3000", "127.0.0.1:3001:3000", "127.0.0.1:8080:8080"}
-    for pair in (("single", "threaded"), ("db-blocking", "db-cooperative")):
+    for pair in (("single", "threaded"), ("db-blocking", "db-cooperative"), ("curl-blocking", "curl-patched")):
         assert [services()[f"app-{name}"]["ports"][0][10:14] for name in pair] == ["3000", "3001"]
 
 

@@ -66,7 +66,7 @@ def test_every_row_has_plausible_figures(tour, tmp_path):
         assert max(series["upstream_connections"]) <= 13  # idle ones are counted
         assert max(series["requests_in_flight"]) <= 4
         assert max(calls or 0 for calls in series["upstream_calls_in_flight"]) <= row["upstream_calls_in_flight_max"]
-        assert row["upstream_calls_in_flight_max"] in (range(1, 2) if name == "single" else range(2, 5))
+        assert row["upstream_calls_in_flight_max"] in (range(1, 2) if name in ("single", "curl-blocking") else range(2, 5))
         spent = row["process_cpu_us_per_request"]
         assert "slowapi" in spent and all(0 < cpu < 100_000 for cpu in spent.values())
     for counted in ("client_connections", "upstream_connections", "requests_in_flight", "upstream_calls_in_flight"):
@@ -114,6 +114,33 @@ def test_computing_takes_turns_on_green_threads_and_shares_the_cpus_on_native_on
     assert green["threads"]["during_max"] == green["threads"]["before"] < native["threads"]["during_max"]
     for row in (green, native):
         assert 100_000 <= row["cpu_us_per_request"] < 200_000
+
+
+@pytest.mark.parametrize("names", [("db-blocking", "db-patched", "db-cooperative"), ("curl-blocking", "curl-patched")])
+def test_code_that_blocks_takes_turns_until_it_is_patched(tour, tmp_path, names):
+    """The rows differ in a switch; one thread serves each of them."""
+    code, _, stderr = tour(*names, "--delay", "400ms", "--json", str(tmp_path / "out.json")).end()
+    if "not installed" in stderr:
+        pytest.skip(stderr)
+    assert code == 0, stderr
+    blocking, *others = json.loads((tmp_path / "out.json").read_text())["playgrounds"]
+    assert blocking["ideal_seconds"] == pytest.approx(2.4 if names[0].startswith("db") else 4)
+    assert blocking["seconds"] >= blocking["ideal_seconds"]
+    for row in others:
+        assert row["ideal_seconds"] == pytest.approx(0.8)
+        assert row["ideal_seconds"] <= row["seconds"] < blocking["ideal_seconds"]
+        assert row["upstream_calls_in_flight_max"] == 5
+    for row in (blocking, *others):
+        assert row["failed"] == 0 and row["threads"]["during_max"] == row["threads"]["before"]
+
+
+def test_rows_of_patching_differ_in_a_switch(srv_run):
+    def served(row):
+        [command] = re.findall(r"^  srv serve (.+)$", srv_run("play", "--explain", row).stdout, re.M)
+        return command
+
+    assert served("curl-blocking").replace("--patch off", "--patch on") == served("curl-patched")
+    assert served("db-blocking").replace("--db-mode blocking", "--db-mode patched") == served("db-patched")
 
 
 def test_threads_of_green_stay_one_and_it_sleeps(tour, tmp_path):
