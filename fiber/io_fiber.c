@@ -169,11 +169,9 @@ static int fiber_wait(struct io *io, int fd, unsigned what, nsec_t deadline) {
             return rc;
     }
     end_idle(e);
-    if (fiber_cancelled(self))
-        return -ECANCELED;
     if (e->watch.ready & what)
-        return 0;
-    return park(self, e, what, deadline);
+        return fiber_cancelled(self) ? -ECANCELED : 0;
+    return park(self, e, what, deadline); /* not for one that is cancelled */
 }
 
 static ssize_t fiber_recv(struct io *io, int fd, void *data, size_t size) {

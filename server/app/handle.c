@@ -689,15 +689,18 @@ int handle_request(struct srv_request *rq) {
 }
 
 int handle_run(struct session *s, struct io *io) {
+    bool on_thread = s->worker->fiber_io == NULL; /* a crash among fibers asks which one ran */
     struct srv_request rq;
     int rc;
 
     request_init(&rq, s, io);
     rc = request_admit(&rq);
-    crash_runs(&s->head);
+    if (on_thread)
+        crash_runs(&s->head);
     if (rc == 0)
         rc = handle_request(&rq);
-    crash_runs(NULL);
+    if (on_thread)
+        crash_runs(NULL);
     return request_answer(&rq, rc);
 }
 

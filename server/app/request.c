@@ -122,7 +122,7 @@ char *request_format(struct srv_request *rq, const char *fmt, ...) {
 /* --- waiting ------------------------------------------------------------- */
 
 void request_does(struct srv_request *rq, enum stats_doing doing, nsec_t now) {
-    if (!rq->is_part)
+    if (!rq->is_part && rq->session->entry != NULL)
         session_set_doing(rq->session, doing, now);
 }
 

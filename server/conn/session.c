@@ -524,7 +524,8 @@ static void end_request(struct session *s) {
     s->entry = NULL;
     s->ready_at = s->body_at = 0;
     s->stream = SESSION_WHOLE;
-    file_part_close(&s->file);
+    if (s->file.fd >= 0)
+        file_part_close(&s->file);
     s->spent = (struct access_spent){ 0 };
     s->id = (struct request_id){ 0 };
 }
