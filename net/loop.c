@@ -25,6 +25,12 @@ struct timer_heap {
     uint32_t count, cap;
 };
 
+/* First in, first out. */
+struct work_queue {
+    struct deferred *first, **last;
+    uint32_t count;
+};
+
 struct loop {
     struct event_base *base;
     struct event *timer_event;
@@ -36,8 +42,8 @@ struct loop {
     _Atomic(nsec_t) began_at; /* time of the first reading in this turn; 0 = none yet */
     nsec_t armed_at;          /* next time of the timerfd; NSEC_NEVER = disarmed */
     struct timer_heap timers;
-    struct deferred *deferred_first, **deferred_last;
-    uint32_t deferred_count;
+    struct work_queue deferred, heavy;
+    uint32_t heavy_done; /* pieces of long work done in this turn */
     void (*turned)(void *arg, nsec_t began, nsec_t ended);
     void *turned_arg;
 };
@@ -232,7 +238,8 @@ struct loop *loop_new(struct error *err) {
     }
     loop->timer_fd = loop->epoll_fd = -1;
     loop->armed_at = NSEC_NEVER;
-    loop->deferred_last = &loop->deferred_first;
+    loop->deferred.last = &loop->deferred.first;
+    loop->heavy.last = &loop->heavy.first;
 
     next_fd = next_descriptor();
     loop->base = base_new();
@@ -249,33 +256,69 @@ struct loop *loop_new(struct error *err) {
     return loop;
 }
 
-static struct deferred *pop_deferred(struct loop *loop) {
-    struct deferred *work = loop->deferred_first;
+static void queue_push(struct work_queue *q, struct deferred *work) {
+    if (work->pending)
+        return;
 
-    loop->deferred_first = work->next;
+    work->pending = true;
+    work->next = NULL;
+    *q->last = work;
+    q->last = &work->next;
+    q->count++;
+}
+
+static struct deferred *queue_pop(struct work_queue *q) {
+    struct deferred *work = q->first;
+
+    q->first = work->next;
     if (work->next == NULL)
-        loop->deferred_last = &loop->deferred_first;
-    loop->deferred_count--;
+        q->last = &q->first;
+    q->count--;
     work->pending = false;
     return work;
 }
 
+static void queue_remove(struct work_queue *q, struct deferred *work) {
+    if (!work->pending)
+        return;
+
+    struct deferred **link = &q->first;
+    while (*link != work)
+        link = &(*link)->next;
+    *link = work->next;
+    if (work->next == NULL)
+        q->last = link;
+    q->count--;
+    work->pending = false;
+}
+
 /* Runs as many as there were at the start: work put off by put-off work waits for the next turn. */
 static void run_deferred(struct loop *loop) {
-    uint32_t budget = loop->deferred_count;
+    uint32_t budget = loop->deferred.count;
 
-    while (budget-- > 0 && loop->deferred_first != NULL) {
-        struct deferred *work = pop_deferred(loop);
+    while (budget-- > 0 && loop->deferred.first != NULL) {
+        struct deferred *work = queue_pop(&loop->deferred);
         work->run(work);
     }
+}
+
+static void run_heavy(struct loop *loop) {
+    while (loop->heavy.first != NULL && loop->heavy_done < LOOP_HEAVY_MAX) {
+        struct deferred *work = queue_pop(&loop->heavy);
+        loop->heavy_done++;
+        work->run(work);
+    }
+    loop->heavy_done = 0;
 }
 
 void loop_free(struct loop *loop) {
     if (loop == NULL)
         return;
 
-    while (loop->deferred_first != NULL)
+    while (loop->deferred.first != NULL)
         run_deferred(loop);
+    while (loop->heavy.first != NULL)
+        queue_pop(&loop->heavy);
     timer_heap_free(&loop->timers);
     if (loop->timer_event != NULL)
         event_free(loop->timer_event);
@@ -319,28 +362,24 @@ nsec_t loop_now(struct loop *loop) {
 }
 
 void loop_defer(struct loop *loop, struct deferred *work) {
-    if (work->pending)
-        return;
-
-    work->pending = true;
-    work->next = NULL;
-    *loop->deferred_last = work;
-    loop->deferred_last = &work->next;
-    loop->deferred_count++;
+    queue_push(&loop->deferred, work);
 }
 
 void loop_undefer(struct loop *loop, struct deferred *work) {
-    if (!work->pending)
-        return;
+    queue_remove(&loop->deferred, work);
+}
 
-    struct deferred **link = &loop->deferred_first;
-    while (*link != work)
-        link = &(*link)->next;
-    *link = work->next;
-    if (work->next == NULL)
-        loop->deferred_last = link;
-    loop->deferred_count--;
-    work->pending = false;
+bool loop_may_do_heavy(struct loop *loop, struct deferred *work) {
+    if (loop->heavy.first == NULL && loop->heavy_done < LOOP_HEAVY_MAX) {
+        loop->heavy_done++;
+        return true;
+    }
+    queue_push(&loop->heavy, work);
+    return false;
+}
+
+void loop_drop_heavy(struct loop *loop, struct deferred *work) {
+    queue_remove(&loop->heavy, work);
 }
 
 /* Fires at most as many timers as there were: one that rearms itself for "now" cannot starve the
@@ -387,7 +426,7 @@ static int arm_timer_fd(struct loop *loop) {
 
 static int turn(struct loop *loop) {
     bool due = loop->now != 0 && timer_heap_earliest(&loop->timers) <= loop->now;
-    bool busy = due || loop->deferred_first != NULL;
+    bool busy = due || loop->deferred.first != NULL || loop->heavy.first != NULL;
 
     if (due) {
         loop->timer_fired = true; /* no need to hear that from the kernel */
@@ -404,6 +443,7 @@ static int turn(struct loop *loop) {
 
     fire_timers(loop);
     run_deferred(loop);
+    run_heavy(loop);
     if (loop->turned != NULL && loop_turn_began(loop) != 0)
         loop->turned(loop->turned_arg, loop_turn_began(loop), clock_now());
     return 0;

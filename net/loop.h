@@ -67,6 +67,16 @@ void loop_defer(struct loop *loop, struct deferred *work);
 /* Takes it back; walks the list of what is pending. */
 void loop_undefer(struct loop *loop, struct deferred *work);
 
+/* Heavy work computes so long that others would wait for it, like a step of a handshake: at most
+ * LOOP_HEAVY_MAX pieces of it are done in one turn, so that all else comes in between. True: do it
+ * now. False: `work` runs when its turn comes, behind those that came before, and does its piece
+ * without asking again. Asking again meanwhile is a no-op. */
+enum { LOOP_HEAVY_MAX = 2 };
+NODISCARD bool loop_may_do_heavy(struct loop *loop, struct deferred *work);
+
+/* Takes it back. */
+void loop_drop_heavy(struct loop *loop, struct deferred *work);
+
 /* --- timers --------------------------------------------------------------------------------- */
 
 /* A timer lies in the object that it belongs to; zero it before the first use. It fires once, at
