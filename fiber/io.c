@@ -88,6 +88,22 @@ int io_connect_from(struct io *io, const struct address *to, const struct addres
     return rc;
 }
 
+int io_secure(struct io *io, int fd, struct tls *tls) {
+    return io->ops->secure(io, fd, tls);
+}
+
+int io_handshake(struct io *io, int fd, nsec_t deadline) {
+    for (;;) {
+        int rc = io->ops->handshake(io, fd);
+        if (rc != -EAGAIN)
+            return rc;
+
+        rc = io_wait(io, fd, IO_READ, deadline);
+        if (rc < 0)
+            return rc;
+    }
+}
+
 /* The order matters: what arrives after the poll is a new event, which `drained` cannot wipe out,
  * since events are taken in while waiting only. */
 int io_wait_level(struct io *io, int fd, unsigned what, nsec_t deadline) {

@@ -31,6 +31,8 @@ struct io_ops {
     int (*sleep)(struct io *, nsec_t until); /* 0 at `until`, -ECANCELED */
     void (*forget)(struct io *, int fd);     /* fd is about to be closed or handed away */
     bool (*cancelled)(struct io *);          /* the next wait would fail with -ECANCELED */
+    int (*secure)(struct io *, int fd, struct tls *tls);
+    int (*handshake)(struct io *, int fd); /* one step: 0, -EAGAIN: wait for IO_READ, or -errno */
 };
 
 struct io {
@@ -58,6 +60,7 @@ struct io_block {
     bool client_half_closed; /* the client has closed its sending side */
     nsec_t probe_at;         /* next time for half_closed; NSEC_NEVER: none */
     unsigned probes;         /* calls of half_closed so far */
+    struct tls *secured;     /* the first of those of io_secure */
     void (*beat)(void);      /* called at least every beat_every while it waits; or NULL */
     nsec_t beat_every;
 };
@@ -109,9 +112,17 @@ NODISCARD int io_connect(struct io *io, const struct address *to, nsec_t deadlin
 NODISCARD int io_connect_from(struct io *io, const struct address *to, const struct address *from,
                               nsec_t deadline);
 
-/* For descriptors that another library (libpq, libcurl) reads and writes behind our back: asks the
- * kernel instead of the memory of earlier events, one poll(2) more per wait. As io_wait otherwise.
- */
+/* From now on receiving and sending on `fd` is about what is within TLS, and a wait for IO_READ or
+ * IO_WRITE waits for what `tls` needs for that. `tls` is the caller's, outlives this, and belongs
+ * to no other io or watch. NULL ends it, and so does io_close. 0 or -errno (as a wait). */
+NODISCARD int io_secure(struct io *io, int fd, struct tls *tls);
+
+/* Completes the handshake, which reading and writing do, too. 0 or -errno (net/tls.h). */
+NODISCARD int io_handshake(struct io *io, int fd, nsec_t deadline);
+
+/* For descriptors that another library (libpq, libcurl) reads and writes behind our back, and never
+ * for those of io_secure: asks the kernel instead of the memory of earlier events, one poll(2) more
+ * per wait. As io_wait otherwise. */
 NODISCARD int io_wait_level(struct io *io, int fd, unsigned what, nsec_t deadline);
 
 void io_close(struct io *io, int fd);

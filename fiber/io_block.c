@@ -3,6 +3,7 @@
 #include "fiber/io.h"
 #include "fiber/patch.h"
 #include "net/socket.h"
+#include "net/tls.h"
 #include <errno.h>
 #include <poll.h>
 
@@ -59,7 +60,20 @@ static int wait_until(struct io_block *b, int fd, unsigned what, nsec_t deadline
     }
 }
 
+/* A thread has few connections with TLS: a client's, and those of its calls. */
+static struct tls *find_secured(const struct io_block *b, int fd) {
+    struct tls *t = b->secured;
+
+    while (t != NULL && t->fd != fd)
+        t = t->next;
+    return t;
+}
+
 static int block_wait(struct io *io, int fd, unsigned what, nsec_t deadline) {
+    const struct tls *t = find_secured(block_of(io), fd);
+
+    if (t != NULL && (what = tls_awaits(t, what)) == 0)
+        return 0;
     return wait_until(block_of(io), fd, what, deadline);
 }
 
@@ -68,12 +82,16 @@ static int block_sleep(struct io *io, nsec_t until) {
     return rc == -ETIMEDOUT ? 0 : rc;
 }
 
-static ssize_t block_recv(struct io *io UNUSED, int fd, void *data, size_t size) {
-    return socket_recv(fd, data, size);
+static ssize_t block_recv(struct io *io, int fd, void *data, size_t size) {
+    struct tls *t = find_secured(block_of(io), fd);
+
+    return t != NULL ? tls_recv(t, data, size) : socket_recv(fd, data, size);
 }
 
-static ssize_t block_send(struct io *io UNUSED, int fd, const void *data, size_t size) {
-    return socket_send(fd, data, size);
+static ssize_t block_send(struct io *io, int fd, const void *data, size_t size) {
+    struct tls *t = find_secured(block_of(io), fd);
+
+    return t != NULL ? tls_send(t, data, size) : socket_send(fd, data, size);
 }
 
 static bool block_ready(struct io *io UNUSED, int fd UNUSED, unsigned what UNUSED) {
@@ -83,7 +101,34 @@ static bool block_ready(struct io *io UNUSED, int fd UNUSED, unsigned what UNUSE
 static void block_drained(struct io *io UNUSED, int fd UNUSED, unsigned what UNUSED) {
 }
 
-static void block_forget(struct io *io UNUSED, int fd UNUSED) {
+static void block_forget(struct io *io, int fd) {
+    struct tls **link = &block_of(io)->secured;
+
+    while (*link != NULL && (*link)->fd != fd)
+        link = &(*link)->next;
+    if (*link == NULL)
+        return;
+
+    struct tls *t = *link;
+    *link = t->next;
+    t->next = NULL;
+    tls_attach(t, NULL, NULL);
+}
+
+static int block_secure(struct io *io, int fd, struct tls *tls) {
+    struct io_block *b = block_of(io);
+
+    block_forget(io, fd);
+    if (tls == NULL)
+        return 0;
+    tls_attach_socket(tls, fd);
+    tls->next = b->secured;
+    b->secured = tls;
+    return 0;
+}
+
+static int block_handshake(struct io *io, int fd) {
+    return tls_handshake(find_secured(block_of(io), fd));
 }
 
 static bool block_cancelled(struct io *io) {
@@ -101,12 +146,15 @@ static const struct io_ops block_ops = {
     .sleep = block_sleep,
     .forget = block_forget,
     .cancelled = block_cancelled,
+    .secure = block_secure,
+    .handshake = block_handshake,
 };
 
 void io_block_init(struct io_block *b, int cancel_fd) {
     b->io = (struct io){ .ops = &block_ops };
     b->cancel_fd = cancel_fd;
     b->beat = NULL;
+    b->secured = NULL;
     io_block_watch_client(b, -1, NULL, NSEC_NEVER);
 }
 

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "fiber/io.h"
 #include "net/socket.h"
+#include "net/tls.h"
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -91,7 +92,7 @@ static void on_news(struct watch *w, unsigned what) {
     struct io_fiber *f = e->owner;
 
     if (e->idle != NULL) {
-        if (what & (IO_READ | IO_HANGUP))
+        if ((what & (IO_READ | IO_HANGUP)) && (w->tls == NULL || watch_peek(w) != -EAGAIN))
             take_idle(e);
         return;
     }
@@ -169,7 +170,9 @@ static int fiber_wait(struct io *io, int fd, unsigned what, nsec_t deadline) {
             return rc;
     }
     end_idle(e);
-    if (e->watch.ready & what)
+    if (e->watch.tls != NULL)
+        what = tls_awaits(e->watch.tls, what);
+    if (what == 0 || (e->watch.ready & what))
         return fiber_cancelled(self) ? -ECANCELED : 0;
     return park(self, e, what, deadline); /* not for one that is cancelled */
 }
@@ -240,6 +243,24 @@ static void fiber_forget(struct io *io, int fd) {
     fibers_run(f->fibers);
 }
 
+static int fiber_secure(struct io *io, int fd, struct tls *tls) {
+    struct io_fiber *f = fiber_of(io);
+    struct entry *e = lookup(f, fd);
+    if (e == NULL) {
+        int rc = tls != NULL ? entry_open(f, fd, &e) : 0;
+        if (rc < 0 || tls == NULL)
+            return rc;
+    }
+
+    end_idle(e);
+    watch_secure(&e->watch, tls);
+    return 0;
+}
+
+static int fiber_handshake(struct io *io, int fd) {
+    return watch_handshake(&lookup(fiber_of(io), fd)->watch);
+}
+
 static bool fiber_is_cancelled(struct io *io) {
     return fiber_cancelled(fiber_self(fiber_of(io)->fibers));
 }
@@ -253,6 +274,8 @@ static const struct io_ops fiber_ops = {
     .sleep = fiber_sleep,
     .forget = fiber_forget,
     .cancelled = fiber_is_cancelled,
+    .secure = fiber_secure,
+    .handshake = fiber_handshake,
 };
 
 /* --- public ---------------------------------------------------------------------------------- */
@@ -263,6 +286,8 @@ static bool is_readable(struct watch *w) {
 
     if (w->ready & IO_HANGUP)
         return true;
+    if (w->tls != NULL)
+        return watch_peek(w) != -EAGAIN;
     if (!watch_may_have_data(w))
         return false;
     if (poll(&poll_fd, 1, 0) != 0)

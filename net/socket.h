@@ -5,7 +5,17 @@
 #define NET_SOCKET_H
 
 #include "net/address.h"
+#include <poll.h>
 #include <sys/types.h>
+
+/* Readiness of a descriptor: to wait for, or known. */
+enum { IO_READ = 1, IO_WRITE = 2, IO_HANGUP = 4 };
+
+/* Events for poll(2). */
+static inline short io_poll_events(unsigned what) {
+    return (short)((what & IO_READ ? POLLIN : 0) | (what & IO_WRITE ? POLLOUT : 0) |
+                   (what & IO_HANGUP ? POLLRDHUP : 0));
+}
 
 /* recv(2): bytes, 0 at end of file (`size` is at least 1), or -errno. */
 NODISCARD ssize_t socket_recv(int fd, void *data, size_t size);

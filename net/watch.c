@@ -3,6 +3,7 @@
  */
 #include "net/watch.h"
 #include "net/socket.h"
+#include "net/tls.h"
 #include <errno.h>
 
 /* Private bits of `ready`.
@@ -11,8 +12,10 @@
  * looks like. So an event with both bits may hide an error behind the last bytes: it is UNSURE
  * until a call has proven the socket alive. A short read on an UNSURE socket leaves READ set and
  * notes SHORT: the next read is tried, and says EAGAIN or the error. A send that works is as good a
- * proof, so that request and response traffic never pays for that extra call. */
-enum { WATCH_UNSURE = 8, WATCH_SHORT = 16 };
+ * proof, so that request and response traffic never pays for that extra call.
+ *
+ * A handshake that waits for its turn waits for TURN and for nothing else. */
+enum { WATCH_UNSURE = 8, WATCH_SHORT = 16, WATCH_TURN = 32 };
 
 static void settle(struct watch *w) {
     if ((w->ready & WATCH_SHORT) && !(w->ready & IO_HANGUP))
@@ -47,6 +50,11 @@ void watch_proven(struct watch *w) {
     settle(w);
 }
 
+/* Translates news of the socket for those who send and receive through TLS. */
+static unsigned told_within(const struct tls *t, unsigned news) {
+    return (t->recv_awaits & news ? IO_READ : 0) | (t->send_awaits & news ? IO_WRITE : 0);
+}
+
 /* Epoll repeats every bit that holds in every event; only what the owner does not know yet is news.
  */
 static void on_event(evutil_socket_t fd, short what, void *arg) {
@@ -74,14 +82,18 @@ static void on_event(evutil_socket_t fd, short what, void *arg) {
         known &= ~(unsigned)IO_HANGUP;
         bits |= IO_HANGUP;
     }
-    if (bits & ~known)
-        w->notify(w, bits & ~known);
+    bits &= ~known;
+    if (w->tls != NULL)
+        bits |= told_within(w->tls, bits);
+    if (bits != 0)
+        w->notify(w, bits);
 }
 
 int watch_open(struct watch *w, struct loop *loop, int fd,
                void (*notify)(struct watch *, unsigned)) {
     w->loop = loop;
     w->fd = fd;
+    w->tls = NULL;
     w->notify = notify;
     w->ready = IO_READ | IO_WRITE;
 
@@ -96,11 +108,13 @@ int watch_open(struct watch *w, struct loop *loop, int fd,
 }
 
 void watch_close(struct watch *w) {
+    if (w->tls != NULL)
+        watch_secure(w, NULL);
     event_del(&w->event);
     w->ready = 0;
 }
 
-ssize_t watch_recv(struct watch *w, void *data, size_t size) {
+static ssize_t bare_recv(struct watch *w, void *data, size_t size) {
     if (!(w->ready & IO_READ))
         return -EAGAIN;
 
@@ -114,7 +128,7 @@ ssize_t watch_recv(struct watch *w, void *data, size_t size) {
     return n;
 }
 
-ssize_t watch_send(struct watch *w, const void *data, size_t size) {
+static ssize_t bare_send(struct watch *w, const void *data, size_t size) {
     if (!(w->ready & IO_WRITE))
         return -EAGAIN;
 
@@ -126,4 +140,121 @@ ssize_t watch_send(struct watch *w, const void *data, size_t size) {
     if (n == -EAGAIN || (n >= 0 && (size_t)n < size))
         watch_drained(w, IO_WRITE);
     return n;
+}
+
+/* --- through TLS ------------------------------------------------------------------------------ */
+
+static ssize_t wire_recv(void *arg, void *data, size_t size) {
+    return bare_recv(arg, data, size);
+}
+
+static ssize_t wire_send(void *arg, const void *data, size_t size) {
+    return bare_send(arg, data, size);
+}
+
+static const struct tls_wire_ops watch_wire = { wire_recv, wire_send };
+
+static void on_turn(struct deferred *work) {
+    struct tls *t = CONTAINER_OF(work, struct tls, turn);
+    struct watch *w = t->wire.arg;
+
+    t->may_go_on = true;
+    w->ready |= WATCH_TURN;
+    w->notify(w, w->ready & (IO_READ | IO_WRITE | IO_HANGUP));
+}
+
+static void on_late_news(struct deferred *work) {
+    struct tls *t = CONTAINER_OF(work, struct tls, news);
+    struct watch *w = t->wire.arg;
+
+    w->notify(w, IO_READ | IO_HANGUP);
+}
+
+void watch_secure(struct watch *w, struct tls *tls) {
+    if (w->tls != NULL) {
+        loop_drop_heavy(w->loop, &w->tls->turn);
+        loop_undefer(w->loop, &w->tls->news);
+        tls_attach(w->tls, NULL, NULL);
+    }
+    w->tls = tls;
+    if (tls != NULL) {
+        tls_attach(tls, &watch_wire, w);
+        tls->turn.run = on_turn;
+        tls->news.run = on_late_news;
+        w->ready |= tls->has_rest ? IO_READ : 0;
+    }
+}
+
+/* Whether a step may be made: one of a handshake may have to wait for its turn. */
+static bool may_step(struct watch *w) {
+    struct tls *t = w->tls;
+
+    if (LIKELY(t->state != TLS_HANDSHAKING))
+        return true;
+    w->ready &= ~(unsigned)WATCH_TURN;
+    if (t->may_go_on || loop_may_do_heavy(w->loop, &t->turn)) {
+        t->may_go_on = false;
+        return true;
+    }
+    t->recv_awaits = t->send_awaits = WATCH_TURN;
+    return false;
+}
+
+/* Bytes that stay within give no event, nor does an end that was read behind the last bytes. */
+static void settle_within(struct watch *w, ssize_t n) {
+    struct tls *t = w->tls;
+
+    if (t->has_rest)
+        w->ready = (w->ready | IO_READ) & ~(unsigned)WATCH_SHORT;
+    if (!t->ended && t->failure == 0)
+        return;
+    if (n > 0 && !(w->ready & IO_HANGUP))
+        loop_defer(w->loop, &t->news);
+    w->ready |= IO_READ | IO_HANGUP;
+}
+
+int watch_handshake(struct watch *w) {
+    if (!may_step(w))
+        return -EAGAIN;
+
+    int rc = tls_handshake(w->tls);
+    settle_within(w, 0);
+    return rc;
+}
+
+int watch_peek(struct watch *w) {
+    if (!may_step(w))
+        return -EAGAIN;
+
+    int rc = tls_peek(w->tls);
+    settle_within(w, 0);
+    return rc;
+}
+
+static ssize_t recv_within(struct watch *w, void *data, size_t size) {
+    if (!may_step(w))
+        return -EAGAIN;
+
+    ssize_t n = tls_recv(w->tls, data, size);
+    settle_within(w, n);
+    return n;
+}
+
+static ssize_t send_within(struct watch *w, const void *data, size_t size) {
+    if (!may_step(w))
+        return -EAGAIN;
+
+    ssize_t n = tls_send(w->tls, data, size);
+    settle_within(w, n);
+    return n;
+}
+
+/* --- either way ------------------------------------------------------------------------------- */
+
+ssize_t watch_recv(struct watch *w, void *data, size_t size) {
+    return LIKELY(w->tls == NULL) ? bare_recv(w, data, size) : recv_within(w, data, size);
+}
+
+ssize_t watch_send(struct watch *w, const void *data, size_t size) {
+    return LIKELY(w->tls == NULL) ? bare_send(w, data, size) : send_within(w, data, size);
 }

@@ -17,22 +17,17 @@
 
 #include "base/buf.h"
 #include "net/loop.h"
+#include "net/socket.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
-#include <poll.h>
 #include <sys/types.h>
 
-enum { IO_READ = 1, IO_WRITE = 2, IO_HANGUP = 4 };
-
-/* Events for poll(2). */
-static inline short io_poll_events(unsigned what) {
-    return (short)((what & IO_READ ? POLLIN : 0) | (what & IO_WRITE ? POLLOUT : 0) |
-                   (what & IO_HANGUP ? POLLRDHUP : 0));
-}
+struct tls;
 
 struct watch {
     struct event event;
     struct loop *loop;
+    struct tls *tls;                               /* the layer that bytes go through; NULL: none */
     void (*notify)(struct watch *, unsigned what); /* `what`: the bits that just became ready */
     int fd;
     unsigned ready; /* IO_* bits, and private ones above them */
@@ -46,6 +41,22 @@ NODISCARD int watch_open(struct watch *w, struct loop *loop, int fd,
 /* Unregisters; notify is not called again. Close the descriptor afterwards; free the memory through
  * loop_defer when this may run inside notify. */
 void watch_close(struct watch *w);
+
+/* From now on watch_recv and watch_send are about what is within TLS: READ stays set while bytes
+ * that came before are to be read, and a receive that waits for the socket to take bytes is told
+ * READ then. Steps of handshakes are heavy work (net/loop.h): one that has to wait says -EAGAIN,
+ * and notify comes. `tls` is the caller's, outlives this, and belongs to no other watch or io. NULL
+ * ends it, as watch_close does; what is received and sent then is the bare bytes, as a lingering
+ * close wants (net/linger.h). */
+void watch_secure(struct watch *w, struct tls *tls);
+
+/* Goes on with the handshake, which receiving and sending do, too: 0 when it is complete, -EAGAIN,
+ * or -errno (net/tls.h). */
+NODISCARD int watch_handshake(struct watch *w);
+
+/* Whether there is anything to receive within TLS: 1, 0 at the end, -EAGAIN, or -errno. Takes in
+ * what is no news, like tickets. */
+NODISCARD int watch_peek(struct watch *w);
 
 /* A call outside this file said EAGAIN: not ready for `what` until the next event. */
 void watch_drained(struct watch *w, unsigned what);

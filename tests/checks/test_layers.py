@@ -26,8 +26,12 @@ LIBRARY_HOMES = {
     "event2/": (lambda path: path.parts[0] == "net" or str(path) in ("proc/signals.c", "server/model/evhttp.c"), None),
     "libpq-fe.h": (lambda path: path.parts[0] == "server", 1),
     "curl/curl.h": (lambda path: path.parts[0] == "server", 1),
-    # TLS below libcurl, and the hashes of a cache.
-    "openssl/": (lambda path: str(path) in ("server/upstream/curl.c", "server/app/source.c"), None),
+    # TLS, also below libcurl, and the hashes of a cache.
+    "openssl/": (
+        lambda path: str(path) in ("server/upstream/curl.c", "server/app/source.c")
+        or (path.parts[0] == "net" and path.name.startswith("tls") and path.suffix == ".c"),
+        None,
+    ),
 }
 
 # Room of server -> its headers that other rooms may include; all others are its own.

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: MIT */
+/* Makes an SSL_CTX for each certificate from a const config, and is OpenSSL's way to the bytes of a
+ * connection. */
+#include "net/tls_context.h"
+#include "base/alloc.h"
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdatomic.h>
+
+enum { CIPHER_TEXT_BYTES = 1024 };
+
+struct tls_context {
+    atomic_int owners;
+    enum tls_role role;
+    BIO_METHOD *wire_method;
+    unsigned char *alpn;
+    unsigned int alpn_len;
+    SSL_CTX **by_certificate; /* the first one is that of all connections until SNI tells more */
+    size_t count;             /* at least 1, once it is made */
+};
+
+const char *tls_take_reason(unsigned long *ret_code) {
+    unsigned long code = ERR_get_error(); /* the first one: those behind say where it was noticed */
+    const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
+
+    ERR_clear_error();
+    if (ret_code != NULL)
+        *ret_code = code;
+    return reason != NULL ? reason : "no reason given";
+}
+
+/* --- certificates and keys -------------------------------------------------------------------- */
+
+/* A key behind a passphrase would ask the terminal. */
+static int no_passphrase(char *text UNUSED, int size UNUSED, int writes UNUSED, void *arg) {
+    bool *asked = arg;
+
+    *asked = true;
+    return -1;
+}
+
+static BIO *open_pem(const struct tls_pem *pem) {
+    return pem->text.len < INT32_MAX ? BIO_new_mem_buf(pem->text.ptr, (int)pem->text.len) : NULL;
+}
+
+/* PEM_read_bio_X509(3) says NO_START_LINE where there is no further certificate. */
+static bool is_end_of_pem(void) {
+    unsigned long code = ERR_peek_last_error();
+
+    return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
+}
+
+/* Calls `take` for each certificate of the text. 0 or -EINVAL with the reason. */
+static int each_certificate(const struct tls_pem *pem, int (*take)(void *arg, X509 *one, int nth),
+                            void *arg, struct error *err) {
+    BIO *bio = open_pem(pem);
+    int count = 0, taken = 1;
+    X509 *one;
+
+    ERR_clear_error();
+    while (bio != NULL && taken == 1 && (one = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+        taken = take(arg, one, count++);
+        X509_free(one);
+    }
+    bool complete = bio != NULL && taken == 1 && count > 0 && is_end_of_pem();
+    BIO_free(bio);
+    bool empty = count == 0 && is_end_of_pem();
+    const char *reason = tls_take_reason(NULL);
+    if (empty)
+        return error_set(err, -EINVAL, "'%s' has no certificate in PEM", pem->name);
+    return complete ? 0 : error_set(err, -EINVAL, "certificate '%s': %s", pem->name, reason);
+}
+
+static int take_chain(void *arg, X509 *one, int nth) {
+    return nth == 0 ? SSL_CTX_use_certificate(arg, one) : (int)SSL_CTX_add1_chain_cert(arg, one);
+}
+
+static int use_key(SSL_CTX *ctx, const struct tls_certificate *certificate, struct error *err) {
+    const struct tls_pem *pem = &certificate->key;
+    BIO *bio = open_pem(pem);
+    struct slice mark = SLICE("PRIVATE KEY-----");
+    bool asked = false;
+    EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, &asked) : NULL;
+    int rc = 0;
+
+    BIO_free(bio);
+    if (key == NULL && asked)
+        rc = error_set(err, -EINVAL, "key '%s' has a passphrase; give one without", pem->name);
+    else if (key == NULL && memmem(pem->text.ptr, pem->text.len, mark.ptr, mark.len) == NULL)
+        rc = error_set(err, -EINVAL, "'%s' has no private key in PEM", pem->name);
+    else if (key == NULL)
+        rc = error_set(err, -EINVAL, "key '%s': %s", pem->name, tls_take_reason(NULL));
+    else if (X509_check_private_key(SSL_CTX_get0_certificate(ctx), key) != 1)
+        rc = error_set(err, -EINVAL, "key '%s' is not that of certificate '%s'", pem->name,
+                       certificate->chain.name);
+    else if (SSL_CTX_use_PrivateKey(ctx, key) != 1)
+        rc = error_set(err, -EINVAL, "key '%s': %s", pem->name, tls_take_reason(NULL));
+    EVP_PKEY_free(key);
+    ERR_clear_error();
+    return rc;
+}
+
+/* A server tells its clients, too, whose certificates it takes. */
+static int take_trusted(void *arg, X509 *one, int nth UNUSED) {
+    SSL_CTX *ctx = arg;
+
+    return X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), one) == 1 &&
+           SSL_CTX_add_client_CA(ctx, one) == 1;
+}
+
+static int use_trust(SSL_CTX *ctx, const struct tls_config *config, struct error *err) {
+    int mode = SSL_VERIFY_PEER;
+
+    if (config->verify == TLS_VERIFY_NONE)
+        return 0;
+    if (config->verify == TLS_VERIFY_REQUIRED)
+        mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+    SSL_CTX_set_verify(ctx, mode, NULL);
+    if (config->trust.name != NULL)
+        return each_certificate(&config->trust, take_trusted, ctx, err);
+    if (SSL_CTX_set_default_verify_paths(ctx) != 1)
+        return error_set(err, -EINVAL, "the system's certificates: %s", tls_take_reason(NULL));
+    return 0;
+}
+
+/* --- versions and ciphers --------------------------------------------------------------------- */
+
+static int version_number(enum tls_version version, int any) {
+    switch (version) {
+    case TLS_VERSION_1_2:
+        return TLS1_2_VERSION;
+    case TLS_VERSION_1_3:
+        return TLS1_3_VERSION;
+    case TLS_VERSION_ANY:
+        break;
+    }
+    return any;
+}
+
+static size_t append_name(char *text, size_t len, struct slice name) {
+    if (len > 0)
+        text[len++] = ':';
+    memcpy(text + len, name.ptr, name.len);
+    text[len + name.len] = '\0';
+    return len + name.len;
+}
+
+/* OpenSSL has one list for TLS 1.3, whose names begin with TLS_, and one for all before. */
+static int use_ciphers(SSL_CTX *ctx, const char *ciphers, struct error *err) {
+    char older[CIPHER_TEXT_BYTES] = "", newer[CIPHER_TEXT_BYTES] = "";
+    size_t older_len = 0, newer_len = 0;
+    struct slice rest = slice_str(ciphers);
+
+    if (ciphers == NULL)
+        return 0;
+    if (rest.len + 2 > CIPHER_TEXT_BYTES)
+        return error_set(err, -EINVAL, "ciphers: the list is too long");
+    while (rest.len > 0) {
+        struct slice name = slice_trim(slice_cut(&rest, ':'));
+        if (name.len > 0 && slice_starts_with(name, SLICE("TLS_")))
+            newer_len = append_name(newer, newer_len, name);
+        else if (name.len > 0)
+            older_len = append_name(older, older_len, name);
+    }
+    if ((older_len > 0 && SSL_CTX_set_cipher_list(ctx, older) != 1) ||
+        (newer_len > 0 && SSL_CTX_set_ciphersuites(ctx, newer) != 1) || older_len + newer_len == 0)
+        return error_set(err, -EINVAL, "ciphers '%s': %s", ciphers, tls_take_reason(NULL));
+    return 0;
+}
+
+static void set_modes(SSL_CTX *ctx, const struct tls_config *config) {
+    /* Buffers may move between two tries of a send, and it may take a part, as send(2). */
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_read_ahead(ctx, 1); /* one recv(2) takes head and body of a record, and more */
+
+    /* A server's sessions are in tickets, so that workers share them and nothing grows. */
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    if (config->no_resumption) {
+        SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+        SSL_CTX_set_num_tickets(ctx, 0);
+    }
+    if (config->role == TLS_SERVER)
+        SSL_CTX_set_dh_auto(ctx, 1);
+}
+
+/* --- what the peer asks for ------------------------------------------------------------------- */
+
+static int choose_certificate(SSL *ssl, int *alert UNUSED, void *arg) {
+    const struct tls_context *c = arg;
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+    for (size_t i = 0; name != NULL && i < c->count; i++) {
+        X509 *certificate = SSL_CTX_get0_certificate(c->by_certificate[i]);
+        if (X509_check_host(certificate, name, 0, 0, NULL) == 1) {
+            SSL_set_SSL_CTX(ssl, c->by_certificate[i]);
+            return SSL_TLSEXT_ERR_OK;
+        }
+    }
+    return name != NULL ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+/* RFC 7301 section 3.2: a client that speaks none of ours is refused. */
+static int choose_protocol(SSL *ssl UNUSED, const unsigned char **ret, unsigned char *ret_len,
+                           const unsigned char *offered, unsigned int offered_len, void *arg) {
+    const struct tls_context *c = arg;
+    unsigned char *chosen = NULL;
+
+    if (SSL_select_next_proto(&chosen, ret_len, c->alpn, c->alpn_len, offered, offered_len) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *ret = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static int use_alpn(struct tls_context *c, SSL_CTX *ctx) {
+    if (c->alpn_len == 0)
+        return 0;
+    if (c->role == TLS_SERVER)
+        SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, c);
+    else if (SSL_CTX_set_alpn_protos(ctx, c->alpn, c->alpn_len) != 0)
+        return -ENOMEM;
+    return 0;
+}
+
+/* --- sessions that a client resumes ----------------------------------------------------------- */
+
+static int keep_session(SSL *ssl, SSL_SESSION *session) {
+    struct tls_session *kept = SSL_get_app_data(ssl);
+
+    if (kept == NULL)
+        return 0;
+    pthread_mutex_lock(&kept->lock);
+    SSL_SESSION *last = kept->last;
+    kept->last = session;
+    pthread_mutex_unlock(&kept->lock);
+    SSL_SESSION_free(last);
+    return 1;
+}
+
+static void offer_session(SSL *ssl, struct tls_session *kept) {
+    pthread_mutex_lock(&kept->lock);
+    if (kept->last != NULL)
+        SSL_set_session(ssl, kept->last);
+    pthread_mutex_unlock(&kept->lock);
+}
+
+void tls_session_forget(struct tls_session *session) {
+    SSL_SESSION_free(session->last);
+    session->last = NULL;
+}
+
+/* --- the wire --------------------------------------------------------------------------------- */
+
+static int wire_read(BIO *bio, char *data, int size) {
+    struct tls_wire *wire = BIO_get_data(bio);
+    ssize_t n = wire->ops->recv(wire->arg, data, (size_t)size);
+
+    BIO_clear_retry_flags(bio);
+    wire->full = n == size;
+    if (n > 0)
+        return (int)n;
+    if (n == -EAGAIN)
+        BIO_set_retry_read(bio);
+    else if (n < 0)
+        wire->error = (int)n;
+    else
+        wire->ended = true;
+    return n == 0 ? 0 : -1;
+}
+
+static int wire_write(BIO *bio, const char *data, int size) {
+    struct tls_wire *wire = BIO_get_data(bio);
+    ssize_t n = wire->ops->send(wire->arg, data, (size_t)size);
+
+    BIO_clear_retry_flags(bio);
+    if (n >= 0)
+        return (int)n;
+    if (n == -EAGAIN)
+        BIO_set_retry_write(bio);
+    else
+        wire->error = (int)n;
+    return -1;
+}
+
+/* OpenSSL asks for flushes, and for what only its own kinds of BIO can do. */
+static long wire_control(BIO *bio UNUSED, int command, long number UNUSED, void *arg UNUSED) {
+    return command == BIO_CTRL_FLUSH;
+}
+
+static int wire_create(BIO *bio) {
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+static BIO_METHOD *new_wire_method(void) {
+    BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "wire");
+
+    if (method != NULL) {
+        BIO_meth_set_read(method, wire_read);
+        BIO_meth_set_write(method, wire_write);
+        BIO_meth_set_ctrl(method, wire_control);
+        BIO_meth_set_create(method, wire_create);
+    }
+    return method;
+}
+
+SSL *tls_context_open(const struct tls_context *c, struct tls_wire *wire,
+                      struct tls_session *session) {
+    SSL *ssl = SSL_new(c->by_certificate[0]);
+    BIO *bio = ssl != NULL ? BIO_new(c->wire_method) : NULL;
+
+    if (bio == NULL) {
+        SSL_free(ssl);
+        ERR_clear_error();
+        return NULL;
+    }
+    BIO_set_data(bio, wire);
+    SSL_set_bio(ssl, bio, bio);
+    SSL_set_app_data(ssl, session);
+    if (session != NULL)
+        offer_session(ssl, session);
+    if (c->role == TLS_SERVER)
+        SSL_set_accept_state(ssl);
+    else
+        SSL_set_connect_state(ssl);
+    return ssl;
+}
+
+/* --- making and freeing ----------------------------------------------------------------------- */
+
+static void set_callbacks(struct tls_context *c, SSL_CTX *ctx, const struct tls_config *config) {
+    static const unsigned char id[] = "srv"; /* wanted with client certificates */
+
+    if (c->role == TLS_SERVER) {
+        SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);
+        SSL_CTX_set_tlsext_servername_callback(ctx, choose_certificate);
+        SSL_CTX_set_tlsext_servername_arg(ctx, c);
+    } else if (!config->no_resumption) {
+        SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+        SSL_CTX_sess_set_new_cb(ctx, keep_session);
+    }
+}
+
+/* `certificate` NULL: a client without. The context has the SSL_CTX, finished or not. */
+static int add_certificate(struct tls_context *c, const struct tls_config *config,
+                           const struct tls_certificate *certificate, struct error *err) {
+    int newest = version_number(config->version_max, 0);
+    int oldest = version_number(config->version_min, TLS1_2_VERSION);
+    SSL_CTX *ctx = SSL_CTX_new(c->role == TLS_SERVER ? TLS_server_method() : TLS_client_method());
+
+    if (ctx == NULL)
+        return error_set(err, -ENOMEM, "TLS: %s", tls_take_reason(NULL));
+    c->by_certificate[c->count++] = ctx;
+    set_modes(ctx, config);
+    set_callbacks(c, ctx, config);
+    if (SSL_CTX_set_min_proto_version(ctx, oldest) != 1 ||
+        SSL_CTX_set_max_proto_version(ctx, newest) != 1 || use_alpn(c, ctx) < 0)
+        return error_set(err, -EINVAL, "TLS: %s", tls_take_reason(NULL));
+
+    int rc = use_ciphers(ctx, config->ciphers, err);
+    if (rc == 0)
+        rc = use_trust(ctx, config, err);
+    if (rc == 0 && certificate != NULL)
+        rc = each_certificate(&certificate->chain, take_chain, ctx, err);
+    if (rc == 0 && certificate != NULL)
+        rc = use_key(ctx, certificate, err);
+    return rc;
+}
+
+static int fill(struct tls_context *c, const struct tls_config *config, struct error *err) {
+    size_t count = config->certificate_count;
+    int rc = 0;
+
+    c->by_certificate = mem_calloc(count > 0 ? count : 1, sizeof(SSL_CTX *));
+    c->wire_method = new_wire_method();
+    c->alpn = mem_alloc(config->alpn.len);
+    if (c->by_certificate == NULL || c->wire_method == NULL || c->alpn == NULL)
+        return error_set(err, -ENOMEM, "TLS: out of memory");
+    if (config->alpn.len > 0)
+        memcpy(c->alpn, config->alpn.ptr, config->alpn.len);
+    c->alpn_len = (unsigned)config->alpn.len;
+    if (count == 0)
+        return add_certificate(c, config, NULL, err);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = add_certificate(c, config, &config->certificates[i], err);
+    return rc;
+}
+
+struct tls_context *tls_context_new(const struct tls_config *config, struct error *err) {
+    struct tls_context *c = mem_calloc(1, sizeof(*c));
+
+    if (c == NULL) {
+        error_set(err, -ENOMEM, "TLS: out of memory");
+        return NULL;
+    }
+    atomic_init(&c->owners, 1);
+    c->role = config->role;
+    if (fill(c, config, err) < 0) {
+        tls_context_unref(c);
+        return NULL;
+    }
+    return c;
+}
+
+struct tls_context *tls_context_ref(struct tls_context *c) {
+    atomic_fetch_add_explicit(&c->owners, 1, memory_order_relaxed);
+    return c;
+}
+
+void tls_context_unref(struct tls_context *c) {
+    if (c == NULL || atomic_fetch_sub(&c->owners, 1) > 1)
+        return;
+
+    for (size_t i = 0; i < c->count; i++)
+        SSL_CTX_free(c->by_certificate[i]);
+    BIO_meth_free(c->wire_method);
+    mem_free(c->by_certificate);
+    mem_free(c->alpn);
+    mem_free(c);
+}
