@@ -2,6 +2,7 @@
 /* Reads the symbol tables of loaded objects, and prints which of their calls wait how. */
 #include "fiber/patch_report.h"
 #include "base/alloc.h"
+#include "base/path.h"
 #include "fiber/patch_calls.h" /* made by fiber/meson.build */
 #include <dlfcn.h>
 #include <elf.h>
@@ -65,8 +66,7 @@ struct library {
     size_t count;
     const char *soname; /* or the name of its file */
     const char *user;   /* name of the library that needs it; NULL: it was opened by name */
-    bool told;
-    bool system; /* libc and what belongs to it, or to a sanitizer */
+    bool system;        /* libc and what belongs to it, or to a sanitizer */
 };
 
 /* glibc has relocated the addresses in the dynamic section, but where that is read-only. */
@@ -104,11 +104,19 @@ static size_t count_gnu(const uint32_t *table) {
     return last + 1;
 }
 
+/* One of the two tables of relocations, DT_JMPREL or DT_RELA, and the number of its rows. */
+static size_t find_relocations(const struct link_map *map, ElfW(Sxword) table, ElfW(Sxword) size,
+                               const ElfW(Rela) * *ret) {
+    const ElfW(Dyn) *bytes = find_entry(map, size);
+
+    *ret = find_table(map, table);
+    return *ret != NULL && bytes != NULL ? bytes->d_un.d_val / sizeof(**ret) : 0;
+}
+
 /* The number of symbols that relocations name: of all that calls are bound to. */
 static size_t count_bound(const struct link_map *map, ElfW(Sxword) table, ElfW(Sxword) size) {
-    const ElfW(Rela) *rows = find_table(map, table);
-    const ElfW(Dyn) *bytes = find_entry(map, size);
-    size_t count = rows != NULL && bytes != NULL ? bytes->d_un.d_val / sizeof(*rows) : 0, ret = 0;
+    const ElfW(Rela) * rows;
+    size_t count = find_relocations(map, table, size, &rows), ret = 0;
 
     for (size_t i = 0; i < count; i++)
         if (ELF64_R_SYM(rows[i].r_info) >= ret)
@@ -129,25 +137,6 @@ static size_t count_symbols(const struct link_map *map) {
     return others > hashed ? others : hashed;
 }
 
-static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-
-    return slash != NULL ? slash + 1 : path;
-}
-
-static bool is_system(const char *name) {
-    static const char *const names[] = {
-        "libc.so.",  "libm.so.",      "ld-linux",    "libpthread.so.", "libdl.so.",  "librt.so.",
-        "libanl.",   "libresolv.so.", "libutil.so.", "libgcc_s.so.",   "linux-vdso", "libasan.",
-        "libubsan.", "libtsan.",      "liblsan.",    "libnss_",        "libclang_",  "libmvec.so.",
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (strncmp(name, names[i], strlen(names[i])) == 0)
-            return true;
-    return false;
-}
-
 static void open_library(struct library *l, const struct link_map *map) {
     const ElfW(Dyn) *soname = find_entry(map, DT_SONAME);
 
@@ -156,8 +145,8 @@ static void open_library(struct library *l, const struct link_map *map) {
                            .names = find_table(map, DT_STRTAB),
                            .count = count_symbols(map) };
     l->soname =
-        soname != NULL && l->names != NULL ? l->names + soname->d_un.d_val : base_name(map->l_name);
-    l->system = is_system(l->soname) || is_system(base_name(map->l_name));
+        soname != NULL && l->names != NULL ? l->names + soname->d_un.d_val : basename(map->l_name);
+    l->system = path_is_system_library(l->soname) || path_is_system_library(basename(map->l_name));
     if (l->symbols == NULL || l->names == NULL)
         l->count = 0;
 }
@@ -187,9 +176,8 @@ static bool is_address(uint64_t info) {
  * there is none. */
 static const void *const *find_slot(const struct library *l, ElfW(Sxword) table, ElfW(Sxword) size,
                                     size_t symbol) {
-    const ElfW(Rela) *rows = find_table(l->map, table);
-    const ElfW(Dyn) *bytes = find_entry(l->map, size);
-    size_t count = rows != NULL && bytes != NULL ? bytes->d_un.d_val / sizeof(*rows) : 0;
+    const ElfW(Rela) * rows;
+    size_t count = find_relocations(l->map, table, size, &rows);
 
     for (size_t i = 0; i < count; i++)
         if (ELF64_R_SYM(rows[i].r_info) == symbol && is_address(rows[i].r_info))
@@ -212,7 +200,7 @@ static const char *bound_elsewhere(const struct library *l, size_t i) {
         return NULL;
     if (info.dli_fbase == (void *)l->map->l_addr)
         return defined ? "itself" : NULL;
-    return base_name(info.dli_fname);
+    return basename(info.dli_fname);
 }
 
 /* --- the calls of a library ------------------------------------------------------------------- */
@@ -427,7 +415,7 @@ static bool is_named(const struct link_map *map, const char *name) {
     const ElfW(Dyn) *soname = find_entry(map, DT_SONAME);
     const char *names = find_table(map, DT_STRTAB);
 
-    return strcmp(base_name(map->l_name), base_name(name)) == 0 ||
+    return strcmp(basename(map->l_name), basename(name)) == 0 ||
            (soname != NULL && names != NULL && strcmp(names + soname->d_un.d_val, name) == 0);
 }
 
@@ -483,7 +471,7 @@ int patch_report(FILE *out, void *object, const char *name) {
         for (all = map; all->l_prev != NULL;)
             all = all->l_prev;
         add_library(r, map, NULL);
-        r->libraries[0].soname = base_name(name);
+        r->libraries[0].soname = basename(name);
         add_all_needed(r, all);
         rc = add_opened(r, all);
     }
@@ -494,6 +482,9 @@ int patch_report(FILE *out, void *object, const char *name) {
         print_rest(r, "These wait in nothing:", false, NULL);
         print_rest(r, "These are the system's, and not looked at:", true,
                    "What they wait for inside is told above, by the calls that lead there.");
+        if (r->count == LIBRARIES_MAX)
+            fprintf(out, "\nMore than %d libraries: the others are not in this report.\n",
+                    LIBRARIES_MAX);
         print_meanings(r);
     }
     mem_free(r);

@@ -3,6 +3,7 @@
 #include "server/observe/blocker.h"
 #include "base/alloc.h"
 #include "base/attr.h"
+#include "base/path.h"
 #include "net/thread.h"
 #include <dlfcn.h>
 #include <elf.h>
@@ -125,29 +126,11 @@ struct code {
     } segments[CODE_MAX];
 };
 
-static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-
-    return slash != NULL ? slash + 1 : path;
-}
-
-static bool passes_on(const char *path) {
-    static const char *const names[] = { "libc.so.",   "ld-linux", "libpthread.so.",
-                                         "linux-vdso", "libasan.", "libtsan.",
-                                         "libubsan.",  "liblsan.", "libclang_rt" };
-    const char *name = base_name(path);
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (strncmp(name, names[i], strlen(names[i])) == 0)
-            return true;
-    return name[0] == '\0'; /* the program */
-}
-
 static int add_code(struct dl_phdr_info *info, size_t size, void *arg) {
     struct code *code = arg;
 
     (void)size;
-    if (passes_on(info->dlpi_name))
+    if (info->dlpi_name[0] == '\0' || path_is_system_library(info->dlpi_name)) /* or the program */
         return 0;
     for (size_t i = 0; i < info->dlpi_phnum && code->count < CODE_MAX; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
@@ -227,7 +210,7 @@ static bool look_at(struct caller *c, uintptr_t address) {
     symbol = extra;
     if (c->base == NULL) {
         c->base = info.dli_fbase;
-        copy_name(c->library, sizeof(c->library), base_name(info.dli_fname));
+        copy_name(c->library, sizeof(c->library), basename(info.dli_fname));
     }
     if (info.dli_fbase != c->base)
         return true;

@@ -120,6 +120,19 @@ def test_libraries_that_srv_has_loaded_itself_are_told_as_well(tmp_path):
     assert "libpq.so.5, which app.so needs\n" in text and "libssl.so.3" in text
 
 
+@pytest.mark.parametrize("style", ["sysv", "gnu", "both"])
+def test_either_hash_table_tells_how_many_symbols_there_are(tmp_path, app, style):
+    expected = report(app)
+    assert report(build(tmp_path, app_of(PAGE), flags=(f"-Wl,--hash-style={style}",))) == expected
+
+
+def test_a_library_that_exports_nothing_is_told(tmp_path):
+    """Its hash table knows no symbol."""
+    mute = "#include <unistd.h>\n__attribute__((destructor)) static void late(void) { pause(); }"
+    text = report(linked(tmp_path, app_of(PAGE), make_library(tmp_path, mute, "-nostartfiles", name="libmute.so")))
+    assert sections(text)["libmute.so"] == {"blocks": ["pause"]}
+
+
 @pytest.mark.parametrize("flags", [("-Wl,-Bsymbolic",), ("-fvisibility=protected",)], ids=["symbolic", "protected"])
 def test_a_library_with_a_call_of_its_own_is_not_covered(tmp_path, flags):
     own = "#include <poll.h>\nint poll(struct pollfd *f, nfds_t n, int t) { return f && n && t; }\nint help(void) { return poll(0, 0, 1); }"
