@@ -4,7 +4,7 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         gcc libc6-dev meson ninja-build pkg-config \
-        libevent-dev libjansson-dev libpq-dev libcurl4-openssl-dev libssl-dev \
+        libevent-dev libjansson-dev libpq-dev libcurl4-openssl-dev libssl-dev zlib1g-dev libbrotli-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
@@ -15,7 +15,7 @@ RUN meson setup /build --buildtype=release -Dtests=false -Dstrip=true --prefix=/
 FROM debian:bookworm-slim
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        libevent-core-2.1-7 libevent-extra-2.1-7 libjansson4 libpq5 libcurl4 libssl3 procps \
+        libevent-core-2.1-7 libevent-extra-2.1-7 libjansson4 libpq5 libcurl4 libssl3 zlib1g libbrotli1 procps \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /image/srv /usr/local/bin/srv
 USER 65534:65534

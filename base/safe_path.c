@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -542,4 +544,39 @@ int safe_path_enter(const struct safe_path *p) {
 void safe_path_leave(int old_fd) {
     (void)!fchdir(old_fd);
     close(old_fd);
+}
+
+/* --- a file below a folder -------------------------------------------------------------- */
+
+/* openat2(2), which the C library has no function for; a folder that is renamed meanwhile lets it
+ * fail, rarely. A descriptor or -errno. */
+static int open_below(int folder, const char *path, uint64_t flags, uint64_t resolve) {
+    struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = resolve };
+
+    for (unsigned tries = 0; tries < 8; tries++) {
+        long fd = syscall(SYS_openat2, folder, path, &how, sizeof(how));
+
+        if (fd >= 0)
+            return (int)fd;
+        if (errno != EAGAIN && errno != EINTR)
+            return -errno;
+    }
+    return -EAGAIN;
+}
+
+int safe_path_open_regular(int folder, const char *path, uint64_t resolve, struct stat *ret_is) {
+    int fd = open_below(folder, path, O_PATH, resolve);
+    bool regular = fd >= 0 && fstat(fd, ret_is) == 0 && S_ISREG(ret_is->st_mode);
+
+    if (fd < 0)
+        return fd;
+    close(fd);
+    if (!regular)
+        return -ENOENT;
+    fd = open_below(folder, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, resolve);
+    if (fd >= 0 && (fstat(fd, ret_is) < 0 || !S_ISREG(ret_is->st_mode))) {
+        close(fd);
+        return -ENOENT;
+    }
+    return fd;
 }

@@ -19,6 +19,7 @@
 #include "base/slice.h"
 #include <linux/limits.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 struct safe_path {
@@ -76,5 +77,11 @@ void safe_path_leave(int old_fd);
 
 /* All in one for a file to read; a FIFO is waited for. A descriptor, or -errno with a reason. */
 NODISCARD int safe_path_open_to_read(const char *path, struct error *why);
+
+/* Opens a regular file below `folder` to read, and nothing else: a device may do something when it
+ * is opened. `resolve` are RESOLVE_* of openat2(2), which keep the path in the folder. A descriptor
+ * (close-on-exec), or -errno: -ENOENT also of what is no regular file. */
+NODISCARD int safe_path_open_regular(int folder, const char *path, uint64_t resolve,
+                                     struct stat *ret_is);
 
 #endif

@@ -2,6 +2,7 @@
 /* Builds the request: method, fields in the order of importance to a reader, body from a file. */
 #include "loadgen/request.h"
 #include "base/arena.h"
+#include "base/base64.h"
 #include "http/encode.h"
 #include <errno.h>
 #include <stdio.h>
@@ -85,33 +86,17 @@ static int add_cookies(struct builder *b, struct error *err) {
     return 0;
 }
 
-/* RFC 4648 section 4, with padding. `out` has room for 4 characters per started group of three
- * bytes. */
-static size_t base64(struct slice in, char *out) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t used = 0;
-    for (size_t i = 0; i < in.len; i += 3) {
-        size_t have = in.len - i < 3 ? in.len - i : 3;
-        uint32_t group = 0;
-        for (size_t k = 0; k < 3; k++)
-            group = group << 8 | (k < have ? (unsigned char)in.ptr[i + k] : 0);
-        for (size_t k = 0; k < 4; k++)
-            out[used++] = k <= have ? digits[group >> (18 - 6 * k) & 63] : '=';
-    }
-    return used;
-}
-
 static int add_credentials(struct builder *b, struct slice name, const char *credentials,
                            struct error *err) {
     if (credentials == NULL)
         return 0;
     struct slice plain = slice_str(credentials);
     size_t prefix = sizeof("Basic ") - 1;
-    char *text = arena_alloc(&b->scratch, prefix + (plain.len + 2) / 3 * 4);
+    char *text = arena_alloc(&b->scratch, prefix + base64_size(plain.len));
     if (text == NULL)
         return out_of_memory(err);
     memcpy(text, "Basic ", prefix);
-    size_t len = prefix + base64(plain, text + prefix);
+    size_t len = prefix + base64_encode(plain, BASE64_STANDARD, text + prefix);
     add_default(b, name, slice_of(text, len));
     return 0;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Answers with files: what the socket does not take at once is sent by whoever sends the rest of
  * answers, never by the handler. */
+#include "base/safe_path.h"
+#include "http/media_type.h"
 #include "http/select.h"
 #include "server/app/request.h"
 #include "server/limits.h"
@@ -9,44 +11,9 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* --- finding it ---------------------------------------------------------- */
-
-/* openat2(2), which the C library has no function for; a folder that is renamed meanwhile lets it
- * fail, rarely. A descriptor or -errno. */
-static int open_below(int folder, const char *path, uint64_t flags, uint64_t resolve) {
-    struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = resolve };
-
-    for (unsigned tries = 0; tries < 8; tries++) {
-        long fd = syscall(SYS_openat2, folder, path, &how, sizeof(how));
-
-        if (fd >= 0)
-            return (int)fd;
-        if (errno != EAGAIN && errno != EINTR)
-            return -errno;
-    }
-    return -EAGAIN;
-}
-
-/* Opens a regular file, and nothing else: a device may do something when it is opened. */
-static int open_regular(int folder, const char *path, uint64_t resolve, struct stat *ret_is) {
-    int fd = open_below(folder, path, O_PATH, resolve);
-    bool regular = fd >= 0 && fstat(fd, ret_is) == 0 && S_ISREG(ret_is->st_mode);
-
-    if (fd < 0)
-        return fd;
-    close(fd);
-    if (!regular)
-        return -ENOENT;
-    fd = open_below(folder, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, resolve);
-    if (fd >= 0 && (fstat(fd, ret_is) < 0 || !S_ISREG(ret_is->st_mode))) {
-        close(fd);
-        return -ENOENT;
-    }
-    return fd;
-}
 
 static int refuse(struct srv_request *rq, int rc) {
     switch (-rc) {
@@ -67,53 +34,6 @@ static int refuse(struct srv_request *rq, int rc) {
         rq->detail = request_format(rq, "error=\"%s\"", strerrordesc_np(-rc));
         return srv_fail(rq, 500, "the file cannot be read");
     }
-}
-
-/* --- its type ------------------------------------------------------------ */
-
-static const struct {
-    struct slice suffix, type;
-} types[] = {
-    { SLICE_INIT("html"), SLICE_INIT("text/html; charset=utf-8") },
-    { SLICE_INIT("htm"), SLICE_INIT("text/html; charset=utf-8") },
-    { SLICE_INIT("css"), SLICE_INIT("text/css; charset=utf-8") },
-    { SLICE_INIT("js"), SLICE_INIT("text/javascript; charset=utf-8") },
-    { SLICE_INIT("mjs"), SLICE_INIT("text/javascript; charset=utf-8") },
-    { SLICE_INIT("json"), SLICE_INIT("application/json") },
-    { SLICE_INIT("txt"), SLICE_INIT("text/plain; charset=utf-8") },
-    { SLICE_INIT("md"), SLICE_INIT("text/markdown; charset=utf-8") },
-    { SLICE_INIT("csv"), SLICE_INIT("text/csv; charset=utf-8") },
-    { SLICE_INIT("xml"), SLICE_INIT("application/xml") },
-    { SLICE_INIT("svg"), SLICE_INIT("image/svg+xml") },
-    { SLICE_INIT("png"), SLICE_INIT("image/png") },
-    { SLICE_INIT("jpg"), SLICE_INIT("image/jpeg") },
-    { SLICE_INIT("jpeg"), SLICE_INIT("image/jpeg") },
-    { SLICE_INIT("gif"), SLICE_INIT("image/gif") },
-    { SLICE_INIT("webp"), SLICE_INIT("image/webp") },
-    { SLICE_INIT("avif"), SLICE_INIT("image/avif") },
-    { SLICE_INIT("ico"), SLICE_INIT("image/vnd.microsoft.icon") },
-    { SLICE_INIT("woff"), SLICE_INIT("font/woff") },
-    { SLICE_INIT("woff2"), SLICE_INIT("font/woff2") },
-    { SLICE_INIT("ttf"), SLICE_INIT("font/ttf") },
-    { SLICE_INIT("pdf"), SLICE_INIT("application/pdf") },
-    { SLICE_INIT("wasm"), SLICE_INIT("application/wasm") },
-    { SLICE_INIT("zip"), SLICE_INIT("application/zip") },
-    { SLICE_INIT("gz"), SLICE_INIT("application/gzip") },
-    { SLICE_INIT("mp3"), SLICE_INIT("audio/mpeg") },
-    { SLICE_INIT("ogg"), SLICE_INIT("audio/ogg") },
-    { SLICE_INIT("mp4"), SLICE_INIT("video/mp4") },
-    { SLICE_INIT("webm"), SLICE_INIT("video/webm") },
-};
-
-/* Finds the type by the suffix of the last name, in any case. */
-static struct slice type_of(const char *path) {
-    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
-    struct slice suffix = slice_str(dot != NULL && dot > slash ? dot + 1 : "");
-
-    for (size_t i = 0; i < ARRAY_LEN(types); i++)
-        if (slice_eq_nocase(suffix, types[i].suffix))
-            return types[i].type;
-    return SLICE("application/octet-stream");
 }
 
 /* --- the answer ---------------------------------------------------------- */
@@ -203,7 +123,7 @@ static int reply_opened(struct srv_request *rq, int status, struct file_reply *r
 
     r->to = (uint64_t)r->is.st_size;
     r->status = (uint16_t)status;
-    r->type = rq->content_type.ptr != NULL ? rq->content_type : type_of(path);
+    r->type = rq->content_type.ptr != NULL ? rq->content_type : http_media_type_of(path);
     if (status == 200 && (method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD))
         select_part(rq, r);
     if (rq->failed < 0) {
@@ -223,7 +143,7 @@ static int reply_path(struct srv_request *rq, int status, int folder, const char
         return srv_fail(rq, 500, "a part of a request cannot answer");
     if (status < 200 || status > 599)
         return srv_fail(rq, 500, "the handler answered with status %d", status);
-    r.fd = open_regular(folder, path, resolve, &r.is);
+    r.fd = safe_path_open_regular(folder, path, resolve, &r.is);
     return r.fd < 0 ? refuse(rq, r.fd) : reply_opened(rq, status, &r, path);
 }
 
