@@ -172,6 +172,14 @@ static const struct option_row rows[] = {
         .offset = MEMBER(rules),
     },
     {
+        .name = "files",
+        .topic = "Answering",
+        .meta = "DIR",
+        .help = "Folder out of which body-file takes files; no link in it and no path leads out.",
+        .type = OPTION_STRING,
+        .offset = MEMBER(files),
+    },
+    {
         .name = "control",
         .topic = "Telling",
         .meta = "ADDR",

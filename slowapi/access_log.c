@@ -2,7 +2,6 @@
 /* Makes the lines of the access log. */
 #include "slowapi/access_log.h"
 #include "base/json.h"
-#include "slowapi/route.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -19,6 +19,7 @@ struct slowapi_config {
     const char *control;                    /* an address; or NULL */
     struct option_strings control_hosts;    /* names by which it may be asked */
     const char *rules;                      /* a file; or NULL */
+    const char *files;                      /* the folder of body-file; or NULL */
     const char *access_log;                 /* a file, `-` is stdout; or NULL */
     nsec_t delay_max;                       /* longest exchange; 0: any */
     int64_t seed;                           /* 0: another one each time */

@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "http/error.h"
 #include "slowapi/access_log.h"
+#include "slowapi/request.h"
 #include <assert.h>
 #include <errno.h>
 #include <linux/sockios.h>
@@ -35,6 +36,7 @@ static void on_deadline(struct timer *timer);
 static void on_later(struct deferred *later);
 static void read_request(struct slow_conn *c);
 static void take_head(struct slow_conn *c, const struct http_head *head);
+static void take_data(struct slow_conn *c, struct slice data);
 static void wait_or_answer(struct slow_conn *c);
 static bool is_gone(const struct slow_conn *c);
 static void wait_until(struct slow_conn *c, nsec_t at);
@@ -280,6 +282,8 @@ static size_t feed(struct slow_conn *c, struct slice input) {
         case HTTP_EV_MORE:
             return used;
         case HTTP_EV_DATA:
+            take_data(c, ev.data);
+            break;
         case HTTP_EV_INTERIM:
             break;
         }
@@ -386,9 +390,9 @@ static bool inject_request_faults(struct slow_conn *c) {
 
 /* Plans the request when its head is read: from here on it is in flight. */
 static void take_head(struct slow_conn *c, const struct http_head *head) {
-    const struct plan_origin origin = { .client = c->client,
-                                        .bind = c->bind,
-                                        .is_reused = c->is_reused };
+    const struct plan_origin origin = {
+        .client = c->client, .bind = c->bind, .fd = c->watch.fd, .is_reused = c->is_reused
+    };
     struct slow_plan plan;
 
     c->in_flight = true;
@@ -412,12 +416,26 @@ static void take_head(struct slow_conn *c, const struct http_head *head) {
         wait_or_answer(c);
 }
 
+/* A body is thrown away, unless the answer is made of it. */
+static void take_data(struct slow_conn *c, struct slice data) {
+    const char *why = NULL;
+    int rc = c->reply != NULL && c->reply->kept != NULL ? kept_add(c->reply->kept, data, &why) : 0;
+
+    if (rc > 0)
+        refuse(c, (uint16_t)rc, why);
+    else if (rc < 0)
+        drop(c);
+}
+
 /* --- wait ------------------------------------------------------------------------------------- */
 
 /* The request is read, and its delay begins. The clock is read again: counted from the begin of the
  * turn, a request that came late in it would be answered too early. */
 static void wait_or_answer(struct slow_conn *c) {
-    if (c->delay > 0)
+    if (c->reply != NULL && c->reply->kept != NULL &&
+        plan_finish(&c->worker->planner, c->reply, &c->delay) < 0)
+        drop(c);
+    else if (c->delay > 0)
         wait_until(c, deadline_after(clock_now(), c->delay));
     else
         answer(c);
@@ -685,7 +703,7 @@ static void end_request_as(struct slow_conn *c, const char *outcome, uint16_t st
         slow_stats_count(&w->planner.stats, SLOW_CLIENT_ABORTS);
     slow_stats_end(&w->planner.stats, c->is_timed ? status : 0);
     log_request(c, outcome, status);
-    reply_free(c->reply);
+    plan_free(c->reply);
     c->reply = NULL;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Parameters, from their values and the rows that parse them to the texts that name them. */
 #include "slowapi/param.h"
+#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/escape.h"
 #include "base/units.h"
@@ -20,6 +21,7 @@ struct param {
     bool is_text;    /* any, which may end with a comma */
     bool is_alias;   /* another name of the row before */
     bool is_of_path; /* has no effect but on routes that take it */
+    bool is_kept;    /* the text is kept where it is, and decoded when it is used */
     /* Whether the other values give it something to do; NULL: it always has. */
     bool (*works)(const struct spec *spec);
 };
@@ -93,6 +95,7 @@ static int parse_size_value(struct slice text, int64_t *ret) {
 
 static int parse_size(struct spec *spec, struct slice value, const char **ret_why) {
     spec->has_body_size = true;
+    spec->body.raw = spec->body_file.raw = (struct slice){ NULL, 0 };
     return mix_parse(value, parse_size_value, MIX_PERCENTS, &spec->size, ret_why);
 }
 
@@ -350,6 +353,77 @@ static int parse_failure_rate(struct spec *spec, struct slice value, const char 
     return number_parse(value, &spec->failure_rate) == 0 && spec->failure_rate <= 1 ? 0 : -EINVAL;
 }
 
+/* --- bodies ----------------------------------------------------------------------------------- */
+
+char *param_text_dup(const struct param_text *text, bool *ret_bad) {
+    char *copy = slice_dup(text->raw);
+
+    *ret_bad = false;
+    if (copy == NULL || !text->is_encoded)
+        return copy;
+    long len = http_percent_decode(text->raw, copy);
+    if (len >= 0) {
+        copy[len] = '\0';
+        return copy;
+    }
+    *ret_bad = true;
+    mem_free(copy);
+    return NULL;
+}
+
+/* The last layer that chooses a body wins, however it does. */
+static int parse_body(struct spec *spec, struct slice value UNUSED, const char **ret_why UNUSED) {
+    spec->body = spec->said;
+    spec->body_file.raw = (struct slice){ NULL, 0 };
+    spec->has_body_size = false;
+    return 0;
+}
+
+static int parse_body_file(struct spec *spec, struct slice value UNUSED,
+                           const char **ret_why UNUSED) {
+    spec->body_file = spec->said;
+    spec->body.raw = (struct slice){ NULL, 0 };
+    spec->has_body_size = false;
+    return 0;
+}
+
+static int parse_type(struct spec *spec, struct slice value, const char **ret_why) {
+    struct slice type = slice_trim(slice_take(value, slice_find(value, ';')));
+    size_t slash = slice_find(type, '/');
+    struct slice subtype = slice_drop(type, slash + 1);
+
+    *ret_why = "is no media type";
+    if (slash == 0 || subtype.len == 0 || http_span(type.ptr, slash, HTTP_CHAR_TOKEN) != slash ||
+        http_span(subtype.ptr, subtype.len, HTTP_CHAR_TOKEN) != subtype.len ||
+        http_span_value(value.ptr, value.len) != value.len)
+        return -EINVAL;
+    spec->type = spec->said;
+    return 0;
+}
+
+static int parse_bool(struct slice value, bool *ret, const char **ret_why) {
+    *ret_why = "is neither true nor false";
+    *ret = slice_eq(value, SLICE("true"));
+    return *ret || slice_eq(value, SLICE("false")) ? 0 : -EINVAL;
+}
+
+static int parse_template(struct spec *spec, struct slice value, const char **ret_why) {
+    spec->has_template = true;
+    return parse_bool(value, &spec->is_template, ret_why);
+}
+
+static int parse_encoding(struct spec *spec, struct slice value, const char **ret_why) {
+    enum http_coding coding = HTTP_CODING_IDENTITY;
+
+    *ret_why = "is not known";
+    spec->is_auto_encoded = slice_eq(value, SLICE("auto"));
+    if (!spec->is_auto_encoded && !http_coding_find(value, &coding))
+        return -EINVAL;
+    spec->has_encoding = true;
+    spec->encoding = (uint8_t)coding;
+    return 0;
+}
+
 /* --- what gives a parameter something to do --------------------------------------------------- */
 
 static bool counts(const struct spec *spec) {
@@ -394,6 +468,18 @@ static const struct param params[] = {
       .is_alias = true },
     { SLICE_INIT("size"), "bytes such as 512 or 64k up to 1g, or SIZE:PERCENT,...", parse_size,
       "a body of that many pseudo-random letters" },
+    { SLICE_INIT("body"), "any text", parse_body,
+      "the body, in which `{{...}}` stands for parts of the request; see Bodies", .is_text = true,
+      .is_kept = true },
+    { SLICE_INIT("body-file"), "a path below --files", parse_body_file,
+      "the body, out of a file; its name gives the type", .is_text = true, .is_kept = true },
+    { SLICE_INIT("type"), "a media type such as application/json", parse_type,
+      "Content-Type of the answer", .is_text = true },
+    { SLICE_INIT("template"), "true or false", parse_template,
+      "whether `{{...}}` is replaced: unless said in `body`, and not in `body-file`",
+      .works = spec_chooses_body },
+    { SLICE_INIT("encoding"), "gzip, deflate, br, identity or auto", parse_encoding,
+      "codes the body; auto, the rule for `body` and `body-file`, as Accept-Encoding asks for" },
     { SLICE_INIT("close"), "true, false or a percentage", parse_close,
       "`Connection: close` after the answer" },
     { SLICE_INIT("header"), "NAME:VALUE, 512 bytes in all", parse_header,
@@ -490,23 +576,25 @@ static bool take_place(struct spec *spec, const struct param *param) {
     return true;
 }
 
-/* `value` is not empty, `shown` is how it was spelled. */
+/* `value` is not empty, unless it is kept; `shown` is how it was spelled, and whether
+ * percent-encoded. */
 static int apply(const struct param *param, struct spec *spec, struct slice value,
-                 struct slice shown, struct error *why) {
+                 struct slice shown, bool is_encoded, struct error *why) {
     const char *reason = "ends with a comma";
 
     if (!param->is_text && value.ptr[value.len - 1] == ',')
         return complain(param, shown, reason, why);
+    spec->said = (struct param_text){ .raw = shown, .is_encoded = is_encoded };
     return param->parse(spec, value, &reason) == 0 ? 0 : complain(param, shown, reason, why);
 }
 
 int param_set(struct spec *spec, struct slice name, struct slice value, struct error *why) {
     const struct param *param = row_of(name);
 
-    if (value.len == 0)
+    if (value.len == 0 && !param->is_kept)
         return complain(param, value, "is empty", why);
     spec->given |= bit_of(param);
-    return apply(param, spec, value, value, why);
+    return apply(param, spec, value, value, false, why);
 }
 
 bool param_is_given(const struct spec *spec, struct slice name) {
@@ -533,13 +621,15 @@ static int apply_encoded(const struct param *param, struct spec *spec, struct sl
                          struct error *why) {
     char decoded[SLOWAPI_TEXT_BYTES];
 
+    if (param->is_kept)
+        return apply(param, spec, raw, raw, true, why);
     if (raw.len > (param->is_text ? SLOWAPI_TEXT_BYTES : SLOWAPI_VALUE_BYTES))
         return complain(param, raw, "is too long", why);
 
     long len = http_percent_decode(raw, decoded);
     if (len < 0)
         return complain(param, raw, "has a bad percent-escape", why);
-    return apply(param, spec, slice_of(decoded, (size_t)len), raw, why);
+    return apply(param, spec, slice_of(decoded, (size_t)len), raw, true, why);
 }
 
 /* NULL when it is none; *ret_name is what it decodes to, `room` has SLOWAPI_NAME_BYTES. */
@@ -559,7 +649,7 @@ int param_parse_query(struct spec *spec, struct slice query, struct param_names 
     while (http_query_next(&query, &raw, &value)) {
         const struct param *param = find_encoded(raw, room, &name);
         bool is_default = value.len == 0 && slice_eq(name, SLICE("delay"));
-        if (param == NULL || (value.len == 0 && !is_default))
+        if (param == NULL || (value.len == 0 && !is_default && !param->is_kept))
             name_one(unknown, name);
         else if (!is_default && take_place(spec, param) &&
                  apply_encoded(param, spec, value, why) < 0)
@@ -579,9 +669,9 @@ static int parse_pair(struct spec *spec, struct slice pair, struct error *why) {
     if (param == NULL)
         return error_set(why, -EINVAL, "%s is not a parameter; see srv slowapi --print-params",
                          shown);
-    if (pair.len == 0)
+    if (pair.len == 0 && !param->is_kept)
         return complain(param, pair, "is empty", why);
-    return take_place(spec, param) ? apply(param, spec, pair, pair, why) : 0;
+    return take_place(spec, param) ? apply(param, spec, pair, pair, false, why) : 0;
 }
 
 int param_parse_text(struct spec *spec, struct slice text, struct error *why) {

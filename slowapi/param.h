@@ -6,6 +6,7 @@
 #define SLOWAPI_PARAM_H
 
 #include "base/error.h"
+#include "http/coding.h"
 #include "slowapi/dist.h"
 #include "slowapi/fault.h"
 #include <stdio.h>
@@ -44,6 +45,11 @@ static inline double warmup_factor(const struct warmup *warmup, nsec_t at) {
     return 1 + (warmup->factor - 1) * (1 - (double)at / (double)warmup->span);
 }
 
+struct param_text {   /* lives where its layer lives */
+    struct slice raw; /* ptr NULL: not given */
+    bool is_encoded;  /* percent-encoded, as in a query */
+};
+
 /* The values of all parameters. Layers fill one in turn: the server's defaults, those of the
  * listening address, a rule, the query, the X-Slowapi header. */
 struct spec {
@@ -79,11 +85,23 @@ struct spec {
     int64_t numbytes, chunk_size;
     double failure_rate;
 
+    struct param_text body, body_file, type;
+    struct param_text said; /* value of the row that is parsed at the moment */
+    uint8_t encoding;       /* enum http_coding, when has_encoding and not is_auto_encoded */
+    bool has_encoding, is_auto_encoded, has_template, is_template;
+
     uint16_t fields_len, fields_base; /* lines before fields_base are of earlier layers */
     char fields[SPEC_FIELDS_BYTES];   /* header lines with their CRLF */
 };
 
 void spec_init(struct spec *spec, nsec_t delay);
+
+static inline bool spec_chooses_body(const struct spec *spec) {
+    return spec->body.raw.ptr != NULL || spec->body_file.raw.ptr != NULL;
+}
+
+/* Decodes the text; mem_free. NULL when out of memory, or with *ret_bad: an escape is none. */
+NODISCARD char *param_text_dup(const struct param_text *text, bool *ret_bad);
 
 /* Parameters that are parsed from now on belong to the next layer. Within one, the first value of a
  * parameter that is repeated counts, and explicit values win over those of a profile. */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "http/url.h"
+#include "slowapi/body.h"
 #include "slowapi/limits.h"
 #include "slowapi/param.h"
 #include "slowapi/route.h"
@@ -12,15 +13,16 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* The state of a plan while it is made. */
 struct plan_state {
     struct planner *p;
     const struct http_head *head;
     const struct plan_origin *origin;
-    struct slice path, query, rest; /* path and rest are decoded */
-    char *decoded;                  /* owned: what `path` points to, or NULL */
-    uint64_t asked;                 /* bits as spec.given, of the request itself */
+    struct slow_request request;
+    char *decoded;  /* owned: what request.path points to, or NULL */
+    uint64_t asked; /* bits as spec.given, of the request itself */
     struct param_names ignored;
     const struct route *route;
     struct spec spec;
@@ -61,37 +63,19 @@ static bool plan_plain(const struct planner *p, const struct http_head *head,
 static int set_text(struct plan_state *plan, uint16_t status, const char *text) {
     struct reply *reply = plan->reply;
     struct slice line = slice_str(text);
+    char *copy = mem_alloc(line.len + 2);
 
+    if (copy == NULL)
+        return -ENOMEM;
+    memcpy(copy, line.ptr, line.len);
+    memcpy(copy + line.len, "\n", 2);
     mem_free(reply->fields);
     reply->fields = NULL;
-    mem_free(reply->text);
-    reply->text = mem_alloc(line.len + 2);
-    if (reply->text == NULL)
-        return -ENOMEM;
-    memcpy(reply->text, line.ptr, line.len);
-    memcpy(reply->text + line.len, "\n", 2);
     reply->status = status;
     reply->fault_count = 0;
-    reply->body = (struct body){ .kind = BODY_TEXT,
-                                 .type = "text/plain",
-                                 .piece = SLOWAPI_PIECE_BYTES,
-                                 .text = slice_of(reply->text, line.len + 1),
-                                 .units = line.len + 1 };
+    reply->body = (struct body){ .type = "text/plain", .piece = SLOWAPI_PIECE_BYTES };
+    reply_set_text(reply, copy, line.len + 1);
     plan->delay = 0;
-    return 0;
-}
-
-static int add_fields(struct reply *reply, const char *more) {
-    struct slice old = slice_str(reply->fields), new = slice_str(more);
-    char *joined = mem_alloc(old.len + new.len + 1);
-
-    if (joined == NULL)
-        return -ENOMEM;
-    if (old.len > 0)
-        memcpy(joined, old.ptr, old.len);
-    memcpy(joined + old.len, new.ptr, new.len + 1);
-    mem_free(reply->fields);
-    reply->fields = joined;
     return 0;
 }
 
@@ -101,7 +85,7 @@ static int refuse_with(struct plan_state *plan, uint16_t status, const char *tex
     int rc = set_text(plan, status, text);
 
     if (rc == 0 && fields[0] != '\0')
-        rc = add_fields(plan->reply, fields);
+        rc = reply_add_fields(plan->reply, fields);
     return rc < 0 ? rc : 1;
 }
 
@@ -127,10 +111,7 @@ static int take_rule(struct plan_state *plan, const struct rule_match *match) {
     if (plan->reply->rule == NULL)
         return -ENOMEM;
     slow_stats_count(&plan->p->stats, SLOW_RULE_MATCHES);
-    param_begin_layer(&plan->spec);
-    return param_parse_text(&plan->spec, slice_str(match->params), &plan->why) < 0
-               ? refuse_parameter(plan)
-               : 0;
+    return rule_apply(match, &plan->spec, &plan->why) < 0 ? refuse_parameter(plan) : 0;
 }
 
 static int take_header_lines(struct plan_state *plan) {
@@ -148,13 +129,15 @@ static int take_header_lines(struct plan_state *plan) {
 static int take_request(struct plan_state *plan) {
     struct param_names *unknown = plan->route->takes_any ? NULL : &plan->ignored;
 
-    if (param_parse_query(&plan->spec, plan->query, unknown, &plan->why) < 0)
+    if (param_parse_query(&plan->spec, plan->request.query, unknown, &plan->why) < 0)
         return -EINVAL;
     plan->asked |= plan->spec.given;
     if (take_header_lines(plan) < 0)
         return -EINVAL;
+    if (spec_chooses_body(&plan->spec)) /* which may be made of arguments of any name */
+        plan->ignored.len = 0;
     if (plan->route->param.len > 0 &&
-        param_set(&plan->spec, plan->route->param, plan->rest, &plan->why) < 0)
+        param_set(&plan->spec, plan->route->param, plan->request.rest, &plan->why) < 0)
         return -EINVAL;
     if (!plan->spec.has_delay && !plan->route->is_own)
         plan->spec.delay = dist_fixed(0);
@@ -169,13 +152,13 @@ static int take_request(struct plan_state *plan) {
 
 static int take_layers(struct plan_state *plan) {
     struct rule_match match;
-    bool has_rule = rules_find(plan->p->rules, plan->head, plan->path, &match);
+    bool has_rule = rules_find(plan->p->rules, plan->head, plan->request.path, &match);
     int rc = 0;
 
     plan->spec.of_request = true;
-    plan->route = route_find(plan->path, &plan->rest);
+    plan->route = route_find(plan->request.path, &plan->request.rest);
     if (plan->route == NULL && has_rule)
-        plan->route = route_find(SLICE("/"), &plan->rest);
+        plan->route = route_find(SLICE("/"), &plan->request.rest);
     if (plan->route == NULL)
         return refuse(plan, 404, "not found; try /?delay=0.5");
     if (!plan->route->any_method && !method_is_plain(plan->head->method) && !has_rule)
@@ -201,16 +184,17 @@ static uint64_t sequence_key(const struct plan_state *plan) {
     uint64_t key = hash_bytes(HASH_SEED, &plan->origin->client, sizeof(plan->origin->client));
     key = hash_bytes(key, numbers, sizeof(numbers));
     key = hash_bytes(key, spec->seq, spec->seq_count * sizeof(spec->seq[0]));
-    return hash_bytes(key, plan->path.ptr, plan->path.len);
+    return hash_bytes(key, plan->request.path.ptr, plan->request.path.len);
 }
 
-/* Counts the requests that are counted together: 0 for the first, 1, ... */
-static uint64_t count_request(struct plan_state *plan) {
+/* Counts the requests that are counted together: 0 for the first, 1, ... `is_told`: the answer
+ * tells the number. */
+static uint64_t count_request(struct plan_state *plan, bool is_told) {
     static struct log_rate rate = { .per_second = 1 };
     const struct spec *spec = &plan->spec;
     bool evicts;
 
-    if (spec->seq_count == 0 && spec->first == 0 && spec->every == 0)
+    if (spec->seq_count == 0 && spec->first == 0 && spec->every == 0 && !is_told)
         return 0;
     uint64_t n = sequence_next(plan->p->shared, sequence_key(plan), &evicts);
     if (evicts) {
@@ -218,6 +202,7 @@ static uint64_t count_request(struct plan_state *plan) {
         log_limited(&rate, LOG_LEVEL_WARN, "a sequence was forgotten places=%u option=--sequences",
                     plan->p->shared->sequences.capacity);
     }
+    plan->request.number = n + 1;
     return n;
 }
 
@@ -255,10 +240,10 @@ static void roll_faults(struct plan_state *plan) {
     }
 }
 
-static void roll_outcome(struct plan_state *plan) {
+static void roll_outcome(struct plan_state *plan, bool tells_number) {
     struct spec *spec = &plan->spec;
     struct reply *reply = plan->reply;
-    uint64_t n = count_request(plan);
+    uint64_t n = count_request(plan, tells_number);
     bool holds = (spec->first == 0 || n < (uint64_t)spec->first) &&
                  (spec->every == 0 || (n + 1) % (uint64_t)spec->every == 0);
 
@@ -361,18 +346,33 @@ static void set_letters(struct plan_state *plan) {
     body->units = (uint64_t)size;
 }
 
-static int set_body(struct plan_state *plan) {
-    struct body *body = &plan->reply->body;
+/* The body of the path, then what was chosen instead of it, then its coding. */
+static int make_body(struct plan_state *plan) {
+    struct reply *reply = plan->reply;
     int rc = 0;
 
     if (plan->route->prepare != NULL) {
-        rc = plan->route->prepare(plan->reply, &plan->spec, plan->head, plan->rest, &plan->why);
+        rc = plan->route->prepare(reply, &plan->spec, &plan->request, &plan->why);
     } else {
-        body->text = SLICE("slow api response");
-        body->units = body->text.len;
+        reply->body.text = SLICE("slow api response");
+        reply->body.units = reply->body.text.len;
     }
+    if (rc == 0)
+        rc = body_make(reply, &plan->request, &plan->why);
     if (rc == 0 && plan->spec.has_body_size)
         set_letters(plan);
+    if (rc == 0)
+        rc = body_code(reply, &plan->spec, &plan->request, &plan->why);
+    return rc;
+}
+
+static int set_body(struct plan_state *plan) {
+    int rc = make_body(plan);
+
+    if (rc == -ENOENT)
+        rc = refuse(plan, 404, "not found; try /?delay=0.5");
+    else if (rc == -EINVAL)
+        rc = refuse_parameter(plan);
     reply_set_pace(plan->reply);
     return rc;
 }
@@ -435,7 +435,7 @@ static int cut_to_longest(struct plan_state *plan) {
     snprintf(line, sizeof(line), "X-Slowapi-Cut: %s\r\n", units_format_duration(plan->delay, text));
     plan->delay = most;
     slow_stats_count(&plan->p->stats, SLOW_CUT_DELAYS);
-    return add_fields(plan->reply, line);
+    return reply_add_fields(plan->reply, line);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */
@@ -449,39 +449,58 @@ static int tell_ignored(struct plan_state *plan) {
     log_limited(&rate, LOG_LEVEL_WARN, "parameters without effect names=\"%s\"",
                 plan->ignored.text);
     snprintf(line, sizeof(line), "X-Slowapi-Ignored: %s\r\n", plan->ignored.text);
-    return add_fields(plan->reply, line);
+    return reply_add_fields(plan->reply, line);
+}
+
+/* The answer is made of the request's body: the rest of the plan waits for it. */
+static int keep(struct plan_state *plan) {
+    if (plan->head->has_content_length && plan->head->content_length > SLOWAPI_KEPT_BYTES)
+        return refuse(plan, 413, SLOWAPI_KEPT_TOO_LONG);
+    plan->reply->kept = kept_new(&plan->request, &plan->spec, plan->route, &plan->p->kept_bytes);
+    return plan->reply->kept != NULL ? 0 : -ENOMEM;
+}
+
+/* The body, which is bounded as a part of the exchange. */
+static int finish(struct plan_state *plan) {
+    int rc = set_body(plan);
+
+    return rc == 0 ? check_longest(plan) : rc;
 }
 
 static int roll(struct plan_state *plan) {
+    struct body_wants wants = { .body = plan->route->wants_body };
     struct reply *reply = plan->reply;
 
     reply->seed = plan->spec.has_seed ? plan->spec.seed : shared_roll(plan->p->shared);
     reply->rng.state = reply->seed;
     reply->shows_truth = true;
-    roll_outcome(plan);
-    int rc = take_custom(plan);
+    int rc = body_choose(reply, &plan->spec, plan->p->files, &wants, &plan->why);
+    if (rc == -EINVAL)
+        return refuse_parameter(plan);
+    if (rc == 0) {
+        roll_outcome(plan, wants.number);
+        rc = take_custom(plan);
+    }
     if (rc == 0)
-        rc = set_body(plan);
-    if (rc == 0)
-        rc = check_longest(plan);
+        rc = wants.body ? keep(plan) : finish(plan);
     if (rc == 0)
         rc = roll_delay(plan);
-    if (rc == 0)
+    if (rc == 0 && !wants.body)
         rc = cut_to_longest(plan);
     return rc < 0 ? rc : tell_ignored(plan);
 }
 
 /* Rules and routes see the decoded path, as do their arguments. */
 static int decode_path(struct plan_state *plan) {
-    if (slice_find(plan->path, '%') == plan->path.len)
+    if (slice_find(plan->request.path, '%') == plan->request.path.len)
         return 0;
-    plan->decoded = mem_alloc(plan->path.len);
+    plan->decoded = mem_alloc(plan->request.path.len);
     if (plan->decoded == NULL)
         return -ENOMEM;
-    long len = http_path_decode(plan->path, plan->decoded);
+    long len = http_path_decode(plan->request.path, plan->decoded);
     if (len < 0)
         return refuse(plan, 400, "the path has a bad percent-escape");
-    plan->path = slice_of(plan->decoded, (size_t)len);
+    plan->request.path = slice_of(plan->decoded, (size_t)len);
     return 0;
 }
 
@@ -494,7 +513,9 @@ static int make(struct plan_state *plan) {
         if (plan->reply->target == NULL)
             return -ENOMEM;
     }
-    http_target_split(plan->head->target, &plan->path, &plan->query);
+    plan->request.head = plan->head;
+    plan->request.fd = plan->origin->fd;
+    http_target_split(plan->head->target, &plan->request.path, &plan->request.query);
     if (plan->head->method == HTTP_METHOD_OTHER)
         return refuse(plan, 501, "unknown method");
 
@@ -516,12 +537,37 @@ static __attribute__((noinline)) int plan_in_full(struct planner *p, const struc
     int rc = plan.reply != NULL ? make(&plan) : -ENOMEM;
     mem_free(plan.decoded);
     if (rc < 0) {
-        reply_free(plan.reply);
+        plan_free(plan.reply);
         return rc;
     }
     plan.reply->delay = plan.delay;
     *ret = (struct slow_plan){ .delay = plan.delay, .reply = plan.reply };
     return 0;
+}
+
+void plan_free(struct reply *reply) {
+    if (reply != NULL)
+        kept_free(reply->kept);
+    reply_free(reply);
+}
+
+int plan_finish(struct planner *p, struct reply *reply, nsec_t *delay) {
+    struct kept_request *kept = reply->kept;
+    struct plan_state plan = { .p = p,
+                               .head = &kept->head,
+                               .request = kept->request,
+                               .route = kept->route,
+                               .spec = kept->spec,
+                               .delay = *delay,
+                               .reply = reply };
+    int rc = finish(&plan);
+
+    if (rc == 0)
+        rc = cut_to_longest(&plan);
+    reply->kept = NULL;
+    kept_free(kept);
+    *delay = reply->delay = plan.delay;
+    return rc < 0 ? rc : 0;
 }
 
 int plan_make(struct planner *p, const struct http_head *head, const struct plan_origin *origin,
@@ -559,12 +605,32 @@ static int take_defaults(struct spec *spec, const struct slowapi_config *config,
     return rc == 0 && own != NULL ? param_parse_text(spec, slice_str(own), err) : rc;
 }
 
+/* A folder that cannot be opened is told when the service begins. */
+static int check_body(const struct spec *spec, const char *path, struct error *err) {
+    int files = path != NULL ? body_open_files(path, NULL) : -1;
+
+    if (path != NULL && files < 0)
+        return 0;
+    int rc = body_check(spec, files, err);
+    if (files >= 0)
+        close(files);
+    return rc;
+}
+
+int planner_check_rule(const struct shared *shared, const struct spec *spec, struct error *why) {
+    if (shared->delay_max > 0 && reply_longest(spec, NULL) > shared->delay_max)
+        return error_set(why, -EINVAL, "asks for more than --max-delay");
+    return check_body(spec, shared->files, why);
+}
+
 int planner_check(const struct slowapi_config *config, struct error *err) {
     char text[UNITS_TEXT_BYTES], allowed[UNITS_TEXT_BYTES];
     struct spec spec;
 
     for (size_t i = 0; i < config->binds.count; i++) {
         int rc = take_defaults(&spec, config, config->bind_params[i], err);
+        if (rc == 0)
+            rc = check_body(&spec, config->files, err);
         if (rc < 0)
             return rc;
         nsec_t longest = reply_longest(&spec, NULL);
@@ -581,7 +647,8 @@ int planner_check(const struct slowapi_config *config, struct error *err) {
 static bool is_plain(const struct spec *s) {
     bool changes = s->status.count > 0 || s->size.count > 0 || s->close_share > 0 ||
                    s->fault_count > 0 || s->seq_count > 0 || s->first > 0 || s->every > 0 ||
-                   s->fields_len > 0 || s->has_seed;
+                   s->fields_len > 0 || s->has_seed || spec_chooses_body(s) ||
+                   s->type.raw.ptr != NULL || s->has_encoding;
     bool depends = s->workers > 0 || s->linear > 0 || s->collapse_knee > 0 || s->pause.span > 0 ||
                    s->warmup.span > 0;
 
@@ -593,6 +660,11 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
     p->config = config;
     p->shared = shared;
     p->delay_max = config->delay_max > 0 ? config->delay_max : NSEC_NEVER;
+    p->files = -1;
+    if (config->files != NULL)
+        p->files = body_open_files(config->files, err);
+    if (config->files != NULL && p->files < 0)
+        return p->files;
     p->stats = (struct slow_stats){ .slot = &shared->slots[worker], .total = &shared->total };
     slow_stats_adopt(&p->stats, worker);
 
@@ -609,6 +681,8 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
 }
 
 void planner_free(struct planner *p) {
+    if (p->files >= 0)
+        close(p->files);
     rules_free(p->rules);
     p->rules = NULL;
 }

@@ -18,10 +18,16 @@ struct planner {
     uint32_t rules_generation;
     struct spec defaults[LISTENERS_MAX]; /* by listening address */
     bool is_plain[LISTENERS_MAX];        /* nothing but a fixed delay */
+    int files;                           /* the folder of --files, or -1 */
+    uint64_t kept_bytes;                 /* of requests whose answers are made of their bodies */
 };
 
 /* Whether the defaults are parameters and keep to --max-delay: 0, or -EINVAL with a reason. */
 NODISCARD int planner_check(const struct slowapi_config *config, struct error *err);
+
+/* For shared->check_rule. */
+NODISCARD int planner_check_rule(const struct shared *shared, const struct spec *spec,
+                                 struct error *why);
 
 /* 0, or -EINVAL with a reason: a default that is none. `worker` is its index. */
 NODISCARD int planner_init(struct planner *p, const struct slowapi_config *config,
@@ -31,8 +37,12 @@ void planner_free(struct planner *p);
 struct plan_origin {
     uint64_t client; /* a hash of its address */
     unsigned bind;
+    int fd;         /* the socket, or -1 */
     bool is_reused; /* not the first request of its connection */
 };
+
+/* Frees the reply of a plan, and the request that it keeps; NULL-safe. */
+void plan_free(struct reply *reply);
 
 struct slow_plan {
     nsec_t delay;        /* from the end of the request to the answer */
@@ -42,5 +52,9 @@ struct slow_plan {
 /* A bad request is a plan too, without delay. 0 or -ENOMEM. */
 NODISCARD int plan_make(struct planner *p, const struct http_head *head,
                         const struct plan_origin *origin, struct slow_plan *ret);
+
+/* Makes the rest of a plan whose reply keeps its request: what has come of it is all that comes.
+ * 0 or -ENOMEM. */
+NODISCARD int plan_finish(struct planner *p, struct reply *reply, nsec_t *delay);
 
 #endif

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* --- the plain answer ------------------------------------------------------------------------- */
 
@@ -37,6 +38,7 @@ struct reply *reply_new(uint16_t status) {
 
     if (reply != NULL) {
         reply->status = status;
+        reply->file = -1;
         reply->body = (struct body){ .type = "text/plain", .piece = SLOWAPI_PIECE_BYTES };
     }
     return reply;
@@ -50,7 +52,45 @@ void reply_free(struct reply *reply) {
     mem_free(reply->custom);
     mem_free(reply->rule);
     mem_free(reply->target);
+    mem_free(reply->chosen);
+    mem_free(reply->own_type);
+    mem_free(reply->cors);
+    if (reply->file >= 0)
+        close(reply->file);
     mem_free(reply);
+}
+
+void reply_set_text(struct reply *reply, char *text, size_t size) {
+    mem_free(reply->text);
+    reply->text = text;
+    reply->body.kind = BODY_TEXT;
+    reply->body.text = slice_of(text, size);
+    reply->body.units = size;
+}
+
+int reply_add_fields(struct reply *reply, const char *more) {
+    struct slice old = slice_str(reply->fields), new = slice_str(more);
+    char *joined = mem_alloc(old.len + new.len + 1);
+
+    if (joined == NULL)
+        return -ENOMEM;
+    if (old.len > 0)
+        memcpy(joined, old.ptr, old.len);
+    memcpy(joined + old.len, new.ptr, new.len + 1);
+    mem_free(reply->fields);
+    reply->fields = joined;
+    return 0;
+}
+
+const char *reply_uuid(struct reply *reply, char text[static UUID_TEXT_BYTES]) {
+    uint64_t high = rng_next(&reply->rng), low = rng_next(&reply->rng);
+
+    high = (high & ~UINT64_C(0xf000)) | 0x4000; /* version 4 */
+    low = (low & ~(UINT64_C(3) << 62)) | UINT64_C(1) << 63;
+    snprintf(text, UUID_TEXT_BYTES, "%08x-%04x-%04x-%04x-%012llx", (unsigned)(high >> 32),
+             (unsigned)(high >> 16 & 0xffff), (unsigned)(high & 0xffff), (unsigned)(low >> 48),
+             (unsigned long long)(low & 0xffffffffffff));
+    return text;
 }
 
 /* --- bodies: units made piece by piece -------------------------------------------------------- */
@@ -94,7 +134,8 @@ static void fill_pattern(char *out, uint64_t from, size_t count) {
 static void fill(const struct body *body, uint64_t from, size_t count, char *out) {
     switch ((enum body_kind)body->kind) {
     case BODY_TEXT:
-        memcpy(out, body->text.ptr + from, count);
+        if (count > 0)
+            memcpy(out, body->text.ptr + from, count);
         return;
     case BODY_LETTERS:
     case BODY_BYTES:
@@ -103,6 +144,7 @@ static void fill(const struct body *body, uint64_t from, size_t count, char *out
     case BODY_PATTERN:
         fill_pattern(out, body->offset + from, count);
         return;
+    case BODY_FILE:
     case BODY_STARS:
     case BODY_LINES:
     case BODY_JSONL:
@@ -123,6 +165,20 @@ static int append_event(const struct body *body, uint64_t index, struct buf *out
     return buf_printf(out, "event: ping\ndata: {\"id\":%llu,\"timestamp\":%lld}\n\n", id, now);
 }
 
+/* What is missing of a file that was cut meanwhile was promised already. */
+static int64_t append_file(const struct body *body, uint64_t from, uint64_t count,
+                           struct buf *out) {
+    ssize_t n;
+
+    do
+        n = pread(body->file, buf_tail(out), count, (off_t)(body->offset + from));
+    while (n < 0 && errno == EINTR);
+    if (n <= 0)
+        return -EIO;
+    buf_added(out, (size_t)n);
+    return n;
+}
+
 /* Appends units `from`... of at most `count`, and no more than SLOWAPI_PIECE_BYTES bytes. How many,
  * or -errno as buf_append. */
 static int64_t body_append(const struct body *body, uint64_t from, uint64_t count,
@@ -137,9 +193,16 @@ static int64_t body_append(const struct body *body, uint64_t from, uint64_t coun
     int rc = buf_reserve(out, count);
     if (rc < 0)
         return rc;
+    if (body->kind == BODY_FILE && count > 0)
+        return append_file(body, from, count, out);
     fill(body, from, count, buf_tail(out));
     buf_added(out, count);
     return (int64_t)count;
+}
+
+int64_t reply_append_units(const struct reply *reply, uint64_t from, uint64_t count,
+                           struct buf *out) {
+    return body_append(&reply->body, from, count, out);
 }
 
 static uint64_t joined(uint64_t units, nsec_t span) {
@@ -369,6 +432,8 @@ static int append_fields(struct reply *reply, struct injection *faults, size_t a
     int rc = buf_append(out, field_of_status(reply->status));
     if (rc == 0 && reply->fields != NULL)
         rc = buf_append(out, slice_str(reply->fields));
+    if (rc == 0 && reply->cors != NULL)
+        rc = buf_append(out, slice_str(reply->cors));
     if (rc == 0 && reply->shows_truth)
         rc = append_truth(reply, out);
     if (rc == 0)

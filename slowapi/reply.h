@@ -14,8 +14,11 @@
 #include "slowapi/param.h"
 #include "slowapi/stats.h"
 
+struct kept_request;
+
 enum body_kind {
     BODY_TEXT,    /* `text` */
+    BODY_FILE,    /* `file` */
     BODY_LETTERS, /* pseudo-random a to z */
     BODY_BYTES,   /* pseudo-random, all values */
     BODY_PATTERN, /* abc...zabc..., from `offset` on */
@@ -30,6 +33,7 @@ struct body {
     bool is_chunked; /* the length is not told in advance */
     const char *type;
     struct slice text;
+    int file;       /* a regular one, read as it is sent */
     uint64_t units; /* bytes, or events */
     uint64_t offset, seed;
     uint64_t piece;  /* units at a time; 0: few enough that pieces are no less than 1 ms apart */
@@ -59,6 +63,10 @@ struct reply {
     uint8_t fault_count;
     bool close, is_bodyless, is_chunked;
     bool shows_truth;
+    bool is_chosen;                       /* the body is a text or file of the parameters */
+    bool is_template;                     /* `chosen` may have placeholders */
+    uint8_t coding;                       /* enum http_coding that the path asks for */
+    int file;                             /* owned: the chosen body, or -1 */
     struct fault faults[SPEC_FAULTS_MAX]; /* faults that were rolled for this request */
     struct rng rng;
     uint64_t seed;
@@ -76,11 +84,34 @@ struct reply {
     char *rule;   /* owned: the name of the rule that matched, or NULL */
     char *target; /* owned: for the log, or NULL */
     uint8_t method;
+    char *chosen;         /* owned: the chosen body until it is made, or NULL */
+    uint64_t chosen_size; /* of it, or of the file */
+    const char *type;     /* chosen; NULL: as the body says */
+    char *own_type;       /* owned: what `type` points to, or NULL */
+    char *cors;           /* owned: header lines that stay whatever is answered, or NULL */
+    struct kept_request
+        *kept; /* of plan.h: the answer is made when the request is whole; or NULL */
 };
 
 /* NULL when out of memory. */
 NODISCARD struct reply *reply_new(uint16_t status);
 void reply_free(struct reply *reply); /* NULL-safe */
+
+/* Makes `text`, which is taken over (NULL: none), the body, of whatever type. */
+void reply_set_text(struct reply *reply, char *text, size_t size);
+
+/* Adds header lines, each with its CRLF. 0 or -ENOMEM. */
+NODISCARD int reply_add_fields(struct reply *reply, const char *more);
+
+/* Appends `count` units of the body from `from` on, or fewer. How many; -EIO: its file has become
+ * shorter; or as buf_reserve. */
+NODISCARD int64_t reply_append_units(const struct reply *reply, uint64_t from, uint64_t count,
+                                     struct buf *out);
+
+#define UUID_TEXT_BYTES 37
+
+/* Rolls a random UUID (RFC 9562 section 5.4). Returns `text`. */
+const char *reply_uuid(struct reply *reply, char text[static UUID_TEXT_BYTES]);
 
 /* Cuts the body into pieces that come at the pace of all its faults, spans and intervals. To be
  * called once, when the faults are rolled and the body is complete. */

@@ -4,7 +4,6 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "http/select.h"
-#include "http/url.h"
 #include "slowapi/limits.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -13,73 +12,6 @@
 
 static int64_t given(int64_t value, int64_t otherwise) {
     return value >= 0 ? value : otherwise;
-}
-
-/* --- requests, told back ---------------------------------------------------------------------- */
-
-enum echo_parts { ECHO_HEADERS, ECHO_ALL };
-
-/* Adds a value to the object. The values of a name that comes again stand in a list. */
-static void add(json_t *object, struct slice name, json_t *value) {
-    char *key = slice_dup(name);
-    json_t *there = key != NULL ? json_object_get(object, key) : NULL;
-
-    if (json_is_array(there)) {
-        json_array_append_new(there, value);
-    } else if (there != NULL) {
-        json_object_set_new(object, key, json_pack("[O,o]", there, value));
-    } else if (key == NULL || json_object_set_new(object, key, value) < 0) {
-        /* a name that is no UTF-8 is left out */
-    }
-    mem_free(key);
-}
-
-static json_t *headers_of(const struct http_head *head) {
-    json_t *object = json_object();
-    struct http_cursor at = { .started = false };
-    struct slice name, value;
-
-    while (http_field_walk(head, &at, &name, &value))
-        add(object, name, json_text(value, SIZE_MAX));
-    return object;
-}
-
-/* `room` is as long as `raw`, or NULL; what cannot be decoded stays as it is. */
-static struct slice decoded(struct slice raw, char *room) {
-    long len = room != NULL ? http_percent_decode(raw, room) : -1;
-
-    return len < 0 ? raw : slice_of(room, (size_t)len);
-}
-
-static json_t *args_of(struct slice query) {
-    json_t *object = json_object();
-    struct slice name, value;
-
-    while (http_query_next(&query, &name, &value)) {
-        char *name_room = slice_dup(name), *value_room = slice_dup(value);
-        add(object, decoded(name, name_room), json_text(decoded(value, value_room), SIZE_MAX));
-        mem_free(name_room);
-        mem_free(value_room);
-    }
-    return object;
-}
-
-/* Writes the request as JSON, with httpbin's names. NUL-terminated, with a line end; free(3). NULL
- * when out of memory. */
-static char *echo_json(const struct http_head *head, enum echo_parts parts) {
-    json_t *json = json_object();
-    struct slice path, query;
-
-    if (parts == ECHO_ALL) {
-        http_target_split(head->target, &path, &query);
-        json_object_set_new(json, "args", args_of(query));
-        json_object_set_new(json, "method", json_text(head->method_text, SIZE_MAX));
-        json_object_set_new(json, "url", json_text(head->target, SIZE_MAX));
-    }
-    json_object_set_new(json, "headers", headers_of(head));
-    char *text = json_dumps(json, JSON_INDENT(2) | JSON_SORT_KEYS);
-    json_decref(json);
-    return text;
 }
 
 /* --- bodies ----------------------------------------------------------------------------------- */
@@ -92,25 +24,30 @@ static int set_body(struct reply *reply, enum body_kind kind, const char *type, 
     return 0;
 }
 
-static int prepare_echo(struct reply *reply, const struct http_head *head, enum echo_parts parts) {
-    reply->text = echo_json(head, parts);
-    if (reply->text == NULL)
+/* Drops the reference; NULL is what is left when memory was short. */
+static int set_json(struct reply *reply, json_t *json) {
+    char *text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
+
+    json_decref(json);
+    if (text == NULL)
         return -ENOMEM;
-    reply->body.text = slice_str(reply->text);
-    return set_body(reply, BODY_TEXT, JSON, reply->body.text.len);
+    reply_set_text(reply, text, strlen(text));
+    reply->body.type = JSON;
+    return 0;
 }
 
-#define PREPARE(name)                                                                        \
-    static int prepare_##name(struct reply *reply UNUSED, const struct spec *spec UNUSED,    \
-                              const struct http_head *head UNUSED, struct slice rest UNUSED, \
-                              struct error *why UNUSED)
+#define PREPARE(name)                                                                     \
+    static int prepare_##name(struct reply *reply UNUSED, const struct spec *spec UNUSED, \
+                              const struct slow_request *request UNUSED, struct error *why UNUSED)
 
 PREPARE(anything) {
-    return prepare_echo(reply, head, ECHO_ALL);
+    if (request_form_is_too_long(request))
+        return error_set(why, -EINVAL, "the form has more than %d fields", SLOWAPI_FORM_FIELDS);
+    return set_json(reply, request_json(request, REQUEST_ARGS | REQUEST_BODY));
 }
 
 PREPARE(headers) {
-    return prepare_echo(reply, head, ECHO_HEADERS);
+    return set_json(reply, json_pack("{s:o}", "headers", request_headers_json(request->head)));
 }
 
 PREPARE(nothing) {
@@ -125,7 +62,7 @@ PREPARE(bytes) {
 PREPARE(stream_bytes) {
     reply->body.is_chunked = true;
     reply->body.piece = (uint64_t)given(spec->chunk_size, 10240);
-    return prepare_bytes(reply, spec, head, rest, why);
+    return prepare_bytes(reply, spec, request, why);
 }
 
 PREPARE(stream) {
@@ -173,7 +110,7 @@ PREPARE(range) {
     snprintf(etag, sizeof(etag), "\"range%llu\"", (unsigned long long)size);
     state.etag = slice_str(etag);
     if (reply->status == 200)
-        reply->status = http_select(head, &state, &from, &to);
+        reply->status = http_select(request->head, &state, &from, &to);
     if (reply->status == 416)
         snprintf(part, sizeof(part), "Content-Range: bytes */%llu\r\n", (unsigned long long)size);
     else if (reply->status == 206)
@@ -205,7 +142,8 @@ static const struct route routes[] = {
     { SLICE_INIT("*"), "OPTIONS *", true, false, prepare_options, SLICE_INIT(""),
       "the methods that some path takes; no other method asks for `*`" },
     { SLICE_INIT("/delay/"), "/delay/DELAY", true, false, prepare_anything, SLICE_INIT("delay"),
-      "the request as JSON, that much later; any law of delays; httpbin caps at 10 s, we do not" },
+      "the request as JSON, that much later; any law of delays; httpbin caps at 10 s, we do not",
+      .wants_body = true },
     { SLICE_INIT("/status/"), "/status/STATUS[:WEIGHT],...", true, false, prepare_nothing,
       SLICE_INIT("weights"),
       "that status, or one by weight, without a body; 1xx is refused, redirects have no Location" },
@@ -214,10 +152,10 @@ static const struct route routes[] = {
     { SLICE_INIT("/headers"), "/headers", true, false, prepare_headers, SLICE_INIT(""),
       "the request headers as JSON" },
     { SLICE_INIT("/anything"), "/anything", true, false, prepare_anything, SLICE_INIT(""),
-      "method, url, args and headers as JSON; the request body is not told back",
-      .takes_any = true },
+      "the request as JSON: args, data, files, form, headers, json, method, origin and url",
+      .takes_any = true, .wants_body = true },
     { SLICE_INIT("/anything/"), "/anything/...", true, false, prepare_anything, SLICE_INIT(""),
-      "the same", .takes_any = true },
+      "the same", .takes_any = true, .wants_body = true },
     { SLICE_INIT("/bytes/"), "/bytes/N", true, false, prepare_bytes, SLICE_INIT("numbytes"),
       "N pseudo-random bytes, by `seed`; up to 1g instead of httpbin's 100 KiB" },
     { SLICE_INIT("/stream-bytes/"), "/stream-bytes/N?chunk_size=", true, false,

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "http/head.h"
 #include "slowapi/reply.h"
+#include "slowapi/request.h"
 #include <stdio.h>
 
 struct route {
@@ -14,14 +15,15 @@ struct route {
     bool any_method;   /* any; false: GET, HEAD, POST and PUT */
     bool is_own;       /* takes --delay when nothing is said */
 
-    /* Fills in reply->body (and more), after all parameters. 0, -EINVAL with the line to answer, or
-     * -ENOMEM. NULL: the plain text. */
-    int (*prepare)(struct reply *reply, const struct spec *spec, const struct http_head *head,
-                   struct slice rest, struct error *why);
+    /* Fills in reply->body (and more), after all parameters. 0, -EINVAL with the line to answer,
+     * -ENOENT (the argument is none that there is), or -ENOMEM. NULL: the plain text. */
+    int (*prepare)(struct reply *reply, const struct spec *spec, const struct slow_request *request,
+                   struct error *why);
     /* The parameter that the argument is; empty: none. */
     struct slice param;
     const char *help;
     struct slice takes; /* words: parameters that only some paths know */
+    bool wants_body;    /* the answer is made of the request's body */
     bool takes_any;     /* tells the arguments back, whatever they are called */
 };
 

@@ -7,16 +7,17 @@
 #include "http/chars.h"
 #include "http/url.h"
 #include "slowapi/param.h"
-#include "slowapi/reply.h"
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 struct rule {
-    const char *name, *path, *method, *params;
+    const char *name, *path, *method, *params, *body, *file, *type;
     char *pattern; /* owned: the path decoded, with GLOB for each `*` */
     size_t pattern_len;
+    char *dumped; /* malloc'ed: what `body` points to when it is no text */
     json_t *headers;
 };
 
@@ -37,17 +38,31 @@ static int bad(size_t index, struct error *err, const char *what) {
     return error_set(err, -EINVAL, "rule %zu: %s", index + 1, what);
 }
 
+/* A text as it is, anything else as JSON. */
+static int take_body(struct rule *rule, json_t *value) {
+    rule->body = json_string_value(value);
+    if (rule->body != NULL)
+        return 0;
+    rule->dumped = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    rule->body = rule->dumped;
+    return rule->body != NULL ? 0 : -EINVAL;
+}
+
 static int take_member(struct rule *rule, const char *key, json_t *value) {
-    const char **text = strcmp(key, "name") == 0     ? &rule->name
-                        : strcmp(key, "path") == 0   ? &rule->path
-                        : strcmp(key, "method") == 0 ? &rule->method
-                        : strcmp(key, "params") == 0 ? &rule->params
-                                                     : NULL;
+    const char **text = strcmp(key, "name") == 0        ? &rule->name
+                        : strcmp(key, "path") == 0      ? &rule->path
+                        : strcmp(key, "method") == 0    ? &rule->method
+                        : strcmp(key, "params") == 0    ? &rule->params
+                        : strcmp(key, "type") == 0      ? &rule->type
+                        : strcmp(key, "body-file") == 0 ? &rule->file
+                                                        : NULL;
 
     if (text != NULL) {
         *text = json_string_value(value);
         return *text != NULL ? 0 : -EINVAL;
     }
+    if (strcmp(key, "body") == 0)
+        return take_body(rule, value);
     rule->headers = value;
     return strcmp(key, "header") == 0 && json_is_object(value) ? 0 : -EINVAL;
 }
@@ -97,16 +112,35 @@ static const char *parse_path(struct rule *rule) {
     return NULL;
 }
 
-static int check_params(const struct rule *rule, nsec_t delay_max, struct error *why) {
+static int set_one(struct spec *spec, const char *name, const char *value, struct error *why) {
+    return value != NULL ? param_set(spec, slice_str(name), slice_str(value), why) : 0;
+}
+
+int rule_apply(const struct rule_match *match, struct spec *spec, struct error *why) {
+    const struct rule *rule = match->rule;
+    const char *type = rule->type;
+
+    param_begin_layer(spec);
+    int rc = rule->params != NULL ? param_parse_text(spec, slice_str(rule->params), why) : 0;
+    if (type == NULL && rule->dumped != NULL && !param_is_given(spec, SLICE("type")))
+        type = "application/json";
+    if (rc == 0)
+        rc = set_one(spec, "body", rule->body, why);
+    if (rc == 0)
+        rc = set_one(spec, "body-file", rule->file, why);
+    return rc == 0 ? set_one(spec, "type", type, why) : rc;
+}
+
+static int check_params(const struct rule *rule, const struct shared *shared, struct error *why) {
+    const struct rule_match match = { .rule = rule };
     struct spec spec;
 
     spec_init(&spec, 0);
     spec.of_request = true;
-    if (param_parse_text(&spec, slice_str(rule->params), why) < 0)
+    if (rule_apply(&match, &spec, why) < 0)
         return -EINVAL;
-    if (delay_max > 0 && reply_longest(&spec, NULL) > delay_max)
-        return error_set(why, -EINVAL, "asks for more than --max-delay");
-    return 0;
+    return shared != NULL && shared->check_rule != NULL ? shared->check_rule(shared, &spec, why)
+                                                        : 0;
 }
 
 static int take_members(json_t *json, size_t index, struct rule *rule, struct error *err) {
@@ -117,13 +151,18 @@ static int take_members(json_t *json, size_t index, struct rule *rule, struct er
         return bad(index, err, "is not an object");
     json_object_foreach(json, key, value) {
         if (take_member(rule, key, value) < 0)
-            return bad(index, err,
-                       "allowed are the texts name, path, method, params, and the object header");
+            return bad(
+                index, err,
+                "allowed are the texts name, path, method, params, type, body-file, the object "
+                "header, and body");
     }
-    return rule->params != NULL ? 0 : bad(index, err, "has no params");
+    if (rule->body != NULL && rule->file != NULL)
+        return bad(index, err, "has both body and body-file");
+    bool does = rule->params != NULL || rule->body != NULL || rule->file != NULL;
+    return does ? 0 : bad(index, err, "has no params, and no body either");
 }
 
-static int parse_rule(json_t *json, size_t index, struct rule *rule, nsec_t delay_max,
+static int parse_rule(json_t *json, size_t index, struct rule *rule, const struct shared *shared,
                       struct error *err) {
     struct error why = { .text = "" };
     const char *fault = NULL;
@@ -141,10 +180,10 @@ static int parse_rule(json_t *json, size_t index, struct rule *rule, nsec_t dela
         fault = "has an unknown method";
     if (fault != NULL)
         return bad(index, err, fault);
-    return check_params(rule, delay_max, &why) < 0 ? bad(index, err, why.text) : 0;
+    return check_params(rule, shared, &why) < 0 ? bad(index, err, why.text) : 0;
 }
 
-static int parse_all(struct rules *rules, nsec_t delay_max, struct error *err) {
+static int parse_all(struct rules *rules, const struct shared *shared, struct error *err) {
     size_t count = json_array_size(rules->json);
 
     if (!json_is_array(rules->json))
@@ -153,14 +192,14 @@ static int parse_all(struct rules *rules, nsec_t delay_max, struct error *err) {
         return error_set(err, -EINVAL, "%zu rules; %d are the most", count, RULES_MAX);
     rules->count = count;
     for (size_t i = 0; i < count; i++) {
-        int rc = parse_rule(json_array_get(rules->json, i), i, &rules->rules[i], delay_max, err);
+        int rc = parse_rule(json_array_get(rules->json, i), i, &rules->rules[i], shared, err);
         if (rc < 0)
             return rc;
     }
     return 0;
 }
 
-struct rules *rules_parse(struct slice text, nsec_t delay_max, struct error *err) {
+struct rules *rules_parse(struct slice text, const struct shared *shared, struct error *err) {
     json_error_t why;
     struct rules *rules = mem_calloc(1, sizeof(*rules));
 
@@ -171,7 +210,7 @@ struct rules *rules_parse(struct slice text, nsec_t delay_max, struct error *err
     rules->json = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &why);
     if (rules->json == NULL)
         error_set(err, -EINVAL, "not JSON: line %d: %s", why.line, why.text);
-    if (rules->json == NULL || parse_all(rules, delay_max, err) < 0) {
+    if (rules->json == NULL || parse_all(rules, shared, err) < 0) {
         rules_free(rules);
         return NULL;
     }
@@ -181,8 +220,10 @@ struct rules *rules_parse(struct slice text, nsec_t delay_max, struct error *err
 void rules_free(struct rules *rules) {
     if (rules == NULL)
         return;
-    for (size_t i = 0; i < rules->count; i++)
+    for (size_t i = 0; i < rules->count; i++) {
         mem_free(rules->rules[i].pattern);
+        free(rules->rules[i].dumped);
+    }
     json_decref(rules->json);
     mem_free(rules);
 }
@@ -248,7 +289,7 @@ bool rules_find(const struct rules *rules, const struct http_head *head, struct 
             continue;
         if (rule->headers != NULL && !headers_fit(rule->headers, head))
             continue;
-        *ret = (struct rule_match){ rule->name != NULL ? rule->name : "-", rule->params };
+        *ret = (struct rule_match){ rule->name != NULL ? rule->name : "-", rule->params, rule };
         return true;
     }
     return false;
@@ -261,7 +302,7 @@ int rules_publish(struct shared *shared, struct slice text, struct error *err) {
         return error_set(err, -EINVAL, "%zu bytes of rules; %d are the most", text.len,
                          SHARED_RULES_BYTES - 1);
 
-    struct rules *rules = rules_parse(text, shared->delay_max, err);
+    struct rules *rules = rules_parse(text, shared, err);
     if (rules == NULL)
         return -EINVAL;
     rules_free(rules);
@@ -298,7 +339,7 @@ void rules_refresh(struct shared *shared, struct rules **rules, uint32_t *genera
 
     *generation = atomic_load_explicit(&shared->rules_generation, memory_order_relaxed);
     char *text = shared_rules(shared);
-    struct rules *fresh = text != NULL ? rules_parse(slice_str(text), 0, &err) : NULL;
+    struct rules *fresh = text != NULL ? rules_parse(slice_str(text), NULL, &err) : NULL;
     mem_free(text);
     if (fresh == NULL) {
         log_write(LOG_LEVEL_ERROR, "rules not taken over error=\"%s\"", err.text);

@@ -2,9 +2,11 @@
 /* Rules: parameters for the requests that match by path, method and header, changed at run time.
  *
  *   [{ "name": "slow-pay", "path": "/pay*", "method": "POST",
- *      "header": { "X-Tenant": "a" }, "params": "delay=2s&fault=rst@head:10" }]
+ *      "header": { "X-Tenant": "a" }, "params": "delay=2s&fault=rst@head:10",
+ *      "body": { "paid": true } }]
  *
- * The first that matches counts. All but "params" may be left out. A path is percent-decoded as
+ * The first that matches counts. A rule has "params", "body" (a text, or any other JSON) or
+ * "body-file", and maybe "type"; the rest may be left out. A path is percent-decoded as
  * those of requests are, and `*` in it stands for any text. */
 #ifndef SLOWAPI_RULE_H
 #define SLOWAPI_RULE_H
@@ -14,18 +16,24 @@
 
 #define RULES_MAX 64
 
+struct rule;
 struct rules;
 
-/* From JSON; all or nothing. A rule that asks for a longer exchange than `delay_max` is refused; 0:
- * none is. NULL with a reason that names the rule. */
-NODISCARD struct rules *rules_parse(struct slice text, nsec_t delay_max, struct error *err);
+/* From JSON; all or nothing, by shared->check_rule too, unless `shared` is NULL. NULL with a reason
+ * that names the rule. */
+NODISCARD struct rules *rules_parse(struct slice text, const struct shared *shared,
+                                    struct error *err);
 void rules_free(struct rules *rules); /* NULL-safe */
 
 size_t rules_count(const struct rules *rules);
 
 struct rule_match {
-    const char *name, *params; /* live as long as the rules */
+    const char *name, *params; /* live as long as the rules; params may be NULL */
+    const struct rule *rule;
 };
+
+/* Takes the parameters of the rule, which are a layer. 0 or -EINVAL, as param_parse_text. */
+NODISCARD int rule_apply(const struct rule_match *match, struct spec *spec, struct error *why);
 
 /* `path` is decoded. False when none matches. */
 bool rules_find(const struct rules *rules, const struct http_head *head, struct slice path,

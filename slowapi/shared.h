@@ -50,7 +50,11 @@ struct shared {
         accept_at[LISTENERS_MAX]; /* listening addresses accept nothing before; see slowaccept */
 
     size_t size_bytes; /* size of the whole mapping */
-    nsec_t delay_max;  /* rules that ask for more are refused; 0: none are */
+    /* Refuses rules that ask for what the options rule out: 0, or -EINVAL with a reason. NULL: none
+     * is. */
+    int (*check_rule)(const struct shared *shared, const struct spec *spec, struct error *why);
+    nsec_t delay_max;  /* longest exchange of a rule; 0: any */
+    const char *files; /* the folder that files of bodies are in; NULL: none */
     nsec_t started_at;
     struct slow_stats_total total;
     struct slow_stats_slot slots[PREFORK_WORKERS_MAX];

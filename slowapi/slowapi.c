@@ -10,6 +10,7 @@
 #include "proc/logger.h"
 #include "proc/prefork.h"
 #include "proc/signals.h"
+#include "slowapi/body.h"
 #include "slowapi/conn.h"
 #include "slowapi/control.h"
 #include <errno.h>
@@ -313,6 +314,17 @@ static int open_log(struct slow_service *s, struct error *err) {
     return rc == 0 ? logger_start(&s->logger, "srv slowapi", err) : rc;
 }
 
+/* Each worker opens the folder itself. */
+static int check_files(const struct slowapi_config *config, struct error *err) {
+    int fd = config->files != NULL ? body_open_files(config->files, err) : -1;
+
+    if (config->files != NULL && fd < 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return 0;
+}
+
 /* Opens what the options ask for beside the listening sockets. */
 static int open_rest(struct slow_service *s, struct error *err) {
     const struct slowapi_config *config = s->config;
@@ -321,8 +333,11 @@ static int open_rest(struct slow_service *s, struct error *err) {
     s->shared = shared_new((uint32_t)config->sequences, (uint32_t)config->queues, err);
     if (s->shared == NULL)
         return -ENOMEM;
+    s->shared->check_rule = planner_check_rule;
     s->shared->delay_max = config->delay_max;
-    if (config->rules != NULL)
+    s->shared->files = config->files;
+    rc = check_files(config, err);
+    if (rc == 0 && config->rules != NULL)
         rc = rules_load(s->shared, config->rules, err);
     if (rc == 0 && config->access_log != NULL)
         rc = open_log(s, err);

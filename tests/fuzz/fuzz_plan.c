@@ -6,6 +6,7 @@
 #include "http/head.h"
 #include "http/url.h"
 #include "slowapi/plan.h"
+#include "slowapi/request.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdio.h>
 
@@ -102,16 +103,21 @@ static bool is_target(struct slice target) {
 }
 
 static void check_plan(struct planner *p, const struct http_head *head) {
-    const struct plan_origin origin = { .client = 1, .is_reused = true };
+    const struct plan_origin origin = { .client = 1, .fd = -1, .is_reused = true };
     struct slow_plan plan;
 
     ASSERT(plan_make(p, head, &origin, &plan) == 0);
+    if (plan.reply != NULL && plan.reply->kept != NULL) {
+        const char *why;
+        ASSERT(kept_add(plan.reply->kept, SLICE("{\"a\":[1,\"b\"]}"), &why) == 0);
+        ASSERT(plan_finish(p, plan.reply, &plan.delay) == 0);
+    }
     ASSERT(plan.delay >= 0 && (p->config->delay_max == 0 || plan.delay <= p->config->delay_max));
     if (plan.reply != NULL)
         check_reply(plan.reply, plan.delay, p->config->delay_max);
     if (plan.reply != NULL)
         check_head(p, plan.reply);
-    reply_free(plan.reply);
+    plan_free(plan.reply);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
