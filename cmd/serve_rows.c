@@ -626,6 +626,7 @@ const struct option_spec serve_spec = {
               "  cpu    the same with half of S there and half computing\n"
               "  self   asks this very server, which --upstream has to name; the answer takes S\n"
               "  echo   answers with what it saw of the request\n"
+              "  curl   as index, by libcurl's blocking call; url=URL is what it asks (--patch)\n"
               "or your own (docs/handlers.md): a shared object, ./app.so, or its source, app.c,\n"
               "which is compiled with $CC and $CFLAGS (.cc, .cpp, .cxx: $CXX and $CXXFLAGS). It\n"
               "reads the KEY=VALUE behind it, or else SRV_APP_KEY of the environment.\n\n"
