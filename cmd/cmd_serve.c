@@ -285,19 +285,13 @@ static int complete(struct serve_options *o, int argc, char **argv,
 /* --patch report: says what of the application is patched, and serves nothing. The exit code. */
 static int report(struct serve_options *o, const struct option_strings *positionals) {
     struct error err = { "" };
-    const struct app *app;
 
     if (choose_app(o, positionals, true, &err) < 0 ||
         privileges_find(&o->config.privileges, o->config.user, o->config.group, &err) < 0)
         return cmd_fail("serve", EXIT_USAGE, &err);
-    app = o->config.app;
     o->object.one_thread = false; /* SRV_BLOCKS is part of the report */
-    if (app->built_in == NULL)
-        return object_report(app, &o->config.privileges, &err) < 0
-                   ? cmd_fail("serve", EXIT_CANNOT, &err)
-                   : 0;
-    printf("%s is built in: it waits in calls of <srv/app.h> alone, which park anyway.\n",
-           app->name);
+    if (app_report(o->config.app, &o->config.privileges, &err) < 0)
+        return cmd_fail("serve", EXIT_CANNOT, &err);
     return 0;
 }
 

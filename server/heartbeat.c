@@ -56,9 +56,10 @@ static void hint(struct heartbeat *p, const char *by) {
         strstr(by, " near=") == NULL)
         return;
     p->hinted = true;
-    log_write(LOG_LEVEL_WARN,
-              "a library blocks this green worker: --patch on lets most waits of libraries park, "
-              "--patch report says which");
+    log_write(
+        LOG_LEVEL_WARN,
+        "a library blocks this green worker: --patch on, or --db-mode patched, lets most waits "
+        "of libraries park; --patch report says which");
 }
 
 static void on_turn(void *arg, nsec_t began, nsec_t ended) {

@@ -30,8 +30,10 @@ extern const struct srv_app srv_app_cpu, srv_app_curl, srv_app_db, srv_app_echo,
     srv_app_self;
 
 const struct app app_cpu = { .name = "cpu", .built_in = &srv_app_cpu };
-const struct app app_curl = { .name = "curl", .built_in = &srv_app_curl, .reads_config = true };
-const struct app app_db = { .name = "db", .built_in = &srv_app_db };
+const struct app app_curl = {
+    .name = "curl", .built_in = &srv_app_curl, .library = "libcurl.so.4", .reads_config = true
+};
+const struct app app_db = { .name = "db", .built_in = &srv_app_db, .library = "libpq.so.5" };
 const struct app app_echo = { .name = "echo", .built_in = &srv_app_echo };
 const struct app app_index = { .name = "index", .built_in = &srv_app_index };
 const struct app app_self = { .name = "self", .built_in = &srv_app_self };
@@ -367,10 +369,31 @@ int object_check(const struct app *app, const struct option_strings *config,
     return rc < 0 ? rc : take_verdict(&check, child_wait(check.pid), object, err);
 }
 
-int object_report(const struct app *app, const struct privileges *user, struct error *err) {
-    char *object = NULL;
-    int rc = object_check(app, NULL, user, &object, err);
+/* A library of the program itself is loaded already. */
+static int report_built_in(const struct app *app, struct error *err) {
+    void *library = app->library != NULL ? dlopen(app->library, RTLD_NOW | RTLD_NOLOAD) : NULL;
+    int rc = 0;
 
+    if (library == NULL) {
+        printf("%s is built in: it waits in calls of <srv/app.h> alone, which park anyway.\n",
+               app->name);
+    } else {
+        printf("%s is built in, and calls this library itself:\n\n", app->name);
+        rc = patch_report(stdout, library, app->library);
+        dlclose(library);
+    }
+    if (rc == 0)
+        rc = stream_flush(stdout);
+    return rc == 0 ? 0 : error_set(err, rc, "cannot print the report: %s", strerrordesc_np(-rc));
+}
+
+int app_report(const struct app *app, const struct privileges *user, struct error *err) {
+    char *object = NULL;
+    int rc;
+
+    if (app->built_in != NULL)
+        return report_built_in(app, err);
+    rc = object_check(app, NULL, user, &object, err);
     mem_free(object);
     return rc;
 }

@@ -16,6 +16,7 @@ struct srv_worker;
 struct app {
     const char *name;               /* path, for an object or its source */
     const struct srv_app *built_in; /* NULL: an object */
+    const char *library;            /* the one that it calls itself; NULL: an object, or none */
     const char *object;             /* path of the object: NAME, or what was compiled of it */
     bool one_thread;   /* all requests of a worker share it: an object with SRV_BLOCKS is refused */
     bool reads_config; /* a built-in one that takes KEY=VALUE, as objects do */
@@ -35,6 +36,11 @@ const struct app *app_find(const char *name);
 NODISCARD int app_check(const char *name, const struct srv_app *app,
                         const struct option_strings *config, struct error *err);
 
+/* Prints to stdout what of the application and its libraries patching covers. An object, which may
+ * be a source, is loaded in a process of its own, as `user` says (NULL: as this process), and its
+ * check is not run. 0, or -errno with a reason. */
+NODISCARD int app_report(const struct app *app, const struct privileges *user, struct error *err);
+
 /* --- objects: each worker loads them after its fork, the master has none ---------- */
 
 /* True when APP names a file, not a built-in application: it has a slash, or ends as objects and
@@ -51,12 +57,6 @@ NODISCARD int object_load(const struct app *app, struct srv_app *ret, struct err
  * reason; -errno when there was no process for it. app->object is not looked at. */
 NODISCARD int object_check(const struct app *app, const struct option_strings *config,
                            const struct privileges *user, char **object, struct error *err);
-
-/* Compiles a source, loads the object in a process of its own, as `user` says (NULL: as this
- * process), and prints to stdout what of the object and its libraries patching covers; its check is
- * not run. 0, or -EINVAL with a reason; -errno when there was no process for it. */
-NODISCARD int object_report(const struct app *app, const struct privileges *user,
-                            struct error *err);
 
 /* Checks it as object_check, without waiting. After 0 from object_check_begin: SIGCHLD says that
  * the check has ended, or until then object_check_cancel gives it up. */

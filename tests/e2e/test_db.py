@@ -36,7 +36,7 @@ def test_loop_lag_warning_names_the_request_that_held_everybody_up(db):
     assert get(app, "/?delay=0.6").status == 200
     warning = r'the loop was held up for_seconds=0\.\d+ request="GET (\S+)" in=p?poll\(2\) near=libpq\.so\.5:PQ\w+$'
     wait_for(lambda: "/?delay=0.6" in re.findall(warning, app.stderr(), re.MULTILINE), what="a warning")
-    assert app.stderr().count("--patch on lets most waits of libraries park") == 1
+    assert app.stderr().count("--patch on, or --db-mode patched, lets most waits of libraries park") == 1
 
 
 def recovers(app, path="/now"):

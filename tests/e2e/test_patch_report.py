@@ -184,9 +184,16 @@ def test_an_object_that_says_that_it_blocks_is_reported(tmp_path):
     assert "says that it blocks (SRV_BLOCKS)" in report("--model", "green", build(tmp_path, source))
 
 
-@pytest.mark.parametrize("name", ["index", "db", "cpu", "self", "echo"])
+@pytest.mark.parametrize("name", ["index", "cpu", "self", "echo"])
 def test_what_is_built_in_waits_in_calls_of_srv(name):
     assert report(name).startswith(f"{name} is built in")
+
+
+@pytest.mark.parametrize("name, library", [("curl", "libcurl.so.4"), ("db", "libpq.so.5")])
+def test_what_is_built_in_and_calls_a_library_is_told_with_it(name, library):
+    text = report(name)
+    assert text.startswith(f"{name} is built in, and calls this library itself:\n\n{library}\n    parks ")
+    assert "libssl.so.3" in text
 
 
 @pytest.mark.parametrize(
