@@ -261,7 +261,7 @@ int patch_pause_between(struct patch *p, unsigned *looks, nsec_t until) {
     return now >= until ? -ETIMEDOUT : patch_sleep(p, nsec_min(until, deadline_after(now, span)));
 }
 
-/* Parks until an event has come, for at most `span` before another look. */
+/* Parks until an event has come: 1; or 0 after `span`, for another look. */
 static int park_for(struct patch *p, const struct patch_waiting *w, size_t count, nsec_t span,
                     nsec_t until) {
     nsec_t look_at = nsec_min(until, deadline_after(clock_now(), span));
@@ -275,7 +275,7 @@ static int park_for(struct patch *p, const struct patch_waiting *w, size_t count
             return rc;
         for (size_t i = 0; i < count; i++)
             if (w[i].events != 0)
-                return 0;
+                return 1;
     }
 }
 
@@ -308,7 +308,6 @@ static int add_to_set(int set, const struct pollfd *fds, nfds_t at) {
 /* Waits through an epoll set of its own. */
 static int wait_through_set(struct patch *p, const struct pollfd *fds, nfds_t count, nsec_t until) {
     struct patch_waiting w = { .fiber = p->fiber, .fd = epoll_create1(EPOLL_CLOEXEC) };
-    nsec_t span = LOOK_AGAIN;
     int rc = w.fd < 0 ? -errno : 0;
 
     for (nfds_t i = 0; rc == 0 && i < count; i++)
@@ -317,14 +316,15 @@ static int wait_through_set(struct patch *p, const struct pollfd *fds, nfds_t co
     if (rc == 0)
         rc = expect(p->patches, &w, EPOLLIN);
     if (rc == -EBADF) {
-        close(w.fd); /* poll(2) says which one it is */
-        return 0;
+        close(w.fd);
+        return 1; /* poll(2) says which one it is */
     }
-    if (rc < 0)
-        span = LOOK_OFTEN; /* no memory, or sets in sets in sets */
-    rc = park_for(p, &w, rc < 0 ? 0 : 1, span, until);
-    if (w.fd >= 0 && w.fd < p->patches->cap && p->patches->by_fd[w.fd].waiting == &w)
+    if (rc < 0) /* no memory, or sets in sets in sets */
+        rc = park_for(p, &w, 0, LOOK_OFTEN, until);
+    else {
+        rc = park_for(p, &w, 1, LOOK_AGAIN, until);
         expect_no_more(p->patches, &w, 1);
+    }
     if (w.fd >= 0)
         close(w.fd);
     return rc;
@@ -343,6 +343,7 @@ static int expect_next(struct patch *p, struct patch_waiting *w, size_t *used,
 int patch_wait_all(struct patch *p, const struct pollfd *fds, nfds_t count, nsec_t until) {
     struct patch_waiting w[WAITINGS_MAX] = { { .fiber = NULL } };
     size_t used = 0;
+    bool needs_set = false;
     int rc = 0;
 
     for (nfds_t i = 0; rc == 0 && i < count; i++) {
@@ -356,7 +357,7 @@ int patch_wait_all(struct patch *p, const struct pollfd *fds, nfds_t count, nsec
     if (rc == 0)
         rc = park_for(p, w, used, LOOK_AGAIN, until);
     else
-        rc = 1;
+        needs_set = true;
     expect_no_more(p->patches, w, used);
-    return rc <= 0 ? rc : wait_through_set(p, fds, count, until);
+    return needs_set ? wait_through_set(p, fds, count, until) : rc;
 }

@@ -81,11 +81,12 @@ NODISCARD int patch_sleep(struct patch *p, nsec_t until);
  * *looks counts them, from 0. 0 says to look. */
 NODISCARD int patch_pause_between(struct patch *p, unsigned *looks, nsec_t until);
 
-/* Parks until descriptors may have what is asked for: 0 says to look, and may be wrong. Those that
- * have no readiness, such as files, are passed over. */
+/* Parks until descriptors may have what is asked for: 1; 0 says to look in passing. Those that have
+ * no readiness, such as files, are passed over. */
 NODISCARD int patch_wait_all(struct patch *p, const struct pollfd *fds, nfds_t count, nsec_t until);
 
-/* Parks for one descriptor, and puts what it has into revents; 0 there says to look. */
+/* Parks for one descriptor, as patch_wait_all, and puts what it has into revents if that is known.
+ */
 NODISCARD int patch_wait(struct patch *p, struct pollfd *fd, nsec_t until);
 
 /* Tells a call that its request is over: `rc` is why. Returns -ECANCELED, after a pause when it is
