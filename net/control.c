@@ -34,12 +34,6 @@ struct control {
     void *arg;
 };
 
-struct control_request {
-    struct evhttp_request *evhttp;
-    struct slice path, query;
-    unsigned method;
-};
-
 /* --- where it listens ------------------------------------------------------------------------- */
 
 static int parse_address(const char *text, struct address *ret, mode_t *ret_mode,
@@ -106,20 +100,8 @@ static unsigned method_bit(enum evhttp_cmd_type type) {
     }
 }
 
-unsigned control_method(const struct control_request *rq) {
-    return rq->method;
-}
-
-struct slice control_path(const struct control_request *rq) {
-    return rq->path;
-}
-
-struct slice control_query(const struct control_request *rq) {
-    return rq->query;
-}
-
-struct slice control_body(const struct control_request *rq) {
-    struct evbuffer *in = evhttp_request_get_input_buffer(rq->evhttp);
+static struct slice body_of(struct evhttp_request *evhttp) {
+    struct evbuffer *in = evhttp_request_get_input_buffer(evhttp);
     size_t len = evbuffer_get_length(in);
 
     /* Without memory to join the pieces there is no body to show, and the route refuses it. */
@@ -251,6 +233,7 @@ static void on_request(struct evhttp_request *evhttp, void *arg) {
         .evhttp = evhttp,
         .path = slice_cut(&rest, '?'),
         .query = rest,
+        .body = body_of(evhttp),
         .method = method_bit(evhttp_request_get_command(evhttp)),
     };
 

@@ -24,11 +24,20 @@
 #include "net/loop.h"
 
 struct control;
-struct control_request;
+struct evhttp_request;
 
 enum { CONTROL_GET = 1, CONTROL_PUT = 2, CONTROL_DELETE = 4, CONTROL_POST = 8 };
 
 #define CONTROL_BODY_BYTES_MAX (1u << 20)
+
+/* What a handler is asked; its slices live until control_reply. */
+struct control_request {
+    unsigned method; /* one CONTROL_* bit */
+    struct slice path;
+    struct slice query; /* without '?'; may be empty */
+    struct slice body;
+    struct evhttp_request *evhttp;
+};
 
 struct control_route {
     const char *path; /* the path of a route; others are answered 404 */
@@ -56,12 +65,8 @@ NODISCARD struct control *control_new(struct loop *loop, int listen_fd,
                                       struct error *err);
 void control_free(struct control *c); /* NULL-safe; not from a handler */
 
-/* --- in a handler: slices live until control_reply -------------------------------------------- */
+/* --- in a handler ----------------------------------------------------------------------------- */
 
-unsigned control_method(const struct control_request *rq); /* one CONTROL_* bit */
-struct slice control_path(const struct control_request *rq);
-struct slice control_query(const struct control_request *rq); /* without '?'; may be empty */
-struct slice control_body(const struct control_request *rq);
 bool control_header(const struct control_request *rq, const char *name, struct slice *ret_value);
 
 /* `body` is copied. */

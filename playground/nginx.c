@@ -152,9 +152,9 @@ static int nginx_prepare(struct program_start *start, struct error *err) {
 
     if (rc < 0)
         return rc;
-    port = program_free_port();
+    port = program_free_port(err);
     if (port < 0)
-        return error_set(err, port, "no free port: %s", strerrordesc_np(-port));
+        return port;
     folder = start->state = mem_calloc(1, sizeof(*folder));
     if (folder == NULL)
         return error_set(err, -ENOMEM, "out of memory");

@@ -133,9 +133,9 @@ static int peer_prepare(struct program_start *start, struct error *err) {
     if (rc != 0)
         return rc;
     forget_settings();
-    int port = program_free_port();
+    int port = program_free_port(err);
     if (port < 0)
-        return error_set(err, port, "no free port: %s", strerrordesc_np(-port));
+        return port;
     return fill(start, dir, (unsigned)port, err);
 }
 

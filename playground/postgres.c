@@ -255,9 +255,9 @@ static int postgres_prepare(struct program_start *start, struct error *err) {
         rc = make_cluster(start, initdb, folder, err);
     if (rc < 0)
         return rc;
-    port = program_free_port();
+    port = program_free_port(err);
     if (port < 0)
-        return error_set(err, port, "no free port: %s", strerrordesc_np(-port));
+        return port;
     name_url(start, port);
     rc = fill_command(start, folder, port);
     return rc < 0 ? error_set(err, rc, "the command of postgres is too long") : 0;

@@ -22,18 +22,17 @@ int program_find(const char *name, const char *package, char *path, size_t size,
     return error_set(err, -ENOPKG, "%s is not installed (Debian package %s)", name, package);
 }
 
-int program_free_port(void) {
+int program_free_port(struct error *err) {
     struct sockaddr_in address = { .sin_family = AF_INET,
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
     int rc = 0;
-    if (bind(fd, (struct sockaddr *)&address, len) != 0 ||
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) != 0 ||
         getsockname(fd, (struct sockaddr *)&address, &len) != 0)
-        rc = -errno;
-    close(fd);
+        rc = error_set(err, -errno, "no free port: %s", strerrordesc_np(errno));
+    if (fd >= 0)
+        close(fd);
     return rc != 0 ? rc : ntohs(address.sin_port);
 }
 
@@ -158,21 +157,11 @@ static int explain(struct program_start *start, FILE *out, struct error *err) {
     return rc;
 }
 
-/* In `*ret`, a port that nobody has now. 0 or -errno with a line. */
-static int find_port(unsigned *ret, struct error *err) {
-    int port = program_free_port();
-    if (port < 0)
-        return error_set(err, port, "no free port: %s", strerrordesc_np(-port));
-    *ret = (unsigned)port;
-    return 0;
-}
-
 static int prepare_srv(struct program_start *start, struct error *err) {
-    unsigned port = 0;
-    int rc = start->process->names_port ? find_port(&port, err) : 0;
-    if (rc != 0)
-        return rc;
-    take_port(start, port);
+    int port = start->process->names_port ? program_free_port(err) : 0;
+    if (port < 0)
+        return port;
+    take_port(start, (unsigned)port);
     add_control(start, 0);
     snprintf(start->path, sizeof(start->path), "%s", start->srv);
     return words(start, err);
@@ -188,26 +177,3 @@ static const struct program program_srv = {
 const struct program *program_of(const struct play_process *process) {
     return process->program != NULL ? process->program : &program_srv;
 }
-
-/* --- any server of HTTP -------------------- */
-
-static int prepare_http(struct program_start *start, struct error *err) {
-    const struct play_process *process = start->process;
-    int rc =
-        program_find(process->args[0], process->package, start->path, sizeof(start->path), err);
-    if (rc != 0)
-        return rc;
-    unsigned port = 0;
-    rc = find_port(&port, err);
-    if (rc != 0)
-        return rc;
-    take_port(start, port);
-    return words(start, err);
-}
-
-const struct program program_http = {
-    .name = "http",
-    .prepare = prepare_http,
-    .ready = program_ready_http,
-    .explain = explain,
-};

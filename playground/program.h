@@ -64,9 +64,6 @@ struct program {
     int (*explain)(struct program_start *start, FILE *out, struct error *err);
 };
 
-/* Any server of HTTP: args[0] is looked up in PATH and {bind} is a free port of 127.0.0.1. */
-extern const struct program program_http;
-
 /* The real nginx, unprivileged, in a temporary folder, as a proxy. args: "nginx", the protocol
  * towards the upstream (`http` or `uwsgi`), and the upstream's URL. */
 extern const struct program program_nginx;
@@ -96,8 +93,8 @@ const struct program *program_of(const struct play_process *process);
 NODISCARD int program_find(const char *name, const char *package, char *path, size_t size,
                            struct error *err);
 
-/* A TCP port of 127.0.0.1 that was free a moment ago, or -errno. */
-NODISCARD int program_free_port(void);
+/* A TCP port of 127.0.0.1 that was free a moment ago, or -errno with a line. */
+NODISCARD int program_free_port(struct error *err);
 
 /* `ready` of servers that speak HTTP, and -EAGAIN while they refuse connections. Addresses that are
  * not http:// are taken as ready. */

@@ -12,6 +12,7 @@
 enum { FIRST_FD = 3 }; /* SD_LISTEN_FDS_START */
 
 static int take_one(struct inherited *ret, int fd, struct slice name, struct error *err) {
+    bool own = slice_eq(name, SLICE(INHERIT_OWN)) || slice_eq(name, SLICE(INHERIT_OWN_CONTROL));
     int listening = 0, flags;
     socklen_t len = sizeof(listening);
 
@@ -21,24 +22,14 @@ static int take_one(struct inherited *ret, int fd, struct slice name, struct err
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
         fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return error_set(err, -errno, "LISTEN_FDS: descriptor %d: %s", fd, strerrordesc_np(errno));
-    ret->own[ret->count] =
-        slice_eq(name, SLICE(INHERIT_OWN)) || slice_eq(name, SLICE(INHERIT_OWN_CONTROL));
-    ret->control[ret->count] =
-        slice_eq(name, SLICE(INHERIT_CONTROL)) || slice_eq(name, SLICE(INHERIT_OWN_CONTROL));
-    ret->fds[ret->count++] = fd;
+    if (!slice_eq(name, SLICE(INHERIT_CONTROL)) && !slice_eq(name, SLICE(INHERIT_OWN_CONTROL))) {
+        ret->own[ret->count] = own;
+        ret->fds[ret->count++] = fd;
+    } else if (ret->control_fd < 0) {
+        ret->control_fd = fd;
+        ret->control_borrowed = !own;
+    }
     return 0;
-}
-
-/* Nobody would serve those that are too many. */
-static int check_number(const struct inherited *taken, struct error *err) {
-    size_t count = 0;
-
-    for (size_t i = 0; i < taken->count; i++)
-        count += !taken->control[i];
-    if (count <= LISTENERS_MAX)
-        return 0;
-    return error_set(err, -E2BIG, "LISTEN_FDS: %zu sockets to listen on; %d are the most", count,
-                     LISTENERS_MAX);
 }
 
 int inherit_take(struct inherited *ret, struct error *err) {
@@ -48,7 +39,7 @@ int inherit_take(struct inherited *ret, struct error *err) {
     uint64_t pid, count;
     int rc = 0;
 
-    ret->count = 0;
+    *ret = (struct inherited){ .control_fd = -1 };
     if (slice_parse_u64(pid_text, INT32_MAX, &pid) < 0 || (pid_t)pid != getpid())
         return 0; /* for somebody else, or not at all */
     if (slice_parse_u64(count_text, INHERIT_MAX, &count) < 0)
@@ -56,23 +47,13 @@ int inherit_take(struct inherited *ret, struct error *err) {
                          count_text.ptr != NULL ? count_text.ptr : "", INHERIT_MAX);
     for (int i = 0; i < (int)count && rc == 0; i++)
         rc = take_one(ret, FIRST_FD + i, slice_cut(&names, ':'), err);
-    if (rc == 0)
-        rc = check_number(ret, err);
+    if (rc == 0 && ret->count > LISTENERS_MAX) /* nobody would serve those that are too many */
+        rc = error_set(err, -E2BIG, "LISTEN_FDS: %zu sockets to listen on; %d are the most",
+                       ret->count, LISTENERS_MAX);
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
     return rc;
-}
-
-int inherit_control(const struct inherited *i, bool *ret_borrowed) {
-    *ret_borrowed = false;
-    for (size_t k = 0; k < i->count; k++) {
-        if (!i->control[k])
-            continue;
-        *ret_borrowed = !i->own[k];
-        return i->fds[k];
-    }
-    return -1;
 }
 
 void inherit_spell(struct address *bound, const char *text) {
@@ -96,8 +77,6 @@ bool inherit_listeners(const struct inherited *i, const struct option_strings *a
     for (size_t k = 0; k < i->count; k++) {
         struct address *bound = &ret->bound[ret->count];
 
-        if (i->control[k])
-            continue;
         bound->len = sizeof(*bound);
         if (getsockname(i->fds[k], &bound->any, &bound->len) < 0)
             continue;

@@ -14,21 +14,20 @@
 #define INHERIT_OWN_CONTROL "srv-control"
 
 struct inherited {
-    int fds[INHERIT_MAX];
-    bool control[INHERIT_MAX], own[INHERIT_MAX];
+    int fds[INHERIT_MAX]; /* to accept clients on */
+    bool own[INHERIT_MAX];
     size_t count;
+    int control_fd;        /* -1: none */
+    bool control_borrowed; /* somebody else goes on listening there */
 };
 
 /* Takes what was passed to this very process, makes it non-blocking and close-on-exec, and removes
- * the variables. Nothing passed: count 0. 0 or -errno with a reason (bad variables, not a listening
- * socket, too many). */
+ * the variables. Nothing passed: count 0, control_fd -1. 0 or -errno with a reason (bad variables,
+ * not a listening socket, too many). */
 NODISCARD int inherit_take(struct inherited *ret, struct error *err);
 
-/* The control socket among them, or -1; and whether somebody else goes on listening there. */
-int inherit_control(const struct inherited *i, bool *ret_borrowed);
-
-/* The others become the listeners, in their order; false when there are none. `addresses` are those
- * that the predecessor was asked for. */
+/* Those for clients become the listeners, in their order; false when there are none. `addresses`
+ * are those that the predecessor was asked for. */
 bool inherit_listeners(const struct inherited *i, const struct option_strings *addresses,
                        struct listeners *ret);
 

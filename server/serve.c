@@ -444,8 +444,10 @@ static int open_shared(struct serve *s, struct error *err) {
 static int serve(struct serve *s, const struct inherited *inherited, struct error *err) {
     int code;
 
-    s->admin = (struct admin){ .config = s->config, .fd = -1 };
-    s->admin.inherited_fd = inherit_control(inherited, &s->admin.borrowed);
+    s->admin = (struct admin){ .config = s->config,
+                               .fd = -1,
+                               .inherited_fd = inherited->control_fd,
+                               .borrowed = inherited->control_borrowed };
     if (open_shared(s, err) < 0)
         return complain(err);
     s->admin.stats_fd = s->stats_fd;

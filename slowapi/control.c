@@ -173,12 +173,12 @@ static void handle_rules(void *arg, struct control_request *rq) {
     struct error err = { .text = "" };
     struct slice text = SLICE("[]");
 
-    if (control_method(rq) == CONTROL_GET) {
+    if (rq->method == CONTROL_GET) {
         reply_rules(shared, rq);
         return;
     }
-    if (control_method(rq) == CONTROL_PUT)
-        text = control_body(rq);
+    if (rq->method == CONTROL_PUT)
+        text = rq->body;
     if (rules_publish(shared, text, &err) < 0)
         control_reply_text(rq, 400, err.text);
     else

@@ -558,26 +558,34 @@ static void suspect(struct db_call *call) {
     pthread_mutex_unlock(&db->shared.lock);
 }
 
-/* Runs it on the connection it has, and gives that away. */
-static int run_once(struct db_call *call, bool *ret_again) {
+/* Runs a statement on the connection that the call has. */
+static int run_counted(struct db_call *call, const struct db_statement *statement, nsec_t deadline,
+                       struct db_answer *ret) {
     struct db *db = call->db;
-    bool reused = call->pooled->reused;
     nsec_t begin = clock_now();
     int rc;
 
     call->step = DB_STEP_RUN;
-    rc = db_conn_run(call->pooled->conn, call->io, call->arena, call->statement, call->deadline,
-                     call->answer, &call->failure);
-    *ret_again = reused && may_run_again(call, rc);
-    if (reused && (rc == -ETIMEDOUT || rc == -ECONNRESET))
-        suspect(call);
+    rc = db_conn_run(call->pooled->conn, call->io, call->arena, statement, deadline, ret,
+                     &call->failure);
     hist_shared_record(&db->config.stats->db_run, clock_now() - begin);
-    if (!call->holds || rc < 0)
-        put_back(call);
     if (rc == 0)
         count(db, STATS_db_statements, 1);
     else if (rc == -ETIMEDOUT || rc == -ECANCELED)
         count(db, STATS_db_cancelled, 1);
+    return rc;
+}
+
+/* Runs it on the connection it has, and gives that away. */
+static int run_once(struct db_call *call, bool *ret_again) {
+    bool reused = call->pooled->reused;
+    int rc = run_counted(call, call->statement, call->deadline, call->answer);
+
+    *ret_again = reused && may_run_again(call, rc);
+    if (reused && (rc == -ETIMEDOUT || rc == -ECONNRESET))
+        suspect(call);
+    if (!call->holds || rc < 0)
+        put_back(call);
     return rc;
 }
 
@@ -695,23 +703,14 @@ static int refuse_state(struct db_call *call, const char *sqlstate, const char *
 
 static int run_held(struct db_call *call, const struct db_statement *statement,
                     struct db_answer *ret) {
-    struct db *db = call->db;
-    nsec_t begin = clock_now();
-    int rc;
+    nsec_t span = call->db->config.run;
 
     call->step = DB_STEP_RUN;
     call->failure = (struct db_failure){ .detail = NULL };
     if (db_conn_state(call->pooled->conn) == DB_STATE_LOST)
         return -ECONNRESET;
-    rc = db_conn_run(call->pooled->conn, call->io, call->arena, statement,
-                     nsec_min(call->deadline, deadline_after(begin, db->config.run)), ret,
-                     &call->failure);
-    hist_shared_record(&db->config.stats->db_run, clock_now() - begin);
-    if (rc == 0)
-        count(db, STATS_db_statements, 1);
-    else if (rc == -ETIMEDOUT || rc == -ECANCELED)
-        count(db, STATS_db_cancelled, 1);
-    return rc;
+    return run_counted(call, statement, nsec_min(call->deadline, deadline_after(clock_now(), span)),
+                       ret);
 }
 
 int db_run_inside(struct db_transaction *t, struct io *io, const struct db_statement *statement,

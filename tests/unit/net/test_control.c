@@ -29,14 +29,14 @@ struct rig {
 };
 
 static void show(void *arg UNUSED, struct control_request *rq) {
-    struct slice path = control_path(rq), query = control_query(rq), body = control_body(rq);
     struct slice header = { 0 };
     char text[256];
 
     bool has = control_header(rq, "X-Test", &header);
-    int n = snprintf(text, sizeof(text), "%u %.*s ? %.*s # %.*s ; %s%.*s", control_method(rq),
-                     (int)path.len, path.ptr, (int)query.len, query.ptr, (int)body.len, body.ptr,
-                     has ? "X-Test=" : "", (int)header.len, header.ptr);
+    int n = snprintf(text, sizeof(text), "%u %.*s ? %.*s # %.*s ; %s%.*s", rq->method,
+                     (int)rq->path.len, rq->path.ptr, (int)rq->query.len, rq->query.ptr,
+                     (int)rq->body.len, rq->body.ptr, has ? "X-Test=" : "", (int)header.len,
+                     header.ptr);
     control_reply(rq, 200, "text/x-shown", slice_of(text, (size_t)n));
 }
 

@@ -107,7 +107,7 @@ static void server_that_refuses_is_asked_later(void **state UNUSED) {
     struct play_process process = { .name = "app" };
     struct program_start start = { .process = &process };
     struct error err;
-    int port = program_free_port();
+    int port = program_free_port(&err);
     assert_true(port > 0);
     snprintf(start.url, sizeof(start.url), "http://127.0.0.1:%d/", port);
     assert_int_equal(program_ready_http(&start, -1, clock_now() + SOON, &err), -EAGAIN);
