@@ -15,7 +15,7 @@ from harness import ROOT, RawConnection, get, wait_for
 from postgres import Mariadb, Redis, ask_all, statuses
 
 HEADERS = {"curl": "libcurl", "libpq": "libpq", "hiredis": "hiredis", "mariadb": "libmariadb"}  # as pkg-config knows them
-LIBRARIES = ("curl", "libpq", "mariadb")
+LIBRARIES = tuple(HEADERS)
 TURN = 0.5  # seconds of each call; all are the servers' own waiting
 
 
@@ -122,7 +122,7 @@ def test_without_patching_they_wait_in_a_row(library, name):
     assert statuses(replies) == {200: 4} and seconds >= 1
 
 
-@pytest.mark.parametrize("name", ["libpq", "mariadb"])
+@pytest.mark.parametrize("name", ["libpq", "hiredis", "mariadb"])
 def test_unix_sockets_park_as_well(library, name):
     replies, seconds, _ = timed(library(name, "--model", "green", unix=True), 20)
     assert statuses(replies) == {200: 20} and TURN <= seconds < 5
