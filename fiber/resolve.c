@@ -11,43 +11,38 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <resolv.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/queue.h>
 #include <unistd.h>
 
 #define STACK_BYTES (256 * 1024) /* NSS modules keep answers of up to 64 KiB on the stack */
 #define THREADS_MAX 64           /* a name server that is down must not pile up threads */
 
-/* Shared by the caller and the thread; whoever drops it last frees it. */
+/* One name. */
 struct lookup {
-    atomic_int refs;
-    atomic_bool done; /* set when the members below it are valid */
-    int event_fd;     /* readable when done; closed with the last reference, for both use it */
-    TAILQ_ENTRY(lookup) link;
-    bool queued; /* in the queue, which has the thread's reference */
+    struct resolve_job job;
     char host[NI_MAXHOST];
     char port[8];
 
-    int rc, error; /* getaddrinfo's result, and errno for EAI_SYSTEM */
+    int rc, error; /* getaddrinfo's result, and errno for EAI_SYSTEM; valid when the job is done */
     struct resolved found;
 };
 
 /* The helper threads of the process. */
 static struct {
     pthread_mutex_t lock;
-    TAILQ_HEAD(lookup_list, lookup) queue; /* empty unless all helpers are busy */
+    TAILQ_HEAD(resolve_job_list, resolve_job) queue; /* empty unless all helpers are busy */
     unsigned threads;
 } helpers = { PTHREAD_MUTEX_INITIALIZER, TAILQ_HEAD_INITIALIZER(helpers.queue), 0 };
 
-static void lookup_drop(struct lookup *l) {
-    if (atomic_fetch_sub(&l->refs, 1) > 1)
+/* Whoever drops it last frees it. */
+static void job_drop(struct resolve_job *job) {
+    if (atomic_fetch_sub(&job->refs, 1) > 1)
         return;
 
-    close(l->event_fd);
-    mem_free(l);
+    close(job->event_fd);
+    job->free(job);
 }
 
 static void keep_answers(struct resolved *ret, const struct addrinfo *list) {
@@ -70,7 +65,8 @@ static void forget_resolver(void) {
         res_nclose(&_res);
 }
 
-static void run_lookup(struct lookup *l) {
+static void run_lookup(struct resolve_job *job) {
+    struct lookup *l = CONTAINER_OF(job, struct lookup, job);
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
     struct addrinfo *list = NULL;
 
@@ -82,73 +78,102 @@ static void run_lookup(struct lookup *l) {
     }
 }
 
-static void announce(struct lookup *l) {
-    atomic_store(&l->done, true);
-    eventfd_write(l->event_fd, 1);
-    lookup_drop(l);
+static void announce(struct resolve_job *job) {
+    atomic_store(&job->done, true);
+    eventfd_write(job->event_fd, 1);
+    job_drop(job);
 }
 
 /* Under the lock. */
-static void leave_queue(struct lookup *l) {
-    TAILQ_REMOVE(&helpers.queue, l, link);
-    l->queued = false;
+static void leave_queue(struct resolve_job *job) {
+    TAILQ_REMOVE(&helpers.queue, job, link);
+    job->queued = false;
 }
 
-/* The next look-up for a helper that is free; NULL: there is none, and the helper ends. */
-static struct lookup *next_lookup(void) {
+/* The next job for a helper that is free; NULL: there is none, and the helper ends. */
+static struct resolve_job *next_job(void) {
     pthread_mutex_lock(&helpers.lock);
-    struct lookup *l = TAILQ_FIRST(&helpers.queue);
-    if (l != NULL)
-        leave_queue(l);
+    struct resolve_job *job = TAILQ_FIRST(&helpers.queue);
+    if (job != NULL)
+        leave_queue(job);
     else
         helpers.threads--;
     pthread_mutex_unlock(&helpers.lock);
-    return l;
+    return job;
 }
 
 /* A caller may end the process as soon as its look-up is done: the helper is ready for that. */
 static void *help(void *arg) {
-    struct lookup *l = arg, *next;
+    struct resolve_job *job = arg, *next;
 
-    for (; l != NULL; l = next) {
-        run_lookup(l);
-        next = next_lookup();
+    for (; job != NULL; job = next) {
+        job->run(job);
+        next = next_job();
         if (next == NULL)
             forget_resolver();
-        announce(l);
+        announce(job);
     }
     return NULL;
 }
 
-/* Gives it to a new helper, or to the queue: either then has a reference. 0 or -errno. */
-static int lookup_start(struct lookup *l) {
+/* A new helper, or the queue, has a reference from here on. */
+int resolve_job_start(struct resolve_job *job) {
     int rc = 0;
 
-    atomic_fetch_add(&l->refs, 1);
+    atomic_fetch_add(&job->refs, 1);
     pthread_mutex_lock(&helpers.lock);
-    l->queued = helpers.threads == THREADS_MAX;
-    if (l->queued)
-        TAILQ_INSERT_TAIL(&helpers.queue, l, link);
+    job->queued = helpers.threads == THREADS_MAX;
+    if (job->queued)
+        TAILQ_INSERT_TAIL(&helpers.queue, job, link);
     else
-        rc = thread_start(NULL, STACK_BYTES, help, l);
-    if (rc == 0 && !l->queued)
+        rc = thread_start(NULL, STACK_BYTES, help, job);
+    if (rc == 0 && !job->queued)
         helpers.threads++;
     pthread_mutex_unlock(&helpers.lock);
     if (rc != 0)
-        atomic_fetch_sub(&l->refs, 1);
+        atomic_fetch_sub(&job->refs, 1);
     return rc;
 }
 
-/* The caller leaves: nobody else need begin what is queued still. */
-static void lookup_leave(struct lookup *l) {
+int resolve_job_open(struct resolve_job *job, void (*run)(struct resolve_job *),
+                     void (*free)(struct resolve_job *)) {
+    *job = (struct resolve_job){ .run = run, .free = free };
+    job->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (job->event_fd < 0)
+        return -errno;
+    atomic_init(&job->refs, 1);
+    return 0;
+}
+
+/* Nobody else need begin what is queued still. */
+void resolve_job_leave(struct resolve_job *job) {
     pthread_mutex_lock(&helpers.lock);
-    bool was_queued = l->queued;
+    bool was_queued = job->queued;
     if (was_queued)
-        leave_queue(l);
+        leave_queue(job);
     pthread_mutex_unlock(&helpers.lock);
     if (was_queued)
-        lookup_drop(l);
-    lookup_drop(l);
+        job_drop(job);
+    job_drop(job);
+}
+
+/* 0 when it is done. */
+static int run_and_wait(struct io *io, struct resolve_job *job, nsec_t deadline) {
+    int rc = resolve_job_start(job);
+    if (rc != 0)
+        return rc;
+
+    while (rc == 0 && !atomic_load(&job->done)) {
+        rc = io_wait(io, job->event_fd, IO_READ, deadline);
+        if (rc == 0 && !atomic_load(&job->done))
+            io->ops->drained(io, job->event_fd, IO_READ);
+    }
+    io->ops->forget(io, job->event_fd);
+    return rc;
+}
+
+static void lookup_free(struct resolve_job *job) {
+    mem_free(CONTAINER_OF(job, struct lookup, job));
 }
 
 /* 0 or -errno with a reason. */
@@ -157,32 +182,15 @@ static int lookup_new(const struct endpoint *e, struct lookup **ret, struct erro
     if (l == NULL)
         return error_set(err, -ENOMEM, "cannot look up a name: out of memory");
 
-    l->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (l->event_fd < 0) {
-        int rc = -errno;
+    int rc = resolve_job_open(&l->job, run_lookup, lookup_free);
+    if (rc < 0) {
         mem_free(l);
         return error_set(err, rc, "cannot look up a name: %s", strerrordesc_np(-rc));
     }
     snprintf(l->host, sizeof(l->host), "%.*s", (int)e->host.len, e->host.ptr);
     snprintf(l->port, sizeof(l->port), "%u", e->port);
-    atomic_init(&l->refs, 1);
     *ret = l;
     return 0;
-}
-
-/* 0 when it is done. */
-static int run_and_wait(struct io *io, struct lookup *l, nsec_t deadline) {
-    int rc = lookup_start(l);
-    if (rc != 0)
-        return rc;
-
-    while (rc == 0 && !atomic_load(&l->done)) {
-        rc = io_wait(io, l->event_fd, IO_READ, deadline);
-        if (rc == 0 && !atomic_load(&l->done))
-            io->ops->drained(io, l->event_fd, IO_READ);
-    }
-    io->ops->forget(io, l->event_fd);
-    return rc;
 }
 
 static int take_answer(const struct lookup *l, struct resolved *ret, struct error *err) {
@@ -214,12 +222,12 @@ int resolve(struct io *io, const struct endpoint *e, nsec_t deadline, struct res
     if (rc < 0)
         return rc;
 
-    rc = run_and_wait(io, l, deadline);
+    rc = run_and_wait(io, &l->job, deadline);
     if (rc == 0)
         rc = take_answer(l, ret, err);
     else
         error_set(err, rc, "cannot look up '%s': %s", l->host, strerrordesc_np(-rc));
-    lookup_leave(l);
+    resolve_job_leave(&l->job);
     return rc;
 }
 
@@ -356,27 +364,27 @@ int resolve_begin(const struct endpoint *e, struct lookup **ret, struct error *e
     if (rc < 0)
         return rc;
 
-    rc = lookup_start(l);
+    rc = resolve_job_start(&l->job);
     if (rc == 0) {
         *ret = l;
         return 0;
     }
     error_set(err, rc, "cannot look up '%s': %s", l->host, strerrordesc_np(-rc));
-    lookup_drop(l);
+    job_drop(&l->job);
     return rc;
 }
 
 int resolve_fd(const struct lookup *l) {
-    return l->event_fd;
+    return l->job.event_fd;
 }
 
 int resolve_end(const struct lookup *l, struct resolved *ret, struct error *err) {
-    ASSERT(atomic_load(&l->done));
+    ASSERT(atomic_load(&l->job.done));
     ret->count = 0;
     return take_answer(l, ret, err);
 }
 
 void resolve_free(struct lookup *l) {
     if (l != NULL)
-        lookup_leave(l);
+        resolve_job_leave(&l->job);
 }

@@ -5,6 +5,8 @@
 #define FIBER_RESOLVE_H
 
 #include "fiber/io.h"
+#include <stdatomic.h>
+#include <sys/queue.h>
 
 #define RESOLVE_MAX 64 /* replicas behind one name; a struct resolved is too large for a stack */
 
@@ -62,5 +64,29 @@ int resolve_fd(const struct lookup *l); /* an eventfd, thus writable at any time
 /* Returns as resolve does. */
 NODISCARD int resolve_end(const struct lookup *l, struct resolved *ret, struct error *err);
 void resolve_free(struct lookup *l); /* one that still runs cleans up after itself */
+
+/* Other calls of the C library that look names up, run on the same threads: a job lies in memory of
+ * its own, with copies of all that it needs, since its caller may leave before it ends. */
+struct resolve_job {
+    void (*run)(struct resolve_job *);  /* on one of the threads */
+    void (*free)(struct resolve_job *); /* by whoever is the last to need it, the thread perhaps */
+    /* Members of the threads. */
+    atomic_int refs;
+    atomic_bool done; /* set when the results are valid */
+    int event_fd;     /* readable when done; closed with the last reference, for both use it */
+    TAILQ_ENTRY(resolve_job) link;
+    bool queued; /* in the queue, which has the thread's reference */
+};
+
+/* 0, or -errno (-EMFILE): then the memory is the caller's still. */
+NODISCARD int resolve_job_open(struct resolve_job *job, void (*run)(struct resolve_job *),
+                               void (*free)(struct resolve_job *));
+
+/* Has it run, once, on a thread or behind those that wait for one: when event_fd is readable it may
+ * be `done`. 0, or -EAGAIN (no thread), -ENOMEM. */
+NODISCARD int resolve_job_start(struct resolve_job *job);
+
+/* Ends what resolve_job_open began: the results are not needed any more. */
+void resolve_job_leave(struct resolve_job *job);
 
 #endif
