@@ -18,6 +18,9 @@ enum {
     REFUSALS_QUICK = 10, /* refusals of one request that take no time */
 };
 
+/* dlsym(3) finds the condition variables of 1999, where libc has them. */
+#define COND_VERSION "GLIBC_2.3.2"
+
 #define LOOK_AGAIN  NSEC_PER_SEC         /* nobody tells that a descriptor was closed meanwhile */
 #define LOOK_OFTEN  (10 * NSEC_PER_MSEC) /* the kernel tells nothing */
 #define REFUSAL_MIN (10 * NSEC_PER_MSEC)
@@ -50,8 +53,12 @@ struct patches {
 /* --- libc's own ------------------------------------------------------------------------------ */
 
 uintptr_t patch_find(const char *name, uintptr_t interceptor) {
-    uintptr_t found = interceptor != 0 ? interceptor : (uintptr_t)dlsym(RTLD_NEXT, name);
+    uintptr_t found = interceptor;
 
+    if (found == 0 && strncmp(name, "pthread_cond_", strlen("pthread_cond_")) == 0)
+        found = (uintptr_t)dlvsym(RTLD_NEXT, name, COND_VERSION);
+    if (found == 0)
+        found = (uintptr_t)dlsym(RTLD_NEXT, name);
     ASSERT(found != 0); /* the program is linked to libc as a library */
     return found;
 }
@@ -253,13 +260,78 @@ int patch_sleep(struct patch *p, nsec_t until) {
     return rc == -ETIMEDOUT ? 0 : rc;
 }
 
+static nsec_t look_span(unsigned *looks) {
+    return *looks < 4 ? NSEC_PER_MSEC << (*looks)++ : LOOK_OFTEN;
+}
+
 int patch_pause_between(struct patch *p, unsigned *looks, nsec_t until) {
-    nsec_t span = *looks < 4 ? NSEC_PER_MSEC << *looks : LOOK_OFTEN;
     nsec_t now = clock_now();
 
-    ++*looks;
-    return now >= until ? -ETIMEDOUT : patch_sleep(p, nsec_min(until, deadline_after(now, span)));
+    if (now >= until)
+        return -ETIMEDOUT;
+    return patch_sleep(p, nsec_min(until, deadline_after(now, look_span(looks))));
 }
+
+/* --- parking, whatever becomes of the request ------------------------------------------------ */
+
+struct io_fiber *patch_io(const struct patch *p) {
+    return p->patches->io;
+}
+
+nsec_t patch_now(const struct patch *p) {
+    return loop_now(p->patches->loop);
+}
+
+/* An end for a wait of a fiber whose request is over, on its stack. */
+struct patch_alarm {
+    struct timer timer;
+    struct deferred turn; /* without memory for the timer: the end of this turn of the loop */
+    struct fiber *fiber;
+};
+
+static void on_time(struct timer *timer) {
+    fiber_wake(CONTAINER_OF(timer, struct patch_alarm, timer)->fiber);
+}
+
+static void on_turn(struct deferred *turn) {
+    fiber_wake(CONTAINER_OF(turn, struct patch_alarm, turn)->fiber);
+}
+
+static void await(struct patch *p, nsec_t until) {
+    struct loop *loop = p->patches->loop;
+    struct patch_alarm alarm = { { .fire = on_time }, { .run = on_turn }, p->fiber };
+
+    if (until <= loop_now(loop))
+        return;
+    if (until != NSEC_NEVER && timer_set(loop, &alarm.timer, until) < 0)
+        loop_defer(loop, &alarm.turn);
+    fiber_await(p->patches->fibers);
+    timer_cancel(loop, &alarm.timer);
+    if (alarm.turn.pending)
+        loop_undefer(loop, &alarm.turn);
+}
+
+void patch_insist(struct patch *p, nsec_t until) {
+    int rc = p->failed == 0 ? patch_park(p, until) : -ECANCELED;
+
+    if (rc == -ECANCELED || rc == -ENOMEM)
+        await(p, until);
+}
+
+void patch_insist_between(struct patch *p, unsigned *looks, nsec_t until) {
+    patch_insist(p, nsec_min(deadline_after(patch_now(p), look_span(looks)), until));
+}
+
+bool patch_is_over(struct patch *p, nsec_t until) {
+    if (until <= patch_now(p))
+        return true;
+    if (until == NSEC_NEVER || p->failed == 0)
+        return false;
+    (void)patch_refuse(p, p->failed);
+    return true;
+}
+
+/* --- waiting for descriptors ----------------------------------------------------------------- */
 
 /* Parks until an event has come: 1; or 0 after `span`, for another look. */
 static int park_for(struct patch *p, const struct patch_waiting *w, size_t count, nsec_t span,

@@ -71,6 +71,8 @@ NODISCARD int patch_check(struct error *err);
  * that is linked into the program, or 0. Never 0. */
 uintptr_t patch_find(const char *name, uintptr_t interceptor);
 
+struct io_fiber *patch_io(const struct patch *p);
+
 /* Parks until the fiber is woken (fiber_wake), which may be for no reason. */
 NODISCARD int patch_park(struct patch *p, nsec_t until);
 
@@ -92,5 +94,18 @@ NODISCARD int patch_wait(struct patch *p, struct pollfd *fd, nsec_t until);
 /* Tells a call that its request is over: `rc` is why. Returns -ECANCELED, after a pause when it is
  * told often. */
 int patch_refuse(struct patch *p, int rc);
+
+/* Whether a call is to give up that has an end of its own: it ends with the request, too.
+ * NSEC_NEVER: it has none, and never gives up. */
+bool patch_is_over(struct patch *p, nsec_t until);
+
+nsec_t patch_now(const struct patch *p); /* loop_now */
+
+/* Parks until the fiber is woken, or until then, or for no reason. The end of the request is noted,
+ * for others to tell, and does not end the wait. */
+void patch_insist(struct patch *p, nsec_t until);
+
+/* Insists on a pause between two looks, as patch_pause_between, but lets it be cut short. */
+void patch_insist_between(struct patch *p, unsigned *looks, nsec_t until);
 
 #endif

@@ -36,7 +36,7 @@ static struct {
     unsigned threads;
 } helpers = { PTHREAD_MUTEX_INITIALIZER, TAILQ_HEAD_INITIALIZER(helpers.queue), 0 };
 
-/* Whoever drops it last frees it. */
+/* Frees it when it was the last reference. */
 static void job_drop(struct resolve_job *job) {
     if (atomic_fetch_sub(&job->refs, 1) > 1)
         return;

@@ -6,6 +6,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "fiber/patch.h"
+#include "fiber/patch_lock.h"
 #include "fiber/semaphore.h"
 #include "net/thread.h"
 #include "server/app/crash.h"
@@ -26,18 +27,15 @@ struct application_run {
     struct srv_request *rq;
 };
 
-/* It was told, and does not end. */
-static void complain(const struct srv_request *rq, const struct patch *patch) {
+/* Names the request of code that does what it should not. */
+static void complain(const struct srv_request *rq, const char *what, const char *call) {
     const struct http_head *head = &rq->session->head;
     char method[64], target[400];
 
     escape_quoted(method, sizeof(method), head->method_text);
     escape_quoted(target, sizeof(target), head->target);
-    log_write(
-        LOG_LEVEL_WARN,
-        "a handler goes on waiting though its request is over: each further wait takes longer "
-        "call=%s request=\"%s %s\"",
-        patch->call, method, target);
+    log_write(LOG_LEVEL_WARN, "%s%s%s request=\"%s %s\"", what, call != NULL ? " call=" : "",
+              call != NULL ? call : "", method, target);
 }
 
 /* Lists what it waits for. */
@@ -72,7 +70,10 @@ static void on_patch_news(struct patch *patch, enum patch_news news) {
         request_stick(rq, patch->failed);
         break;
     case PATCH_INSISTS:
-        complain(rq, patch);
+        complain(
+            rq,
+            "a handler goes on waiting though its request is over: each further wait takes longer",
+            patch->call);
         break;
     }
 }
@@ -84,6 +85,8 @@ static void run_begins(struct application_run *a, struct srv_request *rq) {
 
 static void run_ends(struct application_run *a) {
     patch_leave(&a->patch);
+    if (patch_leaves_locks(&a->patch))
+        complain(a->rq, "a handler has ended without unlocking what it had locked", NULL);
     request_stick(a->rq, a->patch.failed);
 }
 
