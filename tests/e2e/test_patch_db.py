@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """--db-mode patched: the calls of blocking mode, whose waits park the green thread."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from control import metrics
 from harness import RawConnection, get, wait_for
 from postgres import ask_all, statuses
 from test_db import ANSWER, time_taken
+from test_db_faults import silent
 
 
 @pytest.fixture
@@ -33,6 +35,21 @@ def test_connecting_waits_side_by_side_as_well(patched, postgres, srv_run):
     app = patched("--db-connect-per-request", name="fleeting-patched")
     assert time_taken(srv_run, app, 20, 10, 0.2) < 2.3
     wait_for(lambda: postgres.connections("fleeting-patched") == 0, what="the end of the connections")
+
+
+def test_connecting_holds_nobody_up(patched):
+    """A server that takes connections and says nothing."""
+    with silent(False) as port:
+        app = patched("--db-timeout", "3s", conninfo=f"host=127.0.0.1 port={port}")
+        replies = []
+        load = threading.Thread(target=lambda: replies.extend(ask_all(app, 3, "/now")))
+        load.start()
+        while load.is_alive():
+            start = time.monotonic()
+            assert get(app, "/nope").status == 404
+            assert time.monotonic() - start < 2.5
+            load.join(0.1)
+        assert statuses(replies) == {504: 3}
 
 
 @pytest.mark.parametrize("option", ["--request-timeout", "--db-timeout"])
