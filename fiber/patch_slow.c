@@ -50,9 +50,9 @@ static int run_job(struct patch *p, struct resolve_job *job) {
     struct pollfd done = { .fd = job->event_fd, .events = POLLIN };
     int rc = p->failed == 0 ? resolve_job_start(job) : patch_refuse(p, p->failed);
 
-    while (rc == 0 && !atomic_load(&job->done))
+    while (rc >= 0 && !atomic_load(&job->done))
         rc = patch_wait(p, &done, NSEC_NEVER);
-    return rc;
+    return rc < 0 ? rc : 0;
 }
 
 static bool is_numeric(const char *name) {
@@ -482,7 +482,7 @@ static pid_t wait_for_child(struct patch *p, const struct child_wait *w) {
     if (pid != 0)
         return pid;
     ended.fd = open_child(w);
-    while (pid == 0 && rc == 0) {
+    while (pid == 0 && rc >= 0) {
         rc = ended.fd >= 0 ? patch_wait(p, &ended, NSEC_NEVER)
                            : patch_pause_between(p, &looks, NSEC_NEVER);
         pid = look_for_child(w);
