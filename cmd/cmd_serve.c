@@ -19,6 +19,7 @@
 #include "server/serve.h"
 #include "server/upstream/db.h"
 #include "server/upstream/exchange.h"
+#include "server/worker.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,12 +158,13 @@ static int choose_app(struct serve_options *o, const struct option_strings *posi
 
 /* Last, since it runs code: 2 is the code of an application that cannot be served. */
 static int check_app(struct serve_options *o, struct error *err) {
+    const struct srv_worker own = { .config = &o->config.app_config };
     const struct app *app = o->config.app;
     int rc;
 
     if (app->built_in != NULL)
-        return app_check(app->name, app->built_in, &o->config.app_config, err);
-    rc = object_check(app, &o->config.app_config, &o->config.privileges, &o->object_path, err);
+        return app_check(app->name, app->built_in, &own, err);
+    rc = object_check(app, &own, &o->config.privileges, &o->object_path, err);
     o->object.object = o->object_path;
     return rc;
 }

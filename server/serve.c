@@ -19,6 +19,7 @@
 #include "server/model/model.h"
 #include "server/observe/admin.h"
 #include "server/observe/blocker.h"
+#include "server/worker.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -180,6 +181,7 @@ static void refuse_object(struct serve *s, const struct error *err) {
 }
 
 static enum prefork_verdict begin_object_check(struct serve *s) {
+    const struct srv_worker own = { .config = &s->config->app_config };
     nsec_t span = is_source(s) ? SERVER_COMPILE_NSEC : SERVER_OBJECT_CHECK_NSEC;
     struct error err;
 
@@ -189,7 +191,7 @@ static enum prefork_verdict begin_object_check(struct serve *s) {
         look_at_object(s, clock_now());
     object_file_note(&s->object.next, s->app.name);
     s->object.until = deadline_after(clock_now(), span);
-    if (object_check_begin(&s->object.check, &s->app, &s->config->app_config, NULL, &err) == 0)
+    if (object_check_begin(&s->object.check, &s->app, &own, NULL, &err) == 0)
         return PREFORK_WAIT;
     refuse_object(s, &err);
     return PREFORK_KEEP;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 const char *srv_format(struct srv_request *rq, const char *format, ...) {
     struct slice text;
@@ -432,4 +433,47 @@ void srv_count(struct srv_request *rq, const char *name, uint64_t amount) {
     escape_quoted(said, sizeof(said), slice_str(name));
     log_limited(&rate, LOG_LEVEL_WARN, "not counted counter=\"%s\" error=\"%s\"", said,
                 rc == -EINVAL ? "no name of a counter" : "too many counters");
+}
+
+/* --- the worker ---------------------------------------------------------- */
+
+/* SRV_APP_KEY of the environment: letters in upper case, what no variable may hold as '_'. */
+static const char *config_variable(const char *key) {
+    char name[128] = "SRV_APP_";
+    size_t len = strlen(name);
+
+    for (; *key != '\0' && len < sizeof(name) - 1; key++) {
+        bool lower = *key >= 'a' && *key <= 'z';
+        bool plain = (*key >= 'A' && *key <= 'Z') || (*key >= '0' && *key <= '9');
+
+        name[len++] = lower ? (char)(*key - 'a' + 'A') : plain ? *key : '_';
+    }
+    name[len] = '\0';
+    return *key == '\0' ? getenv(name) : NULL;
+}
+
+const char *srv_config(const struct srv_worker *worker, const char *key, const char *otherwise) {
+    size_t len = strlen(key);
+    const char *value;
+
+    for (size_t i = worker->config->count; i > 0; i--) { /* the last one wins */
+        const char *item = worker->config->items[i - 1];
+
+        if (strncmp(item, key, len) == 0 && item[len] == '=')
+            return item + len + 1;
+    }
+    value = config_variable(key);
+    return value != NULL ? value : otherwise;
+}
+
+unsigned srv_worker_number(const struct srv_worker *worker) {
+    return worker->number;
+}
+
+void srv_set_data(struct srv_worker *worker, void *data) {
+    worker->data = data;
+}
+
+void *srv_data(const struct srv_worker *worker) {
+    return worker->data;
 }

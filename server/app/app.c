@@ -11,7 +11,6 @@
 #include "proc/privileges.h"
 #include "server/app/source.h"
 #include "server/limits.h"
-#include "server/worker.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -210,20 +209,18 @@ int object_load(const struct app *app, struct srv_app *ret, struct error *err) {
 
 /* --- checking ------------------------------------------------------------ */
 
-int app_check(const char *name, const struct srv_app *app, const struct option_strings *config,
+int app_check(const char *name, const struct srv_app *app, const struct srv_worker *own,
               struct error *err) {
-    struct srv_worker worker = { .config = config };
-    const char *why = app->check != NULL ? app->check(&worker) : NULL;
+    const char *why = app->check != NULL ? app->check(own) : NULL;
 
     return why == NULL ? 0 : error_set(err, -EINVAL, "'%s' does not start: %s", name, why);
 }
 
-static int check_itself(const struct app *object, const struct option_strings *config,
-                        struct error *err) {
+static int check_itself(const struct app *object, const struct srv_worker *own, struct error *err) {
     struct srv_app app;
     int rc = object_load(object, &app, err);
 
-    return rc < 0 ? rc : app_check(object->name, &app, config, err);
+    return rc < 0 ? rc : app_check(object->name, &app, own, err);
 }
 
 /* Prints what of the loaded object patching covers. */
@@ -262,9 +259,9 @@ static int tell_verdict(int fd, char first, const char *text) {
     return writev(fd, parts, ARRAY_LEN(parts)) < 0 ? EXIT_CANNOT : 0;
 }
 
-/* Checks the object, or without a configuration reports on it. Who becomes another user is that one
+/* Checks the object, or without a worker reports on it. Who becomes another user is that one
  * for the compiler, too: objects that only the former could read would be of no use. */
-static int check_in_child(int fd, const struct app *app, const struct option_strings *config,
+static int check_in_child(int fd, const struct app *app, const struct srv_worker *own,
                           const struct privileges *user, pid_t parent) {
     struct app object = { .name = app->name, .object = app->name, .one_thread = app->one_thread };
     struct error err = { "" };
@@ -277,7 +274,7 @@ static int check_in_child(int fd, const struct app *app, const struct option_str
         object.object = compiled;
     }
     if (rc == 0)
-        rc = config != NULL ? check_itself(&object, config, &err) : report_itself(&object, &err);
+        rc = own != NULL ? check_itself(&object, own, &err) : report_itself(&object, &err);
     rc = rc == 0 ? tell_verdict(fd, '+', object.object) : tell_verdict(fd, '-', err.text);
     mem_free(compiled);
     return rc;
@@ -286,14 +283,14 @@ static int check_in_child(int fd, const struct app *app, const struct option_str
 /* Output of the object goes to stderr as that of a worker would. A master has its signals
  * blocked. */
 static __attribute__((noreturn)) void run_child(int fd, const struct app *app,
-                                                const struct option_strings *config,
+                                                const struct srv_worker *own,
                                                 const struct privileges *user) {
     pid_t parent = getppid();
     sigset_t none;
 
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
-    _exit(check_in_child(fd, app, config, user, parent));
+    _exit(check_in_child(fd, app, own, user, parent));
 }
 
 static int explain_end(const char *path, int status, struct error *err) {
@@ -327,9 +324,8 @@ static int take_verdict(struct object_check *c, int status, char **object, struc
     return rc;
 }
 
-int object_check_begin(struct object_check *c, const struct app *app,
-                       const struct option_strings *config, const struct privileges *user,
-                       struct error *err) {
+int object_check_begin(struct object_check *c, const struct app *app, const struct srv_worker *own,
+                       const struct privileges *user, struct error *err) {
     int fds[2];
     pid_t pid;
 
@@ -337,7 +333,7 @@ int object_check_begin(struct object_check *c, const struct app *app,
         return error_set(err, -errno, "cannot make a pipe: %s", strerrordesc_np(errno));
     pid = child_fork(SIGKILL);
     if (pid == 0)
-        run_child(fds[1], app, config, user);
+        run_child(fds[1], app, own, user);
     close(fds[1]);
     *c = (struct object_check){ .app = app, .pid = pid > 0 ? pid : 0, .fd = fds[0] };
     if (pid > 0)
@@ -361,10 +357,10 @@ void object_check_cancel(struct object_check *c) {
     c->pid = 0;
 }
 
-int object_check(const struct app *app, const struct option_strings *config,
-                 const struct privileges *user, char **object, struct error *err) {
+int object_check(const struct app *app, const struct srv_worker *own, const struct privileges *user,
+                 char **object, struct error *err) {
     struct object_check check;
-    int rc = object_check_begin(&check, app, config, user, err);
+    int rc = object_check_begin(&check, app, own, user, err);
 
     return rc < 0 ? rc : take_verdict(&check, child_wait(check.pid), object, err);
 }
@@ -419,47 +415,4 @@ bool object_file_overwritten(const struct object_file *file) {
         return false;
     return now.st_size != file->size || now.st_mtim.tv_sec != file->mtime.tv_sec ||
            now.st_mtim.tv_nsec != file->mtime.tv_nsec;
-}
-
-/* --- the worker ---------------------------------------------------------- */
-
-/* SRV_APP_KEY of the environment: letters in upper case, what no variable may hold as '_'. */
-static const char *config_variable(const char *key) {
-    char name[128] = "SRV_APP_";
-    size_t len = strlen(name);
-
-    for (; *key != '\0' && len < sizeof(name) - 1; key++) {
-        bool lower = *key >= 'a' && *key <= 'z';
-        bool plain = (*key >= 'A' && *key <= 'Z') || (*key >= '0' && *key <= '9');
-
-        name[len++] = lower ? (char)(*key - 'a' + 'A') : plain ? *key : '_';
-    }
-    name[len] = '\0';
-    return *key == '\0' ? getenv(name) : NULL;
-}
-
-const char *srv_config(const struct srv_worker *worker, const char *key, const char *otherwise) {
-    size_t len = strlen(key);
-    const char *value;
-
-    for (size_t i = worker->config->count; i > 0; i--) { /* the last one wins */
-        const char *item = worker->config->items[i - 1];
-
-        if (strncmp(item, key, len) == 0 && item[len] == '=')
-            return item + len + 1;
-    }
-    value = config_variable(key);
-    return value != NULL ? value : otherwise;
-}
-
-unsigned srv_worker_number(const struct srv_worker *worker) {
-    return worker->number;
-}
-
-void srv_set_data(struct srv_worker *worker, void *data) {
-    worker->data = data;
-}
-
-void *srv_data(const struct srv_worker *worker) {
-    return worker->data;
 }

@@ -32,9 +32,10 @@ extern const struct app app_self;
 /* A built-in one by name; NULL when there is none. */
 const struct app *app_find(const char *name);
 
-/* Has the application check itself, in this process. 0, or -EINVAL with a reason. */
-NODISCARD int app_check(const char *name, const struct srv_app *app,
-                        const struct option_strings *config, struct error *err);
+/* Has the application check itself, in this process, with what `own` is configured with. 0, or
+ * -EINVAL with a reason. */
+NODISCARD int app_check(const char *name, const struct srv_app *app, const struct srv_worker *own,
+                        struct error *err);
 
 /* Prints to stdout what of the application and its libraries patching covers. An object, which may
  * be a source, is loaded in a process of its own, as `user` says (NULL: as this process), and its
@@ -52,10 +53,10 @@ bool object_is_named(const char *app);
 NODISCARD int object_load(const struct app *app, struct srv_app *ret, struct error *err);
 
 /* Compiles a source, loads the object in a process of its own, which ends afterwards, and has it
- * check itself there: with the given configuration, as `user` says (NULL: as this process). *object
+ * check itself there: as app_check, as `user` says (NULL: as this process). *object
  * is the path of what is to be loaded then, by the same user: mem_free. 0, or -EINVAL with a
  * reason; -errno when there was no process for it. app->object is not looked at. */
-NODISCARD int object_check(const struct app *app, const struct option_strings *config,
+NODISCARD int object_check(const struct app *app, const struct srv_worker *own,
                            const struct privileges *user, char **object, struct error *err);
 
 /* Checks it as object_check, without waiting. After 0 from object_check_begin: SIGCHLD says that
@@ -66,7 +67,7 @@ struct object_check {
     int fd;    /* source of the verdict */
 };
 NODISCARD int object_check_begin(struct object_check *c, const struct app *app,
-                                 const struct option_strings *config, const struct privileges *user,
+                                 const struct srv_worker *own, const struct privileges *user,
                                  struct error *err);
 
 /* Returns what object_check does, or -EAGAIN: it is still on its way. */
