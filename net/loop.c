@@ -46,6 +46,7 @@ struct loop {
     uint32_t heavy_done; /* pieces of long work done in this turn */
     void (*turned)(void *arg, nsec_t began, nsec_t ended);
     void *turned_arg;
+    void (*awoke)(nsec_t now);
 };
 
 /* Notes the time of the first reading in this turn, for other threads, too. */
@@ -352,12 +353,25 @@ void loop_observe(struct loop *loop, void (*turned)(void *arg, nsec_t began, nse
     loop->turned_arg = arg;
 }
 
+void loop_on_awake(struct loop *loop, void (*awoke)(nsec_t now)) {
+    loop->awoke = awoke;
+}
+
+static void read_clock(struct loop *loop) {
+    loop->now = clock_now();
+    if (loop_turn_began(loop) != 0)
+        return;
+    set_began(loop, loop->now);
+    if (loop->awoke != NULL)
+        loop->awoke(loop->now);
+}
+
 nsec_t loop_now(struct loop *loop) {
     if (!loop->running)
         return clock_now();
 
     if (loop->now == 0)
-        set_began(loop, loop->now = clock_now());
+        read_clock(loop);
     return loop->now;
 }
 
@@ -387,9 +401,7 @@ void loop_drop_heavy(struct loop *loop, struct deferred *work) {
 static void fire_timers(struct loop *loop) {
     if (loop->timer_fired) {
         loop->timer_fired = false;
-        loop->now = clock_now();
-        if (loop_turn_began(loop) == 0)
-            set_began(loop, loop->now);
+        read_clock(loop);
     }
     if (loop->now == 0)
         return;

@@ -43,6 +43,9 @@ void loop_observe(struct loop *loop, void (*turned)(void *arg, nsec_t began, nse
  * for events, or nobody has looked at the clock yet. From any thread. */
 nsec_t loop_turn_began(const struct loop *loop);
 
+/* Calls `awoke` in every such turn, too, but when somebody first looks at the clock. */
+void loop_on_awake(struct loop *loop, void (*awoke)(nsec_t now));
+
 /* For evhttp (net/control.c), signals and acceptors; connections use watches. */
 struct event_base *loop_base(struct loop *loop);
 

@@ -52,7 +52,12 @@ void prefork_worker_replace(void) {
 
 void prefork_worker_beat(void) {
     if (own_row != NULL)
-        atomic_store_explicit(&own_row->beat_at, clock_now(), memory_order_relaxed);
+        prefork_worker_beat_at(clock_now());
+}
+
+void prefork_worker_beat_at(nsec_t now) {
+    if (own_row != NULL)
+        atomic_store_explicit(&own_row->beat_at, now, memory_order_relaxed);
 }
 
 /* --- the master ----------------------------------------------------------------------------- */

@@ -78,8 +78,9 @@ void prefork_worker_ready(void);
 void prefork_worker_replace(void);
 
 /* A worker made progress; with a timeout, to be called at least every half of it. Costs one look at
- * the clock; any thread. */
+ * the clock, or none where the time is `now`; any thread. */
 void prefork_worker_beat(void);
+void prefork_worker_beat_at(nsec_t now);
 
 /* Returns the exit code of the whole: 0 after a graceful stop, 3 when workers cannot even start. */
 NODISCARD int prefork_run(const struct prefork_config *config);

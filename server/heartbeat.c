@@ -8,12 +8,11 @@
 #include <errno.h>
 #include <string.h>
 
+/* The turn has begun with a beat. */
 static void on_beat(struct timer *timer) {
     struct heartbeat *p = CONTAINER_OF(timer, struct heartbeat, beat);
-    int rc;
+    int rc = timer_set(p->loop, timer, deadline_after(loop_now(p->loop), p->beat_every));
 
-    prefork_worker_beat();
-    rc = timer_set(p->loop, timer, deadline_after(loop_now(p->loop), p->beat_every));
     (void)rc; /* a place in the heap has just become free */
 }
 
@@ -92,7 +91,7 @@ int heartbeat_start(struct heartbeat *p, struct loop *loop, const struct worker 
                              .worker = worker,
                              .beat = { .fire = on_beat },
                              .tend = { .fire = on_tend },
-                             .beat_every = worker_beat_interval(worker),
+                             .beat_every = worker_idle_interval(worker),
                              .warn = config->loop_lag_warn };
     if (p->warn > 0)
         p->blocker = blocker_watch(loop, p->warn);
@@ -103,6 +102,7 @@ int heartbeat_start(struct heartbeat *p, struct loop *loop, const struct worker 
         return -ENOMEM;
     if (p->beat_every == 0)
         return 0;
+    loop_on_awake(loop, prefork_worker_beat_at);
     return timer_set(loop, &p->beat, deadline_after(clock_now(), p->beat_every));
 }
 
@@ -110,6 +110,7 @@ void heartbeat_stop(struct heartbeat *p) {
     if (p->loop == NULL)
         return;
     loop_observe(p->loop, NULL, NULL);
+    loop_on_awake(p->loop, NULL);
     timer_cancel(p->loop, &p->beat);
     timer_cancel(p->loop, &p->tend);
     blocker_free(p->blocker);

@@ -33,13 +33,16 @@ bool worker_is_leaving(const struct worker *worker) {
            (worker->leaving != NULL && atomic_load(worker->leaving));
 }
 
-nsec_t worker_beat_interval(const struct worker *worker) {
+nsec_t worker_idle_interval(const struct worker *worker) {
     const struct serve_config *config = worker->config;
-    nsec_t every = nsec_min(config->timeout / 4, NSEC_PER_SEC);
 
     if (config->workers == 0 || config->timeout == 0)
         return 0;
-    return every > BEAT_INTERVAL_MIN ? every : BEAT_INTERVAL_MIN;
+    return nsec_max(config->timeout / 4, BEAT_INTERVAL_MIN);
+}
+
+nsec_t worker_beat_interval(const struct worker *worker) {
+    return nsec_min(worker_idle_interval(worker), NSEC_PER_SEC);
 }
 
 void worker_count_answer(const struct worker *worker) {

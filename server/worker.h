@@ -9,6 +9,7 @@
 
 struct access_log;
 struct background_task;
+struct crowd_place;
 struct srv_app;
 struct db;
 struct stats;
@@ -63,6 +64,7 @@ struct worker {
     struct request_ids *ids;
     struct access_log *access_log; /* NULL: none */
     struct stats *stats;           /* shared with the control endpoint */
+    struct crowd_place *place;     /* among the workers */
     atomic_bool *leaving;          /* shared by all: the server is about to stop; or NULL */
     void (*ready)(void);           /* called once the worker can serve */
     /* In a worker without a master: it has begun to stop for good. NULL: a master knows. */
@@ -86,7 +88,10 @@ nsec_t worker_delay(const struct worker *worker);
 void worker_leaving(const struct worker *worker);
 bool worker_is_leaving(const struct worker *worker);
 
-/* The span between two beats for --timeout; 0: none, since no master looks. */
+/* The span between two beats for --timeout, while the worker is idle, and while its only thread
+ * waits for a request's sake; 0: none, since no master looks. An idle worker seldom wakes up for
+ * that: it beats whenever it has something to do, so that its silence counts from then on. */
+nsec_t worker_idle_interval(const struct worker *worker);
 nsec_t worker_beat_interval(const struct worker *worker);
 
 /* Counts an answer against --max-requests. */

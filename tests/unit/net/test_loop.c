@@ -262,8 +262,39 @@ static void test_others_learn_when_the_turn_began_that_runs(void **state UNUSED)
     loop_free(f.loop);
 }
 
+static nsec_t awoke_at;
+static unsigned awoke;
+
+static void on_awake(nsec_t now) {
+    awoke_at = now;
+    awoke++;
+}
+
+static void on_long_work(struct timer *timer) {
+    assert_true(awoke_at <= clock_now() && clock_now() - awoke_at < 15 * NSEC_PER_MSEC);
+    on_work(timer);
+    assert_true(clock_now() - awoke_at >= 20 * NSEC_PER_MSEC);
+}
+
+static void test_a_turn_tells_that_it_begins_not_that_it_ends(void **state UNUSED) {
+    struct fixture f = fixture_open();
+    struct timer work = { .fire = on_long_work };
+
+    loop_on_awake(f.loop, on_awake);
+    run_for(&f, 30 * NSEC_PER_MSEC); /* the loop slept before */
+    assert_int_equal(timer_set(f.loop, &work, clock_now() + 10 * NSEC_PER_MSEC), 0);
+    run_for(&f, 50 * NSEC_PER_MSEC);
+    loop_on_awake(f.loop, NULL);
+    unsigned before = awoke;
+    assert_true(before >= 3);
+    run_for(&f, 1 * NSEC_PER_MSEC);
+    assert_int_equal(awoke, before);
+    loop_free(f.loop);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_turn_tells_that_it_begins_not_that_it_ends),
         cmocka_unit_test(test_ten_thousand_timers_fire_in_order),
         cmocka_unit_test(test_a_deadline_moves_both_ways),
         cmocka_unit_test(test_a_timer_cancels_another_that_is_due),
