@@ -21,6 +21,7 @@ static const char *const db_mode_words[] = { "cooperative", "blocking", "patched
 static const char *const db_prepare_words[] = { "auto", "off", NULL }; /* enum db_prepare */
 static const char *const patch_words[] = { "auto", "on", "off", "report",
                                            NULL };                             /* enum patching */
+static const char *const defer_words[] = { "auto", "on", "off", NULL };        /* defer_accept */
 static const char *const protocol_words[] = { "http", "uwsgi", NULL };         /* enum protocol */
 static const char *const header_map_words[] = { "drop", "refuse", NULL };      /* enum header_map */
 static const char *const half_close_words[] = { "ask", "gone", "wait", NULL }; /* half_closing */
@@ -49,6 +50,15 @@ static const struct option_row serve_rows[] = {
       .min = 1,
       .max = 1048576,
       .fallback = "2048" },
+    { .name = "defer-accept",
+      .topic = "Listening",
+      .meta = "WHEN",
+      .help = "Whether TCP connections wait in the kernel for their first bytes, a second at most: "
+              "on, off, or auto (with several --workers, while connections bring requests along).",
+      .type = OPTION_CHOICE,
+      .offset = CONFIG(defer_accept),
+      .fallback = "auto",
+      .choices = defer_words },
     { .name = "protocol",
       .env = "PROTOCOL",
       .topic = "Behind a proxy",

@@ -95,7 +95,22 @@ static void acceptor_update(struct acceptor *a) {
 }
 
 static void on_pause_over(struct timer *timer) {
-    acceptor_update(CONTAINER_OF(timer, struct acceptor, pause));
+    struct acceptor *a = CONTAINER_OF(timer, struct acceptor, pause);
+
+    if (a->waits)
+        crowd_waited(a->place);
+    a->waits = false;
+    acceptor_update(a);
+}
+
+/* Leaves what has come to the others for a moment. */
+static bool wait_for_others(struct acceptor *a) {
+    if (!a->shared || !crowd_is_ahead(a->place) ||
+        timer_set(a->loop, &a->pause, deadline_after(loop_now(a->loop), CROWD_WAIT_NSEC)) < 0)
+        return false;
+    a->waits = true;
+    acceptor_update(a);
+    return true;
 }
 
 static void accept_waiting(struct acceptor *a, unsigned burst, bool also_paused) {
@@ -127,7 +142,8 @@ static void accept_waiting(struct acceptor *a, unsigned burst, bool also_paused)
 static void on_acceptable(evutil_socket_t listen_fd UNUSED, short what UNUSED, void *arg) {
     struct acceptor *a = arg;
 
-    accept_waiting(a, a->burst, false);
+    if (!wait_for_others(a))
+        accept_waiting(a, a->burst, false);
 }
 
 int acceptor_open(struct acceptor *a, struct loop *loop, int listen_fd, unsigned burst, bool shared,

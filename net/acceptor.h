@@ -4,6 +4,7 @@
 #define NET_ACCEPTOR_H
 
 #include "net/address.h"
+#include "net/crowd.h"
 #include "net/loop.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -11,8 +12,9 @@
 /* A listener of several processes is `shared`: a new connection wakes one of those that sleep, the
  * first in a queue. A process that has something to do besides lets the others go first
  * (acceptor_yield): so connections that stay are dealt out in turns, while a trickle of short ones
- * wakes the same process, whose caches are warm. A process that leaves the queue, because it is
- * full or stops, hands on what has woken it.
+ * wakes the same process, whose caches are warm. A process that has more connections than its share
+ * (net/crowd.h) leaves the queue for a moment: in a burst the others are still waking up. A process
+ * that leaves the queue, because it is full, ahead or stops, hands on what has woken it.
  *
  * `accepted` gets a non-blocking, close-on-exec descriptor that it owns. Bounded per turn for
  * fairness. Out of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM): logged (rate limited),
@@ -24,9 +26,11 @@ struct acceptor {
     int fd;
     unsigned burst; /* connections accepted per turn */
     bool running, shared;
+    bool waits;        /* for others, because it was ahead of them */
     nsec_t pause_span; /* length of the back-off; 0 after a success */
     void (*accepted)(struct acceptor *, int fd, const struct address *peer);
     bool (*may_accept)(struct acceptor *); /* asked before each; NULL: it always may */
+    struct crowd_place *place;             /* of the process among others; NULL: none */
     void *arg;
 };
 

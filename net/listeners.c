@@ -58,6 +58,16 @@ int listeners_open(struct listeners *l, const struct option_strings *addresses, 
     return 0;
 }
 
+void listeners_defer(const struct listeners *l, bool defers) {
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->bound[i].any.sa_family != AF_UNIX && socket_defer_accept(l->fds[i], defers) < 0)
+            log_write(LOG_LEVEL_WARN,
+                      "cannot have connections wait for their first bytes "
+                      "error=\"%s\"",
+                      strerrordesc_np(errno));
+    }
+}
+
 void listeners_announce(const struct listeners *l, const char *name) {
     char text[ADDRESS_TEXT_BYTES];
 

@@ -69,6 +69,20 @@ int socket_error(int fd) {
     return -error;
 }
 
+int socket_defer_accept(int fd, bool defers) {
+    int seconds = defers;
+
+    return setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds)) < 0 ? -errno
+                                                                                        : 0;
+}
+
+bool socket_defers_accept(int fd) {
+    int seconds = 0;
+    socklen_t size = sizeof(seconds);
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, &size) == 0 && seconds > 0;
+}
+
 int socket_raise_limit(uint64_t *ret_limit) {
     struct rlimit limit;
 

@@ -38,6 +38,13 @@ NODISCARD int socket_connect_from(const struct address *to, const struct address
  * is how many there may be. 0 or -errno. setrlimit(2). */
 NODISCARD int socket_raise_limit(uint64_t *ret_limit);
 
+/* Has connections of a listening TCP socket wait for their first bytes before they can be accepted,
+ * for a second at most. 0 or -errno. TCP_DEFER_ACCEPT, tcp(7). */
+int socket_defer_accept(int fd, bool defers);
+
+/* Whether they do; false of a socket that is not TCP. */
+NODISCARD bool socket_defers_accept(int fd);
+
 /* The outcome of a connect in the background: SO_ERROR, socket(7). 0 or -errno. */
 NODISCARD int socket_error(int fd);
 

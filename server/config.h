@@ -39,6 +39,9 @@ enum db_prepare { DB_PREPARE_AUTO, DB_PREPARE_OFF };
 /* Fields with an underscore in their names are left out, or refused. */
 enum header_map { HEADER_MAP_DROP, HEADER_MAP_REFUSE };
 
+/* Whether TCP connections wait in the kernel for their first bytes; AUTO: while they have them. */
+enum defer_accept { DEFER_ACCEPT_AUTO, DEFER_ACCEPT_ON, DEFER_ACCEPT_OFF };
+
 /* A client that closes its sending side while its request waits is probed, gone, or waits on. */
 enum half_closing { HALF_CLOSING_ASK, HALF_CLOSING_GONE, HALF_CLOSING_WAIT };
 
@@ -55,6 +58,7 @@ struct access_log_config {
 struct serve_config {
     struct option_strings binds;      /* ADDR as the user wrote them, without http:// or uwsgi:// */
     uint8_t protocols[LISTENERS_MAX]; /* enum protocol, of each bind */
+    int defer_accept;                 /* enum defer_accept */
     bool proxy_protocol;              /* connections begin with a PROXY header */
     int header_map;                   /* enum header_map */
     struct cidr_list forwarded_allow, uwsgi_allow;

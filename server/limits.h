@@ -33,6 +33,8 @@ enum {
     SERVER_DB_BULK_BYTES = 1048576,     /* a row of that size costs its connection, for libpq keeps
                                            its buffers */
     SERVER_DB_UNPARSED_BYTES = 1048576, /* arrived of a row above --db-result-max */
+    SERVER_PROMPT_FIRST = 16,           /* connections with bytes until all wait for theirs */
+    SERVER_PROMPT_MAX = 1048576,        /* the same, when many came without */
     SERVER_ACCEPT_BURST = 64,           /* connections accepted per turn of a loop */
     SERVER_SERVE_BURST = 64,            /* requests served before other events get their turn */
 };

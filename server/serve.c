@@ -3,6 +3,7 @@
 #include "server/serve.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "net/crowd.h"
 #include "proc/file_watch.h"
 #include "proc/inherit.h"
 #include "proc/notify.h"
@@ -32,6 +33,7 @@ struct serve {
     struct listeners listeners;
     int stats_fd;         /* stats_open's */
     atomic_bool *leaving; /* shared with workers and helpers: --graceful-delay has begun */
+    struct crowd *crowd;  /* of the workers; NULL: one at the most */
     struct admin admin;
     struct access_log *access_log;
     struct logger *logger; /* access_log's; NULL: there is none */
@@ -308,6 +310,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
                               .number = index,
                               .background.lock = PTHREAD_MUTEX_INITIALIZER };
     struct srv_app app;
+    struct crowd_place place;
     struct worker worker = {
         .config = s->config,
         .app = &app,
@@ -319,6 +322,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .ids = &ids,
         .access_log = s->access_log,
         .stats = stats + index - 1,
+        .place = s->crowd != NULL ? &place : NULL,
         .leaving = s->leaving,
         .ready = ready,
         .stopping = s->config->workers == 0 ? serve_stopping : NULL,
@@ -331,6 +335,8 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         return complain(&err);
     request_ids_open(&ids, s->config->request_id_header, &s->config->forwarded_allow);
     stats_start(worker.stats, s->config->control != NULL);
+    if (s->crowd != NULL)
+        crowd_enter(&place, s->crowd, index - 1);
     code = s->config->model->run(&worker, &err) < 0 ? complain(&err) : 0;
     if (app.stop != NULL)
         app.stop(&own);
@@ -439,7 +445,11 @@ static int open_shared(struct serve *s, struct error *err) {
     if (s->stats_fd < 0)
         return s->stats_fd;
     s->leaving = mem_share(sizeof(*s->leaving));
-    return s->leaving != NULL ? 0 : error_set(err, -ENOMEM, "cannot map shared memory");
+    if (s->config->workers > 1)
+        s->crowd = crowd_new(PREFORK_WORKERS_MAX);
+    if (s->leaving == NULL || (s->crowd == NULL && s->config->workers > 1))
+        return error_set(err, -ENOMEM, "cannot map shared memory");
+    return 0;
 }
 
 /* With its control endpoint beside it. */
@@ -462,6 +472,7 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
         return complain(err);
     }
     signals_defer();
+    listeners_defer(&s->listeners, s->config->defer_accept == DEFER_ACCEPT_ON);
     listeners_announce(&s->listeners, "srv serve");
     if (s->config->workers == 0)
         signals_bury_orphans();

@@ -168,6 +168,7 @@ static void link_to_worker(struct slow_conn *c, struct slow_worker *w) {
         c->next->prev = c;
     w->conns = c;
     w->open_count++;
+    crowd_count(w->place, 1);
     atomic_fetch_add_explicit(&w->planner.stats.slot->open, 1, memory_order_relaxed);
 }
 
@@ -738,6 +739,7 @@ static void unlink_from_worker(struct slow_conn *c) {
         c->next->prev = c->prev;
     atomic_fetch_sub_explicit(&w->planner.stats.slot->open, 1, memory_order_relaxed);
     w->open_count--;
+    crowd_count(w->place, -1);
     if (w->draining && w->open_count == 0)
         loop_stop(w->loop);
 }

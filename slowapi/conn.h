@@ -38,6 +38,7 @@ struct slow_worker {
     struct listeners *sockets;
     struct loop *loop;
     struct signals *signals;
+    struct crowd_place *place; /* among the workers; NULL: it is alone */
     struct slow_listener listeners[LISTENERS_MAX];
     size_t listener_count;
     struct control *control;   /* NULL without --control */

@@ -25,7 +25,8 @@ struct slow_service {
     const struct slowapi_config *config;
     struct listeners listeners;
     struct shared *shared;
-    int control_fd; /* -1: none */
+    struct crowd *crowd; /* of the workers; NULL: it is one */
+    int control_fd;      /* -1: none */
     struct address control_at;
     struct logger logger;
     bool logs; /* `logger` is open */
@@ -95,6 +96,7 @@ static int start_accepting(struct slow_worker *w, struct error *err) {
         if (rc < 0)
             return error_set(err, rc, "cannot accept connections: %s", strerrordesc_np(-rc));
         listener->acceptor.may_accept = may_accept;
+        listener->acceptor.place = w->place;
         w->listener_count++;
     }
     return 0;
@@ -106,6 +108,7 @@ static void stop_accepting(struct slow_worker *w) {
         acceptor_close(&w->listeners[i].acceptor);
     }
     w->listener_count = 0;
+    crowd_leave(w->place);
     listeners_close(w->sockets); /* clients would connect and wait for a service that leaves */
 }
 
@@ -216,8 +219,14 @@ static void stop_worker(struct slow_worker *w) {
 static int run_worker(struct slow_service *s, unsigned index, void (*ready)(void),
                       struct error *err) {
     struct slow_worker *w = mem_calloc(1, sizeof(*w));
+    struct crowd_place place;
+
     if (w == NULL)
         return error_set(err, -ENOMEM, "cannot start: out of memory");
+    if (s->crowd != NULL) {
+        crowd_enter(&place, s->crowd, index);
+        w->place = &place;
+    }
 
     w->config = s->config;
     w->sockets = &s->listeners;
@@ -333,6 +342,8 @@ static int open_rest(struct slow_service *s, struct error *err) {
     s->shared = shared_new((uint32_t)config->sequences, (uint32_t)config->queues, err);
     if (s->shared == NULL)
         return -ENOMEM;
+    if (config->workers > 1 && (s->crowd = crowd_new(PREFORK_WORKERS_MAX)) == NULL)
+        return error_set(err, -ENOMEM, "cannot map shared memory");
     s->shared->check_rule = planner_check_rule;
     s->shared->delay_max = config->delay_max;
     s->shared->files = config->files;
@@ -376,6 +387,7 @@ int slowapi_run(const struct slowapi_config *config, struct error *err) {
         listener_close(service.control_fd, &service.control_at);
     if (service.logs)
         logger_close(&service.logger);
+    crowd_free(service.crowd);
     shared_free(service.shared);
     return rc;
 }

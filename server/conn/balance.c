@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Decides when a worker accepts connections beside others. */
 #include "server/conn/balance.h"
+#include "net/socket.h"
 #include "server/limits.h"
 
 static bool queue_is_bounded(const struct balance *b) {
@@ -14,6 +15,7 @@ static bool is_full(const struct balance *b) {
 }
 
 static void set_accepting(struct balance *b, bool accepting) {
+    crowd_accepts(b->worker->place, accepting);
     for (size_t i = 0; i < b->worker->listen_count; i++) {
         if (accepting)
             acceptor_resume(&b->acceptors[i]);
@@ -61,16 +63,21 @@ int balance_open(struct balance *b, const struct worker *worker, struct loop *lo
                            .loop = loop,
                            .look.fire = look_at_backlog,
                            .slots = slots,
-                           .on = slots > 0 && others };
-    for (size_t i = 0; rc == 0 && i < worker->listen_count; i++)
+                           .prompt_needed = SERVER_PROMPT_FIRST,
+                           .on = slots > 0 && others,
+                           .learns = others && worker->config->defer_accept == DEFER_ACCEPT_AUTO };
+    for (size_t i = 0; rc == 0 && i < worker->listen_count; i++) {
         rc = acceptor_open(&b->acceptors[i], loop, worker->listen_fds[i], SERVER_ACCEPT_BURST,
                            others, accepted, b);
+        b->acceptors[i].place = worker->place;
+    }
     return rc;
 }
 
 void balance_close(struct balance *b) {
     for (size_t i = 0; !b->closed && i < b->worker->listen_count; i++)
         acceptor_close(&b->acceptors[i]);
+    crowd_leave(b->worker->place);
     b->closed = true;
     timer_cancel(b->loop, &b->look);
 }
@@ -78,6 +85,27 @@ void balance_close(struct balance *b) {
 void balance_accepted(struct balance *b, uint32_t count) {
     if (count > 1)
         let_others_go_first(b);
+}
+
+/* Fails for unix sockets, which stay as they are. */
+static void defer_accept(const struct balance *b, bool defers) {
+    for (size_t i = 0; i < b->worker->listen_count; i++)
+        socket_defer_accept(b->worker->listen_fds[i], defers);
+}
+
+void balance_came(struct balance *b, unsigned listener, bool with_bytes) {
+    if (!b->learns || b->closed)
+        return;
+    if (with_bytes) {
+        if (b->prompt < b->prompt_needed && ++b->prompt == b->prompt_needed)
+            defer_accept(b, true);
+    } else if (socket_defers_accept(b->worker->listen_fds[listener])) {
+        defer_accept(b, false);
+        b->prompt = 0;
+        b->prompt_needed = 2 * b->prompt_needed;
+        if (b->prompt_needed > SERVER_PROMPT_MAX)
+            b->prompt_needed = SERVER_PROMPT_MAX;
+    }
 }
 
 void balance_kept(struct balance *b, uint32_t count) {

@@ -4,7 +4,8 @@
  * A new connection wakes one idle worker, the first in a queue (net/acceptor.h). A worker goes to
  * the end of it when it has accepted a connection beside others, and when its only one turns out to
  * be kept: so connections that stay are dealt out evenly, and a trickle of short ones stays with
- * one worker. A worker with slots stands in the queue only while it has a slot for one more: a
+ * one worker. A worker that has more than its share lets the others go first (net/crowd.h). A
+ * worker with slots stands in the queue only while it has a slot for one more: a
  * connection counts as a request from its start to its first request, at the longest for
  * SERVER_EXPECT_NSEC, so that a burst of connections is dealt out by slots although no request has
  * arrived yet. A full worker leaves new connections to the others and to the backlog. The others
@@ -29,7 +30,10 @@ struct balance {
     uint32_t expected; /* connections that are about to send their first request */
     bool on;           /* there are slots, and other workers */
     bool reused;       /* while full: a slot went from one of its connections to another */
+    bool learns;       /* whether connections had better wait for their first bytes */
     bool closed;
+    unsigned prompt;        /* connections that brought theirs, as far as they count */
+    unsigned prompt_needed; /* for them to wait */
 };
 
 /* Starts accepting on the worker's sockets: `accepted` gets the descriptor, and the balance as
@@ -44,6 +48,12 @@ void balance_close(struct balance *b);
 /* A connection was accepted, which makes `count`; the only one of `count` was answered and kept. */
 void balance_accepted(struct balance *b, uint32_t count);
 void balance_kept(struct balance *b, uint32_t count);
+
+/* A connection was accepted from the listener with that index, with its first bytes or without.
+ * Learns from that whether TCP connections had better wait for their bytes in the kernel, so that
+ * one wake-up serves both: they do when a number of them has brought theirs, until one comes
+ * without, which doubles the number. The socket is shared, and so is what one worker decides. */
+void balance_came(struct balance *b, unsigned listener, bool with_bytes);
 
 /* A new connection is about to send a request; it has sent one, or had its moment. Without
  * `balance->on` neither is needed. */

@@ -156,6 +156,11 @@ static void client_settle(struct client *c) {
     balance_settle(&c->front->balance);
 }
 
+/* Nothing has come of the first request. */
+static bool client_is_silent(const struct client *c) {
+    return c->state == CLIENT_READING && c->session.served == 0 && !session_began(&c->session);
+}
+
 /* Takes over the descriptor. The client may send a request, or close, at once. */
 static void client_open(struct front *f, const struct accepted *accepted) {
     struct client *c = mem_calloc(1, sizeof(*c));
@@ -182,11 +187,13 @@ static void client_open(struct front *f, const struct accepted *accepted) {
     }
     TAILQ_INSERT_TAIL(&f->clients, c, link);
     f->count++;
+    crowd_count(f->worker->place, 1);
     stats_add(f->worker->stats, STATS_connections, 1);
     stats_add(f->worker->stats, STATS_connections_opened, 1);
     client_set_time_out(c, f->worker->config->header_timeout);
     client_expect_request(c);
     client_read(c);
+    balance_came(&f->balance, accepted->listener, !client_is_silent(c));
 }
 
 static void front_accepted(struct acceptor *a, int fd, const struct address *peer) {
@@ -602,6 +609,7 @@ static void client_end(struct client *c) {
     loop_defer(f->loop, &c->deferred);
     TAILQ_REMOVE(&f->clients, c, link);
     f->count--;
+    crowd_count(f->worker->place, -1);
     stats_add(f->worker->stats, STATS_connections, -1);
     if (f->stopping && f->count == 0)
         loop_stop(f->loop);
@@ -716,7 +724,7 @@ void front_hurry_silent(struct front *f) {
     struct client *c;
 
     TAILQ_FOREACH(c, &f->clients, link) {
-        if (c->state == CLIENT_READING && c->session.served == 0 && !session_began(&c->session))
+        if (client_is_silent(c))
             client_set_deadline(c, nsec_min(until, c->deadline));
     }
 }

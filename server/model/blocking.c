@@ -5,6 +5,7 @@
 #include "server/model/blocking.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "net/crowd.h"
 #include "net/listener.h"
 #include "net/listeners.h"
 #include "proc/prefork.h"
@@ -82,6 +83,7 @@ static void on_signal(void *arg, int signo) {
 /* Installs the handlers. 0 or -errno with a reason. */
 static int blocking_open(struct blocking *b, const struct worker *worker, struct error *err) {
     b->worker = worker;
+    b->wait_until = NSEC_NEVER;
     atomic_init(&b->phase, RUNNING);
     b->accept_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     b->silence_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -184,10 +186,11 @@ static void blocking_refuse(struct blocking *b, const struct worker *worker,
 /* Does the accepting thread's work between two waits. Returns how long it may wait, in ms; -1: for
  * ever. */
 static int look_around(const struct blocking *b, const struct worker *worker, nsec_t *tend_at) {
-    nsec_t beat_every = worker_beat_interval(worker);
+    nsec_t beat_every = worker_idle_interval(worker);
     nsec_t now = clock_now();
     nsec_t until = b->lingering_count > 0 ? b->lingering[0].until : NSEC_NEVER;
 
+    until = nsec_min(until, b->wait_until);
     prefork_worker_beat();
     if (beat_every > 0)
         until = nsec_min(until, deadline_after(now, beat_every));
@@ -217,13 +220,36 @@ static void leave_queue(const struct blocking *b, const struct worker *worker) {
     }
 }
 
+/* Leaves what has come to the others for a moment, as in net/acceptor.c. */
+static bool wait_for_others(struct blocking *b, const struct worker *worker) {
+    if (!b->takes_turns || !crowd_is_ahead(worker->place))
+        return false;
+    b->wait_until = deadline_after(clock_now(), CROWD_WAIT_NSEC);
+    leave_queue(b, worker);
+    return true;
+}
+
+static int end_waiting(struct blocking *b, const struct worker *worker) {
+    int rc = 0;
+
+    if (clock_now() < b->wait_until)
+        return 0;
+    b->wait_until = NSEC_NEVER;
+    crowd_waited(worker->place);
+    for (size_t i = 0; rc == 0 && i < worker->listen_count; i++)
+        rc = queue_up(b, worker->listen_fds[i]);
+    return rc;
+}
+
 /* At most one connection, from the i-th address of the configuration. 0 or -errno. */
-static int accept_one(const struct blocking *b, const struct worker *worker, unsigned i,
+static int accept_one(struct blocking *b, const struct worker *worker, unsigned i,
                       void (*serve)(void *arg, const struct accepted *accepted), void *arg) {
     struct address peer = { .len = sizeof(peer.local) };
     struct accepted accepted = { .listener = i };
     int rc = 0;
 
+    if (b->wait_until != NSEC_NEVER || wait_for_others(b, worker))
+        return 0;
     accepted.fd =
         accept4(worker->listen_fds[i], &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (accepted.fd < 0) {
@@ -272,10 +298,14 @@ static int blocking_accept(struct blocking *b, const struct worker *worker,
 
         if (count < 0 && errno != EINTR)
             rc = -errno;
+        prefork_worker_beat();
         for (int i = 0; rc == 0 && i < count; i++)
             rc = act_on(b, worker, events[i].data.fd, serve, arg);
         expire_lingering(b, clock_now());
+        if (rc == 0)
+            rc = end_waiting(b, worker);
     }
+    crowd_leave(worker->place);
     leave_queue(b, worker);
     if (rc < 0)
         return rc;
@@ -513,6 +543,7 @@ static void *connection_run(void *arg) {
     mem_free(c);
     pthread_mutex_lock(&t->shared.lock);
     t->shared.live--;
+    crowd_count(t->worker->place, -1);
     pthread_cond_signal(&t->shared.fewer);
     pthread_mutex_unlock(&t->shared.lock);
     return NULL;
@@ -550,6 +581,7 @@ static void threaded_accepted(void *arg, const struct accepted *accepted) {
 
     pthread_mutex_lock(&t->shared.lock);
     live = ++t->shared.live;
+    crowd_count(t->worker->place, 1);
     pthread_mutex_unlock(&t->shared.lock);
     if (max == 0 || live <= max)
         rc = start_thread(t, accepted);
@@ -558,6 +590,7 @@ static void threaded_accepted(void *arg, const struct accepted *accepted) {
     refuse(t, accepted, rc);
     pthread_mutex_lock(&t->shared.lock);
     t->shared.live--;
+    crowd_count(t->worker->place, -1);
     pthread_mutex_unlock(&t->shared.lock);
 }
 

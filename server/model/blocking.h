@@ -18,8 +18,9 @@ struct blocking {
     const struct worker *worker;
     atomic_int phase; /* changed by the signal handler */
     int accept_fd, silence_fd, cancel_fd;
-    int epoll_fd;     /* blocking_accept's thread waits here */
-    bool takes_turns; /* connections stay: idle workers accept one after the other */
+    int epoll_fd;      /* blocking_accept's thread waits here */
+    bool takes_turns;  /* connections stay: idle workers accept one after the other */
+    nsec_t wait_until; /* lets workers with fewer connections accept; NSEC_NEVER: does not */
     /* Connections that blocking_refuse has answered, the oldest first. */
     struct blocking_lingering {
         struct linger_state linger;

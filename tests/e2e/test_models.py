@@ -173,6 +173,43 @@ def test_connections_that_stay_are_spread_evenly(slowapi, serve, model, asks):
     assert max(spread()) <= 16 and min(spread()) >= 8, spread()  # a few are connections to the upstream
 
 
+@pytest.mark.parametrize("workers,count", [(2, 20), (4, 20), (2, 200), (4, 200)])
+@pytest.mark.parametrize("model", ["threaded", "pool", "green", "event", "slowapi"])
+def test_a_burst_of_connections_that_stay_is_dealt_out(slowapi, serve, model, workers, count):
+    """Each asks, and is answered in microseconds, before the next worker is awake."""
+    if model == "slowapi":
+        app = slowapi("--workers", str(workers))
+    else:
+        app = serve("--model", model, "--workers", str(workers), "echo")
+    wait_for(lambda: len(workers_of(app)) == workers, what=f"{workers} workers")
+    time.sleep(0.3)
+    before = {pid: sockets(pid) for pid in workers_of(app)}
+    conns = [RawConnection(app) for _ in range(count)]
+    for conn in conns:
+        conn.send(REQUEST % b"0")
+    assert [conn.read_response().status for conn in conns] == [200] * count
+    spread = [sockets(pid) - opened for pid, opened in before.items()]
+    assert sum(spread) >= count
+    assert max(spread) <= (0.7 if workers == 2 else 0.5) * count + 1, spread
+
+
+@pytest.mark.parametrize("model", ["threaded", "green", "slowapi"])
+def test_a_worker_that_hangs_does_not_delay_each_connection_of_a_burst(slowapi, serve, model):
+    """The others wait for it at first, but not for each connection: that would take two seconds."""
+    app = slowapi("--workers", "2") if model == "slowapi" else serve("--model", model, "--workers", "2", "echo")
+    wait_for(lambda: len(workers_of(app)) == 2, what="2 workers")
+    wait_for(lambda: get(app, "/?delay=0").status == 200, what="an answer")
+    stopped = workers_of(app)[0]
+    os.kill(stopped, signal.SIGSTOP)
+    began = time.monotonic()
+    conns = [RawConnection(app) for _ in range(200)]
+    for conn in conns:
+        conn.send(REQUEST % b"0")
+    assert [conn.read_response().status for conn in conns] == [200] * 200
+    assert time.monotonic() - began < 1.5
+    os.kill(stopped, signal.SIGCONT)
+
+
 @pytest.mark.parametrize("args", FIVE_SLOTS, ids=words)
 def test_beyond_the_slots_requests_wait_their_turn(slowapi, serve, args):
     app = serve("--model", *args, upstream=slowapi())

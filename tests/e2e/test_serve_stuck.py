@@ -56,6 +56,37 @@ def test_slow_client_of_the_only_thread_does_not_make_it_stuck(slowapi, serve):
     assert "stuck" not in app.stderr()
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_an_idle_worker_sleeps(serve, model):
+    """It does not wake up every second to tell that it lives."""
+    app = serve("--model", model, "--workers", "2", "--timeout", "60s", "echo")
+    workers = wait_for(lambda: len(children(app.pid)) == 2 and children(app.pid), what="2 workers")
+    wait_for(lambda: get(app).status == 200, what="an answer")
+
+    def times_asleep(pid):
+        text = Path(f"/proc/{pid}/status").read_text()
+        return int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", text)[1])
+
+    time.sleep(0.5)
+    before = {pid: times_asleep(pid) for pid in workers}
+    time.sleep(3.2)
+    assert max(times_asleep(pid) - before[pid] for pid in workers) <= 1
+
+
+@pytest.mark.parametrize("model", ("green", "pool", "event", "threaded"))
+def test_silence_counts_from_the_beginning_of_work(serve, model):
+    """A worker that is idle beats seldom: every two seconds here."""
+    app = serve("--model", model, "--workers", "1", "--timeout", "8s", "echo")
+    worker = wait_for(lambda: children(app.pid), what="a worker")[0]
+    wait_for(lambda: get(app).status == 200, what="an answer")
+    time.sleep(1.5)
+    assert get(app).status == 200
+    os.kill(worker, signal.SIGSTOP)
+    stopped_at = time.monotonic()
+    wait_for(lambda: "worker is stuck" in app.stderr(), what="a line that tells it")
+    assert time.monotonic() - stopped_at > 7.5
+
+
 def test_timeout_of_zero_lets_a_worker_be(slowapi, serve):
     app = serve("--workers", "1", "--timeout", "0", "--control", "127.0.0.1:0", upstream=slowapi())
     first = wait_for(lambda: worker_pid(app), what="a worker")

@@ -2,14 +2,17 @@
 """Clients that are slow to send or to read, slowhttptest's among them: who comes meanwhile is served."""
 
 import contextlib
+import os
 import re
 import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
-from harness import RawConnection, die_with_parent, get, wait_for
+from control import metrics
+from harness import RawConnection, children, die_with_parent, get, wait_for
 from upstreams import Upstream
 
 SLOW = (("-H", "-i", "1"), ("-B", "-i", "1"), ("-X", "-w", "10", "-y", "20", "-n", "1", "-z", "16", "-k", "2"))
@@ -185,3 +188,81 @@ def test_a_stop_does_not_cut_off_a_large_answer_either(serve, model, tmp_path):
         conn.send(NEXT)
         assert count + len(conn.read_until_close()) > LARGE
     assert app.wait(timeout=10) == 0
+
+
+# --- connections that wait in the kernel for their first bytes ------------------------------------
+
+DEFERRED = 0.9  # seconds for which a silent one is not seen; the kernel's clock has a second
+
+
+def start_two(serve, *args):
+    app = serve("--workers", "2", "--control", "127.0.0.1:0", *args, "echo")
+    wait_for(lambda: app.stderr().count("worker started") == 2, what="2 workers")
+    assert get(app).status == 200
+    return app
+
+
+def opened(app):
+    return metrics(app)["srv_connections_opened_total"]
+
+
+def seconds_until_seen(app):
+    """Of a silent connection, which is served in the end."""
+    before, began = opened(app), time.monotonic()
+    with RawConnection(app) as conn:
+        wait_for(lambda: opened(app) > before, what="the connection accepted")
+        seconds = time.monotonic() - began
+        conn.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert conn.read_response().status == 200
+    return seconds
+
+
+def bring_requests(app, count):
+    """Connections that have their request with them when they are accepted."""
+    workers = [pid for pid in children(app.pid) if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    conns = [RawConnection(app) for _ in range(count)]
+    for conn in conns:
+        conn.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    for conn in conns:
+        assert conn.read_response().status == 200
+        conn.close()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_silent_connections_wait_in_the_kernel_when_asked_for(serve, model):
+    app = start_two(serve, "--model", model, "--defer-accept", "on")
+    assert seconds_until_seen(app) > DEFERRED
+    assert get(app).status == 200
+    with RawConnection(app) as conn:  # neither bytes nor a second thought: the server says nothing
+        conn.sock.shutdown(socket.SHUT_WR)
+        assert conn.read_until_close() == b""
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_silent_connections_do_not_wait_by_themselves(serve, model):
+    app = start_two(serve, "--model", model)
+    assert min(seconds_until_seen(app) for _ in range(3)) < DEFERRED
+
+
+@pytest.mark.parametrize("model", ("green", "pool", "event"))
+def test_connections_wait_in_the_kernel_while_all_bring_their_requests(serve, model):
+    app = start_two(serve, "--model", model)
+    bring_requests(app, 64)
+    assert seconds_until_seen(app) > DEFERRED  # from then on the server knows better
+    assert min(seconds_until_seen(app) for _ in range(3)) < DEFERRED
+
+
+def test_connections_never_wait_in_the_kernel_when_told_so(serve):
+    app = start_two(serve, "--defer-accept", "off")
+    bring_requests(app, 64)
+    assert min(seconds_until_seen(app) for _ in range(3)) < DEFERRED
+
+
+def test_a_unix_socket_has_nothing_to_wait_for(serve, tmp_path):
+    app = start_two(serve, "--bind", f"unix:{tmp_path}/s", "--defer-accept", "on")
+    assert min(seconds_until_seen(app) for _ in range(3)) < DEFERRED
+    assert "cannot" not in app.stderr()
