@@ -10,10 +10,13 @@
  * cure). This is for code that is there already. */
 #include <libpq-fe.h>
 #include <srv/app.h>
+#include <string.h>
 
 /* libpq's words may name the server and the user: they are for the log. */
 static int fail(srv_request *rq, int status, const char *what, const PGconn *db) {
-    srv_log(rq, 'w', "%s: %s", what, PQerrorMessage(db));
+    const char *why = PQerrorMessage(db);
+
+    srv_log(rq, 'w', "%s: %.*s", what, (int)strcspn(why, "\n"), why);
     return srv_fail(rq, status, "%s", what);
 }
 

@@ -121,12 +121,15 @@ static int clear(srv_request *rq) {
     return srv_reply(rq, 200, "clear");
 }
 """
+PATCHED = "green-patched"  # and --db-mode patched
 NAMES = ("add leave fail slow nested none ended tried rolled part unique count affected values names clear").split()
 
 
 @pytest.fixture
 def app(tmp_path, serve, postgres):
     def start(model, *options):
+        model, _, mode = model.partition("-")
+        options += ("--db-mode", mode) if mode else ()
         path = build(tmp_path, app_of(BODY, {f"/{name}": name for name in NAMES}))
         server = serve("--graceful-timeout", "0", "--model", model, "--db", postgres.conninfo, *options, path)
         assert get(server, "/clear").status == 200, server.stderr()
@@ -141,7 +144,7 @@ def names(server):
     return reply.text.split("|")[0]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, PATCHED])
 def test_transactions_end_whole_or_not_at_all(app, model):
     server = app(model, "--db-pool", "2")
     assert (get(server, "/add?name=a&other=b").status, names(server)) == (201, "a b")
@@ -162,7 +165,7 @@ def test_transactions_end_whole_or_not_at_all(app, model):
         assert get(server, "/add").status == 201
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, PATCHED])
 def test_requests_that_end_early_roll_back(app, model):
     server = app(model, "--db-pool", "1", "--request-timeout", "1s")
     assert (get(server, "/slow").status, names(server)) == (504, "")
@@ -174,7 +177,7 @@ def test_requests_that_end_early_roll_back(app, model):
     assert names(server) == ""
 
 
-@pytest.mark.parametrize("model", ["threaded", "pool", "green"])  # single has no --queue-timeout
+@pytest.mark.parametrize("model", ["threaded", "pool", "green", PATCHED])  # single has no --queue-timeout
 def test_a_part_that_waits_for_a_place_of_its_handler_is_told(app, model):
     server = app(model, "--db-pool", "1", "--queue-timeout", "0.3s")
     reply = get(server, "/part")
@@ -183,7 +186,7 @@ def test_a_part_that_waits_for_a_place_of_its_handler_is_told(app, model):
     assert names(server) == ""
 
 
-@pytest.mark.parametrize("model", ["pool", "green"])
+@pytest.mark.parametrize("model", ["pool", "green", PATCHED])
 def test_what_the_server_says_is_in_reach(app, model):
     server = app(model)
     assert [get(server, "/unique?name=z").status for _ in range(2)] == [201, 409]
@@ -195,7 +198,7 @@ def test_what_the_server_says_is_in_reach(app, model):
     assert get(server, "/names").text == "|4"
 
 
-@pytest.mark.parametrize("model", ["single", "green"])
+@pytest.mark.parametrize("model", ["single", "green", PATCHED])
 def test_affected_rows_and_values(app, model):
     server = app(model)
     assert get(server, "/affected").text == "3 2 0 3 0 0"
