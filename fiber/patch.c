@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/single_threaded.h>
 #include <unistd.h>
 
 enum {
@@ -154,6 +155,9 @@ struct patches *patches_new(struct io_fiber *io, struct error *err) {
     o->io = io;
     o->loop = io_fiber_loop(io);
     o->fibers = io_fiber_fibers(io);
+    /* Fibers are threads to libraries: libstdc++, for one, ends a process of one thread in which a
+     * second one comes to the initialization of a `static` variable. */
+    __libc_single_threaded = 0;
     return o;
 }
 

@@ -10,7 +10,9 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "fiber/patch_hook.h"
+#include <dlfcn.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/queue.h>
 #include <threads.h>
 #include <time.h>
@@ -464,17 +466,51 @@ static void end_once(struct once *once) {
     patch_end(once->patch, 0);
 }
 
+/* std::call_once passes its function to __once_proxy in thread-locals of libstdc++, which another
+ * fiber sets anew. */
+struct once_locals {
+    void **at[2];
+    void *value[2];
+};
+
+static struct once_locals save_locals(void (*routine)(void)) {
+    static const char *const names[] = { "_ZSt15__once_callable", "_ZSt11__once_call" };
+    struct once_locals locals = { 0 };
+    void *library = NULL;
+    Dl_info info;
+
+    if (dladdr((void *)(uintptr_t)routine, &info) != 0 && info.dli_sname != NULL &&
+        strcmp(info.dli_sname, "__once_proxy") == 0)
+        library = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+    for (size_t i = 0; library != NULL && i < ARRAY_LEN(names); i++) {
+        locals.at[i] = dlsym(library, names[i]);
+        locals.value[i] = locals.at[i] != NULL ? *locals.at[i] : NULL;
+    }
+    if (library != NULL)
+        dlclose(library); /* it stays: its function is about to be called */
+    return locals;
+}
+
+static void restore_locals(const struct once_locals *locals) {
+    for (size_t i = 0; i < ARRAY_LEN(locals->at); i++)
+        if (locals->at[i] != NULL)
+            *locals->at[i] = locals->value[i];
+}
+
 /* Waits for another fiber that is at it. False: this one is, and calls it again, which never ends
  * with threads either. */
-static bool await_routine(struct patch *p, const pthread_once_t *control) {
+static bool await_routine(struct patch *p, const pthread_once_t *control, void (*routine)(void)) {
     struct lock_waiter me = { .writes = true };
     struct patch_lock *l;
 
     while ((l = find(control)) != NULL && l->owner != NULL && l->owner != p) {
+        struct once_locals locals = save_locals(routine);
+
         join_queue(p, l, &me);
         patch_insist(p, NSEC_NEVER);
         TAILQ_REMOVE(&l->queue, &me, link);
         drop_if_idle(l);
+        restore_locals(&locals);
     }
     return l == NULL || l->owner != p;
 }
@@ -494,7 +530,7 @@ static int once(struct patch *p, pthread_once_t *control, void (*routine)(void))
     if (p == NULL)
         return original_pthread_once()(control, routine);
     patch_begin(p, "pthread_once", -1);
-    if (await_routine(p, control))
+    if (await_routine(p, control, routine))
         return run_once(p, control, routine);
     patch_end(p, 0);
     return original_pthread_once()(control, routine);

@@ -28,7 +28,7 @@ static const struct {
 } ways[] = {
     [PARKS] = { "parks", "the request waits, and others run meanwhile" },
     [RETRIES] = { "retries", "tried again every 1 to 10 ms, and others run in between (of fcntl: "
-                             "F_SETLKW)" },
+                             "F_SETLKW, of syscall: SYS_futex)" },
     [THREAD] = { "thread", "made on a thread, and others run meanwhile" },
     [WAKES] = { "", "" },
     [STREAMS] = { "streams", "block all requests of the worker when the stream is a pipe, a "

@@ -8,9 +8,11 @@
 #include "fiber/patch_hook.h"
 
 #include "base/alloc.h"
+#include "fiber/patch_lock.h"
 #include "fiber/resolve.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <netdb.h>
 #include <stdalign.h>
 #include <stdarg.h>
@@ -40,6 +42,7 @@ PATCH_ORIGINAL(lockf)
 PATCH_ORIGINAL(lockf64)
 PATCH_ORIGINAL(fcntl)
 PATCH_ORIGINAL(fcntl64)
+PATCH_ORIGINAL(syscall)
 
 /* --- look-ups on threads ------------------------------------------------- */
 
@@ -641,4 +644,68 @@ int lockf64(int fd, int command, off64_t len) {
     if (p == NULL || command != F_LOCK)
         return original_lockf64()(fd, command, len);
     return lockf_parked(p, original_lockf64(), fd, len);
+}
+
+/* --- futexes ------------------------------------------------------------- */
+
+/* The waits of libraries that lock without libc: std::atomic, `static` variables of functions in
+ * C++, GLib, Rust. */
+
+#define FUTEX_LOOKS_FOR (100 * NSEC_PER_MSEC) /* until the caller is to look itself */
+
+/* The end of a wait: a span, or a time by one of two clocks. 0 or -EINVAL. */
+static int futex_end(int operation, const struct timespec *time, nsec_t *ret) {
+    bool is_span = (operation & FUTEX_CMD_MASK) == FUTEX_WAIT;
+    clockid_t clock = operation & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC;
+
+    *ret = NSEC_NEVER;
+    if (time == NULL)
+        return 0;
+    if (!is_span)
+        return -patch_until(clock, time, ret);
+    if (time->tv_sec < 0 || time->tv_nsec < 0 || time->tv_nsec >= NSEC_PER_SEC)
+        return -EINVAL;
+    if (time->tv_sec < INT32_MAX)
+        *ret = deadline_after(clock_now(), time->tv_sec * NSEC_PER_SEC + time->tv_nsec);
+    return 0;
+}
+
+/* Waits as long as the word has that value, or for a while: callers must expect to be woken for no
+ * reason. That is also what they get at the end of the request, for another error ends programs. */
+static int wait_for_futex(struct patch *p, const uint32_t *word, int operation, uint32_t value,
+                          const struct timespec *time) {
+    nsec_t until, look_until;
+    unsigned looks = 0;
+    int rc = futex_end(operation, time, &until);
+
+    if (rc == 0 && __atomic_load_n(word, __ATOMIC_SEQ_CST) != value)
+        rc = -EAGAIN;
+    if (rc < 0)
+        return rc;
+    look_until = nsec_min(until, deadline_after(clock_now(), FUTEX_LOOKS_FOR));
+    while (rc == 0 && __atomic_load_n(word, __ATOMIC_SEQ_CST) == value)
+        rc = patch_pause_between(p, &looks, look_until);
+    if (rc < 0 && until != NSEC_NEVER && (rc == -ECANCELED || look_until == until))
+        return -ETIMEDOUT;
+    return 0;
+}
+
+/* Any call: its arguments are in registers. */
+long syscall(long number, ...) {
+    struct patch *p = PATCH_HERE;
+    long a[6];
+    va_list list;
+    int operation;
+
+    va_start(list, number);
+    for (unsigned i = 0; i < 6; i++)
+        a[i] = va_arg(list, long);
+    va_end(list);
+    operation = (int)a[1] & FUTEX_CMD_MASK;
+    if (p == NULL || number != SYS_futex ||
+        (operation != FUTEX_WAIT && operation != FUTEX_WAIT_BITSET))
+        return original_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    patch_begin(p, "futex", -1);
+    return patch_end(p, wait_for_futex(p, (const uint32_t *)a[0], (int)a[1], (uint32_t)a[2],
+                                       (const struct timespec *)a[3]));
 }

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,88 @@ def test_a_worker_stops_though_a_request_waits_for_a_lock_that_nobody_unlocks(st
     wait_for(lambda: "pthread_mutex_lock" in fetch(app, "/requests").text, what="a request that waits for the lock")
     app.stop()
     waits.join(timeout=10)
+
+
+CXX = """
+#include <srv/app.h>
+#include <atomic>
+#include <mutex>
+#include <stdexcept>
+#include <unistd.h>
+
+static int made, tries;
+
+struct slow {
+    slow() { usleep(100000); made++; }
+};
+
+static int initializes(srv_request *rq) {
+    static slow only;
+    (void)only;
+    return srv_reply(rq, 200, "%d", made);
+}
+
+static std::once_flag once;
+
+static void connect() {
+    usleep(50000);
+    if (tries++ == 0)
+        throw std::runtime_error("not yet");
+}
+
+static int calls_once(srv_request *rq) {
+    try {
+        std::call_once(once, connect);
+    } catch (std::runtime_error &) {
+        return srv_reply(rq, 200, "caught");
+    }
+    return srv_reply(rq, 200, "%d tries", tries);
+}
+
+static std::atomic<int> flag;
+
+static int waits(srv_request *rq) {
+    flag.wait(0);
+    return srv_reply(rq, 200, "woken");
+}
+
+static int notifies(srv_request *rq) {
+    flag = 1;
+    flag.notify_all();
+    return srv_reply(rq, 200, "notified");
+}
+
+static const srv_route routes[] = {
+    { "/static", initializes }, { "/once", calls_once }, { "/wait", waits }, { "/notify", notifies }, { nullptr, nullptr },
+};
+
+SRV_APP(.routes = routes)
+"""
+
+
+@pytest.fixture
+def cxx(tmp_path, serve):
+    return serve("--model", "green", "--workers", "0", build(tmp_path, CXX, compiler="g++"))
+
+
+def all_of(app, *paths):
+    with ThreadPoolExecutor(len(paths)) as pool:
+        return [reply.text for reply in pool.map(lambda path: get(app, path), paths)]
+
+
+def test_fibers_wait_for_the_initialization_of_a_static_variable(cxx):
+    """libstdc++ ends a process that it takes for one of a single thread."""
+    assert all_of(cxx, *["/static"] * 4) == ["1"] * 4
+
+
+def test_call_once_may_wait_and_throw(cxx):
+    assert sorted(all_of(cxx, *["/once"] * 4)) == ["2 tries"] * 3 + ["caught"]
+
+
+def test_atomics_that_wait_let_others_run(cxx):
+    with ThreadPoolExecutor(2) as pool:
+        waits = [pool.submit(get, cxx, "/wait") for _ in range(2)]
+        assert get(cxx, "/static").text == "1"
+        assert not any(wait.done() for wait in waits)
+        assert get(cxx, "/notify").text == "notified"
+        assert [wait.result().text for wait in waits] == ["woken"] * 2
