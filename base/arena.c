@@ -7,7 +7,7 @@
 #include <stdalign.h>
 #include <stdio.h>
 
-#define ARENA_FIRST_BYTES 1024  /* the first chunk; each later one doubles */
+#define ARENA_FIRST_BYTES 512   /* the first chunk: enough for most; each later one doubles */
 #define ARENA_CHUNK_BYTES 32768 /* doubling stops here; a larger allocation gets its own size */
 #define ARENA_KEEP_BYTES  4096  /* the largest chunk that survives a reset */
 

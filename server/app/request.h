@@ -41,11 +41,11 @@ struct srv_request {
     char sqlstate[6];      /* the last statement's, or "" */
     bool is_part;          /* one of another request */
     bool is_task;          /* in the background; is_part, too */
-    struct lock *held;     /* the last one that it has locked */
     bool streams;          /* the head of its answer was sent, the end was not */
+    bool is_mute;          /* streams an answer without a body: HEAD, 204, 304 */
+    struct lock *held;     /* the last one that it has locked */
     nsec_t body_left_at;   /* end of the handler's last wait for its body; 0: none */
     size_t body_read;      /* bytes of the body in memory that srv_read has handed out */
-    bool is_mute;          /* streams an answer without a body: HEAD, 204, 304 */
 };
 
 /* Begins the session's current request. `io` tells the time and waits. */

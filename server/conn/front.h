@@ -46,11 +46,11 @@ struct client {
     nsec_t probe_by; /* latest time for that, though nobody needs its slot */
     struct front *front;
     void *task;                 /* the model's, while BUSY */
-    enum session_end end;       /* for models that pass it from another thread */
     struct deferred deferred;   /* reads what is left, or frees the memory */
     TAILQ_ENTRY(client) link;   /* in front.clients */
     TAILQ_ENTRY(client) queued; /* while QUEUED; and the model's while BUSY */
     enum client_state state;
+    enum session_end end;       /* for models that pass it from another thread */
     struct linger_state linger; /* while LINGERING */
     uint8_t probes;             /* sent for this request */
     bool abandoned;             /* while BUSY: the request was cancelled */

@@ -69,8 +69,8 @@ struct session {
     uint32_t served;
     int fd;
     atomic_int writer;         /* enum session_writer of session.c */
-    uint16_t status;           /* answered in `out` */
     struct stats_entry *entry; /* while a request is here, if it is listed */
+    uint16_t status;           /* answered in `out` */
     uint8_t ingress;           /* bits of enum session_ingress; 0: plain HTTP */
     atomic_uchar stream;       /* enum session_stream, of the answer; probes of a loop read it */
     bool head_in_arena;        /* all of it, or a part */
