@@ -8,6 +8,18 @@
 #include <string.h>
 #include <unistd.h>
 
+int listeners_take_scheme(const char **address, const char *const *schemes) {
+    for (int i = 0; schemes[i] != NULL; i++) {
+        size_t len = strlen(schemes[i]);
+
+        if (strncmp(*address, schemes[i], len) != 0 || strncmp(*address + len, "://", 3) != 0)
+            continue;
+        *address += len + 3;
+        return i;
+    }
+    return -1;
+}
+
 int listeners_check(const struct option_strings *addresses, struct error *err) {
     struct endpoint endpoint;
     int rc = 0;

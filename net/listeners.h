@@ -16,6 +16,10 @@ struct listeners {
     size_t count;
 };
 
+/* Takes a scheme off an address, "https://" and the like: its index among the words of `schemes`,
+ * which NULL ends; -1: the address begins with none of them. */
+int listeners_take_scheme(const char **address, const char *const *schemes);
+
 /* Whether they are spelled as addresses: 0 or -EINVAL with what is allowed. */
 NODISCARD int listeners_check(const struct option_strings *addresses, struct error *err);
 
