@@ -78,7 +78,7 @@ static char *read_file(int fd, size_t size) {
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            errno = n < 0 ? errno : EIO; /* it has become shorter */
+            errno = n < 0 ? errno : EIO; /* the file has become shorter */
             mem_free(text);
             return NULL;
         }
@@ -180,7 +180,7 @@ static int scan(struct slice rest, struct body_wants *ret, struct error *why) {
 
 /* --- a template over a request ---------------------------------------------------------------- */
 
-/* How values are written, by the type of the body, so that they stay values. */
+/* Styles of values, by the type of the body, in which they stay values. */
 enum value_style { AS_TEXT, IN_JSON_STRING, IN_MARKUP };
 
 struct render {
@@ -204,7 +204,7 @@ static enum value_style style_of(const char *type) {
     return ends_with(name, SLICE("html")) || ends_with(name, SLICE("xml")) ? IN_MARKUP : AS_TEXT;
 }
 
-/* What stands between the quotes of a JSON string. */
+/* Appends what stands between the quotes of a JSON string. */
 static int append_json_string(struct buf *out, struct slice value) {
     json_t *json = json_text(value, SIZE_MAX);
     char *text = json != NULL ? json_dumps(json, JSON_ENCODE_ANY) : NULL;

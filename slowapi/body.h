@@ -12,8 +12,8 @@
 #include "slowapi/request.h"
 
 struct body_wants {
-    bool body;   /* of the request */
-    bool number; /* of the request among those that are counted together */
+    bool body;   /* the request's own */
+    bool number; /* the request's, among those that are counted together */
 };
 
 /* Takes the body over that `spec` chooses, if it does, and its type. `files` is the folder of

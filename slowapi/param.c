@@ -540,6 +540,10 @@ static const struct param *find(struct slice name) {
     return NULL;
 }
 
+bool param_exists(struct slice name) {
+    return find(name) != NULL;
+}
+
 static int complain(const struct param *param, struct slice value, const char *reason,
                     struct error *why) {
     char shown[64];

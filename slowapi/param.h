@@ -84,7 +84,6 @@ struct spec {
     double jitter; /* share of the interval */
     int64_t numbytes, chunk_size;
     double failure_rate;
-
     struct param_text body, body_file, type;
     struct param_text said; /* value of the row that is parsed at the moment */
     uint8_t encoding;       /* enum http_coding, when has_encoding and not is_auto_encoded */
@@ -133,7 +132,8 @@ NODISCARD int param_parse_text(struct spec *spec, struct slice text, struct erro
 NODISCARD int param_set(struct spec *spec, struct slice name, struct slice value,
                         struct error *why);
 
-/* Whether the layer at hand has given it. */
+/* Whether there is such a parameter; whether the layer at hand has given it. */
+bool param_exists(struct slice name);
 bool param_is_given(const struct spec *spec, struct slice name);
 
 /* Adds those of `given` (as spec->given) to `idle` that change nothing: the path takes none but the

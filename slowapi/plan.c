@@ -71,6 +71,7 @@ static int set_text(struct plan_state *plan, uint16_t status, const char *text) 
     memcpy(copy + line.len, "\n", 2);
     mem_free(reply->fields);
     reply->fields = NULL;
+    reply->has_status_fields = false;
     reply->status = status;
     reply->fault_count = 0;
     reply->body = (struct body){ .type = "text/plain", .piece = SLOWAPI_PIECE_BYTES };
@@ -101,7 +102,14 @@ static int refuse_parameter(struct plan_state *plan) {
 }
 
 static int refuse_method(struct plan_state *plan) {
-    return refuse(plan, 405, "method not allowed here; use GET, HEAD, POST or PUT");
+    char allow[ROUTE_ALLOW_BYTES], text[ROUTE_ALLOW_BYTES + 64];
+
+    snprintf(text, sizeof(text), "method not allowed here; use one of %s",
+             route_allow(plan->route, allow));
+    int rc = set_text(plan, 405, text);
+    if (rc == 0)
+        rc = route_tell_allow(plan->route, plan->reply);
+    return rc < 0 ? rc : 1;
 }
 
 /* --- layers ----------------------------------------------------------------------------------- */
@@ -134,7 +142,7 @@ static int take_request(struct plan_state *plan) {
     plan->asked |= plan->spec.given;
     if (take_header_lines(plan) < 0)
         return -EINVAL;
-    if (spec_chooses_body(&plan->spec)) /* which may be made of arguments of any name */
+    if (spec_chooses_body(&plan->spec)) /* arguments of any name may be parts of it */
         plan->ignored.len = 0;
     if (plan->route->param.len > 0 &&
         param_set(&plan->spec, plan->route->param, plan->request.rest, &plan->why) < 0)
@@ -161,7 +169,11 @@ static int take_layers(struct plan_state *plan) {
         plan->route = route_find(SLICE("/"), &plan->request.rest);
     if (plan->route == NULL)
         return refuse(plan, 404, "not found; try /?delay=0.5");
-    if (!plan->route->any_method && !method_is_plain(plan->head->method) && !has_rule)
+    if (!plan->route->is_own)
+        rc = route_allow_origin(&plan->request, plan->reply);
+    if (rc < 0)
+        return rc;
+    if (!has_rule && !route_takes(plan->route, plan->head->method))
         return refuse_method(plan);
     if (has_rule)
         rc = take_rule(plan, &match);
@@ -351,7 +363,9 @@ static int make_body(struct plan_state *plan) {
     struct reply *reply = plan->reply;
     int rc = 0;
 
-    if (plan->route->prepare != NULL) {
+    if (plan->head->method == HTTP_METHOD_OPTIONS && !plan->route->is_own) {
+        rc = route_preflight(plan->route, &plan->request, reply);
+    } else if (plan->route->prepare != NULL) {
         rc = plan->route->prepare(reply, &plan->spec, &plan->request, &plan->why);
     } else {
         reply->body.text = SLICE("slow api response");
@@ -379,35 +393,10 @@ static int set_body(struct plan_state *plan) {
 
 /* --- headers that were asked for -------------------------------------------------------------- */
 
-static bool list_has(struct slice list, struct slice word) {
-    while (list.len > 0)
-        if (slice_eq_nocase(slice_trim(slice_cut(&list, ',')), word))
-            return true;
-    return false;
-}
-
-/* Does as the headers say that were asked for: close closes, chunked comes in chunks. A length that
- * may be wrong cannot be followed by another answer. */
 static int take_custom(struct plan_state *plan) {
-    struct reply *reply = plan->reply;
-    struct slice rest = slice_of(plan->spec.fields, plan->spec.fields_len), name, value;
-    bool is_chunked = false;
-
-    if (rest.len == 0)
+    if (plan->spec.fields_len == 0)
         return 0;
-    while (http_field_next(&rest, &name, &value)) {
-        bool frames = slice_eq_nocase(name, SLICE("Transfer-Encoding"));
-        is_chunked |= frames && slice_eq_nocase(value, SLICE("chunked"));
-        if ((slice_eq_nocase(name, SLICE("Connection")) && list_has(value, SLICE("close"))) ||
-            slice_eq_nocase(name, SLICE("Content-Length")) || (frames && !is_chunked))
-            reply->close = true;
-    }
-    reply->body.is_chunked = is_chunked;
-    if (is_chunked)
-        plan->spec.fields_len = (uint16_t)spec_drop_lines(plan->spec.fields, plan->spec.fields_len,
-                                                          SLICE("Transfer-Encoding"));
-    reply->custom = slice_dup(slice_of(plan->spec.fields, plan->spec.fields_len));
-    return reply->custom != NULL ? 0 : -ENOMEM;
+    return reply_add_custom(plan->reply, plan->spec.fields, plan->spec.fields_len);
 }
 
 /* --- --max-delay ------------------------------------------------------------------------------ */
@@ -515,6 +504,7 @@ static int make(struct plan_state *plan) {
     }
     plan->request.head = plan->head;
     plan->request.fd = plan->origin->fd;
+    plan->request.secret = plan->p->shared->secret;
     http_target_split(plan->head->target, &plan->request.path, &plan->request.query);
     if (plan->head->method == HTTP_METHOD_OTHER)
         return refuse(plan, 501, "unknown method");

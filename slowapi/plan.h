@@ -19,7 +19,7 @@ struct planner {
     struct spec defaults[LISTENERS_MAX]; /* by listening address */
     bool is_plain[LISTENERS_MAX];        /* nothing but a fixed delay */
     int files;                           /* the folder of --files, or -1 */
-    uint64_t kept_bytes;                 /* of requests whose answers are made of their bodies */
+    uint64_t kept_bytes;                 /* bytes that kept requests hold */
 };
 
 /* Whether the defaults are parameters and keep to --max-delay: 0, or -EINVAL with a reason. */

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "base/units.h"
+#include "http/chars.h"
 #include "slowapi/limits.h"
 #include <errno.h>
 #include <math.h>
@@ -55,6 +56,7 @@ void reply_free(struct reply *reply) {
     mem_free(reply->chosen);
     mem_free(reply->own_type);
     mem_free(reply->cors);
+    mem_free(reply->trailers);
     if (reply->file >= 0)
         close(reply->file);
     mem_free(reply);
@@ -68,18 +70,83 @@ void reply_set_text(struct reply *reply, char *text, size_t size) {
     reply->body.units = size;
 }
 
-int reply_add_fields(struct reply *reply, const char *more) {
-    struct slice old = slice_str(reply->fields), new = slice_str(more);
-    char *joined = mem_alloc(old.len + new.len + 1);
+static int add_lines(char **lines, struct slice more) {
+    struct slice old = slice_str(*lines);
+    char *joined = mem_alloc(old.len + more.len + 1);
 
     if (joined == NULL)
         return -ENOMEM;
     if (old.len > 0)
         memcpy(joined, old.ptr, old.len);
-    memcpy(joined + old.len, new.ptr, new.len + 1);
-    mem_free(reply->fields);
-    reply->fields = joined;
+    if (more.len > 0)
+        memcpy(joined + old.len, more.ptr, more.len);
+    joined[old.len + more.len] = '\0';
+    mem_free(*lines);
+    *lines = joined;
     return 0;
+}
+
+int reply_add_fields(struct reply *reply, const char *more) {
+    return add_lines(&reply->fields, slice_str(more));
+}
+
+int reply_set_copy(struct reply *reply, const char *type, struct slice text) {
+    char *copy = slice_dup(text);
+
+    if (copy == NULL)
+        return -ENOMEM;
+    reply_set_text(reply, copy, text.len);
+    reply->body.type = type;
+    return 0;
+}
+
+int reply_set_json(struct reply *reply, json_t *json) {
+    char *text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
+
+    json_decref(json);
+    if (text == NULL)
+        return -ENOMEM;
+    reply_set_text(reply, text, strlen(text));
+    reply->body.type = "application/json";
+    return 0;
+}
+
+int reply_add_field(struct reply *reply, const char *name, struct slice value, struct error *why) {
+    struct buf line;
+
+    if (http_span_value(value.ptr, value.len) != value.len)
+        return error_set(why, -EINVAL, "%s cannot have a value with control characters", name);
+    buf_init(&line, strlen(name) + value.len + 8);
+    int rc = buf_printf(&line, "%s: %.*s\r\n", name, (int)value.len, value.ptr);
+    if (rc == 0)
+        rc = reply_add_fields(reply, line.data);
+    buf_free(&line);
+    return rc;
+}
+
+static bool list_has(struct slice list, struct slice word) {
+    while (list.len > 0)
+        if (slice_eq_nocase(slice_trim(slice_cut(&list, ',')), word))
+            return true;
+    return false;
+}
+
+/* A length that may be wrong cannot be followed by another answer. */
+int reply_add_custom(struct reply *reply, char *lines, size_t size) {
+    struct slice rest = slice_of(lines, size), name, value;
+    bool is_chunked = false;
+
+    while (http_field_next(&rest, &name, &value)) {
+        bool frames = slice_eq_nocase(name, SLICE("Transfer-Encoding"));
+        is_chunked |= frames && slice_eq_nocase(value, SLICE("chunked"));
+        if ((slice_eq_nocase(name, SLICE("Connection")) && list_has(value, SLICE("close"))) ||
+            slice_eq_nocase(name, SLICE("Content-Length")) || (frames && !is_chunked))
+            reply->close = true;
+    }
+    reply->body.is_chunked |= is_chunked;
+    if (is_chunked)
+        size = spec_drop_lines(lines, size, SLICE("Transfer-Encoding"));
+    return add_lines(&reply->custom, slice_of(lines, size));
 }
 
 const char *reply_uuid(struct reply *reply, char text[static UUID_TEXT_BYTES]) {
@@ -429,7 +496,7 @@ static int append_fields(struct reply *reply, struct injection *faults, size_t a
     struct buf *out = faults->out;
 
     out->end -= strlen("\r\n");
-    int rc = buf_append(out, field_of_status(reply->status));
+    int rc = reply->has_status_fields ? 0 : buf_append(out, field_of_status(reply->status));
     if (rc == 0 && reply->fields != NULL)
         rc = buf_append(out, slice_str(reply->fields));
     if (rc == 0 && reply->cors != NULL)
@@ -596,7 +663,12 @@ static int end_body(struct reply *reply, struct buf *out, struct reply_step *ret
     for (size_t i = 0; i < reply->fault_count; i++)
         if (fault_infos[reply->faults[i].kind].ends_connection)
             ret->act = REPLY_FIN;
-    return reply->is_chunked && !reply->is_bodyless ? buf_append(out, SLICE("0\r\n\r\n")) : 0;
+    if (!reply->is_chunked || reply->is_bodyless)
+        return 0;
+    int rc = buf_append(out, SLICE("0\r\n"));
+    if (rc == 0 && reply->trailers != NULL)
+        rc = buf_append(out, slice_str(reply->trailers));
+    return rc == 0 ? buf_append(out, SLICE("\r\n")) : rc;
 }
 
 static int step_body(struct reply *reply, struct slow_stats *stats, struct buf *out,

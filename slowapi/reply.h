@@ -13,6 +13,7 @@
 #include "http/conn.h"
 #include "slowapi/param.h"
 #include "slowapi/stats.h"
+#include <jansson.h>
 
 struct kept_request;
 
@@ -60,10 +61,10 @@ enum reply_phase { REPLY_HEAD, REPLY_BODY, REPLY_END };
 struct reply {
     uint16_t status;
     uint8_t phase; /* enum reply_phase */
-    uint8_t fault_count;
-    bool close, is_bodyless, is_chunked;
-    bool shows_truth;
+    uint8_t fault_count, method;
+    bool close, is_bodyless, is_chunked, shows_truth;
     bool is_chosen;                       /* the body is a text or file of the parameters */
+    bool has_status_fields;               /* `fields` has what the status asks for */
     bool is_template;                     /* `chosen` may have placeholders */
     uint8_t coding;                       /* enum http_coding that the path asks for */
     int file;                             /* owned: the chosen body, or -1 */
@@ -83,25 +84,46 @@ struct reply {
     char *custom; /* owned: lines of header=, instead of any others of their names, or NULL */
     char *rule;   /* owned: the name of the rule that matched, or NULL */
     char *target; /* owned: for the log, or NULL */
-    uint8_t method;
-    char *chosen;         /* owned: the chosen body until it is made, or NULL */
-    uint64_t chosen_size; /* of it, or of the file */
-    const char *type;     /* chosen; NULL: as the body says */
-    char *own_type;       /* owned: what `type` points to, or NULL */
-    char *cors;           /* owned: header lines that stay whatever is answered, or NULL */
-    struct kept_request
-        *kept; /* of plan.h: the answer is made when the request is whole; or NULL */
+    char *chosen; /* owned: the chosen body until it is made, or NULL */
+    uint64_t chosen_size;      /* bytes of the text, or of the file */
+    const char *type;          /* chosen; NULL: as the body says */
+    char *own_type;            /* owned: what `type` points to, or NULL */
+    char *trailers;            /* owned: header lines behind a body in chunks, or NULL */
+    char *cors;                /* owned: header lines that stay whatever is answered, or NULL */
+    struct kept_request *kept; /* NULL, or the request: plan_free frees it */
 };
 
 /* NULL when out of memory. */
 NODISCARD struct reply *reply_new(uint16_t status);
 void reply_free(struct reply *reply); /* NULL-safe */
 
+/* A status that was rolled or asked for stays. */
+static inline void reply_set_status(struct reply *reply, uint16_t status) {
+    if (reply->status == 200)
+        reply->status = status;
+}
+
 /* Makes `text`, which is taken over (NULL: none), the body, of whatever type. */
 void reply_set_text(struct reply *reply, char *text, size_t size);
 
-/* Adds header lines, each with its CRLF. 0 or -ENOMEM. */
+/* The following return 0 or -ENOMEM. */
+
+/* A copy of `text` as the body, of that static type. */
+NODISCARD int reply_set_copy(struct reply *reply, const char *type, struct slice text);
+
+/* JSON as the body. Drops the reference; NULL is what is left when memory was short. */
+NODISCARD int reply_set_json(struct reply *reply, json_t *json);
+
+/* Adds one header line; -EINVAL with a reason when the value cannot be one. */
+NODISCARD int reply_add_field(struct reply *reply, const char *name, struct slice value,
+                              struct error *why);
+
+/* Adds header lines, each with its CRLF. */
 NODISCARD int reply_add_fields(struct reply *reply, const char *more);
+
+/* Adds header lines that replace others of their names, and does as they say: close closes, chunked
+ * comes in chunks. `lines` is changed. */
+NODISCARD int reply_add_custom(struct reply *reply, char *lines, size_t size);
 
 /* Appends `count` units of the body from `from` on, or fewer. How many; -EIO: its file has become
  * shorter; or as buf_reserve. */

@@ -20,7 +20,8 @@ struct slow_request {
     struct slice path, query, rest; /* path and rest, the path's argument, are decoded */
     struct slice body;              /* empty while it has not come */
     uint64_t number; /* among those that are counted together, from 1; 0: not counted */
-    int fd;          /* its socket; -1: none */
+    uint64_t secret; /* random, the server's own */
+    int fd;          /* the socket; -1: none */
     bool is_secure;  /* over TLS */
 };
 
@@ -32,8 +33,8 @@ struct kept_request {
     struct spec spec;
     const struct route *route;
     struct buf body;
-    uint64_t *held_bytes; /* of all requests that the worker keeps */
-    char bytes[];         /* of the head, the path and its argument */
+    uint64_t *held_bytes; /* bytes that all requests of the worker hold */
+    char bytes[];         /* copies of the head, the path and its argument */
 };
 
 /* Copies the request, and all of the plan that is needed later. `held_bytes` must outlive the copy.

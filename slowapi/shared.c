@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/random.h>
 
 static_assert(SHARED_SEQUENCES_MAX < UINT32_MAX, "a place has 32 bits");
 
@@ -174,6 +175,8 @@ struct shared *shared_new(uint32_t sequences, uint32_t queues, struct error *err
     init_mutex(&shared->mutex);
     memcpy(shared->rules, "[]", sizeof("[]"));
     shared->started_at = clock_now();
+    if (getrandom(&shared->secret, sizeof(shared->secret), 0) < 0)
+        shared->secret = (uint64_t)clock_wall();
     return shared;
 }
 

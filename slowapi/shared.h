@@ -56,6 +56,7 @@ struct shared {
     nsec_t delay_max;  /* longest exchange of a rule; 0: any */
     const char *files; /* the folder that files of bodies are in; NULL: none */
     nsec_t started_at;
+    uint64_t secret; /* random, from the start: what the server has made is known by it */
     struct slow_stats_total total;
     struct slow_stats_slot slots[PREFORK_WORKERS_MAX];
 };
