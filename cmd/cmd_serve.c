@@ -8,6 +8,7 @@
 #include "cmd/serve_new.h"
 #include "cmd/serve_protocol.h"
 #include "cmd/serve_rows.h"
+#include "fiber/patch.h"
 #include "http/chars.h"
 #include "net/control.h"
 #include "net/listeners.h"
@@ -177,6 +178,15 @@ static int check_db(const struct serve_options *o, struct error *err) {
     return error_set(err, -EINVAL, "--db: %s", why.text);
 }
 
+/* Under auto such an application runs unpatched, with a warning. */
+static int check_patch(const struct serve_options *o, struct error *err) {
+    struct error why = { "" };
+
+    if (o->config.model != &model_green || o->config.patch != PATCHING_ON || patch_check(&why) == 0)
+        return 0;
+    return error_set(err, -EINVAL, "--patch: %s", why.text);
+}
+
 static int check_bind(const struct serve_options *o, struct error *err) {
     struct error why = { "" };
 
@@ -278,7 +288,8 @@ static int complete(struct serve_options *o, int argc, char **argv,
         serve_protocol_apply(&o->config, o->protocol, err) < 0 || check_bind(o, err) < 0 ||
         check_upstream(o, err) < 0 || check_db(o, err) < 0 || check_control(o, err) < 0 ||
         check_operating(o, err) < 0 ||
-        serve_fit_check(&serve_spec, argc, argv, &o->config, err) < 0 || check_app(o, err) < 0)
+        serve_fit_check(&serve_spec, argc, argv, &o->config, err) < 0 || check_patch(o, err) < 0 ||
+        check_app(o, err) < 0)
         return -EINVAL;
     o->config.argv = argv - 1; /* the program stands before its subcommand */
     return 0;

@@ -53,8 +53,12 @@ struct patches {
 
 /* --- libc's own ------------------------------------------------------------------------------ */
 
+/* Bounds of the program: ld(1). */
+extern const char __executable_start[], _end[];
+
 uintptr_t patch_find(const char *name, uintptr_t interceptor) {
-    uintptr_t found = interceptor;
+    bool linked = interceptor >= (uintptr_t)__executable_start && interceptor < (uintptr_t)_end;
+    uintptr_t found = linked ? interceptor : 0;
 
     if (found == 0 && strncmp(name, "pthread_cond_", strlen("pthread_cond_")) == 0)
         found = (uintptr_t)dlvsym(RTLD_NEXT, name, COND_VERSION);
@@ -103,8 +107,7 @@ int patch_check(struct error *err) {
     Dl_info info;
 
     if ((uintptr_t)first != (uintptr_t)poll)
-        return error_set(err, -EBUSY,
-                         "applications cannot be patched: %s stands before srv (LD_PRELOAD)",
+        return error_set(err, -EBUSY, "applications cannot be patched: %s stands before srv",
                          dladdr(first, &info) != 0 ? info.dli_fname : "another poll(2)");
     if (!watches_forks && pthread_atfork(NULL, NULL, forget_in_child) != 0)
         return error_set(err, -ENOMEM, "out of memory");

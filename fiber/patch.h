@@ -59,7 +59,7 @@ NODISCARD struct patch *patch_pause(void);
 void patch_resume(struct patch *patch);
 
 /* Whether applications are going to call what is defined here: 0, or -EBUSY with who stands before
- * it (LD_PRELOAD). */
+ * it. Libraries of LD_PRELOAD stand behind it. */
 NODISCARD int patch_check(struct error *err);
 
 /* --- for hooks (fiber/patch_hook.h) ---------------------------------------------------------- */
@@ -67,8 +67,9 @@ NODISCARD int patch_check(struct error *err);
 /* Waits return 0; -ETIMEDOUT at `until`; -ECANCELED: the request is over, which the call fails
  * with, or returns at once if it cannot fail; or -ENOMEM. */
 
-/* Finds the next definition of a name behind the program's; `interceptor` is that of a sanitizer
- * that is linked into the program, or 0. Never 0. */
+/* Finds the next definition of a name behind the program's. `interceptor` is that of a sanitizer,
+ * or 0: it is the next one when it is linked into the program, where no search finds it. Never 0.
+ */
 uintptr_t patch_find(const char *name, uintptr_t interceptor);
 
 struct io_fiber *patch_io(const struct patch *p);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Applications that try patched calls include this, and print what came of them: result, errno,
- * effects. With and without patching the text is the same (test_patch_calls.py). Peers are threads,
+ * effects. With and without patching the text is the same (test_patch_libc.py). Peers are threads,
  * which are never patched. */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Waits of 0.3 s, and how long a part that ticks every 5 ms stood still meanwhile (test_patch.py). */
+/* Waits of 0.3 s, and for how long a part that ticks every 5 ms stood still meanwhile: for
+ * test_patch.py. */
 #include "patch_rig.c"
 #include <sys/syscall.h>
 

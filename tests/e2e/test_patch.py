@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from control import fetch, metrics
-from harness import RawConnection, free_port, get, run, wait_for
+from harness import RawConnection, cpu_seconds, get, run, wait_for
 from test_handlers import app_of, build
 
 SLEEPS = """
@@ -174,3 +174,192 @@ def test_a_wait_is_listed_and_counted(handler):
     counted = metrics(app)
     assert counted["srv_patched_waits_total"] >= 1
     assert counted["srv_patch_refused_total"] == 1
+
+
+# --- traps --------------------------------------------------------------------------------------------
+
+FORKS = """
+#include <sys/wait.h>
+
+static int forks(srv_request *rq) {
+    int ends[2];
+    char said[32] = "";
+    if (pipe(ends) < 0)
+        return srv_reply(rq, 500, "no pipe");
+    pid_t pid = fork();
+    if (pid == 0) {
+        usleep(200000); /* blocks this process alone: there is no loop behind it */
+        dprintf(ends[1], "child slept");
+        _exit(0);
+    }
+    close(ends[1]);
+    ssize_t n = read(ends[0], said, sizeof(said) - 1);
+    close(ends[0]);
+    waitpid(pid, NULL, 0);
+    return srv_reply(rq, 200, "%d %s", (int)n, said);
+}
+"""
+
+
+def test_a_child_is_not_patched(handler):
+    app = handler(FORKS, "--workers", "0", routes={"/": "forks"})
+    texts, _ = at_once(app, 4)
+    assert texts == ["11 child slept"] * 4
+
+
+LOOPS = """
+#include <arpa/inet.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <time.h>
+static volatile int stopped;
+
+static int naps(srv_request *rq) { /* the textbook's loop */
+    struct timespec t = { .tv_sec = 9 };
+    while (nanosleep(&t, &t) < 0 && errno == EINTR)
+        continue;
+    return srv_reply(rq, 200, "awake");
+}
+static int connects(srv_request *rq) {
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(1), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    while (!stopped && connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+        sleep(1);
+    close(fd);
+    return srv_reply(rq, 200, "connected");
+}
+static int stop(srv_request *rq) { stopped = 1; return srv_reply(rq, 200, "stopped"); }
+"""
+LOOP_ROUTES = {"/naps": "naps", "/connects": "connects", "/stop": "stop"}
+
+
+def test_a_loop_over_a_sleep_that_was_cut_short_ends(handler):
+    app = handler(LOOPS, "--workers", "0", "--request-timeout", "0.5s", routes=LOOP_ROUTES)
+    begin = time.monotonic()
+    assert get(app, "/naps").status == 504
+    assert time.monotonic() - begin < 4
+
+
+def test_a_loop_that_never_ends_is_slowed_and_named(handler):
+    app = handler(LOOPS, "--workers", "0", "--request-timeout", "0.5s", routes=LOOP_ROUTES)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(get, app, "/connects?to=nobody")
+        wait_for(lambda: "goes on waiting though its request is over" in app.stderr(), what="the warning")
+        before = cpu_seconds(app.pid)
+        time.sleep(0.5)  # it tries again and again meanwhile
+        assert cpu_seconds(app.pid) - before < 0.3
+        assert get(app, "/stop").text == "stopped"
+        assert asked.result().status == 504
+    assert app.stderr().count('call=sleep request="GET /connects?to=nobody"') == 1
+
+
+SHARES = """
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+struct receiver { int fd; char got; ssize_t n; int error; };
+static int receive(srv_request *rq, void *arg) {
+    struct receiver *r = arg;
+    (void)rq;
+    r->n = recv(r->fd, &r->got, 1, 0);
+    r->error = r->n < 0 ? errno : 0;
+    return 0;
+}
+static int both(srv_request *rq) { /* two wait for one descriptor */
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0)
+        return srv_reply(rq, 500, "no sockets");
+    struct receiver a = { ends[0], 0, 0, 0 }, b = { ends[0], 0, 0, 0 };
+    srv_task *first = srv_start(rq, receive, &a), *second = srv_start(rq, receive, &b);
+    usleep(50000);
+    if (write(ends[1], "x", 1) != 1)
+        return srv_reply(rq, 500, "not written");
+    usleep(50000);
+    if (write(ends[1], "y", 1) != 1)
+        return srv_reply(rq, 500, "not written");
+    srv_join(rq, first);
+    srv_join(rq, second);
+    close(ends[0]);
+    close(ends[1]);
+    return srv_reply(rq, 200, "%d %d %d", (int)a.n, (int)b.n, a.got + b.got == 'x' + 'y');
+}
+static int closes(srv_request *rq) { /* under the fiber that waits for it */
+    int ends[2], again[2];
+    char got = 0;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0)
+        return srv_reply(rq, 500, "no sockets");
+    struct receiver a = { ends[0], 0, 0, 0 };
+    srv_task *first = srv_start(rq, receive, &a);
+    usleep(50000);
+    close(ends[0]);
+    if (srv_arg(rq, "again", NULL) != NULL) { /* another socket has its number */
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, again) < 0 || again[0] != ends[0])
+            return srv_reply(rq, 500, "another number");
+        struct receiver b = { again[0], 0, 0, 0 };
+        srv_task *second = srv_start(rq, receive, &b);
+        usleep(50000);
+        if (write(again[1], "zz", 2) != 2)
+            return srv_reply(rq, 500, "not written");
+        srv_join(rq, second);
+        got = b.got;
+        close(again[0]);
+    }
+    srv_join(rq, first);
+    return srv_reply(rq, 200, "%d %s %c", (int)a.n, a.error == EBADF ? "EBADF" : "-", got ? got : '-');
+}
+"""
+SHARE_ROUTES = {"/both": "both", "/closes": "closes"}
+
+
+def test_two_fibers_may_wait_for_one_descriptor(handler):
+    app = handler(SHARES, "--workers", "0", "--request-timeout", "9s", routes=SHARE_ROUTES)
+    assert get(app, "/both").text == "1 1 1"
+
+
+@pytest.mark.parametrize(("query", "said"), [("", "-1 EBADF -"), ("?again=1", "-1 EBADF z")])
+def test_a_descriptor_that_is_closed_ends_the_wait_for_it(handler, query, said):
+    app = handler(SHARES, "--workers", "0", "--request-timeout", "9s", routes=SHARE_ROUTES)
+    assert get(app, "/closes" + query).text == said
+    assert get(app, "/closes" + query).text == said
+
+
+PRELOADED = """
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+#ifdef STANDS_BEHIND
+int poll(struct pollfd *fds, nfds_t count, int timeout) {
+    static int told;
+    struct timespec span = { timeout / 1000, timeout % 1000 * 1000000L };
+    if (!told++ && write(2, "preloaded\\n", 10) != 10)
+        _exit(9);
+    return ppoll(fds, count, timeout < 0 ? NULL : &span, NULL);
+}
+#else
+__attribute__((constructor)) static void early(void) {
+    struct pollfd fd = { .fd = 0 };
+    if (poll(&fd, 1, 0) < 0 || write(2, "early\\n", 6) != 6 || usleep(1) < 0)
+        _exit(9);
+}
+#endif
+"""
+
+
+def preloaded(tmp_path, *flags):
+    library = build(tmp_path, PRELOADED, "preloaded.so", flags=flags)
+    return {"LD_PRELOAD": library, "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0"}
+
+
+def test_calls_before_any_constructor_are_libcs(tmp_path):
+    done = run("--version", env=preloaded(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "early\n")
+
+
+def test_what_is_preloaded_stands_behind_srv(tmp_path, serve):
+    env = preloaded(tmp_path, "-DSTANDS_BEHIND")
+    app = serve("--workers", "0", "--patch", "on", build(tmp_path, app_of(POLLS)), env=env)
+    texts, took = at_once(app, 8)
+    assert texts == ["0"] * 8
+    assert took < 1.5
+    assert "preloaded\n" in app.stderr()
