@@ -85,9 +85,13 @@ void patch_enter(struct patch *patch, struct patches *patches, const nsec_t *dea
     fiber_patch = patch;
 }
 
-void patch_leave(struct patch *patch) {
+bool patch_leave(struct patch *patch) {
     if (patch->patches != NULL)
         fiber_patch = NULL;
+    if (patch->held == NULL)
+        return false;
+    patch->abandon(patch);
+    return true;
 }
 
 struct patch *patch_pause(void) {

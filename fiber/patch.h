@@ -42,6 +42,7 @@ struct patch {
     int errno_before;        /* errno as the call began */
     bool forked;             /* a copy in a child: never patched again */
     struct patch_lock *held; /* locks of this fiber, the last one first: fiber/patch_lock.c */
+    void (*abandon)(struct patch *); /* what becomes of them at its end */
 };
 
 /* NULL with a reason. On the loop's thread, as fibers_new. */
@@ -51,7 +52,9 @@ void patches_free(struct patches *patches); /* NULL-safe; nobody may be waiting 
 /* Patches the running fiber until patch_leave. `patches` NULL: it does nothing. */
 void patch_enter(struct patch *patch, struct patches *patches, const nsec_t *deadline,
                  void (*news)(struct patch *, enum patch_news));
-void patch_leave(struct patch *patch);
+
+/* Whether the application has left something locked. */
+bool patch_leave(struct patch *patch);
 
 /* Around libraries that the program itself drives: their waits are theirs. Returns what
  * patch_resume wants. */

@@ -132,12 +132,20 @@ static void drop_if_idle(struct patch_lock *l) {
         mem_free(l);
 }
 
+/* What an application has left locked stays so until anybody unlocks it. */
+static void abandon(struct patch *p) {
+    for (struct patch_lock *l = p->held; l != NULL; l = l->owner_next)
+        l->owner = &ended;
+    p->held = NULL;
+}
+
 static void own(struct patch *p, struct patch_lock *l, int thread) {
     l->owner = p;
     l->depth = 1;
     l->thread = thread;
     l->owner_next = p->held;
     p->held = l;
+    p->abandon = abandon;
 }
 
 static void disown(struct patch_lock *l) {
@@ -160,15 +168,6 @@ static void wake_first(struct patch_lock *l) {
 static void join_queue(struct patch *p, struct patch_lock *l, struct lock_waiter *me) {
     me->fiber = p->fiber;
     TAILQ_INSERT_TAIL(&l->queue, me, link);
-}
-
-bool patch_leaves_locks(struct patch *p) {
-    bool leaves = p->held != NULL;
-
-    for (struct patch_lock *l = p->held; l != NULL; l = l->owner_next)
-        l->owner = &ended;
-    p->held = NULL;
-    return leaves;
 }
 
 /* --- time ---------------------------------------------------------------- */

@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Locks between fibers, for the hooks that need more than one, and for the end of an application's
- * code. */
+/* Locks between fibers, for the hooks that need more than one. */
 #ifndef FIBER_PATCH_LOCK_H
 #define FIBER_PATCH_LOCK_H
 
 #include "fiber/patch.h"
 #include <pthread.h>
 #include <time.h>
-
-/* After patch_leave: whether the application has left something locked. It stays so until anybody
- * unlocks it. */
-bool patch_leaves_locks(struct patch *p);
-
-/* --- for hooks ------------------------------------------------------------------------------- */
 
 /* Lock and unlock as pthread_mutex_clocklock(3) and pthread_mutex_unlock(3), with an owner per
  * fiber; the errors are theirs. NSEC_NEVER: returns with the lock, whatever becomes of the

@@ -6,7 +6,6 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "fiber/patch.h"
-#include "fiber/patch_lock.h"
 #include "fiber/semaphore.h"
 #include "net/thread.h"
 #include "server/app/crash.h"
@@ -84,8 +83,7 @@ static void run_begins(struct application_run *a, struct srv_request *rq) {
 }
 
 static void run_ends(struct application_run *a) {
-    patch_leave(&a->patch);
-    if (patch_leaves_locks(&a->patch))
+    if (patch_leave(&a->patch))
         complain(a->rq, "a handler has ended without unlocking what it had locked", NULL);
     request_stick(a->rq, a->patch.failed);
 }
