@@ -53,7 +53,7 @@ void patches_free(struct patches *patches); /* NULL-safe; nobody may be waiting 
 void patch_enter(struct patch *patch, struct patches *patches, const nsec_t *deadline,
                  void (*news)(struct patch *, enum patch_news));
 
-/* Whether the application has left something locked. */
+/* Ends that. Whether the application has left something locked. */
 bool patch_leave(struct patch *patch);
 
 /* Around libraries that the program itself drives: their waits are theirs. Returns what
