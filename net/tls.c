@@ -46,6 +46,12 @@ void tls_attach_socket(struct tls *t, int fd) {
     t->fd = fd;
 }
 
+/* SSL_set_tlsext_host_name(3) without its cast, which clang does not like; the name is copied. */
+static bool send_name(SSL *ssl, const char *name) {
+    return SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                    (void *)(uintptr_t)name) == 1;
+}
+
 /* RFC 6066 section 3: a name that is sent is no address. */
 static bool set_name(SSL *ssl, const struct tls_peer *peer) {
     X509_VERIFY_PARAM *rules = SSL_get0_param(ssl);
@@ -53,7 +59,7 @@ static bool set_name(SSL *ssl, const struct tls_peer *peer) {
     if (peer->name == NULL || X509_VERIFY_PARAM_set1_ip_asc(rules, peer->name) == 1)
         return true;
     return X509_VERIFY_PARAM_set1_host(rules, peer->name, 0) == 1 &&
-           (peer->hides_name || SSL_set_tlsext_host_name(ssl, peer->name) == 1);
+           (peer->hides_name || send_name(ssl, peer->name));
 }
 
 int tls_new(struct tls_context *context, const struct tls_peer *peer, struct tls **ret) {
