@@ -231,6 +231,7 @@ static void posts_of_signals(int i) {
         sem_wait(&sem);
     if (i == 0) {
         timer_delete(timer);
+        signal(SIGRTMIN, SIG_IGN);
         for (int n = 0; n < 40; n++)
             sem_post(&sem); /* for the others, which may be behind */
         say("got");
