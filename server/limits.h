@@ -34,7 +34,7 @@ enum {
                                            its buffers */
     SERVER_DB_UNPARSED_BYTES = 1048576, /* arrived of a row above --db-result-max */
     SERVER_PROMPT_FIRST = 16,           /* connections with bytes until all wait for theirs */
-    SERVER_PROMPT_MAX = 1048576,        /* the same, when many came without */
+    SERVER_PROMPT_MAX = 1048576,        /* limit of the same after silent ones */
     SERVER_ACCEPT_BURST = 64,           /* connections accepted per turn of a loop */
     SERVER_SERVE_BURST = 64,            /* requests served before other events get their turn */
 };
@@ -53,6 +53,8 @@ enum {
 #define SERVER_PROBE_NSEC      (2 * NSEC_PER_SEC)
 #define SERVER_PROBE_SOON_NSEC (5 * NSEC_PER_MSEC)
 #define SERVER_PROBE_LOOK_NSEC (50 * NSEC_PER_MSEC)
+/* A silent connection that waited for its first bytes comes after a second, and no earlier. */
+#define SERVER_DEFERRED_NSEC (900 * NSEC_PER_MSEC)
 /* A full worker looks at the backlog after so long: with a bounded queue, and without, when it
  * takes one connection. */
 #define SERVER_LOOK_NSEC      (4 * NSEC_PER_MSEC)

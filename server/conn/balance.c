@@ -97,10 +97,17 @@ void balance_came(struct balance *b, unsigned listener, bool with_bytes) {
     if (!b->learns || b->closed)
         return;
     if (with_bytes) {
-        if (b->prompt < b->prompt_needed && ++b->prompt == b->prompt_needed)
+        if (b->prompt < b->prompt_needed && ++b->prompt == b->prompt_needed) {
             defer_accept(b, true);
-    } else if (socket_defers_accept(b->worker->listen_fds[listener])) {
+            b->deferred_at = loop_now(b->loop);
+        }
+    } else if (!socket_defers_accept(b->worker->listen_fds[listener])) {
+        b->deferred_at = 0;
+    } else if (b->deferred_at == 0) { /* by another worker */
+        b->deferred_at = loop_now(b->loop);
+    } else if (loop_now(b->loop) - b->deferred_at > SERVER_DEFERRED_NSEC) {
         defer_accept(b, false);
+        b->deferred_at = 0;
         b->prompt = 0;
         b->prompt_needed = 2 * b->prompt_needed;
         if (b->prompt_needed > SERVER_PROMPT_MAX)

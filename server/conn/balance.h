@@ -34,6 +34,7 @@ struct balance {
     bool closed;
     unsigned prompt;        /* connections that brought theirs, as far as they count */
     unsigned prompt_needed; /* for them to wait */
+    nsec_t deferred_at;     /* time at which their wait was first seen; 0: none is */
 };
 
 /* Starts accepting on the worker's sockets: `accepted` gets the descriptor, and the balance as
@@ -52,7 +53,8 @@ void balance_kept(struct balance *b, uint32_t count);
 /* A connection was accepted from the listener with that index, with its first bytes or without.
  * Learns from that whether TCP connections had better wait for their bytes in the kernel, so that
  * one wake-up serves both: they do when a number of them has brought theirs, until one comes
- * without, which doubles the number. The socket is shared, and so is what one worker decides. */
+ * without, which doubles the number; but not one that was made before, as those of the first
+ * moment may be. The socket is shared, and so is what one worker decides. */
 void balance_came(struct balance *b, unsigned listener, bool with_bytes);
 
 /* A new connection is about to send a request; it has sent one, or had its moment. Without
