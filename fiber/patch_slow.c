@@ -557,6 +557,14 @@ int waitid(idtype_t type, id_t id, siginfo_t *info, int options) {
 
 /* --- locks of files ------------------------------------------------------ */
 
+/* Pauses when another one has the lock: *rc says so, or then why there is no further try. */
+static bool tries_again(struct patch *p, unsigned *looks, ssize_t *rc) {
+    if (*rc != -EAGAIN && *rc != -EACCES)
+        return false;
+    *rc = patch_pause_between(p, looks, NSEC_NEVER);
+    return *rc == 0;
+}
+
 int flock(int fd, int operation) {
     struct patch *p = PATCH_HERE;
     unsigned looks = 0;
@@ -565,27 +573,22 @@ int flock(int fd, int operation) {
     if (p == NULL || (operation & (LOCK_NB | LOCK_UN)))
         return original_flock()(fd, operation);
     patch_begin(p, "flock", fd);
-    while ((rc = patch_result(original_flock()(fd, operation | LOCK_NB))) == -EWOULDBLOCK) {
-        rc = patch_pause_between(p, &looks, NSEC_NEVER);
-        if (rc < 0)
-            break;
-    }
+    do
+        rc = patch_result(original_flock()(fd, operation | LOCK_NB));
+    while (tries_again(p, &looks, &rc));
     return (int)patch_end(p, rc);
 }
 
 typedef int (*fcntl_call)(int fd, int command, ...);
 
-/* Some systems say EACCES. */
 static int lock_parked(struct patch *p, fcntl_call call, int fd, int command, void *lock) {
     unsigned looks = 0;
     ssize_t rc;
 
     patch_begin(p, "fcntl", fd);
-    while ((rc = patch_result(call(fd, command, lock))) == -EAGAIN || rc == -EACCES) {
-        rc = patch_pause_between(p, &looks, NSEC_NEVER);
-        if (rc < 0)
-            break;
-    }
+    do
+        rc = patch_result(call(fd, command, lock));
+    while (tries_again(p, &looks, &rc));
     return (int)patch_end(p, rc);
 }
 
@@ -624,11 +627,9 @@ static int lockf_parked(struct patch *p, int (*call)(int, int, off64_t), int fd,
     ssize_t rc;
 
     patch_begin(p, "lockf", fd);
-    while ((rc = patch_result(call(fd, F_TLOCK, len))) == -EAGAIN || rc == -EACCES) {
-        rc = patch_pause_between(p, &looks, NSEC_NEVER);
-        if (rc < 0)
-            break;
-    }
+    do
+        rc = patch_result(call(fd, F_TLOCK, len));
+    while (tries_again(p, &looks, &rc));
     return (int)patch_end(p, rc);
 }
 

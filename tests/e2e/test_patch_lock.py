@@ -52,9 +52,9 @@ ANY_ORDER = ("rwlock", "spin", "exchange", "files")
 
 @pytest.fixture
 def start_app(tmp_path, serve):
-    def start(source, *options):
+    def start(source, *options, model="green"):
         built = build(tmp_path, (HERE / source).read_text(), flags=("-I", str(HERE)))
-        return serve("--model", "green", "--workers", "0", *options, built)
+        return serve("--model", model, "--workers", "0", *options, built)
 
     return start
 
@@ -80,6 +80,14 @@ def test_scenes(start_app, name):
         gaps.append(gap)
         app.stop()
     assert min(gaps) < GAP, gaps
+
+
+@pytest.mark.parametrize("name", ["thread", "waiting-thread", "from-thread", "to-thread", "timed", "joins", "children",
+                                  "shared", "child-files"])  # fmt: skip
+def test_libc_itself_says_the_same(start_app, name):
+    """The scenes of one part: a thread plays them, and nothing is patched."""
+    app = start_app("patch_lock.c" if name in LOCKS else "patch_wait.c", model="pool")
+    assert play(app, name)[:2] == (LOCKS[name] if name in LOCKS else WAITS[name])
 
 
 def timed(app, path):
