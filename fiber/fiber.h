@@ -17,7 +17,7 @@ struct fibers; /* the scheduler: one per loop */
 /* Belongs to the fiber that runs (fiber/patch.h): NULL at its start, kept while it is parked; NULL
  * on the loop's own stack, and on threads without fibers. */
 struct patch;
-extern __thread struct patch *fiber_patch;
+extern __thread struct patch *fiber_patch __attribute__((tls_model("local-exec")));
 
 struct fiber_config {
     uint32_t stack_bytes; /* usable bytes, rounded up to pages; 0 = 256 KiB; 16 KiB at least */

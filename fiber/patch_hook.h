@@ -4,6 +4,7 @@
  *   PATCH_ORIGINAL(recv)
  *
  *   ssize_t recv(int fd, void *data, size_t size, int flags) {
+ *       PATCH_QUICKLY(recv, fd, data, size, flags);
  *       struct patch *p = PATCH_HERE;
  *
  *       if (p == NULL)
@@ -46,16 +47,26 @@ static inline __attribute__((always_inline)) struct patch *patch_hooked(const vo
 /* Defines original_NAME(). Found at the first call, which may come before any constructor. */
 #define PATCH_ORIGINAL(name)                                                             \
     extern __typeof__(name) __interceptor_##name __attribute__((weak));                  \
+    static __typeof__(name) *found_##name;                                               \
     static inline __typeof__(name) *original_##name(void) {                              \
-        static __typeof__(name) *found;                                                  \
-        __typeof__(name) *at = __atomic_load_n(&found, __ATOMIC_RELAXED);                \
+        __typeof__(name) *at = __atomic_load_n(&found_##name, __ATOMIC_RELAXED);         \
                                                                                          \
         if (__builtin_expect(at == NULL, 0)) {                                           \
             at = (__typeof__(name) *)patch_find(#name, (uintptr_t)__interceptor_##name); \
-            __atomic_store_n(&found, at, __ATOMIC_RELAXED);                              \
+            __atomic_store_n(&found_##name, at, __ATOMIC_RELAXED);                       \
         }                                                                                \
         return at;                                                                       \
     }
+
+/* First in a hook that is called often: where nothing is patched, the rest of it costs nothing, not
+ * even the registers that it needs. */
+#define PATCH_QUICKLY(name, ...)                                                  \
+    do {                                                                          \
+        __typeof__(name) *at_ = __atomic_load_n(&found_##name, __ATOMIC_RELAXED); \
+                                                                                  \
+        if (__builtin_expect(fiber_patch == NULL && at_ != NULL, 1))              \
+            return at_(__VA_ARGS__);                                              \
+    } while (0)
 
 /* --- inside a hook ------------------------------------------------------- */
 

@@ -392,6 +392,7 @@ static ssize_t write_parked(struct patch *p, const char *call, int fd, const str
 }
 
 ssize_t read(int fd, void *data, size_t size) {
+    PATCH_QUICKLY(read, fd, data, size);
     struct patch *p = PATCH_HERE;
     struct iovec iov = { .iov_base = data, .iov_len = size };
 
@@ -401,6 +402,7 @@ ssize_t read(int fd, void *data, size_t size) {
 }
 
 ssize_t __read_chk(int fd, void *data, size_t size, size_t room) {
+    PATCH_QUICKLY(__read_chk, fd, data, size, room);
     struct patch *p = PATCH_HERE;
     struct iovec iov = { .iov_base = data, .iov_len = size };
 
@@ -415,6 +417,7 @@ static bool is_vector(const struct iovec *iov, int count) {
 }
 
 ssize_t readv(int fd, const struct iovec *iov, int count) {
+    PATCH_QUICKLY(readv, fd, iov, count);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || !is_vector(iov, count))
@@ -423,6 +426,7 @@ ssize_t readv(int fd, const struct iovec *iov, int count) {
 }
 
 ssize_t write(int fd, const void *data, size_t size) {
+    PATCH_QUICKLY(write, fd, data, size);
     struct patch *p = PATCH_HERE;
     struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = size };
 
@@ -432,6 +436,7 @@ ssize_t write(int fd, const void *data, size_t size) {
 }
 
 ssize_t writev(int fd, const struct iovec *iov, int count) {
+    PATCH_QUICKLY(writev, fd, iov, count);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || !is_vector(iov, count))
@@ -458,6 +463,7 @@ static ssize_t recv_into(struct patch *p, const char *call, int fd, void *data, 
 }
 
 ssize_t recv(int fd, void *data, size_t size, int flags) {
+    PATCH_QUICKLY(recv, fd, data, size, flags);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || (flags & NEVER_WAITS))
@@ -475,6 +481,7 @@ ssize_t __recv_chk(int fd, void *data, size_t size, size_t room, int flags) {
 
 ssize_t recvfrom(int fd, void *data, size_t size, int flags, __SOCKADDR_ARG address,
                  socklen_t *len) {
+    PATCH_QUICKLY(recvfrom, fd, data, size, flags, address, len);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || (flags & NEVER_WAITS))
@@ -492,6 +499,7 @@ ssize_t __recvfrom_chk(int fd, void *data, size_t size, size_t room, int flags,
 }
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
+    PATCH_QUICKLY(recvmsg, fd, message, flags);
     struct patch *p = PATCH_HERE;
     struct transfer t;
 
@@ -548,6 +556,7 @@ static ssize_t send_from(struct patch *p, const char *call, int fd, const void *
 }
 
 ssize_t send(int fd, const void *data, size_t size, int flags) {
+    PATCH_QUICKLY(send, fd, data, size, flags);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || (flags & NEVER_WAITS & ~MSG_OOB))
@@ -557,6 +566,7 @@ ssize_t send(int fd, const void *data, size_t size, int flags) {
 
 ssize_t sendto(int fd, const void *data, size_t size, int flags, __CONST_SOCKADDR_ARG address,
                socklen_t len) {
+    PATCH_QUICKLY(sendto, fd, data, size, flags, address, len);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || (flags & NEVER_WAITS & ~MSG_OOB))
@@ -572,6 +582,7 @@ static ssize_t send_message(struct patch *p, int fd, struct msghdr *message, int
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+    PATCH_QUICKLY(sendmsg, fd, message, flags);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || (flags & MSG_DONTWAIT) || message == NULL || message->msg_iovlen > IOV_MAX)
@@ -648,6 +659,7 @@ static bool waits_for_room(int out, int in) {
 }
 
 ssize_t sendfile(int out, int in, off_t *at, size_t count) {
+    PATCH_QUICKLY(sendfile, out, in, at, count);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || count == 0 || (at != NULL && *at < 0) || !waits_for_room(out, in))
@@ -659,6 +671,7 @@ ssize_t sendfile(int out, int in, off_t *at, size_t count) {
 static_assert(sizeof(off_t) == sizeof(off64_t), "both calls are the same");
 
 ssize_t sendfile64(int out, int in, off64_t *at, size_t count) {
+    PATCH_QUICKLY(sendfile64, out, in, at, count);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || count == 0 || (at != NULL && *at < 0) || !waits_for_room(out, in))
@@ -707,6 +720,7 @@ static int connect_parked(struct patch *p, int fd, int flags, __CONST_SOCKADDR_A
 }
 
 int connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t len) {
+    PATCH_QUICKLY(connect, fd, address, len);
     struct patch *p = PATCH_HERE;
     int flags = p != NULL ? fcntl(fd, F_GETFL) : -1;
 
@@ -736,6 +750,7 @@ static int accept_parked(struct patch *p, const char *call, int fd, __SOCKADDR_A
 }
 
 int accept(int fd, __SOCKADDR_ARG address, socklen_t *len) {
+    PATCH_QUICKLY(accept, fd, address, len);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL)
@@ -744,6 +759,7 @@ int accept(int fd, __SOCKADDR_ARG address, socklen_t *len) {
 }
 
 int accept4(int fd, __SOCKADDR_ARG address, socklen_t *len, int flags) {
+    PATCH_QUICKLY(accept4, fd, address, len, flags);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL)

@@ -137,6 +137,7 @@ static int poll_parked(struct patch *p, const char *call, struct pollfd *fds, nf
 }
 
 int poll(struct pollfd *fds, nfds_t count, int timeout) {
+    PATCH_QUICKLY(poll, fds, count, timeout);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || timeout == 0)
@@ -145,6 +146,7 @@ int poll(struct pollfd *fds, nfds_t count, int timeout) {
 }
 
 int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room) {
+    PATCH_QUICKLY(__poll_chk, fds, count, timeout, room);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || timeout == 0 || room / sizeof(*fds) < count)
@@ -153,6 +155,7 @@ int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room) {
 }
 
 int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask) {
+    PATCH_QUICKLY(ppoll, fds, count, timeout, mask);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || (timeout != NULL && !is_span(timeout)))
@@ -352,6 +355,7 @@ static int epoll_parked(struct patch *p, const char *call, int set, struct epoll
 }
 
 int epoll_wait(int set, struct epoll_event *events, int max, int timeout) {
+    PATCH_QUICKLY(epoll_wait, set, events, max, timeout);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || timeout == 0)
@@ -360,6 +364,7 @@ int epoll_wait(int set, struct epoll_event *events, int max, int timeout) {
 }
 
 int epoll_pwait(int set, struct epoll_event *events, int max, int timeout, const sigset_t *mask) {
+    PATCH_QUICKLY(epoll_pwait, set, events, max, timeout, mask);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || timeout == 0)
@@ -369,6 +374,7 @@ int epoll_pwait(int set, struct epoll_event *events, int max, int timeout, const
 
 int epoll_pwait2(int set, struct epoll_event *events, int max, const struct timespec *timeout,
                  const sigset_t *mask) {
+    PATCH_QUICKLY(epoll_pwait2, set, events, max, timeout, mask);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL || (timeout != NULL && !is_span(timeout)))

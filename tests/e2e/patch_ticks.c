@@ -44,8 +44,8 @@ static int from_pair(int (*wait)(int fd), int kind) {
     struct later l = writes_to(ends[1]);
     begin(&l);
     rc = wait(ends[0]);
-    close_both(ends);
     end(&l);
+    close_both(ends);
     return rc;
 }
 
