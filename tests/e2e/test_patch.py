@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Patching: unmodified code that blocks parks its fiber under the green model (docs/patching.md)."""
 
+import json
 import re
-import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -139,7 +140,14 @@ static int quick(srv_request *rq) { return srv_reply(rq, 200, "quick"); }
 HANG_ROUTES = {"/hang": "hang", "/quick": "quick"}
 
 
-@pytest.mark.parametrize(("call", "said"), [("recv", "n=-1 why=Operation canceled"), ("poll", "n=-1 why=Operation canceled"), ("sleep", "n=0 why=nothing")])
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("recv", "n=-1 why=Operation canceled"),
+        ("poll", "n=-1 why=Operation canceled"),
+        ("sleep", "n=0 why=nothing"),
+    ],
+)
 def test_a_deadline_ends_the_call_and_decides_the_answer(handler, call, said):
     app = handler(HANGS, "--workers", "0", "--request-timeout", "0.7s", routes=HANG_ROUTES)
     begin = time.monotonic()
@@ -363,3 +371,33 @@ def test_what_is_preloaded_stands_behind_srv(tmp_path, serve):
     assert texts == ["0"] * 8
     assert took < 1.5
     assert "preloaded\n" in app.stderr()
+
+
+RECEIVES = """
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+static int page(srv_request *rq) {
+    int port = atoi(srv_arg(rq, "port", "0")), fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)
+    };
+    ssize_t n = connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ? -1 : read(fd, (char[8]){ 0 }, 8);
+    close(fd);
+    return srv_reply(rq, 200, "%d", (int)n);
+}
+"""
+
+
+def test_the_peer_of_a_wait_is_listed(handler):
+    app = handler(RECEIVES, "--workers", "0", "--control", "127.0.0.1:0")
+    with socket.create_server(("127.0.0.1", 0)) as peer, ThreadPoolExecutor(1) as pool:
+        port = peer.getsockname()[1]
+        asked = pool.submit(get, app, f"/?port={port}")
+        connection, _ = peer.accept()
+        with connection:
+            wait_for(lambda: '"patched: read"' in fetch(app, "/requests").text, what="the wait")
+            [entry] = json.loads(fetch(app, "/requests").text)
+            assert entry["peer"] == f"127.0.0.1:{port}"
+            connection.sendall(b"abc")
+        assert asked.result().text == "3"
