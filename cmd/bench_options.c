@@ -11,7 +11,7 @@
 #define EXPECT   "Expectations"
 #define OUTPUT   "Output"
 #define FILES    "Files"
-#define TLS      "Not in this build"
+#define TLS      "TLS"
 #define DAY_NSEC (24 * 3600 * NSEC_PER_SEC)
 
 /* One macro per type keeps a row to what is its own. */
@@ -82,12 +82,12 @@ static int parse_abort_if(void *config, const char *value, struct error *err) {
     return threshold_parse(value, &((struct bench_options *)config)->run.abort_if, err);
 }
 
-static int parse_tls(void *config, const char *value, struct error *err) {
-    (void)config;
-    (void)value;
-    return error_set(err, -EINVAL, "TLS is not in this build");
+static int parse_tls_version(void *config, const char *value, struct error *err) {
+    return loadgen_parse_tls_version(value, &((struct bench_options *)config)->run.tls_version,
+                                     err);
 }
 
+static const char *const resumes[] = { "off", "on", NULL };
 static const char *const arrivals[] = { "even", "poisson", NULL };
 
 static const struct option_row bench_rows[] = {
@@ -168,6 +168,25 @@ static const struct option_row bench_rows[] = {
       .max = INT32_MAX / 2,
       .help = "size of the sockets' send and receive buffers" },
 
+    TEXT(0, "cacert", TLS, "FILE", run.ca_file,
+         "trusted certificates of authorities in PEM, instead of the system's"),
+    FLAG(0, "insecure", TLS, run.insecure,
+         "believe every certificate; --ab-strict does, unless --cacert is given"),
+    TEXT('E', "client-certificate", TLS, "FILE", run.client_certificate,
+         "certificate, its chain and its key in PEM, for servers that ask"),
+    FLAG('I', "no-sni", TLS, run.hides_name, "do not tell the server its name"),
+    TEXT('Z', "ciphers", TLS, "LIST", run.ciphers,
+         "as openssl ciphers; names of TLS 1.3 may be among them"),
+    CUSTOM('f', "tls-version", TLS, "TLS1.2|TLS1.3|ALL", parse_tls_version,
+           "the version of TLS; ALL when absent"),
+    { .name = "tls-resume",
+      .topic = TLS,
+      .type = OPTION_CHOICE,
+      AT(run.tls_resume),
+      .choices = resumes,
+      .fallback = "off",
+      .help = "whether new connections resume the session of an earlier one" },
+
     CUSTOM(0, "expect-status", EXPECT, "STATUS[,...]", parse_expect_status,
            "any other status is a failure: 200,204 or 2xx"),
     TEXT(0, "expect-body", EXPECT, "TEXT", run.expect_body,
@@ -214,10 +233,6 @@ static const struct option_row bench_rows[] = {
          "write a line per request, in start order and microseconds"),
     TEXT(0, "ndjson", FILES, "FILE", run.ndjson_path, "write a JSON object per request and line"),
 
-    FLAG('I', NULL, TLS, tls_asked, "server name indication is a part of TLS"),
-    CUSTOM('Z', NULL, TLS, "CIPHERS", parse_tls, "ciphers are a part of TLS"),
-    CUSTOM('f', NULL, TLS, "PROTOCOL", parse_tls, "protocol versions are a part of TLS"),
-    CUSTOM('E', NULL, TLS, "FILE", parse_tls, "client certificates are a part of TLS"),
 };
 
 /* Names that other load generators have for these options. */

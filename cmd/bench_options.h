@@ -8,7 +8,6 @@
 struct bench_options {
     struct loadgen_config run;
     bool version, merge;
-    bool tls_asked; /* a flag of ab that needs TLS */
     int64_t ramp_msec;
 };
 

@@ -8,6 +8,7 @@
 #include "loadgen/merge.h"
 #include "loadgen/run.h"
 #include <errno.h>
+#include <strings.h>
 
 #define RATE_SPAN (10 * NSEC_PER_SEC) /* length of an open model without an end */
 
@@ -33,6 +34,10 @@ static bool has_proxy(const struct loadgen_config *c) {
     return c->proxy != NULL;
 }
 
+static bool has_tls(const struct loadgen_config *c) {
+    return c->url == NULL || strncasecmp(c->url, "https:", 6) == 0;
+}
+
 static bool has_body(const struct loadgen_config *c) {
     return c->post_file != NULL || c->put_file != NULL || c->body_text != NULL;
 }
@@ -50,6 +55,13 @@ static const struct need {
     { "drain", "needs --time: only a time limit leaves requests in flight", has_time },
     { "requests-per-connection", "needs --keep-alive (-k)", has_keep_alive },
     { "proxy-auth", "needs --proxy (-X)", has_proxy },
+    { "cacert", "needs an https:// URL", has_tls },
+    { "insecure", "needs an https:// URL", has_tls },
+    { "client-certificate", "(-E) needs an https:// URL", has_tls },
+    { "no-sni", "(-I) needs an https:// URL", has_tls },
+    { "ciphers", "(-Z) needs an https:// URL", has_tls },
+    { "tls-version", "(-f) needs an https:// URL", has_tls },
+    { "tls-resume", "needs an https:// URL", has_tls },
     { "content-type", "needs a body: --body, --post or --put", has_body },
     { "expect-body", "excludes --head: its answers have no body", has_answers_with_bodies },
 };
@@ -142,8 +154,6 @@ static void complete(struct loadgen_config *c, int64_t ramp_msec) {
 
 static int check_url(const struct bench_options *o, const struct option_strings *urls,
                      struct error *err) {
-    if (o->tls_asked)
-        return error_set(err, -EINVAL, "option -I: TLS is not in this build");
     if (urls->count == 0)
         return error_set(err, -EINVAL, "%s",
                          o->merge ? "--merge: give the JSON files to merge"
@@ -159,13 +169,14 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
         printf("srv bench %s\n", SRV_VERSION);
         return 0;
     }
+    if (positionals->count > 0 && !o->merge)
+        o->run.url = positionals->items[0];
     if (check_hints(o, positionals, err) != 0 || check_url(o, positionals, err) != 0 ||
         check_needs(&o->run, argc, argv, err) != 0)
         return EXIT_USAGE;
     complete(&o->run, o->ramp_msec);
     if (o->merge)
         return loadgen_merge(&o->run, positionals, err);
-    o->run.url = positionals->items[0];
     return loadgen_run(&o->run, err);
 }
 

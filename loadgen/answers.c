@@ -56,6 +56,42 @@ void answers_add_lenient(struct answers *a, unsigned noted) {
         a->leniences[i] += noted >> i & 1;
 }
 
+void answers_add_handshake(struct answers *a, const struct tls *tls) {
+    struct answers_tls *t = &a->tls;
+    struct tls_facts facts;
+    t->handshakes++;
+    t->resumed += tls_is_resumed(tls);
+    if (t->protocol[0] != '\0')
+        return;
+    tls_describe(tls, &facts);
+    snprintf(t->protocol, sizeof(t->protocol), "%s,%s,%d,%d", facts.version, facts.cipher,
+             facts.key_bits, facts.cipher_bits);
+    snprintf(t->temp_key, sizeof(t->temp_key), "%s", facts.temp_key);
+    snprintf(t->server_name, sizeof(t->server_name), "%s",
+             facts.server_name != NULL ? facts.server_name : "");
+}
+
+void answers_add_words(struct answers *a, enum failure reason, const char *words) {
+    char *text = a->tls.reasons[reason];
+    if (text[0] == '\0')
+        snprintf(text, ANSWERS_WORDS_BYTES, "%s", words);
+}
+
+static void merge_tls(struct answers *to, const struct answers_tls *from) {
+    uint64_t handshakes = to->tls.handshakes + from->handshakes;
+    uint64_t resumed = to->tls.resumed + from->resumed;
+    for (int i = 0; i < FAILURE_COUNT; i++)
+        if (from->reasons[i][0] != '\0')
+            answers_add_words(to, (enum failure)i, from->reasons[i]);
+    if (to->tls.protocol[0] == '\0') {
+        memcpy(to->tls.protocol, from->protocol, sizeof(from->protocol));
+        memcpy(to->tls.temp_key, from->temp_key, sizeof(from->temp_key));
+        memcpy(to->tls.server_name, from->server_name, sizeof(from->server_name));
+    }
+    to->tls.handshakes = handshakes;
+    to->tls.resumed = resumed;
+}
+
 /* Before the statuses are added. */
 static void merge_lengths(struct answers *to, uint64_t shortest, uint64_t longest) {
     if (shortest < to->shortest || count_2xx(to) == 0)
@@ -77,6 +113,7 @@ void answers_merge(struct answers *to, const struct answers *from) {
         if (from->reasons[i].count > 0)
             add_reason(to, from->reasons[i].text, from->reasons[i].count);
     keep_first(to, slice_of(from->first, from->first_len));
+    merge_tls(to, &from->tls);
     for (int i = 0; i < RESOLVE_MAX; i++) {
         to->addresses[i].connections += from->addresses[i].connections;
         to->addresses[i].responses += from->addresses[i].responses;
@@ -87,9 +124,12 @@ void answers_merge(struct answers *to, const struct answers *from) {
 
 void answers_restart(struct answers *a) {
     struct answers_address addresses[RESOLVE_MAX];
+    struct answers_tls tls = a->tls;
     memcpy(addresses, a->addresses, sizeof(addresses));
     memset(a, 0, sizeof(*a));
     memcpy(a->addresses, addresses, sizeof(addresses));
+    a->tls = tls;
+    memset(a->tls.reasons, 0, sizeof(a->tls.reasons));
     for (int i = 0; i < RESOLVE_MAX; i++)
         a->addresses[i].responses = 0;
 }

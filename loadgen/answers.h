@@ -6,11 +6,14 @@
 
 #include "fiber/resolve.h"
 #include "http/head.h"
+#include "loadgen/outcome.h"
+#include "net/tls.h"
 
 enum {
     ANSWERS_STATUSES = 1000,   /* three digits */
     ANSWERS_REASONS = 8,       /* kinds of malformed responses; further ones count as the last */
     ANSWERS_REASON_BYTES = 64, /* any text of http/error.h */
+    ANSWERS_WORDS_BYTES = 96,  /* why a connection failed */
     ANSWERS_FIRST_BYTES = 400, /* kept of the first malformed response */
 };
 
@@ -23,6 +26,16 @@ extern const struct answers_lenience answers_leniences[HTTP_LENIENCE_COUNT];
 struct answers_address {
     uint64_t connections, responses;
     int left_out; /* the errno for which it is not tried any more; 0: it is */
+};
+
+/* What servers agreed on: of the first handshake, and counts of all. */
+struct answers_tls {
+    uint64_t handshakes, resumed;
+    char protocol[160];    /* as ab spells it: version,cipher,bits of the key,bits of the cipher */
+    char temp_key[64];     /* "X25519 253 bits"; "" when there was none */
+    char server_name[256]; /* told to the server; "": none was */
+    /* by enum failure, of failure_has_words: the first one's; "" when there was none */
+    char reasons[FAILURE_COUNT][ANSWERS_WORDS_BYTES];
 };
 
 struct answers_reason {
@@ -44,6 +57,7 @@ struct answers {
     size_t first_len;
 
     struct answers_address addresses[RESOLVE_MAX]; /* in the order of the target's */
+    struct answers_tls tls;
 };
 
 /* Notes the length of a body whose status was counted. */
@@ -62,6 +76,12 @@ static inline void answers_add(struct answers *a, uint16_t status, uint64_t body
 
 /* A malformed response: why, and its bytes as far as they are at hand. */
 void answers_add_malformed(struct answers *a, const char *why, struct slice bytes);
+
+/* A handshake is complete. */
+void answers_add_handshake(struct answers *a, const struct tls *tls);
+
+/* A connection failed for a reason with words of its own (failure_has_words). */
+void answers_add_words(struct answers *a, enum failure reason, const char *words);
 
 /* Adds all of `from`. */
 void answers_merge(struct answers *to, const struct answers *from);

@@ -4,6 +4,7 @@
  *     on_arrival, on_ramp     a request is due, or a connection's turn has come
  *     client_start            takes the request from the plan, and a connection if one was kept
  *     client_connect          opens a connection otherwise
+ *     client_secure           and with https, the tunnel and TLS
  *     on_ready                the hub: a connection has news, and the state says what follows
  *     client_send             writes the request
  *     client_receive          reads the response as it comes
@@ -32,6 +33,7 @@ enum {
 
 static void client_start(struct load_client *c, nsec_t now);
 static void client_connect(struct load_client *c);
+static void client_secure(struct load_client *c);
 static void client_send(struct load_client *c, nsec_t now);
 static void client_receive(struct load_client *c);
 static void client_judge(struct load_client *c, bool clean, nsec_t now);
@@ -41,8 +43,6 @@ static void client_disconnect(struct load_client *c);
 static void on_ready(struct watch *watch, unsigned what);
 static void client_resting_ready(struct load_client *c);
 static void client_part(struct load_client *c, nsec_t now);
-static bool server_has_closed(struct load_worker *w, struct watch *watch);
-static void on_parting_ready(struct watch *watch, unsigned what);
 
 /* --- the hub ---------------------------------------------------------------------------------- */
 
@@ -52,12 +52,14 @@ static void on_ready(struct watch *watch, unsigned what) {
     (void)what;
     if (c->state == LOAD_RESTING) {
         client_resting_ready(c);
+    } else if (c->secure != NULL && c->state < LOAD_WAITING) {
+        client_secure(c);
     } else if (c->state != LOAD_PARTING) {
         bool unsent = c->sent_bytes < c->worker->request_bytes.len && !c->write_failed;
         if (unsent && (c->watch.ready & IO_WRITE))
             client_send(c, clock_now());
         client_receive(c);
-    } else if (server_has_closed(c->worker, watch)) {
+    } else if (parting_is_over(&c->worker->parting, watch)) {
         client_disconnect(c);
         client_start(c, clock_now());
     }
@@ -269,6 +271,8 @@ static void connect_failed(struct load_client *c, int rc, nsec_t now) {
 static int open_connection(struct load_client *c) {
     int fd = target_dial(&c->worker->dialer, &c->address);
     int rc = fd < 0 ? fd : watch_open(&c->watch, c->worker->loop, fd, on_ready);
+    if (fd >= 0 && rc == 0)
+        rc = secure_open(&c->secure, c->worker->secure, &c->worker->session, &c->watch);
     if (fd >= 0 && rc != 0)
         close(fd);
     /* Nothing is there to be read yet, and if it is, the registration reports it. */
@@ -292,19 +296,11 @@ static void client_connect(struct load_client *c) {
     http_conn_init(&c->http, HTTP_CLIENT,
                    c->worker->config->strict ? &strict_limits : &lenient_limits);
     begin_exchange(c);
-    client_send(c, now);
+    if (c->secure != NULL)
+        client_secure(c);
+    else
+        client_send(c, now);
 }
-
-static void client_disconnect(struct load_client *c) {
-    buf_free(&c->in);
-    if (c->state == LOAD_IDLE || c->state == LOAD_PAUSED)
-        return;
-    watch_close(&c->watch);
-    close(c->watch.fd);
-    c->state = LOAD_IDLE;
-}
-
-/* --- writing and reading ---------------------------------------------------------------------- */
 
 static void connection_begins(struct load_client *c, nsec_t now) {
     c->connected = c->written = now;
@@ -312,6 +308,36 @@ static void connection_begins(struct load_client *c, nsec_t now) {
     c->worker->counters.connections++;
     c->worker->answers.addresses[c->address].connections++;
 }
+
+/* Goes on with what comes before the first request of a connection to https. */
+static void client_secure(struct load_client *c) {
+    int rc = secure_step(c->secure, &c->watch);
+    nsec_t now = clock_now();
+    if (c->state == LOAD_CONNECTING && secure_is_dialed(c->secure)) {
+        c->state = LOAD_SECURING;
+        c->dialed = now;
+    }
+    if (rc == 0) {
+        answers_add_handshake(&c->worker->answers, c->secure->tls);
+        connection_begins(c, now);
+        client_send(c, now);
+    } else if (rc != -EAGAIN && c->state == LOAD_CONNECTING) {
+        connect_failed(c, rc, now);
+    } else if (rc != -EAGAIN) {
+        client_fail(c, secure_failure(c->secure), now);
+    }
+}
+
+static void client_disconnect(struct load_client *c) {
+    buf_free(&c->in);
+    if (c->state == LOAD_IDLE || c->state == LOAD_PAUSED)
+        return;
+    secure_leave(&c->secure, &c->watch);
+    close(c->watch.fd);
+    c->state = LOAD_IDLE;
+}
+
+/* --- writing and reading ---------------------------------------------------------------------- */
 
 /* A reused connection that refuses to take any byte was closed while idle: the request was not
  * sent, so that sending it on a new one is no retry. */
@@ -374,6 +400,12 @@ static enum failure reset_reason(const struct load_client *c) {
     return is_race ? FAILURE_CLOSED_REUSED : FAILURE_RESET;
 }
 
+static enum failure read_failure(const struct load_client *c, int rc) {
+    if (rc == -ENODATA)
+        return c->state == LOAD_RECEIVING ? FAILURE_TLS_TRUNCATED : closed_reason(c);
+    return rc == -EPROTO ? FAILURE_TLS_ERROR : reset_reason(c);
+}
+
 static void client_fail_malformed(struct load_client *c, const char *why, struct slice bytes,
                                   nsec_t now) {
     if (c->planned >= c->worker->plan.measure_from)
@@ -434,7 +466,7 @@ static void client_receive(struct load_client *c) {
             return;
         }
         if (n < 0 || (n == 0 && c->write_failed)) {
-            client_fail(c, reset_reason(c), now);
+            client_fail(c, read_failure(c, (int)n), now);
             return;
         }
         if (n > 0 && c->state == LOAD_WAITING) {
@@ -464,9 +496,15 @@ static struct timing client_timing(const struct load_client *c, nsec_t now) {
     if (c->state != LOAD_WAITING && c->state != LOAD_RECEIVING) {
         t.reused = false; /* the count is still that of the connection before */
         t.connect = t.total;
+        if (c->state == LOAD_SECURING) {
+            t.tls = usec_between(c->dialed, now);
+            t.phase = PHASE_TLS;
+        }
         return t;
     }
     t.connect = t.reused ? 0 : usec_between(c->started, c->connected);
+    if (c->secure != NULL && !t.reused)
+        t.tls = usec_between(c->dialed, c->connected);
     t.send = usec_between(t.reused ? c->started : c->connected, c->written);
     t.wait = usec_between(c->written, c->state == LOAD_RECEIVING ? c->first_byte : now);
     t.phase = PHASE_WAIT;
@@ -513,6 +551,8 @@ static void client_judge(struct load_client *c, bool clean, nsec_t now) {
 static void client_fail(struct load_client *c, enum failure reason, nsec_t now) {
     struct load_worker *w = c->worker;
     struct timing timing = client_timing(c, now);
+    if (c->secure != NULL && failure_has_words(reason))
+        answers_add_words(&w->answers, reason, secure_words(c->secure));
 
     client_pause(c);
     timeouts_leave(&c->timeout);
@@ -524,9 +564,7 @@ static void client_fail(struct load_client *c, enum failure reason, nsec_t now) 
     }
     if (w->starts_serially)
         start_rest(w);
-    bool is_socket_error =
-        reason == FAILURE_REFUSED || reason == FAILURE_CONNECT || reason == FAILURE_RESET;
-    if (is_socket_error && !w->config->ignore_errors)
+    if (failure_is_of_socket(reason) && !w->config->ignore_errors)
         clients_stop(w, RUN_END_ERROR);
 }
 
@@ -536,6 +574,8 @@ static void on_expired(struct timeouts *q, struct timeout *t) {
     enum failure reason = FAILURE_TIMEOUT_CONNECT;
     if (c->state == LOAD_WAITING)
         reason = FAILURE_TIMEOUT_FIRST_BYTE;
+    else if (c->state == LOAD_SECURING)
+        reason = FAILURE_TIMEOUT_TLS;
     else if (c->state == LOAD_RECEIVING)
         reason = FAILURE_TIMEOUT_BODY;
     timeouts_leave(&c->retry);
@@ -578,46 +618,14 @@ static void client_resting_ready(struct load_client *c) {
 
 /* --- who closes first: an answered connection that is not kept -------------------------------- */
 
-static void parting_close(struct parting *p) {
-    if (!p->is_open)
-        return;
-    p->is_open = false;
-    timeouts_leave(&p->timeout);
-    watch_close(&p->watch);
-    close(p->watch.fd);
-}
-
-/* Reads on where no answer is expected any more; true once the server has closed. */
-static bool server_has_closed(struct load_worker *w, struct watch *watch) {
-    ssize_t n = watch_recv(watch, w->in, RECV_BYTES);
-    if (n > 0 || n == -EAGAIN)
-        return false;
-    w->server_closes = true;
-    return true;
-}
-
-static void on_parting_ready(struct watch *watch, unsigned what) {
-    struct parting *p = CONTAINER_OF(watch, struct parting, watch);
-    (void)what;
-    if (server_has_closed(CONTAINER_OF(p, struct load_worker, parting), watch))
-        parting_close(p);
-}
-
-/* Takes the client's connection over, if none is watched yet. */
+/* The client goes on, and its connection is watched apart, if none is yet. */
 static void watch_apart(struct load_client *c, nsec_t now) {
     struct load_worker *w = c->worker;
-    int fd = c->watch.fd;
     if (w->parting.is_open)
         return;
-    watch_close(&c->watch);
+    secure_leave(&c->secure, &c->watch);
     c->state = LOAD_IDLE;
-    if (watch_open(&w->parting.watch, w->loop, fd, on_parting_ready) != 0) {
-        close(fd);
-        return;
-    }
-    w->parting.is_open = true;
-    if (timeouts_join(&w->partings, &w->parting.timeout, now) != 0)
-        parting_close(&w->parting);
+    parting_take(&w->parting, w->loop, c->watch.fd, now);
 }
 
 /* Waiting for the server to close first leaves TIME_WAIT, and the port, on its side: a client that
@@ -625,13 +633,13 @@ static void watch_apart(struct load_client *c, nsec_t now) {
  * a small part of one response's time, and then nothing. */
 static bool waits_for_close(struct load_client *c, nsec_t now) {
     struct load_worker *w = c->worker;
-    if (w->server_lingers || w->plan.left == 0)
+    if (w->parting.server_lingers || w->plan.left == 0)
         return false;
     if ((c->watch.ready & IO_HANGUP) || watch_recv(&c->watch, w->in, RECV_BYTES) != -EAGAIN) {
-        w->server_closes = true;
+        w->parting.server_closes = true;
         return false;
     }
-    if (w->server_closes)
+    if (w->parting.server_closes)
         return true;
     if (w->trial_is_over) {
         watch_apart(c, now);
@@ -655,7 +663,7 @@ static void client_part(struct load_client *c, nsec_t now) {
 static void on_trial(struct timer *timer) {
     struct load_worker *w = CONTAINER_OF(timer, struct load_worker, trial_timer);
     w->trial_is_over = true;
-    for (uint32_t i = 0; i < w->client_count && !w->server_closes && !w->stopping; i++) {
+    for (uint32_t i = 0; i < w->client_count && !w->parting.server_closes && !w->stopping; i++) {
         struct load_client *c = &w->clients[i];
         if (c->state != LOAD_PARTING)
             continue;
@@ -669,7 +677,7 @@ static void on_trial(struct timer *timer) {
 
 static void on_parting_expired(struct timeouts *q, struct timeout *t) {
     struct load_worker *w = CONTAINER_OF(q, struct load_worker, partings);
-    w->server_lingers = true;
+    w->parting.server_lingers = true;
     if (t == &w->parting.timeout) {
         parting_close(&w->parting);
         return;
@@ -686,6 +694,7 @@ int clients_init(struct load_worker *w) {
     w->in = mem_alloc(RECV_BYTES);
     timeouts_init(&w->timeouts, w->loop, w->config->timeout, on_expired);
     timeouts_init(&w->partings, w->loop, PARTING_SPAN, on_parting_expired);
+    w->parting.timeouts = &w->partings;
     timeouts_init(&w->retries, w->loop, RETRY_SPAN, on_retry_expired);
     w->arrival_timer.fire = on_arrival;
     w->ramp_timer.fire = on_ramp;

@@ -3,7 +3,7 @@
  *
  *          connect              first byte             last byte, kept alive
  *   IDLE ---------> CONNECTING, ----------> RECEIVING ----------------------> WAITING
- *    ^  due         WAITING                   |    \                          (the next request)
+ *    ^  due         SECURING, WAITING         |    \                          (the next request)
  *    |                 |                      |     \ last byte, not kept     or RESTING
  *    |                 +------ failure -------+      \                        (none is due)
  *    |                          |                     v
@@ -20,8 +20,10 @@
 #include "loadgen/answers.h"
 #include "loadgen/counters.h"
 #include "loadgen/live.h"
+#include "loadgen/parting.h"
 #include "loadgen/plan.h"
 #include "loadgen/request.h"
+#include "loadgen/secure.h"
 #include "loadgen/selfcheck.h"
 #include "loadgen/target.h"
 #include "net/timeouts.h"
@@ -33,7 +35,8 @@ enum load_client_state {
     LOAD_IDLE,   /* no descriptor, nothing to do */
     LOAD_PAUSED, /* no descriptor; goes on when the turn of the loop ends, or a little later */
     LOAD_CONNECTING,
-    LOAD_WAITING, /* the request is being written, or was; no byte of the response yet */
+    LOAD_SECURING, /* with https: a proxy's tunnel and the TLS handshake */
+    LOAD_WAITING,  /* the request is being written, or was; no byte of the response yet */
     LOAD_RECEIVING,
     LOAD_RESTING, /* open, and nothing to ask for */
     LOAD_PARTING, /* answered; the server is expected to close */
@@ -43,12 +46,14 @@ struct load_client {
     struct watch watch;
     struct http_conn http;
     struct buf in; /* an unfinished head or chunk line; empty, and without memory, otherwise */
+    struct secure_conn *secure; /* of an open connection to https */
     struct load_worker *worker;
     struct load_client *next_idle; /* the worker's list */
     struct timeout timeout;        /* for the request or the parting */
     struct timeout retry;          /* for a connect that the kernel asked to try again */
     struct deferred again;         /* after a failure: the next attempt, from a fresh stack */
     nsec_t planned, started, connected, written, first_byte;
+    nsec_t dialed;                   /* connected, and not yet secure */
     uint64_t sent_bytes, body_bytes; /* in the current exchange */
     size_t sample;                   /* the number of the record, when records are kept */
     uint32_t exchanges;              /* begun on this connection */
@@ -60,20 +65,14 @@ struct load_client {
     bool write_failed;  /* the server stopped listening; its last words are still to be read */
 };
 
-/* An answered connection that is watched apart from its client, which goes on: whether the server
- * closes what it should is not known yet, and waiting for it would cost a short run its rate. */
-struct parting {
-    struct watch watch;
-    struct timeout timeout;
-    bool is_open;
-};
-
 /* One loop with its connections and its counters: a thread of the run (loadgen/worker.h). */
 struct load_worker {
     struct loop *loop;
     const struct loadgen_config *config;
     const struct request *request;
     const struct expect_body *expect;
+    const struct secure *secure;
+    struct tls_session session;
     struct live *live;
     struct share share;
     struct slice request_bytes; /* the request's: read on every turn */
@@ -85,7 +84,7 @@ struct load_worker {
     struct lateness lateness;
     bool is_warm; /* the first request that counts has begun */
     struct timeouts timeouts, partings, retries;
-    struct parting parting; /* the first one, watched to learn what the server does */
+    struct parting parting; /* what the server does when it should close */
     struct load_client *clients;
     struct load_client *idle; /* open model: those without a request, the last used first */
     char *in;                 /* the buffer that every recv goes to first */
@@ -104,8 +103,6 @@ struct load_worker {
     nsec_t cpu_began; /* the thread's clock when that began */
 
     bool found_idle;                 /* the planned request goes to a connection that was free */
-    bool server_closes;              /* the server has closed a connection that it should */
-    bool server_lingers;             /* the server has not; nobody waits for it again */
     bool trial_began, trial_is_over; /* the wait for its close, while that is unknown */
     bool starts_serially;            /* ab: the others wait for the first response */
     bool stopping;

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { PROGRESS_FROM = 150 };
 
@@ -150,6 +151,30 @@ int loadgen_parse_percentiles(const char *text, struct loadgen_percentiles *ret,
     }
     return error_set(err, -EINVAL, "up to %d numbers from 0 to 100, such as 50,99,99.9",
                      LOADGEN_PERCENTILES_MAX);
+}
+
+/* The words are ab's; OpenSSL 3 has the oldest no more, and nobody should use those in between. */
+int loadgen_parse_tls_version(const char *text, enum tls_version *ret, struct error *err) {
+    static const struct {
+        const char *word;
+        bool is_offered;
+        enum tls_version version;
+    } words[] = {
+        { "ALL", true, TLS_VERSION_ANY },     { "TLS1.2", true, TLS_VERSION_1_2 },
+        { "TLS1.3", true, TLS_VERSION_1_3 },  { "SSL2", false, TLS_VERSION_ANY },
+        { "SSL3", false, TLS_VERSION_ANY },   { "TLS1", false, TLS_VERSION_ANY },
+        { "TLS1.0", false, TLS_VERSION_ANY }, { "TLS1.1", false, TLS_VERSION_ANY },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcasecmp(text, words[i].word) != 0)
+            continue;
+        *ret = words[i].version;
+        if (words[i].is_offered)
+            return 0;
+        return error_set(err, -EINVAL,
+                         "TLS1.2, TLS1.3 or ALL, which is both: older ones are broken");
+    }
+    return error_set(err, -EINVAL, "TLS1.2, TLS1.3 or ALL");
 }
 
 int loadgen_parse_sources(const char *text, struct loadgen_sources *ret, struct error *err) {

@@ -7,6 +7,7 @@
 #include "base/option.h"
 #include "loadgen/expect.h"
 #include "net/address.h"
+#include "net/tls_context.h"
 #include <stdbool.h>
 
 #define LOADGEN_CONCURRENCY_MAX  200000
@@ -26,6 +27,8 @@ enum {
 };
 
 enum loadgen_arrivals { LOADGEN_ARRIVALS_EVEN, LOADGEN_ARRIVALS_POISSON };
+
+enum loadgen_resume { LOADGEN_RESUME_OFF, LOADGEN_RESUME_ON };
 
 struct loadgen_sources {
     struct address addresses[LOADGEN_SOURCES_MAX];
@@ -63,6 +66,12 @@ struct loadgen_config {
     struct option_strings resolve; /* HOST:PORT:ADDRESS[,...], checked */
     bool ipv4, ipv6;               /* only that family; not both */
     const char *proxy, *proxy_credentials, *unix_path;
+
+    const char *ca_file, *client_certificate; /* PEM; the latter with its key */
+    const char *ciphers;
+    enum tls_version tls_version;
+    enum loadgen_resume tls_resume;
+    bool insecure, hides_name; /* believe every certificate; send no SNI */
 
     bool head; /* -i */
     const char *method, *post_file, *put_file, *body_text, *content_type, *credentials;
@@ -123,10 +132,12 @@ static inline uint64_t loadgen_config_errors(const struct loadgen_config *c, uin
 }
 
 /* Parsers of option values, in the form of option_row.parse's text and error. `500`, `0.5`, `30/s`,
- * `90/m` per second; "99,99.9"; "127.0.0.2,127.0.0.3". 0 or -EINVAL with what is allowed. */
+ * `90/m` per second; "99,99.9"; "TLS1.2"; "127.0.0.2,127.0.0.3". 0 or -EINVAL with what is
+ * allowed. */
 NODISCARD int loadgen_parse_rate(const char *text, double *ret, struct error *err);
 NODISCARD int loadgen_parse_percentiles(const char *text, struct loadgen_percentiles *ret,
                                         struct error *err);
+NODISCARD int loadgen_parse_tls_version(const char *text, enum tls_version *ret, struct error *err);
 NODISCARD int loadgen_parse_sources(const char *text, struct loadgen_sources *ret,
                                     struct error *err);
 

@@ -191,6 +191,8 @@ void counters_settle(struct counters *t) {
     settle(t->ages);
     uint64_t reused = hist_count(t->ended[TIME_REUSED]) + hist_count(t->ages[TIME_REUSED]);
     hist_record_n(t->ended[TIME_CONNECT], 0, reused);
+    if (hist_count(t->ended[TIME_TLS]) > 0)
+        hist_record_n(t->ended[TIME_TLS], 0, reused);
     hist_record_n(t->ended[TIME_SEND], 0, t->instant_sends);
     hist_record_n(t->ended[TIME_RECEIVE], 0, t->instant_receives);
     hist_record_n(t->ended[TIME_QUEUE], 0, t->instant_queues);
@@ -224,6 +226,8 @@ static void record(struct counters *t, const struct timing *timing) {
         hist_record(t->ended[TIME_NEW], total);
         hist_record(t->ended[TIME_NEW_PROCESSING], total - timing->connect);
         hist_record(t->ended[TIME_CONNECT], timing->connect);
+        if (timing->tls > 0)
+            hist_record(t->ended[TIME_TLS], timing->tls);
     }
     hist_record(t->ended[TIME_WAIT], timing->wait);
     record_unless_zero(t->ended[TIME_SEND], &t->instant_sends, timing->send);
@@ -239,11 +243,13 @@ static void record(struct counters *t, const struct timing *timing) {
 /* The phases that are over have their time, the one that was going on has its age. */
 static void record_age(struct counters *t, const struct timing *timing) {
     int64_t total = timing->queue + timing->total;
-    bool connected = timing->phase > PHASE_CONNECT, sent = timing->phase > PHASE_SEND;
+    bool connected = timing->phase > PHASE_TLS, sent = timing->phase > PHASE_SEND;
     hist_record(t->ages[timing->reused ? TIME_REUSED : TIME_NEW], total);
     if (!timing->reused) {
         hist_record(t->ages[TIME_NEW_PROCESSING], total - timing->connect);
         hist_record((connected ? t->ended : t->ages)[TIME_CONNECT], timing->connect);
+        if (timing->tls > 0)
+            hist_record((connected ? t->ended : t->ages)[TIME_TLS], timing->tls);
     }
     if (connected)
         hist_record((sent ? t->ended : t->ages)[TIME_SEND], timing->send);
@@ -308,6 +314,7 @@ static void end_sample(struct sample *sample, int outcome, uint16_t status, uint
                        const struct timing *timing) {
     sample->queue_us = narrow((uint64_t)timing->queue);
     sample->connect_us = narrow((uint64_t)timing->connect);
+    sample->tls_us = narrow((uint64_t)timing->tls);
     sample->send_us = narrow((uint64_t)timing->send);
     sample->wait_us = narrow((uint64_t)timing->wait);
     sample->receive_us = narrow((uint64_t)timing->receive);

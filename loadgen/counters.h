@@ -16,6 +16,7 @@ enum counters_time {
     TIME_TOTAL, /* sum of NEW and REUSED, complete after counters_settle; with what was dropped */
     TIME_PROCESSING, /* total less connect; complete after counters_settle */
     TIME_CONNECT,
+    TIME_TLS, /* a part of connect; empty without TLS */
     TIME_WAIT,
     TIME_SEND,
     TIME_RECEIVE,

@@ -66,6 +66,24 @@ static void add_histograms(struct counters *t, const json_t *root) {
     }
 }
 
+static void copy_text(char *to, size_t cap, const json_t *from) {
+    const char *text = json_string_value(from);
+    snprintf(to, cap, "%s", text != NULL ? text : "");
+}
+
+static void read_tls(struct answers *a, const json_t *root) {
+    const json_t *tls = json_object_get(root, "tls");
+    const json_t *words = json_object_get(root, "failure_reasons");
+    copy_text(a->tls.protocol, sizeof(a->tls.protocol), json_object_get(tls, "protocol"));
+    copy_text(a->tls.temp_key, sizeof(a->tls.temp_key), json_object_get(tls, "temp_key"));
+    copy_text(a->tls.server_name, sizeof(a->tls.server_name), json_object_get(tls, "server_name"));
+    a->tls.handshakes = count_in(tls, "handshakes");
+    a->tls.resumed = count_in(tls, "resumed");
+    for (int i = 0; i < FAILURE_COUNT; i++)
+        copy_text(a->tls.reasons[i], ANSWERS_WORDS_BYTES,
+                  json_object_get(words, failure_infos[i].key));
+}
+
 /* Reads what a file says about its responses, apart from the addresses. */
 static void read_answers(struct answers *a, const json_t *root) {
     json_t *lengths = json_object_get(root, "body_lengths");
@@ -95,6 +113,7 @@ static void read_answers(struct answers *a, const json_t *root) {
             snprintf(one->text, sizeof(one->text), "%s", key);
         one->count += count_of(value);
     }
+    read_tls(a, root);
     if (first == NULL)
         return;
     a->first_len = strnlen(first, sizeof(a->first));
@@ -140,11 +159,6 @@ static void add_generator(struct merge *m, const json_t *root) {
     counters_merge_pauses(&m->counters.pauses, &of_file);
     if (limit != NULL && m->limit[0] == '\0')
         snprintf(m->limit, sizeof(m->limit), "%s", limit);
-}
-
-static void copy_text(char *to, size_t cap, const json_t *from) {
-    const char *text = json_string_value(from);
-    snprintf(to, cap, "%s", text != NULL ? text : "");
 }
 
 /* Takes from the first file what is told of all. */

@@ -162,6 +162,23 @@ static void put_addresses(struct object root, const struct answers *a,
     }
 }
 
+static void put_tls(struct object root, const struct answers_tls *t) {
+    struct object words = put_object(root, "failure_reasons");
+    for (int i = 0; i < FAILURE_COUNT; i++)
+        if (t->reasons[i][0] != '\0')
+            put(words, failure_infos[i].key, json_string(t->reasons[i]));
+    if (t->handshakes == 0) {
+        put(root, "tls", json_null());
+        return;
+    }
+    struct object o = put_object(root, "tls");
+    put(o, "protocol", json_string(t->protocol));
+    put(o, "temp_key", json_string(t->temp_key));
+    put(o, "server_name", json_string(t->server_name));
+    put_count(o, "handshakes", t->handshakes);
+    put_count(o, "resumed", t->resumed);
+}
+
 static void put_answers(struct object root, const struct answers *a,
                         const struct resolved *addresses) {
     bool any = answers_count(a, 200, 299) > 0;
@@ -171,6 +188,7 @@ static void put_answers(struct object root, const struct answers *a,
     put_lenient(root, a);
     put_count(root, "overrun", a->overrun);
     put_malformed(root, a);
+    put_tls(root, &a->tls);
     put_addresses(root, a, addresses);
 }
 
@@ -215,17 +233,12 @@ static void put_histogram(struct object o, const char *key, const struct hist *h
 }
 
 const struct output_time output_times[] = {
-    { "latency_us", TIME_TOTAL },
-    { "connect_us", TIME_CONNECT },
-    { "processing_us", TIME_PROCESSING },
-    { "wait_us", TIME_WAIT },
-    { "send_us", TIME_SEND },
-    { "receive_us", TIME_RECEIVE },
-    { "queue_us", TIME_QUEUE },
-    { "uncorrected_us", TIME_RAW },
-    { "new_us", TIME_NEW },
-    { "reused_us", TIME_REUSED },
-    { "disturbed_us", TIME_DISTURBED },
+    { "latency_us", TIME_TOTAL },   { "connect_us", TIME_CONNECT },
+    { "tls_us", TIME_TLS },         { "processing_us", TIME_PROCESSING },
+    { "wait_us", TIME_WAIT },       { "send_us", TIME_SEND },
+    { "receive_us", TIME_RECEIVE }, { "queue_us", TIME_QUEUE },
+    { "uncorrected_us", TIME_RAW }, { "new_us", TIME_NEW },
+    { "reused_us", TIME_REUSED },   { "disturbed_us", TIME_DISTURBED },
 };
 const size_t output_time_count = ARRAY_LEN(output_times);
 
@@ -420,14 +433,15 @@ static int write_gnuplot(FILE *out, const struct report *r) {
 static int write_csv(FILE *out, const struct report *r) {
     counters_sort_samples(r->samples, false);
     fprintf(out, "start_us,outcome,status,total_us,queue_us,connect_us,send_us,wait_us,receive_us,"
-                 "reused,body_bytes,disturbed\n");
+                 "reused,body_bytes,disturbed,tls_us\n");
     for (size_t i = 0; i < r->samples->count; i++) {
         const struct sample *s = &r->samples->items[i];
         fprintf(out,
                 "%" PRId64 ",%s,%u,%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu32
-                ",%" PRIu32 ",%d,%" PRIu64 ",%d\n",
+                ",%" PRIu32 ",%d,%" PRIu64 ",%d,%" PRIu32 "\n",
                 usec_of(r, s), outcome_text(s), s->status, s->total_us, s->queue_us, s->connect_us,
-                s->send_us, s->wait_us, s->receive_us, s->reused, s->body_bytes, s->disturbed);
+                s->send_us, s->wait_us, s->receive_us, s->reused, s->body_bytes, s->disturbed,
+                s->tls_us);
     }
     return 0;
 }
@@ -440,10 +454,11 @@ static int write_ndjson(FILE *out, const struct report *r) {
                 "{\"start_us\":%" PRId64 ",\"outcome\":\"%s\",\"status\":%u,\"total_us\":%" PRIu32
                 ",\"queue_us\":%" PRIu32 ",\"connect_us\":%" PRIu32 ",\"send_us\":%" PRIu32
                 ",\"wait_us\":%" PRIu32 ",\"receive_us\":%" PRIu32
-                ",\"reused\":%s,\"body_bytes\":%" PRIu64 ",\"disturbed\":%s}\n",
+                ",\"reused\":%s,\"body_bytes\":%" PRIu64 ",\"disturbed\":%s,\"tls_us\":%" PRIu32
+                "}\n",
                 usec_of(r, s), outcome_text(s), s->status, s->total_us, s->queue_us, s->connect_us,
                 s->send_us, s->wait_us, s->receive_us, s->reused ? "true" : "false", s->body_bytes,
-                s->disturbed ? "true" : "false");
+                s->disturbed ? "true" : "false", s->tls_us);
     }
     return 0;
 }

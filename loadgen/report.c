@@ -160,6 +160,7 @@ static void print_latency(FILE *out, const struct report *r) {
     }
     print_phase(out, "  queue", times[TIME_QUEUE]);
     print_phase(out, "  connect", times[TIME_CONNECT]);
+    print_phase(out, "  of it tls", times[TIME_TLS]);
     print_phase(out, "  send", times[TIME_SEND]);
     print_row(out, "  first byte", times[TIME_WAIT]);
     print_phase(out, "  receive", times[TIME_RECEIVE]);
@@ -225,7 +226,8 @@ static void print_schedule(FILE *out, const struct report *r) {
     fprintf(out, "Latency counts from the planned start, uncorrected from the real one\n");
 }
 
-static void print_failures(FILE *out, const struct counters *t) {
+static void print_failures(FILE *out, const struct report *r) {
+    const struct counters *t = r->counters;
     fprintf(out, "\nErrors by reason\n");
     for (int i = 0; i < FAILURE_COUNT; i++) {
         if (t->failed[i] == 0)
@@ -233,7 +235,11 @@ static void print_failures(FILE *out, const struct counters *t) {
         fprintf(out, "%9" PRIu64 "  %s", t->failed[i], failure_infos[i].text);
         if (i == FAILURE_CONNECT && t->connect_errno != 0)
             fprintf(out, ": %s", strerrordesc_np(t->connect_errno));
-        fprintf(out, "\n");
+        if (r->answers != NULL && r->answers->tls.reasons[i][0] != '\0')
+            fprintf(out, ": %s", r->answers->tls.reasons[i]);
+        fprintf(out, "%s\n",
+                i == FAILURE_TLS_VERIFY ? " (--cacert says whom to trust, --insecure trusts all)"
+                                        : "");
     }
 }
 
@@ -255,6 +261,12 @@ static void print_malformed(FILE *out, const struct answers *a) {
         return;
     escape_bytes(text, sizeof(text), slice_of(a->first, a->first_len));
     fprintf(out, "The first one: %s\n", text);
+}
+
+static void print_tls(FILE *out, const struct answers_tls *t) {
+    if (t->handshakes > 0)
+        fprintf(out, "\nTLS: %" PRIu64 " handshakes, %" PRIu64 " of them resumed a session\n",
+                t->handshakes, t->resumed);
 }
 
 static void print_answers(FILE *out, const struct answers *a) {
@@ -429,8 +441,9 @@ static void print_report(FILE *out, const struct report *r) {
     }
     print_schedule(out, r);
     if (r->summary->failed > 0)
-        print_failures(out, r->counters);
+        print_failures(out, r);
     if (r->answers != NULL) {
+        print_tls(out, &r->answers->tls);
         print_answers(out, r->answers);
         print_addresses(out, r->answers, &r->target->addresses);
     }
@@ -485,7 +498,16 @@ static void print_server(FILE *out, const struct report *r) {
     struct slice path = r->target->url.target;
     fprintf(out, "Server Software:        %s\n", r->counters->server_software);
     fprintf(out, "Server Hostname:        %s\n", r->target->host);
-    fprintf(out, "Server Port:            %u\n\n", r->target->url.port);
+    fprintf(out, "Server Port:            %u\n", r->target->url.port);
+    if (r->answers != NULL && r->answers->tls.protocol[0] != '\0') {
+        const struct answers_tls *t = &r->answers->tls;
+        fprintf(out, "SSL/TLS Protocol:       %s\n", t->protocol);
+        if (t->temp_key[0] != '\0')
+            fprintf(out, "Server Temp Key:        %s\n", t->temp_key);
+        if (t->server_name[0] != '\0')
+            fprintf(out, "TLS Server Name:        %s\n", t->server_name);
+    }
+    fputc('\n', out);
     fprintf(out, "Document Path:          %.*s\n", (int)path.len, path.ptr);
     if (r->config->variable_length)
         fprintf(out, "Document Length:        Variable\n\n");
@@ -649,6 +671,8 @@ static void html_server(struct html_page p, const struct report *r) {
     html_row(p, "Server Software:", "%s", r->counters->server_software);
     html_row(p, "Server Hostname:", "%s", r->target->host);
     html_row(p, "Server Port:", "%u", r->target->url.port);
+    if (r->answers != NULL && r->answers->tls.protocol[0] != '\0')
+        html_row(p, "SSL/TLS Protocol:", "%s", r->answers->tls.protocol);
     html_row(p, "Document Path:", "%.*s", (int)r->target->url.target.len,
              r->target->url.target.ptr);
     if (r->config->variable_length)
@@ -711,6 +735,8 @@ static void html_times(struct html_page p, const struct report *r) {
             "<tr %s><th %s>&nbsp;</th> <th %s>min</th>   <th %s>avg</th>   <th %s>max</th></tr>\n",
             p.row, c, c, c, c);
     html_times_row(p, r, "Connect:", TIME_CONNECT);
+    if (percentile_count(r->summary->times[TIME_TLS]) > 0 && !r->config->ab_strict)
+        html_times_row(p, r, "of it TLS:", TIME_TLS);
     html_times_row(p, r, "Processing:", TIME_PROCESSING);
     html_times_row(p, r, "Total:", TIME_TOTAL);
 }

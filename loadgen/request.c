@@ -120,16 +120,14 @@ static const char *body_file_of(const struct loadgen_config *c) {
     return c->body_text != NULL && c->body_text[0] == '@' ? c->body_text + 1 : NULL;
 }
 
-/* "-" is stdin. */
-static int read_body(const char *path, struct buf *to, struct error *err) {
+int request_read_file(const char *path, struct buf *to, struct error *err) {
     bool is_stdin = strcmp(path, "-") == 0;
     FILE *file = is_stdin ? stdin : fopen(path, "re");
     int rc = file != NULL ? read_all(file, to) : -errno;
     if (file != NULL && !is_stdin)
         fclose(file);
     if (rc == -ENOBUFS)
-        return error_set(err, rc, "cannot send %s: a body has at most %d bytes", path,
-                         LOADGEN_BODY_BYTES_MAX);
+        return error_set(err, rc, "cannot take %s: it has more than %zu bytes", path, to->max);
     if (rc != 0)
         return error_set(err, rc, "cannot read %s: %s", path, strerrordesc_np(-rc));
     return 0;
@@ -145,7 +143,7 @@ static struct slice method_text(const struct loadgen_config *c) {
     return c->head ? SLICE("HEAD") : SLICE("GET");
 }
 
-static int add_fields(struct builder *b, struct request *r, struct error *err) {
+static int add_fields(struct builder *b, struct request *r, bool to_proxy, struct error *err) {
     const struct loadgen_config *c = b->config;
     for (size_t i = 0; i < c->headers.count; i++) {
         int rc = add_header(b, r, c->headers.items[i], err);
@@ -155,7 +153,7 @@ static int add_fields(struct builder *b, struct request *r, struct error *err) {
     int rc = add_cookies(b, err);
     if (rc == 0)
         rc = add_credentials(b, SLICE("Authorization"), c->credentials, err);
-    if (rc == 0)
+    if (rc == 0 && to_proxy)
         rc = add_credentials(b, SLICE("Proxy-Authorization"), c->proxy_credentials, err);
     if (rc != 0)
         return rc;
@@ -169,7 +167,7 @@ static int add_fields(struct builder *b, struct request *r, struct error *err) {
 
 /* A proxy is told the whole URL (RFC 9112 section 3.2.2). */
 static struct slice target_text(struct builder *b, const struct target *t) {
-    if (!t->through_proxy)
+    if (!t->through_proxy || t->is_tls) /* within a tunnel the server is asked itself */
         return t->url.target;
     const char *text = arena_printf(&b->scratch, "http://%s%.*s", t->authority,
                                     (int)t->url.target.len, t->url.target.ptr);
@@ -224,9 +222,9 @@ int request_build(struct request *r, const struct loadgen_config *c, const struc
     r->has_body = body_file != NULL || c->body_text != NULL;
     r->close = !c->keep_alive;
 
-    int rc = add_fields(&b, r, err);
+    int rc = add_fields(&b, r, !t->is_tls, err);
     if (rc == 0 && body_file != NULL)
-        rc = read_body(body_file, &body, err);
+        rc = request_read_file(body_file, &body, err);
     if (rc == 0)
         rc = encode(&b, r, t,
                     body_file == NULL && r->has_body ? slice_str(c->body_text) : buf_unread(&body),
@@ -236,6 +234,32 @@ int request_build(struct request *r, const struct loadgen_config *c, const struc
     arena_free(&b.scratch);
     if (rc != 0)
         request_free(r);
+    return rc;
+}
+
+/* RFC 9110 section 9.3.6: the target is host and port, also where that is the usual one. */
+int request_build_tunnel(struct buf *to, const struct loadgen_config *c, const struct target *t,
+                         struct error *err) {
+    struct builder b = { .config = c };
+    arena_init(&b.scratch, SCRATCH_BYTES_MAX);
+    const char *at =
+        arena_printf(&b.scratch, t->url.host_is_ipv6 ? "[%s]:%u" : "%s:%u", t->host, t->url.port);
+    int rc = at == NULL
+                 ? out_of_memory(err)
+                 : add_credentials(&b, SLICE("Proxy-Authorization"), c->proxy_credentials, err);
+    add_field(&b, SLICE("User-Agent"), SLICE("srv-bench/" SRV_VERSION));
+    struct http_request_head head = {
+        .method = HTTP_METHOD_CONNECT,
+        .method_text = SLICE("CONNECT"),
+        .target = slice_str(at),
+        .host = slice_str(at),
+        .fields = b.fields,
+        .field_count = b.count,
+        .version_minor = 1,
+    };
+    if (rc == 0 && http_encode_request(to, &head) != 0)
+        rc = error_set(err, -EINVAL, "--proxy-auth holds characters that cannot be sent");
+    arena_free(&b.scratch);
     return rc;
 }
 

@@ -20,6 +20,13 @@ struct request {
  * with the line. */
 NODISCARD int request_build(struct request *r, const struct loadgen_config *c,
                             const struct target *t, struct error *err);
+/* Appends the request that asks a proxy for a tunnel to the target. 0 or -errno with the reason. */
+NODISCARD int request_build_tunnel(struct buf *to, const struct loadgen_config *c,
+                                   const struct target *t, struct error *err);
+
+/* Appends all of a file; "-" is stdin. 0 or -errno with the reason. */
+NODISCARD int request_read_file(const char *path, struct buf *to, struct error *err);
+
 void request_free(struct request *r);
 
 /* Prints on stderr what -v shows while the run goes on: the head of the request, and of a response

@@ -26,6 +26,7 @@ struct load_run {
     struct target target;
     struct request request;
     struct expect_body expect;
+    struct secure secure;
     struct loadgen_sources sources;
     struct live live;
     struct selfcheck check;
@@ -207,6 +208,7 @@ static int init_workers(struct load_run *run, struct error *err) {
         .request = &run->request,
         .target = &run->target,
         .expect = &run->expect,
+        .secure = &run->secure,
         .sources = run->sources.count > 0 ? &run->sources : NULL,
         .live = &run->live,
         .share = { .count = count },
@@ -230,6 +232,7 @@ static void free_run(struct load_run *run) {
     selfcheck_free(&run->check);
     expect_body_free(&run->expect);
     request_free(&run->request);
+    secure_free(&run->secure);
     mem_free(run);
 }
 
@@ -253,6 +256,8 @@ static int prepare(struct load_run *run, struct error *err) {
         rc = raise_descriptors(config, err);
     if (rc == 0)
         rc = request_build(&run->request, config, &run->target, err);
+    if (rc == 0)
+        rc = secure_init(&run->secure, config, &run->target, err);
     return rc;
 }
 

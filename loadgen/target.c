@@ -8,6 +8,8 @@
 
 enum {
     PROXY_PORT = 80,
+    HTTP_PORT = 80,
+    TLS_PORT = 443,
     ONE_SEGMENT_BYTES = 1200, /* bytes that surely leave in one packet */
 };
 
@@ -34,13 +36,12 @@ int target_parse(struct target *t, const char *text, struct error *err) {
     const char *why;
     if (http_url_parse(without_fragment(slice_str(text)), &t->url, &why) != 0)
         return error_set(err, -EINVAL, "URL '%s' %s", text, why);
-    if (slice_eq_nocase(t->url.scheme, SLICE("https")))
-        return error_set(err, -EINVAL, "URL '%s': TLS is not in this build; use http://", text);
     *t = (struct target){ .url = t->url, .is_tcp = true };
+    t->is_tls = slice_eq_nocase(t->url.scheme, SLICE("https"));
     if (slice_eq_nocase(t->url.scheme, SLICE("unix")))
         return use_socket(t, t->url.host, err);
-    if (!slice_eq_nocase(t->url.scheme, SLICE("http")))
-        return error_set(err, -EINVAL, "URL '%s': the scheme must be http or unix", text);
+    if (!t->is_tls && !slice_eq_nocase(t->url.scheme, SLICE("http")))
+        return error_set(err, -EINVAL, "URL '%s': the scheme must be http, https or unix", text);
     if (t->url.userinfo.len > 0)
         return error_set(err, -EINVAL, "URL '%s': give credentials with -A USER:PASSWORD", text);
 
@@ -50,7 +51,7 @@ int target_parse(struct target *t, const char *text, struct error *err) {
     snprintf(t->host, sizeof(t->host), "%.*s", host_len, t->url.host.ptr);
 
     const char *open = t->url.host_is_ipv6 ? "[" : "", *shut = t->url.host_is_ipv6 ? "]" : "";
-    if (t->url.port == 80)
+    if (t->url.port == (t->is_tls ? TLS_PORT : HTTP_PORT))
         snprintf(t->authority, sizeof(t->authority), "%s%s%s", open, t->host, shut);
     else
         snprintf(t->authority, sizeof(t->authority), "%s%s%s:%u", open, t->host, shut, t->url.port);

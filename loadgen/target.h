@@ -11,16 +11,16 @@
 struct target {
     struct http_url url;        /* slices into the text that was parsed */
     char host[300];             /* for people: without brackets */
-    char authority[320];        /* for the Host field: brackets, and the port unless it is 80 */
+    char authority[320];        /* for Host: brackets, and the port unless it is the usual */
     struct endpoint connect_to; /* the host itself, a proxy, or a unix socket */
-    bool is_tcp, through_proxy;
+    bool is_tcp, is_tls, through_proxy;
     char peer[300]; /* the one we connect to, for people: "proxy:3128", a path; empty: the host */
     struct resolved addresses; /* after target_resolve */
     nsec_t resolve_span;       /* duration of the look-up */
 };
 
-/* Only http:// (or no scheme) or unix:/socket[:/path], a host, no user information. `text` must
- * outlive the target. 0 or -EINVAL with the reason. */
+/* Only http:// (or no scheme), https:// or unix:/socket[:/path], a host, no user information.
+ * `text` must outlive the target. 0 or -EINVAL with the reason. */
 NODISCARD int target_parse(struct target *t, const char *text, struct error *err);
 
 /* Connects to a proxy (HOST[:PORT], port 80) or a unix socket instead; NULL: not that one. Both

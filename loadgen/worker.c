@@ -114,6 +114,8 @@ int worker_init(struct load_worker *w, const struct worker_setup *setup, struct 
         .config = setup->config,
         .request = setup->request,
         .expect = setup->expect,
+        .secure = setup->secure,
+        .session = TLS_SESSION_INIT,
         .live = setup->live,
         .share = setup->share,
         .request_bytes = buf_unread(&setup->request->bytes),
@@ -200,6 +202,7 @@ void worker_free(struct load_worker *w) {
             timer_cancel(w->loop, timers[i]);
         loop_free(w->loop);
     }
+    tls_session_forget(&w->session);
     mem_free(w->clients); /* deferred work of theirs has gone with the loop */
     mem_free(w->in);
     hist_free(w->lateness.lag);

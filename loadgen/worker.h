@@ -12,6 +12,7 @@ struct worker_setup {
     const struct request *request;
     const struct target *target;
     const struct expect_body *expect;
+    const struct secure *secure;           /* NULL: without TLS */
     const struct loadgen_sources *sources; /* NULL: the system chooses */
     struct live *live;
     struct share share;

@@ -3,6 +3,7 @@
 #include "net/tls.h"
 #include "base/alloc.h"
 #include <errno.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -147,6 +148,15 @@ static int refusal(struct tls *t, int rc, uint8_t *awaits) {
     }
 }
 
+/* A peer that stopped listening may have said something before. */
+static int refuse_send(struct tls *t, int rc) {
+    if (!tls_is_open(t) || SSL_get_error(t->ssl, rc) != SSL_ERROR_SYSCALL || t->wire.error == 0)
+        return refusal(t, rc, &t->send_awaits);
+    t->send_failure = t->wire.error;
+    t->wire.error = 0;
+    return t->send_failure;
+}
+
 /* Other users of OpenSSL on this thread may have left errors behind, which would be taken for those
  * of the next step: SSL_get_error(3). */
 static void begin(void) {
@@ -210,8 +220,8 @@ ssize_t tls_send(struct tls *t, const void *data, size_t size) {
     size_t sent = 0, n = 0;
     int rc = 1;
 
-    if (t->failure != 0)
-        return t->failure;
+    if (t->failure != 0 || t->send_failure != 0)
+        return t->failure != 0 ? t->failure : t->send_failure;
     begin();
     t->send_awaits = IO_WRITE;
     while (rc == 1 && sent < size) {
@@ -222,7 +232,7 @@ ssize_t tls_send(struct tls *t, const void *data, size_t size) {
     note_open(t);
     if (rc == 1)
         return (ssize_t)sent;
-    rc = refusal(t, rc, &t->send_awaits);
+    rc = refuse_send(t, rc);
     return sent > 0 ? (ssize_t)sent : rc;
 }
 
@@ -241,8 +251,8 @@ int tls_peek(struct tls *t) {
 }
 
 int tls_shutdown(struct tls *t) {
-    if (t->failure != 0 || !tls_is_open(t))
-        return t->failure;
+    if (t->failure != 0 || t->send_failure != 0 || !tls_is_open(t))
+        return t->failure != 0 ? t->failure : t->send_failure;
 
     begin();
     int rc = SSL_shutdown(t->ssl);
@@ -277,14 +287,22 @@ bool tls_saw_http(const struct tls *t) {
            t->reason == ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0, SSL_R_HTTP_REQUEST));
 }
 
+bool tls_is_resumed(const struct tls *t) {
+    return SSL_session_reused(t->ssl) == 1;
+}
+
 static void describe_temp_key(SSL *ssl, char *text, size_t size) {
     EVP_PKEY *key = NULL;
     char group[40] = "";
+    const char *nist = NULL;
 
     if (!SSL_get_peer_tmp_key(ssl, &key))
         return;
-    if (EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) == 1)
-        snprintf(text, size, "%s %s %d bits", EVP_PKEY_get0_type_name(key), group,
+    if (EVP_PKEY_get_base_id(key) == EVP_PKEY_EC &&
+        EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) == 1)
+        nist = EC_curve_nid2nist(OBJ_sn2nid(group));
+    if (group[0] != '\0')
+        snprintf(text, size, "ECDH %s %d bits", nist != NULL ? nist : group,
                  EVP_PKEY_get_bits(key));
     else
         snprintf(text, size, "%s %d bits", EVP_PKEY_get0_type_name(key), EVP_PKEY_get_bits(key));
@@ -314,7 +332,7 @@ void tls_describe(const struct tls *t, struct tls_facts *ret) {
         .cipher = SSL_get_cipher_name(t->ssl),
         .cipher_bits = SSL_get_cipher_bits(t->ssl, NULL),
         .server_name = SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name),
-        .resumed = SSL_session_reused(t->ssl) == 1,
+        .resumed = tls_is_resumed(t),
     };
     SSL_get0_alpn_selected(t->ssl, &alpn, &alpn_len);
     snprintf(ret->alpn, sizeof(ret->alpn), "%.*s", (int)alpn_len, (const char *)alpn);

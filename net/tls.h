@@ -55,6 +55,7 @@ struct tls {
      * handshake a send may wait for bytes to come. 0: nothing. */
     uint8_t recv_awaits, send_awaits;
     int failure;          /* -errno that stays; 0: none */
+    int send_failure;     /* of send(2), once open: what has come can still be read; 0: none */
     const char *reason;   /* lives for ever; NULL: none */
     struct deferred turn; /* a watch's: handshakes take turns on a loop */
     struct deferred news; /* a watch's: an end that came with the last bytes gives no event */
@@ -110,6 +111,9 @@ const char *tls_reason(const struct tls *t);
 /* A peer that spoke HTTP without TLS: the handshake failed, and the peer can read an answer without
  * TLS. */
 bool tls_saw_http(const struct tls *t);
+
+/* Whether an open connection goes on with an earlier session. */
+bool tls_is_resumed(const struct tls *t);
 
 /* Facts of an open connection. Texts live as long as it does. */
 struct tls_facts {

@@ -174,8 +174,9 @@ static int use_ciphers(SSL_CTX *ctx, const char *ciphers, struct error *err) {
 
 static void set_modes(SSL_CTX *ctx, const struct tls_config *config) {
     /* Buffers may move between two tries of a send, and it may take a part, as send(2). */
-    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                              SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    if (!config->keeps_buffers)
+        SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_read_ahead(ctx, 1); /* one recv(2) takes head and body of a record, and more */
 
@@ -279,6 +280,7 @@ static int wire_write(BIO *bio, const char *data, int size) {
     ssize_t n = wire->ops->send(wire->arg, data, (size_t)size);
 
     BIO_clear_retry_flags(bio);
+    wire->said |= n > 0;
     if (n >= 0)
         return (int)n;
     if (n == -EAGAIN)

@@ -49,6 +49,8 @@ struct tls_config {
     struct slice alpn;    /* offered by a client; accepted by a server, by its preference. Empty:
                              the extension is not used */
     bool no_resumption;   /* no tickets, no sessions: every handshake is a full one */
+    bool keeps_buffers;   /* for few connections, all busy: 34 KB for each between two records, and
+                             no allocation for a record */
 };
 
 struct tls_context;
@@ -91,6 +93,7 @@ struct tls_wire {
     int error;  /* -errno that it failed with; 0: it works */
     bool ended; /* read to its end */
     bool full;  /* the last read had no room for more */
+    bool said;  /* it has taken bytes, so that it is connected */
 };
 
 /* A connection's state in OpenSSL, over a wire that outlives it; SSL_free(3). Sessions are kept in

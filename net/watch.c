@@ -185,11 +185,14 @@ void watch_secure(struct watch *w, struct tls *tls) {
     }
 }
 
-/* Whether a step may be made: one of a handshake may have to wait for its turn. */
-static bool may_step(struct watch *w) {
+/* Whether a step that waits for `awaits` may be made: it may be known to come to nothing, and one
+ * of a handshake may have to wait for its turn. */
+static bool may_step(struct watch *w, unsigned awaits) {
     struct tls *t = w->tls;
 
-    if (LIKELY(t->state != TLS_HANDSHAKING))
+    if (LIKELY(t->state == TLS_OPEN))
+        return (w->ready & awaits) != 0;
+    if (t->state != TLS_HANDSHAKING)
         return true;
     w->ready &= ~(unsigned)WATCH_TURN;
     if (t->may_go_on || loop_may_do_heavy(w->loop, &t->turn)) {
@@ -214,7 +217,7 @@ static void settle_within(struct watch *w, ssize_t n) {
 }
 
 int watch_handshake(struct watch *w) {
-    if (!may_step(w))
+    if (!tls_is_open(w->tls) && !may_step(w, 0))
         return -EAGAIN;
 
     int rc = tls_handshake(w->tls);
@@ -223,7 +226,7 @@ int watch_handshake(struct watch *w) {
 }
 
 int watch_peek(struct watch *w) {
-    if (!may_step(w))
+    if (!may_step(w, w->tls->recv_awaits))
         return -EAGAIN;
 
     int rc = tls_peek(w->tls);
@@ -232,7 +235,7 @@ int watch_peek(struct watch *w) {
 }
 
 static ssize_t recv_within(struct watch *w, void *data, size_t size) {
-    if (!may_step(w))
+    if (!may_step(w, w->tls->recv_awaits))
         return -EAGAIN;
 
     ssize_t n = tls_recv(w->tls, data, size);
@@ -241,7 +244,7 @@ static ssize_t recv_within(struct watch *w, void *data, size_t size) {
 }
 
 static ssize_t send_within(struct watch *w, const void *data, size_t size) {
-    if (!may_step(w))
+    if (!may_step(w, w->tls->send_awaits))
         return -EAGAIN;
 
     ssize_t n = tls_send(w->tls, data, size);

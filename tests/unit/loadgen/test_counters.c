@@ -64,7 +64,7 @@ static void test_only_time_outs_of_the_failures_have_a_latency(void **state) {
     assert_int_equal(counters_ended(&t), FAILURE_COUNT);
     counters_settle(&t);
     assert_int_equal(hist_count(t.ended[TIME_TOTAL]), 0);
-    assert_int_equal(hist_count(t.ages[TIME_TOTAL]), 3);
+    assert_int_equal(hist_count(t.ages[TIME_TOTAL]), 4);
     assert_int_equal(hist_max(t.ages[TIME_PROCESSING]), 290);
     counters_free(&t);
 }
@@ -81,7 +81,7 @@ static void test_columns_of_ab_sum_up_to_all_failures(void **state) {
         sum += counters_column(&t, (enum failure_column)column);
     assert_int_equal(sum, counters_failures(&t));
     assert_int_equal(counters_column(&t, FAILURE_COLUMN_EXCEPTIONS),
-                     t.failed[FAILURE_BAD_RESPONSE]);
+                     t.failed[FAILURE_BAD_RESPONSE] + t.failed[FAILURE_TLS_ERROR]);
     counters_free(&t);
 }
 
@@ -192,14 +192,18 @@ static void test_a_phase_that_was_over_is_known(void **state) {
     struct counters t;
     assert_int_equal(counters_init(&t), 0);
     for (int phase = PHASE_CONNECT; phase <= PHASE_RECEIVE; phase++)
-        ends(&t, OUTCOME_UNFINISHED, &(struct timing){ .total = 9, .phase = (enum phase)phase });
+        ends(&t, OUTCOME_UNFINISHED,
+             &(struct timing){ .total = 9, .tls = phase >= PHASE_TLS, .phase = (enum phase)phase });
     counters_settle(&t);
     static const enum counters_time times[] = { TIME_CONNECT, TIME_SEND, TIME_WAIT, TIME_RECEIVE };
     for (int i = 0; i < 4; i++) {
-        assert_int_equal(hist_count(t.ages[times[i]]), 1);
+        /* The handshake is a part of connecting. */
+        assert_int_equal(hist_count(t.ages[times[i]]), times[i] == TIME_CONNECT ? 2 : 1);
         assert_int_equal(hist_count(t.ended[times[i]]), 3 - i);
     }
-    assert_int_equal(hist_count(t.ages[TIME_TOTAL]), 4);
+    assert_int_equal(hist_count(t.ages[TIME_TLS]), 1);
+    assert_int_equal(hist_count(t.ended[TIME_TLS]), 3);
+    assert_int_equal(hist_count(t.ages[TIME_TOTAL]), 5);
     assert_int_equal(hist_count(t.ended[TIME_TOTAL]), 0);
     counters_free(&t);
 }

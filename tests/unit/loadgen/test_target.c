@@ -20,6 +20,8 @@ static const struct {
     { "127.0.0.1:81/x", "127.0.0.1", "127.0.0.1:81", "/x", 81 },
     { "http://[::1]:3000/", "::1", "[::1]:3000", "/", 3000 },
     { "http://[::1]/", "::1", "[::1]", "/", 80 },
+    { "https://127.0.0.1/", "127.0.0.1", "127.0.0.1", "/", 443 },
+    { "https://[::1]:80/", "::1", "[::1]:80", "/", 80 },
     { "HTTP://localhost:1/?q", "localhost", "localhost:1", "/?q", 1 },
 };
 
@@ -43,8 +45,6 @@ static void test_what_cannot_be_loaded_is_refused(void **state) {
     } bad[] = {
         { "", "URL ''" },
         { "http://", "URL 'http://'" },
-        { "https://127.0.0.1/", "TLS is not in this build" },
-        { "https://127.0.0.1:443/", "TLS is not in this build" },
         { "ftp://127.0.0.1/", "URL 'ftp://127.0.0.1/'" },
         { "http://user:pw@127.0.0.1/", "-A" },
         { "http://127.0.0.1:99999/", "URL 'http://127.0.0.1:99999/'" },

@@ -275,6 +275,19 @@ static void test_a_broken_wire_is_told_as_such(void **state) {
     close_usual(&r);
 }
 
+static void test_last_words_are_heard_when_nobody_listens(void **state) {
+    struct tls_rig r;
+    (void)state;
+    open_usual(&r);
+    shake(&r);
+    say(&r.server, "too much");
+    r.to_server.send_error = -EPIPE;
+    assert_int_equal(tls_send(r.client.tls, "ask", 3), -EPIPE);
+    assert_int_equal(tls_send(r.client.tls, "ask", 3), -EPIPE);
+    hear(&r.client, "too much");
+    close_usual(&r);
+}
+
 static void test_a_bad_record_fails_the_connection(void **state) {
     struct tls_rig r;
     char text[16];
@@ -754,6 +767,7 @@ int main(void) {
         cmocka_unit_test(test_an_end_within_a_record_is_a_truncation),
         cmocka_unit_test(test_an_end_within_the_handshake_has_a_name),
         cmocka_unit_test(test_a_broken_wire_is_told_as_such),
+        cmocka_unit_test(test_last_words_are_heard_when_nobody_listens),
         cmocka_unit_test(test_a_bad_record_fails_the_connection),
         cmocka_unit_test(test_certificates_are_judged),
         cmocka_unit_test(test_a_client_that_does_not_look_takes_any),

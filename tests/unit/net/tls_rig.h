@@ -17,7 +17,8 @@ struct tls_pipe {
     size_t piece_max; /* bytes of one read, 0: all; every second read says EAGAIN then */
     size_t room;      /* bytes that may wait in `sent`; SIZE_MAX: any number */
     bool pauses, ended;
-    int error; /* what a read says, once all is read; 0: EAGAIN, or the end */
+    int send_error; /* what a write says; 0: it works */
+    int error;      /* what a read says, once all is read; 0: EAGAIN, or the end */
 };
 
 /* One side: what it reads, and what it writes. */
@@ -60,6 +61,8 @@ static inline ssize_t rig_wire_send(void *arg, const void *data, size_t size) {
     size_t room = p->room - buf_unread(&p->sent).len;
     size_t n = size < room ? size : room;
 
+    if (p->send_error != 0)
+        return p->send_error;
     if (n == 0)
         return -EAGAIN;
     assert_int_equal(buf_append(&p->sent, slice_of(data, n)), 0);

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: MIT
+"""Certificates for tests, made by openssl(1) when they are wanted."""
+
+import subprocess
+
+
+class Certificate:
+    """A key and a certificate of it in PEM: `key`, `chain`, and `both` in one file."""
+
+    def __init__(self, folder, name="localhost", names="DNS:localhost,IP:127.0.0.1", rsa=False):
+        self.key, self.chain, self.both = (folder / f"{name}.{kind}.pem" for kind in ("key", "chain", "both"))
+        kind = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+        command = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-newkey", *kind, "-keyout", self.key, "-out", self.chain]
+        subprocess.run(
+            [*command, "-subj", f"/CN={name}", "-addext", f"subjectAltName={names}"], check=True, capture_output=True
+        )
+        self.both.write_text(self.chain.read_text() + self.key.read_text())
