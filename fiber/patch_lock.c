@@ -562,6 +562,7 @@ static int lock_until(struct patch *p, pthread_mutex_t *m, clockid_t clock,
 }
 
 int pthread_mutex_lock(pthread_mutex_t *m) {
+    PATCH_QUICKLY(pthread_mutex_lock, m);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL)
@@ -589,6 +590,7 @@ int pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock, const struct ti
 }
 
 int pthread_mutex_trylock(pthread_mutex_t *m) {
+    PATCH_QUICKLY(pthread_mutex_trylock, m);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL)
@@ -598,6 +600,7 @@ int pthread_mutex_trylock(pthread_mutex_t *m) {
 }
 
 int pthread_mutex_unlock(pthread_mutex_t *m) {
+    PATCH_QUICKLY(pthread_mutex_unlock, m);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL)
@@ -674,6 +677,7 @@ static int end_timed_rwlock(struct patch *p, pthread_rwlock_t *rw, bool writes, 
 }
 
 int pthread_rwlock_rdlock(pthread_rwlock_t *rw) {
+    PATCH_QUICKLY(pthread_rwlock_rdlock, rw);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL)
@@ -683,6 +687,7 @@ int pthread_rwlock_rdlock(pthread_rwlock_t *rw) {
 }
 
 int pthread_rwlock_wrlock(pthread_rwlock_t *rw) {
+    PATCH_QUICKLY(pthread_rwlock_wrlock, rw);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL)
@@ -745,6 +750,7 @@ int pthread_rwlock_trywrlock(pthread_rwlock_t *rw) {
 }
 
 int pthread_rwlock_unlock(pthread_rwlock_t *rw) {
+    PATCH_QUICKLY(pthread_rwlock_unlock, rw);
     struct patch *p = PATCH_HERE;
 
     if (p == NULL)

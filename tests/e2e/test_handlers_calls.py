@@ -487,7 +487,10 @@ def test_fetches_at_the_same_time(handler, slowapi, model):
 
 def established(pid, port):
     """Connections of that process to that port."""
-    mine = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if os.path.lexists(f"/proc/{pid}/fd/{fd}")}
+    mine = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            mine.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
     with open("/proc/net/tcp", encoding="ascii") as table:
         rows = [line.split() for line in table][1:]
     return sum(f"socket:[{row[9]}]" in mine and row[2].endswith(f":{port:04X}") for row in rows)
