@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The spelling of addresses: from text to sockaddr and back, without looking names up. */
 #include "net/address.h"
+#include "base/rng.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -288,4 +289,12 @@ uint16_t address_port(const struct address *a) {
     default:
         return 0;
     }
+}
+
+uint64_t address_hash_host(const struct address *a) {
+    if (a->any.sa_family == AF_INET)
+        return hash_bytes(HASH_SEED, &a->v4.sin_addr, sizeof(a->v4.sin_addr));
+    if (a->any.sa_family == AF_INET6)
+        return hash_bytes(HASH_SEED, &a->v6.sin6_addr, sizeof(a->v6.sin6_addr));
+    return HASH_SEED;
 }

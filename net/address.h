@@ -48,6 +48,9 @@ NODISCARD int address_parse_source(struct slice text, struct address *ret);
 /* "127.0.0.1:3000", "[::1]:3000", "unix:/path". Returns `text`, which has ADDRESS_TEXT_BYTES. */
 const char *address_format(const struct address *a, char *text);
 
+/* A hash of the host alone, whatever the port: the same for all unix sockets. */
+uint64_t address_hash_host(const struct address *a);
+
 /* IP only; 0 for unix. */
 uint16_t address_port(const struct address *a);
 

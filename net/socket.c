@@ -2,7 +2,9 @@
 /* Socket system calls with errors as values. */
 #include "net/socket.h"
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -91,4 +93,16 @@ int socket_raise_limit(uint64_t *ret_limit) {
     limit.rlim_cur = limit.rlim_max;
     *ret_limit = limit.rlim_max;
     return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
+}
+
+uint32_t socket_unacknowledged(int fd) {
+    int bytes = 0;
+
+    return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? (uint32_t)bytes : 0;
+}
+
+bool socket_is_dead(int fd) {
+    struct pollfd p = { .fd = fd };
+
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
 }

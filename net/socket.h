@@ -48,4 +48,12 @@ NODISCARD bool socket_defers_accept(int fd);
 /* The outcome of a connect in the background: SO_ERROR, socket(7). 0 or -errno. */
 NODISCARD int socket_error(int fd);
 
+/* Bytes in the kernel that the other side has not acknowledged, 0 when that is not known. SIOCOUTQ,
+ * tcp(7), unix(7). */
+uint32_t socket_unacknowledged(int fd);
+
+/* Whether nothing can be sent any more: a connection that was reset, or a unix socket whose other
+ * side is closed. A FIN is neither. poll(2). */
+bool socket_is_dead(int fd);
+
 #endif

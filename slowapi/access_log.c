@@ -2,6 +2,7 @@
 /* Makes the lines of the access log. */
 #include "slowapi/access_log.h"
 #include "base/json.h"
+#include "base/log.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,6 +66,7 @@ static char *line_of(const struct reply *reply, const struct access_log_facts *f
 
 bool slow_access_log_write(const struct logger *logger, const struct reply *reply,
                            const struct access_log_facts *facts) {
+    static struct log_rate rate = { .per_second = 1 };
     char *line = line_of(reply, facts, URL_BYTES);
     bool written = false;
 
@@ -78,5 +80,7 @@ bool slow_access_log_write(const struct logger *logger, const struct reply *repl
         written = logger_write(logger, slice_of(line, end + 1));
     }
     free(line);
+    if (!written)
+        log_limited(&rate, LOG_LEVEL_WARN, "access log lines were dropped");
     return written;
 }

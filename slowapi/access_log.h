@@ -16,7 +16,7 @@ struct access_log_facts {
 };
 
 /* `reply` is NULL for what was no request that could be understood. False when the line was
- * dropped: the logger has too much to do, or memory is short. Waits for nothing. */
+ * dropped, which is told: the logger has too much to do, or memory is short. Waits for nothing. */
 bool slow_access_log_write(const struct logger *logger, const struct reply *reply,
                            const struct access_log_facts *facts);
 

@@ -9,6 +9,7 @@
  *     wait_or_answer    the request is whole, and its delay begins
  *     wait_until        sleeps
  *     answer            sends, step by step as reply.c says; reply == NULL is the plain answer
+ *     talk              a WebSocket, once its answer is written
  *     keep_or_linger    the answer is written: for the next request, or the end
  *
  * It ends in one of four ways: linger lets the client close first, drop closes, drop_gone does so
@@ -17,13 +18,12 @@
 #include "slowapi/conn.h"
 #include "base/alloc.h"
 #include "http/error.h"
+#include "http/websocket.h"
+#include "net/socket.h"
 #include "slowapi/access_log.h"
 #include "slowapi/request.h"
 #include <assert.h>
 #include <errno.h>
-#include <linux/sockios.h>
-#include <poll.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 /* Least room for more of a head that is being kept; the buffer doubles from there. */
@@ -43,6 +43,7 @@ static void wait_until(struct slow_conn *c, nsec_t at);
 static void answer(struct slow_conn *c);
 static void send_rest(struct slow_conn *c);
 static void look_at_progress(struct slow_conn *c);
+static void talk(struct slow_conn *c, struct slice input, bool ends);
 static void keep_or_linger(struct slow_conn *c);
 static void linger(struct slow_conn *c);
 static void refuse(struct slow_conn *c, uint16_t status, const char *text);
@@ -136,6 +137,9 @@ static void on_deadline(struct timer *timer) {
     case CONN_SEND:
         look_at_progress(c);
         break;
+    case CONN_SOCKET:
+        talk(c, SLICE(""), true);
+        break;
     case CONN_IDLE:
     case CONN_LINGER:
     case CONN_CLOSED:
@@ -217,14 +221,6 @@ static nsec_t inject_accepted(struct slow_conn *c, const struct fault *fault) {
     return 0;
 }
 
-static uint64_t hash_peer(const struct address *peer) {
-    if (peer->any.sa_family == AF_INET)
-        return hash_bytes(HASH_SEED, &peer->v4.sin_addr, sizeof(peer->v4.sin_addr));
-    if (peer->any.sa_family == AF_INET6)
-        return hash_bytes(HASH_SEED, &peer->v6.sin6_addr, sizeof(peer->v6.sin6_addr));
-    return HASH_SEED;
-}
-
 nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind, const struct address *peer) {
     static struct log_rate rate = { .per_second = 1 };
     const struct spec *defaults = &w->planner.defaults[bind];
@@ -241,7 +237,7 @@ nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind, const struct
         return 0;
     }
     c->bind = (uint8_t)bind;
-    c->client = hash_peer(peer);
+    c->client = address_hash_host(peer);
     if (peer_bytes > 0)
         address_format(peer, c->peer);
     slow_stats_count(&w->planner.stats, SLOW_CONNECTIONS);
@@ -255,7 +251,7 @@ nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind, const struct
 /* --- read ------------------------------------------------------------------------------------- */
 
 static bool takes_input(const struct slow_conn *c) {
-    return c->state == CONN_IDLE || c->state == CONN_HEAD || c->state == CONN_BODY;
+    return c->state <= CONN_SOCKET;
 }
 
 /* Feeds the codec all that `input` allows, or as many requests as one turn may answer. Returns how
@@ -265,7 +261,7 @@ static size_t feed(struct slow_conn *c, struct slice input) {
     struct http_event ev;
     size_t used = 0;
 
-    while (takes_input(c) && !(c->state == CONN_IDLE && is_tired(c))) {
+    while (c->state < CONN_SOCKET && !(c->state == CONN_IDLE && is_tired(c))) {
         used += http_conn_feed(&c->http, slice_drop(input, used), c->eof, &head, &ev);
         switch (ev.kind) {
         case HTTP_EV_HEAD:
@@ -297,7 +293,9 @@ static void process(struct slow_conn *c, struct slice input) {
     size_t used = feed(c, input);
     if (c->state == CONN_CLOSED || c->state == CONN_LINGER)
         return;
-    if (buf_keep(&c->in, input, used) < 0)
+    if (c->state == CONN_SOCKET)
+        talk(c, slice_drop(input, used), false);
+    else if (buf_keep(&c->in, input, used) < 0)
         drop(c);
     else if (c->state == CONN_IDLE && is_tired(c))
         go_on_later(c);
@@ -344,7 +342,7 @@ static bool discard_some(struct slow_conn *c) {
 
 /* Reads and answers until the socket is dry, a request sleeps, or others should have a turn. */
 static void read_request(struct slow_conn *c) {
-    if (c->state == CONN_IDLE && c->in.data != NULL)
+    if ((c->state == CONN_IDLE || c->state == CONN_SOCKET) && c->in.data != NULL)
         process(c, buf_unread(&c->in));
 
     while (!is_tired(c)) {
@@ -443,14 +441,11 @@ static void wait_or_answer(struct slow_conn *c) {
 }
 
 /* Tells whether nobody waits for the answer any more. A FIN alone may come from a client that has
- * shut its sending side only, which --half-close decides. A reset connection and a closed unix
- * socket cannot take an answer; poll(2) tells them from a FIN. */
+ * shut its sending side only, which --half-close decides. */
 static bool is_gone(const struct slow_conn *c) {
-    struct pollfd p = { .fd = c->watch.fd };
-
     if ((c->watch.ready & IO_HANGUP) && c->worker->config->half_close == HALF_CLOSE_GONE)
         return true;
-    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
+    return socket_is_dead(c->watch.fd);
 }
 
 /* A hang-up that came before is not told again, so it is looked for here. */
@@ -461,8 +456,7 @@ static void wait_until(struct slow_conn *c, nsec_t at) {
         enter(c, CONN_SLEEP, at);
 }
 
-/* Waits for ever, that is until the client closes its side; a hang-up that came before is not told
- * again. */
+/* Waits until the client closes its side; a hang-up that came before is not told again. */
 static void hang(struct slow_conn *c) {
     if ((c->watch.ready & IO_HANGUP) || is_gone(c))
         drop_gone(c);
@@ -485,13 +479,6 @@ static void note_time(struct slow_conn *c) {
     slow_stats_time(stats, SLOW_LATE, late);
 }
 
-/* Bytes in the kernel that the client's side has not acknowledged (tcp(7), unix(7): SIOCOUTQ). */
-static uint32_t unacknowledged(const struct slow_conn *c) {
-    int bytes = 0;
-
-    return ioctl(c->watch.fd, SIOCOUTQ, &bytes) == 0 ? (uint32_t)bytes : 0;
-}
-
 /* The socket tells that it takes bytes when a third of its buffer is free. A slow reader needs long
  * for that, so its progress is looked for in between. */
 static void wait_for_room(struct slow_conn *c) {
@@ -505,14 +492,14 @@ static void wait_for_room(struct slow_conn *c) {
 }
 
 static void begin_to_send(struct slow_conn *c) {
-    c->unacked_bytes = unacknowledged(c);
+    c->unacked_bytes = socket_unacknowledged(c->watch.fd);
     c->progress_at = clock_now();
     wait_for_room(c);
 }
 
 /* A reset, because the end of an answer without a length would look like its planned one. */
 static void look_at_progress(struct slow_conn *c) {
-    uint32_t unacked = unacknowledged(c);
+    uint32_t unacked = socket_unacknowledged(c->watch.fd);
     nsec_t now = clock_now();
 
     if (unacked < c->unacked_bytes)
@@ -556,6 +543,9 @@ static bool act(struct slow_conn *c) {
         break;
     case REPLY_KEEP:
         keep_or_linger(c);
+        break;
+    case REPLY_WS:
+        enter(c, CONN_SOCKET, after(c, patience(c->worker)));
         break;
     case REPLY_FIN:
         linger(c);
@@ -628,6 +618,25 @@ static void send_rest(struct slow_conn *c) {
         run_steps(c);
 }
 
+/* --- a WebSocket: the request is in flight until it closes ------------------------------------ */
+
+/* Takes all of `input`, or ends the WebSocket. A client that closes without a Close has gone. */
+static void talk(struct slow_conn *c, struct slice input, bool ends) {
+    struct buf *out = &c->worker->out;
+
+    buf_consume(out, buf_unread(out).len);
+    int rc = ends ? websocket_close(c->reply->socket, WEBSOCKET_GOING_AWAY, out)
+                  : websocket_echo(c->reply->socket, input, out);
+    buf_free(&c->in);
+    c->step.act = rc > 0 ? REPLY_KEEP : REPLY_WS;
+    if (rc < 0)
+        drop(c);
+    else if (rc == 0 && c->eof)
+        drop_gone(c);
+    else if (send_now(c, buf_unread(out)))
+        (void)act(c);
+}
+
 /* --- keep or linger --------------------------------------------------------------------------- */
 
 static void await_next(struct slow_conn *c) {
@@ -675,7 +684,6 @@ static uint64_t sent_bytes(const struct slow_conn *c) {
 
 /* Logs the request. `status` went out; 0: none did. */
 static void log_request(struct slow_conn *c, const char *outcome, uint16_t status) {
-    static struct log_rate rate = { .per_second = 1 };
     struct slow_worker *w = c->worker;
 
     if (w->access_log == NULL)
@@ -687,10 +695,8 @@ static void log_request(struct slow_conn *c, const char *outcome, uint16_t statu
         .has_begun = c->is_timed,
         .bytes = sent_bytes(c),
     };
-    if (slow_access_log_write(w->access_log, c->reply, &facts))
-        return;
-    slow_stats_count(&w->planner.stats, SLOW_LOG_DROPPED);
-    log_limited(&rate, LOG_LEVEL_WARN, "access log lines were dropped");
+    if (!slow_access_log_write(w->access_log, c->reply, &facts))
+        slow_stats_count(&w->planner.stats, SLOW_LOG_DROPPED);
 }
 
 /* Ends the request in flight: counts and logs it, and frees its plan. `outcome` is for the log. */
@@ -781,6 +787,8 @@ void slow_conn_drain_all(struct slow_worker *w) {
         next = c->next;
         if (c->state == CONN_HANG)
             drop(c);
+        else if (c->state == CONN_SOCKET)
+            talk(c, SLICE(""), true);
         else if (c->state == CONN_IDLE)
             enter(c, CONN_IDLE, nsec_min(c->deadline, until));
     }

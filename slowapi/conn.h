@@ -9,6 +9,7 @@
  *                                                         |  the client may still be sending
  *                                                         +--> LINGER --> closed
  *
+ * An answer that opens a WebSocket leads to SOCKET instead of IDLE.
  * A head that comes whole goes from IDLE to BODY. A fault may let a connection HANG instead: asleep
  * until its client leaves, or, before anything is read, for a while and then IDLE.
  * States are passed through within one callback when nothing has to be waited for. */
@@ -62,6 +63,7 @@ enum slow_conn_state {
     CONN_IDLE,   /* nothing of a request has come; owns no buffer */
     CONN_HEAD,   /* `in` holds an incomplete head */
     CONN_BODY,   /* the request is planned; its body is thrown away as it comes */
+    CONN_SOCKET, /* a WebSocket that is open; the states up to here take input */
     CONN_SLEEP,  /* due at `deadline`, or its next piece; `in` holds what came after the request,
                     mostly nothing */
     CONN_HANG,   /* a fault: asleep for ever, or until the connection is read from */

@@ -4,12 +4,15 @@
 #include "base/alloc.h"
 #include "base/base64.h"
 #include "base/json.h"
+#include "base/units.h"
 #include "http/chars.h"
 #include "http/select.h"
 #include "http/url.h"
+#include "http/websocket.h"
 #include "slowapi/limits.h"
 #include "slowapi/page.h"
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 /* Few of them need all of what they are given. */
@@ -513,4 +516,80 @@ ENDPOINT(cookies_set_one) {
 
     int rc = to_cookies(reply, why);
     return rc == 0 ? set_cookie(reply, name, value, "; Path=/", why) : rc;
+}
+
+/* --- WebSocket -------------------------------------------------------------------------------- */
+
+static bool names(const struct slow_request *request, struct slice field, struct slice word) {
+    struct slice value;
+
+    if (!http_field_find(request->head, field, &value))
+        return false;
+    while (value.len > 0)
+        if (slice_eq_nocase(slice_trim(slice_cut(&value, ',')), word))
+            return true;
+    return false;
+}
+
+/* A number of bytes that an argument names; `otherwise` when none does. 0 or -EINVAL. */
+static int size_of(const struct slow_request *request, struct slice name, uint64_t otherwise,
+                   uint64_t *ret) {
+    struct slice value;
+
+    *ret = otherwise;
+    if (!http_query_find(request->query, name, &value) || value.len == 0)
+        return 0;
+    if (units_parse_size(value, ret) < 0 || *ret == 0 || *ret > SLOWAPI_MESSAGE_BYTES)
+        return -EINVAL;
+    return 0;
+}
+
+/* Refuses a handshake of another version, and tells ours (RFC 6455 section 4.4). */
+static int refuse_version(struct reply *reply) {
+    reply_set_status(reply, 426);
+    reply->has_status_fields = true;
+    int rc = reply_add_fields(reply, "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                                     "Sec-WebSocket-Version: 13\r\n");
+    return rc == 0 ? reply_set_copy(reply, "text/plain", SLICE("a WebSocket of version 13\n")) : rc;
+}
+
+static int open_socket(struct reply *reply, const char *accept, uint64_t message,
+                       uint64_t fragment) {
+    char lines[160];
+
+    reply->socket = mem_alloc(sizeof(*reply->socket));
+    if (reply->socket == NULL)
+        return -ENOMEM;
+    websocket_init(reply->socket, message, fragment);
+    reply->status = 101;
+    snprintf(lines, sizeof(lines),
+             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n", accept);
+    int rc = reply_add_fields(reply, lines);
+    return rc == 0 ? reply_set_copy(reply, "", SLICE("")) : rc;
+}
+
+ENDPOINT(websocket) {
+    struct slice key = SLICE(""), version = SLICE("");
+    char accept[WEBSOCKET_ACCEPT_BYTES];
+    uint64_t message, fragment;
+
+    if (size_of(request, SLICE("max_message_size"), SLOWAPI_MESSAGE_BYTES / 16, &message) < 0 ||
+        size_of(request, SLICE("max_fragment_size"), message, &fragment) < 0 || fragment > message)
+        return error_set(why, -EINVAL,
+                         "max_message_size is 1 to 1m bytes, and max_fragment_size "
+                         "1 to that");
+    http_field_find(request->head, SLICE("Sec-WebSocket-Key"), &key);
+    http_field_find(request->head, SLICE("Sec-WebSocket-Version"), &version);
+    if (!names(request, SLICE("Upgrade"), SLICE("websocket")))
+        return refuse_version(reply);
+    if (request->head->version_minor == 0 ||
+        !names(request, SLICE("Connection"), SLICE("upgrade")) || !websocket_accept(key, accept))
+        return error_set(why, -EINVAL,
+                         "no handshake of a WebSocket: it needs Connection: upgrade "
+                         "and a Sec-WebSocket-Key of 16 bytes");
+    if (!slice_eq(version, SLICE("13")))
+        return refuse_version(reply);
+    if (reply->status != 200) /* another answer was rolled */
+        return reply_set_copy(reply, "text/plain", SLICE(""));
+    return open_socket(reply, accept, message, fragment);
 }

@@ -41,6 +41,7 @@ ENDPOINT_OF(cookies);
 ENDPOINT_OF(cookies_set);
 ENDPOINT_OF(cookies_delete);
 ENDPOINT_OF(cookies_set_one);
+ENDPOINT_OF(websocket);
 
 #undef ENDPOINT_OF
 

@@ -22,6 +22,7 @@
 #define SLOWAPI_KEPT_ALL_BYTES (64u << 20) /* all of these in a worker */
 #define SLOWAPI_TEXT_MAX       (8u << 20)  /* a text that is made of a request */
 #define SLOWAPI_CODED_BYTES    (1u << 20)  /* a body that is coded */
+#define SLOWAPI_MESSAGE_BYTES  (1u << 20)  /* the longest message of a WebSocket */
 #define SLOWAPI_FORM_FIELDS    1000        /* of a form that is told back */
 #define SLOWAPI_FILE_BYTES     65536       /* a longer file is read as it is sent */
 

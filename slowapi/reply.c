@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "base/units.h"
 #include "http/chars.h"
+#include "http/websocket.h"
 #include "slowapi/limits.h"
 #include <errno.h>
 #include <math.h>
@@ -57,6 +58,9 @@ void reply_free(struct reply *reply) {
     mem_free(reply->own_type);
     mem_free(reply->cors);
     mem_free(reply->trailers);
+    if (reply->socket != NULL)
+        websocket_free(reply->socket);
+    mem_free(reply->socket);
     if (reply->file >= 0)
         close(reply->file);
     mem_free(reply);
@@ -542,6 +546,10 @@ static int append_head(struct reply *reply, struct http_conn *conn, struct slow_
     faults.head = &head;
     faults.is_chunked = reply->body.is_chunked;
     int rc = inject(reply, FAULT_IN_HEAD, &faults);
+    if (reply->socket != NULL) { /* frames of its own follow */
+        faults.is_unframed = true;
+        head.has_content_length = head.close = conn->persists = false;
+    }
     if (rc == 0 && faults.is_unframed)
         rc = http_encode_response(out, &head);
     else if (rc == 0)
@@ -659,7 +667,7 @@ static int append_piece(struct reply *reply, struct slow_stats *stats, struct bu
 
 static int end_body(struct reply *reply, struct buf *out, struct reply_step *ret) {
     reply->phase = REPLY_END;
-    ret->act = REPLY_KEEP;
+    ret->act = reply->socket != NULL ? REPLY_WS : REPLY_KEEP;
     for (size_t i = 0; i < reply->fault_count; i++)
         if (fault_infos[reply->faults[i].kind].ends_connection)
             ret->act = REPLY_FIN;

@@ -4,6 +4,7 @@
  *   reply_step -> bytes in `out`, and what to do when they are written:
  *       NEXT   step again          WAIT  step again at `until`       HANG  nothing, for ever
  *       KEEP   it is complete      FIN   close                       RST   reset
+ *       WS     the same, and a WebSocket follows
  */
 #ifndef SLOWAPI_REPLY_H
 #define SLOWAPI_REPLY_H
@@ -16,7 +17,7 @@
 #include <jansson.h>
 
 struct kept_request;
-
+struct websocket;
 enum body_kind {
     BODY_TEXT,    /* `text` */
     BODY_FILE,    /* `file` */
@@ -49,7 +50,7 @@ static inline bool body_is_events(const struct body *body) {
     return body->kind >= BODY_LINES;
 }
 
-enum reply_act { REPLY_NEXT, REPLY_WAIT, REPLY_HANG, REPLY_KEEP, REPLY_FIN, REPLY_RST };
+enum reply_act { REPLY_NEXT, REPLY_WAIT, REPLY_HANG, REPLY_KEEP, REPLY_WS, REPLY_FIN, REPLY_RST };
 
 struct reply_step {
     enum reply_act act;
@@ -60,14 +61,12 @@ enum reply_phase { REPLY_HEAD, REPLY_BODY, REPLY_END };
 
 struct reply {
     uint16_t status;
-    uint8_t phase; /* enum reply_phase */
-    uint8_t fault_count, method;
+    uint8_t phase;                       /* enum reply_phase */
+    uint8_t fault_count, method, coding; /* coding: enum http_coding, as the path asks for */
     bool close, is_bodyless, is_chunked, shows_truth;
-    bool is_chosen;                       /* the body is a text or file of the parameters */
-    bool has_status_fields;               /* `fields` has what the status asks for */
-    bool is_template;                     /* `chosen` may have placeholders */
-    uint8_t coding;                       /* enum http_coding that the path asks for */
-    int file;                             /* owned: the chosen body, or -1 */
+    bool is_chosen, is_template; /* the body is of the parameters; `chosen` may have placeholders */
+    bool has_status_fields;      /* `fields` has what the status asks for */
+    int file;                    /* owned: the chosen body, or -1 */
     struct fault faults[SPEC_FAULTS_MAX]; /* faults that were rolled for this request */
     struct rng rng;
     uint64_t seed;
@@ -90,6 +89,7 @@ struct reply {
     char *own_type;            /* owned: what `type` points to, or NULL */
     char *trailers;            /* owned: header lines behind a body in chunks, or NULL */
     char *cors;                /* owned: header lines that stay whatever is answered, or NULL */
+    struct websocket *socket;  /* owned: what a 101 opens, or NULL */
     struct kept_request *kept; /* NULL, or the request: plan_free frees it */
 };
 

@@ -232,6 +232,10 @@ static const struct route routes[] = {
       .wants_body = true,
       .help = "digest authentication: QOP auth or auth-int; MD5, SHA-256, SHA-512-256, SHA-512, "
               "and -sess; a nonce lives for 5 minutes and STALE_AFTER requests" },
+    { ROW("/websocket/echo", "/websocket/echo?max_message_size=64k&max_fragment_size=", BIT(GET),
+          endpoint_websocket),
+      .takes_any = true,
+      .help = "a WebSocket that sends messages of up to 1m back, each as one frame" },
     { ROW("/bytes/", "/bytes/N", ANY, prepare_bytes), .param = SLICE_INIT("numbytes"),
       .help = "N pseudo-random bytes, by `seed`; up to 1g instead of httpbin's 100 KiB" },
     { ROW("/stream-bytes/", "/stream-bytes/N?chunk_size=", ANY, prepare_stream_bytes),

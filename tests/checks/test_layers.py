@@ -26,9 +26,9 @@ LIBRARY_HOMES = {
     "event2/": (lambda path: path.parts[0] == "net" or str(path) in ("proc/signals.c", "server/model/evhttp.c"), None),
     "libpq-fe.h": (lambda path: path.parts[0] == "server", 1),
     "curl/curl.h": (lambda path: path.parts[0] == "server", 1),
-    # TLS, also below libcurl, and the hashes of a cache and of digest authentication.
+    # TLS, also below libcurl, and the hashes of a cache of digest authentication and of handshakes.
     "openssl/": (
-        lambda path: str(path) in ("server/upstream/curl.c", "server/app/source.c", "http/digest.c")
+        lambda path: str(path) in ("server/upstream/curl.c", "server/app/source.c", "http/digest.c", "http/websocket.c")
         or (path.parts[0] == "net" and path.name.startswith("tls") and path.suffix == ".c"),
         None,
     ),
