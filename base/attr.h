@@ -10,6 +10,7 @@
 #define UNUSED                            __attribute__((unused))
 #define LIKELY(cond)                      __builtin_expect(!!(cond), 1)
 #define UNLIKELY(cond)                    __builtin_expect(!!(cond), 0)
+#define NOINLINE                          __attribute__((noinline))
 
 #define ARRAY_LEN(array)                (sizeof(array) / sizeof((array)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))

@@ -234,7 +234,7 @@ int watch_peek(struct watch *w) {
     return rc;
 }
 
-static ssize_t recv_within(struct watch *w, void *data, size_t size) {
+static NOINLINE ssize_t recv_within(struct watch *w, void *data, size_t size) {
     if (!may_step(w, w->tls->recv_awaits))
         return -EAGAIN;
 
@@ -243,7 +243,7 @@ static ssize_t recv_within(struct watch *w, void *data, size_t size) {
     return n;
 }
 
-static ssize_t send_within(struct watch *w, const void *data, size_t size) {
+static NOINLINE ssize_t send_within(struct watch *w, const void *data, size_t size) {
     if (!may_step(w, w->tls->send_awaits))
         return -EAGAIN;
 
