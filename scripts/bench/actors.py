@@ -41,6 +41,16 @@ http {{
 RETURN_200 = {"http": "", "location": 'return 200 "slow api response";'}
 
 
+def return_200_over_tls(certificate):
+    """As RETURN_200, of an nginx that terminates TLS."""
+    listens = "listen 127.0.0.1:{port}"
+    return {
+        "http": f"ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key}; ssl_protocols TLSv1.2 TLSv1.3;",
+        "location": RETURN_200["location"],
+        "conf": NGINX_CONF.replace(listens, f"{listens} ssl"),
+    }
+
+
 def proxy_to(host_port):
     """nginx as an app server would be: in front of one upstream, with idle connections kept to it."""
     return {
