@@ -448,9 +448,9 @@ static bool is_gone(const struct slow_conn *c) {
     return socket_is_dead(c->watch.fd);
 }
 
-/* A hang-up that came before is not told again, so it is looked for here. */
+/* A hang-up that came before is not told again, a reset not as one: both are looked for here. */
 static void wait_until(struct slow_conn *c, nsec_t at) {
-    if ((c->watch.ready & IO_HANGUP) && is_gone(c))
+    if (is_gone(c))
         drop_gone(c);
     else
         enter(c, CONN_SLEEP, at);
