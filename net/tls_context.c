@@ -231,29 +231,40 @@ static int use_alpn(struct tls_context *c, SSL_CTX *ctx) {
 
 /* --- sessions that a client resumes ----------------------------------------------------------- */
 
+/* The oldest makes room. */
 static int keep_session(SSL *ssl, SSL_SESSION *session) {
-    struct tls_session *kept = SSL_get_app_data(ssl);
+    struct tls_session *s = SSL_get_app_data(ssl);
+    SSL_SESSION *oldest = NULL;
 
-    if (kept == NULL)
+    if (s == NULL)
         return 0;
-    pthread_mutex_lock(&kept->lock);
-    SSL_SESSION *last = kept->last;
-    kept->last = session;
-    pthread_mutex_unlock(&kept->lock);
-    SSL_SESSION_free(last);
+    pthread_mutex_lock(&s->lock);
+    if (s->count == TLS_SESSIONS_MAX) {
+        oldest = s->kept[0];
+        s->count--;
+        memmove(&s->kept[0], &s->kept[1], s->count * sizeof(s->kept[0]));
+    }
+    s->kept[s->count++] = session;
+    pthread_mutex_unlock(&s->lock);
+    SSL_SESSION_free(oldest);
     return 1;
 }
 
-static void offer_session(SSL *ssl, struct tls_session *kept) {
-    pthread_mutex_lock(&kept->lock);
-    if (kept->last != NULL)
-        SSL_set_session(ssl, kept->last);
-    pthread_mutex_unlock(&kept->lock);
+static void offer_session(SSL *ssl, struct tls_session *s) {
+    SSL_SESSION *used_up = NULL;
+
+    pthread_mutex_lock(&s->lock);
+    if (s->count > 0)
+        SSL_set_session(ssl, s->kept[s->count - 1]);
+    if (s->count > 1)
+        used_up = s->kept[--s->count];
+    pthread_mutex_unlock(&s->lock);
+    SSL_SESSION_free(used_up);
 }
 
-void tls_session_forget(struct tls_session *session) {
-    SSL_SESSION_free(session->last);
-    session->last = NULL;
+void tls_session_forget(struct tls_session *s) {
+    while (s->count > 0)
+        SSL_SESSION_free(s->kept[--s->count]);
 }
 
 /* --- the wire --------------------------------------------------------------------------------- */

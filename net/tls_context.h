@@ -65,11 +65,14 @@ struct tls_context *tls_context_ref(struct tls_context *context);
 /* NULL-safe. The last owner frees. */
 void tls_context_unref(struct tls_context *context);
 
-/* The last session that a server gave to connections of one client, for the next to resume.
+/* The last sessions that a server gave to connections of one client, for the next to resume. Each
+ * is used once, since a server may see to that (RFC 8446 section 8.1), but for one that stays.
  * Threads may share it. */
+enum { TLS_SESSIONS_MAX = 64 };
 struct tls_session {
     pthread_mutex_t lock;
-    struct ssl_session_st *last;
+    struct ssl_session_st *kept[TLS_SESSIONS_MAX]; /* the newest last */
+    unsigned count;
 };
 #define TLS_SESSION_INIT ((struct tls_session){ .lock = PTHREAD_MUTEX_INITIALIZER })
 

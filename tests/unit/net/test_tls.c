@@ -3,8 +3,6 @@
 #include "base/alloc.h"
 #include "tests/unit/net/tls_rig.h"
 #include <openssl/crypto.h>
-#include <openssl/ec.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 
@@ -512,6 +510,33 @@ static void test_sessions_are_resumed_unless_that_is_off(void **state) {
     }
 }
 
+static void test_a_session_is_used_once_while_there_are_others(void **state) {
+    struct tls_session session = TLS_SESSION_INIT;
+    struct tls_peer peer = { .name = "localhost", .session = &session };
+    struct tls_rig r, later;
+    (void)state;
+    rig_open(&r, client_config(&pki), server_config(&pki.good));
+    later = r;
+    for (unsigned i = 0; i <= TLS_SESSIONS_MAX; i++) {
+        rig_connect(&r, NULL);
+        SSL_set_app_data(r.client.tls->ssl, &session);
+        shake(&r);
+        assert_int_equal(tls_peek(r.client.tls), -EAGAIN); /* takes two tickets in */
+        rig_hang_up(&r);
+    }
+    assert_int_equal(session.count, TLS_SESSIONS_MAX);
+    for (unsigned left = TLS_SESSIONS_MAX - 1; left > 0; left--) {
+        rig_connect(&later, &peer);
+        assert_int_equal(session.count, left);
+        rig_hang_up(&later);
+    }
+    rig_connect(&later, &peer);
+    assert_int_equal(session.count, 1);
+    rig_hang_up(&later);
+    rig_close(&r);
+    tls_session_forget(&session);
+}
+
 static void test_renegotiation_is_refused_and_does_no_harm(void **state) {
     struct tls_config client = client_config(&pki);
     struct tls_rig r;
@@ -627,57 +652,6 @@ static void test_a_long_hello_is_answered(void **state) {
     }
 }
 
-/* --- contexts --------------------------------------------------------------------------------- */
-
-static void expect_no_context(struct tls_config config, const char *why) {
-    struct error err = { .text = "" };
-    assert_null(tls_context_new(&config, &err));
-    if (strcmp(err.text, why) != 0)
-        fail_msg("'%s', not '%s'", err.text, why);
-}
-
-static void test_a_context_says_what_is_wrong(void **state) {
-    struct tls_certificate one = pki.good.certificate;
-    struct tls_config server = server_config(&pki.good);
-    (void)state;
-    server.certificates = &one;
-
-    one.key = pki.other.certificate.key;
-    one.key.name = "k.pem";
-    one.chain.name = "c.pem";
-    expect_no_context(server, "key 'k.pem' is not that of certificate 'c.pem'");
-    one.key.text = SLICE("hello");
-    expect_no_context(server, "'k.pem' has no private key in PEM");
-    one.key.text = SLICE("");
-    expect_no_context(server, "'k.pem' has no private key in PEM");
-    char secret[] = "secret";
-    BIO *locked = BIO_new(BIO_s_mem());
-    char *text;
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    assert_int_equal(
-        PEM_write_bio_PrivateKey(locked, key, EVP_aes_128_cbc(), NULL, 0, NULL, secret), 1);
-    one.key.text.len = (size_t)BIO_get_mem_data(locked, &text);
-    one.key.text.ptr = text;
-    expect_no_context(server, "key 'k.pem' has a passphrase; give one without");
-    EVP_PKEY_free(key);
-    BIO_free(locked);
-    one.chain.text = SLICE("hello");
-    expect_no_context(server, "'c.pem' has no certificate in PEM");
-    one.chain.text = SLICE("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    expect_no_context(server, "certificate 'c.pem': wrong tag");
-    one = pki.good.certificate;
-    server.ciphers = "NONSENSE";
-    expect_no_context(server, "ciphers 'NONSENSE': no cipher match");
-    server.ciphers = "TLS_NONSENSE";
-    expect_no_context(server, "ciphers 'TLS_NONSENSE': no cipher match");
-    server.ciphers = ":";
-    expect_no_context(server, "ciphers ':': no reason given");
-    server.ciphers = NULL;
-    server.verify = TLS_VERIFY_REQUIRED;
-    server.trust = (struct tls_pem){ "ca.pem", SLICE("hello") };
-    expect_no_context(server, "'ca.pem' has no certificate in PEM");
-}
-
 /* --- without memory --------------------------------------------------------------------------- */
 
 static void *openssl_alloc(size_t size, const char *file UNUSED, int line UNUSED) {
@@ -776,11 +750,11 @@ int main(void) {
         cmocka_unit_test(test_what_does_not_fit_is_refused_by_name),
         cmocka_unit_test(test_ciphers_of_both_versions_stand_in_one_list),
         cmocka_unit_test(test_sessions_are_resumed_unless_that_is_off),
+        cmocka_unit_test(test_a_session_is_used_once_while_there_are_others),
         cmocka_unit_test(test_renegotiation_is_refused_and_does_no_harm),
         cmocka_unit_test(test_connections_outlive_their_owner),
         cmocka_unit_test(test_strangers_are_told_apart),
         cmocka_unit_test(test_a_long_hello_is_answered),
-        cmocka_unit_test(test_a_context_says_what_is_wrong),
         cmocka_unit_test(test_a_handshake_without_memory_fails_and_leaves_nothing),
         cmocka_unit_test(test_a_connection_without_memory_is_not_made),
     };
