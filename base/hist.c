@@ -309,3 +309,18 @@ uint64_t hist_shared_below(const struct hist_shared *h, uint64_t usec) {
 
     return count_first(h, bucket + (shared_bucket_last(bucket) <= usec));
 }
+
+void hist_shared_subtract(struct hist_shared *h, const struct hist_shared *then) {
+    unsigned last = HIST_SHARED_BUCKETS;
+
+    for (unsigned i = 0; i < HIST_SHARED_BUCKETS; i++) {
+        add_alone(&h->buckets[i], 0 - read_shared(&then->buckets[i]));
+        if (read_shared(&h->buckets[i]) > 0)
+            last = i;
+    }
+    add_alone(&h->sum_usec, 0 - read_shared(&then->sum_usec));
+    uint64_t max = read_shared(&h->max_usec);
+    uint64_t end = last < HIST_SHARED_BUCKETS ? shared_bucket_last(last) : 0;
+    if (max == read_shared(&then->max_usec) && end < max)
+        atomic_store_explicit(&h->max_usec, end, memory_order_relaxed);
+}

@@ -68,6 +68,10 @@ void hist_shared_record_alone(struct hist_shared *h, nsec_t span);
 /* Adds all of `from` to `to`, where nobody else writes. */
 void hist_shared_merge(struct hist_shared *to, const struct hist_shared *from);
 
+/* Takes away what `h` held when it was copied to `then`, where nobody else writes. A maximum that
+ * is no new one becomes the end of its bucket. */
+void hist_shared_subtract(struct hist_shared *h, const struct hist_shared *then);
+
 uint64_t hist_shared_count(const struct hist_shared *h);
 uint64_t hist_shared_sum(const struct hist_shared *h); /* microseconds */
 uint64_t hist_shared_max(const struct hist_shared *h); /* microseconds; 0 when empty */

@@ -183,7 +183,8 @@ static const struct option_row rows[] = {
         .name = "control",
         .topic = "Telling",
         .meta = "ADDR",
-        .help = "Serve /stats, /metrics, /rules, /sequences, /queues and /healthz there; without a "
+        .help = "Serve /stats, /metrics, /rules, /sequences, /queues, /reset and /healthz there; "
+                "without a "
                 "host on 127.0.0.1 only.",
         .type = OPTION_CUSTOM,
         .parse = parse_control,

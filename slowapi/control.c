@@ -29,7 +29,7 @@ static struct slow_stats_sum *sum_up(struct shared *shared) {
     struct slow_stats_sum *sum = mem_alloc(sizeof(*sum));
 
     if (sum != NULL)
-        slow_stats_sum(sum, shared->slots, &shared->total);
+        shared_sum_stats(shared, sum);
     return sum;
 }
 
@@ -199,16 +199,36 @@ static void forget_queues(void *arg, struct control_request *rq) {
     control_reply_text(rq, 200, "forgotten");
 }
 
+static void handle_stats(void *arg, struct control_request *rq) {
+    if (rq->method == CONTROL_GET) {
+        reply_stats(arg, rq);
+        return;
+    }
+    shared_reset_stats(arg);
+    control_reply_text(rq, 200, "reset");
+}
+
+/* All that requests have left behind; rules are no trace of theirs. */
+static void reset_all(void *arg, struct control_request *rq) {
+    struct shared *shared = arg;
+
+    shared_forget(shared, &shared->sequences);
+    shared_forget(shared, &shared->queues);
+    shared_reset_stats(shared);
+    control_reply_text(rq, 200, "reset");
+}
+
 static void reply_health(void *arg UNUSED, struct control_request *rq) {
     control_reply_text(rq, 200, "ok");
 }
 
 static const struct control_route routes[] = {
-    { "/stats", CONTROL_GET, reply_stats },
+    { "/stats", CONTROL_GET | CONTROL_DELETE, handle_stats },
     { "/metrics", CONTROL_GET, reply_metrics },
     { "/rules", CONTROL_GET | CONTROL_PUT | CONTROL_DELETE, handle_rules },
     { "/sequences", CONTROL_DELETE, forget_sequences },
     { "/queues", CONTROL_DELETE, forget_queues },
+    { "/reset", CONTROL_POST, reset_all },
     { "/healthz", CONTROL_GET, reply_health },
 };
 

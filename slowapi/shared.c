@@ -220,6 +220,20 @@ void shared_forget(struct shared *shared, struct lru *lru) {
     shared_unlock(shared);
 }
 
+void shared_sum_stats(struct shared *shared, struct slow_stats_sum *ret) {
+    shared_lock(shared);
+    slow_stats_sum(ret, shared->slots, &shared->total);
+    slow_stats_subtract(ret, &shared->stats_base);
+    shared_unlock(shared);
+}
+
+void shared_reset_stats(struct shared *shared) {
+    shared_lock(shared);
+    slow_stats_sum(&shared->stats_base, shared->slots, &shared->total);
+    atomic_store(&shared->total.in_flight_max, shared->stats_base.in_flight);
+    shared_unlock(shared);
+}
+
 /* --- sequences -------------------------------------------------------------------------------- */
 
 uint64_t sequence_next(struct shared *shared, uint64_t key, bool *ret_evicts) {

@@ -42,7 +42,8 @@ struct shared {
     struct lru sequences, queues;
     uint64_t *sequence_counts; /* by place, as the next */
     struct queue *queue_states;
-    char rules[SHARED_RULES_BYTES]; /* the JSON that is in force; NUL-terminated */
+    struct slow_stats_sum stats_base; /* at the last reset: workers only count up */
+    char rules[SHARED_RULES_BYTES];   /* the JSON that is in force; NUL-terminated */
     _Atomic uint32_t rules_generation;
 
     _Atomic uint64_t rng_state; /* all workers roll from it, so that --seed repeats a run */
@@ -80,6 +81,12 @@ void shared_set_rules(struct shared *shared, struct slice text);
 
 /* Copies the rules in force, NUL-terminated; mem_free the copy. NULL when out of memory. */
 NODISCARD char *shared_rules(struct shared *shared);
+
+/* Sums what was counted since the last reset. */
+void shared_sum_stats(struct shared *shared, struct slow_stats_sum *ret);
+
+/* Counts from now on: what ends later is counted, although it began before. */
+void shared_reset_stats(struct shared *shared);
 
 /* Forgets all sequences (of shared->sequences), or empties all queues (of shared->queues). */
 void shared_forget(struct shared *shared, struct lru *lru);

@@ -36,3 +36,16 @@ void slow_stats_sum(struct slow_stats_sum *sum, const struct slow_stats_slot *sl
             hist_shared_merge(&sum->times[k], &slot->times[k]);
     }
 }
+
+static void subtract_all(uint64_t *from, const uint64_t *what, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        from[i] -= what[i];
+}
+
+void slow_stats_subtract(struct slow_stats_sum *sum, const struct slow_stats_sum *then) {
+    subtract_all(sum->counters, then->counters, SLOW_COUNTERS_MAX);
+    subtract_all(sum->faults, then->faults, FAULT_KINDS);
+    subtract_all(sum->classes, then->classes, ARRAY_LEN(sum->classes));
+    for (size_t k = 0; k < SLOW_TIMES; k++)
+        hist_shared_subtract(&sum->times[k], &then->times[k]);
+}

@@ -96,4 +96,7 @@ struct slow_stats_sum {
 void slow_stats_sum(struct slow_stats_sum *sum, const struct slow_stats_slot *slots,
                     const struct slow_stats_total *total);
 
+/* Takes away what had been counted when `then` was summed; gauges stay. */
+void slow_stats_subtract(struct slow_stats_sum *sum, const struct slow_stats_sum *then);
+
 #endif

@@ -595,3 +595,56 @@ def test_timers_are_kept_with_thousands_of_sleepers(slowapi, srv_run):
     stats = Control(api).stats()
     assert stats["in_flight_max"] >= 1500 and stats["late"]["count"] == 4000
     assert stats["late"]["p50_ms"] < 500  # the figure itself is for scripts/bench: this machine may be busy
+
+
+# --- resets -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_statistics_count_from_a_reset_on(slowapi, srv_run, workers):
+    control = Control(api := slowapi("--control", "0", "--workers", workers))
+    for count in (700, 300):
+        done = srv_run("bench", "-q", "-k", "-c", "8", "-n", str(count), api.url + "?delay=2ms&status=503:50")
+        assert done.returncode == 0, done.stderr
+        stats = control.stats()
+        assert (stats["requests"], stats["answers"]) == (count, count)
+        assert stats["status"]["2xx"] + stats["status"]["5xx"] == count and stats["planned"]["count"] == count
+        assert stats["planned"]["mean_ms"] == pytest.approx(2) and stats["in_flight_max"] <= 8
+        assert control.ask("DELETE", "/stats") == (200, "reset\n")
+        stats = control.stats()
+        assert all(stats[name] == 0 for name in ("requests", "answers", "connections", "in_flight_max"))
+        assert stats["planned"] == {name: 0 for name in stats["planned"]} and not any(stats["faults"].values())
+    assert "slowapi_requests_total 0\n" in control.ask("GET", "/metrics")[1]
+
+
+def test_a_maximum_before_a_reset_is_forgotten(slowapi):
+    control = Control(api := slowapi("--control", "0"))
+    assert get(api, "/?delay=0.2").status == 200
+    control.ask("DELETE", "/stats")
+    assert get(api, "/?delay=0.02").status == 200
+    assert control.stats()["planned"]["max_ms"] == pytest.approx(20, rel=0.05)
+    assert get(api, "/?delay=0.3").status == 200
+    assert control.stats()["planned"]["max_ms"] == 300
+
+
+def test_what_is_in_flight_ends_after_a_reset(slowapi):
+    control = Control(api := slowapi("--control", "0"))
+    with RawConnection(api) as conn:
+        conn.send(b"GET /?delay=0.3 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: control.stats()["in_flight"] == 1)
+        control.ask("DELETE", "/stats")
+        assert (control.stats()["in_flight"], control.stats()["in_flight_max"]) == (1, 1)
+        assert conn.read_response().status == 200
+    stats = control.stats()
+    assert (stats["in_flight"], stats["requests"], stats["answers"]) == (0, 0, 1)
+
+
+def test_a_reset_of_all_leaves_the_rules(slowapi):
+    control = Control(api := slowapi("--control", "0", "--delay", "0"))
+    control.ask("PUT", "/rules", '[{"path":"/r","params":"seq=503,200&key=k"}]')
+    assert [get(api, "/r").status, get(api, "/r").status] == [503, 200]
+    assert get(api, "/r").status == 503
+    assert control.ask("POST", "/reset", "") == (200, "reset\n")
+    assert [get(api, "/r").status, get(api, "/r").status] == [503, 200]
+    assert (control.stats()["requests"], control.stats()["rule_matches"]) == (2, 2)
+    assert control.ask("GET", "/reset")[0] == 405
