@@ -80,12 +80,14 @@ struct slow_conn {
     struct slow_worker *worker;
     struct http_conn http;
     struct buf in, out;
-    nsec_t deadline;        /* end of the state */
-    nsec_t delay;           /* planned */
+    nsec_t deadline; /* end of the state */
+    union {
+        nsec_t delay;       /* planned, until the answer begins */
+        nsec_t progress_at; /* then the time when the client last took something of it */
+    };
     struct reply *reply;    /* owned; NULL: the plain answer */
     struct reply_step step; /* the step that follows when `out` is written */
     uint64_t client;        /* a hash of its address */
-    nsec_t progress_at;     /* the time when the client last took something of its answer */
     union {
         struct linger_state linger;
         uint32_t unacked_bytes; /* in the kernel, at the last look */
