@@ -8,7 +8,9 @@
 #include "base/poison.h"
 #include "fiber/stack.h"
 #include "fiber/switch.h"
+#include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -43,6 +45,13 @@ enum fiber_state {
     FIBER_ENDED, /* has left its stack for the last time */
 };
 
+/* The exceptions of C++ that are being handled and thrown, which its run-time library keeps for each
+ * thread: __cxa_eh_globals of the Itanium C++ ABI, 2.2.2. */
+struct fiber_exceptions {
+    void *caught;
+    unsigned uncaught;
+};
+
 /* The control block of a fiber, at the top of its stack. */
 struct fiber {
     struct fiber_context context;
@@ -64,6 +73,7 @@ struct fiber {
     void *arg;
     void *shown;         /* to the observer */
     struct patch *patch; /* fiber_patch, while it does not run */
+    struct fiber_exceptions exceptions; /* likewise */
     char *stack_low;
 };
 
@@ -96,6 +106,8 @@ struct fibers {
     bool census;
     struct log_rate complaints;
     struct fiber_stats stats;
+    struct fiber_exceptions *exceptions; /* the thread's; NULL: nobody uses C++ */
+    unsigned long long loads_searched;   /* libraries that the process had loaded by then */
     void (*switched)(void *arg, void *shown);
     void *switched_arg;
 };
@@ -294,6 +306,54 @@ static void fiber_main(void *arg) {
     ASSERT(!"an ended fiber was resumed");
 }
 
+static int count_loads(struct dl_phdr_info *info, size_t bytes UNUSED, void *arg) {
+    memcpy(arg, &info->dlpi_adds, sizeof(info->dlpi_adds));
+    return 1;
+}
+
+/* A library of C++, or what was linked with one, may be in nobody's scope but its own. */
+static void *find_exceptions(void) {
+    void *program = dlopen(NULL, RTLD_LAZY), *found = dlsym(program, "__cxa_get_globals");
+    struct link_map *map = NULL;
+
+    if (dlinfo(program, RTLD_DI_LINKMAP, &map) < 0)
+        map = NULL;
+    for (; found == NULL && map != NULL; map = map->l_next) {
+        void *library = map->l_name[0] != '\0' ? dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+
+        if (library == NULL)
+            continue;
+        found = dlsym(library, "__cxa_get_globals");
+        dlclose(library); /* whoever has opened it has it still */
+    }
+    dlclose(program);
+    return found;
+}
+
+void fibers_keep_exceptions(struct fibers *fibers) {
+    struct fiber_exceptions *(*get)(void);
+    unsigned long long loads = 0;
+    void *found;
+
+    if (fibers->exceptions != NULL)
+        return;
+    dl_iterate_phdr(count_loads, &loads);
+    if (loads == fibers->loads_searched)
+        return;
+    fibers->loads_searched = loads;
+    found = find_exceptions();
+    memcpy(&get, &found, sizeof(get)); /* POSIX has it so, ISO C does not */
+    if (get != NULL)
+        fibers->exceptions = get();
+}
+
+static void exchange_exceptions(struct fiber_exceptions *a, struct fiber_exceptions *b) {
+    struct fiber_exceptions was = *a;
+
+    *a = *b;
+    *b = was;
+}
+
 /* Called on the loop's stack. */
 static void resume(struct fibers *fibers, struct fiber *fiber) {
     fiber->state = FIBER_RUNNING;
@@ -301,7 +361,11 @@ static void resume(struct fibers *fibers, struct fiber *fiber) {
     if (fibers->switched != NULL && fiber->shown != NULL)
         fibers->switched(fibers->switched_arg, fiber->shown);
     fiber_patch = fiber->patch;
+    if (fibers->exceptions != NULL)
+        exchange_exceptions(fibers->exceptions, &fiber->exceptions);
     context_switch(&fibers->loop_context, &fiber->context, false);
+    if (fibers->exceptions != NULL)
+        exchange_exceptions(fibers->exceptions, &fiber->exceptions);
     fiber->patch = fiber_patch;
     fiber_patch = NULL;
     fibers->running = NULL;
@@ -375,6 +439,7 @@ static int spawn(struct fibers *fibers, const char *name, void (*run)(void *), v
     fiber->arg = arg;
     fiber->shown = shown;
     fiber->patch = NULL;
+    fiber->exceptions = (struct fiber_exceptions){ .caught = NULL };
     fiber->woken = fiber->cancelled = fiber->timed_out = false;
     fiber->context.sp = fiber_switch_prepare(fiber->stack_low, fiber, fiber_main, fiber);
     context_begin(&fiber->context);

@@ -254,6 +254,7 @@ int patch_park(struct patch *p, nsec_t until) {
     if (p->failed < 0)
         return patch_refuse(p, p->failed);
     p->waits++;
+    fibers_keep_exceptions(p->patches->fibers); /* of what the application has loaded itself */
     tell(p, PATCH_PARKS);
     rc = fiber_park(p->patches->fibers, nsec_min(until, end));
     tell(p, PATCH_RUNS);

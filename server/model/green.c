@@ -115,6 +115,7 @@ static int green_open(struct green *g, struct worker *worker, struct error *err)
     g->fibers = fibers_new(g->loop, &fibers, err);
     if (g->fibers == NULL)
         return -ENOMEM;
+    fibers_keep_exceptions(g->fibers);
     crash_ask(running, g->fibers);
     g->io_fiber = io_fiber_new(g->loop, g->fibers, err);
     if (g->io_fiber == NULL)

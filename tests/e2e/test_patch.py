@@ -112,6 +112,67 @@ def test_what_blocks_is_in_the_manual(serve, ticks, name):
     assert f"`{name}" in (HERE.parents[1] / "docs" / "patching.md").read_text()
 
 
+# --- exceptions of C++ ------------------------------------------------------------------------------
+
+THROWS = """
+#include <exception>
+#include <srv/app.h>
+#include <stdexcept>
+#include <stdlib.h>
+#include <string>
+#include <unistd.h>
+
+static void rest(srv_request *rq) {
+    if (WAITS_BY_SRV)
+        srv_sleep(rq, atof(srv_arg(rq, "seconds", "0.1")));
+    else
+        usleep((useconds_t)(1e6 * atof(srv_arg(rq, "seconds", "0.1"))));
+}
+
+static int handles(srv_request *rq) {
+    std::string name = srv_arg(rq, "name", "");
+    try {
+        try {
+            throw std::runtime_error(name);
+        } catch (const std::runtime_error &) {
+            rest(rq);
+            throw;
+        }
+    } catch (const std::exception &e) {
+        return srv_reply(rq, 200, "%s", e.what() == name ? "own" : "another's");
+    }
+}
+
+struct Guard {
+    srv_request *rq;
+    int *thrown;
+    ~Guard() { rest(rq); *thrown = std::uncaught_exceptions(); }
+};
+
+static int throws_on(srv_request *rq) {
+    int thrown = -1, before = std::uncaught_exceptions();
+    try {
+        Guard guard{ rq, &thrown };
+        throw 1;
+    } catch (int) {
+        return srv_reply(rq, 200, "%s", before == 0 && thrown == 1 ? "own" : "another's");
+    }
+}
+
+SRV_APP(.routes = (const srv_route[]){ { "/handles", handles }, { "/throws", throws_on }, { NULL, NULL } })
+"""
+
+
+@pytest.mark.parametrize(("patch", "waits_by_srv"), [("on", 0), ("off", 1)])
+@pytest.mark.parametrize("path", ["/handles", "/throws"])
+def test_exceptions_are_those_of_the_fiber(tmp_path, serve, patch, waits_by_srv, path):
+    built = build(tmp_path, THROWS, compiler="g++", flags=(f"-DWAITS_BY_SRV={waits_by_srv}",))
+    app = serve("--model", "green", "--workers", "0", "--patch", patch, built)
+    with ThreadPoolExecutor(12) as pool:
+        texts = pool.map(lambda i: get(app, f"{path}?name={i}&seconds={0.1 + i * 5 % 12 / 20}").text, range(12))
+        assert set(texts) == {"own"}
+
+
 # --- deadlines and clients that left ------------------------------------------------------------------
 
 HANGS = """
