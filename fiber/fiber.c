@@ -45,8 +45,8 @@ enum fiber_state {
     FIBER_ENDED, /* has left its stack for the last time */
 };
 
-/* The exceptions of C++ that are being handled and thrown, which its run-time library keeps for each
- * thread: __cxa_eh_globals of the Itanium C++ ABI, 2.2.2. */
+/* The exceptions of C++ that are being handled and thrown, which its library keeps for each thread:
+ * __cxa_eh_globals of the Itanium C++ ABI, 2.2.2. */
 struct fiber_exceptions {
     void *caught;
     unsigned uncaught;
@@ -71,8 +71,8 @@ struct fiber {
     const char *name;
     void (*run)(void *);
     void *arg;
-    void *shown;         /* to the observer */
-    struct patch *patch; /* fiber_patch, while it does not run */
+    void *shown;                        /* to the observer */
+    struct patch *patch;                /* fiber_patch, while it does not run */
     struct fiber_exceptions exceptions; /* likewise */
     char *stack_low;
 };
@@ -319,12 +319,13 @@ static void *find_exceptions(void) {
     if (dlinfo(program, RTLD_DI_LINKMAP, &map) < 0)
         map = NULL;
     for (; found == NULL && map != NULL; map = map->l_next) {
-        void *library = map->l_name[0] != '\0' ? dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+        void *library =
+            map->l_name[0] != '\0' ? dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD) : NULL;
 
         if (library == NULL)
             continue;
         found = dlsym(library, "__cxa_get_globals");
-        dlclose(library); /* whoever has opened it has it still */
+        dlclose(library); /* the process keeps its own handle */
     }
     dlclose(program);
     return found;

@@ -31,8 +31,9 @@ NODISCARD struct fibers *fibers_new(struct loop *loop, const struct fiber_config
 /* All fibers must have ended, and the loop must still be there. */
 void fibers_free(struct fibers *fibers);
 
-/* Gives each fiber exceptions of C++ of its own, as a thread has, so that it may wait while it handles
- * one: to be called once libraries are loaded that use them. Cheap when nothing was loaded since. */
+/* Gives each fiber exceptions of C++ of its own, as a thread has, so that it may wait while it
+ * handles one: to be called once libraries are loaded that use them. Cheap when nothing was loaded
+ * since. */
 void fibers_keep_exceptions(struct fibers *fibers);
 
 /* Starts one: it runs at once, until it first parks or ends, when called from a loop callback; from

@@ -17,6 +17,7 @@ enum {
     TABLE_CAP_FIRST = 64,
     WAITINGS_MAX = 8,    /* descriptors of one wait without an epoll set of its own */
     REFUSALS_QUICK = 10, /* refusals of one request that take no time */
+    NAP_MS = 1,          /* in a child */
 };
 
 /* dlsym(3) finds the condition variables of 1999, where libc has them. */
@@ -43,6 +44,7 @@ struct patches {
     struct loop *loop;
     struct fibers *fibers;
     struct watch watch; /* the epoll set */
+    pid_t pid;
     uint32_t generation;
     struct known {
         struct patch_waiting *waiting; /* NULL: nobody waits */
@@ -70,7 +72,7 @@ uintptr_t patch_find(const char *name, uintptr_t interceptor) {
 
 /* --- scope ----------------------------------------------------------------------------------- */
 
-static void forget_in_child(void) {
+void patch_forget(void) {
     if (fiber_patch != NULL)
         fiber_patch->forked = true;
     fiber_patch = NULL;
@@ -113,7 +115,7 @@ int patch_check(struct error *err) {
     if ((uintptr_t)first != (uintptr_t)poll)
         return error_set(err, -EBUSY, "applications cannot be patched: %s stands before srv",
                          dladdr(first, &info) != 0 ? info.dli_fname : "another poll(2)");
-    if (!watches_forks && pthread_atfork(NULL, NULL, forget_in_child) != 0)
+    if (!watches_forks && pthread_atfork(NULL, NULL, patch_forget) != 0)
         return error_set(err, -ENOMEM, "out of memory");
     watches_forks = true;
     return 0;
@@ -162,6 +164,7 @@ struct patches *patches_new(struct io_fiber *io, struct error *err) {
     o->io = io;
     o->loop = io_fiber_loop(io);
     o->fibers = io_fiber_fibers(io);
+    o->pid = getpid();
     /* Fibers are threads to libraries: libstdc++, for one, ends a process of one thread in which a
      * second one comes to the initialization of a `static` variable. */
     __libc_single_threaded = 0;
@@ -229,6 +232,15 @@ static void tell(struct patch *p, enum patch_news news) {
         p->news(p, news);
 }
 
+/* In a child that pthread_atfork has not told of: of vfork(2), where its parent waits and shares
+ * this memory, or of clone(2). The loop is the parent's. Takes a nap in place of parking. */
+static bool naps_in_child(const struct patch *p) {
+    if (__builtin_expect(getpid() == p->patches->pid, 1))
+        return false;
+    poll(NULL, 0, NAP_MS);
+    return true;
+}
+
 int patch_refuse(struct patch *p, int rc) {
     uint32_t beyond;
 
@@ -239,6 +251,8 @@ int patch_refuse(struct patch *p, int rc) {
     if (p->refused <= REFUSALS_QUICK)
         return -ECANCELED;
 
+    if (naps_in_child(p))
+        return -ECANCELED;
     beyond = p->refused - REFUSALS_QUICK - 1;
     if (beyond == 0)
         tell(p, PATCH_INSISTS);
@@ -251,10 +265,12 @@ int patch_park(struct patch *p, nsec_t until) {
     nsec_t end = *p->deadline;
     int rc;
 
+    if (naps_in_child(p))
+        return clock_now() >= until ? -ETIMEDOUT : 0;
     if (p->failed < 0)
         return patch_refuse(p, p->failed);
     p->waits++;
-    fibers_keep_exceptions(p->patches->fibers); /* of what the application has loaded itself */
+    fibers_keep_exceptions(p->patches->fibers); /* libraries may have come */
     tell(p, PATCH_PARKS);
     rc = fiber_park(p->patches->fibers, nsec_min(until, end));
     tell(p, PATCH_RUNS);
@@ -326,7 +342,7 @@ static void await(struct patch *p, nsec_t until) {
 void patch_insist(struct patch *p, nsec_t until) {
     int rc = p->failed == 0 ? patch_park(p, until) : -ECANCELED;
 
-    if (rc == -ECANCELED || rc == -ENOMEM)
+    if ((rc == -ECANCELED || rc == -ENOMEM) && !naps_in_child(p))
         await(p, until);
 }
 
@@ -360,6 +376,8 @@ static int park_for(struct patch *p, const struct patch_waiting *w, size_t count
         for (size_t i = 0; i < count; i++)
             if (w[i].events != 0)
                 return 1;
+        if (getpid() != p->patches->pid)
+            return 0; /* events go to its parent */
     }
 }
 

@@ -75,6 +75,9 @@ NODISCARD int patch_check(struct error *err);
  */
 uintptr_t patch_find(const char *name, uintptr_t interceptor);
 
+/* In a child: it is never patched again. */
+void patch_forget(void);
+
 struct io_fiber *patch_io(const struct patch *p);
 
 /* Parks until the fiber is woken (fiber_wake), which may be for no reason. */

@@ -100,23 +100,21 @@ static int wait_for_it(struct io_call *c) {
     return rc == -ETIMEDOUT ? -EAGAIN : rc < 0 ? rc : 0;
 }
 
-/* Parks until poll(2) says that it is ready, or in error. 0; -EAGAIN: the call must not wait, or
- * not any longer; or another -errno. */
+/* Parks until poll(2) says that it is ready, or in error. An event does not say so: until this
+ * fiber runs, another one may have taken what had come. 0; -EAGAIN: the call must not wait, or not
+ * any longer; or another -errno. */
 static int wait_until_ready(struct io_call *c) {
-    for (;;) {
-        int rc = original_poll()(&c->fd, 1, 0);
+    int rc = 0;
 
-        if (rc == 0)
-            rc = wait_for_it(c);
-        else if (rc < 0)
-            rc = -errno;
-        if (rc < 0)
-            return rc;
-        if (c->fd.revents != 0) {
+    while (rc == 0) {
+        rc = original_poll()(&c->fd, 1, 0);
+        if (rc > 0) {
             c->futile = 0;
             return 0;
         }
+        rc = rc < 0 ? -errno : wait_for_it(c);
     }
+    return rc;
 }
 
 static size_t total_of(const struct iovec *iov, size_t count) {

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "fiber/patch_hook.h"
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
@@ -129,10 +130,12 @@ static int poll_parked(struct patch *p, const char *call, struct pollfd *fds, nf
     };
     int rc;
 
-    patch_begin(p, call, count > 0 && fds != NULL ? fds->fd : -1);
+    patch_begin(p, call, -1);
     rc = (int)patch_result(original_poll()(fds, count, 0));
-    if (rc == 0 && until > clock_now())
+    if (rc == 0 && until > clock_now()) {
+        p->fd = count > 0 ? fds->fd : -1;
         rc = watch_parked(&w);
+    }
     return (int)patch_end(p, rc);
 }
 
@@ -247,12 +250,28 @@ static int select_watched(struct selecting *s) {
     return rc;
 }
 
+/* The kernel looks at no descriptor for which the process has no room, nor at the memory of its
+ * bit: callers pass getdtablesize(3) with sets of FD_SETSIZE. proc(5). */
+static int fit_nfds(int nfds) {
+    FILE *status = nfds > FD_SETSIZE ? fopen("/proc/self/status", "re") : NULL;
+    char line[256];
+    int room;
+
+    while (status != NULL && fgets(line, sizeof(line), status) != NULL)
+        if (sscanf(line, "FDSize: %d", &room) == 1 && room < nfds)
+            nfds = room;
+    if (status != NULL)
+        fclose(status);
+    return nfds;
+}
+
 static int select_parked(struct patch *p, const char *call, struct selecting *s) {
     unsigned long few[3 * WORDS_FEW], *kept = few;
     int rc;
 
     patch_begin(p, call, -1);
     s->watching.p = p;
+    s->nfds = fit_nfds(s->nfds);
     s->words = ((size_t)s->nfds + WORD_BITS - 1) / WORD_BITS;
     if (s->words > WORDS_FEW)
         kept = mem_alloc(3 * s->words * sizeof(*kept));

@@ -43,6 +43,7 @@ PATCH_ORIGINAL(lockf64)
 PATCH_ORIGINAL(fcntl)
 PATCH_ORIGINAL(fcntl64)
 PATCH_ORIGINAL(syscall)
+PATCH_ORIGINAL(_Fork)
 
 /* --- look-ups on threads ------------------------------------------------- */
 
@@ -693,6 +694,33 @@ static int wait_for_futex(struct patch *p, const uint32_t *word, int operation, 
     return 0;
 }
 
+/* --- children that pthread_atfork is not told of ------------------------- */
+
+pid_t _Fork(void) {
+    pid_t pid = original__Fork()();
+
+    if (pid == 0)
+        patch_forget();
+    return pid;
+}
+
+static bool makes_child(long number) {
+#ifdef SYS_fork
+    if (number == SYS_fork)
+        return true;
+#endif
+    return number == SYS_clone || number == SYS_clone3;
+}
+
+static long syscall_for_child(long number, const long *a) {
+    pid_t parent = getpid();
+    long rc = original_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+
+    if (rc == 0 && getpid() != parent)
+        patch_forget();
+    return rc;
+}
+
 /* Any call: its arguments are in registers. */
 long syscall(long number, ...) {
     struct patch *p = PATCH_HERE;
@@ -707,7 +735,8 @@ long syscall(long number, ...) {
     operation = (int)a[1] & FUTEX_CMD_MASK;
     if (p == NULL || number != SYS_futex ||
         (operation != FUTEX_WAIT && operation != FUTEX_WAIT_BITSET))
-        return original_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+        return makes_child(number) ? syscall_for_child(number, a)
+                                   : original_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     patch_begin(p, "futex", -1);
     return patch_end(p, wait_for_futex(p, (const uint32_t *)a[0], (int)a[1], (uint32_t)a[2],
                                        (const struct timespec *)a[3]));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Calls that wait for several descriptors, for connections and for a time, patched and not. */
 #include "patch_rig.c"
+#include <sys/mman.h>
 
 /* --- several descriptors ------------------------------------------------- */
 
@@ -11,7 +12,7 @@ static void say_poll(struct out *o, const struct pollfd *fds, int count) {
 }
 
 static void case_poll(struct out *o) {
-    struct pollfd fds[16];
+    struct pollfd fds[16], *volatile nowhere = (struct pollfd *)8;
     int ends[2], quiet[2];
     double since;
 
@@ -47,6 +48,7 @@ static void case_poll(struct out *o) {
     say_poll(o, fds, 2);
     CALL(o, poll(NULL, 0, 30));
     CALL(o, poll(fds, 0, 0));
+    CALL(o, poll(nowhere, 1, 30));
     if (read(ends[0], &(char){ 0 }, 1) != 1)
         abort();
 
@@ -120,6 +122,28 @@ static void case_poll_odd(struct out *o) {
 
 static void set_bit(unsigned long *bits, int fd) {
     bits[fd / 64] |= 1UL << fd % 64;
+}
+
+/* As many descriptors as a process may have, with sets that have room for 1,024. */
+static void case_select_small(struct out *o) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *memory = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    fd_set *in = (fd_set *)(void *)(memory + page - sizeof(fd_set));
+    struct timeval t = { .tv_usec = 30000 };
+    int ends[2];
+
+    mprotect(memory + page, page, PROT_NONE);
+    pair(ends, SOCK_STREAM);
+    struct later l = WRITES(40, ends[1], "a");
+    FD_SET(ends[0], in);
+    CALL(o, select(65536, in, NULL, NULL, &t));
+    FD_SET(ends[0], in);
+    begin(&l);
+    CALL(o, select(65536, in, NULL, NULL, NULL));
+    end(&l);
+    say(o, "%d\n", FD_ISSET(ends[0], in) != 0);
+    close_both(ends);
+    munmap(memory, 2 * page);
 }
 
 static void case_select(struct out *o) {
@@ -404,17 +428,12 @@ static void case_fortified(struct out *o) {
 /* --- the application ----------------------------------------------------- */
 
 static const struct a_case cases[] = {
-    { "poll", case_poll },
-    { "poll-odd", case_poll_odd },
-    { "select", case_select },
-    { "epoll", case_epoll },
-    { "masks", case_masks },
-    { "connect", case_connect },
-    { "connect-unix", case_connect_unix },
-    { "accept", case_accept },
-    { "sleep", case_sleep },
-    { "fortified", case_fortified },
-    { NULL, NULL },
+    { "poll", case_poll },           { "poll-odd", case_poll_odd },
+    { "select", case_select },       { "select-small", case_select_small },
+    { "epoll", case_epoll },         { "masks", case_masks },
+    { "connect", case_connect },     { "connect-unix", case_connect_unix },
+    { "accept", case_accept },       { "sleep", case_sleep },
+    { "fortified", case_fortified }, { NULL, NULL },
 };
 
 static int page(srv_request *rq) {

@@ -276,6 +276,107 @@ def test_a_child_is_not_patched(handler):
     assert texts == ["11 child slept"] * 4
 
 
+CHILDREN = """
+#include <poll.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+static int look(void *unused) { /* 0: a child waits as libc does, and reads what it waited for */
+    struct pollfd fd;
+    int ends[2];
+    char c = 0;
+    (void)unused;
+    usleep(30000);
+    if (pipe(ends) < 0)
+        return 1;
+    fd = (struct pollfd){ .fd = ends[0], .events = POLLIN };
+    if (poll(&fd, 1, 30) != 0 || write(ends[1], "x", 1) != 1)
+        return 2;
+    return poll(&fd, 1, -1) == 1 && read(ends[0], &c, 1) == 1 && c == 'x' ? 0 : 3;
+}
+
+static int makes_child(srv_request *rq) {
+    const char *how = srv_arg(rq, "how", "");
+    static _Alignas(16) char stack[65536];
+    static pid_t server;
+    int status = -1;
+    pid_t pid;
+    if (server == 0)
+        server = getpid();
+    if (server != getpid())
+        return srv_reply(rq, 500, "a child serves requests");
+    if (strcmp(how, "clone") == 0)
+        pid = clone(look, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
+    else if (strcmp(how, "vfork") == 0)
+        pid = vfork();
+    else if (strcmp(how, "_Fork") == 0)
+        pid = _Fork();
+    else
+        pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0)
+        _exit(look(NULL));
+    if (waitpid(pid, &status, 0) != pid)
+        return srv_reply(rq, 500, "no child");
+    usleep(30000);
+    return srv_reply(rq, 200, "%d", status);
+}
+"""
+
+
+@pytest.mark.parametrize("how", ["vfork", "clone", "_Fork", "syscall"])
+def test_no_child_runs_the_loop_of_its_parent(handler, how):
+    """pthread_atfork is told of fork alone."""
+    app = handler("#include <signal.h>\npid_t _Fork(void);\n" + CHILDREN, "--workers", "0", routes={"/": "makes_child"})
+    texts, _ = at_once(app, 6, f"/?how={how}")
+    assert texts == ["0"] * 6
+
+
+RIVALS = """
+#include <poll.h>
+static int data[2], start[2];
+static int opens(srv_worker *worker) {
+    (void)worker;
+    return pipe(data) + pipe(start);
+}
+
+static int first(srv_request *rq) {
+    char c = 0;
+    int n = (int)read(data[0], &c, 1);
+    return srv_reply(rq, 200, "%d%c", n, c);
+}
+
+static int second(srv_request *rq) { /* runs between the event of the first, and that one */
+    char c = 0;
+    int n = (int)(read(start[0], &c, 1) + read(data[0], &c, 1));
+    return srv_reply(rq, 200, "%d%c", n, c);
+}
+
+static int feeds(srv_request *rq) {
+    if (srv_arg(rq, "both", NULL) != NULL && write(start[1], "s", 1) != 1)
+        return srv_reply(rq, 500, "not written");
+    return srv_reply(rq, 200, "%d", (int)write(data[1], srv_arg(rq, "text", "?"), 1));
+}
+
+static int counts(srv_request *rq) { return srv_reply(rq, 200, "alive"); }
+"""
+
+
+def test_who_comes_first_gets_it_and_the_other_waits_on(tmp_path, serve):
+    text = app_of(RIVALS, {"/first": "first", "/second": "second", "/feeds": "feeds", "/": "counts"})
+    text = text.replace("SRV_APP(", "SRV_APP(.start = opens, ", 1)
+    app = serve("--workers", "0", "--control", "127.0.0.1:0", build(tmp_path, text))
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(get, app, path) for path in ("/first", "/second"))
+        wait_for(lambda: fetch(app, "/requests").text.count('"patched: read"') == 2, what="both waits")
+        assert get(app, "/feeds?both=1&text=a").text == "1"
+        assert second.result().text == "2a"
+        assert get(app, "/").text == "alive"  # the first one looks before it reads
+        assert not first.done()
+        get(app, "/feeds?text=b")
+        assert first.result().text == "1b"
+
+
 LOOPS = """
 #include <arpa/inet.h>
 #include <errno.h>
