@@ -136,6 +136,11 @@ static int check_company(const struct option_spec *spec, int argc, char **argv,
         { "upstream-ca", wants_curl(c) || c->app->built_in == NULL, /* objects call any server */
           "only libcurl checks certificates: it needs an https:// upstream, or --upstream-client "
           "curl" },
+        { "cert-reqs", c->tls.certificates.count > 0, "needs --certfile" },
+        { "ca-certs", c->tls.verify != TLS_VERIFY_NONE,
+          "needs --cert-reqs optional or required: no client is asked for a certificate" },
+        { "ciphers", c->tls.certificates.count > 0, "needs --certfile" },
+        { "ssl-versions", c->tls.certificates.count > 0, "needs --certfile" },
         { "uwsgi-allow-from", speaks_uwsgi(c), "needs --protocol uwsgi, or a uwsgi:// address" },
         { "max-requests", c->max_requests == 0 || c->workers > 0,
           "needs a master to replace the worker; give --workers as well" },

@@ -12,6 +12,8 @@ static int parse_threads(void *config, const char *value, struct error *err);
 static int parse_model(void *config, const char *value, struct error *err);
 static int parse_forwarded_allow(void *config, const char *value, struct error *err);
 static int parse_uwsgi_allow(void *config, const char *value, struct error *err);
+static int parse_cert_reqs(void *config, const char *value, struct error *err);
+static int parse_ssl_versions(void *config, const char *value, struct error *err);
 
 #define THREADS_MAX    10000
 #define CONFIG(member) offsetof(struct serve_options, config.member)
@@ -37,8 +39,8 @@ static const struct option_row serve_rows[] = {
       .meta = "ADDR",
       .help =
           "Address to listen on: HOST:PORT, :PORT, [v6]:PORT, unix:/path, or PORT of 127.0.0.1, "
-          "with http:// or uwsgi:// before it if not as --protocol says (default: 3000, or "
-          "PORT_APP).",
+          "with http://, https:// or uwsgi:// before it if not as --protocol and --certfile say "
+          "(default: 3000, or PORT_APP).",
       .type = OPTION_STRINGS,
       .offset = CONFIG(binds) },
     { .name = "backlog",
@@ -59,6 +61,50 @@ static const struct option_row serve_rows[] = {
       .offset = CONFIG(defer_accept),
       .fallback = "auto",
       .choices = defer_words },
+    { .name = "certfile",
+      .topic = "TLS",
+      .meta = "FILE",
+      .help =
+          "Certificate and those that lead to its authority, PEM: addresses without a scheme "
+          "speak https. Repeatable: SNI chooses, else the first one serves. HUP reads it again.",
+      .type = OPTION_STRINGS,
+      .offset = CONFIG(tls.certificates) },
+    { .name = "keyfile",
+      .topic = "TLS",
+      .meta = "FILE",
+      .help = "Private key of --certfile in PEM, without a passphrase; one for each, in the same "
+              "order (default: it stands in the same file).",
+      .type = OPTION_STRINGS,
+      .offset = CONFIG(tls.keys) },
+    { .name = "cert-reqs",
+      .topic = "TLS",
+      .meta = "WHEN",
+      .help = "Whether clients show a certificate: none (0) is asked for, optional (1), or "
+              "required (2).",
+      .type = OPTION_CUSTOM,
+      .fallback = "none",
+      .parse = parse_cert_reqs },
+    { .name = "ca-certs",
+      .topic = "TLS",
+      .meta = "FILE",
+      .help = "Authorities that certificates of clients are checked against, in PEM (default: "
+              "those of the system).",
+      .type = OPTION_STRING,
+      .offset = CONFIG(tls.trust) },
+    { .name = "ciphers",
+      .topic = "TLS",
+      .meta = "LIST",
+      .help = "Ciphers, as openssl-ciphers(1) writes them, those of TLS 1.3 among them (default: "
+              "OpenSSL's).",
+      .type = OPTION_STRING,
+      .offset = CONFIG(tls.ciphers) },
+    { .name = "ssl-versions",
+      .topic = "TLS",
+      .meta = "LIST",
+      .help = "Versions of TLS, separated by commas: TLSv1.2, TLSv1.3 or both.",
+      .type = OPTION_CUSTOM,
+      .fallback = "TLSv1.2,TLSv1.3",
+      .parse = parse_ssl_versions },
     { .name = "protocol",
       .env = "PROTOCOL",
       .topic = "Behind a proxy",
@@ -682,6 +728,18 @@ static int parse_forwarded_allow(void *config, const char *value, struct error *
     struct serve_options *o = config;
 
     return cidr_list_parse(value, &o->config.forwarded_allow, err);
+}
+
+static int parse_cert_reqs(void *config, const char *value, struct error *err) {
+    struct serve_options *o = config;
+
+    return tls_files_parse_verify(value, &o->config.tls.verify, err);
+}
+
+static int parse_ssl_versions(void *config, const char *value, struct error *err) {
+    struct tls_files *tls = &((struct serve_options *)config)->config.tls;
+
+    return tls_files_parse_versions(value, &tls->version_min, &tls->version_max, err);
 }
 
 static int parse_uwsgi_allow(void *config, const char *value, struct error *err) {

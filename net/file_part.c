@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sends files without copying them. */
+/* Sends files without copying them, or reads them. */
 #include "net/file_part.h"
 #include <errno.h>
 #include <sys/sendfile.h>
@@ -18,6 +18,21 @@ int file_part_send(struct file_part *part, int socket_fd, size_t burst) {
         burst -= (size_t)n;
     }
     return part->left > 0 ? -EINPROGRESS : 0;
+}
+
+int file_part_read(struct file_part *part, struct buf *buf, size_t most) {
+    size_t size = part->left < most ? (size_t)part->left : most;
+    int rc = buf_reserve(buf, size);
+    ssize_t n = rc == 0 && size > 0 ? pread(part->fd, buf_tail(buf), size, part->at) : 0;
+
+    if (rc < 0 || n < 0)
+        return rc < 0 ? rc : -errno;
+    if (n == 0 && size > 0)
+        return -EIO;
+    buf_added(buf, (size_t)n);
+    part->at += n;
+    part->left -= (uint64_t)n;
+    return 0;
 }
 
 void file_part_close(struct file_part *part) {

@@ -95,6 +95,10 @@ void tls_free(struct tls *t) {
     mem_free(t);
 }
 
+void tls_leave_thread(void) {
+    OPENSSL_thread_stop();
+}
+
 /* --- what came of a step ---------------------------------------------------------------------- */
 
 static int fail(struct tls *t, enum tls_state state, int failure, const char *reason) {

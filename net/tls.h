@@ -79,6 +79,10 @@ void tls_free(struct tls *t);
 void tls_attach(struct tls *t, const struct tls_wire_ops *ops, void *arg);
 void tls_attach_socket(struct tls *t, int fd);
 
+/* A thread that has used connections is about to end: what it has of OpenSSL goes now. (It would go
+ * with the thread, whose end nobody waits for when it is detached.) */
+void tls_leave_thread(void);
+
 /* Goes on with the handshake. 0 when it is complete, or as all calls. */
 NODISCARD int tls_handshake(struct tls *t);
 

@@ -170,6 +170,19 @@ static void on_late_news(struct deferred *work) {
     w->notify(w, IO_READ | IO_HANGUP);
 }
 
+/* Bytes that stay within give no event, nor does an end that was read behind the last bytes. */
+static void settle_within(struct watch *w, ssize_t n) {
+    struct tls *t = w->tls;
+
+    if (t->has_rest)
+        w->ready = (w->ready | IO_READ) & ~(unsigned)WATCH_SHORT;
+    if (!t->ended && t->failure == 0)
+        return;
+    if (n > 0 && !(w->ready & IO_HANGUP))
+        loop_defer(w->loop, &t->news);
+    w->ready |= IO_READ | IO_HANGUP;
+}
+
 void watch_secure(struct watch *w, struct tls *tls) {
     if (w->tls != NULL) {
         loop_drop_heavy(w->loop, &w->tls->turn);
@@ -181,7 +194,7 @@ void watch_secure(struct watch *w, struct tls *tls) {
         tls_attach(tls, &watch_wire, w);
         tls->turn.run = on_turn;
         tls->news.run = on_late_news;
-        w->ready |= tls->has_rest ? IO_READ : 0;
+        settle_within(w, 0); /* as another owner has left it */
     }
 }
 
@@ -201,19 +214,6 @@ static bool may_step(struct watch *w, unsigned awaits) {
     }
     t->recv_awaits = t->send_awaits = WATCH_TURN;
     return false;
-}
-
-/* Bytes that stay within give no event, nor does an end that was read behind the last bytes. */
-static void settle_within(struct watch *w, ssize_t n) {
-    struct tls *t = w->tls;
-
-    if (t->has_rest)
-        w->ready = (w->ready | IO_READ) & ~(unsigned)WATCH_SHORT;
-    if (!t->ended && t->failure == 0)
-        return;
-    if (n > 0 && !(w->ready & IO_HANGUP))
-        loop_defer(w->loop, &t->news);
-    w->ready |= IO_READ | IO_HANGUP;
 }
 
 int watch_handshake(struct watch *w) {

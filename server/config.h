@@ -9,6 +9,7 @@
 #include "http/limits.h"
 #include "net/cidr.h"
 #include "net/listeners.h"
+#include "net/tls_files.h"
 #include "proc/privileges.h"
 #include <stdbool.h>
 
@@ -30,8 +31,8 @@ enum spawn { SPAWN_LAZY, SPAWN_EAGER };
 /* The client that speaks to the upstream: our own, or libcurl. */
 enum upstream_client { UPSTREAM_NATIVE, UPSTREAM_CURL };
 
-/* The protocol of clients. */
-enum protocol { PROTOCOL_HTTP, PROTOCOL_UWSGI };
+/* The protocol of clients; https is http within TLS. */
+enum protocol { PROTOCOL_HTTP, PROTOCOL_UWSGI, PROTOCOL_HTTPS };
 
 /* Statements are prepared as long as that works, or never. */
 enum db_prepare { DB_PREPARE_AUTO, DB_PREPARE_OFF };
@@ -56,8 +57,9 @@ struct access_log_config {
 };
 
 struct serve_config {
-    struct option_strings binds;      /* ADDR as the user wrote them, without http:// or uwsgi:// */
+    struct option_strings binds;      /* ADDR as the user wrote them, without http:// and so on */
     uint8_t protocols[LISTENERS_MAX]; /* enum protocol, of each bind */
+    struct tls_files tls;             /* for those that speak https; no certificate: none does */
     int defer_accept;                 /* enum defer_accept */
     bool proxy_protocol;              /* connections begin with a PROXY header */
     int header_map;                   /* enum header_map */

@@ -38,7 +38,8 @@ struct serve {
     struct access_log *access_log;
     struct logger *logger; /* access_log's; NULL: there is none */
     struct upgrade upgrade;
-    struct app app; /* new workers serve it */
+    struct tls_context *tls, *next_tls; /* for new workers, and for those after a reload; or NULL */
+    struct app app;                     /* new workers serve it */
     struct {
         char *compiled;            /* app.object, when it is not config's */
         struct object_file file;   /* the workers run it; path NULL: none */
@@ -79,6 +80,46 @@ static void restore_pid_file(const struct serve *s) {
 
     if (pidfile_write(config->pid_path, 0, &config->privileges, &err) < 0)
         log_write(LOG_LEVEL_ERROR, "%s", err.text);
+}
+
+/* --- certificates ---------------------------------------------------------------------------- */
+
+/* Reads them, while this process may: as root before it has changed its user. 0 or -errno. */
+static int read_certificates(const struct serve *s, struct tls_context **ret, struct error *err) {
+    if (s->config->tls.certificates.count == 0)
+        return 0;
+    *ret = tls_files_load(&s->config->tls, TLS_ALPN_HTTP, err);
+    return *ret != NULL ? 0 : -EINVAL;
+}
+
+/* Reads them for a reload. False when the old ones stay. */
+static bool renew_certificates(struct serve *s) {
+    struct error err;
+
+    tls_context_unref(s->next_tls);
+    s->next_tls = NULL;
+    if (read_certificates(s, &s->next_tls, &err) == 0)
+        return true;
+    log_write(LOG_LEVEL_WARN, "reload refused, the workers serve on: %s", err.text);
+    return false;
+}
+
+static void serve_certificates(struct serve *s) {
+    if (s->next_tls == NULL)
+        return;
+    tls_context_unref(s->tls); /* connections have it as long as they live */
+    s->tls = s->next_tls;
+    s->next_tls = NULL;
+}
+
+/* HUP without a master: new connections of this very process get the new ones. */
+static void reload_alone(struct worker *worker) {
+    struct serve *s = worker->arg;
+
+    if (!renew_certificates(s))
+        return;
+    serve_certificates(s);
+    worker->tls = s->tls;
 }
 
 /* --- the object of a user -------------------------------------------------------------------- */
@@ -235,10 +276,15 @@ static enum prefork_verdict end_object_check(struct serve *s) {
 /* New workers load what the path names now: it is checked before an old one is told to go. */
 static enum prefork_verdict master_may_replace(void *arg, bool anew) {
     struct serve *s = arg;
+    enum prefork_verdict verdict = PREFORK_REPLACE;
 
-    if (s->app.built_in != NULL)
-        return PREFORK_REPLACE;
-    return anew ? begin_object_check(s) : end_object_check(s);
+    if (anew && !renew_certificates(s))
+        return PREFORK_KEEP;
+    if (s->app.built_in == NULL)
+        verdict = anew ? begin_object_check(s) : end_object_check(s);
+    if (verdict == PREFORK_REPLACE)
+        serve_certificates(s);
+    return verdict;
 }
 
 /* --- processes beside the workers ------------------------------------------------------------ */
@@ -318,6 +364,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .index = index,
         .listen_fds = s->listeners.fds,
         .listen_count = s->listeners.count,
+        .tls = s->tls,
         .quota = &quota,
         .ids = &ids,
         .access_log = s->access_log,
@@ -327,6 +374,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .ready = ready,
         .stopping = s->config->workers == 0 ? serve_stopping : NULL,
         .tend = s->config->workers == 0 ? tend_helpers_often : NULL,
+        .reload = s->config->workers == 0 && s->tls != NULL ? reload_alone : NULL,
         .arg = s,
     };
     int code;
@@ -497,6 +545,12 @@ static int bind_sockets(struct serve *s, struct error *err) {
     return rc;
 }
 
+static const char *const protocol_words[] = {
+    [PROTOCOL_HTTP] = "http",
+    [PROTOCOL_UWSGI] = "uwsgi",
+    [PROTOCOL_HTTPS] = "https",
+};
+
 /* Sockets that were passed to us win over --bind: whoever passed them has bound them for us. */
 static int open_sockets(struct serve *s, const struct inherited *inherited, struct error *err) {
     const struct serve_config *config = s->config;
@@ -504,8 +558,7 @@ static int open_sockets(struct serve *s, const struct inherited *inherited, stru
     if (!inherit_listeners(inherited, &config->binds, &s->listeners) && bind_sockets(s, err) < 0)
         return -EIO;
     for (size_t i = 0; i < s->listeners.count; i++)
-        if (config->protocols[i] == PROTOCOL_UWSGI)
-            s->listeners.schemes[i] = "uwsgi";
+        s->listeners.schemes[i] = protocol_words[config->protocols[i]];
     return 0;
 }
 
@@ -543,8 +596,12 @@ int serve_run(const struct serve_config *config) {
                      config->graceful_timeout + SERVER_LEAVE_NSEC, &err) < 0 ||
         access_log_open(&config->access_log, &config->privileges, &s->access_log, &err) < 0)
         code = complain(&err);
+    else if (read_certificates(s, &s->tls, &err) < 0)
+        code = complain(&err);
     else
         code = open_and_serve(s, &err);
+    tls_context_unref(s->tls);
+    tls_context_unref(s->next_tls);
     file_watch_free(s->object.watch);
     mem_free(s->object.compiled);
     access_log_close(s->access_log);
@@ -554,9 +611,14 @@ int serve_run(const struct serve_config *config) {
 }
 
 int serve_check(const struct serve_config *config, struct error *err) {
+    const struct serve s = { .config = config };
+    struct tls_context *tls = NULL;
     struct access_log *log;
     int rc = access_log_open(&config->access_log, &config->privileges, &log, err);
 
     access_log_close(log);
+    if (rc == 0)
+        rc = read_certificates(&s, &tls, err);
+    tls_context_unref(tls);
     return rc;
 }

@@ -19,6 +19,7 @@ struct patches;
 struct request_ids;
 struct origins;
 struct semaphore;
+struct tls_context;
 struct upstream;
 
 /* --max-requests: how many answers a worker gives before it asks for a successor. */
@@ -52,6 +53,7 @@ struct worker {
     unsigned index;            /* 1-based; 1 when there is no master */
     const int *listen_fds;     /* opened before fork, shared between workers */
     size_t listen_count;
+    struct tls_context *tls; /* for new connections that speak https; NULL: none does */
     /* Made by backends_open, as they differ between fibers and threads; NULL under model event. */
     struct io_fiber *fiber_io; /* NULL: threads wait */
     struct patches *patches;   /* NULL: applications are not patched */
@@ -72,7 +74,10 @@ struct worker {
     /* Looks after the processes beside it, in a worker without a master: its accepting thread calls
      * it, now and at the time that it returns. NULL: a master does. */
     nsec_t (*tend)(void *arg, nsec_t now);
-    void *arg; /* for stopping and tend */
+    /* HUP, in a worker without a master whose loop gets signals: reads certificates anew. Or NULL.
+     */
+    void (*reload)(struct worker *worker);
+    void *arg; /* for stopping, tend and reload */
 };
 
 /* Tells the control endpoint and the master that the worker can serve. */

@@ -73,23 +73,6 @@ static void select_part(struct srv_request *rq, struct file_reply *r) {
     srv_set(rq, "Content-Range", range);
 }
 
-/* The beginning goes with the head, as one piece; of a small file that is all. */
-static int put_beginning(struct srv_request *rq, struct file_part *part) {
-    struct buf *out = &rq->session->out;
-    size_t most = part->left < SERVER_STREAM_BYTES ? (size_t)part->left : SERVER_STREAM_BYTES;
-    int rc = buf_reserve(out, most);
-    ssize_t n = rc == 0 && most > 0 ? pread(part->fd, buf_tail(out), most, part->at) : 0;
-
-    if (rc < 0 || n < 0)
-        return rc < 0 ? rc : -errno;
-    if (n == 0 && most > 0)
-        return -EIO; /* the file has become shorter */
-    buf_added(out, (size_t)n);
-    part->at += n;
-    part->left -= (uint64_t)n;
-    return 0;
-}
-
 static int send_part(struct srv_request *rq, const struct file_reply *r) {
     struct session *s = rq->session;
     uint64_t length = r->to - r->from;
@@ -102,7 +85,7 @@ static int send_part(struct srv_request *rq, const struct file_reply *r) {
     }
     s->body_bytes = length;
     s->file = (struct file_part){ .fd = r->fd, .at = (off_t)r->from, .left = length };
-    rc = put_beginning(rq, &s->file);
+    rc = file_part_read(&s->file, &s->out, SERVER_STREAM_BYTES); /* with the head, as one piece */
     if (s->file.left == 0)
         file_part_close(&s->file);
     return rc;

@@ -270,15 +270,7 @@ ssize_t request_body_take(struct session *s, void *data, size_t size, const char
 
 /* False when nothing has come. */
 static bool receive(struct session *s) {
-    ssize_t n = s->eof || session_reserve(s) < 0
-                    ? -EAGAIN
-                    : socket_recv(s->fd, buf_tail(&s->in), buf_room(&s->in));
-
-    if (n < 0)
-        return false;
-    s->eof = n == 0;
-    buf_added(&s->in, (size_t)n);
-    return true;
+    return !s->eof && session_reserve(s) == 0 && session_recv_body(s) >= 0;
 }
 
 /* Throws away what is left of a body and at hand, or a call of recv(2) away, without waiting: what

@@ -20,7 +20,8 @@ static int wait_client(struct srv_request *rq, unsigned what, nsec_t deadline) {
     int fd = rq->session->fd, rc;
 
     session_set_doing(rq->session, STATS_CLIENT, io_now(rq->io));
-    rc = io_wait(rq->io, fd, what, nsec_min(deadline, rq->deadline));
+    what = channel_awaits(&rq->session->bytes, what);
+    rc = what != 0 ? io_wait(rq->io, fd, what, nsec_min(deadline, rq->deadline)) : 0;
     rq->io->ops->forget(rq->io, fd);
     session_set_doing(rq->session, STATS_CPU, io_now(rq->io));
     return rc;
@@ -42,7 +43,7 @@ static int send_all(struct srv_request *rq, struct slice data) {
     int rc = 0;
 
     while (rc == 0 && data.len > 0) {
-        ssize_t n = rq->io->ops->send(rq->io, rq->session->fd, data.ptr, data.len);
+        ssize_t n = channel_send(&rq->session->bytes, data.ptr, data.len);
 
         if (n >= 0)
             data = slice_drop(data, (size_t)n);
@@ -255,15 +256,11 @@ static int receive(struct srv_request *rq) {
     struct session *s = rq->session;
     int rc = session_reserve(s);
 
-    session_invite_body(s);
     while (rc == 0) {
-        ssize_t n = rq->io->ops->recv(rq->io, s->fd, buf_tail(&s->in), buf_room(&s->in));
+        ssize_t n = session_recv_body(s);
 
-        if (n >= 0) {
-            s->eof = n == 0;
-            buf_added(&s->in, (size_t)n);
+        if (n >= 0)
             return 0;
-        }
         rc = n == -EAGAIN ? wait_readable(rq) : client_failed((int)n);
     }
     return rc;

@@ -46,6 +46,7 @@ static void client_keep(struct client *c);
 static void client_linger(struct client *c);
 static void client_drop_input(struct client *c);
 static void client_refuse(struct client *c);
+static void client_broken(struct client *c);
 static void client_close(struct client *c);
 static void client_end(struct client *c);
 static void client_check(struct client *c);
@@ -174,17 +175,20 @@ static void client_open(struct front *f, const struct accepted *accepted) {
     c->state = CLIENT_READING;
     c->timer.fire = client_late;
     session_init(&c->session, f->worker, fd);
-    session_accept(&c->session, accepted);
+    rc = session_accept(&c->session, accepted);
     c->session.last = f->worker->config->keep_alive == 0;
-    rc = watch_open(&c->watch, f->loop, fd, client_notify);
+    if (rc == 0)
+        rc = watch_open(&c->watch, f->loop, fd, client_notify);
     if (rc < 0) {
         static struct log_rate rate = { .per_second = 1 };
         log_limited(&rate, LOG_LEVEL_ERROR, "cannot watch a connection error=\"%s\"",
                     strerrordesc_np(-rc));
         close(fd);
+        channel_close(&c->session.bytes, NULL, f->worker->stats);
         mem_free(c);
         return;
     }
+    channel_lend(&c->session.bytes, &c->watch);
     TAILQ_INSERT_TAIL(&f->clients, c, link);
     f->count++;
     crowd_count(f->worker->place, 1);
@@ -223,17 +227,35 @@ static void front_slot_goes_on(struct front *f) {
 
 /* --- it is read ------------------------------------------------------------------------------- */
 
+/* The PROXY header before TLS; true when TLS begins. */
+static bool client_read_proxy(struct client *c) {
+    enum session_step step = session_feed_proxy(&c->session);
+
+    if (step == SESSION_READY)
+        channel_lend(&c->session.bytes, &c->watch);
+    else if (step == SESSION_MORE)
+        watch_drained(&c->watch, IO_READ);
+    else if (step == SESSION_REFUSED)
+        client_refuse(c);
+    else
+        client_end(c);
+    return step == SESSION_READY;
+}
+
 static void client_read(struct client *c) {
     struct session *s = &c->session;
     bool began;
     ssize_t n;
 
+    if (s->bytes.begins_later && !client_read_proxy(c))
+        return;
     do {
         if (session_reserve(s) < 0) {
             client_end(c);
             return;
         }
         n = watch_recv(&c->watch, buf_tail(&s->in), buf_room(&s->in));
+        channel_count(&s->bytes, c->front->worker->stats);
         if (n == -EAGAIN) {
             if (session_began(s))
                 client_settle(c); /* a slow one: no request soon */
@@ -242,7 +264,7 @@ static void client_read(struct client *c) {
             return;
         }
         if (n < 0) {
-            client_end(c);
+            client_broken(c);
             return;
         }
         began = session_began(s);
@@ -451,6 +473,7 @@ static void front_dispatch(struct client *c) {
         c->session.last = true;
     f->busy++;
     stats_add(f->worker->stats, STATS_slots_busy, 1);
+    channel_take_back(&c->session.bytes, &c->watch);
     f->dispatch(c);
 }
 
@@ -460,6 +483,7 @@ void front_return(struct client *c, enum session_end end) {
     struct front *f = c->front;
 
     ASSERT(c->state == CLIENT_BUSY);
+    channel_lend(&c->session.bytes, &c->watch);
     f->busy--;
     stats_add(f->worker->stats, STATS_slots_busy, -1);
     c->state = CLIENT_READING;
@@ -477,6 +501,7 @@ void front_refuse(struct client *c, uint16_t status, const char *why) {
     struct slice out;
 
     session_refuse(&c->session, status, why);
+    channel_lend(&c->session.bytes, &c->watch);
     out = buf_unread(&c->session.out);
     if (watch_send(&c->watch, out.ptr, out.len) < 0)
         log_write(LOG_LEVEL_DEBUG, "client did not take its refusal");
@@ -539,6 +564,7 @@ static void client_keep(struct client *c) {
 
 static void client_linger(struct client *c) {
     c->state = CLIENT_LINGERING;
+    channel_close(&c->session.bytes, &c->watch, c->front->worker->stats);
     session_free(&c->session);
     if (!linger_begin(&c->linger, c->session.fd)) {
         client_end(c);
@@ -577,6 +603,15 @@ static void client_refuse(struct client *c) {
         client_linger(c);
 }
 
+/* The connection failed. A client that spoke HTTP where TLS is spoken learns so. */
+static void client_broken(struct client *c) {
+    channel_take_back(&c->session.bytes, &c->watch);
+    if (session_refuse_bare(&c->session))
+        client_refuse(c);
+    else
+        client_end(c);
+}
+
 static void client_free(struct deferred *work) {
     mem_free(CONTAINER_OF(work, struct client, deferred));
 }
@@ -602,6 +637,7 @@ static void client_end(struct client *c) {
         client_give_up(c);
     c->state = CLIENT_GONE;
     timer_cancel(f->loop, &c->timer);
+    channel_close(&c->session.bytes, &c->watch, f->worker->stats);
     watch_close(&c->watch);
     close(c->session.fd);
     session_free(&c->session);

@@ -25,7 +25,9 @@ static void out_of_patience(struct timer *timer);
 void front_signal(void *front, int signo) {
     struct front *f = front;
 
-    if (signo == SIGRETIRE)
+    if (signo == SIGHUP && f->worker->reload != NULL)
+        f->worker->reload(f->worker);
+    else if (signo == SIGRETIRE)
         front_retire(f);
     else if (signo == SIGTERM && (!f->stopping || f->retiring) && !timer_armed(&f->delay))
         front_leave(f);

@@ -12,18 +12,25 @@
 #include "srv/app.h"
 #include <errno.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define STATUS_UNANSWERED 499 /* for the log only; nginx's number for clients that left */
 
+/* Bits of session.ingress: requests come in another way than just as HTTP. */
+enum session_ingress {
+    SESSION_INGRESS_PROXY = 1, /* a PROXY header, which has not come yet, before the rest */
+    SESSION_INGRESS_UWSGI = 2, /* one uwsgi packet, one answer */
+};
+
 /* --- a connection comes ------------------------------------------------------ */
 
 void session_init(struct session *s, const struct worker *worker, int fd) {
     const struct http_limits *limits = &worker->config->limits;
 
-    *s = (struct session){ .worker = worker, .fd = fd };
+    *s = (struct session){ .worker = worker, .fd = fd, .bytes = channel_bare(fd) };
     http_conn_init(&s->http, HTTP_SERVER, limits);
     buf_init(&s->in, (size_t)limits->head_bytes + SERVER_BODY_RECV_BYTES);
     buf_init(&s->body, limits->body_bytes > 0 ? limits->body_bytes : 1);
@@ -32,15 +39,20 @@ void session_init(struct session *s, const struct worker *worker, int fd) {
     arena_init(&s->arena, SERVER_ARENA_BYTES_MAX);
 }
 
-void session_accept(struct session *s, const struct accepted *accepted) {
+int session_accept(struct session *s, const struct accepted *accepted) {
     const struct serve_config *config = s->worker->config;
+    uint8_t protocol = config->protocols[accepted->listener];
 
     s->peer = accepted->peer;
-    s->http.unchunked = config->protocols[accepted->listener] == PROTOCOL_UWSGI;
+    s->http.unchunked = protocol == PROTOCOL_UWSGI;
     if (s->http.unchunked)
         s->ingress |= SESSION_INGRESS_UWSGI;
     if (config->proxy_protocol)
         s->ingress |= SESSION_INGRESS_PROXY;
+    if (protocol != PROTOCOL_HTTPS)
+        return 0;
+    s->peer.secure = true;
+    return channel_open(&s->bytes, s->fd, s->worker->tls, config->proxy_protocol);
 }
 
 /* --- ingress: plain HTTP, behind a PROXY header, or as uwsgi packets -------------------------- */
@@ -73,7 +85,7 @@ static void take_proxy_client(struct session *s, const struct proxy_client *clie
         .kind = PEER_IP,
         .ip = ip_of_bytes(client->ip, client->family == PROXY_IPV4 ? 4 : 16),
         .port = client->port,
-        .secure = client->secure,
+        .secure = client->secure || s->bytes.tls != NULL,
     };
 }
 
@@ -145,6 +157,44 @@ static size_t feed_ingress(struct session *s, struct slice input, struct http_ev
     if (s->http.phase == HTTP_PHASE_HEAD && (s->ingress & SESSION_INGRESS_UWSGI))
         return feed_uwsgi(s, input, ev);
     return http_conn_feed(&s->http, input, s->eof, &s->head, ev);
+}
+
+/* Bytes of an incomplete header are all its own; of a complete one the length is known. As
+ * feed_proxy of what was received, or -errno. */
+static int receive_proxy(struct session *s, struct http_event *ev) {
+    size_t before = buf_unread(&s->in).len, own;
+    ssize_t n = session_reserve(s);
+
+    if (n == 0)
+        n = recv(s->fd, buf_tail(&s->in), buf_room(&s->in), MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0)
+        return n == -1 ? -errno : (int)n;
+    s->eof = n == 0;
+    buf_added(&s->in, (size_t)n);
+    own = feed_proxy(s, buf_unread(&s->in), ev);
+    own = ev->kind == HTTP_EV_INTERIM ? own - before : (size_t)n;
+    if (own > 0 && recv(s->fd, buf_tail(&s->in) - n, own, MSG_DONTWAIT) != (ssize_t)own)
+        return -EIO;
+    return 0;
+}
+
+enum session_step session_feed_proxy(struct session *s) {
+    struct http_event ev = { .kind = HTTP_EV_MORE };
+    int rc = 0;
+
+    while (rc == 0 && ev.kind == HTTP_EV_MORE)
+        rc = receive_proxy(s, &ev);
+    if (rc == -EAGAIN)
+        return SESSION_MORE;
+    if (rc < 0 || ev.kind == HTTP_EV_CLOSED || ev.why == http_err_truncated)
+        return SESSION_CLOSED;
+    if (ev.kind == HTTP_EV_BAD) {
+        channel_close(&s->bytes, NULL, s->worker->stats);
+        return session_refuse(s, http_err_status(ev.why), ev.why);
+    }
+    buf_free(&s->in);
+    s->bytes.begins_later = false;
+    return SESSION_READY;
 }
 
 static bool has_underscore(struct slice name) {
@@ -295,6 +345,13 @@ enum session_step session_refuse(struct session *s, uint16_t status, const char 
     return SESSION_REFUSED;
 }
 
+bool session_refuse_bare(struct session *s) {
+    if (!channel_is_bare_http(&s->bytes))
+        return false;
+    s->peer.secure = false;
+    return session_refuse(s, 400, "this port speaks TLS: ask it by https") == SESSION_REFUSED;
+}
+
 /* --- reading on ------------------------------------------------------------- */
 
 /* A request with a body is read over many receives, and its head must stay put meanwhile: it moves
@@ -314,12 +371,13 @@ static int pin_head(struct session *s, size_t head_used) {
 }
 
 /* Best effort: a client that gets no 100 sends its body after a while (RFC 9110 section 10.1.1). */
-void session_invite_body(struct session *s) {
+static void invite_body(struct session *s) {
     struct slice text = HTTP_CONTINUE;
 
-    if (http_conn_takes_continue(&s->http) &&
-        send(s->fd, text.ptr, text.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-        log_write(LOG_LEVEL_DEBUG, "cannot send 100 Continue error=%s", strerrordesc_np(errno));
+    ssize_t n = http_conn_takes_continue(&s->http) ? channel_send_now(&s->bytes, text) : 0;
+
+    if (n < 0)
+        log_write(LOG_LEVEL_DEBUG, "cannot send 100 Continue error=%s", strerrordesc_np((int)-n));
 }
 
 /* The new head's bytes stay where they are, move, or (uwsgi) are not needed any more. */
@@ -382,7 +440,7 @@ enum session_step session_feed(struct session *s) {
             if (s->http.phase == HTTP_PHASE_HEAD)
                 s->head = (struct http_head){ 0 }; /* a part of one; `in` is about to move */
             buf_consume(&s->in, used);
-            session_invite_body(s);
+            invite_body(s);
             return SESSION_MORE;
         case HTTP_EV_INTERIM:
             break;
@@ -431,9 +489,9 @@ bool session_probe(struct session *s) {
         return true;
     if (s->stream == SESSION_CHUNKED)
         text = SLICE("0"); /* the size of the next chunk begins with it: RFC 9112 section 7.1 */
-    n = send(s->fd, text.ptr, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    n = channel_send_now(&s->bytes, text);
     /* A whole answer has nothing in flight yet: it fits. */
-    gone = n != (ssize_t)text.len && !(s->stream == SESSION_CHUNKED && errno == EAGAIN);
+    gone = n != (ssize_t)text.len && !(s->stream == SESSION_CHUNKED && n == -EAGAIN);
     atomic_store(&s->writer, SESSION_WRITER_NONE);
     return !gone;
 }
@@ -462,16 +520,33 @@ void session_begin(struct session *s, nsec_t now) {
 
 /* --- its answer is written ----------------------------------------------------- */
 
-/* Waits for a probe to end, which takes one system call. */
-static void become_writer(struct session *s) {
+/* Waits for a probe to end, which takes one system call. False: it was the writer already. */
+static bool become_writer(struct session *s) {
     int expected = SESSION_WRITER_NONE;
 
     while (!atomic_compare_exchange_weak(&s->writer, &expected, SESSION_WRITER_ANSWER)) {
         if (expected == SESSION_WRITER_ANSWER)
-            return;
+            return false;
         expected = SESSION_WRITER_NONE;
         sched_yield();
     }
+    return true;
+}
+
+/* TLS is one thing, for those that read, too: a probe must not write meanwhile. */
+ssize_t session_recv_body(struct session *s) {
+    bool locks = s->bytes.tls != NULL && become_writer(s);
+    ssize_t n;
+
+    invite_body(s);
+    n = channel_recv(&s->bytes, buf_tail(&s->in), buf_room(&s->in));
+    if (locks)
+        session_rests(s);
+    if (n >= 0) {
+        s->eof = n == 0;
+        buf_added(&s->in, (size_t)n);
+    }
+    return n;
 }
 
 void session_answers(struct session *s, struct io *io) {
@@ -488,6 +563,7 @@ void session_rests(struct session *s) {
 void session_cut(struct session *s) {
     struct linger reset = { .l_onoff = 1 };
 
+    s->bytes.cut = true;
     if (s->stream == SESSION_UNTIL_CLOSE &&
         setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) < 0)
         log_write(LOG_LEVEL_DEBUG, "cannot reset a connection error=%s", strerrordesc_np(errno));
@@ -551,6 +627,7 @@ static enum session_end finish_request(struct session *s) {
  * memory was short it got none: ours is the fault, as it is when a handler fails in the middle of a
  * stream. */
 static enum session_end end_unanswered(struct session *s, int rc, nsec_t now) {
+    s->bytes.cut = true;
     bool ours = rc == -ENOMEM || rc == -ENOBUFS || (s->stream && rc != -ECANCELED);
 
     s->status = ours ? 500 : STATUS_UNANSWERED;
@@ -580,6 +657,20 @@ enum session_end session_finish(struct session *s, int rc, nsec_t now) {
     return finish_request(s);
 }
 
+/* Sends what stands in `out`: 0 when all is sent, -EAGAIN, or -errno. */
+static int send_out(struct session *s, struct watch *watch) {
+    struct slice out = buf_unread(&s->out);
+    ssize_t n = 0;
+
+    if (out.len > 0)
+        n = watch != NULL ? watch_send(watch, out.ptr, out.len)
+                          : channel_send(&s->bytes, out.ptr, out.len);
+    if (n < 0)
+        return (int)n;
+    buf_consume(&s->out, (size_t)n);
+    return (size_t)n < out.len ? -EAGAIN : 0;
+}
+
 /* Ends with -EAGAIN, too, after a burst: then the socket is not known to be full. */
 static int send_file(struct session *s, struct watch *watch) {
     int rc = watch == NULL || (watch->ready & IO_WRITE)
@@ -591,19 +682,27 @@ static int send_file(struct session *s, struct watch *watch) {
     return rc == -EINPROGRESS ? -EAGAIN : rc;
 }
 
-int session_send(struct session *s, struct watch *watch) {
-    struct slice out = buf_unread(&s->out);
-    ssize_t n = 0;
+/* sendfile(2) would send bare bytes: the file goes through `out`, piece by piece. Of what TLS did
+ * not take, `out` keeps the bytes. */
+static int send_file_within(struct session *s, struct watch *watch) {
+    size_t burst = SERVER_SEND_BURST_BYTES;
+    int rc = 0;
 
-    if (out.len > 0)
-        n = watch != NULL ? watch_send(watch, out.ptr, out.len)
-                          : socket_send(s->fd, out.ptr, out.len);
-    if (n < 0)
-        return (int)n;
-    buf_consume(&s->out, (size_t)n);
-    if ((size_t)n < out.len)
-        return -EAGAIN;
-    return s->file.left > 0 ? send_file(s, watch) : 0;
+    while (rc == 0 && s->file.left > 0 && burst >= SERVER_STREAM_BYTES) {
+        burst -= SERVER_STREAM_BYTES;
+        rc = file_part_read(&s->file, &s->out, SERVER_STREAM_BYTES);
+        if (rc == 0)
+            rc = send_out(s, watch);
+    }
+    return rc == 0 && s->file.left > 0 ? -EAGAIN : rc;
+}
+
+int session_send(struct session *s, struct watch *watch) {
+    int rc = send_out(s, watch);
+
+    if (rc < 0 || s->file.left == 0)
+        return rc;
+    return s->bytes.tls != NULL ? send_file_within(s, watch) : send_file(s, watch);
 }
 
 enum session_end session_answer(struct session *s, int rc, struct io *io) {

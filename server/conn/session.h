@@ -16,6 +16,7 @@
 #include "net/file_part.h"
 #include "net/peer.h"
 #include "server/conn/access_log.h"
+#include "server/conn/channel.h"
 #include "server/conn/proxied.h"
 #include "server/observe/stats.h"
 #include "server/worker.h"
@@ -25,12 +26,6 @@ struct accepted {
     struct peer peer;
     int fd;
     unsigned listener; /* index of the address it came to, among those of the configuration */
-};
-
-/* Bits of session.ingress: requests come in another way than just as HTTP. */
-enum session_ingress {
-    SESSION_INGRESS_PROXY = 1, /* a PROXY header, which has not come yet, before the rest */
-    SESSION_INGRESS_UWSGI = 2, /* one uwsgi packet, one answer */
 };
 
 enum session_step {
@@ -68,30 +63,32 @@ struct session {
     struct peer peer;          /* named by a PROXY header or a uwsgi packet, if any */
     uint32_t served;
     int fd;
+    struct channel bytes;      /* the connection's */
     atomic_int writer;         /* enum session_writer of session.c */
     struct stats_entry *entry; /* while a request is here, if it is listed */
     uint16_t status;           /* answered in `out` */
-    uint8_t ingress;           /* bits of enum session_ingress; 0: plain HTTP */
+    uint8_t ingress;           /* bits of enum session_ingress of session.c; 0: HTTP alone */
     atomic_uchar stream;       /* enum session_stream, of the answer; probes of a loop read it */
     bool head_in_arena;        /* all of it, or a part */
     bool eof;                  /* the client closed its sending side */
     atomic_bool last;          /* the next answer says close; a loop may set it meanwhile */
 };
 
-/* `fd` is not owned. session_accept is for connections that may send more than plain HTTP. */
+/* `fd` is not owned. session_accept is for connections that may send more than plain HTTP: 0 or
+ * -ENOMEM. session_free leaves `bytes` open. */
 void session_init(struct session *s, const struct worker *worker, int fd);
-void session_accept(struct session *s, const struct accepted *accepted);
+NODISCARD int session_accept(struct session *s, const struct accepted *accepted);
 void session_free(struct session *s);
 
 /* Room for the next read into `in`. 0 or -errno as buf_reserve. */
 NODISCARD int session_reserve(struct session *s);
 
 /* Looks at what is in `in` and `eof`. Who sees READY calls session_ready. Answers Expect:
- * 100-continue itself. */
+ * 100-continue itself. The other receives, where TLS `begins_later`, a PROXY header and no
+ * byte behind it; READY: TLS begins. */
 NODISCARD enum session_step session_feed(struct session *s);
-
-/* A request is complete, at this time. */
-void session_ready(struct session *s, nsec_t now);
+NODISCARD enum session_step session_feed_proxy(struct session *s);
+void session_ready(struct session *s, nsec_t now); /* a request is complete, at this time */
 
 /* The span until a client is asked that has closed its sending side while its request waits; 0: it
  * is gone; NSEC_NEVER: it counts as there. */
@@ -111,7 +108,9 @@ bool session_in_body(const struct session *s);
  * --body-rate allow for the whole. */
 nsec_t session_deadline(const struct session *s);
 nsec_t session_body_deadline(struct session *s, nsec_t now);
-void session_invite_body(struct session *s); /* answers Expect: 100-continue, once */
+/* Receives more of the body of a request that is served into `in`, after session_reserve: bytes, 0
+ * at the end, or -errno. Answers Expect: 100-continue before, once. */
+NODISCARD ssize_t session_recv_body(struct session *s);
 
 /* The request has its slot: its handler is about to run. What it does or waits for from now on. */
 void session_begin(struct session *s, nsec_t now);
@@ -146,8 +145,10 @@ NODISCARD enum session_end session_turn_down(struct session *s, uint16_t status,
 bool session_asks_health(const struct session *s);
 NODISCARD enum session_end session_tell_health(struct session *s);
 
-/* Puts an error answer, Connection: close, into `out`; empty without memory. SESSION_REFUSED. */
+/* Puts an error answer, Connection: close, into `out`; empty without memory. SESSION_REFUSED. The
+ * other does so, without TLS, if the client spoke HTTP where TLS was expected. */
 enum session_step session_refuse(struct session *s, uint16_t status, const char *why);
+NODISCARD bool session_refuse_bare(struct session *s);
 
 /* No request is to come, or none is wanted: SESSION_CLOSE, or SESSION_LINGER. */
 NODISCARD enum session_end session_close(const struct session *s);

@@ -8,6 +8,7 @@
 #include "net/crowd.h"
 #include "net/listener.h"
 #include "net/listeners.h"
+#include "net/socket.h"
 #include "proc/prefork.h"
 #include "proc/signals.h"
 #include "server/app/background.h"
@@ -164,20 +165,22 @@ static void expire_lingering(struct blocking *b, nsec_t now) {
         end_lingering(b, 0);
 }
 
-/* Answers a new connection with a 503 without waiting, lingers and closes it. From `serve`. */
+/* Answers a new connection with a 503 without waiting, lingers and closes it. A handshake would
+ * have to wait: with TLS the connection is closed. From `serve`. */
 static void blocking_refuse(struct blocking *b, const struct worker *worker,
                             const struct accepted *accepted, const char *why) {
     struct session session;
     struct slice out;
 
     session_init(&session, worker, accepted->fd);
-    session_accept(&session, accepted);
-    session_refuse(&session, 503, why);
+    if (session_accept(&session, accepted) == 0)
+        session_refuse(&session, 503, why);
     out = buf_unread(&session.out);
-    if (send(accepted->fd, out.ptr, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+    if (session.bytes.tls == NULL && socket_send(accepted->fd, out.ptr, out.len) > 0)
         begin_lingering(b, accepted->fd);
     else
         close(accepted->fd);
+    channel_close(&session.bytes, NULL, worker->stats);
     session_free(&session);
 }
 
@@ -328,6 +331,33 @@ static nsec_t read_deadline(struct session *s, nsec_t now, nsec_t head_deadline)
     return session_in_body(s) ? session_body_deadline(s, now) : head_deadline;
 }
 
+/* Receives as io_read does, within TLS. A handshake is made with the first bytes. */
+static ssize_t receive(struct session *s, struct io *io, nsec_t deadline) {
+    for (;;) {
+        ssize_t n = channel_recv(&s->bytes, buf_tail(&s->in), buf_room(&s->in));
+        unsigned what;
+        int rc;
+
+        channel_count(&s->bytes, s->worker->stats);
+        if (n != -EAGAIN)
+            return n;
+        what = channel_awaits(&s->bytes, IO_READ);
+        rc = what != 0 ? io_wait(io, s->fd, what, deadline) : 0;
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* Calls session_feed_proxy until that says anything but MORE. */
+static enum session_step read_proxy(struct session *s, struct io *io, nsec_t deadline) {
+    enum session_step step;
+
+    while ((step = session_feed_proxy(s)) == SESSION_MORE)
+        if (io_wait(io, s->fd, IO_READ, deadline) < 0)
+            return SESSION_CLOSED;
+    return step;
+}
+
 /* Reads until session_feed says anything but MORE. Time-outs: keep-alive, header (of the first
  * request from here on, of later ones from their first byte), body. */
 static enum session_step read_request(struct blocking_connection *c) {
@@ -337,18 +367,21 @@ static enum session_step read_request(struct blocking_connection *c) {
     bool is_idle = !session_began(s), is_kept = is_idle && s->served > 0;
     nsec_t span = is_kept ? config->keep_alive : config->header_timeout;
     nsec_t head_deadline = deadline_after(io_now(io), span);
-    enum session_step step;
+    enum session_step step = SESSION_READY;
     ssize_t n;
 
+    if (s->bytes.begins_later)
+        step = read_proxy(s, idle, head_deadline);
+    if (step != SESSION_READY)
+        return step;
     while ((step = session_feed(s)) == SESSION_MORE) {
         if (session_reserve(s) < 0)
             return session_refuse(s, 503, "out of memory");
-        n = io_read(is_idle ? idle : io, s->fd, buf_tail(&s->in), buf_room(&s->in),
-                    read_deadline(s, io_now(io), head_deadline));
+        n = receive(s, is_idle ? idle : io, read_deadline(s, io_now(io), head_deadline));
         if (n == -ETIMEDOUT && session_began(s))
             return session_refuse(s, 408, "the request did not arrive in time");
         if (n < 0)
-            return SESSION_CLOSED;
+            return session_refuse_bare(s) ? SESSION_REFUSED : SESSION_CLOSED;
         if (is_kept)
             head_deadline = deadline_after(io_now(io), config->header_timeout);
         is_idle = is_kept = false;
@@ -371,7 +404,7 @@ static int write_answer(struct blocking_connection *c) {
         if (s->file.left < left)
             deadline = deadline_after(io_now(io), span);
         left = s->file.left;
-        rc = io_wait(io, s->fd, IO_WRITE, deadline);
+        rc = io_wait(io, s->fd, channel_awaits(&s->bytes, IO_WRITE), deadline);
         if (rc < 0)
             break;
     }
@@ -468,11 +501,11 @@ void blocking_serve(const struct blocking *b, const struct worker *worker,
     if (one_request)
         beat_in_waits(&c, worker_beat_interval(worker));
     session_init(&c.session, worker, accepted->fd);
-    session_accept(&c.session, accepted);
+    end = session_accept(&c.session, accepted) < 0 ? SESSION_CLOSE : SESSION_KEEP;
     c.session.last = one_request || worker->config->keep_alive == 0;
-    do {
+    while (end == SESSION_KEEP)
         end = serve_next(&c);
-    } while (end == SESSION_KEEP);
+    channel_close(&c.session.bytes, NULL, worker->stats);
     if (end == SESSION_LINGER)
         linger(&c);
     session_free(&c.session);
@@ -540,6 +573,8 @@ static void *connection_run(void *arg) {
 
     pthread_setname_np(pthread_self(), "request"); /* to its starter it may be gone already */
     blocking_serve(&t->blocking, t->worker, &c->accepted, false);
+    if (t->worker->tls != NULL)
+        tls_leave_thread();
     mem_free(c);
     pthread_mutex_lock(&t->shared.lock);
     t->shared.live--;

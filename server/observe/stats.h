@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Counters of the workers, and what each request is doing, in memory that they share with the
- * control endpoint.
- * One struct stats per worker: its threads write with relaxed atomics, another process reads. Sums
- * may be a few requests apart from each other, and are exact when nothing runs. */
+ * control endpoint. One struct stats per worker: its threads write with relaxed atomics, another
+ * process reads. Sums may be a few requests apart, and are exact when nothing runs. */
 #ifndef SERVER_STATS_H
 #define SERVER_STATS_H
 
@@ -46,6 +45,9 @@ enum {
     X(db_cancelled, counter, "Statements cancelled because their request ended early.")       \
     X(patched_waits, counter, "Waits in calls of libc that parked a request.")                \
     X(patch_refused, counter, "Such waits that were cut short: the request was over.")        \
+    X(tls_handshakes, counter, "TLS handshakes that were completed.")                         \
+    X(tls_resumed, counter, "Of these, those that resumed a session.")                        \
+    X(tls_failed, counter, "TLS handshakes that failed, or that the client broke off.")       \
     X(log_dropped, counter, "Access log lines dropped because the log process was too slow.") \
     X(starts, counter, "Times that this worker was started.")
 
@@ -107,8 +109,7 @@ struct stats {
  * share, or -errno with a reason. It grows with the highest worker that is mapped. */
 NODISCARD int stats_open(struct error *err);
 
-/* Returns how many workers the file has room for so far. */
-unsigned stats_count(int fd);
+unsigned stats_count(int fd); /* workers that the file has room for so far */
 
 /* Maps the first `count` of them, zeroed when they are new. NULL with a reason. stats_unmap. */
 NODISCARD struct stats *stats_map(int fd, unsigned count, struct error *err);
@@ -116,7 +117,6 @@ void stats_unmap(struct stats *stats, unsigned count); /* NULL-safe */
 
 /* Starts a worker: forgets the state of its predecessor. `lists_requests`: entries are kept. */
 void stats_start(struct stats *s, bool lists_requests);
-
 static inline void stats_add(struct stats *s, enum stats_value value, int amount) {
     atomic_fetch_add_explicit(&s->values[value], (unsigned long long)amount, memory_order_relaxed);
 }

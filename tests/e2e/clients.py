@@ -10,9 +10,12 @@ REQUEST = b"GET /?delay=0.2 HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Clients:
-    """Keep-alive clients at full speed, each on one connection until the server says close."""
+    """Keep-alive clients at full speed, each on one connection until the server says close.
 
-    def __init__(self, app, count):
+    `connect(app)` makes the connection of one; `request` is what it sends."""
+
+    def __init__(self, app, count, connect=RawConnection, request=REQUEST):
+        self.connect, self.request = connect, request
         self.app, self.done, self.lost, self.slowest = app, 0, [], 0.0
         self.lock, self.stopping = threading.Lock(), threading.Event()
         self.threads = [threading.Thread(target=self.run) for _ in range(count)]
@@ -25,8 +28,8 @@ class Clients:
             start = time.monotonic()
             try:
                 if conn is None:
-                    conn = RawConnection(self.app)
-                conn.send(REQUEST)
+                    conn = self.connect(self.app)
+                conn.send(self.request)
                 reply = conn.read_response()
                 problem = None if reply.status == 200 else reply.status
             except (OSError, AssertionError) as error:
