@@ -168,9 +168,13 @@ static void begin(void) {
         ERR_clear_error();
 }
 
+/* Neither way waits any more for what the handshake waited for. */
 static void note_open(struct tls *t) {
-    if (UNLIKELY(t->state == TLS_HANDSHAKING) && SSL_is_init_finished(t->ssl))
-        t->state = TLS_OPEN;
+    if (LIKELY(t->state != TLS_HANDSHAKING) || !SSL_is_init_finished(t->ssl))
+        return;
+    t->state = TLS_OPEN;
+    t->recv_awaits = IO_READ;
+    t->send_awaits = IO_WRITE;
 }
 
 /* --- the steps -------------------------------------------------------------------------------- */

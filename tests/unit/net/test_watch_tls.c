@@ -242,6 +242,24 @@ static void test_handshakes_take_turns(void **state) {
     rig_close_sides(&r);
 }
 
+/* All of them receive only, until they have something to say. */
+static void test_one_that_waited_for_its_turn_can_send(void **state) {
+    struct rig r;
+    (void)state;
+    rig_open_sides(&r, 8);
+    for (unsigned i = 0; i < r.count; i++)
+        assert_int_equal(tls_handshake(r.sides[i].peer), -EAGAIN);
+    run_a_little(&r);
+    for (unsigned i = 0; i < r.count; i++) /* what is last for the servers comes at once */
+        while (tls_handshake(r.sides[i].peer) == -EAGAIN)
+            run_a_little(&r);
+    for (unsigned i = 0; i < r.count; i++)
+        shake(&r, &r.sides[i]);
+    for (unsigned i = 0; i < r.count; i++)
+        assert_int_equal(watch_send(&r.sides[i].watch, "x", 1), 1);
+    rig_close_sides(&r);
+}
+
 static void test_one_that_waits_for_its_turn_may_leave(void **state) {
     struct rig r;
     (void)state;
@@ -291,6 +309,7 @@ int main(void) {
         cmocka_unit_test(test_an_end_without_notice_is_a_truncation),
         cmocka_unit_test(test_a_handshake_that_waits_for_room_goes_on),
         cmocka_unit_test(test_handshakes_take_turns),
+        cmocka_unit_test(test_one_that_waited_for_its_turn_can_send),
         cmocka_unit_test(test_one_that_waits_for_its_turn_may_leave),
         cmocka_unit_test(test_a_watch_without_tls_gets_the_bare_bytes),
     };
