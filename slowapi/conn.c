@@ -710,7 +710,7 @@ static void end_request_as(struct slow_conn *c, const char *outcome, uint16_t st
         slow_stats_count(&w->planner.stats, SLOW_CLIENT_ABORTS);
     slow_stats_end(&w->planner.stats, c->is_timed ? status : 0);
     log_request(c, outcome, status);
-    plan_free(c->reply);
+    plan_free(&w->planner, c->reply);
     c->reply = NULL;
 }
 

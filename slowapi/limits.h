@@ -19,12 +19,13 @@
 
 #define SLOWAPI_KEPT_BYTES     (1u << 20) /* a request body that the answer is made of */
 #define SLOWAPI_KEPT_TOO_LONG  "the request body is longer than 1m, the most that is kept"
-#define SLOWAPI_KEPT_ALL_BYTES (64u << 20) /* all of these in a worker */
-#define SLOWAPI_TEXT_MAX       (8u << 20)  /* a text that is made of a request */
-#define SLOWAPI_CODED_BYTES    (1u << 20)  /* a body that is coded */
-#define SLOWAPI_MESSAGE_BYTES  (1u << 20)  /* the longest message of a WebSocket */
-#define SLOWAPI_FORM_FIELDS    1000        /* of a form that is told back */
-#define SLOWAPI_FILE_BYTES     65536       /* a longer file is read as it is sent */
+#define SLOWAPI_KEPT_ALL_BYTES (64u << 20) /* all of these, and made of them, in a worker */
+#define SLOWAPI_KEPT_TOO_MANY  "too many bodies are kept at the same time"
+#define SLOWAPI_TEXT_MAX       (8u << 20) /* a text that is made of a request */
+#define SLOWAPI_CODED_BYTES    (1u << 20) /* a body that is coded */
+#define SLOWAPI_MESSAGE_BYTES  (1u << 20) /* the longest message of a WebSocket */
+#define SLOWAPI_FORM_FIELDS    1000       /* of a form that is told back */
+#define SLOWAPI_FILE_BYTES     65536      /* a longer file is read as it is sent */
 
 /* One connection may read and write that much, then the others have their turn. An answer, or a
  * piece of one, costs as much as that many bytes beside its own. */

@@ -380,6 +380,18 @@ static int make_body(struct plan_state *plan) {
     return rc;
 }
 
+/* Counts a text that was made, which waits with its request. */
+static int hold_text(struct plan_state *plan) {
+    struct reply *reply = plan->reply;
+    uint64_t size = reply->text != NULL ? reply->body.text.len : 0;
+
+    if (plan->p->kept_bytes + size > SLOWAPI_KEPT_ALL_BYTES)
+        return refuse(plan, 503, SLOWAPI_KEPT_TOO_MANY);
+    reply->held = size;
+    plan->p->kept_bytes += size;
+    return 0;
+}
+
 static int set_body(struct plan_state *plan) {
     int rc = make_body(plan);
 
@@ -387,6 +399,8 @@ static int set_body(struct plan_state *plan) {
         rc = refuse(plan, 404, "not found; try /?delay=0.5");
     else if (rc == -EINVAL)
         rc = refuse_parameter(plan);
+    else if (rc == 0)
+        rc = hold_text(plan);
     reply_set_pace(plan->reply);
     return rc;
 }
@@ -527,7 +541,7 @@ static __attribute__((noinline)) int plan_in_full(struct planner *p, const struc
     int rc = plan.reply != NULL ? make(&plan) : -ENOMEM;
     mem_free(plan.decoded);
     if (rc < 0) {
-        plan_free(plan.reply);
+        plan_free(p, plan.reply);
         return rc;
     }
     plan.reply->delay = plan.delay;
@@ -535,9 +549,11 @@ static __attribute__((noinline)) int plan_in_full(struct planner *p, const struc
     return 0;
 }
 
-void plan_free(struct reply *reply) {
-    if (reply != NULL)
+void plan_free(struct planner *p, struct reply *reply) {
+    if (reply != NULL) {
         kept_free(reply->kept);
+        p->kept_bytes -= reply->held;
+    }
     reply_free(reply);
 }
 

@@ -19,7 +19,7 @@ struct planner {
     struct spec defaults[LISTENERS_MAX]; /* by listening address */
     bool is_plain[LISTENERS_MAX];        /* nothing but a fixed delay */
     int files;                           /* the folder of --files, or -1 */
-    uint64_t kept_bytes;                 /* bytes that kept requests hold */
+    uint64_t kept_bytes;                 /* bytes that kept requests and their answers hold */
 };
 
 /* Whether the defaults are parameters and keep to --max-delay: 0, or -EINVAL with a reason. */
@@ -42,7 +42,7 @@ struct plan_origin {
 };
 
 /* Frees the reply of a plan, and the request that it keeps; NULL-safe. */
-void plan_free(struct reply *reply);
+void plan_free(struct planner *p, struct reply *reply);
 
 struct slow_plan {
     nsec_t delay;        /* from the end of the request to the answer */

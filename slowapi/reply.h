@@ -84,13 +84,13 @@ struct reply {
     char *rule;   /* owned: the name of the rule that matched, or NULL */
     char *target; /* owned: for the log, or NULL */
     char *chosen; /* owned: the chosen body until it is made, or NULL */
-    uint64_t chosen_size;      /* bytes of the text, or of the file */
-    const char *type;          /* chosen; NULL: as the body says */
-    char *own_type;            /* owned: what `type` points to, or NULL */
-    char *trailers;            /* owned: header lines behind a body in chunks, or NULL */
-    char *cors;                /* owned: header lines that stay whatever is answered, or NULL */
-    struct websocket *socket;  /* owned: what a 101 opens, or NULL */
-    struct kept_request *kept; /* NULL, or the request: plan_free frees it */
+    uint64_t chosen_size, held; /* bytes of the text or file; of the text that the planner counts */
+    const char *type;           /* chosen; NULL: as the body says */
+    char *own_type;             /* owned: what `type` points to, or NULL */
+    char *trailers;             /* owned: header lines behind a body in chunks, or NULL */
+    char *cors;                 /* owned: header lines that stay whatever is answered, or NULL */
+    struct websocket *socket;   /* owned: what a 101 opens, or NULL */
+    struct kept_request *kept;  /* NULL, or the request: plan_free frees it */
 };
 
 /* NULL when out of memory. */

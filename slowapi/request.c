@@ -66,7 +66,7 @@ void kept_free(struct kept_request *kept) {
 int kept_add(struct kept_request *kept, struct slice data, const char **ret_why) {
     size_t before = kept->body.cap;
 
-    *ret_why = "too many request bodies are kept at the same time";
+    *ret_why = SLOWAPI_KEPT_TOO_MANY;
     if (*kept->held_bytes + data.len > SLOWAPI_KEPT_ALL_BYTES)
         return 503;
     *ret_why = SLOWAPI_KEPT_TOO_LONG;

@@ -234,6 +234,24 @@ def test_what_a_template_makes_is_bounded(slowapi):
         assert conn.read_response().status == 413
 
 
+def test_what_sleeping_answers_hold_is_bounded(slowapi):
+    control = Control(api := slowapi("--delay", "0", "--control", "127.0.0.1:0"))
+    body, sleepers = b"x" * 1_000_000, []
+    head = b"POST /anything?delay=600 HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1000000\r\n\r\n"
+    for count in range(1, 80):
+        sleepers.append(RawConnection(api))
+        sleepers[-1].send(head + body)
+        stats = wait_for(lambda: (s := control.stats()) and (s["in_flight"] == count or s["status"]["5xx"]) and s)
+        if stats["status"]["5xx"]:
+            break
+    assert 60 < count < 72
+    assert get(api, "/?body=short").text == "short"
+    for conn in sleepers:
+        conn.reset()
+    wait_for(lambda: control.stats()["in_flight"] == 0)
+    assert request(api, "POST", "/anything", body).status == 200
+
+
 # --- files --------------------------------------------------------------------------
 
 

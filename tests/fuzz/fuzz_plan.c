@@ -117,7 +117,7 @@ static void check_plan(struct planner *p, const struct http_head *head) {
         check_reply(plan.reply, plan.delay, p->config->delay_max);
     if (plan.reply != NULL)
         check_head(p, plan.reply);
-    plan_free(plan.reply);
+    plan_free(p, plan.reply);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -50,7 +50,7 @@ static struct seen plan_of(void **state, enum http_method method, const char *ta
         snprintf(seen.text, sizeof(seen.text), "%.*s", (int)plan.reply->body.text.len,
                  plan.reply->body.text.ptr);
     }
-    plan_free(plan.reply);
+    plan_free(*state, plan.reply);
     return seen;
 }
 
