@@ -92,9 +92,30 @@ def test_ports_are_the_tutorials_and_on_loopback():
         assert [services()[f"app-{name}"]["ports"][0][10:14] for name in pair] == ["3000", "3001"]
 
 
-def test_image_has_what_the_tutorial_looks_with():
-    image = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
-    assert re.search(r"\bprocps\b", image)  # top -H
+def packages_of(stage):
+    """What the Dockerfile installs, first to build srv, then beside it."""
+    installed = re.findall(r"apt-get install -y --no-install-recommends([^&]*)", (ROOT / "Dockerfile").read_text())
+    return set(installed[stage].replace("\\", " ").split())
+
+
+def test_image_is_built_with_the_packages_of_setup():
+    setup = (ROOT / "scripts/setup").read_text()
+    assert packages_of(0) == set(re.search(r"^build_packages=\((.*?)\)", setup, re.M | re.S)[1].split())
+
+
+def test_image_has_the_libraries_that_srv_is_linked_to():
+    """And what the tutorial looks with, top -H; nothing beside those."""
+    needed = subprocess.run(["readelf", "-d", SRV], text=True, capture_output=True, check=True).stdout
+    unneeded = packages_of(1) - {"procps"}
+    assert "procps" in packages_of(1)
+    for name in re.findall(r"NEEDED.*\[(.*)\]", needed):
+        if re.match(r"lib(a|t|ub)san", name):
+            continue  # the image's srv has none
+        owned = subprocess.run(["dpkg-query", "-S", f"*/{name}"], text=True, capture_output=True, check=True).stdout
+        owners = set(re.findall(r"^[^:\s]+", owned, re.M))
+        assert owners & (packages_of(1) | {"libc6", "libgcc-s1"}), f"{name} is of {owners}"
+        unneeded -= owners
+    assert not unneeded
 
 
 def test_container_commands_are_told_in_both_spellings():
