@@ -118,6 +118,11 @@ def test_image_has_the_libraries_that_srv_is_linked_to():
     assert not unneeded
 
 
+def test_no_spelling_of_compose_warns_of_what_the_file_says():
+    """The plugin warns at each command that `version` is obsolete; the program needs none since 1.27."""
+    assert "version" not in yaml.safe_load((ROOT / "compose.yml").read_text())
+
+
 def test_container_commands_are_told_in_both_spellings():
     for page in ("README.md", "docs/play.md"):
         text = (ROOT / page).read_text()
