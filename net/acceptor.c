@@ -65,6 +65,7 @@ static void acceptor_back_off(struct acceptor *a, int error) {
     if (error != EINVAL || a->pause_span > 0)
         log_pause(a->fd, error);
 
+    a->waits = false;
     a->pause_span = a->pause_span == 0 ? PAUSE_MIN : nsec_min(2 * a->pause_span, PAUSE_MAX);
     int rc = timer_set(a->loop, &a->pause, deadline_after(clock_now(), a->pause_span));
     if (rc == 0) /* without memory even for a timer the next turn tries again */
@@ -98,14 +99,14 @@ static void on_pause_over(struct timer *timer) {
     struct acceptor *a = CONTAINER_OF(timer, struct acceptor, pause);
 
     if (a->waits)
-        crowd_waited(a->place);
+        crowd_waited(a->place, loop_now(a->loop), listener_has_waiting(a->fd));
     a->waits = false;
     acceptor_update(a);
 }
 
 /* Leaves what has come to the others for a moment. */
 static bool wait_for_others(struct acceptor *a) {
-    if (!a->shared || !crowd_is_ahead(a->place) ||
+    if (!a->shared || !crowd_is_ahead(a->place, loop_now(a->loop)) ||
         timer_set(a->loop, &a->pause, deadline_after(loop_now(a->loop), CROWD_WAIT_NSEC)) < 0)
         return false;
     a->waits = true;
@@ -185,6 +186,14 @@ void acceptor_resume(struct acceptor *a) {
     acceptor_update(a);
 }
 
+void acceptor_look_again(struct acceptor *a) {
+    if (!a->waits || crowd_is_still_ahead(a->place))
+        return;
+    timer_cancel(a->loop, &a->pause);
+    a->waits = false;
+    acceptor_update(a);
+}
+
 void acceptor_yield(struct acceptor *a) {
     if (a->shared && a->running && !timer_armed(&a->pause))
         acceptor_update(a);
@@ -197,6 +206,7 @@ void acceptor_glance(struct acceptor *a, unsigned burst) {
 
 void acceptor_close(struct acceptor *a) {
     timer_cancel(a->loop, &a->pause);
+    a->waits = false;
     acceptor_pause(a);
     event_del(&a->event);
 }

@@ -13,8 +13,9 @@
  * first in a queue. A process that has something to do besides lets the others go first
  * (acceptor_yield): so connections that stay are dealt out in turns, while a trickle of short ones
  * wakes the same process, whose caches are warm. A process that has more connections than its share
- * (net/crowd.h) leaves the queue for a moment: in a burst the others are still waking up. A process
- * that leaves the queue, because it is full, ahead or stops, hands on what has woken it.
+ * (net/crowd.h) leaves the queue for a moment: in a burst the others are still waking up. Its
+ * connections that end meanwhile may end the moment (acceptor_look_again). A process that leaves
+ * the queue, because it is full, ahead or stops, hands on what has woken it.
  *
  * `accepted` gets a non-blocking, close-on-exec descriptor that it owns. Bounded per turn for
  * fairness. Out of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM): logged (rate limited),
@@ -44,6 +45,9 @@ NODISCARD int acceptor_open(struct acceptor *a, struct loop *loop, int listen_fd
 /* Stops and restarts: a worker that is full leaves new connections to the others. Idempotent. */
 void acceptor_pause(struct acceptor *a);
 void acceptor_resume(struct acceptor *a);
+
+/* A connection has ended: who waits for others may be no longer ahead of them. */
+void acceptor_look_again(struct acceptor *a);
 
 /* Among others: goes to the end of the queue. */
 void acceptor_yield(struct acceptor *a);

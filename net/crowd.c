@@ -12,7 +12,6 @@ enum {
 
 struct crowd_row {
     _Alignas(CROWD_LINE_BYTES) atomic_uint open;
-    atomic_uint taken; /* connections accepted so far */
     atomic_bool accepts;
 };
 
@@ -24,7 +23,7 @@ struct crowd {
 
 /* What the others have. */
 struct others {
-    unsigned count, open, taken;
+    unsigned count, open;
 };
 
 static size_t size_of(unsigned count) {
@@ -67,14 +66,9 @@ void crowd_accepts(const struct crowd_place *place, bool accepts) {
 }
 
 void crowd_count(const struct crowd_place *place, int change) {
-    struct crowd_row *row;
-
-    if (place == NULL)
-        return;
-    row = &place->crowd->rows[place->index];
-    atomic_fetch_add_explicit(&row->open, (unsigned)change, memory_order_relaxed);
-    if (change > 0)
-        atomic_fetch_add_explicit(&row->taken, 1, memory_order_relaxed);
+    if (place != NULL)
+        atomic_fetch_add_explicit(&place->crowd->rows[place->index].open, (unsigned)change,
+                                  memory_order_relaxed);
 }
 
 /* Looks at those behind the place, around the end; a large crowd is judged by them. */
@@ -90,12 +84,11 @@ static struct others look_around(const struct crowd_place *place) {
             continue;
         others.count++;
         others.open += atomic_load_explicit(&row->open, memory_order_relaxed);
-        others.taken += atomic_load_explicit(&row->taken, memory_order_relaxed);
     }
     return others;
 }
 
-bool crowd_is_ahead(struct crowd_place *place) {
+bool crowd_is_still_ahead(const struct crowd_place *place) {
     struct others others;
     unsigned own;
 
@@ -105,25 +98,27 @@ bool crowd_is_ahead(struct crowd_place *place) {
     if (own <= 2)
         return false;
     others = look_around(place);
-    if (others.taken != place->taken) {
-        place->taken = others.taken;
-        place->credit = 1;
-        place->free = place->free < 1 ? place->free : 1;
-    }
-    if (others.count == 0 || 2 * own * others.count <= 3 * others.open + 4 * others.count)
+    return others.count > 0 && 2 * own * others.count > 3 * others.open + 4 * others.count;
+}
+
+bool crowd_is_ahead(struct crowd_place *place, nsec_t now) {
+    if (!crowd_is_still_ahead(place))
         return false;
+    if (place->free > CROWD_FREE_LATER && now >= place->free_until)
+        place->free = CROWD_FREE_LATER;
     if (place->free == 0)
         return true;
     place->free--;
     return false;
 }
 
-void crowd_waited(struct crowd_place *place) {
+void crowd_waited(struct crowd_place *place, nsec_t now, bool in_vain) {
     if (place == NULL)
         return;
-    if (look_around(place).taken != place->taken)
+    if (!in_vain)
         place->credit = 1;
     place->free = place->credit;
-    if (place->credit < CROWD_CREDIT_MAX)
+    place->free_until = now + CROWD_FREE_NSEC;
+    if (in_vain && place->credit < CROWD_CREDIT_MAX)
         place->credit *= 2;
 }

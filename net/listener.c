@@ -202,10 +202,14 @@ int listener_open_with_mode(const struct address *at, mode_t mode, int backlog,
 
 /* The listener's state does not change, but a change of state is what shutdown(2) tells all who
  * wait: Linux's own way, which lets connections come and be accepted as before. */
-void listener_rouse(int fd) {
+bool listener_has_waiting(int fd) {
     struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 
-    if (poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLIN))
+    return poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLIN);
+}
+
+void listener_rouse(int fd) {
+    if (listener_has_waiting(fd))
         shutdown(fd, SHUT_WR);
 }
 

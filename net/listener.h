@@ -21,6 +21,9 @@ NODISCARD int listener_open_with_mode(const struct address *at, mode_t mode, int
  * still has it) answers there. */
 void listener_close(int fd, const struct address *bound);
 
+/* Whether a connection waits there to be accepted. */
+NODISCARD bool listener_has_waiting(int fd);
+
 /* If a connection waits there, wakes every process that waits for one. For who was woken alone
  * (EPOLLEXCLUSIVE), and leaves without accepting: nobody else would be. */
 void listener_rouse(int fd);

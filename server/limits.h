@@ -53,6 +53,8 @@ enum {
 #define SERVER_PROBE_NSEC      (2 * NSEC_PER_SEC)
 #define SERVER_PROBE_SOON_NSEC (5 * NSEC_PER_MSEC)
 #define SERVER_PROBE_LOOK_NSEC (50 * NSEC_PER_MSEC)
+/* A process of threads that lets others accept first looks so often whether its own have ended. */
+#define SERVER_CROWD_LOOK_NSEC (2 * NSEC_PER_MSEC)
 /* A silent connection that waited for its first bytes comes after a second, and no earlier. */
 #define SERVER_DEFERRED_NSEC (900 * NSEC_PER_MSEC)
 /* A full worker looks at the backlog after so long: with a bounded queue, and without, when it

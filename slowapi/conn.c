@@ -194,10 +194,10 @@ static int start(struct slow_conn *c, struct slow_worker *w, int fd) {
     return 0;
 }
 
-/* Lets the other workers accept first: connections that have come stay in the backlog. */
-static void yield_accepting(struct slow_worker *w) {
+/* To yield lets the other workers accept first: connections that have come stay in the backlog. */
+static void each_acceptor(struct slow_worker *w, void (*act)(struct acceptor *)) {
     for (size_t i = 0; i < w->listener_count; i++)
-        acceptor_yield(&w->listeners[i].acceptor);
+        act(&w->listeners[i].acceptor);
 }
 
 /* Rolls for a fault of the connection itself. Returns for how long none is to be accepted then. */
@@ -244,7 +244,7 @@ nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind, const struct
     for (size_t i = 0; i < defaults->fault_count && c->state == CONN_IDLE; i++)
         pause = nsec_max(pause, inject_accepted(c, &defaults->faults[i]));
     if (w->open_count > 1)
-        yield_accepting(w);
+        each_acceptor(w, acceptor_yield);
     return pause;
 }
 
@@ -641,7 +641,7 @@ static void talk(struct slow_conn *c, struct slice input, bool ends) {
 
 static void await_next(struct slow_conn *c) {
     if (!c->is_reused && c->worker->open_count == 1)
-        yield_accepting(c->worker);
+        each_acceptor(c->worker, acceptor_yield);
     c->is_reused = true;
     enter(c, CONN_IDLE, after(c, c->worker->config->keep_alive));
 }
@@ -744,9 +744,9 @@ static void unlink_from_worker(struct slow_conn *c) {
     if (c->next != NULL)
         c->next->prev = c->prev;
     atomic_fetch_sub_explicit(&w->planner.stats.slot->open, 1, memory_order_relaxed);
-    w->open_count--;
     crowd_count(w->place, -1);
-    if (w->draining && w->open_count == 0)
+    each_acceptor(w, acceptor_look_again);
+    if (--w->open_count == 0 && w->draining)
         loop_stop(w->loop);
 }
 

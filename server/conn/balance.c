@@ -120,6 +120,12 @@ void balance_kept(struct balance *b, uint32_t count) {
         let_others_go_first(b);
 }
 
+void balance_left(struct balance *b) {
+    crowd_count(b->worker->place, -1);
+    for (size_t i = 0; !b->closed && i < b->worker->listen_count; i++)
+        acceptor_look_again(&b->acceptors[i]);
+}
+
 void balance_expect(struct balance *b) {
     b->expected++;
     update(b);

@@ -50,6 +50,9 @@ void balance_close(struct balance *b);
 void balance_accepted(struct balance *b, uint32_t count);
 void balance_kept(struct balance *b, uint32_t count);
 
+/* A connection, which was counted among the worker's (crowd_count), has ended. */
+void balance_left(struct balance *b);
+
 /* A connection was accepted from the listener with that index, with its first bytes or without.
  * Learns from that whether TCP connections had better wait for their bytes in the kernel, so that
  * one wake-up serves both: they do when a number of them has brought theirs, until one comes

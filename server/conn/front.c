@@ -197,7 +197,8 @@ static void client_open(struct front *f, const struct accepted *accepted) {
     client_set_time_out(c, f->worker->config->header_timeout);
     client_expect_request(c);
     client_read(c);
-    balance_came(&f->balance, accepted->listener, !client_is_silent(c));
+    if (c->state != CLIENT_GONE || c->session.served > 0) /* a port scanner tells nothing */
+        balance_came(&f->balance, accepted->listener, !client_is_silent(c));
 }
 
 static void front_accepted(struct acceptor *a, int fd, const struct address *peer) {
@@ -644,10 +645,9 @@ static void client_end(struct client *c) {
     c->deferred.run = client_free;
     loop_defer(f->loop, &c->deferred);
     TAILQ_REMOVE(&f->clients, c, link);
-    f->count--;
-    crowd_count(f->worker->place, -1);
+    balance_left(&f->balance);
     stats_add(f->worker->stats, STATS_connections, -1);
-    if (f->stopping && f->count == 0)
+    if (--f->count == 0 && f->stopping)
         loop_stop(f->loop);
 }
 

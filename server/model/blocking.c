@@ -193,7 +193,8 @@ static int look_around(const struct blocking *b, const struct worker *worker, ns
     nsec_t now = clock_now();
     nsec_t until = b->lingering_count > 0 ? b->lingering[0].until : NSEC_NEVER;
 
-    until = nsec_min(until, b->wait_until);
+    if (b->wait_until != NSEC_NEVER)
+        until = nsec_min(until, deadline_after(now, SERVER_CROWD_LOOK_NSEC));
     prefork_worker_beat();
     if (beat_every > 0)
         until = nsec_min(until, deadline_after(now, beat_every));
@@ -225,20 +226,33 @@ static void leave_queue(const struct blocking *b, const struct worker *worker) {
 
 /* Leaves what has come to the others for a moment, as in net/acceptor.c. */
 static bool wait_for_others(struct blocking *b, const struct worker *worker) {
-    if (!b->takes_turns || !crowd_is_ahead(worker->place))
+    if (!b->takes_turns || !crowd_is_ahead(worker->place, clock_now()))
         return false;
     b->wait_until = deadline_after(clock_now(), CROWD_WAIT_NSEC);
     leave_queue(b, worker);
     return true;
 }
 
+/* Whether any connection waits to be accepted. */
+static bool any_waits(const struct worker *worker) {
+    bool waits = false;
+
+    for (size_t i = 0; !waits && i < worker->listen_count; i++)
+        waits = listener_has_waiting(worker->listen_fds[i]);
+    return waits;
+}
+
+/* Looks whether the moment is over, or threads that have ended make it needless. */
 static int end_waiting(struct blocking *b, const struct worker *worker) {
+    nsec_t now = b->wait_until == NSEC_NEVER ? 0 : clock_now();
+    bool over = now >= b->wait_until;
     int rc = 0;
 
-    if (clock_now() < b->wait_until)
+    if (now == 0 || (!over && crowd_is_still_ahead(worker->place)))
         return 0;
     b->wait_until = NSEC_NEVER;
-    crowd_waited(worker->place);
+    if (over)
+        crowd_waited(worker->place, now, any_waits(worker));
     for (size_t i = 0; rc == 0 && i < worker->listen_count; i++)
         rc = queue_up(b, worker->listen_fds[i]);
     return rc;

@@ -217,16 +217,22 @@ def seconds_until_seen(app):
     return seconds
 
 
-def bring_requests(app, count):
-    """Connections that have their request with them when they are accepted."""
+@contextlib.contextmanager
+def workers_stopped(app):
     workers = [pid for pid in children(app.pid) if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
-    conns = [RawConnection(app) for _ in range(count)]
-    for conn in conns:
-        conn.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    yield
     for pid in workers:
         os.kill(pid, signal.SIGCONT)
+
+
+def bring_requests(app, count):
+    """Connections that have their request with them when they are accepted."""
+    with workers_stopped(app):
+        conns = [RawConnection(app) for _ in range(count)]
+        for conn in conns:
+            conn.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     for conn in conns:
         assert conn.read_response().status == 200
         conn.close()
@@ -254,6 +260,17 @@ def test_connections_wait_in_the_kernel_while_all_bring_their_requests(serve, mo
     bring_requests(app, 64)
     assert seconds_until_seen(app) > DEFERRED  # from then on the server knows better
     assert min(seconds_until_seen(app) for _ in range(3)) < DEFERRED
+
+
+def test_connections_that_end_without_a_word_bring_no_requests(serve):
+    """Port scanners and health checks do not decide how silent clients are served."""
+    app = start_two(serve)
+    before = opened(app)
+    with workers_stopped(app):
+        for _ in range(64):
+            RawConnection(app).close()
+    wait_for(lambda: opened(app) >= before + 64, what="64 connections accepted")
+    assert seconds_until_seen(app) < DEFERRED
 
 
 def test_connections_never_wait_in_the_kernel_when_told_so(serve):

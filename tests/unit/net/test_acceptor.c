@@ -115,6 +115,34 @@ static void acceptor_pauses_within_a_burst_and_resumes(void **state) {
 /* --- out of descriptors --------------------------------------------------------------------- */
 
 /* Gives one descriptor back, after a while without any. */
+/* One that is ahead of another leaves the queue; it comes back when that is over. */
+static void acceptor_waits_only_while_it_is_ahead(void **state) {
+    (void)state;
+    struct crowd *crowd = crowd_new(2);
+    struct crowd_place own, other;
+    struct on_loop t;
+
+    assert_non_null(crowd);
+    crowd_enter(&own, crowd, 0);
+    crowd_enter(&other, crowd, 1);
+    for (int i = 0; i < 3; i++)
+        crowd_count(&own, 1);
+    open_on_loop(&t, 1, true);
+    t.acceptor.place = &own;
+    t.stop_at = CLIENTS;
+    while (!t.acceptor.waits && t.accepted + 1 < CLIENTS) /* a slow machine misses waits */
+        run_for(&t, 0);
+    acceptor_look_again(&t.acceptor); /* nothing has changed */
+    assert_true(t.acceptor.waits);
+    crowd_count(&own, -1);
+    acceptor_look_again(&t.acceptor);
+    assert_false(t.acceptor.waits);
+    run_for(&t, PATIENCE);
+    assert_int_equal(t.accepted, CLIENTS);
+    close_on_loop(&t);
+    crowd_free(crowd);
+}
+
 static void on_give_back(struct timer *timer) {
     struct on_loop *t = CONTAINER_OF(timer, struct on_loop, timer);
 
@@ -221,6 +249,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(acceptor_takes_all_in_bursts),
         cmocka_unit_test(acceptor_pauses_within_a_burst_and_resumes),
+        cmocka_unit_test(acceptor_waits_only_while_it_is_ahead),
         cmocka_unit_test(acceptor_backs_off_without_descriptors),
         cmocka_unit_test(acceptor_that_cannot_register_tries_again),
     };
