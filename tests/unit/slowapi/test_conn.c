@@ -221,8 +221,49 @@ static void no_failing_allocation_leaves_an_exchange_behind(void **state) {
     assert_true(n > 3);
 }
 
+/* Whatever fails: nothing is left behind, and nothing of it is counted as kept. */
+static void answers_made_of_requests_keep_nothing(void **state) {
+#define FORM "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\na=b&c=d"
+#define JSON "Content-Length: 9\r\n\r\n{\"a\":[1]}"
+    static const char *const requests[] = {
+        "POST /anything?x=1 HTTP/1.1\r\nHost: x\r\nOrigin: y\r\n" FORM,
+        "POST /?body=%7B%7Bjson.a.0%7D%7D%7B%7Buuid%7D%7D&encoding=gzip HTTP/1.1\r\nHost: "
+        "x\r\n" JSON,
+        "GET /digest-auth/auth/u/p HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /response-headers?A=b&type=a/b HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br\r\n\r\n",
+        "GET /trailers?A=b HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /cookies/set?A=b HTTP/1.1\r\nHost: x\r\nCookie: a=b\r\n\r\n",
+        "GET /websocket/echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        "\x81\x81....x",
+    };
+    struct fixture *f = *state;
+
+    log_set_level(LOG_LEVEL_ERROR);
+    run_for(f, 0);
+    for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
+        long n = 0;
+        for (bool failed = true; failed; n++) {
+            mem_fail_after(n);
+            if (open_conn(f) != NULL) {
+                try_to_say(f, requests[i]);
+                run_for(f, TURN);
+            }
+            failed = mem_failed();
+            mem_fail_after(-1);
+            close(f->client);
+            f->client = -1;
+            run_for(f, TURN);
+            assert_int_equal(f->w->open_count, 0);
+            assert_int_equal(f->w->planner.kept_bytes, 0);
+        }
+        assert_true(n > 3);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(answers_made_of_requests_keep_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_an_incomplete_head_owns_a_buffer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_byte_at_a_time_is_answered_as_all_at_once, set_up,
                                         tear_down),
