@@ -106,3 +106,9 @@ bool socket_is_dead(int fd) {
 
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
 }
+
+bool socket_has_room(int fd) {
+    struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLOUT) != 0;
+}

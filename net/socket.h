@@ -45,6 +45,9 @@ int socket_defer_accept(int fd, bool defers);
 /* Whether they do; false of a socket that is not TCP. */
 NODISCARD bool socket_defers_accept(int fd);
 
+/* Whether it takes bytes, a third of its buffer at least. poll(2). */
+NODISCARD bool socket_has_room(int fd);
+
 /* The outcome of a connect in the background: SO_ERROR, socket(7). 0 or -errno. */
 NODISCARD int socket_error(int fd);
 

@@ -119,7 +119,7 @@ static void forget(struct buf *text) {
 
 /* What was read while a context is made. */
 struct tls_texts {
-    struct tls_certificate certificates[OPTION_STRINGS_MAX];
+    struct tls_certificate certificates[OPTION_STRINGS_MAX + TLS_FILES_MADE_MAX];
     struct buf chains[OPTION_STRINGS_MAX], keys[OPTION_STRINGS_MAX], trust;
 };
 
@@ -149,14 +149,17 @@ static struct tls_context *load(const struct tls_files *files, struct slice alpn
         .version_min = files->version_min,
         .version_max = files->version_max,
         .certificates = t->certificates,
-        .certificate_count = files->certificates.count,
+        .certificate_count = files->certificates.count + files->made_count,
         .ciphers = files->ciphers,
         .alpn = alpn,
+        .no_resumption = files->no_resumption,
     };
 
     for (size_t i = 0; i < files->certificates.count; i++)
         if (read_certificate(files, i, t, err) < 0)
             return NULL;
+    for (size_t i = 0; i < files->made_count; i++)
+        t->certificates[files->certificates.count + i] = files->made[i];
     if (files->trust != NULL && files->verify != TLS_VERIFY_NONE &&
         read_pem(files->trust, &t->trust, &config.trust, err) < 0)
         return NULL;

@@ -8,6 +8,8 @@
 #include "base/option.h"
 #include "net/tls_context.h"
 
+#define TLS_FILES_MADE_MAX 8
+
 struct tls_files {
     struct option_strings certificates; /* paths of chains in PEM, the server's own first */
     struct option_strings keys; /* paths, one for each certificate; none: keys stand with them */
@@ -15,6 +17,9 @@ struct tls_files {
     const char *ciphers;        /* openssl-ciphers(1); NULL: OpenSSL's */
     enum tls_verify verify;     /* of clients */
     enum tls_version version_min, version_max;
+    const struct tls_certificate *made; /* in memory, behind those of files */
+    size_t made_count;                  /* at most TLS_FILES_MADE_MAX */
+    bool no_resumption;                 /* every handshake is a full one */
 };
 
 /* Parsers of options. 0 or -EINVAL with what is allowed. */

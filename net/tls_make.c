@@ -60,6 +60,10 @@ static bool fill(X509 *one, X509 *issuer, EVP_PKEY *key, const struct tls_make *
            add_extension(one, issuer, NID_basic_constraints,
                          want->is_authority ? "critical,CA:TRUE" : "CA:FALSE") &&
            add_extension(one, issuer, NID_subject_key_identifier, "hash") &&
+           (!want->is_authority ||
+            add_extension(one, issuer, NID_key_usage, "critical,keyCertSign,cRLSign")) &&
+           (issuer == one ||
+            add_extension(one, issuer, NID_authority_key_identifier, "keyid:always")) &&
            (want->names == NULL || add_extension(one, issuer, NID_subject_alt_name, want->names));
 }
 

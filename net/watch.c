@@ -14,8 +14,11 @@
  * notes SHORT: the next read is tried, and says EAGAIN or the error. A send that works is as good a
  * proof, so that request and response traffic never pays for that extra call.
  *
- * A handshake that waits for its turn waits for TURN and for nothing else. */
-enum { WATCH_UNSURE = 8, WATCH_SHORT = 16, WATCH_TURN = 32 };
+ * A handshake that waits for its turn waits for TURN and for nothing else.
+ *
+ * REST: READ is set for bytes within TLS alone, and goes with them; all of the socket was read, so
+ * that its next bytes and its end are news. */
+enum { WATCH_UNSURE = 8, WATCH_SHORT = 16, WATCH_TURN = 32, WATCH_REST = 64 };
 
 static void settle(struct watch *w) {
     if ((w->ready & WATCH_SHORT) && !(w->ready & IO_HANGUP))
@@ -63,10 +66,12 @@ static void on_event(evutil_socket_t fd, short what, void *arg) {
     unsigned bits = 0;
     (void)fd;
 
-    if (known & WATCH_SHORT)
+    if (known & (WATCH_SHORT | WATCH_REST))
         known &= ~(unsigned)IO_READ;
     if (what & EV_CLOSED)
         bits = IO_HANGUP | IO_READ;
+    if (what & (EV_READ | EV_CLOSED))
+        w->ready &= ~(unsigned)WATCH_REST;
     if (what & EV_READ) {
         bits |= IO_READ;
         w->ready &= ~(unsigned)WATCH_SHORT;
@@ -174,8 +179,14 @@ static void on_late_news(struct deferred *work) {
 static void settle_within(struct watch *w, ssize_t n) {
     struct tls *t = w->tls;
 
-    if (t->has_rest)
+    if (t->has_rest) {
+        if (!watch_may_have_data(w))
+            w->ready |= WATCH_REST;
         w->ready = (w->ready | IO_READ) & ~(unsigned)WATCH_SHORT;
+    } else if (w->ready & WATCH_REST) {
+        w->ready &= ~(unsigned)WATCH_REST;
+        watch_drained(w, IO_READ);
+    }
     if (!t->ended && t->failure == 0)
         return;
     if (n > 0 && !(w->ready & IO_HANGUP))
