@@ -17,6 +17,7 @@
 struct slowapi_options {
     struct slowapi_config config;
     char addresses[LISTENERS_MAX][ADDRESS_TEXT_BYTES]; /* binds without their parameters */
+    int schemes[LISTENERS_MAX];                        /* places in `schemes`; -1: none was given */
 };
 
 /* Returns the start of PARAMS, a '?' or '&', or NULL without any. The mode of a unix socket is part
@@ -35,6 +36,8 @@ static int parse_params(void *config, const char *value, struct error *err);
 static int parse_profile(void *config, const char *value, struct error *err);
 static int parse_pause(void *config, const char *value, struct error *err);
 static int parse_control(void *config, const char *value, struct error *err);
+static int parse_cert_reqs(void *config, const char *value, struct error *err);
+static int parse_ssl_versions(void *config, const char *value, struct error *err);
 
 #define MEMBER(name) offsetof(struct slowapi_options, config.name)
 #define HOUR         (INT64_C(3600) * NSEC_PER_SEC)
@@ -54,7 +57,8 @@ static const struct option_row rows[] = {
         .topic = "Listening",
         .meta = "ADDR",
         .help = "Listen on HOST:PORT, :PORT (all interfaces), [IPv6]:PORT, unix:/path, or PORT of "
-                "127.0.0.1; ADDR?PARAMS gives requests there defaults of their own; repeatable.",
+                "127.0.0.1; https:// before it for TLS; ADDR?PARAMS gives requests there defaults "
+                "of their own; repeatable.",
         .type = OPTION_CUSTOM,
         .parse = parse_bind,
         .fallback = "127.0.0.1:4000",
@@ -69,6 +73,71 @@ static const struct option_row rows[] = {
         .min = 1,
         .max = 65535,
         .fallback = "2048",
+    },
+    {
+        .name = "certfile",
+        .topic = "TLS",
+        .meta = "FILE",
+        .help =
+            "Certificate chain in PEM: addresses without a scheme speak https; again for other "
+            "names (default: made at the start, for localhost, its addresses and the host name).",
+        .type = OPTION_STRINGS,
+        .offset = MEMBER(tls.certificates),
+    },
+    {
+        .name = "keyfile",
+        .topic = "TLS",
+        .meta = "FILE",
+        .help = "Private key of --certfile in PEM, without a passphrase; one for each, in the same "
+                "order (default: it stands in the same file).",
+        .type = OPTION_STRINGS,
+        .offset = MEMBER(tls.keys),
+    },
+    {
+        .name = "tls-ca-out",
+        .topic = "TLS",
+        .meta = "FILE",
+        .help = "Write the authority of certificates that are made to this file, for clients to "
+                "trust: curl --cacert FILE.",
+        .type = OPTION_STRING,
+        .offset = MEMBER(ca_out),
+    },
+    {
+        .name = "cert-reqs",
+        .topic = "TLS",
+        .meta = "WHEN",
+        .help = "Whether clients show a certificate: none (0) is asked for, optional (1), or "
+                "required (2).",
+        .type = OPTION_CUSTOM,
+        .fallback = "none",
+        .parse = parse_cert_reqs,
+    },
+    {
+        .name = "ca-certs",
+        .topic = "TLS",
+        .meta = "FILE",
+        .help = "Authorities that certificates of clients are checked against, in PEM (default: "
+                "those of the system).",
+        .type = OPTION_STRING,
+        .offset = MEMBER(tls.trust),
+    },
+    {
+        .name = "ciphers",
+        .topic = "TLS",
+        .meta = "LIST",
+        .help = "Ciphers, as openssl-ciphers(1) writes them, those of TLS 1.3 among them (default: "
+                "OpenSSL's).",
+        .type = OPTION_STRING,
+        .offset = MEMBER(tls.ciphers),
+    },
+    {
+        .name = "ssl-versions",
+        .topic = "TLS",
+        .meta = "LIST",
+        .help = "Versions of TLS, separated by commas: TLSv1.2, TLSv1.3 or both.",
+        .type = OPTION_CUSTOM,
+        .fallback = "TLSv1.2,TLSv1.3",
+        .parse = parse_ssl_versions,
     },
     {
         .name = "delay",
@@ -310,9 +379,12 @@ static int check_params(struct slice text, struct error *err) {
     return param_parse_text(&spec, text, err);
 }
 
+static const char *const schemes[] = { "http", "https", "tls", NULL };
+
 static int parse_bind(void *config, const char *value, struct error *err) {
     struct slowapi_options *o = config;
     struct option_strings *binds = &o->config.binds;
+    int scheme = listeners_take_scheme(&value, schemes);
     const char *params = find_params(value);
     struct slice address =
         slice_of(value, params != NULL ? (size_t)(params - value) : strlen(value));
@@ -330,6 +402,7 @@ static int parse_bind(void *config, const char *value, struct error *err) {
                          "maybe ?PARAMS");
     snprintf(text, sizeof(o->addresses[0]), "%.*s", (int)address.len, address.ptr);
     o->config.bind_params[binds->count] = params != NULL ? params + 1 : NULL;
+    o->schemes[binds->count] = scheme;
     binds->items[binds->count++] = text;
     return 0;
 }
@@ -368,6 +441,40 @@ static int parse_control(void *config, const char *value, struct error *err) {
     return control_check(value, err);
 }
 
+static int parse_cert_reqs(void *config, const char *value, struct error *err) {
+    struct slowapi_options *o = config;
+
+    return tls_files_parse_verify(value, &o->config.tls.verify, err);
+}
+
+static int parse_ssl_versions(void *config, const char *value, struct error *err) {
+    struct tls_files *tls = &((struct slowapi_options *)config)->config.tls;
+
+    return tls_files_parse_versions(value, &tls->version_min, &tls->version_max, err);
+}
+
+/* Which addresses speak TLS, and whether options of TLS have one: 0 or -EINVAL with a line. */
+static int settle_tls(struct slowapi_options *o, int argc, char **argv, struct error *err) {
+    static const char *const wants[] = { "certfile", "keyfile", "tls-ca-out",  "cert-reqs",
+                                         "ca-certs", "ciphers", "ssl-versions" };
+    bool speaks = false;
+
+    for (size_t i = 0; i < o->config.binds.count; i++) {
+        o->config.secure[i] =
+            o->schemes[i] > 0 || (o->schemes[i] < 0 && o->config.tls.certificates.count > 0);
+        speaks |= o->config.secure[i];
+    }
+    for (size_t i = 0; i < ARRAY_LEN(wants) && !speaks; i++)
+        if (option_in_arguments(&options_spec, argc, argv, wants[i]))
+            return error_set(err, -EINVAL, "--%s: no address speaks TLS; give one as https://",
+                             wants[i]);
+    if (o->config.tls.trust != NULL && o->config.tls.verify == TLS_VERIFY_NONE)
+        return error_set(err, -EINVAL,
+                         "--ca-certs: needs --cert-reqs optional or required: no client is asked "
+                         "for a certificate");
+    return tls_files_check(&o->config.tls, err);
+}
+
 static int parse_and_run(int argc, char **argv, struct slowapi_options *options) {
     struct error err = { .text = "" };
     int code;
@@ -377,7 +484,7 @@ static int parse_and_run(int argc, char **argv, struct slowapi_options *options)
 
     if (!option_in_arguments(&options_spec, argc, argv, "delay"))
         options->config.delay = NULL; /* a profile may give one */
-    if (planner_check(&options->config, &err) < 0 ||
+    if (settle_tls(options, argc, argv, &err) < 0 || planner_check(&options->config, &err) < 0 ||
         control_hosts_check(&options->config.control_hosts, &err) < 0)
         return cmd_fail("slowapi", EXIT_USAGE, &err);
 

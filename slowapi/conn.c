@@ -14,13 +14,13 @@
  *
  * It ends in one of four ways: linger lets the client close first, drop closes, drop_gone does so
  * because the client has gone, reset closes with RST. refuse answers an error before it lingers.
- * Each of them goes through end_request, which counts and logs a request once. */
+ * Each of them goes through account_end, which counts and logs a request once. */
 #include "slowapi/conn.h"
 #include "base/alloc.h"
 #include "http/error.h"
 #include "http/websocket.h"
 #include "net/socket.h"
-#include "slowapi/access_log.h"
+#include "slowapi/account.h"
 #include "slowapi/request.h"
 #include <assert.h>
 #include <errno.h>
@@ -46,8 +46,9 @@ static void look_at_progress(struct slow_conn *c);
 static void talk(struct slow_conn *c, struct slice input, bool ends);
 static void keep_or_linger(struct slow_conn *c);
 static void linger(struct slow_conn *c);
+static void leave_tls(struct slow_conn *c);
+static void answer_plainly(struct slow_conn *c, uint16_t status, struct slice text, bool last);
 static void refuse(struct slow_conn *c, uint16_t status, const char *text);
-static void end_request(struct slow_conn *c, const char *outcome);
 static void drop(struct slow_conn *c);
 static void drop_gone(struct slow_conn *c);
 static void reset(struct slow_conn *c, const char *outcome);
@@ -165,17 +166,6 @@ static void on_later(struct deferred *later) {
 
 /* --- accept ----------------------------------------------------------------------------------- */
 
-static void link_to_worker(struct slow_conn *c, struct slow_worker *w) {
-    c->worker = w;
-    c->next = w->conns;
-    if (c->next != NULL)
-        c->next->prev = c;
-    w->conns = c;
-    w->open_count++;
-    crowd_count(w->place, 1);
-    atomic_fetch_add_explicit(&w->planner.stats.slot->open, 1, memory_order_relaxed);
-}
-
 static int start(struct slow_conn *c, struct slow_worker *w, int fd) {
     int rc = watch_open(&c->watch, w->loop, fd, on_ready);
     if (rc < 0)
@@ -189,36 +179,41 @@ static int start(struct slow_conn *c, struct slow_worker *w, int fd) {
     http_conn_init(&c->http, HTTP_SERVER, &w->limits);
     buf_init(&c->in, w->limits.head_bytes + 2 * SLOWAPI_RECV_BYTES);
     buf_init(&c->out, SLOWAPI_OUT_BYTES);
-    link_to_worker(c, w);
+    account_open(c, w);
     enter(c, CONN_IDLE, deadline_after(loop_now(w->loop), patience(w)));
     return 0;
 }
 
-/* To yield lets the other workers accept first: connections that have come stay in the backlog. */
-static void each_acceptor(struct slow_worker *w, void (*act)(struct acceptor *)) {
-    for (size_t i = 0; i < w->listener_count; i++)
-        act(&w->listeners[i].acceptor);
-}
+/* A fault of the connection itself strikes. Returns for how long none is to be accepted then. */
+static nsec_t strike(struct slow_conn *c, struct fault *fault) {
+    struct injection at = { .counts = c->worker->planner.stats.slot->faults };
 
-/* Rolls for a fault of the connection itself. Returns for how long none is to be accepted then. */
-static nsec_t inject_accepted(struct slow_conn *c, const struct fault *fault) {
-    struct slow_worker *w = c->worker;
-    struct injection at = { .counts = w->planner.stats.slot->faults };
-    struct fault copy = *fault;
-
-    if (fault->place != FAULT_AT_ACCEPT ||
-        rng_unit_of(shared_roll(w->planner.shared)) >= fault->probability ||
-        fault_inject(&copy, &at) < 0)
+    if (fault_inject(fault, &at) < 0 || at.effect == FAULT_GOES_ON)
         return 0;
     if (at.effect == FAULT_PAUSES)
         return fault->arg;
-    if (at.effect == FAULT_CLOSES)
-        linger(c);
-    else if (at.effect == FAULT_WAITS)
+    if (at.effect == FAULT_WAITS) {
         enter(c, CONN_HANG, deadline_after(clock_now(), fault->arg));
-    else
+    } else if (at.effect == FAULT_RESETS) {
         reset(c, "reset");
+    } else {
+        leave_tls(c);
+        if (at.effect == FAULT_ANSWERS)
+            answer_plainly(c, 400, SLICE("this is no TLS"), true);
+        else
+            linger(c);
+    }
     return 0;
+}
+
+/* Rolls for a fault of a connection that was accepted; returns as strike. */
+static nsec_t inject_accepted(struct slow_conn *c, const struct fault *fault) {
+    struct fault copy = *fault;
+
+    if (fault->place != FAULT_AT_ACCEPT ||
+        rng_unit_of(shared_roll(c->worker->planner.shared)) >= fault->probability)
+        return 0;
+    return strike(c, &copy);
 }
 
 nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind, const struct address *peer) {
@@ -241,6 +236,12 @@ nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind, const struct
     if (peer_bytes > 0)
         address_format(peer, c->peer);
     slow_stats_count(&w->planner.stats, SLOW_CONNECTIONS);
+    if (w->config->secure[bind]) {
+        c->is_shaking =
+            slow_secure_open(w->secure, &c->watch, defaults, w->planner.shared, &c->faults) == 0;
+        if (!c->is_shaking)
+            drop(c);
+    }
     for (size_t i = 0; i < defaults->fault_count && c->state == CONN_IDLE; i++)
         pause = nsec_max(pause, inject_accepted(c, &defaults->faults[i]));
     if (w->open_count > 1)
@@ -305,11 +306,41 @@ static void process(struct slow_conn *c, struct slice input) {
         enter(c, CONN_BODY, after(c, SLOWAPI_BODY_IDLE));
 }
 
+/* Goes on with the handshake. True: it is complete. */
+static bool shake_hands(struct slow_conn *c) {
+    struct fault *due;
+    int rc;
+
+    do {
+        rc = slow_secure_step(&c->watch, c->faults, &due);
+        if (due != NULL)
+            (void)strike(c, due);
+    } while (due != NULL && c->state == CONN_IDLE);
+    if (rc == -EAGAIN || c->state != CONN_IDLE)
+        return false;
+
+    bool saw_http = tls_saw_http(c->watch.tls), told = rc == -EPROTO || rc == -EKEYREJECTED;
+    account_handshake(c);
+    if (rc == 0)
+        return true;
+    log_write(LOG_LEVEL_DEBUG, "handshake failed error=\"%s\"", tls_reason(c->watch.tls));
+    leave_tls(c);
+    if (saw_http)
+        refuse(c, 400, "this port speaks TLS: ask it by https");
+    else if (told) /* an alert has been sent, which is to be read */
+        linger(c);
+    else
+        drop(c);
+    return false;
+}
+
 /* Does one system call and what follows. False: the socket is dry, or the connection is closed. */
 static bool read_some(struct slow_conn *c) {
     struct slow_worker *w = c->worker;
     struct slice input;
 
+    if (UNLIKELY(c->is_shaking) && !shake_hands(c))
+        return c->state == CONN_LINGER;
     ssize_t n = watch_recv_behind(&c->watch, &c->in, ROOM_BYTES, w->in, sizeof(w->in), &input);
     if (n == -EAGAIN)
         return false;
@@ -363,10 +394,13 @@ static void read_request(struct slow_conn *c) {
 /* A client whose socket is full of unread answers gets none: it may send the body anyway (RFC 9110
  * section 10.1.1). */
 static void invite_body(struct slow_conn *c) {
+    bool is_secure = c->watch.tls != NULL; /* what TLS did not send would have to come next */
     struct slice text = HTTP_CONTINUE;
 
+    if (is_secure && !socket_has_room(c->watch.fd))
+        return;
     ssize_t n = watch_send(&c->watch, text.ptr, text.len);
-    if (n != (ssize_t)text.len && n != -EAGAIN)
+    if (n != (ssize_t)text.len && (n != -EAGAIN || is_secure))
         drop_gone(c);
 }
 
@@ -466,19 +500,6 @@ static void hang(struct slow_conn *c) {
 
 /* --- answer ----------------------------------------------------------------------------------- */
 
-/* Compares planned and actual, when the answer begins. */
-static void note_time(struct slow_conn *c) {
-    struct slow_stats *stats = &c->worker->planner.stats;
-    nsec_t late = c->delay > 0 ? clock_now() - c->deadline : 0;
-
-    c->is_timed = true;
-    if (c->reply != NULL)
-        c->reply->late = late;
-    slow_stats_time(stats, SLOW_PLANNED, c->delay);
-    slow_stats_time(stats, SLOW_ACTUAL, c->delay + late);
-    slow_stats_time(stats, SLOW_LATE, late);
-}
-
 /* The socket tells that it takes bytes when a third of its buffer is free. A slow reader needs long
  * for that, so its progress is looked for in between. */
 static void wait_for_room(struct slow_conn *c) {
@@ -530,6 +551,20 @@ static bool send_now(struct slow_conn *c, struct slice bytes) {
     return false;
 }
 
+/* Closes as the step says. A record is cut as soon as the socket has room for it. */
+static void finish(struct slow_conn *c) {
+    if (c->step.cuts && !socket_has_room(c->watch.fd)) {
+        watch_drained(&c->watch, IO_WRITE);
+        begin_to_send(c);
+        return;
+    }
+    if (c->step.cuts)
+        slow_secure_cut(&c->watch);
+    if (c->step.cuts || c->step.breaks)
+        leave_tls(c);
+    linger(c);
+}
+
 /* Does what the step said. True: the next one may come at once. */
 static bool act(struct slow_conn *c) {
     switch (c->step.act) {
@@ -548,7 +583,7 @@ static bool act(struct slow_conn *c) {
         enter(c, CONN_SOCKET, after(c, patience(c->worker)));
         break;
     case REPLY_FIN:
-        linger(c);
+        finish(c);
         break;
     case REPLY_RST:
         reset(c, "reset");
@@ -589,7 +624,7 @@ static void answer_plainly(struct slow_conn *c, uint16_t status, struct slice te
 /* Answers the request as planned. Bytes that the socket does not take at once are sent later. */
 static void answer(struct slow_conn *c) {
     if (!c->is_timed)
-        note_time(c);
+        account_time(c);
     if (c->reply != NULL)
         run_steps(c);
     else
@@ -653,7 +688,7 @@ static void keep_or_linger(struct slow_conn *c) {
 
     if (c->in_flight)
         slow_stats_count(&c->worker->planner.stats, SLOW_ANSWERS);
-    end_request(c, "answered");
+    account_end(c, "answered");
     if (http_conn_next(&c->http))
         await_next(c);
     else if (is_read)
@@ -662,10 +697,23 @@ static void keep_or_linger(struct slow_conn *c) {
         linger(c);
 }
 
+/* Back to bare bytes, without a word to the client. */
+static void leave_tls(struct slow_conn *c) {
+    account_handshake(c);
+    slow_secure_leave(&c->watch, c->faults);
+    c->faults = NULL;
+}
+
 /* Closes our side, and throws away what the client still sends, so that no reset overtakes the
  * answer. */
 static void linger(struct slow_conn *c) {
-    end_request(c, "closed");
+    account_end(c, "closed");
+    if (c->watch.tls != NULL && tls_shutdown(c->watch.tls) == -EAGAIN) {
+        c->step.act = REPLY_FIN;
+        begin_to_send(c);
+        return;
+    }
+    leave_tls(c);
     buf_free(&c->in);
     if (linger_begin(&c->linger, c->watch.fd))
         enter(c, CONN_LINGER, after(c, LINGER_NSEC));
@@ -673,95 +721,34 @@ static void linger(struct slow_conn *c) {
         drop(c);
 }
 
-/* --- end: each request is counted and logged once --------------------------------------------- */
-
-/* Counts the bytes of the body that were made and have reached the kernel. */
-static uint64_t sent_bytes(const struct slow_conn *c) {
-    uint64_t made = c->reply != NULL ? c->reply->body_bytes : 0, held = buf_unread(&c->out).len;
-
-    return made > held ? made - held : 0;
-}
-
-/* Logs the request. `status` went out; 0: none did. */
-static void log_request(struct slow_conn *c, const char *outcome, uint16_t status) {
-    struct slow_worker *w = c->worker;
-
-    if (w->access_log == NULL)
-        return;
-    const struct access_log_facts facts = {
-        .client = c->peer,
-        .outcome = c->client_left ? "aborted" : outcome,
-        .status = status,
-        .has_begun = c->is_timed,
-        .bytes = sent_bytes(c),
-    };
-    if (!slow_access_log_write(w->access_log, c->reply, &facts))
-        slow_stats_count(&w->planner.stats, SLOW_LOG_DROPPED);
-}
-
-/* Ends the request in flight: counts and logs it, and frees its plan. `outcome` is for the log. */
-static void end_request_as(struct slow_conn *c, const char *outcome, uint16_t status) {
-    struct slow_worker *w = c->worker;
-
-    if (!c->in_flight)
-        return;
-    c->in_flight = false;
-    if (c->client_left)
-        slow_stats_count(&w->planner.stats, SLOW_CLIENT_ABORTS);
-    slow_stats_end(&w->planner.stats, c->is_timed ? status : 0);
-    log_request(c, outcome, status);
-    plan_free(&w->planner, c->reply);
-    c->reply = NULL;
-}
-
-static void end_request(struct slow_conn *c, const char *outcome) {
-    const struct reply *reply = c->reply;
-    uint16_t status = 200;
-
-    if (reply != NULL)
-        status = reply->phase != REPLY_HEAD ? reply->status : 0;
-    end_request_as(c, outcome, status);
-}
+/* --- end -------------------------------------------------------------------------------------- */
 
 /* Refuses for good with a static text. */
 static void refuse(struct slow_conn *c, uint16_t status, const char *text) {
     slow_stats_count(&c->worker->planner.stats, SLOW_MALFORMED);
     if (c->in_flight)
-        end_request_as(c, "malformed", status);
+        account_end_as(c, "malformed", status);
     else
-        log_request(c, "malformed", status);
+        account_log(c, "malformed", status);
     answer_plainly(c, status, slice_str(text), true);
-}
-
-/* Takes the connection out of its worker; the last one ends a graceful stop. */
-static void unlink_from_worker(struct slow_conn *c) {
-    struct slow_worker *w = c->worker;
-
-    if (c->prev != NULL)
-        c->prev->next = c->next;
-    else
-        w->conns = c->next;
-    if (c->next != NULL)
-        c->next->prev = c->prev;
-    atomic_fetch_sub_explicit(&w->planner.stats.slot->open, 1, memory_order_relaxed);
-    crowd_count(w->place, -1);
-    each_acceptor(w, acceptor_look_again);
-    if (--w->open_count == 0 && w->draining)
-        loop_stop(w->loop);
 }
 
 static void drop(struct slow_conn *c) {
     if (c->state == CONN_CLOSED)
         return;
 
-    end_request(c, "dropped");
+    bool is_whole = !c->in_flight; /* close_notify would make a part of an answer look whole */
+    account_end(c, "dropped");
+    if (is_whole && c->watch.tls != NULL)
+        (void)tls_shutdown(c->watch.tls);
+    leave_tls(c);
     c->state = CONN_CLOSED;
     timer_cancel(c->worker->loop, &c->timer);
     watch_close(&c->watch);
     close(c->watch.fd);
     buf_free(&c->in);
     buf_free(&c->out);
-    unlink_from_worker(c);
+    account_close(c);
     loop_defer(c->worker->loop, &c->later);
 }
 
@@ -773,7 +760,8 @@ static void drop_gone(struct slow_conn *c) {
 static void reset(struct slow_conn *c, const char *outcome) {
     const struct linger now = { .l_onoff = 1 };
 
-    end_request(c, outcome);
+    account_end(c, outcome);
+    leave_tls(c);
     setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     drop(c);
 }

@@ -45,8 +45,8 @@ static int inject_hang(struct fault *fault, struct injection *at) {
     return inject_effect(fault, at, FAULT_WAITS);
 }
 
-/* The pace itself is kept by reply.c. */
-static int inject_pace(struct fault *fault, struct injection *at) {
+/* The pace itself is kept by reply.c, and another certificate is shown by secure.c. */
+static int inject_elsewhere(struct fault *fault, struct injection *at) {
     return inject_effect(fault, at, FAULT_GOES_ON);
 }
 
@@ -125,6 +125,14 @@ static int inject_corrupt(struct fault *fault, struct injection *at) {
     return 0;
 }
 
+static int inject_break(struct fault *fault, struct injection *at) {
+    return inject_effect(fault, at, FAULT_BREAKS);
+}
+
+static int inject_cut(struct fault *fault, struct injection *at) {
+    return inject_effect(fault, at, FAULT_CUTS);
+}
+
 static int inject_slowaccept(struct fault *fault, struct injection *at) {
     return inject_effect(fault, at, FAULT_PAUSES);
 }
@@ -162,10 +170,10 @@ const struct fault_info fault_infos[FAULT_KINDS] = {
                      "connection",
                      .waits = true },
     [FAULT_DRIP] = { SLICE_INIT("drip"), FAULT_SPAN, 100 * NSEC_PER_MSEC, YEAR, FAULT_AT_BODY,
-                     FAULT_AT_PIECE, inject_pace, "request",
+                     FAULT_AT_PIECE, inject_elsewhere, "request",
                      "the body comes a byte (of a stream: an event) at a time, that far apart" },
     [FAULT_BANDWIDTH] = { SLICE_INIT("bandwidth"), FAULT_SIZE, 10240, INT64_C(1) << 40,
-                          FAULT_AT_BODY, FAULT_AT_PIECE, inject_pace, "request",
+                          FAULT_AT_BODY, FAULT_AT_PIECE, inject_elsewhere, "request",
                           "the body comes at that many bytes per second, events too" },
     [FAULT_BADCHUNK] = { SLICE_INIT("badchunk"), FAULT_NO_ARG, 0, 0,
                          FAULT_AT_BODY | FAULT_AT_PERCENT, FAULT_AT_STOP, inject_badchunk,
@@ -212,6 +220,43 @@ const struct fault_info fault_infos[FAULT_KINDS] = {
                            "in the "
                            "backlog",
                            .waits = true },
+    [FAULT_TLS_EXPIRED] = { SLICE_INIT("tls-expired"), FAULT_NO_ARG, 0, 0, FAULT_AT_CERTIFICATE,
+                            FAULT_ON_HANDSHAKE, inject_elsewhere, "connection",
+                            "the certificate has expired", .needs_tls = true },
+    [FAULT_TLS_SELF_SIGNED] = { SLICE_INIT("tls-self-signed"), FAULT_NO_ARG, 0, 0,
+                                FAULT_AT_CERTIFICATE, FAULT_ON_HANDSHAKE, inject_elsewhere,
+                                "connection",
+                                "the certificate is signed by itself: nobody trusts it",
+                                .needs_tls = true },
+    [FAULT_TLS_WRONG_NAME] = { SLICE_INIT("tls-wrong-name"), FAULT_NO_ARG, 0, 0,
+                               FAULT_AT_CERTIFICATE, FAULT_ON_HANDSHAKE, inject_elsewhere,
+                               "connection", "the certificate is that of wrong.example",
+                               .needs_tls = true },
+    [FAULT_TLS_WRONG_PROTOCOL] = { SLICE_INIT("tls-wrong-protocol"), FAULT_NO_ARG, 0, 0,
+                                   FAULT_AT_HELLO, FAULT_ON_HANDSHAKE, inject_early, "connection",
+                                   "the hello is answered by plain HTTP, and a close",
+                                   .needs_tls = true },
+    [FAULT_TLS_DELAY] = { SLICE_INIT("tls-delay"), FAULT_SPAN, NSEC_PER_SEC, YEAR,
+                          FAULT_AT_HANDSHAKE, FAULT_ON_HANDSHAKE, inject_hang, "connection",
+                          "the handshake takes that much longer", .waits = true,
+                          .needs_tls = true },
+    [FAULT_TLS_HANG] = { SLICE_INIT("tls-hang"), FAULT_SPAN, -1, YEAR, FAULT_AT_HANDSHAKE,
+                         FAULT_ON_HANDSHAKE, inject_hang, "connection",
+                         "the handshake stops for that long, without a time for ever",
+                         .waits = true, .needs_tls = true },
+    [FAULT_TLS_RESET] = { SLICE_INIT("tls-reset"), FAULT_NO_ARG, 0, 0, FAULT_AT_HANDSHAKE,
+                          FAULT_ON_HANDSHAKE, inject_reset, "connection",
+                          "the connection is reset (RST) within the handshake", .needs_tls = true },
+    [FAULT_TLS_CLOSE] = { SLICE_INIT("tls-close"), FAULT_NO_ARG, 0, 0,
+                          FAULT_AT_HANDSHAKE | ANSWER_PLACES, FAULT_AT_STOP, inject_break,
+                          "request",
+                          "the connection is closed (FIN) without close_notify; within the "
+                          "handshake: per connection",
+                          .needs_tls = true },
+    [FAULT_TLS_CUT] = { SLICE_INIT("tls-cut"), FAULT_NO_ARG, 0, 0, ANSWER_PLACES, FAULT_AT_STOP,
+                        inject_cut, "request",
+                        "the connection is closed (FIN) in the middle of a record",
+                        .needs_tls = true },
 };
 
 /* --- spelling --------------------------------------------------------------------------------- */
@@ -241,18 +286,28 @@ static int parse_arg(const struct fault_info *info, struct slice text, int64_t *
     return parse_number(info, text, ret);
 }
 
+static const struct {
+    struct slice name;
+    uint8_t place;
+} place_names[] = {
+    { SLICE_INIT("accept"), FAULT_AT_ACCEPT },
+    { SLICE_INIT("head"), FAULT_AT_HEAD },
+    { SLICE_INIT("body"), FAULT_AT_BODY },
+    { SLICE_INIT("hello"), FAULT_AT_HELLO },
+    { SLICE_INIT("certificate"), FAULT_AT_CERTIFICATE },
+    { SLICE_INIT("finished"), FAULT_AT_FINISHED },
+};
+
 static int parse_place(const struct fault_info *info, struct slice text, struct fault *fault,
                        const char **ret_why) {
-    *ret_why = "has a place that is not accept, head, body, or a percentage of the body";
-    if (slice_eq(text, SLICE("accept")))
-        fault->place = FAULT_AT_ACCEPT;
-    else if (slice_eq(text, SLICE("head")))
-        fault->place = FAULT_AT_HEAD;
-    else if (slice_eq(text, SLICE("body")))
-        fault->place = FAULT_AT_BODY;
-    else if (percent_parse(text, &fault->share) == 0)
+    *ret_why = "has a place that is not accept, head, body, a percentage of the body, or, of TLS, "
+               "hello, certificate or finished";
+    for (size_t i = 0; i < ARRAY_LEN(place_names); i++)
+        if (slice_eq(text, place_names[i].name))
+            fault->place = place_names[i].place;
+    if (fault->place == 0 && percent_parse(text, &fault->share) == 0)
         fault->place = FAULT_AT_PERCENT;
-    else
+    if (fault->place == 0)
         return -EINVAL;
 
     *ret_why = "has a place where this fault cannot strike";
@@ -295,7 +350,6 @@ int fault_parse(struct slice text, struct fault *ret, const char **ret_why) {
         return -EINVAL;
     *ret = (struct fault){
         .kind = (uint8_t)(info - fault_infos),
-        .place = default_place(info),
         .share = 0.5,
         .probability = 1,
         .arg = info->arg_default,
@@ -304,13 +358,15 @@ int fault_parse(struct slice text, struct fault *ret, const char **ret_why) {
         return -EINVAL;
     if (place.len > 0 && parse_place(info, place, ret, ret_why) < 0)
         return -EINVAL;
+    if (place.len == 0)
+        ret->place = default_place(info);
     *ret_why = "has a probability that is not 0 to 100 percent";
     return percent.len == 0 ? 0 : percent_parse(percent, &ret->probability);
 }
 
 const char *fault_format(const struct fault *fault, char *text) {
     const struct fault_info *info = &fault_infos[fault->kind];
-    char arg[UNITS_TEXT_BYTES + 1] = "", place[16] = "body";
+    char arg[UNITS_TEXT_BYTES + 1] = "", place[16];
 
     if (info->arg == FAULT_SPAN && fault->arg >= 0) {
         arg[0] = '=';
@@ -319,10 +375,10 @@ const char *fault_format(const struct fault *fault, char *text) {
         snprintf(arg, sizeof(arg), info->arg == FAULT_DELTA ? "=%+lld" : "=%lld",
                  (long long)fault->arg);
     }
-    if (fault->place == FAULT_AT_PERCENT)
-        snprintf(place, sizeof(place), "%.4g%%", fault->share * 100);
-    else if (fault->place != FAULT_AT_BODY)
-        snprintf(place, sizeof(place), "%s", fault->place == FAULT_AT_HEAD ? "head" : "accept");
+    snprintf(place, sizeof(place), "%.4g%%", fault->share * 100);
+    for (size_t i = 0; i < ARRAY_LEN(place_names); i++)
+        if (fault->place == place_names[i].place)
+            snprintf(place, sizeof(place), "%s", place_names[i].name.ptr);
     snprintf(text, FAULT_TEXT_BYTES, "%s%s@%s", info->name.ptr, arg, place);
     return text;
 }

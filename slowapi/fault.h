@@ -32,6 +32,15 @@ enum fault_kind {
     FAULT_CORRUPT,
     FAULT_REFUSE,
     FAULT_SLOWACCEPT,
+    FAULT_TLS_EXPIRED,
+    FAULT_TLS_SELF_SIGNED,
+    FAULT_TLS_WRONG_NAME,
+    FAULT_TLS_WRONG_PROTOCOL,
+    FAULT_TLS_DELAY,
+    FAULT_TLS_HANG,
+    FAULT_TLS_RESET,
+    FAULT_TLS_CLOSE,
+    FAULT_TLS_CUT,
     FAULT_KINDS,
 };
 
@@ -41,11 +50,19 @@ enum fault_place {
     FAULT_AT_HEAD = 2,    /* the answer is due, and not a byte is sent */
     FAULT_AT_BODY = 4,    /* the head is sent, the body is not */
     FAULT_AT_PERCENT = 8, /* a share of the body is sent: of its bytes, or of a stream's events */
+
+    FAULT_AT_HELLO = 16,       /* the client's hello has come, and not a byte is sent */
+    FAULT_AT_CERTIFICATE = 32, /* the server's hello is sent, its certificate is not */
+    FAULT_AT_FINISHED = 64,    /* the client has finished its handshake, nothing more is sent */
+
+    FAULT_AT_HANDSHAKE = FAULT_AT_HELLO | FAULT_AT_CERTIFICATE | FAULT_AT_FINISHED,
+    FAULT_AT_CONNECTION = FAULT_AT_ACCEPT | FAULT_AT_HANDSHAKE, /* before any request */
 };
 
 /* Moments at which faults are injected, in the order of an answer's life. */
 enum fault_moment {
     FAULT_ON_ACCEPT,    /* the connection is accepted; also of any other fault @accept */
+    FAULT_ON_HANDSHAKE, /* a place of the handshake; also of any other fault there */
     FAULT_ON_REUSE,     /* the head of a request that is not the first one of its connection */
     FAULT_ON_REQUEST,   /* the head of any request */
     FAULT_BEFORE_HEAD,  /* the answer is due */
@@ -64,7 +81,9 @@ struct fault;
 enum fault_effect {
     FAULT_GOES_ON,
     FAULT_WAITS,   /* for its argument; below 0: for ever */
-    FAULT_CLOSES,  /* FIN */
+    FAULT_CLOSES,  /* FIN, within TLS after close_notify */
+    FAULT_BREAKS,  /* FIN, within TLS without close_notify */
+    FAULT_CUTS,    /* the same, in the middle of a record */
     FAULT_RESETS,  /* RST */
     FAULT_ANSWERS, /* at once, whatever of the request has not come yet */
     FAULT_PAUSES,  /* no connection is accepted for its argument */
@@ -89,7 +108,7 @@ struct fault_info {
     struct slice name;
     enum fault_arg arg;
     int64_t arg_default, arg_max; /* ns, bytes, or a number; -1: for ever */
-    unsigned places; /* the lowest but accept is the default; accept if there is no other */
+    unsigned places; /* the lowest is the default, but those of connections only without others */
     enum fault_moment moment;
     int (*inject)(struct fault *fault, struct injection *at); /* 0 or -ENOMEM */
     const char *rolls; /* the thing that its probability is rolled for */
@@ -97,6 +116,7 @@ struct fault_info {
     unsigned chunked_places; /* places where it is seen in chunks only */
     bool ends_connection;    /* no other answer can follow the one that it is in */
     bool waits;              /* for its argument, which --max-delay bounds; below 0: for ever */
+    bool needs_tls;
 };
 
 extern const struct fault_info fault_infos[FAULT_KINDS];

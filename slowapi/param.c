@@ -154,8 +154,11 @@ static int parse_fault(struct spec *spec, struct slice value, const char **ret_w
         struct fault *fault = &spec->faults[spec->fault_count++];
         if (fault_parse(slice_cut(&value, ','), fault, ret_why) < 0)
             return -EINVAL;
-        *ret_why = "strikes connections: only --params and --bind can ask for it";
-        if (fault->place == FAULT_AT_ACCEPT && spec->of_request)
+        *ret_why = fault->place == FAULT_AT_ACCEPT
+                       ? "strikes connections: only --params and --bind can ask for it"
+                       : "strikes handshakes, which come before any request: only --params and "
+                         "--bind can ask for it";
+        if ((fault->place & FAULT_AT_CONNECTION) != 0 && spec->of_request)
             return -EINVAL;
     }
     return 0;

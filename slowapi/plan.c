@@ -158,6 +158,23 @@ static int take_request(struct plan_state *plan) {
     return 0;
 }
 
+/* The first fault that no connection there can have; NULL: none. */
+static const struct fault_info *find_tls_fault(const struct spec *spec) {
+    for (size_t i = 0; i < spec->fault_count; i++)
+        if (fault_infos[spec->faults[i].kind].needs_tls)
+            return &fault_infos[spec->faults[i].kind];
+    return NULL;
+}
+
+static int check_secure(struct plan_state *plan) {
+    const struct fault_info *fault = plan->request.is_secure ? NULL : find_tls_fault(&plan->spec);
+
+    return fault == NULL
+               ? 0
+               : error_set(&plan->why, -EINVAL, "fault '%s': needs TLS; ask at an https:// address",
+                           fault->name.ptr);
+}
+
 static int take_layers(struct plan_state *plan) {
     struct rule_match match;
     bool has_rule = rules_find(plan->p->rules, plan->head, plan->request.path, &match);
@@ -180,7 +197,7 @@ static int take_layers(struct plan_state *plan) {
     if (rc != 0)
         return rc;
 
-    return take_request(plan) < 0 ? refuse_parameter(plan) : 0;
+    return take_request(plan) < 0 || check_secure(plan) < 0 ? refuse_parameter(plan) : 0;
 }
 
 /* --- rolls ------------------------------------------------------------------------------------ */
@@ -244,7 +261,7 @@ static void roll_faults(struct plan_state *plan) {
     for (size_t i = 0; i < plan->spec.fault_count; i++) {
         const struct fault *fault = &plan->spec.faults[i];
         bool is_per_byte = fault->kind == FAULT_CORRUPT;
-        if (fault->place == FAULT_AT_ACCEPT ||
+        if ((fault->place & FAULT_AT_CONNECTION) != 0 ||
             (fault_infos[fault->kind].moment == FAULT_ON_REUSE && !plan->origin->is_reused))
             continue;
         if (is_per_byte || rng_unit(&reply->rng) < fault->probability)
@@ -519,6 +536,7 @@ static int make(struct plan_state *plan) {
     plan->request.head = plan->head;
     plan->request.fd = plan->origin->fd;
     plan->request.secret = plan->p->shared->secret;
+    plan->request.is_secure = plan->p->config->secure[plan->origin->bind];
     http_target_split(plan->head->target, &plan->request.path, &plan->request.query);
     if (plan->head->method == HTTP_METHOD_OTHER)
         return refuse(plan, 501, "unknown method");
@@ -603,12 +621,46 @@ static int take_options(struct spec *spec, const struct slowapi_config *config, 
     return rc;
 }
 
-static int take_defaults(struct spec *spec, const struct slowapi_config *config, const char *own,
+/* Parameters of all addresses are of those that they can be of. */
+static void drop_tls_faults(struct spec *spec) {
+    uint8_t count = 0;
+
+    for (uint8_t i = 0; i < spec->fault_count; i++)
+        if (!fault_infos[spec->faults[i].kind].needs_tls)
+            spec->faults[count++] = spec->faults[i];
+    spec->fault_count = count;
+}
+
+static int take_defaults(struct spec *spec, const struct slowapi_config *config, size_t bind,
                          struct error *err) {
+    const char *own = config->bind_params[bind];
     int rc = take_options(spec, config, err);
 
+    if (!config->secure[bind])
+        drop_tls_faults(spec);
     param_begin_layer(spec);
     return rc == 0 && own != NULL ? param_parse_text(spec, slice_str(own), err) : rc;
+}
+
+/* `spec` is room for the work. */
+static int check_tls_faults(const struct slowapi_config *config, struct spec *spec,
+                            struct error *err) {
+    const struct fault_info *fault = NULL;
+    bool speaks = false;
+
+    for (size_t i = 0; i < config->binds.count; i++) {
+        speaks |= config->secure[i];
+        if (take_defaults(spec, config, i, err) < 0)
+            return -EINVAL;
+        if (!config->secure[i] && (fault = find_tls_fault(spec)) != NULL)
+            return error_set(err, -EINVAL, "--bind: %s needs TLS; give %s as https://",
+                             fault->name.ptr, config->binds.items[i]);
+    }
+    if (!speaks && take_options(spec, config, err) == 0 && (fault = find_tls_fault(spec)) != NULL)
+        return error_set(err, -EINVAL,
+                         "--params: %s needs an address that speaks TLS; give one as https://",
+                         fault->name.ptr);
+    return 0;
 }
 
 /* A folder that cannot be opened is told when the service begins. */
@@ -634,7 +686,7 @@ int planner_check(const struct slowapi_config *config, struct error *err) {
     struct spec spec;
 
     for (size_t i = 0; i < config->binds.count; i++) {
-        int rc = take_defaults(&spec, config, config->bind_params[i], err);
+        int rc = take_defaults(&spec, config, i, err);
         if (rc == 0)
             rc = check_body(&spec, config->files, err);
         if (rc < 0)
@@ -647,7 +699,7 @@ int planner_check(const struct slowapi_config *config, struct error *err) {
                          units_format_duration(config->delay_max, allowed), config->binds.items[i],
                          longest == NSEC_NEVER ? "no end" : units_format_duration(longest, text));
     }
-    return 0;
+    return check_tls_faults(config, &spec, err);
 }
 
 static bool is_plain(const struct spec *s) {
@@ -678,7 +730,7 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
     uint64_t unset = 0; /* the first worker sets the seed; one that replaces another goes on */
     atomic_compare_exchange_strong(&shared->rng_state, &unset, seed);
     for (size_t i = 0; i < LISTENERS_MAX; i++) {
-        int rc = take_defaults(&p->defaults[i], config, config->bind_params[i], err);
+        int rc = take_defaults(&p->defaults[i], config, i, err);
         if (rc < 0)
             return rc;
         p->is_plain[i] = is_plain(&p->defaults[i]) && !config->truth && config->access_log == NULL;

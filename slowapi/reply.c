@@ -352,7 +352,7 @@ static double all_hangs(const struct spec *spec) {
     for (size_t i = 0; i < spec->fault_count; i++) {
         const struct fault *fault = &spec->faults[i];
         if (fault_infos[fault->kind].waits &&
-            (fault->place != FAULT_AT_ACCEPT || !spec->of_request))
+            ((fault->place & FAULT_AT_CONNECTION) == 0 || !spec->of_request))
             sum += fault->arg < 0 ? (double)NSEC_NEVER : (double)fault->arg;
     }
     return sum;
@@ -434,6 +434,8 @@ static int stop_at(struct reply *reply, struct fault *fault, struct slow_stats *
 
     int rc = fault_inject(fault, &at);
     ret->act = at.effect == FAULT_RESETS ? REPLY_RST : REPLY_FIN;
+    ret->breaks = at.effect == FAULT_BREAKS;
+    ret->cuts = at.effect == FAULT_CUTS;
     if (at.effect == FAULT_WAITS) {
         ret->act = fault->arg < 0 ? REPLY_HANG : REPLY_WAIT;
         ret->until = reply->due = deadline_after(clock_now(), fault->arg);

@@ -54,6 +54,7 @@ enum reply_act { REPLY_NEXT, REPLY_WAIT, REPLY_HANG, REPLY_KEEP, REPLY_WS, REPLY
 
 struct reply_step {
     enum reply_act act;
+    bool breaks, cuts; /* FIN: without close_notify; the same, in the middle of a record */
     nsec_t until;
 };
 
@@ -61,8 +62,7 @@ enum reply_phase { REPLY_HEAD, REPLY_BODY, REPLY_END };
 
 struct reply {
     uint16_t status;
-    uint8_t phase;                       /* enum reply_phase */
-    uint8_t fault_count, method, coding; /* coding: enum http_coding, as the path asks for */
+    uint8_t phase, coding, fault_count, method; /* enum reply_phase, http_coding of the path, ... */
     bool close, is_bodyless, is_chunked, shows_truth;
     bool is_chosen, is_template; /* the body is of the parameters; `chosen` may have placeholders */
     bool has_status_fields;      /* `fields` has what the status asks for */

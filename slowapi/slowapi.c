@@ -24,6 +24,7 @@
 struct slow_service {
     const struct slowapi_config *config;
     struct listeners listeners;
+    struct slow_secure secure; /* empty when no address speaks TLS */
     struct shared *shared;
     struct crowd *crowd; /* of the workers; NULL: it is one */
     int control_fd;      /* -1: none */
@@ -230,6 +231,7 @@ static int run_worker(struct slow_service *s, unsigned index, void (*ready)(void
 
     w->config = s->config;
     w->sockets = &s->listeners;
+    w->secure = &s->secure;
     w->access_log = s->logs ? &s->logger : NULL;
     w->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
     w->limits.body_bytes = SLOWAPI_BODY_BYTES;
@@ -334,6 +336,13 @@ static int check_files(const struct slowapi_config *config, struct error *err) {
     return 0;
 }
 
+static bool speaks_tls(const struct slowapi_config *config) {
+    for (size_t i = 0; i < config->binds.count; i++)
+        if (config->secure[i])
+            return true;
+    return false;
+}
+
 /* Opens what the options ask for beside the listening sockets. */
 static int open_rest(struct slow_service *s, struct error *err) {
     const struct slowapi_config *config = s->config;
@@ -348,6 +357,8 @@ static int open_rest(struct slow_service *s, struct error *err) {
     s->shared->delay_max = config->delay_max;
     s->shared->files = config->files;
     rc = check_files(config, err);
+    if (rc == 0 && speaks_tls(config))
+        rc = slow_secure_make(&s->secure, &config->tls, config->ca_out, err);
     if (rc == 0 && config->rules != NULL)
         rc = rules_load(s->shared, config->rules, err);
     if (rc == 0 && config->access_log != NULL)
@@ -359,7 +370,7 @@ static int open_rest(struct slow_service *s, struct error *err) {
     return rc;
 }
 
-static void announce(const struct slow_service *s) {
+static void announce(struct slow_service *s) {
     char text[ADDRESS_TEXT_BYTES];
 
     if (s->config->control != NULL)
@@ -367,6 +378,9 @@ static void announce(const struct slow_service *s) {
                 s->control_at.any.sa_family == AF_UNIX ? "" : "http://",
                 address_format(&s->control_at, text));
     signals_defer();
+    for (size_t i = 0; i < s->listeners.count; i++)
+        if (s->config->secure[i])
+            s->listeners.schemes[i] = "https";
     listeners_announce(&s->listeners, "srv slowapi");
 }
 
@@ -387,6 +401,7 @@ int slowapi_run(const struct slowapi_config *config, struct error *err) {
         listener_close(service.control_fd, &service.control_at);
     if (service.logs)
         logger_close(&service.logger);
+    slow_secure_free(&service.secure);
     crowd_free(service.crowd);
     shared_free(service.shared);
     return rc;

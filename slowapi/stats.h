@@ -19,6 +19,9 @@
     X(queue_evictions, QUEUE_EVICTIONS, "Queues forgotten for want of --queues")               \
     X(sequence_evictions, SEQUENCE_EVICTIONS, "Sequences forgotten for want of --sequences")   \
     X(cut_delays, CUT_DELAYS, "Delays cut to --max-delay: by chance or load they were longer") \
+    X(tls_handshakes, TLS_HANDSHAKES, "Handshakes that were complete")                         \
+    X(tls_resumed, TLS_RESUMED, "Those that went on with an earlier session")                  \
+    X(tls_failed, TLS_FAILED, "Handshakes that failed, or that the client or a fault ended")   \
     X(log_dropped, LOG_DROPPED, "Access log lines that were dropped")                          \
     X(rule_matches, RULE_MATCHES, "Requests that a rule changed")
 

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* A connection and the request on it: one small struct, whatever it waits for; and what the
+ * connections of a worker share.
+ *
+ *         first byte    whole head      whole request    due           written
+ *   IDLE ----------> HEAD ---------> BODY ----------> SLEEP ---> (answer) ------> IDLE, or closed
+ *                      |              |                            |  socket full
+ *                      +----- bad ----+--------------> (answer)    +--> SEND --> the same
+ *                                                         |  the client may still be sending
+ *                                                         +--> LINGER --> closed
+ *
+ * An answer that opens a WebSocket leads to SOCKET instead of IDLE.
+ * A head that comes whole goes from IDLE to BODY. A fault may let a connection HANG instead: asleep
+ * until its client leaves, or, before anything is read, for a while and then IDLE.
+ * States are passed through within one callback when nothing has to be waited for. */
+#ifndef SLOWAPI_WORKER_H
+#define SLOWAPI_WORKER_H
+
+#include "base/buf.h"
+#include "http/conn.h"
+#include "net/acceptor.h"
+#include "net/address.h"
+#include "net/linger.h"
+#include "net/watch.h"
+#include "slowapi/limits.h"
+#include "slowapi/plan.h"
+#include "slowapi/reply.h"
+#include "slowapi/secure.h"
+
+struct logger;
+
+struct slow_listener {
+    struct acceptor acceptor;
+    struct timer resume; /* the end of a slow accept */
+};
+
+/* One loop, and everything that its connections share. */
+struct slow_worker {
+    const struct slowapi_config *config;
+    struct listeners *sockets;
+    const struct slow_secure *secure; /* for the addresses that speak TLS */
+    struct loop *loop;
+    struct signals *signals;
+    struct crowd_place *place; /* among the workers; NULL: it is alone */
+    struct slow_listener listeners[LISTENERS_MAX];
+    size_t listener_count;
+    struct control *control;   /* NULL without --control */
+    struct logger *access_log; /* NULL: none */
+    struct timer supervise;    /* the next look after the logger, in a process without a master */
+    struct timer grace;        /* the end of patience with a graceful stop */
+
+    struct planner planner;
+    struct http_limits limits;
+    struct slow_conn *conns; /* all that are open, newest first */
+    size_t open_count;
+    bool draining; /* no new connections; the rest answers and closes */
+    bool retiring; /* draining, and idle connections may still ask once */
+
+    /* Used within one callback only, so that a connection that waits owns neither. */
+    struct buf out;
+    char in[SLOWAPI_RECV_BYTES];
+};
+
+/* To yield lets the other workers accept first: connections that have come stay in the backlog. */
+static inline void each_acceptor(struct slow_worker *w, void (*act)(struct acceptor *)) {
+    for (size_t i = 0; i < w->listener_count; i++)
+        act(&w->listeners[i].acceptor);
+}
+
+enum slow_conn_state {
+    CONN_IDLE,   /* nothing of a request has come; owns no buffer */
+    CONN_HEAD,   /* `in` holds an incomplete head */
+    CONN_BODY,   /* the request is planned; its body is thrown away as it comes */
+    CONN_SOCKET, /* a WebSocket that is open; the states up to here take input */
+    CONN_SLEEP,  /* due at `deadline`, or its next piece; `in` holds what came after the request,
+                    mostly nothing */
+    CONN_HANG,   /* a fault: asleep for ever, or until the connection is read from */
+    CONN_SEND,   /* `out` holds what the socket did not take; empty: others have their turn */
+    CONN_LINGER, /* answered for good, our side is shut; input is thrown away */
+    CONN_CLOSED, /* the memory goes when the turn ends */
+};
+
+struct slow_conn {
+    struct watch watch;
+    struct timer timer;    /* fires at or before `deadline` */
+    struct deferred later; /* frees the connection when closed, else goes on reading */
+    struct slow_conn *prev, *next;
+    struct slow_worker *worker;
+    struct http_conn http;
+    struct buf in, out;
+    nsec_t deadline; /* end of the state */
+    union {
+        nsec_t delay;       /* planned, until the answer begins */
+        nsec_t progress_at; /* then the time when the client last took something of it */
+    };
+    struct reply *reply;               /* owned; NULL: the plain answer */
+    struct reply_step step;            /* the step that follows when `out` is written */
+    uint64_t client;                   /* a hash of its address */
+    struct slow_secure_faults *faults; /* of its handshake; NULL: none */
+    union {
+        struct linger_state linger;
+        uint32_t unacked_bytes; /* in the kernel, at the last look */
+    };
+    uint32_t work_bytes; /* done in this callback, bytes and what costs as much */
+    uint8_t state;       /* enum slow_conn_state */
+    uint8_t bind;        /* the listening address it came in at */
+    bool eof;            /* the client has closed its side */
+    bool in_flight;      /* a request waits for the end of its answer */
+    bool is_timed;       /* the answer has begun */
+    bool is_reused;      /* answered before */
+    bool client_left;    /* hung up while its request was in flight */
+    bool is_shaking;     /* its TLS handshake has not come to an end */
+    char peer[];         /* with an access log only: its address, ADDRESS_TEXT_BYTES */
+};
+
+#endif
