@@ -244,18 +244,23 @@ ssize_t tls_send(struct tls *t, const void *data, size_t size) {
     return sent > 0 ? (ssize_t)sent : rc;
 }
 
-int tls_peek(struct tls *t) {
-    char byte;
+ssize_t tls_peek_at(struct tls *t, void *data, size_t size) {
     size_t n;
 
     if (t->failure != 0 || t->ended)
         return t->failure;
     begin();
     t->recv_awaits = IO_READ;
-    int rc = SSL_peek_ex(t->ssl, &byte, 1, &n);
+    int rc = SSL_peek_ex(t->ssl, data, size, &n);
     note_open(t);
     t->has_rest = rc == 1;
-    return rc == 1 ? 1 : refusal(t, rc, &t->recv_awaits);
+    return rc == 1 ? (ssize_t)n : refusal(t, rc, &t->recv_awaits);
+}
+
+int tls_peek(struct tls *t) {
+    char byte;
+
+    return (int)tls_peek_at(t, &byte, 1);
 }
 
 int tls_shutdown(struct tls *t) {
@@ -274,7 +279,7 @@ int tls_shutdown(struct tls *t) {
 unsigned tls_awaits(const struct tls *t, unsigned what) {
     unsigned awaits = what & ~(unsigned)(IO_READ | IO_WRITE);
 
-    if ((what & IO_READ) && t->has_rest)
+    if ((what & IO_READ) && (t->has_rest || t->ended || t->failure != 0))
         return 0;
     if (what & IO_READ)
         awaits |= t->recv_awaits;

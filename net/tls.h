@@ -97,12 +97,17 @@ NODISCARD ssize_t tls_send(struct tls *t, const void *data, size_t size);
  * owner, like tickets. */
 NODISCARD int tls_peek(struct tls *t);
 
+/* As tls_peek, and shows bytes of the record that is next: as many as `size` (at least 1) has room
+ * for. How many, 0 at the end, or -errno. */
+NODISCARD ssize_t tls_peek_at(struct tls *t, void *data, size_t size);
+
 /* Says that no more will be sent (close_notify), when there is somebody to tell. 0, or -errno: no
  * reason to wait. Reading may go on. */
 int tls_shutdown(struct tls *t);
 
 /* Translates what a caller waits for (IO_READ, IO_WRITE, other bits) to what its socket is to be
- * waited for; 0: not at all, since bytes that came before are still to be read. */
+ * waited for; 0: not at all, since bytes, an end or a failure that came before are still to be
+ * read. */
 unsigned tls_awaits(const struct tls *t, unsigned what);
 
 static inline bool tls_is_open(const struct tls *t) {

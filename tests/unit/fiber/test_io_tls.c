@@ -36,6 +36,11 @@ static void *play(void *arg) {
     return NULL;
 }
 
+/* For one that has ended already. */
+static void *no_play(void *arg) {
+    return arg;
+}
+
 static void secure(struct rig *r, struct secured *s, void (*act)(struct other *)) {
     const struct tls_peer localhost = { .name = "localhost" };
     s->client_context = context_of(client_config(&pki));
@@ -139,6 +144,26 @@ static void tells_a_truncation_from_an_end(struct rig *r) {
     secure(r, &s, leaves_without_a_word);
     assert_int_equal(io_read(r->io, r->mine, text, sizeof(text), late()), -ENODATA);
     assert_int_equal(s.tls->state, TLS_TRUNCATED);
+    end(r, &s);
+}
+
+static void says_bye(struct other *o) {
+    other_says(o, "bye");
+    assert_int_equal(tls_shutdown(o->tls), 0);
+}
+
+/* The end comes with the last bytes, and the connection stays open: no event is left for it. */
+static void waits_for_nothing_at_the_end(struct rig *r) {
+    struct secured s;
+    char text[16];
+    secure(r, &s, says_bye);
+    assert_int_equal(io_handshake(r->io, r->mine, late()), 0);
+    assert_int_equal(io_wait(r->io, r->mine, IO_READ, late()), 0);
+    pthread_join(s.other.thread, NULL);
+    assert_int_equal(pthread_create(&s.other.thread, NULL, no_play, NULL), 0);
+    assert_int_equal(io_read(r->io, r->mine, text, sizeof(text), late()), 3);
+    assert_int_equal(io_wait(r->io, r->mine, IO_READ, clock_now() + SOON), 0);
+    assert_int_equal(io_read(r->io, r->mine, text, sizeof(text), late()), 0);
     end(r, &s);
 }
 
@@ -247,6 +272,7 @@ STORY(answers_what_is_asked);
 STORY(waits_for_nothing_when_bytes_are_within);
 STORY(moves_more_than_the_socket_holds);
 STORY(tells_a_truncation_from_an_end);
+STORY(waits_for_nothing_at_the_end);
 STORY(handshake_ends_at_its_deadline);
 STORY(keeps_connections_apart);
 STORY(idles);
@@ -257,6 +283,7 @@ int main(void) {
         BOTH(waits_for_nothing_when_bytes_are_within),
         BOTH(moves_more_than_the_socket_holds),
         BOTH(tells_a_truncation_from_an_end),
+        BOTH(waits_for_nothing_at_the_end),
         BOTH(handshake_ends_at_its_deadline),
         BOTH(keeps_connections_apart),
         TELL(idles, fiber),

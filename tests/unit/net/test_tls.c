@@ -171,6 +171,7 @@ static void test_a_send_that_was_blocked_goes_on_where_it_was(void **state) {
 
 static void test_a_look_takes_nothing_away(void **state) {
     struct tls_rig r;
+    char text[16];
     (void)state;
     open_usual(&r);
     shake(&r);
@@ -179,9 +180,12 @@ static void test_a_look_takes_nothing_away(void **state) {
     say(&r.server, "news");
     assert_int_equal(tls_peek(r.client.tls), 1);
     assert_int_equal(tls_awaits(r.client.tls, IO_READ), 0);
+    assert_int_equal(tls_peek_at(r.client.tls, text, sizeof(text)), 4);
+    assert_memory_equal(text, "news", 4);
     hear(&r.client, "news");
     assert_int_equal(tls_shutdown(r.server.tls), 0);
     assert_int_equal(tls_peek(r.client.tls), 0);
+    assert_int_equal(tls_awaits(r.client.tls, IO_READ), 0); /* no event tells of it any more */
     close_usual(&r);
 }
 
