@@ -94,6 +94,12 @@ static ssize_t block_send(struct io *io, int fd, const void *data, size_t size) 
     return t != NULL ? tls_send(t, data, size) : socket_send(fd, data, size);
 }
 
+static ssize_t block_peek(struct io *io, int fd, void *data, size_t size) {
+    struct tls *t = find_secured(block_of(io), fd);
+
+    return t != NULL ? tls_peek_at(t, data, size) : socket_peek(fd, data, size);
+}
+
 static bool block_ready(struct io *io UNUSED, int fd UNUSED, unsigned what UNUSED) {
     return true;
 }
@@ -141,6 +147,7 @@ static const struct io_ops block_ops = {
     .wait = block_wait,
     .recv = block_recv,
     .send = block_send,
+    .peek = block_peek,
     .ready = block_ready,
     .drained = block_drained,
     .sleep = block_sleep,

@@ -195,6 +195,17 @@ static ssize_t fiber_send(struct io *io, int fd, const void *data, size_t size) 
     return watch_send(&e->watch, data, size);
 }
 
+static ssize_t fiber_peek(struct io *io, int fd, void *data, size_t size) {
+    struct entry *e = lookup(fiber_of(io), fd);
+    if (e != NULL && e->watch.tls != NULL)
+        return watch_peek_at(&e->watch, data, size);
+
+    ssize_t n = socket_peek(fd, data, size);
+    if (n == -EAGAIN && e != NULL)
+        watch_drained(&e->watch, IO_READ);
+    return n;
+}
+
 static bool fiber_ready(struct io *io, int fd, unsigned what) {
     struct entry *e = lookup(fiber_of(io), fd);
     if (e == NULL)
@@ -269,6 +280,7 @@ static const struct io_ops fiber_ops = {
     .wait = fiber_wait,
     .recv = fiber_recv,
     .send = fiber_send,
+    .peek = fiber_peek,
     .ready = fiber_ready,
     .drained = fiber_drained,
     .sleep = fiber_sleep,

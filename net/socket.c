@@ -16,6 +16,14 @@ ssize_t socket_recv(int fd, void *data, size_t size) {
     return n < 0 ? -errno : n;
 }
 
+ssize_t socket_peek(int fd, void *data, size_t size) {
+    ssize_t n;
+    do
+        n = recv(fd, data, size, MSG_PEEK | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
 ssize_t socket_send(int fd, const void *data, size_t size) {
     ssize_t n;
     do

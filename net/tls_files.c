@@ -144,7 +144,7 @@ static int read_certificate(const struct tls_files *files, size_t i, struct tls_
 static struct tls_context *load(const struct tls_files *files, struct slice alpn,
                                 struct tls_texts *t, struct error *err) {
     struct tls_config config = {
-        .role = TLS_SERVER,
+        .role = files->role,
         .verify = files->verify,
         .version_min = files->version_min,
         .version_max = files->version_max,

@@ -236,13 +236,19 @@ int watch_handshake(struct watch *w) {
     return rc;
 }
 
-int watch_peek(struct watch *w) {
+ssize_t watch_peek_at(struct watch *w, void *data, size_t size) {
     if (!may_step(w, w->tls->recv_awaits))
         return -EAGAIN;
 
-    int rc = tls_peek(w->tls);
+    ssize_t n = tls_peek_at(w->tls, data, size);
     settle_within(w, 0);
-    return rc;
+    return n;
+}
+
+int watch_peek(struct watch *w) {
+    char byte;
+
+    return (int)watch_peek_at(w, &byte, 1);
 }
 
 static NOINLINE ssize_t recv_within(struct watch *w, void *data, size_t size) {
