@@ -208,19 +208,20 @@ static int check_control(const struct serve_options *o, struct error *err) {
 
 static int check_upstream(const struct serve_options *o, struct error *err) {
     struct error why = { "" };
-    bool no_curl = o->config.model == &model_event || o->config.model == &model_evhttp;
-    const char *model = o->config.model->name;
+    const struct {
+        const char *option, *path;
+    } files[] = { { "upstream-ca", o->config.upstream_ca },
+                  { "upstream-cert", o->config.upstream_cert },
+                  { "upstream-key", o->config.upstream_key } };
 
-    if (no_curl && o->config.upstream_client == UPSTREAM_CURL)
-        return error_set(err, -EINVAL,
-                         "--upstream-client: the %s model speaks http only, without libcurl",
-                         model);
-    if (no_curl && upstream_target_wants_curl(o->config.upstream_url))
-        return error_set(err, -EINVAL, "--upstream: the %s model speaks http only, without libcurl",
-                         model);
-    if (o->config.upstream_ca != NULL && access(o->config.upstream_ca, R_OK) < 0)
-        return error_set(err, -EINVAL, "--upstream-ca: cannot read '%s': %s", o->config.upstream_ca,
-                         strerrordesc_np(errno));
+    if (o->config.model == &model_event && o->config.upstream_client == UPSTREAM_CURL)
+        return error_set(err, -EINVAL, "--upstream-client: the event model has no libcurl");
+    if (o->config.model == &model_evhttp && upstream_target_is_https(o->config.upstream_url))
+        return error_set(err, -EINVAL, "--upstream: the evhttp model speaks http only");
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        if (files[i].path != NULL && access(files[i].path, R_OK) < 0)
+            return error_set(err, -EINVAL, "--%s: cannot read '%s': %s", files[i].option,
+                             files[i].path, strerrordesc_np(errno));
 
     for (size_t i = 0; i < o->config.upstream_resolve.count; i++)
         if (resolve_check_override(o->config.upstream_resolve.items[i], &why) < 0)

@@ -85,8 +85,10 @@ static int check_model(const struct option_spec *spec, int argc, char **argv,
     return 0;
 }
 
-static bool wants_curl(const struct serve_config *c) {
-    return c->upstream_client == UPSTREAM_CURL || upstream_target_wants_curl(c->upstream_url);
+/* Objects call any server, and libcurl may go through proxies of https. */
+static bool may_speak_https(const struct serve_config *c) {
+    return c->app->built_in == NULL || c->upstream_client == UPSTREAM_CURL ||
+           upstream_target_is_https(c->upstream_url);
 }
 
 static bool speaks_uwsgi(const struct serve_config *c) {
@@ -113,6 +115,7 @@ static bool may_wait(const struct serve_config *c) {
 static int check_company(const struct option_spec *spec, int argc, char **argv,
                          const struct serve_config *c, struct error *err) {
     static const char db_alone[] = "only the app db asks a database; give db as APP";
+    static const char no_https[] = "no certificate is looked at: --upstream is not https://";
     static const char no_upstream[] = "the apps echo and curl ask no upstream; curl has url=";
     bool is_async = c->model == &model_green || c->model == &model_event;
     bool has_db = has_database(c), has_upstream = c->app != &app_echo && c->app != &app_curl;
@@ -130,12 +133,16 @@ static int check_company(const struct option_spec *spec, int argc, char **argv,
         { "upstream", has_upstream, no_upstream },
         { "upstream-client", has_upstream, no_upstream },
         { "upstream-ca", has_upstream, no_upstream },
+        { "upstream-insecure", has_upstream, no_upstream },
+        { "upstream-cert", has_upstream, no_upstream },
         { "upstream-bind", has_upstream, no_upstream },
         { "upstream-timeout", has_upstream, no_upstream },
         { "upstream-max", has_upstream, no_upstream },
-        { "upstream-ca", wants_curl(c) || c->app->built_in == NULL, /* objects call any server */
-          "only libcurl checks certificates: it needs an https:// upstream, or --upstream-client "
-          "curl" },
+        { "upstream-ca", may_speak_https(c), no_https },
+        { "upstream-ca", !c->upstream_insecure, "--upstream-insecure trusts every certificate" },
+        { "upstream-insecure", may_speak_https(c), no_https },
+        { "upstream-cert", may_speak_https(c), no_https },
+        { "upstream-key", c->upstream_cert != NULL, "needs --upstream-cert" },
         { "cert-reqs", c->tls.certificates.count > 0, "needs --certfile" },
         { "ca-certs", c->tls.verify != TLS_VERIFY_NONE,
           "needs --cert-reqs optional or required: no client is asked for a certificate" },

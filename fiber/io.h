@@ -24,7 +24,7 @@ struct io_ops {
      * -EAGAIN: wait. */
     ssize_t (*recv)(struct io *, int fd, void *data, size_t size);
     ssize_t (*send)(struct io *, int fd, const void *data, size_t size);
-    /* As recv, and what was received stays; it need not be all that there is. Looks, always. */
+    /* Receives as recv, but what was received stays; it need not be all that there is. */
     ssize_t (*peek)(struct io *, int fd, void *data, size_t size);
     /* Whether a call is worth trying before waiting. */
     bool (*ready)(struct io *, int fd, unsigned what);

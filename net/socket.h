@@ -20,7 +20,7 @@ static inline short io_poll_events(unsigned what) {
 /* recv(2): bytes, 0 at end of file (`size` is at least 1), or -errno. */
 NODISCARD ssize_t socket_recv(int fd, void *data, size_t size);
 
-/* As socket_recv, and what was received stays. */
+/* Receives as socket_recv, but what was received stays. */
 NODISCARD ssize_t socket_peek(int fd, void *data, size_t size);
 
 /* send(2): bytes, maybe fewer than asked for, or -errno. */

@@ -97,8 +97,8 @@ NODISCARD ssize_t tls_send(struct tls *t, const void *data, size_t size);
  * owner, like tickets. */
 NODISCARD int tls_peek(struct tls *t);
 
-/* As tls_peek, and shows bytes of the record that is next: as many as `size` (at least 1) has room
- * for. How many, 0 at the end, or -errno. */
+/* Looks as tls_peek, and shows bytes of the record that is next: as many as `size` (at least 1) has
+ * room for. How many, 0 at the end, or -errno. */
 NODISCARD ssize_t tls_peek_at(struct tls *t, void *data, size_t size);
 
 /* Says that no more will be sent (close_notify), when there is somebody to tell. 0, or -errno: no

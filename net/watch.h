@@ -58,7 +58,7 @@ NODISCARD int watch_handshake(struct watch *w);
  * what is no news, like tickets. */
 NODISCARD int watch_peek(struct watch *w);
 
-/* As watch_peek, and shows bytes that are next, as tls_peek_at. */
+/* Looks as watch_peek, and shows bytes that are next, as tls_peek_at. */
 ssize_t watch_peek_at(struct watch *w, void *data, size_t size);
 
 /* A call outside this file said EAGAIN: not ready for `what` until the next event. */

@@ -1,9 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens the upstream and the database of a worker, and closes them. */
 #include "server/backends.h"
+#include "net/tls_files.h"
 #include "server/upstream/db.h"
 #include "server/upstream/upstream.h"
 #include <errno.h>
+
+int backends_read_certificates(const struct serve_config *config, bool calls_any,
+                               struct tls_context **ret, struct error *err) {
+    struct tls_files files = {
+        .role = TLS_CLIENT,
+        .certificates = { .items = { config->upstream_cert },
+                          .count = config->upstream_cert != NULL },
+        .keys = { .items = { config->upstream_key }, .count = config->upstream_key != NULL },
+        .trust = config->upstream_ca,
+        .verify = config->upstream_insecure ? TLS_VERIFY_NONE : TLS_VERIFY_REQUIRED,
+    };
+
+    *ret = NULL;
+    if (config->upstream_client == UPSTREAM_CURL ||
+        (!calls_any && !upstream_target_is_https(config->upstream_url)))
+        return 0;
+    *ret = tls_files_load(&files, TLS_ALPN_HTTP, err);
+    return *ret != NULL ? 0 : -EINVAL;
+}
 
 struct upstream_config backends_upstream(const struct worker *worker) {
     const struct serve_config *config = worker->config;
@@ -15,8 +35,12 @@ struct upstream_config backends_upstream(const struct worker *worker) {
     return (struct upstream_config){
         .url = config->upstream_url,
         .timeout = config->upstream_timeout,
+        .tls = worker->upstream_tls,
         .curl = config->upstream_client == UPSTREAM_CURL,
         .ca_path = config->upstream_ca,
+        .cert_path = config->upstream_cert,
+        .key_path = config->upstream_key,
+        .insecure = config->upstream_insecure,
         .bind = binds->count > 0 ? binds->items[(worker->index - 1) % binds->count] : NULL,
         .rules = { .overrides = config->upstream_resolve.items,
                    .override_count = config->upstream_resolve.count,

@@ -77,8 +77,11 @@ struct serve_config {
     struct privileges privileges;              /* ids of `user` and `group`, looked up */
     int64_t max_requests, max_requests_jitter; /* answers of one worker; 0 = no limit */
     const char *upstream_url;
-    int upstream_client;                    /* enum upstream_client; https is always libcurl's */
+    int upstream_client;                    /* enum upstream_client */
     const char *upstream_ca;                /* NULL: the system's certificates */
+    const char *upstream_cert;              /* ours, for those who ask; NULL: none */
+    const char *upstream_key;               /* NULL: it stands with the certificate */
+    bool upstream_insecure;                 /* any certificate will do */
     const char *control;                    /* ADDR of the control endpoint, or NULL */
     const char *request_id_header;          /* "": ids are neither taken nor sent */
     struct option_strings control_hosts;    /* names by which it may be asked */

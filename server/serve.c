@@ -14,6 +14,7 @@
 #include "server/app/app.h"
 #include "server/app/crash.h"
 #include "server/app/source.h"
+#include "server/backends.h"
 #include "server/conn/access_log.h"
 #include "server/conn/proxied.h"
 #include "server/limits.h"
@@ -38,8 +39,10 @@ struct serve {
     struct access_log *access_log;
     struct logger *logger; /* access_log's; NULL: there is none */
     struct upgrade upgrade;
-    struct tls_context *tls, *next_tls; /* for new workers, and for those after a reload; or NULL */
-    struct app app;                     /* new workers serve it */
+    struct contexts {
+        struct tls_context *clients, *upstream; /* for https of both sides; NULL: none */
+    } tls, next_tls; /* new workers speak with them, and those after a reload */
+    struct app app;  /* new workers serve it */
     struct {
         char *compiled;            /* app.object, when it is not config's */
         struct object_file file;   /* the workers run it; path NULL: none */
@@ -84,42 +87,63 @@ static void restore_pid_file(const struct serve *s) {
 
 /* --- certificates ---------------------------------------------------------------------------- */
 
-/* Reads them, while this process may: as root before it has changed its user. 0 or -errno. */
-static int read_certificates(const struct serve *s, struct tls_context **ret, struct error *err) {
-    if (s->config->tls.certificates.count == 0)
-        return 0;
-    *ret = tls_files_load(&s->config->tls, TLS_ALPN_HTTP, err);
-    return *ret != NULL ? 0 : -EINVAL;
+static void forget_certificates(struct contexts *tls) {
+    tls_context_unref(tls->clients);
+    tls_context_unref(tls->upstream);
+    *tls = (struct contexts){ NULL };
 }
 
-/* Reads them for a reload. False when the old ones stay. */
+/* Reads them, while this process may: as root before it has changed its user. 0, or -errno and
+ * nothing. */
+static int read_certificates(const struct serve *s, struct contexts *ret, struct error *err) {
+    const struct serve_config *config = s->config;
+    int rc = 0;
+
+    *ret = (struct contexts){ NULL };
+    if (config->tls.certificates.count > 0) {
+        ret->clients = tls_files_load(&config->tls, TLS_ALPN_HTTP, err);
+        rc = ret->clients != NULL ? 0 : -EINVAL;
+    }
+    if (rc == 0) /* objects call any server */
+        rc = backends_read_certificates(config, config->app->built_in == NULL, &ret->upstream, err);
+    if (rc < 0)
+        forget_certificates(ret);
+    return rc;
+}
+
+/* For a reload. False when the old ones stay. */
 static bool renew_certificates(struct serve *s) {
     struct error err;
 
-    tls_context_unref(s->next_tls);
-    s->next_tls = NULL;
+    forget_certificates(&s->next_tls);
     if (read_certificates(s, &s->next_tls, &err) == 0)
         return true;
     log_write(LOG_LEVEL_WARN, "reload refused, the workers serve on: %s", err.text);
     return false;
 }
 
-static void serve_certificates(struct serve *s) {
-    if (s->next_tls == NULL)
+/* One that is NULL now was NULL before, or was taken already. */
+static void take_context(struct tls_context **now, struct tls_context **next) {
+    if (*next == NULL)
         return;
-    tls_context_unref(s->tls); /* connections have it as long as they live */
-    s->tls = s->next_tls;
-    s->next_tls = NULL;
+    tls_context_unref(*now); /* connections have it as long as they live */
+    *now = *next;
+    *next = NULL;
 }
 
-/* HUP without a master: new connections of this very process get the new ones. */
+static void serve_certificates(struct serve *s) {
+    take_context(&s->tls.clients, &s->next_tls.clients);
+    take_context(&s->tls.upstream, &s->next_tls.upstream);
+}
+
+/* HUP without a master: new connections of clients to this very process get the new ones. */
 static void reload_alone(struct worker *worker) {
     struct serve *s = worker->arg;
 
     if (!renew_certificates(s))
         return;
-    serve_certificates(s);
-    worker->tls = s->tls;
+    take_context(&s->tls.clients, &s->next_tls.clients);
+    worker->tls = s->tls.clients;
 }
 
 /* --- the object of a user -------------------------------------------------------------------- */
@@ -364,7 +388,8 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .index = index,
         .listen_fds = s->listeners.fds,
         .listen_count = s->listeners.count,
-        .tls = s->tls,
+        .tls = s->tls.clients,
+        .upstream_tls = s->tls.upstream,
         .quota = &quota,
         .ids = &ids,
         .access_log = s->access_log,
@@ -374,7 +399,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .ready = ready,
         .stopping = s->config->workers == 0 ? serve_stopping : NULL,
         .tend = s->config->workers == 0 ? tend_helpers_often : NULL,
-        .reload = s->config->workers == 0 && s->tls != NULL ? reload_alone : NULL,
+        .reload = s->config->workers == 0 && s->tls.clients != NULL ? reload_alone : NULL,
         .arg = s,
     };
     int code;
@@ -600,8 +625,8 @@ int serve_run(const struct serve_config *config) {
         code = complain(&err);
     else
         code = open_and_serve(s, &err);
-    tls_context_unref(s->tls);
-    tls_context_unref(s->next_tls);
+    forget_certificates(&s->tls);
+    forget_certificates(&s->next_tls);
     file_watch_free(s->object.watch);
     mem_free(s->object.compiled);
     access_log_close(s->access_log);
@@ -612,13 +637,13 @@ int serve_run(const struct serve_config *config) {
 
 int serve_check(const struct serve_config *config, struct error *err) {
     const struct serve s = { .config = config };
-    struct tls_context *tls = NULL;
+    struct contexts tls = { NULL };
     struct access_log *log;
     int rc = access_log_open(&config->access_log, &config->privileges, &log, err);
 
     access_log_close(log);
     if (rc == 0)
         rc = read_certificates(&s, &tls, err);
-    tls_context_unref(tls);
+    forget_certificates(&tls);
     return rc;
 }

@@ -55,8 +55,9 @@ struct worker {
     size_t listen_count;
     struct tls_context *tls; /* for new connections that speak https; NULL: none does */
     /* Made by backends_open, as they differ between fibers and threads; NULL under model event. */
-    struct io_fiber *fiber_io; /* NULL: threads wait */
-    struct patches *patches;   /* NULL: applications are not patched */
+    struct io_fiber *fiber_io;        /* NULL: threads wait */
+    struct patches *patches;          /* NULL: applications are not patched */
+    struct tls_context *upstream_tls; /* https is called with it; NULL: by nobody, or libcurl */
     struct upstream *upstream;
     struct semaphore *upstream_semaphore; /* limits the calls in progress; NULL: no limit */
     struct origins *origins;              /* other servers that handlers call */

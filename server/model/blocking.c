@@ -587,7 +587,7 @@ static void *connection_run(void *arg) {
 
     pthread_setname_np(pthread_self(), "request"); /* to its starter it may be gone already */
     blocking_serve(&t->blocking, t->worker, &c->accepted, false);
-    if (t->worker->tls != NULL)
+    if (t->worker->tls != NULL || t->worker->upstream_tls != NULL)
         tls_leave_thread();
     mem_free(c);
     pthread_mutex_lock(&t->shared.lock);

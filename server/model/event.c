@@ -3,6 +3,7 @@
  * HTTP of both sides are those of the other models; what differs is that nothing here ever waits
  * in the middle of a function (server/app/event_app.h, server/upstream/event.h). */
 #include "server/upstream/event.h"
+#include "base/alloc.h"
 #include "base/log.h"
 #include "proc/signals.h"
 #include "server/app/app.h"
@@ -294,15 +295,19 @@ static int event_open(struct event_model *m, struct worker *worker, struct error
 }
 
 static int event_run(struct worker *worker, struct error *err) {
-    struct event_model m = { 0 };
-    int rc = event_open(&m, worker, err);
+    struct event_model *m = mem_calloc(1, sizeof(*m)); /* large for a stack */
+    int rc;
 
+    if (m == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    rc = event_open(m, worker, err);
     if (rc == 0)
-        rc = front_run(&m.front, err);
+        rc = front_run(&m->front, err);
     signals_hold();
-    heartbeat_stop(&m.heartbeat);
-    upstream_event_free(m.upstream);
-    signals_free(m.signals);
-    loop_free(m.loop);
+    heartbeat_stop(&m->heartbeat);
+    upstream_event_free(m->upstream);
+    signals_free(m->signals);
+    loop_free(m->loop);
+    mem_free(m);
     return rc;
 }

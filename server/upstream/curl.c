@@ -277,6 +277,19 @@ static bool choose_addresses(struct curl_lane *lane, const struct resolve_rules 
            curl_easy_setopt(lane->easy, CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L) == CURLE_OK;
 }
 
+/* Sets whom to believe, and who we are. */
+static bool choose_trust(CURL *e, const struct upstream_curl_config *config) {
+    long verify = config->insecure ? 0 : 1;
+
+    if (config->ca_path != NULL && curl_easy_setopt(e, CURLOPT_CAINFO, config->ca_path) != CURLE_OK)
+        return false;
+    /* NULL is what they are without. */
+    return curl_easy_setopt(e, CURLOPT_SSLCERT, config->cert_path) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_SSLKEY, config->key_path) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, verify) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2 * verify) == CURLE_OK;
+}
+
 static bool lane_configure(struct curl_lane *lane, const struct upstream_curl_config *config) {
     CURL *e = lane->easy;
 
@@ -285,7 +298,7 @@ static bool lane_configure(struct curl_lane *lane, const struct upstream_curl_co
     curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION, on_timer);
     curl_multi_setopt(lane->multi, CURLMOPT_TIMERDATA, lane);
     curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, 1L);
-    if (config->ca_path != NULL && curl_easy_setopt(e, CURLOPT_CAINFO, config->ca_path) != CURLE_OK)
+    if (!choose_trust(e, config))
         return false;
     if (config->bind != NULL && curl_easy_setopt(e, CURLOPT_INTERFACE, config->bind) != CURLE_OK)
         return false;

@@ -12,6 +12,8 @@ struct upstream_curl_config {
     const struct upstream_target *target; /* must outlive the client, as all that is pointed to */
     struct slice url;                     /* to which a suffix is appended */
     const char *ca_path;                  /* NULL: the system's */
+    const char *cert_path, *key_path;     /* NULL: none; the key may stand with the certificate */
+    bool insecure;                        /* certificates are not checked */
     const char *bind;                     /* NULL: the kernel's choice */
     struct io_fiber *fiber_io;            /* NULL: shared between threads */
     unsigned idle_count_max;              /* idle connections kept; the oldest leave */

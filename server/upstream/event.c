@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* GETs of the upstream as a state machine:
  *
- *   [look-up ->] CONNECTING -> WRITING -> READING -> done
- *        an idle connection -----^
+ *   [look-up ->] CONNECTING -> [SHAKING ->] WRITING -> READING -> done
+ *        an idle connection -------------------^
  *
  * Whoever calls call_end, or a function that may, must not touch the call afterwards: it has told
  * its owner, who may have given the memory back. */
@@ -19,6 +19,7 @@
 /* A connection to the upstream. */
 struct link {
     struct watch watch;
+    struct tls *tls; /* NULL: without */
     struct upstream_event *u;
     struct upstream_call *call; /* NULL: idle */
     struct idle idle;
@@ -29,8 +30,9 @@ struct link {
 struct upstream_event {
     struct upstream_target target;
     struct loop *loop;
-    struct idle_pool idle; /* holds links */
-    size_t turn;           /* counts calls that connect to a name, for its addresses */
+    struct idle_pool idle;      /* holds links */
+    struct tls_session session; /* the next connection goes on with it */
+    size_t turn;                /* counts calls that connect to a name, for its addresses */
 };
 
 static void call_end(struct upstream_call *call, int rc);
@@ -40,11 +42,16 @@ static void link_notify(struct watch *watch, unsigned what);
 /* --- connections ---------------------------------------------------------------- */
 
 static void link_free(struct deferred *work) {
-    mem_free(CONTAINER_OF(work, struct link, freeing));
+    struct link *link = CONTAINER_OF(work, struct link, freeing);
+
+    tls_free(link->tls);
+    mem_free(link);
 }
 
 /* Closes at once; the memory stays until the turn ends, for this may run in its own callback. */
 static void link_close(struct link *link) {
+    if (link->tls != NULL)
+        tls_shutdown(link->tls);
     watch_close(&link->watch);
     close(link->watch.fd);
     link->freeing.run = link_free;
@@ -68,6 +75,8 @@ static void link_park(struct link *link) {
 static bool link_is_quiet(struct link *link) {
     if (link->watch.ready & IO_HANGUP)
         return false;
+    if (link->tls != NULL)
+        return link->tls->send_failure == 0 && watch_peek(&link->watch) == -EAGAIN;
     if (!(link->watch.ready & IO_READ))
         return true;
     if (!idle_socket_is_quiet(link->watch.fd))
@@ -78,6 +87,17 @@ static bool link_is_quiet(struct link *link) {
 
 static bool idle_is_quiet(struct idle *idle) {
     return link_is_quiet(CONTAINER_OF(idle, struct link, idle));
+}
+
+/* 0 or -ENOMEM. */
+static int link_secure(struct link *link) {
+    struct upstream_event *u = link->u;
+    const struct tls_peer peer = { .name = u->target.name, .session = &u->session };
+    int rc = tls_new(u->target.tls, &peer, &link->tls);
+
+    if (rc == 0)
+        watch_secure(&link->watch, link->tls);
+    return rc;
 }
 
 /* Begins to connect. 0 or -errno. */
@@ -105,13 +125,14 @@ static int link_open(struct upstream_call *call, const struct address *to) {
     return 0;
 }
 
-/* An idle one that has news: its upstream has left, or says what nobody asked for. */
+/* An idle one that has news: its upstream has left, or says what nobody asked for. Tickets are no
+ * news. */
 static void link_notify(struct watch *watch, unsigned what) {
     struct link *link = CONTAINER_OF(watch, struct link, watch);
 
     if (link->call != NULL)
         call_step(link->call);
-    else if (what & (IO_READ | IO_HANGUP))
+    else if ((what & (IO_READ | IO_HANGUP)) && (link->tls == NULL || !link_is_quiet(link)))
         idle_pool_expel(&link->u->idle, &link->idle);
 }
 
@@ -140,8 +161,14 @@ static void call_end(struct upstream_call *call, int rc) {
     call->done(call, rc);
 }
 
+static int say_why(struct upstream_call *call, int rc, const char *what) {
+    const struct tls *tls = call->link != NULL ? call->link->tls : NULL;
+
+    return exchange_fail_within(&call->exchange, rc, tls, what);
+}
+
 static void call_fail(struct upstream_call *call, int rc, const char *what) {
-    call_end(call, exchange_fail(&call->exchange, rc, what));
+    call_end(call, say_why(call, rc, what));
 }
 
 static void call_complete(struct upstream_call *call) {
@@ -316,6 +343,31 @@ static void call_broke(struct upstream_call *call, int rc) {
     call_connect_fresh(call);
 }
 
+static void step_shaking(struct upstream_call *call) {
+    int rc = watch_handshake(&call->link->watch);
+
+    if (rc == 0)
+        call_ask(call);
+    else if (rc != -EAGAIN)
+        call_fail(call, rc, "cannot be reached");
+}
+
+static void call_connected(struct upstream_call *call) {
+    int rc;
+
+    if (call->u->target.tls == NULL) {
+        call_ask(call);
+        return;
+    }
+    rc = link_secure(call->link);
+    if (rc < 0) {
+        call_end(call, rc);
+        return;
+    }
+    call->state = UPSTREAM_SHAKING;
+    step_shaking(call);
+}
+
 static void step_connecting(struct upstream_call *call) {
     int rc;
 
@@ -323,7 +375,7 @@ static void step_connecting(struct upstream_call *call) {
         return;
     rc = socket_error(call->link->watch.fd);
     if (rc == 0) {
-        call_ask(call);
+        call_connected(call);
         return;
     }
     drop_link(call);
@@ -333,14 +385,25 @@ static void step_connecting(struct upstream_call *call) {
         call_fail(call, rc, "cannot be reached");
 }
 
+/* An upstream that refuses us says why (in TLS 1.3 after our handshake), and may be gone before it
+ * has read what we send. */
+static bool link_may_tell(struct link *link) {
+    return link->tls != NULL && link->tls->send_failure != 0 && watch_peek(&link->watch) != -EAGAIN;
+}
+
 static void step_writing(struct upstream_call *call) {
     struct slice out = buf_unread(&call->out);
     ssize_t n = watch_send(&call->link->watch, out.ptr, out.len);
 
     if (n == -EAGAIN)
         return;
+    if (n < 0 && link_may_tell(call->link)) {
+        call->state = UPSTREAM_READING;
+        call_step(call);
+        return;
+    }
     if (n < 0) {
-        call_broke(call, exchange_fail(&call->exchange, (int)n, "did not take the request"));
+        call_broke(call, say_why(call, (int)n, "did not take the request"));
         return;
     }
     buf_consume(&call->out, (size_t)n);
@@ -366,7 +429,7 @@ static void step_reading(struct upstream_call *call) {
         n = watch_recv(watch, buf_tail(&x->in), buf_room(&x->in));
         if (n == -EAGAIN)
             break;
-        rc = n < 0 ? exchange_fail(x, (int)n, "failed") : exchange_take(x, (size_t)n);
+        rc = n < 0 ? say_why(call, (int)n, "failed") : exchange_take(x, (size_t)n);
     }
     if (rc < 0)
         call_broke(call, rc);
@@ -380,6 +443,9 @@ static void call_step(struct upstream_call *call) {
     switch (call->state) {
     case UPSTREAM_CONNECTING:
         step_connecting(call);
+        return;
+    case UPSTREAM_SHAKING:
+        step_shaking(call);
         return;
     case UPSTREAM_WRITING:
         step_writing(call);
@@ -431,6 +497,7 @@ struct upstream_event *upstream_event_new(const struct upstream_config *config, 
         return NULL;
     }
     u->loop = loop;
+    u->session = TLS_SESSION_INIT;
     idle_pool_init(&u->idle, &idle);
     if (upstream_target_init(&u->target, config, err) == 0)
         return u;
@@ -442,5 +509,6 @@ void upstream_event_free(struct upstream_event *u) {
     if (u == NULL)
         return;
     idle_pool_end(&u->idle);
+    tls_session_forget(&u->session);
     mem_free(u);
 }

@@ -12,7 +12,12 @@ struct upstream_event;
 struct link;
 struct lookup;
 
-enum upstream_state { UPSTREAM_CONNECTING, UPSTREAM_WRITING, UPSTREAM_READING };
+enum upstream_state {
+    UPSTREAM_CONNECTING,
+    UPSTREAM_SHAKING, /* hands, for https */
+    UPSTREAM_WRITING,
+    UPSTREAM_READING
+};
 
 /* One GET. It stays put until `done` was called, and belongs to the caller again from there on. */
 struct upstream_call {
@@ -32,7 +37,7 @@ struct upstream_call {
     enum upstream_state state;
 };
 
-/* Makes the client, as upstream_new, on the loop's thread; http only. */
+/* Makes the client, as upstream_new, on the loop's thread; without libcurl. */
 NODISCARD struct upstream_event *upstream_event_new(const struct upstream_config *config,
                                                     struct loop *loop, struct error *err);
 void upstream_event_free(struct upstream_event *u); /* NULL-safe; no call may be in progress */

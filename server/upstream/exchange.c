@@ -49,7 +49,7 @@ int upstream_target_check_bind(const char *address, struct error *err) {
     return parse_source(address, &from, err);
 }
 
-bool upstream_target_wants_curl(const char *url) {
+bool upstream_target_is_https(const char *url) {
     struct http_url parsed;
 
     return parse_url(url, false, &parsed, NULL) == 0 && slice_eq(parsed.scheme, SLICE("https"));
@@ -63,6 +63,27 @@ static void format_host(struct upstream_target *t) {
         snprintf(port, sizeof(port), ":%u", t->url.port);
     snprintf(t->host, sizeof(t->host), "%s%.*s%s%s", open, (int)t->url.host.len, t->url.host.ptr,
              close, port);
+}
+
+/* RFC 6066 section 3: the name without the dot at its end. */
+static void format_name(struct upstream_target *t) {
+    struct slice host = t->url.host;
+
+    if (host.len > 0 && host.ptr[host.len - 1] == '.')
+        host.len--;
+    snprintf(t->name, sizeof(t->name), "%.*s", (int)host.len, host.ptr);
+}
+
+static int set_tls(struct upstream_target *t, const struct upstream_config *config,
+                   struct error *err) {
+    if (config->curl || !slice_eq(t->url.scheme, SLICE("https")))
+        return 0;
+    if (config->tls == NULL)
+        return error_set(err, -EINVAL, "'%s' is https, which this client does not speak",
+                         config->url);
+    t->tls = config->tls;
+    format_name(t);
+    return 0;
 }
 
 /* After the address is known. */
@@ -109,6 +130,9 @@ int upstream_target_init(struct upstream_target *t, const struct upstream_config
         format_host(t);
     }
     t->numeric = is_numeric(t);
+    rc = set_tls(t, config, err);
+    if (rc < 0)
+        return rc;
     return set_source(t, config->bind, err);
 }
 
@@ -169,6 +193,35 @@ int exchange_fail(struct upstream_exchange *x, int rc, const char *what) {
     else
         x->why = text != NULL ? text : "upstream failed";
     return rc;
+}
+
+/* Puts `text` and the reason of TLS into `why`, and returns rc. */
+static int fail_for(struct upstream_exchange *x, int rc, const char *text, const struct tls *tls) {
+    const char *why = arena_printf(x->arena, "upstream %s: %s", text, tls_reason(tls));
+
+    x->why = why != NULL ? why : "upstream failed";
+    return rc;
+}
+
+int exchange_fail_within(struct upstream_exchange *x, int rc, const struct tls *tls,
+                         const char *what) {
+    switch (tls != NULL ? (enum tls_state)tls->state : TLS_OPEN) {
+    case TLS_FAILED_HANDSHAKE:
+        return fail_for(x, rc, "TLS handshake failed", tls);
+    case TLS_FAILED_CLOSED:
+        return fail_for(x, rc == -ENODATA ? -ECONNRESET : rc, "TLS handshake failed", tls);
+    case TLS_FAILED_VERIFY:
+        return fail_for(x, rc, "certificate is not accepted", tls);
+    case TLS_FAILED_OPEN:
+        return fail_for(x, rc, "TLS failed", tls);
+    case TLS_TRUNCATED:
+        return exchange_refuse(x, tls_reason(tls));
+    case TLS_HANDSHAKING:
+    case TLS_OPEN:
+    case TLS_FAILED_WIRE:
+        break;
+    }
+    return exchange_fail(x, rc, what);
 }
 
 static int grow(struct upstream_exchange *x, size_t want) {

@@ -15,14 +15,19 @@
 #include "fiber/resolve.h"
 #include "http/conn.h"
 #include "http/url.h"
+#include "net/tls.h"
 
 /* The upstream as the configuration has it. */
 struct upstream_config {
     const char *url;            /* http[s]://host[:port][/path]; must outlive the upstream */
     bool bare;                  /* requests say the whole target, and unix:/path is a host, too */
     nsec_t timeout;             /* span of one exchange, from connect to the last byte */
-    bool curl;                  /* through libcurl, which https always is */
-    const char *ca_path;        /* trusted certificates for https (PEM); NULL: the system's */
+    struct tls_context *tls;    /* for https, by our own client; NULL: it cannot */
+    bool curl;                  /* through libcurl, which reads these itself (PEM): */
+    const char *ca_path;        /* trusted certificates; NULL: the system's */
+    const char *cert_path;      /* our certificate, for servers that ask; NULL: none */
+    const char *key_path;       /* the key of it; NULL: in the same file */
+    bool insecure;              /* any certificate will do */
     const char *bind;           /* numeric IP address to connect from; NULL: the kernel's choice */
     struct resolve_rules rules; /* for the host's name; its texts must outlive the upstream */
 };
@@ -33,9 +38,11 @@ struct upstream_target {
     struct endpoint endpoint; /* looked up when the address is not numeric */
     struct resolve_rules rules;
     struct address address;
-    struct address from; /* len 0: the kernel chooses */
-    char host[300];      /* the text for Host */
-    nsec_t timeout;      /* span of one exchange */
+    struct address from;     /* len 0: the kernel chooses */
+    struct tls_context *tls; /* https by our own client; NULL: http, or libcurl */
+    char name[256];          /* the host, for SNI, and demanded of its certificate */
+    char host[300];          /* the text for Host */
+    nsec_t timeout;          /* span of one exchange */
     struct http_limits limits;
     bool numeric; /* `address` is known, no look-up is needed */
 };
@@ -78,8 +85,8 @@ struct upstream_exchange {
 /* Checks a URL without touching the network: 0 or -EINVAL with a reason. */
 NODISCARD int upstream_target_check(const char *url, struct error *err);
 
-/* Whether this URL can only be asked through libcurl. */
-bool upstream_target_wants_curl(const char *url);
+/* Whether this URL is one of https. */
+bool upstream_target_is_https(const char *url);
 
 /* A source address: 0 or -EINVAL with a reason. */
 NODISCARD int upstream_target_check_bind(const char *address, struct error *err);
@@ -130,6 +137,12 @@ bool exchange_was_stale(const struct upstream_exchange *x, int rc);
 
 /* Puts "upstream WHAT: reason" into `why`, or that it did not answer in time, and returns rc. */
 int exchange_fail(struct upstream_exchange *x, int rc, const char *what);
+
+/* Says in `why` how a connection failed, which goes through `tls`; NULL, or one that is well: as
+ * exchange_fail. Returns rc, but for an end that was not announced, which is as that of a
+ * connection without TLS, or as a bad answer. */
+int exchange_fail_within(struct upstream_exchange *x, int rc, const struct tls *tls,
+                         const char *what);
 
 /* Says in `why` that the answer is bad, or that there was none. -EPROTO; -EMSGSIZE for
  * http_err_body_large; -ECONNRESET. */

@@ -19,6 +19,7 @@ struct upstream {
     struct upstream_target target;
     struct idle_pool idle;      /* holds connections */
     struct io_fiber *fiber_io;  /* NULL: shared between threads */
+    struct tls_session session; /* the next connection goes on with it */
     struct upstream_curl *curl; /* instead of our own client; or NULL */
     char *curl_url;
     atomic_uint turn; /* counts connects to a name, for its addresses; threads share it */
@@ -28,6 +29,7 @@ struct upstream {
 struct connection {
     struct idle idle;
     struct upstream *u;
+    struct tls *tls; /* NULL: without */
     int fd;
     uint32_t uses;
 };
@@ -45,10 +47,13 @@ struct upstream_attempt {
 /* --- connections ---------------------------------------------------------------- */
 
 static void conn_close(struct connection *conn) {
+    if (conn->tls != NULL)
+        tls_shutdown(conn->tls);
     if (conn->u->fiber_io != NULL)
         io_close(io_fiber_io(conn->u->fiber_io), conn->fd);
     else
         close(conn->fd);
+    tls_free(conn->tls);
     mem_free(conn);
 }
 
@@ -58,7 +63,11 @@ static void idle_close(struct idle_pool *pool UNUSED, struct idle *idle) {
 
 /* Threads ask; a loop is told. */
 static bool idle_is_quiet(struct idle *idle) {
-    return idle_socket_is_quiet(CONTAINER_OF(idle, struct connection, idle)->fd);
+    const struct connection *conn = CONTAINER_OF(idle, struct connection, idle);
+
+    if (conn->tls != NULL)
+        return tls_peek(conn->tls) == -EAGAIN;
+    return idle_socket_is_quiet(conn->fd);
 }
 
 static void on_idle_news(void *arg, int fd UNUSED) {
@@ -67,10 +76,36 @@ static void on_idle_news(void *arg, int fd UNUSED) {
     idle_pool_expel(&conn->u->idle, &conn->idle);
 }
 
-static struct connection *conn_take(struct upstream *u, nsec_t now) {
-    struct idle *idle = idle_pool_take(&u->idle, now);
+/* An idle one, if there is one. 0 or -errno. */
+static int conn_take(struct upstream_attempt *c, nsec_t now) {
+    struct idle *idle = idle_pool_take(&c->u->idle, now);
+    int rc;
 
-    return idle != NULL ? CONTAINER_OF(idle, struct connection, idle) : NULL;
+    c->conn = idle != NULL ? CONTAINER_OF(idle, struct connection, idle) : NULL;
+    if (c->conn == NULL || c->conn->tls == NULL || c->u->fiber_io != NULL)
+        return 0;
+    rc = io_secure(c->io, c->conn->fd, c->conn->tls);
+    if (rc < 0)
+        conn_close(c->conn);
+    return rc;
+}
+
+/* Unties it from the io of this thread: the next user, or who closes it, may be another one. */
+static void conn_leave(struct upstream_attempt *c) {
+    struct connection *conn = c->conn;
+
+    if (conn->tls == NULL || c->u->fiber_io != NULL)
+        return;
+    c->io->ops->forget(c->io, conn->fd);
+    tls_attach_socket(conn->tls, conn->fd);
+}
+
+/* Whether something came behind the answer already, where no socket shows it. */
+static bool conn_is_spent(const struct connection *conn) {
+    const struct tls *tls = conn->tls;
+
+    return tls != NULL &&
+           (tls->has_rest || tls->ended || tls->failure != 0 || tls->send_failure != 0);
 }
 
 /* For the next request: the answer was complete, and nothing is left over. */
@@ -93,6 +128,9 @@ static int open_curl(struct upstream *u, const struct upstream_config *config,
     struct upstream_curl_config client = {
         .target = &u->target,
         .ca_path = config->ca_path,
+        .cert_path = config->cert_path,
+        .key_path = config->key_path,
+        .insecure = config->insecure,
         .bind = config->bind,
         .fiber_io = fiber_io,
         .idle_count_max = SERVER_CURL_IDLE_MAX,
@@ -119,13 +157,13 @@ static void open_native(struct upstream *u, struct io_fiber *fiber_io) {
     };
 
     u->fiber_io = fiber_io;
+    u->session = TLS_SESSION_INIT;
     idle_pool_init(&u->idle, &idle);
 }
 
 struct upstream *upstream_new(const struct upstream_config *config, struct io_fiber *fiber_io,
                               struct error *err) {
     struct upstream *u = mem_calloc(1, sizeof(*u));
-    bool curl = config->curl || upstream_target_wants_curl(config->url);
     int rc;
 
     if (u == NULL) {
@@ -135,7 +173,7 @@ struct upstream *upstream_new(const struct upstream_config *config, struct io_fi
     open_native(u, fiber_io);
     if (upstream_target_init(&u->target, config, err) < 0)
         goto fail;
-    rc = curl ? open_curl(u, config, fiber_io) : 0;
+    rc = config->curl ? open_curl(u, config, fiber_io) : 0;
     if (rc == 0)
         return u;
     error_set(err, rc, "out of memory");
@@ -148,6 +186,7 @@ void upstream_free(struct upstream *u) {
     if (u == NULL)
         return;
     idle_pool_end(&u->idle);
+    tls_session_forget(&u->session);
     upstream_curl_free(u->curl);
     free(u->curl_url); /* asprintf's */
     mem_free(u);
@@ -195,6 +234,24 @@ static int connect_by_address(struct upstream_attempt *c) {
     return fd < 0 ? exchange_fail(&c->exchange, fd, "cannot be reached") : fd;
 }
 
+/* Makes the handshake. 0 or -errno. */
+static int secure(struct upstream_attempt *c) {
+    struct connection *conn = c->conn;
+    const struct tls_peer peer = { .name = c->u->target.name, .session = &c->u->session };
+    int rc = tls_new(c->u->target.tls, &peer, &conn->tls);
+
+    if (rc == 0)
+        rc = io_secure(c->io, conn->fd, conn->tls);
+    if (rc == 0)
+        rc = io_handshake(c->io, conn->fd, c->deadline);
+    if (rc == 0)
+        return 0;
+    rc = exchange_fail_within(&c->exchange, rc, conn->tls, "cannot be reached");
+    conn_leave(c);
+    conn_close(conn);
+    return rc;
+}
+
 static int connect_fresh(struct upstream_attempt *c) {
     struct connection *conn = mem_calloc(1, sizeof(*conn));
     int fd;
@@ -209,7 +266,7 @@ static int connect_fresh(struct upstream_attempt *c) {
     conn->u = c->u;
     conn->fd = fd;
     c->conn = conn;
-    return 0;
+    return c->u->target.tls != NULL ? secure(c) : 0;
 }
 
 /* --- one exchange ----------------------------------------------------------------- */
@@ -217,11 +274,11 @@ static int connect_fresh(struct upstream_attempt *c) {
 enum said { SAID_NOTHING, SAID_INTERIM, SAID_SOMETHING };
 
 /* Looks at what the upstream says while it is written to. */
-static enum said look(int fd) {
+static enum said look(const struct upstream_attempt *c) {
     char begin[10]; /* "HTTP/1.1 1" */
-    ssize_t n = recv(fd, begin, sizeof(begin), MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n = c->io->ops->peek(c->io, c->conn->fd, begin, sizeof(begin));
 
-    if (n < 0 && errno == EAGAIN)
+    if (n == -EAGAIN)
         return SAID_NOTHING;
     return n == (ssize_t)sizeof(begin) && begin[9] == '1' ? SAID_INTERIM : SAID_SOMETHING;
 }
@@ -230,13 +287,12 @@ static enum said look(int fd) {
  * -errno. */
 static int wait_to_write(struct upstream_attempt *c) {
     int fd = c->conn->fd;
-    enum said said = look(fd);
+    enum said said = look(c);
 
     if (said == SAID_SOMETHING)
         return 1;
     if (said == SAID_INTERIM)
         return io_wait(c->io, fd, IO_WRITE, c->deadline);
-    c->io->ops->drained(c->io, fd, IO_READ);
     return io_wait(c->io, fd, IO_READ | IO_WRITE, c->deadline);
 }
 
@@ -252,10 +308,21 @@ static int write_body(struct upstream_attempt *c, struct slice body) {
         else if (n == -EAGAIN)
             rc = wait_to_write(c);
         else
-            rc = look(fd) == SAID_SOMETHING ? 1 : (int)n;
+            rc = look(c) == SAID_SOMETHING ? 1 : (int)n;
     }
     c->cut = rc > 0;
     return rc < 0 ? rc : 0;
+}
+
+/* An upstream that refuses us says why (in TLS 1.3 after our handshake), and may be gone before it
+ * has read what we send: as write_body. */
+static int hear_out(struct upstream_attempt *c, int rc) {
+    const struct connection *conn = c->conn;
+
+    if (conn->tls == NULL || conn->tls->send_failure == 0 || look(c) != SAID_SOMETHING)
+        return exchange_fail_within(&c->exchange, rc, conn->tls, "did not take the request");
+    c->cut = true;
+    return 0;
 }
 
 static int write_request(struct upstream_attempt *c) {
@@ -276,7 +343,7 @@ static int write_request(struct upstream_attempt *c) {
         if (rc == 0 && body.len > 0)
             rc = write_body(c, body);
         if (rc < 0)
-            exchange_fail(&c->exchange, rc, "did not take the request");
+            rc = hear_out(c, rc);
     }
     buf_free(&out);
     return rc;
@@ -294,7 +361,8 @@ static int receive(struct upstream_attempt *c) {
     if (rc < 0)
         return exchange_fail(x, rc, "failed");
     n = io_read(c->io, c->conn->fd, buf_tail(&x->in), buf_room(&x->in), c->deadline);
-    return n < 0 ? exchange_fail(x, (int)n, "failed") : exchange_take(x, (size_t)n);
+    return n < 0 ? exchange_fail_within(x, (int)n, c->conn->tls, "failed")
+                 : exchange_take(x, (size_t)n);
 }
 
 static int run_exchange(struct upstream_attempt *c) {
@@ -304,7 +372,8 @@ static int run_exchange(struct upstream_attempt *c) {
     rc = write_request(c);
     while (rc == 0)
         rc = receive(c);
-    if (rc > 0 && !c->cut && exchange_keeps(&c->exchange))
+    conn_leave(c);
+    if (rc > 0 && !c->cut && exchange_keeps(&c->exchange) && !conn_is_spent(c->conn))
         conn_keep(c->conn, io_now(c->io));
     else
         conn_close(c->conn);
@@ -326,8 +395,9 @@ int upstream_ask(struct upstream *u, struct io *io, struct arena *arena,
     if (u->curl != NULL)
         return upstream_curl_ask(u->curl, io, arena, request, c.deadline, ret, ret_why);
     exchange_init(&c.exchange, &u->target, request, arena);
-    c.conn = conn_take(u, now);
-    rc = c.conn != NULL ? 0 : connect_fresh(&c);
+    rc = conn_take(&c, now);
+    if (rc == 0 && c.conn == NULL)
+        rc = connect_fresh(&c);
     if (rc == 0)
         rc = run_exchange(&c);
     if (rc < 0 && exchange_was_stale(&c.exchange, rc)) {

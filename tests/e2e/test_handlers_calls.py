@@ -16,7 +16,7 @@ from control import fetch
 from harness import RawConnection, get, request, wait_for
 from test_handlers import MODELS, app_of, build
 from test_upstream import certificates, h2_upstream  # noqa: F401
-from upstreams import Upstream
+from upstreams import Upstream, tls_of
 
 
 @pytest.fixture
@@ -334,11 +334,15 @@ static int many(srv_request *rq) {{
 class Stale(Upstream):
     """Answers the first request on each connection; the second one it takes, and closes."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
         self.bodies = 0
-        super().__init__(lambda conn, number: threading.Thread(target=self.serve, args=(conn.dup(),), daemon=True).start())
+        super().__init__(self.begin, tls)
 
-    def serve(self, conn):
+    def begin(self, conn, _number):
+        threading.Thread(target=self.answer, args=(conn,), daemon=True).start()
+        return True
+
+    def answer(self, conn):
         with conn, contextlib.suppress(OSError):
             self.take(conn)
             conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -364,15 +368,24 @@ static int page(srv_request *rq) {
 """
 
 
+@pytest.fixture(params=["http", "https"])
+def secured(request, certificates):  # noqa: F811
+    """What makes an upstream speak https, and the options for that; or nothing."""
+    if request.param == "http":
+        return None, ()
+    return tls_of(certificates["good"]), ("--upstream-ca", certificates["ca"][0])
+
+
 @pytest.mark.parametrize("client", ["native", "curl"])
 @pytest.mark.parametrize("model", ["pool", "green"])
 @pytest.mark.parametrize(
     "method, retry, again",
     [("GET", 0, True), ("PUT", 0, True), ("DELETE", 0, True), ("POST", 0, False), ("PATCH", 0, False), ("POST", 1, True)],
 )  # fmt: skip
-def test_only_what_is_safe_is_sent_twice(handler, model, client, method, retry, again):
-    upstream = Stale()
-    app = handler(RETRY, "--model", model, "--upstream-client", client)
+def test_only_what_is_safe_is_sent_twice(handler, secured, model, client, method, retry, again):
+    tls, options = secured
+    upstream = Stale(tls)
+    app = handler(RETRY, "--model", model, "--upstream-client", client, *options)
     target = f"/?method={method}&retry={retry}&url={upstream.url}"
     assert get(app, target).text == "ok"
     reply = get(app, target)
@@ -393,9 +406,10 @@ static int page(srv_request *rq) {
 
 @pytest.mark.parametrize("client", ["native", "curl"])
 @pytest.mark.parametrize("model", ["pool", "green"])
-def test_a_body_that_must_not_be_sent_twice_is_not(handler, model, client):
-    upstream = Stale()
-    app = handler(POST_TWICE, "--model", model, "--upstream-client", client)
+def test_a_body_that_must_not_be_sent_twice_is_not(handler, secured, model, client):
+    tls, options = secured
+    upstream = Stale(tls)
+    app = handler(POST_TWICE, "--model", model, "--upstream-client", client, *options)
     assert get(app, f"/?url={upstream.url}").text == "ok"
     reply = get(app, f"/?url={upstream.url}")
     assert (reply.status, reply.text) == (502, "upstream closed the connection without an answer\n")
@@ -404,14 +418,16 @@ def test_a_body_that_must_not_be_sent_twice_is_not(handler, model, client):
 
 
 @pytest.mark.parametrize("model", ["pool", "green"])
-def test_an_answer_before_the_end_of_the_request_counts(handler, model):
+def test_an_answer_before_the_end_of_the_request_counts(handler, secured, model):
+    tls, options = secured
+
     def early(conn, number):
         conn.recv(1000)
         conn.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
         time.sleep(5)
 
-    upstream = Upstream(early)
-    app = handler(CALL, "--model", model, "--limit-request-body", "20M")
+    upstream = Upstream(early, tls)
+    app = handler(CALL, "--model", model, "--limit-request-body", "20M", *options)
     reply = request(app, "POST", f"/?method=POST&url={upstream.url}", body=b"x" * 8_000_000)
     assert (reply.status, reply.text) == (413, "no")
     upstream.close()
@@ -525,6 +541,6 @@ static int page(srv_request *rq) {
     return srv_reply(rq, 200, "%d %s %s", r->status, srv_response_header(r, "content-type", "none"), r->text);
 }
 """
-    app = handler(body, "--upstream-ca", certificates["ca"][0])
+    app = handler(body, "--upstream-client", "curl", "--upstream-ca", certificates["ca"][0])
     for _ in range(3):
         assert get(app, f"/?url={h2_upstream}").text.startswith("200 text/plain HTTP/2.0 ")
