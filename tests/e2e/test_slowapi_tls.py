@@ -10,6 +10,7 @@ import time
 import urllib.request
 
 import pytest
+from certificates import Certificate
 from harness import IO_SECONDS, RawConnection, connect, wait_for
 
 TEXT = b"slow api response"
@@ -398,6 +399,48 @@ def test_renegotiation_is_refused_and_the_connection_goes_on(secure):
     told = api.s_client("-tls1_2", "-state", typed="R\nGET /?delay=0 HTTP/1.0\r\n\r\n")
     assert "no renegotiation" in told
     assert api.stats()["tls_handshakes"] == 1
+
+
+# --- both sides count the same -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault, name",
+    [
+        ("tls-expired", "tls_verify"),
+        ("tls-self-signed", "tls_verify"),
+        ("tls-wrong-name", "tls_verify"),
+        ("tls-wrong-protocol", "tls_handshake"),
+        ("tls-reset@hello", "tls_closed"),
+        ("tls-reset@certificate", "tls_closed"),
+        ("tls-close@hello", "tls_closed"),
+        ("tls-close@certificate", "tls_closed"),
+        ("tls-close@body", "tls_truncated"),
+        ("tls-close@50%", "tls_truncated"),
+        ("tls-cut@50%", "tls_truncated"),
+    ],
+)
+def test_bench_and_slowapi_count_each_fault_once(secure, bench_json, fault, name):
+    api = secure(params=f"fault={fault}")
+    _, report = bench_json("-r", "-n", 3, "--cacert", api.ca, api.url + "?delay=0")
+    assert {reason: count for reason, count in report["failures"].items() if count} == {name: 3}
+    api.struck(fault.partition("@")[0], 3)
+
+
+def test_own_certificates_are_shown_and_faulty_ones_beside(secure, tmp_path):
+    own = Certificate(tmp_path)
+    api = secure("--certfile", own.chain, "--keyfile", own.key, bind="127.0.0.1:0")  # speaks TLS for it has one
+    assert api.curl(None, "--cacert", own.chain).stdout == TEXT.decode()
+    assert "certificate has expired" in api.curl(f"https://tls-expired.localhost:{api.server.port}/").stderr
+    api.struck("tls-expired")
+
+
+def test_clients_may_have_to_show_a_certificate(secure, tmp_path):
+    client = Certificate(tmp_path, name="client")
+    api = secure("--cert-reqs", "required", "--ca-certs", client.chain)
+    assert api.curl().returncode != 0
+    assert api.curl(None, "--cert", client.both).stdout == TEXT.decode()
+    assert (api.stats()["tls_handshakes"], api.stats()["tls_failed"]) == (1, 1)
 
 
 # --- what is refused ---------------------------------------------------------------
