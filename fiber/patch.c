@@ -29,16 +29,17 @@ enum {
 
 /* One wait for one descriptor, on the stack of its fiber. */
 struct patch_waiting {
+    struct patch_waiting *next, *prev; /* for the same descriptor; NULL: none */
     struct fiber *fiber;
     int fd;
-    uint32_t generation;
+    uint32_t wanted; /* EPOLL* bits */
     uint32_t events; /* EPOLL* bits that came; 0: none yet */
 };
 
 /* All fibers of a loop wait through one epoll set, which the loop watches. A registration is for
- * one event (EPOLLONESHOT) and is left behind afterwards: the next wait for that descriptor renews
- * it. Nothing depends on it: the kernel drops it when the file is closed, and an event whose
- * generation is not that of the wait in `by_fd` is of a wait that has ended. */
+ * one event (EPOLLONESHOT) that any fiber waits for, and is left behind afterwards: the next wait
+ * for that descriptor renews it. Nothing depends on it: the kernel drops it when the file is
+ * closed, and an event whose generation is not that in `by_fd` is of waits that have ended. */
 struct patches {
     struct io_fiber *io;
     struct loop *loop;
@@ -48,6 +49,8 @@ struct patches {
     uint32_t generation;
     struct known {
         struct patch_waiting *waiting; /* NULL: nobody waits */
+        uint32_t generation;           /* registration that counts */
+        uint32_t wanted;               /* by all of them, and maybe by some that have left */
         bool registered;               /* once: worth a try */
     } * by_fd;
     int cap;
@@ -123,14 +126,47 @@ int patch_check(struct error *err) {
 
 /* --- events ---------------------------------------------------------------------------------- */
 
+/* 0, or -errno; -EEXIST: others wait for a file that was closed and had this number. */
+static int register_events(struct patches *o, struct known *known, int fd) {
+    uint32_t generation = ++o->generation;
+    struct epoll_event event = { .events = known->wanted | EPOLLONESHOT,
+                                 .data.u64 = (uint64_t)generation << 32 | (uint32_t)fd };
+    bool renews = known->registered;
+
+    if (epoll_ctl(o->watch.fd, renews ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) < 0) {
+        if (errno != (renews ? ENOENT : EEXIST))
+            return -errno;
+        if (known->waiting != NULL)
+            return -EEXIST;
+        if (epoll_ctl(o->watch.fd, renews ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event) < 0)
+            return -errno;
+    }
+    known->generation = generation;
+    known->registered = true;
+    return 0;
+}
+
+/* Wakes all that wait for such an event, and goes on watching for the others. If that fails, they
+ * look again by themselves. */
 static void take_event(struct patches *o, const struct epoll_event *event) {
     int fd = (int)(uint32_t)event->data.u64;
-    struct patch_waiting *w = o->by_fd[fd].waiting;
+    struct known *known = &o->by_fd[fd];
 
-    if (w == NULL || w->generation != event->data.u64 >> 32)
+    if (known->generation != event->data.u64 >> 32)
         return;
-    w->events = event->events;
-    fiber_wake_later(w->fiber);
+    known->wanted = 0;
+    for (struct patch_waiting *w = known->waiting; w != NULL; w = w->next) {
+        uint32_t events = event->events & (w->wanted | EPOLLERR | EPOLLHUP);
+
+        if (w->events == 0 && events == 0)
+            known->wanted |= w->wanted;
+        if (w->events != 0 || events == 0)
+            continue;
+        w->events = events;
+        fiber_wake_later(w->fiber);
+    }
+    if (known->wanted != 0)
+        (void)register_events(o, known, fd);
 }
 
 static void on_events(struct watch *watch, unsigned what UNUSED) {
@@ -195,34 +231,36 @@ static int grow_table(struct patches *o, int fd) {
     return 0;
 }
 
-/* Has the events of a descriptor wake the fiber, once. 0; -EEXIST: another fiber waits for it, or
- * for one that had its number; -EPERM: a file, which has no events; or another -errno. */
+/* Has the events of a descriptor wake the fiber, once. 0; -EPERM: a file, which has no events;
+ * -EEXIST: fibers wait for another one that had its number; or another -errno. */
 static int expect(struct patches *o, struct patch_waiting *w, uint32_t events) {
-    struct epoll_event event = { .events = events | EPOLLONESHOT };
     struct known *known;
-    bool renews;
+    int rc;
 
     if (w->fd >= o->cap && grow_table(o, w->fd) < 0)
         return -ENOMEM;
     known = &o->by_fd[w->fd];
-    if (known->waiting != NULL)
-        return -EEXIST;
-    w->generation = ++o->generation;
-    event.data.u64 = (uint64_t)w->generation << 32 | (uint32_t)w->fd;
-    renews = known->registered;
-    if (epoll_ctl(o->watch.fd, renews ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, w->fd, &event) < 0) {
-        if (errno != (renews ? ENOENT : EEXIST) ||
-            epoll_ctl(o->watch.fd, renews ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, w->fd, &event) < 0)
-            return -errno;
-    }
-    known->registered = true;
+    w->wanted = events;
+    known->wanted = known->waiting != NULL ? known->wanted | events : events;
+    rc = register_events(o, known, w->fd);
+    if (rc < 0)
+        return rc;
+    w->next = known->waiting;
+    if (w->next != NULL)
+        w->next->prev = w;
     known->waiting = w;
     return 0;
 }
 
 static void expect_no_more(struct patches *o, const struct patch_waiting *w, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        o->by_fd[w[i].fd].waiting = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (w[i].prev != NULL)
+            w[i].prev->next = w[i].next;
+        else
+            o->by_fd[w[i].fd].waiting = w[i].next;
+        if (w[i].next != NULL)
+            w[i].next->prev = w[i].prev;
+    }
 }
 
 /* --- parking --------------------------------------------------------------------------------- */

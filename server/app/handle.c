@@ -20,6 +20,8 @@
 
 /* --- code of the application --------------------------------------------- */
 
+enum { COMPLAINTS = 5 }; /* of a kind, in a second */
+
 /* While it runs. */
 struct application_run {
     struct patch patch;
@@ -27,14 +29,15 @@ struct application_run {
 };
 
 /* Names the request of code that does what it should not. */
-static void complain(const struct srv_request *rq, const char *what, const char *call) {
+static void complain(const struct srv_request *rq, struct log_rate *rate, const char *what,
+                     const char *call) {
     const struct http_head *head = &rq->session->head;
     char method[64], target[400];
 
     escape_quoted(method, sizeof(method), head->method_text);
     escape_quoted(target, sizeof(target), head->target);
-    log_write(LOG_LEVEL_WARN, "%s%s%s request=\"%s %s\"", what, call != NULL ? " call=" : "",
-              call != NULL ? call : "", method, target);
+    log_limited(rate, LOG_LEVEL_WARN, "%s%s%s request=\"%s %s\"", what,
+                call != NULL ? " call=" : "", call != NULL ? call : "", method, target);
 }
 
 /* Lists what it waits for. */
@@ -53,6 +56,7 @@ static void list_wait(struct srv_request *rq, const struct patch *patch) {
 
 /* What a failure is worth is decided here, not by what a library makes of it. */
 static void on_patch_news(struct patch *patch, enum patch_news news) {
+    static struct log_rate insisted = { .per_second = COMPLAINTS };
     struct srv_request *rq = CONTAINER_OF(patch, struct application_run, patch)->rq;
     struct stats *stats = rq->session->worker->stats;
 
@@ -70,7 +74,7 @@ static void on_patch_news(struct patch *patch, enum patch_news news) {
         break;
     case PATCH_INSISTS:
         complain(
-            rq,
+            rq, &insisted,
             "a handler goes on waiting though its request is over: each further wait takes longer",
             patch->call);
         break;
@@ -83,8 +87,11 @@ static void run_begins(struct application_run *a, struct srv_request *rq) {
 }
 
 static void run_ends(struct application_run *a) {
+    static struct log_rate left_locked = { .per_second = COMPLAINTS };
+
     if (patch_leave(&a->patch))
-        complain(a->rq, "a handler has ended without unlocking what it had locked", NULL);
+        complain(a->rq, &left_locked, "a handler has ended without unlocking what it had locked",
+                 NULL);
     request_stick(a->rq, a->patch.failed);
 }
 

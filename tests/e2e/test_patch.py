@@ -4,6 +4,7 @@
 import json
 import re
 import socket
+import select
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -375,6 +376,67 @@ def test_who_comes_first_gets_it_and_the_other_waits_on(tmp_path, serve):
         assert not first.done()
         get(app, "/feeds?text=b")
         assert first.result().text == "1b"
+
+
+CROWD = """
+#include <poll.h>
+#include <sys/socket.h>
+static int ends[2], waiting;
+static char junk[65536];
+static int opens(srv_worker *worker) {
+    (void)worker;
+    return socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+}
+
+static int waits(srv_request *rq) {
+    struct pollfd fd = { .fd = ends[0], .events = (short)atoi(srv_arg(rq, "events", "")) };
+    waiting++;
+    int n = poll(&fd, 1, atoi(srv_arg(rq, "ms", "-1")));
+    waiting--;
+    return srv_reply(rq, 200, "%d %d", n, fd.revents);
+}
+
+static int fills(srv_request *rq) {
+    while (send(ends[0], junk, sizeof(junk), MSG_DONTWAIT) > 0)
+        continue;
+    return srv_reply(rq, 200, "full");
+}
+
+static int drains(srv_request *rq) {
+    while (recv(ends[1], junk, sizeof(junk), MSG_DONTWAIT) > 0)
+        continue;
+    return srv_reply(rq, 200, "empty");
+}
+
+static int writes(srv_request *rq) { return srv_reply(rq, 200, "%d", (int)write(ends[1], "x", 1)); }
+static int counts(srv_request *rq) { return srv_reply(rq, 200, "%d", waiting); }
+"""
+
+
+def test_many_wait_for_one_descriptor_and_each_for_its_events(tmp_path, serve):
+    routes = ("waits", "fills", "drains", "writes", "counts")
+    text = app_of(CROWD, {f"/{name}": name for name in routes}).replace("SRV_APP(", "SRV_APP(.start = opens, ", 1)
+    app = serve("--workers", "0", build(tmp_path, text))
+    readable, writable = int(select.POLLIN), int(select.POLLOUT)
+
+    def waiting(count):
+        wait_for(lambda: int(get(app, "/counts").text) == count, what=f"{count} waits")
+
+    assert get(app, "/fills").text == "full"
+    files = Path(f"/proc/{app.pid}/fd")
+    before = len(list(files.iterdir()))
+    with ThreadPoolExecutor(30) as pool:
+        reads = [pool.submit(get, app, f"/waits?events={readable}") for _ in range(20)]
+        writes = [pool.submit(get, app, f"/waits?events={writable}") for _ in range(5)]
+        gives_up = [pool.submit(get, app, f"/waits?events={readable}&ms=100") for _ in range(5)]
+        assert {reply.result().text for reply in gives_up} == {"0 0"}
+        waiting(25)
+        assert len(list(files.iterdir())) <= before + 25 + 10  # those of clients, and a few
+        assert get(app, "/drains").text == "empty"
+        assert {reply.result().text for reply in writes} == {f"1 {writable}"}
+        waiting(20)
+        get(app, "/writes")
+        assert {reply.result().text for reply in reads} == {f"1 {readable}"}
 
 
 LOOPS = """
