@@ -70,8 +70,10 @@ int listeners_open(struct listeners *l, const struct option_strings *addresses, 
     return 0;
 }
 
-void listeners_defer(const struct listeners *l, bool defers) {
+void listeners_defer(const struct listeners *l, bool defers, bool borrowed) {
     for (size_t i = 0; i < l->count; i++) {
+        if (l->borrowed[i] && !borrowed)
+            continue;
         if (l->bound[i].any.sa_family != AF_UNIX && socket_defer_accept(l->fds[i], defers) < 0)
             log_write(LOG_LEVEL_WARN,
                       "cannot have connections wait for their first bytes "

@@ -29,8 +29,9 @@ NODISCARD int listeners_open(struct listeners *l, const struct option_strings *a
                              int backlog, struct error *err);
 
 /* Whether TCP connections come only with their first bytes, or a second after they were made; the
- * clients cannot tell. TCP_DEFER_ACCEPT, tcp(7). */
-void listeners_defer(const struct listeners *l, bool defers);
+ * clients cannot tell. TCP_DEFER_ACCEPT, tcp(7). `borrowed`: those of borrowed sockets, too, for
+ * which somebody else may have decided that. */
+void listeners_defer(const struct listeners *l, bool defers, bool borrowed);
 
 /* One line per socket on stderr: "NAME: listening on http://127.0.0.1:3000/". */
 void listeners_announce(const struct listeners *l, const char *name);

@@ -388,6 +388,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         .index = index,
         .listen_fds = s->listeners.fds,
         .listen_count = s->listeners.count,
+        .listen_borrowed = s->listeners.borrowed,
         .tls = s->tls.clients,
         .upstream_tls = s->tls.upstream,
         .quota = &quota,
@@ -545,7 +546,8 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
         return complain(err);
     }
     signals_defer();
-    listeners_defer(&s->listeners, s->config->defer_accept == DEFER_ACCEPT_ON);
+    listeners_defer(&s->listeners, s->config->defer_accept == DEFER_ACCEPT_ON,
+                    s->config->defer_accept != DEFER_ACCEPT_AUTO);
     listeners_announce(&s->listeners, "srv serve");
     if (s->config->workers == 0)
         signals_bury_orphans();

@@ -53,7 +53,8 @@ struct worker {
     unsigned index;            /* 1-based; 1 when there is no master */
     const int *listen_fds;     /* opened before fork, shared between workers */
     size_t listen_count;
-    struct tls_context *tls; /* for new connections that speak https; NULL: none does */
+    const bool *listen_borrowed; /* whose options are the business of whoever has bound them */
+    struct tls_context *tls;     /* for new connections that speak https; NULL: none does */
     /* Made by backends_open, as they differ between fibers and threads; NULL under model event. */
     struct io_fiber *fiber_io;        /* NULL: threads wait */
     struct patches *patches;          /* NULL: applications are not patched */

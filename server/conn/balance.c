@@ -90,11 +90,12 @@ void balance_accepted(struct balance *b, uint32_t count) {
 /* Fails for unix sockets, which stay as they are. */
 static void defer_accept(const struct balance *b, bool defers) {
     for (size_t i = 0; i < b->worker->listen_count; i++)
-        socket_defer_accept(b->worker->listen_fds[i], defers);
+        if (!b->worker->listen_borrowed[i])
+            socket_defer_accept(b->worker->listen_fds[i], defers);
 }
 
 void balance_came(struct balance *b, unsigned listener, bool with_bytes) {
-    if (!b->learns || b->closed)
+    if (!b->learns || b->closed || b->worker->listen_borrowed[listener])
         return;
     if (with_bytes) {
         if (b->prompt < b->prompt_needed && ++b->prompt == b->prompt_needed) {

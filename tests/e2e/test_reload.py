@@ -197,6 +197,24 @@ def test_socket_activation_and_readiness(slowapi, tmp_path, workers):
         app.stderr.close()
 
 
+@pytest.mark.parametrize("when, after", [("auto", 31), ("off", 0), ("on", 1)])
+def test_auto_leaves_the_waits_at_a_managers_socket_alone(when, after):
+    """DeferAcceptSec= of systemd.socket(5) is the manager's decision. The kernel rounds 30 s to 31."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+        app = activated(listener, "--workers", "2", "--defer-accept", when, "echo")
+        for _ in range(2):
+            app.stderr.readline()
+        for _ in range(64):
+            with socket.create_connection(listener.getsockname()) as sock:
+                sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                assert sock.recv(4096).startswith(b"HTTP/1.1 200")
+        app.terminate()
+        assert app.wait(20) == 0
+        app.stderr.close()
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) == after
+
+
 def test_all_sockets_of_a_manager_speak_the_protocol():
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         app = activated([first, second], "--protocol", "uwsgi", "echo")
