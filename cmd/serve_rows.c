@@ -609,7 +609,7 @@ static const struct option_row serve_rows[] = {
       .topic = "Seeing",
       .meta = "FORMAT",
       .help = "gunicorn's atoms, and %(queue)s %(upstream)s %(database)s (milliseconds), "
-              "%(worker)s, %(model)s, %(id)s (of the request); or json.",
+              "%(worker)s, %(model)s, %(id)s, %(subject)s; or json.",
       .type = OPTION_STRING,
       .offset = CONFIG(access_log.format),
       .fallback = ACCESS_LOG_FORMAT },

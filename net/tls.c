@@ -322,17 +322,17 @@ static void describe_temp_key(SSL *ssl, char *text, size_t size) {
     EVP_PKEY_free(key);
 }
 
-static void describe_certificate(const X509 *certificate, struct tls_facts *ret) {
-    BIO *bio = BIO_new(BIO_s_mem());
-    EVP_PKEY *key = X509_get0_pubkey(certificate);
+const char *tls_subject(const struct tls *t, char text[TLS_SUBJECT_BYTES]) {
+    const X509 *certificate = SSL_get0_peer_certificate(t->ssl);
+    BIO *bio = certificate != NULL ? BIO_new(BIO_s_mem()) : NULL;
+    int n = 0;
 
-    ret->key_bits = key != NULL ? EVP_PKEY_get_bits(key) : 0;
     if (bio != NULL && X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0,
-                                          XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0) {
-        int n = BIO_read(bio, ret->subject, sizeof(ret->subject) - 1);
-        ret->subject[n > 0 ? n : 0] = '\0';
-    }
+                                          XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0)
+        n = BIO_read(bio, text, TLS_SUBJECT_BYTES - 1);
+    text[n > 0 ? n : 0] = '\0';
     BIO_free(bio);
+    return text;
 }
 
 void tls_describe(const struct tls *t, struct tls_facts *ret) {
@@ -351,6 +351,7 @@ void tls_describe(const struct tls *t, struct tls_facts *ret) {
     snprintf(ret->alpn, sizeof(ret->alpn), "%.*s", (int)alpn_len, (const char *)alpn);
     describe_temp_key(t->ssl, ret->temp_key, sizeof(ret->temp_key));
     if (certificate != NULL)
-        describe_certificate(certificate, ret);
+        ret->key_bits = EVP_PKEY_get_bits(X509_get0_pubkey(certificate));
+    tls_subject(t, ret->subject);
     ERR_clear_error();
 }

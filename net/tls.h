@@ -124,6 +124,11 @@ bool tls_saw_http(const struct tls *t);
 /* Whether an open connection goes on with an earlier session. */
 bool tls_is_resumed(const struct tls *t);
 
+enum { TLS_SUBJECT_BYTES = 256 }; /* with its NUL; longer ones are cut */
+
+/* The subject in the peer's certificate, as RFC 2253; "": none came. Returns `text`. */
+const char *tls_subject(const struct tls *t, char text[TLS_SUBJECT_BYTES]);
+
 /* Facts of an open connection. Texts live as long as it does. */
 struct tls_facts {
     const char *version, *cipher; /* "TLSv1.3", "TLS_AES_256_GCM_SHA384" */
@@ -132,7 +137,7 @@ struct tls_facts {
     int cipher_bits;
     int key_bits;      /* in the peer's certificate; 0: none came */
     char temp_key[64]; /* "X25519 253 bits"; "" when resumed without one */
-    char subject[256]; /* in the peer's certificate, as RFC 2253; "": none came */
+    char subject[TLS_SUBJECT_BYTES];
     bool resumed;
 };
 void tls_describe(const struct tls *t, struct tls_facts *ret);

@@ -5,11 +5,14 @@
 #include "base/alloc.h"
 #include <errno.h>
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
+#include <time.h>
 
 enum { CIPHER_TEXT_BYTES = 1024 };
 
@@ -17,6 +20,7 @@ struct tls_context {
     atomic_int owners;
     enum tls_role role;
     BIO_METHOD *wire_method;
+    const struct tls_tickets *tickets; /* NULL: OpenSSL's own */
     unsigned char *alpn;
     unsigned int alpn_len;
     SSL_CTX **by_certificate; /* the first one is that of all connections until SNI tells more */
@@ -267,6 +271,107 @@ void tls_session_forget(struct tls_session *s) {
         SSL_SESSION_free(s->kept[--s->count]);
 }
 
+/* --- tickets that a server hands out ---------------------------------------------------------- */
+
+/* RFC 5077 section 4: a name, a key to encrypt with, and one to authenticate. */
+struct ticket_key {
+    unsigned char name[16], aes[32], hmac[32];
+};
+
+enum { TICKET_KEYS = 3 }; /* one is in use, one was, and one comes next */
+
+struct tls_tickets {
+    nsec_t next_at;
+    atomic_uint current; /* makes tickets; the one before it, in a ring, still takes them */
+    struct ticket_key keys[TICKET_KEYS];
+};
+
+static bool make_key(struct ticket_key *key) {
+    return RAND_bytes(key->name, sizeof(key->name)) == 1 &&
+           RAND_priv_bytes(key->aes, sizeof(key->aes)) == 1 &&
+           RAND_priv_bytes(key->hmac, sizeof(key->hmac)) == 1;
+}
+
+struct tls_tickets *tls_tickets_new(nsec_t now) {
+    struct tls_tickets *t = mem_share(sizeof(*t));
+    bool made = t != NULL;
+
+    for (unsigned i = 0; made && i < TICKET_KEYS; i++)
+        made = make_key(&t->keys[i]);
+    if (!made) {
+        tls_tickets_free(t);
+        return NULL;
+    }
+    t->next_at = deadline_after(now, TLS_TICKETS_NSEC);
+    return t;
+}
+
+void tls_tickets_free(struct tls_tickets *t) {
+    mem_unshare(t, sizeof(*t));
+}
+
+/* The key that was to come is used, and the oldest is made anew, to come next. */
+nsec_t tls_tickets_tend(struct tls_tickets *t, nsec_t now) {
+    unsigned next = (atomic_load(&t->current) + 1) % TICKET_KEYS;
+
+    if (now < t->next_at)
+        return t->next_at;
+    if (make_key(&t->keys[next])) /* unused so far, or for long */
+        atomic_store(&t->current, next);
+    t->next_at = deadline_after(now, TLS_TICKETS_NSEC);
+    return t->next_at;
+}
+
+static bool init_mac(EVP_MAC_CTX *mac, const struct ticket_key *key) {
+    unsigned char secret[sizeof(key->hmac)];
+    char digest[] = "SHA256";
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, secret, sizeof(secret)),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end(),
+    };
+
+    memcpy(secret, key->hmac, sizeof(secret));
+    return EVP_MAC_CTX_set_params(mac, params) == 1;
+}
+
+/* The key with that name, unless it is the one to come; TICKET_KEYS: there is none. */
+static unsigned find_key(const struct tls_tickets *t, const unsigned char *name, unsigned current) {
+    for (unsigned i = 0; i < TICKET_KEYS; i++)
+        if (memcmp(name, t->keys[i].name, sizeof(t->keys[i].name)) == 0)
+            return i != (current + 1) % TICKET_KEYS ? i : TICKET_KEYS;
+    return TICKET_KEYS;
+}
+
+/* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): 1: good; 2: good, and the client gets a new one; 0: not
+ * known; -1: a failure. */
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                     EVP_MAC_CTX *mac, int encrypts) {
+    const struct tls_context *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    const struct tls_tickets *t = c->tickets;
+    unsigned current = atomic_load(&t->current);
+    unsigned i = encrypts ? current : find_key(t, name, current);
+
+    if (i == TICKET_KEYS)
+        return 0;
+    if (encrypts && RAND_bytes(iv, EVP_MAX_IV_LENGTH) != 1)
+        return -1;
+    if (encrypts)
+        memcpy(name, t->keys[i].name, sizeof(t->keys[i].name));
+    if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, t->keys[i].aes, iv, encrypts) != 1 ||
+        !init_mac(mac, &t->keys[i]))
+        return -1;
+    return i == current ? 1 : 2;
+}
+
+void tls_context_use_tickets(struct tls_context *c, struct tls_tickets *tickets) {
+    c->tickets = tickets;
+    for (size_t i = 0; i < c->count; i++) {
+        SSL_CTX_set_app_data(c->by_certificate[i], c);
+        SSL_CTX_set_tlsext_ticket_key_evp_cb(c->by_certificate[i], on_ticket);
+    }
+}
+
 /* --- the wire --------------------------------------------------------------------------------- */
 
 static int wire_read(BIO *bio, char *data, int size) {
@@ -419,6 +524,15 @@ struct tls_context *tls_context_new(const struct tls_config *config, struct erro
         return NULL;
     }
     return c;
+}
+
+int64_t tls_context_expires(const struct tls_context *c, size_t index) {
+    const X509 *one = index < c->count ? SSL_CTX_get0_certificate(c->by_certificate[index]) : NULL;
+    struct tm end;
+
+    if (one == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(one), &end) != 1)
+        return 0;
+    return timegm(&end);
 }
 
 struct tls_context *tls_context_ref(struct tls_context *c) {

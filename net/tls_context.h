@@ -8,6 +8,7 @@
 #ifndef NET_TLS_CONTEXT_H
 #define NET_TLS_CONTEXT_H
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/slice.h"
 #include <pthread.h>
@@ -64,6 +65,26 @@ struct tls_context *tls_context_ref(struct tls_context *context);
 
 /* NULL-safe. The last owner frees. */
 void tls_context_unref(struct tls_context *context);
+
+/* The time, in seconds since 1970, at which the certificate of `index` among those of the config
+ * ends; 0: there is none. */
+int64_t tls_context_expires(const struct tls_context *context, size_t index);
+
+/* Keys of the tickets that a server hands to its clients for resumption, in memory that processes
+ * forked later share: each worker takes the tickets of the others. Contexts that use them may come
+ * and go. A key makes tickets for TLS_TICKETS_NSEC, and takes them for as long again. */
+#define TLS_TICKETS_NSEC (12 * 3600 * NSEC_PER_SEC)
+struct tls_tickets;
+
+/* NULL when out of memory, or without random numbers. tls_tickets_free is NULL-safe. */
+NODISCARD struct tls_tickets *tls_tickets_new(nsec_t now);
+void tls_tickets_free(struct tls_tickets *tickets);
+
+/* One process calls it, in time: makes a new key when that is due. Returns when the next one is. */
+nsec_t tls_tickets_tend(struct tls_tickets *tickets, nsec_t now);
+
+/* From now on, for a context that no connection has used; the tickets outlive it. */
+void tls_context_use_tickets(struct tls_context *context, struct tls_tickets *tickets);
 
 /* The last sessions that a server gave to connections of one client, for the next to resume. Each
  * is used once, since a server may see to that (RFC 8446 section 8.1), but for one that stays.

@@ -25,6 +25,7 @@ enum {
     SERVER_CURL_LOOK_UPS_MAX = 64,      /* left to libcurl; see SERVER_LOOK_UP_NSEC */
     SERVER_TINY_ANSWER_BYTES = 1024,    /* fits the smallest window of a client */
     SERVER_FIRST_FLIGHT_BYTES = 8192,   /* sent before the first acknowledgement (RFC 6928) */
+    SERVER_EXPIRY_DAYS = 14,            /* before the end of a certificate it is warned of */
     SERVER_LINGERING_MAX = 64,          /* refused by an accepting thread; may still be sending */
     SERVER_DB_STATEMENTS_MAX = 32,      /* prepared per database connection */
     SERVER_DB_DETAIL_BYTES_MAX = 300,   /* in the log, from a database */

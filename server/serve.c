@@ -41,8 +41,10 @@ struct serve {
     struct upgrade upgrade;
     struct contexts {
         struct tls_context *clients, *upstream; /* for https of both sides; NULL: none */
-    } tls, next_tls; /* new workers speak with them, and those after a reload */
-    struct app app;  /* new workers serve it */
+    } tls, next_tls;             /* new workers speak with them, and those after a reload */
+    struct tls_tickets *tickets; /* for clients of all of them; NULL: none */
+    int64_t expires_s;           /* end of the first certificate that ends, since 1970 */
+    struct app app;              /* new workers serve it */
     struct {
         char *compiled;            /* app.object, when it is not config's */
         struct object_file file;   /* the workers run it; path NULL: none */
@@ -103,6 +105,8 @@ static int read_certificates(const struct serve *s, struct contexts *ret, struct
     if (config->tls.certificates.count > 0) {
         ret->clients = tls_files_load(&config->tls, TLS_ALPN_HTTP, err);
         rc = ret->clients != NULL ? 0 : -EINVAL;
+        if (rc == 0 && s->tickets != NULL)
+            tls_context_use_tickets(ret->clients, s->tickets);
     }
     if (rc == 0) /* objects call any server */
         rc = backends_read_certificates(config, config->app->built_in == NULL, &ret->upstream, err);
@@ -111,7 +115,35 @@ static int read_certificates(const struct serve *s, struct contexts *ret, struct
     return rc;
 }
 
-/* For a reload. False when the old ones stay. */
+/* Tells when each of them ends, and notes when the first one does. */
+static void tell_expiry(struct serve *s) {
+    const struct option_strings *files = &s->config->tls.certificates;
+    int64_t now = clock_wall() / NSEC_PER_SEC;
+
+    s->expires_s = 0;
+    for (size_t i = 0; i < files->count; i++) {
+        int64_t at = tls_context_expires(s->tls.clients, i), days = (at - now) / 86400;
+
+        if (at <= now)
+            log_write(LOG_LEVEL_WARN, "certificate has expired file=%s", files->items[i]);
+        else
+            log_write(days < SERVER_EXPIRY_DAYS ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+                      "certificate expires days=%lld file=%s", (long long)days, files->items[i]);
+        if (i == 0 || at < s->expires_s)
+            s->expires_s = at;
+    }
+}
+
+static int open_certificates(struct serve *s, struct error *err) {
+    if (s->config->tls.certificates.count > 0) {
+        s->tickets = tls_tickets_new(clock_now());
+        if (s->tickets == NULL)
+            return error_set(err, -ENOMEM, "cannot make keys of tickets: out of memory");
+    }
+    return read_certificates(s, &s->tls, err);
+}
+
+/* Reads them for a reload. False when the old ones stay. */
 static bool renew_certificates(struct serve *s) {
     struct error err;
 
@@ -134,6 +166,7 @@ static void take_context(struct tls_context **now, struct tls_context **next) {
 static void serve_certificates(struct serve *s) {
     take_context(&s->tls.clients, &s->next_tls.clients);
     take_context(&s->tls.upstream, &s->next_tls.upstream);
+    tell_expiry(s);
 }
 
 /* HUP without a master: new connections of clients to this very process get the new ones. */
@@ -144,6 +177,8 @@ static void reload_alone(struct worker *worker) {
         return;
     take_context(&s->tls.clients, &s->next_tls.clients);
     worker->tls = s->tls.clients;
+    tell_expiry(s);
+    stats_set(worker->stats, STATS_tls_certificate_expiry_seconds, s->expires_s);
 }
 
 /* --- the object of a user -------------------------------------------------------------------- */
@@ -323,6 +358,8 @@ static nsec_t tend_helpers(void *arg, nsec_t now) {
         restore_pid_file(s);
     if (s->logger != NULL)
         next = nsec_min(next, logger_tend(s->logger, now));
+    if (s->tickets != NULL)
+        next = nsec_min(next, tls_tickets_tend(s->tickets, now));
     next = nsec_min(next, tend_object(s, now));
     next = nsec_min(next, tend_watch(s, now));
     return nsec_min(next, admin_tend(&s->admin, now));
@@ -409,6 +446,7 @@ static int run_worker(struct serve *s, unsigned index, void (*ready)(void)) {
         return complain(&err);
     request_ids_open(&ids, s->config->request_id_header, &s->config->forwarded_allow);
     stats_start(worker.stats, s->config->control != NULL);
+    stats_set(worker.stats, STATS_tls_certificate_expiry_seconds, s->expires_s);
     if (s->crowd != NULL)
         crowd_enter(&place, s->crowd, index - 1);
     code = s->config->model->run(&worker, &err) < 0 ? complain(&err) : 0;
@@ -549,6 +587,7 @@ static int serve(struct serve *s, const struct inherited *inherited, struct erro
     listeners_defer(&s->listeners, s->config->defer_accept == DEFER_ACCEPT_ON,
                     s->config->defer_accept != DEFER_ACCEPT_AUTO);
     listeners_announce(&s->listeners, "srv serve");
+    tell_expiry(s);
     if (s->config->workers == 0)
         signals_bury_orphans();
     if (s->config->app->built_in == NULL)
@@ -623,12 +662,13 @@ int serve_run(const struct serve_config *config) {
                      config->graceful_timeout + SERVER_LEAVE_NSEC, &err) < 0 ||
         access_log_open(&config->access_log, &config->privileges, &s->access_log, &err) < 0)
         code = complain(&err);
-    else if (read_certificates(s, &s->tls, &err) < 0)
+    else if (open_certificates(s, &err) < 0)
         code = complain(&err);
     else
         code = open_and_serve(s, &err);
     forget_certificates(&s->tls);
     forget_certificates(&s->next_tls);
+    tls_tickets_free(s->tickets);
     file_watch_free(s->object.watch);
     mem_free(s->object.compiled);
     access_log_close(s->access_log);

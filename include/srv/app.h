@@ -141,6 +141,10 @@ SRV_PUBLIC const char *srv_client(srv_request *);
 SRV_PUBLIC const char *srv_scheme(srv_request *);
 SRV_PUBLIC const char *srv_host(srv_request *);
 
+/* The subject of the certificate that the client has shown, as RFC 2253 writes it ("CN=a,O=b"), at
+ * most 255 bytes; "" without one (--cert-reqs). */
+SRV_PUBLIC const char *srv_client_subject(srv_request *);
+
 /* 1 to 128 letters, digits and "-._~+/=:@", as log lines show it: made here, unless a trusted proxy
  * has sent one (--request-id-header). Calls of --upstream pass it on then. */
 SRV_PUBLIC const char *srv_request_id(srv_request *);

@@ -150,6 +150,12 @@ const char *srv_client(struct srv_request *rq) {
     return request_text(rq, slice_str(peer_format(&found.client, text)));
 }
 
+const char *srv_client_subject(struct srv_request *rq) {
+    char text[TLS_SUBJECT_BYTES];
+
+    return request_text(rq, slice_str(channel_subject(&rq->session->bytes, text)));
+}
+
 const char *srv_scheme(struct srv_request *rq) {
     return request_text(rq, client_of(rq).scheme);
 }

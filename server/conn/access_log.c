@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "http/url.h"
+#include "server/conn/channel.h"
 #include "server/conn/proxied.h"
 #include "server/observe/stats.h"
 #include <errno.h>
@@ -218,6 +219,12 @@ static int put_id(struct buf *out, const struct access_entry *e, struct slice na
     return put_text(out, e->request_id);
 }
 
+static int put_subject(struct buf *out, const struct access_entry *e, struct slice name UNUSED) {
+    char text[TLS_SUBJECT_BYTES];
+
+    return put_text(out, slice_str(channel_subject(e->channel, text)));
+}
+
 /* --- atoms by name ----------------------------------------------------------------------- */
 
 static const struct {
@@ -251,6 +258,7 @@ static const struct {
     { SLICE_INIT("worker"), put_worker },
     { SLICE_INIT("model"), put_model },
     { SLICE_INIT("id"), put_id },
+    { SLICE_INIT("subject"), put_subject },
 };
 
 static access_atom_fn *find_atom(struct slice name) {

@@ -22,12 +22,14 @@
 #define ACCESS_LOG_FORMAT "%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s \"%(f)s\" \"%(a)s\""
 
 struct access_log;
+struct channel;
 
 /* The facts for a line, about an answer, or about a request that gets none. */
 struct access_entry {
     const struct worker *worker;
     const struct http_head *head; /* zeroed: none could be read */
     const struct peer *peer;
+    const struct channel *channel; /* knows the certificate of the client */
     nsec_t ready_at, ended_at;
     struct access_spent {
         nsec_t queue, upstream, database; /* spans */

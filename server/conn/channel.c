@@ -67,6 +67,11 @@ void channel_count(struct channel *s, struct stats *stats) {
         stats_add(stats, STATS_tls_resumed, 1);
 }
 
+const char *channel_subject(const struct channel *s, char text[TLS_SUBJECT_BYTES]) {
+    text[0] = '\0';
+    return s->tls != NULL ? tls_subject(s->tls, text) : text;
+}
+
 bool channel_is_bare_http(struct channel *s) {
     if (s->tls == NULL || !tls_saw_http(s->tls))
         return false;

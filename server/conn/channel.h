@@ -42,6 +42,9 @@ NODISCARD ssize_t channel_send_now(struct channel *s, struct slice text);
 void channel_lend(struct channel *s, struct watch *watch);
 void channel_take_back(struct channel *s, struct watch *watch);
 
+/* The subject of the client's certificate; "" without one. Returns `text`. */
+const char *channel_subject(const struct channel *s, char text[TLS_SUBJECT_BYTES]);
+
 /* Counts how the handshake ended, once it has. */
 void channel_count(struct channel *s, struct stats *stats);
 

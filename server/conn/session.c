@@ -315,6 +315,7 @@ static void log_access(struct session *s, nsec_t now) {
         .worker = s->worker,
         .head = &s->head,
         .peer = &s->peer,
+        .channel = &s->bytes,
         .ready_at = s->ready_at,
         .ended_at = now,
         .spent = s->spent,

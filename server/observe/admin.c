@@ -85,8 +85,11 @@ static void set_worker(struct worker_labels *l, unsigned index) {
     l->list[1] = (struct prometheus_label){ "status", l->status };
 }
 
-/* Counters of a worker outlive it; gauges do not. */
+/* Counters of a worker outlive it; gauges do not. Without a certificate none ends. */
 static bool is_told(const struct stats *s, const struct value_row *row) {
+    if (row == &values[STATS_tls_certificate_expiry_seconds] &&
+        stats_get(s, STATS_tls_certificate_expiry_seconds) == 0)
+        return false;
     return row->kind == PROMETHEUS_COUNTER ? atomic_load(&s->life) != STATS_ABSENT : is_alive(s);
 }
 

@@ -82,6 +82,10 @@ void stats_start(struct stats *s, bool lists_requests) {
     atomic_store(&s->life, STATS_STARTING);
 }
 
+void stats_set(struct stats *s, enum stats_value value, int64_t to) {
+    atomic_store_explicit(&s->values[value], (unsigned long long)to, memory_order_relaxed);
+}
+
 unsigned long long stats_get(const struct stats *s, enum stats_value value) {
     return atomic_load_explicit(&s->values[value], memory_order_relaxed);
 }

@@ -48,6 +48,7 @@ enum {
     X(tls_handshakes, counter, "TLS handshakes that were completed.")                         \
     X(tls_resumed, counter, "Of these, those that resumed a session.")                        \
     X(tls_failed, counter, "TLS handshakes that failed, or that the client broke off.")       \
+    X(tls_certificate_expiry_seconds, gauge, "When the first certificate ends, since 1970.")  \
     X(log_dropped, counter, "Access log lines dropped because the log process was too slow.") \
     X(starts, counter, "Times that this worker was started.")
 
@@ -86,7 +87,6 @@ struct app_counter {
 };
 
 enum stats_life { STATS_ABSENT, STATS_STARTING, STATS_READY, STATS_STOPPING };
-
 struct stats {
     atomic_int life; /* enum stats_life */
     _Atomic(pid_t) pid;
@@ -120,7 +120,7 @@ void stats_start(struct stats *s, bool lists_requests);
 static inline void stats_add(struct stats *s, enum stats_value value, int amount) {
     atomic_fetch_add_explicit(&s->values[value], (unsigned long long)amount, memory_order_relaxed);
 }
-
+void stats_set(struct stats *s, enum stats_value value, int64_t to); /* a gauge */
 unsigned long long stats_get(const struct stats *s, enum stats_value value);
 static inline void stats_answered(struct stats *s, uint16_t status) {
     if (status < STATS_STATUS_MAX)
@@ -150,9 +150,9 @@ static inline void stats_leave(struct stats_entry *e) {
         atomic_store_explicit(&e->doing, STATS_NOTHING, memory_order_release);
 }
 
-/* Notes which request has the thread; that none has it. */
+/* Notes which request has the thread. */
 void stats_current_set(struct stats *s, struct slice method, struct slice target, nsec_t now);
-void stats_current_clear(struct stats *s);
+void stats_current_clear(struct stats *s); /* none has it */
 
 /* Prints `request="GET /" for_seconds=1.5` or `request=none`; from another process. */
 void stats_current_print(const struct stats *s, char *text, size_t size);

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 
@@ -425,6 +426,154 @@ def test_a_server_without_a_master_takes_new_certificates_too(serve, renewed, mo
         renewed.renew()
         app.send_signal(signal.SIGHUP)
         wait_for(lambda: served_serial(app) == renewed.chain.read_text())
+        assert conn.ask().status == 200
+
+
+# --- sessions ---------------------------------------------------------------------------------
+
+
+def shake(app, context, session=None, name="localhost"):
+    """Asks once, and returns the session and whether it was resumed."""
+    with Secure(app, context, name, session) as conn:
+        assert conn.ask(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").status == 200
+        return conn.sock.session, conn.sock.session_reused
+
+
+@pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3), ids=str)
+def test_sessions_are_resumed_by_other_workers_and_after_a_reload(https, certificate, version):
+    app = https("--workers", "3", "--model", "single", "--control", "127.0.0.1:0")
+    context = trusting(certificate, minimum_version=version, maximum_version=version)
+    session, resumed = shake(app, context)
+    assert not resumed
+    for _ in range(12):
+        session, resumed = shake(app, context, session)
+        assert resumed
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: app.stderr().count("worker left") == 3, what="all workers replaced")
+    assert shake(app, context, session)[1]
+    told = metrics(app)
+    assert told["srv_tls_handshakes_total"] == 14 and told["srv_tls_resumed_total"] == 13
+    assert told["srv_tls_failed_total"] == 0
+
+
+@pytest.mark.parametrize("model", LOOPS)
+def test_names_choose_certificates(serve, certificate, tmp_path, model):
+    other = Certificate(tmp_path, "other", names="DNS:other.example,DNS:*.wild.example")
+    files = ("--certfile", certificate.both, "--certfile", other.both)
+    app = serve("--model", model, "--bind", "https://127.0.0.1:0", *files, "echo")
+    for name, shown in (("localhost", "localhost"), ("other.example", "other"), ("a.wild.example", "other")):
+        with Secure(app, trusting(certificate, other), name) as conn:
+            assert dict(part[0] for part in conn.sock.getpeercert()["subject"])["commonName"] == shown
+            assert conn.ask().status == 200
+    with Secure(app, anybody(), "unknown.example") as conn:
+        assert ssl.DER_cert_to_PEM_cert(conn.sock.getpeercert(binary_form=True)) == certificate.chain.read_text()
+
+
+# --- clients that show a certificate ------------------------------------------------------------
+
+SUBJECT = """
+#include <srv/app.h>
+static int page(srv_request *rq) { return srv_reply(rq, 200, srv_format(rq, "<%s>", srv_client_subject(rq))); }
+static const srv_route routes[] = { { "/", page }, { NULL, NULL } };
+SRV_APP(.routes = routes)
+"""
+ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("model", WAITING)
+def test_handlers_and_the_log_know_whose_certificate_came(https, certificate, tmp_path, model):
+    authority = Certificate(tmp_path, "authority")
+    client = Certificate(tmp_path, "client", issuer=authority)
+    log = ("--access-logfile", tmp_path / "log", "--access-logformat", "[%(subject)s] %(s)s")
+    trust = ("--cert-reqs", "optional", "--ca-certs", authority.chain)
+    app = https("--model", model, *log, *trust, app=build(tmp_path, SUBJECT))
+    known = trusting(certificate)
+    known.load_cert_chain(client.chain, client.key)
+    with Secure(app, known) as conn:
+        assert conn.ask(ASK).text == "<CN=client>"
+    with Secure(app, trusting(certificate)) as conn:
+        assert conn.ask(ASK).text == "<>"
+    wait_for(lambda: (tmp_path / "log").read_text() == "[CN=client] 200\n[-] 200\n")
+
+
+@pytest.mark.parametrize("model", ("green", "threaded"))
+def test_clients_without_a_good_certificate_are_refused(https, certificate, tmp_path, model):
+    authority, stranger = Certificate(tmp_path, "authority"), Certificate(tmp_path, "stranger")
+    app = https("--model", model, "--cert-reqs", "2", "--ca-certs", authority.chain, "--control", "127.0.0.1:0")
+    strange = trusting(certificate)
+    strange.load_cert_chain(stranger.chain, stranger.key)
+    for context in (trusting(certificate), strange):
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            with Secure(app, context) as conn:
+                conn.ask()
+    wait_for(lambda: metrics(app)["srv_tls_failed_total"] == 2)
+
+
+# --- the end of certificates ------------------------------------------------------------------------
+
+
+def test_the_end_of_certificates_is_told(serve, tmp_path):
+    soon, later = (Certificate(tmp_path, name, days=days) for name, days in (("soon", 5), ("later", 100)))
+    files = ("--certfile", soon.both, "--certfile", later.both)
+    app = serve("--bind", "https://127.0.0.1:0", *files, "--control", "127.0.0.1:0", "echo")
+    wait_for(lambda: "later" in app.stderr())
+    assert re.search(r"WARN .*certificate expires days=[45] file=\S+soon", app.stderr())
+    assert re.search(r"INFO .*certificate expires days=(99|100) file=\S+later", app.stderr())
+    ends = metrics(app)["srv_tls_certificate_expiry_seconds"]
+    assert abs(ends - time.time() - 5 * 86400) < 100
+
+
+def test_no_certificate_has_no_end(serve):
+    app = serve("--control", "127.0.0.1:0", "echo")
+    assert "srv_tls_certificate_expiry_seconds" not in metrics(app)
+
+
+# --- attacks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", (("--model", "pool", "--threads", "4"), ("--model", "green")), ids=lambda args: args[1])
+def test_slow_handshakes_keep_nobody_out(https, context, args):
+    app = https(*args)
+    slow = [connect(app) for _ in range(200)]
+    for byte in (b"\x16", b"\x03", b"\x01"):
+        for sock in slow:
+            sock.sendall(byte)
+        with Secure(app, context) as conn:
+            start = time.monotonic()
+            assert conn.ask().status == 200
+            assert time.monotonic() - start < 5
+        time.sleep(1)
+    for sock in slow:
+        sock.close()
+
+
+def openssl(app, *args, said=b""):
+    """What openssl s_client says, whose standard input stays open until it has spoken."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{app.port}", "-servername", "localhost", *args]
+    done = subprocess.run(command, input=said, capture_output=True, timeout=30, check=False)
+    return done.stdout + done.stderr
+
+
+def test_renegotiation_compression_and_old_versions_are_refused(https):
+    app = https()
+    assert b"Compression: NONE" in openssl(app, "-tls1_2")
+    told = openssl(app, "-tls1_2", said=b"R\n")
+    assert b"no renegotiation" in told.lower() or b"handshake failure" in told
+    for old in ("-tls1", "-tls1_1"):
+        assert b"Cipher is (NONE)" in openssl(app, old, "-cipher", "DEFAULT@SECLEVEL=0")
+    with Secure(app, anybody()) as conn:
+        assert conn.ask().status == 200
+
+
+def test_a_huge_hello_and_wild_records_are_refused(https):
+    app = https("--control", "127.0.0.1:0")
+    hello = b"\x16\x03\x01\x40\x00" + b"\x01\x00\xff\xfc\x03\x03" + b"h" * (16384 - 6)
+    assert b"HTTP" not in raw(app, hello + (b"\x16\x03\x03\x40\x00" + b"h" * 16384) * 3)
+    heartbeat = b"\x18\x03\x03\x00\x03\x01\x40\x00"
+    assert b"HTTP" not in raw(app, heartbeat)
+    assert b"HTTP" not in raw(app, b"\x16\x03\x01\xff\xff" + b"x" * 70000)
+    wait_for(lambda: metrics(app)["srv_tls_failed_total"] == 3)
+    with Secure(app, anybody()) as conn:
         assert conn.ask().status == 200
 
 
