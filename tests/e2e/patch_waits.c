@@ -2,6 +2,7 @@
 /* Calls that wait for several descriptors, for connections and for a time, patched and not. */
 #include "patch_rig.c"
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 /* --- several descriptors ------------------------------------------------- */
 
@@ -425,15 +426,77 @@ static void case_fortified(struct out *o) {
     close_both(ends);
 }
 
+/* Calls that are like others, which test_patch_lock.py and test_patch_names.py play. */
+static void case_kin(struct out *o) {
+    char name[] = "/tmp/patch-kin-XXXXXX";
+    pthread_rwlock_t rw = PTHREAD_RWLOCK_INITIALIZER;
+    struct timespec past = { 0 };
+    struct flock lock = { .l_type = F_WRLCK };
+    struct rusage usage;
+    off64_t at = 1;
+    int ends[2], file = mkstemp(name), status = 0;
+    pid_t pid;
+    mtx_t m;
+    cnd_t c;
+
+    CALL(o, pthread_rwlock_timedrdlock(&rw, &past));
+    CALL(o, pthread_rwlock_clockrdlock(&rw, CLOCK_MONOTONIC, &past));
+    CALL(o, pthread_rwlock_clockwrlock(&rw, CLOCK_MONOTONIC, &past));
+    CALL(o, pthread_rwlock_unlock(&rw));
+    CALL(o, pthread_rwlock_unlock(&rw));
+    CALL(o, pthread_rwlock_clockwrlock(&rw, CLOCK_REALTIME, &past));
+    CALL(o, pthread_rwlock_unlock(&rw));
+    mtx_init(&m, mtx_plain);
+    cnd_init(&c);
+    CALL(o, mtx_trylock(&m));
+    CALL(o, cnd_broadcast(&c));
+    CALL(o, mtx_unlock(&m));
+
+    pair(ends, SOCK_STREAM);
+    struct later l = WRITES(50, ends[1], "a");
+    begin(&l);
+    CALL(o, pthread_clockjoin_np(l.thread, NULL, CLOCK_MONOTONIC, &past));
+    end(&l);
+    pid = fork();
+    if (pid == 0)
+        _exit(3);
+    CALL(o, wait4(pid, &status, 0, &usage) == pid);
+    CALL(o, wait4(pid, &status, 0, &usage));
+    say(o, "%d\n", WEXITSTATUS(status));
+    pid = fork();
+    if (pid == 0)
+        _exit(4);
+    CALL(o, wait3(&status, 0, &usage) == pid);
+    CALL(o, wait3(&status, 0, &usage));
+    say(o, "%d\n", WEXITSTATUS(status));
+
+    unlink(name);
+    CALL(o, write(file, "abcd", 4));
+    CALL(o, lockf64(file, F_LOCK, 0));
+    CALL(o, fcntl64(file, F_SETLKW, &lock));
+    CALL(o, fcntl64(-1, F_SETLKW, &lock));
+    CALL(o, sendfile64(ends[0], file, &at, 2));
+    say(o, "%d\n", (int)at);
+    close(file);
+    close_both(ends);
+}
+
 /* --- the application ----------------------------------------------------- */
 
 static const struct a_case cases[] = {
-    { "poll", case_poll },           { "poll-odd", case_poll_odd },
-    { "select", case_select },       { "select-small", case_select_small },
-    { "epoll", case_epoll },         { "masks", case_masks },
-    { "connect", case_connect },     { "connect-unix", case_connect_unix },
-    { "accept", case_accept },       { "sleep", case_sleep },
-    { "fortified", case_fortified }, { NULL, NULL },
+    { "poll", case_poll },
+    { "poll-odd", case_poll_odd },
+    { "select", case_select },
+    { "select-small", case_select_small },
+    { "epoll", case_epoll },
+    { "masks", case_masks },
+    { "connect", case_connect },
+    { "connect-unix", case_connect_unix },
+    { "accept", case_accept },
+    { "sleep", case_sleep },
+    { "fortified", case_fortified },
+    { "kin", case_kin },
+    { NULL, NULL },
 };
 
 static int page(srv_request *rq) {
