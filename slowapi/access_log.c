@@ -48,6 +48,13 @@ static void add_reply(json_t *json, const struct reply *reply, const struct acce
     json_object_set_new(json, "units", json_integer((json_int_t)reply->sent));
 }
 
+static json_t *tls_json(const struct tls_facts *tls) {
+    if (tls == NULL)
+        return json_null();
+    return json_pack("{s:s, s:s, s:s?, s:b}", "version", tls->version, "cipher", tls->cipher,
+                     "server_name", tls->server_name, "resumed", tls->resumed);
+}
+
 static char *line_of(const struct reply *reply, const struct access_log_facts *facts,
                      size_t url_bytes_max) {
     char time[CLOCK_TEXT_BYTES];
@@ -55,6 +62,7 @@ static char *line_of(const struct reply *reply, const struct access_log_facts *f
 
     json_object_set_new(json, "time", json_string(clock_format(clock_wall(), time)));
     json_object_set_new(json, "client", json_string(facts->client));
+    json_object_set_new(json, "tls", tls_json(facts->tls));
     if (reply != NULL)
         add_reply(json, reply, facts, url_bytes_max);
     json_object_set_new(json, "status",

@@ -3,16 +3,18 @@
 #ifndef SLOWAPI_ACCESS_LOG_H
 #define SLOWAPI_ACCESS_LOG_H
 
+#include "net/tls.h"
 #include "proc/logger.h"
 #include "slowapi/reply.h"
 
 /* The facts of a request that only the connection knows. */
 struct access_log_facts {
-    const char *client;  /* the client's address */
-    const char *outcome; /* "answered", "aborted", ... */
-    uint16_t status;     /* the one that went out; 0: none did */
-    bool has_begun;      /* the answer has */
-    uint64_t bytes;      /* bytes of the body, without framing, that the kernel took */
+    const char *client;          /* the client's address */
+    const char *outcome;         /* "answered", "aborted", ... */
+    uint16_t status;             /* the one that went out; 0: none did */
+    bool has_begun;              /* the answer has */
+    const struct tls_facts *tls; /* NULL: no TLS, or a handshake that is not complete */
+    uint64_t bytes;              /* bytes of the body, without framing, that the kernel took */
 };
 
 /* `reply` is NULL for what was no request that could be understood. False when the line was

@@ -55,7 +55,12 @@ void account_log(struct slow_conn *c, const char *outcome, uint16_t status) {
 
     if (w->access_log == NULL)
         return;
+    bool is_open = c->watch.tls != NULL && tls_is_open(c->watch.tls);
+    struct tls_facts tls;
+    if (is_open)
+        tls_describe(c->watch.tls, &tls);
     const struct access_log_facts facts = {
+        .tls = is_open ? &tls : NULL,
         .client = c->peer,
         .outcome = c->client_left ? "aborted" : outcome,
         .status = status,

@@ -189,6 +189,20 @@ def test_plain_and_secure_addresses_stand_side_by_side(secure):
     assert api.stats()["faults"]["tls-expired"] == 1
 
 
+def test_the_access_log_tells_of_tls(secure, tmp_path):
+    path = tmp_path / "log"
+    api = secure("--access-logfile", path, "--bind", "127.0.0.1:0")
+    assert api.curl(f"https://localhost:{api.server.port}/", "--tls-max", "1.2").returncode == 0
+    with RawConnection(api.server.addresses[1]) as plain:
+        plain.send(REQUEST)
+        assert plain.read_response().status == 200
+    wait_for(lambda: path.read_text().count("\n") == 2, what="two lines")
+    secure_line, plain_line = map(json.loads, path.read_text().splitlines())
+    told = secure_line["tls"]
+    assert (told["version"], told["server_name"], told["resumed"]) == ("TLSv1.2", "localhost", False)
+    assert "ECDSA" in told["cipher"] and plain_line["tls"] is None
+
+
 def test_who_speaks_http_to_a_secure_address_is_told(secure):
     api = secure()
     with RawConnection(api.server) as conn:

@@ -141,6 +141,26 @@ static void test_what_stays_within_keeps_the_watch_ready(void **state) {
     rig_close_sides(&r);
 }
 
+/* What comes next, like the end, is told then. */
+static void test_a_watch_whose_bytes_within_were_read_waits_for_news(void **state) {
+    struct rig r;
+    (void)state;
+    rig_open_sides(&r, 1);
+    struct side *s = &r.sides[0];
+    shake(&r, s);
+    s->room = 2;
+    peer_says(s, "abcde");
+    run_a_little(&r);
+    assert_int_equal(watch_recv(&s->watch, s->got, 3),
+                     3); /* no room for more, and no more is there */
+    assert_false(s->watch.ready & IO_READ);
+    unsigned before = s->notified;
+    peer_says(s, "f");
+    run_a_little(&r);
+    assert_int_equal(s->notified, before + 1);
+    rig_close_sides(&r);
+}
+
 static void test_many_records_are_read_at_once(void **state) {
     static char bulk[60000], got[sizeof(bulk)];
     struct rig r;
@@ -304,6 +324,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_receive_for_each_message_is_enough),
         cmocka_unit_test(test_what_stays_within_keeps_the_watch_ready),
+        cmocka_unit_test(test_a_watch_whose_bytes_within_were_read_waits_for_news),
         cmocka_unit_test(test_many_records_are_read_at_once),
         cmocka_unit_test(test_an_end_behind_the_last_bytes_is_news),
         cmocka_unit_test(test_an_end_without_notice_is_a_truncation),
