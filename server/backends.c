@@ -1,29 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens the upstream and the database of a worker, and closes them. */
 #include "server/backends.h"
-#include "net/tls_files.h"
 #include "server/upstream/db.h"
 #include "server/upstream/upstream.h"
 #include <errno.h>
-
-int backends_read_certificates(const struct serve_config *config, bool calls_any,
-                               struct tls_context **ret, struct error *err) {
-    struct tls_files files = {
-        .role = TLS_CLIENT,
-        .certificates = { .items = { config->upstream_cert },
-                          .count = config->upstream_cert != NULL },
-        .keys = { .items = { config->upstream_key }, .count = config->upstream_key != NULL },
-        .trust = config->upstream_ca,
-        .verify = config->upstream_insecure ? TLS_VERIFY_NONE : TLS_VERIFY_REQUIRED,
-    };
-
-    *ret = NULL;
-    if (config->upstream_client == UPSTREAM_CURL ||
-        (!calls_any && !upstream_target_is_https(config->upstream_url)))
-        return 0;
-    *ret = tls_files_load(&files, TLS_ALPN_HTTP, err);
-    return *ret != NULL ? 0 : -EINVAL;
-}
 
 struct upstream_config backends_upstream(const struct worker *worker) {
     const struct serve_config *config = worker->config;

@@ -7,12 +7,6 @@
 #include "server/upstream/exchange.h"
 #include "server/worker.h"
 
-/* Reads what certifies the upstream to our own client, and us to the upstream: as who this process
- * is, which may be root still. `calls_any`: other servers than the one of --upstream may be called.
- * The context is the caller's; NULL: nobody is called over https so. 0 or -errno with a reason. */
-NODISCARD int backends_read_certificates(const struct serve_config *config, bool calls_any,
-                                         struct tls_context **ret, struct error *err);
-
 /* The way of this worker to the upstream; source addresses take turns among workers. */
 struct upstream_config backends_upstream(const struct worker *worker);
 

@@ -14,13 +14,13 @@
 #include "server/app/app.h"
 #include "server/app/crash.h"
 #include "server/app/source.h"
-#include "server/backends.h"
 #include "server/conn/access_log.h"
 #include "server/conn/proxied.h"
 #include "server/limits.h"
 #include "server/model/model.h"
 #include "server/observe/admin.h"
 #include "server/observe/blocker.h"
+#include "server/upstream/exchange.h"
 #include "server/worker.h"
 #include <errno.h>
 #include <signal.h>
@@ -95,6 +95,27 @@ static void forget_certificates(struct contexts *tls) {
     *tls = (struct contexts){ NULL };
 }
 
+/* Reads what certifies the upstream to our own client, and us to the upstream. NULL where nobody is
+ * called over https so; objects call any server. */
+static int read_upstream_certificates(const struct serve_config *config, struct tls_context **ret,
+                                      struct error *err) {
+    struct tls_files files = {
+        .role = TLS_CLIENT,
+        .certificates = { .items = { config->upstream_cert },
+                          .count = config->upstream_cert != NULL },
+        .keys = { .items = { config->upstream_key }, .count = config->upstream_key != NULL },
+        .trust = config->upstream_ca,
+        .verify = config->upstream_insecure ? TLS_VERIFY_NONE : TLS_VERIFY_REQUIRED,
+    };
+
+    *ret = NULL;
+    if (config->upstream_client == UPSTREAM_CURL ||
+        (config->app->built_in != NULL && !upstream_target_is_https(config->upstream_url)))
+        return 0;
+    *ret = tls_files_load(&files, TLS_ALPN_HTTP, err);
+    return *ret != NULL ? 0 : -EINVAL;
+}
+
 /* Reads them, while this process may: as root before it has changed its user. 0, or -errno and
  * nothing. */
 static int read_certificates(const struct serve *s, struct contexts *ret, struct error *err) {
@@ -108,8 +129,8 @@ static int read_certificates(const struct serve *s, struct contexts *ret, struct
         if (rc == 0 && s->tickets != NULL)
             tls_context_use_tickets(ret->clients, s->tickets);
     }
-    if (rc == 0) /* objects call any server */
-        rc = backends_read_certificates(config, config->app->built_in == NULL, &ret->upstream, err);
+    if (rc == 0)
+        rc = read_upstream_certificates(config, &ret->upstream, err);
     if (rc < 0)
         forget_certificates(ret);
     return rc;
