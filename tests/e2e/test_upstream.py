@@ -5,6 +5,7 @@ import contextlib
 import http.server
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -633,3 +634,20 @@ def test_certificates_that_cannot_be_used_are_told_at_once(srv_run, certificates
     ):
         done = srv_run("serve", *check, "--bind", "127.0.0.1:0", "--upstream", "https://127.0.0.1/", *map(str, options))
         assert done.returncode != 0 and told in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_reload_reads_the_certificates_again(serve, certificates, tmp_path):
+    """And a file that cannot be used leaves the workers as they are."""
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_text(certificates["self-signed"][0].read_text())
+    upstream = HttpsUpstream(certificates["good"])
+    app = serve("--workers", "1", "--upstream-ca", trusted, "--upstream", upstream.url)
+    assert get(app, "/?delay=0").status == 502
+    trusted.write_text("nothing")
+    os.kill(app.pid, signal.SIGHUP)
+    wait_for(lambda: "reload refused" in app.stderr(), what="the refusal")
+    assert get(app, "/?delay=0").status == 502
+    trusted.write_text(certificates["ca"][0].read_text())
+    os.kill(app.pid, signal.SIGHUP)
+    wait_for(lambda: get(app, "/?delay=0").status == 200, what="the new authority")
+    upstream.close()
