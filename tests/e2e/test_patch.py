@@ -625,3 +625,40 @@ def test_the_peer_of_a_wait_is_listed(handler):
             assert entry["peer"] == f"127.0.0.1:{port}"
             connection.sendall(b"abc")
         assert asked.result().text == "3"
+
+
+# --- what a thread keeps, all its requests share -------------------------------------------------------
+
+KEEPS = """
+#include <pthread.h>
+
+static __thread int mine;
+static pthread_key_t key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_key(void) { pthread_key_create(&key, NULL); }
+
+static int page(srv_request *rq) {
+    int own = atoi(srv_arg(rq, "id", "0"));
+
+    pthread_once(&once, make_key);
+    mine = own;
+    pthread_setspecific(key, (void *)(intptr_t)own);
+    usleep(200000);
+    return srv_reply(rq, 200, "%d %d %d", own, mine, (int)(intptr_t)pthread_getspecific(key));
+}
+"""
+
+
+@pytest.mark.parametrize(("model", "shared"), [("green", True), ("pool", False)])
+def test_what_a_thread_keeps_is_not_the_requests(handler, model, shared):
+    """The manual warns of it: after a wait, both kinds of thread-local variables may be another request's."""
+    threads = ("--threads", "5") if model == "pool" else ()
+    app = handler("#include <stdint.h>\n" + KEEPS, "--model", model, "--workers", "0", *threads)
+    with ThreadPoolExecutor(5) as pool:
+        texts = [reply.text.split() for reply in pool.map(lambda i: get(app, f"/?id={i}"), range(1, 6))]
+    assert all(variable == specific for _, variable, specific in texts)
+    last = {variable for _, variable, _ in texts}
+    assert (len(last) == 1) if shared else all(own == variable for own, variable, _ in texts)
+    manual = (HERE.parents[1] / "docs/patching.md").read_text()
+    assert "`thread_local` variables and `pthread_getspecific` may hold what another request has put there" in manual

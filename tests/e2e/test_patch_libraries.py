@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from harness import ROOT, RawConnection, get, wait_for
 from postgres import Mariadb, Redis, ask_all, statuses
+from test_handlers import build
 
 HEADERS = {"curl": "libcurl", "libpq": "libpq", "hiredis": "hiredis", "mariadb": "libmariadb"}  # as pkg-config knows them
 LIBRARIES = tuple(HEADERS)
@@ -188,6 +189,16 @@ def test_the_curl_app_is_built_in(slowapi, serve, host):
     app = serve("--model", "green", "--patch", "on", "curl", f"url=http://{host}:{api.port}/")
     replies, seconds, _ = timed(app, 20)
     assert {reply.text for reply in replies} == {"Hi there! slow api response"} and TURN <= seconds < 5
+
+
+def test_a_curl_that_may_use_signals_has_no_need_of_them(tmp_path, slowapi, serve):
+    """Without CURLOPT_NOSIGNAL a libcurl that looks names up itself would use alarm(2) and longjmp(3): Debian's has a thread."""
+    text, removed = re.subn(r".*CURLOPT_NOSIGNAL.*\n", "", (ROOT / "examples/curl.c").read_text())
+    assert removed == 1
+    api = slowapi("--graceful-timeout", "0")
+    app = serve("--model", "green", build(tmp_path, text, flags=("-lcurl",)), f"url=http://localhost:{api.port}/")
+    replies, seconds, _ = timed(app, 20)
+    assert statuses(replies) == {200: 20} and TURN <= seconds < 5
 
 
 def test_the_curl_app_is_not_patched_by_itself(slowapi, serve):
