@@ -20,7 +20,6 @@
 #include "http/error.h"
 #include "http/websocket.h"
 #include "net/socket.h"
-#include "slowapi/account.h"
 #include "slowapi/request.h"
 #include <assert.h>
 #include <errno.h>
@@ -216,6 +215,20 @@ static nsec_t inject_accepted(struct slow_conn *c, const struct fault *fault) {
     return strike(c, &copy);
 }
 
+static void open_tls(struct slow_conn *c, const struct spec *defaults) {
+    struct slow_worker *w = c->worker;
+    struct fault list[SPEC_FAULTS_MAX];
+    size_t count = 0;
+
+    for (size_t i = 0; i < defaults->fault_count; i++)
+        if ((defaults->faults[i].place & FAULT_AT_HANDSHAKE) != 0 &&
+            rng_unit_of(shared_roll(w->planner.shared)) < defaults->faults[i].probability)
+            list[count++] = defaults->faults[i];
+    c->is_shaking = slow_secure_open(w->secure, &c->watch, list, count, &c->faults) == 0;
+    if (!c->is_shaking)
+        drop(c);
+}
+
 nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind, const struct address *peer) {
     static struct log_rate rate = { .per_second = 1 };
     const struct spec *defaults = &w->planner.defaults[bind];
@@ -236,12 +249,8 @@ nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind, const struct
     if (peer_bytes > 0)
         address_format(peer, c->peer);
     slow_stats_count(&w->planner.stats, SLOW_CONNECTIONS);
-    if (w->config->secure[bind]) {
-        c->is_shaking =
-            slow_secure_open(w->secure, &c->watch, defaults, w->planner.shared, &c->faults) == 0;
-        if (!c->is_shaking)
-            drop(c);
-    }
+    if (w->config->secure[bind])
+        open_tls(c, defaults);
     for (size_t i = 0; i < defaults->fault_count && c->state == CONN_IDLE; i++)
         pause = nsec_max(pause, inject_accepted(c, &defaults->faults[i]));
     if (w->open_count > 1)

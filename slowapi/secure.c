@@ -173,11 +173,11 @@ void slow_secure_free(struct slow_secure *s) {
 struct slow_secure_faults {
     struct tls_wire_ops ops;          /* instead of those of the watch */
     const struct tls_wire_ops *under; /* those of the watch */
-    struct fault list[SPEC_FAULTS_MAX];
-    size_t count;
     struct fault *due;
     size_t sent, hello_bytes; /* in all; the record with the server's hello */
     bool heard;               /* the client has answered */
+    size_t count;
+    struct fault list[];
 };
 
 /* The ops are a member, and OpenSSL's side keeps a const pointer to them. */
@@ -242,41 +242,26 @@ static bool is_certificate(const struct fault *fault, enum slow_secure_certifica
     return false;
 }
 
-/* Of several certificates the first is shown. */
-static size_t roll(const struct spec *spec, struct shared *shared, struct fault *list,
-                   enum slow_secure_certificate *ret_shown) {
-    enum slow_secure_certificate certificate;
-    size_t count = 0;
-
-    *ret_shown = SLOW_GOOD;
-    for (size_t i = 0; i < spec->fault_count; i++) {
-        const struct fault *fault = &spec->faults[i];
-
-        if ((fault->place & FAULT_AT_HANDSHAKE) == 0 ||
-            rng_unit_of(shared_roll(shared)) >= fault->probability)
-            continue;
-        if (is_certificate(fault, &certificate)) {
-            if (*ret_shown != SLOW_GOOD)
-                continue;
-            *ret_shown = certificate;
-        }
-        list[count++] = *fault;
-    }
-    return count;
-}
-
-int slow_secure_open(const struct slow_secure *s, struct watch *w, const struct spec *spec,
-                     struct shared *shared, struct slow_secure_faults **ret_faults) {
-    struct fault list[SPEC_FAULTS_MAX];
-    enum slow_secure_certificate shown;
-    size_t count = roll(spec, shared, list, &shown);
-    struct slow_secure_faults *f = count > 0 ? mem_calloc(1, sizeof(*f)) : NULL;
-    struct tls_context *context = s->contexts[shown];
+int slow_secure_open(const struct slow_secure *s, struct watch *w, const struct fault *list,
+                     size_t count, struct slow_secure_faults **ret_faults) {
+    enum slow_secure_certificate certificate, shown = SLOW_GOOD;
+    struct slow_secure_faults *f =
+        count > 0 ? mem_calloc(1, sizeof(*f) + count * sizeof(list[0])) : NULL;
     struct tls *t;
 
-    if (count > 0 && shown == SLOW_GOOD)
-        context = s->unresumed;
-    if ((count > 0 && f == NULL) || tls_new(context, NULL, &t) < 0) {
+    if (count > 0 && f == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++) { /* of several certificates the first is shown */
+        bool is_one = is_certificate(&list[i], &certificate);
+
+        if (is_one && shown != SLOW_GOOD)
+            continue;
+        if (is_one)
+            shown = certificate;
+        f->list[f->count++] = list[i];
+    }
+    if (tls_new(count > 0 && shown == SLOW_GOOD ? s->unresumed : s->contexts[shown], NULL, &t) <
+        0) {
         mem_free(f);
         return -ENOMEM;
     }
@@ -284,8 +269,6 @@ int slow_secure_open(const struct slow_secure *s, struct watch *w, const struct 
     if (f != NULL) {
         f->ops = (struct tls_wire_ops){ recv_until, send_until };
         f->under = t->wire.ops;
-        f->count = count;
-        memcpy(f->list, list, count * sizeof(list[0]));
         t->wire.ops = &f->ops;
     }
     *ret_faults = f;

@@ -2,7 +2,7 @@
 /* TLS of slowapi: the certificates, good and faulty, that are made at the start, and the handshakes
  * of connections with their faults.
  *
- *   slow_secure_open      a connection at an https address; faults of its handshake are rolled
+ *   slow_secure_open      a connection at an https address, with the faults that were rolled
  *   slow_secure_step      goes on with the handshake, until it is complete or a fault is due
  *   slow_secure_leave     back to bare bytes */
 #ifndef SLOWAPI_SECURE_H
@@ -10,7 +10,7 @@
 
 #include "net/tls.h"
 #include "net/tls_files.h"
-#include "slowapi/shared.h"
+#include "slowapi/fault.h"
 
 /* Kinds of certificates that a context can begin with. */
 enum slow_secure_certificate {
@@ -38,10 +38,10 @@ void slow_secure_free(struct slow_secure *s);
 /* Faults of one handshake; a connection without has none. */
 struct slow_secure_faults;
 
-/* Opens TLS for a connection, and rolls for the faults of its handshake: `*ret_faults` is NULL when
- * it has none. 0 or -ENOMEM. */
+/* Opens TLS for a connection, with the faults of its handshake: `*ret_faults` is NULL when there
+ * are none. 0 or -ENOMEM. */
 NODISCARD int slow_secure_open(const struct slow_secure *s, struct watch *w,
-                               const struct spec *spec, struct shared *shared,
+                               const struct fault *list, size_t count,
                                struct slow_secure_faults **ret_faults);
 
 /* Goes on with the handshake: 0 when it is complete, -EAGAIN, or -errno (net/tls.h). When it has

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Counts connections, handshakes and requests, and times and logs what comes of requests. */
-#include "slowapi/account.h"
-#include "slowapi/access_log.h"
 #include "slowapi/worker.h"
+#include "slowapi/access_log.h"
 
 void account_open(struct slow_conn *c, struct slow_worker *w) {
     c->worker = w;
