@@ -344,7 +344,8 @@ static unsigned find_key(const struct tls_tickets *t, const unsigned char *name,
 }
 
 /* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): 1: good; 2: good, and the client gets a new one; 0: not
- * known; -1: a failure. */
+ * known; -1: a failure. Clients of TLS 1.3 use a ticket once (RFC 8446 appendix C.4), so that each
+ * connection leaves them the next. */
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                      EVP_MAC_CTX *mac, int encrypts) {
     const struct tls_context *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
@@ -361,7 +362,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, t->keys[i].aes, iv, encrypts) != 1 ||
         !init_mac(mac, &t->keys[i]))
         return -1;
-    return i == current ? 1 : 2;
+    return i == current && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
 }
 
 void tls_context_use_tickets(struct tls_context *c, struct tls_tickets *tickets) {

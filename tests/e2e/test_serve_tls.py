@@ -439,6 +439,14 @@ def shake(app, context, session=None, name="localhost"):
         return conn.sock.session, conn.sock.session_reused
 
 
+@pytest.mark.parametrize("version", ("TLS1.2", "TLS1.3"))
+def test_each_connection_leaves_a_session_for_the_next(https, srv_run, version):
+    app = https()
+    load = ("-n", "50", "-c", "1", "--insecure", "-f", version, "--tls-resume", "on")
+    done = srv_run("bench", *load, f"https://127.0.0.1:{app.port}/hello")
+    assert "50 handshakes, 49 of them resumed a session" in done.stdout, done.stdout
+
+
 @pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3), ids=str)
 def test_sessions_are_resumed_by_other_workers_and_after_a_reload(https, certificate, version):
     app = https("--workers", "3", "--model", "single", "--control", "127.0.0.1:0")
