@@ -112,6 +112,8 @@ static int fail(struct tls *t, enum tls_state state, int failure, const char *re
 static int fail_by_wire(struct tls *t) {
     bool was_open = tls_is_open(t);
 
+    if (t->wire.fruitless >= TLS_FRUITLESS_BYTES_MAX)
+        return fail(t, TLS_FAILED_OPEN, -EPROTO, "too many records without data");
     if (t->wire.error != 0)
         return fail(t, was_open ? TLS_FAILED_WIRE : TLS_FAILED_CLOSED, t->wire.error,
                     strerrordesc_np(-t->wire.error));
@@ -169,12 +171,16 @@ static void begin(void) {
 }
 
 /* Neither way waits any more for what the handshake waited for. */
-static void note_open(struct tls *t) {
-    if (LIKELY(t->state != TLS_HANDSHAKING) || !SSL_is_init_finished(t->ssl))
-        return;
+static void become_open(struct tls *t) {
     t->state = TLS_OPEN;
+    t->wire.open = true;
     t->recv_awaits = IO_READ;
     t->send_awaits = IO_WRITE;
+}
+
+static void note_open(struct tls *t) {
+    if (UNLIKELY(t->state == TLS_HANDSHAKING) && SSL_is_init_finished(t->ssl))
+        become_open(t);
 }
 
 /* --- the steps -------------------------------------------------------------------------------- */
@@ -186,9 +192,7 @@ int tls_handshake(struct tls *t) {
     begin();
     int rc = SSL_do_handshake(t->ssl);
     if (rc == 1) {
-        t->state = TLS_OPEN;
-        t->recv_awaits = IO_READ;
-        t->send_awaits = IO_WRITE;
+        become_open(t);
         t->has_rest = SSL_has_pending(t->ssl);
         return 0;
     }
@@ -215,6 +219,8 @@ ssize_t tls_recv(struct tls *t, void *data, size_t size) {
             got += n;
     } while (rc == 1 && got < size && (t->wire.full || SSL_has_pending(t->ssl)));
     note_open(t);
+    if (got > 0)
+        t->wire.fruitless = 0;
     if (rc == 1) {
         t->has_rest = got == size && SSL_has_pending(t->ssl);
         return (ssize_t)got;
@@ -254,6 +260,8 @@ ssize_t tls_peek_at(struct tls *t, void *data, size_t size) {
     int rc = SSL_peek_ex(t->ssl, data, size, &n);
     note_open(t);
     t->has_rest = rc == 1;
+    if (rc == 1)
+        t->wire.fruitless = 0;
     return rc == 1 ? (ssize_t)n : refusal(t, rc, &t->recv_awaits);
 }
 
@@ -294,10 +302,15 @@ const char *tls_reason(const struct tls *t) {
     return t->reason != NULL ? t->reason : "";
 }
 
-/* The reasons of OpenSSL are strings with one address each. */
+/* A method and a space, where TLS has the number of a record's kind. OpenSSL knows four methods. */
 bool tls_saw_http(const struct tls *t) {
-    return t->state == TLS_FAILED_HANDSHAKE &&
-           t->reason == ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0, SSL_R_HTTP_REQUEST));
+    const struct tls_wire *wire = &t->wire;
+    size_t n = 0;
+
+    while (n < wire->first_len && wire->first[n] >= 'A' && wire->first[n] <= 'Z')
+        n++;
+    return t->state == TLS_FAILED_HANDSHAKE && n > 0 && n < wire->first_len &&
+           wire->first[n] == ' ';
 }
 
 bool tls_is_resumed(const struct tls *t) {

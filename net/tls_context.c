@@ -375,9 +375,29 @@ void tls_context_use_tickets(struct tls_context *c, struct tls_tickets *tickets)
 
 /* --- the wire --------------------------------------------------------------------------------- */
 
+static void note_first(struct tls_wire *wire, const char *data, size_t n) {
+    size_t room = sizeof(wire->first) - wire->first_len;
+    size_t taken = n < room ? n : room;
+
+    memcpy(wire->first + wire->first_len, data, taken);
+    wire->first_len = (uint8_t)(wire->first_len + taken);
+}
+
+static ssize_t wire_receive(struct tls_wire *wire, char *data, size_t size) {
+    if (UNLIKELY(wire->fruitless >= TLS_FRUITLESS_BYTES_MAX))
+        return -EPROTO;
+
+    ssize_t n = wire->ops->recv(wire->arg, data, size);
+    if (n > 0 && LIKELY(wire->open))
+        wire->fruitless += (size_t)n;
+    else if (n > 0 && wire->first_len < sizeof(wire->first))
+        note_first(wire, data, (size_t)n);
+    return n;
+}
+
 static int wire_read(BIO *bio, char *data, int size) {
     struct tls_wire *wire = BIO_get_data(bio);
-    ssize_t n = wire->ops->recv(wire->arg, data, (size_t)size);
+    ssize_t n = wire_receive(wire, data, (size_t)size);
 
     BIO_clear_retry_flags(bio);
     wire->full = n == size;

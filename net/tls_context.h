@@ -111,6 +111,10 @@ struct tls_wire_ops {
     ssize_t (*send)(void *arg, const void *data, size_t size);
 };
 
+/* Records without data, like new keys and tickets, cost more to take than to send: a connection
+ * fails with this many bytes of them in a row. */
+enum { TLS_FRUITLESS_BYTES_MAX = 64 * 1024, TLS_FIRST_BYTES = 12 };
+
 struct tls_wire {
     const struct tls_wire_ops *ops;
     void *arg;
@@ -118,6 +122,10 @@ struct tls_wire {
     bool ended; /* read to its end */
     bool full;  /* the last read had no room for more */
     bool said;  /* it has taken bytes, so that it is connected */
+    bool open;  /* the handshake is complete */
+    uint8_t first_len;
+    char first[TLS_FIRST_BYTES]; /* what came first, which tells strangers apart */
+    size_t fruitless;            /* bytes read, once open, since the owner got any */
 };
 
 /* A connection's state in OpenSSL, over a wire that outlives it; SSL_free(3). Sessions are kept in

@@ -107,6 +107,11 @@ def test_http_without_tls_is_told_so(https, model):
     assert answer.startswith(b"HTTP/1.1 400 ") and answer.endswith(b"\r\n\r\nthis port speaks TLS: ask it by https\n")
 
 
+@pytest.mark.parametrize("method", [b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT"])
+def test_every_method_without_tls_is_told_so(https, method):
+    assert raw(https(), HELLO.replace(b"GET", method)).startswith(b"HTTP/1.1 400 ")
+
+
 def test_nonsense_without_tls_gets_no_http(https):
     app = https()
     assert b"HTTP" not in raw(app, b"\0\1\2\3" * 100)

@@ -587,6 +587,9 @@ static void test_strangers_are_told_apart(void **state) {
     } rows[] = {
         { "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "http request", true },
         { "POST /x HTTP/1.0\r\n\r\n", "http request", true },
+        { "DELETE /x HTTP/1.1\r\n\r\n", "wrong version number", true },
+        { "CONNECT a:1 HTTP/1.1\r\n\r\n", "https proxy request", true },
+        { " / HTTP/1.1\r\n\r\n", "wrong version number", false },
         { "\x80\x2e\x01\x03\x01garbage garbage garbage garbage garbage garbage", "", false },
         { "SSH-2.0-OpenSSH_9.2\r\n", "wrong version number", false },
         { "\x16\x03\x01\xff\xff.....................", "packet length too long", false },

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Contexts of TLS: what cannot be one is refused, and named. */
-#include "tests/unit/net/tls_pki.h"
+/* Contexts of TLS: what cannot be one is refused, and named. And the limit of wires. */
+#include "tests/unit/net/tls_rig.h"
 #include <openssl/ec.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 
 static struct tls_pki pki;
@@ -56,6 +57,39 @@ static void test_a_context_says_what_is_wrong(void **state) {
     expect_no_context(server, "'ca.pem' has no certificate in PEM");
 }
 
+/* The server takes new keys until it fails or has had 20,000 of them. */
+static void storm(struct tls_rig *r, bool with_words) {
+    char text[16];
+    ssize_t rc = -EAGAIN;
+    for (unsigned n = 0; n < 20000 && rc == -EAGAIN; n++) {
+        assert_int_equal(SSL_key_update(r->client.tls->ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+        assert_int_equal(SSL_do_handshake(r->client.tls->ssl), 1);
+        if (with_words && n % 100 == 0) {
+            assert_int_equal(tls_send(r->client.tls, "go on", 5), 5);
+            assert_int_equal(tls_recv(r->server.tls, text, sizeof(text)), 5);
+        }
+        rc = tls_recv(r->server.tls, text, sizeof(text));
+    }
+}
+
+/* Each costs more to take than to send, and keeps a loop from all others. */
+static void test_new_keys_without_a_word_are_refused_in_the_end(void **state) {
+    (void)state;
+    for (int with_words = 0; with_words < 2; with_words++) {
+        int client, server;
+        struct tls_rig r;
+        rig_open(&r, client_config(&pki), server_config(&pki.good));
+        rig_connect(&r, &(struct tls_peer){ .name = "localhost" });
+        rig_shake(&r, &client, &server);
+        storm(&r, with_words);
+        assert_int_equal(r.server.tls->state, with_words ? TLS_OPEN : TLS_FAILED_OPEN);
+        assert_string_equal(tls_reason(r.server.tls),
+                            with_words ? "" : "too many records without data");
+        rig_hang_up(&r);
+        rig_close(&r);
+    }
+}
+
 static int open_pki(void **state) {
     (void)state;
     pki_open(&pki);
@@ -71,6 +105,7 @@ static int close_pki(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_context_says_what_is_wrong),
+        cmocka_unit_test(test_new_keys_without_a_word_are_refused_in_the_end),
     };
     return cmocka_run_group_tests(tests, open_pki, close_pki);
 }
