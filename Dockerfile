@@ -15,8 +15,9 @@ RUN meson setup /build --buildtype=release -Dtests=false -Dstrip=true --prefix=/
 FROM debian:bookworm-slim
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        libevent-core-2.1-7 libevent-extra-2.1-7 libjansson4 libpq5 libcurl4 libssl3 zlib1g libbrotli1 procps \
-    && rm -rf /var/lib/apt/lists/*
+        libevent-core-2.1-7 libevent-extra-2.1-7 libjansson4 libpq5 libcurl4 libssl3 zlib1g libbrotli1 procps openssl \
+    && rm -rf /var/lib/apt/lists/* \
+    && install -d -o 65534 -g 65534 /certificates
 COPY --from=build /image/srv /usr/local/bin/srv
 USER 65534:65534
 # The load generator asks the server; HEALTH_URL says which. HEALTH_PATH is answered without a call of the upstream.

@@ -19,7 +19,7 @@
 #define DELAY_TOUR (200 * NSEC_PER_MSEC) /* a row takes a couple of seconds */
 
 struct play_config {
-    bool list, with_peers, keep;
+    bool list, with_peers, keep, keep_alive;
     const char *explain;
     int64_t requests, concurrency; /* 0: as the playground says */
     bool has_delay;
@@ -78,6 +78,12 @@ static const struct option_row rows[] = {
       .help = "Let the slow API sleep TIME for every request, whatever the playground says.",
       .type = OPTION_CUSTOM,
       .parse = parse_delay },
+    { .name = "keep-alive",
+      .letter = 'k',
+      .topic = "Load",
+      .help = "Let clients keep their connections, where they make one for each request otherwise.",
+      .type = OPTION_FLAG,
+      .offset = AT(keep_alive) },
     { .name = "with-peers",
       .topic = "Catalogue",
       .help = "Run the original servers (Flask, gevent, Gunicorn, uWSGI, psycopg2), too, each "
@@ -207,6 +213,7 @@ static int run_chosen(const struct play_config *config, const struct option_stri
         .concurrency = (uint32_t)config->concurrency,
         .has_delay = config->has_delay,
         .delay = config->delay,
+        .kept = config->keep_alive,
     };
     if (config->list) {
         explain_list(chosen, count, stdout);

@@ -94,7 +94,7 @@ static void format_seconds(nsec_t span, char *text, size_t size) {
         text[len - 1] = '\0';
 }
 
-int argv_of_load(struct argv *a, const struct play_load *load, const char *url) {
+int argv_of_load(struct argv *a, const struct play_load *load, const char *url, const char *trust) {
     char delay[32];
     format_seconds(load->delay, delay, sizeof(delay));
     int rc = argv_add(a, "srv");
@@ -104,6 +104,8 @@ int argv_of_load(struct argv *a, const struct play_load *load, const char *url) 
         rc = argv_add(a, "-r"); /* one refused connection must not end the run */
     if (rc == 0 && load->varied)
         rc = argv_add(a, "-l");
+    if (rc == 0 && load->kept)
+        rc = argv_add(a, "-k");
     if (rc == 0)
         rc = argv_add(a, "-n");
     if (rc == 0)
@@ -112,6 +114,10 @@ int argv_of_load(struct argv *a, const struct play_load *load, const char *url) 
         rc = argv_add(a, "-c");
     if (rc == 0)
         rc = argv_printf(a, "%u", load->concurrency);
+    if (rc == 0 && trust[0] != '\0')
+        rc = argv_add(a, "--cacert");
+    if (rc == 0 && trust[0] != '\0')
+        rc = argv_add(a, trust);
     if (rc == 0)
         rc = argv_printf(a, "%s?delay=%s", url, delay);
     return rc;

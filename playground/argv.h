@@ -34,8 +34,10 @@ NODISCARD int argv_of_process(struct argv *a, const struct play_process *process
                               const struct argv_value *values, size_t value_count,
                               struct error *err);
 
-/* Appends `srv bench` and the load on `url`. 0 or -ENOBUFS. */
-NODISCARD int argv_of_load(struct argv *a, const struct play_load *load, const char *url);
+/* Appends `srv bench` and the load on `url`. `trust` is the file of certificates that https needs;
+ * empty: none. 0 or -ENOBUFS. */
+NODISCARD int argv_of_load(struct argv *a, const struct play_load *load, const char *url,
+                           const char *trust);
 
 /* Writes the command as a shell would take it: words are quoted where they need it. Cut to `size`.
  * Returns `text`. */

@@ -13,6 +13,15 @@
         .args = { "slowapi", "--bind", "{bind}", "--control", "{control}" }, .port_by_hand = 4000 \
     }
 
+/* The same over https. */
+#define APP_TLS                                                                                 \
+    {                                                                                           \
+        .name = "app", .args = { "serve",         "--bind",     "https://{bind}", "--certfile", \
+                                 "{certificate}", "--keyfile",  "{key}",          "--model",    \
+                                 "green",         "--upstream", "{slowapi}",      "index" },    \
+        .port_by_hand = 3000, .speaks_tls = true, .measured = true                              \
+    }
+
 #define APP(...)                                                                                  \
     {                                                                                             \
         .name = "app",                                                                            \
@@ -61,6 +70,12 @@
     {                                                                                       \
         .name = "nginx", .program = &program_nginx, .args = { "nginx", protocol, "{app}" }, \
         .port_by_hand = 8080                                                                \
+    }
+
+#define NGINX_TLS                                                                         \
+    {                                                                                     \
+        .name = "nginx", .program = &program_nginx, .args = { "nginx", "http", "{app}" }, \
+        .port_by_hand = 8443, .speaks_tls = true                                          \
     }
 
 /* In the order of the tutorial, then ours. */
@@ -282,6 +297,32 @@ const struct playground catalogue[] = {
             "libevent's own server waits as well as ours: compare its CPU and memory with event's "
             "and green's, and its promises in docs/models.md",
         .processes = { SLOW_API, APP("--model", "evhttp") },
+        .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
+    },
+    {
+        .name = "green-tls",
+        .title = "green threads that speak https",
+        .shows =
+            "The app of green, which encrypts in the same thread. A connection begins with a "
+            "handshake, whose arithmetic costs many times what the request does; within it TLS "
+            "is cheap, so clients that keep their connections (-k) hardly pay for it.",
+        .notice = "each connection begins with a handshake, and each request with a connection "
+                  "unless they are kept (-k): compare the CPU with green's in both ways",
+        .processes = { SLOW_API, APP_TLS },
+        .load = LOAD_2000,
+        .slots = PLAY_SLOTS_UNLIMITED,
+    },
+    {
+        .name = "nginx-tls",
+        .title = "green threads over HTTP behind nginx, which speaks https",
+        .shows = "nginx has the certificate and makes the handshakes; to the app it speaks plain "
+                 "HTTP over connections that it keeps, and says https in X-Forwarded-Proto. The "
+                 "app's CPU is that of nginx-http.",
+        .notice =
+            "nginx pays for TLS, and the app does not: compare the app's CPU with green-tls's, "
+            "and nginx's with nginx-http's",
+        .processes = { SLOW_API, APP("--model", "green", "--keep-alive", "75s"), NGINX_TLS },
         .load = LOAD_2000,
         .slots = PLAY_SLOTS_UNLIMITED,
     },

@@ -46,11 +46,12 @@ static int print_processes(const struct playground *row, struct program_start *s
     return rc;
 }
 
-static int print_load(const struct play_load *load, const char *url, FILE *out, struct error *err) {
+static int print_load(const struct play_load *load, const struct program_start *target, FILE *out,
+                      struct error *err) {
     char text[ARGV_TEXT_BYTES];
     struct argv argv;
     argv_init(&argv);
-    int rc = argv_of_load(&argv, load, url);
+    int rc = argv_of_load(&argv, load, target->url, target->certificate);
     if (rc != 0)
         return error_set(err, rc, "the command of srv bench is too long");
     fprintf(out, "  %s\n", argv_format(&argv, text, sizeof(text)));
@@ -64,7 +65,7 @@ int explain_commands(const struct playground *row, const struct play_load *load,
         return error_set(err, -ENOMEM, "out of memory");
     int rc = print_processes(row, starts, out, err);
     if (rc == 0)
-        rc = print_load(load, starts[row_process_count(row) - 1].url, out, err);
+        rc = print_load(load, &starts[row_process_count(row) - 1], out, err);
     mem_free(starts);
     return rc;
 }

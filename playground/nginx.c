@@ -2,11 +2,8 @@
 /* Writes nginx's configuration and starts it: one process, one location, the upstream behind it.
  *
  * docs/nginx/ has the same for people to copy. */
-#include "base/alloc.h"
 #include "base/buf.h"
-#include "base/stream.h"
 #include "playground/program.h"
-#include "playground/tempdir.h"
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,14 +11,13 @@
 #define CONFIG_BYTES_MAX 8192
 
 static int nginx_prepare(struct program_start *start, struct error *err);
-static void nginx_finish(struct program_start *start);
 static int nginx_explain(struct program_start *start, FILE *out, struct error *err);
 
 const struct program program_nginx = {
     .name = "nginx",
     .prepare = nginx_prepare,
     .ready = program_ready_http,
-    .finish = nginx_finish,
+    .finish = program_close_folder,
     .explain = nginx_explain,
     .in_source = true,
 };
@@ -72,8 +68,17 @@ static int put_process(struct buf *out, const char *folder) {
     return rc == 0 ? put_path(out, "pid", folder, "nginx.pid") : rc;
 }
 
-static int put_site(struct buf *out, const char *folder, uint16_t port, struct slice upstream,
-                    bool is_uwsgi) {
+/* Names the files as the configuration's neighbours: in a path of certificates nginx expands
+ * variables, and the folder's name may have a dollar sign. */
+static int put_tls(struct buf *out) {
+    return buf_printf(out, "ssl_protocols TLSv1.2 TLSv1.3;\n"
+                           "ssl_certificate cert.pem;\n"
+                           "ssl_certificate_key key.pem;\n");
+}
+
+static int put_site(struct buf *out, const struct program_start *start, const char *folder,
+                    struct slice upstream, bool is_uwsgi) {
+    bool speaks_tls = start->process->speaks_tls;
     static const char *const folders[] = { "client_body", "proxy", "uwsgi", "fastcgi", "scgi" };
     int rc = buf_printf(out, "http {\naccess_log off;\n");
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(folders); i++) {
@@ -81,14 +86,16 @@ static int put_site(struct buf *out, const char *folder, uint16_t port, struct s
         snprintf(directive, sizeof(directive), "%s_temp_path", folders[i]);
         rc = put_path(out, directive, folder, folders[i]);
     }
+    if (rc == 0 && speaks_tls)
+        rc = put_tls(out);
     if (rc != 0)
         return rc;
     return buf_printf(out,
                       "upstream app { server %.*s; %s}\n"
-                      "server { listen 127.0.0.1:%u backlog=2048;\n"
+                      "server { listen %s%s backlog=2048;\n"
                       "location / {\n%s}\n}\n}\n",
-                      (int)upstream.len, upstream.ptr, is_uwsgi ? "" : "keepalive 256; ", port,
-                      is_uwsgi ? to_uwsgi : to_http);
+                      (int)upstream.len, upstream.ptr, is_uwsgi ? "" : "keepalive 256; ",
+                      start->bind, speaks_tls ? " ssl" : "", is_uwsgi ? to_uwsgi : to_http);
 }
 
 /* "http://127.0.0.1:3000/" -> "127.0.0.1:3000" */
@@ -99,36 +106,23 @@ static struct slice authority_of(const char *url) {
     return slice_of(start, strcspn(start, "/"));
 }
 
-static int write_file(const char *folder, const char *text, struct error *err) {
-    char path[TEMPDIR_PATH_BYTES + 16];
-    FILE *out;
-    int rc;
-
-    snprintf(path, sizeof(path), "%s/nginx.conf", folder);
-    rc = stream_create(&out, path, err);
-    if (rc < 0)
-        return rc;
-    fputs(text, out);
-    rc = stream_close(out);
-    return rc < 0 ? error_set(err, rc, "cannot write %s: %s", path, strerrordesc_np(-rc)) : 0;
-}
-
-static int write_config(const struct tempdir *folder, uint16_t port, char *const *words,
+/* start->argv has the words of the process. */
+static int write_config(const struct program_start *start, const struct tempdir *folder,
                         struct error *err) {
+    char *const *words = start->argv.words;
     bool is_uwsgi = strcmp(words[1], "uwsgi") == 0;
+    char path[TEMPDIR_FILE_BYTES];
     struct buf text;
     int rc;
 
     buf_init(&text, CONFIG_BYTES_MAX);
     rc = put_process(&text, folder->path);
     if (rc == 0)
-        rc = put_site(&text, folder->path, port, authority_of(words[2]), is_uwsgi);
-    if (rc == 0)
-        rc = buf_append(&text, slice_of("", 1)); /* the end of a string */
+        rc = put_site(&text, start, folder->path, authority_of(words[2]), is_uwsgi);
     if (rc < 0)
         error_set(err, rc, "nginx's configuration cannot be made: %s", strerrordesc_np(-rc));
     else
-        rc = write_file(folder->path, buf_unread(&text).ptr, err);
+        rc = tempdir_write(folder, "nginx.conf", buf_unread(&text), path, err);
     buf_free(&text);
     return rc;
 }
@@ -147,7 +141,6 @@ static int fill_command(struct program_start *start, const struct tempdir *folde
 
 /* nginx cannot take port 0 and say what it got: one that was free a moment ago will do. */
 static int nginx_prepare(struct program_start *start, struct error *err) {
-    struct tempdir *folder;
     int port, rc = program_find("nginx", "nginx", start->path, sizeof(start->path), err);
 
     if (rc < 0)
@@ -155,31 +148,23 @@ static int nginx_prepare(struct program_start *start, struct error *err) {
     port = program_free_port(err);
     if (port < 0)
         return port;
-    folder = start->state = mem_calloc(1, sizeof(*folder));
-    if (folder == NULL)
-        return error_set(err, -ENOMEM, "out of memory");
     snprintf(start->bind, sizeof(start->bind), "127.0.0.1:%d", port);
-    snprintf(start->url, sizeof(start->url), "http://%s/", start->bind);
+    snprintf(start->url, sizeof(start->url), "%s://%s/", program_scheme(start), start->bind);
     start->values[0] = (struct argv_value){ "bind", start->bind };
     argv_init(&start->argv);
     rc = argv_of_process(&start->argv, start->process, start->values, start->value_count, err);
     if (rc == 0)
-        rc = tempdir_open(folder, "srv-play", NULL, err);
+        rc = program_open_folder(start, err);
     if (rc == 0)
-        rc = write_config(folder, (uint16_t)port, start->argv.words, err);
-    return rc == 0 ? fill_command(start, folder) : rc;
-}
-
-static void nginx_finish(struct program_start *start) {
-    if (start->state != NULL)
-        tempdir_close(start->state);
-    mem_free(start->state);
-    start->state = NULL;
+        rc = write_config(start, start->state, err);
+    return rc == 0 ? fill_command(start, start->state) : rc;
 }
 
 static int nginx_explain(struct program_start *start, FILE *out, struct error *err UNUSED) {
+    program_explain_certificate(start, out);
     fprintf(out, "  /usr/sbin/nginx -p /tmp -e stderr -c \"$PWD/docs/nginx/%s.conf\"\n",
-            start->process->args[1]);
-    snprintf(start->url, sizeof(start->url), "http://127.0.0.1:%u/", start->port_by_hand);
+            start->process->speaks_tls ? "https" : start->process->args[1]);
+    snprintf(start->url, sizeof(start->url), "%s://127.0.0.1:%u/", program_scheme(start),
+             start->port_by_hand);
     return 0;
 }

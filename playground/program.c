@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Starts the programs that need no files: srv, and any server of HTTP. */
+/* Starts srv, with a certificate where it speaks TLS, and asks any server whether it serves. */
 #include "playground/program.h"
+#include "base/alloc.h"
 #include "base/path.h"
 #include "fiber/io.h"
 #include "http/conn.h"
+#include "net/tls.h"
+#include "net/tls_files.h"
+#include "net/tls_make.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -34,6 +38,67 @@ int program_free_port(struct error *err) {
     if (fd >= 0)
         close(fd);
     return rc != 0 ? rc : ntohs(address.sin_port);
+}
+
+/* --- a folder with a certificate -------------------- */
+
+/* Where --explain's commands make and read them. */
+#define CERTIFICATE_BY_HAND "/tmp/srv-cert.pem"
+#define KEY_BY_HAND         "/tmp/srv-key.pem"
+
+const char *program_scheme(const struct program_start *start) {
+    return start->process->speaks_tls ? "https" : "http";
+}
+
+static void add_value(struct program_start *start, const char *name, const char *text) {
+    start->values[start->value_count++] = (struct argv_value){ name, text };
+}
+
+static void add_certificate(struct program_start *start) {
+    add_value(start, "certificate", start->certificate);
+    add_value(start, "key", start->key);
+}
+
+static int certify(struct program_start *start, struct error *err) {
+    static const struct tls_make want = { .common_name = "127.0.0.1", .names = "IP:127.0.0.1" };
+    struct tls_made made;
+    int rc = tls_make(&want, &made, err);
+    if (rc == 0)
+        rc = tempdir_write(start->state, "cert.pem", buf_unread(&made.chain), start->certificate,
+                           err);
+    if (rc == 0)
+        rc = tempdir_write(start->state, "key.pem", buf_unread(&made.key), start->key, err);
+    tls_made_free(&made);
+    add_certificate(start);
+    return rc;
+}
+
+int program_open_folder(struct program_start *start, struct error *err) {
+    start->state = mem_calloc(1, sizeof(struct tempdir));
+    if (start->state == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    int rc = tempdir_open(start->state, "srv-play", NULL, err);
+    return rc == 0 && start->process->speaks_tls ? certify(start, err) : rc;
+}
+
+void program_close_folder(struct program_start *start) {
+    if (start->state != NULL)
+        tempdir_close(start->state);
+    mem_free(start->state);
+    start->state = NULL;
+}
+
+void program_explain_certificate(struct program_start *start, FILE *out) {
+    if (!start->process->speaks_tls)
+        return;
+    snprintf(start->certificate, sizeof(start->certificate), CERTIFICATE_BY_HAND);
+    snprintf(start->key, sizeof(start->key), KEY_BY_HAND);
+    add_certificate(start);
+    fprintf(out,
+            "  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc \\\n"
+            "      -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 \\\n"
+            "      -keyout %s -out %s\n",
+            start->key, start->certificate);
 }
 
 /* --- whether it serves -------------------- */
@@ -89,8 +154,16 @@ static int exchange(struct io *io, int fd, const char *host, int *ret_status, ns
     return rc;
 }
 
-static int probe(const char *url, struct io *io, nsec_t deadline, int *ret_status,
-                 struct error *err) {
+/* Speaks TLS with the context's trust, or none. 0 or -errno; `*ret` is the caller's. */
+static int secure(struct io *io, int fd, struct tls_context *context, struct tls **ret) {
+    static const struct tls_peer peer = { .name = "127.0.0.1" };
+    int rc = context != NULL ? tls_new(context, &peer, ret) : 0;
+    return rc == 0 && *ret != NULL ? io_secure(io, fd, *ret) : rc;
+}
+
+static int probe(const char *url, struct tls_context *context, struct io *io, nsec_t deadline,
+                 int *ret_status, struct error *err) {
+    struct tls *tls = NULL;
     struct address address;
     char host[ADDRESS_TEXT_BYTES];
     int rc = process_address(url, &address);
@@ -100,23 +173,32 @@ static int probe(const char *url, struct io *io, nsec_t deadline, int *ret_statu
     int fd = io_connect(io, &address, deadline);
     if (fd < 0)
         return error_set(err, fd, "cannot connect to %s: %s", url, strerrordesc_np(-fd));
-    rc = exchange(io, fd, address_format(&address, host), ret_status, deadline);
+    rc = secure(io, fd, context, &tls);
+    if (rc == 0)
+        rc = exchange(io, fd, address_format(&address, host), ret_status, deadline);
     io_close(io, fd);
+    tls_free(tls);
     return rc != 0 ? error_set(err, rc, "%s does not answer: %s", url, strerrordesc_np(-rc)) : 0;
 }
 
+/* What a client needs; it trusts the certificate of the run alone. NULL with a line. */
+static struct tls_context *trust(const struct program_start *start, struct error *err) {
+    const struct tls_files files = { .role = TLS_CLIENT,
+                                     .trust = start->certificate,
+                                     .verify = TLS_VERIFY_REQUIRED };
+    return tls_files_load(&files, TLS_ALPN_HTTP, err);
+}
+
 /* A proxy may be up before the server behind it: it says 502 until then. */
-int program_ready_http(const struct program_start *start, int cancel_fd, nsec_t deadline,
-                       struct error *err) {
+static int await_status(const struct program_start *start, struct tls_context *context,
+                        int cancel_fd, nsec_t deadline, struct error *err) {
     nsec_t patience = nsec_min(deadline, deadline_after(clock_now(), PROBE_PATIENCE_NSEC));
     struct io_block block;
     int status = 0, rc;
 
-    if (strncmp(start->url, "http://", strlen("http://")) != 0)
-        return 0;
     io_block_init(&block, cancel_fd);
-    while ((rc = probe(start->url, &block.io, deadline, &status, err)) == 0 && status == 502 &&
-           clock_now() < patience) {
+    while ((rc = probe(start->url, context, &block.io, deadline, &status, err)) == 0 &&
+           status == 502 && clock_now() < patience) {
         rc = io_sleep(&block.io, deadline_after(clock_now(), PROBE_PAUSE_NSEC));
         if (rc != 0)
             return error_set(err, rc, "interrupted");
@@ -126,6 +208,19 @@ int program_ready_http(const struct program_start *start, int cancel_fd, nsec_t 
     return rc == -ECONNREFUSED ? -EAGAIN : rc;
 }
 
+int program_ready_http(const struct program_start *start, int cancel_fd, nsec_t deadline,
+                       struct error *err) {
+    bool is_https = strncmp(start->url, "https://", strlen("https://")) == 0;
+    if (!is_https && strncmp(start->url, "http://", strlen("http://")) != 0)
+        return 0;
+    struct tls_context *context = is_https ? trust(start, err) : NULL;
+    if (is_https && context == NULL)
+        return -EINVAL;
+    int rc = await_status(start, context, cancel_fd, deadline, err);
+    tls_context_unref(context);
+    return rc;
+}
+
 /* --- srv -------------------- */
 
 /* {bind}, and the URL when the port is known. */
@@ -133,7 +228,7 @@ static void take_port(struct program_start *start, unsigned port) {
     snprintf(start->bind, sizeof(start->bind), "127.0.0.1:%u", port);
     start->values[0] = (struct argv_value){ "bind", start->bind };
     if (port != 0)
-        snprintf(start->url, sizeof(start->url), "http://%s/", start->bind);
+        snprintf(start->url, sizeof(start->url), "%s://%s/", program_scheme(start), start->bind);
 }
 
 static int words(struct program_start *start, struct error *err) {
@@ -144,13 +239,14 @@ static int words(struct program_start *start, struct error *err) {
 /* {control}, where srv tells of itself: the port after its own, or any. */
 static void add_control(struct program_start *start, unsigned port) {
     snprintf(start->control, sizeof(start->control), "127.0.0.1:%u", port);
-    start->values[start->value_count++] = (struct argv_value){ "control", start->control };
+    add_value(start, "control", start->control);
 }
 
 static int explain(struct program_start *start, FILE *out, struct error *err) {
     char text[ARGV_TEXT_BYTES];
     take_port(start, start->port_by_hand);
     add_control(start, start->port_by_hand + 1u);
+    program_explain_certificate(start, out);
     int rc = words(start, err);
     if (rc == 0)
         fprintf(out, "  %s\n", argv_format(&start->argv, text, sizeof(text)));
@@ -164,13 +260,15 @@ static int prepare_srv(struct program_start *start, struct error *err) {
     take_port(start, (unsigned)port);
     add_control(start, 0);
     snprintf(start->path, sizeof(start->path), "%s", start->srv);
-    return words(start, err);
+    int rc = start->process->speaks_tls ? program_open_folder(start, err) : 0;
+    return rc == 0 ? words(start, err) : rc;
 }
 
 static const struct program program_srv = {
     .name = "srv",
     .prepare = prepare_srv,
     .ready = program_ready_http,
+    .finish = program_close_folder,
     .explain = explain,
 };
 

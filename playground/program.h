@@ -11,6 +11,7 @@
 
 #include "playground/argv.h"
 #include "playground/process.h"
+#include "playground/tempdir.h"
 #include <stdio.h>
 #include <sys/types.h>
 
@@ -22,7 +23,7 @@ struct program_start {
     uint16_t port_by_hand; /* --explain: where to listen; 0: on a free port */
     /* Texts for {NAME}: values[0] is {bind}, which the program fills in; then the addresses of the
      * processes before this one. */
-    struct argv_value values[PLAY_PROCESSES_MAX + 3]; /* with room for two of the program's own */
+    struct argv_value values[PLAY_PROCESSES_MAX + 3]; /* three of the program's own */
     size_t value_count;
 
     struct argv argv; /* the words that are executed */
@@ -32,6 +33,8 @@ struct program_start {
     /* The text for {NAME} in later processes. Empty after prepare: the process says "listening on
      * URL" on its stderr. */
     char url[PROCESS_URL_BYTES];
+    /* Of one that speaks TLS: files of PEM. Its clients trust the certificate. Else empty. */
+    char certificate[TEMPDIR_FILE_BYTES], key[TEMPDIR_FILE_BYTES];
     int pass_fd; /* a descriptor that the process gets, or -1 */
     uid_t uid;   /* to run as, when not 0 */
     gid_t gid;
@@ -93,11 +96,23 @@ const struct program *program_of(const struct play_process *process);
 NODISCARD int program_find(const char *name, const char *package, char *path, size_t size,
                            struct error *err);
 
+/* Makes a folder for what the process needs, as `state`. For one that speaks TLS a certificate of
+ * 127.0.0.1 is in it, and {certificate} and {key} are among the values. 0 or -errno with a line.
+ * program_close_folder in any case. */
+NODISCARD int program_open_folder(struct program_start *start, struct error *err);
+void program_close_folder(struct program_start *start);
+
+/* Prints how a person makes the certificate, when the process speaks TLS, and fills in where. */
+void program_explain_certificate(struct program_start *start, FILE *out);
+
+/* "https" or "http", as the process speaks. */
+const char *program_scheme(const struct program_start *start);
+
 /* A TCP port of 127.0.0.1 that was free a moment ago, or -errno with a line. */
 NODISCARD int program_free_port(struct error *err);
 
 /* `ready` of servers that speak HTTP, and -EAGAIN while they refuse connections. Addresses that are
- * not http:// are taken as ready. */
+ * neither http:// nor https:// are taken as ready. */
 NODISCARD int program_ready_http(const struct program_start *start, int cancel_fd, nsec_t deadline,
                                  struct error *err);
 

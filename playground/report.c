@@ -214,8 +214,9 @@ static double seconds_of(nsec_t span) {
 }
 
 static json_t *load_json(const struct play_load *load) {
-    return json_pack("{s:I, s:I, s:f}", "requests", (json_int_t)load->requests, "concurrency",
-                     (json_int_t)load->concurrency, "delay_seconds", seconds_of(load->delay));
+    return json_pack("{s:I, s:I, s:f, s:b}", "requests", (json_int_t)load->requests, "concurrency",
+                     (json_int_t)load->concurrency, "delay_seconds", seconds_of(load->delay),
+                     "keep_alive", load->kept);
 }
 
 static json_t *latency_json(const struct play_result *r) {

@@ -29,6 +29,7 @@ struct play_load row_load(const struct playground *row, const struct play_overri
         load.concurrency = overrides->concurrency;
     if (overrides->has_delay)
         load.delay = overrides->delay;
+    load.kept = load.kept || overrides->kept;
     if (load.concurrency > load.requests)
         load.concurrency = load.requests;
     return load;
@@ -36,7 +37,8 @@ struct play_load row_load(const struct playground *row, const struct play_overri
 
 double row_tutorial_seconds(const struct playground *row, const struct play_load *load) {
     bool same = load->requests == row->load.requests &&
-                load->concurrency == row->load.concurrency && load->delay == row->load.delay;
+                load->concurrency == row->load.concurrency && load->delay == row->load.delay &&
+                load->kept == row->load.kept;
     return same ? row->tutorial_seconds : 0;
 }
 

@@ -28,13 +28,15 @@ struct play_load {
     uint32_t requests, concurrency; /* 1 at least */
     nsec_t delay;                   /* spent in the slow API by every request; 0 or more */
     bool varied;                    /* answers differ in length, and may: bench's -l */
+    bool kept;                      /* clients keep their connections: bench's -k */
 };
 
 struct program;
 
 /* One long-running process of a playground. Its words may contain {bind}, the address to listen on,
  * and {NAME}, the address of the process called NAME, which stands before it in the list. Those of
- * srv may contain {control}, where it is asked how many requests are in flight. */
+ * srv may contain {control}, where it is asked how many requests are in flight, and {certificate}
+ * and {key}, the files of one that speaks https. */
 struct play_process {
     const char *name;                /* stands in messages and for {NAME} */
     const struct program *program;   /* see program.h; NULL: a subcommand of srv */
@@ -42,6 +44,7 @@ struct play_process {
     const char *args[PLAY_ARGS_MAX]; /* ended by NULL; without "srv" */
     uint16_t port_by_hand;           /* for --explain; the runner takes a free port */
     bool names_port; /* srv's words have {bind} twice: its port is chosen before it starts */
+    bool speaks_tls; /* with a certificate that is made for the run, which bench trusts */
     bool measured;   /* columns threads, CPU and memory are about its process tree */
     uint16_t status; /* answers have it, in a playground that shows a failure; 0: 200 */
 };
@@ -67,6 +70,7 @@ struct play_overrides {
     uint32_t requests, concurrency; /* 0: as the row says */
     bool has_delay;
     nsec_t delay;
+    bool kept; /* in addition to rows that say so */
 };
 
 size_t row_process_count(const struct playground *row);

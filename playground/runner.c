@@ -217,11 +217,11 @@ static void read_cpu(const struct play_run *run, nsec_t cpu[PLAY_PROCESSES_MAX])
 
 static int start_load(struct play_run *run, struct error *err) {
     const struct play_load *load = &run->result->load;
-    const struct play_child *target = &run->processes[run->count - 1];
+    const struct program_start *target = &run->starts[run->count - 1];
     nsec_t ideal_sec = run->result->ideal / NSEC_PER_SEC;
     struct argv argv;
     argv_init(&argv);
-    int rc = argv_of_load(&argv, load, target->url);
+    int rc = argv_of_load(&argv, load, target->url, target->certificate);
     if (rc == 0)
         rc = argv_add(&argv, "-q");
     if (rc == 0) /* a failure that comes first must not say how long the others have to be */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Makes temporary folders, and the process that removes them. */
 #include "playground/tempdir.h"
+#include "base/stream.h"
 #include "proc/child.h"
 #include "proc/title.h"
 #include <errno.h>
@@ -104,6 +105,20 @@ int tempdir_open(struct tempdir *s, const char *name, void (*before_removal)(con
     s->path[0] = '\0';
     return error_set(err, rc, "cannot start the process that removes a folder: %s",
                      strerrordesc_np(-rc));
+}
+
+int tempdir_write(const struct tempdir *s, const char *name, struct slice text,
+                  char path[static TEMPDIR_FILE_BYTES], struct error *err) {
+    FILE *out;
+    int rc;
+
+    snprintf(path, TEMPDIR_FILE_BYTES, "%s/%s", s->path, name);
+    rc = stream_create(&out, path, err);
+    if (rc < 0)
+        return rc;
+    fwrite(text.ptr, 1, text.len, out);
+    rc = stream_close(out);
+    return rc < 0 ? error_set(err, rc, "cannot write %s: %s", path, strerrordesc_np(-rc)) : 0;
 }
 
 void tempdir_close(struct tempdir *s) {

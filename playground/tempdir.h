@@ -7,9 +7,12 @@
 #define PLAYGROUND_TEMPDIR_H
 
 #include "base/error.h"
+#include "base/slice.h"
 #include <sys/types.h>
 
 #define TEMPDIR_PATH_BYTES 108 /* the most for a unix socket's path: one may be put into it */
+
+#define TEMPDIR_FILE_BYTES (TEMPDIR_PATH_BYTES + 20)
 
 struct tempdir {
     char path[TEMPDIR_PATH_BYTES]; /* absolute; empty while there is none */
@@ -24,6 +27,10 @@ struct tempdir {
  * The caller has one thread. 0 or -errno with a line. */
 NODISCARD int tempdir_open(struct tempdir *s, const char *name,
                            void (*before_removal)(const char *path), struct error *err);
+
+/* Writes a file into the folder, whose path comes into `path`. 0 or -errno with a line. */
+NODISCARD int tempdir_write(const struct tempdir *s, const char *name, struct slice text,
+                            char path[static TEMPDIR_FILE_BYTES], struct error *err);
 
 /* Removes the folder and returns when it is gone. Whoever uses it has ended. Nothing happens to one
  * that is zeroed or was never made. */

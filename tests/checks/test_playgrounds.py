@@ -54,9 +54,9 @@ def test_each_profile_has_an_app_and_a_bench_of_its_own(names):
 
 def addresses(said):
     """The HOST of each URL, and of the file of nginx."""
-    conf = "".join((ROOT / volume.split(":")[0]).read_text() for volume in said.get("volumes", []))
+    conf = "".join((ROOT / volume.split(":")[0]).read_text() for volume in said.get("volumes", []) if volume[0] == ".")
     urls = str(said.get("command")) + str(said.get("environment")) + "".join(re.findall(r"proxy_pass.*", conf))
-    hosts = re.findall(r"http://([\w.-]+)", urls) + re.findall(r"^\s*(?:server|uwsgi_pass) ([\w-]+):\d+;", conf, re.M)
+    hosts = re.findall(r"https?://([\w.-]+)", urls) + re.findall(r"^\s*(?:server|uwsgi_pass) ([\w-]+):\d+;", conf, re.M)
     upstreams = re.findall(r"^upstream (\w+)", conf, re.M)
     return {host for host in hosts if host not in upstreams} - {"127.0.0.1"}
 
@@ -76,7 +76,7 @@ def test_bench_waits_for_the_server_that_it_loads(names):
     for name in names:
         bench = services()[f"bench-{name}"]
         urls = bench["command"][-1], bench["environment"]["HEALTH_URL"]
-        assert len({re.match(r"http://[^/]+/", url)[0] for url in urls}) == 1, name
+        assert len({re.match(r"https?://[^/]+/", url)[0] for url in urls}) == 1, name
 
 
 def test_load_of_compose_is_the_playgrounds(listed):
@@ -87,7 +87,7 @@ def test_load_of_compose_is_the_playgrounds(listed):
 
 def test_ports_are_the_tutorials_and_on_loopback():
     published = [port for said in services().values() for port in said.get("ports", [])]
-    assert set(published) == {"127.0.0.1:3000:3000", "127.0.0.1:3001:3000", "127.0.0.1:8080:8080"}
+    assert set(published) == {"127.0.0.1:3000:3000", "127.0.0.1:3001:3000", "127.0.0.1:8080:8080", "127.0.0.1:8443:8443"}
     for pair in (("single", "threaded"), ("db-blocking", "db-cooperative"), ("curl-blocking", "curl-patched")):
         assert [services()[f"app-{name}"]["ports"][0][10:14] for name in pair] == ["3000", "3001"]
 
@@ -104,10 +104,11 @@ def test_image_is_built_with_the_packages_of_setup():
 
 
 def test_image_has_the_libraries_that_srv_is_linked_to():
-    """And what the tutorial looks with, top -H; nothing beside those."""
+    """And what the tutorial looks with, top -H, and what makes certificates; nothing beside those."""
     needed = subprocess.run(["readelf", "-d", SRV], text=True, capture_output=True, check=True).stdout
-    unneeded = packages_of(1) - {"procps"}
-    assert "procps" in packages_of(1)
+    programs = {"procps", "openssl"}
+    unneeded = packages_of(1) - programs
+    assert programs <= packages_of(1)
     for name in re.findall(r"NEEDED.*\[(.*)\]", needed):
         if re.match(r"lib(a|t|ub)san", name):
             continue  # the image's srv has none
@@ -146,7 +147,7 @@ def written_by_srv(array):
     return re.sub(r'^\s*"|\\n"?$', "", source, flags=re.M)
 
 
-@pytest.mark.parametrize("file", ["http.conf", "compose-http.conf"])
+@pytest.mark.parametrize("file", ["http.conf", "compose-http.conf", "https.conf", "compose-https.conf"])
 def test_nginx_sets_the_same_fields_by_hand_and_in_a_playground(file):
     by_hand = (ROOT / "docs/nginx" / file).read_text().replace(' # else nginx says close', "")
     ours = directives("proxy_set_header", written_by_srv("to_http"))
@@ -159,8 +160,19 @@ def test_nginx_sends_the_same_variables_by_hand_and_in_a_playground():
     assert directives("uwsgi_param", (ROOT / "docs/nginx/uwsgi.conf").read_text()) == ours
 
 
+def test_servers_of_tls_are_the_same_by_hand_and_in_a_playground():
+    """Versions in all configurations of nginx; the command for the certificate in what --explain prints, too."""
+    for file in ("https.conf", "compose-https.conf"):
+        assert directives("ssl_protocols", (ROOT / "docs/nginx" / file).read_text()) == [("TLSv1.2", "TLSv1.3")]
+    assert "ssl_protocols TLSv1.2 TLSv1.3;" in (ROOT / "playground/nginx.c").read_text()
+    told = subprocess.run([SRV, "play", "--explain", "nginx-tls"], text=True, capture_output=True, check=True).stdout
+    command = re.compile(r"openssl req (?:[^\n]*\\\n)*[^\n]*")
+    by_hand = re.sub(r"^#", "", (ROOT / "docs/nginx/https.conf").read_text(), flags=re.M)
+    assert command.search(by_hand)[0].split() == command.search(told)[0].split()
+
+
 def test_apps_of_compose_believe_their_proxy():
-    options = {"app-nginx-http": "--forwarded-allow-ips", "app-nginx-uwsgi": "--uwsgi-allow-from"}
+    options = {"app-nginx-http": "--forwarded-allow-ips", "app-nginx-tls": "--forwarded-allow-ips", "app-nginx-uwsgi": "--uwsgi-allow-from"}
     words = {app: services()[app]["command"] for app in options}
     lists = {words[app][words[app].index(option) + 1] for app, option in options.items()}
     assert len(lists) == 1

@@ -17,7 +17,7 @@ import time
 import urllib.request
 
 import pytest
-from harness import clean_environment, die_with_parent, run_deaf, srv_binary
+from harness import ROOT, clean_environment, die_with_parent, free_port, run_deaf, srv_binary
 from tour import wait_for
 
 FAST = ("--delay", "100ms", "-n", "12", "-c", "4")
@@ -154,6 +154,64 @@ def test_threads_of_green_stay_one_and_it_sleeps(tour, tmp_path):
     assert row["upstream_calls_in_flight_max"] == 20
 
 
+def cpu_of_tls(tour, out, *options):
+    """{row: CPU us per request of the process that encrypts, or would}"""
+    rows = ("green", "green-tls", "nginx-tls")
+    code, _, stderr = tour(*rows, "--delay", "0", "-n", "200", "-c", "4", *options, "--json", str(out)).end()
+    if "not installed" in stderr:
+        pytest.skip(stderr)
+    assert code == 0, stderr
+    figures = json.loads(out.read_text())["playgrounds"]
+    assert all(row["failed"] == 0 and row["load"]["keep_alive"] == ("-k" in options) for row in figures)
+    return {row["name"]: row["process_cpu_us_per_request"]["nginx" if row["name"] == "nginx-tls" else "app"] for row in figures}
+
+
+def test_handshakes_cost_what_kept_connections_save(tour, tmp_path):
+    each, kept = cpu_of_tls(tour, tmp_path / "each"), cpu_of_tls(tour, tmp_path / "kept", "-k")
+    assert each["green-tls"] > 1.5 * each["green"]
+    for row in ("green-tls", "nginx-tls"):
+        assert kept[row] < 0.7 * each[row]  # 4 handshakes instead of 200
+
+
+@pytest.mark.parametrize("row", ["green-tls", "nginx-tls"])
+def test_explained_commands_of_tls_work_when_typed(srv_run, tmp_path, row):
+    """As they are, but for the ports and the folder of files, which others may use."""
+    if row == "nginx-tls" and not os.path.exists("/usr/sbin/nginx"):
+        pytest.skip("nginx is not installed")
+    ports = {port: str(free_port()) for port in ("4000", "4001", "3000", "8443")}
+
+    def moved(text):
+        text = text.replace("/tmp", str(tmp_path)).replace("$PWD/docs/nginx", str(tmp_path))
+        return re.sub(r"127\.0\.0\.1:(\d+)", lambda found: f"127.0.0.1:{ports[found[1]]}", text)
+
+    (tmp_path / "https.conf").write_text(moved((ROOT / "docs/nginx/https.conf").read_text()))
+    (tmp_path / "srv").symlink_to(srv_binary())
+    told = srv_run("play", "--explain", row, "-n", "6", "-c", "2", "--delay", "0.01").stdout.replace("\\\n", "")
+    commands = [moved(line).strip() for line in re.findall(r"^  ((?:srv|openssl|/usr/sbin/nginx) .*)$", told, re.M)]
+    bench, certificate = commands.pop(), next(line for line in commands if line.startswith("openssl"))
+    env = clean_environment() | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    shell = {"shell": True, "env": env, "stderr": subprocess.PIPE, "text": True}
+    assert subprocess.run(certificate, timeout=30, **shell).returncode == 0
+    commands.remove(certificate)
+    servers = [subprocess.Popen(f"exec {line}", preexec_fn=die_with_parent, shell=True, env=env) for line in commands]
+    try:
+        report = ""
+
+        def answers():
+            nonlocal report
+            done = subprocess.run(bench, stdout=subprocess.PIPE, timeout=60, **shell)
+            report = done.stdout + done.stderr
+            return done.returncode == 0 and "Complete requests:      6" in report and "Failed requests:        0" in report
+
+        wait_for(answers, 60, lambda: report)
+    finally:
+        for server in servers:
+            server.terminate()
+        for server in servers:
+            server.wait(timeout=30)
+    assert "--cacert" in bench and "--insecure" not in bench
+
+
 def test_tutorials_name_selects_its_rows_once(tour):
     code, stdout, stderr = tour(*FAST, "sync-devserver", "single", "sync-devserver").end()
     assert code == 0, stderr
@@ -232,7 +290,7 @@ def test_explained_programs_are_found_by_who_has_no_sbin_in_the_path(srv_run, ro
 
 
 def test_explained_paths_say_where_they_begin(srv_run):
-    for row in ("nginx-http", "nginx-uwsgi", "gunicorn-nginx", "flask-single"):
+    for row in ("nginx-http", "nginx-uwsgi", "nginx-tls", "gunicorn-nginx", "flask-single"):
         lines = srv_run("play", "--explain", row).stdout.splitlines()
         where = lines.index("  # from the folder of srv's source")
         assert all("docs/" not in line and "scripts/" not in line for line in lines[:where])
@@ -496,7 +554,7 @@ def test_row_that_is_skipped_is_a_failure_only_when_it_was_named(tmp_path, words
     assert done.returncode == code, done.stderr
 
 
-@pytest.mark.parametrize("row", ["nginx-http", "nginx-uwsgi", "db-cooperative"])
+@pytest.mark.parametrize("row", ["nginx-http", "nginx-uwsgi", "nginx-tls", "green-tls", "db-cooperative"])
 def test_temporary_folder_may_have_any_name(tour, row):
     code, stdout, stderr = tour(row, *FAST, folder='a "b" {c}; $d \\ #, e').end()
     if "not installed" in stderr:

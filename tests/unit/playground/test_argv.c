@@ -56,7 +56,7 @@ static void load_becomes_a_bench_command(void **state) {
         struct argv argv;
         char text[200];
         argv_init(&argv);
-        assert_int_equal(argv_of_load(&argv, &load, "http://h:1/"), 0);
+        assert_int_equal(argv_of_load(&argv, &load, "http://h:1/", ""), 0);
         assert_string_equal(argv_format(&argv, text, sizeof(text)), cases[i].command);
     }
 }
@@ -67,9 +67,20 @@ static void answers_of_varied_length_are_no_failures(void **state) {
     struct argv argv;
     char text[100];
     argv_init(&argv);
-    assert_int_equal(argv_of_load(&argv, &load, "http://h:1/"), 0);
+    assert_int_equal(argv_of_load(&argv, &load, "http://h:1/", ""), 0);
     assert_string_equal(argv_format(&argv, text, sizeof(text)),
                         "srv bench -r -l -n 1 -c 1 'http://h:1/?delay=0'");
+}
+
+static void https_is_verified_and_connections_may_be_kept(void **state) {
+    (void)state;
+    struct play_load load = { .requests = 2, .concurrency = 1, .kept = true };
+    struct argv argv;
+    char text[100];
+    argv_init(&argv);
+    assert_int_equal(argv_of_load(&argv, &load, "https://h:1/", "/tmp/c.pem"), 0);
+    assert_string_equal(argv_format(&argv, text, sizeof(text)),
+                        "srv bench -r -k -n 2 -c 1 --cacert /tmp/c.pem 'https://h:1/?delay=0'");
 }
 
 static void quoting_survives_a_shell(void **state) {
@@ -108,6 +119,7 @@ int main(void) {
         cmocka_unit_test(unknown_placeholder_is_an_error),
         cmocka_unit_test(load_becomes_a_bench_command),
         cmocka_unit_test(answers_of_varied_length_are_no_failures),
+        cmocka_unit_test(https_is_verified_and_connections_may_be_kept),
         cmocka_unit_test(quoting_survives_a_shell),
         cmocka_unit_test(too_many_or_too_long_words_are_refused),
     };

@@ -49,15 +49,18 @@ static void every_row_measures_something_and_its_words_expand(void **state) {
     (void)state;
     for (size_t i = 0; i < catalogue_count; i++) {
         const struct playground *row = &catalogue[i];
-        struct argv_value values[PLAY_PROCESSES_MAX + 2] = { { "bind", "127.0.0.1:0" } };
+        struct argv_value values[PLAY_PROCESSES_MAX + 4] = { { "bind", "127.0.0.1:0" } };
         size_t count = row_process_count(row), measured = 0;
         assert_true(count > 0);
         for (size_t p = 0; p < count; p++) {
             struct argv argv;
             struct error err;
             values[p + 1] = (struct argv_value){ "control", "127.0.0.1:0" };
+            values[p + 2] = (struct argv_value){ "certificate", "/c" };
+            values[p + 3] = (struct argv_value){ "key", "/k" };
+            size_t known = p + (row->processes[p].speaks_tls ? 4 : 2);
             argv_init(&argv);
-            assert_int_equal(argv_of_process(&argv, &row->processes[p], values, p + 2, &err), 0);
+            assert_int_equal(argv_of_process(&argv, &row->processes[p], values, known, &err), 0);
             assert_true(row->processes[p].port_by_hand > 0);
             values[p + 1] = (struct argv_value){ row->processes[p].name, "http://127.0.0.1:1/" };
             measured += row->processes[p].measured;

@@ -103,6 +103,25 @@ static void other_bytes_are_no_answer(void **state UNUSED) {
     assert_non_null(strstr(err.text, "does not answer"));
 }
 
+static void who_speaks_tls_has_a_certificate_that_clients_trust(void **state UNUSED) {
+    struct play_process process = { .name = "app", .speaks_tls = true };
+    struct program_start start = { .process = &process, .value_count = 1 };
+    struct script script = { ANSWERS("HTTP/1.1 200 OK" NO_BODY) };
+    struct error err;
+    pthread_t server;
+    assert_int_equal(program_open_folder(&start, &err), 0);
+    assert_int_equal(access(start.certificate, R_OK), 0);
+    assert_int_equal(access(start.key, R_OK), 0);
+    assert_string_equal(program_scheme(&start), "https");
+    snprintf(start.url, sizeof(start.url), "https%s", strchr(url, ':'));
+    assert_int_equal(pthread_create(&server, NULL, serve, &script), 0);
+    int rc = program_ready_http(&start, -1, clock_now() + SOON, &err);
+    pthread_join(server, NULL);
+    assert_int_equal(rc, -EPROTO); /* it answers without TLS */
+    program_close_folder(&start);
+    assert_int_equal(access(start.certificate, F_OK), -1);
+}
+
 static void server_that_refuses_is_asked_later(void **state UNUSED) {
     struct play_process process = { .name = "app" };
     struct program_start start = { .process = &process };
@@ -134,6 +153,7 @@ int main(void) {
         cmocka_unit_test(answer_with_the_status_of_the_row_is_ready),
         cmocka_unit_test(proxy_is_asked_again_until_its_server_is_up),
         cmocka_unit_test(other_bytes_are_no_answer),
+        cmocka_unit_test(who_speaks_tls_has_a_certificate_that_clients_trust),
         cmocka_unit_test(server_that_refuses_is_asked_later),
         cmocka_unit_test(silence_ends_with_the_deadline_or_a_cancellation),
     };

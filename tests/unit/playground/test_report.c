@@ -126,6 +126,7 @@ static void json_has_one_object_per_result(void **state) {
     assert_true(json_number_value(json_object_get(first, "seconds")) == 2.5);
     assert_true(json_number_value(
                     json_object_get(json_object_get(first, "load"), "delay_seconds")) == 0.25);
+    assert_true(json_is_false(json_object_get(json_object_get(first, "load"), "keep_alive")));
     assert_true(json_number_value(json_object_get(first, "tutorial_seconds")) ==
                 0); /* other load */
     assert_int_equal(json_integer_value(json_object_get(json_array_get(list, 1), "failed")), 7);
