@@ -277,25 +277,27 @@ static double msec(nsec_t span) {
 /* For free(3); NULL when out of memory. */
 static char *line_of(const struct access_entry *e, size_t text_max) {
     struct realip realip = realip_of(e->head, e->peer, &e->worker->config->forwarded_allow);
-    char peer[PEER_TEXT_BYTES], when[CLOCK_TEXT_BYTES];
+    char peer[PEER_TEXT_BYTES], when[CLOCK_TEXT_BYTES], subject[TLS_SUBJECT_BYTES];
+    struct slice certified = slice_str(channel_subject(e->channel, subject));
 
     return json_line(json_pack(
-        "{s:s, s:s, s:o, s:o, s:i, s:I, s:o, s:o, s:f, s:f, s:f, s:f, s:i, s:s, s:i, s:o}", "time",
-        clock_format(clock_wall(), when), "client", peer_format(&realip.client, peer), "method",
-        json_text(e->head->method_text, METHOD_BYTES_MAX), "target",
+        "{s:s, s:s, s:o, s:o, s:i, s:I, s:o, s:o, s:f, s:f, s:f, s:f, s:i, s:s, s:i, s:o, s:o*}",
+        "time", clock_format(clock_wall(), when), "client", peer_format(&realip.client, peer),
+        "method", json_text(e->head->method_text, METHOD_BYTES_MAX), "target",
         json_text(e->head->target, text_max), "status", (int)e->status, "bytes",
         (json_int_t)e->body_bytes, "referer", json_text(field(e, SLICE("Referer")), text_max),
         "agent", json_text(field(e, SLICE("User-Agent")), text_max), "ms",
         msec(e->ended_at - e->ready_at), "queue_ms", msec(e->spent.queue), "upstream_ms",
         msec(e->spent.upstream), "database_ms", msec(e->spent.database), "worker",
         (int)e->worker->index, "model", e->worker->config->model->name, "pid", (int)getpid(), "id",
-        json_text(e->request_id, e->request_id.len)));
+        json_text(e->request_id, e->request_id.len), "subject",
+        certified.len > 0 ? json_text(certified, text_max) : NULL));
 }
 
 /* Cuts texts until the line fits, for a cut object is none. A quote takes two bytes, a character
  * that is not ASCII up to six: three for each byte of UTF-8, or six for one of Latin-1. */
 static int put_json(struct buf *out, const struct access_entry *e) {
-    static const size_t shares[] = { 4, 12, 24 };
+    static const size_t shares[] = { 4, 12, 32 };
     char *text = NULL;
     int rc;
 

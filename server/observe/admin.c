@@ -432,20 +432,33 @@ static void reply_requests(void *arg, struct control_request *rq) {
     reply_json(rq, requests_json(arg));
 }
 
-/* Counts the workers that live, or of them those that take requests. */
-static unsigned count_workers(struct admin *o, bool only_ready) {
-    unsigned count = 0;
+/* Clients would refuse it. Workers that begin after a reload may have another one. */
+static bool has_expired(const struct stats *s) {
+    int64_t at = (int64_t)stats_get(s, STATS_tls_certificate_expiry_seconds);
+
+    return at != 0 && at <= clock_wall() / NSEC_PER_SEC;
+}
+
+struct worker_counts {
+    unsigned alive, ready, certified; /* of those before: no certificate has expired */
+};
+
+static struct worker_counts count_workers(struct admin *o) {
+    struct worker_counts n = { 0 };
 
     look(o);
     for (unsigned i = 0; i < o->count; i++) {
-        bool ready = atomic_load(&o->stats[i].life) == STATS_READY;
-        count += is_alive(&o->stats[i]) && (ready || !only_ready);
+        bool alive = is_alive(&o->stats[i]);
+        bool ready = alive && atomic_load(&o->stats[i].life) == STATS_READY;
+        n.alive += alive;
+        n.ready += ready;
+        n.certified += ready && !has_expired(&o->stats[i]);
     }
-    return count;
+    return n;
 }
 
 static void reply_healthz(void *arg, struct control_request *rq) {
-    if (count_workers(arg, false) > 0)
+    if (count_workers(arg).alive > 0)
         control_reply_text(rq, 200, "ok");
     else
         control_reply_text(rq, 503, "no worker is alive");
@@ -453,11 +466,14 @@ static void reply_healthz(void *arg, struct control_request *rq) {
 
 static void reply_readyz(void *arg, struct control_request *rq) {
     const struct admin *o = arg;
+    struct worker_counts n = count_workers(arg);
 
     if (atomic_load(o->leaving))
         control_reply_text(rq, 503, "the server is about to stop");
-    else if (count_workers(arg, true) > 0)
+    else if (n.certified > 0)
         control_reply_text(rq, 200, "ready");
+    else if (n.ready > 0)
+        control_reply_text(rq, 503, "a certificate has expired");
     else
         control_reply_text(rq, 503, "no worker takes requests");
 }

@@ -16,3 +16,9 @@ class Certificate:
         command += ["-days", str(days), "-subj", f"/CN={name}", "-addext", f"subjectAltName={names}"]
         subprocess.run(command, check=True, capture_output=True)
         self.both.write_text(self.chain.read_text() + self.key.read_text())
+
+    def expire(self):
+        """Ends yesterday from now on. Signed by itself."""
+        command = ["openssl", "x509", "-in", self.chain, "-signkey", self.key, "-days", "-1", "-out", self.chain]
+        subprocess.run(command, check=True, capture_output=True)
+        self.both.write_text(self.chain.read_text() + self.key.read_text())

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """srv serve over https: what it agrees on, what it refuses, and what a reload changes."""
 
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import time
 import pytest
 from certificates import Certificate
 from clients import Clients
-from control import metrics
+from control import fetch, metrics
 from harness import RawConnection, children, connect, raw, wait_for
 from test_handlers import ROOT, build
 
@@ -509,6 +510,20 @@ def test_handlers_and_the_log_know_whose_certificate_came(https, certificate, tm
     wait_for(lambda: (tmp_path / "log").read_text() == "[CN=client] 200\n[-] 200\n")
 
 
+def test_the_log_in_json_knows_whose_certificate_came(https, certificate, tmp_path):
+    client = Certificate(tmp_path, "client")
+    log = ("--access-logfile", tmp_path / "log", "--access-logformat", "json")
+    app = https(*log, "--cert-reqs", "optional", "--ca-certs", client.chain)
+    known = trusting(certificate)
+    known.load_cert_chain(client.chain, client.key)
+    for context in (known, trusting(certificate)):
+        with Secure(app, context) as conn:
+            assert conn.ask().status == 200
+    wait_for(lambda: (tmp_path / "log").read_text().count("\n") == 2)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert lines[0]["subject"] == "CN=client" and "subject" not in lines[1]
+
+
 @pytest.mark.parametrize("model", ("green", "threaded"))
 def test_clients_without_a_good_certificate_are_refused(https, certificate, tmp_path, model):
     authority, stranger = Certificate(tmp_path, "authority"), Certificate(tmp_path, "stranger")
@@ -534,6 +549,19 @@ def test_the_end_of_certificates_is_told(serve, tmp_path):
     assert re.search(r"INFO .*certificate expires days=(99|100) file=\S+later", app.stderr())
     ends = metrics(app)["srv_tls_certificate_expiry_seconds"]
     assert abs(ends - time.time() - 5 * 86400) < 100
+
+
+@pytest.mark.parametrize("workers", ("0", "2"))
+def test_who_has_an_expired_certificate_is_not_ready(serve, tmp_path, workers):
+    certificate = Certificate(tmp_path)
+    certificate.expire()
+    options = ("--workers", workers, "--control", "127.0.0.1:0", "--certfile", certificate.both)
+    app = serve("--bind", "https://127.0.0.1:0", *options, "echo")
+    wait_for(lambda: fetch(app, "/readyz").text == "a certificate has expired\n")
+    assert (fetch(app, "/readyz").status, fetch(app, "/healthz").status) == (503, 200)
+    Certificate(tmp_path)
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: fetch(app, "/readyz").status == 200)
 
 
 def test_no_certificate_has_no_end(serve):
