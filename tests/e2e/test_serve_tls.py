@@ -618,6 +618,69 @@ def test_a_huge_hello_and_wild_records_are_refused(https):
         assert conn.ask().status == 200
 
 
+# --- the clients of the field --------------------------------------------------------------------
+
+REQUESTS = 200  # of those that load
+PYTHON = """
+import requests, sys
+with requests.Session() as session:
+    for _ in range(3):
+        reply = session.post(sys.argv[1], data=b"hello", verify=sys.argv[2], timeout=20)
+        assert "body: 5 bytes" in reply.text, reply.text
+        print(reply.status_code)
+"""
+NODE = """
+const https = require("https"), fs = require("fs");
+const agent = new https.Agent({keepAlive: true, ca: fs.readFileSync(process.argv[2])});
+const ask = left => https.get(process.argv[1], {agent}, reply => {
+    console.log(reply.statusCode);
+    reply.resume();
+    reply.on("end", () => left > 1 ? ask(left - 1) : agent.destroy());
+});
+ask(3);
+"""
+
+# {tool: (its words, what it says when all went well)}
+TOOLS = {
+    "openssl": (
+        "openssl s_client -connect {host} -servername localhost -CAfile {ca} -verify_return_error -ign_eof",
+        r"Verification: OK(.|\n)*\nHTTP/1.1 200 OK\r?\n",
+    ),
+    "curl": ("curl -sS --cacert {ca} -w \n%{{http_code}},%{{num_connects}}; -d hello {url} {url}", r"\n200,1;(.|\n)*\n200,0;"),
+    "wrk": ("wrk -t 1 -c 4 -d 1s {url}", r"\n  \d+ requests in (?!(.|\n)*(Socket errors|Non-2xx))"),
+    "h2load": ("h2load --h1 -n {n} -c 4 {url}", r"(.|\n)*{n} succeeded, 0 failed, 0 errored, 0 timeout"),
+    "h2load alpn": ("h2load -n {n} -c 4 {url}", r"Application protocol: http/1.1(.|\n)*{n} succeeded, 0 failed"),
+    "ab": ("ab -q -n {n} -c 4 {url}", r"Complete requests: +{n}\nFailed requests: +0\n(?!(.|\n)*Non-2xx)"),
+    "ab -k": ("ab -q -k -n {n} -c 4 {url}", r"Complete requests: +{n}\nFailed requests: +0\nKeep-Alive requests: +{n}\n"),
+    "hey": ("hey -n {n} -c 4 {url}", r"\[200\]\s+{n} responses(?!(.|\n)*Error)"),
+    "/usr/bin/python3": ("/usr/bin/python3 -c PYTHON {url} {ca}", r"^200\n200\n200\n$"),
+    "node": ("node -e NODE {url} {ca}", r"^200\n200\n200\n$"),
+}
+
+
+# They connect once or twice more than they need, and may leave within that handshake, which counts as one that failed.
+SPARE = {"wrk": 1, "ab": 4, "ab -k": 4, "hey": 4}
+
+
+@pytest.mark.parametrize("model", ("green", "pool", "event", "threaded"))
+@pytest.mark.parametrize("tool", TOOLS)
+def test_tools_of_the_field_are_served(https, certificate, model, tool):
+    words, told = TOOLS[tool]
+    if shutil.which(words.split()[0]) is None:
+        pytest.skip(f"{tool} is not installed")
+    if "python3" in tool and subprocess.run(["/usr/bin/python3", "-c", "import requests"], capture_output=True).returncode:
+        pytest.skip("python3-requests is not installed")
+    app = https("--model", model, "--control", "127.0.0.1:0")
+    host = f"localhost:{app.port}"
+    values = {"host": host, "url": f"https://{host}/hello", "ca": certificate.chain, "n": REQUESTS}
+    command = [{"PYTHON": PYTHON, "NODE": NODE}.get(word, word.format(**values)) for word in words.split()]
+    said = HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    done = subprocess.run(command, input=said.decode(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and re.search(told.replace("{n}", str(REQUESTS)), done.stdout), done.stdout + done.stderr
+    counted = metrics(app)
+    assert counted["srv_tls_handshakes_total"] >= 1 and counted["srv_tls_failed_total"] <= SPARE.get(tool, 0)
+
+
 # --- usage -------------------------------------------------------------------------------------
 
 
