@@ -120,6 +120,37 @@ int units_parse_size(struct slice text, uint64_t *ret_bytes) {
     return 0;
 }
 
+int units_parse_number(struct slice text, double *ret) {
+    double value = 0, unit = 1;
+    size_t digits = 0;
+    bool point = false;
+
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c == '.' && !point) {
+            point = true;
+            continue;
+        }
+        if (c < '0' || c > '9' || digits++ == 18)
+            return -EINVAL;
+        value = value * 10 + (c - '0');
+        unit *= point ? 10 : 1;
+    }
+    *ret = value / unit;
+    return digits > 0 ? 0 : -EINVAL;
+}
+
+int units_parse_percent(struct slice text, double *ret_share) {
+    double percent = 0;
+
+    if (text.len > 0 && text.ptr[text.len - 1] == '%')
+        text.len--;
+    if (units_parse_number(text, &percent) < 0 || percent > 100)
+        return -EINVAL;
+    *ret_share = percent / 100;
+    return 0;
+}
+
 /* Writes span as a decimal of `unit`, or "" if that is not exact within twelve digits. */
 static void format_exactly(nsec_t span, const struct unit *unit, char *text) {
     char digits[13];

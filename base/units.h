@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Durations, sizes and rates as people write them, both ways. */
+/* Durations, sizes, numbers and shares as people write them; the first two both ways. */
 #ifndef BASE_UNITS_H
 #define BASE_UNITS_H
 
@@ -19,6 +19,12 @@ NODISCARD int units_parse_seconds(struct slice text, nsec_t *ret, const char **r
 /* Whole number with an optional k, m or g (powers of 1024, case-blind): `64k`. 0, -EINVAL, -ERANGE.
  */
 NODISCARD int units_parse_size(struct slice text, uint64_t *ret_bytes);
+
+/* A decimal number without sign or exponent: 0 or -EINVAL. */
+NODISCARD int units_parse_number(struct slice text, double *ret);
+
+/* 0 to 100, with or without `%`, as a share (0..1). 0 or -EINVAL. */
+NODISCARD int units_parse_percent(struct slice text, double *ret_share);
 
 #define UNITS_TEXT_BYTES 32
 

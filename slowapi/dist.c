@@ -11,39 +11,8 @@
 
 /* --- values with shares ----------------------------------------------------------------------- */
 
-int number_parse(struct slice text, double *ret) {
-    double value = 0, unit = 1;
-    size_t digits = 0;
-    bool point = false;
-
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        if (c == '.' && !point) {
-            point = true;
-            continue;
-        }
-        if (c < '0' || c > '9' || digits++ == 18)
-            return -EINVAL;
-        value = value * 10 + (c - '0');
-        unit *= point ? 10 : 1;
-    }
-    *ret = value / unit;
-    return digits > 0 ? 0 : -EINVAL;
-}
-
-int percent_parse(struct slice text, double *ret_share) {
-    double percent = 0;
-
-    if (text.len > 0 && text.ptr[text.len - 1] == '%')
-        text.len--;
-    if (number_parse(text, &percent) < 0 || percent > 100)
-        return -EINVAL;
-    *ret_share = percent / 100;
-    return 0;
-}
-
 static int parse_share(struct slice text, enum mix_shares shares, double *ret) {
-    return shares == MIX_WEIGHTS ? number_parse(text, ret) : percent_parse(text, ret);
+    return shares == MIX_WEIGHTS ? units_parse_number(text, ret) : units_parse_percent(text, ret);
 }
 
 /* Ten values of 10.1 percent miss 101 by a rounding error, ten of 10 do not. */
@@ -152,7 +121,7 @@ static int parse_pareto(struct slice text, struct dist *ret, const char **ret_wh
     if (parse_span(minimum, &ret->a, ret_why) < 0)
         return -EINVAL;
     *ret_why = "has a shape that is not a number above 0";
-    return number_parse(text, &ret->b) == 0 && ret->b > 0 ? 0 : -EINVAL;
+    return units_parse_number(text, &ret->b) == 0 && ret->b > 0 ? 0 : -EINVAL;
 }
 
 static const struct law {
@@ -174,7 +143,7 @@ static int parse_point(struct slice text, struct mix_item *ret) {
 
     if (percentile.len < 2 || percentile.ptr[0] != 'p')
         return -EINVAL;
-    if (percent_parse(slice_drop(percentile, 1), &ret->upto) < 0)
+    if (units_parse_percent(slice_drop(percentile, 1), &ret->upto) < 0)
         return -EINVAL;
     return units_parse_duration(text, &ret->value);
 }

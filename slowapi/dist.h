@@ -43,12 +43,6 @@ NODISCARD int mix_parse(struct slice text, int (*parse_value)(struct slice, int6
 /* One roll. */
 int64_t mix_pick(const struct mix *mix, struct rng *rng, int64_t otherwise);
 
-/* A decimal number without sign or exponent: 0 or -EINVAL. */
-NODISCARD int number_parse(struct slice text, double *ret);
-
-/* 0 to 100, with or without `%`, as a share (0..1). 0 or -EINVAL. */
-NODISCARD int percent_parse(struct slice text, double *ret_share);
-
 /* --- laws ------------------------------------------------------------------------------------- */
 
 enum dist_kind {

@@ -3,7 +3,6 @@
 #include "slowapi/fault.h"
 #include "base/buf.h"
 #include "base/units.h"
-#include "slowapi/dist.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -305,7 +304,7 @@ static int parse_place(const struct fault_info *info, struct slice text, struct 
     for (size_t i = 0; i < ARRAY_LEN(place_names); i++)
         if (slice_eq(text, place_names[i].name))
             fault->place = place_names[i].place;
-    if (fault->place == 0 && percent_parse(text, &fault->share) == 0)
+    if (fault->place == 0 && units_parse_percent(text, &fault->share) == 0)
         fault->place = FAULT_AT_PERCENT;
     if (fault->place == 0)
         return -EINVAL;
@@ -361,7 +360,7 @@ int fault_parse(struct slice text, struct fault *ret, const char **ret_why) {
     if (place.len == 0)
         ret->place = default_place(info);
     *ret_why = "has a probability that is not 0 to 100 percent";
-    return percent.len == 0 ? 0 : percent_parse(percent, &ret->probability);
+    return percent.len == 0 ? 0 : units_parse_percent(percent, &ret->probability);
 }
 
 const char *fault_format(const struct fault *fault, char *text) {

@@ -105,7 +105,7 @@ static int parse_close(struct spec *spec, struct slice value, const char **ret_w
         spec->close_share = slice_eq(value, SLICE("true")) ? 1 : 0;
         return 0;
     }
-    return percent_parse(value, &spec->close_share);
+    return units_parse_percent(value, &spec->close_share);
 }
 
 static bool is_field(struct slice name, struct slice value) {
@@ -255,9 +255,9 @@ static int parse_collapse(struct spec *spec, struct slice value, const char **re
 
     *ret_why = "is not a number of requests above 0, and maybe a power";
     spec->collapse_power = 2;
-    if (number_parse(knee, &spec->collapse_knee) < 0 || spec->collapse_knee <= 0)
+    if (units_parse_number(knee, &spec->collapse_knee) < 0 || spec->collapse_knee <= 0)
         return -EINVAL;
-    if (value.len > 0 && number_parse(value, &spec->collapse_power) < 0)
+    if (value.len > 0 && units_parse_number(value, &spec->collapse_power) < 0)
         return -EINVAL;
     return spec->collapse_power <= 10 ? 0 : -EINVAL;
 }
@@ -317,7 +317,8 @@ static int parse_warmup(struct spec *spec, struct slice value, const char **ret_
     struct warmup *warmup = &spec->warmup;
 
     *ret_why = "is not a duration and a factor, such as 30s:20";
-    if (units_parse_duration(span, &warmup->span) < 0 || number_parse(value, &warmup->factor) < 0)
+    if (units_parse_duration(span, &warmup->span) < 0 ||
+        units_parse_number(value, &warmup->factor) < 0)
         return -EINVAL;
     *ret_why = "has a factor below 1 or above 1000000";
     return warmup->factor >= 1 && warmup->factor <= 1e6 ? 0 : -EINVAL;
@@ -339,7 +340,7 @@ static int parse_interval(struct spec *spec, struct slice value, const char **re
 
 static int parse_jitter(struct spec *spec, struct slice value, const char **ret_why) {
     *ret_why = "is out of range or not a number";
-    return number_parse(value, &spec->jitter) == 0 && spec->jitter <= 1 ? 0 : -EINVAL;
+    return units_parse_number(value, &spec->jitter) == 0 && spec->jitter <= 1 ? 0 : -EINVAL;
 }
 
 static int parse_numbytes(struct spec *spec, struct slice value, const char **ret_why) {
@@ -353,7 +354,8 @@ static int parse_chunk_size(struct spec *spec, struct slice value, const char **
 
 static int parse_failure_rate(struct spec *spec, struct slice value, const char **ret_why) {
     *ret_why = "is out of range or not a number";
-    return number_parse(value, &spec->failure_rate) == 0 && spec->failure_rate <= 1 ? 0 : -EINVAL;
+    return units_parse_number(value, &spec->failure_rate) == 0 && spec->failure_rate <= 1 ? 0
+                                                                                          : -EINVAL;
 }
 
 /* --- bodies ----------------------------------------------------------------------------------- */

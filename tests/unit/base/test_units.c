@@ -138,6 +138,30 @@ static void parses_sizes(void **state) {
     guard_close(&guard);
 }
 
+static void parses_numbers_and_percents(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        double value; /* -1: refused */
+    } numbers[] = { { "0", 0 },    { "2.5", 2.5 },  { ".5", 0.5 }, { "1.", 1 },
+                    { "", -1 },    { ".", -1 },     { "-1", -1 },  { "+1", -1 },
+                    { "1e3", -1 }, { "1.2.3", -1 }, { "nan", -1 }, { "1234567890123456789", -1 } },
+      percents[] = { { "0", 0 },         { "50", 0.5 }, { "50%", 0.5 },  { "100%", 1 },
+                     { "12.5%", 0.125 }, { "101", -1 }, { "100.1", -1 }, { "%", -1 },
+                     { "", -1 },         { "5%%", -1 } };
+    double value;
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        int rc = units_parse_number(slice_str(numbers[i].text), &value);
+        assert_int_equal(rc, numbers[i].value < 0 ? -EINVAL : 0);
+        assert_true(rc < 0 || value == numbers[i].value);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(percents); i++) {
+        int rc = units_parse_percent(slice_str(percents[i].text), &value);
+        assert_int_equal(rc, percents[i].value < 0 ? -EINVAL : 0);
+        assert_true(rc < 0 || value == percents[i].value);
+    }
+}
+
 static void prints_durations_short_and_exact(void **state) {
     (void)state;
     struct {
@@ -201,6 +225,7 @@ int main(void) {
         cmocka_unit_test(parses_durations),
         cmocka_unit_test(parses_the_delay_parameter),
         cmocka_unit_test(parses_sizes),
+        cmocka_unit_test(parses_numbers_and_percents),
         cmocka_unit_test(prints_durations_short_and_exact),
         cmocka_unit_test(takes_back_what_it_prints),
         cmocka_unit_test(prints_sizes),
