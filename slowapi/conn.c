@@ -606,7 +606,8 @@ static void run_steps(struct slow_conn *c) {
 
     while (!is_tired(c)) {
         buf_consume(&w->out, buf_unread(&w->out).len);
-        if (reply_step(c->reply, &c->http, &w->planner.stats, is_last(c), &w->out, &c->step) < 0) {
+        if (reply_step(c->reply, &c->http, w->planner.stats.slot->faults, is_last(c), &w->out,
+                       &c->step) < 0) {
             drop(c);
             return;
         }

@@ -386,8 +386,8 @@ nsec_t reply_longest(const struct spec *spec, const struct body *body) {
 
 /* --- faults ----------------------------------------------------------------------------------- */
 
-static struct injection injection_of(struct slow_stats *stats, struct buf *out) {
-    return (struct injection){ .counts = stats->slot->faults, .out = out };
+static struct injection injection_of(_Atomic uint64_t *counts, struct buf *out) {
+    return (struct injection){ .counts = counts, .out = out };
 }
 
 static int inject(struct reply *reply, enum fault_moment moment, struct injection *at) {
@@ -428,9 +428,9 @@ static struct fault *next_stop(struct reply *reply, uint64_t *ret_at) {
 }
 
 /* Injects the fault that the answer stops at, for a while or for good. */
-static int stop_at(struct reply *reply, struct fault *fault, struct slow_stats *stats,
+static int stop_at(struct reply *reply, struct fault *fault, _Atomic uint64_t *counts,
                    struct buf *out, struct reply_step *ret) {
-    struct injection at = injection_of(stats, out);
+    struct injection at = injection_of(counts, out);
 
     int rc = fault_inject(fault, &at);
     ret->act = at.effect == FAULT_RESETS ? REPLY_RST : REPLY_FIN;
@@ -528,7 +528,7 @@ static bool wants_chunks(const struct reply *reply) {
     return reply->body.is_chunked;
 }
 
-static int append_head(struct reply *reply, struct http_conn *conn, struct slow_stats *stats,
+static int append_head(struct reply *reply, struct http_conn *conn, _Atomic uint64_t *counts,
                        bool last, struct buf *out) {
     if (reply->status == 205) /* has no content (RFC 9110 section 15.3.6) */
         reply->body.units = 0;
@@ -542,7 +542,7 @@ static int append_head(struct reply *reply, struct http_conn *conn, struct slow_
         .close = last || reply->close,
         .version_minor = 1,
     };
-    struct injection faults = injection_of(stats, out);
+    struct injection faults = injection_of(counts, out);
     size_t at = buf_unread(out).len;
 
     faults.head = &head;
@@ -612,10 +612,10 @@ static nsec_t own_pause(struct reply *reply) {
 }
 
 /* Decides how many of the units that are left come next, and when. */
-static int plan_piece(struct reply *reply, struct slow_stats *stats, uint64_t left) {
+static int plan_piece(struct reply *reply, _Atomic uint64_t *counts, uint64_t left) {
     const struct fault *drip = rolled(reply, FAULT_DRIP),
                        *bandwidth = rolled(reply, FAULT_BANDWIDTH);
-    struct injection faults = injection_of(stats, NULL);
+    struct injection faults = injection_of(counts, NULL);
     nsec_t pause = own_pause(reply);
 
     reply->planned = reply->body.piece < left ? reply->body.piece : left;
@@ -639,7 +639,7 @@ static void plan_end(struct reply *reply) {
 
 /* --- pieces ----------------------------------------------------------------------------------- */
 
-static int append_piece(struct reply *reply, struct slow_stats *stats, struct buf *out) {
+static int append_piece(struct reply *reply, _Atomic uint64_t *counts, struct buf *out) {
     struct buf *piece = out, chunk;
 
     buf_init(&chunk, 2 * SLOWAPI_PIECE_BYTES);
@@ -655,7 +655,7 @@ static int append_piece(struct reply *reply, struct slow_stats *stats, struct bu
         reply->planned -= (uint64_t)made;
         reply->body_bytes += size;
         reply->owed_bytes = body_is_events(&reply->body) ? size : 0;
-        struct injection faults = injection_of(stats, NULL);
+        struct injection faults = injection_of(counts, NULL);
         faults.bytes = piece->data + piece->start + before;
         faults.size = size;
         faults.rng = &reply->rng;
@@ -681,18 +681,18 @@ static int end_body(struct reply *reply, struct buf *out, struct reply_step *ret
     return rc == 0 ? buf_append(out, SLICE("\r\n")) : rc;
 }
 
-static int step_body(struct reply *reply, struct slow_stats *stats, struct buf *out,
+static int step_body(struct reply *reply, _Atomic uint64_t *counts, struct buf *out,
                      struct reply_step *ret) {
     uint64_t end;
     struct fault *stop = next_stop(reply, &end);
     int rc = 0;
 
     if (stop != NULL && end <= reply->sent)
-        return stop_at(reply, stop, stats, out, ret);
+        return stop_at(reply, stop, counts, out, ret);
     if (reply->sent == reply->body.units)
         plan_end(reply);
     else if (reply->planned == 0)
-        rc = plan_piece(reply, stats, end - reply->sent);
+        rc = plan_piece(reply, counts, end - reply->sent);
 
     if (rc == 0 && reply->due > clock_now()) {
         ret->act = REPLY_WAIT;
@@ -701,21 +701,21 @@ static int step_body(struct reply *reply, struct slow_stats *stats, struct buf *
     }
     if (rc < 0)
         return rc;
-    return reply->planned == 0 ? end_body(reply, out, ret) : append_piece(reply, stats, out);
+    return reply->planned == 0 ? end_body(reply, out, ret) : append_piece(reply, counts, out);
 }
 
-static int step_head(struct reply *reply, struct http_conn *conn, struct slow_stats *stats,
+static int step_head(struct reply *reply, struct http_conn *conn, _Atomic uint64_t *counts,
                      bool last, struct buf *out, struct reply_step *ret) {
-    struct injection faults = injection_of(stats, out);
+    struct injection faults = injection_of(counts, out);
     uint64_t end;
 
     faults.version_minor = conn->version_minor;
     int rc = inject(reply, FAULT_BEFORE_HEAD, &faults);
     struct fault *stop = next_stop(reply, &end);
     if (rc < 0 || stop != NULL)
-        return rc < 0 ? rc : stop_at(reply, stop, stats, out, ret);
+        return rc < 0 ? rc : stop_at(reply, stop, counts, out, ret);
 
-    rc = append_head(reply, conn, stats, last, out);
+    rc = append_head(reply, conn, counts, last, out);
     if (rc < 0)
         return rc;
     reply->phase = REPLY_BODY;
@@ -723,9 +723,9 @@ static int step_head(struct reply *reply, struct http_conn *conn, struct slow_st
     return reply->is_bodyless ? end_body(reply, out, ret) : 0;
 }
 
-int reply_step(struct reply *reply, struct http_conn *conn, struct slow_stats *stats, bool last,
+int reply_step(struct reply *reply, struct http_conn *conn, _Atomic uint64_t *counts, bool last,
                struct buf *out, struct reply_step *ret) {
     *ret = (struct reply_step){ .act = REPLY_NEXT };
-    return reply->phase == REPLY_HEAD ? step_head(reply, conn, stats, last, out, ret)
-                                      : step_body(reply, stats, out, ret);
+    return reply->phase == REPLY_HEAD ? step_head(reply, conn, counts, last, out, ret)
+                                      : step_body(reply, counts, out, ret);
 }

@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "http/conn.h"
 #include "slowapi/param.h"
-#include "slowapi/stats.h"
 #include <jansson.h>
 
 struct kept_request;
@@ -148,8 +147,9 @@ nsec_t reply_longest(const struct spec *spec, const struct body *body);
 /* The part of it that begins with the answer: the pace of the body and the hangs. */
 nsec_t reply_longest_answer(const struct spec *spec, const struct body *body);
 
-/* `last`: the connection is not to be kept anyway. 0, or -errno (no memory): close. */
-NODISCARD int reply_step(struct reply *reply, struct http_conn *conn, struct slow_stats *stats,
+/* `counts` of faults that struck, as struct injection has them; `last`: the connection is not to be
+ * kept anyway. 0, or -errno (no memory): close. */
+NODISCARD int reply_step(struct reply *reply, struct http_conn *conn, _Atomic uint64_t *counts,
                          bool last, struct buf *out, struct reply_step *ret);
 
 /* Appends a plain answer to `out`: a line of text/plain, without a line end when it is a 200.

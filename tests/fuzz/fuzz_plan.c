@@ -71,7 +71,7 @@ static void check_head(struct planner *p, struct reply *reply) {
     http_conn_init(&conn, HTTP_SERVER, &limits);
     (void)http_conn_feed(&conn, request, false, &head, &ev);
     buf_init(&out, 1 << 20);
-    ASSERT(reply_step(reply, &conn, &p->stats, false, &out, &step) == 0);
+    ASSERT(reply_step(reply, &conn, p->stats.slot->faults, false, &out, &step) == 0);
     struct http_parse parse = http_parse_response(buf_unread(&out), 0, &limits, &head);
     ASSERT(parse.kind == HTTP_PARSE_DONE && head.status == reply->status);
     asked = slice_str(reply->custom);

@@ -17,9 +17,7 @@
 #define LATE (NSEC_PER_MSEC / 5) /* each piece is made that much after it was due */
 
 struct fixture {
-    struct slow_stats_slot slot;
-    struct slow_stats_total total;
-    struct slow_stats stats;
+    _Atomic uint64_t struck[FAULT_KINDS];
     struct http_limits limits;
     struct http_conn conn;
     struct reply *reply;
@@ -38,7 +36,6 @@ static void begin(struct fixture *f, enum body_kind kind, uint64_t units) {
     struct http_event ev;
 
     *f = (struct fixture){ .limits = HTTP_LIMITS_DEFAULT };
-    f->stats = (struct slow_stats){ .slot = &f->slot, .total = &f->total };
     http_conn_init(&f->conn, HTTP_SERVER, &f->limits);
     (void)http_conn_feed(&f->conn, slice_str(request), false, &head, &ev);
     assert_int_equal(ev.kind, HTTP_EV_HEAD);
@@ -71,7 +68,7 @@ static struct seen run(struct fixture *f) {
     reply_set_pace(f->reply);
     while (step.act == REPLY_NEXT || step.act == REPLY_WAIT) {
         buf_consume(&f->out, buf_unread(&f->out).len);
-        assert_int_equal(reply_step(f->reply, &f->conn, &f->stats, false, &f->out, &step), 0);
+        assert_int_equal(reply_step(f->reply, &f->conn, f->struck, false, &f->out, &step), 0);
         if (began == 0)
             began = f->reply->due;
         if (step.act == REPLY_WAIT)
@@ -219,7 +216,7 @@ static struct slice make_body(struct fixture *f, enum body_kind kind, uint64_t p
     f->reply->body.piece = piece;
     reply_set_pace(f->reply);
     while (step.act == REPLY_NEXT) {
-        assert_int_equal(reply_step(f->reply, &f->conn, &f->stats, false, &f->out, &step), 0);
+        assert_int_equal(reply_step(f->reply, &f->conn, f->struck, false, &f->out, &step), 0);
         if (head_bytes == 0)
             head_bytes = buf_unread(&f->out).len;
     }
