@@ -64,6 +64,7 @@ static int apply_defaults(struct serve_options *o, struct error *err) {
         snprintf(o->upstream_default, sizeof(o->upstream_default), "http://127.0.0.1:%s/", port);
         o->config.upstream_url = o->upstream_default;
     }
+    o->config.upstream_is_https = upstream_target_is_https(o->config.upstream_url);
     return 0;
 }
 
@@ -216,7 +217,7 @@ static int check_upstream(const struct serve_options *o, struct error *err) {
 
     if (o->config.model == &model_event && o->config.upstream_client == UPSTREAM_CURL)
         return error_set(err, -EINVAL, "--upstream-client: the event model has no libcurl");
-    if (o->config.model == &model_evhttp && upstream_target_is_https(o->config.upstream_url))
+    if (o->config.model == &model_evhttp && o->config.upstream_is_https)
         return error_set(err, -EINVAL, "--upstream: the evhttp model speaks http only");
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
         if (files[i].path != NULL && access(files[i].path, R_OK) < 0)

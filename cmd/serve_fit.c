@@ -4,7 +4,6 @@
 #include "server/app/app.h"
 #include "server/model/model.h"
 #include "server/upstream/db.h"
-#include "server/upstream/exchange.h"
 #include <errno.h>
 
 enum { MODELS_MAX = 4 };
@@ -87,8 +86,7 @@ static int check_model(const struct option_spec *spec, int argc, char **argv,
 
 /* Objects call any server, and libcurl may go through proxies of https. */
 static bool may_speak_https(const struct serve_config *c) {
-    return c->app->built_in == NULL || c->upstream_client == UPSTREAM_CURL ||
-           upstream_target_is_https(c->upstream_url);
+    return c->app->built_in == NULL || c->upstream_client == UPSTREAM_CURL || c->upstream_is_https;
 }
 
 static bool speaks_uwsgi(const struct serve_config *c) {

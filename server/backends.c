@@ -5,29 +5,6 @@
 #include "server/upstream/upstream.h"
 #include <errno.h>
 
-struct upstream_config backends_upstream(const struct worker *worker) {
-    const struct serve_config *config = worker->config;
-    const struct option_strings *binds = &config->upstream_binds;
-    static const int families[] = {
-        [UPSTREAM_ANY] = AF_UNSPEC, [UPSTREAM_IPV4] = AF_INET, [UPSTREAM_IPV6] = AF_INET6
-    };
-
-    return (struct upstream_config){
-        .url = config->upstream_url,
-        .timeout = config->upstream_timeout,
-        .tls = worker->upstream_tls,
-        .curl = config->upstream_client == UPSTREAM_CURL,
-        .ca_path = config->upstream_ca,
-        .cert_path = config->upstream_cert,
-        .key_path = config->upstream_key,
-        .insecure = config->upstream_insecure,
-        .bind = binds->count > 0 ? binds->items[(worker->index - 1) % binds->count] : NULL,
-        .rules = { .overrides = config->upstream_resolve.items,
-                   .override_count = config->upstream_resolve.count,
-                   .family = families[config->upstream_family] },
-    };
-}
-
 static struct db *open_db(const struct worker *worker, struct io_fiber *fiber_io) {
     const struct serve_config *config = worker->config;
     struct db_config db = {
@@ -55,7 +32,8 @@ static void retire(const struct worker *worker) {
 }
 
 int backends_open(struct worker *worker, struct io_fiber *fiber_io, struct error *err) {
-    struct upstream_config config = backends_upstream(worker);
+    struct upstream_config config =
+        upstream_config_of(worker->config, worker->index, worker->upstream_tls);
 
     worker->fiber_io = fiber_io;
     worker->upstream = upstream_new(&config, fiber_io, err);

@@ -4,11 +4,7 @@
 #define SERVER_BACKENDS_H
 
 #include "fiber/io.h"
-#include "server/upstream/exchange.h"
 #include "server/worker.h"
-
-/* The way of this worker to the upstream; source addresses take turns among workers. */
-struct upstream_config backends_upstream(const struct worker *worker);
 
 /* Makes worker->upstream, its semaphore and worker->db from the configuration, connecting to
  * nothing; `fiber_io` as for semaphore_new. 0 or -errno with a reason; backends_close in both

@@ -20,7 +20,6 @@
 #include "server/model/model.h"
 #include "server/observe/admin.h"
 #include "server/observe/blocker.h"
-#include "server/upstream/exchange.h"
 #include "server/worker.h"
 #include <errno.h>
 #include <signal.h>
@@ -110,7 +109,7 @@ static int read_upstream_certificates(const struct serve_config *config, struct 
 
     *ret = NULL;
     if (config->upstream_client == UPSTREAM_CURL ||
-        (config->app->built_in != NULL && !upstream_target_is_https(config->upstream_url)))
+        (config->app->built_in != NULL && !config->upstream_is_https))
         return 0;
     *ret = tls_files_load(&files, TLS_ALPN_HTTP, err);
     return *ret != NULL ? 0 : -EINVAL;

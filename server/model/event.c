@@ -9,7 +9,6 @@
 #include "server/app/app.h"
 #include "server/app/event_app.h"
 #include "server/app/handle.h"
-#include "server/backends.h"
 #include "server/conn/front.h"
 #include "server/conn/front_stop.h"
 #include "server/heartbeat.h"
@@ -265,7 +264,8 @@ static const struct io_ops io_none = {
 };
 
 static int event_open(struct event_model *m, struct worker *worker, struct error *err) {
-    struct upstream_config upstream = backends_upstream(worker);
+    struct upstream_config upstream =
+        upstream_config_of(worker->config, worker->index, worker->upstream_tls);
     int rc;
 
     m->io.ops = &io_none;

@@ -8,7 +8,6 @@
 #include "base/units.h"
 #include "proc/signals.h"
 #include "server/app/app.h"
-#include "server/backends.h"
 #include "server/heartbeat.h"
 #include "server/limits.h"
 #include "server/model/model.h"
@@ -324,7 +323,8 @@ static int open_server(struct evhttp_model *m, struct error *err) {
 }
 
 static int evhttp_open(struct evhttp_model *m, struct worker *worker, struct error *err) {
-    struct upstream_config upstream = backends_upstream(worker);
+    struct upstream_config upstream =
+        upstream_config_of(worker->config, worker->index, worker->upstream_tls);
     int rc;
 
     m->worker = worker;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Takes the upstream's URL apart; encodes a request, decodes its answer, and says what is wrong. */
+/* Takes the upstream's configuration and its URL apart; encodes a request, decodes its answer, and
+ * says what is wrong. */
 #include "server/upstream/exchange.h"
 #include "http/error.h"
+#include "server/config.h"
 #include "server/limits.h"
 #include <assert.h>
 #include <errno.h>
@@ -53,6 +55,29 @@ bool upstream_target_is_https(const char *url) {
     struct http_url parsed;
 
     return parse_url(url, false, &parsed, NULL) == 0 && slice_eq(parsed.scheme, SLICE("https"));
+}
+
+struct upstream_config upstream_config_of(const struct serve_config *config, unsigned worker,
+                                          struct tls_context *tls) {
+    const struct option_strings *binds = &config->upstream_binds;
+    static const int families[] = {
+        [UPSTREAM_ANY] = AF_UNSPEC, [UPSTREAM_IPV4] = AF_INET, [UPSTREAM_IPV6] = AF_INET6
+    };
+
+    return (struct upstream_config){
+        .url = config->upstream_url,
+        .timeout = config->upstream_timeout,
+        .tls = tls,
+        .curl = config->upstream_client == UPSTREAM_CURL,
+        .ca_path = config->upstream_ca,
+        .cert_path = config->upstream_cert,
+        .key_path = config->upstream_key,
+        .insecure = config->upstream_insecure,
+        .bind = binds->count > 0 ? binds->items[(worker - 1) % binds->count] : NULL,
+        .rules = { .overrides = config->upstream_resolve.items,
+                   .override_count = config->upstream_resolve.count,
+                   .family = families[config->upstream_family] },
+    };
 }
 
 static void format_host(struct upstream_target *t) {

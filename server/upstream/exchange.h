@@ -82,14 +82,18 @@ struct upstream_exchange {
     bool got_bytes; /* the answer has begun */
 };
 
-/* Checks a URL without touching the network: 0 or -EINVAL with a reason. */
+struct serve_config;
+/* The way of worker number `worker` (from 1) to the upstream; source addresses take turns among
+ * workers. `tls` as the struct has it. */
+struct upstream_config upstream_config_of(const struct serve_config *config, unsigned worker,
+                                          struct tls_context *tls);
+
+/* Checks of a URL and of a source address, without the network: 0 or -EINVAL with a reason. */
 NODISCARD int upstream_target_check(const char *url, struct error *err);
+NODISCARD int upstream_target_check_bind(const char *address, struct error *err);
 
 /* Whether this URL is one of https. */
 bool upstream_target_is_https(const char *url);
-
-/* A source address: 0 or -EINVAL with a reason. */
-NODISCARD int upstream_target_check_bind(const char *address, struct error *err);
 
 /* `config` as for upstream_new, whose texts must outlive the target. 0 or -errno with a reason. */
 NODISCARD int upstream_target_init(struct upstream_target *t, const struct upstream_config *config,
