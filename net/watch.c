@@ -185,7 +185,7 @@ static void settle_within(struct watch *w, ssize_t n) {
         w->ready = (w->ready | IO_READ) & ~(unsigned)WATCH_SHORT;
     } else if (w->ready & WATCH_REST) {
         w->ready &= ~(unsigned)WATCH_REST;
-        watch_drained(w, IO_READ);
+        read_fell_short(w); /* an error may hide behind these bytes, too */
     }
     if (!t->ended && t->failure == 0)
         return;

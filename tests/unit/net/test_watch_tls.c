@@ -151,6 +151,7 @@ static void test_a_watch_whose_bytes_within_were_read_waits_for_news(void **stat
     s->room = 2;
     peer_says(s, "abcde");
     run_a_little(&r);
+    assert_int_equal(watch_send(&s->watch, "ok", 2), 2); /* the news was no error */
     assert_int_equal(watch_recv(&s->watch, s->got, 3),
                      3); /* no room for more, and no more is there */
     assert_false(s->watch.ready & IO_READ);
@@ -188,6 +189,26 @@ static void test_an_end_behind_the_last_bytes_is_news(void **state) {
     assert_int_equal(s->notified, 2);
     assert_int_equal(s->last, 0);
     assert_true(s->watch.ready & IO_HANGUP);
+    rig_close_sides(&r);
+}
+
+/* Bytes that were left within do not stand for a socket that was proven alive. */
+static void test_a_reset_behind_bytes_that_stayed_within_is_news(void **state) {
+    struct rig r;
+    char got[4];
+    (void)state;
+    rig_open_sides(&r, 1);
+    struct side *s = &r.sides[0];
+    shake(&r, s);
+    s->receives = false;
+    assert_int_equal(watch_send(&s->watch, "unread", 6), 6); /* so that close(2) is a reset */
+    peer_says(s, "abcdef");
+    close(s->peer_fd);
+    s->peer_fd = -1;
+    run_a_little(&r);
+    assert_int_equal(watch_recv(&s->watch, got, 3), 3);
+    assert_int_equal(watch_recv(&s->watch, got, 3), 3);
+    assert_int_equal(watch_recv(&s->watch, got, 3), -ECONNRESET);
     rig_close_sides(&r);
 }
 
@@ -327,6 +348,7 @@ int main(void) {
         cmocka_unit_test(test_a_watch_whose_bytes_within_were_read_waits_for_news),
         cmocka_unit_test(test_many_records_are_read_at_once),
         cmocka_unit_test(test_an_end_behind_the_last_bytes_is_news),
+        cmocka_unit_test(test_a_reset_behind_bytes_that_stayed_within_is_news),
         cmocka_unit_test(test_an_end_without_notice_is_a_truncation),
         cmocka_unit_test(test_a_handshake_that_waits_for_room_goes_on),
         cmocka_unit_test(test_handshakes_take_turns),
