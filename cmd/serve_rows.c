@@ -76,6 +76,13 @@ static const struct option_row serve_rows[] = {
               "order (default: it stands in the same file).",
       .type = OPTION_STRINGS,
       .offset = CONFIG(tls.keys) },
+    { .name = "ocsp-file",
+      .topic = "TLS",
+      .meta = "FILE",
+      .help = "What an OCSP responder says of a --certfile, DER: sent with it to clients that ask, "
+              "until it expires. Repeatable. HUP reads it again.",
+      .type = OPTION_STRINGS,
+      .offset = CONFIG(tls.responses) },
     { .name = "cert-reqs",
       .topic = "TLS",
       .meta = "WHEN",

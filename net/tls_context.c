@@ -7,6 +7,7 @@
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
@@ -16,6 +17,13 @@
 
 enum { CIPHER_TEXT_BYTES = 1024 };
 
+/* A responder of OCSP says it of a certificate, and clients get it (RFC 6066 section 8). */
+struct staple {
+    unsigned char *der; /* NULL: nothing */
+    int len;
+    int64_t ends_s; /* its end, since 1970; INT64_MAX: it has none */
+};
+
 struct tls_context {
     atomic_int owners;
     enum tls_role role;
@@ -24,6 +32,7 @@ struct tls_context {
     unsigned char *alpn;
     unsigned int alpn_len;
     SSL_CTX **by_certificate; /* the first one is that of all connections until SNI tells more */
+    struct staple *staples;   /* one per certificate */
     size_t count;             /* at least 1, once it is made */
 };
 
@@ -129,6 +138,164 @@ static int use_trust(SSL_CTX *ctx, const struct tls_config *config, struct error
     if (SSL_CTX_set_default_verify_paths(ctx) != 1)
         return error_set(err, -EINVAL, "the system's certificates: %s", tls_take_reason(NULL));
     return 0;
+}
+
+/* --- what OCSP responders say of certificates ------------------------------------------------- */
+
+/* Whether `id` names the certificate, as far as that tells who has issued it: by serial number and
+ * issuer's name (RFC 6960 section 4.1.1). */
+static bool is_about(const OCSP_CERTID *id, const X509 *certificate) {
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    unsigned int len = 0;
+    ASN1_OCTET_STRING *name = NULL;
+    ASN1_OBJECT *digest = NULL;
+    ASN1_INTEGER *serial = NULL;
+
+    OCSP_id_get0_info(&name, &digest, NULL, &serial, (OCSP_CERTID *)(uintptr_t)id);
+    const EVP_MD *md = EVP_get_digestbyobj(digest);
+    return md != NULL && ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(certificate)) == 0 &&
+           X509_NAME_digest(X509_get_issuer_name(certificate), md, hash, &len) == 1 &&
+           (unsigned)ASN1_STRING_length(name) == len &&
+           memcmp(ASN1_STRING_get0_data(name), hash, len) == 0;
+}
+
+static OCSP_SINGLERESP *find_response(OCSP_BASICRESP *basic, const X509 *certificate) {
+    for (int i = 0; i < OCSP_resp_count(basic); i++) {
+        OCSP_SINGLERESP *one = OCSP_resp_get0(basic, i);
+
+        if (is_about(OCSP_SINGLERESP_get0_id(one), certificate))
+            return one;
+    }
+    return NULL;
+}
+
+/* In the chain behind it, or itself; NULL: it is not there. */
+static X509 *issuer_of(SSL_CTX *ctx) {
+    X509 *certificate = SSL_CTX_get0_certificate(ctx);
+    STACK_OF(X509) *chain = NULL;
+
+    SSL_CTX_get0_chain_certs(ctx, &chain);
+    for (int i = 0; i < sk_X509_num(chain); i++)
+        if (X509_check_issued(sk_X509_value(chain, i), certificate) == X509_V_OK)
+            return sk_X509_value(chain, i);
+    return X509_check_issued(certificate, certificate) == X509_V_OK ? certificate : NULL;
+}
+
+/* By the issuer, or by whom it has appointed. Clients check it in any case: without the issuer in
+ * the chain, nobody does here. */
+static bool is_signed(OCSP_BASICRESP *basic, SSL_CTX *ctx) {
+    X509 *issuer = issuer_of(ctx);
+    X509_STORE *store = issuer != NULL ? X509_STORE_new() : NULL;
+    STACK_OF(X509) *signers = store != NULL ? sk_X509_new_null() : NULL;
+    bool good = signers != NULL && sk_X509_push(signers, issuer) > 0 &&
+                X509_STORE_add_cert(store, issuer) == 1 &&
+                X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN) == 1 &&
+                OCSP_basic_verify(basic, signers, store, 0) == 1;
+
+    sk_X509_free(signers);
+    X509_STORE_free(store);
+    return issuer == NULL || good;
+}
+
+enum { STAPLE_CLOCK_SKEW_S = 300 };
+
+static int check_response(const char *file, OCSP_BASICRESP *basic, OCSP_SINGLERESP *one,
+                          SSL_CTX *ctx, struct staple *ret, struct error *err) {
+    ASN1_GENERALIZEDTIME *begins = NULL, *ends = NULL;
+    int status = OCSP_single_get0_status(one, NULL, NULL, &begins, &ends);
+    struct tm end;
+
+    if (status != V_OCSP_CERTSTATUS_GOOD)
+        return error_set(err, -EINVAL, "OCSP response '%s': its certificate is %s", file,
+                         OCSP_cert_status_str(status));
+    if (OCSP_check_validity(begins, ends, STAPLE_CLOCK_SKEW_S, -1) != 1)
+        return error_set(err, -EINVAL, "OCSP response '%s': %s", file, tls_take_reason(NULL));
+    if (!is_signed(basic, ctx))
+        return error_set(err, -EINVAL,
+                         "OCSP response '%s': its signature is not good, or not that of the "
+                         "certificate's issuer",
+                         file);
+    ret->ends_s = ends != NULL && ASN1_TIME_to_tm(ends, &end) == 1 ? timegm(&end) : INT64_MAX;
+    return 0;
+}
+
+static int keep_response(struct staple *s, const struct tls_pem *response, struct error *err) {
+    unsigned char *der = mem_alloc(response->text.len);
+
+    if (der == NULL)
+        return error_set(err, -ENOMEM, "TLS: out of memory");
+    memcpy(der, response->text.ptr, response->text.len);
+    mem_free(s->der);
+    s->der = der;
+    s->len = (int)response->text.len;
+    return 0;
+}
+
+/* Several certificates may have one name, but each has a number of its own. */
+static int place_response(struct tls_context *c, const struct tls_pem *response,
+                          OCSP_BASICRESP *basic, struct error *err) {
+    for (size_t i = 0; i < c->count; i++) {
+        SSL_CTX *ctx = c->by_certificate[i];
+        OCSP_SINGLERESP *one = find_response(basic, SSL_CTX_get0_certificate(ctx));
+
+        if (one == NULL)
+            continue;
+        int rc = check_response(response->name, basic, one, ctx, &c->staples[i], err);
+        return rc == 0 ? keep_response(&c->staples[i], response, err) : rc;
+    }
+    return error_set(err, -EINVAL, "OCSP response '%s' is about none of the certificates",
+                     response->name);
+}
+
+static int take_response(struct tls_context *c, const struct tls_pem *response, struct error *err) {
+    const unsigned char *at = (const unsigned char *)response->text.ptr;
+    size_t len = response->text.len;
+    OCSP_RESPONSE *whole = len < INT32_MAX ? d2i_OCSP_RESPONSE(NULL, &at, (long)len) : NULL;
+    OCSP_BASICRESP *basic = NULL;
+    int rc, status = whole != NULL ? OCSP_response_status(whole) : 0;
+
+    if (whole == NULL || at != (const unsigned char *)response->text.ptr + len)
+        rc = error_set(err, -EINVAL, "'%s' is no OCSP response in DER", response->name);
+    else if (status != OCSP_RESPONSE_STATUS_SUCCESSFUL)
+        rc = error_set(err, -EINVAL, "OCSP response '%s': the responder said %s", response->name,
+                       OCSP_response_status_str(status));
+    else if ((basic = OCSP_response_get1_basic(whole)) == NULL)
+        rc = error_set(err, -EINVAL, "OCSP response '%s': %s", response->name,
+                       tls_take_reason(NULL));
+    else
+        rc = place_response(c, response, basic, err);
+    OCSP_BASICRESP_free(basic);
+    OCSP_RESPONSE_free(whole);
+    ERR_clear_error();
+    return rc;
+}
+
+/* SSL_CTX_set_tlsext_status_cb(3): OpenSSL frees what it is given. Clients would break off at one
+ * that has expired, and go on without one. */
+static int staple_response(SSL *ssl, void *arg) {
+    const struct staple *s = arg;
+    unsigned char *copy;
+
+    if (s->der == NULL || s->ends_s <= clock_wall() / NSEC_PER_SEC)
+        return SSL_TLSEXT_ERR_NOACK;
+    copy = OPENSSL_memdup(s->der, (size_t)s->len);
+    if (copy == NULL)
+        return SSL_TLSEXT_ERR_NOACK;
+    SSL_set_tlsext_status_ocsp_resp(ssl, copy, s->len);
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static int take_responses(struct tls_context *c, const struct tls_config *config,
+                          struct error *err) {
+    int rc = 0;
+
+    for (size_t i = 0; i < config->response_count && rc == 0; i++)
+        rc = take_response(c, &config->responses[i], err);
+    for (size_t i = 0; i < c->count && config->response_count > 0; i++) {
+        SSL_CTX_set_tlsext_status_cb(c->by_certificate[i], staple_response);
+        SSL_CTX_set_tlsext_status_arg(c->by_certificate[i], &c->staples[i]);
+    }
+    return rc;
 }
 
 /* --- versions and ciphers --------------------------------------------------------------------- */
@@ -517,9 +684,11 @@ static int fill(struct tls_context *c, const struct tls_config *config, struct e
     int rc = 0;
 
     c->by_certificate = mem_calloc(count > 0 ? count : 1, sizeof(SSL_CTX *));
+    c->staples = mem_calloc(count > 0 ? count : 1, sizeof(*c->staples));
     c->wire_method = new_wire_method();
     c->alpn = mem_alloc(config->alpn.len);
-    if (c->by_certificate == NULL || c->wire_method == NULL || c->alpn == NULL)
+    if (c->by_certificate == NULL || c->staples == NULL || c->wire_method == NULL ||
+        c->alpn == NULL)
         return error_set(err, -ENOMEM, "TLS: out of memory");
     if (config->alpn.len > 0)
         memcpy(c->alpn, config->alpn.ptr, config->alpn.len);
@@ -528,7 +697,7 @@ static int fill(struct tls_context *c, const struct tls_config *config, struct e
         return add_certificate(c, config, NULL, err);
     for (size_t i = 0; i < count && rc == 0; i++)
         rc = add_certificate(c, config, &config->certificates[i], err);
-    return rc;
+    return rc == 0 ? take_responses(c, config, err) : rc;
 }
 
 struct tls_context *tls_context_new(const struct tls_config *config, struct error *err) {
@@ -565,8 +734,11 @@ void tls_context_unref(struct tls_context *c) {
     if (c == NULL || atomic_fetch_sub(&c->owners, 1) > 1)
         return;
 
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = 0; i < c->count; i++) {
         SSL_CTX_free(c->by_certificate[i]);
+        mem_free(c->staples[i].der);
+    }
+    mem_free(c->staples);
     BIO_meth_free(c->wire_method);
     mem_free(c->by_certificate);
     mem_free(c->alpn);

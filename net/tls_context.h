@@ -23,7 +23,7 @@ enum tls_verify {
     TLS_VERIFY_REQUIRED,
 };
 
-/* PEM text, and a name of it for messages: usually the file's. */
+/* PEM text, or DER where that is said, and a name of it for messages: usually the file's. */
 struct tls_pem {
     const char *name;
     struct slice text;
@@ -45,6 +45,10 @@ struct tls_config {
      * or the first of all. A client has at most one, for servers that ask. */
     const struct tls_certificate *certificates;
     size_t certificate_count;
+    /* Each, in DER and of an OCSP responder, is sent with the certificate that it is about, to
+     * clients that ask, until it expires. */
+    const struct tls_pem *responses;
+    size_t response_count;
     struct tls_pem trust; /* certificates of authorities; no name: those of the system */
     const char *ciphers;  /* openssl-ciphers(1), names of TLS 1.3 among them; NULL: OpenSSL's */
     struct slice alpn;    /* offered by a client; accepted by a server, by its preference. Empty:

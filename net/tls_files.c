@@ -69,6 +69,8 @@ int tls_files_check(const struct tls_files *files, struct error *err) {
 
     if (certificates == 0 && keys > 0)
         return error_set(err, -EINVAL, "--keyfile: needs --certfile");
+    if (certificates == 0 && files->responses.count > 0)
+        return error_set(err, -EINVAL, "--ocsp-file: needs --certfile");
     if (keys > 0 && keys != certificates)
         return error_set(err, -EINVAL,
                          "--keyfile: given %zu times beside %zu of --certfile; one for each, in "
@@ -120,7 +122,9 @@ static void forget(struct buf *text) {
 /* What was read while a context is made. */
 struct tls_texts {
     struct tls_certificate certificates[OPTION_STRINGS_MAX + TLS_FILES_MADE_MAX];
+    struct tls_pem responses[OPTION_STRINGS_MAX];
     struct buf chains[OPTION_STRINGS_MAX], keys[OPTION_STRINGS_MAX], trust;
+    struct buf response_texts[OPTION_STRINGS_MAX];
 };
 
 static int read_pem(const char *path, struct buf *text, struct tls_pem *ret, struct error *err) {
@@ -150,6 +154,8 @@ static struct tls_context *load(const struct tls_files *files, struct slice alpn
         .version_max = files->version_max,
         .certificates = t->certificates,
         .certificate_count = files->certificates.count + files->made_count,
+        .responses = t->responses,
+        .response_count = files->responses.count,
         .ciphers = files->ciphers,
         .alpn = alpn,
         .no_resumption = files->no_resumption,
@@ -157,6 +163,9 @@ static struct tls_context *load(const struct tls_files *files, struct slice alpn
 
     for (size_t i = 0; i < files->certificates.count; i++)
         if (read_certificate(files, i, t, err) < 0)
+            return NULL;
+    for (size_t i = 0; i < files->responses.count; i++)
+        if (read_pem(files->responses.items[i], &t->response_texts[i], &t->responses[i], err) < 0)
             return NULL;
     for (size_t i = 0; i < files->made_count; i++)
         t->certificates[files->certificates.count + i] = files->made[i];
@@ -178,12 +187,14 @@ struct tls_context *tls_files_load(const struct tls_files *files, struct slice a
     for (size_t i = 0; i < OPTION_STRINGS_MAX; i++) {
         buf_init(&t->chains[i], FILE_BYTES_MAX + 1);
         buf_init(&t->keys[i], FILE_BYTES_MAX + 1);
+        buf_init(&t->response_texts[i], FILE_BYTES_MAX + 1);
     }
     buf_init(&t->trust, FILE_BYTES_MAX + 1);
     context = load(files, alpn, t, err);
     for (size_t i = 0; i < OPTION_STRINGS_MAX; i++) {
         forget(&t->chains[i]);
         forget(&t->keys[i]);
+        buf_free(&t->response_texts[i]);
     }
     forget(&t->trust);
     mem_free(t);

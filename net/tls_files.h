@@ -14,9 +14,10 @@ struct tls_files {
     enum tls_role role; /* a client has one certificate at most, for servers that ask for it */
     struct option_strings certificates; /* paths of chains in PEM, the server's own first */
     struct option_strings keys; /* paths, one for each certificate; none: keys stand with them */
-    const char *trust;          /* path of the authorities of peers; NULL: those of the system */
-    const char *ciphers;        /* openssl-ciphers(1); NULL: OpenSSL's */
-    enum tls_verify verify;     /* of peers */
+    struct option_strings responses; /* paths: a server's tls_config.responses */
+    const char *trust;      /* path of the authorities of peers; NULL: those of the system */
+    const char *ciphers;    /* openssl-ciphers(1); NULL: OpenSSL's */
+    enum tls_verify verify; /* of peers */
     enum tls_version version_min, version_max;
     const struct tls_certificate *made; /* in memory, behind those of files */
     size_t made_count;                  /* at most TLS_FILES_MADE_MAX */

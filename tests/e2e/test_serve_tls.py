@@ -13,7 +13,7 @@ import threading
 import time
 
 import pytest
-from certificates import Certificate
+from certificates import Certificate, ocsp_response
 from clients import Clients
 from control import fetch, metrics
 from harness import RawConnection, children, connect, raw, wait_for
@@ -595,6 +595,93 @@ def openssl(app, *args, said=b""):
     return done.stdout + done.stderr
 
 
+# --- stapled responses -----------------------------------------------------------------------
+
+
+class Stapled:
+    """A certificate of an authority, and what is said of it in a file. `args` make a server use them; the chain has the
+    authority if `whole`."""
+
+    def __init__(self, folder, whole=True):
+        self.authority = Certificate(folder, "authority")
+        self.leaf = Certificate(folder, "leaf", "DNS:localhost", issuer=self.authority)
+        self.file = folder / "response.der"
+        self.file.write_bytes(ocsp_response(self.authority, self.leaf))
+        if whole:
+            self.leaf.chain.write_text(self.leaf.chain.read_text() + self.authority.chain.read_text())
+        files = ("--certfile", self.leaf.chain, "--keyfile", self.leaf.key, "--ocsp-file", self.file)
+        self.args = ("serve", "--bind", "https://127.0.0.1:0", *files)
+
+
+def stapled(app, *args):
+    return b"OCSP Response Status: successful" in openssl(app, "-status", *args)
+
+
+@pytest.mark.parametrize("whole", (True, False), ids=("chain", "leaf"))
+def test_a_response_is_stapled_to_its_certificate(serve, certificate, tmp_path, whole):
+    pair = Stapled(tmp_path, whole)
+    other = ("--certfile", certificate.both) if not whole else ()
+    files = ("--certfile", pair.leaf.chain, "--keyfile", pair.leaf.key)
+    if other:
+        files = (*files, *other, "--keyfile", certificate.key)
+    app = serve("--bind", "https://127.0.0.1:0", *files, "--ocsp-file", pair.file, "echo")
+    told = openssl(app, "-status", "-CAfile", pair.authority.chain)
+    assert b"OCSP Response Status: successful" in told and b"Cert Status: good" in told
+    assert stapled(app, "-tls1_2")
+    assert b"OCSP" not in openssl(app)
+
+
+@pytest.mark.parametrize("workers", ("0", "1"))
+def test_a_bad_response_changes_nothing_at_a_reload(serve, tmp_path, workers):
+    pair = Stapled(tmp_path)
+    app = serve(*pair.args[1:], "--workers", workers, "echo")
+    pair.file.write_bytes(b"nonsense")
+    app.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reload refused, the workers serve on: " in app.stderr())
+    assert "response.der' is no OCSP response in DER" in app.stderr() and stapled(app)
+
+
+def expired(pair):
+    """The third time is that of the next response. Without the chain, nobody but clients can tell that it was changed."""
+    times = list(re.finditer(rb"\x18\x0f\d{14}Z", pair.file.read_bytes()))
+    data = bytearray(pair.file.read_bytes())
+    data[times[2].start() + 2 : times[2].end()] = b"20250101000000Z"
+    return bytes(data)
+
+
+def foreign(pair):
+    return ocsp_response(pair.authority, Certificate(pair.file.parent, "another", issuer=pair.authority))
+
+
+def forged(pair):
+    """The signature is behind what it signs, and before the responder's certificate: all of its bytes are within."""
+    data = bytearray(pair.file.read_bytes())
+    times = list(re.finditer(rb"\x18\x0f\d{14}Z", bytes(data)))
+    data[times[2].end() - 2] ^= 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("bad", "whole", "told"),
+    (
+        (lambda pair: b"", True, "is no OCSP response in DER"),
+        (lambda pair: pair.file.read_bytes() + b"x", True, "is no OCSP response in DER"),
+        (lambda pair: b"\x30\x03\x0a\x01\x03", True, "the responder said trylater"),
+        (lambda pair: ocsp_response(pair.authority, pair.leaf, "R"), True, "its certificate is revoked"),
+        (foreign, True, "is about none of the certificates"),
+        (forged, True, "its signature is not good"),
+        (expired, False, "status expired"),
+    ),
+    ids=("empty", "longer", "later", "revoked", "foreign", "forged", "expired"),
+)
+def test_bad_responses_are_refused_at_the_start(srv_run, tmp_path, bad, whole, told):
+    pair = Stapled(tmp_path, whole)
+    pair.file.write_bytes(bad(pair))
+    done = srv_run(*pair.args, "echo")
+    assert done.returncode == 1 and told in done.stderr and "response.der'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_renegotiation_compression_and_old_versions_are_refused(https):
     app = https()
     assert b"Compression: NONE" in openssl(app, "-tls1_2")
@@ -692,6 +779,7 @@ def test_tools_of_the_field_are_served(https, certificate, model, tool):
         (["--protocol", "uwsgi", "--certfile", "CHAIN"], "--certfile: no address speaks TLS"),
         (["--keyfile", "KEY"], "--keyfile: needs --certfile"),
         (["--ciphers", "HIGH"], "--ciphers: needs --certfile"),
+        (["--ocsp-file", "CHAIN"], "--ocsp-file: needs --certfile"),
         (["--certfile", "CHAIN", "--ca-certs", "CHAIN"], "--ca-certs: needs --cert-reqs"),
         (["--certfile", "CHAIN", "--cert-reqs", "3"], "--cert-reqs: '3' is not allowed; none (0), optional (1)"),
         (["--certfile", "CHAIN", "--ssl-versions", "TLSv1.1"], "--ssl-versions: 'TLSv1.1' is not allowed; TLSv1.2"),
