@@ -77,7 +77,7 @@ struct serve_config {
     struct privileges privileges;              /* ids of `user` and `group`, looked up */
     int64_t max_requests, max_requests_jitter; /* answers of one worker; 0 = no limit */
     const char *upstream_url;
-    bool upstream_is_https;                 /* that URL is one of https */
+    bool upstream_is_https;                 /* upstream_url is one of https */
     int upstream_client;                    /* enum upstream_client */
     const char *upstream_ca;                /* NULL: the system's certificates */
     const char *upstream_cert;              /* ours, for those who ask; NULL: none */

@@ -20,7 +20,7 @@ struct heartbeat {
     nsec_t beat_every;
     nsec_t warn;             /* 0: never */
     struct blocker *blocker; /* looks at turns that long; or NULL */
-    bool hinted;             /* that --patch helps */
+    bool hinted;             /* --patch was recommended */
     bool watches_requests;   /* somebody wants to know who has the thread */
     nsec_t run_at, longest;  /* time at which a request got the thread; longest span of one */
     char longest_what[STATS_WHAT_BYTES];

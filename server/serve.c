@@ -42,8 +42,9 @@ struct serve {
         struct tls_context *clients, *upstream; /* for https of both sides; NULL: none */
     } tls, next_tls;             /* new workers speak with them, and those after a reload */
     struct tls_tickets *tickets; /* for clients of all of them; NULL: none */
-    int64_t expires_s;           /* end of the first certificate that ends, since 1970 */
-    struct app app;              /* new workers serve it */
+    struct file_watch *certificate_watch; /* the master has it; NULL: no file is watched */
+    int64_t expires_s;                    /* end of the first certificate that ends, since 1970 */
+    struct app app;                       /* new workers serve it */
     struct {
         char *compiled;            /* app.object, when it is not config's */
         struct object_file file;   /* the workers run it; path NULL: none */
@@ -154,7 +155,34 @@ static void tell_expiry(struct serve *s) {
     }
 }
 
+static void watch_certificate_files(struct serve *s, const struct option_strings *files) {
+    struct error err;
+
+    for (size_t i = 0; i < files->count; i++)
+        if (file_watch_add(s->certificate_watch, files->items[i], &err) < 0)
+            log_write(LOG_LEVEL_WARN, "%s", err.text);
+}
+
+/* A master reloads when one of the files changes: who renews certificates knows no pids. */
+static int watch_certificates(struct serve *s, struct error *err) {
+    const struct tls_files *tls = &s->config->tls;
+    const struct option_strings trust = { { tls->trust }, tls->trust != NULL };
+
+    if (s->config->workers == 0 || tls->certificates.count == 0)
+        return 0;
+    s->certificate_watch = file_watch_new(err);
+    if (s->certificate_watch == NULL)
+        return -EIO;
+    watch_certificate_files(s, &tls->certificates);
+    watch_certificate_files(s, &tls->keys);
+    watch_certificate_files(s, &tls->responses);
+    watch_certificate_files(s, &trust);
+    return 0;
+}
+
 static int open_certificates(struct serve *s, struct error *err) {
+    if (watch_certificates(s, err) < 0) /* before they are read: no change is missed */
+        return -EIO;
     if (s->config->tls.certificates.count > 0) {
         s->tickets = tls_tickets_new(clock_now());
         if (s->tickets == NULL)
@@ -172,6 +200,20 @@ static bool renew_certificates(struct serve *s) {
         return true;
     log_write(LOG_LEVEL_WARN, "reload refused, the workers serve on: %s", err.text);
     return false;
+}
+
+static nsec_t tend_certificates(struct serve *s, nsec_t now) {
+    nsec_t next;
+    bool due;
+
+    if (s->certificate_watch == NULL)
+        return NSEC_NEVER;
+    next = file_watch_tend(s->certificate_watch, now, NULL, &due);
+    if (due) {
+        log_write(LOG_LEVEL_INFO, "certificates changed, reloading");
+        kill(getpid(), SIGHUP);
+    }
+    return next;
 }
 
 /* One that is NULL now was NULL before, or was taken already. */
@@ -382,6 +424,7 @@ static nsec_t tend_helpers(void *arg, nsec_t now) {
         next = nsec_min(next, tls_tickets_tend(s->tickets, now));
     next = nsec_min(next, tend_object(s, now));
     next = nsec_min(next, tend_watch(s, now));
+    next = nsec_min(next, tend_certificates(s, now));
     return nsec_min(next, admin_tend(&s->admin, now));
 }
 
@@ -479,6 +522,7 @@ static int prefork_worker(void *arg, unsigned index) {
     struct serve *s = arg;
 
     file_watch_free(s->object.watch);
+    file_watch_free(s->certificate_watch);
     return run_worker(arg, index + 1, prefork_worker_ready);
 }
 
@@ -690,6 +734,7 @@ int serve_run(const struct serve_config *config) {
     forget_certificates(&s->next_tls);
     tls_tickets_free(s->tickets);
     file_watch_free(s->object.watch);
+    file_watch_free(s->certificate_watch);
     mem_free(s->object.compiled);
     access_log_close(s->access_log);
     upgrade_free(&s->upgrade);

@@ -42,8 +42,8 @@ struct srv_worker {
     const struct option_strings *config; /* KEY=VALUE */
     unsigned number;                     /* from 1; 0 while it is only checked */
     void *data;                          /* the application's own */
-    struct background background;        /* its tasks; none while it is only checked */
-    _Atomic(struct lock *) locks;        /* that it has used */
+    struct background background;        /* tasks; none while it is only checked */
+    _Atomic(struct lock *) locks;        /* all that it has used */
 };
 
 struct worker {
@@ -53,7 +53,7 @@ struct worker {
     unsigned index;            /* 1-based; 1 when there is no master */
     const int *listen_fds;     /* opened before fork, shared between workers */
     size_t listen_count;
-    const bool *listen_borrowed; /* whose options are the business of whoever has bound them */
+    const bool *listen_borrowed; /* somebody else has bound it, and sets its options */
     struct tls_context *tls;     /* for new connections that speak https; NULL: none does */
     /* Made by backends_open, as they differ between fibers and threads; NULL under model event. */
     struct io_fiber *fiber_io;        /* NULL: threads wait */

@@ -20,7 +20,7 @@
 
 /* --- code of the application --------------------------------------------- */
 
-enum { COMPLAINTS = 5 }; /* of a kind, in a second */
+enum { COMPLAINTS = 5 }; /* complaints of a kind in a second */
 
 /* While it runs. */
 struct application_run {
@@ -54,7 +54,7 @@ static void list_wait(struct srv_request *rq, const struct patch *patch) {
     stats_does(entry, STATS_PATCHED, io_now(rq->io));
 }
 
-/* What a failure is worth is decided here, not by what a library makes of it. */
+/* Decides what a failure is worth: not a library does. */
 static void on_patch_news(struct patch *patch, enum patch_news news) {
     static struct log_rate insisted = { .per_second = COMPLAINTS };
     struct srv_request *rq = CONTAINER_OF(patch, struct application_run, patch)->rq;
