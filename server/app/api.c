@@ -325,38 +325,13 @@ int srv_redirect(struct srv_request *rq, int status, const char *location) {
     return reply(rq, status, SLICE("text/plain; charset=utf-8"), SLICE(""));
 }
 
-/* Room for `more` bytes and a NUL. False, and a failure that sticks, without memory. */
-static bool grow_printed(struct srv_request *rq, size_t more) {
-    size_t wanted = rq->printed.len + more + 1, cap = rq->printed.cap * 2;
-    char *text;
-
-    if (wanted <= rq->printed.cap)
-        return true;
-    cap = cap > wanted ? cap : wanted + 256;
-    text = request_alloc(rq, cap);
-    if (text == NULL)
-        return false;
-    if (rq->printed.len > 0)
-        memcpy(text, rq->printed.text, rq->printed.len);
-    rq->printed.text = text;
-    rq->printed.cap = cap;
-    return true;
-}
-
 void srv_print(struct srv_request *rq, const char *format, ...) {
-    va_list args, again;
-    int len;
+    va_list args;
 
     if (rq->failed < 0)
         return;
     va_start(args, format);
-    va_copy(again, args);
-    len = vsnprintf(NULL, 0, format, again);
-    va_end(again);
-    if (len > 0 && grow_printed(rq, (size_t)len)) {
-        vsnprintf(rq->printed.text + rq->printed.len, (size_t)len + 1, format, args);
-        rq->printed.len += (size_t)len;
-    }
+    request_vprint(rq, format, args);
     va_end(args);
 }
 

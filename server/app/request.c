@@ -80,14 +80,19 @@ static bool cut_format(struct pieces *pieces, const char *format, va_list args) 
     return *format == '\0';
 }
 
-static struct slice join(struct srv_request *rq, const struct pieces *pieces) {
-    char *text = request_alloc(rq, pieces->len + 1), *out = text;
-
-    if (text == NULL)
-        return SLICE("");
+/* Into room for them and a NUL. */
+static void put_pieces(const struct pieces *pieces, char *out) {
     for (size_t i = 0; i < pieces->count; i++)
         out = mempcpy(out, pieces->items[i].ptr, pieces->items[i].len);
     *out = '\0';
+}
+
+static struct slice join(struct srv_request *rq, const struct pieces *pieces) {
+    char *text = request_alloc(rq, pieces->len + 1);
+
+    if (text == NULL)
+        return SLICE("");
+    put_pieces(pieces, text);
     return slice_of(text, pieces->len);
 }
 
@@ -107,6 +112,57 @@ struct slice request_vformat(struct srv_request *rq, const char *format, va_list
     if (text == NULL)
         request_stick(rq, -ENOMEM);
     return text != NULL ? slice_str(text) : SLICE("");
+}
+
+/* Room for `more` bytes and a NUL. False, and a failure that sticks, without memory. */
+static bool grow_printed(struct srv_request *rq, size_t more) {
+    size_t wanted = rq->printed.len + more + 1, cap = rq->printed.cap * 2;
+    char *text;
+
+    if (wanted <= rq->printed.cap)
+        return true;
+    cap = cap > wanted ? cap : wanted + 256;
+    text = request_alloc(rq, cap);
+    if (text == NULL)
+        return false;
+    if (rq->printed.len > 0)
+        memcpy(text, rq->printed.text, rq->printed.len);
+    rq->printed.text = text;
+    rq->printed.cap = cap;
+    return true;
+}
+
+/* What fits into the room that is there is formatted once. */
+static void print_formatted(struct srv_request *rq, const char *format, va_list args) {
+    size_t room = rq->printed.cap - rq->printed.len;
+    va_list again;
+    int len;
+
+    va_copy(again, args);
+    len = vsnprintf(room > 0 ? rq->printed.text + rq->printed.len : NULL, room, format, again);
+    va_end(again);
+    if (len > 0 && (size_t)len >= room) {
+        if (!grow_printed(rq, (size_t)len))
+            return;
+        vsnprintf(rq->printed.text + rq->printed.len, (size_t)len + 1, format, args);
+    }
+    rq->printed.len += len > 0 ? (size_t)len : 0;
+}
+
+void request_vprint(struct srv_request *rq, const char *format, va_list args) {
+    struct pieces pieces;
+    va_list again;
+    bool simple;
+
+    va_copy(again, args);
+    simple = cut_format(&pieces, format, again);
+    va_end(again);
+    if (!simple) {
+        print_formatted(rq, format, args);
+    } else if (grow_printed(rq, pieces.len)) {
+        put_pieces(&pieces, rq->printed.text + rq->printed.len);
+        rq->printed.len += pieces.len;
+    }
 }
 
 char *request_format(struct srv_request *rq, const char *fmt, ...) {

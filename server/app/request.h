@@ -79,6 +79,10 @@ const char *request_text(struct srv_request *rq, struct slice s);
 struct slice request_vformat(struct srv_request *rq, const char *format, va_list args)
     PRINTF_LIKE(2, 0);
 
+/* Appends to what srv_reply_printed is going to answer. Nothing, and a failure that sticks, without
+ * memory. */
+void request_vprint(struct srv_request *rq, const char *format, va_list args) PRINTF_LIKE(2, 0);
+
 /* NULL without memory. */
 NODISCARD char *request_format(struct srv_request *rq, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -18,18 +18,30 @@ struct lines {
     size_t count;
 };
 
-static struct lines lines_of(const struct http_head *head, struct slice wanted) {
-    struct lines lines = { .count = 0 };
-    struct slice rest = head->fields, name, value;
+/* All that proxies have said. */
+struct forwarding {
+    struct lines hops, protos, elements;
+    struct slice real_ip; /* of the first X-Real-IP */
+    bool has_real_ip;
+};
 
-    while (http_field_next(&rest, &name, &value)) {
-        if (!slice_eq_nocase(name, wanted))
-            continue;
-        if (lines.count == LINES_MAX)
-            memmove(lines.items, lines.items + 1, --lines.count * sizeof(lines.items[0]));
-        lines.items[lines.count++] = value;
+static void add_line(struct lines *lines, struct slice value) {
+    if (lines->count == LINES_MAX)
+        memmove(lines->items, lines->items + 1, --lines->count * sizeof(lines->items[0]));
+    lines->items[lines->count++] = value;
+}
+
+static void note_field(struct forwarding *f, struct slice name, struct slice value) {
+    if (slice_eq_nocase(name, SLICE("X-Forwarded-For"))) {
+        add_line(&f->hops, value);
+    } else if (slice_eq_nocase(name, SLICE("X-Forwarded-Proto"))) {
+        add_line(&f->protos, value);
+    } else if (slice_eq_nocase(name, SLICE("Forwarded"))) {
+        add_line(&f->elements, value);
+    } else if (!f->has_real_ip && slice_eq_nocase(name, SLICE("X-Real-IP"))) {
+        f->real_ip = value;
+        f->has_real_ip = true;
     }
-    return lines;
 }
 
 /* The last line that has something left; NULL at the end. */
@@ -104,22 +116,23 @@ struct realip realip_of(const struct http_head *head, const struct peer *peer,
         .client = *peer,
         .scheme = peer->secure ? SLICE("https") : SLICE("http"),
     };
-    struct lines hops, protos, elements;
-    struct slice real_ip;
+    struct slice rest = head->fields, name, value;
+    struct forwarding f;
     unsigned followed = 0;
 
     if (!cidr_list_has(trusted, peer))
         return realip;
-    hops = lines_of(head, SLICE("X-Forwarded-For"));
-    protos = lines_of(head, SLICE("X-Forwarded-Proto"));
-    elements = lines_of(head, SLICE("Forwarded"));
-    if (hops.count > 0)
-        followed = follow_x_forwarded_for(trusted, &hops, &realip);
-    else if (elements.count > 0)
-        follow_forwarded(trusted, &elements, &realip);
-    else if (http_field_find(head, SLICE("X-Real-IP"), &real_ip))
-        step_to(&realip, real_ip);
-    follow_x_forwarded_proto(&protos, followed, &realip);
+    f.hops.count = f.protos.count = f.elements.count = 0;
+    f.has_real_ip = false;
+    while (http_field_next(&rest, &name, &value))
+        note_field(&f, name, value);
+    if (f.hops.count > 0)
+        followed = follow_x_forwarded_for(trusted, &f.hops, &realip);
+    else if (f.elements.count > 0)
+        follow_forwarded(trusted, &f.elements, &realip);
+    else if (f.has_real_ip)
+        step_to(&realip, f.real_ip);
+    follow_x_forwarded_proto(&f.protos, followed, &realip);
     return realip;
 }
 
