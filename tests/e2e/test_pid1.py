@@ -88,7 +88,7 @@ def test_helpers_that_die_are_still_replaced(contain, tmp_path, workers, options
     (helper,) = (pid for pid in app.below() if b"worker" not in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(helper, signal.SIGKILL)
     wait_for(lambda: len(app.below()) == int(workers) + 1 and helper not in app.below(), what="another helper")
-    assert re.search(r"(control|log) process died", app.stderr())
+    wait_for(lambda: re.search(r"(control|log) process died", app.stderr()), what="word of it")
 
 
 def test_usr2_is_refused_with_the_reason(contain):

@@ -173,6 +173,7 @@ def test_pid_file_is_never_empty(public, theirs, start, owned):
     path = (theirs if owned == "theirs" else public) / "srv.pid"
     app = start("serve", "--workers", "1", "--pid", path, *SERVICE)
     pids, texts = [app.pid], []
+    wait_for(lambda: "worker started" in app.stderr(), what="a master that takes signals")
     for _ in range(4):
         os.kill(pids[-1], signal.SIGUSR2)
         deadline = time.monotonic() + harness.READY_SECONDS
