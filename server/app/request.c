@@ -133,6 +133,7 @@ static bool grow_printed(struct srv_request *rq, size_t more) {
 }
 
 /* What fits into the room that is there is formatted once. */
+PRINTF_LIKE(2, 0)
 static void print_formatted(struct srv_request *rq, const char *format, va_list args) {
     size_t room = rq->printed.cap - rq->printed.len;
     va_list again;
