@@ -155,28 +155,33 @@ static void tell_expiry(struct serve *s) {
     }
 }
 
-static void watch_certificate_files(struct serve *s, const struct option_strings *files) {
+/* A file that cannot be watched is told. */
+static void watch_file(struct file_watch *watch, const char *path) {
     struct error err;
 
-    for (size_t i = 0; i < files->count; i++)
-        if (file_watch_add(s->certificate_watch, files->items[i], &err) < 0)
-            log_write(LOG_LEVEL_WARN, "%s", err.text);
+    if (file_watch_add(watch, path, &err) < 0)
+        log_write(LOG_LEVEL_WARN, "%s", err.text);
+}
+
+static void watch_files(struct file_watch *watch, const struct option_strings *paths) {
+    for (size_t i = 0; i < paths->count; i++)
+        watch_file(watch, paths->items[i]);
 }
 
 /* A master reloads when one of the files changes: who renews certificates knows no pids. */
 static int watch_certificates(struct serve *s, struct error *err) {
     const struct tls_files *tls = &s->config->tls;
-    const struct option_strings trust = { { tls->trust }, tls->trust != NULL };
 
     if (s->config->workers == 0 || tls->certificates.count == 0)
         return 0;
     s->certificate_watch = file_watch_new(err);
     if (s->certificate_watch == NULL)
         return -EIO;
-    watch_certificate_files(s, &tls->certificates);
-    watch_certificate_files(s, &tls->keys);
-    watch_certificate_files(s, &tls->responses);
-    watch_certificate_files(s, &trust);
+    watch_files(s->certificate_watch, &tls->certificates);
+    watch_files(s->certificate_watch, &tls->keys);
+    watch_files(s->certificate_watch, &tls->responses);
+    if (tls->trust != NULL)
+        watch_file(s->certificate_watch, tls->trust);
     return 0;
 }
 
@@ -275,23 +280,17 @@ static void look_at_object(struct serve *s, nsec_t now) {
                   s->object.file.path);
 }
 
-/* A file that cannot be watched is told. */
-static void watch_file(struct serve *s, const char *path) {
-    struct error err;
-
-    if (file_watch_add(s->object.watch, path, &err) < 0)
-        log_write(LOG_LEVEL_WARN, "%s", err.text);
-}
-
 static void watch_input(void *arg, const char *path, bool same) {
+    struct serve *s = arg;
+
     (void)same; /* the object that is served is about to be another one */
-    watch_file(arg, path);
+    watch_file(s->object.watch, path);
 }
 
 static void watch_and_compare(void *arg, const char *path, bool same) {
     struct serve *s = arg;
 
-    watch_file(s, path);
+    watch_file(s->object.watch, path);
     if (!same) /* changed before it was watched */
         file_watch_touch(s->object.watch, clock_now());
 }
@@ -300,7 +299,7 @@ static void watch_and_compare(void *arg, const char *path, bool same) {
 static void watch_object(struct serve *s, void (*each)(void *arg, const char *path, bool same)) {
     if (s->object.watch == NULL)
         return;
-    watch_file(s, s->app.name);
+    watch_file(s->object.watch, s->app.name);
     if (is_source(s))
         source_inputs(s->app.object, each, s);
 }
