@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 
-static struct tls_pki pki;
-
 enum { BIG_BYTES = 300000 };
 
 /* What the other side does, as a client, once the handshake is made. */
@@ -249,18 +247,6 @@ static void idles(struct rig *r) {
         assert_int_equal(io_sleep(r->io, clock_now() + SOON), 0);
     assert_int_equal(idle_news, 1);
     end(r, &s);
-}
-
-static int open_pki(void **state) {
-    (void)state;
-    pki_open(&pki);
-    return 0;
-}
-
-static int close_pki(void **state) {
-    (void)state;
-    pki_close(&pki);
-    return 0;
 }
 
 #define STORY(name) static void (*const name##_story)(struct rig *) = name

@@ -6,7 +6,6 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 
-static struct tls_pki pki;
 static const struct tls_peer localhost = { .name = "localhost" };
 
 /* --- what is said within ---------------------------------------------------------------------- */
@@ -720,18 +719,6 @@ static void test_a_connection_without_memory_is_not_made(void **state) {
             break;
     }
     rig_close(&r);
-}
-
-static int open_pki(void **state) {
-    (void)state;
-    pki_open(&pki);
-    return 0;
-}
-
-static int close_pki(void **state) {
-    (void)state;
-    pki_close(&pki);
-    return 0;
 }
 
 int main(void) {

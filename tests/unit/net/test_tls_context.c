@@ -6,8 +6,6 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 
-static struct tls_pki pki;
-
 static void expect_no_context(struct tls_config config, const char *why) {
     struct error err = { .text = "" };
     assert_null(tls_context_new(&config, &err));
@@ -88,18 +86,6 @@ static void test_new_keys_without_a_word_are_refused_in_the_end(void **state) {
         rig_hang_up(&r);
         rig_close(&r);
     }
-}
-
-static int open_pki(void **state) {
-    (void)state;
-    pki_open(&pki);
-    return 0;
-}
-
-static int close_pki(void **state) {
-    (void)state;
-    pki_close(&pki);
-    return 0;
 }
 
 int main(void) {

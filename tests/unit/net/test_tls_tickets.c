@@ -2,8 +2,6 @@
 /* Keys of tickets: shared by the contexts of a server, and changed while tickets are in use. */
 #include "tls_rig.h"
 
-static struct tls_pki pki;
-
 /* A server's context of its own for each round, as workers and reloads have them. */
 static bool resumes(struct tls_session *session, struct tls_tickets *tickets, int version) {
     struct tls_config client = client_config(&pki);
@@ -53,16 +51,6 @@ static void tickets_outlive_contexts_and_the_key_before(void **state) {
         tls_session_forget(&old);
         tls_tickets_free(tickets);
     }
-}
-
-static int open_pki(void **state UNUSED) {
-    pki_open(&pki);
-    return 0;
-}
-
-static int close_pki(void **state UNUSED) {
-    pki_close(&pki);
-    return 0;
 }
 
 int main(void) {

@@ -6,8 +6,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static struct tls_pki pki;
-
 enum { SIDES_MAX = 40 };
 
 /* A server's side on a loop; the other one is played by hand, on the same thread. */
@@ -327,18 +325,6 @@ static void test_a_watch_without_tls_gets_the_bare_bytes(void **state) {
     assert_int_equal(watch_recv(&s->watch, text, 3), 3);
     assert_memory_equal(text, "\x17\x03\x03", 3); /* a record's head: RFC 8446 section 5.1 */
     rig_close_sides(&r);
-}
-
-static int open_pki(void **state) {
-    (void)state;
-    pki_open(&pki);
-    return 0;
-}
-
-static int close_pki(void **state) {
-    (void)state;
-    pki_close(&pki);
-    return 0;
 }
 
 int main(void) {

@@ -51,6 +51,19 @@ static inline void pki_close(struct tls_pki *p) {
         tls_made_free(all[i]);
 }
 
+/* Shared by all tests of a program: fixtures of its group. */
+static UNUSED struct tls_pki pki;
+
+static UNUSED int open_pki(void **state UNUSED) {
+    pki_open(&pki);
+    return 0;
+}
+
+static UNUSED int close_pki(void **state UNUSED) {
+    pki_close(&pki);
+    return 0;
+}
+
 static inline struct tls_context *context_of(struct tls_config config) {
     struct error err = { .text = "" };
     struct tls_context *context = tls_context_new(&config, &err);
