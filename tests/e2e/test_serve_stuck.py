@@ -6,8 +6,8 @@ import os
 import re
 import signal
 import socket
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -168,16 +168,25 @@ def waiting(serve, tmp_path):
     return start
 
 
+def waits_for_lock(file):
+    """Whether somebody is inside flock(2) for `file`; proc_locks(5)."""
+    inode = os.fstat(file.fileno()).st_ino
+    return re.search(rf"-> FLOCK .*:{inode} ", Path("/proc/locks").read_text())
+
+
 @pytest.mark.parametrize("patch", ["off", "on"])
 @pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "master"])
 def test_the_system_call_that_holds_the_loop_up_is_named(waiting, tmp_path, workers, patch):
     app = waiting(*workers, "--patch", patch)
     with (tmp_path / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        free = threading.Timer(0.5, fcntl.flock, (held, fcntl.LOCK_UN))
-        free.start()
-        assert get(app, "/locks").status == 200
-        free.join()
+        with ThreadPoolExecutor(1) as clients:
+            reply = clients.submit(get, app, "/locks")
+            if patch == "off":
+                wait_for(lambda: waits_for_lock(held), what="a handler inside flock(2)")
+            time.sleep(0.5)  # so long it is held up: the least that is told is 0.1 s
+            fcntl.flock(held, fcntl.LOCK_UN)
+            assert reply.result().status == 200
     expected = {"raw": r"ppoll\(2\) near=app\.so", "computes": "cpu"}
     expected |= {"locks": r"flock\(2\) near=app\.so"} if patch == "off" else {}  # patched, it parks
     expected |= {"lines": r"read\(2\) near=app\.so", "waits": r"wait4\(2\) near=app\.so"}
