@@ -1,114 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* The connections of one loop. Each of them lives through one request after the other:
+/* The connections of one loop, from their making to their end (loadgen/client_state.h shows their
+ * states). Two files tell the life of a request, from the moment it is due to the next one:
  *
- *          connect              first byte             last byte, kept alive
- *   IDLE ---------> CONNECTING, ----------> RECEIVING ----------------------> WAITING
- *    ^  due         SECURING, WAITING         |    \                          (the next request)
- *    |                 |                      |     \ last byte, not kept     or RESTING
- *    |                 +------ failure -------+      \                        (none is due)
- *    |                          |                     v
- *    +---- PAUSED (until the    v                  PARTING ---> IDLE (the server has closed)
- *          turn ends) <---------+
+ *     client_start.c
+ *       on_arrival, on_ramp   a request is due, or a connection's turn has come
+ *       client_start          takes the request from the plan, and a connection if one was kept
+ *       client_connect        opens a connection otherwise
+ *       client_secure         and with https, the tunnel and TLS
+ *       client_send           writes the request
+ *     client.c
+ *       client_ready          the hub: a connection has news, and the state says what follows
+ *       client_receive        reads the response as it comes
+ *       client_judge          says whether it is what was asked for, and counts it
+ *       client_next           keeps the connection and starts again
+ *       client_part           or lets the server close it first, if it does
  *
- * In a steady keep-alive run a request costs one recv and one send: the next one is written by the
- * code that has just read the end of the last one, and input goes to a buffer of the worker. */
+ * A request that comes to nothing goes through client_fail, which starts again, too. */
 #ifndef LOADGEN_CLIENT_H
 #define LOADGEN_CLIENT_H
 
-#include "base/buf.h"
-#include "http/conn.h"
-#include "loadgen/answers.h"
-#include "loadgen/counters.h"
-#include "loadgen/live.h"
-#include "loadgen/parting.h"
-#include "loadgen/plan.h"
-#include "loadgen/request.h"
-#include "loadgen/secure.h"
-#include "loadgen/selfcheck.h"
-#include "loadgen/target.h"
-#include "net/timeouts.h"
-#include "net/watch.h"
-
-struct load_worker;
-
-enum load_client_state {
-    LOAD_IDLE,   /* no descriptor, nothing to do */
-    LOAD_PAUSED, /* no descriptor; goes on when the turn of the loop ends, or a little later */
-    LOAD_CONNECTING,
-    LOAD_SECURING, /* with https: a proxy's tunnel and the TLS handshake */
-    LOAD_WAITING,  /* the request is being written, or was; no byte of the response yet */
-    LOAD_RECEIVING,
-    LOAD_RESTING, /* open, and nothing to ask for */
-    LOAD_PARTING, /* answered; the server is expected to close */
-};
-
-struct load_client {
-    struct watch watch;
-    struct http_conn http;
-    struct buf in; /* an unfinished head or chunk line; empty, and without memory, otherwise */
-    struct secure_conn *secure; /* of an open connection to https */
-    struct load_worker *worker;
-    struct load_client *next_idle; /* the worker's list */
-    struct timeout timeout;        /* for the request or the parting */
-    struct timeout retry;          /* for a connect that the kernel asked to try again */
-    struct deferred again;         /* after a failure: the next attempt, from a fresh stack */
-    nsec_t planned, started, connected, written, first_byte;
-    nsec_t dialed;                   /* connected, and not yet secure */
-    uint64_t sent_bytes, body_bytes; /* in the current exchange */
-    size_t sample;                   /* the number of the record, when records are kept */
-    uint32_t exchanges;              /* begun on this connection */
-    uint32_t matched;                /* bytes of the text that is expected in the body */
-    uint16_t status;
-    uint8_t state;      /* enum load_client_state */
-    uint8_t address;    /* the one of the target's that is being tried */
-    bool holds_request; /* taken from the plan, neither answered nor failed yet */
-    bool write_failed;  /* the server stopped listening; its last words are still to be read */
-};
-
-/* One loop with its connections and its counters: a thread of the run (loadgen/worker.h). */
-struct load_worker {
-    struct loop *loop;
-    const struct loadgen_config *config;
-    const struct request *request;
-    const struct expect_body *expect;
-    const struct secure *secure;
-    struct tls_session session;
-    struct live *live;
-    struct share share;
-    struct slice request_bytes; /* the request's: read on every turn */
-    struct load_plan plan;
-    struct target_dialer dialer;
-    struct counters counters;
-    struct answers answers;
-    struct live_state state;
-    struct lateness lateness;
-    bool is_warm; /* the first request that counts has begun */
-    struct timeouts timeouts, partings, retries;
-    struct parting parting; /* what the server does when it should close */
-    struct load_client *clients;
-    struct load_client *idle; /* open model: those without a request, the last used first */
-    char *in;                 /* the buffer that every recv goes to first */
-    uint32_t client_count, started, busy; /* started: once; busy: not resting */
-
-    struct timer arrival_timer; /* open model: the next planned request */
-    struct timer ramp_timer;    /* the next connection to start */
-    struct timer trial_timer;   /* the end of the trial */
-    struct timer stop_timer, drain_timer;
-    struct timer tick_timer;  /* every second: live_publish */
-    struct timer row_timer;   /* a moment later, on the first worker: live_close_row */
-    struct timer probe_timer; /* many times a second: is the loop late, shall it stop? */
-
-    nsec_t start, next_tick, ticked_at;
-    nsec_t cpu;       /* spent by the thread on what is measured */
-    nsec_t cpu_began; /* the thread's clock when that began */
-
-    bool found_idle;                 /* the planned request goes to a connection that was free */
-    bool trial_began, trial_is_over; /* the wait for its close, while that is unknown */
-    bool starts_serially;            /* ab: the others wait for the first response */
-    bool stopping;
-    bool attends; /* the first worker has ended and stays for the others */
-    enum run_end end;
-};
+#include "loadgen/client_state.h"
 
 /* Makes the worker's connections, none of them open. 0 or -ENOMEM; clients_close in any case. */
 NODISCARD int clients_init(struct load_worker *w);
@@ -130,5 +41,39 @@ void clients_end(struct load_worker *w, nsec_t now);
 
 /* Closes the connections, before the loop is freed: deferred work of theirs goes with it. */
 void clients_close(struct load_worker *w);
+
+/* --- between the two halves of a life --------------------------------------------------------- */
+
+/* A client that has nothing in flight takes the next request, or rests when none is due. */
+void client_start(struct load_client *c, nsec_t now);
+
+/* A paused client tries the request that it holds again, or takes the next one. */
+void client_go_on(struct load_client *c);
+
+/* Goes on with what comes before the first request of a connection to https. */
+void client_secure(struct load_client *c);
+
+/* Writes what is left of the request. `now` is also taken for the end of writing: on loopback the
+ * server may answer within the system call. */
+void client_send(struct load_client *c, nsec_t now);
+
+/* Closes the connection, if there is one. */
+void client_disconnect(struct load_client *c);
+
+/* Disconnects. The next attempt comes from a fresh stack, so that failing at once cannot recurse.
+ */
+void client_pause(struct load_client *c);
+
+/* Closed loop without a ramp: starts all of those that have not started yet. */
+void clients_start_rest(struct load_worker *w);
+
+/* The first request that counts begins: forgets what the warm-up counted, and how late we were. */
+void clients_warm_up_end(struct load_worker *w);
+
+/* A connection has news: the state says what follows. */
+void client_ready(struct watch *watch, unsigned what);
+
+/* The request came to its end without a response. The client goes on after the turn. */
+void client_fail(struct load_client *c, enum failure reason, nsec_t now);
 
 #endif

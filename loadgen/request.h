@@ -29,6 +29,10 @@ NODISCARD int request_read_file(const char *path, struct buf *to, struct error *
 
 void request_free(struct request *r);
 
+static inline struct slice request_bytes(const struct request *r) {
+    return buf_unread(&r->bytes);
+}
+
 /* Prints on stderr what -v shows while the run goes on: the head of the request, and of a response
  * the fields from VERBOSE_HEADS on, the status too from VERBOSE_STATUS on. */
 void request_show(const struct request *r);

@@ -118,7 +118,6 @@ int worker_init(struct load_worker *w, const struct worker_setup *setup, struct 
         .session = TLS_SESSION_INIT,
         .live = setup->live,
         .share = setup->share,
-        .request_bytes = buf_unread(&setup->request->bytes),
         .client_count = (uint32_t)share_of(setup->share, (uint64_t)setup->config->concurrency),
         .stop_timer = { .fire = on_stop_time },
         .drain_timer = { .fire = on_drain_time },
@@ -131,7 +130,7 @@ int worker_init(struct load_worker *w, const struct worker_setup *setup, struct 
         .target = setup->target,
         .sources = setup->sources,
         .addresses = w->answers.addresses,
-        .request_bytes = w->request_bytes.len,
+        .request_bytes = request_bytes(setup->request).len,
         .share = setup->share,
     };
     w->loop = loop_new(err);

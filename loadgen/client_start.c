@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+/* The first half of a request's life (loadgen/client.h): the moment when it is due, the connection
+ * that it goes over, and its bytes. */
+#include "loadgen/client.h"
+#include <errno.h>
+#include <unistd.h>
+
+static const struct http_limits strict_limits = HTTP_LIMITS_RESPONSE;
+static const struct http_limits lenient_limits = HTTP_LIMITS_LENIENT(&strict_limits);
+
+static void client_connect(struct load_client *c);
+
+/* --- a request is due ------------------------------------------------------------------------- */
+
+/* Open model: wakes up for the next planned request, when a client is idle. Otherwise the one that
+ * becomes free looks at the plan first. */
+static int arm_arrival(struct load_worker *w) {
+    return w->idle != NULL ? timer_set(w->loop, &w->arrival_timer, plan_next_at(&w->plan)) : 0;
+}
+
+static void on_arrival(struct timer *timer) {
+    struct load_worker *w = CONTAINER_OF(timer, struct load_worker, arrival_timer);
+    while (w->idle != NULL && !w->stopping && plan_next_at(&w->plan) <= clock_now()) {
+        struct load_client *c = w->idle;
+        w->idle = c->next_idle;
+        w->busy++;
+        if (w->busy > w->counters.busy_max)
+            w->counters.busy_max = w->busy;
+        w->found_idle = true;
+        client_start(c, clock_now());
+        w->found_idle = false;
+    }
+    if (!w->stopping && arm_arrival(w) != 0)
+        clients_stop(w, RUN_END_ERROR);
+}
+
+/* Connections of several workers interleave. */
+static nsec_t ramp_at(const struct load_worker *w) {
+    return w->start + (nsec_t)(w->started * w->share.count + w->share.index) * w->config->ramp;
+}
+
+static void on_ramp(struct timer *timer) {
+    struct load_worker *w = CONTAINER_OF(timer, struct load_worker, ramp_timer);
+    while (w->started < w->client_count && !w->stopping && ramp_at(w) <= clock_now())
+        client_start(&w->clients[w->started++], clock_now());
+    bool more = w->started < w->client_count && !w->stopping;
+    if (more && timer_set(w->loop, &w->ramp_timer, ramp_at(w)) != 0)
+        clients_stop(w, RUN_END_ERROR);
+}
+
+void clients_start_rest(struct load_worker *w) {
+    w->starts_serially = false;
+    while (w->started < w->client_count && !w->stopping)
+        client_start(&w->clients[w->started++], clock_now());
+}
+
+void clients_warm_up_end(struct load_worker *w) {
+    counters_restart(&w->counters, w->plan.measure_from);
+    answers_restart(&w->answers);
+    w->counters.busy_max = w->busy;
+    w->is_warm = true;
+    if (w->config->warmup == 0)
+        return;
+    hist_reset(w->lateness.lag);
+    w->cpu_began = clock_thread_cpu();
+}
+
+/* A planned request that could not begin in time. A connection was free, or its time came within a
+ * pause of ours: then it is our fault. */
+static void count_starved(struct load_worker *w, nsec_t planned) {
+    bool in_pause = planned >= w->lateness.pause_began && planned < w->lateness.pause_ended;
+    w->counters.starved += w->found_idle || w->idle != NULL || in_pause;
+}
+
+/* Takes the next request of the plan, if one is due: its planned time, and its record. */
+static bool take(struct load_client *c, nsec_t now) {
+    struct load_worker *w = c->worker;
+    if (!plan_take(&w->plan, now, &c->planned))
+        return false;
+    if (c->planned < w->plan.measure_from)
+        return true;
+    if (UNLIKELY(!w->is_warm))
+        clients_warm_up_end(w);
+    bool is_planned = plan_is_open(&w->plan);
+    bool is_late = is_planned && now - c->planned > COUNTERS_LATE_USEC * NSEC_PER_USEC;
+    if (is_late) {
+        selfcheck_look(&w->lateness, now);
+        count_starved(w, c->planned);
+    }
+    c->sample = counters_begin(&w->counters, c->planned, is_planned, is_late);
+    return true;
+}
+
+/* Whether nothing is left to do and nothing to wait for. A time limit ends the run by itself. */
+static bool is_done(const struct load_worker *w) {
+    if (w->busy > 0 || w->stopping)
+        return false;
+    if (!plan_is_open(&w->plan))
+        return true;
+    return plan_next_at(&w->plan) == NSEC_NEVER &&
+           (w->plan.stop_at == NSEC_NEVER || w->plan.left == 0);
+}
+
+/* An open connection waits for the next planned request, unless the run is over. */
+static void client_rest(struct load_client *c) {
+    struct load_worker *w = c->worker;
+    timeouts_leave(&c->timeout);
+    if (w->stopping || !plan_is_open(&w->plan) || c->state == LOAD_IDLE)
+        client_disconnect(c);
+    else
+        c->state = LOAD_RESTING;
+    w->busy--;
+    if (plan_is_open(&w->plan)) {
+        c->next_idle = w->idle;
+        w->idle = c;
+        if (!w->stopping && arm_arrival(w) != 0)
+            clients_stop(w, RUN_END_ERROR);
+    }
+    if (is_done(w))
+        loop_stop(w->loop);
+}
+
+static void begin_exchange(struct load_client *c) {
+    c->sent_bytes = c->body_bytes = 0;
+    c->matched = 0;
+    c->write_failed = false;
+    c->exchanges++;
+    http_conn_sent(&c->http, c->request->method, c->request->close);
+}
+
+void client_start(struct load_client *c, nsec_t now) {
+    struct load_worker *w = c->worker;
+    if (w->stopping || !take(c, now)) {
+        client_rest(c);
+        return;
+    }
+    c->request = w->request;
+    c->holds_request = true;
+    c->started = now;
+    c->body_bytes = 0;
+    if (timeouts_join(&w->timeouts, &c->timeout, now) != 0) {
+        clients_stop(w, RUN_END_ERROR);
+        return;
+    }
+    if (c->state == LOAD_IDLE) {
+        client_connect(c);
+        return;
+    }
+    c->state = LOAD_WAITING;
+    c->written = now;
+    begin_exchange(c);
+    client_send(c, now);
+}
+
+void client_go_on(struct load_client *c) {
+    c->state = LOAD_IDLE;
+    if (c->holds_request)
+        client_connect(c);
+    else
+        client_start(c, clock_now());
+}
+
+/* --- connecting ------------------------------------------------------------------------------- */
+
+void client_pause(struct load_client *c) {
+    client_disconnect(c);
+    c->state = LOAD_PAUSED;
+    loop_defer(c->worker->loop, &c->again);
+}
+
+/* The backlog of a unix listener is full: connect(2) says so instead of queueing. */
+static void retry_later(struct load_client *c, nsec_t now) {
+    client_disconnect(c);
+    c->state = LOAD_PAUSED;
+    if (timeouts_join(&c->worker->retries, &c->retry, now) != 0)
+        clients_stop(c->worker, RUN_END_ERROR);
+}
+
+static void connect_failed(struct load_client *c, int rc, nsec_t now) {
+    if (rc == -EAGAIN) {
+        retry_later(c, now);
+    } else if (rc != -ETIMEDOUT && target_leave_out(&c->worker->dialer, c->address, -rc)) {
+        client_pause(c); /* the request is still to be sent, elsewhere */
+    } else if (rc == -ECONNREFUSED) {
+        client_fail(c, FAILURE_REFUSED, now);
+    } else if (rc == -ETIMEDOUT) {
+        client_fail(c, FAILURE_TIMEOUT_CONNECT, now);
+    } else if (rc == -ECONNRESET) {
+        client_fail(c, FAILURE_RESET, now);
+    } else {
+        c->worker->counters.connect_errno = -rc;
+        client_fail(c, FAILURE_CONNECT, now);
+    }
+}
+
+static int open_connection(struct load_client *c) {
+    int fd = target_dial(&c->worker->dialer, &c->address);
+    int rc = fd < 0 ? fd : watch_open(&c->watch, c->worker->loop, fd, client_ready);
+    if (fd >= 0 && rc == 0)
+        rc = secure_open(&c->secure, c->worker->secure, &c->worker->session, &c->watch);
+    if (fd >= 0 && rc != 0)
+        close(fd);
+    /* Nothing is there to be read yet, and if it is, the registration reports it. */
+    if (rc == 0)
+        c->watch.ready &= ~(unsigned)IO_READ;
+    return rc;
+}
+
+/* The first write is tried at once: on loopback the connection stands already when connect(2)
+ * returns, elsewhere the send says EAGAIN, and reports the error of a connection that could not be
+ * made. */
+static void client_connect(struct load_client *c) {
+    int rc = open_connection(c);
+    nsec_t now = clock_now();
+    if (rc != 0) {
+        connect_failed(c, rc, now);
+        return;
+    }
+    c->state = LOAD_CONNECTING;
+    c->exchanges = 0;
+    http_conn_init(&c->http, HTTP_CLIENT,
+                   c->worker->config->strict ? &strict_limits : &lenient_limits);
+    begin_exchange(c);
+    if (c->secure != NULL)
+        client_secure(c);
+    else
+        client_send(c, now);
+}
+
+static void connection_begins(struct load_client *c, nsec_t now) {
+    c->connected = c->written = now;
+    c->state = LOAD_WAITING;
+    c->worker->counters.connections++;
+    c->worker->answers.addresses[c->address].connections++;
+}
+
+void client_secure(struct load_client *c) {
+    int rc = secure_step(c->secure, &c->watch);
+    nsec_t now = clock_now();
+    if (c->state == LOAD_CONNECTING && secure_is_dialed(c->secure)) {
+        c->state = LOAD_SECURING;
+        c->dialed = now;
+    }
+    if (rc == 0) {
+        answers_add_handshake(&c->worker->answers, c->secure->tls);
+        connection_begins(c, now);
+        client_send(c, now);
+    } else if (rc != -EAGAIN && c->state == LOAD_CONNECTING) {
+        connect_failed(c, rc, now);
+    } else if (rc != -EAGAIN) {
+        client_fail(c, secure_failure(c->secure), now);
+    }
+}
+
+void client_disconnect(struct load_client *c) {
+    buf_free(&c->in);
+    if (c->state == LOAD_IDLE || c->state == LOAD_PAUSED)
+        return;
+    secure_leave(&c->secure, &c->watch);
+    close(c->watch.fd);
+    c->state = LOAD_IDLE;
+}
+
+/* --- sending ---------------------------------------------------------------------------------- */
+
+/* A reused connection that refuses to take any byte was closed while idle: the request was not
+ * sent, so that sending it on a new one is no retry. */
+static void write_failed(struct load_client *c, int rc, nsec_t now) {
+    if (c->state == LOAD_CONNECTING) {
+        connect_failed(c, rc, now);
+    } else if (c->exchanges > 1 && c->sent_bytes == 0) {
+        c->worker->counters.reconnects++;
+        client_disconnect(c);
+        client_connect(c);
+    } else {
+        /* The server may have answered before it stopped listening: that answer counts. */
+        c->write_failed = true;
+        loop_defer(c->worker->loop, &c->again);
+    }
+}
+
+void client_send(struct load_client *c, nsec_t now) {
+    struct load_worker *w = c->worker;
+    const struct slice bytes = request_bytes(c->request);
+    while (c->sent_bytes < bytes.len) {
+        struct slice left = slice_drop(bytes, c->sent_bytes);
+        ssize_t n = watch_send(&c->watch, left.ptr, left.len);
+        if (n == -EAGAIN)
+            return;
+        if (n < 0) {
+            write_failed(c, (int)n, now);
+            return;
+        }
+        if (c->state == LOAD_CONNECTING)
+            connection_begins(c, now);
+        c->sent_bytes += (size_t)n;
+        c->written = now;
+        w->counters.bytes_sent += (size_t)n;
+    }
+}
+
+/* --- all connections of a worker -------------------------------------------------------------- */
+
+int clients_start(struct load_worker *w) {
+    w->arrival_timer.fire = on_arrival;
+    w->ramp_timer.fire = on_ramp;
+    w->busy = w->client_count;
+    if (plan_is_open(&w->plan)) {
+        for (uint32_t i = w->client_count; i-- > 0;) {
+            w->clients[i].next_idle = w->idle;
+            w->idle = &w->clients[i];
+        }
+        w->started = w->client_count;
+        w->busy = 0;
+        return arm_arrival(w);
+    }
+    if (w->config->ramp > 0)
+        return timer_set(w->loop, &w->ramp_timer, ramp_at(w));
+    w->starts_serially = w->config->ab_strict;
+    if (w->starts_serially)
+        client_start(&w->clients[w->started++], clock_now());
+    else
+        clients_start_rest(w);
+    return 0;
+}
+
+void clients_drop_due(struct load_worker *w, nsec_t now) {
+    nsec_t planned;
+    while (plan_is_open(&w->plan) && plan_take(&w->plan, now, &planned)) {
+        struct timing waited = { .queue = (now - planned) / NSEC_PER_USEC,
+                                 .disturbed = planned < w->lateness.pause_ended };
+        if (planned < w->plan.measure_from)
+            continue;
+        w->counters.planned++;
+        size_t sample = counters_begin(&w->counters, planned, false, false);
+        counters_end(&w->counters, sample, OUTCOME_DROPPED, 0, 0, &waited, now);
+        count_starved(w, planned);
+    }
+}
