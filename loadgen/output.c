@@ -359,8 +359,8 @@ static void put_environment(struct object root, const struct report *r) {
     put_real(o, "resolve_ms", (double)r->target->resolve_span / (double)NSEC_PER_MSEC);
 }
 
-/* Schema "srv-bench/1", described in docs/bench.md: one object and a newline. Members are only ever
- * added. 0, -ENOMEM, or -EIO. */
+/* Schema "srv-bench/1", described in docs/bench-output.md: one object and a newline. Members are
+ * only ever added. 0, -ENOMEM, or -EIO. */
 static int write_json(FILE *out, const struct report *r) {
     bool ok = true;
     struct object root = { json_object(), &ok };
