@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Prepares a run, lets the workers do it, and prints what came out, whatever ended it. */
+/* Prepares a load, and lets workers do runs of it; each leaves its report, whatever ended it. */
 #include "loadgen/run.h"
 #include "base/alloc.h"
 #include "loadgen/output.h"
@@ -21,17 +21,22 @@ struct thread {
     bool is_running;
 };
 
-struct load_run {
-    const struct loadgen_config *config;
+struct load_setup {
     struct target target;
     struct request request;
     struct expect_body expect;
     struct secure secure;
     struct loadgen_sources sources;
+};
+
+struct load_run {
+    const struct loadgen_config *config;
+    const struct load_setup *setup;
     struct live live;
     struct selfcheck check;
-    struct load_output output;
     struct summary summary;
+    struct report report;
+    bool has_report;
     struct thread *threads; /* the first one is ours */
     uint32_t count;
     int signo; /* the signal that stopped it; 0: none */
@@ -145,7 +150,7 @@ static int run_workers(struct load_run *run, nsec_t start, struct error *err) {
 
 static void check_workers(struct load_run *run) {
     const struct counters *t = &run->threads[0].worker.counters;
-    const struct resolved *to = &run->target.addresses;
+    const struct resolved *to = &run->setup->target.addresses;
     selfcheck_end(&run->check, t->last_end - t->first_start, to->addresses, to->count);
     for (uint32_t i = 0; i < run->count; i++) {
         struct load_worker *w = &run->threads[i].worker;
@@ -153,8 +158,30 @@ static void check_workers(struct load_run *run) {
     }
 }
 
-static int load(struct load_run *run, struct error *err) {
-    const struct loadgen_config *config = run->config;
+static int make_report(struct load_run *run, nsec_t started_wall, struct error *err) {
+    const struct load_setup *setup = run->setup;
+    struct load_worker *first = &run->threads[0].worker;
+    if (summary_init(&run->summary, run->config, &first->counters, &run->check) != 0)
+        return error_set(err, -ENOMEM, "out of memory for the report");
+    run->report = (struct report){
+        .config = run->config,
+        .target = &setup->target,
+        .request = &setup->request,
+        .counters = &first->counters,
+        .answers = &first->answers,
+        .samples = &first->counters.samples,
+        .live = &run->live,
+        .check = &run->check,
+        .summary = &run->summary,
+        .started_mono = run->live.measure_from,
+        .started_wall = started_wall,
+        .stopped_by = stopped_by(run),
+    };
+    run->has_report = true;
+    return 0;
+}
+
+int load_run_go(struct load_run *run, struct error *err) {
     struct load_worker *first = &run->threads[0].worker;
     struct signals *signals = signals_new(first->loop, on_signal, run, err);
     if (signals == NULL)
@@ -164,52 +191,37 @@ static int load(struct load_run *run, struct error *err) {
         error_set(err, -ENOMEM, "out of memory");
         return EXIT_CANNOT;
     }
-    struct report report = {
-        .config = config,
-        .target = &run->target,
-        .request = &run->request,
-        .counters = &first->counters,
-        .answers = &first->answers,
-        .samples = &first->counters.samples,
-        .live = &run->live,
-        .check = &run->check,
-    };
-    if (config->time_is_ours && !config->quiet)
-        fprintf(stderr, "srv bench: neither --time nor --requests: loading for %.0f s\n",
-                (double)config->time_limit / (double)NSEC_PER_SEC);
-    output_start(config, &run->target);
-    nsec_t start = clock_now();
-    run->live.measure_from = report.started_mono = start + config->warmup;
-    report.started_wall = clock_wall() + config->warmup;
+    nsec_t start = clock_now(), warmup = run->config->warmup;
+    nsec_t started_wall = clock_wall() + warmup;
+    run->live.measure_from = start + warmup;
     int rc = run_workers(run, start, err);
     signals_free(signals);
     live_finish(&run->live, first->counters.last_end);
     check_workers(run);
-
-    report.stopped_by = stopped_by(run);
-    if (summary_init(&run->summary, config, &first->counters, &run->check) != 0) {
-        error_set(err, -ENOMEM, "out of memory for the report");
+    if (make_report(run, started_wall, err) != 0 || rc != 0)
         return EXIT_CANNOT;
-    }
-    report.summary = &run->summary;
-    int written = output_report(&run->output, &report, err);
-    return rc != 0 || written != 0 ? EXIT_CANNOT : exit_code(run, &report);
+    return exit_code(run, &run->report);
+}
+
+const struct report *load_run_report(const struct load_run *run) {
+    return run->has_report ? &run->report : NULL;
 }
 
 /* --- preparing -------------------------------------------------------------------------------- */
 
 static int init_workers(struct load_run *run, struct error *err) {
+    const struct load_setup *load = run->setup;
     uint32_t count = loadgen_config_workers(run->config);
     run->threads = mem_calloc(count, sizeof(*run->threads));
     if (run->threads == NULL || live_init(&run->live, run->config) != 0)
         return error_set(err, -ENOMEM, "out of memory");
     struct worker_setup setup = {
         .config = run->config,
-        .request = &run->request,
-        .target = &run->target,
-        .expect = &run->expect,
-        .secure = &run->secure,
-        .sources = run->sources.count > 0 ? &run->sources : NULL,
+        .request = &load->request,
+        .target = &load->target,
+        .expect = &load->expect,
+        .secure = &load->secure,
+        .sources = load->sources.count > 0 ? &load->sources : NULL,
         .live = &run->live,
         .share = { .count = count },
     };
@@ -222,17 +234,31 @@ static int init_workers(struct load_run *run, struct error *err) {
     return 0;
 }
 
-static void free_run(struct load_run *run) {
+int load_run_new(struct load_run **ret, const struct load_setup *setup,
+                 const struct loadgen_config *config, struct error *err) {
+    struct load_run *run = mem_calloc(1, sizeof(*run)); /* large for a stack */
+    *ret = NULL;
+    if (run == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    run->config = config;
+    run->setup = setup;
+    int rc = init_workers(run, err);
+    if (rc != 0)
+        load_run_free(run);
+    else
+        *ret = run;
+    return rc;
+}
+
+void load_run_free(struct load_run *run) {
+    if (run == NULL)
+        return;
     for (uint32_t i = 0; i < run->count; i++)
         worker_free(&run->threads[i].worker);
     mem_free(run->threads);
     live_free(&run->live);
     summary_free(&run->summary);
-    output_close(&run->output);
     selfcheck_free(&run->check);
-    expect_body_free(&run->expect);
-    request_free(&run->request);
-    secure_free(&run->secure);
     mem_free(run);
 }
 
@@ -241,51 +267,90 @@ static int code_of(int rc) {
     return rc == -EINVAL ? EXIT_USAGE : EXIT_CANNOT;
 }
 
-static int prepare(struct load_run *run, struct error *err) {
-    const struct loadgen_config *config = run->config;
+static int prepare(struct load_setup *load, const struct loadgen_config *config,
+                   struct error *err) {
     int rc = loadgen_config_check(config, err);
     if (rc == 0)
-        rc = target_parse(&run->target, config->url, err);
+        rc = target_parse(&load->target, config->url, err);
     if (rc == 0)
-        rc = target_via(&run->target, config->proxy, config->unix_path, err);
+        rc = target_via(&load->target, config->proxy, config->unix_path, err);
     if (rc == 0)
-        rc = target_check(&run->target, config, err);
+        rc = target_check(&load->target, config, err);
     if (rc == 0 && config->sources != NULL)
-        rc = loadgen_parse_sources(config->sources, &run->sources, err);
+        rc = loadgen_parse_sources(config->sources, &load->sources, err);
     if (rc == 0)
         rc = raise_descriptors(config, err);
     if (rc == 0)
-        rc = request_build(&run->request, config, &run->target, err);
+        rc = request_build(&load->request, config, &load->target, err);
     if (rc == 0)
-        rc = secure_init(&run->secure, config, &run->target, err);
+        rc = secure_init(&load->secure, config, &load->target, err);
     return rc;
 }
 
-static int run_prepared(struct load_run *run, struct error *err) {
-    const struct loadgen_config *config = run->config;
+/* A name that is not found, and the like, is a fault of the world, whatever its code. */
+static int complete(struct load_setup *load, const struct loadgen_config *config,
+                    struct error *err) {
     if (config->verbosity >= VERBOSE_HEADS)
-        request_show(&run->request);
-
-    int rc = target_resolve(&run->target, config, err);
-    if (rc == 0 && expect_body_init(&run->expect, config->expect_body) != 0)
+        request_show(&load->request);
+    int rc = target_resolve(&load->target, config, err);
+    if (rc == 0 && expect_body_init(&load->expect, config->expect_body) != 0)
         rc = error_set(err, -ENOMEM, "out of memory");
-    if (rc == 0)
-        rc = output_open(&run->output, config, err);
-    if (rc == 0)
-        rc = init_workers(run, err);
-    return rc == 0 ? load(run, err) : EXIT_CANNOT;
+    return rc == 0 ? 0 : EXIT_CANNOT;
 }
 
-int loadgen_run(const struct loadgen_config *config, struct error *err) {
-    struct load_run *run = mem_calloc(1, sizeof(*run)); /* large for a stack */
-    err->text[0] = '\0';
-    if (run == NULL) {
+int load_setup_new(struct load_setup **ret, const struct loadgen_config *config,
+                   struct error *err) {
+    struct load_setup *load = mem_calloc(1, sizeof(*load));
+    *ret = NULL;
+    if (load == NULL) {
         error_set(err, -ENOMEM, "out of memory");
         return EXIT_CANNOT;
     }
-    run->config = config;
-    int rc = prepare(run, err);
-    int code = rc == 0 ? run_prepared(run, err) : code_of(rc);
-    free_run(run);
+    int rc = prepare(load, config, err);
+    int code = rc == 0 ? complete(load, config, err) : code_of(rc);
+    if (code != 0)
+        load_setup_free(load);
+    else
+        *ret = load;
+    return code;
+}
+
+void load_setup_free(struct load_setup *load) {
+    if (load == NULL)
+        return;
+    expect_body_free(&load->expect);
+    request_free(&load->request);
+    secure_free(&load->secure);
+    mem_free(load);
+}
+
+/* --- one run that is told --------------------------------------------------------------------- */
+
+static int run_and_tell(struct load_run *run, struct load_output *output, struct error *err) {
+    const struct loadgen_config *config = run->config;
+    if (config->time_is_ours && !config->quiet)
+        fprintf(stderr, "srv bench: neither --time nor --requests: loading for %.0f s\n",
+                (double)config->time_limit / (double)NSEC_PER_SEC);
+    output_start(config, &run->setup->target);
+    int code = load_run_go(run, err);
+    if (!run->has_report)
+        return code;
+    return output_report(output, &run->report, err) != 0 ? EXIT_CANNOT : code;
+}
+
+int loadgen_run(const struct loadgen_config *config, struct error *err) {
+    struct load_output output = { .files = { NULL } };
+    struct load_setup *setup;
+    struct load_run *run = NULL;
+    err->text[0] = '\0';
+    int code = load_setup_new(&setup, config, err);
+    if (code != 0)
+        return code;
+    code = EXIT_CANNOT;
+    if (output_open(&output, config, err) == 0 && load_run_new(&run, setup, config, err) == 0)
+        code = run_and_tell(run, &output, err);
+    output_close(&output);
+    load_run_free(run);
+    load_setup_free(setup);
     return code;
 }
