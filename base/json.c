@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Makes strings of JSON from bytes that nobody has looked at. */
+/* Makes strings of JSON from bytes that nobody has looked at, and objects. */
 #include "base/json.h"
 #include "base/alloc.h"
 #include <string.h>
@@ -59,4 +59,32 @@ char *json_line(json_t *json) {
 
     json_decref(json);
     return text;
+}
+
+void json_put(struct json_draft o, const char *key, json_t *value) {
+    if (json_object_set_new(o.json, key, value) != 0)
+        *o.ok = false;
+}
+
+void json_append(struct json_draft o, json_t *list, json_t *value) {
+    if (json_array_append_new(list, value) != 0)
+        *o.ok = false;
+}
+
+void json_put_count(struct json_draft o, const char *key, uint64_t value) {
+    json_put(o, key, json_integer((json_int_t)value));
+}
+
+void json_put_real(struct json_draft o, const char *key, double value) {
+    json_put(o, key, json_real(value));
+}
+
+void json_put_text(struct json_draft o, const char *key, struct slice text) {
+    json_put(o, key, json_text(text, SIZE_MAX));
+}
+
+struct json_draft json_put_object(struct json_draft o, const char *key) {
+    struct json_draft child = { json_object(), o.ok };
+    json_put(o, key, child.json);
+    return child;
 }

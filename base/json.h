@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Text from outside as JSON, over jansson. */
+/* Text from outside as JSON, and objects that are made member by member, over jansson. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 
@@ -15,5 +15,28 @@ NODISCARD json_t *json_text(struct slice text, size_t bytes_max);
  * readers, or drive terminals, are escaped. Drops the reference, takes NULL. For free(3); NULL when
  * out of memory. */
 NODISCARD char *json_line(json_t *json);
+
+/* An object in the making. Its keys are valid UTF-8, so that only memory can be short, and then
+ * `ok`, which all objects of one document share, becomes false: to be looked at once, at the end.
+ *
+ *     bool ok = true;
+ *     struct json_draft root = { json_object(), &ok };
+ *     json_put_count(json_put_object(root, "totals"), "requests", 7);
+ *     if (!ok)
+ *         json_decref(root.json);
+ */
+struct json_draft {
+    json_t *json;
+    bool *ok;
+};
+
+/* Each takes over `value`, also when that is NULL for lack of memory. */
+void json_put(struct json_draft o, const char *key, json_t *value);
+void json_append(struct json_draft o, json_t *list, json_t *value);
+
+void json_put_count(struct json_draft o, const char *key, uint64_t value);
+void json_put_real(struct json_draft o, const char *key, double value);
+void json_put_text(struct json_draft o, const char *key, struct slice text);
+struct json_draft json_put_object(struct json_draft o, const char *key);
 
 #endif

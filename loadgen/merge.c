@@ -2,7 +2,13 @@
 /* Reads reports of schema "srv-bench/1" back and adds them up. */
 #include "loadgen/merge.h"
 #include "base/alloc.h"
+#include "loadgen/conditions.h"
+#include "loadgen/document.h"
 #include "loadgen/output.h"
+#include "loadgen/request.h"
+#include "loadgen/section.h"
+#include "loadgen/summary.h"
+#include "loadgen/target.h"
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -45,24 +51,14 @@ static nsec_t seconds_in(const json_t *object, const char *key) {
     return seconds > 0 && seconds < 1e9 ? (nsec_t)(seconds * (double)NSEC_PER_SEC) : 0;
 }
 
-static void add_histogram(struct hist *to, const json_t *histograms, const char *key) {
-    const json_t *buckets = json_object_get(histograms, key);
-    size_t i;
-    const json_t *pair;
-    json_array_foreach(buckets, i, pair) {
-        json_int_t usec = json_integer_value(json_array_get(pair, 0));
-        json_int_t count = json_integer_value(json_array_get(pair, 1));
-        if (count > 0)
-            hist_record_n(to, usec, (uint64_t)count);
-    }
-}
-
 static void add_histograms(struct counters *t, const json_t *root) {
     const json_t *ended = json_object_get(root, "histograms");
     const json_t *ages = json_object_get(root, "ages");
-    for (size_t i = 0; i < output_time_count; i++) {
-        add_histogram(t->ended[output_times[i].time], ended, output_times[i].key);
-        add_histogram(t->ages[output_times[i].time], ages, output_times[i].key);
+    for (size_t i = 0; i < document_time_count; i++) {
+        section_add_histogram(t->ended[document_times[i].time],
+                              json_object_get(ended, document_times[i].key));
+        section_add_histogram(t->ages[document_times[i].time],
+                              json_object_get(ages, document_times[i].key));
     }
 }
 
@@ -242,7 +238,7 @@ static int add_report(struct merge *m, const json_t *root, struct error *err) {
     add_histograms(&m->counters, root);
     add_generator(m, root);
     m->report.merged++;
-    return 0;
+    return sections_add(&m->report, &m->counters, root, err);
 }
 
 static int add_file(struct merge *m, const char *path, struct error *err) {
@@ -316,7 +312,7 @@ static int report_sum(struct merge *m, double covered, struct error *err) {
     memcpy(m->summary.limit, m->limit, sizeof(m->limit));
     if (output_report(&m->output, r, err) != 0)
         return EXIT_CANNOT;
-    if (report_fails(r))
+    if (conditions_hold(r))
         return LOADGEN_EXIT_THRESHOLD;
     return m->counters.succeeded > 0 ? 0 : LOADGEN_EXIT_NO_SUCCESS;
 }
@@ -342,6 +338,7 @@ int loadgen_merge(const struct loadgen_config *config, const struct option_strin
         return EXIT_CANNOT;
     }
     m->config = *config;
+    m->report.sections = output_sections;
     buf_init(&m->request.bytes, 1);
     int code = merge_all(m, paths, err);
     output_close(&m->output);

@@ -1,395 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* Opens the files of a report and writes its forms for programs: JSON, a line per request, the
+/* Opens the files of a report and writes its forms for programs: a line per request, the
  * distribution. */
 #include "loadgen/output.h"
-#include "base/escape.h"
-#include "base/json.h"
 #include "base/stream.h"
-#include "loadgen/live.h"
+#include "loadgen/conditions.h"
+#include "loadgen/config.h"
+#include "loadgen/counters.h"
+#include "loadgen/document.h"
+#include "loadgen/summary.h"
+#include "loadgen/text.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
-#include <unistd.h>
 
-/* --- JSON ------------------------------------------------------------------------------------- */
-
-/* Values and keys are ours and valid UTF-8, so that the only thing that can fail is memory:
- * json_object_set_new then takes NULL and fails, and `ok` remembers it for the end. */
-struct object {
-    json_t *json;
-    bool *ok;
+const struct section *const output_sections[] = {
+    &conditions_section,
+    NULL,
 };
-
-static void put(struct object o, const char *key, json_t *value) {
-    if (json_object_set_new(o.json, key, value) != 0)
-        *o.ok = false;
-}
-
-static void put_count(struct object o, const char *key, uint64_t value) {
-    put(o, key, json_integer((json_int_t)value));
-}
-
-static void put_real(struct object o, const char *key, double value) {
-    put(o, key, json_real(value));
-}
-
-static void put_text(struct object o, const char *key, struct slice text) {
-    put(o, key, json_text(text, SIZE_MAX));
-}
-
-static struct object put_object(struct object o, const char *key) {
-    struct object child = { json_object(), o.ok };
-    put(o, key, child.json);
-    return child;
-}
-
-/* The word that was sent; what the files say when reports are merged. */
-static struct slice method_of(const struct report *r) {
-    struct slice rest = buf_unread(&r->request->bytes);
-    return rest.len > 0 ? slice_cut(&rest, ' ') : slice_str(r->config->method);
-}
-
-static void put_config(struct object root, const struct report *r) {
-    const struct loadgen_config *c = r->config;
-    struct object o = put_object(root, "config");
-    put_text(o, "url", slice_str(c->url));
-    put_text(o, "host", slice_str(r->target->host));
-    put_count(o, "port", r->target->url.port);
-    put_text(o, "target", r->target->url.target);
-    put_text(o, "method", method_of(r));
-    put(o, "requests", c->requests > 0 ? json_integer(c->requests) : json_null());
-    put_count(o, "concurrency", (uint64_t)c->concurrency);
-    put(o, "time_limit_s",
-        c->time_limit > 0 ? json_real((double)c->time_limit / (double)NSEC_PER_SEC) : json_null());
-    put_real(o, "timeout_s", (double)c->timeout / (double)NSEC_PER_SEC);
-    put(o, "keep_alive", json_boolean(!r->request->close));
-    put_text(o, "http_version", c->http10 ? SLICE("1.0") : SLICE("1.1"));
-    put_count(o, "request_bytes", buf_unread(&r->request->bytes).len);
-    put_count(o, "workers", loadgen_config_workers(c));
-    put(o, "rate", c->rate > 0 ? json_real(c->rate) : json_null());
-    put_text(o, "arrivals",
-             c->arrivals == LOADGEN_ARRIVALS_POISSON ? SLICE("poisson") : SLICE("even"));
-    put_real(o, "warmup_s", (double)c->warmup / (double)NSEC_PER_SEC);
-    put_text(o, "through", slice_str(r->target->peer));
-    put(o, "has_body", json_boolean(r->request->has_body));
-    put(o, "variable_length", json_boolean(c->variable_length));
-}
-
-static void put_totals(struct object root, const struct report *r) {
-    const struct counters *t = r->counters;
-    const struct summary *s = r->summary;
-    struct object o = put_object(root, "totals");
-    put_real(o, "started_s", (double)r->started_wall / (double)NSEC_PER_SEC);
-    put_real(o, "seconds", s->seconds);
-    put_count(o, "requests", s->ended);
-    put_count(o, "succeeded", t->succeeded);
-    put_count(o, "failed", s->failed);
-    put_count(o, "errors", s->errors);
-    put_count(o, "non_2xx", t->non_2xx);
-    put_count(o, "kept_alive", t->kept_alive);
-    put_count(o, "in_flight", t->in_flight);
-    put_real(o, "in_flight_age_max_s", (double)t->in_flight_age_max / (double)NSEC_PER_SEC);
-    put_count(o, "planned", t->planned);
-    put_count(o, "late", t->late);
-    put_count(o, "dropped", t->dropped);
-    put_count(o, "starved", t->starved);
-    put_count(o, "concurrency", s->concurrency);
-    put_real(o, "rps", s->rate);
-    put_real(o, "received_per_s", s->received_rate);
-    put_real(o, "sent_per_s", s->sent_rate);
-    put_count(o, "connections", t->connections);
-    put_count(o, "reconnects", t->reconnects);
-    put_count(o, "bytes_received", t->bytes_received);
-    put_count(o, "body_bytes", t->body_bytes);
-    put_count(o, "bytes_sent", t->bytes_sent);
-
-    struct object reasons = put_object(root, "failures");
-    for (int i = 0; i < FAILURE_COUNT; i++)
-        put_count(reasons, failure_infos[i].key, t->failed[i]);
-}
-
-static void put_statuses(struct object root, const struct answers *a) {
-    struct object o = put_object(root, "statuses");
-    for (int i = 0; i < ANSWERS_STATUSES; i++) {
-        char key[8];
-        if (a->statuses[i] == 0)
-            continue;
-        snprintf(key, sizeof(key), "%d", i);
-        put_count(o, key, a->statuses[i]);
-    }
-}
-
-static void put_lenient(struct object root, const struct answers *a) {
-    struct object o = put_object(root, "lenient");
-    put_count(o, "responses", a->lenient);
-    for (int i = 0; i < HTTP_LENIENCE_COUNT; i++)
-        put_count(o, answers_leniences[i].key, a->leniences[i]);
-}
-
-static void put_malformed(struct object root, const struct answers *a) {
-    char text[ANSWERS_FIRST_BYTES * 4 + 1];
-    if (a->reasons[0].count == 0) {
-        put(root, "malformed", json_null());
-        return;
-    }
-    struct object o = put_object(root, "malformed");
-    struct object reasons = put_object(o, "reasons");
-    for (int i = 0; i < ANSWERS_REASONS; i++)
-        if (a->reasons[i].count > 0)
-            put_count(reasons, a->reasons[i].text, a->reasons[i].count);
-    escape_bytes(text, sizeof(text), slice_of(a->first, a->first_len));
-    put(o, "first", json_string(text));
-}
-
-static void put_addresses(struct object root, const struct answers *a,
-                          const struct resolved *addresses) {
-    json_t *list = json_array();
-    put(root, "addresses", list);
-    for (size_t i = 0; i < addresses->count; i++) {
-        const struct answers_address *one = &a->addresses[i];
-        char text[ADDRESS_TEXT_BYTES];
-        struct object item = { json_object(), root.ok };
-        put(item, "address", json_string(address_format(&addresses->addresses[i], text)));
-        put_count(item, "connections", one->connections);
-        put_count(item, "responses", one->responses);
-        put(item, "left_out",
-            one->left_out != 0 ? json_string(strerrordesc_np(one->left_out)) : json_null());
-        if (json_array_append_new(list, item.json) != 0)
-            *root.ok = false;
-    }
-}
-
-static void put_tls(struct object root, const struct answers_tls *t) {
-    struct object words = put_object(root, "failure_reasons");
-    for (int i = 0; i < FAILURE_COUNT; i++)
-        if (t->reasons[i][0] != '\0')
-            put(words, failure_infos[i].key, json_string(t->reasons[i]));
-    if (t->handshakes == 0) {
-        put(root, "tls", json_null());
-        return;
-    }
-    struct object o = put_object(root, "tls");
-    put(o, "protocol", json_string(t->protocol));
-    put(o, "temp_key", json_string(t->temp_key));
-    put(o, "server_name", json_string(t->server_name));
-    put_count(o, "handshakes", t->handshakes);
-    put_count(o, "resumed", t->resumed);
-}
-
-static void put_answers(struct object root, const struct answers *a,
-                        const struct resolved *addresses) {
-    bool any = answers_count(a, 200, 299) > 0;
-    put_statuses(root, a);
-    put(root, "body_lengths",
-        any ? json_pack("[I,I]", (json_int_t)a->shortest, (json_int_t)a->longest) : json_null());
-    put_lenient(root, a);
-    put_count(root, "overrun", a->overrun);
-    put_malformed(root, a);
-    put_tls(root, &a->tls);
-    put_addresses(root, a, addresses);
-}
-
-/* A value, or null when nothing was measured: nothing has no minimum. */
-static json_t *usec_if(bool any, int64_t usec) {
-    return any ? json_integer(usec) : json_null();
-}
-
-static void put_latency(struct object root, const char *key, struct times t) {
-    static const struct {
-        const char *key;
-        double q;
-    } points[] = {
-        { "p50", 0.50 }, { "p66", 0.66 }, { "p75", 0.75 }, { "p80", 0.80 },    { "p90", 0.90 },
-        { "p95", 0.95 }, { "p98", 0.98 }, { "p99", 0.99 }, { "p99_9", 0.999 },
-    };
-    struct object o = put_object(root, key);
-    bool any = percentile_count(t) > 0, ended = hist_count(t.ended) > 0;
-    put_count(o, "count", percentile_count(t));
-    put_count(o, "censored", percentile_censored(t));
-    put(o, "known_share", any ? json_real(percentile_known(t)) : json_null());
-    put(o, "min", usec_if(ended, hist_min(t.ended)));
-    put(o, "mean", ended ? json_real(hist_mean(t.ended)) : json_null());
-    put(o, "stddev", ended ? json_real(hist_stddev(t.ended)) : json_null());
-    for (size_t i = 0; i < ARRAY_LEN(points); i++)
-        put(o, points[i].key, usec_if(any, percentile_of(t, points[i].q).usec));
-    put(o, "max", usec_if(any, percentile_max(t).usec));
-}
-
-/* Puts what --merge adds up: [the largest value of a bucket, how many values are in it]. */
-static void put_histogram(struct object o, const char *key, const struct hist *h) {
-    json_t *buckets = json_array();
-    uint32_t cursor = 0;
-    int64_t usec;
-    uint64_t count;
-    put(o, key, buckets);
-    while (hist_next(h, &cursor, &usec, &count)) {
-        json_t *pair = json_pack("[I,I]", (json_int_t)usec, (json_int_t)count);
-        if (json_array_append_new(buckets, pair) != 0)
-            *o.ok = false;
-    }
-}
-
-const struct output_time output_times[] = {
-    { "latency_us", TIME_TOTAL },   { "connect_us", TIME_CONNECT },
-    { "tls_us", TIME_TLS },         { "processing_us", TIME_PROCESSING },
-    { "wait_us", TIME_WAIT },       { "send_us", TIME_SEND },
-    { "receive_us", TIME_RECEIVE }, { "queue_us", TIME_QUEUE },
-    { "uncorrected_us", TIME_RAW }, { "new_us", TIME_NEW },
-    { "reused_us", TIME_REUSED },   { "disturbed_us", TIME_DISTURBED },
-};
-const size_t output_time_count = ARRAY_LEN(output_times);
-
-static void put_latencies(struct object root, const struct summary *s) {
-    for (size_t i = 0; i < output_time_count; i++)
-        put_latency(root, output_times[i].key, s->times[output_times[i].time]);
-    put_latency(root, "undisturbed_us", s->undisturbed);
-    struct object histograms = put_object(root, "histograms");
-    struct object ages = put_object(root, "ages");
-    for (size_t i = 0; i < output_time_count; i++) {
-        struct times t = s->times[output_times[i].time];
-        put_histogram(histograms, output_times[i].key, t.ended);
-        put_histogram(ages, output_times[i].key, t.ages);
-    }
-}
-
-static void put_percentiles(struct object root, const struct report *r) {
-    const struct loadgen_percentiles *p = &r->config->percentiles;
-    struct times total = r->summary->times[TIME_TOTAL];
-    struct object o = put_object(root, "percentiles_us");
-    for (size_t i = 0; i < p->count; i++) {
-        char key[32];
-        snprintf(key, sizeof(key), "%g", p->values[i]);
-        put(o, key,
-            usec_if(percentile_count(total) > 0, percentile_of(total, p->values[i] / 100).usec));
-    }
-}
-
-static void put_series(struct object root, const struct live *live) {
-    json_t *series = json_array();
-    put(root, "series", series);
-    for (size_t i = 0; live != NULL && i < live->row_count; i++) {
-        const struct live_row *row = &live->rows[i];
-        struct object item = { json_object(), root.ok };
-        put_real(item, "second", row->second);
-        put_real(item, "seconds", row->length);
-        put_count(item, "requests", row->requests);
-        put_count(item, "failed", row->failed);
-        put_real(item, "rps", row->rate);
-        put_count(item, "in_flight", row->in_flight);
-        put(item, "p50_us", usec_if(row->answers > 0, row->p50_us));
-        put(item, "p99_us", usec_if(row->answers > 0, row->p99_us));
-        put(item, "max_us", usec_if(row->answers > 0, row->max_us));
-        if (json_array_append_new(series, item.json) != 0)
-            *root.ok = false;
-    }
-}
-
-static void put_conditions(struct object root, const struct report *r) {
-    json_t *list = json_array();
-    put(root, "conditions", list);
-    const struct threshold *t;
-    for (size_t i = 0; (t = report_condition(r, i)) != NULL; i++) {
-        struct threshold_fact fact = threshold_fact(t, &r->summary->facts);
-        struct object item = { json_object(), root.ok };
-        put_text(item, i < r->config->fail_if.count ? "fail_if" : "abort_if", slice_str(t->text));
-        put(item, "value", fact.is_known ? json_real(fact.value) : json_null());
-        put(item, "at_least", json_boolean(fact.at_least));
-        put(item, "failed", json_boolean(threshold_holds(t, fact)));
-        if (json_array_append_new(list, item.json) != 0)
-            *root.ok = false;
-    }
-}
-
-static void put_pauses(struct object root, const struct report *r) {
-    const struct pauses *p = &r->counters->pauses;
-    struct object o = put_object(root, "pauses");
-    put_count(o, "count", p->count);
-    put_real(o, "seconds", (double)p->total / (double)NSEC_PER_SEC);
-    put_real(o, "longest_s", (double)p->longest / (double)NSEC_PER_SEC);
-    put(o, "longest_at_s",
-        p->count > 0 ? json_real((double)(p->longest_at - r->started_mono) / (double)NSEC_PER_SEC)
-                     : json_null());
-    put_real(o, "longest_cpu_s", (double)p->longest_cpu / (double)NSEC_PER_SEC);
-}
-
-static void put_generator(struct object root, const struct report *r) {
-    const struct selfcheck *s = r->check;
-    if (s == NULL) {
-        put(root, "generator", json_null());
-        return;
-    }
-    struct object o = put_object(root, "generator");
-    put_real(o, "cpu_s", (double)s->cpu / (double)NSEC_PER_SEC);
-    put_real(o, "busiest_worker", s->busiest);
-    put_latency(o, "lag_us", (struct times){ .ended = s->lag });
-    put_pauses(o, r);
-    put_count(o, "descriptors_max", s->descriptors_max);
-    put_count(o, "ports", s->ports);
-    put_count(o, "ports_waiting", s->ports_waiting);
-    put_count(o, "listen_overflows", s->overflows);
-    put_count(o, "listen_drops", s->drops);
-    put(o, "was_the_limit", r->summary->is_limited ? json_string(r->summary->limit) : json_null());
-}
-
-static void put_merged(struct object root, const struct report *r) {
-    if (r->merged == 0) {
-        put(root, "merged", json_null());
-        return;
-    }
-    struct object o = put_object(root, "merged");
-    put_count(o, "files", r->merged);
-    put_real(o, "start_skew_s", r->merge_skew_s);
-    put_real(o, "overlap", r->merge_overlap);
-}
-
-static void put_environment(struct object root, const struct report *r) {
-    struct object o = put_object(root, "environment");
-    struct utsname name;
-    char text[CLOCK_TEXT_BYTES];
-    if (uname(&name) == 0) {
-        put_text(o, "system", slice_str(name.sysname));
-        put_text(o, "release", slice_str(name.release));
-        put_text(o, "machine", slice_str(name.machine));
-    }
-    put_count(o, "processors", (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
-    put_text(o, "started", slice_str(clock_format(r->started_wall, text)));
-    put_real(o, "resolve_ms", (double)r->target->resolve_span / (double)NSEC_PER_MSEC);
-}
-
-/* Schema "srv-bench/1", described in docs/bench-output.md: one object and a newline. Members are
- * only ever added. 0, -ENOMEM, or -EIO. */
-static int write_json(FILE *out, const struct report *r) {
-    bool ok = true;
-    struct object root = { json_object(), &ok };
-    put_text(root, "schema", SLICE("srv-bench/1"));
-    put_text(root, "version", SLICE(SRV_VERSION));
-    put_environment(root, r);
-    put_config(root, r);
-    put_text(root, "server_software", slice_str(r->counters->server_software));
-    put_count(root, "document_bytes", r->counters->document_bytes);
-    put(root, "stopped_by", r->stopped_by != NULL ? json_string(r->stopped_by) : json_null());
-    put_totals(root, r);
-    if (r->answers != NULL)
-        put_answers(root, r->answers, &r->target->addresses);
-    put_latencies(root, r->summary);
-    put_percentiles(root, r);
-    put_series(root, r->live);
-    put_conditions(root, r);
-    put_generator(root, r);
-    put_merged(root, r);
-
-    int rc = ok ? 0 : -ENOMEM;
-    errno = 0;
-    if (ok && (json_dumpf(root.json, out, JSON_INDENT(2)) != 0 || fputc('\n', out) == EOF))
-        rc = errno != 0 ? -errno : -EIO;
-    if (rc == 0)
-        rc = stream_flush(out);
-    json_decref(root.json);
-    return rc;
-}
 
 /* --- a line per request ----------------------------------------------------------------------- */
 
@@ -527,7 +156,7 @@ static const struct output_form {
     int (*write)(FILE *, const struct report *);
     bool needs_samples;
 } forms[OUTPUT_FILES] = {
-    { offsetof(struct loadgen_config, json_path), write_json, false },
+    { offsetof(struct loadgen_config, json_path), document_write, false },
     { offsetof(struct loadgen_config, percentiles_path), write_percentages, false },
     { offsetof(struct loadgen_config, spectrum_path), write_spectrum, false },
     { offsetof(struct loadgen_config, gnuplot_path), write_gnuplot, true },
@@ -580,12 +209,12 @@ static FILE *text_stream(const struct loadgen_config *c) {
 
 void output_start(const struct loadgen_config *c, const struct target *t) {
     if (!c->html)
-        report_start(text_stream(c), c, t);
+        text_start(text_stream(c), c, t);
 }
 
 int output_report(struct load_output *o, const struct report *r, struct error *err) {
     int rc = 0;
-    report_text(text_stream(r->config), r);
+    text_print(text_stream(r->config), r);
     for (int i = 0; i < OUTPUT_FILES; i++) {
         if (o->files[i] == NULL || (forms[i].needs_samples && r->samples == NULL))
             continue;

@@ -3,17 +3,15 @@
 #ifndef LOADGEN_OUTPUT_H
 #define LOADGEN_OUTPUT_H
 
+#include "base/error.h"
 #include "loadgen/report.h"
+#include <stdio.h>
 
 enum { OUTPUT_FILES = 6 };
 
-/* The distributions under their keys in JSON. */
-struct output_time {
-    const char *key;
-    enum counters_time time;
-};
-extern const struct output_time output_times[];
-extern const size_t output_time_count;
+/* What features tell in a report, in their order; NULL behind the last one. loadgen/section.h tells
+ * how one is added. */
+extern const struct section *const output_sections[];
 
 struct load_output {
     FILE *files[OUTPUT_FILES]; /* NULL: not asked for */

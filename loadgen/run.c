@@ -2,8 +2,11 @@
 /* Prepares a load, and lets workers do runs of it; each leaves its report, whatever ended it. */
 #include "loadgen/run.h"
 #include "base/alloc.h"
+#include "loadgen/conditions.h"
 #include "loadgen/output.h"
+#include "loadgen/report.h"
 #include "loadgen/selfcheck.h"
+#include "loadgen/summary.h"
 #include "loadgen/worker.h"
 #include "net/socket.h"
 #include "proc/signals.h"
@@ -90,7 +93,7 @@ static int exit_code(const struct load_run *run, const struct report *report) {
         return LOADGEN_EXIT_SIGNAL + run->signo;
     if (end == RUN_END_ERROR || report->counters->connections == 0)
         return EXIT_CANNOT;
-    if (end == RUN_END_ABORT || report_fails(report))
+    if (end == RUN_END_ABORT || conditions_hold(report))
         return LOADGEN_EXIT_THRESHOLD;
     return report->counters->succeeded > 0 ? 0 : LOADGEN_EXIT_NO_SUCCESS;
 }
@@ -173,6 +176,7 @@ static int make_report(struct load_run *run, nsec_t started_wall, struct error *
         .live = &run->live,
         .check = &run->check,
         .summary = &run->summary,
+        .sections = output_sections,
         .started_mono = run->live.measure_from,
         .started_wall = started_wall,
         .stopped_by = stopped_by(run),

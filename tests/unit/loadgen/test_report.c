@@ -2,6 +2,10 @@
 /* The reports against hand-made figures: ab's labels, rounding and percentile rule; the JSON
  * schema. */
 #include "loadgen/output.h"
+#include "loadgen/request.h"
+#include "loadgen/summary.h"
+#include "loadgen/target.h"
+#include "loadgen/text.h"
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,7 +40,8 @@ static int set_up(void **state) {
                                   .target = &run.target,
                                   .request = &run.request,
                                   .counters = &run.counters,
-                                  .summary = &run.summary };
+                                  .summary = &run.summary,
+                                  .sections = output_sections };
     return 0;
 }
 
@@ -80,7 +85,7 @@ static void print(void) {
     FILE *out = open_memstream(&run.text, &run.size);
     assert_non_null(out);
     settle();
-    report_text(out, &run.report);
+    text_print(out, &run.report);
     fclose(out);
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Runs of one load, one after the other in one process, against a server of one thread. */
+#include "loadgen/counters.h"
 #include "loadgen/report.h"
 #include "loadgen/run.h"
+#include "loadgen/summary.h"
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>

@@ -6,16 +6,22 @@
  * and some for the last. Nothing in our part may be one: no label of ab's, no percent sign at a
  * number ("p50"), and none of ab's words where another will do (answers, errors, slowest,
  * average). */
-#include "loadgen/report.h"
+#include "loadgen/text.h"
+#include "base/attr.h"
 #include "base/escape.h"
+#include "loadgen/answers.h"
+#include "loadgen/request.h"
+#include "loadgen/section.h"
+#include "loadgen/summary.h"
+#include "loadgen/target.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
 
-enum { LABEL_WIDTH = 13, BARS_MAX = 10, BAR_WIDTH = 40, CONDITION_BYTES = 192 };
+enum { BARS_MAX = 10, BAR_WIDTH = 40 };
 
-void report_start(FILE *out, const struct loadgen_config *c, const struct target *t) {
+void text_start(FILE *out, const struct loadgen_config *c, const struct target *t) {
     if (!c->no_banner)
         fprintf(out, "This is srv bench, Version %s\n\n", SRV_VERSION);
     fprintf(out, "Benchmarking %s ", t->host);
@@ -25,44 +31,24 @@ void report_start(FILE *out, const struct loadgen_config *c, const struct target
     fflush(out);
 }
 
-const struct threshold *report_condition(const struct report *r, size_t i) {
-    const struct thresholds *fail_if = &r->config->fail_if, *abort_if = &r->config->abort_if;
-    if (i < fail_if->count)
-        return &fail_if->items[i];
-    i -= fail_if->count;
-    return i < abort_if->count ? &abort_if->items[i] : NULL;
-}
-
-bool report_fails(const struct report *r) {
-    const struct threshold *t;
-    for (size_t i = 0; (t = report_condition(r, i)) != NULL; i++)
-        if (threshold_holds(t, threshold_fact(t, &r->summary->facts)))
-            return true;
-    return false;
-}
-
 static const char full_bar[BAR_WIDTH + 1] = "########################################";
 
 static double seconds(nsec_t span) {
     return (double)span / (double)NSEC_PER_SEC;
 }
 
-static void print_label(FILE *out, const char *label) {
-    fprintf(out, "%-*s", LABEL_WIDTH, label);
-}
-
 /* --- what matters first ----------------------------------------------------------------------- */
 
 static void print_throughput(FILE *out, const struct report *r) {
     const struct summary *s = r->summary;
-    print_label(out, "throughput");
+    section_label(out, "throughput");
     fprintf(out, "%.*f/s: %" PRIu64 " answers in %.3f s\n", s->rate < 100 ? 2 : 0, s->rate,
             r->counters->succeeded, s->seconds);
 }
 
 static void print_load(FILE *out, const struct report *r) {
     const struct loadgen_config *c = r->config;
-    print_label(out, "load");
+    section_label(out, "load");
     if (c->rate > 0)
         fprintf(out, "%g/s planned, %" PRIu64 " of at most %" PRId64 " connections used at once",
                 c->rate, r->summary->concurrency, c->concurrency);
@@ -72,7 +58,7 @@ static void print_load(FILE *out, const struct report *r) {
     fprintf(out, "%s\n", c->keep_alive ? ", kept alive" : ", a new one for each (-k reuses them)");
     if (r->merged == 0)
         return;
-    print_label(out, "merged");
+    section_label(out, "merged");
     fprintf(out, "%" PRIu32 " runs, begun within %.3f s, overlapping for %.1f %%\n", r->merged,
             r->merge_skew_s, r->merge_overlap * 100);
 }
@@ -101,7 +87,7 @@ static void print_statuses(FILE *out, const struct answers *a) {
     char text[400];
     if (a == NULL || show_statuses(a, text, sizeof(text))[0] == '\0')
         return;
-    print_label(out, "statuses");
+    section_label(out, "statuses");
     fprintf(out, "%s\n", text);
 }
 
@@ -110,7 +96,7 @@ static void print_essentials(FILE *out, const struct report *r) {
     print_throughput(out, r);
     print_load(out, r);
     print_statuses(out, r->answers);
-    print_label(out, "errors");
+    section_label(out, "errors");
     fprintf(out, "%" PRIu64, r->summary->failed);
     if (t->unwelcome > 0)
         fprintf(out, ", and %" PRIu64 " answers that are not 2xx", t->unwelcome);
@@ -119,51 +105,25 @@ static void print_essentials(FILE *out, const struct report *r) {
 
 /* --- times ------------------------------------------------------------------------------------ */
 
-static void print_row(FILE *out, const char *label, struct times t) {
-    static const double shares[] = { 0.5, 0.9, 0.99, 0.999 };
-    char text[PERCENTILE_TEXT_BYTES];
-    print_label(out, label);
-    for (size_t i = 0; i < ARRAY_LEN(shares); i++)
-        fprintf(out, " %10s", percentile_format(percentile_of(t, shares[i]), text));
-    fprintf(out, " %10s", percentile_format(percentile_max(t), text));
-    if (hist_count(t.ended) == 0) {
-        fprintf(out, " %10s %10s\n", "-", "-");
-        return;
-    }
-    struct percentile_value mean = { .usec = (int64_t)(hist_mean(t.ended) + 0.5) };
-    fprintf(out, " %10s", percentile_format(mean, text));
-    fprintf(out, " %10s\n",
-            percentile_format((struct percentile_value){ .usec = hist_min(t.ended) }, text));
-}
-
-/* Rows that say nothing are left out: a phase that nobody went through, or that took no time. */
-static void print_phase(FILE *out, const char *label, struct times t) {
-    if (percentile_max(t).usec > 0)
-        print_row(out, label, t);
-}
-
 static void print_latency(FILE *out, const struct report *r) {
     const struct times *times = r->summary->times;
     struct times all = times[TIME_TOTAL];
-    fputc('\n', out);
-    print_label(out, "latency");
-    fprintf(out, " %10s %10s %10s %10s %10s %10s %10s\n", "p50", "p90", "p99", "p99.9", "slowest",
-            "average", "fastest");
-    print_row(out, "  all", all);
+    section_columns(out, "latency");
+    section_row(out, "  all", all);
     if (percentile_count(times[TIME_DISTURBED]) > 0)
-        print_row(out, "  undisturbed", r->summary->undisturbed);
+        section_row(out, "  undisturbed", r->summary->undisturbed);
     if (r->counters->planned > 0)
-        print_row(out, "  uncorrected", times[TIME_RAW]);
+        section_row(out, "  uncorrected", times[TIME_RAW]);
     if (percentile_count(times[TIME_NEW]) > 0 && percentile_count(times[TIME_REUSED]) > 0) {
-        print_row(out, "  new conn.", times[TIME_NEW]);
-        print_row(out, "  reused", times[TIME_REUSED]);
+        section_row(out, "  new conn.", times[TIME_NEW]);
+        section_row(out, "  reused", times[TIME_REUSED]);
     }
-    print_phase(out, "  queue", times[TIME_QUEUE]);
-    print_phase(out, "  connect", times[TIME_CONNECT]);
-    print_phase(out, "  of it tls", times[TIME_TLS]);
-    print_phase(out, "  send", times[TIME_SEND]);
-    print_row(out, "  first byte", times[TIME_WAIT]);
-    print_phase(out, "  receive", times[TIME_RECEIVE]);
+    section_phase(out, "  queue", times[TIME_QUEUE]);
+    section_phase(out, "  connect", times[TIME_CONNECT]);
+    section_phase(out, "  of it tls", times[TIME_TLS]);
+    section_phase(out, "  send", times[TIME_SEND]);
+    section_row(out, "  first byte", times[TIME_WAIT]);
+    section_phase(out, "  receive", times[TIME_RECEIVE]);
     if (percentile_censored(all) > 0)
         fprintf(out,
                 "> is a lower bound. %" PRIu64 " had no answer: they count as longer than they "
@@ -299,65 +259,19 @@ static void print_addresses(FILE *out, const struct answers *a, const struct res
     }
 }
 
-/* Spells a condition with its percent sign apart from the number, so that what looks for ab's "50%"
- * finds ab's. Returns `text`, of CONDITION_BYTES. */
-static const char *spell_condition(const char *condition, char *text) {
-    size_t len = 0;
-    for (; *condition != '\0' && len < CONDITION_BYTES / 2; condition++) {
-        if (*condition == '%')
-            text[len++] = ' ';
-        text[len++] = *condition;
-    }
-    text[len] = '\0';
-    return text;
-}
-
-/* Tells the condition and the fact: "p99>200ms: it is at least 312.5 ms". Returns `text`, of
- * CONDITION_BYTES. */
-static const char *show_condition(const struct threshold *t, struct threshold_fact fact,
-                                  char *text) {
-    size_t used = strlen(spell_condition(t->text, text));
-    const char *bound = fact.at_least ? "at least " : "";
-    char *at = text + used;
-    size_t room = CONDITION_BYTES - used;
-    if (!fact.is_known)
-        snprintf(at, room, ": it is not known, there was no answer");
-    else if (threshold_is_latency(t))
-        snprintf(at, room, ": it is %s%.3f ms", bound, fact.value / 1000);
-    else if (t->is_share)
-        snprintf(at, room, ": it is %.4g %%", fact.value * 100);
-    else if (t->metric == THRESHOLD_RATE)
-        snprintf(at, room, ": it is %.2f/s", fact.value);
-    else
-        snprintf(at, room, ": it is %.0f", fact.value);
-    return text;
-}
-
 static void print_ending(FILE *out, const struct report *r) {
     const struct counters *t = r->counters;
-    char text[CONDITION_BYTES];
+    char text[SECTION_SPELLED_BYTES];
     if (t->reconnects > 0)
         fprintf(out, "\nIdle connections closed by the server: %" PRIu64 " (nothing was lost)\n",
                 t->reconnects);
     if (r->stopped_by != NULL)
         fprintf(out, "\nStopped early by %s\n",
                 strcmp(r->stopped_by, "error") == 0 ? "a socket error (-r goes on)"
-                                                    : spell_condition(r->stopped_by, text));
+                                                    : section_spell(r->stopped_by, text));
     if (t->in_flight > 0)
         fprintf(out, "\nStill in flight at the end: %" PRIu64 ", the oldest for %.3f s\n",
                 t->in_flight, seconds(t->in_flight_age_max));
-}
-
-static void print_conditions(FILE *out, const struct report *r) {
-    const struct threshold *t;
-    char text[CONDITION_BYTES];
-    if (report_condition(r, 0) != NULL)
-        fprintf(out, "\nConditions\n");
-    for (size_t i = 0; (t = report_condition(r, i)) != NULL; i++) {
-        struct threshold_fact fact = threshold_fact(t, &r->summary->facts);
-        fprintf(out, "  %-8s %s\n", threshold_holds(t, fact) ? "FAILED" : "passed",
-                show_condition(t, fact, text));
-    }
 }
 
 static void print_ports(FILE *out, const struct report *r) {
@@ -448,7 +362,7 @@ static void print_report(FILE *out, const struct report *r) {
         print_addresses(out, r->answers, &r->target->addresses);
     }
     print_ending(out, r);
-    print_conditions(out, r);
+    sections_print(out, r);
     print_check(out, r);
     fprintf(out, "\n---- ab ----\n");
 }
@@ -757,7 +671,7 @@ static void print_html(FILE *out, const struct report *r) {
     fprintf(out, "</table>\n");
 }
 
-void report_text(FILE *out, const struct report *r) {
+void text_print(FILE *out, const struct report *r) {
     if (r->config->html) {
         print_html(out, r);
     } else {

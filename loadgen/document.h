@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* The report for programs: one object of JSON, of schema "srv-bench/1" (docs/bench-output.md).
+ * Members are only ever added. */
+#ifndef LOADGEN_DOCUMENT_H
+#define LOADGEN_DOCUMENT_H
+
+#include "loadgen/counters.h"
+#include "loadgen/report.h"
+#include <jansson.h>
+#include <stdio.h>
+
+/* The distributions under their keys. */
+struct document_time {
+    const char *key;
+    enum counters_time time;
+};
+extern const struct document_time document_times[];
+extern const size_t document_time_count;
+
+/* The object. For json_decref; NULL when out of memory. */
+NODISCARD json_t *document_make(const struct report *r);
+
+/* The object and a newline. 0, -ENOMEM, or -EIO. */
+NODISCARD int document_write(FILE *out, const struct report *r);
+
+#endif
