@@ -44,15 +44,16 @@ static const struct {
 
 /* The options that evhttp obeys: the library has a call for them, or they are the process's own. */
 static const char *const evhttp_obeys[] = {
-    "bind",         "model",
-    "workers",      "backlog",
-    "upstream",     "upstream-timeout",
-    "keep-alive",   "graceful-timeout",
-    "timeout",      "limit-request-body",
-    "max-requests", "max-requests-jitter",
-    "pid",          "user",
-    "group",        "control",
-    "log-level",    "check-config",
+    "bind",          "model",
+    "workers",       "backlog",
+    "upstream",      "upstream-timeout",
+    "keep-alive",    "graceful-timeout",
+    "timeout",       "limit-request-body",
+    "max-requests",  "max-requests-jitter",
+    "pid",           "user",
+    "group",         "control",
+    "log-level",     "check-config",
+    "server-timing",
 };
 
 static bool evhttp_can_obey(const char *option) {

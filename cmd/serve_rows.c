@@ -639,6 +639,12 @@ static const struct option_row serve_rows[] = {
       .min = 0,
       .max = 86400 * NSEC_PER_SEC,
       .fallback = "0" },
+    { .name = "server-timing",
+      .topic = "Seeing",
+      .help = "Tell each client in Server-Timing how long its request took: queue, handler, "
+              "upstream and db, in milliseconds. It tells strangers, too.",
+      .type = OPTION_FLAG,
+      .offset = CONFIG(server_timing) },
     { .name = "control",
       .topic = "Seeing",
       .meta = "ADDR",

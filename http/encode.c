@@ -136,11 +136,13 @@ int http_encode_response(struct buf *out, const struct http_response_head *head)
     size_t bytes = measure_fields(head->fields, head->field_count);
     if (bytes == 0 || head->status < 100 || head->status > 999)
         return -EINVAL;
-    if (!is_value(reason) || !is_value(head->content_type) || !is_value(head->date))
+    if (!is_value(reason) || !is_value(head->content_type) || !is_value(head->date) ||
+        !is_value(head->timing))
         return -EINVAL;
     if (head->has_content_length && head->chunked)
         return -EINVAL;
-    int rc = buf_reserve(out, bytes + reason.len + head->content_type.len + head->date.len);
+    int rc = buf_reserve(out, bytes + reason.len + head->content_type.len + head->date.len +
+                                  head->timing.len);
     if (rc != 0)
         return rc;
 
@@ -149,6 +151,8 @@ int http_encode_response(struct buf *out, const struct http_response_head *head)
         at = put_field(at, SLICE("Date: "), head->date);
     if (head->content_type.len > 0)
         at = put_field(at, SLICE("Content-Type: "), head->content_type);
+    if (head->timing.len > 0)
+        at = put_field(at, SLICE("Server-Timing: "), head->timing);
     at = put_framing(at, (struct framing){ head->content_length, head->has_content_length,
                                            head->chunked, head->close, head->keep_alive });
     at = put_fields(at, head->fields, head->field_count);

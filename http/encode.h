@@ -30,6 +30,7 @@ struct http_response_head {
     struct slice reason;       /* empty: the registered phrase */
     struct slice content_type; /* sent when not empty */
     struct slice date;         /* an IMF-fixdate (http_date); sent when not empty */
+    struct slice timing;       /* Server-Timing; sent when not empty */
     const struct http_field *fields;
     size_t field_count;
     uint64_t content_length;

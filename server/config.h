@@ -70,6 +70,7 @@ struct serve_config {
     int patch;                        /* enum patching */
     bool reload;                      /* take new code when a file of the app changes */
     struct access_log_config access_log;
+    bool server_timing;                        /* answers tell where their time went */
     const char *health_path;                   /* NULL: none */
     const char *pid_path;                      /* NULL: none */
     char *const *argv;                         /* for an upgraded program, too */

@@ -537,7 +537,7 @@ struct query_result {
 
 /* Ends the wait for the database, with what it reports. */
 static void has_queried(struct srv_request *rq, nsec_t began, const struct db_report *report) {
-    nsec_t ended = io_now(rq->io);
+    nsec_t ended = request_now(rq);
 
     request_does(rq, STATS_CPU, ended);
     if (!rq->is_part)
@@ -552,7 +552,7 @@ static void has_queried(struct srv_request *rq, nsec_t began, const struct db_re
 static int run_statement(struct srv_request *rq, const struct db_statement *statement,
                          struct db_answer *ret, struct db_report *report) {
     struct db *db = rq->session->worker->db;
-    nsec_t began = io_now(rq->io);
+    nsec_t began = request_now(rq);
     struct patch *paused; /* the driver waits in its own way */
     int rc;
 
@@ -652,7 +652,7 @@ const char *srv_sqlstate(const struct srv_request *rq) {
 int srv_begin_transaction(struct srv_request *rq) {
     struct db *db = rq->session->worker->db;
     struct db_report report = { .why = NULL };
-    nsec_t began = io_now(rq->io);
+    nsec_t began = request_now(rq);
     struct patch *paused;
     int rc;
 
@@ -683,7 +683,7 @@ static void leave_transaction(struct srv_request *rq) {
 
 int srv_commit(struct srv_request *rq) {
     struct db_report report = { .why = NULL };
-    nsec_t began = io_now(rq->io);
+    nsec_t began = request_now(rq);
     struct patch *paused;
     int rc;
 

@@ -193,13 +193,13 @@ static void count_call(struct stats *stats, int rc) {
 }
 
 void request_waits_for_upstream(struct srv_request *rq) {
-    rq->asked_at = io_now(rq->io);
+    rq->asked_at = request_now(rq);
     rq->detail = NULL;
     request_does(rq, STATS_UPSTREAM, rq->asked_at);
 }
 
 void request_has_waited(struct srv_request *rq) {
-    nsec_t now = io_now(rq->io);
+    nsec_t now = request_now(rq);
 
     if (!rq->is_part)
         rq->session->spent.upstream += now - rq->asked_at;
@@ -366,10 +366,12 @@ static bool is_last_answer(const struct session *s) {
 int request_head(struct srv_request *rq, uint16_t status, struct slice content_type,
                  const uint64_t *length, bool *ret_sends_body) {
     struct session *s = rq->session;
+    char timing[ACCESS_TIMING_BYTES];
     struct http_response_head head = {
         .status = status,
         .content_type = content_type,
         .date = http_date_now(),
+        .timing = access_timing(s->worker, &s->spent, s->ready_at, timing),
         .fields = rq->fields,
         .field_count = rq->field_count,
         .content_length = length != NULL ? *length : 0,

@@ -119,6 +119,12 @@ void request_does(struct srv_request *rq, enum stats_doing doing, nsec_t now);
 /* Seconds as a span: 0 for less, and for what is no number; at most a century. */
 nsec_t request_span(double seconds);
 
+/* The time, to measure waits: the loop's; with --server-timing that of the clock, since others may
+ * compute within a turn of the loop. */
+static inline nsec_t request_now(const struct srv_request *rq) {
+    return UNLIKELY(rq->session->worker->config->server_timing) ? clock_now() : io_now(rq->io);
+}
+
 /* Begins the wait for the upstream, a place among the calls in progress included. */
 void request_waits_for_upstream(struct srv_request *rq);
 

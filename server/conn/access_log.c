@@ -6,6 +6,7 @@
 #include "base/escape.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "http/server_timing.h"
 #include "http/url.h"
 #include "server/conn/channel.h"
 #include "server/conn/proxied.h"
@@ -461,4 +462,18 @@ void access_log_write(const struct access_log *log, const struct access_entry *e
     stats_add(stats, STATS_log_dropped, 1);
     log_limited(&rate, LOG_LEVEL_WARN, "access log lines were dropped worker=%u count=%llu",
                 e->worker->index, stats_get(stats, STATS_log_dropped));
+}
+
+/* --- Server-Timing ---------------------------------------------------------------------------- */
+
+/* The handler has what is left of the time, so that the parts add up to the whole. */
+struct slice access_format_timing(const struct access_spent *spent, nsec_t ready_at,
+                                  char text[ACCESS_TIMING_BYTES]) {
+    nsec_t own = clock_now() - ready_at - spent->queue - spent->upstream - spent->database;
+    char *at = server_timing_put(text, true, SLICE("queue"), spent->queue / NSEC_PER_USEC);
+
+    at = server_timing_put(at, false, SLICE("handler"), own / NSEC_PER_USEC);
+    at = server_timing_put(at, false, SLICE("upstream"), spent->upstream / NSEC_PER_USEC);
+    at = server_timing_put(at, false, SLICE("db"), spent->database / NSEC_PER_USEC);
+    return slice_of(text, (size_t)(at - text));
 }

@@ -56,4 +56,20 @@ void access_log_close(struct access_log *log); /* NULL-safe; in the process that
 /* Writes a line, unless the entry took less than access_log_config.slow. */
 void access_log_write(const struct access_log *log, const struct access_entry *entry);
 
+/* --- the same for the client: --server-timing ------------------------------------------------- */
+
+enum { ACCESS_TIMING_BYTES = 160 };
+
+struct slice access_format_timing(const struct access_spent *spent, nsec_t ready_at,
+                                  char text[ACCESS_TIMING_BYTES]);
+
+/* The value of Server-Timing for an answer that is about to be written, in `text`; empty without
+ * the option, and when no request was complete (`ready_at` 0). */
+static inline struct slice access_timing(const struct worker *worker,
+                                         const struct access_spent *spent, nsec_t ready_at,
+                                         char text[ACCESS_TIMING_BYTES]) {
+    bool tells = UNLIKELY(worker->config->server_timing) && ready_at != 0;
+    return tells ? access_format_timing(spent, ready_at, text) : SLICE("");
+}
+
 #endif

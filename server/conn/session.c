@@ -275,10 +275,12 @@ int session_reserve(struct session *s) {
 static void put_error(struct session *s, uint16_t status, const char *why, bool close) {
     struct http_field retry_after = { .name = SLICE("Retry-After"),
                                       .value = SLICE(SERVER_RETRY_AFTER_SECONDS) };
+    char timing[ACCESS_TIMING_BYTES];
     struct http_response_head head = {
         .status = status,
         .content_type = SLICE("text/plain"),
         .date = http_date_now(),
+        .timing = access_timing(s->worker, &s->spent, s->ready_at, timing),
         .fields = &retry_after,
         .field_count = status == 503,
         .content_length = strlen(why) + 1,
@@ -511,6 +513,8 @@ void session_set_doing(struct session *s, enum stats_doing doing, nsec_t now) {
 void session_begin(struct session *s, nsec_t now) {
     int64_t served_max = s->worker->config->keep_alive_requests;
 
+    if (UNLIKELY(s->worker->config->server_timing))
+        now = clock_now(); /* others may have computed since the turn of the loop began */
     if (served_max > 0 && s->served + 1 >= served_max)
         s->last = true;
     s->spent.queue = now - s->ready_at;
@@ -734,8 +738,8 @@ enum session_end session_tell_health(struct session *s) {
 enum session_end session_turn_down(struct session *s, uint16_t status, const char *why) {
     if (buf_unread(&s->in).len > s->head_used)
         s->last = true;
-    put_error(s, status, why, s->last);
     s->spent.queue = clock_now() - s->ready_at;
+    put_error(s, status, why, s->last);
     log_access_to_refused(s);
     return finish_request(s);
 }

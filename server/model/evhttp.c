@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "http/server_timing.h"
 #include "proc/signals.h"
 #include "server/app/app.h"
 #include "server/heartbeat.h"
@@ -20,7 +21,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-enum { PATH_BYTES_MAX = 2048 };
+enum { PATH_BYTES_MAX = 2048, TIMING_BYTES = 160 };
 
 static int evhttp_run(struct worker *worker, struct error *err);
 
@@ -89,14 +90,27 @@ static void on_written(struct evhttp_request *client, void *arg) {
     on_closed(connection, arg);
 }
 
+/* The handler waits for the upstream, and for nothing else; evhttp has no queue. 0 or -1. */
+static int put_timing(struct evkeyvalq *fields, nsec_t spent) {
+    char text[TIMING_BYTES], *at = server_timing_put(text, true, SLICE("queue"), 0);
+
+    at = server_timing_put(at, false, SLICE("handler"), 0);
+    at = server_timing_put(at, false, SLICE("upstream"), spent / NSEC_PER_USEC);
+    at = server_timing_put(at, false, SLICE("db"), 0);
+    *at = '\0';
+    return evhttp_add_header(fields, "Server-Timing", text);
+}
+
 static void answer(struct evhttp_model *m, struct evhttp_request *client, int status,
                    struct evbuffer *body, nsec_t began_at) {
     const struct worker *worker = m->worker;
     struct evhttp_connection *connection = evhttp_request_get_connection(client);
     struct evkeyvalq *fields = evhttp_request_get_output_headers(client);
+    nsec_t spent = loop_now(m->loop) - began_at;
 
     if (evhttp_add_header(fields, "Content-Type", "text/plain") < 0 ||
         (status == 503 && evhttp_add_header(fields, "Retry-After", "1") < 0) ||
+        (worker->config->server_timing && put_timing(fields, spent) < 0) ||
         ((m->stopping || worker->config->keep_alive == 0) &&
          evhttp_add_header(fields, "Connection", "close") < 0))
         log_write(LOG_LEVEL_WARN, "no memory for the fields of an answer");
@@ -107,7 +121,7 @@ static void answer(struct evhttp_model *m, struct evhttp_request *client, int st
     }
     evhttp_send_reply(client, status, NULL, body);
     stats_answered(worker->stats, (uint16_t)status);
-    hist_shared_record(&worker->stats->latency, loop_now(m->loop) - began_at);
+    hist_shared_record(&worker->stats->latency, spent);
     worker_count_answer(worker);
 }
 

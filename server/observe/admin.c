@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { METRICS_BYTES_MAX = 16777216 };
@@ -227,6 +228,23 @@ static void print_process(const struct admin *o, struct prometheus *p, bool memo
     }
 }
 
+/* Of all threads; other processes may ask, too (clock_getcpuclockid(3)). */
+static void print_cpu(const struct admin *o, struct prometheus *p) {
+    struct worker_labels l;
+
+    prometheus_family(p, "worker_cpu_seconds", PROMETHEUS_COUNTER,
+                      "CPU time of the worker since it was started.");
+    for (unsigned i = 0; i < o->count; i++) {
+        struct timespec spent;
+        clockid_t clock;
+
+        set_worker(&l, i);
+        if (is_alive(&o->stats[i]) && clock_getcpuclockid(o->stats[i].pid, &clock) == 0 &&
+            clock_gettime(clock, &spent) == 0)
+            prometheus_seconds(p, l.list, 1, (double)spent.tv_sec + (double)spent.tv_nsec / 1e9);
+    }
+}
+
 static int print_metrics(const struct admin *o, struct buf *out) {
     struct prometheus p = { .out = out, .prefix = "srv" };
 
@@ -239,6 +257,7 @@ static int print_metrics(const struct admin *o, struct buf *out) {
     print_process(o, &p, true);
     prometheus_family(&p, "worker_threads", PROMETHEUS_GAUGE, "Threads of the worker.");
     print_process(o, &p, false);
+    print_cpu(o, &p);
     return p.rc;
 }
 
