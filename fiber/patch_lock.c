@@ -535,7 +535,9 @@ static int once(struct patch *p, pthread_once_t *control, void (*routine)(void))
     return original_pthread_once()(control, routine);
 }
 
+/* OpenSSL calls it several times for each record. */
 int pthread_once(pthread_once_t *control, void (*routine)(void)) {
+    PATCH_QUICKLY(pthread_once, control, routine);
     return once(PATCH_HERE, control, routine);
 }
 

@@ -431,6 +431,38 @@ def test_formats(handler):
     assert get(handler(body)).text == "a|%|-7| 1.50|"
 
 
+# Each is printed by srv and by libc, with the same arguments.
+FORMATS = (
+    '"%d %d %d", 0, -7, INT_MIN', '"%i|%u", INT_MAX, UINT_MAX', '"%ld %lu", LONG_MIN, ULONG_MAX',
+    '"%lld %llu %llx", LLONG_MIN, ULLONG_MAX, ULLONG_MAX', '"%zu %zd %zx", (size_t)-1, (ssize_t)-5, (size_t)48879',
+    '"%jd %ju", INTMAX_MIN, UINTMAX_MAX', '"%5d|%05d|%2d", -42, -42, 12345', '"%016lx|%16lx|%x", 48879ul, 48879ul, 0u',
+    '"%020d|%23u|%023d", -1, 1u, -1', '"%024d|%40d|%0200x", -1, 5, 7u', '"%s=%d%%", "a", 99', '"%s", (const char *)zero',
+    '"%-5d|%+d|% d|%.3d|%#x", 4, 4, 4, 4, 4u', '"%hd %hhu %c %X", 70000, 257, 65, 255u', '"%.*s %.2s", 2, "abc", "xyz"',
+    '"%00005d|%0d|%00d", 3, 4, 5', '"%5s|%-5s|", "a", "b"', '"%.2f %g", 1.5, 0.25', '"%d%d%d%d%d%d%d%d%d%d", 0,1,2,3,4,5,6,7,8,9',
+    '"%d,%d,%d,%d,%d,%d,%d,%d,%d,%d", 0,1,2,3,4,5,6,7,8,9', '"%lx.%lx.%lx.%lx.%lx.%lx.%lx", 1ul, 2ul, 3ul, 4ul, 5ul, 6ul, ~0ul', '"%%%d%%", 1', '"%s", ""',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("call", ["srv_print(rq, {})", 'srv_print(rq, "%s", srv_format(rq, {}))'])
+def test_formats_print_what_libc_prints(handler, call):
+    lines = "".join(
+        f'snprintf(want, sizeof(want), {args}); {call.format(args)}; srv_print(rq, "\\n%s\\n", want);\n' for args in FORMATS
+    )
+    page = f"""#include <limits.h>
+#include <stdint.h>
+#pragma GCC diagnostic ignored "-Wformat"
+#pragma GCC diagnostic ignored "-Wformat-truncation"
+static int page(srv_request *rq) {{
+    static char want[1024];
+    const char *volatile zero = NULL;
+    {lines}
+    return srv_reply_printed(rq, 200);
+}}"""
+    got = get(handler(page)).text.splitlines()
+    assert len(got) == 2 * len(FORMATS)
+    assert got[::2] == got[1::2]
+
+
 def test_long_formats_and_texts(handler):
     body = (
         "static int page(srv_request *rq) { char *x = srv_alloc(rq, 100001); memset(x, 'x', 100000);\n"

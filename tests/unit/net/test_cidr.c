@@ -82,6 +82,10 @@ static void peers_are_written_as_people_do(void **state) {
     char text[PEER_TEXT_BYTES];
     struct peer p = peer("192.0.2.7");
     assert_string_equal(peer_format(&p, text), "192.0.2.7");
+    p = peer("255.100.99.0");
+    assert_string_equal(peer_format(&p, text), "255.100.99.0");
+    p = peer("10.9.101.200");
+    assert_string_equal(peer_format(&p, text), "10.9.101.200");
     p = peer("2001:DB8::7");
     assert_string_equal(peer_format(&p, text), "2001:db8::7");
     p = peer_of_address(NULL);
