@@ -41,12 +41,27 @@ http {{
 RETURN_200 = {"http": "", "location": 'return 200 "slow api response";'}
 
 
-def return_200_over_tls(certificate):
-    """As RETURN_200, of an nginx that terminates TLS."""
+# What `srv serve echo` answers to a request that has no field but Host, and no body.
+ECHO_OF_NGINX = (
+    r'return 200 "method: $request_method\ntarget: $request_uri\nclient: $remote_addr\nscheme: $scheme\n'
+    r'field: host: $http_host\nbody: 0 bytes, sum cbf29ce484222325\n";'
+)
+# What RETURN_200 answers, as an application of `srv serve`.
+RETURN_200_OF_SRV = """#include <srv/app.h>
+
+static int page(srv_request *rq) {
+    return srv_reply(rq, 200, "slow api response");
+}
+SRV_APP(.handle = page)
+"""
+
+
+def return_200_over_tls(certificate, location=RETURN_200["location"]):
+    """As RETURN_200, of an nginx that terminates TLS; `location` may do something else."""
     listens = "listen 127.0.0.1:{port}"
     return {
         "http": f"ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key}; ssl_protocols TLSv1.2 TLSv1.3;",
-        "location": RETURN_200["location"],
+        "location": location,
         "conf": NGINX_CONF.replace(listens, f"{listens} ssl"),
     }
 

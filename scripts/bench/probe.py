@@ -42,6 +42,17 @@ def ticks_ns(pid):
     return (int(fields[11]) + int(fields[12])) * TICK_NS if fields else 0
 
 
+def switches(pid):
+    """Context switches so far of the tree, all threads that live: (sleeps, preemptions). A thread that waits sleeps; one
+    that has work left and loses its processor was preempted."""
+    total = {"": 0, "non": 0}
+    for one in tree(pid):
+        for task in Path(f"/proc/{one}/task").glob("*"):
+            for kind, count in re.findall(r"^(|non)voluntary_ctxt_switches:\s+(\d+)", read(f"{task}/status"), re.M):
+                total[kind] += int(count)
+    return total[""], total["non"]
+
+
 def memory_bytes(pid):
     """{"Pss": ..., "Pss_Anon": ...} of the tree, in bytes."""
     total = {"Pss": 0, "Pss_Anon": 0}
