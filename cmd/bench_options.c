@@ -57,6 +57,10 @@ static int parse_rate(void *config, const char *value, struct error *err) {
     return loadgen_parse_rate(value, &((struct bench_options *)config)->run.rate, err);
 }
 
+static int parse_stages(void *config, const char *value, struct error *err) {
+    return loadgen_parse_stages(value, &((struct bench_options *)config)->run.stages, err);
+}
+
 static int parse_sources(void *config, const char *value, struct error *err) {
     struct loadgen_sources checked = { .count = 0 };
     int rc = loadgen_parse_sources(value, &checked, err);
@@ -131,6 +135,9 @@ static const struct option_row bench_rows[] = {
       .choices = arrivals,
       .fallback = "even",
       .help = "planned times at even distances, or at random as independent users come" },
+    CUSTOM(0, "stages", RATE, "LEVEL:LENGTH,...", parse_stages,
+           "rates or connections that change: '10/s:30s, 100/s:1m' goes in straight lines, "
+           "'=100/s:1m' steps, '50c:1m' is connections"),
     NUMBER(0, "seed", RATE, "N", run.seed, 0, INT64_MAX, "1", "of random arrivals"),
 
     TEXTS('H', "header", REQUEST, "'NAME: VALUE'", run.headers, "add or replace a header field"),

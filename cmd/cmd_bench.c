@@ -15,7 +15,7 @@
 /* --- options that need another --------------------------------------------------------------- */
 
 static bool has_rate(const struct loadgen_config *c) {
-    return c->rate > 0;
+    return loadgen_config_is_open(c);
 }
 
 static bool has_random_arrivals(const struct loadgen_config *c) {
@@ -23,7 +23,7 @@ static bool has_random_arrivals(const struct loadgen_config *c) {
 }
 
 static bool has_time(const struct loadgen_config *c) {
-    return c->time_limit > 0 || (c->rate > 0 && c->requests == 0);
+    return c->time_limit > 0 || c->stages.count > 0 || (c->rate > 0 && c->requests == 0);
 }
 
 static bool has_keep_alive(const struct loadgen_config *c) {
@@ -50,7 +50,8 @@ static const struct need {
     const char *option, *needs;
     bool (*is_met)(const struct loadgen_config *);
 } needs[] = {
-    { "arrivals", "needs --rate: without it requests have no planned times", has_rate },
+    { "arrivals", "needs --rate or --stages of rates: without them requests have no planned times",
+      has_rate },
     { "seed", "needs --arrivals poisson: nothing else is random", has_random_arrivals },
     { "drain", "needs --time: only a time limit leaves requests in flight", has_time },
     { "requests-per-connection", "needs --keep-alive (-k)", has_keep_alive },
@@ -134,6 +135,8 @@ static int check_hints(const struct bench_options *o, const struct option_string
 
 /* Fills in the options that follow from others. */
 static void complete(struct loadgen_config *c, int64_t ramp_msec) {
+    if (c->stages.count > 0 && c->time_limit == 0)
+        c->time_limit = shape_span(&c->stages);
     if (c->rate > 0 && c->requests == 0 && c->time_limit == 0) {
         c->time_limit = RATE_SPAN;
         c->time_is_ours = true;
@@ -143,7 +146,9 @@ static void complete(struct loadgen_config *c, int64_t ramp_msec) {
     if (c->concurrency > 0)
         return;
     c->concurrency = 1;
-    if (c->rate > 0) {
+    if (loadgen_config_varies_connections(c)) {
+        c->concurrency = (int64_t)shape_peak(&c->stages);
+    } else if (loadgen_config_is_open(c)) {
         uint64_t budget = loadgen_config_budget(c);
         c->concurrency =
             budget < LOADGEN_CONCURRENCY_OPEN ? (int64_t)budget : LOADGEN_CONCURRENCY_OPEN;

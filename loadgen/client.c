@@ -173,6 +173,7 @@ static int64_t usec_between(nsec_t from, nsec_t to) {
 static struct timing client_timing(const struct load_client *c, nsec_t now) {
     selfcheck_look(&c->worker->lateness, now);
     struct timing t = {
+        .planned = c->planned,
         .queue = usec_between(c->planned, c->started),
         .total = usec_between(c->started, now),
         .reused = c->exchanges > 1,
@@ -407,6 +408,7 @@ static void timers_close(struct load_worker *w) {
     timer_cancel(w->loop, &w->arrival_timer);
     timer_cancel(w->loop, &w->ramp_timer);
     timer_cancel(w->loop, &w->trial_timer);
+    timer_cancel(w->loop, &w->stage_timer);
     timeouts_close(&w->timeouts);
     timeouts_close(&w->partings);
     timeouts_close(&w->retries);

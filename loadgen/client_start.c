@@ -54,6 +54,33 @@ void clients_start_rest(struct load_worker *w) {
         client_start(&w->clients[w->started++], clock_now());
 }
 
+/* Whether a connection has nothing on its way, not even a pause: its turn comes by itself then. */
+static bool is_off(const struct load_client *c) {
+    return c->state == LOAD_IDLE && !c->holds_request;
+}
+
+/* Starts the connections that the stages have now beside those that run. The ones beyond them stop
+ * after their request. Connections of several workers interleave. */
+static void follow_stages(struct load_worker *w) {
+    nsec_t now = clock_now(), next;
+    uint32_t all = shape_connections(w->plan.shape, now - w->plan.start, &next);
+    uint32_t ours = (all + w->share.count - 1 - w->share.index) / w->share.count;
+    w->clients_end = w->clients + ours;
+    for (struct load_client *c = w->clients; c < w->clients_end && !w->stopping; c++) {
+        if (!is_off(c) || w->plan.left == 0)
+            continue;
+        w->busy++;
+        client_start(c, now);
+    }
+    if (next != NSEC_NEVER && !w->stopping &&
+        timer_set(w->loop, &w->stage_timer, w->plan.start + next) != 0)
+        clients_stop(w, RUN_END_ERROR);
+}
+
+static void on_stage(struct timer *timer) {
+    follow_stages(CONTAINER_OF(timer, struct load_worker, stage_timer));
+}
+
 void clients_warm_up_end(struct load_worker *w) {
     counters_restart(&w->counters, w->plan.measure_from);
     answers_restart(&w->answers);
@@ -75,7 +102,7 @@ static void count_starved(struct load_worker *w, nsec_t planned) {
 /* Takes the next request of the plan, if one is due: its planned time, and its record. */
 static bool take(struct load_client *c, nsec_t now) {
     struct load_worker *w = c->worker;
-    if (!plan_take(&w->plan, now, &c->planned))
+    if (c >= w->clients_end || !plan_take(&w->plan, now, &c->planned))
         return false;
     if (c->planned < w->plan.measure_from)
         return true;
@@ -88,17 +115,14 @@ static bool take(struct load_client *c, nsec_t now) {
         count_starved(w, c->planned);
     }
     c->sample = counters_begin(&w->counters, c->planned, is_planned, is_late);
+    if (UNLIKELY(w->counters.stages != NULL))
+        stages_begin(w->counters.stages, c->planned, now, is_planned);
     return true;
 }
 
 /* Whether nothing is left to do and nothing to wait for. A time limit ends the run by itself. */
 static bool is_done(const struct load_worker *w) {
-    if (w->busy > 0 || w->stopping)
-        return false;
-    if (!plan_is_open(&w->plan))
-        return true;
-    return plan_next_at(&w->plan) == NSEC_NEVER &&
-           (w->plan.stop_at == NSEC_NEVER || w->plan.left == 0);
+    return w->busy == 0 && !w->stopping && plan_is_done(&w->plan);
 }
 
 /* An open connection waits for the next planned request, unless the run is over. */
@@ -304,6 +328,8 @@ void client_send(struct load_client *c, nsec_t now) {
 int clients_start(struct load_worker *w) {
     w->arrival_timer.fire = on_arrival;
     w->ramp_timer.fire = on_ramp;
+    w->stage_timer.fire = on_stage;
+    w->clients_end = w->clients + w->client_count;
     w->busy = w->client_count;
     if (plan_is_open(&w->plan)) {
         for (uint32_t i = w->client_count; i-- > 0;) {
@@ -313,6 +339,12 @@ int clients_start(struct load_worker *w) {
         w->started = w->client_count;
         w->busy = 0;
         return arm_arrival(w);
+    }
+    if (loadgen_config_varies_connections(w->config)) {
+        w->started = w->client_count;
+        w->busy = 0;
+        follow_stages(w);
+        return 0;
     }
     if (w->config->ramp > 0)
         return timer_set(w->loop, &w->ramp_timer, ramp_at(w));
@@ -327,7 +359,8 @@ int clients_start(struct load_worker *w) {
 void clients_drop_due(struct load_worker *w, nsec_t now) {
     nsec_t planned;
     while (plan_is_open(&w->plan) && plan_take(&w->plan, now, &planned)) {
-        struct timing waited = { .queue = (now - planned) / NSEC_PER_USEC,
+        struct timing waited = { .planned = planned,
+                                 .queue = (now - planned) / NSEC_PER_USEC,
                                  .disturbed = planned < w->lateness.pause_ended };
         if (planned < w->plan.measure_from)
             continue;

@@ -25,6 +25,7 @@
 #include "loadgen/request.h"
 #include "loadgen/secure.h"
 #include "loadgen/selfcheck.h"
+#include "loadgen/stages.h"
 #include "loadgen/target.h"
 #include "net/timeouts.h"
 #include "net/watch.h"
@@ -86,13 +87,15 @@ struct load_worker {
     struct timeouts timeouts, partings, retries;
     struct parting parting; /* what the server does when it should close */
     struct load_client *clients;
-    struct load_client *idle; /* open model: those without a request, the last used first */
-    char *in;                 /* the buffer that every recv goes to first */
+    struct load_client *clients_end; /* behind the last one that may take requests now */
+    struct load_client *idle;        /* open model: those without a request, the last used first */
+    char *in;                        /* the buffer that every recv goes to first */
     uint32_t client_count, started, busy; /* started: once; busy: not resting */
 
     struct timer arrival_timer; /* open model: the next planned request */
     struct timer ramp_timer;    /* the next connection to start */
     struct timer trial_timer;   /* the end of the trial */
+    struct timer stage_timer;   /* stages of connections: their number changes */
     struct timer stop_timer, drain_timer;
     struct timer tick_timer;  /* every second: live_publish */
     struct timer row_timer;   /* a moment later, on the first worker: live_close_row */

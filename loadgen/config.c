@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Checks between options, and the values that only bench has. */
 #include "loadgen/config.h"
+#include "base/units.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -47,7 +48,7 @@ static int check_method(const struct loadgen_config *c, struct error *err) {
 }
 
 static int check_rate(const struct loadgen_config *c, struct error *err) {
-    if (c->rate <= 0)
+    if (!loadgen_config_is_open(c))
         return 0;
     if (c->ramp > 0)
         return error_set(err, -EINVAL,
@@ -58,16 +59,40 @@ static int check_rate(const struct loadgen_config *c, struct error *err) {
     return 0;
 }
 
+static int check_stages(const struct loadgen_config *c, struct error *err) {
+    nsec_t span = shape_span(&c->stages);
+    char text[UNITS_TEXT_BYTES];
+    if (c->stages.count == 0)
+        return 0;
+    if (c->rate > 0)
+        return error_set(err, -EINVAL,
+                         "--stages excludes --rate: a stage '=100/s:1m' holds one rate");
+    if (c->ramp > 0 || c->warmup > 0)
+        return error_set(err, -EINVAL,
+                         "--stages excludes --ramp and --warmup: the first stage can be "
+                         "either, and its figures stand apart");
+    if (c->ab_strict)
+        return error_set(err, -EINVAL, "--stages excludes --ab-strict: ab has no stages");
+    if (c->time_limit > span)
+        return error_set(err, -EINVAL, "--time is longer than the stages, which take %s",
+                         units_format_duration(span, text));
+    if (c->stages.is_of_connections && c->concurrency != shape_peak(&c->stages))
+        return error_set(err, -EINVAL,
+                         "--concurrency and --stages of connections exclude each other");
+    return 0;
+}
+
 /* Without planned times a request takes no longer than the time-out lets it. */
 static int check_condition(const struct loadgen_config *c, const struct threshold *t,
                            struct error *err) {
     bool is_upward = t->sign == THRESHOLD_ABOVE || t->sign == THRESHOLD_AT_LEAST;
     double longest = (double)c->timeout / (double)NSEC_PER_USEC;
-    if (c->rate > 0)
+    if (loadgen_config_is_open(c))
         return 0;
     if (t->metric == THRESHOLD_DROPPED || t->metric == THRESHOLD_LATE)
         return error_set(err, -EINVAL,
-                         "condition '%s' needs --rate: without it no request has a planned time",
+                         "condition '%s' needs --rate or --stages: without them no request has a "
+                         "planned time",
                          t->text);
     if (threshold_is_latency(t) && is_upward && t->value > longest)
         return error_set(err, -EINVAL,
@@ -108,6 +133,8 @@ int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
         return error_set(err, -EINVAL, "-4 and -6 exclude each other; without them both are used");
     int rc = check_method(c, err);
     if (rc == 0)
+        rc = check_stages(c, err);
+    if (rc == 0)
         rc = check_rate(c, err);
     return rc == 0 ? check_conditions(c, err) : rc;
 }
@@ -132,6 +159,11 @@ int loadgen_parse_rate(const char *text, double *ret, struct error *err) {
                          RATE_MAX);
     *ret = value;
     return 0;
+}
+
+int loadgen_parse_stages(const char *text, struct load_shape *ret, struct error *err) {
+    struct shape_limits limits = { .rate = RATE_MAX, .connections = LOADGEN_CONCURRENCY_MAX };
+    return shape_parse(text, limits, ret, err);
 }
 
 int loadgen_parse_percentiles(const char *text, struct loadgen_percentiles *ret,

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "loadgen/expect.h"
+#include "loadgen/shape.h"
 #include "net/address.h"
 #include "net/tls_context.h"
 #include <stdbool.h>
@@ -48,8 +49,9 @@ struct loadgen_config {
     nsec_t time_limit;   /* 0: none */
     bool time_is_ours;   /* nobody has given a limit: it is told */
     nsec_t timeout;      /* for one request, connecting included */
-    double rate;         /* requests per second of the open model; 0: closed loop */
+    double rate;         /* requests per second of the open model; 0: none */
     enum loadgen_arrivals arrivals;
+    struct load_shape stages;
     int64_t seed;                    /* for random arrivals */
     nsec_t warmup;                   /* requests that begin earlier are not counted */
     nsec_t drain;                    /* span after the time limit in which answers are waited for */
@@ -103,6 +105,16 @@ uint64_t loadgen_config_budget(const struct loadgen_config *c);
 /* Whether the run counts aloud on stderr: as in ab, from 150 requests on and not with -q. */
 bool loadgen_config_shows_progress(const struct loadgen_config *c);
 
+/* Whether requests have planned times, answered or not. */
+static inline bool loadgen_config_is_open(const struct loadgen_config *c) {
+    return c->rate > 0 || (c->stages.count > 0 && !c->stages.is_of_connections);
+}
+
+/* Whether the number of connections changes by stages. */
+static inline bool loadgen_config_varies_connections(const struct loadgen_config *c) {
+    return c->stages.count > 0 && c->stages.is_of_connections;
+}
+
 /* Whether a record of every request is wanted. */
 static inline bool loadgen_config_keeps_samples(const struct loadgen_config *c) {
     return c->csv_path != NULL || c->ndjson_path != NULL || c->gnuplot_path != NULL;
@@ -135,6 +147,7 @@ static inline uint64_t loadgen_config_errors(const struct loadgen_config *c, uin
  * `90/m` per second; "99,99.9"; "TLS1.2"; "127.0.0.2,127.0.0.3". 0 or -EINVAL with what is
  * allowed. */
 NODISCARD int loadgen_parse_rate(const char *text, double *ret, struct error *err);
+NODISCARD int loadgen_parse_stages(const char *text, struct load_shape *ret, struct error *err);
 NODISCARD int loadgen_parse_percentiles(const char *text, struct loadgen_percentiles *ret,
                                         struct error *err);
 NODISCARD int loadgen_parse_tls_version(const char *text, enum tls_version *ret, struct error *err);

@@ -2,6 +2,7 @@
 /* Counters and distributions of one worker, and their sum. */
 #include "loadgen/counters.h"
 #include "base/alloc.h"
+#include "loadgen/stages.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,7 @@ void counters_free(struct counters *t) {
         hist_free(t->ages[i]);
     }
     counters_part_free(&t->part);
+    stages_free(t->stages);
     mem_free(t->samples.items);
     *t = (struct counters){ .first_start = NSEC_NEVER };
 }
@@ -79,7 +81,8 @@ void counters_restart(struct counters *t, nsec_t now) {
                               .document_bytes = t->document_bytes,
                               .part = t->part,
                               .samples = t->samples,
-                              .keeps_samples = t->keeps_samples };
+                              .keeps_samples = t->keeps_samples,
+                              .stages = t->stages };
     memcpy(fresh.server_software, t->server_software, sizeof(fresh.server_software));
     for (int i = 0; i < TIME_COUNT; i++) {
         fresh.ended[i] = t->ended[i];
@@ -176,6 +179,8 @@ void counters_merge(struct counters *to, struct counters *from) {
         hist_merge(to->ages[i], from->ages[i]);
     }
     merge_samples(&to->samples, &from->samples);
+    if (to->stages != NULL && from->stages != NULL)
+        stages_merge(to->stages, from->stages);
 }
 
 /* A reused connection has a connect time of zero, and all of its total is processing. */
@@ -363,6 +368,8 @@ void counters_end(struct counters *t, size_t sample, int outcome, uint16_t statu
         count_ended(t, outcome, status, timing);
         t->last_end = now;
     }
+    if (UNLIKELY(t->stages != NULL))
+        stages_end(t->stages, outcome, status, timing, now);
     if (sample < t->samples.count)
         end_sample(&t->samples.items[sample], outcome, status, body_bytes, timing);
 }

@@ -43,6 +43,8 @@ struct counters_part {
     struct hist *latency, *timed_out; /* times of answers; ages of requests that timed out */
 };
 
+struct stages;
+
 struct counters {
     uint64_t succeeded; /* complete responses of any status */
     uint64_t failed[FAILURE_COUNT];
@@ -82,6 +84,7 @@ struct counters {
     struct counters_part part; /* counted since it was taken last */
     struct samples samples;
     bool keeps_samples;
+    struct stages *stages; /* owned; NULL: the load has none */
 };
 
 extern const struct failure_info failure_infos[FAILURE_COUNT];

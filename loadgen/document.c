@@ -40,6 +40,7 @@ static void put_config(struct json_draft root, const struct report *r) {
     json_put_count(o, "request_bytes", buf_unread(&r->request->bytes).len);
     json_put_count(o, "workers", loadgen_config_workers(c));
     json_put(o, "rate", c->rate > 0 ? json_real(c->rate) : json_null());
+    json_put(o, "stages", c->stages.count > 0 ? json_string(c->stages.text) : json_null());
     json_put_text(o, "arrivals",
                   c->arrivals == LOADGEN_ARRIVALS_POISSON ? SLICE("poisson") : SLICE("even"));
     json_put_real(o, "warmup_s", (double)c->warmup / (double)NSEC_PER_SEC);

@@ -75,6 +75,7 @@ enum phase { PHASE_CONNECT, PHASE_TLS, PHASE_SEND, PHASE_WAIT, PHASE_RECEIVE };
 
 /* Microseconds of one request, along ab's definitions. */
 struct timing {
+    nsec_t planned;  /* the moment at which to begin; in a closed loop the one at which it began */
     int64_t queue;   /* open model: from the planned start to the real one, inside the generator */
     int64_t connect; /* with the TLS handshake, as ab's; 0 on a reused connection */
     int64_t tls;     /* the part of `connect` that the handshake took */

@@ -7,6 +7,7 @@
 #include "loadgen/config.h"
 #include "loadgen/counters.h"
 #include "loadgen/document.h"
+#include "loadgen/stage_report.h"
 #include "loadgen/summary.h"
 #include "loadgen/text.h"
 #include <errno.h>
@@ -17,6 +18,7 @@
 
 const struct section *const output_sections[] = {
     &conditions_section,
+    &stages_section,
     NULL,
 };
 

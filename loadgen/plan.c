@@ -3,11 +3,32 @@
 #include "loadgen/plan.h"
 #include <math.h>
 
-static double next_gap(struct load_plan *p) {
-    return p->is_random ? -log(rng_unit(&p->rng)) * p->interval_ns : p->interval_ns;
+/* The planned time of a number. The cursor goes forward with it. */
+static nsec_t time_of(const struct load_plan *p, struct shape_cursor *cursor, double number) {
+    if (p->shape == NULL)
+        return p->start + (nsec_t)(number * p->interval_ns);
+    nsec_t after = shape_when(p->shape, cursor, number * p->shares);
+    return after == NSEC_NEVER ? NSEC_NEVER : p->start + after;
+}
+
+static double next_distance(struct load_plan *p) {
+    return p->is_random ? -log(rng_unit(&p->rng)) : 1;
 }
 
 /* Even arrivals of several workers interleave; independent Poisson processes add up to one. */
+static void plan_arrivals(struct load_plan *p, const struct loadgen_config *c, struct share share) {
+    p->is_open = true;
+    p->shares = share.count;
+    p->interval_ns = c->rate > 0 ? (double)NSEC_PER_SEC * share.count / c->rate : 0;
+    p->is_random = c->arrivals == LOADGEN_ARRIVALS_POISSON;
+    p->next = (share.index + (p->shape != NULL ? 0.5 : 0)) / share.count;
+    if (p->is_random) {
+        p->rng = rng_stream((uint64_t)c->seed, share.index);
+        p->next = next_distance(p);
+    }
+    p->next_at = time_of(p, &p->cursor, p->next);
+}
+
 void plan_init(struct load_plan *p, const struct loadgen_config *c, struct share share,
                nsec_t start) {
     uint64_t budget = loadgen_config_budget(c);
@@ -15,23 +36,21 @@ void plan_init(struct load_plan *p, const struct loadgen_config *c, struct share
         .left = budget == UINT64_MAX ? budget : share_of(share, budget),
         .start = start,
         .measure_from = start + c->warmup,
+        .shape = c->stages.count > 0 ? &c->stages : NULL,
     };
     p->stop_at = deadline_after(p->measure_from, c->time_limit > 0 ? c->time_limit : NSEC_NEVER);
-    if (c->rate <= 0)
-        return;
-    p->interval_ns = (double)NSEC_PER_SEC * share.count / c->rate;
-    if (c->arrivals == LOADGEN_ARRIVALS_EVEN) {
-        p->next_ns = p->interval_ns * share.index / share.count;
-        return;
-    }
-    p->is_random = true;
-    p->rng = rng_stream((uint64_t)c->seed, share.index);
-    p->next_ns = next_gap(p);
+    if (loadgen_config_is_open(c))
+        plan_arrivals(p, c, share);
 }
 
 nsec_t plan_next_at(const struct load_plan *p) {
-    nsec_t at = p->start + (nsec_t)p->next_ns;
-    return p->left == 0 || at >= p->stop_at ? NSEC_NEVER : at;
+    return p->left == 0 || p->next_at >= p->stop_at ? NSEC_NEVER : p->next_at;
+}
+
+bool plan_is_done(const struct load_plan *p) {
+    if (p->left == 0 || (!p->is_open && p->shape == NULL))
+        return true;
+    return p->is_open && plan_next_at(p) == NSEC_NEVER && p->stop_at == NSEC_NEVER;
 }
 
 bool plan_take(struct load_plan *p, nsec_t now, nsec_t *ret_planned) {
@@ -43,9 +62,44 @@ bool plan_take(struct load_plan *p, nsec_t now, nsec_t *ret_planned) {
         if (at > now)
             return false;
         *ret_planned = at;
-        p->next_ns += next_gap(p);
+        p->next += next_distance(p);
+        p->next_at = time_of(p, &p->cursor, p->next);
     }
     if (p->left != UINT64_MAX && *ret_planned >= p->measure_from)
         p->left--;
     return true;
+}
+
+/* --- the backlog ------------------------------------------------------------------------------ */
+
+/* The number that the schedule has reached. */
+static double number_at(const struct load_plan *p, nsec_t now) {
+    nsec_t after = nsec_min(now, p->stop_at) - p->start;
+    if (p->shape == NULL)
+        return (double)after / p->interval_ns;
+    return shape_area(p->shape, after) / p->shares;
+}
+
+/* Random arrivals count as even ones from the next one on: it is known, the others are not drawn
+ * yet. */
+struct plan_backlog plan_look(const struct load_plan *p, nsec_t now, nsec_t late_after,
+                              struct hist *ages) {
+    enum { STEPS = 1000 };
+    struct plan_backlog backlog = { .count = 0 };
+    struct shape_cursor cursor = p->cursor;
+    if (!plan_is_open(p) || plan_next_at(p) > now)
+        return backlog;
+    double more = fmax(number_at(p, now) - p->next, 0);
+    backlog.count = (uint64_t)more + 1;
+    if (backlog.count > p->left)
+        backlog.count = p->left;
+    uint64_t step = backlog.count / STEPS + 1;
+    for (uint64_t i = 0; i < backlog.count; i += step) {
+        nsec_t age = now - nsec_min(time_of(p, &cursor, p->next + (double)i), now);
+        uint64_t count = backlog.count - i < step ? backlog.count - i : step;
+        hist_record_n(ages, age / NSEC_PER_USEC, count);
+        if (age > late_after)
+            backlog.late += count;
+    }
+    return backlog;
 }

@@ -12,6 +12,7 @@
 #include "loadgen/answers.h"
 #include "loadgen/request.h"
 #include "loadgen/section.h"
+#include "loadgen/stages.h"
 #include "loadgen/summary.h"
 #include "loadgen/target.h"
 #include <inttypes.h>
@@ -19,7 +20,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { BARS_MAX = 10, BAR_WIDTH = 40 };
+enum { BARS_MAX = 10, BAR_WIDTH = 40, PLAN_BYTES = 64 };
 
 void text_start(FILE *out, const struct loadgen_config *c, const struct target *t) {
     if (!c->no_banner)
@@ -46,12 +47,27 @@ static void print_throughput(FILE *out, const struct report *r) {
             r->counters->succeeded, s->seconds);
 }
 
+/* Names the plan of an open model; "" when there is none. Returns `text`, of PLAN_BYTES. */
+static const char *show_plan(const struct report *r, char *text) {
+    const struct stages *stages = r->counters->stages;
+    text[0] = '\0';
+    if (r->config->rate > 0)
+        snprintf(text, PLAN_BYTES, "%g/s", r->config->rate);
+    else if (stages != NULL && !stages->shape.is_of_connections)
+        snprintf(text, PLAN_BYTES, "stages");
+    return text;
+}
+
 static void print_load(FILE *out, const struct report *r) {
     const struct loadgen_config *c = r->config;
+    char plan[PLAN_BYTES];
     section_label(out, "load");
-    if (c->rate > 0)
-        fprintf(out, "%g/s planned, %" PRIu64 " of at most %" PRId64 " connections used at once",
-                c->rate, r->summary->concurrency, c->concurrency);
+    if (show_plan(r, plan)[0] != '\0')
+        fprintf(out, "%s planned, %" PRIu64 " of at most %" PRId64 " connections used at once",
+                plan, r->summary->concurrency, c->concurrency);
+    else if (r->counters->stages != NULL)
+        fprintf(out, "stages of up to %" PRId64 " connection%s at once", c->concurrency,
+                c->concurrency == 1 ? "" : "s");
     else
         fprintf(out, "%" PRId64 " connection%s at once", c->concurrency,
                 c->concurrency == 1 ? "" : "s");
@@ -176,12 +192,13 @@ static void print_bars(FILE *out, const struct report *r) {
 
 static void print_schedule(FILE *out, const struct report *r) {
     const struct counters *t = r->counters;
+    char plan[PLAN_BYTES];
     if (t->planned == 0)
         return;
     fprintf(out,
-            "\nPlanned %g/s: %" PRIu64 " planned, %" PRIu64 " sent, %" PRIu64
+            "\nPlanned %s: %" PRIu64 " planned, %" PRIu64 " sent, %" PRIu64
             " late (over %d us), %" PRIu64 " dropped\n",
-            r->config->rate, t->planned, t->planned - t->dropped, t->late, COUNTERS_LATE_USEC,
+            show_plan(r, plan), t->planned, t->planned - t->dropped, t->late, COUNTERS_LATE_USEC,
             t->dropped);
     fprintf(out, "Latency counts from the planned start, uncorrected from the real one\n");
 }

@@ -31,26 +31,6 @@ static void on_drain_time(struct timer *timer) {
     clients_stop(CONTAINER_OF(timer, struct load_worker, drain_timer), RUN_END_TIME);
 }
 
-/* Adds the requests that are due and that nobody has begun, in at most STEPS groups. */
-static void look_at_waiting(struct load_worker *w, nsec_t now) {
-    enum { STEPS = 1000 };
-    const struct load_plan *p = &w->plan;
-    nsec_t first = plan_next_at(p);
-    if (!plan_is_open(p) || first > now)
-        return;
-    uint64_t due = (uint64_t)((double)(now - first) / p->interval_ns) + 1;
-    due = due < p->left ? due : p->left;
-    uint64_t step = due / STEPS + 1;
-    w->state.waiting = due;
-    for (uint64_t i = 0; i < due; i += step) {
-        nsec_t age = now - first - (nsec_t)((double)i * p->interval_ns);
-        uint64_t count = due - i < step ? due - i : step;
-        hist_record_n(w->state.ages, age / NSEC_PER_USEC, count);
-        if (age > COUNTERS_LATE_USEC * NSEC_PER_USEC)
-            w->state.waiting_late += count;
-    }
-}
-
 /* Copies what stands open at this moment, for --abort-if. */
 static void look_at_state(struct load_worker *w, nsec_t now) {
     struct hist *ages = w->state.ages;
@@ -63,7 +43,10 @@ static void look_at_state(struct load_worker *w, nsec_t now) {
         if (c->holds_request && c->planned >= w->plan.measure_from)
             hist_record(ages, (now - c->planned) / NSEC_PER_USEC);
     }
-    look_at_waiting(w, now);
+    struct plan_backlog backlog =
+        plan_look(&w->plan, now, COUNTERS_LATE_USEC * NSEC_PER_USEC, ages);
+    w->state.waiting = backlog.count;
+    w->state.waiting_late = backlog.late;
 }
 
 static void on_tick(struct timer *timer) {
@@ -143,6 +126,10 @@ int worker_init(struct load_worker *w, const struct worker_setup *setup, struct 
         (w->lateness.lag == NULL || w->state.ages == NULL || counters_init(&w->counters) != 0))
         rc = -ENOMEM;
     w->counters.keeps_samples = loadgen_config_keeps_samples(setup->config);
+    if (rc == 0 && setup->config->stages.count > 0) {
+        w->counters.stages = stages_new(&setup->config->stages);
+        rc = w->counters.stages != NULL ? 0 : -ENOMEM;
+    }
     if (rc == 0)
         return 0;
     worker_free(w);
@@ -181,10 +168,12 @@ int worker_run(struct load_worker *w, nsec_t start) {
     w->start = start;
     plan_init(&w->plan, w->config, w->share, start);
     w->counters.first_start = w->plan.measure_from;
+    if (w->counters.stages != NULL)
+        w->counters.stages->start = start;
     int rc = start_timers(w);
     if (rc == 0)
         rc = clients_start(w);
-    if (rc == 0 && !w->stopping && (w->busy > 0 || plan_is_open(&w->plan)))
+    if (rc == 0 && !w->stopping && (w->busy > 0 || !plan_is_done(&w->plan)))
         rc = loop_run(w->loop);
     wind_up(w);
     w->cpu = clock_thread_cpu() - w->cpu_began;

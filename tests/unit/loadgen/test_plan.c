@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Budgets and schedules: shares add up, planned times keep to the rate. */
 #include "loadgen/plan.h"
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -93,6 +95,81 @@ static void test_random_arrivals_keep_the_rate_and_the_seed(void **state) {
     assert_true(first[0] == first[1]);
 }
 
+static struct load_shape stages(const char *text) {
+    struct load_shape s;
+    struct error err;
+    assert_int_equal(loadgen_parse_stages(text, &s, &err), 0);
+    return s;
+}
+
+/* Counts a worker's planned times by second. */
+static void count_seconds(const struct loadgen_config *c, struct share share, int counts[8]) {
+    struct load_plan plan;
+    nsec_t planned, before = 0;
+    plan_init(&plan, c, share, 5 * NSEC_PER_SEC);
+    while (plan_take(&plan, NSEC_NEVER - 1, &planned)) {
+        nsec_t second = (planned - 5 * NSEC_PER_SEC) / NSEC_PER_SEC;
+        assert_in_range(second, 0, 7);
+        assert_true(planned >= before);
+        before = planned;
+        counts[second]++;
+    }
+}
+
+static void test_stages_plan_what_their_line_says(void **state) {
+    (void)state;
+    static const int expected[8] = { 250, 750, 1000, 1000, 100, 100, 75, 25 };
+    struct loadgen_config c = { .concurrency = 9,
+                                .stages = stages("1000/s:2s, =1000/s:2s, =100/s:2s, 0:2s"),
+                                .time_limit = 8 * NSEC_PER_SEC };
+    for (uint32_t workers = 1; workers <= 3; workers++) {
+        int counts[8] = { 0 };
+        for (uint32_t i = 0; i < workers; i++)
+            count_seconds(&c, (struct share){ .index = i, .count = workers }, counts);
+        for (int i = 0; i < 8; i++)
+            assert_int_equal(counts[i], expected[i]);
+    }
+}
+
+static void test_random_stages_keep_their_line(void **state) {
+    (void)state;
+    struct loadgen_config c = { .concurrency = 9,
+                                .stages = stages("20k/s:2s, =20k/s:2s, =2k/s:2s, 0:2s"),
+                                .arrivals = LOADGEN_ARRIVALS_POISSON,
+                                .time_limit = 8 * NSEC_PER_SEC };
+    static const int expected[8] = { 5000, 15000, 20000, 20000, 2000, 2000, 1500, 500 };
+    for (c.seed = 1; c.seed <= 50; c.seed++) {
+        int counts[8] = { 0 };
+        for (uint32_t i = 0; i < 2; i++)
+            count_seconds(&c, (struct share){ .index = i, .count = 2 }, counts);
+        for (int i = 0; i < 8; i++) /* five standard deviations: one failure in 2 million */
+            assert_true(abs(counts[i] - expected[i]) < 5 * sqrt(expected[i]));
+    }
+}
+
+static void test_the_backlog_is_what_would_be_taken(void **state) {
+    (void)state;
+    struct loadgen_config c = { .concurrency = 9,
+                                .stages = stages("1000/s:2s, 0:2s"),
+                                .time_limit = 4 * NSEC_PER_SEC };
+    struct hist *ages = hist_new();
+    struct load_plan plan;
+    nsec_t planned;
+    assert_non_null(ages);
+    plan_init(&plan, &c, whole, 0);
+    assert_int_equal(plan_look(&plan, 0, NSEC_PER_MSEC, ages).count, 0);
+    for (int i = 0; i < 100; i++)
+        assert_true(plan_take(&plan, 3 * NSEC_PER_SEC, &planned));
+    struct plan_backlog backlog = plan_look(&plan, 3 * NSEC_PER_SEC, NSEC_PER_SEC, ages);
+    uint64_t left = 0, late = 0;
+    for (; plan_take(&plan, 3 * NSEC_PER_SEC, &planned); left++)
+        late += planned < 2 * NSEC_PER_SEC;
+    assert_int_equal(backlog.count, left);
+    assert_in_range(backlog.late, late - 2, late + 2);
+    assert_int_equal(hist_count(ages), left);
+    hist_free(ages);
+}
+
 /* Neither workers of a run nor runs with neighbouring seeds may have the same gaps at any shift. */
 static void test_seeds_and_workers_have_schedules_of_their_own(void **state) {
     (void)state;
@@ -117,6 +194,9 @@ int main(void) {
         cmocka_unit_test(test_shares_add_up),
         cmocka_unit_test(test_even_arrivals_of_workers_interleave),
         cmocka_unit_test(test_random_arrivals_keep_the_rate_and_the_seed),
+        cmocka_unit_test(test_stages_plan_what_their_line_says),
+        cmocka_unit_test(test_random_stages_keep_their_line),
+        cmocka_unit_test(test_the_backlog_is_what_would_be_taken),
         cmocka_unit_test(test_seeds_and_workers_have_schedules_of_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
