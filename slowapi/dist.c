@@ -3,6 +3,7 @@
 #include "slowapi/dist.h"
 #include "base/units.h"
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 
@@ -214,6 +215,21 @@ int dist_parse(struct slice text, struct dist *ret, const char **ret_why) {
     if (dash > 0 && dash < text.len)
         return parse_range(text, ret, ret_why);
     return parse_fixed(text, ret, ret_why);
+}
+
+static bool has_unit(struct slice law) {
+    for (size_t i = 1; i < law.len; i++)
+        if (isdigit((unsigned char)law.ptr[i - 1]) && isalpha((unsigned char)law.ptr[i]))
+            return true;
+    return false;
+}
+
+int dist_parse_counts(struct slice text, uint64_t max, struct dist *ret, const char **ret_why) {
+    *ret_why = "has a unit, which numbers do not have";
+    if (has_unit(text) || dist_parse(text, ret, ret_why) < 0)
+        return -EINVAL;
+    *ret_why = "is more than there may be";
+    return dist_longest(ret) <= (double)max * (double)NSEC_PER_SEC ? 0 : -EINVAL;
 }
 
 double dist_longest(const struct dist *dist) {

@@ -69,6 +69,11 @@ struct dist {
 /* 0, or -EINVAL with a static text in *ret_why. */
 NODISCARD int dist_parse(struct slice text, struct dist *ret, const char **ret_why);
 
+/* A law of whole numbers up to `max`, in the same spelling without units: a draw counts as a second
+ * for each. As dist_parse. */
+NODISCARD int dist_parse_counts(struct slice text, uint64_t max, struct dist *ret,
+                                const char **ret_why);
+
 /* Chains the law to a hash: two laws that may draw differently have different hashes. */
 uint64_t dist_hash(uint64_t hash, const struct dist *dist);
 

@@ -25,7 +25,10 @@
 #define SLOWAPI_CODED_BYTES    (1u << 20) /* a body that is coded */
 #define SLOWAPI_MESSAGE_BYTES  (1u << 20) /* the longest message of a WebSocket */
 #define SLOWAPI_FORM_FIELDS    1000       /* of a form that is told back */
-#define SLOWAPI_FILE_BYTES     65536      /* a longer file is read as it is sent */
+#define SLOWAPI_MODEL_BYTES    256        /* the name of a chat model */
+#define SLOWAPI_TOKENS         16         /* tokens of an answer, unless a law says otherwise */
+#define SLOWAPI_BUDGET_MAX     INT64_C(1000000000000) /* a minute */
+#define SLOWAPI_FILE_BYTES     65536                  /* a longer file is read as it is sent */
 
 /* One connection may read and write that much, then the others have their turn. An answer, or a
  * piece of one, costs as much as that many bytes beside its own. */

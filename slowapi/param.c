@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "http/chars.h"
 #include "http/url.h"
+#include "slowapi/chat.h"
 #include "slowapi/limits.h"
 #include <assert.h>
 #include <errno.h>
@@ -39,6 +40,7 @@ void spec_init(struct spec *spec, nsec_t delay) {
         .numbytes = -1,
         .chunk_size = -1,
         .failure_rate = 0.5,
+        .tokens = dist_fixed(SLOWAPI_TOKENS * NSEC_PER_SEC),
     };
 }
 
@@ -358,6 +360,28 @@ static int parse_failure_rate(struct spec *spec, struct slice value, const char 
                                                                                           : -EINVAL;
 }
 
+/* --- a model ---------------------------------------------------------------------------------- */
+
+static int parse_ttft(struct spec *spec, struct slice value, const char **ret_why) {
+    return dist_parse(value, &spec->ttft, ret_why);
+}
+
+static int parse_gap(struct spec *spec, struct slice value, const char **ret_why) {
+    return dist_parse(value, &spec->gap, ret_why);
+}
+
+static int parse_tokens(struct spec *spec, struct slice value, const char **ret_why) {
+    return dist_parse_counts(value, CHAT_TOKENS_MAX, &spec->tokens, ret_why);
+}
+
+static int parse_tpm(struct spec *spec, struct slice value, const char **ret_why) {
+    return parse_whole(value, 0, SLOWAPI_BUDGET_MAX, &spec->tpm, ret_why);
+}
+
+static int parse_rpm(struct spec *spec, struct slice value, const char **ret_why) {
+    return parse_whole(value, 0, SLOWAPI_BUDGET_MAX, &spec->rpm, ret_why);
+}
+
 /* --- bodies ----------------------------------------------------------------------------------- */
 
 char *param_text_dup(const struct param_text *text, bool *ret_bad) {
@@ -447,8 +471,8 @@ static bool queues(const struct spec *spec) {
     return spec->workers > 0 && is_busy(spec);
 }
 
-static bool counts_or_queues(const struct spec *spec) {
-    return counts(spec) || queues(spec);
+static bool shares(const struct spec *spec) {
+    return counts(spec) || queues(spec) || spec->tpm > 0 || spec->rpm > 0;
 }
 
 static bool is_delayed(const struct spec *spec) {
@@ -501,8 +525,8 @@ static const struct param params[] = {
     { SLICE_INIT("every"), "a whole number, 1 or more", parse_every,
       "`status` and `fault` hold for each Nth only; per client or key", .works = has_outcome },
     { SLICE_INIT("key"), "any text", parse_key,
-      "alone decides what seq, first and every count together, and parts queues", .is_text = true,
-      .works = counts_or_queues },
+      "alone decides what seq, first and every count together, and parts queues and budgets",
+      .is_text = true, .works = shares },
     { SLICE_INIT("workers"), "a whole number from 1 to 256", parse_workers,
       "a queue with that many servers; takes `service` for the time", .works = is_busy },
     { SLICE_INIT("service"), DIST_ALLOWED, parse_service,
@@ -536,6 +560,17 @@ static const struct param params[] = {
       "bytes per piece of /stream-bytes and /range", .is_of_path = true },
     { SLICE_INIT("failure_rate"), "a share from 0 to 1", parse_failure_rate, "of /unstable",
       .is_of_path = true },
+    { SLICE_INIT("ttft"), DIST_ALLOWED, parse_ttft,
+      "of a model, from the begin of its answer to the first token", .is_of_path = true },
+    { SLICE_INIT("gap"), DIST_ALLOWED, parse_gap, "of a model, between two tokens",
+      .is_of_path = true },
+    { SLICE_INIT("tokens"),
+      "a number up to 131072, or a law of them: 100, 50-400, lognormal:150,600", parse_tokens,
+      "of a model, tokens of an answer; max_tokens of the request may cut it", .is_of_path = true },
+    { SLICE_INIT("tpm"), "a whole number, 0 for any", parse_tpm,
+      "tokens that a key may use in a minute; then 429 with Retry-After", .is_of_path = true },
+    { SLICE_INIT("rpm"), "a whole number, 0 for any", parse_rpm,
+      "requests to a model that a key may make in a minute; then 429", .is_of_path = true },
 };
 
 static const struct param *find(struct slice name) {
@@ -725,6 +760,9 @@ const struct profile profiles[] = {
       "everything stands still for 400 ms every 10 s" },
     { SLICE_INIT("cold-start"), "delay=20ms&warmup=30s:20",
       "20 times slower at the start, normal after 30 s" },
+    { SLICE_INIT("llm"),
+      "ttft=lognormal:350ms,1.5s&gap=lognormal:20ms,80ms&tokens=lognormal:150,600&tpm=200000",
+      "a language model: /v1/chat/completions speaks token by token, and each key has a budget" },
 };
 
 const size_t profile_count = ARRAY_LEN(profiles);

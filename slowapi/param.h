@@ -81,9 +81,11 @@ struct spec {
 
     int64_t count; /* events of a stream; -1: not given, as below */
     nsec_t duration, interval;
-    double jitter; /* share of the interval */
-    int64_t numbytes, chunk_size;
+    double jitter;                          /* share of the interval */
+    int64_t numbytes, chunk_size, tpm, rpm; /* tpm and rpm: budgets of a minute; 0: none */
     double failure_rate;
+    struct dist ttft, gap,
+        tokens; /* laws of a model's answer; `tokens` is one of dist_parse_counts */
     struct param_text body, body_file, type;
     struct param_text said; /* value of the row that is parsed at the moment */
     uint8_t encoding;       /* enum http_coding, when has_encoding and not is_auto_encoded */
@@ -151,10 +153,8 @@ struct profile {
     const char *params; /* spelled for param_parse_text */
     const char *help;
 };
-
 extern const struct profile profiles[];
 extern const size_t profile_count;
-
-#define PROFILE_NAMES "db, s3, payment, flaky, brownout, gc-pause, cold-start"
+#define PROFILE_NAMES "db, s3, payment, flaky, brownout, gc-pause, cold-start, llm"
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "http/url.h"
 #include "slowapi/body.h"
+#include "slowapi/chat.h"
 #include "slowapi/limits.h"
 #include "slowapi/param.h"
 #include "slowapi/route.h"
@@ -25,7 +26,7 @@ struct plan_state {
     uint64_t asked; /* bits as spec.given, of the request itself */
     struct param_names ignored;
     const struct route *route;
-    struct spec spec;
+    struct spec *spec;
     struct reply *reply;
     nsec_t delay, now; /* now: since the start of the server */
     struct error why;
@@ -74,6 +75,7 @@ static int set_text(struct plan_state *plan, uint16_t status, const char *text) 
     reply->has_status_fields = false;
     reply->status = status;
     reply->fault_count = 0;
+    chat_free(reply->body.chat);
     reply->body = (struct body){ .type = "text/plain", .piece = SLOWAPI_PIECE_BYTES };
     reply_set_text(reply, copy, line.len + 1);
     plan->delay = 0;
@@ -119,37 +121,37 @@ static int take_rule(struct plan_state *plan, const struct rule_match *match) {
     if (plan->reply->rule == NULL)
         return -ENOMEM;
     slow_stats_count(&plan->p->stats, SLOW_RULE_MATCHES);
-    return rule_apply(match, &plan->spec, &plan->why) < 0 ? refuse_parameter(plan) : 0;
+    return rule_apply(match, plan->spec, &plan->why) < 0 ? refuse_parameter(plan) : 0;
 }
 
 static int take_header_lines(struct plan_state *plan) {
     struct slice rest = plan->head->fields, name, value;
 
-    param_begin_layer(&plan->spec);
+    param_begin_layer(plan->spec);
     while (http_field_next(&rest, &name, &value))
         if (slice_eq_nocase(name, SLICE("X-Slowapi")) &&
-            param_parse_text(&plan->spec, value, &plan->why) < 0)
+            param_parse_text(plan->spec, value, &plan->why) < 0)
             return -EINVAL;
-    plan->asked |= plan->spec.given;
+    plan->asked |= plan->spec->given;
     return 0;
 }
 
 static int take_request(struct plan_state *plan) {
     struct param_names *unknown = plan->route->takes_any ? NULL : &plan->ignored;
 
-    if (param_parse_query(&plan->spec, plan->request.query, unknown, &plan->why) < 0)
+    if (param_parse_query(plan->spec, plan->request.query, unknown, &plan->why) < 0)
         return -EINVAL;
-    plan->asked |= plan->spec.given;
+    plan->asked |= plan->spec->given;
     if (take_header_lines(plan) < 0)
         return -EINVAL;
-    if (spec_chooses_body(&plan->spec)) /* arguments of any name may be parts of it */
+    if (spec_chooses_body(plan->spec)) /* arguments of any name may be parts of it */
         plan->ignored.len = 0;
     if (plan->route->param.len > 0 &&
-        param_set(&plan->spec, plan->route->param, plan->request.rest, &plan->why) < 0)
+        param_set(plan->spec, plan->route->param, plan->request.rest, &plan->why) < 0)
         return -EINVAL;
-    if (!plan->spec.has_delay && !plan->route->is_own)
-        plan->spec.delay = dist_fixed(0);
-    param_name_idle(&plan->spec, plan->asked, plan->route->takes, plan->route->param,
+    if (!plan->spec->has_delay && !plan->route->is_own)
+        plan->spec->delay = dist_fixed(0);
+    param_name_idle(plan->spec, plan->asked, plan->route->takes, plan->route->param,
                     &plan->ignored);
     if (plan->ignored.len > 0 && plan->p->config->strict_params)
         return error_set(&plan->why, -EINVAL,
@@ -167,7 +169,7 @@ static const struct fault_info *find_tls_fault(const struct spec *spec) {
 }
 
 static int check_secure(struct plan_state *plan) {
-    const struct fault_info *fault = plan->request.is_secure ? NULL : find_tls_fault(&plan->spec);
+    const struct fault_info *fault = plan->request.is_secure ? NULL : find_tls_fault(plan->spec);
 
     return fault == NULL
                ? 0
@@ -180,7 +182,7 @@ static int take_layers(struct plan_state *plan) {
     bool has_rule = rules_find(plan->p->rules, plan->head, plan->request.path, &match);
     int rc = 0;
 
-    plan->spec.of_request = true;
+    plan->spec->of_request = true;
     plan->route = route_find(plan->request.path, &plan->request.rest);
     if (plan->route == NULL && has_rule)
         plan->route = route_find(SLICE("/"), &plan->request.rest);
@@ -205,7 +207,7 @@ static int take_layers(struct plan_state *plan) {
 /* Requests that are counted together: a key alone decides; without one, what a client asks of a
  * path counts by itself. */
 static uint64_t sequence_key(const struct plan_state *plan) {
-    const struct spec *spec = &plan->spec;
+    const struct spec *spec = plan->spec;
     const int64_t numbers[] = { spec->first, spec->every };
 
     if (spec->has_key)
@@ -220,7 +222,7 @@ static uint64_t sequence_key(const struct plan_state *plan) {
  * tells the number. */
 static uint64_t count_request(struct plan_state *plan, bool is_told) {
     static struct log_rate rate = { .per_second = 1 };
-    const struct spec *spec = &plan->spec;
+    const struct spec *spec = plan->spec;
     bool evicts;
 
     if (spec->seq_count == 0 && spec->first == 0 && spec->every == 0 && !is_told)
@@ -258,8 +260,8 @@ static void add_fault(struct reply *reply, const struct fault *fault) {
 static void roll_faults(struct plan_state *plan) {
     struct reply *reply = plan->reply;
 
-    for (size_t i = 0; i < plan->spec.fault_count; i++) {
-        const struct fault *fault = &plan->spec.faults[i];
+    for (size_t i = 0; i < plan->spec->fault_count; i++) {
+        const struct fault *fault = &plan->spec->faults[i];
         bool is_per_byte = fault->kind == FAULT_CORRUPT;
         if ((fault->place & FAULT_AT_CONNECTION) != 0 ||
             (fault_infos[fault->kind].moment == FAULT_ON_REUSE && !plan->origin->is_reused))
@@ -270,7 +272,7 @@ static void roll_faults(struct plan_state *plan) {
 }
 
 static void roll_outcome(struct plan_state *plan, bool tells_number) {
-    struct spec *spec = &plan->spec;
+    struct spec *spec = plan->spec;
     struct reply *reply = plan->reply;
     uint64_t n = count_request(plan, tells_number);
     bool holds = (spec->first == 0 || n < (uint64_t)spec->first) &&
@@ -287,10 +289,10 @@ static void roll_outcome(struct plan_state *plan, bool tells_number) {
 
 static double load_factor(const struct plan_state *plan) {
     int64_t flying = atomic_load_explicit(&plan->p->stats.total->in_flight, memory_order_relaxed);
-    double factor = warmup_factor(&plan->spec.warmup, plan->now);
+    double factor = warmup_factor(&plan->spec->warmup, plan->now);
 
-    if (plan->spec.collapse_knee > 0 && (double)flying > plan->spec.collapse_knee)
-        factor *= pow((double)flying / plan->spec.collapse_knee, plan->spec.collapse_power);
+    if (plan->spec->collapse_knee > 0 && (double)flying > plan->spec->collapse_knee)
+        factor *= pow((double)flying / plan->spec->collapse_knee, plan->spec->collapse_power);
     return factor;
 }
 
@@ -300,7 +302,7 @@ static int turn_away(struct plan_state *plan, nsec_t retry_after) {
     slow_stats_count(&plan->p->stats, SLOW_QUEUE_FULL);
     snprintf(line, sizeof(line), "Retry-After: %lld\r\n",
              (long long)((retry_after + NSEC_PER_SEC - 1) / NSEC_PER_SEC));
-    return refuse_with(plan, plan->spec.full, "the queue is full", line);
+    return refuse_with(plan, plan->spec->full, "the queue is full", line);
 }
 
 /* Requests that queue together: those with the same key, law and sizes. */
@@ -313,7 +315,7 @@ static uint64_t queue_key(const struct spec *spec) {
 
 static int enter_queue(struct plan_state *plan, double factor) {
     static struct log_rate rate = { .per_second = 1 };
-    const struct spec *spec = &plan->spec;
+    const struct spec *spec = plan->spec;
     nsec_t service = (nsec_t)((double)dist_draw(&spec->service, &plan->reply->rng) * factor);
 
     struct queue_turn turn = queue_enter(plan->p->shared, queue_key(spec), spec->workers,
@@ -331,7 +333,7 @@ static int enter_queue(struct plan_state *plan, double factor) {
 }
 
 static int pass_pause(struct plan_state *plan) {
-    const struct pause *pause = &plan->spec.pause;
+    const struct pause *pause = &plan->spec->pause;
     nsec_t left = pause_left(pause, plan->now);
 
     if (left > 0 && pause->status != 0)
@@ -347,7 +349,7 @@ static int pass_pause(struct plan_state *plan) {
 }
 
 static int roll_delay(struct plan_state *plan) {
-    const struct spec *spec = &plan->spec;
+    const struct spec *spec = plan->spec;
     double factor = load_factor(plan);
     int64_t flying = atomic_load_explicit(&plan->p->stats.total->in_flight, memory_order_relaxed);
     double delay =
@@ -362,7 +364,7 @@ static int roll_delay(struct plan_state *plan) {
 /* Instead of the body that is there, events too, which are spread as bytes are then. */
 static void set_letters(struct plan_state *plan) {
     struct body *body = &plan->reply->body;
-    int64_t size = mix_pick(&plan->spec.size, &plan->reply->rng, -1);
+    int64_t size = mix_pick(&plan->spec->size, &plan->reply->rng, -1);
 
     if (size < 0)
         return;
@@ -383,17 +385,17 @@ static int make_body(struct plan_state *plan) {
     if (plan->head->method == HTTP_METHOD_OPTIONS && !plan->route->is_own) {
         rc = route_preflight(plan->route, &plan->request, reply);
     } else if (plan->route->prepare != NULL) {
-        rc = plan->route->prepare(reply, &plan->spec, &plan->request, &plan->why);
+        rc = plan->route->prepare(reply, plan->spec, &plan->request, &plan->why);
     } else {
         reply->body.text = SLICE("slow api response");
         reply->body.units = reply->body.text.len;
     }
     if (rc == 0)
         rc = body_make(reply, &plan->request, &plan->why);
-    if (rc == 0 && plan->spec.has_body_size)
+    if (rc == 0 && plan->spec->has_body_size)
         set_letters(plan);
     if (rc == 0)
-        rc = body_code(reply, &plan->spec, &plan->request, &plan->why);
+        rc = body_code(reply, plan->spec, &plan->request, &plan->why);
     return rc;
 }
 
@@ -425,18 +427,20 @@ static int set_body(struct plan_state *plan) {
 /* --- headers that were asked for -------------------------------------------------------------- */
 
 static int take_custom(struct plan_state *plan) {
-    if (plan->spec.fields_len == 0)
+    if (plan->spec->fields_len == 0)
         return 0;
-    return reply_add_custom(plan->reply, plan->spec.fields, plan->spec.fields_len);
+    return reply_add_custom(plan->reply, plan->spec->fields, plan->spec->fields_len);
 }
 
 /* --- --max-delay ------------------------------------------------------------------------------ */
 
 /* Refuses an exchange that is asked for and above the limit; it is never cut to it. */
 static int check_longest(struct plan_state *plan) {
-    nsec_t max = plan->p->delay_max, longest = reply_longest(&plan->spec, &plan->reply->body);
+    nsec_t max = plan->p->delay_max, longest = reply_longest(plan->spec, &plan->reply->body);
+    const struct chat *made = plan->reply->making > 0 ? plan->reply->body.chat : NULL;
     char text[UNITS_TEXT_BYTES], allowed[UNITS_TEXT_BYTES];
 
+    longest = deadline_after(longest, made != NULL ? made->longest : 0);
     if (longest <= max)
         return 0;
     error_set(&plan->why, -EINVAL, "an exchange of %s is more than --max-delay; allowed: up to %s",
@@ -447,10 +451,14 @@ static int check_longest(struct plan_state *plan) {
 
 /* Cuts off, and tells, the delay that chance and other requests add above the limit. */
 static int cut_to_longest(struct plan_state *plan) {
-    nsec_t most = plan->p->delay_max - reply_longest_answer(&plan->spec, &plan->reply->body);
+    nsec_t answer = reply_longest_answer(plan->spec, &plan->reply->body);
+    nsec_t max = plan->p->delay_max, most = max - answer;
+    struct body *body = &plan->reply->body;
     char line[64], text[UNITS_TEXT_BYTES];
 
-    if (plan->p->delay_max == NSEC_NEVER || plan->delay <= most)
+    if (max != NSEC_NEVER && body->kind == BODY_CHAT) /* the tokens have what the rest leaves */
+        body->chat->left = max - nsec_min(plan->delay, most) - (answer - body->chat->longest);
+    if (max == NSEC_NEVER || plan->delay <= most)
         return 0;
     snprintf(line, sizeof(line), "X-Slowapi-Cut: %s\r\n", units_format_duration(plan->delay, text));
     plan->delay = most;
@@ -476,7 +484,7 @@ static int tell_ignored(struct plan_state *plan) {
 static int keep(struct plan_state *plan) {
     if (plan->head->has_content_length && plan->head->content_length > SLOWAPI_KEPT_BYTES)
         return refuse(plan, 413, SLOWAPI_KEPT_TOO_LONG);
-    plan->reply->kept = kept_new(&plan->request, &plan->spec, plan->route, &plan->p->kept_bytes);
+    plan->reply->kept = kept_new(&plan->request, plan->spec, plan->route, &plan->p->kept_bytes);
     return plan->reply->kept != NULL ? 0 : -ENOMEM;
 }
 
@@ -491,10 +499,10 @@ static int roll(struct plan_state *plan) {
     struct body_wants wants = { .body = plan->route->wants_body };
     struct reply *reply = plan->reply;
 
-    reply->seed = plan->spec.has_seed ? plan->spec.seed : shared_roll(plan->p->shared);
+    reply->seed = plan->spec->has_seed ? plan->spec->seed : shared_roll(plan->p->shared);
     reply->rng.state = reply->seed;
     reply->shows_truth = true;
-    int rc = body_choose(reply, &plan->spec, plan->p->files, &wants, &plan->why);
+    int rc = body_choose(reply, plan->spec, plan->p->files, &wants, &plan->why);
     if (rc == -EINVAL)
         return refuse_parameter(plan);
     if (rc == 0) {
@@ -535,6 +543,7 @@ static int make(struct plan_state *plan) {
     }
     plan->request.head = plan->head;
     plan->request.fd = plan->origin->fd;
+    plan->request.shared = plan->p->shared;
     plan->request.secret = plan->p->shared->secret;
     plan->request.is_secure = plan->p->config->secure[plan->origin->bind];
     http_target_split(plan->head->target, &plan->request.path, &plan->request.query);
@@ -551,11 +560,10 @@ static int make(struct plan_state *plan) {
 static __attribute__((noinline)) int plan_in_full(struct planner *p, const struct http_head *head,
                                                   const struct plan_origin *origin,
                                                   struct slow_plan *ret) {
-    struct plan_state plan = { .p = p,
-                               .head = head,
-                               .origin = origin,
-                               .spec = p->defaults[origin->bind],
-                               .reply = reply_new(200) };
+    struct plan_state plan = {
+        .p = p, .head = head, .origin = origin, .spec = &p->spec, .reply = reply_new(200)
+    };
+    p->spec = p->defaults[origin->bind];
     int rc = plan.reply != NULL ? make(&plan) : -ENOMEM;
     mem_free(plan.decoded);
     if (rc < 0) {
@@ -581,11 +589,12 @@ int plan_finish(struct planner *p, struct reply *reply, nsec_t *delay) {
                                .head = &kept->head,
                                .request = kept->request,
                                .route = kept->route,
-                               .spec = kept->spec,
+                               .spec = &kept->spec,
                                .delay = *delay,
                                .reply = reply };
     int rc = finish(&plan);
 
+    plan.delay = deadline_after(plan.delay, reply->making);
     if (rc == 0)
         rc = cut_to_longest(&plan);
     reply->kept = NULL;

@@ -17,6 +17,7 @@ struct planner {
     struct rules *rules;
     uint32_t rules_generation;
     struct spec defaults[LISTENERS_MAX]; /* by listening address */
+    struct spec spec;                    /* room for the plan that is made */
     bool is_plain[LISTENERS_MAX];        /* nothing but a fixed delay */
     int files;                           /* the folder of --files, or -1 */
     uint64_t kept_bytes;                 /* bytes that kept requests and their answers hold */

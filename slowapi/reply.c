@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "http/chars.h"
 #include "http/websocket.h"
+#include "slowapi/chat.h"
 #include "slowapi/limits.h"
 #include <errno.h>
 #include <math.h>
@@ -58,6 +59,7 @@ void reply_free(struct reply *reply) {
     mem_free(reply->own_type);
     mem_free(reply->cors);
     mem_free(reply->trailers);
+    chat_free(reply->body.chat);
     if (reply->socket != NULL)
         websocket_free(reply->socket);
     mem_free(reply->socket);
@@ -220,6 +222,7 @@ static void fill(const struct body *body, uint64_t from, size_t count, char *out
     case BODY_LINES:
     case BODY_JSONL:
     case BODY_SSE:
+    case BODY_CHAT:
         break;
     }
     memset(out, '*', count);
@@ -229,6 +232,8 @@ static int append_event(const struct body *body, uint64_t index, struct buf *out
     unsigned long long id = index;
     long long now = clock_wall() / NSEC_PER_MSEC;
 
+    if (body->kind == BODY_CHAT)
+        return chat_append_token(body->chat, index, out);
     if (body->kind == BODY_LINES)
         return buf_printf(out, "{\"id\": %llu, \"text\": \"slow api response\"}\n", id);
     if (body->kind == BODY_JSONL)
@@ -298,7 +303,8 @@ static void body_spread(struct body *body, uint64_t piece_max) {
     uint64_t pieces = (body->units + body->piece - 1) / body->piece;
     if (pieces > 1)
         body->interval = nsec_max(body->interval, body->span / (nsec_t)(pieces - 1));
-    body->lead = pieces == 1 && !is_events ? body->span : 0;
+    if (!is_events)
+        body->lead = pieces == 1 ? body->span : 0;
 }
 
 /* --- how long --------------------------------------------------------------------------------- */
@@ -338,6 +344,8 @@ static double longest_pace(const struct spec *spec, const struct body *body) {
 
     double steps = units > 0 ? ceil(units / piece) - 1 : 0;
     double own = (double)body->lead + steps * (double)body->interval * (1 + body->jitter);
+    if (body->kind == BODY_CHAT)
+        own = (double)body->chat->longest;
     for (size_t i = 0; spec->has_body_size && i < spec->size.count; i++)
         units = fmax(units, (double)spec->size.items[i].value);
     if (bandwidth > 0)
@@ -362,12 +370,20 @@ static nsec_t to_span(double span) {
     return span < (double)NSEC_NEVER ? (nsec_t)span : NSEC_NEVER;
 }
 
+/* A model's answer that is not known yet; nothing where no law of it was given. */
+static double longest_chat(const struct spec *spec) {
+    double tokens = dist_longest(&spec->tokens) / (double)NSEC_PER_SEC;
+
+    return dist_longest(&spec->ttft) + dist_longest(&spec->gap) * fmax(tokens - 1, 0);
+}
+
 nsec_t reply_longest_answer(const struct spec *spec, const struct body *body) {
     const struct body plain = { .units = PLAIN_BYTES, .piece = SLOWAPI_PIECE_BYTES };
     double pace = longest_pace(spec, body != NULL ? body : &plain);
 
     if (body == NULL)
-        pace = fmax(pace, fmax((double)spec->duration, (double)spec->interval));
+        pace = fmax(fmax(pace, longest_chat(spec)),
+                    fmax((double)spec->duration, (double)spec->interval));
     return to_span(pace + all_hangs(spec));
 }
 
@@ -566,6 +582,8 @@ static int append_head(struct reply *reply, struct http_conn *conn, _Atomic uint
 static nsec_t jittered(struct reply *reply) {
     const struct body *body = &reply->body;
 
+    if (body->kind == BODY_CHAT)
+        return chat_pause(body->chat);
     if (body->jitter <= 0)
         return body->interval;
     return (nsec_t)((double)body->interval * (1 + body->jitter * (2 * rng_unit(&reply->rng) - 1)));
@@ -606,6 +624,8 @@ void reply_set_pace(struct reply *reply) {
 
 /* The rest of a piece that a fault has cut in two comes with its first part. */
 static nsec_t own_pause(struct reply *reply) {
+    if (reply->sent == 0 && reply->body.kind == BODY_CHAT)
+        return chat_spend(reply->body.chat, reply->body.lead);
     if (reply->sent == 0)
         return reply->body.lead;
     return reply->sent % reply->body.piece == 0 ? jittered(reply) : 0;

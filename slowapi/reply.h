@@ -15,6 +15,7 @@
 #include "slowapi/param.h"
 #include <jansson.h>
 
+struct chat;
 struct kept_request;
 struct websocket;
 enum body_kind {
@@ -27,6 +28,7 @@ enum body_kind {
     BODY_LINES, /* events: {"id":0} */
     BODY_JSONL, /* events: {"id":0,"timestamp":...} */
     BODY_SSE,   /* events: server-sent ones */
+    BODY_CHAT,  /* events: tokens of `chat` */
 };
 
 struct body {
@@ -34,12 +36,13 @@ struct body {
     bool is_chunked; /* the length is not told in advance */
     const char *type;
     struct slice text;
-    int file;       /* a regular one, read as it is sent */
-    uint64_t units; /* bytes, or events */
+    struct chat *chat; /* owned: the answer of a model, or NULL */
+    int file;          /* a regular one, read as it is sent */
+    uint64_t units;    /* bytes, or events */
     uint64_t offset, seed;
     uint64_t piece;  /* units at a time; 0: few enough that pieces are no less than 1 ms apart */
     nsec_t span;     /* from the first piece to the last */
-    nsec_t lead;     /* before the first piece */
+    nsec_t lead;     /* before the first piece; of events, chosen by the path */
     nsec_t interval; /* between pieces */
     double jitter;   /* share of the interval */
 };
@@ -58,7 +61,6 @@ struct reply_step {
 };
 
 enum reply_phase { REPLY_HEAD, REPLY_BODY, REPLY_END };
-
 struct reply {
     uint16_t status;
     uint8_t phase, coding, fault_count, method; /* enum reply_phase, http_coding of the path, ... */
@@ -70,19 +72,18 @@ struct reply {
     struct rng rng;
     uint64_t seed;
     struct body body;
-    uint64_t sent;       /* units */
-    uint64_t planned;    /* units of the next piece; 0: it is not planned yet */
-    nsec_t due;          /* time of the next piece, counted from when the one before was due */
-    uint64_t owed_bytes; /* bytes of the last event, which the bandwidth has not paid for */
-    uint64_t body_bytes; /* made, without the framing of chunks */
+    uint64_t sent, planned; /* units; planned: of the next piece, 0 when it is not planned yet */
+    nsec_t due;             /* time of the next piece, counted from when the one before was due */
+    uint64_t owed_bytes;    /* bytes of the last event, which the bandwidth has not paid for */
+    uint64_t body_bytes;    /* made, without the framing of chunks */
     nsec_t delay, queued, begun_at;
-    nsec_t late;  /* by how much the answer began, once it has */
-    char *text;   /* owned: what body.text points to, or NULL */
-    char *fields; /* owned: header lines with their CRLF, or NULL */
-    char *custom; /* owned: lines of header=, instead of any others of their names, or NULL */
-    char *rule;   /* owned: the name of the rule that matched, or NULL */
-    char *target; /* owned: for the log, or NULL */
-    char *chosen; /* owned: the chosen body until it is made, or NULL */
+    nsec_t making; /* time that the body of a kept request takes, beside the delay */
+    nsec_t late;   /* by how much the answer began, once it has */
+    char *text;    /* owned: what body.text points to, or NULL */
+    char *fields;  /* owned: header lines with their CRLF, or NULL */
+    char *custom;  /* owned: lines of header=, instead of any others of their names, or NULL */
+    char *rule, *target;        /* owned: the name of the rule that matched; for the log; or NULL */
+    char *chosen;               /* owned: the chosen body until it is made, or NULL */
     uint64_t chosen_size, held; /* bytes of the text or file; of the text that the planner counts */
     const char *type;           /* chosen; NULL: as the body says */
     char *own_type;             /* owned: what `type` points to, or NULL */
@@ -130,7 +131,6 @@ NODISCARD int64_t reply_append_units(const struct reply *reply, uint64_t from, u
                                      struct buf *out);
 
 #define UUID_TEXT_BYTES 37
-
 /* Rolls a random UUID (RFC 9562 section 5.4). Returns `text`. */
 const char *reply_uuid(struct reply *reply, char text[static UUID_TEXT_BYTES]);
 

@@ -14,15 +14,18 @@
 #include "slowapi/param.h"
 #include <jansson.h>
 
+struct shared;
+
 /* Slices into what the connection has read, or into the copy. */
 struct slow_request {
     const struct http_head *head;
     struct slice path, query, rest; /* path and rest, the path's argument, are decoded */
     struct slice body;              /* empty while it has not come */
-    uint64_t number; /* among those that are counted together, from 1; 0: not counted */
-    uint64_t secret; /* random, the server's own */
-    int fd;          /* the socket; -1: none */
-    bool is_secure;  /* over TLS */
+    uint64_t number;       /* among those that are counted together, from 1; 0: not counted */
+    struct shared *shared; /* what workers share; NULL in tests */
+    uint64_t secret;       /* random, the server's own */
+    int fd;                /* the socket; -1: none */
+    bool is_secure;        /* over TLS */
 };
 
 struct route;

@@ -5,6 +5,7 @@
 #include "slowapi/auth.h"
 #include "slowapi/endpoint.h"
 #include "slowapi/limits.h"
+#include "slowapi/openai.h"
 #include <errno.h>
 #include <stdio.h>
 
@@ -256,6 +257,13 @@ static const struct route routes[] = {
               "longer counts" },
     { ROW("/jsonl", "/jsonl?count=10&duration=5&delay=0&jitter=0", ANY, prepare_jsonl),
       .takes = SLICE_INIT("count duration interval jitter"), .help = "the same as lines of JSON" },
+    { ROW("/v1/chat/completions", "/v1/chat/completions", BIT(POST), openai_chat),
+      .takes = SLICE_INIT("ttft gap tokens tpm rpm"), .wants_body = true,
+      .help = "a chat completion in OpenAI's shape, with `stream: true` as server-sent events; see "
+              "A model" },
+    { ROW("/v1/models", "/v1/models, /v1/models/NAME", READ, openai_models),
+      .help = "the models in OpenAI's shape; there is one of any name" },
+    { ROW("/v1/models/", "/v1/models/NAME", READ, openai_model), .is_quiet = true },
 };
 
 static bool fits(const struct route *route, struct slice path) {

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -304,5 +305,32 @@ struct queue_turn queue_enter(struct shared *shared, uint64_t key, int64_t worke
     struct queue_turn turn = take(queue, workers, limit, service, now);
     shared_unlock(shared);
     turn.evicts = evicts;
+    return turn;
+}
+
+/* --- budgets: a key's place holds the time at which its budget will be full ------------------- */
+
+#define BUDGET_SPAN (60 * NSEC_PER_SEC)
+
+struct budget_turn budget_take(struct shared *shared, uint64_t key, uint64_t per_minute,
+                               uint64_t cost, nsec_t now) {
+    double span = (double)cost / (double)per_minute * (double)BUDGET_SPAN;
+    struct budget_turn turn = { .fits = false };
+    bool is_new;
+
+    shared_lock(shared);
+    uint64_t *full_at =
+        &shared->sequence_counts[lru_use(&shared->sequences, key, &is_new, &turn.evicts)];
+    double missing = is_new || *full_at <= (uint64_t)now ? 0 : (double)(*full_at - (uint64_t)now);
+    turn.fits = missing + span <= (double)BUDGET_SPAN;
+    if (!turn.fits)
+        turn.retry_after = (nsec_t)fmin(missing + span - (double)BUDGET_SPAN, 1e18);
+    else
+        missing += span;
+    *full_at = (uint64_t)now + (uint64_t)missing;
+    shared_unlock(shared);
+
+    turn.full_after = (nsec_t)missing;
+    turn.left = (uint64_t)((1 - missing / (double)BUDGET_SPAN) * (double)per_minute + 1e-6);
     return turn;
 }

@@ -104,6 +104,22 @@ struct queue_turn {
 struct queue_turn queue_enter(struct shared *shared, uint64_t key, int64_t workers, int64_t limit,
                               nsec_t service, nsec_t now);
 
+/* --- budgets ---------------------------------------------------------------------------------- */
+
+struct budget_turn {
+    bool fits;
+    bool evicts;        /* as sequence_next */
+    uint64_t left;      /* of the budget, whole units */
+    nsec_t full_after;  /* until all of it is there again */
+    nsec_t retry_after; /* until the cost will fit; it fits never when it is above the budget */
+};
+
+/* Takes `cost` of the budget of that key, which holds `per_minute` (above 0) and fills up evenly
+ * within a minute (the generic cell rate algorithm, ITU-T I.371). Budgets stand among the
+ * sequences: the key must not be one of theirs. */
+struct budget_turn budget_take(struct shared *shared, uint64_t key, uint64_t per_minute,
+                               uint64_t cost, nsec_t now);
+
 /* --- sequences -------------------------------------------------------------------------------- */
 
 /* Counts how often the key was asked for before: 0, 1, ... *ret_evicts: the key that was not asked

@@ -258,10 +258,57 @@ static void sums_leave_slots_alone_that_nobody_took(void **state) {
     free(sum);
 }
 
+/* --- budgets ---------------------------------------------------------------------------------- */
+
+/* 600 a minute are ten a second. */
+static void a_budget_fills_up_evenly(void **state) {
+    struct shared *shared = *state;
+    nsec_t now = 1000 * NSEC_PER_SEC;
+
+    struct budget_turn turn = budget_take(shared, 5, 600, 590, now);
+    assert_true(turn.fits);
+    assert_int_equal(turn.left, 10);
+    assert_int_equal(turn.full_after, 59 * NSEC_PER_SEC);
+
+    turn = budget_take(shared, 5, 600, 30, now); /* nothing of it is taken */
+    assert_false(turn.fits);
+    assert_int_equal(turn.left, 10);
+    assert_int_equal(turn.retry_after, 2 * NSEC_PER_SEC);
+
+    assert_false(budget_take(shared, 5, 600, 30, now + 2 * NSEC_PER_SEC - MS).fits);
+    turn = budget_take(shared, 5, 600, 30, now + 2 * NSEC_PER_SEC);
+    assert_true(turn.fits);
+    assert_int_equal(turn.left, 0);
+    turn = budget_take(shared, 5, 600, 600, now + 3600 * NSEC_PER_SEC); /* and no more than full */
+    assert_true(turn.fits);
+    assert_int_equal(turn.left, 0);
+}
+
+static void keys_have_a_budget_each(void **state) {
+    struct shared *shared = *state;
+
+    assert_true(budget_take(shared, 5, 100, 100, NSEC_PER_SEC).fits);
+    assert_false(budget_take(shared, 5, 100, 1, NSEC_PER_SEC).fits);
+    assert_true(budget_take(shared, 6, 100, 100, NSEC_PER_SEC).fits);
+}
+
+static void what_is_above_a_budget_never_fits(void **state) {
+    struct budget_turn turn = budget_take(*state, 5, 100, 101, NSEC_PER_SEC);
+
+    assert_false(turn.fits);
+    assert_int_equal(turn.left, 100);
+    turn = budget_take(*state, 5, 1, UINT64_MAX, NSEC_PER_SEC);
+    assert_false(turn.fits);
+    assert_true(turn.retry_after > 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(a_budget_fills_up_evenly),
+        TEST(keys_have_a_budget_each),
+        TEST(what_is_above_a_budget_never_fits),
         TEST(the_queue_is_first_come_first_served),
         TEST(a_queue_of_none_turns_away_at_once),
         TEST(waits_are_those_of_the_theory),
