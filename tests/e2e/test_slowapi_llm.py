@@ -194,8 +194,9 @@ def test_the_first_token_and_the_gaps_take_their_time(slowapi):
 def test_what_needs_no_wait_comes_at_once(slowapi):
     with RawConnection(slowapi()) as conn:
         text = body(stream=True).encode()
-        conn.send(b"POST %s?ttft=300ms&gap=300ms&tokens=2 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (PATH.encode(), len(text), text))
-        raw = conn.read_until(b"0\r\n\r\n")
+        target = PATH.encode() + b"?ttft=300ms&gap=300ms&tokens=2"
+        conn.send(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (target, len(text), text))
+        raw = conn.read_until(b"\r\n0\r\n\r\n")
     sizes, rest = [], raw.split(b"\r\n\r\n", 1)[1]
     while rest:
         size, rest = rest.split(b"\r\n", 1)
