@@ -14,6 +14,7 @@ import time
 import faulty
 import harness
 import pytest
+from harness import wait_for
 
 PERCENTILES = {"p50": 50, "p66": 66, "p75": 75, "p80": 80, "p90": 90, "p95": 95, "p98": 98, "p99": 99, "p99_9": 99.9}
 RULER = "\n---- ab ----\n"
@@ -523,7 +524,8 @@ def test_the_end_of_one_worker_leaves_nobody_deaf(tmp_path, script):
         assert [row["requests"] for row in report["series"]] == [1, 0] and report["totals"]["seconds"] < 8
     with faulty.Server(script) as server:
         bench = Bench(tmp_path / "stopped", *hung, server.url)
-        time.sleep(0.6)
+        wait_for(lambda: server.did["ok"] == 1 and server.did["silent"] == 1, what="both requests")
+        time.sleep(0.3)  # the worker that was answered has ended
         bench.process.send_signal(signal.SIGINT)
         code, report, _ = bench.end()
         assert code == 130 and report["stopped_by"] == "SIGINT" and report["totals"]["seconds"] < 8
