@@ -3,6 +3,7 @@
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
+#include "base/attr.h"
 #include <stdint.h>
 
 typedef int64_t nsec_t; /* a point in monotonic time, or a span, in nanoseconds */
@@ -18,7 +19,8 @@ nsec_t clock_now(void);
 /* CLOCK_THREAD_CPUTIME_ID: processor time that the calling thread has spent. */
 nsec_t clock_thread_cpu(void);
 
-/* CLOCK_REALTIME, nanoseconds since 1970: for log lines and reports only. */
+/* CLOCK_REALTIME, nanoseconds since 1970: for log lines and reports, and to agree on a moment with
+ * other machines. */
 nsec_t clock_wall(void);
 
 #define CLOCK_TEXT_BYTES 25
@@ -26,6 +28,10 @@ nsec_t clock_wall(void);
 /* "2026-11-23T01:02:03.456Z" (RFC 3339) of a time since 1970, 0 or later. `text` has
  * CLOCK_TEXT_BYTES and is returned. */
 const char *clock_format(nsec_t wall, char *text);
+
+/* Reads what RFC 3339 calls a date-time, "2026-11-23T01:02:03.5+01:00", as nanoseconds since 1970;
+ * digits beyond the ninth of a fraction are dropped. 0, or -EINVAL: it is none, or before 1970. */
+NODISCARD int clock_parse(const char *text, nsec_t *ret_wall);
 
 #define CLOCK_HTTP_BYTES 30
 

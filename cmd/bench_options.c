@@ -3,6 +3,7 @@
 #include "cmd/bench_options.h"
 #include "base/attr.h"
 #include <errno.h>
+#include <stdlib.h>
 
 #define LOAD     "Load"
 #define RATE     "Open model"
@@ -11,6 +12,7 @@
 #define EXPECT   "Expectations"
 #define OUTPUT   "Output"
 #define FILES    "Files"
+#define MACHINES "Many machines"
 #define TLS      "TLS"
 #define DAY_NSEC (24 * 3600 * NSEC_PER_SEC)
 
@@ -59,6 +61,15 @@ static int parse_rate(void *config, const char *value, struct error *err) {
 
 static int parse_stages(void *config, const char *value, struct error *err) {
     return loadgen_parse_stages(value, &((struct bench_options *)config)->run.stages, err);
+}
+
+static int parse_start(void *config, const char *value, struct error *err) {
+    return load_start_parse(value, &((struct bench_options *)config)->run.start, err);
+}
+
+static int parse_shard(void *config, const char *value, struct error *err) {
+    struct share *share = &((struct bench_options *)config)->run.shard.share;
+    return load_shard_parse(value, getenv("JOB_COMPLETION_INDEX"), share, err);
 }
 
 static int parse_sources(void *config, const char *value, struct error *err) {
@@ -226,10 +237,8 @@ static const struct option_row bench_rows[] = {
 
     TEXT(0, "json", FILES, "FILE", run.json_path,
          "write the report as JSON too; - is stdout, and moves the text to stderr"),
-    FLAG(0, "merge", FILES, merge,
-         "load nothing: print one report from the JSON files that are given instead of a URL"),
-    FLAG(0, "merge-anyway", FILES, run.merge_anyway,
-         "with --merge: also runs that overlap for less than 95 % or asked for other things"),
+    FLAG(0, "json-line", FILES, run.json_line,
+         "write the JSON report on one line, to stdout unless --json names a file"),
     TEXT('e', "percentages", FILES, "FILE", run.percentiles_path,
          "write CSV with the milliseconds of each percentage from 0 to 100"),
     TEXT(0, "spectrum", FILES, "FILE", run.spectrum_path,
@@ -240,6 +249,26 @@ static const struct option_row bench_rows[] = {
          "write a line per request, in start order and microseconds"),
     TEXT(0, "ndjson", FILES, "FILE", run.ndjson_path, "write a JSON object per request and line"),
 
+    { .name = "start-at",
+      .env = "SRV_START_AT",
+      .topic = MACHINES,
+      .meta = "TIME",
+      .type = OPTION_CUSTOM,
+      .parse = parse_start,
+      .help = "begin then: 2026-11-23T01:02:03Z, seconds since 1970, +5s, or */10s for the next "
+              "multiple of 10 s" },
+    { .name = "shard",
+      .env = "SRV_SHARD",
+      .topic = MACHINES,
+      .meta = "I/N",
+      .type = OPTION_CUSTOM,
+      .parse = parse_shard,
+      .help = "do this part of the load, 1/N to N/N; N alone takes the index, from 0, of "
+              "JOB_COMPLETION_INDEX" },
+    FLAG(0, "merge", MACHINES, merge,
+         "load nothing: print one report from the JSON files that are given instead of a URL"),
+    FLAG(0, "merge-anyway", MACHINES, run.merge_anyway,
+         "with --merge: also runs that overlap for less than 95 % or asked for other things"),
 };
 
 /* Names that other load generators have for these options. */

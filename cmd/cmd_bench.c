@@ -142,6 +142,8 @@ static void complete(struct loadgen_config *c, int64_t ramp_msec) {
         c->time_is_ours = true;
     }
     c->ramp = ramp_msec * NSEC_PER_MSEC;
+    if (c->json_line && c->json_path == NULL)
+        c->json_path = "-";
     c->html = c->html || c->html_table != NULL || c->html_row != NULL || c->html_cell != NULL;
     if (c->concurrency > 0)
         return;
@@ -182,6 +184,8 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
     complete(&o->run, o->ramp_msec);
     if (o->merge)
         return loadgen_merge(&o->run, positionals, err);
+    if (loadgen_config_take_shard(&o->run, err) != 0)
+        return EXIT_USAGE;
     return loadgen_run(&o->run, err);
 }
 

@@ -34,9 +34,10 @@ static void on_arrival(struct timer *timer) {
         clients_stop(w, RUN_END_ERROR);
 }
 
-/* Connections of several workers interleave. */
+/* Connections of several workers, on all machines, interleave. */
 static nsec_t ramp_at(const struct load_worker *w) {
-    return w->start + (nsec_t)(w->started * w->share.count + w->share.index) * w->config->ramp;
+    struct share turn = load_shard_turn(&w->config->shard, w->share);
+    return w->start + ((nsec_t)w->started * turn.count + turn.index) * w->config->ramp;
 }
 
 static void on_ramp(struct timer *timer) {
@@ -60,11 +61,11 @@ static bool is_off(const struct load_client *c) {
 }
 
 /* Starts the connections that the stages have now beside those that run. The ones beyond them stop
- * after their request. Connections of several workers interleave. */
+ * after their request. Connections of several workers, on all machines, interleave. */
 static void follow_stages(struct load_worker *w) {
     nsec_t now = clock_now(), next;
     uint32_t all = shape_connections(w->plan.shape, now - w->plan.start, &next);
-    uint32_t ours = (all + w->share.count - 1 - w->share.index) / w->share.count;
+    uint32_t ours = (uint32_t)share_of(load_shard_turn(&w->config->shard, w->share), all);
     w->clients_end = w->clients + ours;
     for (struct load_client *c = w->clients; c < w->clients_end && !w->stopping; c++) {
         if (!is_off(c) || w->plan.left == 0)

@@ -96,14 +96,16 @@ struct load_worker {
     struct timer ramp_timer;    /* the next connection to start */
     struct timer trial_timer;   /* the end of the trial */
     struct timer stage_timer;   /* stages of connections: their number changes */
+    struct timer begin_timer;   /* the start of the run */
     struct timer stop_timer, drain_timer;
     struct timer tick_timer;  /* every second: live_publish */
     struct timer row_timer;   /* a moment later, on the first worker: live_close_row */
     struct timer probe_timer; /* many times a second: is the loop late, shall it stop? */
 
     nsec_t start, next_tick, ticked_at;
-    nsec_t cpu;       /* spent by the thread on what is measured */
-    nsec_t cpu_began; /* the thread's clock when that began */
+    nsec_t begin_late; /* the start came, and the loop slept on */
+    nsec_t cpu;        /* spent by the thread on what is measured */
+    nsec_t cpu_began;  /* the thread's clock when that began */
 
     bool found_idle;                 /* the planned request goes to a connection that was free */
     bool trial_began, trial_is_over; /* the wait for its close, while that is unknown */

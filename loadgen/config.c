@@ -61,6 +61,7 @@ static int check_rate(const struct loadgen_config *c, struct error *err) {
 
 static int check_stages(const struct loadgen_config *c, struct error *err) {
     nsec_t span = shape_span(&c->stages);
+    int64_t connections = c->shard.share.count > 0 ? c->shard.concurrency : c->concurrency;
     char text[UNITS_TEXT_BYTES];
     if (c->stages.count == 0)
         return 0;
@@ -76,7 +77,7 @@ static int check_stages(const struct loadgen_config *c, struct error *err) {
     if (c->time_limit > span)
         return error_set(err, -EINVAL, "--time is longer than the stages, which take %s",
                          units_format_duration(span, text));
-    if (c->stages.is_of_connections && c->concurrency != shape_peak(&c->stages))
+    if (c->stages.is_of_connections && connections != shape_peak(&c->stages))
         return error_set(err, -EINVAL,
                          "--concurrency and --stages of connections exclude each other");
     return 0;
@@ -164,6 +165,29 @@ int loadgen_parse_rate(const char *text, double *ret, struct error *err) {
 int loadgen_parse_stages(const char *text, struct load_shape *ret, struct error *err) {
     struct shape_limits limits = { .rate = RATE_MAX, .connections = LOADGEN_CONCURRENCY_MAX };
     return shape_parse(text, limits, ret, err);
+}
+
+static int no_part(const struct loadgen_config *c, const char *of, int64_t whole,
+                   struct error *err) {
+    return error_set(err, -EINVAL,
+                     "--shard %u/%u: nothing is left for it of --%s %" PRId64
+                     "; it is at least the number of shards",
+                     c->shard.share.index + 1, c->shard.share.count, of, whole);
+}
+
+int loadgen_config_take_shard(struct loadgen_config *c, struct error *err) {
+    struct share share = c->shard.share;
+    if (share.count == 0)
+        return 0;
+    c->shard.requests = c->requests;
+    c->shard.concurrency = c->concurrency;
+    c->shard.rate = c->rate;
+    c->requests = (int64_t)share_of(share, (uint64_t)c->requests);
+    c->concurrency = (int64_t)share_of(share, (uint64_t)c->concurrency);
+    c->rate /= share.count;
+    if (c->shard.requests > 0 && c->requests == 0)
+        return no_part(c, "requests", c->shard.requests, err);
+    return c->concurrency == 0 ? no_part(c, "concurrency", c->shard.concurrency, err) : 0;
 }
 
 int loadgen_parse_percentiles(const char *text, struct loadgen_percentiles *ret,

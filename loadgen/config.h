@@ -7,6 +7,8 @@
 #include "base/option.h"
 #include "loadgen/expect.h"
 #include "loadgen/shape.h"
+#include "loadgen/shard.h"
+#include "loadgen/start.h"
 #include "net/address.h"
 #include "net/tls_context.h"
 #include <stdbool.h>
@@ -83,6 +85,8 @@ struct loadgen_config {
 
     struct thresholds fail_if, abort_if;
 
+    struct load_start start;
+    struct load_shard shard;
     bool merge_anyway; /* add reports up that are not of one load */
     bool quiet, no_banner, no_percentiles, no_confidence, progress;
     bool html;
@@ -91,6 +95,7 @@ struct loadgen_config {
     int64_t verbosity;
 
     /* "-" is stdout; NULL: none */
+    bool json_line; /* the JSON is one line */
     const char *json_path, *csv_path, *ndjson_path, *percentiles_path, *gnuplot_path;
     const char *spectrum_path;
 };
@@ -123,17 +128,12 @@ static inline bool loadgen_config_keeps_samples(const struct loadgen_config *c) 
 /* Whether one of the outputs goes to stdout, so that the text report must not. */
 bool loadgen_config_takes_stdout(const struct loadgen_config *c);
 
+/* Makes the load of `c` the part that its shard does; once, when all else is set. 0, or -EINVAL
+ * when nothing is left for it. */
+NODISCARD int loadgen_config_take_shard(struct loadgen_config *c, struct error *err);
+
 static inline uint32_t loadgen_config_workers(const struct loadgen_config *c) {
     return c->workers > 0 ? (uint32_t)c->workers : 1;
-}
-
-/* The part of the whole that a worker does: parts differ by at most one request or connection. */
-struct share {
-    uint32_t index, count;
-};
-
-static inline uint64_t share_of(struct share share, uint64_t whole) {
-    return whole / share.count + (share.index < whole % share.count ? 1 : 0);
 }
 
 /* Counts what --fail-if and --abort-if call errors: failures, and, unless --expect-status says

@@ -47,6 +47,7 @@ static void put_config(struct json_draft root, const struct report *r) {
     json_put_text(o, "through", slice_str(r->target->peer));
     json_put(o, "has_body", json_boolean(r->request->has_body));
     json_put(o, "variable_length", json_boolean(c->variable_length));
+    json_put_count(o, "seed", (uint64_t)c->seed);
 }
 
 static void put_totals(struct json_draft root, const struct report *r) {
@@ -251,17 +252,6 @@ static void put_generator(struct json_draft root, const struct report *r) {
              r->summary->is_limited ? json_string(r->summary->limit) : json_null());
 }
 
-static void put_merged(struct json_draft root, const struct report *r) {
-    if (r->merged == 0) {
-        json_put(root, "merged", json_null());
-        return;
-    }
-    struct json_draft o = json_put_object(root, "merged");
-    json_put_count(o, "files", r->merged);
-    json_put_real(o, "start_skew_s", r->merge_skew_s);
-    json_put_real(o, "overlap", r->merge_overlap);
-}
-
 static void put_environment(struct json_draft root, const struct report *r) {
     struct json_draft o = json_put_object(root, "environment");
     struct utsname name;
@@ -294,7 +284,6 @@ json_t *document_make(const struct report *r) {
     put_series(root, r->live);
     sections_put(root, r);
     put_generator(root, r);
-    put_merged(root, r);
 
     if (ok)
         return root.json;
@@ -305,8 +294,9 @@ json_t *document_make(const struct report *r) {
 int document_write(FILE *out, const struct report *r) {
     json_t *json = document_make(r);
     int rc = json != NULL ? 0 : -ENOMEM;
+    size_t form = r->config->json_line ? JSON_COMPACT : JSON_INDENT(2);
     errno = 0;
-    if (rc == 0 && (json_dumpf(json, out, JSON_INDENT(2)) != 0 || fputc('\n', out) == EOF))
+    if (rc == 0 && (json_dumpf(json, out, form) != 0 || fputc('\n', out) == EOF))
         rc = errno != 0 ? -errno : -EIO;
     if (rc == 0)
         rc = stream_flush(out);

@@ -7,6 +7,7 @@
 #include "loadgen/config.h"
 #include "loadgen/counters.h"
 #include "loadgen/document.h"
+#include "loadgen/machines.h"
 #include "loadgen/stage_report.h"
 #include "loadgen/summary.h"
 #include "loadgen/text.h"
@@ -19,6 +20,7 @@
 const struct section *const output_sections[] = {
     &conditions_section,
     &stages_section,
+    &machines_section,
     NULL,
 };
 

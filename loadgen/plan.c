@@ -15,15 +15,17 @@ static double next_distance(struct load_plan *p) {
     return p->is_random ? -log(rng_unit(&p->rng)) : 1;
 }
 
-/* Even arrivals of several workers interleave; independent Poisson processes add up to one. */
+/* Even arrivals of several workers, on all machines, interleave; independent Poisson processes add
+ * up to one. A shape is that of the whole load. */
 static void plan_arrivals(struct load_plan *p, const struct loadgen_config *c, struct share share) {
+    struct share turn = load_shard_turn(&c->shard, share);
     p->is_open = true;
-    p->shares = share.count;
+    p->shares = turn.count;
     p->interval_ns = c->rate > 0 ? (double)NSEC_PER_SEC * share.count / c->rate : 0;
     p->is_random = c->arrivals == LOADGEN_ARRIVALS_POISSON;
-    p->next = (share.index + (p->shape != NULL ? 0.5 : 0)) / share.count;
+    p->next = (turn.index + (p->shape != NULL ? 0.5 : 0)) / turn.count;
     if (p->is_random) {
-        p->rng = rng_stream((uint64_t)c->seed, share.index);
+        p->rng = rng_stream((uint64_t)c->seed, turn.index);
         p->next = next_distance(p);
     }
     p->next_at = time_of(p, &p->cursor, p->next);

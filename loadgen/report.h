@@ -9,6 +9,7 @@
 struct answers;
 struct counters;
 struct live;
+struct load_started;
 struct loadgen_config;
 struct request;
 struct samples;
@@ -28,6 +29,7 @@ struct report {
     struct samples *samples;               /* optional; sorted as the outputs need it */
     const struct live *live;               /* optional */
     const struct selfcheck *check;         /* optional */
+    const struct load_started *started;    /* optional */
     const struct section *const *sections; /* optional; what features tell: loadgen/section.h */
     nsec_t started_mono, started_wall;     /* start of what is measured, on both clocks */
     const char *stopped_by; /* the reason when it ended before its plan: "SIGINT"; or NULL */

@@ -30,6 +30,7 @@ struct load_setup {
     struct expect_body expect;
     struct secure secure;
     struct loadgen_sources sources;
+    struct load_moment start; /* the moment that is asked for */
 };
 
 struct load_run {
@@ -38,6 +39,7 @@ struct load_run {
     struct live live;
     struct selfcheck check;
     struct summary summary;
+    struct load_started started;
     struct report report;
     bool has_report;
     struct thread *threads; /* the first one is ours */
@@ -161,6 +163,40 @@ static void check_workers(struct load_run *run) {
     }
 }
 
+/* --- the start -------------------------------------------------------------------------------- */
+
+static bool awaits_start(const struct load_run *run) {
+    return run->config->start.kind != LOAD_START_AT_ONCE;
+}
+
+/* Finds when the load begins. Nothing makes up for a moment that passed while we prepared. */
+static struct load_moment find_start(struct load_run *run) {
+    struct load_moment start = run->setup->start;
+    nsec_t now = clock_now();
+    run->started.was_awaited = awaits_start(run);
+    if (!awaits_start(run))
+        return (struct load_moment){ now, clock_wall() };
+    run->started.late = nsec_max(now - start.mono, 0);
+    return (struct load_moment){ start.mono + run->started.late, start.wall + run->started.late };
+}
+
+static void look_at_start(struct load_run *run) {
+    for (uint32_t i = 0; i < run->count; i++)
+        run->started.late = nsec_max(run->started.late, run->threads[i].worker.begin_late);
+    run->started.clock = load_clock_look();
+}
+
+static void tell_start(const struct load_run *run) {
+    char text[CLOCK_TEXT_BYTES];
+    const struct load_moment *start = &run->setup->start;
+    double seconds = (double)(start->mono - clock_now()) / (double)NSEC_PER_SEC;
+    if (awaits_start(run) && !run->config->quiet)
+        fprintf(stderr, "srv bench: the load begins at %s, in %.3f s\n",
+                clock_format(start->wall, text), seconds);
+}
+
+/* --- a run ------------------------------------------------------------------------------------ */
+
 static int make_report(struct load_run *run, nsec_t started_wall, struct error *err) {
     const struct load_setup *setup = run->setup;
     struct load_worker *first = &run->threads[0].worker;
@@ -179,6 +215,7 @@ static int make_report(struct load_run *run, nsec_t started_wall, struct error *
         .sections = output_sections,
         .started_mono = run->live.measure_from,
         .started_wall = started_wall,
+        .started = &run->started,
         .stopped_by = stopped_by(run),
     };
     run->has_report = true;
@@ -195,14 +232,16 @@ int load_run_go(struct load_run *run, struct error *err) {
         error_set(err, -ENOMEM, "out of memory");
         return EXIT_CANNOT;
     }
-    nsec_t start = clock_now(), warmup = run->config->warmup;
-    nsec_t started_wall = clock_wall() + warmup;
-    run->live.measure_from = start + warmup;
-    int rc = run_workers(run, start, err);
+    tell_start(run);
+    struct load_moment start = find_start(run);
+    nsec_t warmup = run->config->warmup;
+    run->live.measure_from = start.mono + warmup;
+    int rc = run_workers(run, start.mono, err);
+    look_at_start(run);
     signals_free(signals);
     live_finish(&run->live, first->counters.last_end);
     check_workers(run);
-    if (make_report(run, started_wall, err) != 0 || rc != 0)
+    if (make_report(run, start.wall + warmup, err) != 0 || rc != 0)
         return EXIT_CANNOT;
     return exit_code(run, &run->report);
 }
@@ -274,6 +313,8 @@ static int code_of(int rc) {
 static int prepare(struct load_setup *load, const struct loadgen_config *config,
                    struct error *err) {
     int rc = loadgen_config_check(config, err);
+    if (rc == 0)
+        rc = load_start_find(&config->start, &load->start, err);
     if (rc == 0)
         rc = target_parse(&load->target, config->url, err);
     if (rc == 0)

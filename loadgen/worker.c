@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#define WAIT_STEP (50 * NSEC_PER_MSEC)
 #define ROW_DELAY (10 * NSEC_PER_MSEC) /* for the other workers to publish their second */
 
 /* --- at set times ----------------------------------------------------------------------------- */
@@ -79,6 +80,29 @@ static void on_probe(struct timer *timer) {
         arm(w, &w->probe_timer, w->lateness.probe_at);
 }
 
+/* Waits for the start in steps, so that a run that is stopped before is over soon. */
+static void on_begin(struct timer *timer) {
+    struct load_worker *w = CONTAINER_OF(timer, struct load_worker, begin_timer);
+    nsec_t now = clock_now();
+    if (live_end(w->live) != RUN_END_DONE)
+        clients_stop(w, live_end(w->live));
+    else if (now < w->start)
+        arm(w, timer, nsec_min(w->start, now + WAIT_STEP));
+    else
+        loop_stop(w->loop);
+}
+
+static int wait_for_start(struct load_worker *w) {
+    if (w->start <= clock_now())
+        return 0;
+    arm(w, &w->begin_timer, clock_now());
+    int rc = loop_run(w->loop);
+    nsec_t now = clock_now();
+    w->begin_late = nsec_max(now - w->start, 0);
+    selfcheck_watch(&w->lateness, now);
+    return rc;
+}
+
 static int start_timers(struct load_worker *w) {
     w->next_tick = w->plan.measure_from + LIVE_PERIOD;
     selfcheck_watch(&w->lateness, w->start);
@@ -102,6 +126,7 @@ int worker_init(struct load_worker *w, const struct worker_setup *setup, struct 
         .live = setup->live,
         .share = setup->share,
         .client_count = (uint32_t)share_of(setup->share, (uint64_t)setup->config->concurrency),
+        .begin_timer = { .fire = on_begin },
         .stop_timer = { .fire = on_stop_time },
         .drain_timer = { .fire = on_drain_time },
         .tick_timer = { .fire = on_tick },
@@ -164,14 +189,16 @@ static int attend_others(struct load_worker *w) {
 }
 
 int worker_run(struct load_worker *w, nsec_t start) {
-    w->cpu_began = clock_thread_cpu();
     w->start = start;
+    int rc = wait_for_start(w);
+    w->cpu_began = clock_thread_cpu();
     plan_init(&w->plan, w->config, w->share, start);
     w->counters.first_start = w->plan.measure_from;
     if (w->counters.stages != NULL)
         w->counters.stages->start = start;
-    int rc = start_timers(w);
-    if (rc == 0)
+    if (rc == 0 && !w->stopping)
+        rc = start_timers(w);
+    if (rc == 0 && !w->stopping)
         rc = clients_start(w);
     if (rc == 0 && !w->stopping && (w->busy > 0 || !plan_is_done(&w->plan)))
         rc = loop_run(w->loop);
@@ -182,8 +209,8 @@ int worker_run(struct load_worker *w, nsec_t start) {
 }
 
 void worker_free(struct load_worker *w) {
-    struct timer *timers[] = { &w->stop_timer, &w->drain_timer, &w->tick_timer, &w->row_timer,
-                               &w->probe_timer };
+    struct timer *timers[] = { &w->begin_timer, &w->stop_timer, &w->drain_timer,
+                               &w->tick_timer,  &w->row_timer,  &w->probe_timer };
     if (w->loop != NULL) {
         clients_close(w);
         for (size_t i = 0; i < ARRAY_LEN(timers); i++)

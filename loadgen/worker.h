@@ -22,7 +22,7 @@ struct worker_setup {
 NODISCARD int worker_init(struct load_worker *w, const struct worker_setup *setup,
                           struct error *err);
 
-/* Runs from `start` (CLOCK_MONOTONIC, about now) until the plan is done, the time is up, or
+/* Waits for `start` (CLOCK_MONOTONIC), and runs until the plan is done, the time is up, or
  * somebody asked for the end. The first worker then stays until the others have ended, too: its
  * loop has the signals, the rows and --abort-if. 0 or -errno (the loop failed); the counters are
  * valid either way. */

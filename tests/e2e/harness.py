@@ -55,7 +55,7 @@ IO_SECONDS = 20
 
 # Variables that are defaults of options: a test must not depend on who runs it.
 OPTION_VARIABLES = ("PORT", "PORT_APP", "PORT_API", "WORKERS", "THREADS", "ASYNC_CORES", "PROTOCOL", "MODULE")
-OPTION_VARIABLES += ("FORWARDED_ALLOW_IPS", "HEALTH_PATH")
+OPTION_VARIABLES += ("FORWARDED_ALLOW_IPS", "HEALTH_PATH", "SRV_SHARD", "SRV_START_AT", "JOB_COMPLETION_INDEX")
 REPORT = re.compile(r"(ERROR|WARNING|SUMMARY): \w+Sanitizer|: runtime error: ")
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None, use_errno=True)

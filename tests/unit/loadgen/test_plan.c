@@ -74,6 +74,35 @@ static void test_even_arrivals_of_workers_interleave(void **state) {
     }
 }
 
+/* Planned times of all workers of all shards are those of one worker that does it all. */
+static void test_shards_plan_one_load(void **state) {
+    (void)state;
+    enum { SHARDS = 3, WORKERS = 2, REQUESTS = 20 };
+    int taken[REQUESTS] = { 0 };
+    uint64_t connections = 0;
+    for (uint32_t shard = 0; shard < SHARDS; shard++) {
+        struct loadgen_config c = { .requests = REQUESTS, .concurrency = 8, .rate = 1000 };
+        struct error err;
+        c.shard.share = (struct share){ .index = shard, .count = SHARDS };
+        assert_int_equal(loadgen_config_take_shard(&c, &err), 0);
+        connections += (uint64_t)c.concurrency;
+        for (uint32_t i = 0; i < WORKERS; i++) {
+            struct load_plan plan;
+            nsec_t planned;
+            plan_init(&plan, &c, (struct share){ .index = i, .count = WORKERS }, 0);
+            while (plan_take(&plan, NSEC_PER_SEC, &planned)) {
+                nsec_t number = (planned + 1000) / NSEC_PER_MSEC;
+                assert_in_range(planned + 1000, number * NSEC_PER_MSEC,
+                                number * NSEC_PER_MSEC + 2000);
+                taken[number]++;
+            }
+        }
+    }
+    for (int i = 0; i < REQUESTS; i++)
+        assert_int_equal(taken[i], 1);
+    assert_int_equal(connections, 8);
+}
+
 static void test_random_arrivals_keep_the_rate_and_the_seed(void **state) {
     (void)state;
     struct loadgen_config c = { .concurrency = 1,
@@ -193,6 +222,7 @@ int main(void) {
         cmocka_unit_test(test_warm_up_is_not_in_the_budget),
         cmocka_unit_test(test_shares_add_up),
         cmocka_unit_test(test_even_arrivals_of_workers_interleave),
+        cmocka_unit_test(test_shards_plan_one_load),
         cmocka_unit_test(test_random_arrivals_keep_the_rate_and_the_seed),
         cmocka_unit_test(test_stages_plan_what_their_line_says),
         cmocka_unit_test(test_random_stages_keep_their_line),
