@@ -215,6 +215,10 @@ static const struct option_row bench_rows[] = {
     CUSTOM(0, "abort-if", EXPECT, "CONDITION", parse_abort_if,
            "stop, and exit with 4, as soon as it is so; looked at every second; repeatable"),
 
+    FLAG(0, "server-timing", OUTPUT, run.server_timing,
+         "tell where the time went, by the Server-Timing of answers: srv serve --server-timing"),
+    TEXT(0, "server-timing-parts", OUTPUT, "NAME[,...]", run.server_timing_parts,
+         "the metrics that are parts of the wait; all but total, planned and actual when absent"),
     FLAG('q', "quiet", OUTPUT, run.quiet, "no progress on stderr"),
     FLAG('Q', "no-banner", OUTPUT, run.no_banner, "do not say who we are"),
     FLAG(0, "progress", OUTPUT, run.progress,

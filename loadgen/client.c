@@ -68,6 +68,8 @@ static void on_head(struct load_client *c, const struct http_head *head) {
         counters_server(&w->counters, head);
     if (w->config->verbosity >= VERBOSE_HEADS)
         request_show_answer(head, w->config->verbosity);
+    if (UNLIKELY(w->counters.server_times != NULL))
+        server_times_head(w->counters.server_times, (size_t)(c - w->clients), head);
     if (w->starts_serially)
         clients_start_rest(w);
 }
@@ -230,6 +232,8 @@ static void client_judge(struct load_client *c, bool clean, nsec_t now) {
                                      config->ab_strict && !config->variable_length))
         outcome = FAILURE_LENGTH;
     counters_end(&w->counters, c->sample, outcome, c->status, c->body_bytes, &timing, now);
+    if (UNLIKELY(w->counters.server_times != NULL))
+        server_times_end(w->counters.server_times, (size_t)(c - w->clients), &timing);
     live_request_ended(w->live);
 }
 

@@ -87,6 +87,9 @@ struct loadgen_config {
 
     struct load_start start;
     struct load_shard shard;
+    bool server_timing;              /* tell where the time went, by the answers' Server-Timing */
+    const char *server_timing_parts; /* names that are parts of the wait; NULL: all but totals */
+
     bool merge_anyway; /* add reports up that are not of one load */
     bool quiet, no_banner, no_percentiles, no_confidence, progress;
     bool html;

@@ -69,6 +69,7 @@ void counters_free(struct counters *t) {
     }
     counters_part_free(&t->part);
     stages_free(t->stages);
+    server_times_free(t->server_times);
     mem_free(t->samples.items);
     *t = (struct counters){ .first_start = NSEC_NEVER };
 }
@@ -79,6 +80,7 @@ void counters_restart(struct counters *t, nsec_t now) {
                               .has_document = t->has_document,
                               .document_is_error = t->document_is_error,
                               .document_bytes = t->document_bytes,
+                              .server_times = t->server_times,
                               .part = t->part,
                               .samples = t->samples,
                               .keeps_samples = t->keeps_samples,
@@ -90,6 +92,8 @@ void counters_restart(struct counters *t, nsec_t now) {
         hist_reset(fresh.ended[i]);
         hist_reset(fresh.ages[i]);
     }
+    if (t->server_times != NULL)
+        server_times_restart(t->server_times);
     *t = fresh;
 }
 
@@ -178,6 +182,8 @@ void counters_merge(struct counters *to, struct counters *from) {
         hist_merge(to->ended[i], from->ended[i]);
         hist_merge(to->ages[i], from->ages[i]);
     }
+    if (to->server_times != NULL && from->server_times != NULL)
+        server_times_merge(to->server_times, from->server_times);
     merge_samples(&to->samples, &from->samples);
     if (to->stages != NULL && from->stages != NULL)
         stages_merge(to->stages, from->stages);
@@ -202,6 +208,8 @@ void counters_settle(struct counters *t) {
     hist_record_n(t->ended[TIME_RECEIVE], 0, t->instant_receives);
     hist_record_n(t->ended[TIME_QUEUE], 0, t->instant_queues);
     t->instant_sends = t->instant_receives = t->instant_queues = 0;
+    if (t->server_times != NULL)
+        server_times_settle(t->server_times);
 }
 
 void counters_server(struct counters *t, const struct http_head *head) {

@@ -8,6 +8,7 @@
 #include "base/hist.h"
 #include "http/head.h"
 #include "loadgen/outcome.h"
+#include "loadgen/server_times.h"
 
 #define COUNTERS_LATE_USEC 1000
 
@@ -80,6 +81,8 @@ struct counters {
     uint64_t document_bytes;  /* body of the first 2xx response, or of the first one of all */
     bool has_document;
     bool document_is_error; /* the first 2xx response takes its place */
+
+    struct server_times *server_times; /* where the time went; NULL: not asked for */
 
     struct counters_part part; /* counted since it was taken last */
     struct samples samples;

@@ -11,6 +11,7 @@
 #include "loadgen/stage_report.h"
 #include "loadgen/summary.h"
 #include "loadgen/text.h"
+#include "loadgen/where.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
@@ -18,10 +19,7 @@
 #include <time.h>
 
 const struct section *const output_sections[] = {
-    &conditions_section,
-    &stages_section,
-    &machines_section,
-    NULL,
+    &where_section, &conditions_section, &stages_section, &machines_section, NULL,
 };
 
 /* --- a line per request ----------------------------------------------------------------------- */

@@ -155,6 +155,11 @@ int worker_init(struct load_worker *w, const struct worker_setup *setup, struct 
         w->counters.stages = stages_new(&setup->config->stages);
         rc = w->counters.stages != NULL ? 0 : -ENOMEM;
     }
+    if (rc == 0 && setup->config->server_timing) {
+        w->counters.server_times =
+            server_times_new(setup->config->server_timing_parts, w->client_count);
+        rc = w->counters.server_times != NULL ? 0 : -ENOMEM;
+    }
     if (rc == 0)
         return 0;
     worker_free(w);

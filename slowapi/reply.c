@@ -467,9 +467,11 @@ static int append_truth(const struct reply *reply, struct buf *out) {
 
     int rc =
         buf_printf(out,
-                   "Server-Timing: planned;dur=%.3f, queue;dur=%.3f, actual;dur=%.3f\r\n"
+                   "Server-Timing: planned;dur=%.3f, queue;dur=%.3f, delay;dur=%.3f, "
+                   "actual;dur=%.3f\r\n"
                    "X-Slowapi-Delay: %s\r\nX-Slowapi-Seed: %llu\r\n",
-                   (double)reply->delay / 1e6, (double)reply->queued / 1e6, (double)actual / 1e6,
+                   (double)reply->delay / 1e6, (double)reply->queued / 1e6,
+                   (double)nsec_max(reply->delay - reply->queued, 0) / 1e6, (double)actual / 1e6,
                    units_format_duration(reply->delay, span), (unsigned long long)reply->seed);
     for (size_t i = 0; i < reply->fault_count && rc == 0; i++)
         rc = buf_printf(out, "%s%s%s", i == 0 ? "X-Slowapi-Fault: " : ", ",

@@ -456,7 +456,13 @@ enum session_step session_feed(struct session *s) {
  * write. */
 enum session_writer { SESSION_WRITER_NONE, SESSION_WRITER_PROBE, SESSION_WRITER_ANSWER };
 
+/* The time where waits are told to the client: within a turn of the loop, others have computed. */
+static nsec_t fresh_if_told(const struct session *s, nsec_t now) {
+    return UNLIKELY(s->worker->config->server_timing) ? clock_now() : now;
+}
+
 void session_ready(struct session *s, nsec_t now) {
+    now = fresh_if_told(s, now);
     s->ready_at = now;
     if (s->worker->stats->lists_requests)
         s->entry = stats_enter(s->worker->stats, s->head.method_text, s->head.target, now);
@@ -513,8 +519,7 @@ void session_set_doing(struct session *s, enum stats_doing doing, nsec_t now) {
 void session_begin(struct session *s, nsec_t now) {
     int64_t served_max = s->worker->config->keep_alive_requests;
 
-    if (UNLIKELY(s->worker->config->server_timing))
-        now = clock_now(); /* others may have computed since the turn of the loop began */
+    now = fresh_if_told(s, now);
     if (served_max > 0 && s->served + 1 >= served_max)
         s->last = true;
     s->spent.queue = now - s->ready_at;
