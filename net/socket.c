@@ -24,12 +24,24 @@ ssize_t socket_peek(int fd, void *data, size_t size) {
     return n < 0 ? -errno : n;
 }
 
-ssize_t socket_send(int fd, const void *data, size_t size) {
+static ssize_t send_with(int fd, const void *data, size_t size, int flags) {
     ssize_t n;
     do
-        n = send(fd, data, size, MSG_NOSIGNAL);
+        n = send(fd, data, size, MSG_NOSIGNAL | flags);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
+}
+
+ssize_t socket_send(int fd, const void *data, size_t size) {
+    return send_with(fd, data, size, 0);
+}
+
+ssize_t socket_send_last(int fd, const void *data, size_t size) {
+    ssize_t n = send_with(fd, data, size, MSG_MORE);
+
+    if (n == (ssize_t)size)
+        shutdown(fd, SHUT_WR);
+    return n;
 }
 
 /* Without the option bind(2) would choose a port at once, one that no other connection of this

@@ -26,6 +26,11 @@ NODISCARD ssize_t socket_peek(int fd, void *data, size_t size);
 /* send(2): bytes, maybe fewer than asked for, or -errno. */
 NODISCARD ssize_t socket_send(int fd, const void *data, size_t size);
 
+/* Sends as socket_send, and shuts the connection for sending when all was taken: the last bytes and
+ * the end go out in one packet, which wakes the peer once (MSG_MORE in send(2)). Of a part that was
+ * taken some bytes may wait, for 200 ms at most, for the rest. */
+NODISCARD ssize_t socket_send_last(int fd, const void *data, size_t size);
+
 /* Begins a connect(2) on a new non-blocking, close-on-exec socket, TCP with TCP_NODELAY. The
  * descriptor, with *ret_pending when the connection is not there yet: wait until it is writable,
  * then ask socket_error. Or -errno; -EAGAIN: the backlog of a unix listener is full, try again

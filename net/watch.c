@@ -133,11 +133,12 @@ static ssize_t bare_recv(struct watch *w, void *data, size_t size) {
     return n;
 }
 
-static ssize_t bare_send(struct watch *w, const void *data, size_t size) {
+static inline ssize_t send_by(ssize_t (*send)(int fd, const void *data, size_t size),
+                              struct watch *w, const void *data, size_t size) {
     if (!(w->ready & IO_WRITE))
         return -EAGAIN;
 
-    ssize_t n = socket_send(w->fd, data, size);
+    ssize_t n = send(w->fd, data, size);
     if (n >= 0)
         settle(w);
     else if (n != -EAGAIN)
@@ -145,6 +146,10 @@ static ssize_t bare_send(struct watch *w, const void *data, size_t size) {
     if (n == -EAGAIN || (n >= 0 && (size_t)n < size))
         watch_drained(w, IO_WRITE);
     return n;
+}
+
+static ssize_t bare_send(struct watch *w, const void *data, size_t size) {
+    return send_by(socket_send, w, data, size);
 }
 
 /* --- through TLS ------------------------------------------------------------------------------ */
@@ -277,4 +282,8 @@ ssize_t watch_recv(struct watch *w, void *data, size_t size) {
 
 ssize_t watch_send(struct watch *w, const void *data, size_t size) {
     return LIKELY(w->tls == NULL) ? bare_send(w, data, size) : send_within(w, data, size);
+}
+
+ssize_t watch_send_last(struct watch *w, const void *data, size_t size) {
+    return w->tls == NULL ? send_by(socket_send_last, w, data, size) : send_within(w, data, size);
 }

@@ -76,6 +76,10 @@ bool watch_may_have_data(const struct watch *w);
 ssize_t watch_recv(struct watch *w, void *data, size_t size);
 ssize_t watch_send(struct watch *w, const void *data, size_t size);
 
+/* Sends as watch_send, and ends the connection with the last of the bytes: socket_send_last. Within
+ * TLS the end still comes by itself. */
+ssize_t watch_send_last(struct watch *w, const void *data, size_t size);
+
 /* Receives for a reader that keeps only what is unfinished, by buf_keep: behind that, with at least
  * `room` bytes, or, when `kept` is empty, into `shared`. As watch_recv, or -ENOBUFS or -ENOMEM;
  * `*ret` is all that is unread then. */

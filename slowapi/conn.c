@@ -545,15 +545,17 @@ static void look_at_progress(struct slow_conn *c) {
 
 /* True: all is written. Else the rest is sent later, or the connection is closed. */
 static bool send_now(struct slow_conn *c, struct slice bytes) {
-    ssize_t n = bytes.len > 0 ? watch_send(&c->watch, bytes.ptr, bytes.len) : 0;
+    bool ends = c->step.act == REPLY_KEEP && !c->http.persists;
+    ssize_t n = bytes.len == 0 ? 0
+                : ends         ? watch_send_last(&c->watch, bytes.ptr, bytes.len)
+                               : watch_send(&c->watch, bytes.ptr, bytes.len);
 
     c->work_bytes += (uint32_t)bytes.len;
     if (n == (ssize_t)bytes.len)
         return true;
 
-    bool is_full = n >= 0 || n == -EAGAIN;
-    c->client_left = !is_full;
-    if (is_full && buf_append(&c->out, slice_drop(bytes, n > 0 ? (size_t)n : 0)) == 0)
+    c->client_left = n < 0 && n != -EAGAIN;
+    if (!c->client_left && buf_append(&c->out, slice_drop(bytes, n > 0 ? (size_t)n : 0)) == 0)
         begin_to_send(c);
     else
         drop(c);

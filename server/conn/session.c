@@ -667,14 +667,26 @@ enum session_end session_finish(struct session *s, int rc, nsec_t now) {
     return finish_request(s);
 }
 
+/* Tells whether `out` is all that is still to be sent before the connection ends: its end can go
+ * with that. A larger answer is asked for its acknowledgement before the end. */
+static bool ends_with(const struct session *s, struct slice out) {
+    return !s->http.persists && s->bytes.tls == NULL && s->stream == SESSION_WHOLE &&
+           s->file.left == 0 && out.len <= SERVER_FIRST_FLIGHT_BYTES;
+}
+
+static ssize_t send_slice(struct session *s, struct watch *watch, struct slice out) {
+    if (ends_with(s, out))
+        return watch != NULL ? watch_send_last(watch, out.ptr, out.len)
+                             : socket_send_last(s->fd, out.ptr, out.len);
+    return watch != NULL ? watch_send(watch, out.ptr, out.len)
+                         : channel_send(&s->bytes, out.ptr, out.len);
+}
+
 /* Sends what stands in `out`: 0 when all is sent, -EAGAIN, or -errno. */
 static int send_out(struct session *s, struct watch *watch) {
     struct slice out = buf_unread(&s->out);
-    ssize_t n = 0;
+    ssize_t n = out.len > 0 ? send_slice(s, watch, out) : 0;
 
-    if (out.len > 0)
-        n = watch != NULL ? watch_send(watch, out.ptr, out.len)
-                          : channel_send(&s->bytes, out.ptr, out.len);
     if (n < 0)
         return (int)n;
     buf_consume(&s->out, (size_t)n);

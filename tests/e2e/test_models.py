@@ -3,6 +3,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import time
@@ -56,6 +57,30 @@ def bench(app, requests, concurrency, delay):
     taken = float(re.search(r"Time taken for tests: +([0-9.]+)", done.stdout)[1])
     failed = int(re.search(r"Failed requests: +([0-9]+)", done.stdout)[1])
     return taken, failed
+
+
+# --- a connection ends --------------------------------------------------------------------------------
+
+
+def first_news(server, request):
+    """What poll(2) tells first about a connection with that request, and all that comes."""
+    with RawConnection(server) as client:
+        poll = select.poll()
+        poll.register(client.sock, select.POLLIN | select.POLLRDHUP)
+        client.send(request)
+        [(_, news)] = poll.poll(20000)
+        return news, b"".join(iter(lambda: client.sock.recv(65536), b""))
+
+
+@pytest.mark.parametrize("model", ["single", "threaded", "pool", "green", "event", "slowapi"])
+def test_the_end_of_a_connection_comes_with_its_last_answer(serve, slowapi, model):
+    api = slowapi()
+    app = api if model == "slowapi" else serve("--model", model, upstream=api)
+    request = b"GET /?delay=0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    for _ in range(50):
+        news, answer = first_news(app, request)
+        assert answer.endswith(b"slow api response")
+        assert news == select.POLLIN | select.POLLRDHUP
 
 
 # --- what top -H shows ---------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include "net/watch.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -255,6 +256,62 @@ static void test_a_reset_is_told_and_fails_a_send(void **state) {
     rig_close(&r);
 }
 
+static unsigned packets_of_peer(const struct rig *r) {
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+
+    assert_int_equal(getsockopt(r->peer, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+    return info.tcpi_segs_in;
+}
+
+static void test_the_last_bytes_and_the_end_are_one_packet(void **state) {
+    (void)state;
+    struct rig r;
+    char text[8];
+    ssize_t n;
+
+    rig_open_tcp(&r);
+    unsigned before = packets_of_peer(&r);
+    assert_int_equal(watch_send_last(&r.watch, "last", 4), 4);
+    while ((n = socket_recv(r.peer, text, sizeof(text))) == -EAGAIN)
+        continue;
+    assert_int_equal(n, 4);
+    assert_int_equal(socket_recv(r.peer, text, sizeof(text)), 0);
+    assert_int_equal(packets_of_peer(&r) - before, 1);
+
+    say(&r, "late"); /* the other way is open */
+    while ((n = watch_recv(&r.watch, text, sizeof(text))) == -EAGAIN)
+        run_a_little(&r);
+    assert_int_equal(n, 4);
+    rig_close(&r);
+}
+
+static void test_last_bytes_that_do_not_fit_leave_the_end_to_the_rest(void **state) {
+    (void)state;
+    struct rig r;
+    static char many[8 << 20], got[65536];
+    ssize_t n, sent;
+    size_t all = 0;
+
+    rig_open_tcp(&r);
+    sent = watch_send_last(&r.watch, many, sizeof(many));
+    assert_in_range(sent, 1, sizeof(many) - 1);
+    assert_false(r.watch.ready & IO_WRITE);
+    while (all < (size_t)sent) { /* the rest of a packet may wait for 200 ms */
+        n = socket_recv(r.peer, got, sizeof(got));
+        assert_true(n > 0 || n == -EAGAIN);
+        all += n > 0 ? (size_t)n : 0;
+    }
+    while ((n = watch_send_last(&r.watch, "rest", 4)) == -EAGAIN)
+        run_a_little(&r);
+    assert_int_equal(n, 4);
+    while ((n = socket_recv(r.peer, got, sizeof(got))) == -EAGAIN)
+        continue;
+    assert_int_equal(n, 4);
+    assert_int_equal(socket_recv(r.peer, got, sizeof(got)), 0);
+    rig_close(&r);
+}
+
 static void test_a_watch_may_close_itself_in_notify(void **state) {
     struct rig r;
     char text[16];
@@ -339,6 +396,8 @@ int main(void) {
         cmocka_unit_test(test_a_reset_after_a_half_close_is_told),
         cmocka_unit_test(test_a_send_to_who_closed_for_good_is_told),
         cmocka_unit_test(test_a_reset_is_told_and_fails_a_send),
+        cmocka_unit_test(test_the_last_bytes_and_the_end_are_one_packet),
+        cmocka_unit_test(test_last_bytes_that_do_not_fit_leave_the_end_to_the_rest),
         cmocka_unit_test(test_a_watch_may_close_itself_in_notify),
         cmocka_unit_test(test_a_refused_connect_is_told),
         cmocka_unit_test(test_a_file_cannot_be_watched),
