@@ -59,6 +59,16 @@ static int parse_rate(void *config, const char *value, struct error *err) {
     return loadgen_parse_rate(value, &((struct bench_options *)config)->run.rate, err);
 }
 
+static int parse_burst(void *config, const char *value, struct error *err) {
+    return loadgen_parse_burst(value, &((struct bench_options *)config)->run.burst, err);
+}
+
+static int parse_think(void *config, const char *value, struct error *err) {
+    struct loadgen_config *c = &((struct bench_options *)config)->run;
+    c->think_text = value;
+    return loadgen_parse_think(value, &c->think, err);
+}
+
 static int parse_stages(void *config, const char *value, struct error *err) {
     return loadgen_parse_stages(value, &((struct bench_options *)config)->run.stages, err);
 }
@@ -149,7 +159,13 @@ static const struct option_row bench_rows[] = {
     CUSTOM(0, "stages", RATE, "LEVEL:LENGTH,...", parse_stages,
            "rates or connections that change: '10/s:30s, 100/s:1m' goes in straight lines, "
            "'=100/s:1m' steps, '50c:1m' is connections"),
-    NUMBER(0, "seed", RATE, "N", run.seed, 0, INT64_MAX, "1", "of random arrivals"),
+    CUSTOM(0, "burst", RATE, "N/INTERVAL", parse_burst,
+           "plan N requests at once, every INTERVAL: 100/10s; alone, or beside --rate or --stages"),
+    FLAG(0, "no-catch-up", RATE, run.no_catch_up,
+         "drop planned requests that no connection is free for, instead of sending them late"),
+    CUSTOM(0, "think", LOAD, "LAW", parse_think,
+           "each connection pauses after each request: 1s, exp:1s, uniform:0.5s-2s"),
+    NUMBER(0, "seed", RATE, "N", run.seed, 0, INT64_MAX, "1", "of random arrivals and think times"),
 
     TEXTS('H', "header", REQUEST, "'NAME: VALUE'", run.headers, "add or replace a header field"),
     TEXTS('C', "cookie", REQUEST, "NAME=VALUE", run.cookies, "send a cookie"),

@@ -18,12 +18,17 @@ static bool has_rate(const struct loadgen_config *c) {
     return loadgen_config_is_open(c);
 }
 
-static bool has_random_arrivals(const struct loadgen_config *c) {
-    return c->arrivals == LOADGEN_ARRIVALS_POISSON;
+/* Arrivals beside bursts, which are all at once. */
+static bool has_arrivals(const struct loadgen_config *c) {
+    return c->rate > 0 || (c->stages.count > 0 && !c->stages.is_of_connections);
+}
+
+static bool has_randomness(const struct loadgen_config *c) {
+    return c->arrivals == LOADGEN_ARRIVALS_POISSON || c->think_text != NULL;
 }
 
 static bool has_time(const struct loadgen_config *c) {
-    return c->time_limit > 0 || c->stages.count > 0 || (c->rate > 0 && c->requests == 0);
+    return c->time_limit > 0 || c->stages.count > 0 || (has_rate(c) && c->requests == 0);
 }
 
 static bool has_keep_alive(const struct loadgen_config *c) {
@@ -51,8 +56,10 @@ static const struct need {
     bool (*is_met)(const struct loadgen_config *);
 } needs[] = {
     { "arrivals", "needs --rate or --stages of rates: without them requests have no planned times",
+      has_arrivals },
+    { "no-catch-up", "needs --rate, --burst or --stages of rates: without them nothing is late",
       has_rate },
-    { "seed", "needs --arrivals poisson: nothing else is random", has_random_arrivals },
+    { "seed", "needs --arrivals poisson or --think: nothing else is random", has_randomness },
     { "drain", "needs --time: only a time limit leaves requests in flight", has_time },
     { "requests-per-connection", "needs --keep-alive (-k)", has_keep_alive },
     { "proxy-auth", "needs --proxy (-X)", has_proxy },
@@ -137,7 +144,7 @@ static int check_hints(const struct bench_options *o, const struct option_string
 static void complete(struct loadgen_config *c, int64_t ramp_msec) {
     if (c->stages.count > 0 && c->time_limit == 0)
         c->time_limit = shape_span(&c->stages);
-    if (c->rate > 0 && c->requests == 0 && c->time_limit == 0) {
+    if (has_rate(c) && c->requests == 0 && c->time_limit == 0) {
         c->time_limit = RATE_SPAN;
         c->time_is_ours = true;
     }
@@ -152,8 +159,12 @@ static void complete(struct loadgen_config *c, int64_t ramp_msec) {
         c->concurrency = (int64_t)shape_peak(&c->stages);
     } else if (loadgen_config_is_open(c)) {
         uint64_t budget = loadgen_config_budget(c);
-        c->concurrency =
-            budget < LOADGEN_CONCURRENCY_OPEN ? (int64_t)budget : LOADGEN_CONCURRENCY_OPEN;
+        int64_t most = c->burst.count;
+        if (most < LOADGEN_CONCURRENCY_OPEN)
+            most = LOADGEN_CONCURRENCY_OPEN;
+        else if (most > LOADGEN_CONCURRENCY_MAX)
+            most = LOADGEN_CONCURRENCY_MAX;
+        c->concurrency = budget < (uint64_t)most ? (int64_t)budget : most;
     }
     if (c->concurrency < c->workers)
         c->concurrency = c->workers;

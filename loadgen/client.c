@@ -413,6 +413,8 @@ static void timers_close(struct load_worker *w) {
     timer_cancel(w->loop, &w->ramp_timer);
     timer_cancel(w->loop, &w->trial_timer);
     timer_cancel(w->loop, &w->stage_timer);
+    for (uint32_t i = 0; w->thinkers != NULL && i < w->client_count; i++)
+        timer_cancel(w->loop, &w->thinkers[i].timer);
     timeouts_close(&w->timeouts);
     timeouts_close(&w->partings);
     timeouts_close(&w->retries);

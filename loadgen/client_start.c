@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The first half of a request's life (loadgen/client.h): the moment when it is due, the connection
  * that it goes over, and its bytes. */
+#include "base/alloc.h"
 #include "loadgen/client.h"
 #include <errno.h>
 #include <unistd.h>
@@ -55,9 +56,59 @@ void clients_start_rest(struct load_worker *w) {
         client_start(&w->clients[w->started++], clock_now());
 }
 
+/* --- users who think before they go on (--think) ---------------------------------------------- */
+
+static struct load_thinker *thinker_of(const struct load_client *c) {
+    return &c->worker->thinkers[c - c->worker->clients];
+}
+
+static bool thinks(const struct load_client *c) {
+    return c->worker->thinkers != NULL && timer_armed(&thinker_of(c)->timer);
+}
+
+static void on_thought(struct timer *timer) {
+    struct load_thinker *thinker = CONTAINER_OF(timer, struct load_thinker, timer);
+    struct load_worker *w = thinker->worker;
+    struct load_client *c = &w->clients[thinker - w->thinkers];
+    w->thinking--;
+    client_start(c, clock_now());
+}
+
+/* Whether the client pauses now: after each of its requests, unless there are no more. Its
+ * connection stays open meanwhile. */
+static bool client_think(struct load_client *c, nsec_t now) {
+    struct load_worker *w = c->worker;
+    struct load_thinker *thinker = thinker_of(c);
+    bool owes = thinker->owes;
+    thinker->owes = false;
+    if (!owes || w->stopping || w->plan.left == 0 || c >= w->clients_end)
+        return false;
+    timeouts_leave(&c->timeout);
+    if (c->state != LOAD_IDLE)
+        c->state = LOAD_RESTING;
+    w->thinking++;
+    nsec_t span = dist_draw(&w->config->think, &w->think_rng);
+    if (timer_set(w->loop, &thinker->timer, now + span) != 0)
+        clients_stop(w, RUN_END_ERROR);
+    return true;
+}
+
+static int thinkers_init(struct load_worker *w) {
+    if (w->config->think_text == NULL)
+        return 0;
+    w->thinkers = mem_calloc(w->client_count, sizeof(*w->thinkers));
+    struct share turn = load_shard_turn(&w->config->shard, w->share);
+    w->think_rng = rng_stream((uint64_t)w->config->seed, UINT32_MAX + (uint64_t)turn.index);
+    for (uint32_t i = 0; w->thinkers != NULL && i < w->client_count; i++)
+        w->thinkers[i] = (struct load_thinker){ .timer = { .fire = on_thought }, .worker = w };
+    return w->thinkers != NULL ? 0 : -ENOMEM;
+}
+
+/* --- connections whose number changes by stages ----------------------------------------------- */
+
 /* Whether a connection has nothing on its way, not even a pause: its turn comes by itself then. */
 static bool is_off(const struct load_client *c) {
-    return c->state == LOAD_IDLE && !c->holds_request;
+    return c->state == LOAD_IDLE && !c->holds_request && !thinks(c);
 }
 
 /* Starts the connections that the stages have now beside those that run. The ones beyond them stop
@@ -82,6 +133,8 @@ static void on_stage(struct timer *timer) {
     follow_stages(CONTAINER_OF(timer, struct load_worker, stage_timer));
 }
 
+/* --- the next request of the plan ------------------------------------------------------------- */
+
 void clients_warm_up_end(struct load_worker *w) {
     counters_restart(&w->counters, w->plan.measure_from);
     answers_restart(&w->answers);
@@ -103,7 +156,11 @@ static void count_starved(struct load_worker *w, nsec_t planned) {
 /* Takes the next request of the plan, if one is due: its planned time, and its record. */
 static bool take(struct load_client *c, nsec_t now) {
     struct load_worker *w = c->worker;
-    if (c >= w->clients_end || !plan_take(&w->plan, now, &c->planned))
+    if (c >= w->clients_end)
+        return false;
+    if (UNLIKELY(w->config->no_catch_up) && w->idle == NULL && !w->found_idle)
+        clients_drop_due(w, now); /* requests that came while nobody was free */
+    if (!plan_take(&w->plan, now, &c->planned))
         return false;
     if (c->planned < w->plan.measure_from)
         return true;
@@ -123,7 +180,7 @@ static bool take(struct load_client *c, nsec_t now) {
 
 /* Whether nothing is left to do and nothing to wait for. A time limit ends the run by itself. */
 static bool is_done(const struct load_worker *w) {
-    return w->busy == 0 && !w->stopping && plan_is_done(&w->plan);
+    return w->busy == w->thinking && !w->stopping && plan_is_done(&w->plan);
 }
 
 /* An open connection waits for the next planned request, unless the run is over. */
@@ -155,10 +212,14 @@ static void begin_exchange(struct load_client *c) {
 
 void client_start(struct load_client *c, nsec_t now) {
     struct load_worker *w = c->worker;
+    if (UNLIKELY(w->thinkers != NULL) && client_think(c, now))
+        return;
     if (w->stopping || !take(c, now)) {
         client_rest(c);
         return;
     }
+    if (UNLIKELY(w->thinkers != NULL))
+        thinker_of(c)->owes = true;
     c->request = w->request;
     c->holds_request = true;
     c->started = now;
@@ -332,6 +393,8 @@ int clients_start(struct load_worker *w) {
     w->stage_timer.fire = on_stage;
     w->clients_end = w->clients + w->client_count;
     w->busy = w->client_count;
+    if (thinkers_init(w) != 0)
+        return -ENOMEM;
     if (plan_is_open(&w->plan)) {
         for (uint32_t i = w->client_count; i-- > 0;) {
             w->clients[i].next_idle = w->idle;
@@ -361,7 +424,8 @@ void clients_drop_due(struct load_worker *w, nsec_t now) {
     nsec_t planned;
     while (plan_is_open(&w->plan) && plan_take(&w->plan, now, &planned)) {
         struct timing waited = { .planned = planned,
-                                 .queue = (now - planned) / NSEC_PER_USEC,
+                                 .queue = w->config->no_catch_up ? 0 /* turned away at its time */
+                                                                 : (now - planned) / NSEC_PER_USEC,
                                  .disturbed = planned < w->lateness.pause_ended };
         if (planned < w->plan.measure_from)
             continue;

@@ -47,7 +47,7 @@ struct load_client {
     struct watch watch;
     struct http_conn http;
     struct buf in; /* an unfinished head or chunk line; empty, and without memory, otherwise */
-    struct secure_conn *secure; /* of an open connection to https */
+    struct secure_conn *secure; /* an open connection's to https */
     struct load_worker *worker;
     const struct request *request; /* of the current exchange, or of the last one */
     struct load_client *next_idle; /* the worker's list */
@@ -67,11 +67,18 @@ struct load_client {
     bool write_failed;  /* the server stopped listening; its last words are still to be read */
 };
 
+/* With --think: the pause of a client after each of its requests. */
+struct load_thinker {
+    struct timer timer; /* armed while it thinks */
+    struct load_worker *worker;
+    bool owes; /* a request was begun since the last pause */
+};
+
 /* One loop with its connections and its counters: a thread of the run (loadgen/worker.h). */
 struct load_worker {
     struct loop *loop;
     const struct loadgen_config *config;
-    const struct request *request; /* what exchanges hold */
+    const struct request *request; /* the one that exchanges hold */
     const struct expect_body *expect;
     const struct secure *secure;
     struct tls_session session;
@@ -85,12 +92,15 @@ struct load_worker {
     struct lateness lateness;
     bool is_warm; /* the first request that counts has begun */
     struct timeouts timeouts, partings, retries;
-    struct parting parting; /* what the server does when it should close */
+    struct parting parting; /* the server's doings when it should close */
     struct load_client *clients;
     struct load_client *clients_end; /* behind the last one that may take requests now */
     struct load_client *idle;        /* open model: those without a request, the last used first */
     char *in;                        /* the buffer that every recv goes to first */
     uint32_t client_count, started, busy; /* started: once; busy: not resting */
+    struct load_thinker *thinkers;        /* one per client; NULL without --think */
+    uint32_t thinking;                    /* a part of the busy ones */
+    struct rng think_rng;
 
     struct timer arrival_timer; /* open model: the next planned request */
     struct timer ramp_timer;    /* the next connection to start */

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Checks between options, and the values that only bench has. */
+/* Checks between options, and what follows from several of them. */
 #include "loadgen/config.h"
 #include "base/units.h"
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum { PROGRESS_FROM = 150 };
-
-#define RATE_MAX 1e7
 
 uint64_t loadgen_config_budget(const struct loadgen_config *c) {
     if (c->requests > 0)
@@ -52,10 +48,22 @@ static int check_rate(const struct loadgen_config *c, struct error *err) {
         return 0;
     if (c->ramp > 0)
         return error_set(err, -EINVAL,
-                         "--rate excludes --ramp: connections open when they are "
+                         "--rate and --burst exclude --ramp: connections open when they are "
                          "needed");
     if (c->ab_strict)
-        return error_set(err, -EINVAL, "--rate excludes --ab-strict: ab has no rate");
+        return error_set(err, -EINVAL, "--rate and --burst exclude --ab-strict: ab has no rate");
+    return 0;
+}
+
+static int check_think(const struct loadgen_config *c, struct error *err) {
+    if (c->think_text == NULL)
+        return 0;
+    if (loadgen_config_is_open(c))
+        return error_set(err, -EINVAL,
+                         "--think excludes --rate, --burst and --stages of rates: planned "
+                         "requests come when they come");
+    if (c->ab_strict)
+        return error_set(err, -EINVAL, "--think excludes --ab-strict: ab does not pause");
     return 0;
 }
 
@@ -77,6 +85,10 @@ static int check_stages(const struct loadgen_config *c, struct error *err) {
     if (c->time_limit > span)
         return error_set(err, -EINVAL, "--time is longer than the stages, which take %s",
                          units_format_duration(span, text));
+    if (c->stages.is_of_connections && c->burst.count > 0)
+        return error_set(err, -EINVAL,
+                         "--burst excludes --stages of connections: a closed loop has no "
+                         "planned times");
     if (c->stages.is_of_connections && connections != shape_peak(&c->stages))
         return error_set(err, -EINVAL,
                          "--concurrency and --stages of connections exclude each other");
@@ -92,8 +104,8 @@ static int check_condition(const struct loadgen_config *c, const struct threshol
         return 0;
     if (t->metric == THRESHOLD_DROPPED || t->metric == THRESHOLD_LATE)
         return error_set(err, -EINVAL,
-                         "condition '%s' needs --rate or --stages: without them no request has a "
-                         "planned time",
+                         "condition '%s' needs --rate, --burst or --stages: without them no "
+                         "request has a planned time",
                          t->text);
     if (threshold_is_latency(t) && is_upward && t->value > longest)
         return error_set(err, -EINVAL,
@@ -139,34 +151,9 @@ int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
         rc = check_stages(c, err);
     if (rc == 0)
         rc = check_rate(c, err);
+    if (rc == 0)
+        rc = check_think(c, err);
     return rc == 0 ? check_conditions(c, err) : rc;
-}
-
-int loadgen_parse_rate(const char *text, double *ret, struct error *err) {
-    char *end;
-    double value = text[0] >= '0' && text[0] <= '9' ? strtod(text, &end) : 0;
-    double seconds = 1;
-    if (value > 0 && (*end == 'k' || *end == 'K')) {
-        value *= 1000;
-        end++;
-    }
-    if (value > 0 && strcmp(end, "/m") == 0)
-        seconds = 60;
-    else if (value > 0 && *end != '\0' && strcmp(end, "/s") != 0)
-        value = 0;
-    value /= seconds;
-    if (!(value > 0 && value <= RATE_MAX))
-        return error_set(err, -EINVAL,
-                         "a rate above 0 and up to %.0f per second, such as 500, "
-                         "0.5/s, 90/m or 2k",
-                         RATE_MAX);
-    *ret = value;
-    return 0;
-}
-
-int loadgen_parse_stages(const char *text, struct load_shape *ret, struct error *err) {
-    struct shape_limits limits = { .rate = RATE_MAX, .connections = LOADGEN_CONCURRENCY_MAX };
-    return shape_parse(text, limits, ret, err);
 }
 
 static int no_part(const struct loadgen_config *c, const char *of, int64_t whole,
@@ -190,65 +177,4 @@ int loadgen_config_take_shard(struct loadgen_config *c, struct error *err) {
     if (c->shard.requests > 0 && c->requests == 0)
         return no_part(c, "requests", c->shard.requests, err);
     return c->concurrency == 0 ? no_part(c, "concurrency", c->shard.concurrency, err) : 0;
-}
-
-int loadgen_parse_percentiles(const char *text, struct loadgen_percentiles *ret,
-                              struct error *err) {
-    struct slice rest = slice_str(text);
-    ret->count = 0;
-    while (rest.len > 0 && ret->count < LOADGEN_PERCENTILES_MAX) {
-        struct slice word = slice_trim(slice_cut(&rest, ','));
-        char *end = NULL;
-        double value =
-            word.len > 0 && word.ptr[0] >= '0' && word.ptr[0] <= '9' ? strtod(word.ptr, &end) : -1;
-        if (!(value >= 0 && value <= 100) || end != word.ptr + word.len)
-            break;
-        ret->values[ret->count++] = value;
-        if (rest.len == 0)
-            return 0;
-    }
-    return error_set(err, -EINVAL, "up to %d numbers from 0 to 100, such as 50,99,99.9",
-                     LOADGEN_PERCENTILES_MAX);
-}
-
-/* The words are ab's; OpenSSL 3 has the oldest no more, and nobody should use those in between. */
-int loadgen_parse_tls_version(const char *text, enum tls_version *ret, struct error *err) {
-    static const struct {
-        const char *word;
-        bool is_offered;
-        enum tls_version version;
-    } words[] = {
-        { "ALL", true, TLS_VERSION_ANY },     { "TLS1.2", true, TLS_VERSION_1_2 },
-        { "TLS1.3", true, TLS_VERSION_1_3 },  { "SSL2", false, TLS_VERSION_ANY },
-        { "SSL3", false, TLS_VERSION_ANY },   { "TLS1", false, TLS_VERSION_ANY },
-        { "TLS1.0", false, TLS_VERSION_ANY }, { "TLS1.1", false, TLS_VERSION_ANY },
-    };
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if (strcasecmp(text, words[i].word) != 0)
-            continue;
-        *ret = words[i].version;
-        if (words[i].is_offered)
-            return 0;
-        return error_set(err, -EINVAL,
-                         "TLS1.2, TLS1.3 or ALL, which is both: older ones are broken");
-    }
-    return error_set(err, -EINVAL, "TLS1.2, TLS1.3 or ALL");
-}
-
-int loadgen_parse_sources(const char *text, struct loadgen_sources *ret, struct error *err) {
-    struct slice rest = slice_str(text);
-    ret->count = 0;
-    while (rest.len > 0 && ret->count < LOADGEN_SOURCES_MAX) {
-        struct slice host = slice_trim(slice_cut(&rest, ','));
-        if (host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']')
-            host = slice_of(host.ptr + 1, host.len - 2);
-        struct endpoint endpoint = { .host = host };
-        if (host.len == 0 || address_of_endpoint(&endpoint, false, &ret->addresses[ret->count]))
-            break;
-        ret->count++;
-        if (rest.len == 0)
-            return 0;
-    }
-    return error_set(err, -EINVAL, "up to %d IP addresses, such as 127.0.0.2,127.0.0.3",
-                     LOADGEN_SOURCES_MAX);
 }

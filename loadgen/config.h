@@ -9,15 +9,11 @@
 #include "loadgen/shape.h"
 #include "loadgen/shard.h"
 #include "loadgen/start.h"
-#include "net/address.h"
-#include "net/tls_context.h"
+#include "loadgen/values.h"
 #include <stdbool.h>
 
-#define LOADGEN_CONCURRENCY_MAX  200000
 #define LOADGEN_CONCURRENCY_OPEN 500                 /* the default with a rate and without -c */
 #define LOADGEN_BODY_BYTES_MAX   (256 * 1024 * 1024) /* a body is kept in memory */
-#define LOADGEN_SOURCES_MAX      32
-#define LOADGEN_PERCENTILES_MAX  16
 #define LOADGEN_WORKERS_MAX      256
 
 /* The least -v level that shows it, as in ab. */
@@ -33,16 +29,6 @@ enum loadgen_arrivals { LOADGEN_ARRIVALS_EVEN, LOADGEN_ARRIVALS_POISSON };
 
 enum loadgen_resume { LOADGEN_RESUME_OFF, LOADGEN_RESUME_ON };
 
-struct loadgen_sources {
-    struct address addresses[LOADGEN_SOURCES_MAX];
-    size_t count;
-};
-
-struct loadgen_percentiles {
-    double values[LOADGEN_PERCENTILES_MAX]; /* 0 to 100 */
-    size_t count;
-};
-
 struct loadgen_config {
     const char *url;
     int64_t requests;    /* 0: not given; then one per connection, or no limit with a time limit */
@@ -54,6 +40,10 @@ struct loadgen_config {
     double rate;         /* requests per second of the open model; 0: none */
     enum loadgen_arrivals arrivals;
     struct load_shape stages;
+    struct load_burst burst;
+    bool no_catch_up;       /* open model: what nobody is free for is dropped at its time */
+    const char *think_text; /* a law of base/dist.h; NULL: connections do not pause */
+    struct dist think;
     int64_t seed;                    /* for random arrivals */
     nsec_t warmup;                   /* requests that begin earlier are not counted */
     nsec_t drain;                    /* span after the time limit in which answers are waited for */
@@ -115,7 +105,8 @@ bool loadgen_config_shows_progress(const struct loadgen_config *c);
 
 /* Whether requests have planned times, answered or not. */
 static inline bool loadgen_config_is_open(const struct loadgen_config *c) {
-    return c->rate > 0 || (c->stages.count > 0 && !c->stages.is_of_connections);
+    return c->rate > 0 || c->burst.count > 0 ||
+           (c->stages.count > 0 && !c->stages.is_of_connections);
 }
 
 /* Whether the number of connections changes by stages. */
@@ -145,16 +136,5 @@ static inline uint64_t loadgen_config_errors(const struct loadgen_config *c, uin
                                              uint64_t unwelcome) {
     return failed + (c->expect_status.any_given ? 0 : unwelcome);
 }
-
-/* Parsers of option values, in the form of option_row.parse's text and error. `500`, `0.5`, `30/s`,
- * `90/m` per second; "99,99.9"; "TLS1.2"; "127.0.0.2,127.0.0.3". 0 or -EINVAL with what is
- * allowed. */
-NODISCARD int loadgen_parse_rate(const char *text, double *ret, struct error *err);
-NODISCARD int loadgen_parse_stages(const char *text, struct load_shape *ret, struct error *err);
-NODISCARD int loadgen_parse_percentiles(const char *text, struct loadgen_percentiles *ret,
-                                        struct error *err);
-NODISCARD int loadgen_parse_tls_version(const char *text, enum tls_version *ret, struct error *err);
-NODISCARD int loadgen_parse_sources(const char *text, struct loadgen_sources *ret,
-                                    struct error *err);
 
 #endif

@@ -41,6 +41,13 @@ static void put_config(struct json_draft root, const struct report *r) {
     json_put_count(o, "workers", loadgen_config_workers(c));
     json_put(o, "rate", c->rate > 0 ? json_real(c->rate) : json_null());
     json_put(o, "stages", c->stages.count > 0 ? json_string(c->stages.text) : json_null());
+    json_put(o, "burst",
+             c->burst.count > 0
+                 ? json_pack("{s:I,s:f}", "requests", (json_int_t)c->burst.count, "every_s",
+                             (double)c->burst.every / (double)NSEC_PER_SEC)
+                 : json_null());
+    json_put(o, "think", c->think_text != NULL ? json_string(c->think_text) : json_null());
+    json_put(o, "no_catch_up", json_boolean(c->no_catch_up));
     json_put_text(o, "arrivals",
                   c->arrivals == LOADGEN_ARRIVALS_POISSON ? SLICE("poisson") : SLICE("even"));
     json_put_real(o, "warmup_s", (double)c->warmup / (double)NSEC_PER_SEC);

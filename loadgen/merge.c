@@ -170,6 +170,8 @@ static int take_first(struct merge *m, const json_t *root, struct error *err) {
               json_object_get(root, "server_software"));
     m->config.url = m->url;
     m->config.method = m->method;
+    m->config.think_text = json_string_value(json_object_get(config, "think"));
+    m->config.no_catch_up = json_is_true(json_object_get(config, "no_catch_up"));
     m->config.keep_alive = json_is_true(json_object_get(config, "keep_alive"));
     m->config.variable_length = json_is_true(json_object_get(config, "variable_length"));
     const char *version = json_string_value(json_object_get(config, "http_version"));
@@ -181,8 +183,9 @@ static int take_first(struct merge *m, const json_t *root, struct error *err) {
 
 /* A part of one load asks for the same in the same way; how much of it each does may differ. */
 static int check_same_load(const struct merge *m, const json_t *root, struct error *err) {
-    static const char *const keys[] = { "url",      "method",   "keep_alive", "http_version",
-                                        "has_body", "arrivals", "stages" };
+    static const char *const keys[] = { "url",          "method",   "keep_alive",
+                                        "http_version", "has_body", "arrivals",
+                                        "stages",       "think",    "no_catch_up" };
     const json_t *config = json_object_get(root, "config");
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         const json_t *first = json_object_get(m->first, keys[i]);
@@ -215,6 +218,21 @@ static int add_span(struct merge *m, const json_t *totals, struct error *err) {
     return 0;
 }
 
+/* A shard tells of the bursts of the whole load. Intervals may differ: that of the first one is
+ * told. */
+static void add_burst(struct load_burst *sum, const json_t *root) {
+    const json_t *burst = json_object_get(json_object_get(root, "config"), "burst");
+    uint64_t count = count_in(burst, "requests");
+    if (count > LOADGEN_BURST_MAX)
+        count = LOADGEN_BURST_MAX;
+    if (json_is_object(json_object_get(root, "shard")))
+        sum->count = (uint32_t)count;
+    else
+        sum->count += (uint32_t)count;
+    if (sum->every == 0)
+        sum->every = seconds_in(burst, "every_s");
+}
+
 static int add_report(struct merge *m, const json_t *root, struct error *err) {
     const char *schema = json_string_value(json_object_get(root, "schema"));
     const json_t *config = json_object_get(root, "config");
@@ -232,6 +250,7 @@ static int add_report(struct merge *m, const json_t *root, struct error *err) {
     m->config.concurrency += (int64_t)count_in(config, "concurrency");
     m->config.workers += (int64_t)count_in(config, "workers");
     m->config.rate += json_number_value(json_object_get(config, "rate"));
+    add_burst(&m->config.burst, root);
     add_totals(&m->counters, totals, json_object_get(root, "failures"));
     read_answers(&m->of_file, root);
     answers_merge(&m->answers, &m->of_file);
@@ -321,6 +340,7 @@ static int merge_all(struct merge *m, const struct option_strings *paths, struct
     double covered;
     m->config.concurrency = m->config.workers = 0;
     m->config.rate = 0;
+    m->config.burst = (struct load_burst){ .count = 0 };
     int rc = 0;
     for (size_t i = 0; i < paths->count && rc == 0; i++)
         rc = add_file(m, paths->items[i], err);

@@ -6,9 +6,13 @@
 /* The planned time of a number. The cursor goes forward with it. */
 static nsec_t time_of(const struct load_plan *p, struct shape_cursor *cursor, double number) {
     if (p->shape == NULL)
-        return p->start + (nsec_t)(number * p->interval_ns);
+        return p->interval_ns > 0 ? p->start + (nsec_t)(number * p->interval_ns + 0.5) : NSEC_NEVER;
     nsec_t after = shape_when(p->shape, cursor, number * p->shares);
     return after == NSEC_NEVER ? NSEC_NEVER : p->start + after;
+}
+
+static nsec_t burst_time(const struct load_plan *p, uint64_t number) {
+    return p->start + (nsec_t)(number / p->burst.count) * p->burst.every;
 }
 
 static double next_distance(struct load_plan *p) {
@@ -29,6 +33,9 @@ static void plan_arrivals(struct load_plan *p, const struct loadgen_config *c, s
         p->next = next_distance(p);
     }
     p->next_at = time_of(p, &p->cursor, p->next);
+    p->burst = c->burst;
+    p->burst_next = turn.index;
+    p->burst_at = p->burst.count > 0 ? burst_time(p, p->burst_next) : NSEC_NEVER;
 }
 
 void plan_init(struct load_plan *p, const struct loadgen_config *c, struct share share,
@@ -46,13 +53,24 @@ void plan_init(struct load_plan *p, const struct loadgen_config *c, struct share
 }
 
 nsec_t plan_next_at(const struct load_plan *p) {
-    return p->left == 0 || p->next_at >= p->stop_at ? NSEC_NEVER : p->next_at;
+    nsec_t at = nsec_min(p->next_at, p->burst_at);
+    return p->left == 0 || at >= p->stop_at ? NSEC_NEVER : at;
 }
 
 bool plan_is_done(const struct load_plan *p) {
     if (p->left == 0 || (!p->is_open && p->shape == NULL))
         return true;
     return p->is_open && plan_next_at(p) == NSEC_NEVER && p->stop_at == NSEC_NEVER;
+}
+
+static void plan_advance(struct load_plan *p) {
+    if (p->burst_at < p->next_at) {
+        p->burst_next += p->shares;
+        p->burst_at = burst_time(p, p->burst_next);
+        return;
+    }
+    p->next += next_distance(p);
+    p->next_at = time_of(p, &p->cursor, p->next);
 }
 
 bool plan_take(struct load_plan *p, nsec_t now, nsec_t *ret_planned) {
@@ -64,8 +82,7 @@ bool plan_take(struct load_plan *p, nsec_t now, nsec_t *ret_planned) {
         if (at > now)
             return false;
         *ret_planned = at;
-        p->next += next_distance(p);
-        p->next_at = time_of(p, &p->cursor, p->next);
+        plan_advance(p);
     }
     if (p->left != UINT64_MAX && *ret_planned >= p->measure_from)
         p->left--;
@@ -74,16 +91,28 @@ bool plan_take(struct load_plan *p, nsec_t now, nsec_t *ret_planned) {
 
 /* --- the backlog ------------------------------------------------------------------------------ */
 
-/* The number that the schedule has reached. */
-static double number_at(const struct load_plan *p, nsec_t now) {
-    nsec_t after = nsec_min(now, p->stop_at) - p->start;
+/* The number that the schedule has reached, of this worker's requests. */
+static double number_at(const struct load_plan *p, nsec_t after) {
     if (p->shape == NULL)
         return (double)after / p->interval_ns;
     return shape_area(p->shape, after) / p->shares;
 }
 
-/* Random arrivals count as even ones from the next one on: it is known, the others are not drawn
- * yet. */
+/* Planned requests of the two sequences that are due. Random ones count as even ones from the next
+ * one on, the only one that is drawn already. */
+static uint64_t due_arrivals(const struct load_plan *p, nsec_t now) {
+    if (p->next_at > now)
+        return 0;
+    return (uint64_t)fmax(number_at(p, now - p->start) - p->next, 0) + 1;
+}
+
+static uint64_t due_bursts(const struct load_plan *p, nsec_t now) {
+    if (p->burst_at > now)
+        return 0;
+    uint64_t all = ((uint64_t)((now - p->start) / p->burst.every) + 1) * p->burst.count;
+    return (all - p->burst_next - 1) / p->shares + 1;
+}
+
 struct plan_backlog plan_look(const struct load_plan *p, nsec_t now, nsec_t late_after,
                               struct hist *ages) {
     enum { STEPS = 1000 };
@@ -91,13 +120,14 @@ struct plan_backlog plan_look(const struct load_plan *p, nsec_t now, nsec_t late
     struct shape_cursor cursor = p->cursor;
     if (!plan_is_open(p) || plan_next_at(p) > now)
         return backlog;
-    double more = fmax(number_at(p, now) - p->next, 0);
-    backlog.count = (uint64_t)more + 1;
-    if (backlog.count > p->left)
-        backlog.count = p->left;
+    uint64_t arrivals = due_arrivals(p, nsec_min(now, p->stop_at));
+    uint64_t all = arrivals + due_bursts(p, nsec_min(now, p->stop_at));
+    backlog.count = all < p->left ? all : p->left;
     uint64_t step = backlog.count / STEPS + 1;
     for (uint64_t i = 0; i < backlog.count; i += step) {
-        nsec_t age = now - nsec_min(time_of(p, &cursor, p->next + (double)i), now);
+        nsec_t at = i < arrivals ? time_of(p, &cursor, p->next + (double)i)
+                                 : burst_time(p, p->burst_next + (i - arrivals) * p->shares);
+        nsec_t age = now - nsec_min(at, now);
         uint64_t count = backlog.count - i < step ? backlog.count - i : step;
         hist_record_n(ages, age / NSEC_PER_USEC, count);
         if (age > late_after)

@@ -7,7 +7,8 @@
  * backlog of any length needs no memory.
  *
  * The planned times are those at which the area below the rate, over time, reaches the numbers of
- * the requests: whole ones when they are even, with exponential distances when they are random. */
+ * the requests: whole ones when they are even, with exponential distances when they are random.
+ * Bursts are a second sequence of planned times beside them. */
 #ifndef LOADGEN_PLAN_H
 #define LOADGEN_PLAN_H
 
@@ -32,7 +33,11 @@ struct load_plan {
 
     const struct load_shape *shape; /* the stages'; NULL: none */
     struct shape_cursor cursor;
-    uint32_t shares; /* the worker plans one in so many of the shape's requests */
+    uint32_t shares; /* the worker plans one in so many of all requests */
+
+    struct load_burst burst;
+    nsec_t burst_at;     /* the earliest planned time of a burst's request; NSEC_NEVER: no bursts */
+    uint64_t burst_next; /* the number of that request, of all workers' */
 };
 
 void plan_init(struct load_plan *p, const struct loadgen_config *c, struct share share,

@@ -30,9 +30,10 @@ static int set_undisturbed(struct summary *s) {
 }
 
 /* In a closed loop all connections are busy all the time, so that the mean follows from the span
- * (Little's law), as in ab. In the open model it has to be measured. */
+ * (Little's law), as in ab. Otherwise it has to be measured. */
 static void set_rates(struct summary *s, const struct loadgen_config *c, const struct counters *t) {
     bool open_model = t->planned > 0;
+    bool all_are_busy = !open_model && c->think_text == NULL && t->stages == NULL;
     nsec_t span = t->last_end - t->first_start;
     s->seconds = span > 0 ? (double)span / (double)NSEC_PER_SEC : 0;
     s->rate = counters_rate(t->succeeded, span);
@@ -42,8 +43,8 @@ static void set_rates(struct summary *s, const struct loadgen_config *c, const s
     if (s->rate <= 0)
         return;
     s->time_across_ms = 1000 / s->rate;
-    s->time_each_ms = open_model ? hist_mean(t->ended[TIME_TOTAL]) / 1000
-                                 : (double)s->concurrency * s->time_across_ms;
+    s->time_each_ms = all_are_busy ? (double)s->concurrency * s->time_across_ms
+                                   : hist_mean(t->ended[TIME_TOTAL]) / 1000;
 }
 
 int summary_init(struct summary *s, const struct loadgen_config *c, const struct counters *t,

@@ -9,6 +9,7 @@
 #include "loadgen/text.h"
 #include "base/attr.h"
 #include "base/escape.h"
+#include "base/units.h"
 #include "loadgen/answers.h"
 #include "loadgen/request.h"
 #include "loadgen/section.h"
@@ -20,7 +21,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { BARS_MAX = 10, BAR_WIDTH = 40, PLAN_BYTES = 64 };
+enum { BARS_MAX = 10, BAR_WIDTH = 40, PLAN_BYTES = 96 };
 
 void text_start(FILE *out, const struct loadgen_config *c, const struct target *t) {
     if (!c->no_banner)
@@ -50,17 +51,23 @@ static void print_throughput(FILE *out, const struct report *r) {
 /* Names the plan of an open model; "" when there is none. Returns `text`, of PLAN_BYTES. */
 static const char *show_plan(const struct report *r, char *text) {
     const struct stages *stages = r->counters->stages;
+    const struct load_burst *burst = &r->config->burst;
+    char every[UNITS_TEXT_BYTES];
     text[0] = '\0';
     if (r->config->rate > 0)
         snprintf(text, PLAN_BYTES, "%g/s", r->config->rate);
     else if (stages != NULL && !stages->shape.is_of_connections)
         snprintf(text, PLAN_BYTES, "stages");
+    size_t len = strlen(text);
+    if (burst->count > 0)
+        snprintf(text + len, PLAN_BYTES - len, "%s%" PRIu32 " every %s", len > 0 ? " and " : "",
+                 burst->count, units_format_duration(burst->every, every));
     return text;
 }
 
 static void print_load(FILE *out, const struct report *r) {
     const struct loadgen_config *c = r->config;
-    char plan[PLAN_BYTES];
+    char plan[PLAN_BYTES], think[SECTION_SPELLED_BYTES];
     section_label(out, "load");
     if (show_plan(r, plan)[0] != '\0')
         fprintf(out, "%s planned, %" PRIu64 " of at most %" PRId64 " connections used at once",
@@ -71,6 +78,8 @@ static void print_load(FILE *out, const struct report *r) {
     else
         fprintf(out, "%" PRId64 " connection%s at once", c->concurrency,
                 c->concurrency == 1 ? "" : "s");
+    if (c->think_text != NULL)
+        fprintf(out, " that pause for %s", section_spell(c->think_text, think));
     fprintf(out, "%s\n", c->keep_alive ? ", kept alive" : ", a new one for each (-k reuses them)");
     if (r->merged == 0)
         return;
@@ -200,6 +209,9 @@ static void print_schedule(FILE *out, const struct report *r) {
             " late (over %d us), %" PRIu64 " dropped\n",
             show_plan(r, plan), t->planned, t->planned - t->dropped, t->late, COUNTERS_LATE_USEC,
             t->dropped);
+    if (r->config->no_catch_up && t->dropped > 0)
+        fprintf(out, "Dropped ones found no free connection at their time: they are in no "
+                     "percentile, which is of the others (--no-catch-up)\n");
     fprintf(out, "Latency counts from the planned start, uncorrected from the real one\n");
 }
 

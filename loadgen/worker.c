@@ -18,7 +18,7 @@ static void arm(struct load_worker *w, struct timer *timer, nsec_t at) {
 
 static void on_stop_time(struct timer *timer) {
     struct load_worker *w = CONTAINER_OF(timer, struct load_worker, stop_timer);
-    if (w->config->drain == 0 || w->busy == 0) {
+    if (w->config->drain == 0 || w->busy == w->thinking) {
         clients_stop(w, RUN_END_TIME);
         return;
     }
@@ -36,7 +36,7 @@ static void on_drain_time(struct timer *timer) {
 static void look_at_state(struct load_worker *w, nsec_t now) {
     struct hist *ages = w->state.ages;
     hist_reset(ages);
-    w->state = (struct live_state){ .in_flight = w->busy, .ages = ages };
+    w->state = (struct live_state){ .in_flight = w->busy - w->thinking, .ages = ages };
     if (w->config->abort_if.count == 0)
         return;
     for (uint32_t i = 0; i < w->client_count; i++) {
@@ -224,6 +224,7 @@ void worker_free(struct load_worker *w) {
     }
     tls_session_forget(&w->session);
     mem_free(w->clients); /* deferred work of theirs has gone with the loop */
+    mem_free(w->thinkers);
     mem_free(w->in);
     hist_free(w->lateness.lag);
     hist_free(w->state.ages);

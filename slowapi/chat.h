@@ -6,7 +6,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "slowapi/dist.h"
+#include "base/dist.h"
 
 #define CHAT_TOKENS_MAX 131072
 

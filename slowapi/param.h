@@ -5,9 +5,9 @@
 #ifndef SLOWAPI_PARAM_H
 #define SLOWAPI_PARAM_H
 
+#include "base/dist.h"
 #include "base/error.h"
 #include "http/coding.h"
-#include "slowapi/dist.h"
 #include "slowapi/fault.h"
 #include <stdio.h>
 

@@ -4,6 +4,7 @@
 import bisect
 import datetime
 import json
+import time
 
 import pytest
 
@@ -128,6 +129,100 @@ def test_stages_of_several_machines_add_up(slowapi, srv_run, tmp_path):
     assert done.returncode == 1 and "stages are not as long" in done.stderr
 
 
+def test_bursts_come_at_once(slowapi, srv_run, tmp_path):
+    api = slowapi("--access-logfile", tmp_path / "log")
+    done = srv_run("bench", "-k", "-W", 2, "--burst", "15/500ms", "--rate", 10, "-t", 2, "--drain", 5,
+                   "--csv", tmp_path / "csv", "--json", tmp_path / "json", api.url + "?delay=0")  # fmt: skip
+    api.stop()
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "json").read_text())
+    assert report["totals"]["planned"] == 4 * 15 + 20 == report["totals"]["succeeded"]
+    assert report["config"]["burst"] == {"requests": 15, "every_s": 0.5} and report["config"]["rate"] == 10
+    starts = [int(line.split(",")[0]) for line in (tmp_path / "csv").read_text().splitlines()[1:]]
+    for tick in range(4):
+        assert starts.count(tick * 500_000) >= 15
+    times, lag = log_times(tmp_path / "log"), (report["latency_us"]["max"] + 5000) / 1e6
+    for tick in range(4):
+        began = report["totals"]["started_s"] + tick / 2
+        seen = bisect.bisect_right(times, began + lag) - bisect.bisect_left(times, began - 0.002)
+        assert seen >= 15
+
+
+def test_bursts_alone_have_a_connection_for_each(slowapi, bench_json):
+    api = slowapi()
+    code, report = bench_json("--burst", "600/10s", "-n", 600, api.url + "?delay=0.3")
+    assert code == 0 and report["totals"]["succeeded"] == 600 and report["totals"]["concurrency"] > 500
+    assert report["config"]["concurrency"] == 600
+
+
+def test_connections_think_after_each_request(slowapi, bench_json, tmp_path):
+    """Four users, each 50 ms of waiting and 150 ms of thinking: 20 in a second, and never before they have thought."""
+    api = slowapi("--access-logfile", tmp_path / "log")
+    code, report = bench_json("-k", "-W", 2, "-c", 4, "--think", "150ms", "-t", 2, api.url + "?delay=0.05")
+    api.stop()
+    assert code == 0 and report["config"]["think"] == "150ms"
+    assert 12 <= report["totals"]["succeeded"] <= 40
+    assert report["latency_us"]["max"] < 2_000_000 and report["totals"]["connections"] == 4
+    clients = {}
+    for line in (tmp_path / "log").read_text().splitlines():
+        entry = json.loads(line)
+        when = datetime.datetime.fromisoformat(entry["time"].replace("Z", "+00:00")).timestamp()
+        clients.setdefault(entry["client"], []).append(when)
+    assert len(clients) == 4
+    for times in clients.values():
+        assert all(after - before > 0.19 for before, after in zip(times, times[1:]))
+
+
+def test_think_times_follow_their_law_and_seed(slowapi, srv_run, tmp_path):
+    api = slowapi()
+    gaps = []
+    for seed in (1, 1, 2):
+        done = srv_run("bench", "-k", "--think", "uniform:20ms-60ms", "--seed", seed, "-n", 20, "--csv",
+                       tmp_path / "csv", api.url + "?delay=0")  # fmt: skip
+        assert done.returncode == 0
+        rows = [line.split(",") for line in (tmp_path / "csv").read_text().splitlines()[1:]]
+        ends = [int(row[0]) + int(row[3]) for row in rows]
+        gaps.append([int(row[0]) - end for row, end in zip(rows[1:], ends)])
+    assert all(gap >= 19_900 for one in gaps for gap in one)
+    near = [abs(a - b) for a, b in zip(gaps[0], gaps[1])]
+    assert sorted(near)[len(near) // 2] < 3000  # late timers apart the same; another seed's differ by 13 ms
+    far = [abs(a - b) for a, b in zip(gaps[0], gaps[2])]
+    assert sorted(far)[len(far) // 2] > 3000
+
+
+def test_thinking_ends_with_the_last_answer(slowapi, srv_run):
+    api = slowapi()
+    began = time.monotonic()
+    assert srv_run("bench", "--think", "30s", "-n", 2, "-c", 2, api.url + "?delay=0.1").returncode == 0
+    assert time.monotonic() - began < 20
+    done = srv_run("bench", "-k", "--think", "30s", "-t", 0.5, "--drain", 20, "-c", 2, "--json", "-", api.url + "?delay=0.1")
+    report = json.loads(done.stdout)
+    assert report["totals"]["succeeded"] == 2 and report["totals"]["in_flight"] == 0
+    assert time.monotonic() - began < 40
+
+
+def test_without_catching_up_late_requests_are_dropped(slowapi, bench_json):
+    """Two connections of 100 ms do 20 in a second of the 100 that are planned: the others are dropped, not sent late."""
+    api = slowapi()
+    url = api.url + "?delay=0.1"
+    code, report = bench_json("-k", "--rate", 100, "-c", 2, "-t", 2, "--no-catch-up", "--drain", 5, url)
+    totals = report["totals"]
+    assert code == 0 and totals["planned"] == 200
+    assert totals["succeeded"] + totals["dropped"] == 200 and 8 <= totals["succeeded"] <= 42
+    assert report["queue_us"]["p50"] < 50_000 and report["latency_us"]["p50"] < 200_000
+    assert report["config"]["no_catch_up"] is True
+    catching = bench_json("-k", "--rate", 100, "-c", 2, "-t", 2, url)[1]
+    assert catching["latency_us"]["p50"] > 500_000  # what the users of that plan would have seen
+
+
+def test_a_free_connection_is_never_too_late(slowapi, bench_json):
+    """What is late through the generator alone is sent late."""
+    api = slowapi()
+    code, report = bench_json("-k", "--rate", 2000, "-c", 200, "-t", 1, "--no-catch-up", api.url + "?delay=0")
+    assert code == 0 and report["totals"]["planned"] == 2000
+    assert report["totals"]["dropped"] < 1000
+
+
 @pytest.mark.parametrize(
     "args, word",
     [
@@ -142,6 +237,17 @@ def test_stages_of_several_machines_add_up(slowapi, srv_run, tmp_path):
         (("--stages", "5c:1s", "--ab-strict"), "--ab-strict"),
         (("--stages", "5c:1s", "-t", "2"), "--time"),
         (("--stages", "5c:1s", "--fail-if", "dropped>1"), "planned time"),
+        (("--stages", "5c:1s", "--burst", "5/1s"), "--burst"),
+        (("--burst", "5"), "100/10s"),
+        (("--burst", "0/1s"), "100/10s"),
+        (("--burst", "5/1s", "--ab-strict"), "--ab-strict"),
+        (("--burst", "5/1s", "-R", "10"), "--ramp"),
+        (("--burst", "5/1s", "--arrivals", "poisson"), "--arrivals"),
+        (("--think", "soon"), "--think"),
+        (("--think", "1s", "--rate", "5"), "--think"),
+        (("--think", "1s", "--ab-strict"), "--ab-strict"),
+        (("--no-catch-up",), "nothing is late"),
+        (("--no-catch-up", "--stages", "5c:1s"), "nothing is late"),
     ],
 )
 def test_what_stages_exclude_is_refused_in_a_line(srv_run, args, word):

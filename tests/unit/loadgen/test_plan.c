@@ -176,6 +176,53 @@ static void test_random_stages_keep_their_line(void **state) {
     }
 }
 
+/* Bursts stand beside the rate: 7 at once each half second, and 10 in a second. */
+static void test_bursts_are_a_sequence_of_their_own(void **state) {
+    (void)state;
+    struct loadgen_config c = { .concurrency = 9,
+                                .rate = 10,
+                                .burst = { .count = 7, .every = NSEC_PER_SEC / 2 },
+                                .time_limit = 4 * NSEC_PER_SEC };
+    for (uint32_t workers = 1; workers <= 9; workers += 2) {
+        int counts[8] = { 0 };
+        for (uint32_t i = 0; i < workers; i++)
+            count_seconds(&c, (struct share){ .index = i, .count = workers }, counts);
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(counts[i], 24);
+    }
+    c.rate = 0;
+    struct load_plan plan;
+    nsec_t planned;
+    plan_init(&plan, &c, whole, 0);
+    for (int i = 0; i < 7 * 8; i++) {
+        assert_true(plan_take(&plan, NSEC_NEVER - 1, &planned));
+        assert_int_equal(planned, i / 7 * (NSEC_PER_SEC / 2));
+    }
+    assert_true(plan_next_at(&plan) == NSEC_NEVER);
+}
+
+static void test_the_backlog_has_bursts(void **state) {
+    (void)state;
+    struct loadgen_config c = { .concurrency = 9,
+                                .rate = 10,
+                                .burst = { .count = 7, .every = NSEC_PER_SEC / 2 },
+                                .time_limit = 4 * NSEC_PER_SEC };
+    struct hist *ages = hist_new();
+    assert_non_null(ages);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct load_plan plan;
+        nsec_t planned;
+        plan_init(&plan, &c, (struct share){ .index = i, .count = 3 }, 0);
+        for (int k = 0; k < 5; k++)
+            assert_true(plan_take(&plan, 3 * NSEC_PER_SEC, &planned));
+        uint64_t backlog = plan_look(&plan, 3 * NSEC_PER_SEC, NSEC_PER_SEC, ages).count, left = 0;
+        while (plan_take(&plan, 3 * NSEC_PER_SEC, &planned))
+            left++;
+        assert_int_equal(backlog, left);
+    }
+    hist_free(ages);
+}
+
 static void test_the_backlog_is_what_would_be_taken(void **state) {
     (void)state;
     struct loadgen_config c = { .concurrency = 9,
@@ -226,6 +273,8 @@ int main(void) {
         cmocka_unit_test(test_random_arrivals_keep_the_rate_and_the_seed),
         cmocka_unit_test(test_stages_plan_what_their_line_says),
         cmocka_unit_test(test_random_stages_keep_their_line),
+        cmocka_unit_test(test_bursts_are_a_sequence_of_their_own),
+        cmocka_unit_test(test_the_backlog_has_bursts),
         cmocka_unit_test(test_the_backlog_is_what_would_be_taken),
         cmocka_unit_test(test_seeds_and_workers_have_schedules_of_their_own),
     };

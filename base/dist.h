@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Laws of delays: how they are spelled, and one draw.
+/* Laws of spans, such as delays: how they are spelled, and one draw.
  *
  *   0.25  250ms              always that; units us ms s m h, a bare number is seconds
- *   10ms-50ms                uniform
+ *   10ms-50ms                uniform; uniform:10ms-50ms, too
  *   normal:100ms,20ms        mean and standard deviation; what falls below 0 is 0
  *   exp:100ms                exponential, by its mean
  *   lognormal:50ms,400ms     by median and p99
@@ -12,8 +12,8 @@
  *                            p100 the last one, unless given
  *
  * No draw is longer than ten years. */
-#ifndef SLOWAPI_DIST_H
-#define SLOWAPI_DIST_H
+#ifndef BASE_DIST_H
+#define BASE_DIST_H
 
 #include "base/clock.h"
 #include "base/rng.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Parses laws of delays and draws from them. */
-#include "slowapi/dist.h"
+#include "base/dist.h"
 #include "base/units.h"
 #include <assert.h>
 #include <ctype.h>
@@ -125,13 +125,22 @@ static int parse_pareto(struct slice text, struct dist *ret, const char **ret_wh
     return units_parse_number(text, &ret->b) == 0 && ret->b > 0 ? 0 : -EINVAL;
 }
 
+static int parse_range(struct slice text, struct dist *ret, const char **ret_why) {
+    struct slice low = slice_cut(&text, '-');
+
+    ret->kind = DIST_UNIFORM;
+    if (parse_span(low, &ret->a, ret_why) < 0 || parse_span(text, &ret->b, ret_why) < 0)
+        return -EINVAL;
+    *ret_why = "has an end below its begin";
+    return ret->b >= ret->a ? 0 : -EINVAL;
+}
+
 static const struct law {
     struct slice prefix;
     int (*parse)(struct slice text, struct dist *ret, const char **ret_why);
 } laws[] = {
-    { SLICE_INIT("normal:"), parse_normal },
-    { SLICE_INIT("exp:"), parse_exp },
-    { SLICE_INIT("lognormal:"), parse_lognormal },
+    { SLICE_INIT("uniform:"), parse_range }, { SLICE_INIT("normal:"), parse_normal },
+    { SLICE_INIT("exp:"), parse_exp },       { SLICE_INIT("lognormal:"), parse_lognormal },
     { SLICE_INIT("pareto:"), parse_pareto },
 };
 
@@ -174,16 +183,6 @@ static int parse_percentiles(struct slice text, struct dist *ret, const char **r
     if (last->upto < 1)
         mix->items[mix->count++] = (struct mix_item){ .value = last->value, .upto = 1 };
     return 0;
-}
-
-static int parse_range(struct slice text, struct dist *ret, const char **ret_why) {
-    struct slice low = slice_cut(&text, '-');
-
-    ret->kind = DIST_UNIFORM;
-    if (parse_span(low, &ret->a, ret_why) < 0 || parse_span(text, &ret->b, ret_why) < 0)
-        return -EINVAL;
-    *ret_why = "has an end below its begin";
-    return ret->b >= ret->a ? 0 : -EINVAL;
 }
 
 static int parse_fixed(struct slice text, struct dist *ret, const char **ret_why) {

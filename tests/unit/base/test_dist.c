@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "slowapi/dist.h"
+#include "base/dist.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -79,6 +79,7 @@ static const struct {
 } laws[] = {
     { "250ms", cdf_fixed },
     { "10ms-50ms", cdf_uniform },
+    { "uniform:10ms-50ms", cdf_uniform },
     { "normal:100ms,30ms", cdf_normal },
     { "exp:100ms", cdf_exp },
     { "lognormal:50ms,400ms", cdf_lognormal },

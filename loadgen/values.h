@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* Values of options that only bench has, and their parsers. */
+#ifndef LOADGEN_VALUES_H
+#define LOADGEN_VALUES_H
+
+#include "base/dist.h"
+#include "loadgen/shape.h"
+#include "net/address.h"
+#include "net/tls_context.h"
+
+#define LOADGEN_CONCURRENCY_MAX 200000
+#define LOADGEN_SOURCES_MAX     32
+#define LOADGEN_PERCENTILES_MAX 16
+#define LOADGEN_BURST_MAX       1000000 /* requests at once */
+
+/* Requests that come at once, again and again. */
+struct load_burst {
+    uint32_t count; /* 0: none */
+    nsec_t every;
+};
+
+struct loadgen_sources {
+    struct address addresses[LOADGEN_SOURCES_MAX];
+    size_t count;
+};
+
+struct loadgen_percentiles {
+    double values[LOADGEN_PERCENTILES_MAX]; /* 0 to 100 */
+    size_t count;
+};
+
+/* Parsers of option values, in the form of option_row.parse's text and error. `500`, `0.5`, `30/s`,
+ * `90/m` per second; "99,99.9"; "TLS1.2"; "127.0.0.2,127.0.0.3". 0 or -EINVAL with what is
+ * allowed. */
+NODISCARD int loadgen_parse_rate(const char *text, double *ret, struct error *err);
+NODISCARD int loadgen_parse_stages(const char *text, struct load_shape *ret, struct error *err);
+NODISCARD int loadgen_parse_burst(const char *text, struct load_burst *ret, struct error *err);
+NODISCARD int loadgen_parse_think(const char *text, struct dist *ret, struct error *err);
+NODISCARD int loadgen_parse_percentiles(const char *text, struct loadgen_percentiles *ret,
+                                        struct error *err);
+NODISCARD int loadgen_parse_tls_version(const char *text, enum tls_version *ret, struct error *err);
+NODISCARD int loadgen_parse_sources(const char *text, struct loadgen_sources *ret,
+                                    struct error *err);
+
+#endif
