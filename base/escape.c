@@ -128,6 +128,24 @@ int escape_append(struct buf *out, struct slice text) {
     return 0;
 }
 
+/* Bytes that no shell makes anything else of, wherever they stand. */
+static bool is_plain_word(struct slice word) {
+    static const char special[] = " \t\n'\"\\$`?*[]{}()<>|&;!#~";
+    for (size_t i = 0; i < word.len; i++)
+        if (memchr(special, word.ptr[i], sizeof(special)) != NULL)
+            return false;
+    return word.len > 0;
+}
+
+int escape_word(struct buf *out, struct slice word) {
+    if (is_plain_word(word))
+        return buf_append(out, word);
+    int rc = buf_append(out, SLICE("'"));
+    for (size_t i = 0; i < word.len && rc == 0; i++)
+        rc = buf_append(out, word.ptr[i] == '\'' ? SLICE("'\\''") : slice_of(&word.ptr[i], 1));
+    return rc == 0 ? buf_append(out, SLICE("'")) : rc;
+}
+
 size_t escape_cut(struct slice line, size_t len) {
     if (len >= line.len)
         return line.len;

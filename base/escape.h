@@ -20,6 +20,10 @@ size_t escape_bytes(char *out, size_t cap, struct slice bytes);
  * be undone. */
 size_t escape_quoted(char *out, size_t cap, struct slice text);
 
+/* Appends a word as a shell takes it: in single quotes unless it needs none. 0, or as
+ * buf_append. */
+NODISCARD int escape_word(struct buf *out, struct slice word);
+
 /* Appends such a value, whole. 0, or as buf_append: then part of it may stand there. */
 NODISCARD int escape_append(struct buf *out, struct slice text);
 

@@ -267,6 +267,12 @@ static const struct option_row bench_rows[] = {
          "write a tab-separated line per request, in milliseconds"),
     TEXT(0, "csv", FILES, "FILE", run.csv_path,
          "write a line per request, in start order and microseconds"),
+    TEXT(0, "report", FILES, "FILE", run.page_path,
+         "write the report as a page for a browser, in one file; - is stdout"),
+    TEXT(0, "against", FILES, "FILE", run.against_path,
+         "with --report: show the run of this JSON beside"),
+    TEXT(0, "report-from", FILES, "FILE", run.page_from,
+         "load nothing: make the page of --report from the JSON of an earlier run"),
     TEXT(0, "ndjson", FILES, "FILE", run.ndjson_path, "write a JSON object per request and line"),
 
     { .name = "start-at",

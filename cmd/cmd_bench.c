@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* `srv bench`: from the command line to a run, or to a report merged from files. */
 #include "base/alloc.h"
+#include "base/escape.h"
 #include "base/units.h"
 #include "cmd/bench_options.h"
 #include "cmd/command.h"
 #include "cmd/common.h"
 #include "loadgen/merge.h"
+#include "loadgen/output.h"
 #include "loadgen/run.h"
 #include <errno.h>
 #include <strings.h>
 
-#define RATE_SPAN (10 * NSEC_PER_SEC) /* length of an open model without an end */
+#define RATE_SPAN         (10 * NSEC_PER_SEC) /* length of an open model without an end */
+#define COMMAND_BYTES_MAX (64 * 1024)         /* a longer one is not told */
 
 /* --- options that need another --------------------------------------------------------------- */
 
@@ -39,6 +42,10 @@ static bool has_proxy(const struct loadgen_config *c) {
     return c->proxy != NULL;
 }
 
+static bool has_page(const struct loadgen_config *c) {
+    return c->page_path != NULL;
+}
+
 static bool has_tls(const struct loadgen_config *c) {
     return c->url == NULL || strncasecmp(c->url, "https:", 6) == 0;
 }
@@ -63,6 +70,8 @@ static const struct need {
     { "drain", "needs --time: only a time limit leaves requests in flight", has_time },
     { "requests-per-connection", "needs --keep-alive (-k)", has_keep_alive },
     { "proxy-auth", "needs --proxy (-X)", has_proxy },
+    { "against", "needs --report", has_page },
+    { "report-from", "needs --report", has_page },
     { "cacert", "needs an https:// URL", has_tls },
     { "insecure", "needs an https:// URL", has_tls },
     { "client-certificate", "(-E) needs an https:// URL", has_tls },
@@ -138,6 +147,57 @@ static int check_hints(const struct bench_options *o, const struct option_string
     return 0;
 }
 
+/* --- the line that asked for it --------------------------------------------------------------- */
+
+/* Values of header fields that open doors. */
+static bool is_secret_header(const char *header) {
+    static const char *const names[] = { "authorization", "proxy-authorization", "cookie",
+                                         "x-api-key", "x-auth-token" };
+    size_t len = strcspn(header, ":");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strlen(names[i]) == len && strncasecmp(header, names[i], len) == 0)
+            return true;
+    return false;
+}
+
+static bool ends_with(const char *word, const char *end) {
+    size_t len = strlen(word), end_len = strlen(end);
+    return len >= end_len && strcmp(word + len - end_len, end) == 0;
+}
+
+/* Number of bytes of a word before the secret that it ends in, or all of them. The value of an
+ * option stands at the end of its word, however the option is spelled. */
+static size_t told_bytes(const struct loadgen_config *c, const char *word) {
+    const char *secrets[] = { c->credentials, c->proxy_credentials };
+    for (size_t i = 0; i < ARRAY_LEN(secrets); i++)
+        if (secrets[i] != NULL && ends_with(word, secrets[i]))
+            return strlen(word) - strlen(secrets[i]);
+    for (size_t i = 0; i < c->cookies.count; i++)
+        if (ends_with(word, c->cookies.items[i]))
+            return strlen(word) - strlen(c->cookies.items[i]);
+    for (size_t i = 0; i < c->headers.count; i++) {
+        const char *header = c->headers.items[i];
+        if (is_secret_header(header) && ends_with(word, header))
+            return strlen(word) - strlen(header) + strcspn(header, ":") + 1;
+    }
+    return strlen(word);
+}
+
+/* The command as a shell takes it, with "***" for what is secret: reports are shown to others. */
+static int spell_command(const struct loadgen_config *c, int argc, char **argv, struct buf *ret) {
+    int rc = buf_append(ret, SLICE("srv bench"));
+    for (int i = 1; i < argc && rc == 0; i++) {
+        size_t told = told_bytes(c, argv[i]);
+        bool has_secret = argv[i][told] != '\0';
+        rc = buf_append(ret, SLICE(" "));
+        if (rc == 0 && (told > 0 || !has_secret))
+            rc = escape_word(ret, slice_of(argv[i], told));
+        if (rc == 0 && has_secret)
+            rc = buf_append(ret, SLICE("***"));
+    }
+    return rc == 0 ? buf_append(ret, slice_of("", 1)) : rc;
+}
+
 /* --- the run -------------------------------------------------------------------------------- */
 
 /* Fills in the options that follow from others. */
@@ -172,6 +232,10 @@ static void complete(struct loadgen_config *c, int64_t ramp_msec) {
 
 static int check_url(const struct bench_options *o, const struct option_strings *urls,
                      struct error *err) {
+    if (o->run.page_from != NULL && urls->count + o->merge > 0)
+        return error_set(err, -EINVAL, "--report-from loads nothing: give no URL, and no --merge");
+    if (o->run.page_from != NULL)
+        return 0;
     if (urls->count == 0)
         return error_set(err, -EINVAL, "%s",
                          o->merge ? "--merge: give the JSON files to merge"
@@ -193,11 +257,23 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
         check_needs(&o->run, argc, argv, err) != 0)
         return EXIT_USAGE;
     complete(&o->run, o->ramp_msec);
+    if (o->run.page_from != NULL)
+        return output_page(&o->run, err);
     if (o->merge)
         return loadgen_merge(&o->run, positionals, err);
     if (loadgen_config_take_shard(&o->run, err) != 0)
         return EXIT_USAGE;
     return loadgen_run(&o->run, err);
+}
+
+static int spell_and_run(struct bench_options *o, int argc, char **argv,
+                         const struct option_strings *positionals, struct error *err) {
+    struct buf command;
+    buf_init(&command, COMMAND_BYTES_MAX);
+    o->run.command = spell_command(&o->run, argc, argv, &command) == 0 ? command.data : NULL;
+    int code = run_or_merge(o, argc, argv, positionals, err);
+    buf_free(&command);
+    return code;
 }
 
 static int bench_run(int argc, char **argv) {
@@ -212,7 +288,7 @@ static int bench_run(int argc, char **argv) {
     if (check_glued_duration(argc, argv, &err) != 0)
         code = EXIT_USAGE;
     else if (cmd_parse(&bench_spec, argc, argv, options, &positionals, &code) == 0)
-        code = run_or_merge(options, argc, argv, &positionals, &err);
+        code = spell_and_run(options, argc, argv, &positionals, &err);
     mem_free(options);
     return err.text[0] != '\0' ? cmd_fail(argv[0], code, &err) : code;
 }

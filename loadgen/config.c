@@ -20,9 +20,22 @@ bool loadgen_config_shows_progress(const struct loadgen_config *c) {
     return !c->quiet && loadgen_config_budget(c) > PROGRESS_FROM;
 }
 
+bool loadgen_config_keeps_samples(const struct loadgen_config *c) {
+    return c->csv_path != NULL || c->ndjson_path != NULL || c->gnuplot_path != NULL;
+}
+
+uint64_t loadgen_config_errors(const struct loadgen_config *c, uint64_t failed,
+                               uint64_t unwelcome) {
+    return failed + (c->expect_status.any_given ? 0 : unwelcome);
+}
+
+bool loadgen_config_varies_connections(const struct loadgen_config *c) {
+    return c->stages.count > 0 && c->stages.is_of_connections;
+}
+
 static int outputs_on_stdout(const struct loadgen_config *c) {
-    const char *paths[] = { c->json_path,        c->csv_path,     c->ndjson_path,
-                            c->percentiles_path, c->gnuplot_path, c->spectrum_path };
+    const char *paths[] = { c->json_path,    c->csv_path,      c->ndjson_path, c->percentiles_path,
+                            c->gnuplot_path, c->spectrum_path, c->page_path };
     int count = 0;
     for (size_t i = 0; i < ARRAY_LEN(paths); i++)
         count += paths[i] != NULL && strcmp(paths[i], "-") == 0;

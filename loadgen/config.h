@@ -91,6 +91,8 @@ struct loadgen_config {
     bool json_line; /* the JSON is one line */
     const char *json_path, *csv_path, *ndjson_path, *percentiles_path, *gnuplot_path;
     const char *spectrum_path;
+    const char *page_path, *against_path, *page_from; /* the last two are JSON of other runs */
+    const char *command; /* the line that asked for it, without what is secret; NULL: unknown */
 };
 
 /* Checks what the rows of the option table cannot check one by one. 0 or -EINVAL with a line that
@@ -110,14 +112,10 @@ static inline bool loadgen_config_is_open(const struct loadgen_config *c) {
 }
 
 /* Whether the number of connections changes by stages. */
-static inline bool loadgen_config_varies_connections(const struct loadgen_config *c) {
-    return c->stages.count > 0 && c->stages.is_of_connections;
-}
+bool loadgen_config_varies_connections(const struct loadgen_config *c);
 
 /* Whether a record of every request is wanted. */
-static inline bool loadgen_config_keeps_samples(const struct loadgen_config *c) {
-    return c->csv_path != NULL || c->ndjson_path != NULL || c->gnuplot_path != NULL;
-}
+bool loadgen_config_keeps_samples(const struct loadgen_config *c);
 
 /* Whether one of the outputs goes to stdout, so that the text report must not. */
 bool loadgen_config_takes_stdout(const struct loadgen_config *c);
@@ -132,9 +130,6 @@ static inline uint32_t loadgen_config_workers(const struct loadgen_config *c) {
 
 /* Counts what --fail-if and --abort-if call errors: failures, and, unless --expect-status says
  * which statuses are right, answers that are not 2xx. */
-static inline uint64_t loadgen_config_errors(const struct loadgen_config *c, uint64_t failed,
-                                             uint64_t unwelcome) {
-    return failed + (c->expect_status.any_given ? 0 : unwelcome);
-}
+uint64_t loadgen_config_errors(const struct loadgen_config *c, uint64_t failed, uint64_t unwelcome);
 
 #endif

@@ -55,6 +55,8 @@ static void put_config(struct json_draft root, const struct report *r) {
     json_put(o, "has_body", json_boolean(r->request->has_body));
     json_put(o, "variable_length", json_boolean(c->variable_length));
     json_put_count(o, "seed", (uint64_t)c->seed);
+    json_put(o, "command",
+             c->command != NULL ? json_text(slice_str(c->command), SIZE_MAX) : json_null());
 }
 
 static void put_totals(struct json_draft root, const struct report *r) {
@@ -207,6 +209,15 @@ static void put_percentiles(struct json_draft root, const struct report *r) {
     }
 }
 
+static void put_bands(struct json_draft row, const struct live_row *of) {
+    json_t *bands = json_array();
+    json_put(row, "histogram", bands);
+    for (size_t i = 0; i < of->band_count; i++)
+        json_append(
+            row, bands,
+            json_pack("[I,I]", (json_int_t)of->bands[i].usec, (json_int_t)of->bands[i].count));
+}
+
 static void put_series(struct json_draft root, const struct live *live) {
     json_t *series = json_array();
     json_put(root, "series", series);
@@ -222,6 +233,7 @@ static void put_series(struct json_draft root, const struct live *live) {
         json_put(item, "p50_us", section_usec(row->answers > 0, row->p50_us));
         json_put(item, "p99_us", section_usec(row->answers > 0, row->p99_us));
         json_put(item, "max_us", section_usec(row->answers > 0, row->max_us));
+        put_bands(item, row);
         json_append(root, series, item.json);
     }
 }
@@ -296,6 +308,22 @@ json_t *document_make(const struct report *r) {
         return root.json;
     json_decref(root.json);
     return NULL;
+}
+
+int document_read(json_t **ret, const char *path, struct error *err) {
+    json_error_t why;
+    json_t *root = json_load_file(path, 0, &why);
+    *ret = NULL;
+    if (root == NULL)
+        return error_set(err, -EIO, "cannot read %s: %s", path, why.text);
+    const char *schema = json_string_value(json_object_get(root, "schema"));
+    if (schema != NULL && strcmp(schema, "srv-bench/1") == 0 &&
+        json_is_object(json_object_get(root, "histograms"))) {
+        *ret = root;
+        return 0;
+    }
+    json_decref(root);
+    return error_set(err, -EINVAL, "cannot use %s: it is no report of srv bench", path);
 }
 
 int document_write(FILE *out, const struct report *r) {

@@ -4,6 +4,7 @@
 #ifndef LOADGEN_DOCUMENT_H
 #define LOADGEN_DOCUMENT_H
 
+#include "base/error.h"
 #include "loadgen/counters.h"
 #include "loadgen/report.h"
 #include <jansson.h>
@@ -19,6 +20,9 @@ extern const size_t document_time_count;
 
 /* The object. For json_decref; NULL when out of memory. */
 NODISCARD json_t *document_make(const struct report *r);
+
+/* Reads such an object back. For json_decref; -errno with the file and the reason. */
+NODISCARD int document_read(json_t **ret, const char *path, struct error *err);
 
 /* The object and a newline. 0, -ENOMEM, or -EIO. */
 NODISCARD int document_write(FILE *out, const struct report *r);

@@ -48,6 +48,8 @@ void live_free(struct live *l) {
     hist_free(l->ages);
     counters_part_free(&l->row);
     counters_part_free(&l->so_far);
+    for (size_t i = 0; i < l->row_count; i++)
+        mem_free(l->rows[i].bands);
     mem_free(l->rows);
     l->states = NULL;
     l->ages = NULL;
@@ -175,6 +177,40 @@ static struct live_row make_row(const struct live *l, nsec_t now) {
     return row;
 }
 
+/* A page has a map of each second, also a page that is made of the JSON later. */
+static bool keeps_bands(const struct loadgen_config *c) {
+    return c->json_path != NULL || c->page_path != NULL;
+}
+
+static size_t count_bands(const struct hist *latency) {
+    uint32_t cursor = 0;
+    int64_t usec;
+    uint64_t count;
+    size_t bands = 0, last = BANDS_MAX;
+    while (hist_next(latency, &cursor, &usec, &count)) {
+        bands += band_of(usec) != last;
+        last = band_of(usec);
+    }
+    return bands;
+}
+
+/* Copies what the row's histogram holds, in bands. Without memory the row has none. */
+static void keep_bands(struct live_row *row, const struct hist *latency) {
+    uint32_t cursor = 0;
+    int64_t usec;
+    uint64_t count;
+    size_t bands = count_bands(latency), last = BANDS_MAX;
+    row->bands = bands > 0 ? mem_calloc(bands, sizeof(*row->bands)) : NULL;
+    if (row->bands == NULL)
+        return;
+    while (hist_next(latency, &cursor, &usec, &count)) {
+        row->band_count += band_of(usec) != last;
+        last = band_of(usec);
+        row->bands[row->band_count - 1].usec = usec;
+        row->bands[row->band_count - 1].count += count;
+    }
+}
+
 static const char *show(const struct live_row *row, int64_t usec, char *text) {
     if (row->answers == 0)
         return "-";
@@ -218,6 +254,8 @@ static void leave_last_line(const struct live *l) {
 static void close_row(struct live *l, nsec_t now, bool shown) {
     struct live_row row = make_row(l, now);
     struct live_row *kept = next_row(l);
+    if (kept != NULL && keeps_bands(l->config))
+        keep_bands(&row, l->row.latency);
     if (kept != NULL)
         *kept = row;
     counters_part_move(&l->so_far, &l->row);

@@ -11,6 +11,7 @@
 #ifndef LOADGEN_LIVE_H
 #define LOADGEN_LIVE_H
 
+#include "loadgen/band.h"
 #include "loadgen/config.h"
 #include "loadgen/counters.h"
 #include <pthread.h>
@@ -37,6 +38,8 @@ struct live_row {
     uint64_t requests, failed, in_flight;
     uint64_t answers; /* number of those that the three below are of; 0: they say nothing */
     int64_t p50_us, p99_us, max_us;
+    struct band *bands; /* only for --json and --report */
+    size_t band_count;
 };
 
 /* The state of a worker at this moment. Ages are of requests in flight and of planned ones that

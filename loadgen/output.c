@@ -2,12 +2,14 @@
 /* Opens the files of a report and writes its forms for programs: a line per request, the
  * distribution. */
 #include "loadgen/output.h"
+#include "base/attr.h"
 #include "base/stream.h"
 #include "loadgen/conditions.h"
 #include "loadgen/config.h"
 #include "loadgen/counters.h"
 #include "loadgen/document.h"
 #include "loadgen/machines.h"
+#include "loadgen/page.h"
 #include "loadgen/stage_report.h"
 #include "loadgen/summary.h"
 #include "loadgen/text.h"
@@ -41,7 +43,7 @@ static uint32_t whole_msec(uint32_t usec) {
 }
 
 /* ab records complete responses only. */
-static int write_gnuplot(FILE *out, const struct report *r) {
+static int write_gnuplot(FILE *out, const struct report *r, json_t *against UNUSED) {
     counters_sort_samples(r->samples, r->config->ab_strict); /* ab sorts by duration */
     fprintf(out, "starttime\tseconds\tctime\tdtime\tttime\twait\n");
     for (size_t i = 0; i < r->samples->count; i++) {
@@ -61,7 +63,7 @@ static int write_gnuplot(FILE *out, const struct report *r) {
     return 0;
 }
 
-static int write_csv(FILE *out, const struct report *r) {
+static int write_csv(FILE *out, const struct report *r, json_t *against UNUSED) {
     counters_sort_samples(r->samples, false);
     fprintf(out, "start_us,outcome,status,total_us,queue_us,connect_us,send_us,wait_us,receive_us,"
                  "reused,body_bytes,disturbed,tls_us\n");
@@ -77,7 +79,7 @@ static int write_csv(FILE *out, const struct report *r) {
     return 0;
 }
 
-static int write_ndjson(FILE *out, const struct report *r) {
+static int write_ndjson(FILE *out, const struct report *r, json_t *against UNUSED) {
     counters_sort_samples(r->samples, false);
     for (size_t i = 0; i < r->samples->count; i++) {
         const struct sample *s = &r->samples->items[i];
@@ -113,7 +115,7 @@ static int64_t percentage(const struct report *r, unsigned percent) {
     return hist_quantile(t.ended, rank < n ? ((double)rank + 0.5) / (double)n : 1);
 }
 
-static int write_percentages(FILE *out, const struct report *r) {
+static int write_percentages(FILE *out, const struct report *r, json_t *against UNUSED) {
     bool any = percentile_count(r->summary->times[TIME_TOTAL]) > 0;
     fprintf(out, "Percentage served,Time in ms\n");
     for (unsigned i = 0; i <= 100 && any; i++)
@@ -132,7 +134,7 @@ static void print_row(FILE *out, struct times t, double quantile) {
 }
 
 /* Five steps for every halving of what is left, down to the last request. */
-static int write_spectrum(FILE *out, const struct report *r) {
+static int write_spectrum(FILE *out, const struct report *r, json_t *against UNUSED) {
     enum { STEPS = 5 };
     struct times t = r->summary->times[TIME_TOTAL];
     uint64_t count = percentile_count(t);
@@ -151,19 +153,33 @@ static int write_spectrum(FILE *out, const struct report *r) {
     return 0;
 }
 
+/* --- as a whole ----------------------------------------------------------------------------- */
+
+static int write_json(FILE *out, const struct report *r, json_t *against UNUSED) {
+    return document_write(out, r);
+}
+
+static int write_page(FILE *out, const struct report *r, json_t *against) {
+    json_t *json = document_make(r);
+    int rc = json != NULL ? page_write(out, json, against) : -ENOMEM;
+    json_decref(json);
+    return rc;
+}
+
 /* --- where they go ---------------------------------------------------------------------------- */
 
 static const struct output_form {
     size_t path; /* offset in the configuration */
-    int (*write)(FILE *, const struct report *);
+    int (*write)(FILE *, const struct report *, json_t *against);
     bool needs_samples;
 } forms[OUTPUT_FILES] = {
-    { offsetof(struct loadgen_config, json_path), document_write, false },
+    { offsetof(struct loadgen_config, json_path), write_json, false },
     { offsetof(struct loadgen_config, percentiles_path), write_percentages, false },
     { offsetof(struct loadgen_config, spectrum_path), write_spectrum, false },
     { offsetof(struct loadgen_config, gnuplot_path), write_gnuplot, true },
     { offsetof(struct loadgen_config, csv_path), write_csv, true },
     { offsetof(struct loadgen_config, ndjson_path), write_ndjson, true },
+    { offsetof(struct loadgen_config, page_path), write_page, false },
 };
 
 static const char *path_of(const struct loadgen_config *c, int form) {
@@ -174,6 +190,11 @@ static const char *path_of(const struct loadgen_config *c, int form) {
 
 int output_open(struct load_output *o, const struct loadgen_config *c, struct error *err) {
     *o = (struct load_output){ .files = { NULL } };
+    if (c->against_path != NULL) {
+        int rc = document_read(&o->against, c->against_path, err);
+        if (rc != 0)
+            return rc;
+    }
     for (int i = 0; i < OUTPUT_FILES; i++) {
         const char *path = path_of(c, i);
         if (path == NULL)
@@ -192,10 +213,12 @@ void output_close(struct load_output *o) {
         (void)stream_close(o->files[i]);
         o->files[i] = NULL;
     }
+    json_decref(o->against);
+    o->against = NULL;
 }
 
 static int write_file(struct load_output *o, int form, const struct report *r, struct error *err) {
-    int rc = forms[form].write(o->files[form], r);
+    int rc = forms[form].write(o->files[form], r, o->against);
     int closed = stream_close(o->files[form]);
     o->files[form] = NULL;
     rc = rc != 0 ? rc : closed;
@@ -229,4 +252,29 @@ int output_report(struct load_output *o, const struct report *r, struct error *e
                        "out of memory for the record of every request: the files "
                        "lack some");
     return rc;
+}
+
+static int make_page(const struct loadgen_config *c, json_t *from, json_t *against,
+                     struct error *err) {
+    FILE *out;
+    int rc = stream_create(&out, c->page_path, err);
+    if (rc != 0)
+        return rc;
+    rc = page_write(out, from, against);
+    int closed = stream_close(out);
+    rc = rc != 0 ? rc : closed;
+    return rc == 0 ? 0
+                   : error_set(err, rc, "cannot write %s: %s", c->page_path, strerrordesc_np(-rc));
+}
+
+int output_page(const struct loadgen_config *c, struct error *err) {
+    json_t *from = NULL, *against = NULL;
+    int rc = document_read(&from, c->page_from, err);
+    if (rc == 0 && c->against_path != NULL)
+        rc = document_read(&against, c->against_path, err);
+    if (rc == 0)
+        rc = make_page(c, from, against, err);
+    json_decref(from);
+    json_decref(against);
+    return rc == 0 ? 0 : EXIT_CANNOT;
 }

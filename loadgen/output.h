@@ -5,16 +5,18 @@
 
 #include "base/error.h"
 #include "loadgen/report.h"
+#include <jansson.h>
 #include <stdio.h>
 
-enum { OUTPUT_FILES = 6 };
+enum { OUTPUT_FILES = 7 };
 
-/* What features tell in a report, in their order; NULL behind the last one. loadgen/section.h tells
- * how one is added. */
+/* The parts of a report that features add, in their order; NULL behind the last one.
+ * loadgen/section.h tells how one is added. */
 extern const struct section *const output_sections[];
 
 struct load_output {
     FILE *files[OUTPUT_FILES]; /* NULL: not asked for */
+    json_t *against;           /* another run, on the page beside this one; or NULL */
 };
 
 /* Creates all files, so that a run whose report could not be written does not begin. 0; or -errno
@@ -31,5 +33,9 @@ void output_start(const struct loadgen_config *c, const struct target *t);
 /* All that was asked for, and closes the files. 0; or -errno, with the file that could not be
  * written in `err`, after all others were. */
 NODISCARD int output_report(struct load_output *o, const struct report *r, struct error *err);
+
+/* Makes the page of a run that was written as JSON earlier: page_from, page_path and against_path.
+ * Returns the exit code; `err` has the file that is wrong. */
+NODISCARD int output_page(const struct loadgen_config *c, struct error *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Builds command lines from the catalogue's words, for execv and for people. */
 #include "playground/argv.h"
+#include "base/escape.h"
 #include "base/slice.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -123,28 +124,17 @@ int argv_of_load(struct argv *a, const struct play_load *load, const char *url, 
     return rc;
 }
 
-static bool needs_quotes(const char *word) {
-    return *word == '\0' || strpbrk(word, " \t\n'\"\\$`?*[]{}()<>|&;!#~") != NULL;
-}
-
-static void append(char *text, size_t size, const char *piece) {
-    size_t len = strlen(text);
-    snprintf(text + len, size - len, "%s", piece);
-}
-
 const char *argv_format(const struct argv *a, char *text, size_t size) {
-    text[0] = '\0';
-    for (size_t i = 0; i < a->count; i++) {
-        if (i > 0)
-            append(text, size, " ");
-        if (!needs_quotes(a->words[i])) {
-            append(text, size, a->words[i]);
-            continue;
-        }
-        append(text, size, "'");
-        for (const char *c = a->words[i]; *c != '\0'; c++)
-            append(text, size, *c == '\'' ? "'\\''" : (char[]){ *c, '\0' });
-        append(text, size, "'");
+    struct buf words;
+    int rc = 0;
+    buf_init(&words, size);
+    for (size_t i = 0; i < a->count && rc == 0; i++) {
+        rc = i > 0 ? buf_append(&words, SLICE(" ")) : 0;
+        if (rc == 0)
+            rc = escape_word(&words, slice_str(a->words[i]));
     }
+    struct slice all = slice_take(buf_unread(&words), size - 1);
+    snprintf(text, size, "%.*s", (int)all.len, all.ptr);
+    buf_free(&words);
     return text;
 }

@@ -5,6 +5,7 @@
 #include "playground/report.h"
 #include "base/assert.h"
 #include "base/attr.h"
+#include "base/html.h"
 #include "base/stream.h"
 #include "base/units.h"
 #include "playground/explain.h"
@@ -365,16 +366,6 @@ static int write_json(const struct play_result *results, size_t count, FILE *out
 
 extern const char page_template[]; /* page.html, made a string by embed.py */
 
-/* Text in HTML: & < > " ' become references, control characters blanks. */
-static void put_text(FILE *out, const char *text) {
-    for (const char *c = text; *c != '\0'; c++) {
-        if (strchr("&<>\"'", *c) != NULL)
-            fprintf(out, "&#%d;", *c);
-        else
-            fputc((unsigned char)*c < ' ' && *c != '\n' ? ' ' : *c, out);
-    }
-}
-
 /* The time, the machine, the version: figures mean little without. */
 static void put_facts(const struct play_result *results, size_t count, FILE *out) {
     char when[40] = "";
@@ -391,9 +382,9 @@ static void put_facts(const struct play_result *results, size_t count, FILE *out
             cpus == 1 ? "" : "s");
     if (uname(&system) == 0) {
         fputs(", ", out);
-        put_text(out, system.sysname);
+        html_text(out, system.sysname);
         fputc(' ', out);
-        put_text(out, system.release);
+        html_text(out, system.release);
     }
     fputs(", srv " SRV_VERSION ".", out);
 }
@@ -401,11 +392,11 @@ static void put_facts(const struct play_result *results, size_t count, FILE *out
 static void put_row(const struct play_result *r, FILE *out) {
     char text[CELL_BYTES];
     fprintf(out, "<tr%s><th scope=\"row\">", r->row->peer_of != NULL ? " class=\"peer\"" : "");
-    put_text(out, r->row->name);
+    html_text(out, r->row->name);
     fputs("</th>", out);
     if (r->skipped[0] != '\0') {
         fprintf(out, "<td class=\"skipped\" colspan=\"%zu\">skipped: ", ARRAY_LEN(columns) - 1);
-        put_text(out, r->skipped);
+        html_text(out, r->skipped);
         fputs("</td>", out);
     }
     for (size_t c = 1; c < ARRAY_LEN(columns) && r->skipped[0] == '\0'; c++) {
@@ -510,21 +501,15 @@ static int dump_in_element(const char *bytes, size_t size, void *out) {
     return rc < 0 ? -1 : 0;
 }
 
-/* Writes the template from `*at` up to the gap `name`, and moves behind that. */
-static void put_template(const char **at, const char *name, FILE *out) {
-    const char *gap = strstr(*at, name);
-    ASSERT(gap != NULL);
-    fwrite(*at, 1, (size_t)(gap - *at), out);
-    *at = gap + strlen(name);
-}
-
 static int write_page(const struct play_result *results, size_t count, FILE *out) {
     const char *at = page_template;
-    put_template(&at, "<!--facts-->", out);
+    html_template(&at, "/*style*/", out);
+    fputs(html_style, out);
+    html_template(&at, "<!--facts-->", out);
     put_facts(results, count, out);
-    put_template(&at, "<!--table-->", out);
+    html_template(&at, "<!--table-->", out);
     put_table(results, count, out);
-    put_template(&at, "<!--data-->", out);
+    html_template(&at, "<!--data-->", out);
     int rc = write_document(document_json(results, count, page_json), dump_in_element, out,
                             JSON_COMPACT);
     if (rc == 0 && fputs(at, out) == EOF)

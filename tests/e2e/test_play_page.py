@@ -5,20 +5,12 @@ draws is looked at with data of our own."""
 import html
 import json
 import re
-import shutil
 import subprocess
 from copy import deepcopy
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-
-CHROMIUM = shutil.which("chromium")
-CHROMIUM_FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync --enable-logging=stderr --v=0"
-).split()
-
+from pages import browse, check_tags, needs_chromium, too_wide
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
@@ -38,33 +30,8 @@ def page(tmp_path_factory):
     return folder / "page.html", json.loads((folder / "out.json").read_text())["playgrounds"]
 
 
-def browse(path, folder, *flags):
-    return subprocess.run(
-        [CHROMIUM, *CHROMIUM_FLAGS, f"--user-data-dir={folder}/profile", *flags, path.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
 def test_tags_are_closed_in_order(page):
-    class Checker(HTMLParser):
-        void = {"meta", "br"}
-
-        def __init__(self):
-            super().__init__()
-            self.open = []
-
-        def handle_starttag(self, tag, attrs):
-            if tag not in self.void:
-                self.open.append(tag)
-
-        def handle_endtag(self, tag):
-            assert self.open and self.open.pop() == tag, (tag, self.getpos())
-
-    checker = Checker()
-    checker.feed(page[0].read_text())
-    assert checker.open == []
+    check_tags(page[0].read_text())
 
 
 def test_figures_are_there_without_scripts(page):
@@ -82,7 +49,7 @@ def test_figures_are_there_without_scripts(page):
     assert "<noscript>" in body and body.count("data-drawn hidden") == 2  # what a script would fill is not shown
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@needs_chromium
 def test_browser_shows_every_figure_and_complains_about_nothing(page, tmp_path):
     path, rows = page
     done = browse(path, tmp_path, "--dump-dom")
@@ -109,22 +76,10 @@ def test_browser_shows_every_figure_and_complains_about_nothing(page, tmp_path):
     assert "srv bench -r -n 20 -c 10 &#39;" in done.stdout or "srv bench -r -n 20 -c 10 '" in done.stdout
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@needs_chromium
 @pytest.mark.parametrize("width", [360, 390, 720, 1280])
 def test_nothing_is_wider_than_its_place(page, tmp_path, width):
-    """The page in a frame, and a script outside it that looks."""
-    path, _ = page
-    outer = tmp_path / "outer.html"
-    outer.write_text(
-        f'<iframe id="f" width="{width}" height="800" src="{path.as_uri()}"></iframe><p id="p">not yet</p>'
-        "<script>onload = () => { const d = document.getElementById('f').contentDocument;"
-        " const wide = [d.documentElement, ...d.querySelectorAll('dd')].filter(e => e.scrollWidth > e.clientWidth);"
-        " document.getElementById('p').textContent = 'wide: ' + wide.map(e => e.textContent.slice(-40)) + '.' }</script>"
-    )
-    done = browse(outer, tmp_path, f"--window-size={width + 100},900", "--allow-file-access-from-files", "--dump-dom")
-    seen = re.search(r'<p id="p">(.*?)</p>', done.stdout, re.S)
-    assert seen, done.stdout[-500:] + done.stderr[-500:]
-    assert seen[1] == "wide: ."
+    assert too_wide(page[0], tmp_path, width) == ""
 
 
 TEMPLATE = Path(__file__).parents[2] / "playground/page.html"
@@ -206,9 +161,6 @@ def drawn(tmp_path_factory):
     seen = re.search(r"<pre>(.*?)</pre>", done.stdout, re.S)
     assert seen and seen[1], done.stdout[-500:] + done.stderr[-500:]
     return json.loads(html.unescape(seen[1]))
-
-
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
 @needs_chromium
