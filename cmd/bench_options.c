@@ -10,6 +10,7 @@
 #define REQUEST  "Request"
 #define NETWORK  "Network"
 #define EXPECT   "Expectations"
+#define STREAMS  "Streams"
 #define OUTPUT   "Output"
 #define FILES    "Files"
 #define MACHINES "Many machines"
@@ -113,6 +114,7 @@ static int parse_tls_version(void *config, const char *value, struct error *err)
 }
 
 static const char *const resumes[] = { "off", "on", NULL };
+static const char *const streams[] = { "off", "sse", "json-lines", "auto", NULL };
 static const char *const arrivals[] = { "even", "poisson", NULL };
 
 static const struct option_row bench_rows[] = {
@@ -230,6 +232,20 @@ static const struct option_row bench_rows[] = {
            "are failures and, without --expect-status, answers that are not 2xx"),
     CUSTOM(0, "abort-if", EXPECT, "CONDITION", parse_abort_if,
            "stop, and exit with 4, as soon as it is so; looked at every second; repeatable"),
+
+    { .name = "stream",
+      .topic = STREAMS,
+      .type = OPTION_CHOICE,
+      AT(run.stream),
+      .choices = streams,
+      .fallback = "off",
+      .help = "time the events of 2xx answers: server-sent events, lines of JSON, or what "
+              "Content-Type says" },
+    SPAN(0, "stall", STREAMS, run.stall, NSEC_PER_USEC, DAY_NSEC, "1",
+         "with --stream: a longer gap between two events is a stall"),
+    TEXT(0, "stream-end", STREAMS, "TEXT", run.stream_end,
+         "with --stream: a stream whose last event is not this, such as [DONE], is a failure; "
+         "[DONE] is told from events in any case, unless this is another or empty"),
 
     FLAG(0, "server-timing", OUTPUT, run.server_timing,
          "tell where the time went, by the Server-Timing of answers: srv serve --server-timing"),

@@ -58,6 +58,10 @@ static bool has_answers_with_bodies(const struct loadgen_config *c) {
     return !c->head;
 }
 
+static bool has_streams(const struct loadgen_config *c) {
+    return c->stream != STREAM_OFF;
+}
+
 static const struct need {
     const char *option, *needs;
     bool (*is_met)(const struct loadgen_config *);
@@ -81,6 +85,9 @@ static const struct need {
     { "tls-resume", "needs an https:// URL", has_tls },
     { "content-type", "needs a body: --body, --post or --put", has_body },
     { "expect-body", "excludes --head: its answers have no body", has_answers_with_bodies },
+    { "stream", "excludes --head: its answers have no body", has_answers_with_bodies },
+    { "stall", "needs --stream: nothing else has events", has_streams },
+    { "stream-end", "needs --stream: nothing else has events", has_streams },
 };
 
 static int check_needs(const struct loadgen_config *c, int argc, char **argv, struct error *err) {

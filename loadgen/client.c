@@ -70,6 +70,9 @@ static void on_head(struct load_client *c, const struct http_head *head) {
         request_show_answer(head, w->config->verbosity);
     if (UNLIKELY(w->counters.server_times != NULL))
         server_times_head(w->counters.server_times, (size_t)(c - w->clients), head);
+    if (UNLIKELY(c->stream != NULL))
+        streams_begin(w->counters.streams, c->stream, head, c->planned,
+                      c->planned >= w->plan.measure_from);
     if (w->starts_serially)
         clients_start_rest(w);
 }
@@ -117,6 +120,8 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
             c->body_bytes += ev.data.len;
             if (c->worker->expect->text.len > 0)
                 c->matched = expect_body_feed(c->worker->expect, c->matched, ev.data);
+            if (UNLIKELY(c->stream != NULL))
+                streams_take(c->worker->counters.streams, c->stream, ev.data, now);
             break;
         case HTTP_EV_MORE:
             if (buf_keep(&c->in, input, input.len - rest.len) != 0)
@@ -141,6 +146,8 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
 }
 
 static void client_receive(struct load_client *c) {
+    if (UNLIKELY(c->stream != NULL))
+        streams_turn(c->stream);
     while (c->state == LOAD_WAITING || c->state == LOAD_RECEIVING) {
         struct slice input = { NULL, 0 };
         ssize_t n =
@@ -221,6 +228,7 @@ static void client_judge(struct load_client *c, bool clean, nsec_t now) {
     w->counters.body_bytes += c->body_bytes;
     if (!ends_measured(c))
         return;
+    bool is_whole_stream = c->stream == NULL || streams_end(w->counters.streams, c->stream, now);
     answers_add(&w->answers, c->status, c->body_bytes, http_conn_noted(&c->http));
     w->answers.addresses[c->address].responses++;
     w->answers.overrun += !clean;
@@ -228,6 +236,8 @@ static void client_judge(struct load_client *c, bool clean, nsec_t now) {
         outcome = FAILURE_STATUS;
     else if (!expect_body_found(w->expect, c->matched))
         outcome = FAILURE_BODY;
+    else if (!is_whole_stream)
+        outcome = FAILURE_STREAM_END;
     else if (!counters_fits_document(&w->counters, c->status, c->body_bytes,
                                      config->ab_strict && !config->variable_length))
         outcome = FAILURE_LENGTH;
@@ -248,6 +258,9 @@ void client_fail(struct load_client *c, enum failure reason, nsec_t now) {
     w->counters.body_bytes += c->body_bytes;
     c->status = 0;
     if (ends_measured(c)) {
+        if (c->stream != NULL)
+            streams_break(w->counters.streams, c->stream, c->planned, failure_is_timeout(reason),
+                          false, now);
         counters_end(&w->counters, c->sample, (int)reason, 0, c->body_bytes, &timing, now);
         live_request_ended(w->live);
     }
@@ -386,13 +399,17 @@ int clients_init(struct load_worker *w) {
     w->parting.timeouts = &w->partings;
     timeouts_init(&w->retries, w->loop, RETRY_SPAN, on_retry_expired);
     w->trial_timer.fire = on_trial;
-    if (w->clients == NULL || w->in == NULL)
+    if (w->config->stream != STREAM_OFF)
+        w->streams = mem_calloc(w->client_count, sizeof(*w->streams));
+    if (w->clients == NULL || w->in == NULL ||
+        (w->config->stream != STREAM_OFF && w->streams == NULL))
         return -ENOMEM;
     for (uint32_t i = 0; i < w->client_count; i++) {
         struct load_client *c = &w->clients[i];
         *c = (struct load_client){ .worker = w,
                                    .again = { .run = on_again },
                                    .watch = { .fd = -1 } };
+        c->stream = w->streams != NULL ? &w->streams[i] : NULL;
         buf_init(&c->in, IN_BYTES_MAX);
     }
     return 0;
@@ -428,9 +445,12 @@ void clients_end(struct load_worker *w, nsec_t now) {
     for (uint32_t i = 0; i < w->client_count; i++) {
         struct load_client *c = &w->clients[i];
         struct timing timing = client_timing(c, now);
-        if (c->holds_request && ends_measured(c))
+        if (c->holds_request && ends_measured(c)) {
+            if (c->stream != NULL)
+                streams_break(w->counters.streams, c->stream, c->planned, true, true, now);
             counters_end(&w->counters, c->sample, OUTCOME_UNFINISHED, 0, c->body_bytes, &timing,
                          now);
+        }
         client_disconnect(c);
     }
     parting_close(&w->parting);

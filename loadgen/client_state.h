@@ -26,6 +26,7 @@
 #include "loadgen/secure.h"
 #include "loadgen/selfcheck.h"
 #include "loadgen/stages.h"
+#include "loadgen/streams.h"
 #include "loadgen/target.h"
 #include "net/timeouts.h"
 #include "net/watch.h"
@@ -48,6 +49,7 @@ struct load_client {
     struct http_conn http;
     struct buf in; /* an unfinished head or chunk line; empty, and without memory, otherwise */
     struct secure_conn *secure; /* an open connection's to https */
+    struct stream *stream;      /* events of the answer, with --stream; else NULL */
     struct load_worker *worker;
     const struct request *request; /* of the current exchange, or of the last one */
     struct load_client *next_idle; /* the worker's list */
@@ -96,6 +98,7 @@ struct load_worker {
     struct load_client *clients;
     struct load_client *clients_end; /* behind the last one that may take requests now */
     struct load_client *idle;        /* open model: those without a request, the last used first */
+    struct stream *streams;          /* one for each client; NULL: answers are none */
     char *in;                        /* the buffer that every recv goes to first */
     uint32_t client_count, started, busy; /* started: once; busy: not resting */
     struct load_thinker *thinkers;        /* one per client; NULL without --think */

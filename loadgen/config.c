@@ -2,6 +2,7 @@
 /* Checks between options, and what follows from several of them. */
 #include "loadgen/config.h"
 #include "base/units.h"
+#include "http/event_stream.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -108,6 +109,18 @@ static int check_stages(const struct loadgen_config *c, struct error *err) {
     return 0;
 }
 
+static int check_stream(const struct loadgen_config *c, struct error *err) {
+    const char *end = c->stream_end != NULL ? c->stream_end : "";
+    if (c->stream == STREAM_OFF)
+        return 0;
+    if (c->ab_strict)
+        return error_set(err, -EINVAL, "--stream excludes --ab-strict: ab has no streams");
+    if (strlen(end) > EVENT_END_BYTES_MAX || strpbrk(end, "\r\n") != NULL)
+        return error_set(err, -EINVAL, "--stream-end: allowed is one line of up to %d bytes",
+                         EVENT_END_BYTES_MAX);
+    return 0;
+}
+
 /* Without planned times a request takes no longer than the time-out lets it. */
 static int check_condition(const struct loadgen_config *c, const struct threshold *t,
                            struct error *err) {
@@ -166,6 +179,8 @@ int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
         rc = check_rate(c, err);
     if (rc == 0)
         rc = check_think(c, err);
+    if (rc == 0)
+        rc = check_stream(c, err);
     return rc == 0 ? check_conditions(c, err) : rc;
 }
 

@@ -17,6 +17,8 @@
 #define LOADGEN_WORKERS_MAX      256
 
 /* The least -v level that shows it, as in ab. */
+#define LOADGEN_STREAM_END "[DONE]" /* the marker that is known without being asked for */
+
 enum { VERBOSE_HEADS = 2, VERBOSE_STATUS = 3, VERBOSE_MAX = 4 };
 
 enum {
@@ -26,6 +28,9 @@ enum {
 };
 
 enum loadgen_arrivals { LOADGEN_ARRIVALS_EVEN, LOADGEN_ARRIVALS_POISSON };
+
+/* The format of answers whose events are counted; AUTO: as their Content-Type says. */
+enum loadgen_stream { STREAM_OFF, STREAM_SSE, STREAM_JSON_LINES, STREAM_AUTO };
 
 enum loadgen_resume { LOADGEN_RESUME_OFF, LOADGEN_RESUME_ON };
 
@@ -72,6 +77,10 @@ struct loadgen_config {
     struct option_strings headers, cookies;
     struct expect_status expect_status;
     const char *expect_body; /* NULL: any */
+
+    enum loadgen_stream stream;
+    nsec_t stall;           /* a longer gap between two events is a stall */
+    const char *stream_end; /* the marker that each stream must end with; NULL: none must */
 
     struct thresholds fail_if, abort_if;
 

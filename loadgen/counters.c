@@ -3,6 +3,7 @@
 #include "loadgen/counters.h"
 #include "base/alloc.h"
 #include "loadgen/stages.h"
+#include "loadgen/streams.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,7 @@ void counters_free(struct counters *t) {
     counters_part_free(&t->part);
     stages_free(t->stages);
     server_times_free(t->server_times);
+    streams_free(t->streams);
     mem_free(t->samples.items);
     *t = (struct counters){ .first_start = NSEC_NEVER };
 }
@@ -84,7 +86,8 @@ void counters_restart(struct counters *t, nsec_t now) {
                               .part = t->part,
                               .samples = t->samples,
                               .keeps_samples = t->keeps_samples,
-                              .stages = t->stages };
+                              .stages = t->stages,
+                              .streams = t->streams };
     memcpy(fresh.server_software, t->server_software, sizeof(fresh.server_software));
     for (int i = 0; i < TIME_COUNT; i++) {
         fresh.ended[i] = t->ended[i];
@@ -94,6 +97,8 @@ void counters_restart(struct counters *t, nsec_t now) {
     }
     if (t->server_times != NULL)
         server_times_restart(t->server_times);
+    if (fresh.streams != NULL)
+        streams_reset(fresh.streams);
     *t = fresh;
 }
 
@@ -187,6 +192,8 @@ void counters_merge(struct counters *to, struct counters *from) {
     merge_samples(&to->samples, &from->samples);
     if (to->stages != NULL && from->stages != NULL)
         stages_merge(to->stages, from->stages);
+    if (to->streams != NULL && from->streams != NULL)
+        streams_merge(to->streams, from->streams);
 }
 
 /* A reused connection has a connect time of zero, and all of its total is processing. */
@@ -372,6 +379,8 @@ void counters_end(struct counters *t, size_t sample, int outcome, uint16_t statu
         count_unfinished(t, timing);
     } else if (UNLIKELY(outcome == OUTCOME_DROPPED)) {
         count_dropped(t, timing);
+        if (t->streams != NULL)
+            streams_miss(t->streams, timing->planned, now);
     } else {
         count_ended(t, outcome, status, timing);
         t->last_end = now;

@@ -45,6 +45,7 @@ struct counters_part {
 };
 
 struct stages;
+struct streams;
 
 struct counters {
     uint64_t succeeded; /* complete responses of any status */
@@ -87,7 +88,8 @@ struct counters {
     struct counters_part part; /* counted since it was taken last */
     struct samples samples;
     bool keeps_samples;
-    struct stages *stages; /* owned; NULL: the load has none */
+    struct stages *stages;   /* owned; NULL: the load has none */
+    struct streams *streams; /* owned; NULL: answers are no streams */
 };
 
 extern const struct failure_info failure_infos[FAILURE_COUNT];

@@ -22,6 +22,7 @@ static struct slice method_of(const struct report *r) {
 }
 
 static void put_config(struct json_draft root, const struct report *r) {
+    static const char *const streams[] = { "off", "sse", "json-lines", "auto" };
     const struct loadgen_config *c = r->config;
     struct json_draft o = json_put_object(root, "config");
     json_put_text(o, "url", slice_str(c->url));
@@ -57,6 +58,9 @@ static void put_config(struct json_draft root, const struct report *r) {
     json_put_count(o, "seed", (uint64_t)c->seed);
     json_put(o, "command",
              c->command != NULL ? json_text(slice_str(c->command), SIZE_MAX) : json_null());
+    json_put_text(o, "stream", slice_str(streams[c->stream]));
+    json_put_real(o, "stall_s", (double)c->stall / (double)NSEC_PER_SEC);
+    json_put(o, "stream_end", c->stream_end != NULL ? json_string(c->stream_end) : json_null());
 }
 
 static void put_totals(struct json_draft root, const struct report *r) {

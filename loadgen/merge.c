@@ -183,9 +183,9 @@ static int take_first(struct merge *m, const json_t *root, struct error *err) {
 
 /* A part of one load asks for the same in the same way; how much of it each does may differ. */
 static int check_same_load(const struct merge *m, const json_t *root, struct error *err) {
-    static const char *const keys[] = { "url",          "method",   "keep_alive",
-                                        "http_version", "has_body", "arrivals",
-                                        "stages",       "think",    "no_catch_up" };
+    static const char *const keys[] = { "url",         "method",   "keep_alive", "http_version",
+                                        "has_body",    "arrivals", "stages",     "think",
+                                        "no_catch_up", "stream",   "stall_s",    "stream_end" };
     const json_t *config = json_object_get(root, "config");
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         const json_t *first = json_object_get(m->first, keys[i]);

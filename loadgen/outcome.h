@@ -29,6 +29,7 @@
     X(LENGTH, "length", LENGTH, "body length differs from the first (--ab-strict)")             \
     X(STATUS, "status", LENGTH, "status that was not expected")                                 \
     X(BODY, "body", LENGTH, "body without the expected text")                                   \
+    X(STREAM_END, "stream_end", LENGTH, "stream without its end (--stream-end)")                \
     X(BAD_RESPONSE, "bad_response", EXCEPTIONS, "malformed response")
 
 enum failure {

@@ -11,6 +11,7 @@
 #include "loadgen/machines.h"
 #include "loadgen/page.h"
 #include "loadgen/stage_report.h"
+#include "loadgen/stream_report.h"
 #include "loadgen/summary.h"
 #include "loadgen/text.h"
 #include "loadgen/where.h"
@@ -21,7 +22,7 @@
 #include <time.h>
 
 const struct section *const output_sections[] = {
-    &where_section, &conditions_section, &stages_section, &machines_section, NULL,
+    &where_section, &streams_section, &conditions_section, &stages_section, &machines_section, NULL,
 };
 
 /* --- a line per request ----------------------------------------------------------------------- */

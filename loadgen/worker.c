@@ -116,6 +116,19 @@ static int start_timers(struct load_worker *w) {
 
 /* --- the life of a worker --------------------------------------------------------------------- */
 
+static int count_streams(struct load_worker *w) {
+    const struct loadgen_config *c = w->config;
+    const struct stream_wishes wishes = {
+        .is_auto = c->stream == STREAM_AUTO,
+        .format = c->stream == STREAM_JSON_LINES ? EVENT_FORMAT_JSON_LINES : EVENT_FORMAT_SSE,
+        .needs_end = c->stream_end != NULL && c->stream_end[0] != '\0',
+        .end = slice_str(c->stream_end != NULL ? c->stream_end : LOADGEN_STREAM_END),
+        .stall = c->stall,
+    };
+    w->counters.streams = streams_new(&wishes);
+    return w->counters.streams != NULL ? 0 : -ENOMEM;
+}
+
 int worker_init(struct load_worker *w, const struct worker_setup *setup, struct error *err) {
     *w = (struct load_worker){
         .config = setup->config,
@@ -160,6 +173,8 @@ int worker_init(struct load_worker *w, const struct worker_setup *setup, struct 
             server_times_new(setup->config->server_timing_parts, w->client_count);
         rc = w->counters.server_times != NULL ? 0 : -ENOMEM;
     }
+    if (rc == 0 && setup->config->stream != STREAM_OFF)
+        rc = count_streams(w);
     if (rc == 0)
         return 0;
     worker_free(w);
@@ -226,6 +241,7 @@ void worker_free(struct load_worker *w) {
     mem_free(w->clients); /* deferred work of theirs has gone with the loop */
     mem_free(w->thinkers);
     mem_free(w->in);
+    mem_free(w->streams);
     hist_free(w->lateness.lag);
     hist_free(w->state.ages);
     counters_free(&w->counters);
