@@ -6,6 +6,7 @@
 #include "net/control.h"
 #include "net/listeners.h"
 #include "proc/prefork.h"
+#include "slowapi/journal.h"
 #include "slowapi/param.h"
 #include "slowapi/plan.h"
 #include "slowapi/route.h"
@@ -236,7 +237,7 @@ static const struct option_row rows[] = {
         .name = "rules",
         .topic = "Answering",
         .meta = "FILE",
-        .help = "JSON rules that match by path, method and header; read again on SIGHUP.",
+        .help = "JSON rules that match by path, method, header and query; read again on SIGHUP.",
         .type = OPTION_STRING,
         .offset = MEMBER(rules),
     },
@@ -252,11 +253,22 @@ static const struct option_row rows[] = {
         .name = "control",
         .topic = "Telling",
         .meta = "ADDR",
-        .help = "Serve /stats, /metrics, /rules, /sequences, /queues, /reset and /healthz there; "
-                "without a "
-                "host on 127.0.0.1 only.",
+        .help = "Serve /stats, /metrics, /requests, /rules, /sequences, /queues, /reset and "
+                "/healthz there; without a host on 127.0.0.1 only.",
         .type = OPTION_CUSTOM,
         .parse = parse_control,
+    },
+    {
+        .name = "journal",
+        .topic = "Telling",
+        .meta = "N",
+        .help = "Keep the last N requests, each with 8 KiB of its target, header and body, for "
+                "/requests of --control; 0: none.",
+        .type = OPTION_INT,
+        .offset = MEMBER(journal),
+        .min = 0,
+        .max = JOURNAL_ENTRIES_MAX,
+        .fallback = "0",
     },
     {
         .name = "control-host",
@@ -487,6 +499,11 @@ static int parse_and_run(int argc, char **argv, struct slowapi_options *options)
     if (settle_tls(options, argc, argv, &err) < 0 || planner_check(&options->config, &err) < 0 ||
         control_hosts_check(&options->config.control_hosts, &err) < 0)
         return cmd_fail("slowapi", EXIT_USAGE, &err);
+
+    if (options->config.journal > 0 && options->config.control == NULL) {
+        error_set(&err, -EINVAL, "--journal: needs --control, which is asked for what it keeps");
+        return cmd_fail("slowapi", EXIT_USAGE, &err);
+    }
 
     log_set_level(options->config.log_level);
     code = slowapi_run(&options->config, &err);

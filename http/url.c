@@ -160,6 +160,14 @@ bool http_query_find(struct slice query, struct slice name, struct slice *ret_va
     return false;
 }
 
+bool http_query_has(struct slice query, struct slice name, struct slice value) {
+    struct slice raw_name, raw_value;
+    while (http_query_next(&query, &raw_name, &raw_value))
+        if (decodes_to(raw_name, name) && decodes_to(raw_value, value))
+            return true;
+    return false;
+}
+
 static long decode(struct slice raw, char plus, char *out) {
     long len = 0;
     while (raw.len > 0) {

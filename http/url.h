@@ -30,6 +30,9 @@ bool http_query_next(struct slice *rest, struct slice *ret_name, struct slice *r
 /* The raw value of the first parameter with that (decoded) name; false when there is none. */
 bool http_query_find(struct slice query, struct slice name, struct slice *ret_value);
 
+/* Whether one of the parameters decodes to that name and value. */
+bool http_query_has(struct slice query, struct slice name, struct slice value);
+
 /* Percent-decoding, '+' as a space. Writes at most raw.len bytes to `out`. The length, or -EINVAL
  * for a bad escape or an encoded NUL. `out` may be the raw text itself. */
 NODISCARD long http_percent_decode(struct slice raw, char *out);

@@ -8,14 +8,12 @@
 #include "base/clock.h"
 #include "base/dist.h"
 
-#define CHAT_TOKENS_MAX 131072
-
 struct chat {
     struct dist gap; /* between two tokens */
     struct rng rng;  /* draws the gaps */
     nsec_t longest;  /* from the begin of the answer to its last token, as the laws name it */
     nsec_t left;     /* time that all pauses may still take; NSEC_NEVER: any */
-    uint64_t seed, prompt_tokens, tokens; /* tokens: 1 to CHAT_TOKENS_MAX */
+    uint64_t seed, prompt_tokens, tokens; /* tokens: 1 to SLOWAPI_TOKENS_MAX */
     int64_t created;                      /* seconds since 1970 */
     bool is_cut;                          /* the model would have said more */
     bool tells_usage;                     /* at the end of the stream */

@@ -29,6 +29,7 @@ struct slowapi_config {
     int64_t seed;                           /* 0: another one each time */
     int64_t workers, backlog;
     int64_t sequences, queues; /* places in the tables of shared.h */
+    int64_t journal;           /* requests that it keeps; 0: there is none */
     nsec_t keep_alive;         /* longest idle span of a connection; 0: one request each */
     nsec_t header_timeout, graceful_timeout;
     nsec_t send_timeout; /* patience with a client that takes nothing of its answer; 0: any */

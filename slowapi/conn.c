@@ -13,8 +13,8 @@
  *     keep_or_linger    the answer is written: for the next request, or the end
  *
  * It ends in one of four ways: linger lets the client close first, drop closes, drop_gone does so
- * because the client has gone, reset closes with RST. refuse answers an error before it lingers.
- * Each of them goes through account_end, which counts and logs a request once. */
+ * as the client has gone, reset closes with RST. refuse answers an error before it lingers. Each
+ * goes through account_end, which counts and logs a request once. */
 #include "slowapi/conn.h"
 #include "base/alloc.h"
 #include "http/error.h"
@@ -463,6 +463,7 @@ static void take_data(struct slow_conn *c, struct slice data) {
     const char *why = NULL;
     int rc = c->reply != NULL && c->reply->kept != NULL ? kept_add(c->reply->kept, data, &why) : 0;
 
+    account_data(c, data);
     if (rc > 0)
         refuse(c, (uint16_t)rc, why);
     else if (rc < 0)
@@ -748,7 +749,6 @@ static void refuse(struct slow_conn *c, uint16_t status, const char *text) {
 static void drop(struct slow_conn *c) {
     if (c->state == CONN_CLOSED)
         return;
-
     bool is_whole = !c->in_flight; /* close_notify would make a part of an answer look whole */
     account_end(c, "dropped");
     if (is_whole && c->watch.tls != NULL)

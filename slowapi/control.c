@@ -3,12 +3,16 @@
 #include "slowapi/control.h"
 #include "base/alloc.h"
 #include "base/prometheus.h"
+#include "http/url.h"
+#include "slowapi/journal.h"
 #include "slowapi/rule.h"
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define METRICS_BYTES_MAX (1u << 20)
+#define SESSION_BYTES_MAX 512 /* encoded */
 
 static const char *const counter_names[] = {
 #define NAME_OF(name, NAME, help) #name,
@@ -52,6 +56,24 @@ static json_t *times_json(const struct hist_shared *times) {
                      msec_json(hist_shared_max(times)));
 }
 
+/* [{"name": ..., "requests": N}], in the order of the rules. */
+static json_t *rules_json(struct shared *shared) {
+    char *text = shared_rules(shared);
+    json_t *rules = text != NULL ? json_loads(text, 0, NULL) : NULL, *list = json_array(), *rule;
+    size_t i;
+
+    mem_free(text);
+    json_array_foreach(rules, i, rule) {
+        json_t *name = json_object_get(rule, "name");
+        uint64_t count = atomic_load(&shared->rule_counts[i]);
+        json_array_append_new(
+            list, json_pack("{s:O, s:O?, s:I}", "name", name != NULL ? name : json_null(), "path",
+                            json_object_get(rule, "path"), "requests", (json_int_t)count));
+    }
+    json_decref(rules);
+    return list;
+}
+
 static json_t *stats_json(const struct slow_stats_sum *sum, struct shared *shared) {
     json_t *json = json_object(), *faults = json_object(), *classes = json_object();
     char name[4] = "0xx";
@@ -74,6 +96,7 @@ static json_t *stats_json(const struct slow_stats_sum *sum, struct shared *share
     json_object_set_new(json, "faults", faults);
     for (size_t i = 0; i < SLOW_TIMES; i++)
         json_object_set_new(json, time_names[i], times_json(&sum->times[i]));
+    json_object_set_new(json, "rules", rules_json(shared));
     return json;
 }
 
@@ -168,10 +191,29 @@ static void reply_rules(struct shared *shared, struct control_request *rq) {
     mem_free(text);
 }
 
+/* Decodes the `session` of the query into `room`, which has SESSION_BYTES_MAX; none: no pointer. 0,
+ * or -EINVAL with a reason. */
+static int find_session(const struct control_request *rq, char *room, struct slice *ret,
+                        struct error *err) {
+    struct slice rest = rq->query, name, value;
+
+    *ret = (struct slice){ .ptr = NULL };
+    while (http_query_next(&rest, &name, &value)) {
+        if (!slice_eq(name, SLICE("session")) || ret->ptr != NULL)
+            return error_set(err, -EINVAL, "the query may hold one session=NAME");
+        long len = value.len <= SESSION_BYTES_MAX ? http_percent_decode(value, room) : -EINVAL;
+        if (len < 0)
+            return error_set(err, -EINVAL, "session: too long, or a bad percent-escape");
+        *ret = slice_of(room, (size_t)len);
+    }
+    return 0;
+}
+
 static void handle_rules(void *arg, struct control_request *rq) {
     struct shared *shared = arg;
     struct error err = { .text = "" };
-    struct slice text = SLICE("[]");
+    struct slice text = SLICE("[]"), session;
+    char room[SESSION_BYTES_MAX];
 
     if (rq->method == CONTROL_GET) {
         reply_rules(shared, rq);
@@ -179,7 +221,11 @@ static void handle_rules(void *arg, struct control_request *rq) {
     }
     if (rq->method == CONTROL_PUT)
         text = rq->body;
-    if (rules_publish(shared, text, &err) < 0)
+    int rc = find_session(rq, room, &session, &err);
+    if (rc == 0)
+        rc = session.ptr != NULL ? rules_publish_session(shared, session, text, &err)
+                                 : rules_publish(shared, text, &err);
+    if (rc < 0)
         control_reply_text(rq, 400, err.text);
     else
         reply_rules(shared, rq);
@@ -199,6 +245,74 @@ static void forget_queues(void *arg, struct control_request *rq) {
     control_reply_text(rq, 200, "forgotten");
 }
 
+/* --- /requests -------------------------------------------------------------------------------- */
+
+static struct journal *journal_of(void *arg, struct control_request *rq) {
+    struct shared *shared = arg;
+
+    if (shared->journal == NULL)
+        control_reply_text(rq, 404, "no requests are kept; start with --journal N");
+    return shared->journal;
+}
+
+static void reply_error(struct control_request *rq, int rc, const struct error *err) {
+    control_reply_text(rq, rc == -EINVAL ? 400 : 500, err->text);
+}
+
+static void list_requests(struct journal *journal, struct control_request *rq) {
+    struct error err = { .text = "" };
+    json_t *json = NULL;
+    int rc = journal_list(journal, rq->query, &json, &err);
+    char *text = rc == 0 ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+
+    if (rc == 0 && text == NULL)
+        rc = error_set(&err, -ENOMEM, "out of memory");
+    if (rc == 0)
+        control_reply(rq, 200, "application/json", slice_str(text));
+    else
+        reply_error(rq, rc, &err);
+    free(text);
+    json_decref(json);
+}
+
+static void handle_requests(void *arg, struct control_request *rq) {
+    struct journal *journal = journal_of(arg, rq);
+    struct error err = { .text = "" };
+
+    if (journal == NULL)
+        return;
+    if (rq->method == CONTROL_GET) {
+        list_requests(journal, rq);
+        return;
+    }
+    int rc = journal_forget(journal, rq->query, &err);
+    if (rc == 0)
+        control_reply_text(rq, 200, "forgotten");
+    else
+        reply_error(rq, rc, &err);
+}
+
+/* 417 is for tests that look at the status only: the number is not what was wanted. */
+static void count_requests(void *arg, struct control_request *rq) {
+    struct journal *journal = journal_of(arg, rq);
+    struct error err = { .text = "" };
+    struct journal_verdict verdict;
+
+    if (journal == NULL)
+        return;
+    int rc = journal_count(journal, rq->query, &verdict, &err);
+    if (rc < 0) {
+        reply_error(rq, rc, &err);
+        return;
+    }
+    char text[192];
+    int len =
+        snprintf(text, sizeof(text), "{\"count\": %llu%s%s%s}\n", (unsigned long long)verdict.count,
+                 verdict.wanted[0] != '\0' ? ", \"wanted\": \"" : "", verdict.wanted,
+                 verdict.wanted[0] != '\0' ? "\"" : "");
+    control_reply(rq, verdict.holds ? 200 : 417, "application/json", slice_of(text, (size_t)len));
+}
+
 static void handle_stats(void *arg, struct control_request *rq) {
     if (rq->method == CONTROL_GET) {
         reply_stats(arg, rq);
@@ -211,11 +325,16 @@ static void handle_stats(void *arg, struct control_request *rq) {
 /* All that requests have left behind; rules are no trace of theirs. */
 static void reset_all(void *arg, struct control_request *rq) {
     struct shared *shared = arg;
+    struct error err = { .text = "" };
 
     shared_forget(shared, &shared->sequences);
     shared_forget(shared, &shared->queues);
     shared_reset_stats(shared);
-    control_reply_text(rq, 200, "reset");
+    int rc = shared->journal != NULL ? journal_forget(shared->journal, SLICE(""), &err) : 0;
+    if (rc == 0)
+        control_reply_text(rq, 200, "reset");
+    else
+        reply_error(rq, rc, &err);
 }
 
 static void reply_health(void *arg UNUSED, struct control_request *rq) {
@@ -225,6 +344,8 @@ static void reply_health(void *arg UNUSED, struct control_request *rq) {
 static const struct control_route routes[] = {
     { "/stats", CONTROL_GET | CONTROL_DELETE, handle_stats },
     { "/metrics", CONTROL_GET, reply_metrics },
+    { "/requests", CONTROL_GET | CONTROL_DELETE, handle_requests },
+    { "/requests/count", CONTROL_GET, count_requests },
     { "/rules", CONTROL_GET | CONTROL_PUT | CONTROL_DELETE, handle_rules },
     { "/sequences", CONTROL_DELETE, forget_sequences },
     { "/queues", CONTROL_DELETE, forget_queues },

@@ -5,6 +5,8 @@
 
 #include "base/clock.h"
 
+#define SLOWAPI_SESSION "X-Slowapi-Session" /* the header that names a session */
+
 #define SLOWAPI_RECV_BYTES     16384 /* the receive buffer that all connections of a loop share */
 #define SLOWAPI_ACCEPT_BURST   64
 #define SLOWAPI_SUPERVISE_TIME (1 * NSEC_PER_SEC)  /* between two looks after the logger process */
@@ -27,6 +29,7 @@
 #define SLOWAPI_FORM_FIELDS    1000       /* of a form that is told back */
 #define SLOWAPI_MODEL_BYTES    256        /* the name of a chat model */
 #define SLOWAPI_TOKENS         16         /* tokens of an answer, unless a law says otherwise */
+#define SLOWAPI_TOKENS_MAX     131072     /* the most that one may have */
 #define SLOWAPI_BUDGET_MAX     INT64_C(1000000000000) /* a minute */
 #define SLOWAPI_FILE_BYTES     65536                  /* a longer file is read as it is sent */
 

@@ -256,7 +256,7 @@ static uint64_t draw_tokens(struct reply *reply, const struct spec *spec) {
     nsec_t drawn = dist_draw(&spec->tokens, &reply->rng);
     uint64_t tokens = (uint64_t)(drawn + NSEC_PER_SEC / 2) / (uint64_t)NSEC_PER_SEC;
 
-    return tokens < 1 ? 1 : tokens < CHAT_TOKENS_MAX ? tokens : CHAT_TOKENS_MAX;
+    return tokens < 1 ? 1 : tokens < SLOWAPI_TOKENS_MAX ? tokens : SLOWAPI_TOKENS_MAX;
 }
 
 static struct chat *make_chat(struct reply *reply, const struct spec *spec,

@@ -7,7 +7,6 @@
 #include "base/units.h"
 #include "http/chars.h"
 #include "http/url.h"
-#include "slowapi/chat.h"
 #include "slowapi/limits.h"
 #include <assert.h>
 #include <errno.h>
@@ -371,7 +370,7 @@ static int parse_gap(struct spec *spec, struct slice value, const char **ret_why
 }
 
 static int parse_tokens(struct spec *spec, struct slice value, const char **ret_why) {
-    return dist_parse_counts(value, CHAT_TOKENS_MAX, &spec->tokens, ret_why);
+    return dist_parse_counts(value, SLOWAPI_TOKENS_MAX, &spec->tokens, ret_why);
 }
 
 static int parse_tpm(struct spec *spec, struct slice value, const char **ret_why) {

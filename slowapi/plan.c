@@ -7,6 +7,7 @@
 #include "http/url.h"
 #include "slowapi/body.h"
 #include "slowapi/chat.h"
+#include "slowapi/journal.h"
 #include "slowapi/limits.h"
 #include "slowapi/param.h"
 #include "slowapi/route.h"
@@ -121,6 +122,7 @@ static int take_rule(struct plan_state *plan, const struct rule_match *match) {
     if (plan->reply->rule == NULL)
         return -ENOMEM;
     slow_stats_count(&plan->p->stats, SLOW_RULE_MATCHES);
+    atomic_fetch_add_explicit(&plan->p->shared->rule_counts[match->index], 1, memory_order_relaxed);
     return rule_apply(match, plan->spec, &plan->why) < 0 ? refuse_parameter(plan) : 0;
 }
 
@@ -204,15 +206,18 @@ static int take_layers(struct plan_state *plan) {
 
 /* --- rolls ------------------------------------------------------------------------------------ */
 
-/* Requests that are counted together: a key alone decides; without one, what a client asks of a
- * path counts by itself. */
+/* Requests that are counted together: a key alone decides; without one, what a client, or a session
+ * of one, asks of a path counts by itself. */
 static uint64_t sequence_key(const struct plan_state *plan) {
     const struct spec *spec = plan->spec;
     const int64_t numbers[] = { spec->first, spec->every };
+    struct slice session;
 
     if (spec->has_key)
         return spec->key;
     uint64_t key = hash_bytes(HASH_SEED, &plan->origin->client, sizeof(plan->origin->client));
+    if (http_field_find(plan->head, SLICE(SLOWAPI_SESSION), &session))
+        key = hash_bytes(key, session.ptr, session.len);
     key = hash_bytes(key, numbers, sizeof(numbers));
     key = hash_bytes(key, spec->seq, spec->seq_count * sizeof(spec->seq[0]));
     return hash_bytes(key, plan->request.path.ptr, plan->request.path.len);
@@ -565,6 +570,8 @@ static __attribute__((noinline)) int plan_in_full(struct planner *p, const struc
     };
     p->spec = p->defaults[origin->bind];
     int rc = plan.reply != NULL ? make(&plan) : -ENOMEM;
+    if (rc >= 0 && p->shared->journal != NULL)
+        plan.reply->journal = journal_begin(p->shared->journal, head, origin->fd, plan.reply->rule);
     mem_free(plan.decoded);
     if (rc < 0) {
         plan_free(p, plan.reply);
@@ -742,7 +749,8 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
         int rc = take_defaults(&p->defaults[i], config, i, err);
         if (rc < 0)
             return rc;
-        p->is_plain[i] = is_plain(&p->defaults[i]) && !config->truth && config->access_log == NULL;
+        p->is_plain[i] = is_plain(&p->defaults[i]) && !config->truth &&
+                         config->access_log == NULL && shared->journal == NULL;
     }
     return 0;
 }

@@ -70,7 +70,7 @@ struct reply {
     int file;                    /* owned: the chosen body, or -1 */
     struct fault faults[SPEC_FAULTS_MAX]; /* faults that were rolled for this request */
     struct rng rng;
-    uint64_t seed;
+    uint64_t seed, journal; /* number in the journal; 0: none */
     struct body body;
     uint64_t sent, planned; /* units; planned: of the next piece, 0 when it is not planned yet */
     nsec_t due;             /* time of the next piece, counted from when the one before was due */

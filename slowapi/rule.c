@@ -6,7 +6,9 @@
 #include "base/safe_path.h"
 #include "http/chars.h"
 #include "http/url.h"
+#include "slowapi/limits.h"
 #include "slowapi/param.h"
+#include "slowapi/pattern.h"
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -14,16 +16,13 @@
 #include <unistd.h>
 
 struct rule {
-    const char *name, *path, *method, *params, *body, *file, *type;
-    char *pattern; /* owned: the path decoded, with GLOB for each `*` */
-    size_t pattern_len;
-    char *dumped; /* malloc'ed: what `body` points to when it is no text */
-    json_t *headers;
+    const char *name, *path, *method, *session, *params, *body, *file, *type;
+    struct pattern pattern; /* made of `path` */
+    char *dumped;           /* malloc'ed: what `body` points to when it is no text */
+    json_t *headers, *args; /* NULL: any */
 };
 
 #define NAME_BYTES_MAX 128
-
-#define GLOB '\0' /* no path holds it */
 
 /* The strings are those of `json`. */
 struct rules {
@@ -52,6 +51,7 @@ static int take_member(struct rule *rule, const char *key, json_t *value) {
     const char **text = strcmp(key, "name") == 0        ? &rule->name
                         : strcmp(key, "path") == 0      ? &rule->path
                         : strcmp(key, "method") == 0    ? &rule->method
+                        : strcmp(key, "session") == 0   ? &rule->session
                         : strcmp(key, "params") == 0    ? &rule->params
                         : strcmp(key, "type") == 0      ? &rule->type
                         : strcmp(key, "body-file") == 0 ? &rule->file
@@ -63,8 +63,13 @@ static int take_member(struct rule *rule, const char *key, json_t *value) {
     }
     if (strcmp(key, "body") == 0)
         return take_body(rule, value);
-    rule->headers = value;
-    return strcmp(key, "header") == 0 && json_is_object(value) ? 0 : -EINVAL;
+    if (strcmp(key, "header") == 0)
+        rule->headers = value;
+    else if (strcmp(key, "query") == 0)
+        rule->args = value;
+    else
+        return -EINVAL;
+    return json_is_object(value) ? 0 : -EINVAL;
 }
 
 /* A header that no request can have would never match. */
@@ -84,32 +89,33 @@ static const char *header_fault(json_t *headers) {
     return NULL;
 }
 
+static const char *args_fault(json_t *args) {
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(args, name, value) {
+        if (!json_is_string(value))
+            return "has an argument in query whose value is no text";
+        if (name[0] == '\0')
+            return "has an argument in query without a name";
+    }
+    return NULL;
+}
+
+static const char *session_fault(struct slice name) {
+    bool is_one = name.len > 0 && name.len <= NAME_BYTES_MAX &&
+                  http_span_value(name.ptr, name.len) == name.len &&
+                  slice_trim(name).len == name.len;
+
+    return is_one ? NULL : "has a session that no header can name, or of more than 128 bytes";
+}
+
 static const char *name_fault(const char *name) {
     if (name[0] == '\0' || strlen(name) > NAME_BYTES_MAX)
         return "has a name that is empty or longer than 128 bytes";
     return http_span_value(name, strlen(name)) != strlen(name)
                ? "has a name with a control character, which cannot stand in a header"
                : NULL;
-}
-
-/* Sets rule->pattern. NULL, or what is wrong. */
-static const char *parse_path(struct rule *rule) {
-    size_t size = strlen(rule->path);
-
-    if (rule->path[0] != '/')
-        return "has a path that does not begin with /";
-    if (strchr(rule->path, '?') != NULL)
-        return "has a path with ? in it: queries are not matched (as a character it is %3F)";
-    rule->pattern = slice_dup(slice_str(rule->path));
-    if (rule->pattern == NULL)
-        return "out of memory";
-    for (char *at = rule->pattern; (at = strchr(at, '*')) != NULL; at++)
-        *at = GLOB;
-    long len = http_path_decode(slice_of(rule->pattern, size), rule->pattern);
-    if (len < 0)
-        return "has a path with a bad percent-escape (% itself is %25)";
-    rule->pattern_len = (size_t)len;
-    return NULL;
 }
 
 static int set_one(struct spec *spec, const char *name, const char *value, struct error *why) {
@@ -153,8 +159,8 @@ static int take_members(json_t *json, size_t index, struct rule *rule, struct er
         if (take_member(rule, key, value) < 0)
             return bad(
                 index, err,
-                "allowed are the texts name, path, method, params, type, body-file, the object "
-                "header, and body");
+                "allowed are the texts name, path, method, session, params, type, body-file, the "
+                "objects header and query, and body");
     }
     if (rule->body != NULL && rule->file != NULL)
         return bad(index, err, "has both body and body-file");
@@ -171,11 +177,15 @@ static int parse_rule(json_t *json, size_t index, struct rule *rule, const struc
     if (rc < 0)
         return rc;
     if (rule->path != NULL)
-        fault = parse_path(rule);
+        fault = pattern_parse(slice_str(rule->path), &rule->pattern);
     if (rule->name != NULL && fault == NULL)
         fault = name_fault(rule->name);
     if (rule->headers != NULL && fault == NULL)
         fault = header_fault(rule->headers);
+    if (rule->args != NULL && fault == NULL)
+        fault = args_fault(rule->args);
+    if (rule->session != NULL && fault == NULL)
+        fault = session_fault(slice_str(rule->session));
     if (rule->method != NULL && http_method_of(slice_str(rule->method)) == HTTP_METHOD_OTHER)
         fault = "has an unknown method";
     if (fault != NULL)
@@ -221,7 +231,7 @@ void rules_free(struct rules *rules) {
     if (rules == NULL)
         return;
     for (size_t i = 0; i < rules->count; i++) {
-        mem_free(rules->rules[i].pattern);
+        pattern_free(&rules->rules[i].pattern);
         free(rules->rules[i].dumped);
     }
     json_decref(rules->json);
@@ -233,30 +243,6 @@ size_t rules_count(const struct rules *rules) {
 }
 
 /* --- matching --------------------------------------------------------------------------------- */
-
-/* GLOB stands for any text, the empty one too. After a mismatch the last GLOB takes one byte more:
- * the work is at most the product of both lengths. */
-static bool path_fits(struct slice pattern, struct slice path) {
-    size_t p = 0, i = 0, glob = pattern.len, retry_at = 0;
-
-    while (i < path.len) {
-        if (p < pattern.len && pattern.ptr[p] == GLOB) {
-            glob = p++;
-            retry_at = i;
-        } else if (p < pattern.len && pattern.ptr[p] == path.ptr[i]) {
-            p++;
-            i++;
-        } else if (glob < pattern.len) {
-            p = glob + 1;
-            i = ++retry_at;
-        } else {
-            return false;
-        }
-    }
-    while (p < pattern.len && pattern.ptr[p] == GLOB)
-        p++;
-    return p == pattern.len;
-}
 
 static bool has_line(const struct http_head *head, struct slice name, struct slice value) {
     struct http_cursor at = { .started = false };
@@ -279,17 +265,35 @@ static bool headers_fit(json_t *headers, const struct http_head *head) {
     return true;
 }
 
+static bool args_fit(json_t *args, const struct http_head *head) {
+    struct slice path, query;
+    const char *name;
+    json_t *value;
+
+    http_target_split(head->target, &path, &query);
+    json_object_foreach(args, name, value) {
+        if (!http_query_has(query, slice_str(name), slice_str(json_string_value(value))))
+            return false;
+    }
+    return true;
+}
+
 bool rules_find(const struct rules *rules, const struct http_head *head, struct slice path,
                 struct rule_match *ret) {
     for (size_t i = 0; i < rules_count(rules); i++) {
         const struct rule *rule = &rules->rules[i];
-        if (rule->path != NULL && !path_fits(slice_of(rule->pattern, rule->pattern_len), path))
+        if (rule->path != NULL && !pattern_fits(&rule->pattern, path))
             continue;
         if (rule->method != NULL && http_method_of(slice_str(rule->method)) != head->method)
             continue;
+        if (rule->session != NULL &&
+            !has_line(head, SLICE(SLOWAPI_SESSION), slice_str(rule->session)))
+            continue;
         if (rule->headers != NULL && !headers_fit(rule->headers, head))
             continue;
-        *ret = (struct rule_match){ rule->name != NULL ? rule->name : "-", rule->params, rule };
+        if (rule->args != NULL && !args_fit(rule->args, head))
+            continue;
+        *ret = (struct rule_match){ rule->name != NULL ? rule->name : "-", rule->params, rule, i };
         return true;
     }
     return false;
@@ -307,8 +311,89 @@ int rules_publish(struct shared *shared, struct slice text, struct error *err) {
         return -EINVAL;
     rules_free(rules);
 
-    shared_set_rules(shared, text);
+    (void)shared_set_rules(shared, text, NULL, NULL);
     return 0;
+}
+
+static bool is_of_session(json_t *rule, struct slice session) {
+    const char *text = json_string_value(json_object_get(rule, "session"));
+
+    return text != NULL && slice_eq(slice_str(text), session);
+}
+
+/* Adds those in force that are not of the session behind `rules`, and their counters to `counts`. 0
+ * or -errno with a reason. */
+static int add_others(struct shared *shared, struct slice session, json_t *rules, uint64_t *counts,
+                      uint32_t *ret_then, struct error *err) {
+    *ret_then = atomic_load(&shared->rules_generation);
+    char *text = shared_rules(shared);
+    json_t *old = text != NULL ? json_loads(text, 0, NULL) : NULL, *rule;
+    size_t i, at = json_array_size(rules);
+
+    mem_free(text);
+    if (old == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    json_array_foreach(old, i, rule) {
+        if (is_of_session(rule, session))
+            continue;
+        json_array_append(rules, rule);
+        if (at < SHARED_RULES_MAX)
+            counts[at++] = atomic_load(&shared->rule_counts[i]);
+    }
+    json_decref(old);
+    return 0;
+}
+
+/* Publishes `own`, which is of the session. *ret_is_set: false when others came first. 0, or -errno
+ * with a reason. */
+static int publish_with_others(struct shared *shared, struct slice session, json_t *own,
+                               bool *ret_is_set, struct error *err) {
+    uint64_t counts[SHARED_RULES_MAX] = { 0 };
+    uint32_t then;
+
+    json_t *all = json_copy(own);
+    int rc = all != NULL ? add_others(shared, session, all, counts, &then, err) : -ENOMEM;
+    char *text = rc == 0 ? json_dumps(all, JSON_COMPACT) : NULL;
+    json_decref(all);
+    if (text == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    struct slice whole = slice_str(text);
+    struct rules *rules = NULL;
+    if (whole.len < SHARED_RULES_BYTES)
+        rules = rules_parse(whole, shared, err);
+    else
+        rc = error_set(err, -EINVAL, "%zu bytes of rules with those of others; %d are the most",
+                       whole.len, SHARED_RULES_BYTES - 1);
+    if (rules == NULL)
+        rc = -EINVAL;
+    else
+        *ret_is_set = shared_set_rules(shared, whole, counts, &then);
+    rules_free(rules);
+    free(text);
+    return rc;
+}
+
+int rules_publish_session(struct shared *shared, struct slice session, struct slice text,
+                          struct error *err) {
+    json_error_t why;
+    json_t *own, *rule;
+    bool is_set = false;
+    size_t i;
+
+    const char *fault = session_fault(session);
+    if (fault != NULL)
+        return error_set(err, -EINVAL, "the query %s", fault);
+    own = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &why);
+    if (own == NULL)
+        return error_set(err, -EINVAL, "not JSON: line %d: %s", why.line, why.text);
+    int rc = json_is_array(own) ? 0 : error_set(err, -EINVAL, "rules are a JSON array of objects");
+    json_array_foreach(own, i, rule) {
+        json_object_set_new(rule, "session", json_stringn(session.ptr, session.len));
+    }
+    while (rc == 0 && !is_set)
+        rc = publish_with_others(shared, session, own, &is_set, err);
+    json_decref(own);
+    return rc;
 }
 
 int rules_load(struct shared *shared, const char *path, struct error *err) {

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Rules: parameters for the requests that match by path, method and header, changed at run time.
+/* Rules: parameters for the requests that match by path, method, header and query, changed at run
+ * time.
  *
- *   [{ "name": "slow-pay", "path": "/pay*", "method": "POST",
- *      "header": { "X-Tenant": "a" }, "params": "delay=2s&fault=rst@head:10",
- *      "body": { "paid": true } }]
+ *   [{ "name": "slow-pay", "path": "/pay*", "method": "POST", "session": "tests",
+ *      "header": { "X-Tenant": "a" }, "query": { "currency": "eur" },
+ *      "params": "delay=2s&fault=rst@head:10", "body": { "paid": true } }]
  *
  * The first that matches counts. A rule has "params", "body" (a text, or any other JSON) or
- * "body-file", and maybe "type"; the rest may be left out. A path is percent-decoded as
- * those of requests are, and `*` in it stands for any text. */
+ * "body-file", and maybe "type"; the rest may be left out. A session is the value of
+ * X-Slowapi-Session. A path is as in slowapi/pattern.h. */
 #ifndef SLOWAPI_RULE_H
 #define SLOWAPI_RULE_H
 
 #include "http/head.h"
 #include "slowapi/shared.h"
 
-#define RULES_MAX 64
+#define RULES_MAX SHARED_RULES_MAX
 
 struct rule;
 struct rules;
@@ -30,6 +31,7 @@ size_t rules_count(const struct rules *rules);
 struct rule_match {
     const char *name, *params; /* live as long as the rules; params may be NULL */
     const struct rule *rule;
+    size_t index; /* among the rules */
 };
 
 /* Takes the parameters of the rule, which are a layer. 0 or -EINVAL, as param_parse_text. */
@@ -42,6 +44,11 @@ bool rules_find(const struct rules *rules, const struct http_head *head, struct 
 /* Checks `text` and puts it in force for all workers. 0, or -errno with a reason and nothing
  * changed. */
 NODISCARD int rules_publish(struct shared *shared, struct slice text, struct error *err);
+
+/* Checks and puts in force the rules of one session, which stand before all others; those of other
+ * sessions, and of none, stay in force. As rules_publish. */
+NODISCARD int rules_publish_session(struct shared *shared, struct slice session, struct slice text,
+                                    struct error *err);
 
 /* Puts the rules of a file in force, as rules_publish. */
 NODISCARD int rules_load(struct shared *shared, const char *path, struct error *err);

@@ -200,12 +200,19 @@ static void shared_unlock(struct shared *shared) {
     pthread_mutex_unlock(&shared->mutex);
 }
 
-void shared_set_rules(struct shared *shared, struct slice text) {
+bool shared_set_rules(struct shared *shared, struct slice text, const uint64_t *counts,
+                      const uint32_t *then) {
     shared_lock(shared);
-    memcpy(shared->rules, text.ptr, text.len);
-    shared->rules[text.len] = '\0';
-    atomic_fetch_add(&shared->rules_generation, 1);
+    bool is_same = then == NULL || *then == atomic_load(&shared->rules_generation);
+    if (is_same) {
+        memcpy(shared->rules, text.ptr, text.len);
+        shared->rules[text.len] = '\0';
+        for (size_t i = 0; i < SHARED_RULES_MAX; i++)
+            atomic_store(&shared->rule_counts[i], counts != NULL ? counts[i] : 0);
+        atomic_fetch_add(&shared->rules_generation, 1);
+    }
     shared_unlock(shared);
+    return is_same;
 }
 
 char *shared_rules(struct shared *shared) {
@@ -232,6 +239,8 @@ void shared_reset_stats(struct shared *shared) {
     shared_lock(shared);
     slow_stats_sum(&shared->stats_base, shared->slots, &shared->total);
     atomic_store(&shared->total.in_flight_max, shared->stats_base.in_flight);
+    for (size_t i = 0; i < SHARED_RULES_MAX; i++)
+        atomic_store(&shared->rule_counts[i], 0);
     shared_unlock(shared);
 }
 

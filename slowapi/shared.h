@@ -13,6 +13,7 @@
 #define SHARED_SEQUENCES_MAX (1 << 24)
 #define SHARED_QUEUES_MAX    65536
 #define SHARED_RULES_BYTES   65536
+#define SHARED_RULES_MAX     64
 
 /* Places of a bounded table, found by key, in the order of their use. A place is a number from 1;
  * 0 is none.
@@ -37,6 +38,8 @@ struct queue {
     uint32_t head, waiting;
 };
 
+struct journal;
+
 struct shared {
     pthread_mutex_t mutex; /* guards all below it up to the rules */
     struct lru sequences, queues;
@@ -45,6 +48,7 @@ struct shared {
     struct slow_stats_sum stats_base; /* at the last reset: workers only count up */
     char rules[SHARED_RULES_BYTES];   /* the JSON that is in force; NUL-terminated */
     _Atomic uint32_t rules_generation;
+    _Atomic uint64_t rule_counts[SHARED_RULES_MAX]; /* requests that each of them changed */
 
     _Atomic uint64_t rng_state; /* all workers roll from it, so that --seed repeats a run */
     _Atomic nsec_t
@@ -54,8 +58,9 @@ struct shared {
     /* Refuses rules that ask for what the options rule out: 0, or -EINVAL with a reason. NULL: none
      * is. */
     int (*check_rule)(const struct shared *shared, const struct spec *spec, struct error *why);
-    nsec_t delay_max;  /* longest exchange of a rule; 0: any */
-    const char *files; /* the folder that files of bodies are in; NULL: none */
+    nsec_t delay_max;        /* longest exchange of a rule; 0: any */
+    struct journal *journal; /* NULL: none */
+    const char *files;       /* the folder that files of bodies are in; NULL: none */
     nsec_t started_at;
     uint64_t secret; /* random, from the start: what the server has made is known by it */
     struct slow_stats_total total;
@@ -75,9 +80,12 @@ static inline uint64_t shared_roll(struct shared *shared) {
     return rng_next(&rng);
 }
 
-/* Puts rules in force: JSON that was checked, shorter than SHARED_RULES_BYTES. The workers see
- * rules_generation rise. */
-void shared_set_rules(struct shared *shared, struct slice text);
+/* Puts rules in force: JSON that was checked, shorter than SHARED_RULES_BYTES. `counts` is where
+ * their counters go on, SHARED_RULES_MAX of them; NULL: at 0. The workers see rules_generation
+ * rise. False, and nothing changed: it is no longer what it was when *then was read; NULL: whatever
+ * it is. */
+bool shared_set_rules(struct shared *shared, struct slice text, const uint64_t *counts,
+                      const uint32_t *then);
 
 /* Copies the rules in force, NUL-terminated; mem_free the copy. NULL when out of memory. */
 NODISCARD char *shared_rules(struct shared *shared);

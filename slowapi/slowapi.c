@@ -13,6 +13,7 @@
 #include "slowapi/body.h"
 #include "slowapi/conn.h"
 #include "slowapi/control.h"
+#include "slowapi/journal.h"
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
@@ -356,6 +357,10 @@ static int open_rest(struct slow_service *s, struct error *err) {
     s->shared->check_rule = planner_check_rule;
     s->shared->delay_max = config->delay_max;
     s->shared->files = config->files;
+    if (config->journal > 0)
+        s->shared->journal = journal_new((uint32_t)config->journal, err);
+    if (config->journal > 0 && s->shared->journal == NULL)
+        return -ENOMEM;
     rc = check_files(config, err);
     if (rc == 0 && speaks_tls(config))
         rc = slow_secure_make(&s->secure, &config->tls, config->ca_out, err);
@@ -403,6 +408,8 @@ int slowapi_run(const struct slowapi_config *config, struct error *err) {
         logger_close(&service.logger);
     slow_secure_free(&service.secure);
     crowd_free(service.crowd);
+    if (service.shared != NULL)
+        journal_free(service.shared->journal);
     shared_free(service.shared);
     return rc;
 }

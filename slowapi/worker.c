@@ -2,6 +2,7 @@
 /* Counts connections, handshakes and requests, and times and logs what comes of requests. */
 #include "slowapi/worker.h"
 #include "slowapi/access_log.h"
+#include "slowapi/journal.h"
 
 void account_open(struct slow_conn *c, struct slow_worker *w) {
     c->worker = w;
@@ -28,6 +29,11 @@ void account_close(struct slow_conn *c) {
     each_acceptor(w, acceptor_look_again);
     if (--w->open_count == 0 && w->draining)
         loop_stop(w->loop);
+}
+
+void account_data(struct slow_conn *c, struct slice data) {
+    if (c->reply != NULL && c->reply->journal != 0)
+        journal_body(c->worker->planner.shared->journal, c->reply->journal, data);
 }
 
 void account_time(struct slow_conn *c) {
@@ -80,6 +86,11 @@ void account_end_as(struct slow_conn *c, const char *outcome, uint16_t status) {
         slow_stats_count(&w->planner.stats, SLOW_CLIENT_ABORTS);
     slow_stats_end(&w->planner.stats, c->is_timed ? status : 0);
     account_log(c, outcome, status);
+    if (c->reply != NULL && c->reply->journal != 0)
+        journal_end(w->planner.shared->journal, c->reply->journal,
+                    &(const struct journal_end){ .outcome = c->client_left ? "aborted" : outcome,
+                                                 .status = c->is_timed ? status : 0,
+                                                 .delay = c->reply->delay });
     plan_free(&w->planner, c->reply);
     c->reply = NULL;
 }

@@ -120,6 +120,9 @@ struct slow_conn {
 void account_open(struct slow_conn *c, struct slow_worker *w);
 void account_close(struct slow_conn *c);
 
+/* Takes down a part of the request's body, with a journal. */
+void account_data(struct slow_conn *c, struct slice data);
+
 /* Compares planned and actual, when the answer begins. */
 void account_time(struct slow_conn *c);
 

@@ -138,6 +138,11 @@ static void parameters_are_found_by_decoded_name(void **state) {
     assert_false(
         http_query_find(SLICE("delays=1&dela=2&DELAY=3&del%6y=4"), SLICE("delay"), &value));
     assert_false(http_query_find(SLICE(""), SLICE("delay"), &value));
+    assert_true(http_query_has(SLICE("a=1&a+%62=c%20d"), SLICE("a b"), SLICE("c d")));
+    assert_true(http_query_has(SLICE("a=1&a=2&b"), SLICE("a"), SLICE("2")));
+    assert_true(http_query_has(SLICE("a=1&b"), SLICE("b"), SLICE("")));
+    assert_false(http_query_has(SLICE("a=1&b=2"), SLICE("a"), SLICE("2")));
+    assert_false(http_query_has(SLICE("a=%zz&a=%3"), SLICE("a"), SLICE("3")));
 }
 
 static void escapes_are_decoded_in_place(void **state) {
