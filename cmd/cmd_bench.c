@@ -237,6 +237,18 @@ static void complete(struct loadgen_config *c, int64_t ramp_msec) {
         c->concurrency = c->workers;
 }
 
+/* Options that tell of a run while it goes on. */
+static int check_merge(const struct bench_options *o, struct error *err) {
+    const char *option = o->run.hlog_path != NULL     ? "hlog"
+                         : o->run.series_path != NULL ? "series-csv"
+                                                      : NULL;
+    if (!o->merge || option == NULL)
+        return 0;
+    return error_set(err, -EINVAL,
+                     "--%s excludes --merge: the reports have no histograms of each second",
+                     option);
+}
+
 static int check_url(const struct bench_options *o, const struct option_strings *urls,
                      struct error *err) {
     if (o->run.page_from != NULL && urls->count + o->merge > 0)
@@ -261,7 +273,7 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
     if (positionals->count > 0 && !o->merge)
         o->run.url = positionals->items[0];
     if (check_hints(o, positionals, err) != 0 || check_url(o, positionals, err) != 0 ||
-        check_needs(&o->run, argc, argv, err) != 0)
+        check_merge(o, err) != 0 || check_needs(&o->run, argc, argv, err) != 0)
         return EXIT_USAGE;
     complete(&o->run, o->ramp_msec);
     if (o->run.page_from != NULL)

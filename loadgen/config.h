@@ -99,7 +99,7 @@ struct loadgen_config {
     /* "-" is stdout; NULL: none */
     bool json_line; /* the JSON is one line */
     const char *json_path, *csv_path, *ndjson_path, *percentiles_path, *gnuplot_path;
-    const char *spectrum_path;
+    const char *spectrum_path, *series_path, *hlog_path;
     const char *page_path, *against_path, *page_from; /* the last two are JSON of other runs */
     const char *command; /* the line that asked for it, without what is secret; NULL: unknown */
 };

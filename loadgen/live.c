@@ -56,6 +56,11 @@ void live_free(struct live *l) {
     l->rows = NULL;
 }
 
+void live_watch(struct live *l, struct live_watcher *watcher) {
+    watcher->next = l->watchers;
+    l->watchers = watcher;
+}
+
 void live_stop(struct live *l, enum run_end why) {
     int nobody = RUN_END_DONE;
     atomic_compare_exchange_strong(&l->end, &nobody, (int)why);
@@ -258,6 +263,8 @@ static void close_row(struct live *l, nsec_t now, bool shown) {
         keep_bands(&row, l->row.latency);
     if (kept != NULL)
         *kept = row;
+    for (struct live_watcher *w = l->watchers; w != NULL; w = w->next)
+        w->on_row(w, l, &row);
     counters_part_move(&l->so_far, &l->row);
     l->row_ended = now;
     if (shown && l->shows_rows)

@@ -42,6 +42,15 @@ struct live_row {
     size_t band_count;
 };
 
+struct live;
+
+/* Somebody who is told of each row while it closes: under the lock, while the row's histogram is
+ * there (live->row). */
+struct live_watcher {
+    void (*on_row)(struct live_watcher *watcher, const struct live *l, const struct live_row *row);
+    struct live_watcher *next;
+};
+
 /* The state of a worker at this moment. Ages are of requests in flight and of planned ones that
  * nobody has begun; the latter are `waiting`, `waiting_late` for over COUNTERS_LATE_USEC. */
 struct live_state {
@@ -68,11 +77,15 @@ struct live {
     struct live_row *rows;
     size_t row_count, row_cap;
     const char *aborted_by; /* the condition */
+    struct live_watcher *watchers;
 };
 
 /* 0 or -ENOMEM. */
 NODISCARD int live_init(struct live *l, const struct loadgen_config *c);
 void live_free(struct live *l);
+
+/* Adds a watcher, which stays as long as rows close; before the run. */
+void live_watch(struct live *l, struct live_watcher *watcher);
 
 /* Asks all workers to stop; the first reason counts. Any thread. */
 void live_stop(struct live *l, enum run_end why);

@@ -8,6 +8,7 @@
 #include "loadgen/config.h"
 #include "loadgen/counters.h"
 #include "loadgen/document.h"
+#include "loadgen/live.h"
 #include "loadgen/machines.h"
 #include "loadgen/page.h"
 #include "loadgen/stage_report.h"
@@ -44,7 +45,7 @@ static uint32_t whole_msec(uint32_t usec) {
 }
 
 /* ab records complete responses only. */
-static int write_gnuplot(FILE *out, const struct report *r, json_t *against UNUSED) {
+static int write_gnuplot(FILE *out, const struct report *r, struct load_output *o UNUSED) {
     counters_sort_samples(r->samples, r->config->ab_strict); /* ab sorts by duration */
     fprintf(out, "starttime\tseconds\tctime\tdtime\tttime\twait\n");
     for (size_t i = 0; i < r->samples->count; i++) {
@@ -64,7 +65,7 @@ static int write_gnuplot(FILE *out, const struct report *r, json_t *against UNUS
     return 0;
 }
 
-static int write_csv(FILE *out, const struct report *r, json_t *against UNUSED) {
+static int write_csv(FILE *out, const struct report *r, struct load_output *o UNUSED) {
     counters_sort_samples(r->samples, false);
     fprintf(out, "start_us,outcome,status,total_us,queue_us,connect_us,send_us,wait_us,receive_us,"
                  "reused,body_bytes,disturbed,tls_us\n");
@@ -80,7 +81,7 @@ static int write_csv(FILE *out, const struct report *r, json_t *against UNUSED) 
     return 0;
 }
 
-static int write_ndjson(FILE *out, const struct report *r, json_t *against UNUSED) {
+static int write_ndjson(FILE *out, const struct report *r, struct load_output *o UNUSED) {
     counters_sort_samples(r->samples, false);
     for (size_t i = 0; i < r->samples->count; i++) {
         const struct sample *s = &r->samples->items[i];
@@ -116,7 +117,7 @@ static int64_t percentage(const struct report *r, unsigned percent) {
     return hist_quantile(t.ended, rank < n ? ((double)rank + 0.5) / (double)n : 1);
 }
 
-static int write_percentages(FILE *out, const struct report *r, json_t *against UNUSED) {
+static int write_percentages(FILE *out, const struct report *r, struct load_output *o UNUSED) {
     bool any = percentile_count(r->summary->times[TIME_TOTAL]) > 0;
     fprintf(out, "Percentage served,Time in ms\n");
     for (unsigned i = 0; i <= 100 && any; i++)
@@ -135,7 +136,7 @@ static void print_row(FILE *out, struct times t, double quantile) {
 }
 
 /* Five steps for every halving of what is left, down to the last request. */
-static int write_spectrum(FILE *out, const struct report *r, json_t *against UNUSED) {
+static int write_spectrum(FILE *out, const struct report *r, struct load_output *o UNUSED) {
     enum { STEPS = 5 };
     struct times t = r->summary->times[TIME_TOTAL];
     uint64_t count = percentile_count(t);
@@ -154,24 +155,54 @@ static int write_spectrum(FILE *out, const struct report *r, json_t *against UNU
     return 0;
 }
 
+/* --- a line per second ------------------------------------------------------------------------ */
+
+static void put_usec(FILE *out, const struct live_row *row, int64_t usec) {
+    if (row->answers > 0)
+        fprintf(out, ",%" PRId64, usec);
+    else
+        fputc(',', out);
+}
+
+static int write_series(FILE *out, const struct report *r, struct load_output *o UNUSED) {
+    fprintf(out, "second,seconds,requests,failed,rps,in_flight,p50_us,p99_us,max_us\n");
+    for (size_t i = 0; r->live != NULL && i < r->live->row_count; i++) {
+        const struct live_row *row = &r->live->rows[i];
+        fprintf(out, "%.6f,%.6f,%" PRIu64 ",%" PRIu64 ",%.3f,%" PRIu64, row->second, row->length,
+                row->requests, row->failed, row->rate, row->in_flight);
+        put_usec(out, row, row->p50_us);
+        put_usec(out, row, row->p99_us);
+        put_usec(out, row, row->max_us);
+        fputc('\n', out);
+    }
+    return 0;
+}
+
+/* Everything is there but the word about what could not be. */
+static int end_hlog(FILE *out UNUSED, const struct report *r UNUSED, struct load_output *o) {
+    return o->hlog.rc;
+}
+
 /* --- as a whole ----------------------------------------------------------------------------- */
 
-static int write_json(FILE *out, const struct report *r, json_t *against UNUSED) {
+static int write_json(FILE *out, const struct report *r, struct load_output *o UNUSED) {
     return document_write(out, r);
 }
 
-static int write_page(FILE *out, const struct report *r, json_t *against) {
+static int write_page(FILE *out, const struct report *r, struct load_output *o) {
     json_t *json = document_make(r);
-    int rc = json != NULL ? page_write(out, json, against) : -ENOMEM;
+    int rc = json != NULL ? page_write(out, json, o->against) : -ENOMEM;
     json_decref(json);
     return rc;
 }
 
 /* --- where they go ---------------------------------------------------------------------------- */
 
+enum { OUTPUT_HLOG = OUTPUT_FILES - 1 };
+
 static const struct output_form {
     size_t path; /* offset in the configuration */
-    int (*write)(FILE *, const struct report *, json_t *against);
+    int (*write)(FILE *, const struct report *, struct load_output *);
     bool needs_samples;
 } forms[OUTPUT_FILES] = {
     { offsetof(struct loadgen_config, json_path), write_json, false },
@@ -181,6 +212,8 @@ static const struct output_form {
     { offsetof(struct loadgen_config, csv_path), write_csv, true },
     { offsetof(struct loadgen_config, ndjson_path), write_ndjson, true },
     { offsetof(struct loadgen_config, page_path), write_page, false },
+    { offsetof(struct loadgen_config, series_path), write_series, false },
+    [OUTPUT_HLOG] = { offsetof(struct loadgen_config, hlog_path), end_hlog, false },
 };
 
 static const char *path_of(const struct loadgen_config *c, int form) {
@@ -219,7 +252,7 @@ void output_close(struct load_output *o) {
 }
 
 static int write_file(struct load_output *o, int form, const struct report *r, struct error *err) {
-    int rc = forms[form].write(o->files[form], r, o->against);
+    int rc = forms[form].write(o->files[form], r, o);
     int closed = stream_close(o->files[form]);
     o->files[form] = NULL;
     rc = rc != 0 ? rc : closed;
@@ -231,6 +264,13 @@ static int write_file(struct load_output *o, int form, const struct report *r, s
 
 static FILE *text_stream(const struct loadgen_config *c) {
     return loadgen_config_takes_stdout(c) ? stderr : stdout;
+}
+
+void output_watch(struct load_output *o, struct live *l) {
+    if (o->files[OUTPUT_HLOG] == NULL)
+        return;
+    hlog_init(&o->hlog, o->files[OUTPUT_HLOG]);
+    live_watch(l, &o->hlog.watcher);
 }
 
 void output_start(const struct loadgen_config *c, const struct target *t) {

@@ -4,11 +4,12 @@
 #define LOADGEN_OUTPUT_H
 
 #include "base/error.h"
+#include "loadgen/hlog.h"
 #include "loadgen/report.h"
 #include <jansson.h>
 #include <stdio.h>
 
-enum { OUTPUT_FILES = 7 };
+enum { OUTPUT_FILES = 9 };
 
 /* The parts of a report that features add, in their order; NULL behind the last one.
  * loadgen/section.h tells how one is added. */
@@ -17,6 +18,7 @@ extern const struct section *const output_sections[];
 struct load_output {
     FILE *files[OUTPUT_FILES]; /* NULL: not asked for */
     json_t *against;           /* another run, on the page beside this one; or NULL */
+    struct hlog hlog;
 };
 
 /* Creates all files, so that a run whose report could not be written does not begin. 0; or -errno
@@ -25,6 +27,9 @@ NODISCARD int output_open(struct load_output *o, const struct loadgen_config *c,
 
 /* Closes what output_report did not get to. Idempotent. */
 void output_close(struct load_output *o);
+
+/* Before the run: what is written while it goes on. */
+void output_watch(struct load_output *o, struct live *l);
 
 /* Before the run: the lines above the report. With another output on stdout the text goes to
  * stderr. */

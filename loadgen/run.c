@@ -377,6 +377,7 @@ static int run_and_tell(struct load_run *run, struct load_output *output, struct
         fprintf(stderr, "srv bench: neither --time nor --requests: loading for %.0f s\n",
                 (double)config->time_limit / (double)NSEC_PER_SEC);
     output_start(config, &run->setup->target);
+    output_watch(output, &run->live);
     int code = load_run_go(run, err);
     if (!run->has_report)
         return code;
