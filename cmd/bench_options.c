@@ -309,12 +309,17 @@ static const struct option_row bench_rows[] = {
       .meta = "I/N",
       .type = OPTION_CUSTOM,
       .parse = parse_shard,
-      .help = "do this part of the load, 1/N to N/N; N alone takes the index, from 0, of "
+      .help = "do one part of the load, I from 0 or from 1; N alone takes I from "
               "JOB_COMPLETION_INDEX" },
     FLAG(0, "merge", MACHINES, merge,
-         "load nothing: print one report from the JSON files that are given instead of a URL"),
-    FLAG(0, "merge-anyway", MACHINES, run.merge_anyway,
-         "with --merge: also runs that overlap for less than 95 % or asked for other things"),
+         "load nothing: print one report from the reports in the files, folders and logs that are "
+         "given instead of a URL; - is stdin"),
+    SPAN(0, "merge-skew", MACHINES, run.merge_skew, 0, DAY_NSEC, "1",
+         "with --merge: the runs may begin so far apart"),
+    FLAG(
+        0, "merge-anyway", MACHINES, run.merge_anyway,
+        "with --merge: also runs that are not one load: that overlap for less than 95 %, asked for "
+        "other things, or of which a shard is missing"),
 };
 
 /* Names that other load generators have for these options. */

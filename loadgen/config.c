@@ -190,7 +190,7 @@ static int no_part(const struct loadgen_config *c, const char *of, int64_t whole
     return error_set(err, -EINVAL,
                      "--shard %u/%u: nothing is left for it of --%s %" PRId64
                      "; it is at least the number of shards",
-                     c->shard.share.index + 1, c->shard.share.count, of, whole);
+                     c->shard.share.index, c->shard.share.count, of, whole);
 }
 
 int loadgen_config_take_shard(struct loadgen_config *c, struct error *err) {

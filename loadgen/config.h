@@ -89,6 +89,7 @@ struct loadgen_config {
     bool server_timing;              /* tell where the time went, by the answers' Server-Timing */
     const char *server_timing_parts; /* names that are parts of the wait; NULL: all but totals */
 
+    nsec_t merge_skew; /* the longest between the starts of merged runs */
     bool merge_anyway; /* add reports up that are not of one load */
     bool quiet, no_banner, no_percentiles, no_confidence, progress;
     bool html;

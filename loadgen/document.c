@@ -234,8 +234,10 @@ static void put_series(struct json_draft root, const struct live *live) {
         json_put_count(item, "failed", row->failed);
         json_put_real(item, "rps", row->rate);
         json_put_count(item, "in_flight", row->in_flight);
-        json_put(item, "p50_us", section_usec(row->answers > 0, row->p50_us));
-        json_put(item, "p99_us", section_usec(row->answers > 0, row->p99_us));
+        json_put(item, "p50_us",
+                 section_usec(row->answers > 0 && row->p50_us != LIVE_UNKNOWN, row->p50_us));
+        json_put(item, "p99_us",
+                 section_usec(row->answers > 0 && row->p99_us != LIVE_UNKNOWN, row->p99_us));
         json_put(item, "max_us", section_usec(row->answers > 0, row->max_us));
         put_bands(item, row);
         json_append(root, series, item.json);
@@ -283,6 +285,7 @@ static void put_environment(struct json_draft root, const struct report *r) {
         json_put_text(o, "system", slice_str(name.sysname));
         json_put_text(o, "release", slice_str(name.release));
         json_put_text(o, "machine", slice_str(name.machine));
+        json_put_text(o, "host", slice_str(name.nodename));
     }
     json_put_count(o, "processors", (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
     json_put_text(o, "started", slice_str(clock_format(r->started_wall, text)));
@@ -333,7 +336,7 @@ int document_read(json_t **ret, const char *path, struct error *err) {
 int document_write(FILE *out, const struct report *r) {
     json_t *json = document_make(r);
     int rc = json != NULL ? 0 : -ENOMEM;
-    size_t form = r->config->json_line ? JSON_COMPACT : JSON_INDENT(2);
+    size_t form = r->config->json_line ? JSON_COMPACT | JSON_ENSURE_ASCII : JSON_INDENT(2);
     errno = 0;
     if (rc == 0 && (json_dumpf(json, out, form) != 0 || fputc('\n', out) == EOF))
         rc = errno != 0 ? -errno : -EIO;

@@ -20,6 +20,7 @@
 
 #define LIVE_PERIOD   NSEC_PER_SEC
 #define LIVE_ROWS_MAX 86400 /* a day; later seconds have no row */
+#define LIVE_UNKNOWN  (-1)
 
 /* The reason why a run ended. */
 enum run_end {
@@ -37,8 +38,8 @@ struct live_row {
     double rate;   /* answers and failures per second */
     uint64_t requests, failed, in_flight;
     uint64_t answers; /* number of those that the three below are of; 0: they say nothing */
-    int64_t p50_us, p99_us, max_us;
-    struct band *bands; /* only for --json and --report */
+    int64_t p50_us, p99_us, max_us; /* LIVE_UNKNOWN: of a sum of several runs */
+    struct band *bands;             /* only for --json and --report */
     size_t band_count;
 };
 

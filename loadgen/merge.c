@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads reports of schema "srv-bench/1" back and adds them up. */
+/* Reads reports of schema "srv-bench/1" back, checks that they were one load, and adds them up. */
 #include "loadgen/merge.h"
 #include "base/alloc.h"
+#include "base/units.h"
+#include "loadgen/band.h"
 #include "loadgen/conditions.h"
 #include "loadgen/document.h"
+#include "loadgen/harvest.h"
+#include "loadgen/live.h"
+#include "loadgen/machines.h"
 #include "loadgen/output.h"
 #include "loadgen/request.h"
 #include "loadgen/section.h"
@@ -18,8 +23,14 @@
 /* Runs that overlap less were not one load. */
 #define OVERLAP_MIN 0.95
 
-struct span {
-    double start, end; /* seconds after the first file's start */
+enum { MISSING_SHOWN = 8 };
+
+/* A second of one of the runs. */
+struct second {
+    double middle, length; /* the former since 1970 */
+    uint64_t requests, failed, in_flight;
+    int64_t max_us; /* -1: there was no answer */
+    json_t *bands;  /* the histogram in the report */
 };
 
 struct merge {
@@ -32,9 +43,14 @@ struct merge {
     struct load_output output;
     struct summary summary;
     char url[2048], method[64], limit[SELFCHECK_TEXT_BYTES];
-    json_t *first;                         /* the first file's "config" */
-    struct span spans[OPTION_STRINGS_MAX]; /* one per file */
-    double started;                        /* the first one, since 1970 */
+    json_t *first, *first_shard; /* "config" and "shard" of the first report */
+    struct merged_part *parts;   /* one per report */
+    size_t parts_cap;
+    struct second *seconds; /* all reports' */
+    size_t second_count, seconds_cap;
+    struct live live;             /* rows alone: their sums */
+    struct band bands[BANDS_MAX]; /* the row's that is being summed up */
+    double started;               /* the first start, since 1970 */
 };
 
 static uint64_t count_of(const json_t *number) {
@@ -164,6 +180,7 @@ static int take_first(struct merge *m, const json_t *root, struct error *err) {
     if (url == NULL || strlen(url) >= sizeof(m->url))
         return error_set(err, -EINVAL, "it names no URL");
     m->first = json_incref(config);
+    m->first_shard = json_incref(json_object_get(root, "shard"));
     copy_text(m->url, sizeof(m->url), json_object_get(config, "url"));
     copy_text(m->method, sizeof(m->method), json_object_get(config, "method"));
     copy_text(m->counters.server_software, sizeof(m->counters.server_software),
@@ -185,7 +202,8 @@ static int take_first(struct merge *m, const json_t *root, struct error *err) {
 static int check_same_load(const struct merge *m, const json_t *root, struct error *err) {
     static const char *const keys[] = { "url",         "method",   "keep_alive", "http_version",
                                         "has_body",    "arrivals", "stages",     "think",
-                                        "no_catch_up", "stream",   "stall_s",    "stream_end" };
+                                        "no_catch_up", "stream",   "stall_s",    "stream_end",
+                                        "through" };
     const json_t *config = json_object_get(root, "config");
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         const json_t *first = json_object_get(m->first, keys[i]);
@@ -204,17 +222,251 @@ static int check_same_load(const struct merge *m, const json_t *root, struct err
     return 0;
 }
 
+/* --- parts ------------------------------------------------------------------------------------ */
+
+/* The shards of one load are told the same; only their index differs. */
+static int check_same_shards(const struct merge *m, const json_t *root, struct error *err) {
+    static const char *const of_shard[] = { "count", "requests", "concurrency", "rate" };
+    static const char *const of_config[] = { "time_limit_s", "warmup_s", "seed" };
+    const json_t *shard = json_object_get(root, "shard");
+    const json_t *config = json_object_get(root, "config");
+    if (json_is_object(shard) != json_is_object(m->first_shard))
+        return error_set(err, -EINVAL, "it is %s, unlike the first file; --merge-anyway adds up",
+                         json_is_object(shard) ? "a shard of a load" : "no shard of a load");
+    if (!json_is_object(shard))
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(of_shard); i++)
+        if (!json_equal(json_object_get(shard, of_shard[i]),
+                        json_object_get(m->first_shard, of_shard[i])))
+            return error_set(err, -EINVAL, "the %s of the whole load is not that of the first file",
+                             i == 0 ? "number of shards" : of_shard[i]);
+    for (size_t i = 0; i < ARRAY_LEN(of_config); i++)
+        if (!json_equal(json_object_get(config, of_config[i]),
+                        json_object_get(m->first, of_config[i])))
+            return error_set(err, -EINVAL, "its %s is not that of the first shard", of_config[i]);
+    return 0;
+}
+
+static int check_not_doubled(const struct merge *m, const struct merged_part *part,
+                             struct error *err) {
+    for (uint32_t i = 0; i < m->report.merged && part->shard.count > 0; i++)
+        if (m->parts[i].shard.index == part->shard.index)
+            return error_set(err, -EINVAL, "shard %u/%u is also in %s", part->shard.index,
+                             part->shard.count, m->parts[i].where);
+    return 0;
+}
+
+/* Names the shards that are not there. */
+static int check_complete(const struct merge *m, struct error *err) {
+    uint32_t count = m->parts[0].shard.count, shown = 0;
+    char text[MISSING_SHOWN * 16] = "";
+    size_t len = 0;
+    if (count == 0 || m->report.merged == count || m->config.merge_anyway)
+        return 0;
+    for (uint32_t index = 0; index < count && shown < MISSING_SHOWN; index++) {
+        uint32_t i = 0;
+        while (i < m->report.merged && m->parts[i].shard.index != index)
+            i++;
+        if (i < m->report.merged)
+            continue;
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u", shown++ > 0 ? ", " : "",
+                                index);
+    }
+    uint32_t missing = count - m->report.merged;
+    return error_set(err, -EINVAL,
+                     "cannot merge: %u of %u shards %s missing: %s%s; --merge-anyway adds up the "
+                     "others",
+                     missing, count, missing == 1 ? "is" : "are", text,
+                     missing > shown ? ", ..." : "");
+}
+
+static int grow(void **items, size_t *cap, size_t count, size_t size) {
+    if (count < *cap)
+        return 0;
+    size_t more = *cap > 0 ? 2 * *cap : 64;
+    void *grown = mem_realloc(*items, more * size);
+    if (grown == NULL)
+        return -ENOMEM;
+    *items = grown;
+    *cap = more;
+    return 0;
+}
+
+static void read_part(struct merged_part *part, const json_t *root, const char *where) {
+    const json_t *totals = json_object_get(root, "totals");
+    const json_t *shard = json_object_get(root, "shard");
+    const json_t *start = json_object_get(root, "start");
+    const json_t *p99 = json_object_get(json_object_get(root, "latency_us"), "p99");
+    double late = json_number_value(json_object_get(start, "late_s"));
+    *part = (struct merged_part){
+        .shard = { (uint32_t)count_in(shard, "index"), (uint32_t)count_in(shard, "count") },
+        .start = json_number_value(json_object_get(totals, "started_s")) + fmax(late, 0),
+        .seconds = fmax(json_number_value(json_object_get(totals, "seconds")) - fmax(late, 0), 0),
+        .requests = count_in(totals, "requests"),
+        .failed = count_in(totals, "failed"),
+        .rate = json_number_value(json_object_get(totals, "rps")),
+        .p99_us = json_is_integer(p99) ? json_integer_value(p99) : -1,
+        .clock_is_wrong = json_is_false(json_object_get(start, "clock_synchronized")),
+    };
+    copy_text(part->host, sizeof(part->host),
+              json_object_get(json_object_get(root, "environment"), "host"));
+    snprintf(part->where, sizeof(part->where), "%s", where);
+}
+
 /* A file of an earlier version does not say when it began. */
-static int add_span(struct merge *m, const json_t *totals, struct error *err) {
-    double start = json_number_value(json_object_get(totals, "started_s"));
-    double seconds = json_number_value(json_object_get(totals, "seconds"));
-    if (start <= 0 && !m->config.merge_anyway)
+static int add_part(struct merge *m, const json_t *root, const char *where, struct error *err) {
+    if (m->report.merged == LOADGEN_SHARDS_MAX ||
+        grow((void **)&m->parts, &m->parts_cap, m->report.merged, sizeof(*m->parts)) != 0)
+        return error_set(err, -ENOMEM, "there are too many reports, or memory is short");
+    struct merged_part *part = &m->parts[m->report.merged];
+    read_part(part, root, where);
+    if (part->start <= 0 && !m->config.merge_anyway)
         return error_set(err, -EINVAL,
                          "it does not say when it began; --merge-anyway takes it for simultaneous");
     if (m->report.merged == 0)
-        m->started = start;
-    start = start > 0 ? start - m->started : 0;
-    m->spans[m->report.merged] = (struct span){ start, start + fmax(seconds, 0) };
+        m->started = part->start;
+    part->start = part->start > 0 ? part->start - m->started : 0;
+    return m->config.merge_anyway ? 0 : check_not_doubled(m, part, err);
+}
+
+static int by_start(const void *a, const void *b) {
+    const struct merged_part *x = a, *y = b;
+    if (x->shard.index != y->shard.index && x->start == y->start)
+        return x->shard.index < y->shard.index ? -1 : 1;
+    return (x->start > y->start) - (x->start < y->start);
+}
+
+/* The time in which at least one run was going on: the sum's counts divided by it are a rate that
+ * there was. Also finds for how long all of them were. */
+static double merge_spans(struct merge *m) {
+    struct report *r = &m->report;
+    double covered = 0, until = -INFINITY, all_from = -INFINITY, all_until = INFINITY, longest = 0;
+    qsort(m->parts, r->merged, sizeof(*m->parts), by_start);
+    for (uint32_t i = 0; i < r->merged; i++) {
+        const struct merged_part *part = &m->parts[i];
+        double end = part->start + part->seconds;
+        covered += fmax(end - fmax(part->start, until), 0);
+        until = fmax(until, end);
+        all_from = fmax(all_from, part->start);
+        all_until = fmin(all_until, end);
+        longest = fmax(longest, part->seconds);
+    }
+    r->merge_skew_s = all_from - m->parts[0].start;
+    r->merge_overlap = longest > 0 ? fmax(all_until - all_from, 0) / longest : 1;
+    double first = m->parts[0].start;
+    m->started += first;
+    for (uint32_t i = 0; i < r->merged; i++)
+        m->parts[i].start -= first;
+    return covered;
+}
+
+static int check_overlap(struct merge *m, double *ret_covered, struct error *err) {
+    char text[UNITS_TEXT_BYTES];
+    *ret_covered = merge_spans(m);
+    if (m->config.merge_anyway)
+        return 0;
+    if (m->report.merge_skew_s > (double)m->config.merge_skew / (double)NSEC_PER_SEC)
+        return error_set(err, -EINVAL,
+                         "cannot merge: the runs began %.3f s apart, and --merge-skew allows %s; "
+                         "--merge-anyway counts the time in which any of them ran",
+                         m->report.merge_skew_s, units_format_duration(m->config.merge_skew, text));
+    if (m->report.merge_overlap >= OVERLAP_MIN)
+        return 0;
+    return error_set(err, -EINVAL,
+                     "cannot merge: the runs overlap for %.1f %% of the longest (they began within "
+                     "%.3f s), and their rates add up from %.0f %% on; --merge-anyway counts the "
+                     "time in which any of them ran",
+                     m->report.merge_overlap * 100, m->report.merge_skew_s, OVERLAP_MIN * 100);
+}
+
+/* --- the series ------------------------------------------------------------------------------- */
+
+static int add_series(struct merge *m, const json_t *root, struct error *err) {
+    double started =
+        json_number_value(json_object_get(json_object_get(root, "totals"), "started_s"));
+    const json_t *row;
+    size_t i;
+    json_array_foreach(json_object_get(root, "series"), i, row) {
+        double length = json_number_value(json_object_get(row, "seconds"));
+        const json_t *max = json_object_get(row, "max_us");
+        if (grow((void **)&m->seconds, &m->seconds_cap, m->second_count, sizeof(*m->seconds)) != 0)
+            return error_set(err, -ENOMEM, "out of memory for its series");
+        m->seconds[m->second_count++] = (struct second){
+            .middle = started + json_number_value(json_object_get(row, "second")) - length / 2,
+            .length = length,
+            .requests = count_in(row, "requests"),
+            .failed = count_in(row, "failed"),
+            .in_flight = count_in(row, "in_flight"),
+            .max_us = json_is_integer(max) ? json_integer_value(max) : -1,
+            .bands = json_incref(json_object_get(row, "histogram")),
+        };
+    }
+    return 0;
+}
+
+/* Percentiles of seconds do not add up: only their maximum is known. */
+static void add_second(struct merge *m, struct live_row *row, const struct second *second) {
+    const json_t *pair;
+    size_t i;
+    row->length = fmax(row->length, second->length);
+    row->requests += second->requests;
+    row->failed += second->failed;
+    row->in_flight += second->in_flight;
+    if (second->max_us >= 0) {
+        row->answers = row->requests;
+        row->max_us = second->max_us > row->max_us ? second->max_us : row->max_us;
+    }
+    json_array_foreach(second->bands, i, pair) {
+        int64_t usec = json_integer_value(json_array_get(pair, 0));
+        struct band *band = &m->bands[band_of(usec)];
+        band->count += count_of(json_array_get(pair, 1));
+        band->usec = usec > band->usec ? usec : band->usec;
+    }
+}
+
+/* Moves the bands that are not empty to the row. */
+static int keep_bands(struct merge *m, struct live_row *row) {
+    for (size_t i = 0; i < BANDS_MAX; i++)
+        row->band_count += m->bands[i].count > 0;
+    row->bands = mem_calloc(row->band_count > 0 ? row->band_count : 1, sizeof(*row->bands));
+    if (row->bands == NULL)
+        return -ENOMEM;
+    for (size_t i = 0, at = 0; i < BANDS_MAX; i++)
+        if (m->bands[i].count > 0)
+            row->bands[at++] = m->bands[i];
+    memset(m->bands, 0, sizeof(m->bands));
+    return 0;
+}
+
+/* The row, counted from the first start, in which most of a second lies. */
+static size_t row_of(const struct merge *m, const struct second *second) {
+    double at = second->middle - m->started;
+    return at > 0 ? (size_t)fmin(at, LIVE_ROWS_MAX) : 0;
+}
+
+static int by_middle(const void *a, const void *b) {
+    const struct second *x = a, *y = b;
+    return (x->middle > y->middle) - (x->middle < y->middle);
+}
+
+static int sum_series(struct merge *m) {
+    qsort(m->seconds, m->second_count, sizeof(*m->seconds), by_middle);
+    size_t count = m->second_count > 0 ? row_of(m, &m->seconds[m->second_count - 1]) + 1 : 0;
+    count = count < LIVE_ROWS_MAX ? count : LIVE_ROWS_MAX;
+    m->live.rows = mem_calloc(count > 0 ? count : 1, sizeof(*m->live.rows));
+    if (m->live.rows == NULL)
+        return -ENOMEM;
+    m->live.row_count = count;
+    for (size_t i = 0, next = 0; i < count; i++) {
+        struct live_row *row = &m->live.rows[i];
+        for (; next < m->second_count && row_of(m, &m->seconds[next]) == i; next++)
+            add_second(m, row, &m->seconds[next]);
+        row->second = (double)i + (i + 1 < count ? 1 : row->length);
+        row->rate = row->length > 0 ? (double)row->requests / row->length : 0;
+        row->p50_us = row->p99_us = LIVE_UNKNOWN;
+        if (keep_bands(m, row) != 0)
+            return -ENOMEM;
+    }
     return 0;
 }
 
@@ -233,25 +485,34 @@ static void add_burst(struct load_burst *sum, const json_t *root) {
         sum->every = seconds_in(burst, "every_s");
 }
 
-static int add_report(struct merge *m, const json_t *root, struct error *err) {
+/* --- the sum ---------------------------------------------------------------------------------- */
+
+static int check_report(struct merge *m, const json_t *root, struct error *err) {
     const char *schema = json_string_value(json_object_get(root, "schema"));
-    const json_t *config = json_object_get(root, "config");
-    const json_t *totals = json_object_get(root, "totals");
     if (schema == NULL || strcmp(schema, "srv-bench/1") != 0 ||
         !json_is_object(json_object_get(root, "histograms")))
         return error_set(err, -EINVAL, "it is no report of srv bench");
     int rc = m->report.merged == 0 ? take_first(m, root, err) : 0;
-    if (rc == 0 && !m->config.merge_anyway)
-        rc = check_same_load(m, root, err);
+    if (rc != 0 || m->config.merge_anyway)
+        return rc;
+    rc = check_same_load(m, root, err);
+    return rc == 0 ? check_same_shards(m, root, err) : rc;
+}
+
+static int add_report(struct merge *m, const json_t *root, const char *where, struct error *err) {
+    const json_t *config = json_object_get(root, "config");
+    int rc = check_report(m, root, err);
     if (rc == 0)
-        rc = add_span(m, totals, err);
+        rc = add_part(m, root, where, err);
+    if (rc == 0)
+        rc = add_series(m, root, err);
     if (rc != 0)
         return rc;
     m->config.concurrency += (int64_t)count_in(config, "concurrency");
     m->config.workers += (int64_t)count_in(config, "workers");
     m->config.rate += json_number_value(json_object_get(config, "rate"));
     add_burst(&m->config.burst, root);
-    add_totals(&m->counters, totals, json_object_get(root, "failures"));
+    add_totals(&m->counters, json_object_get(root, "totals"), json_object_get(root, "failures"));
     read_answers(&m->of_file, root);
     answers_merge(&m->answers, &m->of_file);
     add_histograms(&m->counters, root);
@@ -260,55 +521,13 @@ static int add_report(struct merge *m, const json_t *root, struct error *err) {
     return sections_add(&m->report, &m->counters, root, err);
 }
 
-static int add_file(struct merge *m, const char *path, struct error *err) {
-    json_error_t why;
+static int add_found(void *arg, const json_t *root, const char *where, struct error *err) {
     struct error reason = { .text = "" };
-    json_t *root = json_load_file(path, 0, &why);
-    if (root == NULL)
-        return error_set(err, -EIO, "cannot read %s: %s", path, why.text);
-    int rc = add_report(m, root, &reason);
-    json_decref(root);
-    if (rc != 0)
-        return error_set(err, rc, "cannot merge %s: %s", path, reason.text);
-    return 0;
+    int rc = add_report(arg, root, where, &reason);
+    return rc == 0 ? 0 : error_set(err, rc, "cannot merge %s: %s", where, reason.text);
 }
 
-static int by_start(const void *a, const void *b) {
-    const struct span *x = a, *y = b;
-    return (x->start > y->start) - (x->start < y->start);
-}
-
-/* The time in which at least one run was going on: the sum's counts divided by it are a rate that
- * there was. Also finds for how long all of them were. */
-static double merge_spans(struct merge *m) {
-    struct report *r = &m->report;
-    double covered = 0, until = -INFINITY, all_from = -INFINITY, all_until = INFINITY, longest = 0;
-    qsort(m->spans, r->merged, sizeof(*m->spans), by_start);
-    for (uint32_t i = 0; i < r->merged; i++) {
-        struct span span = m->spans[i];
-        covered += fmax(span.end - fmax(span.start, until), 0);
-        until = fmax(until, span.end);
-        all_from = fmax(all_from, span.start);
-        all_until = fmin(all_until, span.end);
-        longest = fmax(longest, span.end - span.start);
-    }
-    r->merge_skew_s = all_from - m->spans[0].start;
-    r->merge_overlap = longest > 0 ? fmax(all_until - all_from, 0) / longest : 1;
-    return covered;
-}
-
-static int check_overlap(struct merge *m, double *ret_covered, struct error *err) {
-    *ret_covered = merge_spans(m);
-    if (m->report.merge_overlap >= OVERLAP_MIN || m->config.merge_anyway)
-        return 0;
-    return error_set(err, -EINVAL,
-                     "cannot merge: the runs overlap for %.1f %% of the longest (they began within "
-                     "%.3f s), and their rates add up from %.0f %% on; --merge-anyway counts the "
-                     "time in which any of them ran",
-                     m->report.merge_overlap * 100, m->report.merge_skew_s, OVERLAP_MIN * 100);
-}
-
-/* The parts of one process that the sum has none of are left out: series, samples, self-check. */
+/* The parts of one process that the sum has none of are left out: samples, self-check. */
 static int report_sum(struct merge *m, double covered, struct error *err) {
     struct report *r = &m->report;
     m->counters.first_start = 0;
@@ -320,10 +539,12 @@ static int report_sum(struct merge *m, double covered, struct error *err) {
     r->counters = &m->counters;
     r->answers = &m->answers;
     r->summary = &m->summary;
-    r->started_wall = (nsec_t)((m->started + m->spans[0].start) * (double)NSEC_PER_SEC);
+    r->live = &m->live;
+    r->parts = m->parts;
+    r->started_wall = (nsec_t)(m->started * (double)NSEC_PER_SEC);
     if (output_open(&m->output, &m->config, err) != 0)
         return EXIT_CANNOT;
-    if (summary_init(&m->summary, &m->config, &m->counters, NULL) != 0) {
+    if (sum_series(m) != 0 || summary_init(&m->summary, &m->config, &m->counters, NULL) != 0) {
         error_set(err, -ENOMEM, "out of memory for the report");
         return EXIT_CANNOT;
     }
@@ -343,10 +564,21 @@ static int merge_all(struct merge *m, const struct option_strings *paths, struct
     m->config.burst = (struct load_burst){ .count = 0 };
     int rc = 0;
     for (size_t i = 0; i < paths->count && rc == 0; i++)
-        rc = add_file(m, paths->items[i], err);
+        rc = harvest_reports(paths->items[i], add_found, m, err);
+    if (rc == 0)
+        rc = check_complete(m, err);
     if (rc == 0)
         rc = check_overlap(m, &covered, err);
     return rc == 0 ? report_sum(m, covered, err) : EXIT_CANNOT;
+}
+
+static void free_series(struct merge *m) {
+    for (size_t i = 0; i < m->second_count; i++)
+        json_decref(m->seconds[i].bands);
+    for (size_t i = 0; i < m->live.row_count; i++)
+        mem_free(m->live.rows[i].bands);
+    mem_free(m->seconds);
+    mem_free(m->live.rows);
 }
 
 int loadgen_merge(const struct loadgen_config *config, const struct option_strings *paths,
@@ -365,6 +597,9 @@ int loadgen_merge(const struct loadgen_config *config, const struct option_strin
     summary_free(&m->summary);
     counters_free(&m->counters);
     json_decref(m->first);
+    json_decref(m->first_shard);
+    free_series(m);
+    mem_free(m->parts);
     mem_free(m);
     return code;
 }

@@ -9,6 +9,7 @@
 struct answers;
 struct counters;
 struct live;
+struct merged_part;
 struct load_started;
 struct loadgen_config;
 struct request;
@@ -34,9 +35,10 @@ struct report {
     nsec_t started_mono, started_wall;     /* start of what is measured, on both clocks */
     const char *stopped_by; /* the reason when it ended before its plan: "SIGINT"; or NULL */
 
-    uint32_t merged;      /* number of files that it was merged from; 0: a run of ours */
-    double merge_skew_s;  /* between the first start of them and the last */
-    double merge_overlap; /* share (0..1) of the longest run in which all of them ran */
+    uint32_t merged;                 /* number of files that it was merged from; 0: a run of ours */
+    double merge_skew_s;             /* between the first start of them and the last */
+    const struct merged_part *parts; /* the runs that it sums up, in the order of their starts */
+    double merge_overlap;            /* share (0..1) of the longest run in which all of them ran */
 };
 
 #endif

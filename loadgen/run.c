@@ -176,8 +176,8 @@ static struct load_moment find_start(struct load_run *run) {
     run->started.was_awaited = awaits_start(run);
     if (!awaits_start(run))
         return (struct load_moment){ now, clock_wall() };
-    run->started.late = nsec_max(now - start.mono, 0);
-    return (struct load_moment){ start.mono + run->started.late, start.wall + run->started.late };
+    nsec_t missed = run->started.missed = nsec_max(now - start.mono, 0);
+    return (struct load_moment){ start.mono + missed, start.wall + missed };
 }
 
 static void look_at_start(struct load_run *run) {

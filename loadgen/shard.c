@@ -18,29 +18,21 @@ static int64_t shard_number(struct slice text) {
     return text.len > 0 && value <= LOADGEN_SHARDS_MAX ? value : -1;
 }
 
+/* Some engines count from 0 and some from 1: both give each part to one of N. */
 int load_shard_parse(const char *text, const char *index, struct share *ret, struct error *err) {
     struct slice rest = slice_str(text);
     bool has_index = strchr(text, '/') != NULL;
-    int64_t at = has_index ? shard_number(slice_cut(&rest, '/')) : 0;
-    int64_t count = shard_number(rest);
-    if (at == 0 && has_index && count > 0)
+    struct slice first = has_index ? slice_cut(&rest, '/') : slice_str(index != NULL ? index : "");
+    int64_t at = shard_number(first), count = shard_number(rest);
+    if (count >= 1 && at >= 0 && at <= count) {
+        *ret = (struct share){ (uint32_t)(at % count), (uint32_t)count };
+        return 0;
+    }
+    if (has_index || count < 1)
         return error_set(err, -EINVAL,
-                         "1/%" PRId64 " to %" PRId64 "/%" PRId64
-                         ": shards count from 1; --shard %" PRId64
-                         " alone takes the index, from 0, of JOB_COMPLETION_INDEX",
-                         count, count, count, count);
-    if (!has_index && count > 0 && index == NULL)
-        return error_set(err, -EINVAL,
-                         "1/%" PRId64 " to %" PRId64 "/%" PRId64
-                         ", or the variable JOB_COMPLETION_INDEX with an index from 0",
-                         count, count, count);
-    if (!has_index && count > 0)
-        at = shard_number(slice_str(index)) + 1;
-    if (count < 1 || at < 1 || at > count)
-        return error_set(err, -EINVAL, "I/N, as 2/4 for the second of four, up to %d%s%s",
-                         LOADGEN_SHARDS_MAX,
-                         has_index || index == NULL ? "" : "; JOB_COMPLETION_INDEX is ",
-                         has_index || index == NULL ? "" : index);
-    *ret = (struct share){ (uint32_t)at - 1, (uint32_t)count };
-    return 0;
+                         "I/N, as 2/4: one of four, up to %d, counted from 0 or 1 (4/4 is 0/4)",
+                         LOADGEN_SHARDS_MAX);
+    return error_set(err, -EINVAL,
+                     "I/%" PRId64 ", or JOB_COMPLETION_INDEX in the environment, which is %s",
+                     count, index != NULL ? index : "not there");
 }

@@ -33,8 +33,8 @@ static inline struct share load_shard_turn(const struct load_shard *s, struct sh
                            s->share.count * worker.count };
 }
 
-/* Takes "2/4", or "4" and the index, counted from 0, in `index`: NULL when nobody gives it. 0, or
- * -EINVAL with what is allowed. */
+/* Takes "2/4", or "4" and the index in `index`, which is NULL when nobody gives it. The index
+ * counts from 0, or from 1: N/N is 0/N. 0, or -EINVAL with what is allowed. */
 NODISCARD int load_shard_parse(const char *text, const char *index, struct share *ret,
                                struct error *err);
 

@@ -45,7 +45,8 @@ struct load_clock load_clock_look(void);
 /* The start as it came about. */
 struct load_started {
     bool was_awaited;
-    nsec_t late; /* load began so long after it */
+    nsec_t missed; /* all was ready so long after the moment; the start that is told is later */
+    nsec_t late;   /* load began so long after the start that is told */
     struct load_clock clock;
 };
 

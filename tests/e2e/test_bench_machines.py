@@ -58,12 +58,24 @@ def end(process, code=0):
     return out, err
 
 
-def run_shards(count, *args, ahead=2):
+def together(arguments):
+    """Runs benches that share a start: `arguments` is a list for each. What each wrote to stdout.
+
+    Processes that a busy machine starts too late are refused; then all try again, with more time."""
+    for ahead in (1.5, 6, 25):
+        start = f"{time.time() + ahead:.6f}"
+        each = [start_bench("-q", "--start-at", start, *args) for args in arguments]
+        ended = [(*process.communicate(timeout=90), process.returncode) for process in each]
+        if all("has passed" not in err for _, err, _ in ended):
+            assert all(code == 0 and not harness.REPORT.search(err) for _, err, code in ended), ended
+            return [out for out, _, _ in ended]
+    raise AssertionError("the machine is too busy to start them")
+
+
+def run_shards(count, *args):
     """The reports of `count` shards of one load, run at one time on this machine."""
-    start = time.time() + ahead
-    each = [start_bench("-q", "--json-line", "--start-at", f"{start:.6f}", "--shard", f"{i + 1}/{count}", *args)
-            for i in range(count)]  # fmt: skip
-    return [json.loads(end(process)[0]) for process in each]
+    outs = together([["--json-line", "--shard", f"{i + 1}/{count}", *args] for i in range(count)])
+    return [json.loads(out) for out in outs]
 
 
 # --- the start ---------------------------------------------------------------------------------------
@@ -144,7 +156,7 @@ def test_parts_of_a_count_add_up(slowapi):
     api = slowapi()
     for count in (2, 3):
         reports = run_shards(count, "-n", 23, "-c", 7, api.url + "?delay=0")
-        assert [report["shard"]["index"] for report in reports] == list(range(1, count + 1))
+        assert [report["shard"]["index"] for report in reports] == [i % count for i in range(1, count + 1)]
         for key, whole in {"requests": 23, "concurrency": 7}.items():
             parts = [report["config"][key] for report in reports]
             assert sum(parts) == whole and max(parts) - min(parts) <= 1
@@ -159,17 +171,9 @@ def planned(path):
 
 def record(tmp_path, count, *args):
     """All planned times of a load by `count` shards, in order; each shard's report."""
-    start = time.time() + 2
-    each = []
-    for i in range(count):
-        records = ["--ndjson", tmp_path / f"{count}-{i}", "--json", tmp_path / f"{count}-{i}.json"]
-        shard = ["--shard", f"{i + 1}/{count}"] if count > 1 else []
-        each.append(start_bench("-q", *records, "--start-at", f"{start:.6f}", *shard, *args))
-    for process in each:
-        end(process)
-    reports = [json.loads((tmp_path / f"{count}-{i}.json").read_text()) for i in range(count)]
-    times = [planned(tmp_path / f"{count}-{i}") for i in range(count)]
-    return times, reports
+    shard = [["--shard", f"{i + 1}/{count}"] if count > 1 else [] for i in range(count)]
+    outs = together([["--json-line", "--ndjson", tmp_path / f"{count}-{i}", *shard[i], *args] for i in range(count)])
+    return [planned(tmp_path / f"{count}-{i}") for i in range(count)], [json.loads(out) for out in outs]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -190,7 +194,7 @@ def test_stages_are_those_of_the_whole_load(slowapi, tmp_path, workers):
     assert sorted(itertools.chain(*times)) == pytest.approx(sorted(whole[0]), abs=2) and len(whole[0]) >= 70
     shape = ["-k", "-q", "--stages", "=7c:1s"]
     reports = run_shards(3, *shape, url)
-    assert [report["config"]["concurrency"] for report in reports] == [3, 2, 2]
+    assert sorted(report["config"]["concurrency"] for report in reports) == [2, 2, 3]
     assert sum(report["totals"]["connections"] for report in reports) == 7
 
 
@@ -207,9 +211,9 @@ def test_the_engine_says_which_part(slowapi):
     url = slowapi().url + "?delay=0"
     for env, args, index in (
         ({"SRV_SHARD": "2/3"}, [], 2),
-        ({"SRV_SHARD": "3", "JOB_COMPLETION_INDEX": "1"}, [], 2),
-        ({"JOB_COMPLETION_INDEX": "0"}, ["--shard", "3"], 1),
-        ({"SRV_SHARD": "2/3", "JOB_COMPLETION_INDEX": "0"}, ["--shard", "3/3"], 3),
+        ({"SRV_SHARD": "3", "JOB_COMPLETION_INDEX": "1"}, [], 1),
+        ({"JOB_COMPLETION_INDEX": "0"}, ["--shard", "3"], 0),
+        ({"SRV_SHARD": "2/3", "JOB_COMPLETION_INDEX": "1"}, ["--shard", "3/3"], 0),
         ({"SRV_SHARD": "1/3", "SRV_START_AT": "+0.5s"}, [], 1),
     ):
         out, _ = end(start_bench("-q", "-n", 6, "-c", 3, "--json-line", *args, url, env=env))
@@ -220,14 +224,14 @@ def test_the_engine_says_which_part(slowapi):
 
 
 @pytest.mark.parametrize("args, env, why", [
-    (["--shard", "0/4"], {}, "count from 1"),
+    (["--shard", "node/4"], {}, "from 0 or 1"),
     (["--shard", "5/4"], {}, "--shard"),
     (["--shard", "4"], {}, "JOB_COMPLETION_INDEX"),
-    (["--shard", "4"], {"JOB_COMPLETION_INDEX": "4"}, "JOB_COMPLETION_INDEX is 4"),
+    (["--shard", "4"], {"JOB_COMPLETION_INDEX": "5"}, "which is 5"),
     ([], {"SRV_SHARD": "x/4"}, "SRV_SHARD"),
-    (["--shard", "3/3", "-n", "2", "-c", "2"], {}, "--requests 2"),
-    (["--shard", "3/3", "-n", "9", "-c", "2"], {}, "--concurrency 2"),
-    (["--shard", "1/2", "-n", "9", "-c", "3", "-W", "3"], {}, "--workers 3"),
+    (["--shard", "2/3", "-n", "2", "-c", "2"], {}, "--requests 2"),
+    (["--shard", "2/3", "-n", "9", "-c", "2"], {}, "--concurrency 2"),
+    (["--shard", "0/2", "-n", "9", "-c", "3", "-W", "3"], {}, "--workers 3"),
 ])  # fmt: skip
 def test_a_part_that_cannot_be_is_refused(srv_run, args, env, why):
     done = srv_run("bench", *args, "http://127.0.0.1:9/", env=env)
@@ -248,3 +252,226 @@ def test_a_report_is_one_line(srv_run, slowapi, tmp_path):
     assert (tmp_path / "r").read_text().count("\n") == 1
     done = srv_run("bench", "-n", 1, "--json-line", "--csv", "-", url)
     assert done.returncode == 2 and "stdout" in done.stderr
+
+
+# --- one report from all -----------------------------------------------------------------------------
+
+SHARDS = 3
+RAW_PERCENTILES = {"50": 0.5, "99": 0.99, "99.9": 0.999}
+
+
+def skew_of(reports):
+    begun = [report["totals"]["started_s"] + report["start"]["late_s"] for report in reports]
+    return max(begun) - min(begun)
+
+
+def run_parts(folder, url):
+    args = ["-k", "--rate", 600, "-t", 3, "-c", 300, "--drain", 20, "--seed", 3, "--arrivals", "poisson", url]
+    for _ in range(5):  # a busy machine may wake one of them late
+        lines = together([["--json-line", "--ndjson", folder / f"raw{i}", "--shard", f"{i + 1}/{SHARDS}", *args]
+                          for i in range(SHARDS)])  # fmt: skip
+        if skew_of(map(json.loads, lines)) < 0.05:
+            return lines
+    raise AssertionError("the machine is too busy to wake them at one time")
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """The reports, as lines of JSON, and all raw samples of a load by three shards; shard 0 is the last."""
+    folder = tmp_path_factory.mktemp("parts")
+    api = harness.Server("slowapi", [], folder / "api.log")
+    try:
+        lines = run_parts(folder, api.url + "?delay=exp:0.02")
+    finally:
+        api.stop()
+    raw = [json.loads(line) for i in range(SHARDS) for line in (folder / f"raw{i}").read_text().splitlines()]
+    return lines, raw
+
+
+def merge(*paths, stdin=None, more=()):
+    """(exit code, the merged report or None, what was said)"""
+    command = [harness.srv_binary(), "bench", "--merge", "--json-line", *map(str, more), *map(str, paths)]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60,
+                          env=harness.clean_environment(), preexec_fn=harness.die_with_parent)  # fmt: skip
+    assert not harness.REPORT.search(done.stderr), done.stderr
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def is_whole(result, parts):
+    code, report, said = result
+    assert code == 0 and report["merged"]["files"] == SHARDS, said
+    assert report["totals"]["requests"] == sum(json.loads(line)["totals"]["requests"] for line in parts[0])
+    return report
+
+
+def test_merged_percentiles_are_those_of_all_raw_samples(parts):
+    more = ["--percentiles", ",".join(RAW_PERCENTILES)]
+    report = is_whole(merge("-", stdin="".join(parts[0]), more=more), parts)
+    times = sorted(one["total_us"] for one in parts[1])
+    assert len(times) == report["latency_us"]["count"] > 1000 and all(one["outcome"] == "ok" for one in parts[1])
+    for name, share in RAW_PERCENTILES.items():
+        rank = next(i for i in range(len(times)) if (i + 1) / len(times) >= share - 1e-12)
+        assert report["percentiles_us"][name] == pytest.approx(times[rank], rel=1e-3), name
+    assert report["latency_us"]["p99"] == report["percentiles_us"]["99"]
+
+
+def test_merged_seconds_add_up(parts):
+    report = is_whole(merge("-", stdin="".join(parts[0])), parts)
+    reports = [json.loads(line) for line in parts[0]]
+    assert sum(row["requests"] for row in report["series"]) == report["totals"]["requests"]
+    assert [row["second"] for row in report["series"][:2]] == [1, 2]
+    for i in range(2):
+        for key in ("requests", "failed", "in_flight"):
+            assert report["series"][i][key] == sum(one["series"][i][key] for one in reports), key
+        assert report["series"][i]["max_us"] == max(one["series"][i]["max_us"] for one in reports)
+        assert report["series"][i]["p99_us"] is None
+        assert sum(count for _, count in report["series"][i]["histogram"]) == sum(
+            count for one in reports for _, count in one["series"][i]["histogram"]
+        )
+
+
+def test_a_merged_report_tells_its_parts(parts):
+    report = is_whole(merge("-", stdin="".join(parts[0])), parts)
+    reports = {one["shard"]["index"]: one for one in map(json.loads, parts[0])}
+    assert sorted(part["shard"] for part in report["merged"]["parts"]) == list(range(SHARDS))
+    begun = [part["begun_s"] for part in report["merged"]["parts"]]
+    assert begun[0] == 0 and begun == sorted(begun) and begun[-1] == pytest.approx(report["merged"]["start_skew_s"])
+    for part in report["merged"]["parts"]:
+        one = reports[part["shard"]]
+        assert (part["requests"], part["failed"]) == (one["totals"]["requests"], one["totals"]["failed"])
+        assert part["p99_us"] == one["latency_us"]["p99"] and part["host"] == one["environment"]["host"]
+    assert report["config"]["rate"] == pytest.approx(600) and report["config"]["concurrency"] == 300
+    assert report["shard"] is None
+
+
+def swarm_log(lines, stamps=False):
+    """What `docker service logs` prints: pieces of 16 KiB, each after the task's name, of all tasks by turns."""
+    pieces = []
+    for i, line in enumerate(lines):
+        name = f"{'2026-11-29T17:04:44.123456789Z ' if stamps else ''}load.test_bench.{i + 1}.w0vq8yj4n5p{i}@node-{i}.lan    | "
+        text = "srv bench: the load begins\n" + line
+        cut = [piece for part in text.splitlines(keepends=True)
+               for piece in (part[at : at + 16384] for at in range(0, len(part), 16384))]  # fmt: skip
+        pieces.append([name + piece for piece in cut])
+    return "".join(piece for row in itertools.zip_longest(*pieces, fillvalue="") for piece in row)
+
+
+def kubernetes_log(lines):
+    """What `kubectl logs --prefix` prints, with the text report that goes to stderr between."""
+    noise = "This is srv bench\n\nBenchmarking {host} (be patient)\n{not json}\n"
+    text = [f"[pod/bench-{i}-x7k2p/bench] {row}" for i, line in enumerate(lines) for row in (noise + line).splitlines()]
+    return "\n".join(text) + "\n"
+
+
+def indented(lines):
+    return "".join(json.dumps(json.loads(line), indent=2) + "\n" for line in lines)
+
+
+FORMS = {
+    "lines": "".join,
+    "swarm": swarm_log,
+    "swarm with stamps": lambda lines: swarm_log(lines, True),
+    "kubernetes": kubernetes_log,
+    "compose": lambda lines: "".join(f"bench_{i}_1  | {line}" for i, line in enumerate(lines)),
+    "indented": indented,
+    "a list": lambda lines: json.dumps([json.loads(line) for line in lines], indent=1),
+    "keys in order": lambda lines: "".join(json.dumps(json.loads(line), sort_keys=True) + "\n" for line in lines),
+    "among others": lambda lines: '{"start_us":1}\n[]\n{\n' + "\n\n".join(lines) + "{}",
+    "no end of line": lambda lines: "".join(lines)[:-1],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_reports_are_found_in_logs(parts, form):
+    is_whole(merge("-", stdin=FORMS[form](parts[0])), parts)
+
+
+def test_long_lines_are_in_pieces(parts):
+    assert max(len(line) for line in parts[0]) > 16384  # or the form "swarm" tests nothing
+
+
+def test_files_and_folders_are_read(parts, tmp_path):
+    for i, line in enumerate(parts[0]):
+        (tmp_path / f"{i}.json").write_text(line)
+    is_whole(merge(*(tmp_path / f"{i}.json" for i in range(SHARDS))), parts)
+    for name in ("raw.csv", "notes", ".hidden.json"):
+        (tmp_path / name).write_text("{")
+    is_whole(merge(tmp_path), parts)
+    (tmp_path / "2.json").rename(tmp_path / "2.jsonl")
+    (tmp_path / "0.json").write_text("")
+    code, report, said = merge(tmp_path)
+    assert code == 1 and report is None and "0.json" in said and said.count("\n") == 1
+    (tmp_path / "0.json").rename(tmp_path / "0")
+    is_whole(merge(tmp_path, "-", stdin=parts[0][0]), parts)
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "empty", tmp_path / "none"):
+        code, report, said = merge(path)
+        assert code == 1 and report is None and path.name in said and said.count("\n") == 1
+
+
+def changed(line, *keys, to):
+    report = json.loads(line)
+    inner = report
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = to(inner[keys[-1]])
+    return json.dumps(report) + "\n"
+
+
+REFUSED = {
+    "missing": (lambda a, b, c: a + c, "1 of 3 shards is missing: 2"),
+    "two missing": (lambda a, b, c: c, "2 of 3 shards are missing: 1, 2"),
+    "doubled": (lambda a, b, c: a + b + b + c, "shard 2/3 is also in -, line 2"),
+    "doubled at the end": (lambda a, b, c: a + b + c + a, "shard 1/3 is also in"),
+    "another N": (lambda a, b, c: a + changed(b, "shard", "count", to=lambda n: 4), "number of shards"),
+    "no shard": (lambda a, b, c: a + changed(b, "shard", to=lambda _: None), "no shard of a load"),
+    "another load": (lambda a, b, c: a + changed(b, "shard", "rate", to=lambda x: 2 * x), "rate of the whole load"),
+    "other connections": (lambda a, b, c: a + changed(b, "shard", "concurrency", to=lambda x: x + 1), "concurrency"),
+    "another time": (lambda a, b, c: a + changed(b, "config", "time_limit_s", to=lambda x: x + 1), "time_limit_s"),
+    "another seed": (lambda a, b, c: a + changed(b, "config", "seed", to=lambda x: x + 1), "seed"),
+    "another target": (lambda a, b, c: a + changed(b, "config", "url", to=lambda x: x + "0"), "url"),
+    "5 s apart": (lambda a, b, c: a + b + changed(c, "totals", "started_s", to=lambda x: x + 5), "5.0"),
+    "late": (lambda a, b, c: a + b + changed(c, "start", "late_s", to=lambda x: 5.0), "apart"),
+    "a day apart": (lambda a, b, c: a + b + changed(c, "totals", "started_s", to=lambda x: x - 86400), "apart"),
+    "shorter": (lambda a, b, c: a + b + changed(c, "totals", "seconds", to=lambda x: x / 2), "overlap"),
+    "cut off": (lambda a, b, c: a + b[:9000] + "\n" + c, "line 2 is cut off"),
+    "cut off at the end": (lambda a, b, c: a + b + c[:-10], "line 3 is cut off"),
+    "nothing": (lambda a, b, c: "", "no report"),
+    "other lines": (lambda a, b, c: '{"a":1}\nhello\n', "no report"),
+    "other JSON": (lambda a, b, c: '{"a":1}', "no report"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_one_load_is_refused(parts, case):
+    make, why = REFUSED[case]
+    code, report, said = merge("-", stdin=make(*parts[0]), more=["--merge-skew", "3s"] if case != "5 s apart" else [])
+    assert code == 1 and report is None and said.count("\n") == 1, said
+    assert why in said
+
+
+def test_what_is_refused_can_be_added_up_anyway(parts):
+    a, b, c = parts[0]
+    late = changed(c, "totals", "started_s", to=lambda x: x + 5)
+    code, report, _ = merge("-", stdin=a + late, more=["--merge-anyway"])
+    assert code == 0 and report["merged"]["files"] == 2
+    assert report["merged"]["start_skew_s"] == pytest.approx(5, abs=1) and report["merged"]["overlap"] == 0
+    assert sum(row["requests"] for row in report["series"]) == report["totals"]["requests"]
+    code, report, _ = merge("-", stdin=a + b + late, more=["--merge-skew", "9s"])
+    assert code == 1 and report is None  # they do not overlap
+
+
+def test_skew_is_bounded(parts):
+    a, b, c = parts[0]
+    apart = changed(c, "totals", "started_s", to=lambda x: x + 0.1)
+    assert merge("-", stdin=a + b + apart, more=["--merge-skew", "20ms"])[0] == 1
+    assert merge("-", stdin=a + b + apart, more=["--merge-anyway", "--merge-skew", "20ms"])[0] == 0
+
+
+def test_a_merge_can_be_merged(parts):
+    _, report, _ = merge("-", stdin="".join(parts[0]))
+    code, again, said = merge("-", stdin=json.dumps(report))
+    assert code == 0 and again["totals"]["requests"] == report["totals"]["requests"], said
+    for key in ("latency_us", "wait_us"):
+        assert again[key]["p99"] == report[key]["p99"]
+    assert [row["requests"] for row in again["series"]] == [row["requests"] for row in report["series"]]

@@ -58,18 +58,21 @@ static void test_shards_are_read(void **state) {
         uint32_t at, count; /* 0: refused */
     } rows[] = {
         { "1/1", NULL, 0, 1 },
-        { "2/4", NULL, 1, 4 },
-        { "4/4", "0", 3, 4 },
+        { "0/1", NULL, 0, 1 },
+        { "2/4", NULL, 2, 4 },
+        { "0/4", NULL, 0, 4 },
+        { "4/4", "1", 0, 4 },
         { "4", "0", 0, 4 },
         { "4", "3", 3, 4 },
-        { "4", "4", 0, 0 },
+        { "4", "4", 0, 4 },
+        { "4", "5", 0, 0 },
         { "4", "", 0, 0 },
         { "4", "-1", 0, 0 },
         { "4", "x", 0, 0 },
         { "4", NULL, 0, 0 },
-        { "0/4", NULL, 0, 0 },
         { "5/4", NULL, 0, 0 },
         { "1/0", NULL, 0, 0 },
+        { "0/0", NULL, 0, 0 },
         { "0", "0", 0, 0 },
         { "/4", NULL, 0, 0 },
         { "4/", NULL, 0, 0 },
@@ -80,7 +83,8 @@ static void test_shards_are_read(void **state) {
         { "-1/4", NULL, 0, 0 },
         { "1/99999999999999999999", NULL, 0, 0 },
         { "99999999999999999999/4", NULL, 0, 0 },
-        { "10000/10000", NULL, 9999, 10000 },
+        { "9999/10000", NULL, 9999, 10000 },
+        { "1/10001", NULL, 0, 0 },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct share share = { 0, 0 };
@@ -115,7 +119,7 @@ static void test_parts_of_shards_add_up(void **state) {
     struct error err = { .text = "" };
     c.shard.share = (struct share){ 2, 3 };
     assert_int_equal(loadgen_config_take_shard(&c, &err), -EINVAL);
-    assert_non_null(strstr(err.text, "--shard 3/3"));
+    assert_non_null(strstr(err.text, "--shard 2/3"));
 }
 
 int main(void) {
