@@ -247,9 +247,14 @@ static const struct option_row bench_rows[] = {
          "with --stream: a stream whose last event is not this, such as [DONE], is a failure; "
          "[DONE] is told from events in any case, unless this is another or empty"),
 
-    FLAG(0, "server-timing", OUTPUT, run.server_timing,
+    FLAG(0, "server-timing", OUTPUT, run.server.timing,
          "tell where the time went, by the Server-Timing of answers: srv serve --server-timing"),
-    TEXT(0, "server-timing-parts", OUTPUT, "NAME[,...]", run.server_timing_parts,
+    TEXTS(0, "server-metrics", OUTPUT, "URL", run.server.metrics,
+          "read a server's Prometheus counters before and after, and tell how they grew: "
+          "http://127.0.0.1:3001/metrics or unix:/path; repeatable"),
+    TEXT(0, "server-metrics-match", OUTPUT, "PATTERN[,...]", run.server.metrics_match,
+         "the names of counters that are told, such as 'srv_*,process_cpu_*'; all when absent"),
+    TEXT(0, "server-timing-parts", OUTPUT, "NAME[,...]", run.server.timing_parts,
          "the metrics that are parts of the wait; all but total, planned and actual when absent"),
     FLAG('q', "quiet", OUTPUT, run.quiet, "no progress on stderr"),
     FLAG('Q', "no-banner", OUTPUT, run.no_banner, "do not say who we are"),

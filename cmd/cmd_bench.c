@@ -50,6 +50,21 @@ static bool has_tls(const struct loadgen_config *c) {
     return c->url == NULL || strncasecmp(c->url, "https:", 6) == 0;
 }
 
+static bool has_any_tls(const struct loadgen_config *c) {
+    for (size_t i = 0; i < c->server.metrics.count; i++)
+        if (strncasecmp(c->server.metrics.items[i], "https:", 6) == 0)
+            return true;
+    return has_tls(c);
+}
+
+static bool has_server_timing(const struct loadgen_config *c) {
+    return c->server.timing;
+}
+
+static bool has_server_metrics(const struct loadgen_config *c) {
+    return c->server.metrics.count > 0;
+}
+
 static bool has_body(const struct loadgen_config *c) {
     return c->post_file != NULL || c->put_file != NULL || c->body_text != NULL;
 }
@@ -76,13 +91,15 @@ static const struct need {
     { "proxy-auth", "needs --proxy (-X)", has_proxy },
     { "against", "needs --report", has_page },
     { "report-from", "needs --report", has_page },
-    { "cacert", "needs an https:// URL", has_tls },
-    { "insecure", "needs an https:// URL", has_tls },
-    { "client-certificate", "(-E) needs an https:// URL", has_tls },
-    { "no-sni", "(-I) needs an https:// URL", has_tls },
-    { "ciphers", "(-Z) needs an https:// URL", has_tls },
-    { "tls-version", "(-f) needs an https:// URL", has_tls },
+    { "cacert", "needs an https:// URL", has_any_tls },
+    { "insecure", "needs an https:// URL", has_any_tls },
+    { "client-certificate", "(-E) needs an https:// URL", has_any_tls },
+    { "no-sni", "(-I) needs an https:// URL", has_any_tls },
+    { "ciphers", "(-Z) needs an https:// URL", has_any_tls },
+    { "tls-version", "(-f) needs an https:// URL", has_any_tls },
     { "tls-resume", "needs an https:// URL", has_tls },
+    { "server-timing-parts", "needs --server-timing", has_server_timing },
+    { "server-metrics-match", "needs --server-metrics", has_server_metrics },
     { "content-type", "needs a body: --body, --post or --put", has_body },
     { "expect-body", "excludes --head: its answers have no body", has_answers_with_bodies },
     { "stream", "excludes --head: its answers have no body", has_answers_with_bodies },

@@ -171,8 +171,6 @@ int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
         return error_set(err, -EINVAL, "--proxy and --unix-socket exclude each other");
     if (c->ipv4 && c->ipv6)
         return error_set(err, -EINVAL, "-4 and -6 exclude each other; without them both are used");
-    if (c->server_timing_parts != NULL && !c->server_timing)
-        return error_set(err, -EINVAL, "--server-timing-parts needs --server-timing");
     int rc = check_method(c, err);
     if (rc == 0)
         rc = check_stages(c, err);

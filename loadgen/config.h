@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "loadgen/expect.h"
+#include "loadgen/server_config.h"
 #include "loadgen/shape.h"
 #include "loadgen/shard.h"
 #include "loadgen/start.h"
@@ -86,8 +87,7 @@ struct loadgen_config {
 
     struct load_start start;
     struct load_shard shard;
-    bool server_timing;              /* tell where the time went, by the answers' Server-Timing */
-    const char *server_timing_parts; /* names that are parts of the wait; NULL: all but totals */
+    struct server_config server;
 
     nsec_t merge_skew; /* the longest between the starts of merged runs */
     bool merge_anyway; /* add reports up that are not of one load */

@@ -2,6 +2,7 @@
 /* Counters and distributions of one worker, and their sum. */
 #include "loadgen/counters.h"
 #include "base/alloc.h"
+#include "loadgen/server_metrics.h"
 #include "loadgen/stages.h"
 #include "loadgen/streams.h"
 #include <errno.h>
@@ -72,6 +73,7 @@ void counters_free(struct counters *t) {
     stages_free(t->stages);
     server_times_free(t->server_times);
     streams_free(t->streams);
+    server_metrics_free(t->server_metrics);
     mem_free(t->samples.items);
     *t = (struct counters){ .first_start = NSEC_NEVER };
 }
@@ -83,6 +85,7 @@ void counters_restart(struct counters *t, nsec_t now) {
                               .document_is_error = t->document_is_error,
                               .document_bytes = t->document_bytes,
                               .server_times = t->server_times,
+                              .server_metrics = t->server_metrics,
                               .part = t->part,
                               .samples = t->samples,
                               .keeps_samples = t->keeps_samples,

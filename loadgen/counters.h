@@ -44,6 +44,7 @@ struct counters_part {
     struct hist *latency, *timed_out; /* times of answers; ages of requests that timed out */
 };
 
+struct server_metrics;
 struct stages;
 struct streams;
 
@@ -83,7 +84,8 @@ struct counters {
     bool has_document;
     bool document_is_error; /* the first 2xx response takes its place */
 
-    struct server_times *server_times; /* where the time went; NULL: not asked for */
+    struct server_times *server_times;     /* where the time went; NULL: not asked for */
+    struct server_metrics *server_metrics; /* as servers count; of the first worker, or NULL */
 
     struct counters_part part; /* counted since it was taken last */
     struct samples samples;

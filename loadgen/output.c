@@ -6,6 +6,7 @@
 #include "base/stream.h"
 #include "loadgen/conditions.h"
 #include "loadgen/config.h"
+#include "loadgen/counted.h"
 #include "loadgen/counters.h"
 #include "loadgen/document.h"
 #include "loadgen/live.h"
@@ -23,7 +24,13 @@
 #include <time.h>
 
 const struct section *const output_sections[] = {
-    &where_section, &streams_section, &conditions_section, &stages_section, &machines_section, NULL,
+    &where_section,
+    &counted_section,
+    &streams_section,
+    &conditions_section,
+    &stages_section,
+    &machines_section,
+    NULL,
 };
 
 /* --- a line per request ----------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include "loadgen/conditions.h"
 #include "loadgen/output.h"
 #include "loadgen/report.h"
+#include "loadgen/scrape.h"
 #include "loadgen/selfcheck.h"
 #include "loadgen/summary.h"
 #include "loadgen/worker.h"
@@ -224,6 +225,9 @@ static int make_report(struct load_run *run, nsec_t started_wall, struct error *
 
 int load_run_go(struct load_run *run, struct error *err) {
     struct load_worker *first = &run->threads[0].worker;
+    struct server_metrics **metrics = &first->counters.server_metrics;
+    if (scrape_before(run->config, metrics, err) != 0) /* a signal ends us meanwhile */
+        return EXIT_CANNOT;
     struct signals *signals = signals_new(first->loop, on_signal, run, err);
     if (signals == NULL)
         return EXIT_CANNOT;
@@ -239,6 +243,7 @@ int load_run_go(struct load_run *run, struct error *err) {
     int rc = run_workers(run, start.mono, err);
     look_at_start(run);
     signals_free(signals);
+    scrape_after(run->config, *metrics, counters_ended(&first->counters));
     live_finish(&run->live, first->counters.last_end);
     check_workers(run);
     if (make_report(run, start.wall + warmup, err) != 0 || rc != 0)
@@ -313,6 +318,8 @@ static int code_of(int rc) {
 static int prepare(struct load_setup *load, const struct loadgen_config *config,
                    struct error *err) {
     int rc = loadgen_config_check(config, err);
+    if (rc == 0)
+        rc = scrape_check(config, err);
     if (rc == 0)
         rc = load_start_find(&config->start, &load->start, err);
     if (rc == 0)

@@ -168,9 +168,9 @@ int worker_init(struct load_worker *w, const struct worker_setup *setup, struct 
         w->counters.stages = stages_new(&setup->config->stages);
         rc = w->counters.stages != NULL ? 0 : -ENOMEM;
     }
-    if (rc == 0 && setup->config->server_timing) {
+    if (rc == 0 && setup->config->server.timing) {
         w->counters.server_times =
-            server_times_new(setup->config->server_timing_parts, w->client_count);
+            server_times_new(setup->config->server.timing_parts, w->client_count);
         rc = w->counters.server_times != NULL ? 0 : -ENOMEM;
     }
     if (rc == 0 && setup->config->stream != STREAM_OFF)
