@@ -131,7 +131,8 @@ static uint64_t take_unsigned(struct arguments *args, unsigned longs) {
 }
 
 /* A number of "%d", "%i", "%u" or "%x" with modifiers. NULL: `at`, behind '%', begins none. */
-static const char *add_number(struct pieces *pieces, const char *at, struct arguments *args) {
+static NOINLINE const char *add_number(struct pieces *pieces, const char *at,
+                                       struct arguments *args) {
     char *room = pieces->numbers[pieces->count];
     struct number_style style;
     const char *letter = read_style(at, &style);
@@ -153,17 +154,17 @@ static const char *add_number(struct pieces *pieces, const char *at, struct argu
 }
 
 /* Adds what the conversion at `at`, behind its '%', stands for, and returns its end; or NULL. */
-static const char *add_conversion(struct pieces *pieces, const char *at, struct arguments *args) {
-    const char *text;
+static inline const char *add_conversion(struct pieces *pieces, const char *at,
+                                         struct arguments *args) {
+    if (LIKELY(*at == 's')) {
+        const char *text = va_arg(args->list, const char *);
 
-    if (*at == '%') {
-        add_piece(pieces, SLICE("%"));
+        add_piece(pieces, text != NULL ? slice_str(text) : SLICE("(null)"));
         return at + 1;
     }
-    if (*at != 's')
+    if (*at != '%')
         return add_number(pieces, at, args);
-    text = va_arg(args->list, const char *);
-    add_piece(pieces, text != NULL ? slice_str(text) : SLICE("(null)"));
+    add_piece(pieces, SLICE("%"));
     return at + 1;
 }
 
