@@ -113,6 +113,15 @@ static int parse_tls_version(void *config, const char *value, struct error *err)
                                      err);
 }
 
+static int parse_speed(void *config, const char *value, struct error *err) {
+    return loadgen_parse_speed(value, &((struct bench_options *)config)->run.replay_speed, err);
+}
+
+static int parse_replay_methods(void *config, const char *value, struct error *err) {
+    return loadgen_parse_methods(value, &((struct bench_options *)config)->run.replay_methods, err);
+}
+
+static const char *const orders[] = { "auto", "in-order", "weighted", "random", NULL };
 static const char *const resumes[] = { "off", "on", NULL };
 static const char *const streams[] = { "off", "sse", "json-lines", "auto", NULL };
 static const char *const arrivals[] = { "even", "poisson", NULL };
@@ -167,7 +176,8 @@ static const struct option_row bench_rows[] = {
          "drop planned requests that no connection is free for, instead of sending them late"),
     CUSTOM(0, "think", LOAD, "LAW", parse_think,
            "each connection pauses after each request: 1s, exp:1s, uniform:0.5s-2s"),
-    NUMBER(0, "seed", RATE, "N", run.seed, 0, INT64_MAX, "1", "of random arrivals and think times"),
+    NUMBER(0, "seed", RATE, "N", run.seed, 0, INT64_MAX, "1",
+           "of random arrivals and think times, of the order of lines and of templates"),
 
     TEXTS('H', "header", REQUEST, "'NAME: VALUE'", run.headers, "add or replace a header field"),
     TEXTS('C', "cookie", REQUEST, "NAME=VALUE", run.cookies, "send a cookie"),
@@ -180,6 +190,25 @@ static const struct option_row bench_rows[] = {
          "send this text, or this file (@- is stdin), with POST unless --method"),
     TEXT('T', "content-type", REQUEST, "TYPE", run.content_type,
          "Content-Type of the body; text/plain when absent"),
+    TEXT(0, "requests-file", REQUEST, "FILE", run.requests_file,
+         "send the requests of the lines of this file; - is stdin"),
+    { .name = "requests-order",
+      .topic = REQUEST,
+      .type = OPTION_CHOICE,
+      AT(run.requests_order),
+      .choices = orders,
+      .fallback = "auto",
+      .help = "how lines follow each other; auto is weighted when a line has a weight, else "
+              "in-order" },
+    FLAG(0, "templates", REQUEST, run.templates,
+         "replace {{seq}}, {{uuid}}, {{random:1-9}}, {{csv:FILE:COLUMN}} and the like in URLs, "
+         "headers and bodies"),
+    TEXT(0, "replay", REQUEST, "FILE", run.replay,
+         "send the requests of an access log, by its times; - is stdin"),
+    CUSTOM(0, "speed", REQUEST, "FACTOR", parse_speed,
+           "with --replay: so many times as fast; 1 when absent"),
+    CUSTOM(0, "replay-methods", REQUEST, "METHOD[,...]", parse_replay_methods,
+           "with --replay: the methods that are sent, without a body; GET,HEAD when absent"),
     FLAG(0, "http1.0", REQUEST, run.http10, "speak HTTP/1.0, as ab does"),
 
     TEXT('X', "proxy", NETWORK, "HOST[:PORT]", run.proxy, "send requests to this proxy"),

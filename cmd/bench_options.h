@@ -9,6 +9,7 @@ struct bench_options {
     struct loadgen_config run;
     bool version, merge;
     int64_t ramp_msec;
+    char first_url[2048]; /* of the file of requests, when no URL is given */
 };
 
 extern const struct option_spec bench_spec;

@@ -7,6 +7,7 @@
 #include "cmd/command.h"
 #include "cmd/common.h"
 #include "loadgen/merge.h"
+#include "loadgen/mix.h"
 #include "loadgen/output.h"
 #include "loadgen/run.h"
 #include <errno.h>
@@ -27,7 +28,16 @@ static bool has_arrivals(const struct loadgen_config *c) {
 }
 
 static bool has_randomness(const struct loadgen_config *c) {
-    return c->arrivals == LOADGEN_ARRIVALS_POISSON || c->think_text != NULL;
+    return c->arrivals == LOADGEN_ARRIVALS_POISSON || c->think_text != NULL ||
+           c->requests_file != NULL || c->templates;
+}
+
+static bool has_requests_file(const struct loadgen_config *c) {
+    return c->requests_file != NULL;
+}
+
+static bool has_replay(const struct loadgen_config *c) {
+    return c->replay != NULL;
 }
 
 static bool has_time(const struct loadgen_config *c) {
@@ -47,7 +57,7 @@ static bool has_page(const struct loadgen_config *c) {
 }
 
 static bool has_tls(const struct loadgen_config *c) {
-    return c->url == NULL || strncasecmp(c->url, "https:", 6) == 0;
+    return c->url == NULL || c->requests_file != NULL || strncasecmp(c->url, "https:", 6) == 0;
 }
 
 static bool has_any_tls(const struct loadgen_config *c) {
@@ -66,7 +76,8 @@ static bool has_server_metrics(const struct loadgen_config *c) {
 }
 
 static bool has_body(const struct loadgen_config *c) {
-    return c->post_file != NULL || c->put_file != NULL || c->body_text != NULL;
+    return c->requests_file != NULL || c->post_file != NULL || c->put_file != NULL ||
+           c->body_text != NULL;
 }
 
 static bool has_answers_with_bodies(const struct loadgen_config *c) {
@@ -85,7 +96,12 @@ static const struct need {
       has_arrivals },
     { "no-catch-up", "needs --rate, --burst or --stages of rates: without them nothing is late",
       has_rate },
-    { "seed", "needs --arrivals poisson or --think: nothing else is random", has_randomness },
+    { "seed",
+      "needs --arrivals poisson, --think, --requests-file or --templates: nothing else is random",
+      has_randomness },
+    { "requests-order", "needs --requests-file", has_requests_file },
+    { "speed", "needs --replay", has_replay },
+    { "replay-methods", "needs --replay", has_replay },
     { "drain", "needs --time: only a time limit leaves requests in flight", has_time },
     { "requests-per-connection", "needs --keep-alive (-k)", has_keep_alive },
     { "proxy-auth", "needs --proxy (-X)", has_proxy },
@@ -233,6 +249,10 @@ static void complete(struct loadgen_config *c, int64_t ramp_msec) {
         c->time_is_ours = true;
     }
     c->ramp = ramp_msec * NSEC_PER_MSEC;
+    if (c->replay_speed == 0)
+        c->replay_speed = 1;
+    if (c->replay_methods == NULL)
+        c->replay_methods = "GET,HEAD";
     if (c->json_line && c->json_path == NULL)
         c->json_path = "-";
     c->html = c->html || c->html_table != NULL || c->html_row != NULL || c->html_cell != NULL;
@@ -266,12 +286,26 @@ static int check_merge(const struct bench_options *o, struct error *err) {
                      option);
 }
 
-static int check_url(const struct bench_options *o, const struct option_strings *urls,
+/* A file of requests may name its hosts itself: the first one is that of the report. */
+static int take_url_of_file(struct bench_options *o, struct error *err) {
+    const char *path = o->run.requests_file;
+    if (strcmp(path, "-") == 0)
+        return error_set(err, -EINVAL, "--requests-file -: give the URL as well");
+    int rc = mix_first_url(path, o->first_url, sizeof(o->first_url), err);
+    if (rc == 0 && o->first_url[0] == '\0')
+        rc = error_set(err, -EINVAL, "URL is missing, and no line of %s names a host", path);
+    o->run.url = o->first_url;
+    return rc;
+}
+
+static int check_url(struct bench_options *o, const struct option_strings *urls,
                      struct error *err) {
     if (o->run.page_from != NULL && urls->count + o->merge > 0)
         return error_set(err, -EINVAL, "--report-from loads nothing: give no URL, and no --merge");
     if (o->run.page_from != NULL)
         return 0;
+    if (urls->count == 0 && !o->merge && o->run.requests_file != NULL)
+        return take_url_of_file(o, err);
     if (urls->count == 0)
         return error_set(err, -EINVAL, "%s",
                          o->merge ? "--merge: give the JSON files to merge"
@@ -289,8 +323,12 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
     }
     if (positionals->count > 0 && !o->merge)
         o->run.url = positionals->items[0];
-    if (check_hints(o, positionals, err) != 0 || check_url(o, positionals, err) != 0 ||
-        check_merge(o, err) != 0 || check_needs(&o->run, argc, argv, err) != 0)
+    if (check_hints(o, positionals, err) != 0)
+        return EXIT_USAGE;
+    int rc = check_url(o, positionals, err);
+    if (rc != 0)
+        return rc == -EINVAL ? EXIT_USAGE : EXIT_CANNOT;
+    if (check_merge(o, err) != 0 || check_needs(&o->run, argc, argv, err) != 0)
         return EXIT_USAGE;
     complete(&o->run, o->ramp_msec);
     if (o->run.page_from != NULL)

@@ -103,6 +103,12 @@ static void client_fail_malformed(struct load_client *c, const char *why, struct
     client_fail(c, FAILURE_BAD_RESPONSE, now);
 }
 
+/* The text that the body of the answer should have. */
+static const struct expect_body *body_expected(const struct load_client *c) {
+    const struct request_expect *own = c->request->expect;
+    return own != NULL && own->body != NULL ? own->body : c->worker->expect;
+}
+
 static void client_feed(struct load_client *c, struct slice input, bool eof, nsec_t now) {
     struct slice rest = input;
     struct http_head head;
@@ -118,8 +124,8 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
             break;
         case HTTP_EV_DATA:
             c->body_bytes += ev.data.len;
-            if (c->worker->expect->text.len > 0)
-                c->matched = expect_body_feed(c->worker->expect, c->matched, ev.data);
+            if (body_expected(c)->text.len > 0)
+                c->matched = expect_body_feed(body_expected(c), c->matched, ev.data);
             if (UNLIKELY(c->stream != NULL))
                 streams_take(c->worker->counters.streams, c->stream, ev.data, now);
             break;
@@ -219,6 +225,21 @@ static bool ends_measured(struct load_client *c) {
     return c->planned >= c->worker->plan.measure_from;
 }
 
+static bool is_expected_status(const struct load_client *c) {
+    const struct request_expect *own = c->request->expect;
+    bool has_own = own != NULL && own->status.any_given;
+    return expect_status_has(has_own ? &own->status : &c->worker->config->expect_status, c->status);
+}
+
+/* The request has come to its end; `status` is 0 without a response. */
+static void client_count(struct load_client *c, int outcome, uint16_t status,
+                         const struct timing *timing, nsec_t now) {
+    struct counters *t = &c->worker->counters;
+    counters_end(t, c->sample, outcome, status, c->body_bytes, timing, now);
+    if (UNLIKELY(t->names != NULL))
+        names_record(t->names, c->request->name, outcome, status, timing);
+}
+
 /* `clean`: nothing was received beyond the response. */
 static void client_judge(struct load_client *c, bool clean, nsec_t now) {
     struct load_worker *w = c->worker;
@@ -230,18 +251,18 @@ static void client_judge(struct load_client *c, bool clean, nsec_t now) {
         return;
     bool is_whole_stream = c->stream == NULL || streams_end(w->counters.streams, c->stream, now);
     answers_add(&w->answers, c->status, c->body_bytes, http_conn_noted(&c->http));
-    w->answers.addresses[c->address].responses++;
+    w->pools[c->pool].dialer.addresses[c->address].responses++;
     w->answers.overrun += !clean;
-    if (!expect_status_has(&config->expect_status, c->status))
+    if (!is_expected_status(c))
         outcome = FAILURE_STATUS;
-    else if (!expect_body_found(w->expect, c->matched))
+    else if (!expect_body_found(body_expected(c), c->matched))
         outcome = FAILURE_BODY;
     else if (!is_whole_stream)
         outcome = FAILURE_STREAM_END;
     else if (!counters_fits_document(&w->counters, c->status, c->body_bytes,
                                      config->ab_strict && !config->variable_length))
         outcome = FAILURE_LENGTH;
-    counters_end(&w->counters, c->sample, outcome, c->status, c->body_bytes, &timing, now);
+    client_count(c, outcome, c->status, &timing, now);
     if (UNLIKELY(w->counters.server_times != NULL))
         server_times_end(w->counters.server_times, (size_t)(c - w->clients), &timing);
     live_request_ended(w->live);
@@ -261,7 +282,7 @@ void client_fail(struct load_client *c, enum failure reason, nsec_t now) {
         if (c->stream != NULL)
             streams_break(w->counters.streams, c->stream, c->planned, failure_is_timeout(reason),
                           false, now);
-        counters_end(&w->counters, c->sample, (int)reason, 0, c->body_bytes, &timing, now);
+        client_count(c, (int)reason, 0, &timing, now);
         live_request_ended(w->live);
     }
     if (w->starts_serially)
@@ -282,7 +303,7 @@ static void on_expired(struct timeouts *q, struct timeout *t) {
         reason = FAILURE_TIMEOUT_BODY;
     timeouts_leave(&c->retry);
     if (reason == FAILURE_TIMEOUT_CONNECT)
-        (void)target_leave_out(&c->worker->dialer, c->address, ETIMEDOUT);
+        (void)target_leave_out(&c->worker->pools[c->pool].dialer, c->address, ETIMEDOUT);
     client_fail(c, reason, clock_now());
 }
 
@@ -407,6 +428,8 @@ int clients_init(struct load_worker *w) {
     for (uint32_t i = 0; i < w->client_count; i++) {
         struct load_client *c = &w->clients[i];
         *c = (struct load_client){ .worker = w,
+                                   .request = w->request,
+                                   .pool = (uint8_t)(i / w->at_once),
                                    .again = { .run = on_again },
                                    .watch = { .fd = -1 } };
         c->stream = w->streams != NULL ? &w->streams[i] : NULL;
@@ -448,8 +471,7 @@ void clients_end(struct load_worker *w, nsec_t now) {
         if (c->holds_request && ends_measured(c)) {
             if (c->stream != NULL)
                 streams_break(w->counters.streams, c->stream, c->planned, true, true, now);
-            counters_end(&w->counters, c->sample, OUTCOME_UNFINISHED, 0, c->body_bytes, &timing,
-                         now);
+            client_count(c, OUTCOME_UNFINISHED, 0, &timing, now);
         }
         client_disconnect(c);
     }

@@ -16,14 +16,35 @@ static void client_connect(struct load_client *c);
 /* Open model: wakes up for the next planned request, when a client is idle. Otherwise the one that
  * becomes free looks at the plan first. */
 static int arm_arrival(struct load_worker *w) {
-    return w->idle != NULL ? timer_set(w->loop, &w->arrival_timer, plan_next_at(&w->plan)) : 0;
+    return w->busy < w->at_once ? timer_set(w->loop, &w->arrival_timer, plan_next_at(&w->plan)) : 0;
+}
+
+static void push_idle(struct load_client *c) {
+    struct load_pool *pool = &c->worker->pools[c->pool];
+    c->next_idle = pool->idle;
+    pool->idle = c;
+}
+
+/* Takes a free connection of that host: there is one, for each host has as many as there may be
+ * requests at once. */
+static struct load_client *pop_idle(struct load_worker *w, size_t pool) {
+    struct load_client *c = w->pools[pool].idle;
+    w->pools[pool].idle = c->next_idle;
+    return c;
+}
+
+/* Takes any one. */
+static struct load_client *pop_any_idle(struct load_worker *w) {
+    size_t pool = 0;
+    while (w->pools[pool].idle == NULL)
+        pool++;
+    return pop_idle(w, pool);
 }
 
 static void on_arrival(struct timer *timer) {
     struct load_worker *w = CONTAINER_OF(timer, struct load_worker, arrival_timer);
-    while (w->idle != NULL && !w->stopping && plan_next_at(&w->plan) <= clock_now()) {
-        struct load_client *c = w->idle;
-        w->idle = c->next_idle;
+    while (w->busy < w->at_once && !w->stopping && plan_next_at(&w->plan) <= clock_now()) {
+        struct load_client *c = pop_any_idle(w);
         w->busy++;
         if (w->busy > w->counters.busy_max)
             w->counters.busy_max = w->busy;
@@ -43,16 +64,16 @@ static nsec_t ramp_at(const struct load_worker *w) {
 
 static void on_ramp(struct timer *timer) {
     struct load_worker *w = CONTAINER_OF(timer, struct load_worker, ramp_timer);
-    while (w->started < w->client_count && !w->stopping && ramp_at(w) <= clock_now())
+    while (w->started < w->at_once && !w->stopping && ramp_at(w) <= clock_now())
         client_start(&w->clients[w->started++], clock_now());
-    bool more = w->started < w->client_count && !w->stopping;
+    bool more = w->started < w->at_once && !w->stopping;
     if (more && timer_set(w->loop, &w->ramp_timer, ramp_at(w)) != 0)
         clients_stop(w, RUN_END_ERROR);
 }
 
 void clients_start_rest(struct load_worker *w) {
     w->starts_serially = false;
-    while (w->started < w->client_count && !w->stopping)
+    while (w->started < w->at_once && !w->stopping)
         client_start(&w->clients[w->started++], clock_now());
 }
 
@@ -138,6 +159,7 @@ static void on_stage(struct timer *timer) {
 void clients_warm_up_end(struct load_worker *w) {
     counters_restart(&w->counters, w->plan.measure_from);
     answers_restart(&w->answers);
+    names_restart(w->counters.names);
     w->counters.busy_max = w->busy;
     w->is_warm = true;
     if (w->config->warmup == 0)
@@ -150,7 +172,7 @@ void clients_warm_up_end(struct load_worker *w) {
  * pause of ours: then it is our fault. */
 static void count_starved(struct load_worker *w, nsec_t planned) {
     bool in_pause = planned >= w->lateness.pause_began && planned < w->lateness.pause_ended;
-    w->counters.starved += w->found_idle || w->idle != NULL || in_pause;
+    w->counters.starved += w->found_idle || w->busy < w->at_once || in_pause;
 }
 
 /* Takes the next request of the plan, if one is due: its planned time, and its record. */
@@ -158,7 +180,7 @@ static bool take(struct load_client *c, nsec_t now) {
     struct load_worker *w = c->worker;
     if (c >= w->clients_end)
         return false;
-    if (UNLIKELY(w->config->no_catch_up) && w->idle == NULL && !w->found_idle)
+    if (UNLIKELY(w->config->no_catch_up) && w->busy >= w->at_once && !w->found_idle)
         clients_drop_due(w, now); /* requests that came while nobody was free */
     if (!plan_take(&w->plan, now, &c->planned))
         return false;
@@ -193,8 +215,7 @@ static void client_rest(struct load_client *c) {
         c->state = LOAD_RESTING;
     w->busy--;
     if (plan_is_open(&w->plan)) {
-        c->next_idle = w->idle;
-        w->idle = c;
+        push_idle(c);
         if (!w->stopping && arm_arrival(w) != 0)
             clients_stop(w, RUN_END_ERROR);
     }
@@ -210,6 +231,38 @@ static void begin_exchange(struct load_client *c) {
     http_conn_sent(&c->http, c->request->method, c->request->close);
 }
 
+/* The request goes to another host: its connection waits for the next one that goes to its own. */
+static struct load_client *hand_over(struct load_client *c, size_t pool) {
+    struct load_client *other = pop_idle(c->worker, pool);
+    other->planned = c->planned;
+    other->sample = c->sample;
+    timeouts_leave(&c->timeout);
+    if (c->state != LOAD_IDLE)
+        c->state = LOAD_RESTING;
+    push_idle(c);
+    return other;
+}
+
+/* Fills in the next request of a mix. Returns the client whose host it is for; NULL when memory is
+ * out, and the run ends. */
+static struct load_client *take_turn(struct load_client *c) {
+    struct load_worker *w = c->worker;
+    struct mix_turn turn = { .number = w->plan.line, .line = w->plan.line };
+    if (w->plan.replay == NULL)
+        mix_next(w->mix, &turn);
+    if (turn.target != c->pool)
+        c = hand_over(c, turn.target);
+    struct mix_request **filled = &w->filled[c - w->clients];
+    if (*filled == NULL)
+        *filled = mem_calloc(1, sizeof(**filled));
+    if (*filled == NULL || mix_fill(w->mix, &turn, *filled) != 0) {
+        clients_stop(w, RUN_END_ERROR);
+        return NULL;
+    }
+    c->request = &(*filled)->request;
+    return c;
+}
+
 void client_start(struct load_client *c, nsec_t now) {
     struct load_worker *w = c->worker;
     if (UNLIKELY(w->thinkers != NULL) && client_think(c, now))
@@ -218,9 +271,14 @@ void client_start(struct load_client *c, nsec_t now) {
         client_rest(c);
         return;
     }
+    c->request = w->request;
+    if (UNLIKELY(w->mix != NULL)) {
+        c = take_turn(c);
+        if (c == NULL)
+            return;
+    }
     if (UNLIKELY(w->thinkers != NULL))
         thinker_of(c)->owes = true;
-    c->request = w->request;
     c->holds_request = true;
     c->started = now;
     c->body_bytes = 0;
@@ -265,7 +323,8 @@ static void retry_later(struct load_client *c, nsec_t now) {
 static void connect_failed(struct load_client *c, int rc, nsec_t now) {
     if (rc == -EAGAIN) {
         retry_later(c, now);
-    } else if (rc != -ETIMEDOUT && target_leave_out(&c->worker->dialer, c->address, -rc)) {
+    } else if (rc != -ETIMEDOUT &&
+               target_leave_out(&c->worker->pools[c->pool].dialer, c->address, -rc)) {
         client_pause(c); /* the request is still to be sent, elsewhere */
     } else if (rc == -ECONNREFUSED) {
         client_fail(c, FAILURE_REFUSED, now);
@@ -280,10 +339,11 @@ static void connect_failed(struct load_client *c, int rc, nsec_t now) {
 }
 
 static int open_connection(struct load_client *c) {
-    int fd = target_dial(&c->worker->dialer, &c->address);
+    struct load_pool *pool = &c->worker->pools[c->pool];
+    int fd = target_dial(&pool->dialer, &c->address);
     int rc = fd < 0 ? fd : watch_open(&c->watch, c->worker->loop, fd, client_ready);
     if (fd >= 0 && rc == 0)
-        rc = secure_open(&c->secure, c->worker->secure, &c->worker->session, &c->watch);
+        rc = secure_open(&c->secure, pool->secure, &pool->session, &c->watch);
     if (fd >= 0 && rc != 0)
         close(fd);
     /* Nothing is there to be read yet, and if it is, the registration reports it. */
@@ -317,7 +377,7 @@ static void connection_begins(struct load_client *c, nsec_t now) {
     c->connected = c->written = now;
     c->state = LOAD_WAITING;
     c->worker->counters.connections++;
-    c->worker->answers.addresses[c->address].connections++;
+    c->worker->pools[c->pool].dialer.addresses[c->address].connections++;
 }
 
 void client_secure(struct load_client *c) {
@@ -392,20 +452,20 @@ int clients_start(struct load_worker *w) {
     w->ramp_timer.fire = on_ramp;
     w->stage_timer.fire = on_stage;
     w->clients_end = w->clients + w->client_count;
-    w->busy = w->client_count;
+    w->busy = w->at_once;
+    for (uint32_t i = w->client_count; i-- > w->at_once;)
+        push_idle(&w->clients[i]);
     if (thinkers_init(w) != 0)
         return -ENOMEM;
     if (plan_is_open(&w->plan)) {
-        for (uint32_t i = w->client_count; i-- > 0;) {
-            w->clients[i].next_idle = w->idle;
-            w->idle = &w->clients[i];
-        }
-        w->started = w->client_count;
+        for (uint32_t i = w->at_once; i-- > 0;)
+            push_idle(&w->clients[i]);
+        w->started = w->at_once;
         w->busy = 0;
         return arm_arrival(w);
     }
     if (loadgen_config_varies_connections(w->config)) {
-        w->started = w->client_count;
+        w->started = w->at_once;
         w->busy = 0;
         follow_stages(w);
         return 0;

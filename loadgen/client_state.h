@@ -20,6 +20,7 @@
 #include "loadgen/answers.h"
 #include "loadgen/counters.h"
 #include "loadgen/live.h"
+#include "loadgen/mix.h"
 #include "loadgen/parting.h"
 #include "loadgen/plan.h"
 #include "loadgen/request.h"
@@ -51,7 +52,7 @@ struct load_client {
     struct secure_conn *secure; /* an open connection's to https */
     struct stream *stream;      /* events of the answer, with --stream; else NULL */
     struct load_worker *worker;
-    const struct request *request; /* of the current exchange, or of the last one */
+    const struct request *request; /* the current exchange's, or the last one's */
     struct load_client *next_idle; /* the worker's list */
     struct timeout timeout;        /* for the request or the parting */
     struct timeout retry;          /* for a connect that the kernel asked to try again */
@@ -64,7 +65,8 @@ struct load_client {
     uint32_t matched;                /* bytes of the text that is expected in the body */
     uint16_t status;
     uint8_t state;      /* enum load_client_state */
-    uint8_t address;    /* the one of the target's that is being tried */
+    uint8_t pool;       /* the number of its host's */
+    uint8_t address;    /* the one of the host's that is being tried */
     bool holds_request; /* taken from the plan, neither answered nor failed yet */
     bool write_failed;  /* the server stopped listening; its last words are still to be read */
 };
@@ -76,18 +78,30 @@ struct load_thinker {
     bool owes; /* a request was begun since the last pause */
 };
 
+/* The connections of a worker to one host. A mix may have several: whoever needs a connection takes
+ * the one that was used last of those that are free, so that a host has at most as many as there
+ * are connections at once. */
+struct load_pool {
+    struct target_dialer dialer;
+    const struct secure *secure;
+    struct tls_session session;
+    struct load_client *idle;              /* without a request, the last used first */
+    struct answers_address *own_addresses; /* NULL: the answers have the first host's */
+};
+
 /* One loop with its connections and its counters: a thread of the run (loadgen/worker.h). */
 struct load_worker {
     struct loop *loop;
     const struct loadgen_config *config;
     const struct request *request; /* the one that exchanges hold */
     const struct expect_body *expect;
-    const struct secure *secure;
-    struct tls_session session;
     struct live *live;
     struct share share;
     struct load_plan plan;
-    struct target_dialer dialer;
+    struct load_mix *mix;        /* NULL: all requests are the one */
+    struct mix_request **filled; /* each client's, when it has had one; NULL without a mix */
+    struct load_pool *pools;
+    uint32_t pool_count;
     struct counters counters;
     struct answers answers;
     struct live_state state;
@@ -97,12 +111,13 @@ struct load_worker {
     struct parting parting; /* the server's doings when it should close */
     struct load_client *clients;
     struct load_client *clients_end; /* behind the last one that may take requests now */
-    struct load_client *idle;        /* open model: those without a request, the last used first */
     struct stream *streams;          /* one for each client; NULL: answers are none */
     char *in;                        /* the buffer that every recv goes to first */
-    uint32_t client_count, started, busy; /* started: once; busy: not resting */
-    struct load_thinker *thinkers;        /* one per client; NULL without --think */
-    uint32_t thinking;                    /* a part of the busy ones */
+    uint32_t client_count;           /* in all pools */
+    uint32_t at_once;                /* the most that have a request at once */
+    uint32_t started, busy;          /* started: once; busy: not resting */
+    struct load_thinker *thinkers;   /* one per client; NULL without --think */
+    uint32_t thinking;               /* a part of the busy ones */
     struct rng think_rng;
 
     struct timer arrival_timer; /* open model: the next planned request */

@@ -12,7 +12,7 @@ enum { PROGRESS_FROM = 150 };
 uint64_t loadgen_config_budget(const struct loadgen_config *c) {
     if (c->requests > 0)
         return (uint64_t)c->requests;
-    if (c->time_limit > 0)
+    if (c->time_limit > 0 || c->replay != NULL)
         return UINT64_MAX;
     return c->concurrency > 0 ? (uint64_t)c->concurrency : 1;
 }
@@ -58,13 +58,37 @@ static int check_method(const struct loadgen_config *c, struct error *err) {
     return 0;
 }
 
+static int check_mix(const struct loadgen_config *c, struct error *err) {
+    bool has_body = c->post_file != NULL || c->put_file != NULL || c->body_text != NULL;
+    bool has_lines = c->requests_file != NULL || c->replay != NULL;
+    if (c->requests_file != NULL && c->replay != NULL)
+        return error_set(err, -EINVAL, "--requests-file and --replay exclude each other");
+    if (has_lines && (has_body || c->head || c->method != NULL))
+        return error_set(err, -EINVAL,
+                         "--requests-file and --replay exclude --method, --head, --post, --put and "
+                         "--body: each line says what it sends");
+    if ((has_lines || c->templates) && c->ab_strict)
+        return error_set(err, -EINVAL,
+                         "--ab-strict excludes --requests-file, --replay and --templates: ab has "
+                         "one request");
+    if (c->replay != NULL && c->templates)
+        return error_set(err, -EINVAL, "--replay excludes --templates: a log has none");
+    if (c->replay != NULL && (c->rate > 0 || c->stages.count > 0 || c->burst.count > 0 ||
+                              c->arrivals == LOADGEN_ARRIVALS_POISSON))
+        return error_set(
+            err, -EINVAL,
+            "--replay excludes --rate, --stages, --burst and --arrivals: the log says when");
+    return 0;
+}
+
 static int check_rate(const struct loadgen_config *c, struct error *err) {
     if (!loadgen_config_is_open(c))
         return 0;
     if (c->ramp > 0)
-        return error_set(err, -EINVAL,
-                         "--rate and --burst exclude --ramp: connections open when they are "
-                         "needed");
+        return error_set(
+            err, -EINVAL,
+            "--rate, --burst and --replay exclude --ramp: connections open when they are "
+            "needed");
     if (c->ab_strict)
         return error_set(err, -EINVAL, "--rate and --burst exclude --ab-strict: ab has no rate");
     return 0;
@@ -172,6 +196,8 @@ int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
     if (c->ipv4 && c->ipv6)
         return error_set(err, -EINVAL, "-4 and -6 exclude each other; without them both are used");
     int rc = check_method(c, err);
+    if (rc == 0)
+        rc = check_mix(c, err);
     if (rc == 0)
         rc = check_stages(c, err);
     if (rc == 0)

@@ -35,6 +35,13 @@ enum loadgen_stream { STREAM_OFF, STREAM_SSE, STREAM_JSON_LINES, STREAM_AUTO };
 
 enum loadgen_resume { LOADGEN_RESUME_OFF, LOADGEN_RESUME_ON };
 
+enum loadgen_order {
+    LOADGEN_ORDER_AUTO, /* weighted when a line has a weight, in order otherwise */
+    LOADGEN_ORDER_IN_ORDER,
+    LOADGEN_ORDER_WEIGHTED,
+    LOADGEN_ORDER_RANDOM,
+};
+
 struct loadgen_config {
     const char *url;
     int64_t requests;    /* 0: not given; then one per connection, or no limit with a time limit */
@@ -76,6 +83,14 @@ struct loadgen_config {
     bool head; /* -i */
     const char *method, *post_file, *put_file, *body_text, *content_type, *credentials;
     struct option_strings headers, cookies;
+
+    const char *requests_file; /* NULL: one request, the options' */
+    enum loadgen_order requests_order;
+    bool templates;     /* double braces are replaced, request by request */
+    const char *replay; /* an access log */
+    double replay_speed;
+    const char *replay_methods; /* "GET,HEAD" */
+
     struct expect_status expect_status;
     const char *expect_body; /* NULL: any */
 
@@ -117,7 +132,7 @@ bool loadgen_config_shows_progress(const struct loadgen_config *c);
 
 /* Whether requests have planned times, answered or not. */
 static inline bool loadgen_config_is_open(const struct loadgen_config *c) {
-    return c->rate > 0 || c->burst.count > 0 ||
+    return c->rate > 0 || c->burst.count > 0 || c->replay != NULL ||
            (c->stages.count > 0 && !c->stages.is_of_connections);
 }
 

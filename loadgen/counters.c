@@ -90,7 +90,8 @@ void counters_restart(struct counters *t, nsec_t now) {
                               .samples = t->samples,
                               .keeps_samples = t->keeps_samples,
                               .stages = t->stages,
-                              .streams = t->streams };
+                              .streams = t->streams,
+                              .names = t->names };
     memcpy(fresh.server_software, t->server_software, sizeof(fresh.server_software));
     for (int i = 0; i < TIME_COUNT; i++) {
         fresh.ended[i] = t->ended[i];

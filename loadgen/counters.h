@@ -46,6 +46,7 @@ struct counters_part {
 
 struct server_metrics;
 struct stages;
+struct names;
 struct streams;
 
 struct counters {
@@ -92,6 +93,8 @@ struct counters {
     bool keeps_samples;
     struct stages *stages;   /* owned; NULL: the load has none */
     struct streams *streams; /* owned; NULL: answers are no streams */
+    struct names
+        *names; /* loadgen/names.h; NULL: no request has one. Whoever made them frees them */
 };
 
 extern const struct failure_info failure_infos[FAILURE_COUNT];

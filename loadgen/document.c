@@ -21,6 +21,10 @@ static struct slice method_of(const struct report *r) {
     return rest.len > 0 ? slice_cut(&rest, ' ') : slice_str(r->config->method);
 }
 
+static json_t *text_or_null(const char *text) {
+    return text != NULL ? json_text(slice_str(text), SIZE_MAX) : json_null();
+}
+
 static void put_config(struct json_draft root, const struct report *r) {
     static const char *const streams[] = { "off", "sse", "json-lines", "auto" };
     const struct loadgen_config *c = r->config;
@@ -29,6 +33,9 @@ static void put_config(struct json_draft root, const struct report *r) {
     json_put_text(o, "host", slice_str(r->target->host));
     json_put_count(o, "port", r->target->url.port);
     json_put_text(o, "target", r->target->url.target);
+    json_put(o, "requests_file", text_or_null(c->requests_file));
+    json_put(o, "replay", text_or_null(c->replay));
+    json_put(o, "templates", json_boolean(c->templates));
     json_put_text(o, "method", method_of(r));
     json_put(o, "requests", c->requests > 0 ? json_integer(c->requests) : json_null());
     json_put_count(o, "concurrency", (uint64_t)c->concurrency);

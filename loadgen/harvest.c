@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "loadgen/input.h"
 #include "loadgen/request.h"
 #include <dirent.h>
 #include <errno.h>
@@ -296,7 +297,7 @@ static int take_text(struct harvest *h, struct slice text, struct error *err) {
 static int take_file(struct harvest *h, struct error *err) {
     struct buf text;
     buf_init(&text, HARVEST_BYTES_MAX);
-    int rc = request_read_file(h->path, &text, err);
+    int rc = input_read(h->path, &text, err);
     if (rc == 0)
         rc = take_text(h, buf_unread(&text), err);
     buf_free(&text);

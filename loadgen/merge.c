@@ -9,6 +9,7 @@
 #include "loadgen/harvest.h"
 #include "loadgen/live.h"
 #include "loadgen/machines.h"
+#include "loadgen/names.h"
 #include "loadgen/output.h"
 #include "loadgen/request.h"
 #include "loadgen/section.h"
@@ -200,10 +201,11 @@ static int take_first(struct merge *m, const json_t *root, struct error *err) {
 
 /* A part of one load asks for the same in the same way; how much of it each does may differ. */
 static int check_same_load(const struct merge *m, const json_t *root, struct error *err) {
-    static const char *const keys[] = { "url",         "method",   "keep_alive", "http_version",
-                                        "has_body",    "arrivals", "stages",     "think",
-                                        "no_catch_up", "stream",   "stall_s",    "stream_end",
-                                        "through" };
+    static const char *const keys[] = {
+        "url",     "method",        "keep_alive",  "http_version", "has_body", "arrivals",
+        "stages",  "think",         "no_catch_up", "stream",       "stall_s",  "stream_end",
+        "through", "requests_file", "replay",      "templates"
+    };
     const json_t *config = json_object_get(root, "config");
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         const json_t *first = json_object_get(m->first, keys[i]);
@@ -595,6 +597,7 @@ int loadgen_merge(const struct loadgen_config *config, const struct option_strin
     int code = merge_all(m, paths, err);
     output_close(&m->output);
     summary_free(&m->summary);
+    names_free(m->counters.names);
     counters_free(&m->counters);
     json_decref(m->first);
     json_decref(m->first_shard);

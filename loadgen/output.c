@@ -11,6 +11,8 @@
 #include "loadgen/document.h"
 #include "loadgen/live.h"
 #include "loadgen/machines.h"
+#include "loadgen/mix.h"
+#include "loadgen/names.h"
 #include "loadgen/page.h"
 #include "loadgen/stage_report.h"
 #include "loadgen/stream_report.h"
@@ -24,13 +26,9 @@
 #include <time.h>
 
 const struct section *const output_sections[] = {
-    &where_section,
-    &counted_section,
-    &streams_section,
-    &conditions_section,
-    &stages_section,
-    &machines_section,
-    NULL,
+    &mix_section,     &names_section,    &where_section,
+    &counted_section, &streams_section,  &conditions_section,
+    &stages_section,  &machines_section, NULL,
 };
 
 /* --- a line per request ----------------------------------------------------------------------- */

@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* The budget and the schedule of one worker. */
 #include "loadgen/plan.h"
+#include "loadgen/replay.h"
 #include <math.h>
+
+/* The line of a log that has a number of this worker's. */
+static uint64_t line_of(const struct load_plan *p, double number) {
+    return (uint64_t)(number * p->shares + 0.5);
+}
 
 /* The planned time of a number. The cursor goes forward with it. */
 static nsec_t time_of(const struct load_plan *p, struct shape_cursor *cursor, double number) {
+    if (p->replay != NULL) {
+        uint64_t line = line_of(p, number);
+        return line < p->replay->count ? p->start + p->replay->lines[line].at : NSEC_NEVER;
+    }
     if (p->shape == NULL)
         return p->interval_ns > 0 ? p->start + (nsec_t)(number * p->interval_ns + 0.5) : NSEC_NEVER;
     nsec_t after = shape_when(p->shape, cursor, number * p->shares);
@@ -52,6 +62,11 @@ void plan_init(struct load_plan *p, const struct loadgen_config *c, struct share
         plan_arrivals(p, c, share);
 }
 
+void plan_follow(struct load_plan *p, const struct replay *replay) {
+    p->replay = replay;
+    p->next_at = time_of(p, &p->cursor, p->next);
+}
+
 nsec_t plan_next_at(const struct load_plan *p) {
     nsec_t at = nsec_min(p->next_at, p->burst_at);
     return p->left == 0 || at >= p->stop_at ? NSEC_NEVER : at;
@@ -82,6 +97,8 @@ bool plan_take(struct load_plan *p, nsec_t now, nsec_t *ret_planned) {
         if (at > now)
             return false;
         *ret_planned = at;
+        if (UNLIKELY(p->replay != NULL))
+            p->line = line_of(p, p->next);
         plan_advance(p);
     }
     if (p->left != UINT64_MAX && *ret_planned >= p->measure_from)
@@ -93,6 +110,8 @@ bool plan_take(struct load_plan *p, nsec_t now, nsec_t *ret_planned) {
 
 /* The number that the schedule has reached, of this worker's requests. */
 static double number_at(const struct load_plan *p, nsec_t after) {
+    if (p->replay != NULL)
+        return (double)replay_count(p->replay, after) / p->shares;
     if (p->shape == NULL)
         return (double)after / p->interval_ns;
     return shape_area(p->shape, after) / p->shares;

@@ -17,6 +17,8 @@
 #include "base/rng.h"
 #include "loadgen/config.h"
 
+struct replay;
+
 struct load_plan {
     uint64_t left;       /* requests not yet taken; UINT64_MAX never runs out */
     nsec_t start;        /* the schedule's */
@@ -38,10 +40,16 @@ struct load_plan {
     struct load_burst burst;
     nsec_t burst_at;     /* the earliest planned time of a burst's request; NSEC_NEVER: no bursts */
     uint64_t burst_next; /* the number of that request, of all workers' */
+
+    const struct replay *replay; /* the log that gives the times; NULL: none */
+    uint64_t line;               /* the log's that was taken last */
 };
 
 void plan_init(struct load_plan *p, const struct loadgen_config *c, struct share share,
                nsec_t start);
+
+/* Takes the times of a log, which stays, instead of a rate's. After plan_init. */
+void plan_follow(struct load_plan *p, const struct replay *replay);
 
 static inline bool plan_is_open(const struct load_plan *p) {
     return p->is_open;

@@ -12,6 +12,7 @@ struct live;
 struct merged_part;
 struct load_started;
 struct loadgen_config;
+struct load_mix;
 struct request;
 struct samples;
 struct section;
@@ -30,6 +31,7 @@ struct report {
     struct samples *samples;               /* optional; sorted as the outputs need it */
     const struct live *live;               /* optional */
     const struct selfcheck *check;         /* optional */
+    const struct load_mix *mix;            /* optional */
     const struct load_started *started;    /* optional */
     const struct section *const *sections; /* optional; what features tell: loadgen/section.h */
     nsec_t started_mono, started_wall;     /* start of what is measured, on both clocks */

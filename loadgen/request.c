@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "http/encode.h"
+#include "loadgen/input.h"
 #include <errno.h>
 #include <stdio.h>
 
@@ -101,36 +102,11 @@ static int add_credentials(struct builder *b, struct slice name, const char *cre
     return 0;
 }
 
-static int read_all(FILE *file, struct buf *to) {
-    for (;;) {
-        int rc = buf_reserve(to, 65536);
-        if (rc != 0)
-            return rc;
-        size_t n = fread(buf_tail(to), 1, buf_room(to), file);
-        buf_added(to, n);
-        if (n == 0)
-            return ferror(file) ? -EIO : 0;
-    }
-}
-
 /* The file that the body comes from, or NULL. --body names one by @FILE. */
 static const char *body_file_of(const struct loadgen_config *c) {
     if (c->post_file != NULL || c->put_file != NULL)
         return c->post_file != NULL ? c->post_file : c->put_file;
     return c->body_text != NULL && c->body_text[0] == '@' ? c->body_text + 1 : NULL;
-}
-
-int request_read_file(const char *path, struct buf *to, struct error *err) {
-    bool is_stdin = strcmp(path, "-") == 0;
-    FILE *file = is_stdin ? stdin : fopen(path, "re");
-    int rc = file != NULL ? read_all(file, to) : -errno;
-    if (file != NULL && !is_stdin)
-        fclose(file);
-    if (rc == -ENOBUFS)
-        return error_set(err, rc, "cannot take %s: it has more than %zu bytes", path, to->max);
-    if (rc != 0)
-        return error_set(err, rc, "cannot read %s: %s", path, strerrordesc_np(-rc));
-    return 0;
 }
 
 static struct slice method_text(const struct loadgen_config *c) {
@@ -224,7 +200,7 @@ int request_build(struct request *r, const struct loadgen_config *c, const struc
 
     int rc = add_fields(&b, r, !t->is_tls, err);
     if (rc == 0 && body_file != NULL)
-        rc = request_read_file(body_file, &body, err);
+        rc = input_read(body_file, &body, err);
     if (rc == 0)
         rc = encode(&b, r, t,
                     body_file == NULL && r->has_body ? slice_str(c->body_text) : buf_unread(&body),

@@ -8,12 +8,20 @@
 #include "loadgen/config.h"
 #include "loadgen/target.h"
 
+/* The demands on the answer to one request, in the place of those on all. */
+struct request_expect {
+    struct expect_status status;
+    const struct expect_body *body; /* NULL: any */
+};
+
 struct request {
     struct buf bytes;        /* head and body */
     size_t head_bytes;       /* the head's part of them */
     enum http_method method; /* decides whether a response has a body */
     bool has_body;
-    bool close; /* the connection serves one request: nobody asked for keep-alive */
+    bool close;    /* the connection serves one request: nobody asked for keep-alive */
+    uint16_t name; /* the number that its results are counted by */
+    const struct request_expect *expect; /* NULL: those of the options */
 };
 
 /* Builds it, reading the body's file. 0; -EINVAL (an option's value cannot be sent), -errno (file),
@@ -23,9 +31,6 @@ NODISCARD int request_build(struct request *r, const struct loadgen_config *c,
 /* Appends the request that asks a proxy for a tunnel to the target. 0 or -errno with the reason. */
 NODISCARD int request_build_tunnel(struct buf *to, const struct loadgen_config *c,
                                    const struct target *t, struct error *err);
-
-/* Appends all of a file; "-" is stdin. 0 or -errno with the reason. */
-NODISCARD int request_read_file(const char *path, struct buf *to, struct error *err);
 
 void request_free(struct request *r);
 

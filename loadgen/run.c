@@ -32,6 +32,9 @@ struct load_setup {
     struct secure secure;
     struct loadgen_sources sources;
     struct load_moment start; /* the moment that is asked for */
+    struct load_mix *mix;     /* NULL: the one request */
+    struct secure *secures;   /* a mix's, by the number of the host */
+    size_t secure_count;
 };
 
 struct load_run {
@@ -49,18 +52,18 @@ struct load_run {
 };
 
 /* Raises the soft limit of descriptors to the hard one. */
-static int raise_descriptors(const struct loadgen_config *c, struct error *err) {
+static int raise_descriptors(const struct loadgen_config *c, size_t hosts, struct error *err) {
     uint64_t limit;
     int rc = socket_raise_limit(&limit);
     if (rc < 0)
         return error_set(err, rc, "cannot raise the limit of descriptors: %s",
                          strerrordesc_np(-rc));
     uint64_t others = (uint64_t)OTHER_DESCRIPTORS * loadgen_config_workers(c);
-    if ((uint64_t)c->concurrency + others > limit)
+    if ((uint64_t)c->concurrency * hosts + others > limit)
         return error_set(err, -EINVAL,
-                         "--concurrency %" PRId64 " needs more descriptors than the %" PRIu64
+                         "--concurrency %" PRId64 "%s needs more descriptors than the %" PRIu64
                          " that this process may have (ulimit -Hn)",
-                         c->concurrency, limit);
+                         c->concurrency, hosts > 1 ? ", for each host," : "", limit);
     return 0;
 }
 
@@ -142,6 +145,7 @@ static int run_workers(struct load_run *run, nsec_t start, struct error *err) {
             continue;
         pthread_join(thread->id, NULL);
         counters_merge(&first->worker.counters, &thread->worker.counters);
+        names_merge(first->worker.counters.names, thread->worker.counters.names);
         answers_merge(&first->worker.answers, &thread->worker.answers);
         if (thread->rc != 0 && rc == 0)
             rc = thread->rc;
@@ -212,6 +216,7 @@ static int make_report(struct load_run *run, nsec_t started_wall, struct error *
         .samples = &first->counters.samples,
         .live = &run->live,
         .check = &run->check,
+        .mix = setup->mix,
         .summary = &run->summary,
         .sections = output_sections,
         .started_mono = run->live.measure_from,
@@ -269,6 +274,8 @@ static int init_workers(struct load_run *run, struct error *err) {
         .target = &load->target,
         .expect = &load->expect,
         .secure = &load->secure,
+        .mix = load->mix,
+        .secures = load->secures,
         .sources = load->sources.count > 0 ? &load->sources : NULL,
         .live = &run->live,
         .share = { .count = count },
@@ -315,6 +322,36 @@ static int code_of(int rc) {
     return rc == -EINVAL ? EXIT_USAGE : EXIT_CANNOT;
 }
 
+static size_t hosts_of(const struct load_setup *load) {
+    return load->mix != NULL ? mix_target_count(load->mix) : 1;
+}
+
+static int check_targets(const struct load_setup *load, const struct loadgen_config *config,
+                         struct error *err) {
+    const struct target *targets[MIX_TARGETS_MAX] = { &load->target };
+    for (size_t i = 1; i < hosts_of(load); i++)
+        targets[i] = mix_target(load->mix, i);
+    return target_check(targets, hosts_of(load), config, err);
+}
+
+/* A mix has the requests and hosts that differ from the first. */
+static int prepare_mix(struct load_setup *load, const struct loadgen_config *config,
+                       struct error *err) {
+    int rc = mix_open(&load->mix, config, &load->target, err);
+    if (rc != 0 || load->mix == NULL)
+        return rc;
+    if (hosts_of(load) > 1 && loadgen_config_varies_connections(config))
+        return error_set(err, -EINVAL, "--stages of connections need requests to one host");
+    load->secures = mem_calloc(hosts_of(load), sizeof(*load->secures));
+    if (load->secures == NULL)
+        return error_set(err, -ENOMEM, "out of memory for the hosts");
+    for (size_t i = 0; i < hosts_of(load) && rc == 0; i++) {
+        rc = secure_init(&load->secures[i], config, mix_target(load->mix, i), err);
+        load->secure_count++;
+    }
+    return rc;
+}
+
 static int prepare(struct load_setup *load, const struct loadgen_config *config,
                    struct error *err) {
     int rc = loadgen_config_check(config, err);
@@ -326,16 +363,18 @@ static int prepare(struct load_setup *load, const struct loadgen_config *config,
         rc = target_parse(&load->target, config->url, err);
     if (rc == 0)
         rc = target_via(&load->target, config->proxy, config->unix_path, err);
-    if (rc == 0)
-        rc = target_check(&load->target, config, err);
     if (rc == 0 && config->sources != NULL)
         rc = loadgen_parse_sources(config->sources, &load->sources, err);
     if (rc == 0)
-        rc = raise_descriptors(config, err);
-    if (rc == 0)
         rc = request_build(&load->request, config, &load->target, err);
     if (rc == 0)
+        rc = prepare_mix(load, config, err);
+    if (rc == 0)
+        rc = check_targets(load, config, err);
+    if (rc == 0 && load->mix == NULL)
         rc = secure_init(&load->secure, config, &load->target, err);
+    if (rc == 0)
+        rc = raise_descriptors(config, hosts_of(load), err);
     return rc;
 }
 
@@ -345,6 +384,8 @@ static int complete(struct load_setup *load, const struct loadgen_config *config
     if (config->verbosity >= VERBOSE_HEADS)
         request_show(&load->request);
     int rc = target_resolve(&load->target, config, err);
+    for (size_t i = 1; i < hosts_of(load) && rc == 0; i++)
+        rc = target_resolve(mix_target(load->mix, i), config, err);
     if (rc == 0 && expect_body_init(&load->expect, config->expect_body) != 0)
         rc = error_set(err, -ENOMEM, "out of memory");
     return rc == 0 ? 0 : EXIT_CANNOT;
@@ -373,6 +414,10 @@ void load_setup_free(struct load_setup *load) {
     expect_body_free(&load->expect);
     request_free(&load->request);
     secure_free(&load->secure);
+    for (size_t i = 0; i < load->secure_count; i++)
+        secure_free(&load->secures[i]);
+    mem_free(load->secures);
+    mix_free(load->mix);
     mem_free(load);
 }
 

@@ -2,6 +2,7 @@
 /* Makes the context of a run from files, and leads connections through tunnel and handshake. */
 #include "loadgen/secure.h"
 #include "base/alloc.h"
+#include "loadgen/input.h"
 #include "loadgen/request.h"
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ static const struct http_limits lenient = HTTP_LIMITS_LENIENT(&limits);
 
 static int read_pem(const char *path, struct buf *text, struct tls_pem *ret, struct error *err) {
     buf_init(text, PEM_BYTES_MAX);
-    int rc = path != NULL ? request_read_file(path, text, err) : 0;
+    int rc = path != NULL ? input_read(path, text, err) : 0;
     if (rc == 0 && path != NULL)
         *ret = (struct tls_pem){ path, buf_unread(text) };
     return rc;

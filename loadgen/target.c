@@ -76,24 +76,36 @@ int target_via(struct target *t, const char *proxy, const char *unix_path, struc
     return 0;
 }
 
-/* An override that is for something else is a slip of the pen, and silently loads the wrong one. */
-int target_check(const struct target *t, const struct loadgen_config *c, struct error *err) {
-    if (!t->is_tcp && (c->resolve.count > 0 || c->ipv4 || c->ipv6))
+static int check_override(const struct target *const *targets, size_t count, const char *override,
+                          struct error *err) {
+    const struct endpoint *to = &targets[0]->connect_to;
+    struct error allowed = { .text = "" };
+    if (resolve_check_override(override, &allowed) != 0)
+        return error_set(err, -EINVAL, "--resolve: '%s' is not allowed; %s", override,
+                         allowed.text);
+    for (size_t i = 0; i < count; i++)
+        if (resolve_override_is_for(override, &targets[i]->connect_to))
+            return 0;
+    if (count > 1)
+        return error_set(err, -EINVAL, "--resolve '%s' is for none of the %zu hosts", override,
+                         count);
+    return error_set(err, -EINVAL, "--resolve '%s' is not for %.*s:%u, which is connected to",
+                     override, (int)to->host.len, to->host.ptr, to->port);
+}
+
+/* An override that is for something else is a slip of the pen, and silently loads the wrong one. A
+ * unix socket is that of all targets. */
+int target_check(const struct target *const *targets, size_t count, const struct loadgen_config *c,
+                 struct error *err) {
+    bool is_tcp = targets[0]->is_tcp;
+    if (!is_tcp && (c->resolve.count > 0 || c->ipv4 || c->ipv6))
         return error_set(err, -EINVAL, "--resolve, -4 and -6 say nothing about a unix socket");
-    if (!t->is_tcp && c->sources != NULL)
+    if (!is_tcp && c->sources != NULL)
         return error_set(err, -EINVAL, "--source: a unix socket is connected to from nowhere");
-    for (size_t i = 0; i < c->resolve.count; i++) {
-        struct error allowed = { .text = "" };
-        if (resolve_check_override(c->resolve.items[i], &allowed) != 0)
-            return error_set(err, -EINVAL, "--resolve: '%s' is not allowed; %s",
-                             c->resolve.items[i], allowed.text);
-        if (!resolve_override_is_for(c->resolve.items[i], &t->connect_to))
-            return error_set(err, -EINVAL,
-                             "--resolve '%s' is not for %.*s:%u, which is connected to",
-                             c->resolve.items[i], (int)t->connect_to.host.len,
-                             t->connect_to.host.ptr, t->connect_to.port);
-    }
-    return 0;
+    int rc = 0;
+    for (size_t i = 0; i < c->resolve.count && rc == 0; i++)
+        rc = check_override(targets, count, c->resolve.items[i], err);
+    return rc;
 }
 
 int target_resolve(struct target *t, const struct loadgen_config *c, struct error *err) {

@@ -28,9 +28,9 @@ NODISCARD int target_parse(struct target *t, const char *text, struct error *err
 NODISCARD int target_via(struct target *t, const char *proxy, const char *unix_path,
                          struct error *err);
 
-/* --resolve, -4 and -6 fit the target. 0 or -EINVAL with the reason. */
-NODISCARD int target_check(const struct target *t, const struct loadgen_config *c,
-                           struct error *err);
+/* --resolve, -4 and -6 fit the targets of a load, one or several. 0 or -EINVAL with the reason. */
+NODISCARD int target_check(const struct target *const *targets, size_t count,
+                           const struct loadgen_config *c, struct error *err);
 
 /* Looks the name up, under --resolve, -4 and -6; blocks for at most the time-out of a request. 0 or
  * -errno with the reason. */

@@ -2,12 +2,15 @@
 /* Parses the values that only bench has. */
 #include "loadgen/values.h"
 #include "base/units.h"
+#include "http/head.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#define RATE_MAX 1e7
+#define RATE_MAX  1e7
+#define SPEED_MIN 1e-3
+#define SPEED_MAX 1e6
 
 int loadgen_parse_rate(const char *text, double *ret, struct error *err) {
     char *end;
@@ -61,6 +64,26 @@ int loadgen_parse_think(const char *text, struct dist *ret, struct error *err) {
     if (dist_parse(slice_str(text), ret, &why) < 0)
         return error_set(err, -EINVAL, "it %s; write %s", why, DIST_ALLOWED);
     return 0;
+}
+
+int loadgen_parse_speed(const char *text, double *ret, struct error *err) {
+    struct slice factor = slice_str(text);
+    if (factor.len > 1 && factor.ptr[factor.len - 1] == 'x')
+        factor.len--;
+    if (units_parse_number(factor, ret) == 0 && *ret >= SPEED_MIN && *ret <= SPEED_MAX)
+        return 0;
+    return error_set(err, -EINVAL, "a number from 0.001 to 1000000, such as 2");
+}
+
+int loadgen_parse_methods(const char *text, const char **ret, struct error *err) {
+    struct slice rest = slice_str(text);
+    bool ok = rest.len > 0;
+    while (ok && rest.len > 0) {
+        enum http_method method = http_method_of(slice_trim(slice_cut(&rest, ',')));
+        ok = method != HTTP_METHOD_OTHER && method != HTTP_METHOD_CONNECT;
+    }
+    *ret = text;
+    return ok ? 0 : error_set(err, -EINVAL, "methods such as GET,HEAD,DELETE");
 }
 
 int loadgen_parse_percentiles(const char *text, struct loadgen_percentiles *ret,

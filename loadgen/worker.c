@@ -129,34 +129,72 @@ static int count_streams(struct load_worker *w) {
     return w->counters.streams != NULL ? 0 : -ENOMEM;
 }
 
+/* A request of one segment needs no TCP_NODELAY; of a mix it is not known. */
+static void init_pool(struct load_pool *pool, const struct worker_setup *setup, uint32_t number) {
+    const struct target *target =
+        setup->mix != NULL ? mix_target(setup->mix, number) : setup->target;
+    *pool = (struct load_pool){
+        .dialer = { .config = setup->config,
+                    .target = target,
+                    .sources = setup->sources,
+                    .request_bytes =
+                        setup->mix != NULL ? SIZE_MAX : request_bytes(setup->request).len,
+                    .share = setup->share },
+        .secure = setup->mix != NULL ? &setup->secures[number] : setup->secure,
+        .session = TLS_SESSION_INIT,
+    };
+}
+
+static int init_pools(struct load_worker *w, const struct worker_setup *setup) {
+    uint32_t count = setup->mix != NULL ? (uint32_t)mix_target_count(setup->mix) : 1;
+    w->client_count = w->at_once * count;
+    w->pools = mem_calloc(count, sizeof(*w->pools));
+    if (w->mix != NULL)
+        w->filled = mem_calloc(w->client_count, sizeof(struct mix_request *));
+    if (w->pools == NULL || (w->mix != NULL && w->filled == NULL))
+        return -ENOMEM;
+    for (; w->pool_count < count; w->pool_count++) {
+        struct load_pool *pool = &w->pools[w->pool_count];
+        init_pool(pool, setup, w->pool_count);
+        pool->dialer.addresses = w->answers.addresses;
+        if (w->pool_count == 0)
+            continue;
+        pool->own_addresses = mem_calloc(RESOLVE_MAX, sizeof(*pool->own_addresses));
+        if (pool->own_addresses == NULL)
+            return -ENOMEM;
+        pool->dialer.addresses = pool->own_addresses;
+    }
+    return 0;
+}
+
+static int init_names(struct load_worker *w) {
+    size_t count = 0;
+    char *const *texts = w->mix != NULL ? mix_names(w->mix, &count) : NULL;
+    return names_new(&w->counters.names, texts, count);
+}
+
 int worker_init(struct load_worker *w, const struct worker_setup *setup, struct error *err) {
     *w = (struct load_worker){
         .config = setup->config,
         .request = setup->request,
         .expect = setup->expect,
-        .secure = setup->secure,
-        .session = TLS_SESSION_INIT,
         .live = setup->live,
         .share = setup->share,
-        .client_count = (uint32_t)share_of(setup->share, (uint64_t)setup->config->concurrency),
         .begin_timer = { .fire = on_begin },
+        .mix = setup->mix,
+        .at_once = (uint32_t)share_of(setup->share, (uint64_t)setup->config->concurrency),
         .stop_timer = { .fire = on_stop_time },
         .drain_timer = { .fire = on_drain_time },
         .tick_timer = { .fire = on_tick },
         .row_timer = { .fire = on_row },
         .probe_timer = { .fire = on_probe },
     };
-    w->dialer = (struct target_dialer){
-        .config = setup->config,
-        .target = setup->target,
-        .sources = setup->sources,
-        .addresses = w->answers.addresses,
-        .request_bytes = request_bytes(setup->request).len,
-        .share = setup->share,
-    };
-    w->loop = loop_new(err);
-    if (w->loop == NULL)
-        return -ENOMEM;
+    bool has_pools = init_pools(w, setup) == 0;
+    w->loop = has_pools ? loop_new(err) : NULL;
+    if (w->loop == NULL) {
+        worker_free(w);
+        return has_pools ? -ENOMEM : error_set(err, -ENOMEM, "out of memory for the hosts");
+    }
     w->lateness = (struct lateness){ .lag = hist_new(), .pauses = &w->counters.pauses };
     w->state.ages = hist_new();
     int rc = clients_init(w);
@@ -164,6 +202,8 @@ int worker_init(struct load_worker *w, const struct worker_setup *setup, struct 
         (w->lateness.lag == NULL || w->state.ages == NULL || counters_init(&w->counters) != 0))
         rc = -ENOMEM;
     w->counters.keeps_samples = loadgen_config_keeps_samples(setup->config);
+    if (rc == 0)
+        rc = init_names(w);
     if (rc == 0 && setup->config->stages.count > 0) {
         w->counters.stages = stages_new(&setup->config->stages);
         rc = w->counters.stages != NULL ? 0 : -ENOMEM;
@@ -213,6 +253,8 @@ int worker_run(struct load_worker *w, nsec_t start) {
     int rc = wait_for_start(w);
     w->cpu_began = clock_thread_cpu();
     plan_init(&w->plan, w->config, w->share, start);
+    if (w->mix != NULL && mix_replay(w->mix) != NULL)
+        plan_follow(&w->plan, mix_replay(w->mix));
     w->counters.first_start = w->plan.measure_from;
     if (w->counters.stages != NULL)
         w->counters.stages->start = start;
@@ -237,7 +279,15 @@ void worker_free(struct load_worker *w) {
             timer_cancel(w->loop, timers[i]);
         loop_free(w->loop);
     }
-    tls_session_forget(&w->session);
+    for (uint32_t i = 0; i < w->pool_count; i++) {
+        tls_session_forget(&w->pools[i].session);
+        mem_free(w->pools[i].own_addresses);
+    }
+    mem_free(w->pools);
+    names_free(w->counters.names);
+    for (uint32_t i = 0; w->filled != NULL && i < w->client_count; i++)
+        mix_request_free(w->filled[i]);
+    mem_free(w->filled);
     mem_free(w->clients); /* deferred work of theirs has gone with the loop */
     mem_free(w->thinkers);
     mem_free(w->in);

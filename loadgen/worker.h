@@ -14,6 +14,8 @@ struct worker_setup {
     const struct expect_body *expect;
     const struct secure *secure;           /* NULL: without TLS */
     const struct loadgen_sources *sources; /* NULL: the system chooses */
+    struct load_mix *mix;                  /* NULL: the one request */
+    const struct secure *secures;          /* a mix's, by the number of the host */
     struct live *live;
     struct share share;
 };

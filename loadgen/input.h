@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* Files that a run reads: whole into memory, or mapped, so that a file of any size costs the pages
+ * that are being read. */
+#ifndef LOADGEN_INPUT_H
+#define LOADGEN_INPUT_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+/* Appends all of a file; "-" is stdin. 0 or -errno with the reason. */
+NODISCARD int input_read(const char *path, struct buf *to, struct error *err);
+
+/* The text of a file. All zero: none. */
+struct input {
+    struct slice text;
+    struct buf own; /* text that cannot be mapped: a pipe's, stdin's */
+};
+
+#define INPUT_PIPE_BYTES_MAX (256 << 20) /* the most that is read instead of mapped */
+
+/* Maps a file; "-", and what is no regular file, is read into memory. The file must not shrink
+ * while it is mapped (mmap(2), SIGBUS). 0 or -errno with the reason; input_close in any case. */
+NODISCARD int input_open(struct input *in, const char *path, struct error *err);
+void input_close(struct input *in);
+
+/* Cuts the next line at *offset of the text, without its end (LF or CRLF), and moves *offset behind
+ * that end; false behind the last one. */
+static inline bool input_line(struct slice text, size_t *offset, struct slice *ret) {
+    struct slice rest = slice_drop(text, *offset);
+    if (rest.len == 0)
+        return false;
+    size_t len = slice_find(rest, '\n');
+    *offset += len + (len < rest.len);
+    *ret = slice_take(rest, len > 0 && rest.ptr[len - 1] == '\r' ? len - 1 : len);
+    return true;
+}
+
+#endif
