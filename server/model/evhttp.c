@@ -68,6 +68,11 @@ static struct timeval timeval_of(nsec_t span) {
                              .tv_usec = span % NSEC_PER_SEC / NSEC_PER_USEC };
 }
 
+/* The loop's time is that of the beginning of its turn, before a request of the turn had come. */
+static nsec_t now_of(const struct evhttp_model *m) {
+    return m->worker->config->server_timing ? clock_now() : loop_now(m->loop);
+}
+
 static void stop_when_done(struct evhttp_model *m) {
     if (m->stopping && LIST_EMPTY(&m->asks) && m->writing == 0)
         loop_stop(m->loop);
@@ -106,7 +111,7 @@ static void answer(struct evhttp_model *m, struct evhttp_request *client, int st
     const struct worker *worker = m->worker;
     struct evhttp_connection *connection = evhttp_request_get_connection(client);
     struct evkeyvalq *fields = evhttp_request_get_output_headers(client);
-    nsec_t spent = loop_now(m->loop) - began_at;
+    nsec_t spent = now_of(m) - began_at;
 
     if (evhttp_add_header(fields, "Content-Type", "text/plain") < 0 ||
         (status == 503 && evhttp_add_header(fields, "Retry-After", "1") < 0) ||
@@ -233,7 +238,7 @@ static int ask_upstream(struct evhttp_model *m, struct evhttp_request *client,
 
     if (ask == NULL)
         return -ENOMEM;
-    *ask = (struct ask){ .model = m, .client = client, .began_at = loop_now(m->loop) };
+    *ask = (struct ask){ .model = m, .client = client, .began_at = now_of(m) };
     ask->line = line_take(m);
     rc = ask->line != NULL ? make_request(ask, seconds) : -ENOMEM;
     if (rc < 0) {
@@ -256,7 +261,7 @@ static void on_request(struct evhttp_request *client, void *arg) {
     const char *seconds, *why = NULL;
     struct evkeyvalq parameters;
     char text[200];
-    nsec_t span, now = loop_now(m->loop);
+    nsec_t span, now = now_of(m);
 
     TAILQ_INIT(&parameters);
     if (path == NULL || strcmp(path, "/") != 0) {
