@@ -43,12 +43,23 @@ struct server_source *server_metrics_source(struct server_metrics *m, const char
     return s;
 }
 
+/* A name is letters, digits, '_' and ':', so that it is safe to print. */
+static bool is_name(struct slice name) {
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':';
+        if (!is_letter && !(i > 0 && c >= '0' && c <= '9'))
+            return false;
+    }
+    return name.len > 0;
+}
+
 struct server_counter *server_source_counter(struct server_source *s, struct slice name) {
     for (size_t i = s->count; i-- > 0;) /* series of one name stand together */
         if (slice_eq(slice_str(s->counters[i].name), name))
             return &s->counters[i];
     struct server_counter *c = &s->counters[s->count];
-    if (s->count == SERVER_METRICS_MAX || name.len >= sizeof(c->name))
+    if (s->count == SERVER_METRICS_MAX || name.len >= sizeof(c->name) || !is_name(name))
         return NULL;
     memcpy(c->name, name.ptr, name.len);
     s->count++;
@@ -188,17 +199,6 @@ static size_t name_len(struct slice line) {
     while (len < line.len && line.ptr[len] != '{' && line.ptr[len] != ' ' && line.ptr[len] != '\t')
         len++;
     return len;
-}
-
-/* A name is letters, digits, '_' and ':', so that it is safe to print. */
-static bool is_name(struct slice name) {
-    for (size_t i = 0; i < name.len; i++) {
-        char c = name.ptr[i];
-        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':';
-        if (!is_letter && !(i > 0 && c >= '0' && c <= '9'))
-            return false;
-    }
-    return name.len > 0;
 }
 
 /* name{label="value"} 12.5 [time] */

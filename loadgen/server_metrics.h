@@ -41,7 +41,7 @@ void server_metrics_free(struct server_metrics *m); /* NULL-safe */
 /* The source of that URL, made if there is none. NULL without memory, or beyond the limit. */
 NODISCARD struct server_source *server_metrics_source(struct server_metrics *m, const char *url);
 
-/* The counter of that name, made if there is none. NULL without memory, or beyond the limit. */
+/* The counter of that name, made if there is none. NULL beyond the limit, and for no name. */
 NODISCARD struct server_counter *server_source_counter(struct server_source *s, struct slice name);
 
 /* Takes the text from before or after the run, for the last time or again. `patterns`, separated by

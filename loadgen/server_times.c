@@ -2,6 +2,7 @@
 /* Reads Server-Timing of answers, and splits their time. */
 #include "loadgen/server_times.h"
 #include "base/alloc.h"
+#include "http/chars.h"
 #include "http/server_timing.h"
 #include <assert.h>
 
@@ -87,7 +88,9 @@ static size_t find(const struct server_times *t, struct slice name, size_t guess
 
 static struct server_metric *add_metric(struct server_times *t, struct slice name) {
     struct server_metric *metric = &t->metrics[t->metric_count];
-    if (t->metric_count == SERVER_TIMES_NAMES || name.len >= sizeof(metric->name))
+    if (t->metric_count == SERVER_TIMES_NAMES || name.len == 0 ||
+        name.len >= sizeof(metric->name) ||
+        http_span(name.ptr, name.len, HTTP_CHAR_TOKEN) < name.len)
         return NULL;
     *metric =
         (struct server_metric){ .row = { .hist = hist_new() }, .is_added = is_added(t, name) };

@@ -67,7 +67,7 @@ void server_times_free(struct server_times *t); /* NULL-safe */
 void server_times_head(struct server_times *t, size_t connection, const struct http_head *head);
 void server_times_end(struct server_times *t, size_t connection, const struct timing *timing);
 
-/* The metric of that name, made when there is room; or NULL. */
+/* The metric of that name, made when there is room and it is a token; or NULL. */
 struct server_metric *server_times_metric(struct server_times *t, struct slice name);
 
 void server_times_restart(struct server_times *t); /* forgets what was counted */

@@ -29,12 +29,14 @@ static double share_of_total(const struct server_times *t, const struct server_r
 
 enum { LABEL_COLUMNS = 22 };
 
-/* Names are tokens (RFC 9110 section 5.6.2): nothing in them drives a terminal. */
+/* Names are tokens (RFC 9110 section 5.6.2): nothing in them drives a terminal, but "50%" is
+ * one. */
 static void print_row(FILE *out, const struct server_times *t, const char *indent, const char *name,
                       const struct server_row *row) {
+    char spelled[SECTION_SPELLED_BYTES];
     int columns = LABEL_COLUMNS - (int)strlen(indent);
-    fprintf(out, "%s%-*.*s %11.3f %8.1f %% %11.3f %11.3f %11.3f\n", indent, columns, columns, name,
-            mean_of(t, row) / 1000, share_of_total(t, row) * 100,
+    fprintf(out, "%s%-*.*s %11.3f %8.1f %% %11.3f %11.3f %11.3f\n", indent, columns, columns,
+            section_spell(name, spelled), mean_of(t, row) / 1000, share_of_total(t, row) * 100,
             (double)hist_quantile(row->hist, 0.5) / 1000,
             (double)hist_quantile(row->hist, 0.99) / 1000, (double)hist_max(row->hist) / 1000);
 }
@@ -54,15 +56,17 @@ static void print_metrics(FILE *out, const struct server_times *t, bool added) {
 /* Their texts are a server's: anything may stand there. */
 static void print_descriptions(FILE *out, const struct server_times *t) {
     char text[4 * SERVER_TIMES_NAME_BYTES], spelled[SECTION_SPELLED_BYTES];
+    char name[SECTION_SPELLED_BYTES];
     for (size_t i = 0; i < t->metric_count; i++) {
         const struct server_metric *metric = &t->metrics[i];
+        section_spell(metric->name, name);
         if (metric->desc[0] != '\0') {
             escape_quoted(text, sizeof(text), slice_str(metric->desc));
-            fprintf(out, "  %s is \"%s\"\n", metric->name, section_spell(text, spelled));
+            fprintf(out, "  %s is \"%s\"\n", name, section_spell(text, spelled));
         }
         if (metric->answers < t->telling)
-            fprintf(out, "  %s is in %" PRIu64 " answers, and counts as 0 in the others\n",
-                    metric->name, metric->answers);
+            fprintf(out, "  %s is in %" PRIu64 " answers, and counts as 0 in the others\n", name,
+                    metric->answers);
     }
 }
 
@@ -170,8 +174,14 @@ static uint64_t count_in(const json_t *o, const char *key) {
     return value > 0 ? (uint64_t)value : 0;
 }
 
+/* Sums of a file may be anything: they stop at the largest that there is. */
+static void add_to(int64_t *to, json_int_t usec) {
+    if (__builtin_add_overflow(*to, (int64_t)usec, to))
+        *to = usec > 0 ? INT64_MAX : INT64_MIN;
+}
+
 static void add_row(struct server_row *row, const json_t *o) {
-    row->sum += json_integer_value(json_object_get(o, "sum_us"));
+    add_to(&row->sum, json_integer_value(json_object_get(o, "sum_us")));
     section_add_histogram(row->hist, json_object_get(o, "histogram"));
 }
 
@@ -183,8 +193,8 @@ static void add_metric(struct server_times *sum, const json_t *o) {
     if (metric == NULL) {
         sum->further += count_in(o, "answers");
         if (is_added)
-            sum->phases[SERVER_PHASE_NETWORK].sum +=
-                json_integer_value(json_object_get(o, "sum_us"));
+            add_to(&sum->phases[SERVER_PHASE_NETWORK].sum,
+                   json_integer_value(json_object_get(o, "sum_us")));
         return;
     }
     add_row(&metric->row, o);
@@ -214,7 +224,7 @@ static int add_where(struct counters *sum, const json_t *root, struct error *err
         add_metric(t, item);
     }
     t->over += count_in(told, "over");
-    t->over_usec += (int64_t)count_in(told, "over_us");
+    add_to(&t->over_usec, (json_int_t)count_in(told, "over_us"));
     t->bare += count_in(told, "bare");
     t->unusable += count_in(told, "unusable");
     t->malformed += count_in(told, "malformed");

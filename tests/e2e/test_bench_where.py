@@ -186,6 +186,24 @@ def test_merged_parts_still_add_up(slowapi, serve, bench_json, srv_run, tmp_path
     assert metrics["db"]["desc"] == "of another" and metrics["db"]["answers"] == 48 and metrics["queue"]["answers"] == 41
 
 
+def test_a_hostile_file_is_merged_without_harm(srv_run, bench_json, tmp_path):
+    with RawServer([timed(b"50%;dur=0.001")]) as server:
+        text = srv_run("bench", "-n", 2, "--server-timing", "--json", tmp_path / "json", server.url).stdout
+    assert "    50 % " in text and text.count("\n  50% ") == 1  # ab's
+    report = json.loads((tmp_path / "json").read_text())
+    told = report["server_timing"]
+    told["phases"][0]["sum_us"] = told["metrics"][0]["sum_us"] = told["over_us"] = 2**63 - 1
+    told["phases"] += [{}] * 20
+    told["metrics"] += [{**told["metrics"][0], "name": name} for name in ("\x1b[2J", "", "a b", "x" * 500)] + [None, 7]
+    told["telling"] = 2**62
+    counters = {"\x1b[2J_total": {"before": 1, "after": 2}, "a_total": {"before": "x", "after": 1e308}}
+    report["server_metrics"] = [{"url": "http://x/\x1b[2J", "error": None, "counters": counters}]
+    (tmp_path / "json").write_text(json.dumps(report))
+    done = srv_run("bench", "--merge", "--merge-anyway", tmp_path / "json", tmp_path / "json")
+    assert done.returncode == 0 and "\x1b" not in done.stdout
+    assert srv_run("bench", "--merge", "--merge-anyway", tmp_path / "json", "--json", "-").returncode == 0
+
+
 def told_of_merged(report):
     """As told_of; the means of histograms that were added up are those of their buckets."""
     told = report["server_timing"]
