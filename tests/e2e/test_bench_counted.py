@@ -122,7 +122,7 @@ def test_an_answer_that_is_counted_late_is_waited_for(srv_run):
 
 
 def test_a_warm_up_is_not_called_a_difference(srv_run):
-    with RawServer([counter(0), counter(100)]) as metrics, RawServer([answer()]) as server:
+    with RawServer([counter(0), *[counter(100)] * 100]) as metrics, RawServer([answer()]) as server:
         out = srv_run("bench", "-t", "0.4", "--warmup", "0.2", "--server-metrics", metrics.url, server.url).stdout
     assert re.search(r"http_requests_total: 100; here \d+ answers, 0 failures, \d+ in flight after the warm-up\n", out)
 
