@@ -151,6 +151,9 @@ static int check_condition(const struct loadgen_config *c, const struct threshol
                            struct error *err) {
     bool is_upward = t->sign == THRESHOLD_ABOVE || t->sign == THRESHOLD_AT_LEAST;
     double longest = (double)c->timeout / (double)NSEC_PER_USEC;
+    if (threshold_is_of_streams(t) && c->stream == STREAM_OFF)
+        return error_set(err, -EINVAL, "condition '%s' needs --stream: nothing else has events",
+                         t->text);
     if (loadgen_config_is_open(c))
         return 0;
     if (t->metric == THRESHOLD_DROPPED || t->metric == THRESHOLD_LATE)
@@ -170,8 +173,14 @@ static int check_conditions(const struct loadgen_config *c, struct error *err) {
     int rc = 0;
     for (size_t i = 0; i < c->fail_if.count && rc == 0; i++)
         rc = check_condition(c, &c->fail_if.items[i], err);
-    for (size_t i = 0; i < c->abort_if.count && rc == 0; i++)
-        rc = check_condition(c, &c->abort_if.items[i], err);
+    for (size_t i = 0; i < c->abort_if.count && rc == 0; i++) {
+        const struct threshold *t = &c->abort_if.items[i];
+        rc = check_condition(c, t, err);
+        if (rc == 0 && threshold_is_of_streams(t))
+            rc = error_set(err, -EINVAL,
+                           "--abort-if '%s': only --fail-if looks at the events of streams",
+                           t->text);
+    }
     return rc;
 }
 

@@ -80,7 +80,24 @@ uint32_t expect_body_feed(const struct expect_body *e, uint32_t matched, struct 
 static int bad(struct error *err) {
     return error_set(err, -EINVAL,
                      "METRIC, a sign (> >= < <=) and a value: p99>200ms, mean>=50ms, max>2s, "
-                     "errors>0.1%%, non2xx>0, dropped>0, late>1%%, rps<500");
+                     "errors>0.1%%, non2xx>0, dropped>0, late>1%%, rps<500; of streams first-event "
+                     "p99>2s, gap p99>100ms, stalls>0");
+}
+
+/* Takes the times that are named, if any, off the name. */
+static enum threshold_times take_times(struct slice *name) {
+    static const struct {
+        struct slice word;
+        enum threshold_times of;
+    } words[] = { { SLICE_INIT("first-event "), THRESHOLD_FIRST_EVENT },
+                  { SLICE_INIT("gap "), THRESHOLD_GAP } };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (!slice_eq_nocase(slice_take(*name, words[i].word.len), words[i].word))
+            continue;
+        *name = slice_trim(slice_drop(*name, words[i].word.len));
+        return words[i].of;
+    }
+    return THRESHOLD_LATENCY;
 }
 
 static bool parse_metric(struct slice name, struct threshold *t) {
@@ -93,14 +110,15 @@ static bool parse_metric(struct slice name, struct threshold *t) {
         { "max", THRESHOLD_QUANTILE, 1 },    { "mean", THRESHOLD_MEAN, 0 },
         { "errors", THRESHOLD_ERRORS, 0 },   { "non2xx", THRESHOLD_NON_2XX, 0 },
         { "dropped", THRESHOLD_DROPPED, 0 }, { "late", THRESHOLD_LATE, 0 },
-        { "rps", THRESHOLD_RATE, 0 },
+        { "stalls", THRESHOLD_STALLS, 0 },   { "rps", THRESHOLD_RATE, 0 },
     };
+    t->of = take_times(&name);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (!slice_eq_nocase(name, slice_str(names[i].name)))
             continue;
         t->metric = names[i].metric;
         t->quantile = names[i].quantile;
-        return true;
+        return t->of == THRESHOLD_LATENCY || threshold_is_latency(t);
     }
     if (name.len < 2 || (name.ptr[0] != 'p' && name.ptr[0] != 'P') || name.ptr[1] < '0' ||
         name.ptr[1] > '9')
@@ -114,6 +132,10 @@ static bool parse_metric(struct slice name, struct threshold *t) {
 
 bool threshold_is_latency(const struct threshold *t) {
     return t->metric == THRESHOLD_QUANTILE || t->metric == THRESHOLD_MEAN;
+}
+
+bool threshold_is_of_streams(const struct threshold *t) {
+    return t->metric == THRESHOLD_STALLS || t->of != THRESHOLD_LATENCY;
 }
 
 /* A bare number is refused: seconds is what the other options take it for, milliseconds what most
@@ -202,6 +224,10 @@ static struct portion part_of(enum threshold_metric metric, const struct thresho
         return (struct portion){ facts->dropped, facts->planned };
     case THRESHOLD_LATE:
         return (struct portion){ facts->late, facts->planned };
+    case THRESHOLD_STALLS:
+        if (facts->gap.ended != NULL)
+            return (struct portion){ facts->stalls, percentile_count(facts->gap) };
+        break;
     case THRESHOLD_QUANTILE:
     case THRESHOLD_MEAN:
     case THRESHOLD_RATE:
@@ -210,16 +236,31 @@ static struct portion part_of(enum threshold_metric metric, const struct thresho
     return (struct portion){ 0, 0 };
 }
 
+static struct times times_of(enum threshold_times of, const struct threshold_facts *facts) {
+    switch (of) {
+    case THRESHOLD_LATENCY:
+        break;
+    case THRESHOLD_FIRST_EVENT:
+        return facts->first_event;
+    case THRESHOLD_GAP:
+        return facts->gap;
+    }
+    return facts->latency;
+}
+
 struct threshold_fact threshold_fact(const struct threshold *t,
                                      const struct threshold_facts *facts) {
+    struct times times = times_of(t->of, facts);
+    if (times.ended == NULL && threshold_is_latency(t))
+        return (struct threshold_fact){ .is_known = false };
     if (t->metric == THRESHOLD_QUANTILE) {
-        struct percentile_value value = percentile_of(facts->latency, t->quantile);
-        return (struct threshold_fact){ (double)value.usec, percentile_count(facts->latency) > 0,
+        struct percentile_value value = percentile_of(times, t->quantile);
+        return (struct threshold_fact){ (double)value.usec, percentile_count(times) > 0,
                                         value.at_least };
     }
     if (t->metric == THRESHOLD_MEAN)
-        return (struct threshold_fact){ .value = hist_mean(facts->latency.ended),
-                                        .is_known = hist_count(facts->latency.ended) > 0 };
+        return (struct threshold_fact){ .value = hist_mean(times.ended),
+                                        .is_known = hist_count(times.ended) > 0 };
     if (t->metric == THRESHOLD_RATE)
         return (struct threshold_fact){ .value = facts->rate, .is_known = true };
     struct portion part = part_of(t->metric, facts);

@@ -44,14 +44,18 @@ static inline bool expect_body_found(const struct expect_body *e, uint32_t match
 #define THRESHOLDS_MAX 16
 
 enum threshold_metric {
-    THRESHOLD_QUANTILE, /* latency; also median, min and max */
+    THRESHOLD_QUANTILE, /* a time; also median, min and max */
     THRESHOLD_MEAN,
     THRESHOLD_ERRORS,
     THRESHOLD_NON_2XX,
     THRESHOLD_DROPPED,
     THRESHOLD_LATE,
+    THRESHOLD_STALLS,
     THRESHOLD_RATE,
 };
+
+/* The times that a quantile or mean is of. */
+enum threshold_times { THRESHOLD_LATENCY, THRESHOLD_FIRST_EVENT, THRESHOLD_GAP };
 
 enum threshold_sign {
     THRESHOLD_ABOVE,
@@ -63,6 +67,7 @@ enum threshold_sign {
 struct threshold {
     const char *text; /* the condition in the user's words */
     enum threshold_metric metric;
+    enum threshold_times of;
     enum threshold_sign sign;
     bool is_share;   /* the value is a share (0..1) of the requests, not a count */
     double quantile; /* 0..1, of THRESHOLD_QUANTILE */
@@ -75,10 +80,11 @@ struct thresholds {
 };
 
 /* The facts they are compared with. Shares of errors and non2xx are of the requests that came to an
- * end, those of late and dropped ones of the planned requests. */
+ * end, those of late and dropped ones of the planned requests, those of stalls of the gaps. */
 struct threshold_facts {
     struct times latency;
-    uint64_t ended, planned, errors, non_2xx, dropped, late;
+    struct times first_event, gap; /* without histograms: there were no streams */
+    uint64_t ended, planned, errors, non_2xx, dropped, late, stalls;
     double rate;
 };
 
@@ -94,6 +100,9 @@ NODISCARD int threshold_parse(const char *text, struct thresholds *to, struct er
 
 /* Whether the condition is about a time, its value in microseconds. */
 bool threshold_is_latency(const struct threshold *t);
+
+/* Whether the condition is about the events of streams. */
+bool threshold_is_of_streams(const struct threshold *t);
 
 /* The fact that the condition is about. */
 struct threshold_fact threshold_fact(const struct threshold *t,

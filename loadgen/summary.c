@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Derives the figures of a run from its counts. */
 #include "loadgen/summary.h"
+#include "loadgen/streams.h"
 #include <errno.h>
 
 /* Counts of `whole` less those of `part`, bucket by bucket: to a histogram's three digits. */
@@ -67,6 +68,12 @@ int summary_init(struct summary *s, const struct loadgen_config *c, const struct
         .late = t->late,
         .rate = s->rate,
     };
+    if (t->streams != NULL) {
+        const struct streams *all = t->streams;
+        s->facts.first_event = (struct times){ all->first, all->first_ages };
+        s->facts.gap = (struct times){ all->gaps, all->gap_ages };
+        s->facts.stalls = all->stalls;
+    }
     int rc = set_undisturbed(s);
     if (rc != 0)
         summary_free(s);

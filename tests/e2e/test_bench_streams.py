@@ -314,6 +314,37 @@ def test_a_stream_of_serve_is_timed(streams, serve, slowapi, tmp_path):
     assert 50_000 <= told["gap_us"]["p50"] < 400_000
 
 
+# --- conditions -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "condition, code, text",
+    [
+        ("first-event p50>100ms", 4, "FAILED   first-event p50>100ms: it is "),
+        ("first-event p50>20s", 0, "passed   first-event p50>20s: it is "),
+        ("first-event p99 < 20s", 4, "FAILED   first-event p99 < 20s: it is "),
+        ("gap max>=150ms", 4, "FAILED   gap max>=150ms: it is "),
+        ("gap mean>20s", 0, "passed   gap mean>20s: it is "),
+        ("stalls>0", 4, "FAILED   stalls>0: it is 2\n"),
+        ("stalls>0.1%", 4, "FAILED   stalls>0.1 %: it is "),
+    ],
+)
+def test_a_pipeline_fails_by_events(srv_run, condition, code, text):
+    event = b"data: x\n\n"
+    with RawServer([[SSE, pause(0.3), event, pause(0.3), event, pause(0.001), event, end]]) as server:
+        args = ("-n", 2, "--stream", "sse", "--stall", "200ms", "--timeout", "60", "--fail-if", condition)
+        done = srv_run("bench", *args, server.url)
+    assert done.returncode == code, done.stdout
+    assert text in done.stdout
+
+
+def test_a_first_event_that_did_not_come_fails_an_upper_bound(srv_run):
+    with RawServer([[SSE, pause(30), end]]) as server:
+        args = ("-n", 1, "-s", "0.5", "--stream", "sse", "--fail-if", "first-event p50>200ms")
+        done = srv_run("bench", *args, server.url)
+    assert done.returncode == 4 and "FAILED   first-event p50>200ms: it is at least " in done.stdout
+
+
 # --- usage ------------------------------------------------------------------------------------
 
 
@@ -327,6 +358,11 @@ def test_a_stream_of_serve_is_timed(streams, serve, slowapi, tmp_path):
         (["--stream", "sse", "--stream-end", "a\nb"], "--stream-end: allowed is one line"),
         (["--stream", "sse", "--stream-end", "x" * 256], "--stream-end: allowed is one line"),
         (["--stream", "xml"], "json-lines"),
+        (["--fail-if", "gap p99>1s"], "condition 'gap p99>1s' needs --stream"),
+        (["--fail-if", "stalls>0"], "condition 'stalls>0' needs --stream"),
+        (["--stream", "sse", "--abort-if", "gap p99>1s"], "--abort-if 'gap p99>1s': only --fail-if"),
+        (["--stream", "sse", "--fail-if", "gap errors>1"], "of streams first-event p99>2s"),
+        (["--stream", "sse", "--fail-if", "first-event p99>200"], "with its unit"),
         (["--stream", "sse", "--stall", "x"], "--stall"),
     ],
 )
