@@ -9,6 +9,7 @@
 #include "slowapi/journal.h"
 #include "slowapi/param.h"
 #include "slowapi/plan.h"
+#include "slowapi/profile.h"
 #include "slowapi/route.h"
 #include "slowapi/shared.h"
 #include "slowapi/slowapi.h"

@@ -8,6 +8,7 @@
 #include "http/chars.h"
 #include "http/url.h"
 #include "slowapi/limits.h"
+#include "slowapi/profile.h"
 #include <assert.h>
 #include <errno.h>
 
@@ -226,6 +227,26 @@ static int parse_queue(struct spec *spec, struct slice value, const char **ret_w
     return parse_whole(value, 0, SPEC_LOAD_QUEUE_MAX, &spec->queue, ret_why);
 }
 
+static int parse_span(struct slice value, nsec_t *ret, const char **ret_why) {
+    int rc = units_parse_duration(value, ret);
+
+    *ret_why = rc == -ERANGE ? "is more than ten years" : "is not a duration";
+    return rc;
+}
+
+/* N/DURATION */
+static int parse_limit(struct spec *spec, struct slice value, const char **ret_why) {
+    struct slice number = slice_cut(&value, '/');
+    const char *why;
+
+    *ret_why = "is not a whole number from 1 to 1000000, and a duration from 1ms to a day behind /";
+    if (parse_whole(number, 1, SPEC_LIMIT_MAX, &spec->limit, &why) < 0 ||
+        parse_span(value, &spec->limit_span, &why) < 0)
+        return -EINVAL;
+    bool is_span = spec->limit_span >= NSEC_PER_MSEC && spec->limit_span <= SPEC_LIMIT_SPAN_MAX;
+    return is_span ? 0 : -EINVAL;
+}
+
 static int parse_full(struct spec *spec, struct slice value, const char **ret_why) {
     int64_t status = 0;
 
@@ -234,13 +255,6 @@ static int parse_full(struct spec *spec, struct slice value, const char **ret_wh
         return -EINVAL;
     spec->full = (uint16_t)status;
     return 0;
-}
-
-static int parse_span(struct slice value, nsec_t *ret, const char **ret_why) {
-    int rc = units_parse_duration(value, ret);
-
-    *ret_why = rc == -ERANGE ? "is more than ten years" : "is not a duration";
-    return rc;
 }
 
 static int parse_linear(struct spec *spec, struct slice value, const char **ret_why) {
@@ -471,7 +485,7 @@ static bool queues(const struct spec *spec) {
 }
 
 static bool shares(const struct spec *spec) {
-    return counts(spec) || queues(spec) || spec->tpm > 0 || spec->rpm > 0;
+    return counts(spec) || queues(spec) || spec->tpm > 0 || spec->rpm > 0 || spec->limit > 0;
 }
 
 static bool is_delayed(const struct spec *spec) {
@@ -524,7 +538,7 @@ static const struct param params[] = {
     { SLICE_INIT("every"), "a whole number, 1 or more", parse_every,
       "`status` and `fault` hold for each Nth only; per client or key", .works = has_outcome },
     { SLICE_INIT("key"), "any text", parse_key,
-      "alone decides what seq, first and every count together, and parts queues and budgets",
+      "alone decides what seq, first, every and limit count together, and parts queues and budgets",
       .is_text = true, .works = shares },
     { SLICE_INIT("workers"), "a whole number from 1 to 256", parse_workers,
       "a queue with that many servers; takes `service` for the time", .works = is_busy },
@@ -535,6 +549,8 @@ static const struct param params[] = {
     { SLICE_INIT("full"), "a status from 200 to 599", parse_full,
       "answered at once when the queue is full, with Retry-After; 503 unless given",
       .works = queues },
+    { SLICE_INIT("limit"), "N/DURATION, such as 100/1m", parse_limit,
+      "only N in each window of that time get their answer, the rest 429; per client or key" },
     { SLICE_INIT("linear"), SPAN_ALLOWED, parse_linear,
       "that much longer for each request in flight" },
     { SLICE_INIT("collapse"), "KNEE[,POWER], POWER 10 at most", parse_collapse,
@@ -743,29 +759,6 @@ void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes
 
 /* --- profiles --------------------------------------------------------------------------------- */
 
-const struct profile profiles[] = {
-    { SLICE_INIT("db"), "delay=0&workers=20&service=lognormal:4ms,60ms&queue=200",
-      "a database behind a pool of 20: fast while it keeps up, 503 when 200 wait" },
-    { SLICE_INIT("s3"), "delay=p50=25ms,p95=90ms,p99=250ms,p100=2s&status=503:0.1",
-      "an object store: a long tail, and a rare 503" },
-    { SLICE_INIT("payment"), "delay=lognormal:300ms,2s&status=502:0.5,429:0.5&fault=hang=30s:0.1",
-      "a card processor: slow, sometimes rate limited, once in a while stuck" },
-    { SLICE_INIT("flaky"),
-      "delay=lognormal:20ms,200ms&status=503:5&fault=rst@head:2,truncate@50%:1,stale:2",
-      "a service that fails in every common way" },
-    { SLICE_INIT("brownout"), "delay=20ms-40ms&pause=every=30s,for=5s,status=503",
-      "half a minute is fine but for its last 5 s, which are all 503" },
-    { SLICE_INIT("gc-pause"), "delay=5ms&pause=every=10s,for=400ms",
-      "everything stands still for 400 ms every 10 s" },
-    { SLICE_INIT("cold-start"), "delay=20ms&warmup=30s:20",
-      "20 times slower at the start, normal after 30 s" },
-    { SLICE_INIT("llm"),
-      "ttft=lognormal:350ms,1.5s&gap=lognormal:20ms,80ms&tokens=lognormal:150,600&tpm=200000",
-      "a language model: /v1/chat/completions speaks token by token, and each key has a budget" },
-};
-
-const size_t profile_count = ARRAY_LEN(profiles);
-
 /* A parameter that the layer itself gives wins, before or after: a profile takes no place. */
 static int take_profile(struct spec *spec, const struct profile *profile) {
     uint64_t given = spec->given;
@@ -776,11 +769,10 @@ static int take_profile(struct spec *spec, const struct profile *profile) {
 }
 
 static int parse_profile(struct spec *spec, struct slice value, const char **ret_why) {
+    const struct profile *profile = profile_find(value);
+
     *ret_why = "is not known";
-    for (size_t i = 0; i < ARRAY_LEN(profiles); i++)
-        if (slice_eq(profiles[i].name, value))
-            return take_profile(spec, &profiles[i]);
-    return -EINVAL;
+    return profile != NULL ? take_profile(spec, profile) : -EINVAL;
 }
 
 /* --- rows, printed ---------------------------------------------------------------------------- */

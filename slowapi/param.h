@@ -16,6 +16,8 @@
 #define SPEC_FIELDS_BYTES   512
 #define SPEC_LOAD_WORKERS   256
 #define SPEC_LOAD_QUEUE_MAX 10000
+#define SPEC_LIMIT_MAX      1000000
+#define SPEC_LIMIT_SPAN_MAX (24 * 3600 * NSEC_PER_SEC)
 
 /* Stands still for the last `span` of each period, counted from the start of the server: it begins
  * healthy. */
@@ -73,6 +75,8 @@ struct spec {
     int64_t workers, queue; /* workers 0: no queue model */
     struct dist service;
     uint16_t full;                        /* answered when the queue is */
+    int64_t limit;                        /* requests in a window; 0: any */
+    nsec_t limit_span;                    /* of a window */
     double linear;                        /* ns per request in flight */
     double collapse_knee, collapse_power; /* knee 0: none */
 
@@ -146,15 +150,5 @@ void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes
 
 /* One line "KIND|NAME|VALUE|HELP" per row: parameters, faults, profiles; what docs compare with. */
 void param_print_rows(FILE *out);
-
-/* Named behaviours: parameters that belong together, as rows. */
-struct profile {
-    struct slice name;
-    const char *params; /* spelled for param_parse_text */
-    const char *help;
-};
-extern const struct profile profiles[];
-extern const size_t profile_count;
-#define PROFILE_NAMES "db, s3, payment, flaky, brownout, gc-pause, cold-start, llm"
 
 #endif

@@ -13,6 +13,7 @@
 #include "slowapi/route.h"
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -206,38 +207,75 @@ static int take_layers(struct plan_state *plan) {
 
 /* --- rolls ------------------------------------------------------------------------------------ */
 
+/* A client, or a session of one. */
+static uint64_t client_key(const struct plan_state *plan) {
+    uint64_t key = hash_bytes(HASH_SEED, &plan->origin->client, sizeof(plan->origin->client));
+    struct slice session;
+
+    return http_field_find(plan->head, SLICE(SLOWAPI_SESSION), &session)
+               ? hash_bytes(key, session.ptr, session.len)
+               : key;
+}
+
 /* Requests that are counted together: a key alone decides; without one, what a client, or a session
  * of one, asks of a path counts by itself. */
 static uint64_t sequence_key(const struct plan_state *plan) {
     const struct spec *spec = plan->spec;
     const int64_t numbers[] = { spec->first, spec->every };
-    struct slice session;
 
     if (spec->has_key)
         return spec->key;
-    uint64_t key = hash_bytes(HASH_SEED, &plan->origin->client, sizeof(plan->origin->client));
-    if (http_field_find(plan->head, SLICE(SLOWAPI_SESSION), &session))
-        key = hash_bytes(key, session.ptr, session.len);
-    key = hash_bytes(key, numbers, sizeof(numbers));
+    uint64_t key = hash_bytes(client_key(plan), numbers, sizeof(numbers));
     key = hash_bytes(key, spec->seq, spec->seq_count * sizeof(spec->seq[0]));
     return hash_bytes(key, plan->request.path.ptr, plan->request.path.len);
+}
+
+static void tell_eviction(struct plan_state *plan) {
+    static struct log_rate rate = { .per_second = 1 };
+
+    slow_stats_count(&plan->p->stats, SLOW_SEQUENCE_EVICTIONS);
+    log_limited(&rate, LOG_LEVEL_WARN, "a sequence was forgotten places=%u option=--sequences",
+                plan->p->shared->sequences.capacity);
+}
+
+/* Answers 429 to those that have come too often; whatever they ask for does not happen. The fields
+ * are those of draft-ietf-httpapi-ratelimit-headers-06, which most clients know. */
+static int pass_limit(struct plan_state *plan) {
+    const struct spec *spec = plan->spec;
+    const int64_t numbers[] = { spec->limit, spec->limit_span };
+    char fields[160];
+
+    if (spec->limit == 0)
+        return 0;
+    uint64_t key = spec->has_key ? spec->key : client_key(plan);
+    key = hash_bytes(hash_bytes(key, "limit", 5), numbers, sizeof(numbers));
+    struct window_turn turn =
+        window_take(plan->p->shared, key, (uint64_t)spec->limit, spec->limit_span, clock_now());
+    if (turn.evicts)
+        tell_eviction(plan);
+    uint64_t seconds = (uint64_t)((turn.reset_after + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
+    size_t len = (size_t)snprintf(fields, sizeof(fields),
+                                  "RateLimit-Limit: %" PRId64 "\r\nRateLimit-Remaining: %" PRIu64
+                                  "\r\nRateLimit-Reset: %" PRIu64 "\r\n",
+                                  spec->limit, turn.left, seconds);
+    if (turn.fits)
+        return reply_add_fields(plan->reply, fields);
+    slow_stats_count(&plan->p->stats, SLOW_LIMITED);
+    snprintf(fields + len, sizeof(fields) - len, "Retry-After: %" PRIu64 "\r\n", seconds);
+    return refuse_with(plan, 429, "too many requests", fields);
 }
 
 /* Counts the requests that are counted together: 0 for the first, 1, ... `is_told`: the answer
  * tells the number. */
 static uint64_t count_request(struct plan_state *plan, bool is_told) {
-    static struct log_rate rate = { .per_second = 1 };
     const struct spec *spec = plan->spec;
     bool evicts;
 
     if (spec->seq_count == 0 && spec->first == 0 && spec->every == 0 && !is_told)
         return 0;
     uint64_t n = sequence_next(plan->p->shared, sequence_key(plan), &evicts);
-    if (evicts) {
-        slow_stats_count(&plan->p->stats, SLOW_SEQUENCE_EVICTIONS);
-        log_limited(&rate, LOG_LEVEL_WARN, "a sequence was forgotten places=%u option=--sequences",
-                    plan->p->shared->sequences.capacity);
-    }
+    if (evicts)
+        tell_eviction(plan);
     plan->request.number = n + 1;
     return n;
 }
@@ -429,14 +467,6 @@ static int set_body(struct plan_state *plan) {
     return rc;
 }
 
-/* --- headers that were asked for -------------------------------------------------------------- */
-
-static int take_custom(struct plan_state *plan) {
-    if (plan->spec->fields_len == 0)
-        return 0;
-    return reply_add_custom(plan->reply, plan->spec->fields, plan->spec->fields_len);
-}
-
 /* --- --max-delay ------------------------------------------------------------------------------ */
 
 /* Refuses an exchange that is asked for and above the limit; it is never cut to it. */
@@ -507,12 +537,16 @@ static int roll(struct plan_state *plan) {
     reply->seed = plan->spec->has_seed ? plan->spec->seed : shared_roll(plan->p->shared);
     reply->rng.state = reply->seed;
     reply->shows_truth = true;
-    int rc = body_choose(reply, plan->spec, plan->p->files, &wants, &plan->why);
+    int rc = pass_limit(plan);
+    if (rc != 0)
+        return rc;
+    rc = body_choose(reply, plan->spec, plan->p->files, &wants, &plan->why);
     if (rc == -EINVAL)
         return refuse_parameter(plan);
     if (rc == 0) {
         roll_outcome(plan, wants.number);
-        rc = take_custom(plan);
+        if (plan->spec->fields_len > 0)
+            rc = reply_add_custom(reply, plan->spec->fields, plan->spec->fields_len);
     }
     if (rc == 0)
         rc = wants.body ? keep(plan) : finish(plan);
@@ -721,7 +755,7 @@ int planner_check(const struct slowapi_config *config, struct error *err) {
 static bool is_plain(const struct spec *s) {
     bool changes = s->status.count > 0 || s->size.count > 0 || s->close_share > 0 ||
                    s->fault_count > 0 || s->seq_count > 0 || s->first > 0 || s->every > 0 ||
-                   s->fields_len > 0 || s->has_seed || spec_chooses_body(s) ||
+                   s->fields_len > 0 || s->has_seed || s->limit > 0 || spec_chooses_body(s) ||
                    s->type.raw.ptr != NULL || s->has_encoding;
     bool depends = s->workers > 0 || s->linear > 0 || s->collapse_knee > 0 || s->pause.span > 0 ||
                    s->warmup.span > 0;

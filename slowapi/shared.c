@@ -317,6 +317,29 @@ struct queue_turn queue_enter(struct shared *shared, uint64_t key, int64_t worke
     return turn;
 }
 
+/* --- windows: a key's place holds the window, and below it how many came in it ---------------- */
+
+struct window_turn window_take(struct shared *shared, uint64_t key, uint64_t limit, nsec_t span,
+                               nsec_t now) {
+    nsec_t at = now - shared->started_at;
+    uint64_t window = (uint64_t)(at / span) + 1, count = 0;
+    struct window_turn turn = { .reset_after = span - at % span };
+    bool is_new;
+
+    shared_lock(shared);
+    uint64_t *state =
+        &shared->sequence_counts[lru_use(&shared->sequences, key, &is_new, &turn.evicts)];
+    if (!is_new && *state >> 24 == window)
+        count = *state & 0xffffff;
+    turn.fits = count < limit;
+    if (turn.fits)
+        count++;
+    *state = window << 24 | count;
+    shared_unlock(shared);
+    turn.left = limit - count;
+    return turn;
+}
+
 /* --- budgets: a key's place holds the time at which its budget will be full ------------------- */
 
 #define BUDGET_SPAN (60 * NSEC_PER_SEC)

@@ -128,6 +128,20 @@ struct budget_turn {
 struct budget_turn budget_take(struct shared *shared, uint64_t key, uint64_t per_minute,
                                uint64_t cost, nsec_t now);
 
+/* --- windows ---------------------------------------------------------------------------------- */
+
+struct window_turn {
+    bool fits, evicts;  /* evicts: as sequence_next */
+    uint64_t left;      /* that still fit into the window */
+    nsec_t reset_after; /* until the next window begins */
+};
+
+/* Counts a request of that key, of which `limit` (1..SPEC_LIMIT_MAX) fit into each window of `span`
+ * (1 ms or more); windows follow each other from the start of the server. As budget_take for the
+ * key. */
+struct window_turn window_take(struct shared *shared, uint64_t key, uint64_t limit, nsec_t span,
+                               nsec_t now);
+
 /* --- sequences -------------------------------------------------------------------------------- */
 
 /* Counts how often the key was asked for before: 0, 1, ... *ret_evicts: the key that was not asked

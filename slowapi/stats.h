@@ -16,6 +16,7 @@
     X(client_aborts, CLIENT_ABORTS, "Clients that closed before their answer was complete")    \
     X(send_timeouts, SEND_TIMEOUTS, "Clients cut because they took nothing of their answer")   \
     X(queue_full, QUEUE_FULL, "Requests turned away by a full queue")                          \
+    X(limited, LIMITED, "Requests answered 429 because of limit")                              \
     X(queue_evictions, QUEUE_EVICTIONS, "Queues forgotten for want of --queues")               \
     X(sequence_evictions, SEQUENCE_EVICTIONS, "Sequences forgotten for want of --sequences")   \
     X(cut_delays, CUT_DELAYS, "Delays cut to --max-delay: by chance or load they were longer") \

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "slowapi/fault.h"
 #include "slowapi/param.h"
+#include "slowapi/profile.h"
 #include <errno.h>
 
 #define SEC NSEC_PER_SEC
