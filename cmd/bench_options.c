@@ -188,6 +188,11 @@ static const struct option_row bench_rows[] = {
     TEXT('u', "put", REQUEST, "FILE", run.put_file, "send this file with PUT; - is stdin"),
     TEXT(0, "body", REQUEST, "TEXT|@FILE", run.body_text,
          "send this text, or this file (@- is stdin), with POST unless --method"),
+    TEXTS(
+        'F', "form", REQUEST, "NAME=VALUE", run.form,
+        "a field of a multipart form, NAME=@FILE a file; ;type= and ;filename= as curl takes them"),
+    FLAG(0, "compressed", REQUEST, run.compressed,
+         "ask for gzip, deflate or br; bodies are decoded, and both sizes counted"),
     TEXT('T', "content-type", REQUEST, "TYPE", run.content_type,
          "Content-Type of the body; text/plain when absent"),
     TEXT(0, "requests-file", REQUEST, "FILE", run.requests_file,

@@ -29,7 +29,7 @@ static bool has_arrivals(const struct loadgen_config *c) {
 
 static bool has_randomness(const struct loadgen_config *c) {
     return c->arrivals == LOADGEN_ARRIVALS_POISSON || c->think_text != NULL ||
-           c->requests_file != NULL || c->templates;
+           c->requests_file != NULL || c->templates || c->form.count > 0;
 }
 
 static bool has_requests_file(const struct loadgen_config *c) {
@@ -76,8 +76,7 @@ static bool has_server_metrics(const struct loadgen_config *c) {
 }
 
 static bool has_body(const struct loadgen_config *c) {
-    return c->requests_file != NULL || c->post_file != NULL || c->put_file != NULL ||
-           c->body_text != NULL;
+    return c->requests_file != NULL || loadgen_config_has_body(c);
 }
 
 static bool has_answers_with_bodies(const struct loadgen_config *c) {

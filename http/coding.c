@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Chooses content codings and codes whole texts, over zlib and brotli. */
 #include "http/coding.h"
+#include "base/alloc.h"
 #include "base/assert.h"
 #include <assert.h>
+#include <brotli/decode.h>
 #include <brotli/encode.h>
 #include <errno.h>
 #define ZLIB_CONST /* or zlib would want to write what it reads */
@@ -157,4 +159,89 @@ int http_coding_append(enum http_coding coding, struct slice plain, struct buf *
         break;
     }
     return buf_append(out, plain);
+}
+
+/* --- the way back ----------------------------------------------------------------------------- */
+
+int http_decoder_begin(struct http_decoder *d, enum http_coding coding) {
+    http_decoder_end(d);
+    d->coding = coding;
+    if (coding == HTTP_CODING_BR)
+        d->state = BrotliDecoderCreateInstance(NULL, NULL, NULL);
+    else
+        d->state = mem_calloc(1, sizeof(z_stream));
+    return d->state != NULL ? 0 : -ENOMEM;
+}
+
+/* zlib's first byte has 8 in its lower half and at most 7 in the upper one (RFC 1950 section 2.2).
+ * A bare stream's has 8 only when it begins with a stored block whose padding is not zero. */
+static int begin_zlib(struct http_decoder *d, unsigned char first) {
+    bool has_header = (first & 0x0f) == Z_DEFLATED && first >> 4 <= 7;
+    int bits = d->coding == HTTP_CODING_GZIP ? MAX_WBITS + 16 : has_header ? MAX_WBITS : -MAX_WBITS;
+
+    d->begun = true;
+    return inflateInit2((z_stream *)d->state, bits) == Z_OK ? 0 : -ENOMEM;
+}
+
+static int next_zlib(struct http_decoder *d, struct slice *input, char *room, size_t size,
+                     struct slice *ret) {
+    z_stream *stream = d->state;
+    if (!d->begun && begin_zlib(d, (unsigned char)input->ptr[0]) < 0)
+        return -ENOMEM;
+    if (d->done && (d->coding != HTTP_CODING_GZIP || inflateReset(stream) != Z_OK))
+        return -EINVAL; /* something stands behind the end */
+    d->done = false;
+    stream->next_in = (const Bytef *)input->ptr;
+    stream->avail_in = input->len < UINT32_MAX ? (uInt)input->len : UINT32_MAX;
+    stream->next_out = (Bytef *)room;
+    stream->avail_out = (uInt)size;
+    int rc = inflate(stream, Z_NO_FLUSH);
+    if (rc != Z_OK && rc != Z_STREAM_END && rc != Z_BUF_ERROR)
+        return rc == Z_MEM_ERROR ? -ENOMEM : -EINVAL;
+    d->done = rc == Z_STREAM_END;
+    *input = slice_drop(*input, (size_t)((const char *)stream->next_in - input->ptr));
+    *ret = slice_of(room, size - stream->avail_out);
+    return ret->len > 0 || input->len > 0;
+}
+
+static int next_brotli(struct http_decoder *d, struct slice *input, char *room, size_t size,
+                       struct slice *ret) {
+    const uint8_t *in = (const uint8_t *)input->ptr;
+    uint8_t *out = (uint8_t *)room;
+    size_t in_len = input->len, out_len = size;
+    if (d->done)
+        return -EINVAL;
+    d->begun = true;
+    BrotliDecoderResult rc =
+        BrotliDecoderDecompressStream(d->state, &in_len, &in, &out_len, &out, NULL);
+    if (rc == BROTLI_DECODER_RESULT_ERROR)
+        return -EINVAL;
+    d->done = rc == BROTLI_DECODER_RESULT_SUCCESS;
+    *input = slice_drop(*input, input->len - in_len);
+    *ret = slice_of(room, size - out_len);
+    return ret->len > 0 || input->len > 0;
+}
+
+int http_decoder_next(struct http_decoder *d, struct slice *input, char *room, size_t size,
+                      struct slice *ret) {
+    if (input->len == 0 && !(d->begun && !d->done))
+        return 0;
+    if (d->coding == HTTP_CODING_BR)
+        return next_brotli(d, input, room, size, ret);
+    return next_zlib(d, input, room, size, ret);
+}
+
+bool http_decoder_is_done(const struct http_decoder *d) {
+    return d->done || !d->begun;
+}
+
+void http_decoder_end(struct http_decoder *d) {
+    if (d->state != NULL && d->coding == HTTP_CODING_BR) {
+        BrotliDecoderDestroyInstance(d->state);
+    } else if (d->state != NULL) {
+        if (d->begun)
+            inflateEnd(d->state);
+        mem_free(d->state);
+    }
+    *d = (struct http_decoder){ .coding = HTTP_CODING_IDENTITY };
 }

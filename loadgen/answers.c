@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Counts what responses were like. */
 #include "loadgen/answers.h"
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +10,9 @@ const struct answers_lenience answers_leniences[HTTP_LENIENCE_COUNT] = {
     HTTP_LENIENCES(LENIENCE_ROW)
 #undef LENIENCE_ROW
 };
+
+const char *const answers_coding_names[ANSWERS_CODINGS] = { "identity", "gzip", "deflate", "br",
+                                                            "other" };
 
 static void add_reason(struct answers *a, const char *text, uint64_t count) {
     size_t i = 0;
@@ -100,7 +104,17 @@ static void merge_lengths(struct answers *to, uint64_t shortest, uint64_t longes
         to->longest = longest;
 }
 
+static void merge_codings(struct answers_codings *to, const struct answers_codings *from) {
+    to->asked |= from->asked;
+    for (int i = 0; i < ANSWERS_CODINGS; i++)
+        to->responses[i] += from->responses[i];
+    to->coded_bytes += from->coded_bytes;
+    to->decoded_bytes += from->decoded_bytes;
+    to->spent += from->spent;
+}
+
 void answers_merge(struct answers *to, const struct answers *from) {
+    merge_codings(&to->codings, &from->codings);
     if (count_2xx(from) > 0)
         merge_lengths(to, from->shortest, from->longest);
     for (int i = 0; i < ANSWERS_STATUSES; i++)
@@ -123,13 +137,9 @@ void answers_merge(struct answers *to, const struct answers *from) {
 }
 
 void answers_restart(struct answers *a) {
-    struct answers_address addresses[RESOLVE_MAX];
-    struct answers_tls tls = a->tls;
-    memcpy(addresses, a->addresses, sizeof(addresses));
-    memset(a, 0, sizeof(*a));
-    memcpy(a->addresses, addresses, sizeof(addresses));
-    a->tls = tls;
+    memset(a, 0, offsetof(struct answers, addresses));
     memset(a->tls.reasons, 0, sizeof(a->tls.reasons));
+    a->codings = (struct answers_codings){ .asked = a->codings.asked };
     for (int i = 0; i < RESOLVE_MAX; i++)
         a->addresses[i].responses = 0;
 }

@@ -38,6 +38,25 @@ struct answers_tls {
     char reasons[FAILURE_COUNT][ANSWERS_WORDS_BYTES];
 };
 
+/* Content codings, those of enum http_coding first. */
+enum answers_coding {
+    ANSWERS_CODING_IDENTITY,
+    ANSWERS_CODING_GZIP,
+    ANSWERS_CODING_DEFLATE,
+    ANSWERS_CODING_BR,
+    ANSWERS_CODING_OTHER, /* not decoded */
+    ANSWERS_CODINGS,
+};
+extern const char *const answers_coding_names[ANSWERS_CODINGS];
+
+/* Bodies that may have been coded. */
+struct answers_codings {
+    bool asked; /* for coded ones */
+    uint64_t responses[ANSWERS_CODINGS];
+    uint64_t coded_bytes, decoded_bytes; /* as received, and what became of them */
+    nsec_t spent;                        /* on decoding */
+};
+
 struct answers_reason {
     char text[ANSWERS_REASON_BYTES];
     uint64_t count;
@@ -58,6 +77,7 @@ struct answers {
 
     struct answers_address addresses[RESOLVE_MAX]; /* in the order of the target's */
     struct answers_tls tls;
+    struct answers_codings codings;
 };
 
 /* Notes the length of a body whose status was counted. */

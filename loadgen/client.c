@@ -66,6 +66,8 @@ static void on_head(struct load_client *c, const struct http_head *head) {
     c->status = head->status;
     if (!w->counters.has_document)
         counters_server(&w->counters, head);
+    if (UNLIKELY(w->codings != NULL))
+        codings_head(w->codings, (size_t)(c - w->clients), head);
     if (w->config->verbosity >= VERBOSE_HEADS)
         request_show_answer(head, w->config->verbosity);
     if (UNLIKELY(w->counters.server_times != NULL))
@@ -109,6 +111,27 @@ static const struct expect_body *body_expected(const struct load_client *c) {
     return own != NULL && own->body != NULL ? own->body : c->worker->expect;
 }
 
+/* A piece of the body as its reader means it, for those who look into it. */
+static void client_read_body(struct load_client *c, struct slice plain, nsec_t now) {
+    if (body_expected(c)->text.len > 0)
+        c->matched = expect_body_feed(body_expected(c), c->matched, plain);
+    if (UNLIKELY(c->stream != NULL))
+        streams_take(c->worker->counters.streams, c->stream, plain, now);
+}
+
+static void client_decode(struct load_client *c, struct slice data, nsec_t now) {
+    struct load_worker *w = c->worker;
+    struct answers_codings *counts = &w->answers.codings;
+    struct slice plain;
+    nsec_t began = clock_now();
+    counts->coded_bytes += data.len;
+    while (codings_next(w->codings, (size_t)(c - w->clients), &data, &plain)) {
+        counts->decoded_bytes += plain.len;
+        client_read_body(c, plain, now);
+    }
+    counts->spent += clock_now() - began;
+}
+
 static void client_feed(struct load_client *c, struct slice input, bool eof, nsec_t now) {
     struct slice rest = input;
     struct http_head head;
@@ -124,10 +147,10 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
             break;
         case HTTP_EV_DATA:
             c->body_bytes += ev.data.len;
-            if (body_expected(c)->text.len > 0)
-                c->matched = expect_body_feed(body_expected(c), c->matched, ev.data);
-            if (UNLIKELY(c->stream != NULL))
-                streams_take(c->worker->counters.streams, c->stream, ev.data, now);
+            if (UNLIKELY(c->worker->codings != NULL))
+                client_decode(c, ev.data, now);
+            else
+                client_read_body(c, ev.data, now);
             break;
         case HTTP_EV_MORE:
             if (buf_keep(&c->in, input, input.len - rest.len) != 0)
@@ -246,6 +269,8 @@ static void client_judge(struct load_client *c, bool clean, nsec_t now) {
     const struct loadgen_config *config = w->config;
     struct timing timing = client_timing(c, now);
     int outcome = OUTCOME_OK;
+    bool is_decoded = w->codings == NULL ||
+                      codings_end(w->codings, (size_t)(c - w->clients), &w->answers.codings);
     w->counters.body_bytes += c->body_bytes;
     if (!ends_measured(c))
         return;
@@ -259,6 +284,8 @@ static void client_judge(struct load_client *c, bool clean, nsec_t now) {
         outcome = FAILURE_BODY;
     else if (!is_whole_stream)
         outcome = FAILURE_STREAM_END;
+    else if (!is_decoded)
+        outcome = FAILURE_CODING;
     else if (!counters_fits_document(&w->counters, c->status, c->body_bytes,
                                      config->ab_strict && !config->variable_length))
         outcome = FAILURE_LENGTH;
@@ -274,6 +301,8 @@ void client_fail(struct load_client *c, enum failure reason, nsec_t now) {
     if (c->secure != NULL && failure_has_words(reason))
         answers_add_words(&w->answers, reason, secure_words(c->secure));
 
+    if (w->codings != NULL)
+        codings_drop(w->codings, (size_t)(c - w->clients));
     client_pause(c);
     timeouts_leave(&c->timeout);
     w->counters.body_bytes += c->body_bytes;
@@ -422,9 +451,13 @@ int clients_init(struct load_worker *w) {
     w->trial_timer.fire = on_trial;
     if (w->config->stream != STREAM_OFF)
         w->streams = mem_calloc(w->client_count, sizeof(*w->streams));
+    if (w->config->compressed)
+        w->codings = codings_new(w->client_count);
     if (w->clients == NULL || w->in == NULL ||
-        (w->config->stream != STREAM_OFF && w->streams == NULL))
+        (w->config->stream != STREAM_OFF && w->streams == NULL) ||
+        (w->config->compressed && w->codings == NULL))
         return -ENOMEM;
+    w->answers.codings.asked = w->config->compressed;
     for (uint32_t i = 0; i < w->client_count; i++) {
         struct load_client *c = &w->clients[i];
         *c = (struct load_client){ .worker = w,

@@ -18,6 +18,7 @@
 #include "base/buf.h"
 #include "http/conn.h"
 #include "loadgen/answers.h"
+#include "loadgen/codings.h"
 #include "loadgen/counters.h"
 #include "loadgen/live.h"
 #include "loadgen/mix.h"
@@ -119,6 +120,7 @@ struct load_worker {
     struct load_thinker *thinkers;   /* one per client; NULL without --think */
     uint32_t thinking;               /* a part of the busy ones */
     struct rng think_rng;
+    struct codings *codings; /* NULL without --compressed */
 
     struct timer arrival_timer; /* open model: the next planned request */
     struct timer ramp_timer;    /* the next connection to start */

@@ -49,24 +49,30 @@ bool loadgen_config_takes_stdout(const struct loadgen_config *c) {
 }
 
 static int check_method(const struct loadgen_config *c, struct error *err) {
-    int bodies = (c->post_file != NULL) + (c->put_file != NULL) + (c->body_text != NULL);
+    int bodies = (c->post_file != NULL) + (c->put_file != NULL) + (c->body_text != NULL) +
+                 (c->form.count > 0);
     if (bodies > 1)
         return error_set(err, -EINVAL,
-                         "--post, --put and --body exclude each other; give one of them");
+                         "--form, --post, --put and --body exclude each other; give one of them");
+    if (c->form.count > 0 && c->content_type != NULL)
+        return error_set(err, -EINVAL,
+                         "--form excludes --content-type: it is multipart/form-data, with the "
+                         "boundary that the parts have");
     if (c->head && (bodies > 0 || c->method != NULL))
-        return error_set(err, -EINVAL, "--head excludes --post, --put, --body and --method");
+        return error_set(err, -EINVAL,
+                         "--head excludes --post, --put, --body, --form and --method");
     return 0;
 }
 
 static int check_mix(const struct loadgen_config *c, struct error *err) {
-    bool has_body = c->post_file != NULL || c->put_file != NULL || c->body_text != NULL;
+    bool has_body = loadgen_config_has_body(c);
     bool has_lines = c->requests_file != NULL || c->replay != NULL;
     if (c->requests_file != NULL && c->replay != NULL)
         return error_set(err, -EINVAL, "--requests-file and --replay exclude each other");
     if (has_lines && (has_body || c->head || c->method != NULL))
         return error_set(err, -EINVAL,
-                         "--requests-file and --replay exclude --method, --head, --post, --put and "
-                         "--body: each line says what it sends");
+                         "--requests-file and --replay exclude --method, --head, --post, --put, "
+                         "--body and --form: each line says what it sends");
     if ((has_lines || c->templates) && c->ab_strict)
         return error_set(err, -EINVAL,
                          "--ab-strict excludes --requests-file, --replay and --templates: ab has "
@@ -124,6 +130,10 @@ static int check_stages(const struct loadgen_config *c, struct error *err) {
     if (c->time_limit > span)
         return error_set(err, -EINVAL, "--time is longer than the stages, which take %s",
                          units_format_duration(span, text));
+    if (c->stages.is_of_connections && c->requests_file != NULL)
+        return error_set(err, -EINVAL,
+                         "--stages of connections exclude --requests-file: each of its hosts has "
+                         "connections of its own; stages of rates do not");
     if (c->stages.is_of_connections && c->burst.count > 0)
         return error_set(err, -EINVAL,
                          "--burst excludes --stages of connections: a closed loop has no "

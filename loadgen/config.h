@@ -17,31 +17,6 @@
 #define LOADGEN_BODY_BYTES_MAX   (256 * 1024 * 1024) /* a body is kept in memory */
 #define LOADGEN_WORKERS_MAX      256
 
-/* The least -v level that shows it, as in ab. */
-#define LOADGEN_STREAM_END "[DONE]" /* the marker that is known without being asked for */
-
-enum { VERBOSE_HEADS = 2, VERBOSE_STATUS = 3, VERBOSE_MAX = 4 };
-
-enum {
-    LOADGEN_EXIT_NO_SUCCESS = 3, /* connected, but not one request succeeded */
-    LOADGEN_EXIT_THRESHOLD = 4,  /* a condition of --fail-if or --abort-if came true */
-    LOADGEN_EXIT_SIGNAL = 128,   /* plus the signal's number */
-};
-
-enum loadgen_arrivals { LOADGEN_ARRIVALS_EVEN, LOADGEN_ARRIVALS_POISSON };
-
-/* The format of answers whose events are counted; AUTO: as their Content-Type says. */
-enum loadgen_stream { STREAM_OFF, STREAM_SSE, STREAM_JSON_LINES, STREAM_AUTO };
-
-enum loadgen_resume { LOADGEN_RESUME_OFF, LOADGEN_RESUME_ON };
-
-enum loadgen_order {
-    LOADGEN_ORDER_AUTO, /* weighted when a line has a weight, in order otherwise */
-    LOADGEN_ORDER_IN_ORDER,
-    LOADGEN_ORDER_WEIGHTED,
-    LOADGEN_ORDER_RANDOM,
-};
-
 struct loadgen_config {
     const char *url;
     int64_t requests;    /* 0: not given; then one per connection, or no limit with a time limit */
@@ -91,6 +66,8 @@ struct loadgen_config {
     double replay_speed;
     const char *replay_methods; /* "GET,HEAD" */
 
+    struct option_strings form; /* -F */
+    bool compressed;            /* ask for coded bodies, and decode them */
     struct expect_status expect_status;
     const char *expect_body; /* NULL: any */
 
@@ -138,6 +115,11 @@ static inline bool loadgen_config_is_open(const struct loadgen_config *c) {
 
 /* Whether the number of connections changes by stages. */
 bool loadgen_config_varies_connections(const struct loadgen_config *c);
+
+/* Whether requests have a body. */
+static inline bool loadgen_config_has_body(const struct loadgen_config *c) {
+    return c->post_file != NULL || c->put_file != NULL || c->body_text != NULL || c->form.count > 0;
+}
 
 /* Whether a record of every request is wanted. */
 bool loadgen_config_keeps_samples(const struct loadgen_config *c);

@@ -170,6 +170,19 @@ static void put_tls(struct json_draft root, const struct answers_tls *t) {
     json_put_count(o, "resumed", t->resumed);
 }
 
+static void put_codings(struct json_draft root, const struct answers_codings *k) {
+    if (!k->asked) {
+        json_put(root, "codings", json_null());
+        return;
+    }
+    struct json_draft o = json_put_object(root, "codings");
+    for (int i = 0; i < ANSWERS_CODINGS; i++)
+        json_put_count(o, answers_coding_names[i], k->responses[i]);
+    json_put_count(o, "body_bytes", k->coded_bytes);
+    json_put_count(o, "decoded_bytes", k->decoded_bytes);
+    json_put_real(o, "decode_s", (double)k->spent / (double)NSEC_PER_SEC);
+}
+
 static void put_answers(struct json_draft root, const struct answers *a,
                         const struct resolved *addresses) {
     bool any = answers_count(a, 200, 299) > 0;
@@ -179,6 +192,7 @@ static void put_answers(struct json_draft root, const struct answers *a,
                  : json_null());
     put_lenient(root, a);
     json_put_count(root, "overrun", a->overrun);
+    put_codings(root, &a->codings);
     put_malformed(root, a);
     put_tls(root, &a->tls);
     put_addresses(root, a, addresses);

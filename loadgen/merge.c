@@ -97,6 +97,15 @@ static void read_tls(struct answers *a, const json_t *root) {
                   json_object_get(words, failure_infos[i].key));
 }
 
+static void read_codings(struct answers_codings *k, const json_t *codings) {
+    k->asked = json_is_object(codings);
+    for (int i = 0; i < ANSWERS_CODINGS; i++)
+        k->responses[i] = count_in(codings, answers_coding_names[i]);
+    k->coded_bytes = count_in(codings, "body_bytes");
+    k->decoded_bytes = count_in(codings, "decoded_bytes");
+    k->spent = seconds_in(codings, "decode_s");
+}
+
 /* Reads what a file says about its responses, apart from the addresses. */
 static void read_answers(struct answers *a, const json_t *root) {
     json_t *lengths = json_object_get(root, "body_lengths");
@@ -118,6 +127,7 @@ static void read_answers(struct answers *a, const json_t *root) {
     for (int i = 0; i < HTTP_LENIENCE_COUNT; i++)
         a->leniences[i] = count_in(lenient, answers_leniences[i].key);
     a->overrun = count_in(root, "overrun");
+    read_codings(&a->codings, json_object_get(root, "codings"));
     json_object_foreach(json_object_get(malformed, "reasons"), key, value) {
         struct answers_reason *one = &a->reasons[reasons];
         if (reasons < ANSWERS_REASONS - 1)

@@ -3,6 +3,7 @@
  * names, files, templates. */
 #include "base/alloc.h"
 #include "http/chars.h"
+#include "loadgen/form.h"
 #include "loadgen/mix.h"
 #include <assert.h>
 #include <errno.h>
@@ -37,6 +38,25 @@ static bool is_same_host(const struct target *a, const struct target *b) {
     return a->is_tls == b->is_tls && a->url.port == b->url.port && strcmp(a->host, b->host) == 0;
 }
 
+/* A form's parts are the body, with templates in them; its type is a field like others. */
+static int take_form_type(struct loadgen_config *plain, char *field, struct error *err) {
+    char type[FORM_TYPE_BYTES];
+    struct buf body;
+    if (plain->form.count == 0)
+        return 0;
+    if (plain->headers.count == OPTION_STRINGS_MAX)
+        return error_set(err, -EINVAL, "--header: at most %d with a form", OPTION_STRINGS_MAX - 1);
+    buf_init(&body, LOADGEN_BODY_BYTES_MAX);
+    int rc = form_build(&plain->form, (uint64_t)plain->seed, &body, type, err);
+    buf_free(&body);
+    if (rc != 0)
+        return rc;
+    snprintf(field, sizeof("Content-Type: ") + FORM_TYPE_BYTES, "Content-Type: %s", type);
+    plain->headers.items[plain->headers.count++] = field;
+    plain->form.count = 0;
+    return 0;
+}
+
 /* The fields that the options ask for, as the one request of a usual run has them. */
 static int build_fields(struct load_mix *m, struct mix_host *host, struct error *err) {
     struct loadgen_config *plain = mem_alloc(sizeof(*plain)); /* large for a stack */
@@ -46,7 +66,10 @@ static int build_fields(struct load_mix *m, struct mix_host *host, struct error 
     *plain = *m->config;
     plain->method = plain->post_file = plain->put_file = plain->body_text = NULL;
     plain->head = false;
-    int rc = request_build(&request, plain, host->target, err);
+    char type[sizeof("Content-Type: ") + FORM_TYPE_BYTES];
+    int rc = take_form_type(plain, type, err);
+    if (rc == 0)
+        rc = request_build(&request, plain, host->target, err);
     mem_free(plain);
     if (rc != 0)
         return rc;

@@ -30,6 +30,7 @@
     X(STATUS, "status", LENGTH, "status that was not expected")                                 \
     X(BODY, "body", LENGTH, "body without the expected text")                                   \
     X(STREAM_END, "stream_end", LENGTH, "stream without its end (--stream-end)")                \
+    X(CODING, "coding", EXCEPTIONS, "body that is not coded as it says")                        \
     X(BAD_RESPONSE, "bad_response", EXCEPTIONS, "malformed response")
 
 enum failure {

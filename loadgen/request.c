@@ -4,11 +4,13 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "http/encode.h"
+#include "loadgen/codings.h"
+#include "loadgen/form.h"
 #include "loadgen/input.h"
 #include <errno.h>
 #include <stdio.h>
 
-enum { FIELDS_MAX = OPTION_STRINGS_MAX + 8, SCRATCH_BYTES_MAX = 1 << 20 };
+enum { FIELDS_MAX = OPTION_STRINGS_MAX + 10, SCRATCH_BYTES_MAX = 1 << 20 };
 
 struct builder {
     const struct loadgen_config *config;
@@ -16,6 +18,7 @@ struct builder {
     struct http_field fields[FIELDS_MAX];
     size_t count;
     struct slice host;
+    char form_type[FORM_TYPE_BYTES]; /* Content-Type of a form; "": the body is none */
 };
 
 static int out_of_memory(struct error *err) {
@@ -112,7 +115,7 @@ static const char *body_file_of(const struct loadgen_config *c) {
 static struct slice method_text(const struct loadgen_config *c) {
     if (c->method != NULL)
         return slice_str(c->method);
-    if (c->post_file != NULL || c->body_text != NULL)
+    if (c->post_file != NULL || c->body_text != NULL || c->form.count > 0)
         return SLICE("POST");
     if (c->put_file != NULL)
         return SLICE("PUT");
@@ -133,11 +136,19 @@ static int add_fields(struct builder *b, struct request *r, bool to_proxy, struc
         rc = add_credentials(b, SLICE("Proxy-Authorization"), c->proxy_credentials, err);
     if (rc != 0)
         return rc;
-    if (r->has_body)
+    if (b->form_type[0] != '\0' && has_field(b, SLICE("Content-Type")))
+        return error_set(err, -EINVAL,
+                         "--form excludes a Content-Type in --header: it is "
+                         "multipart/form-data, with the boundary that the parts have");
+    if (b->form_type[0] != '\0')
+        add_field(b, SLICE("Content-Type"), slice_str(b->form_type));
+    else if (r->has_body)
         add_default(b, SLICE("Content-Type"),
                     slice_str(c->content_type != NULL ? c->content_type : "text/plain"));
     add_default(b, SLICE("User-Agent"), SLICE("srv-bench/" SRV_VERSION));
     add_default(b, SLICE("Accept"), SLICE("*/*"));
+    if (c->compressed)
+        add_default(b, SLICE("Accept-Encoding"), SLICE(CODINGS_ACCEPTED));
     return 0;
 }
 
@@ -195,15 +206,20 @@ int request_build(struct request *r, const struct loadgen_config *c, const struc
     arena_init(&b.scratch, SCRATCH_BYTES_MAX);
     buf_init(&r->bytes, LOADGEN_BODY_BYTES_MAX + SCRATCH_BYTES_MAX);
     r->method = http_method_of(method_text(c));
-    r->has_body = body_file != NULL || c->body_text != NULL;
+    r->has_body = loadgen_config_has_body(c);
     r->close = !c->keep_alive;
 
-    int rc = add_fields(&b, r, !t->is_tls, err);
+    int rc = 0;
+    if (c->form.count > 0)
+        rc = form_build(&c->form, (uint64_t)c->seed, &body, b.form_type, err);
+    if (rc == 0)
+        rc = add_fields(&b, r, !t->is_tls, err);
     if (rc == 0 && body_file != NULL)
         rc = input_read(body_file, &body, err);
     if (rc == 0)
         rc = encode(&b, r, t,
-                    body_file == NULL && r->has_body ? slice_str(c->body_text) : buf_unread(&body),
+                    body_file == NULL && c->body_text != NULL ? slice_str(c->body_text)
+                                                              : buf_unread(&body),
                     err);
 
     buf_free(&body);

@@ -258,7 +258,28 @@ static void print_tls(FILE *out, const struct answers_tls *t) {
                 t->handshakes, t->resumed);
 }
 
+static void print_codings(FILE *out, const struct answers_codings *k) {
+    uint64_t all = 0;
+    fprintf(out, "\nContent codings:");
+    for (int i = 0; i < ANSWERS_CODINGS; i++) {
+        if (k->responses[i] > 0)
+            fprintf(out, "%s %s %" PRIu64, all > 0 ? "," : "", answers_coding_names[i],
+                    k->responses[i]);
+        all += k->responses[i];
+    }
+    fprintf(out, "%s\n%" PRIu64 " bytes of bodies became %" PRIu64, all > 0 ? "" : " none",
+            k->coded_bytes, k->decoded_bytes);
+    if (k->coded_bytes > 0)
+        fprintf(out, " (%.2f times)", (double)k->decoded_bytes / (double)k->coded_bytes);
+    if (all > 0)
+        fprintf(out, "; decoding took %.1f us each of the generator's time",
+                (double)k->spent / (double)NSEC_PER_USEC / (double)all);
+    fputc('\n', out);
+}
+
 static void print_answers(FILE *out, const struct answers *a) {
+    if (a->codings.asked)
+        print_codings(out, &a->codings);
     if (a->shortest < a->longest)
         fprintf(out, "\nBody lengths: %" PRIu64 " to %" PRIu64 " bytes (of 2xx responses)\n",
                 a->shortest, a->longest);

@@ -13,6 +13,31 @@
 #define LOADGEN_PERCENTILES_MAX 16
 #define LOADGEN_BURST_MAX       1000000 /* requests at once */
 
+/* The least -v level that shows it, as in ab. */
+#define LOADGEN_STREAM_END "[DONE]" /* the marker that is known without being asked for */
+
+enum { VERBOSE_HEADS = 2, VERBOSE_STATUS = 3, VERBOSE_MAX = 4 };
+
+enum {
+    LOADGEN_EXIT_NO_SUCCESS = 3, /* connected, but not one request succeeded */
+    LOADGEN_EXIT_THRESHOLD = 4,  /* a condition of --fail-if or --abort-if came true */
+    LOADGEN_EXIT_SIGNAL = 128,   /* plus the signal's number */
+};
+
+enum loadgen_arrivals { LOADGEN_ARRIVALS_EVEN, LOADGEN_ARRIVALS_POISSON };
+
+/* The format of answers whose events are counted; AUTO: as their Content-Type says. */
+enum loadgen_stream { STREAM_OFF, STREAM_SSE, STREAM_JSON_LINES, STREAM_AUTO };
+
+enum loadgen_resume { LOADGEN_RESUME_OFF, LOADGEN_RESUME_ON };
+
+enum loadgen_order {
+    LOADGEN_ORDER_AUTO, /* weighted when a line has a weight, in order otherwise */
+    LOADGEN_ORDER_IN_ORDER,
+    LOADGEN_ORDER_WEIGHTED,
+    LOADGEN_ORDER_RANDOM,
+};
+
 /* Requests that come at once, again and again. */
 struct load_burst {
     uint32_t count; /* 0: none */

@@ -290,6 +290,7 @@ void worker_free(struct load_worker *w) {
     mem_free(w->filled);
     mem_free(w->clients); /* deferred work of theirs has gone with the loop */
     mem_free(w->thinkers);
+    codings_free(w->codings);
     mem_free(w->in);
     mem_free(w->streams);
     hist_free(w->lateness.lag);

@@ -236,6 +236,7 @@ def test_a_free_connection_is_never_too_late(slowapi, bench_json):
         (("--stages", "5c:1s", "--arrivals", "poisson"), "--arrivals"),
         (("--stages", "5c:1s", "--ab-strict"), "--ab-strict"),
         (("--stages", "5c:1s", "-t", "2"), "--time"),
+        (("--stages", "5c:1s", "--requests-file", "/dev/null"), "--requests-file"),
         (("--stages", "5c:1s", "--fail-if", "dropped>1"), "planned time"),
         (("--stages", "5c:1s", "--burst", "5/1s"), "--burst"),
         (("--burst", "5"), "100/10s"),

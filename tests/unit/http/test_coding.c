@@ -90,6 +90,94 @@ static void coded_text_is_read_by_zlib(void **state) {
     }
 }
 
+/* Decodes in pieces of `step`, into a room that small. -EINVAL, or whether it was complete. */
+static int decode(enum http_coding coding, struct slice coded, size_t step, struct buf *out) {
+    struct http_decoder d = { .state = NULL };
+    char room[7];
+    int rc = http_decoder_begin(&d, coding);
+    assert_int_equal(rc, 0);
+    while (coded.len > 0 && rc >= 0) {
+        struct slice piece = slice_take(coded, step), plain;
+        coded = slice_drop(coded, step);
+        while ((rc = http_decoder_next(&d, &piece, room, sizeof(room), &plain)) > 0)
+            assert_int_equal(buf_append(out, plain), 0);
+    }
+    if (rc == 0)
+        rc = http_decoder_is_done(&d);
+    http_decoder_end(&d);
+    http_decoder_end(&d);
+    return rc;
+}
+
+static void what_was_coded_is_decoded(void **state) {
+    static const size_t steps[] = { 1, 2, 13, 100000 };
+    char plain[3000];
+    struct buf coded, out;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(plain); i++)
+        plain[i] = (char)(i * i % 251);
+    for (enum http_coding coding = HTTP_CODING_GZIP; coding <= HTTP_CODING_BR; coding++)
+        for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+            buf_init(&coded, 1u << 20);
+            buf_init(&out, 1u << 20);
+            assert_int_equal(http_coding_append(coding, slice_of(plain, sizeof(plain)), &coded), 0);
+            struct slice whole = buf_unread(&coded);
+            assert_int_equal(decode(coding, whole, steps[i], &out), 1);
+            assert_int_equal(buf_unread(&out).len, sizeof(plain));
+            assert_memory_equal(buf_unread(&out).ptr, plain, sizeof(plain));
+            assert_int_equal(decode(coding, slice_take(whole, whole.len - 1), steps[i], &out), 0);
+            buf_free(&coded);
+            buf_free(&out);
+        }
+}
+
+static void what_is_not_coded_so_is_told(void **state) {
+    struct buf coded, out;
+
+    (void)state;
+    buf_init(&coded, 1u << 20);
+    buf_init(&out, 1u << 20);
+    for (enum http_coding coding = HTTP_CODING_GZIP; coding <= HTTP_CODING_BR; coding++) {
+        assert_int_equal(decode(coding, SLICE("plain text, this is"), 3, &out), -EINVAL);
+        assert_int_equal(decode(coding, SLICE(""), 3, &out), 1); /* the answer had no body */
+        buf_consume(&coded, buf_unread(&coded).len);
+        assert_int_equal(http_coding_append(coding, SLICE("text"), &coded), 0);
+        assert_int_equal(buf_append(&coded, SLICE("more")), 0);
+        assert_int_equal(decode(coding, buf_unread(&coded), 100, &out), -EINVAL);
+    }
+    buf_free(&coded);
+    buf_free(&out);
+}
+
+/* Servers send `deflate` without zlib's wrapping, too; and a body of gzip may have two members. */
+static void other_forms_are_decoded_too(void **state) {
+    Bytef bare[100];
+    z_stream stream = { .next_in = (Bytef *)(uintptr_t) "a bare text",
+                        .avail_in = 11,
+                        .next_out = bare,
+                        .avail_out = sizeof(bare) };
+    struct buf coded, out;
+
+    (void)state;
+    buf_init(&coded, 1u << 20);
+    buf_init(&out, 1u << 20);
+    assert_int_equal(deflateInit2(&stream, 6, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    struct slice whole = slice_of((const char *)bare, stream.total_out);
+    deflateEnd(&stream);
+    assert_int_equal(decode(HTTP_CODING_DEFLATE, whole, 1, &out), 1);
+    assert_true(slice_eq(buf_unread(&out), SLICE("a bare text")));
+
+    buf_consume(&out, buf_unread(&out).len);
+    assert_int_equal(http_coding_append(HTTP_CODING_GZIP, SLICE("one, "), &coded), 0);
+    assert_int_equal(http_coding_append(HTTP_CODING_GZIP, SLICE("two"), &coded), 0);
+    assert_int_equal(decode(HTTP_CODING_GZIP, buf_unread(&coded), 5, &out), 1);
+    assert_true(slice_eq(buf_unread(&out), SLICE("one, two")));
+    buf_free(&coded);
+    buf_free(&out);
+}
+
 static void what_does_not_fit_is_told(void **state) {
     struct buf out;
 
@@ -106,6 +194,9 @@ int main(void) {
         cmocka_unit_test(the_greatest_weight_is_chosen),
         cmocka_unit_test(names_lead_to_codings_and_back),
         cmocka_unit_test(coded_text_is_read_by_zlib),
+        cmocka_unit_test(what_was_coded_is_decoded),
+        cmocka_unit_test(what_is_not_coded_so_is_told),
+        cmocka_unit_test(other_forms_are_decoded_too),
         cmocka_unit_test(what_does_not_fit_is_told),
     };
 

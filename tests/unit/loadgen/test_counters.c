@@ -81,7 +81,8 @@ static void test_columns_of_ab_sum_up_to_all_failures(void **state) {
         sum += counters_column(&t, (enum failure_column)column);
     assert_int_equal(sum, counters_failures(&t));
     assert_int_equal(counters_column(&t, FAILURE_COLUMN_EXCEPTIONS),
-                     t.failed[FAILURE_BAD_RESPONSE] + t.failed[FAILURE_TLS_ERROR]);
+                     t.failed[FAILURE_BAD_RESPONSE] + t.failed[FAILURE_TLS_ERROR] +
+                         t.failed[FAILURE_CODING]);
     counters_free(&t);
 }
 
