@@ -30,6 +30,8 @@ static int refuse_line(const struct load_mix *m, size_t number, const char *why,
 
 /* An error of something that a line names, with the line's number. */
 static int blame_line(const struct load_mix *m, size_t number, int rc, struct error *err) {
+    if (err == NULL)
+        return rc;
     struct error reason = *err;
     return error_set(err, rc, "%s:%zu: %s", m->config->requests_file, number, reason.text);
 }
