@@ -88,25 +88,52 @@ void prometheus_seconds(struct prometheus *p, const struct prometheus_label *lab
 
 /* The count comes last, and is that of the bucket without bound: values that are recorded meanwhile
  * make no bucket smaller than the one before. */
+/* The line of a bucket: how many values are at most the bound in microseconds. */
+static void put_bucket(struct prometheus *p, const struct prometheus_label *labels,
+                       size_t label_count, uint64_t bound, uint64_t below) {
+    char le[32];
+
+    snprintf(le, sizeof(le), "%g", (double)bound / 1e6);
+    put_name(p, "_bucket");
+    put_labels(p, labels, label_count, le);
+    put_count(p, (int64_t)below);
+}
+
+static void put_whole(struct prometheus *p, const struct prometheus_label *labels,
+                      size_t label_count, uint64_t count, double sum_usec) {
+    put_name(p, "_bucket");
+    put_labels(p, labels, label_count, "+Inf");
+    put_count(p, (int64_t)count);
+    put_name(p, "_sum");
+    put_labels(p, labels, label_count, NULL);
+    put_seconds(p, sum_usec / 1e6);
+    put_name(p, "_count");
+    put_labels(p, labels, label_count, NULL);
+    put_count(p, (int64_t)count);
+}
+
 void prometheus_hist(struct prometheus *p, const struct prometheus_label *labels,
                      size_t label_count, const struct hist_shared *h, const uint64_t *bounds,
                      size_t bound_count) {
-    char le[32];
+    for (size_t i = 0; i < bound_count; i++)
+        put_bucket(p, labels, label_count, bounds[i], hist_shared_below(h, bounds[i]));
+    put_whole(p, labels, label_count, hist_shared_count(h), (double)hist_shared_sum(h));
+}
 
-    for (size_t i = 0; i < bound_count; i++) {
-        snprintf(le, sizeof(le), "%g", (double)bounds[i] / 1e6);
-        put_name(p, "_bucket");
-        put_labels(p, labels, label_count, le);
-        put_count(p, (int64_t)hist_shared_below(h, bounds[i]));
+void prometheus_hist_alone(struct prometheus *p, const struct prometheus_label *labels,
+                           size_t label_count, const struct hist *h, const uint64_t *bounds,
+                           size_t bound_count) {
+    uint32_t cursor = 0;
+    int64_t usec;
+    uint64_t count, below = 0;
+    size_t i = 0;
+
+    while (hist_next(h, &cursor, &usec, &count)) {
+        for (; i < bound_count && (uint64_t)usec > bounds[i]; i++)
+            put_bucket(p, labels, label_count, bounds[i], below);
+        below += count;
     }
-    int64_t count = (int64_t)hist_shared_count(h);
-    put_name(p, "_bucket");
-    put_labels(p, labels, label_count, "+Inf");
-    put_count(p, count);
-    put_name(p, "_sum");
-    put_labels(p, labels, label_count, NULL);
-    put_seconds(p, (double)hist_shared_sum(h) / 1e6);
-    put_name(p, "_count");
-    put_labels(p, labels, label_count, NULL);
-    put_count(p, count);
+    for (; i < bound_count; i++)
+        put_bucket(p, labels, label_count, bounds[i], below);
+    put_whole(p, labels, label_count, below, hist_mean(h) * (double)below);
 }

@@ -45,4 +45,9 @@ void prometheus_hist(struct prometheus *p, const struct prometheus_label *labels
                      size_t label_count, const struct hist_shared *h, const uint64_t *bounds,
                      size_t bound_count);
 
+/* The same of a histogram of one thread: a bound within a bucket leaves that out. */
+void prometheus_hist_alone(struct prometheus *p, const struct prometheus_label *labels,
+                           size_t label_count, const struct hist *h, const uint64_t *bounds,
+                           size_t bound_count);
+
 #endif

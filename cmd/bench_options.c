@@ -2,6 +2,7 @@
 /* The rows of `srv bench`: ab's letters with long names, and our own. */
 #include "cmd/bench_options.h"
 #include "base/attr.h"
+#include "net/control.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -55,6 +56,11 @@
         .name = name_, .letter = letter_, .topic = topic_, .meta = meta_, .type = OPTION_CUSTOM, \
         .parse = parse_, .help = help_                                                           \
     }
+
+static int parse_metrics_address(void *config, const char *value, struct error *err) {
+    ((struct bench_options *)config)->run.look.metrics_address = value;
+    return control_check(value, err);
+}
 
 static int parse_rate(void *config, const char *value, struct error *err) {
     return loadgen_parse_rate(value, &((struct bench_options *)config)->run.rate, err);
@@ -322,15 +328,19 @@ static const struct option_row bench_rows[] = {
          "write a tab-separated line per request, in milliseconds"),
     TEXT(0, "csv", FILES, "FILE", run.csv_path,
          "write a line per request, in start order and microseconds"),
-    TEXT(0, "series-csv", FILES, "FILE", run.series_path,
+    CUSTOM(0, "prometheus", FILES, "ADDR", parse_metrics_address,
+           "answer GET /metrics there while the run goes on"),
+    SPAN(0, "prometheus-hold", FILES, run.look.metrics_hold, NSEC_PER_MSEC, DAY_NSEC, NULL,
+         "with --prometheus: after the run wait so long for one more scrape"),
+    TEXT(0, "series-csv", FILES, "FILE", run.look.series_path,
          "write a line of CSV per second: rate, failures, p50, p99, slowest"),
-    TEXT(0, "hlog", FILES, "FILE", run.hlog_path,
+    TEXT(0, "hlog", FILES, "FILE", run.look.hlog_path,
          "write the histogram of each second as a log of HdrHistogram, in microseconds"),
-    TEXT(0, "report", FILES, "FILE", run.page_path,
+    TEXT(0, "report", FILES, "FILE", run.look.page_path,
          "write the report as a page for a browser, in one file; - is stdout"),
-    TEXT(0, "against", FILES, "FILE", run.against_path,
+    TEXT(0, "against", FILES, "FILE", run.look.against_path,
          "with --report: show the run of this JSON beside"),
-    TEXT(0, "report-from", FILES, "FILE", run.page_from,
+    TEXT(0, "report-from", FILES, "FILE", run.look.page_from,
          "load nothing: make the page of --report from the JSON of an earlier run"),
     TEXT(0, "ndjson", FILES, "FILE", run.ndjson_path, "write a JSON object per request and line"),
 

@@ -52,8 +52,12 @@ static bool has_proxy(const struct loadgen_config *c) {
     return c->proxy != NULL;
 }
 
+static bool has_metrics(const struct loadgen_config *c) {
+    return c->look.metrics_address != NULL;
+}
+
 static bool has_page(const struct loadgen_config *c) {
-    return c->page_path != NULL;
+    return c->look.page_path != NULL;
 }
 
 static bool has_tls(const struct loadgen_config *c) {
@@ -112,6 +116,7 @@ static const struct need {
     { "no-sni", "(-I) needs an https:// URL", has_any_tls },
     { "ciphers", "(-Z) needs an https:// URL", has_any_tls },
     { "tls-version", "(-f) needs an https:// URL", has_any_tls },
+    { "prometheus-hold", "needs --prometheus", has_metrics },
     { "tls-resume", "needs an https:// URL", has_tls },
     { "server-timing-parts", "needs --server-timing", has_server_timing },
     { "server-metrics-match", "needs --server-metrics", has_server_metrics },
@@ -275,11 +280,14 @@ static void complete(struct loadgen_config *c, int64_t ramp_msec) {
 
 /* Options that tell of a run while it goes on. */
 static int check_merge(const struct bench_options *o, struct error *err) {
-    const char *option = o->run.hlog_path != NULL     ? "hlog"
-                         : o->run.series_path != NULL ? "series-csv"
-                                                      : NULL;
+    const char *option = o->run.look.hlog_path != NULL         ? "hlog"
+                         : o->run.look.series_path != NULL     ? "series-csv"
+                         : o->run.look.metrics_address != NULL ? "prometheus"
+                                                               : NULL;
     if (!o->merge || option == NULL)
         return 0;
+    if (o->run.look.metrics_address != NULL)
+        return error_set(err, -EINVAL, "--prometheus excludes --merge: no run goes on");
     return error_set(err, -EINVAL,
                      "--%s excludes --merge: the reports have no histograms of each second",
                      option);
@@ -299,9 +307,9 @@ static int take_url_of_file(struct bench_options *o, struct error *err) {
 
 static int check_url(struct bench_options *o, const struct option_strings *urls,
                      struct error *err) {
-    if (o->run.page_from != NULL && urls->count + o->merge > 0)
+    if (o->run.look.page_from != NULL && urls->count + o->merge > 0)
         return error_set(err, -EINVAL, "--report-from loads nothing: give no URL, and no --merge");
-    if (o->run.page_from != NULL)
+    if (o->run.look.page_from != NULL)
         return 0;
     if (urls->count == 0 && !o->merge && o->run.requests_file != NULL)
         return take_url_of_file(o, err);
@@ -330,7 +338,7 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
     if (check_merge(o, err) != 0 || check_needs(&o->run, argc, argv, err) != 0)
         return EXIT_USAGE;
     complete(&o->run, o->ramp_msec);
-    if (o->run.page_from != NULL)
+    if (o->run.look.page_from != NULL)
         return output_page(&o->run, err);
     if (o->merge)
         return loadgen_merge(&o->run, positionals, err);
@@ -343,7 +351,7 @@ static int spell_and_run(struct bench_options *o, int argc, char **argv,
                          const struct option_strings *positionals, struct error *err) {
     struct buf command;
     buf_init(&command, COMMAND_BYTES_MAX);
-    o->run.command = spell_command(&o->run, argc, argv, &command) == 0 ? command.data : NULL;
+    o->run.look.command = spell_command(&o->run, argc, argv, &command) == 0 ? command.data : NULL;
     int code = run_or_merge(o, argc, argv, positionals, err);
     buf_free(&command);
     return code;

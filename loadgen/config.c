@@ -35,9 +35,9 @@ bool loadgen_config_varies_connections(const struct loadgen_config *c) {
 }
 
 static int outputs_on_stdout(const struct loadgen_config *c) {
-    const char *paths[] = { c->json_path,        c->csv_path,     c->ndjson_path,
-                            c->percentiles_path, c->gnuplot_path, c->spectrum_path,
-                            c->page_path,        c->series_path,  c->hlog_path };
+    const char *paths[] = { c->json_path,        c->csv_path,         c->ndjson_path,
+                            c->percentiles_path, c->gnuplot_path,     c->spectrum_path,
+                            c->look.page_path,   c->look.series_path, c->look.hlog_path };
     int count = 0;
     for (size_t i = 0; i < ARRAY_LEN(paths); i++)
         count += paths[i] != NULL && strcmp(paths[i], "-") == 0;

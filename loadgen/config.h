@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "loadgen/expect.h"
+#include "loadgen/look.h"
 #include "loadgen/server_config.h"
 #include "loadgen/shape.h"
 #include "loadgen/shard.h"
@@ -91,10 +92,9 @@ struct loadgen_config {
 
     /* "-" is stdout; NULL: none */
     bool json_line; /* the JSON is one line */
-    const char *json_path, *csv_path, *ndjson_path, *percentiles_path, *gnuplot_path;
-    const char *spectrum_path, *series_path, *hlog_path;
-    const char *page_path, *against_path, *page_from; /* the last two are JSON of other runs */
-    const char *command; /* the line that asked for it, without what is secret; NULL: unknown */
+    const char *json_path, *csv_path, *ndjson_path, *percentiles_path, *gnuplot_path,
+        *spectrum_path;
+    struct load_look look;
 };
 
 /* Checks what the rows of the option table cannot check one by one. 0 or -EINVAL with a line that

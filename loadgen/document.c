@@ -64,7 +64,8 @@ static void put_config(struct json_draft root, const struct report *r) {
     json_put(o, "variable_length", json_boolean(c->variable_length));
     json_put_count(o, "seed", (uint64_t)c->seed);
     json_put(o, "command",
-             c->command != NULL ? json_text(slice_str(c->command), SIZE_MAX) : json_null());
+             c->look.command != NULL ? json_text(slice_str(c->look.command), SIZE_MAX)
+                                     : json_null());
     json_put_text(o, "stream", slice_str(streams[c->stream]));
     json_put_real(o, "stall_s", (double)c->stall / (double)NSEC_PER_SEC);
     json_put(o, "stream_end", c->stream_end != NULL ? json_string(c->stream_end) : json_null());

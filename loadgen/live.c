@@ -5,6 +5,7 @@
 #include "loadgen/percentile.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Progress is shown every tenth of the run, as in ab, or as below. */
@@ -45,6 +46,7 @@ void live_free(struct live *l) {
     for (uint32_t i = 0; l->states != NULL && i < loadgen_config_workers(l->config); i++)
         hist_free(l->states[i].ages);
     mem_free(l->states);
+    mem_free(l->totals);
     hist_free(l->ages);
     counters_part_free(&l->row);
     counters_part_free(&l->so_far);
@@ -52,6 +54,7 @@ void live_free(struct live *l) {
         mem_free(l->rows[i].bands);
     mem_free(l->rows);
     l->states = NULL;
+    l->totals = NULL;
     l->ages = NULL;
     l->rows = NULL;
 }
@@ -95,12 +98,47 @@ static void copy_state(struct live_state *to, const struct live_state *from) {
     hist_merge(ages, from->ages);
 }
 
-void live_publish(struct live *l, uint32_t worker, struct counters_part *part,
+static void copy_totals(struct live_totals *to, const struct counters *t, const struct answers *a) {
+    memcpy(to->statuses, a->statuses, sizeof(to->statuses));
+    memcpy(to->failed, t->failed, sizeof(to->failed));
+    to->connections = t->connections;
+    to->bytes_received = t->bytes_received;
+    to->bytes_sent = t->bytes_sent;
+    to->planned = t->planned;
+    to->late = t->late;
+    to->dropped = t->dropped;
+}
+
+void live_publish(struct live *l, uint32_t worker, struct counters *t, const struct answers *a,
                   const struct live_state *state) {
     pthread_mutex_lock(&l->lock);
-    counters_part_move(&l->row, part);
+    counters_part_move(&l->row, &t->part);
     copy_state(&l->states[worker], state);
+    if (l->totals != NULL)
+        copy_totals(&l->totals[worker], t, a);
     pthread_mutex_unlock(&l->lock);
+}
+
+int live_want_totals(struct live *l) {
+    l->totals = mem_calloc(loadgen_config_workers(l->config), sizeof(*l->totals));
+    return l->totals != NULL ? 0 : -ENOMEM;
+}
+
+void live_sum_totals(const struct live *l, struct live_totals *ret) {
+    memset(ret, 0, sizeof(*ret));
+    for (uint32_t w = 0; w < loadgen_config_workers(l->config); w++) {
+        const struct live_totals *one = &l->totals[w];
+        for (size_t i = 0; i < ANSWERS_STATUSES; i++)
+            ret->statuses[i] += one->statuses[i];
+        for (size_t i = 0; i < FAILURE_COUNT; i++)
+            ret->failed[i] += one->failed[i];
+        ret->connections += one->connections;
+        ret->bytes_received += one->bytes_received;
+        ret->bytes_sent += one->bytes_sent;
+        ret->planned += one->planned;
+        ret->late += one->late;
+        ret->dropped += one->dropped;
+    }
 }
 
 static struct live_row *next_row(struct live *l) {
@@ -157,7 +195,7 @@ static void check_abort(struct live *l, nsec_t now) {
         live_stop(l, RUN_END_ABORT);
 }
 
-static uint64_t requests_in_flight(const struct live *l) {
+uint64_t live_in_flight(const struct live *l) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < loadgen_config_workers(l->config); i++)
         sum += l->states[i].in_flight;
@@ -177,14 +215,14 @@ static struct live_row make_row(const struct live *l, nsec_t now) {
         .p50_us = hist_quantile(latency, 0.5),
         .p99_us = hist_quantile(latency, 0.99),
         .max_us = hist_max(latency),
-        .in_flight = requests_in_flight(l),
+        .in_flight = live_in_flight(l),
     };
     return row;
 }
 
 /* A page has a map of each second, also a page that is made of the JSON later. */
 static bool keeps_bands(const struct loadgen_config *c) {
-    return c->json_path != NULL || c->page_path != NULL;
+    return c->json_path != NULL || c->look.page_path != NULL;
 }
 
 static size_t count_bands(const struct hist *latency) {
@@ -289,7 +327,7 @@ void live_finish(struct live *l, nsec_t now) {
     if (l->row.ended > 0 || now - began > LIVE_PERIOD / 20)
         close_row(l, now, whole);
     else if (l->row_count > 0)
-        l->rows[l->row_count - 1].in_flight = requests_in_flight(l);
+        l->rows[l->row_count - 1].in_flight = live_in_flight(l);
     pthread_mutex_unlock(&l->lock);
     if (l->shows_rows)
         leave_last_line(l);

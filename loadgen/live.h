@@ -11,6 +11,7 @@
 #ifndef LOADGEN_LIVE_H
 #define LOADGEN_LIVE_H
 
+#include "loadgen/answers.h"
 #include "loadgen/band.h"
 #include "loadgen/config.h"
 #include "loadgen/counters.h"
@@ -41,6 +42,12 @@ struct live_row {
     int64_t p50_us, p99_us, max_us; /* LIVE_UNKNOWN: of a sum of several runs */
     struct band *bands;             /* only for --json and --report */
     size_t band_count;
+};
+
+/* The counters of a worker at its last tick, for those who ask while the run goes on. */
+struct live_totals {
+    uint64_t statuses[ANSWERS_STATUSES], failed[FAILURE_COUNT];
+    uint64_t connections, bytes_received, bytes_sent, planned, late, dropped;
 };
 
 struct live;
@@ -79,6 +86,7 @@ struct live {
     size_t row_count, row_cap;
     const char *aborted_by; /* the condition */
     struct live_watcher *watchers;
+    struct live_totals *totals; /* of each worker; NULL: nobody asks */
 };
 
 /* 0 or -ENOMEM. */
@@ -97,9 +105,16 @@ enum run_end live_end(const struct live *l);
 /* A request has ended: counts it for the progress, when that is shown. */
 void live_request_ended(struct live *l);
 
-/* Takes over and empties what a worker counted, and copies how it stands. */
-void live_publish(struct live *l, uint32_t worker, struct counters_part *part,
+/* Takes over and empties the part that a worker counted, and copies how it stands. */
+void live_publish(struct live *l, uint32_t worker, struct counters *t, const struct answers *a,
                   const struct live_state *state);
+
+/* From now on totals are kept; before the run. 0 or -ENOMEM. */
+NODISCARD int live_want_totals(struct live *l);
+
+/* All workers together, at their last ticks; under the lock. */
+void live_sum_totals(const struct live *l, struct live_totals *ret);
+uint64_t live_in_flight(const struct live *l);
 
 /* Ends the current row at `now`: shows it, and compares the whole run with --abort-if. One thread.
  */

@@ -216,9 +216,9 @@ static const struct output_form {
     { offsetof(struct loadgen_config, gnuplot_path), write_gnuplot, true },
     { offsetof(struct loadgen_config, csv_path), write_csv, true },
     { offsetof(struct loadgen_config, ndjson_path), write_ndjson, true },
-    { offsetof(struct loadgen_config, page_path), write_page, false },
-    { offsetof(struct loadgen_config, series_path), write_series, false },
-    [OUTPUT_HLOG] = { offsetof(struct loadgen_config, hlog_path), end_hlog, false },
+    { offsetof(struct loadgen_config, look.page_path), write_page, false },
+    { offsetof(struct loadgen_config, look.series_path), write_series, false },
+    [OUTPUT_HLOG] = { offsetof(struct loadgen_config, look.hlog_path), end_hlog, false },
 };
 
 static const char *path_of(const struct loadgen_config *c, int form) {
@@ -229,8 +229,8 @@ static const char *path_of(const struct loadgen_config *c, int form) {
 
 int output_open(struct load_output *o, const struct loadgen_config *c, struct error *err) {
     *o = (struct load_output){ .files = { NULL } };
-    if (c->against_path != NULL) {
-        int rc = document_read(&o->against, c->against_path, err);
+    if (c->look.against_path != NULL) {
+        int rc = document_read(&o->against, c->look.against_path, err);
         if (rc != 0)
             return rc;
     }
@@ -303,21 +303,22 @@ int output_report(struct load_output *o, const struct report *r, struct error *e
 static int make_page(const struct loadgen_config *c, json_t *from, json_t *against,
                      struct error *err) {
     FILE *out;
-    int rc = stream_create(&out, c->page_path, err);
+    int rc = stream_create(&out, c->look.page_path, err);
     if (rc != 0)
         return rc;
     rc = page_write(out, from, against);
     int closed = stream_close(out);
     rc = rc != 0 ? rc : closed;
-    return rc == 0 ? 0
-                   : error_set(err, rc, "cannot write %s: %s", c->page_path, strerrordesc_np(-rc));
+    return rc == 0
+               ? 0
+               : error_set(err, rc, "cannot write %s: %s", c->look.page_path, strerrordesc_np(-rc));
 }
 
 int output_page(const struct loadgen_config *c, struct error *err) {
     json_t *from = NULL, *against = NULL;
-    int rc = document_read(&from, c->page_from, err);
-    if (rc == 0 && c->against_path != NULL)
-        rc = document_read(&against, c->against_path, err);
+    int rc = document_read(&from, c->look.page_from, err);
+    if (rc == 0 && c->look.against_path != NULL)
+        rc = document_read(&against, c->look.against_path, err);
     if (rc == 0)
         rc = make_page(c, from, against, err);
     json_decref(from);

@@ -3,6 +3,7 @@
 #include "loadgen/run.h"
 #include "base/alloc.h"
 #include "loadgen/conditions.h"
+#include "loadgen/metrics.h"
 #include "loadgen/output.h"
 #include "loadgen/report.h"
 #include "loadgen/scrape.h"
@@ -423,30 +424,44 @@ void load_setup_free(struct load_setup *load) {
 
 /* --- one run that is told --------------------------------------------------------------------- */
 
-static int run_and_tell(struct load_run *run, struct load_output *output, struct error *err) {
+static int run_and_tell(struct load_run *run, struct load_output *output,
+                        struct load_metrics *metrics, struct error *err) {
     const struct loadgen_config *config = run->config;
     if (config->time_is_ours && !config->quiet)
         fprintf(stderr, "srv bench: neither --time nor --requests: loading for %.0f s\n",
                 (double)config->time_limit / (double)NSEC_PER_SEC);
     output_start(config, &run->setup->target);
     output_watch(output, &run->live);
+    if (metrics != NULL && metrics_start(metrics, &run->live, err) != 0)
+        return EXIT_CANNOT;
     int code = load_run_go(run, err);
+    if (metrics != NULL)
+        metrics_run_ended(metrics);
     if (!run->has_report)
         return code;
-    return output_report(output, &run->report, err) != 0 ? EXIT_CANNOT : code;
+    if (output_report(output, &run->report, err) != 0)
+        code = EXIT_CANNOT;
+    if (metrics != NULL && config->look.metrics_hold > 0)
+        metrics_hold(metrics, config->look.metrics_hold);
+    return code;
 }
 
 int loadgen_run(const struct loadgen_config *config, struct error *err) {
     struct load_output output = { .files = { NULL } };
     struct load_setup *setup;
     struct load_run *run = NULL;
+    struct load_metrics *metrics = NULL;
     err->text[0] = '\0';
     int code = load_setup_new(&setup, config, err);
     if (code != 0)
         return code;
     code = EXIT_CANNOT;
-    if (output_open(&output, config, err) == 0 && load_run_new(&run, setup, config, err) == 0)
-        code = run_and_tell(run, &output, err);
+    int rc = output_open(&output, config, err);
+    if (rc == 0 && config->look.metrics_address != NULL)
+        rc = metrics_open(&metrics, config->look.metrics_address, err);
+    if (rc == 0 && load_run_new(&run, setup, config, err) == 0)
+        code = run_and_tell(run, &output, metrics, err);
+    metrics_free(metrics);
     output_close(&output);
     load_run_free(run);
     load_setup_free(setup);

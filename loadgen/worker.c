@@ -55,7 +55,7 @@ static void on_tick(struct timer *timer) {
     w->ticked_at = clock_now();
     if (!w->attends)
         look_at_state(w, w->ticked_at);
-    live_publish(w->live, w->share.index, &w->counters.part, &w->state);
+    live_publish(w->live, w->share.index, &w->counters, &w->answers, &w->state);
     if (w->share.index == 0)
         arm(w, &w->row_timer, w->next_tick + ROW_DELAY);
     w->next_tick += LIVE_PERIOD;
@@ -231,7 +231,7 @@ static void wind_up(struct load_worker *w) {
         w->counters.last_end = now;
     hist_reset(w->state.ages);
     w->state = (struct live_state){ .in_flight = w->counters.in_flight, .ages = w->state.ages };
-    live_publish(w->live, w->share.index, &w->counters.part, &w->state);
+    live_publish(w->live, w->share.index, &w->counters, &w->answers, &w->state);
 }
 
 /* Signals, rows and --abort-if have the loop of the first worker, which may have done its part long

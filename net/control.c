@@ -56,7 +56,8 @@ int control_check(const char *text, struct error *err) {
     return parse_address(text, &at, &mode, err);
 }
 
-int control_listen(const char *text, struct address *ret_bound, struct error *err) {
+int control_listen(const char *option, const char *text, struct address *ret_bound,
+                   struct error *err) {
     struct error why = { "" };
     struct address at;
     mode_t mode = 0;
@@ -64,7 +65,7 @@ int control_listen(const char *text, struct address *ret_bound, struct error *er
     int rc = parse_address(text, &at, &mode, &why);
     if (rc == 0)
         rc = listener_open_with_mode(&at, mode, CONTROL_BACKLOG, ret_bound, &why);
-    return rc < 0 ? error_set(err, rc, "--control: %s", why.text) : rc;
+    return rc < 0 ? error_set(err, rc, "%s: %s", option, why.text) : rc;
 }
 
 /* Names only: the port may be another one where containers map it. */

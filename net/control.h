@@ -6,7 +6,7 @@
  *       { "/stats", CONTROL_GET, reply_stats },
  *       { "/rules", CONTROL_GET | CONTROL_PUT, handle_rules },
  *   };
- *   fd = control_listen("127.0.0.1:0", &bound, &err);            once, before fork
+ *   fd = control_listen("--control", "0", &bound, &err);         once, before fork
  *   c = control_new(loop, fd, routes, ARRAY_LEN(routes), hosts, arg, &err);
  *                                                              in each worker
  *
@@ -48,8 +48,9 @@ struct control_route {
 
 /* A listening socket for HOST:PORT, :PORT, PORT, [v6]:PORT or unix:/path. Without a host it is
  * 127.0.0.1: only a written address opens it to other machines. The descriptor, or -errno with a
- * reason. Close it with listener_close. */
-NODISCARD int control_listen(const char *text, struct address *ret_bound, struct error *err);
+ * reason that names `option`. Close it with listener_close. */
+NODISCARD int control_listen(const char *option, const char *text, struct address *ret_bound,
+                             struct error *err);
 
 /* Whether control_listen would understand it: 0 or -EINVAL with what is allowed. */
 NODISCARD int control_check(const char *text, struct error *err);

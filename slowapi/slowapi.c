@@ -369,7 +369,7 @@ static int open_rest(struct slow_service *s, struct error *err) {
     if (rc == 0 && config->access_log != NULL)
         rc = open_log(s, err);
     if (rc == 0 && config->control != NULL) {
-        s->control_fd = control_listen(config->control, &s->control_at, err);
+        s->control_fd = control_listen("--control", config->control, &s->control_at, err);
         rc = s->control_fd < 0 ? s->control_fd : 0;
     }
     return rc;

@@ -525,7 +525,7 @@ static int serve_routes(void *arg) {
 
 static int take_listener(const struct admin *o, struct address *ret_bound, struct error *err) {
     if (o->inherited_fd < 0)
-        return control_listen(o->config->control, ret_bound, err);
+        return control_listen("--control", o->config->control, ret_bound, err);
     ret_bound->len = sizeof(*ret_bound);
     if (getsockname(o->inherited_fd, &ret_bound->any, &ret_bound->len) < 0)
         return error_set(err, -errno, "control socket: %s", strerrordesc_np(errno));

@@ -68,7 +68,7 @@ static const char *ask(struct rig *rig, const char *request) {
     *rig = (struct rig){ .timer.fire = look };
     rig->loop = loop_new(&err);
     assert_non_null(rig->loop);
-    int fd = control_listen("0", &bound, &err);
+    int fd = control_listen("--control", "0", &bound, &err);
     assert_true(fd >= 0);
     struct control *c = control_new(rig->loop, fd, routes, ARRAY_LEN(routes), &hosts, NULL, &err);
     assert_non_null(c);
@@ -239,7 +239,7 @@ static void addresses_without_a_host_are_local(void **state UNUSED) {
     struct address bound;
     char text[ADDRESS_TEXT_BYTES];
 
-    int fd = control_listen(":0", &bound, &err);
+    int fd = control_listen("--control", ":0", &bound, &err);
     assert_true(fd >= 0);
     assert_memory_equal(address_format(&bound, text), "127.0.0.1:", 10);
     listener_close(fd, &bound);
