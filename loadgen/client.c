@@ -72,7 +72,7 @@ static void on_head(struct load_client *c, const struct http_head *head) {
         request_show_answer(head, w->config->verbosity);
     if (UNLIKELY(w->counters.server_times != NULL))
         server_times_head(w->counters.server_times, (size_t)(c - w->clients), head);
-    if (UNLIKELY(c->stream != NULL))
+    if (UNLIKELY(c->stream != NULL) && c->request->method != HTTP_METHOD_HEAD)
         streams_begin(w->counters.streams, c->stream, head, c->planned,
                       c->planned >= w->plan.measure_from);
     if (w->starts_serially)

@@ -27,12 +27,12 @@ static double rate_of(const struct report *r) {
 /* --- in text ---------------------------------------------------------------------------------- */
 
 static void print_ends(FILE *out, const struct streams *all) {
-    char end[END_BYTES];
+    char end[END_BYTES], spelled[SECTION_SPELLED_BYTES];
     section_label(out, "streams");
     fprintf(out, "%" PRIu64 " begun, %" PRIu64 " complete", all->begun, all->complete);
     if (all->wishes.needs_end || all->with_end > 0) {
         escape_text(end, sizeof(end), all->wishes.end);
-        fprintf(out, ", %" PRIu64 " of them with %s", all->with_end, end);
+        fprintf(out, ", %" PRIu64 " of them with %s", all->with_end, section_spell(end, spelled));
     }
     if (all->cut > 0)
         fprintf(out, ", %" PRIu64 " of them cut within an event", all->cut);
@@ -65,12 +65,13 @@ static void print_events(FILE *out, const struct report *r) {
 
 static void print_numbers(FILE *out, const char *label, const struct hist *h, double unit) {
     static const double shares[] = { 0.5, 0.9, 0.99, 0.999, 1 };
+    int decimals = unit > 1 ? 2 : 0;
     if (hist_count(h) == 0)
         return;
     section_label(out, label);
     for (size_t i = 0; i < ARRAY_LEN(shares); i++)
-        fprintf(out, " %10.4g", (double)hist_quantile(h, shares[i]) / unit);
-    fprintf(out, " %10.4g %10.4g\n", hist_mean(h) / unit, (double)hist_min(h) / unit);
+        fprintf(out, " %10.*f", decimals, (double)hist_quantile(h, shares[i]) / unit);
+    fprintf(out, " %10.2f %10.*f\n", hist_mean(h) / unit, decimals, (double)hist_min(h) / unit);
 }
 
 static void print_streams(FILE *out, const struct report *r) {
