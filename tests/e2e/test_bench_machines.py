@@ -5,6 +5,8 @@ import datetime
 import http.server
 import itertools
 import json
+import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -12,6 +14,7 @@ import time
 
 import harness
 import pytest
+import yaml
 
 
 class Clocked:
@@ -475,3 +478,53 @@ def test_a_merge_can_be_merged(parts):
     for key in ("latency_us", "wait_us"):
         assert again[key]["p99"] == report[key]["p99"]
     assert [row["requests"] for row in again["series"]] == [row["requests"] for row in report["series"]]
+
+
+# --- the script over the engines -----------------------------------------------------------------------
+
+
+def cluster(*args):
+    return subprocess.run([harness.ROOT / "scripts/cluster", *map(str, args)], capture_output=True, text=True, timeout=80,
+                          env=harness.clean_environment({"SRV_BIN": harness.srv_binary()}),
+                          preexec_fn=harness.die_with_parent)  # fmt: skip
+
+
+def test_cluster_runs_shards_as_processes(slowapi, tmp_path):
+    url = slowapi().url + "?delay=0"
+    options = ["--engine", "processes", "--shards", 3, "--in", 4, f"--merge=--json={tmp_path}/all", "--merge=--merge-skew=60s"]
+    done = cluster(*options, "--", "-k", "--rate", 30, "-t", 3, "-c", 9, url)
+    assert done.returncode == 0 and "shard 2/3" in done.stdout, done.stderr
+    report = json.loads((tmp_path / "all").read_text())
+    assert report["merged"]["files"] == 3 and report["config"]["rate"] == pytest.approx(30)
+
+
+def test_cluster_tells_what_a_shard_said():
+    done = cluster("--engine", "processes", "--in", 4, "--", "--nope", "http://127.0.0.1:9/")
+    assert done.returncode == 1 and "--nope" in done.stderr and done.stderr.count("\n") == 2
+    done = cluster("--engine", "processes")
+    assert done.returncode == 1 and "URL" in done.stderr
+    assert cluster("--shards", 0).returncode == 2
+
+
+def test_cluster_prints_what_an_engine_would_get():
+    url = "http://app:3000/?a=1&b='$(x)'"
+    done = cluster("--engine", "swarm", "--shards", 5, "--image", "r/srv:7", "--print", "--", "-k", "-c", 10, url)
+    stack = yaml.safe_load(done.stdout)["services"]["bench"]
+    assert stack["deploy"]["replicas"] == 5 and stack["image"] == "r/srv:7"
+    assert stack["environment"]["SRV_SHARD"] == "{{.Task.Slot}}/5"
+    assert shlex.split(stack["command"].replace("$$", "$")) == ["bench", "--json-line", "--quiet", "-k", "-c", "10", url]
+    assert float(stack["environment"]["SRV_START_AT"]) > time.time()
+    done = cluster("--engine", "processes", "--print", "--", "-c", 10, url)
+    assert done.stdout.count("\n") == 2 and "SRV_SHARD=1/2" in done.stdout
+
+
+def test_cluster_prints_a_job():
+    if not shutil.which("kubectl", path="/usr/sbin:/usr/bin:/sbin:/bin"):
+        pytest.skip("there is no kubectl, which has kustomize")
+    url = "http://app:3000/?a=$(x)"
+    done = cluster("--engine", "kubernetes", "--shards", 5, "--image", "host:5000/srv", "--print", "--", "-c", 10, url)
+    job = yaml.safe_load(done.stdout)["spec"]
+    container = job["template"]["spec"]["containers"][0]
+    assert job["completions"] == job["parallelism"] == 5 and container["image"] == "host:5000/srv:latest"
+    assert container["args"] == ["bench", "--json-line", "--quiet", "-c", "10", url.replace("$(", "$$(")]
+    assert {"name": "SRV_SHARD", "value": "5"} in container["env"] and container["securityContext"]["readOnlyRootFilesystem"]
