@@ -102,6 +102,10 @@ static bool is_target(struct slice target) {
            slice_find(target, ' ') == target.len && slice_find(target, '\t') == target.len;
 }
 
+#define BODY                                                                             \
+    "{\"a\":[1,\"b\"],\"model\":\"m\",\"stream\":true,\"messages\":[{\"role\":\"user\"," \
+    "\"content\":\"x\"}]}"
+
 static void check_plan(struct planner *p, const struct http_head *head) {
     const struct plan_origin origin = { .client = 1, .fd = -1, .is_reused = true };
     struct slow_plan plan;
@@ -109,7 +113,7 @@ static void check_plan(struct planner *p, const struct http_head *head) {
     ASSERT(plan_make(p, head, &origin, &plan) == 0);
     if (plan.reply != NULL && plan.reply->kept != NULL) {
         const char *why;
-        ASSERT(kept_add(plan.reply->kept, SLICE("{\"a\":[1,\"b\"]}"), &why) == 0);
+        ASSERT(kept_add(plan.reply->kept, SLICE(BODY), &why) == 0);
         ASSERT(plan_finish(p, plan.reply, &plan.delay) == 0);
     }
     ASSERT(plan.delay >= 0 && (p->config->delay_max == 0 || plan.delay <= p->config->delay_max));

@@ -225,10 +225,17 @@ static void no_failing_allocation_leaves_an_exchange_behind(void **state) {
 static void answers_made_of_requests_keep_nothing(void **state) {
 #define FORM "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\na=b&c=d"
 #define JSON "Content-Length: 9\r\n\r\n{\"a\":[1]}"
+#define CHAT(more, size)                                             \
+    "Content-Length: " size "\r\n\r\n{\"model\":\"m\",\"messages\":" \
+    "[{\"role\":\"user\",\"content\":\"x\"}]" more "}"
     static const char *const requests[] = {
         "POST /anything?x=1 HTTP/1.1\r\nHost: x\r\nOrigin: y\r\n" FORM,
         "POST /?body=%7B%7Bjson.a.0%7D%7D%7B%7Buuid%7D%7D&encoding=gzip HTTP/1.1\r\nHost: "
         "x\r\n" JSON,
+        "POST /v1/chat/completions?tokens=3&tpm=1000000 HTTP/1.1\r\nHost: x\r\n" CHAT("", "56"),
+        "POST /v1/chat/completions?tpm=1 HTTP/1.1\r\nHost: x\r\n" CHAT("", "56"),
+        "POST /v1/chat/completions?tokens=3&gap=1ms HTTP/1.1\r\nHost: x\r\n" CHAT(
+            ",\"stream\":true", "70"),
         "GET /digest-auth/auth/u/p HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /response-headers?A=b&type=a/b HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br\r\n\r\n",
         "GET /trailers?A=b HTTP/1.1\r\nHost: x\r\n\r\n",
