@@ -6,6 +6,7 @@ import re
 
 import nginx
 import pytest
+from certificates import Certificate
 from rawserver import RawServer, answer
 
 MODELS = ("green", "pool", "threaded", "single", "event", "evhttp")
@@ -49,6 +50,29 @@ def test_a_queue_is_told_apart_from_the_upstream(slowapi, serve, bench_json):
     phases, metrics, _ = told_of(report)
     assert 0.5 < metrics["queue"]["share"] < 0.95 and metrics["upstream"]["us"]["p50"] >= 40_000
     assert metrics["queue"]["us"]["p50"] > 3 * 40_000 and phases["total"]["us"]["p50"] > 4 * 40_000
+
+
+def test_what_the_generator_keeps_waiting_is_its_own(slowapi, bench_json):
+    """One connection for requests that are planned twice as fast as they are answered."""
+    api = slowapi("--truth")
+    _, report = bench_json("-k", "-n", 20, "--rate", 100, "-c", 1, "--server-timing", api.url + "?delay=0.02")
+    phases, metrics, _ = told_of(report)
+    assert phases["generator"]["us"]["max"] >= 100_000
+    assert phases["generator"]["sum_us"] == pytest.approx(report["queue_us"]["mean"] * 20, abs=1)
+    assert phases["total"]["sum_us"] == pytest.approx(report["latency_us"]["mean"] * 20, abs=1)
+    assert metrics["delay"]["sum_us"] == 20 * 20_000
+
+
+@pytest.mark.parametrize("secure", (False, True))
+def test_a_handshake_is_the_connections(slowapi, serve, bench_json, tmp_path, secure):
+    certificate = Certificate(tmp_path)
+    keys = ("--certfile", certificate.chain, "--keyfile", certificate.key) if secure else ()
+    app = serve("--server-timing", *keys, upstream=slowapi())
+    url = f"http{'s' if secure else ''}://127.0.0.1:{app.port}/?delay=0"
+    _, report = bench_json("-n", 10, *(("--insecure",) if secure else ()), "--server-timing", url)
+    phases, metrics, told = told_of(report)
+    assert told["telling"] == 10 and metrics["upstream"]["sum_us"] > 0
+    assert phases["connect"]["sum_us"] == pytest.approx(report["connect_us"]["mean"] * 10, abs=1)
 
 
 def test_the_text_has_a_row_for_each_part(slowapi, serve, srv_run):
