@@ -21,13 +21,14 @@ class Clocked:
     """A server that notes when each request came, by the wall clock."""
 
     def __init__(self):
-        came = self.came = []
+        came, paths = self.came, self.paths = [], []
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
                 came.append(time.time())
+                paths.append(self.path)
                 self.send_response(200)
                 self.send_header("Content-Length", "2")
                 self.end_headers()
@@ -208,6 +209,36 @@ def test_random_arrivals_of_shards_are_those_of_as_many_workers(slowapi, tmp_pat
     whole, _ = record(tmp_path, 1, "-W", 2, *args)
     assert sorted(itertools.chain(*times)) == pytest.approx(sorted(whole[0]), abs=2) and len(whole[0]) > 50
     assert not set(times[0]) & set(times[1])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("order", ["file", "random", "template"])
+def test_requests_of_shards_are_those_of_one_process(tmp_path, order, workers):
+    """Lines of a file, draws and templates: each request of the whole load is sent by one shard."""
+    (tmp_path / "urls").write_text("".join(f"/line{i}\n" for i in range(24)))
+    options = ["--requests-file", tmp_path / "urls", "-n", 24, "-c", 6, "-W", workers, "--seed", 5]
+    if order == "template":
+        options = ["--templates", "-n", 24, "-c", 6, "-W", workers, "--seed", 5]
+    if order == "random":
+        options += ["--requests-order", "random"]
+    sent = []
+    for count in (1, 3):
+        with Clocked() as server:
+            url = server.url + ("{{seq}}/{{random:1-1000000}}" if order == "template" else "")
+            together([[*options, *(["--shard", f"{i}/{count}"] if count > 1 else []), url] for i in range(count)])
+            sent.append(sorted(server.paths))
+    assert sent[0] == sent[1] and len(sent[0]) == 24
+    if order == "file":
+        assert sent[0] == sorted(f"/line{i}" for i in range(24))
+
+
+def test_a_log_is_replayed_by_shards(tmp_path):
+    stamp = "29/Nov/2026:12:00:0{} +0000"
+    lines = [f'127.0.0.1 - - [{stamp.format(i // 12)}] "GET /log{i} HTTP/1.1" 200 2 "-" "-"\n' for i in range(24)]
+    (tmp_path / "log").write_text("".join(lines))
+    with Clocked() as server:
+        together([["--replay", tmp_path / "log", "--shard", f"{i}/2", "-c", 8, server.url] for i in range(2)])
+    assert sorted(server.paths) == sorted(f"/log{i}" for i in range(24))
 
 
 def test_the_engine_says_which_part(slowapi):
