@@ -5,6 +5,7 @@
 #include "net/control.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LOAD     "Load"
 #define RATE     "Open model"
@@ -392,3 +393,18 @@ const struct option_spec bench_spec = {
     .aliases = aliases,
     .positional_max = OPTION_STRINGS_MAX,
 };
+
+bool bench_option_loads(const struct option_row *row) {
+    static const char *const topics[] = { LOAD, RATE, REQUEST, NETWORK, STREAMS, TLS };
+    static const char *const others[] = { "start-at", "shard", "csv", "ndjson", "gnuplot" };
+    if (row->name == NULL || strcmp(row->name, "ab-strict") == 0 ||
+        strcmp(row->name, "variable-length") == 0) /* forms of the report */
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(topics); i++)
+        if (strcmp(row->topic, topics[i]) == 0)
+            return true;
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (strcmp(row->name, others[i]) == 0)
+            return true;
+    return false;
+}

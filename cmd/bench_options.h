@@ -14,4 +14,7 @@ struct bench_options {
 
 extern const struct option_spec bench_spec;
 
+/* Whether an option says something of a load, and so nothing of reports that are merged. */
+bool bench_option_loads(const struct option_row *row);
+
 #endif

@@ -279,6 +279,20 @@ static void complete(struct loadgen_config *c, int64_t ramp_msec) {
 }
 
 /* Options that tell of a run while it goes on. */
+static int check_merge_options(const struct bench_options *o, int argc, char **argv,
+                               struct error *err) {
+    static const char *const of_merge[] = { "merge-skew", "merge-anyway" };
+    for (size_t i = 0; i < ARRAY_LEN(of_merge) && !o->merge; i++)
+        if (option_in_arguments(&bench_spec, argc, argv, of_merge[i]))
+            return error_set(err, -EINVAL, "--%s needs --merge", of_merge[i]);
+    for (size_t i = 0; i < bench_spec.row_count && o->merge; i++) {
+        const struct option_row *row = &bench_spec.rows[i];
+        if (bench_option_loads(row) && option_in_arguments(&bench_spec, argc, argv, row->name))
+            return error_set(err, -EINVAL, "--%s excludes --merge: nothing is loaded", row->name);
+    }
+    return 0;
+}
+
 static int check_merge(const struct bench_options *o, struct error *err) {
     const char *option = o->run.look.hlog_path != NULL         ? "hlog"
                          : o->run.look.series_path != NULL     ? "series-csv"
@@ -335,7 +349,8 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
     int rc = check_url(o, positionals, err);
     if (rc != 0)
         return rc == -EINVAL ? EXIT_USAGE : EXIT_CANNOT;
-    if (check_merge(o, err) != 0 || check_needs(&o->run, argc, argv, err) != 0)
+    if (check_merge_options(o, argc, argv, err) != 0 || check_merge(o, err) != 0 ||
+        check_needs(&o->run, argc, argv, err) != 0)
         return EXIT_USAGE;
     complete(&o->run, o->ramp_msec);
     if (o->run.look.page_from != NULL)

@@ -502,6 +502,30 @@ def test_skew_is_bounded(parts):
     assert merge("-", stdin=a + b + apart, more=["--merge-anyway", "--merge-skew", "20ms"])[0] == 0
 
 
+@pytest.mark.parametrize("options, why", [
+    (["--merge", "-n", 5], "--requests excludes --merge"),
+    (["--merge", "--rate", 5], "--rate excludes --merge"),
+    (["--merge", "--start-at", "+1s"], "--start-at excludes --merge"),
+    (["--merge", "--shard", "1/2"], "--shard excludes --merge"),
+    (["--merge", "--ndjson", "-"], "--ndjson excludes --merge"),
+    (["--merge", "-H", "A: b"], "--header excludes --merge"),
+    (["--merge-anyway"], "--merge-anyway needs --merge"),
+    (["--merge-skew", "3s"], "--merge-skew needs --merge"),
+    (["--merge", "--merge-skew", "-1"], "--merge-skew"),
+])  # fmt: skip
+def test_what_says_nothing_of_a_merge_is_refused(srv_run, options, why):
+    done = srv_run("bench", *options, "http://127.0.0.1:9/", env={"SRV_SHARD": "1/2", "SRV_START_AT": "+1s"})
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert why in done.stderr
+
+
+def test_variables_of_an_engine_do_not_disturb_a_merge(parts):
+    done = subprocess.run([harness.srv_binary(), "bench", "--merge", "-"], input="".join(parts[0]), capture_output=True,
+                          text=True, env=harness.clean_environment({"SRV_SHARD": "1/2", "SRV_START_AT": "1"}),
+                          preexec_fn=harness.die_with_parent)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_merge_can_be_merged(parts):
     _, report, _ = merge("-", stdin="".join(parts[0]))
     code, again, said = merge("-", stdin=json.dumps(report))
