@@ -2,6 +2,7 @@
 /* The rows of `srv bench`: ab's letters with long names, and our own. */
 #include "cmd/bench_options.h"
 #include "base/attr.h"
+#include "loadgen/findmax.h"
 #include "net/control.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -131,6 +132,19 @@ static int parse_replay_methods(void *config, const char *value, struct error *e
 static const char *const orders[] = { "auto", "in-order", "weighted", "random", NULL };
 static const char *const resumes[] = { "off", "on", NULL };
 static const char *const streams[] = { "off", "sse", "json-lines", "auto", NULL };
+static int parse_find_max(void *config, const char *value, struct error *err) {
+    return findmax_parse(value, &((struct bench_options *)config)->run.find_max, err);
+}
+
+static int parse_at_least(void *config, const char *value, struct error *err) {
+    double load;
+    int rc = loadgen_parse_rate(value, &load, err);
+    if (rc == 0)
+        ((struct bench_options *)config)->run.at_least = value;
+    return rc;
+}
+
+static const char *const find_bys[] = { "rate", "connections", NULL };
 static const char *const arrivals[] = { "even", "poisson", NULL };
 
 static const struct option_row bench_rows[] = {
@@ -273,6 +287,20 @@ static const struct option_row bench_rows[] = {
            "are failures and, without --expect-status, answers that are not 2xx"),
     CUSTOM(0, "abort-if", EXPECT, "CONDITION", parse_abort_if,
            "stop, and exit with 4, as soon as it is so; looked at every second; repeatable"),
+    CUSTOM(0, "find-max", EXPECT, "CONDITION", parse_find_max,
+           "find the highest rate that holds it: 'p99<200ms' 'errors<0.1%'; repeatable, all must "
+           "hold"),
+    { .name = "find-max-by",
+      .topic = EXPECT,
+      .type = OPTION_CHOICE,
+      AT(run.find_by),
+      .choices = find_bys,
+      .fallback = "rate",
+      .help = "what is searched: a planned rate, or a number of connections" },
+    SPAN(0, "find-max-time", EXPECT, run.find_time, 5 * NSEC_PER_SEC, DAY_NSEC, "60",
+         "with --find-max: the time for the whole search"),
+    CUSTOM(0, "at-least", EXPECT, "N", parse_at_least,
+           "with --find-max: exit with 4 when less is found"),
 
     { .name = "stream",
       .topic = STREAMS,
@@ -384,7 +412,8 @@ const struct option_spec bench_spec = {
     .summary = "Loads an HTTP server and reports like ApacheBench (ab), whose options it takes.",
     .epilog = "Exit codes: 0 a request succeeded; 1 could not connect, or a socket error\n"
               "without --ignore-errors; 2 bad option; 3 connected, but no request succeeded;\n"
-              "4 a condition of --fail-if or --abort-if came true; 130 and 143 stopped by\n"
+              "4 a condition of --fail-if or --abort-if came true, or --find-max found less\n"
+              "than --at-least; 130 and 143 stopped by\n"
               "SIGINT and SIGTERM. The report is printed in all cases but 2.",
     .rows = bench_rows,
     .row_count = ARRAY_LEN(bench_rows),

@@ -6,6 +6,7 @@
 #include "cmd/bench_options.h"
 #include "cmd/command.h"
 #include "cmd/common.h"
+#include "loadgen/findmax.h"
 #include "loadgen/merge.h"
 #include "loadgen/mix.h"
 #include "loadgen/output.h"
@@ -18,13 +19,21 @@
 
 /* --- options that need another --------------------------------------------------------------- */
 
+static bool finds_rate(const struct loadgen_config *c) {
+    return c->find_max.count > 0 && c->find_by == LOADGEN_FIND_RATE;
+}
+
+static bool finds_max(const struct loadgen_config *c) {
+    return c->find_max.count > 0;
+}
+
 static bool has_rate(const struct loadgen_config *c) {
-    return loadgen_config_is_open(c);
+    return loadgen_config_is_open(c) || finds_rate(c);
 }
 
 /* Arrivals beside bursts, which are all at once. */
 static bool has_arrivals(const struct loadgen_config *c) {
-    return c->rate > 0 || (c->stages.count > 0 && !c->stages.is_of_connections);
+    return c->rate > 0 || finds_rate(c) || (c->stages.count > 0 && !c->stages.is_of_connections);
 }
 
 static bool has_randomness(const struct loadgen_config *c) {
@@ -106,6 +115,9 @@ static const struct need {
     { "speed", "needs --replay", has_replay },
     { "replay-methods", "needs --replay", has_replay },
     { "drain", "needs --time: only a time limit leaves requests in flight", has_time },
+    { "find-max-by", "needs --find-max", finds_max },
+    { "find-max-time", "needs --find-max", finds_max },
+    { "at-least", "needs --find-max: it is about what that finds", finds_max },
     { "requests-per-connection", "needs --keep-alive (-k)", has_keep_alive },
     { "proxy-auth", "needs --proxy (-X)", has_proxy },
     { "against", "needs --report", has_page },
@@ -352,6 +364,8 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
     if (check_merge_options(o, argc, argv, err) != 0 || check_merge(o, err) != 0 ||
         check_needs(&o->run, argc, argv, err) != 0)
         return EXIT_USAGE;
+    if (finds_max(&o->run) && !o->merge)
+        return findmax_run(&o->run, err);
     complete(&o->run, o->ramp_msec);
     if (o->run.look.page_from != NULL)
         return output_page(&o->run, err);

@@ -78,6 +78,11 @@ struct loadgen_config {
 
     struct thresholds fail_if, abort_if;
 
+    struct thresholds find_max; /* upper bounds; none: one run */
+    enum loadgen_find_by find_by;
+    nsec_t find_time;     /* for the whole search */
+    const char *at_least; /* a rate or number that must be found; NULL: any will do */
+
     struct load_start start;
     struct load_shard shard;
     struct server_config server;

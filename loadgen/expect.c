@@ -209,35 +209,31 @@ int threshold_parse(const char *text, struct thresholds *to, struct error *err) 
     return 0;
 }
 
-/* A count, and what a share of it is of. */
-struct portion {
-    uint64_t count, whole;
-};
-
-static struct portion part_of(enum threshold_metric metric, const struct threshold_facts *facts) {
-    switch (metric) {
+struct threshold_portion threshold_portion(const struct threshold *t,
+                                           const struct threshold_facts *facts) {
+    switch (t->metric) {
     case THRESHOLD_ERRORS:
-        return (struct portion){ facts->errors, facts->ended };
+        return (struct threshold_portion){ facts->errors, facts->ended };
     case THRESHOLD_NON_2XX:
-        return (struct portion){ facts->non_2xx, facts->ended };
+        return (struct threshold_portion){ facts->non_2xx, facts->ended };
     case THRESHOLD_DROPPED:
-        return (struct portion){ facts->dropped, facts->planned };
+        return (struct threshold_portion){ facts->dropped, facts->planned };
     case THRESHOLD_LATE:
-        return (struct portion){ facts->late, facts->planned };
+        return (struct threshold_portion){ facts->late, facts->planned };
     case THRESHOLD_STALLS:
         if (facts->gap.ended != NULL)
-            return (struct portion){ facts->stalls, percentile_count(facts->gap) };
+            return (struct threshold_portion){ facts->stalls, percentile_count(facts->gap) };
         break;
     case THRESHOLD_QUANTILE:
     case THRESHOLD_MEAN:
     case THRESHOLD_RATE:
         break;
     }
-    return (struct portion){ 0, 0 };
+    return (struct threshold_portion){ 0, 0 };
 }
 
-static struct times times_of(enum threshold_times of, const struct threshold_facts *facts) {
-    switch (of) {
+struct times threshold_times(const struct threshold *t, const struct threshold_facts *facts) {
+    switch (t->of) {
     case THRESHOLD_LATENCY:
         break;
     case THRESHOLD_FIRST_EVENT:
@@ -250,7 +246,7 @@ static struct times times_of(enum threshold_times of, const struct threshold_fac
 
 struct threshold_fact threshold_fact(const struct threshold *t,
                                      const struct threshold_facts *facts) {
-    struct times times = times_of(t->of, facts);
+    struct times times = threshold_times(t, facts);
     if (times.ended == NULL && threshold_is_latency(t))
         return (struct threshold_fact){ .is_known = false };
     if (t->metric == THRESHOLD_QUANTILE) {
@@ -263,7 +259,7 @@ struct threshold_fact threshold_fact(const struct threshold *t,
                                         .is_known = hist_count(times.ended) > 0 };
     if (t->metric == THRESHOLD_RATE)
         return (struct threshold_fact){ .value = facts->rate, .is_known = true };
-    struct portion part = part_of(t->metric, facts);
+    struct threshold_portion part = threshold_portion(t, facts);
     double value = (double)part.count;
     if (t->is_share)
         value = part.whole > 0 ? value / (double)part.whole : 0;

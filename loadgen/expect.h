@@ -108,6 +108,18 @@ bool threshold_is_of_streams(const struct threshold *t);
 struct threshold_fact threshold_fact(const struct threshold *t,
                                      const struct threshold_facts *facts);
 
+/* The times that a condition is about; `ended` is NULL when there were none of the kind. */
+struct times threshold_times(const struct threshold *t, const struct threshold_facts *facts);
+
+/* A count, and what a share of it is of. */
+struct threshold_portion {
+    uint64_t count, whole;
+};
+
+/* The portion that a condition about a count or a share looks at; zeros for all others. */
+struct threshold_portion threshold_portion(const struct threshold *t,
+                                           const struct threshold_facts *facts);
+
 /* Whether the condition surely holds: what it says has happened. */
 bool threshold_holds(const struct threshold *t, struct threshold_fact fact);
 

@@ -36,6 +36,7 @@ struct load_setup {
     struct load_mix *mix;     /* NULL: the one request */
     struct secure *secures;   /* a mix's, by the number of the host */
     size_t secure_count;
+    bool defers_signals; /* between runs */
 };
 
 struct load_run {
@@ -248,6 +249,8 @@ int load_run_go(struct load_run *run, struct error *err) {
     run->live.measure_from = start.mono + warmup;
     int rc = run_workers(run, start.mono, err);
     look_at_start(run);
+    if (run->setup->defers_signals)
+        signals_defer();
     signals_free(signals);
     scrape_after(run->config, *metrics, counters_ended(&first->counters));
     live_finish(&run->live, first->counters.last_end);
@@ -407,6 +410,11 @@ int load_setup_new(struct load_setup **ret, const struct loadgen_config *config,
     else
         *ret = load;
     return code;
+}
+
+void load_setup_defer_signals(struct load_setup *load) {
+    load->defers_signals = true;
+    signals_defer();
 }
 
 void load_setup_free(struct load_setup *load) {

@@ -24,6 +24,10 @@ NODISCARD int load_setup_new(struct load_setup **ret, const struct loadgen_confi
                              struct error *err);
 void load_setup_free(struct load_setup *setup);
 
+/* For who has several runs: signals to stop that come between them wait for the next one, which
+ * they end at once. */
+void load_setup_defer_signals(struct load_setup *setup);
+
 /* Makes the workers of one run. `config` stays; it is that of the setup, or a checked one that
  * differs in how much is sent and when: rate, arrivals, seed, connections, requests and times. 0 or
  * -errno, and *ret is NULL. */

@@ -29,6 +29,9 @@ enum loadgen_arrivals { LOADGEN_ARRIVALS_EVEN, LOADGEN_ARRIVALS_POISSON };
 /* The format of answers whose events are counted; AUTO: as their Content-Type says. */
 enum loadgen_stream { STREAM_OFF, STREAM_SSE, STREAM_JSON_LINES, STREAM_AUTO };
 
+/* The load that --find-max finds. */
+enum loadgen_find_by { LOADGEN_FIND_RATE, LOADGEN_FIND_CONNECTIONS };
+
 enum loadgen_resume { LOADGEN_RESUME_OFF, LOADGEN_RESUME_ON };
 
 enum loadgen_order {

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""srv bench --find-max from outside: the table, the verdicts, the exit codes, and a knee that is known."""
+
+import importlib.machinery
+import importlib.util
+import json
+import re
+import signal
+import subprocess
+
+import harness
+import pytest
+
+
+def find(srv_run, server, *args, timeout=120):
+    done = srv_run("bench", "-k", "--json", "-", *args, server.url, timeout=timeout)
+    return done, json.loads(done.stdout) if done.stdout else None
+
+
+def formula():
+    """scripts/bench/knee as a module: it has the formula."""
+    path = str(harness.ROOT / "scripts/bench/knee")
+    loader = importlib.machinery.SourceFileLoader("knee", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("knee", loader))
+    loader.exec_module(module)
+    return module
+
+
+def test_the_formula_is_erlangs():
+    knee = formula()
+    assert abs(knee.erlang_c(1, 0.5) - 0.5) < 1e-12  # M/M/1: the load itself
+    assert abs(knee.erlang_c(2, 1.0) - 1 / 3) < 1e-12
+    assert abs(knee.knee(servers=1) - (50 - 23.0259)) < 0.001  # M/M/1: exp(-(m - x) t), ln(100) / 0.2 s
+    assert abs(knee.knee() - 175.045) < 0.001
+
+
+# A queue of four places, whose p90 is 100 ms at 173/s, in a third of the time: within a third of the truth, however
+# busy the machine. When the generator was given no processor, it says so, and that is right, too.
+def test_the_knee_of_a_queue_is_found(slowapi, srv_run):
+    truth = formula().knee(limit_s=0.1, share=0.1)
+    api = slowapi("--params", "delay=0&workers=4&service=exp:20ms")
+    done, found = find(srv_run, api, "--find-max", "p90<100ms", "--arrivals", "poisson", "--find-max-time", 20)
+    assert done.returncode == 0
+    assert found["schema"] == "srv-bench-max/1" and found["by"] == "rate"
+    if found["generator_limit"] is None:
+        assert truth * 0.65 < found["max"]["load"] < truth * 1.35
+        assert found["max"]["low"] <= found["max"]["load"] <= found["max"]["high"]
+        assert {"fails"} <= {step["verdict"] for step in found["steps"]}
+    capacities = [step["capacity"] for step in found["steps"] if step["capacity"]]
+    assert all(100 < capacity < 230 for capacity in capacities)
+    assert "The highest that holds" in done.stderr or "Ended by the generator" in done.stderr
+
+
+def test_connections_are_found_and_at_least_decides(slowapi, srv_run):
+    api = slowapi("--params", "delay=0&workers=2&service=20ms")
+    common = ("--find-max", "mean<200ms", "--find-max-by", "connections", "--find-max-time", 8)
+    done, found = find(srv_run, api, *common, "--at-least", 1000)
+    assert done.returncode == 4 and found["at_least_failed"]
+    assert "FAILED: at least 1000" in done.stderr
+    assert all(step["load"] == int(step["load"]) for step in found["steps"])
+    if found["generator_limit"] is None:  # 20 connections before two places of 20 ms each
+        assert 10 <= found["max"]["load"] <= 30
+    done, found = find(srv_run, api, *common, "-c", 2, "--at-least", 1)
+    assert (done.returncode, found["at_least_failed"]) in {(0, False), (4, True)}
+    assert found["max"]["is_above"] or found["generator_limit"]
+
+
+def test_what_no_load_holds_is_told(slowapi, srv_run):
+    api = slowapi("--params", "delay=50ms")
+    done, found = find(srv_run, api, "--find-max", "p50<1ms", "--find-max-time", 10, "--at-least", 1)
+    assert done.returncode == 4
+    assert found["max"]["is_below"] and found["max"]["load"] is None
+    assert "No load that was tried holds" in done.stderr
+
+
+def test_errors_bound_the_load(slowapi, srv_run):
+    api = slowapi("--params", "delay=0&workers=1&service=20ms&queue=2")
+    done, found = find(srv_run, api, "--find-max", "errors<10%", "--find-max-time", 10)
+    assert done.returncode == 0
+    if found["generator_limit"] is None:
+        assert 20 < found["max"]["load"] < 120
+
+
+def test_a_signal_ends_the_search_and_prints_what_there_is(slowapi):
+    api = slowapi("--params", "delay=1ms")
+    command = [harness.srv_binary(), "bench", "-k", "--find-max", "p99<5s", "--rate", "20", api.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if re.match(r" +1 ", line):
+                break
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Stopped early by a signal" in rest
+
+
+def test_nobody_listens(srv_run):
+    url = f"http://127.0.0.1:{harness.free_port()}/"
+    done = srv_run("bench", "--find-max", "p99<1s", url)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "no request of one connection" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["--find-max", "p99>200ms"], "upper bound"),
+        (["--find-max", "errors<5"], "a share"),
+        (["--find-max", "rps<5"], "a percentile"),
+        (["--find-max", "min<5ms"], "a percentile"),
+        (["--find-max", "p99"], "METRIC"),
+        (["--find-max", "p99<1s", "-n", "5"], "--requests excludes --find-max"),
+        (["--find-max", "p99<1s", "-t", "5"], "--time excludes --find-max"),
+        (["--find-max", "p99<1s", "--csv", "x"], "--csv excludes --find-max"),
+        (["--find-max", "p99<1s", "--fail-if", "p99>1s"], "--fail-if excludes --find-max"),
+        (["--find-max", "late<1%", "--find-max-by", "connections"], "needs a rate"),
+        (["--find-max", "p99<1s", "--find-max-by", "connections", "--rate", "5"], "--rate excludes"),
+        (["--find-max", "p99<1s", "--find-max-time", "1"], "5s"),
+        (["--find-max", "p99<1s", "--at-least", "x"], "a rate"),
+        (["--at-least", "5"], "needs --find-max"),
+        (["--find-max-time", "20"], "needs --find-max"),
+        (["--find-max-by", "rate"], "needs --find-max"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(srv_run, args, words):
+    done = srv_run("bench", *args, "http://127.0.0.1:1/")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and words in done.stderr, done.stderr
