@@ -186,9 +186,9 @@ def arrivals(api, query, **more):
 def test_the_first_token_and_the_gaps_take_their_time(slowapi):
     head, times, text = arrivals(slowapi(), "?ttft=400ms&gap=200ms&tokens=4")
     assert len(said(chunks(text)).split()) == 4
-    assert 0.4 <= times[0] < 2
+    assert 0.4 <= times[0] < 10
     assert head < times[0]
-    assert 1.0 <= times[-1] < 4
+    assert 1.0 <= times[-1] < 10
 
 
 def test_what_needs_no_wait_comes_at_once(slowapi):
@@ -208,7 +208,7 @@ def test_what_needs_no_wait_comes_at_once(slowapi):
 def test_a_whole_answer_takes_as_long_as_its_tokens(slowapi):
     began = time.monotonic()
     ask(slowapi(), "?ttft=300ms&gap=100ms&tokens=5")
-    assert 0.7 <= time.monotonic() - began < 4
+    assert 0.7 <= time.monotonic() - began < 10
 
 
 def test_tokens_follow_a_law(slowapi):
@@ -224,12 +224,14 @@ def test_a_law_of_tokens_is_checked(slowapi, value):
 
 
 def test_max_delay_refuses_what_is_asked_for_and_cuts_what_chance_adds(slowapi):
+    """The law names 1 ms, and one draw in five is longer than 2 s: without a cut each answer would take minutes."""
     api = slowapi("--max-delay", "2s", "--delay", "0")
     for stream in (True, False):
         assert ask(api, "?ttft=1s&gap=100ms&tokens=20", stream=stream).status == 400
         began = time.monotonic()
-        assert ask(api, "?ttft=exp:900ms&gap=exp:900ms&tokens=2&seed=12", stream=stream).status == 200
-        assert time.monotonic() - began < 5
+        reply = ask(api, "?ttft=pareto:1ms,0.2&gap=pareto:1ms,0.2&tokens=40&seed=12", stream=stream)
+        assert reply.status == 200 and time.monotonic() - began < 10
+    assert len(chunks(ask(api, "?gap=pareto:1ms,0.2&tokens=40&seed=12", stream=True).text)) == 42
 
 
 def test_the_profile_is_a_slow_model_with_a_budget(slowapi):
@@ -311,6 +313,6 @@ def test_a_stream_is_reset_in_the_middle(slowapi):
 
 
 def test_a_stream_stalls_and_goes_on(slowapi):
-    _, times, text = arrivals(slowapi(*FAST), "?fault=hang=700ms@60%25")
+    _, times, text = arrivals(slowapi(*FAST), "?fault=hang=1500ms@60%25")
     assert len(said(chunks(text)).split()) == 5
     assert times[-1] - times[0] >= 0.6
