@@ -26,6 +26,7 @@ struct harvest {
     harvest_fn each;
     void *arg;
     size_t found;
+    bool may_lack; /* a file without a report is passed over */
 };
 
 static bool is_report(const json_t *json) {
@@ -287,7 +288,7 @@ static int take_text(struct harvest *h, struct slice text, struct error *err) {
     size_t found = h->found;
     int rc = json != NULL ? take_document(h, json, err) : scan_log(h, text, err);
     json_decref(json);
-    if (rc != 0 || h->found > found)
+    if (rc != 0 || h->found > found || h->may_lack)
         return rc;
     return error_set(err, -EINVAL, "cannot read %s: there is no report of srv bench in it%s%s",
                      h->path, text.len > 0 && text.ptr[0] == '{' ? ": " : "",
@@ -304,13 +305,15 @@ static int take_file(struct harvest *h, struct error *err) {
     return rc;
 }
 
+static bool ends_in(const char *name, const char *end) {
+    size_t len = strlen(name), tail = strlen(end);
+    return len > tail && strcmp(name + len - tail, end) == 0;
+}
+
 static int is_wanted(const struct dirent *entry) {
-    static const char *const ends[] = { ".json", ".jsonl", ".log" };
-    size_t len = strlen(entry->d_name);
-    for (size_t i = 0; i < ARRAY_LEN(ends) && entry->d_name[0] != '.'; i++)
-        if (len > strlen(ends[i]) && strcmp(entry->d_name + len - strlen(ends[i]), ends[i]) == 0)
-            return 1;
-    return 0;
+    const char *name = entry->d_name;
+    return name[0] != '.' &&
+           (ends_in(name, ".json") || ends_in(name, ".jsonl") || ends_in(name, ".log"));
 }
 
 static int take_entry(struct harvest *h, const char *folder, const char *name, struct error *err) {
@@ -319,7 +322,9 @@ static int take_entry(struct harvest *h, const char *folder, const char *name, s
     if (path == NULL)
         return error_set(err, -ENOMEM, "out of memory");
     snprintf(path, size, "%s/%s", folder, name);
-    struct harvest one = { .path = path, .each = h->each, .arg = h->arg };
+    struct harvest one = {
+        .path = path, .each = h->each, .arg = h->arg, .may_lack = ends_in(name, ".log")
+    };
     int rc = take_file(&one, err);
     h->found += one.found;
     mem_free(path);
@@ -338,8 +343,8 @@ static int take_folder(struct harvest *h, struct error *err) {
     }
     free(names);
     if (rc == 0 && h->found == 0)
-        rc = error_set(err, -ENOENT, "cannot read %s: no file in it ends in .json, .jsonl or .log",
-                       h->path);
+        rc = error_set(err, -ENOENT,
+                       "cannot read %s: no *.json, *.jsonl or *.log in it holds a report", h->path);
     return rc;
 }
 

@@ -13,7 +13,8 @@
 typedef int (*harvest_fn)(void *arg, const json_t *report, const char *where, struct error *err);
 
 /* Gives all reports of a path to `each`: a file, "-" for stdin, or a folder, of which the files
- * whose names end in .json, .jsonl or .log are read, in the order of their names.
+ * whose names end in .json, .jsonl or .log are read, in the order of their names; others' logs may
+ * be among the last.
  *
  * A file is JSON (one report or a list), or lines of which some hold a report. Before it may stand
  * anything, as in `kubectl logs --prefix`; what `docker service logs` puts before each piece of a

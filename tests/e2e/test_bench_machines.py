@@ -428,7 +428,7 @@ def test_files_and_folders_are_read(parts, tmp_path):
     for i, line in enumerate(parts[0]):
         (tmp_path / f"{i}.json").write_text(line)
     is_whole(merge(*(tmp_path / f"{i}.json" for i in range(SHARDS))), parts)
-    for name in ("raw.csv", "notes", ".hidden.json"):
+    for name in ("raw.csv", "notes", ".hidden.json", "server.log"):
         (tmp_path / name).write_text("{")
     is_whole(merge(tmp_path), parts)
     (tmp_path / "2.json").rename(tmp_path / "2.jsonl")
@@ -438,7 +438,9 @@ def test_files_and_folders_are_read(parts, tmp_path):
     (tmp_path / "0.json").rename(tmp_path / "0")
     is_whole(merge(tmp_path, "-", stdin=parts[0][0]), parts)
     (tmp_path / "empty").mkdir()
-    for path in (tmp_path / "empty", tmp_path / "none"):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "server.log").write_text("hello\n")
+    for path in (tmp_path / "empty", tmp_path / "none", tmp_path / "logs"):
         code, report, said = merge(path)
         assert code == 1 and report is None and path.name in said and said.count("\n") == 1
 
