@@ -212,6 +212,11 @@ static const struct option_row bench_rows[] = {
     TEXTS(
         'F', "form", REQUEST, "NAME=VALUE", run.form,
         "a field of a multipart form, NAME=@FILE a file; ;type= and ;filename= as curl takes them"),
+    TEXT(0, "body-stream", REQUEST, "FILE", run.body_stream,
+         "send this file in pieces, of any size, with POST unless --method"),
+    FLAG(0, "chunked", REQUEST, run.chunked, "send the body in chunks, without its length"),
+    FLAG(0, "expect-continue", REQUEST, run.expect_continue,
+         "send the body when the server says 100 Continue, or after a second"),
     FLAG(0, "compressed", REQUEST, run.compressed,
          "ask for gzip, deflate or br; bodies are decoded, and both sizes counted"),
     TEXT('T', "content-type", REQUEST, "TYPE", run.content_type,

@@ -13,8 +13,9 @@ enum {
     IN_BYTES_STEP = 4096,   /* room for the rest of an unfinished head */
 };
 
-#define PARTING_SPAN (200 * NSEC_PER_MSEC) /* for the server to close an answered connection */
-#define RETRY_SPAN   NSEC_PER_MSEC         /* until a full backlog is tried again */
+#define PARTING_SPAN  (200 * NSEC_PER_MSEC) /* for the server to close an answered connection */
+#define RETRY_SPAN    NSEC_PER_MSEC         /* until a full backlog is tried again */
+#define CONTINUE_SPAN NSEC_PER_SEC /* for a server's 100 Continue; then the body goes without it */
 
 static void client_receive(struct load_client *c);
 static void client_judge(struct load_client *c, bool clean, nsec_t now);
@@ -32,7 +33,7 @@ void client_ready(struct watch *watch, unsigned what) {
     } else if (c->secure != NULL && c->state < LOAD_WAITING) {
         client_secure(c);
     } else if (c->state != LOAD_PARTING) {
-        bool unsent = c->sent_bytes < request_bytes(c->request).len && !c->write_failed;
+        bool unsent = c->sent_bytes < request_length(c->request) && !c->write_failed;
         if (unsent && (c->watch.ready & IO_WRITE))
             client_send(c, clock_now());
         client_receive(c);
@@ -64,6 +65,8 @@ static void on_again(struct deferred *work) {
 static void on_head(struct load_client *c, const struct http_head *head) {
     struct load_worker *w = c->worker;
     c->status = head->status;
+    if (UNLIKELY(c->holds_body != HOLD_NOT))
+        client_forgo_body(c);
     if (!w->counters.has_document)
         counters_server(&w->counters, head);
     if (UNLIKELY(w->codings != NULL))
@@ -132,6 +135,19 @@ static void client_decode(struct load_client *c, struct slice data, nsec_t now) 
     counts->spent += clock_now() - began;
 }
 
+/* The server wants the body, or has let the wait for its word pass: the answer is still to come. */
+static void client_continue(struct load_client *c) {
+    timeouts_leave(&c->retry);
+    c->holds_body = HOLD_NOT;
+    c->state = LOAD_WAITING;
+    client_send(c, clock_now());
+}
+
+static void on_continue_expired(struct timeouts *q, struct timeout *t) {
+    (void)q;
+    client_continue(CONTAINER_OF(t, struct load_client, retry));
+}
+
 static void client_feed(struct load_client *c, struct slice input, bool eof, nsec_t now) {
     struct slice rest = input;
     struct http_head head;
@@ -141,6 +157,10 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
         rest = slice_drop(rest, http_conn_feed(&c->http, rest, eof, &head, &ev));
         switch (ev.kind) {
         case HTTP_EV_INTERIM:
+            if (UNLIKELY(c->holds_body == HOLD_BODY) && head.status == 100)
+                client_continue(c);
+            if (c->state == LOAD_PAUSED)
+                return; /* what was left to be sent could not be */
             break;
         case HTTP_EV_HEAD:
             on_head(c, &head);
@@ -235,7 +255,7 @@ static struct timing client_timing(const struct load_client *c, nsec_t now) {
     if (c->state == LOAD_RECEIVING) {
         t.phase = PHASE_RECEIVE;
         t.receive = usec_between(c->first_byte, now);
-    } else if (c->sent_bytes < request_bytes(c->request).len) {
+    } else if (c->sent_bytes < request_length(c->request)) {
         t.phase = PHASE_SEND;
         t.send += t.wait;
         t.wait = 0;
@@ -341,7 +361,7 @@ static void on_expired(struct timeouts *q, struct timeout *t) {
 static void client_next(struct load_client *c, bool clean, nsec_t now) {
     struct load_worker *w = c->worker;
     int64_t limit = w->config->requests_per_connection;
-    bool complete = c->sent_bytes == request_bytes(c->request).len;
+    bool complete = c->sent_bytes == request_length(c->request);
     bool keeps = http_conn_next(&c->http) && complete && clean;
     if (!keeps) {
         client_part(c, now);
@@ -448,14 +468,18 @@ int clients_init(struct load_worker *w) {
     timeouts_init(&w->partings, w->loop, PARTING_SPAN, on_parting_expired);
     w->parting.timeouts = &w->partings;
     timeouts_init(&w->retries, w->loop, RETRY_SPAN, on_retry_expired);
+    timeouts_init(&w->continues, w->loop, CONTINUE_SPAN, on_continue_expired);
     w->trial_timer.fire = on_trial;
     if (w->config->stream != STREAM_OFF)
         w->streams = mem_calloc(w->client_count, sizeof(*w->streams));
     if (w->config->compressed)
         w->codings = codings_new(w->client_count);
+    if (w->config->body_stream != NULL)
+        w->piece = mem_alloc(BODY_PIECE_BYTES);
     if (w->clients == NULL || w->in == NULL ||
         (w->config->stream != STREAM_OFF && w->streams == NULL) ||
-        (w->config->compressed && w->codings == NULL))
+        (w->config->compressed && w->codings == NULL) ||
+        (w->config->body_stream != NULL && w->piece == NULL))
         return -ENOMEM;
     w->answers.codings.asked = w->config->compressed;
     for (uint32_t i = 0; i < w->client_count; i++) {
@@ -491,6 +515,7 @@ static void timers_close(struct load_worker *w) {
     timeouts_close(&w->timeouts);
     timeouts_close(&w->partings);
     timeouts_close(&w->retries);
+    timeouts_close(&w->continues);
 }
 
 void clients_end(struct load_worker *w, nsec_t now) {

@@ -57,6 +57,9 @@ void client_secure(struct load_client *c);
  * server may answer within the system call. */
 void client_send(struct load_client *c, nsec_t now);
 
+/* The server has answered without wanting the body: it is not sent. */
+void client_forgo_body(struct load_client *c);
+
 /* Closes the connection, if there is one. */
 void client_disconnect(struct load_client *c);
 

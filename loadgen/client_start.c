@@ -227,6 +227,7 @@ static void begin_exchange(struct load_client *c) {
     c->sent_bytes = c->body_bytes = 0;
     c->matched = 0;
     c->write_failed = false;
+    c->holds_body = c->worker->config->expect_continue ? HOLD_BODY : HOLD_NOT;
     c->exchanges++;
     http_conn_sent(&c->http, c->request->method, c->request->close);
 }
@@ -402,6 +403,8 @@ void client_disconnect(struct load_client *c) {
     buf_free(&c->in);
     if (c->state == LOAD_IDLE || c->state == LOAD_PAUSED)
         return;
+    if (UNLIKELY(c->holds_body != HOLD_NOT))
+        client_forgo_body(c);
     secure_leave(&c->secure, &c->watch);
     close(c->watch.fd);
     c->state = LOAD_IDLE;
@@ -425,11 +428,48 @@ static void write_failed(struct load_client *c, int rc, nsec_t now) {
     }
 }
 
+/* Cuts what may be sent before the server wants the body: the head. False when that is sent; a
+ * server that does not say so is given a second. */
+static bool take_head(struct load_client *c, struct slice *left, nsec_t now) {
+    uint64_t head = c->request->head_bytes;
+    if (c->sent_bytes < head) {
+        *left = slice_take(*left, (size_t)(head - c->sent_bytes));
+        return true;
+    }
+    bool waits = c->holds_body == HOLD_FOR_GOOD || c->retry.next != NULL;
+    if (!waits && timeouts_join(&c->worker->continues, &c->retry, now) != 0)
+        clients_stop(c->worker, RUN_END_ERROR);
+    return false;
+}
+
+/* Reads the next piece of a body from its file. False: that failed, and the request with it. */
+static bool take_piece(struct load_client *c, struct slice *left, nsec_t *now) {
+    const struct request *r = c->request;
+    uint64_t at = c->sent_bytes - request_bytes(r).len;
+    ssize_t n = body_file_read(&r->file, at, c->worker->piece);
+    *now = clock_now();
+    if (n < 0) {
+        client_fail(c, FAILURE_REQUEST_BODY, *now);
+        return false;
+    }
+    *left = slice_of(c->worker->piece, (size_t)n);
+    return true;
+}
+
+void client_forgo_body(struct load_client *c) {
+    timeouts_leave(&c->retry);
+    c->holds_body = HOLD_FOR_GOOD;
+}
+
 void client_send(struct load_client *c, nsec_t now) {
     struct load_worker *w = c->worker;
     const struct slice bytes = request_bytes(c->request);
-    while (c->sent_bytes < bytes.len) {
+    while (c->sent_bytes < request_length(c->request)) {
         struct slice left = slice_drop(bytes, c->sent_bytes);
+        if (UNLIKELY(c->holds_body != HOLD_NOT) && !take_head(c, &left, now))
+            return;
+        if (UNLIKELY(left.len == 0) && !take_piece(c, &left, &now))
+            return;
         ssize_t n = watch_send(&c->watch, left.ptr, left.len);
         if (n == -EAGAIN)
             return;

@@ -46,6 +46,9 @@ enum load_client_state {
     LOAD_PARTING, /* answered; the server is expected to close */
 };
 
+/* Whether the body is held back until the server wants it (--expect-continue). */
+enum load_hold { HOLD_NOT, HOLD_BODY, HOLD_FOR_GOOD };
+
 struct load_client {
     struct watch watch;
     struct http_conn http;
@@ -56,8 +59,8 @@ struct load_client {
     const struct request *request; /* the current exchange's, or the last one's */
     struct load_client *next_idle; /* the worker's list */
     struct timeout timeout;        /* for the request or the parting */
-    struct timeout retry;          /* for a connect that the kernel asked to try again */
-    struct deferred again;         /* after a failure: the next attempt, from a fresh stack */
+    struct timeout retry;  /* for a connect that the kernel asked to try again, or for 100 */
+    struct deferred again; /* after a failure: the next attempt, from a fresh stack */
     nsec_t planned, started, connected, written, first_byte;
     nsec_t dialed;                   /* connected, and not yet secure */
     uint64_t sent_bytes, body_bytes; /* in the current exchange */
@@ -69,6 +72,7 @@ struct load_client {
     uint8_t pool;       /* the number of its host's */
     uint8_t address;    /* the one of the host's that is being tried */
     bool holds_request; /* taken from the plan, neither answered nor failed yet */
+    uint8_t holds_body; /* enum load_hold */
     bool write_failed;  /* the server stopped listening; its last words are still to be read */
 };
 
@@ -108,7 +112,7 @@ struct load_worker {
     struct live_state state;
     struct lateness lateness;
     bool is_warm; /* the first request that counts has begun */
-    struct timeouts timeouts, partings, retries;
+    struct timeouts timeouts, partings, retries, continues;
     struct parting parting; /* the server's doings when it should close */
     struct load_client *clients;
     struct load_client *clients_end; /* behind the last one that may take requests now */
@@ -120,6 +124,7 @@ struct load_worker {
     struct load_thinker *thinkers;   /* one per client; NULL without --think */
     uint32_t thinking;               /* a part of the busy ones */
     struct rng think_rng;
+    char *piece;             /* of a body that is sent from its file; NULL: it is in memory */
     struct codings *codings; /* NULL without --compressed */
 
     struct timer arrival_timer; /* open model: the next planned request */

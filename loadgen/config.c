@@ -50,17 +50,30 @@ bool loadgen_config_takes_stdout(const struct loadgen_config *c) {
 
 static int check_method(const struct loadgen_config *c, struct error *err) {
     int bodies = (c->post_file != NULL) + (c->put_file != NULL) + (c->body_text != NULL) +
-                 (c->form.count > 0);
+                 (c->form.count > 0) + (c->body_stream != NULL);
     if (bodies > 1)
         return error_set(err, -EINVAL,
-                         "--form, --post, --put and --body exclude each other; give one of them");
+                         "--body-stream, --form, --post, --put and --body exclude each other; give "
+                         "one of them");
     if (c->form.count > 0 && c->content_type != NULL)
         return error_set(err, -EINVAL,
                          "--form excludes --content-type: it is multipart/form-data, with the "
                          "boundary that the parts have");
     if (c->head && (bodies > 0 || c->method != NULL))
         return error_set(err, -EINVAL,
-                         "--head excludes --post, --put, --body, --form and --method");
+                         "--head excludes --post, --put, --body, --form, --body-stream and "
+                         "--method");
+    if ((c->chunked || c->expect_continue) && bodies == 0)
+        return error_set(err, -EINVAL,
+                         "--chunked and --expect-continue need a body: --body, --post, --put, "
+                         "--form or --body-stream");
+    if ((c->chunked || c->expect_continue) && (c->http10 || c->ab_strict))
+        return error_set(err, -EINVAL,
+                         "--chunked and --expect-continue exclude --http1.0 and --ab-strict: "
+                         "HTTP/1.0 has neither");
+    if ((c->chunked || c->expect_continue || c->body_stream != NULL) && c->templates)
+        return error_set(err, -EINVAL,
+                         "--templates excludes --body-stream, --chunked and --expect-continue");
     return 0;
 }
 
@@ -72,7 +85,7 @@ static int check_mix(const struct loadgen_config *c, struct error *err) {
     if (has_lines && (has_body || c->head || c->method != NULL))
         return error_set(err, -EINVAL,
                          "--requests-file and --replay exclude --method, --head, --post, --put, "
-                         "--body and --form: each line says what it sends");
+                         "--body, --form and --body-stream: each line says what it sends");
     if ((has_lines || c->templates) && c->ab_strict)
         return error_set(err, -EINVAL,
                          "--ab-strict excludes --requests-file, --replay and --templates: ab has "

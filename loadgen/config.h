@@ -68,7 +68,9 @@ struct loadgen_config {
     const char *replay_methods; /* "GET,HEAD" */
 
     struct option_strings form; /* -F */
-    bool compressed;            /* ask for coded bodies, and decode them */
+    const char *body_stream;    /* a file that is sent in pieces; NULL: none */
+    bool chunked, expect_continue;
+    bool compressed; /* ask for coded bodies, and decode them */
     struct expect_status expect_status;
     const char *expect_body; /* NULL: any */
 
@@ -123,7 +125,8 @@ bool loadgen_config_varies_connections(const struct loadgen_config *c);
 
 /* Whether requests have a body. */
 static inline bool loadgen_config_has_body(const struct loadgen_config *c) {
-    return c->post_file != NULL || c->put_file != NULL || c->body_text != NULL || c->form.count > 0;
+    return c->post_file != NULL || c->put_file != NULL || c->body_text != NULL ||
+           c->form.count > 0 || c->body_stream != NULL;
 }
 
 /* Whether a record of every request is wanted. */

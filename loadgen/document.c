@@ -45,7 +45,7 @@ static void put_config(struct json_draft root, const struct report *r) {
     json_put_real(o, "timeout_s", (double)c->timeout / (double)NSEC_PER_SEC);
     json_put(o, "keep_alive", json_boolean(!r->request->close));
     json_put_text(o, "http_version", c->http10 ? SLICE("1.0") : SLICE("1.1"));
-    json_put_count(o, "request_bytes", buf_unread(&r->request->bytes).len);
+    json_put_count(o, "request_bytes", request_length(r->request));
     json_put_count(o, "workers", loadgen_config_workers(c));
     json_put(o, "rate", c->rate > 0 ? json_real(c->rate) : json_null());
     json_put(o, "stages", c->stages.count > 0 ? json_string(c->stages.text) : json_null());

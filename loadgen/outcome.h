@@ -9,28 +9,29 @@
 
 /* X(name, key in JSON, column of ab's report, text in ours). The one list of all reasons: each
  * failed request has exactly one of them. */
-#define FAILURES(X)                                                                             \
-    X(REFUSED, "refused", CONNECT, "connection refused")                                        \
-    X(CONNECT, "connect_error", CONNECT, "cannot connect")                                      \
-    X(TIMEOUT_CONNECT, "timeout_connect", CONNECT, "time-out while connecting")                 \
-    X(PROXY, "proxy_refused", CONNECT, "the proxy makes no tunnel")                             \
-    X(TIMEOUT_TLS, "timeout_tls", CONNECT, "time-out within the TLS handshake")                 \
-    X(TLS_CLOSED, "tls_closed", CONNECT, "closed within the TLS handshake")                     \
-    X(TLS_HANDSHAKE, "tls_handshake", CONNECT, "TLS handshake failed")                          \
-    X(TLS_VERIFY, "tls_verify", CONNECT, "certificate that is not trusted")                     \
-    X(TLS_ERROR, "tls_error", EXCEPTIONS, "TLS failed after the handshake")                     \
-    X(TLS_TRUNCATED, "tls_truncated", LENGTH, "closed within the response, without TLS's word") \
-    X(RESET, "reset", RECEIVE, "connection reset by peer")                                      \
-    X(TIMEOUT_FIRST_BYTE, "timeout_first_byte", RECEIVE, "time-out before the first byte")      \
-    X(TIMEOUT_BODY, "timeout_body", RECEIVE, "time-out within the response")                    \
-    X(CLOSED_EARLY, "closed_early", LENGTH, "closed before a response")                         \
-    X(CLOSED_REUSED, "closed_reused", LENGTH, "reused connection closed before a response")     \
-    X(TRUNCATED, "truncated", LENGTH, "closed within the response")                             \
-    X(LENGTH, "length", LENGTH, "body length differs from the first (--ab-strict)")             \
-    X(STATUS, "status", LENGTH, "status that was not expected")                                 \
-    X(BODY, "body", LENGTH, "body without the expected text")                                   \
-    X(STREAM_END, "stream_end", LENGTH, "stream without its end (--stream-end)")                \
-    X(CODING, "coding", EXCEPTIONS, "body that is not coded as it says")                        \
+#define FAILURES(X)                                                                               \
+    X(REFUSED, "refused", CONNECT, "connection refused")                                          \
+    X(CONNECT, "connect_error", CONNECT, "cannot connect")                                        \
+    X(TIMEOUT_CONNECT, "timeout_connect", CONNECT, "time-out while connecting")                   \
+    X(PROXY, "proxy_refused", CONNECT, "the proxy makes no tunnel")                               \
+    X(TIMEOUT_TLS, "timeout_tls", CONNECT, "time-out within the TLS handshake")                   \
+    X(TLS_CLOSED, "tls_closed", CONNECT, "closed within the TLS handshake")                       \
+    X(TLS_HANDSHAKE, "tls_handshake", CONNECT, "TLS handshake failed")                            \
+    X(TLS_VERIFY, "tls_verify", CONNECT, "certificate that is not trusted")                       \
+    X(TLS_ERROR, "tls_error", EXCEPTIONS, "TLS failed after the handshake")                       \
+    X(TLS_TRUNCATED, "tls_truncated", LENGTH, "closed within the response, without TLS's word")   \
+    X(RESET, "reset", RECEIVE, "connection reset by peer")                                        \
+    X(TIMEOUT_FIRST_BYTE, "timeout_first_byte", RECEIVE, "time-out before the first byte")        \
+    X(TIMEOUT_BODY, "timeout_body", RECEIVE, "time-out within the response")                      \
+    X(CLOSED_EARLY, "closed_early", LENGTH, "closed before a response")                           \
+    X(CLOSED_REUSED, "closed_reused", LENGTH, "reused connection closed before a response")       \
+    X(TRUNCATED, "truncated", LENGTH, "closed within the response")                               \
+    X(LENGTH, "length", LENGTH, "body length differs from the first (--ab-strict)")               \
+    X(STATUS, "status", LENGTH, "status that was not expected")                                   \
+    X(BODY, "body", LENGTH, "body without the expected text")                                     \
+    X(STREAM_END, "stream_end", LENGTH, "stream without its end (--stream-end)")                  \
+    X(REQUEST_BODY, "request_body", EXCEPTIONS, "file of the request's body that cannot be read") \
+    X(CODING, "coding", EXCEPTIONS, "body that is not coded as it says")                          \
     X(BAD_RESPONSE, "bad_response", EXCEPTIONS, "malformed response")
 
 enum failure {

@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-enum { FIELDS_MAX = OPTION_STRINGS_MAX + 10, SCRATCH_BYTES_MAX = 1 << 20 };
+enum { FIELDS_MAX = OPTION_STRINGS_MAX + 11, SCRATCH_BYTES_MAX = 1 << 20 };
 
 struct builder {
     const struct loadgen_config *config;
@@ -115,7 +115,7 @@ static const char *body_file_of(const struct loadgen_config *c) {
 static struct slice method_text(const struct loadgen_config *c) {
     if (c->method != NULL)
         return slice_str(c->method);
-    if (c->post_file != NULL || c->body_text != NULL || c->form.count > 0)
+    if (c->post_file != NULL || c->body_text != NULL || c->form.count > 0 || c->body_stream != NULL)
         return SLICE("POST");
     if (c->put_file != NULL)
         return SLICE("PUT");
@@ -147,6 +147,8 @@ static int add_fields(struct builder *b, struct request *r, bool to_proxy, struc
                     slice_str(c->content_type != NULL ? c->content_type : "text/plain"));
     add_default(b, SLICE("User-Agent"), SLICE("srv-bench/" SRV_VERSION));
     add_default(b, SLICE("Accept"), SLICE("*/*"));
+    if (c->expect_continue)
+        add_default(b, SLICE("Expect"), SLICE("100-continue"));
     if (c->compressed)
         add_default(b, SLICE("Accept-Encoding"), SLICE(CODINGS_ACCEPTED));
     return 0;
@@ -167,6 +169,17 @@ static bool needs_length(struct slice method) {
            slice_eq(method, SLICE("PATCH"));
 }
 
+static int append_body(struct buf *bytes, struct slice body, bool is_chunked) {
+    if (!is_chunked)
+        return buf_append(bytes, body);
+    int rc = 0;
+    while (body.len > 0 && rc == 0) {
+        rc = http_encode_chunk(bytes, slice_take(body, BODY_CHUNK_BYTES));
+        body = slice_drop(body, BODY_CHUNK_BYTES);
+    }
+    return rc == 0 ? http_encode_chunk(bytes, SLICE("")) : rc;
+}
+
 static int encode(struct builder *b, struct request *r, const struct target *t, struct slice body,
                   struct error *err) {
     bool own_connection = !has_field(b, SLICE("Connection"));
@@ -178,8 +191,10 @@ static int encode(struct builder *b, struct request *r, const struct target *t, 
         .host = b->host,
         .fields = b->fields,
         .field_count = b->count,
-        .content_length = body.len,
-        .has_content_length = r->has_body || needs_length(method_text(b->config)),
+        .content_length = r->is_streamed ? r->file.file_bytes : body.len,
+        .has_content_length =
+            !b->config->chunked && (r->has_body || needs_length(method_text(b->config))),
+        .chunked = b->config->chunked,
         .version_minor = http10 ? 0 : 1,
         .close = own_connection && r->close && !http10,
         .keep_alive = own_connection && !r->close && http10,
@@ -188,8 +203,8 @@ static int encode(struct builder *b, struct request *r, const struct target *t, 
         return out_of_memory(err);
     int rc = http_encode_request(&r->bytes, &head);
     r->head_bytes = buf_unread(&r->bytes).len;
-    if (rc == 0)
-        rc = buf_append(&r->bytes, body);
+    if (rc == 0 && !r->is_streamed)
+        rc = append_body(&r->bytes, body, b->config->chunked);
     if (rc == -EINVAL)
         return error_set(err, rc,
                          "--method, --header, --cookie or --auth hold characters that "
@@ -207,6 +222,7 @@ int request_build(struct request *r, const struct loadgen_config *c, const struc
     buf_init(&r->bytes, LOADGEN_BODY_BYTES_MAX + SCRATCH_BYTES_MAX);
     r->method = http_method_of(method_text(c));
     r->has_body = loadgen_config_has_body(c);
+    r->is_streamed = false;
     r->close = !c->keep_alive;
 
     int rc = 0;
@@ -214,6 +230,10 @@ int request_build(struct request *r, const struct loadgen_config *c, const struc
         rc = form_build(&c->form, (uint64_t)c->seed, &body, b.form_type, err);
     if (rc == 0)
         rc = add_fields(&b, r, !t->is_tls, err);
+    if (rc == 0 && c->body_stream != NULL) {
+        rc = body_file_open(&r->file, c->body_stream, c->chunked, err);
+        r->is_streamed = rc == 0;
+    }
     if (rc == 0 && body_file != NULL)
         rc = input_read(body_file, &body, err);
     if (rc == 0)
@@ -256,6 +276,9 @@ int request_build_tunnel(struct buf *to, const struct loadgen_config *c, const s
 }
 
 void request_free(struct request *r) {
+    if (r->is_streamed)
+        body_file_close(&r->file);
+    r->is_streamed = false;
     buf_free(&r->bytes);
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "http/head.h"
+#include "loadgen/body_file.h"
 #include "loadgen/config.h"
 #include "loadgen/target.h"
 
@@ -19,6 +20,8 @@ struct request {
     size_t head_bytes;       /* the head's part of them */
     enum http_method method; /* decides whether a response has a body */
     bool has_body;
+    bool is_streamed; /* the body is `file`, and not in `bytes` */
+    struct body_file file;
     bool close;    /* the connection serves one request: nobody asked for keep-alive */
     uint16_t name; /* the number that its results are counted by */
     const struct request_expect *expect; /* NULL: those of the options */
@@ -36,6 +39,12 @@ void request_free(struct request *r);
 
 static inline struct slice request_bytes(const struct request *r) {
     return buf_unread(&r->bytes);
+}
+
+/* The length of all that is sent. */
+static inline uint64_t request_length(const struct request *r) {
+    uint64_t length = buf_unread(&r->bytes).len;
+    return UNLIKELY(r->is_streamed) ? length + r->file.wire_bytes : length;
 }
 
 /* Prints on stderr what -v shows while the run goes on: the head of the request, and of a response

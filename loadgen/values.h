@@ -13,9 +13,9 @@
 #define LOADGEN_PERCENTILES_MAX 16
 #define LOADGEN_BURST_MAX       1000000 /* requests at once */
 
-/* The least -v level that shows it, as in ab. */
 #define LOADGEN_STREAM_END "[DONE]" /* the marker that is known without being asked for */
 
+/* The least -v level that shows it, as in ab. */
 enum { VERBOSE_HEADS = 2, VERBOSE_STATUS = 3, VERBOSE_MAX = 4 };
 
 enum {

@@ -129,7 +129,12 @@ static int count_streams(struct load_worker *w) {
     return w->counters.streams != NULL ? 0 : -ENOMEM;
 }
 
-/* A request of one segment needs no TCP_NODELAY; of a mix it is not known. */
+/* Whether requests are written in several parts, or it is not known: one segment alone needs no
+ * TCP_NODELAY. */
+static bool is_in_parts(const struct worker_setup *setup) {
+    return setup->mix != NULL || setup->request->is_streamed || setup->config->expect_continue;
+}
+
 static void init_pool(struct load_pool *pool, const struct worker_setup *setup, uint32_t number) {
     const struct target *target =
         setup->mix != NULL ? mix_target(setup->mix, number) : setup->target;
@@ -138,7 +143,7 @@ static void init_pool(struct load_pool *pool, const struct worker_setup *setup, 
                     .target = target,
                     .sources = setup->sources,
                     .request_bytes =
-                        setup->mix != NULL ? SIZE_MAX : request_bytes(setup->request).len,
+                        is_in_parts(setup) ? SIZE_MAX : request_bytes(setup->request).len,
                     .share = setup->share },
         .secure = setup->mix != NULL ? &setup->secures[number] : setup->secure,
         .session = TLS_SESSION_INIT,
@@ -291,6 +296,7 @@ void worker_free(struct load_worker *w) {
     mem_free(w->clients); /* deferred work of theirs has gone with the loop */
     mem_free(w->thinkers);
     codings_free(w->codings);
+    mem_free(w->piece);
     mem_free(w->in);
     mem_free(w->streams);
     hist_free(w->lateness.lag);

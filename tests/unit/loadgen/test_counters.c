@@ -82,7 +82,7 @@ static void test_columns_of_ab_sum_up_to_all_failures(void **state) {
     assert_int_equal(sum, counters_failures(&t));
     assert_int_equal(counters_column(&t, FAILURE_COLUMN_EXCEPTIONS),
                      t.failed[FAILURE_BAD_RESPONSE] + t.failed[FAILURE_TLS_ERROR] +
-                         t.failed[FAILURE_CODING]);
+                         t.failed[FAILURE_CODING] + t.failed[FAILURE_REQUEST_BODY]);
     counters_free(&t);
 }
 
