@@ -302,10 +302,10 @@ static void client_judge(struct load_client *c, bool clean, nsec_t now) {
         outcome = FAILURE_STATUS;
     else if (!expect_body_found(body_expected(c), c->matched))
         outcome = FAILURE_BODY;
-    else if (!is_whole_stream)
-        outcome = FAILURE_STREAM_END;
     else if (!is_decoded)
         outcome = FAILURE_CODING;
+    else if (!is_whole_stream)
+        outcome = FAILURE_STREAM_END;
     else if (!counters_fits_document(&w->counters, c->status, c->body_bytes,
                                      config->ab_strict && !config->variable_length))
         outcome = FAILURE_LENGTH;

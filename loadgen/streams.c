@@ -2,6 +2,7 @@
 /* Counts events and the times between them. */
 #include "loadgen/streams.h"
 #include "base/alloc.h"
+#include "http/coding.h"
 
 static struct hist **hists_of(struct streams *all, size_t i) {
     struct hist **const list[] = { &all->first,    &all->first_ages, &all->gaps,
@@ -70,18 +71,21 @@ static int64_t usec_between(nsec_t from, nsec_t to) {
     return (to - from + NSEC_PER_USEC / 2) / NSEC_PER_USEC;
 }
 
-/* A body that is coded shows no events. */
-static bool is_coded(const struct http_head *head) {
+/* A body that stays coded shows no events. */
+static bool is_coded(const struct stream_wishes *wishes, const struct http_head *head) {
+    enum http_coding coding = HTTP_CODING_IDENTITY;
     struct slice value;
-    return http_field_find(head, SLICE("Content-Encoding"), &value) &&
-           !slice_eq_nocase(slice_trim(value), SLICE("identity"));
+    if (!http_field_find(head, SLICE("Content-Encoding"), &value))
+        return false;
+    bool is_known = http_coding_find(slice_trim(value), &coding);
+    return !is_known || (coding != HTTP_CODING_IDENTITY && !wishes->decodes);
 }
 
 static bool is_stream(const struct stream_wishes *wishes, const struct http_head *head,
                       enum event_format *ret) {
     struct slice type;
     *ret = wishes->format;
-    if (head->status < 200 || head->status > 299 || is_coded(head))
+    if (head->status < 200 || head->status > 299 || is_coded(wishes, head))
         return false;
     if (!wishes->is_auto)
         return true;

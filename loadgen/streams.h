@@ -20,6 +20,7 @@
 struct stream_wishes {
     bool is_auto;             /* the Content-Type names the format, or that it is no stream */
     enum event_format format; /* that of all 2xx answers, unless is_auto */
+    bool decodes;             /* bodies come decoded, of any coding that http/coding.h knows */
     bool needs_end;           /* a stream without the end marker has failed */
     struct slice end;         /* the marker; empty: none is known */
     nsec_t stall;             /* a longer gap is a stall */

@@ -121,6 +121,7 @@ static int count_streams(struct load_worker *w) {
     const struct stream_wishes wishes = {
         .is_auto = c->stream == STREAM_AUTO,
         .format = c->stream == STREAM_JSON_LINES ? EVENT_FORMAT_JSON_LINES : EVENT_FORMAT_SSE,
+        .decodes = c->compressed,
         .needs_end = c->stream_end != NULL && c->stream_end[0] != '\0',
         .end = slice_str(c->stream_end != NULL ? c->stream_end : LOADGEN_STREAM_END),
         .stall = c->stall,

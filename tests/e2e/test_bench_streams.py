@@ -3,6 +3,7 @@
 
 import json
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,18 @@ def test_errors_and_coded_answers_are_no_streams(streams):
     coded = answer(b"Content-Type: text/event-stream\r\nContent-Encoding: gzip\r\n", b"data: a\n\n")
     told = streams([[busy, end], [coded, end]], "-n", 4, "--stream", "sse")[1]
     assert (told["begun"], told["others"], told["events"]) == (0, 4, 0)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_events_of_decoded_answers_are_seen_as_they_come(streams, coding):
+    """With --compressed bench decodes; the server flushes behind each event."""
+    packer = zlib.compressobj(wbits=31 if coding == "gzip" else 15)
+    events = [packer.compress(b"data: %d\n\n" % i) + packer.flush(zlib.Z_SYNC_FLUSH) for i in range(3)]
+    head = SSE[:-2] + b"Content-Encoding: %s\r\n\r\n" % coding.encode()
+    script = [[head, events[0], pause(0.4), events[1], pause(0.4), events[2], packer.flush(), end]]
+    report, told = streams(script, "-n", 2, "-c", 2, "--stream", "auto", "--compressed")
+    assert failures(report) == {} and (told["begun"], told["others"], told["events"]) == (2, 0, 6)
+    assert told["gap_us"]["count"] + told["unseen_gaps"] == 4 and told["gap_us"]["p50"] >= 50_000
 
 
 # --- when they come ---------------------------------------------------------------------------
