@@ -49,8 +49,13 @@ static bool has_replay(const struct loadgen_config *c) {
     return c->replay != NULL;
 }
 
+/* Nothing else would end the load: a log ends by itself. */
+static bool needs_time(const struct loadgen_config *c) {
+    return has_rate(c) && c->requests == 0 && c->time_limit == 0 && c->replay == NULL;
+}
+
 static bool has_time(const struct loadgen_config *c) {
-    return c->time_limit > 0 || c->stages.count > 0 || (has_rate(c) && c->requests == 0);
+    return c->time_limit > 0 || c->stages.count > 0 || needs_time(c);
 }
 
 static bool has_keep_alive(const struct loadgen_config *c) {
@@ -260,7 +265,7 @@ static int spell_command(const struct loadgen_config *c, int argc, char **argv, 
 static void complete(struct loadgen_config *c, int64_t ramp_msec) {
     if (c->stages.count > 0 && c->time_limit == 0)
         c->time_limit = shape_span(&c->stages);
-    if (has_rate(c) && c->requests == 0 && c->time_limit == 0) {
+    if (needs_time(c)) {
         c->time_limit = RATE_SPAN;
         c->time_is_ours = true;
     }

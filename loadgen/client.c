@@ -500,7 +500,7 @@ void clients_stop(struct load_worker *w, enum run_end end) {
         return;
     w->stopping = true;
     w->end = end;
-    if (end == RUN_END_ERROR || end == RUN_END_SIGNAL)
+    if (end == RUN_END_ERROR || end == RUN_END_SIGNAL || end == RUN_END_CHANGE)
         live_stop(w->live, end);
     loop_stop(w->loop);
 }

@@ -245,7 +245,7 @@ static struct load_client *hand_over(struct load_client *c, size_t pool) {
 }
 
 /* Fills in the next request of a mix. Returns the client whose host it is for; NULL when memory is
- * out, and the run ends. */
+ * out or the file has changed, and the run ends. */
 static struct load_client *take_turn(struct load_client *c) {
     struct load_worker *w = c->worker;
     struct mix_turn turn = { .number = w->plan.line, .line = w->plan.line };
@@ -256,11 +256,14 @@ static struct load_client *take_turn(struct load_client *c) {
     struct mix_request **filled = &w->filled[c - w->clients];
     if (*filled == NULL)
         *filled = mem_calloc(1, sizeof(**filled));
-    if (*filled == NULL || mix_fill(w->mix, &turn, *filled) != 0) {
-        clients_stop(w, RUN_END_ERROR);
+    int rc = *filled != NULL ? mix_fill(w->mix, &turn, *filled) : -ENOMEM;
+    if (rc != 0) {
+        clients_stop(w, rc == -ESTALE ? RUN_END_CHANGE : RUN_END_ERROR);
         return NULL;
     }
     c->request = &(*filled)->request;
+    if (w->config->verbosity >= VERBOSE_HEADS)
+        request_show(c->request);
     return c;
 }
 

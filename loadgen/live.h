@@ -30,6 +30,7 @@ enum run_end {
     RUN_END_ERROR,  /* a socket error without -r */
     RUN_END_SIGNAL, /* the user */
     RUN_END_ABORT,  /* a condition of --abort-if */
+    RUN_END_CHANGE, /* of a file that requests are made from */
 };
 
 /* A second of the run, or what there was of the last one. */

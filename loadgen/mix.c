@@ -35,13 +35,21 @@ static int put_text(struct mix_filling *f, struct mix_text text, enum template_p
     return rc == 0 ? put_plain(f, plain, place, out) : rc;
 }
 
+static size_t find_delimiter(struct slice text, size_t from, const char *delimiters) {
+    while (from < text.len && strchr(delimiters, text.ptr[from]) == NULL)
+        from++;
+    return from;
+}
+
+/* RFC 3986 section 3: a scheme ends with the first colon, unless something else ends before. */
+size_t mix_path_at(struct slice url) {
+    size_t at = find_delimiter(url, 0, ":/?#");
+    bool has_scheme = slice_starts_with(slice_drop(url, at), SLICE("://"));
+    return find_delimiter(url, has_scheme ? at + 3 : 0, "/?#");
+}
+
 struct slice mix_target_of(struct slice url) {
-    if (url.len > 0 && url.ptr[0] != '/') {
-        const char *scheme = memmem(url.ptr, url.len, "://", 3);
-        if (scheme != NULL)
-            url = slice_drop(url, (size_t)(scheme - url.ptr) + 3);
-        url = slice_drop(url, slice_find(url, '/'));
-    }
+    url = slice_drop(url, mix_path_at(url));
     url = slice_take(url, slice_find(url, '#'));
     return url.len > 0 ? url : SLICE("/");
 }
@@ -97,6 +105,9 @@ static int put_own_field(struct mix_filling *f, const struct json_member *field)
                       out);
     if (slice_eq_nocase(field->key, SLICE("Connection")) && list_has(field->value, SLICE("close")))
         f->r->request.close = true;
+    else if (slice_eq_nocase(field->key, SLICE("Connection")) &&
+             list_has(field->value, SLICE("keep-alive")))
+        f->r->request.close = false;
     return rc == 0 ? buf_append(out, SLICE("\r\n")) : rc;
 }
 
@@ -209,13 +220,12 @@ static int put_rest(struct mix_filling *f, const struct mix_line *line, struct s
 }
 
 int mix_fill_line(struct mix_filling *f, const struct mix_line *line) {
-    const struct load_mix *m = f->m;
     struct request *r = &f->r->request;
     struct slice method = line->method, body = { NULL, 0 };
     if (method.len == 0)
         method = line->body_kind != MIX_BODY_NONE ? SLICE("POST") : SLICE("GET");
     r->method = http_method_of(method);
-    r->close = !m->config->keep_alive;
+    r->close = f->host->close;
     r->has_body = line->body_kind != MIX_BODY_NONE;
     buf_consume(&r->bytes, buf_unread(&r->bytes).len);
     int rc = r->has_body ? body_of(f, line, &body) : 0;
@@ -239,16 +249,23 @@ void mix_request_init(struct mix_request *r) {
     buf_init(&r->text, MIX_TEXT_BYTES_MAX);
 }
 
-void mix_read_line(const struct load_mix *m, size_t number, struct mix_line *ret) {
+int mix_read_line(const struct load_mix *m, size_t number, struct mix_line *ret) {
     const char *why;
     enum mix_unplayable reason;
     size_t offset = m->entries != NULL ? m->entries[number].offset : m->replay.lines[number].offset;
     struct slice text = SLICE("");
+    bool begins = input_begins_line(m->input.text, offset);
     (void)input_line(m->input.text, &offset, &text);
     int rc = m->entries != NULL ? mix_line_parse(text, ret, &why)
                                 : mix_line_parse_log(text, ret, &reason);
-    if (UNLIKELY(rc <= 0)) /* somebody has changed the file */
-        *ret = (struct mix_line){ .url.raw = SLICE("/") };
+    return LIKELY(begins && rc > 0) ? 0 : -ESTALE;
+}
+
+/* Templates and bodies that were learned are found again, unless a file says something else now. */
+static int judge(int rc) {
+    if (UNLIKELY(input_has_shrunk()))
+        return -ESTALE;
+    return rc == 0 || rc == -ENOMEM || rc == -ENOBUFS ? rc : -ESTALE;
 }
 
 int mix_fill(const struct load_mix *m, const struct mix_turn *turn, struct mix_request *r) {
@@ -258,11 +275,11 @@ int mix_fill(const struct load_mix *m, const struct mix_turn *turn, struct mix_r
     if (m->templates != NULL)
         f.values = template_request_of((uint64_t)m->config->seed, turn->number);
     if (m->input.text.len == 0)
-        return mix_fill_line(&f, &m->single);
+        return judge(mix_fill_line(&f, &m->single));
     if (m->entries != NULL)
         r->request.name = (uint16_t)m->entries[turn->line].name;
-    mix_read_line(m, turn->line, &line);
-    return mix_fill_line(&f, &line);
+    int rc = mix_read_line(m, turn->line, &line);
+    return judge(rc == 0 ? mix_fill_line(&f, &line) : rc);
 }
 
 void mix_request_free(struct mix_request *r) {

@@ -67,7 +67,8 @@ const struct replay *mix_replay(const struct load_mix *m);
 /* The next request of the run. Any thread. */
 void mix_next(struct load_mix *m, struct mix_turn *ret);
 
-/* The bytes of a turn, in r->request. 0; -ENOMEM or -ENOBUFS. Any thread. */
+/* The bytes of a turn, in r->request. 0; -ENOMEM or -ENOBUFS; -ESTALE: a file is no longer what it
+ * was when it was checked. Any thread. */
 NODISCARD int mix_fill(const struct load_mix *m, const struct mix_turn *turn,
                        struct mix_request *r);
 void mix_request_free(struct mix_request *r); /* and itself; takes NULL */
@@ -106,6 +107,7 @@ struct mix_host {
     char *prefix_text;
     struct buf tail;    /* " HTTP/1.1", these fields and the empty line, each with its CRLF */
     bool has_type;      /* the options name a Content-Type */
+    bool close;         /* the options ask for it */
     bool has_templates; /* in the fields */
 };
 
@@ -141,11 +143,14 @@ struct mix_filling {
 /* A text as it is meant; until the next call for that request. 0 or -ENOMEM. */
 NODISCARD int mix_plain_of(struct mix_filling *f, struct mix_text text, struct slice *ret);
 
+/* Where the host of a URL ends, and its path begins; 0: the URL is a path. */
+size_t mix_path_at(struct slice url);
+
 /* The target of a URL: behind its host, and before a fragment, which is not sent. */
 struct slice mix_target_of(struct slice url);
 
-/* A line that was read before, and had no fault then. */
-void mix_read_line(const struct load_mix *m, size_t number, struct mix_line *ret);
+/* A line that was read before, and had no fault then. 0, or -ESTALE: there is another text now. */
+NODISCARD int mix_read_line(const struct load_mix *m, size_t number, struct mix_line *ret);
 
 /* Fills a request from a line, as mix_fill does. */
 NODISCARD int mix_fill_line(struct mix_filling *f, const struct mix_line *line);

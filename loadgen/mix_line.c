@@ -187,6 +187,8 @@ int mix_line_parse(struct slice text, struct mix_line *ret, const char **ret_why
     text = slice_trim(text);
     if (text.len == 0 || text.ptr[0] == '#')
         return 0;
+    if (memchr(text.ptr, '\0', text.len) != NULL) /* as behind the end of a file that shrank */
+        return refuse(ret_why, "has a NUL");
     return text.ptr[0] == '{' ? parse_object(text, ret, ret_why) : parse_plain(text, ret, ret_why);
 }
 

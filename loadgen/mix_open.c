@@ -21,6 +21,18 @@ static int out_of_memory(struct error *err) {
     return error_set(err, -ENOMEM, "out of memory for the requests");
 }
 
+static int has_changed(struct error *err) {
+    return error_set(err, -ESTALE, "a file changed while it was read");
+}
+
+/* Something that does not fit into the buffer that it goes to, or into memory. */
+static int out_of_room(int rc, struct error *err) {
+    if (rc != -ENOBUFS)
+        return rc == -ENOMEM ? out_of_memory(err) : has_changed(err);
+    return error_set(err, -EINVAL, "the line is too long: it has texts of over %d MiB",
+                     MIX_TEXT_BYTES_MAX >> 20);
+}
+
 /* --- learning: what a line needs beside its bytes --------------------------------------------- */
 
 static int refuse_line(const struct load_mix *m, size_t number, const char *why,
@@ -75,6 +87,7 @@ static int build_fields(struct load_mix *m, struct mix_host *host, struct error 
     mem_free(plain);
     if (rc != 0)
         return rc;
+    host->close = request.close;
     struct slice rest = request_bytes(&request);
     rest = slice_drop(rest, slice_find(rest, '\r') - (sizeof(" HTTP/1.1") - 1));
     buf_init(&host->tail, MIX_TEXT_BYTES_MAX);
@@ -129,13 +142,14 @@ static int make_host(struct load_mix *m, const char *url, size_t *ret, struct er
 
 /* The host of a URL, which is added when it is new. */
 static int learn_host(struct load_mix *m, struct slice url, size_t *ret, struct error *err) {
+    struct slice key = slice_take(url, mix_path_at(url));
     *ret = 0;
     if (url.len > 0 && url.ptr[0] == '/')
         return 0;
-    const char *scheme = url.len > 0 ? memmem(url.ptr, url.len, "://", 3) : NULL;
-    size_t skip = scheme != NULL ? (size_t)(scheme - url.ptr) + 3 : 0;
-    struct slice key = slice_take(url, skip + slice_find(slice_drop(url, skip), '/'));
-    key = slice_take(key, slice_find(key, '#'));
+    if (slice_starts_with(url, SLICE("unix:")))
+        return error_set(err, -EINVAL, "a unix socket is that of all lines: --unix-socket PATH");
+    if (slice_starts_with(slice_drop(url, key.len), SLICE("?")))
+        return error_set(err, -EINVAL, "the URL needs a / before the query");
     if (m->templates != NULL && template_is_in(key))
         return error_set(err, -EINVAL, "templates stand in the path or the query, not in the host");
     size_t before = m->urls.count, number;
@@ -243,8 +257,9 @@ static int learn_body(struct mix_filling *f, struct load_mix *m, const struct mi
     struct slice text;
     if (line->body_kind == MIX_BODY_NONE)
         return 0;
-    if (mix_plain_of(f, line->body, &text) != 0)
-        return out_of_memory(err);
+    int rc = mix_plain_of(f, line->body, &text);
+    if (rc != 0)
+        return out_of_room(rc, err);
     if (line->body_kind == MIX_BODY_FILE)
         return learn_file(m, text, err);
     return learn_text(m, text,
@@ -291,11 +306,11 @@ static int check_method(struct slice method, struct error *err) {
 }
 
 /* The target of what was filled in can be sent. */
-static int check_target(const struct request *r, struct error *err) {
+static int check_target(const struct request *r, struct slice url, struct error *err) {
     struct slice line = slice_take(request_bytes(r), slice_find(request_bytes(r), '\r'));
     line = slice_drop(line, slice_find(line, ' ') + 1);
     size_t len = line.len > 9 ? line.len - 9 : 0; /* without " HTTP/1.1" */
-    if (len == 0 || http_span_target(line.ptr, len) != len)
+    if (slice_find(url, '\r') < url.len || len == 0 || http_span_target(line.ptr, len) != len)
         return error_set(err, -EINVAL,
                          "the URL has characters that cannot be sent: percent-encode them");
     return 0;
@@ -326,11 +341,13 @@ static int check_line(struct load_mix *m, const struct mix_line *line, struct mi
         return rc;
     f.host = &m->hosts[host];
     f.values = template_request_of((uint64_t)m->config->seed, 0);
-    if (mix_fill_line(&f, line) != 0)
-        return out_of_memory(err);
+    rc = mix_fill_line(&f, line);
+    if (rc != 0)
+        return out_of_room(rc, err);
     entry->target = host & 127;
     entry->name = name & MIX_NO_NAME;
-    return check_target(&r->request, err);
+    return mix_plain_of(&f, line->url, &url) == 0 ? check_target(&r->request, url, err)
+                                                  : out_of_memory(err);
 }
 
 static int add_entry(struct load_mix *m, struct mix_entry entry, struct error *err) {
@@ -396,8 +413,7 @@ static int make_aliases(struct load_mix *m, struct error *err) {
     bool ok = left != NULL && stack != NULL && m->aliases != NULL;
     for (size_t i = 0; ok && i < m->count; i++) {
         struct mix_line line;
-        mix_read_line(m, i, &line);
-        sum += left[i] = line.weight;
+        sum += left[i] = mix_read_line(m, i, &line) == 0 ? line.weight : 1;
     }
     for (size_t i = 0; ok && i < m->count; i++) {
         left[i] *= (double)m->count / sum;
@@ -426,7 +442,9 @@ static int name_by_url(struct load_mix *m) {
     char text[NAME_BYTES_MAX], room[NAME_BYTES_MAX];
     for (size_t i = 0; i < m->count; i++) {
         struct mix_line line;
-        mix_read_line(m, i, &line);
+        int rc = mix_read_line(m, i, &line);
+        if (rc != 0)
+            return rc;
         struct slice url = slice_take(line.url.raw, sizeof(room));
         if (line.url.has_escapes)
             url = line.url.raw.len <= sizeof(room) ? mix_text_of(line.url, room) : SLICE("");
@@ -437,7 +455,7 @@ static int name_by_url(struct load_mix *m) {
         else
             snprintf(text, sizeof(text), "%s %.*s", method, (int)url.len, url.ptr);
         size_t name;
-        int rc = intern_add(&m->names, slice_str(text), &name);
+        rc = intern_add(&m->names, slice_str(text), &name);
         if (rc != 0)
             return rc;
         m->entries[i].name = name & MIX_NO_NAME;
@@ -449,8 +467,10 @@ static int name_lines(struct load_mix *m, struct error *err) {
     size_t unnamed = 0;
     if (m->names.count == 0 && m->count > LINES_NAMED_MAX)
         return 0;
-    if (m->names.count == 0)
-        return name_by_url(m) == 0 ? 0 : out_of_memory(err);
+    if (m->names.count == 0) {
+        int rc = name_by_url(m);
+        return rc == 0 ? 0 : out_of_room(rc, err);
+    }
     m->names.max++;
     for (size_t i = 0; i < m->count; i++) {
         if (m->entries[i].name != MIX_NO_NAME)
@@ -543,6 +563,8 @@ int mix_open(struct load_mix **ret, const struct loadgen_config *c, struct targe
     else if (rc == 0)
         rc = open_single(m, r, err);
     mix_request_free(r);
+    if (rc == 0 && input_has_shrunk())
+        rc = has_changed(err);
     if (rc != 0)
         mix_free(m);
     else
@@ -587,13 +609,15 @@ int mix_first_url(const char *path, char *url, size_t size, struct error *err) {
     bool found = false;
     while (rc == 0 && !found && input_line(in.text, &offset, &text)) {
         struct mix_line line;
-        found = mix_line_parse(text, &line, &why) > 0 && line.url.raw.len < size &&
-                line.url.raw.ptr[0] != '/';
-        if (found)
-            url[mix_text_of(line.url, url).len] = '\0';
-        if (found && !line.url.has_escapes)
-            snprintf(url, size, "%.*s", (int)line.url.raw.len, line.url.raw.ptr);
+        if (mix_line_parse(text, &line, &why) <= 0 || line.url.raw.len >= size)
+            continue;
+        struct slice plain = mix_text_of(line.url, url);
+        memmove(url, plain.ptr, plain.len);
+        url[plain.len] = '\0';
+        found = url[0] != '/';
     }
+    if (!found)
+        url[0] = '\0';
     input_close(&in);
     return rc;
 }

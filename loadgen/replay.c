@@ -9,6 +9,8 @@
 
 enum { LINES_FIRST = 4096 };
 
+#define SPAN_MAX (100.0 * 365 * 86400 * NSEC_PER_SEC) /* leaves room for the clock */
+
 const struct replay_reason replay_reasons[MIX_UNPLAYABLES_COUNT] = {
 #define REASON_ROW(name, key, text) { key, text },
     MIX_UNPLAYABLES(REASON_ROW)
@@ -101,6 +103,10 @@ int replay_read(struct replay *r, struct slice text, const char *methods, double
     if (r->is_spread)
         spread(r);
     nsec_t first = r->lines[0].at;
+    if ((double)(r->lines[r->count - 1].at - first) / speed > SPAN_MAX)
+        return error_set(err, -EINVAL,
+                         "its lines are more than 100 years apart, at that speed: the earliest or "
+                         "the latest time is wrong");
     for (size_t i = 0; i < r->count; i++)
         r->lines[i].at = (nsec_t)((double)(r->lines[i].at - first) / speed);
     return 0;

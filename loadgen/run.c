@@ -11,12 +11,16 @@
 #include "loadgen/summary.h"
 #include "loadgen/worker.h"
 #include "net/socket.h"
+#include "net/thread.h"
 #include "proc/signals.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 
-enum { OTHER_DESCRIPTORS = 32 }; /* per worker: epoll, timers, signals, and room to spare */
+enum {
+    OTHER_DESCRIPTORS = 32, /* per worker: epoll, timers, signals, and room to spare */
+    THREAD_STACK_BYTES = 1 << 20,
+};
 
 struct thread {
     pthread_t id;
@@ -85,6 +89,8 @@ static const char *stopped_by(const struct load_run *run) {
         return NULL;
     case RUN_END_ERROR:
         return "error";
+    case RUN_END_CHANGE:
+        return "a change of the file that requests come from";
     case RUN_END_ABORT:
         return run->live.aborted_by;
     case RUN_END_SIGNAL:
@@ -99,7 +105,7 @@ static int exit_code(const struct load_run *run, const struct report *report) {
     enum run_end end = live_end(&run->live);
     if (end == RUN_END_SIGNAL)
         return LOADGEN_EXIT_SIGNAL + run->signo;
-    if (end == RUN_END_ERROR || report->counters->connections == 0)
+    if (end == RUN_END_ERROR || end == RUN_END_CHANGE || report->counters->connections == 0)
         return EXIT_CANNOT;
     if (end == RUN_END_ABORT || conditions_hold(report))
         return LOADGEN_EXIT_THRESHOLD;
@@ -116,18 +122,14 @@ static void *thread_main(void *arg) {
 
 /* Signals are the first thread's, which has the loop that knows them. */
 static int start_threads(struct load_run *run, nsec_t start, struct error *err) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = 0;
     run->threads[0].start = start;
     for (uint32_t i = 1; i < run->count && rc == 0; i++) {
         struct thread *thread = &run->threads[i];
         thread->start = start;
-        rc = -pthread_create(&thread->id, NULL, thread_main, thread);
+        rc = thread_start(&thread->id, THREAD_STACK_BYTES, thread_main, thread);
         thread->is_running = rc == 0;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {
         live_stop(&run->live, RUN_END_ERROR);
         return error_set(err, rc, "cannot start a thread: %s", strerrordesc_np(-rc));
@@ -385,7 +387,7 @@ static int prepare(struct load_setup *load, const struct loadgen_config *config,
 /* A name that is not found, and the like, is a fault of the world, whatever its code. */
 static int complete(struct load_setup *load, const struct loadgen_config *config,
                     struct error *err) {
-    if (config->verbosity >= VERBOSE_HEADS)
+    if (config->verbosity >= VERBOSE_HEADS && load->mix == NULL)
         request_show(&load->request);
     int rc = target_resolve(&load->target, config, err);
     for (size_t i = 1; i < hosts_of(load) && rc == 0; i++)

@@ -27,6 +27,7 @@ struct templates {
     struct csv files[TEMPLATE_FILES_MAX]; /* by the number of their path */
 };
 
+/* 0; -ENOMEM, -ENOBUFS; -ESTALE: a file is no longer what it was. */
 typedef int value_fn(const struct expression *e, struct template_request *r, struct buf *out,
                      enum template_place place);
 
@@ -88,6 +89,13 @@ static int put_text(struct slice text, bool is_quoted, struct buf *out, enum tem
     }
     buf_added(out, (size_t)(at - buf_tail(out)));
     return 0;
+}
+
+static bool has_control(struct slice text) {
+    for (size_t i = 0; i < text.len; i++)
+        if (((unsigned char)text.ptr[i] < ' ' && text.ptr[i] != '\t') || text.ptr[i] == 0x7f)
+            return true;
+    return false;
 }
 
 static int put_number(uint64_t value, struct buf *out) {
@@ -166,7 +174,12 @@ static int choice_value(const struct expression *e, struct template_request *r, 
 static int csv_value(const struct expression *e, struct template_request *r, struct buf *out,
                      enum template_place place) {
     bool is_quoted = false;
-    struct slice field = csv_field(e->csv, r->number % e->csv->row_count, e->column, &is_quoted);
+    size_t row = r->number % e->csv->row_count;
+    if (!input_begins_line(e->csv->input.text, e->csv->rows[row]))
+        return -ESTALE;
+    struct slice field = csv_field(e->csv, row, e->column, &is_quoted);
+    if (place == TEMPLATE_IN_HEADER && has_control(field))
+        return -ESTALE;
     return put_text(field, is_quoted, out, place);
 }
 
@@ -303,13 +316,6 @@ static const struct expression_kind {
     { "env", learn_env, env_value },          { "now", learn_nothing, now_value },
     { "unix", learn_unix, unix_value },       { "unix_ms", learn_unix, unix_value },
 };
-
-static bool has_control(struct slice text) {
-    for (size_t i = 0; i < text.len; i++)
-        if (((unsigned char)text.ptr[i] < ' ' && text.ptr[i] != '\t') || text.ptr[i] == 0x7f)
-            return true;
-    return false;
-}
 
 /* A value with the end of a line would become fields of its own in a head. */
 static int check_header_values(const struct expression *e, struct error *err) {

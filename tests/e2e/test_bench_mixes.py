@@ -3,6 +3,7 @@
 
 import datetime
 import json
+import os
 import re
 import uuid
 from collections import Counter
@@ -452,3 +453,115 @@ def test_a_replay_ends_when_it_is_told(slowapi, bench_json, tmp_path):
     assert bench_json("--replay", log, "--speed", 100, "-n", 7, api.url)[1]["totals"]["succeeded"] == 7
     report = bench_json("--replay", log, "--speed", 10, "-t", 1, "--drain", 5, api.url)[1]
     assert 5 <= report["totals"]["planned"] <= 10
+
+
+@pytest.mark.parametrize("place", ["file", "csv", "log"])
+@pytest.mark.parametrize("left", [0, 1000])
+def test_a_file_that_shrinks_ends_the_run_with_its_report(bench_json, tmp_path, place, left):
+    """Whole pages are gone then, and reading them is a SIGBUS; or a line begins among NULs."""
+    now = datetime.datetime(2026, 1, 1)
+    texts = {
+        "file": ["/line?number=%d" % i for i in range(3000)],
+        "csv": ["column"] + [f"value-{i}" for i in range(3000)],
+        "log": [combined(now, "/%d" % i) for i in range(3000)],
+    }
+    path = file_of(tmp_path, *texts[place])
+
+    def shrink(conn):
+        os.truncate(path, left)
+        conn.sendall(OK)
+
+    with RawServer([OK] * 99 + [shrink] + [OK] * 100_000) as server:
+        options = {
+            "file": ["--requests-file", path, "-n", 3000, server.url],
+            "csv": ["--templates", "-n", 3000, server.url + "?{{csv:%s:column}}" % path],
+            "log": ["--replay", path, "--speed", 100, "-c", 1, server.url],
+        }
+        code, report = bench_json("-k", *options[place])
+    assert code == 1 and report["stopped_by"] == "a change of the file that requests come from"
+    assert 100 <= report["totals"]["succeeded"] < 3000 and report["totals"]["failed"] == 0
+    assert not any(b"\0" in head for head in server.heads)
+
+
+def test_a_file_that_is_written_to_ends_the_run(bench_json, tmp_path):
+    path = file_of(tmp_path, *["/one", "/two", "/three"] * 40)
+
+    def write(conn):
+        with path.open("r+b") as file:
+            file.write(b"/and?something=else" * 10)
+        conn.sendall(OK)
+
+    with RawServer([OK] * 3 + [write] + [OK] * 1000) as server:
+        code, report = bench_json("-k", "-n", 100, "--requests-file", path, server.url)
+    assert code == 1 and report["stopped_by"] == "a change of the file that requests come from"
+    assert {target.split(" ")[0] for target in targets(server)} <= {"/one", "/two", "/three"}
+
+
+def test_marks_of_byte_order_are_skipped(bench_json, tmp_path):
+    mark = "\ufeff"
+    lines = file_of(tmp_path, mark + "/a", "/b", name="lines")
+    table = file_of(tmp_path, mark + "id,mail", "7,m", name="table")
+    log = file_of(tmp_path, mark + json.dumps({"time": "2026-01-01T00:00:00Z", "method": "GET", "target": "/c"}), name="log")
+    with RawServer([OK]) as server:
+        bench_json("-k", "-n", 2, "--requests-file", lines, server.url)
+        bench_json("-k", "-n", 1, "--templates", server.url + "?{{csv:%s:id}}" % table)
+        report = bench_json("-k", "--replay", log, server.url)[1]
+    assert targets(server) == ["/a", "/b", "/t?7", "/c"]
+    assert sum(report["mix"]["replay"]["left_out"].values()) == 0
+
+
+def test_a_host_ends_where_a_path_query_or_fragment_begins(bench_json, srv_run, tmp_path):
+    with RawServer([OK]) as server:
+        host = f"127.0.0.1:{server.port}"
+        path = file_of(tmp_path, f"{host}/r?to=http://other/x", f"http://{host}#a/b", f"http://{host}/c?d=/e#f?g", "/h?i=http://j/k")
+        assert bench_json("-k", "-n", 4, "--requests-file", path, server.url)[0] == 0
+        assert targets(server) == ["/r?to=http://other/x", "/", "/c?d=/e", "/h?i=http://j/k"]
+    for line, reason in [("http://127.0.0.1?a=/b", "needs a / before the query"), ("unix:/tmp/s:/a", "--unix-socket")]:
+        done = srv_run("bench", "--requests-file", file_of(tmp_path, line), "http://127.0.0.1:9/")
+        assert done.returncode == 2 and reason in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+def test_a_path_cannot_forge_fields(srv_run, tmp_path, end):
+    path = file_of(tmp_path, *objects({"path": f"/long/enough/for/a/version{end}X-Forged: yes"}))
+    done = srv_run("bench", "--requests-file", path, "http://127.0.0.1:9/")
+    assert done.returncode == 2 and ":1: the URL has characters that cannot be sent" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "connections"),
+    [
+        (["-k"], None, 1),
+        ([], None, 4),
+        (["-k", "-H", "Connection: close"], None, 4),
+        (["-H", "Connection: keep-alive"], None, 1),
+        (["-k"], "close", 4),
+        ([], "keep-alive", 1),
+    ],
+)
+def test_a_connection_lasts_as_its_field_says(bench_json, tmp_path, options, field, connections):
+    path = file_of(tmp_path, *objects({"path": "/a", "headers": {"Connection": field} if field else {}}))
+    with RawServer([OK]) as server:
+        code, report = bench_json(*options, "-n", 4, "--requests-file", path, server.url)
+        assert code == 0 and report["totals"]["succeeded"] == 4 and server.connections == connections
+
+
+def test_a_replay_ends_with_its_last_line(slowapi, srv_run, tmp_path):
+    """Without -n and -t there is no time limit of bench's own, as --rate has."""
+    log = file_of(tmp_path, combined(datetime.datetime(2026, 1, 1), "/?delay=0"))
+    done = srv_run("bench", "--replay", log, slowapi().url)
+    assert done.returncode == 0 and "neither --time nor --requests" not in done.stderr
+    assert "\nComplete requests:      1\n" in done.stdout
+    assert float(re.search(r"Time taken for tests: +([0-9.]+)", done.stdout)[1]) < 9
+
+
+def test_a_replay_of_centuries_is_refused(srv_run, tmp_path):
+    log = file_of(tmp_path, combined(datetime.datetime(1970, 1, 1)), combined(datetime.datetime(2190, 1, 1)))
+    done = srv_run("bench", "--replay", log, "--speed", 0.001, "http://127.0.0.1:9/")
+    assert done.returncode == 2 and "more than 100 years apart" in done.stderr
+
+
+def test_heads_are_shown_as_they_are_sent(srv_run, tmp_path):
+    with RawServer([OK]) as server:
+        done = srv_run("bench", "-k", "-n", 2, "-v", 4, "--requests-file", file_of(tmp_path, "/a", "/b"), server.url)
+    assert "GET /a HTTP/1.1" in done.stderr and "GET /b HTTP/1.1" in done.stderr and "GET /t " not in done.stderr
