@@ -334,6 +334,8 @@ static const struct option_row bench_rows[] = {
     FLAG('Q', "no-banner", OUTPUT, run.no_banner, "do not say who we are"),
     FLAG(0, "progress", OUTPUT, run.progress,
          "a line per second on stderr; on a terminal it is there without being asked for"),
+    FLAG(0, "live", OUTPUT, run.look.live,
+         "show the run on the whole screen of a terminal; elsewhere as --progress"),
     FLAG('d', "no-percentiles", OUTPUT, run.no_percentiles, "no table of percentiles"),
     FLAG('S', "no-confidence", OUTPUT, run.no_confidence,
          "no standard deviations, medians and warnings"),
@@ -430,7 +432,9 @@ const struct option_spec bench_spec = {
 
 bool bench_option_loads(const struct option_row *row) {
     static const char *const topics[] = { LOAD, RATE, REQUEST, NETWORK, STREAMS, TLS };
-    static const char *const others[] = { "start-at", "shard", "csv", "ndjson", "gnuplot" };
+    static const char *const others[] = { "start-at", "shard",     "csv",        "ndjson",
+                                          "gnuplot",  "live",      "prometheus", "prometheus-hold",
+                                          "hlog",     "series-csv" };
     if (row->name == NULL || strcmp(row->name, "ab-strict") == 0 ||
         strcmp(row->name, "variable-length") == 0) /* forms of the report */
         return false;

@@ -70,6 +70,10 @@ static bool has_metrics(const struct loadgen_config *c) {
     return c->look.metrics_address != NULL;
 }
 
+static bool is_not_quiet(const struct loadgen_config *c) {
+    return !c->quiet;
+}
+
 static bool has_page(const struct loadgen_config *c) {
     return c->look.page_path != NULL;
 }
@@ -133,6 +137,7 @@ static const struct need {
     { "no-sni", "(-I) needs an https:// URL", has_any_tls },
     { "ciphers", "(-Z) needs an https:// URL", has_any_tls },
     { "tls-version", "(-f) needs an https:// URL", has_any_tls },
+    { "live", "excludes --quiet (-q): it shows the run", is_not_quiet },
     { "prometheus-hold", "needs --prometheus", has_metrics },
     { "tls-resume", "needs an https:// URL", has_tls },
     { "server-timing-parts", "needs --server-timing", has_server_timing },
@@ -295,7 +300,6 @@ static void complete(struct loadgen_config *c, int64_t ramp_msec) {
         c->concurrency = c->workers;
 }
 
-/* Options that tell of a run while it goes on. */
 static int check_merge_options(const struct bench_options *o, int argc, char **argv,
                                struct error *err) {
     static const char *const of_merge[] = { "merge-skew", "merge-anyway" };
@@ -308,20 +312,6 @@ static int check_merge_options(const struct bench_options *o, int argc, char **a
             return error_set(err, -EINVAL, "--%s excludes --merge: nothing is loaded", row->name);
     }
     return 0;
-}
-
-static int check_merge(const struct bench_options *o, struct error *err) {
-    const char *option = o->run.look.hlog_path != NULL         ? "hlog"
-                         : o->run.look.series_path != NULL     ? "series-csv"
-                         : o->run.look.metrics_address != NULL ? "prometheus"
-                                                               : NULL;
-    if (!o->merge || option == NULL)
-        return 0;
-    if (o->run.look.metrics_address != NULL)
-        return error_set(err, -EINVAL, "--prometheus excludes --merge: no run goes on");
-    return error_set(err, -EINVAL,
-                     "--%s excludes --merge: the reports have no histograms of each second",
-                     option);
 }
 
 /* A file of requests may name its hosts itself: the first one is that of the report. */
@@ -366,8 +356,7 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
     int rc = check_url(o, positionals, err);
     if (rc != 0)
         return rc == -EINVAL ? EXIT_USAGE : EXIT_CANNOT;
-    if (check_merge_options(o, argc, argv, err) != 0 || check_merge(o, err) != 0 ||
-        check_needs(&o->run, argc, argv, err) != 0)
+    if (check_merge_options(o, argc, argv, err) != 0 || check_needs(&o->run, argc, argv, err) != 0)
         return EXIT_USAGE;
     if (finds_max(&o->run) && !o->merge)
         return findmax_run(&o->run, err);

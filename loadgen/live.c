@@ -2,18 +2,18 @@
 /* Collects a row per second from all workers, and watches the conditions of --abort-if. */
 #include "loadgen/live.h"
 #include "base/alloc.h"
+#include "base/terminal.h"
 #include "loadgen/percentile.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Progress is shown every tenth of the run, as in ab, or as below. */
 enum { PROGRESS_STEP_MIN = 100, PROGRESS_STEP_UNKNOWN = 5000, ROWS_FIRST = 64, SPARKS = 24 };
 
 static void init_progress(struct live *l) {
     uint64_t budget = loadgen_config_budget(l->config);
-    if (!loadgen_config_shows_progress(l->config) || l->shows_rows)
+    if (!loadgen_config_shows_progress(l->config) || l->shows_rows || l->has_screen)
         return;
     l->progress_step = budget == UINT64_MAX ? PROGRESS_STEP_UNKNOWN : budget / 10;
     if (l->progress_step < PROGRESS_STEP_MIN)
@@ -23,8 +23,11 @@ static void init_progress(struct live *l) {
 
 int live_init(struct live *l, const struct loadgen_config *c) {
     *l = (struct live){ .config = c, .out = stderr, .lock = PTHREAD_MUTEX_INITIALIZER };
-    l->on_terminal = isatty(STDERR_FILENO) == 1;
-    l->shows_rows = !c->quiet && (c->progress || (l->on_terminal && !c->ab_strict));
+    l->on_terminal = terminal_size(stderr).is_live;
+    l->has_screen = c->look.live && l->on_terminal;
+    bool wants_rows = c->progress || c->look.live;
+    l->shows_rows =
+        !c->quiet && !l->has_screen && (wants_rows || (l->on_terminal && !c->ab_strict));
     init_progress(l);
     uint32_t workers = loadgen_config_workers(c);
     atomic_store(&l->others, workers - 1);
@@ -281,7 +284,8 @@ static void print_row(const struct live *l, const struct live_row *row) {
             show(row, row->p99_us, p99), row->failed, row->in_flight);
     if (l->on_terminal) {
         fputs("  ", l->out);
-        print_sparkline(l);
+        if (terminal_takes_utf8())
+            print_sparkline(l);
     } else {
         fputc('\n', l->out);
     }

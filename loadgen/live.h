@@ -71,6 +71,7 @@ struct live {
     const struct loadgen_config *config;
     FILE *out; /* stderr, or NULL: nothing is shown */
     bool on_terminal, shows_rows;
+    bool has_screen;     /* the whole of it: neither rows nor progress are shown */
     nsec_t measure_from; /* set when the run starts */
     atomic_int end;      /* enum run_end; RUN_END_DONE: nobody asked to stop */
     atomic_uint others;  /* workers beside the first that have not ended */

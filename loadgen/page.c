@@ -186,8 +186,9 @@ static void put_load(const struct load_page *p, json_t *root) {
 }
 
 static void put_top(const struct load_page *p) {
+    const char *url = page_words(p->runs[0].root, "config.url");
     page_put(p, "<header>\n<h1>");
-    html_text(p->out, page_words(p->runs[0].root, "config.url"));
+    html_text(p->out, url[0] != '\0' ? url : "A run of srv bench");
     page_put(p, "</h1>\n</header>\n<div class=\"pair\">\n");
     for (size_t i = 0; i < p->count; i++) {
         page_put(p, "<div>\n");

@@ -3,6 +3,7 @@
 #include "loadgen/run.h"
 #include "base/alloc.h"
 #include "loadgen/conditions.h"
+#include "loadgen/dashboard.h"
 #include "loadgen/metrics.h"
 #include "loadgen/output.h"
 #include "loadgen/report.h"
@@ -444,7 +445,12 @@ static int run_and_tell(struct load_run *run, struct load_output *output,
     output_watch(output, &run->live);
     if (metrics != NULL && metrics_start(metrics, &run->live, err) != 0)
         return EXIT_CANNOT;
+    struct dashboard dashboard;
+    if (run->live.has_screen)
+        dashboard_open(&dashboard, &run->live, stderr);
     int code = load_run_go(run, err);
+    if (run->live.has_screen)
+        dashboard_close(&dashboard);
     if (metrics != NULL)
         metrics_run_ended(metrics);
     if (!run->has_report)

@@ -2,9 +2,9 @@
 /* Prints the catalogue, and the commands of one row with the addresses that a person would take. */
 #include "playground/explain.h"
 #include "base/alloc.h"
+#include "base/terminal.h"
 #include "base/units.h"
 #include "playground/program.h"
-#include "playground/terminal.h"
 #include <errno.h>
 #include <string.h>
 

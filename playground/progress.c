@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Progress on stderr, quiet enough for logs and lively enough for a terminal. */
 #include "playground/progress.h"
+#include "base/terminal.h"
 #include "base/units.h"
-#include "playground/terminal.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -13,34 +13,12 @@
 #define FIELD_BYTES     32
 #define MIB             (1024.0 * 1024.0)
 
-/* A window may be made smaller while it shows the view. */
-static void measure(struct play_progress *p) {
-    struct terminal_size size = terminal_size(p->out);
-    p->columns = size.columns > 1 ? (int)size.columns : TERMINAL_COLUMNS_DEFAULT;
-    p->rows = (int)size.rows;
-    p->live = size.is_live;
-}
-
-/* Goes back to where the live view begins, and takes it away. */
-static void rewind_view(struct play_progress *p) {
-    if (p->lines > 1)
-        fprintf(p->out, "\033[%zuA", p->lines - 1);
-    fputs("\r\033[J", p->out);
-    p->lines = 0;
-}
-
-/* One more line, cut before the right margin: one that wraps could not be taken back. */
-static void show(struct play_progress *p, const char *line) {
-    fprintf(p->out, "%s%.*s", p->lines > 0 ? "\n" : "", p->columns - 1, line);
-    p->lines++;
-}
-
 /* Puts `piece` behind `line`, unless that would pass the right margin: a figure is shown as a whole
  * or not at all. Whether it was put. */
 static bool add_piece(const struct play_progress *p, char line[static LINE_BYTES],
                       const char *piece) {
     size_t used = strlen(line), len = strlen(piece);
-    if (used + len >= LINE_BYTES || (int)(used + len) >= p->columns)
+    if (used + len >= LINE_BYTES || used + len >= p->view.columns)
         return false;
     memcpy(line + used, piece, len + 1);
     return true;
@@ -50,30 +28,30 @@ static void show_pieces(struct play_progress *p, char pieces[][LINE_BYTES], size
     char line[LINE_BYTES] = "";
     for (size_t i = 0; i < count && add_piece(p, line, pieces[i]); i++)
         ;
-    show(p, line);
+    terminal_view_line(&p->view, line);
 }
 
 void progress_start(struct play_progress *p, FILE *out, size_t index, size_t count,
                     const struct playground *row, const struct play_load *load) {
     char pieces[3][LINE_BYTES], delay[UNITS_TEXT_BYTES];
-    *p = (struct play_progress){ .out = out, .index = index, .count = count };
-    measure(p);
+    *p = (struct play_progress){ .index = index, .count = count };
+    terminal_view_init(&p->view, out, TERMINAL_INLINE);
     snprintf(pieces[0], LINE_BYTES, "srv play: %zu/%zu %s", p->index, p->count, row->name);
     snprintf(pieces[1], LINE_BYTES, ": n=%" PRIu32 " c=%" PRIu32 " delay=%s", load->requests,
              load->concurrency, units_format_duration(load->delay, delay));
     snprintf(pieces[2], LINE_BYTES, ", ideal %.2f s", (double)row_ideal(row, load) / NSEC_PER_SEC);
-    if (p->live) {
-        rewind_view(p);
+    if (p->view.is_live) {
+        terminal_view_begin(&p->view);
         show_pieces(p, pieces, ARRAY_LEN(pieces));
-        fflush(p->out);
+        terminal_view_end(&p->view);
     } else
-        fprintf(p->out, "%s%s%s\n", pieces[0], pieces[1], pieces[2]);
+        fprintf(out, "%s%s%s\n", pieces[0], pieces[1], pieces[2]);
 }
 
 /* " [####....]", in what is left of the line; nothing when that is too short to tell anything. */
 static void fill_bar(const struct play_progress *p, size_t used, double share,
                      char bar[static BAR_CELLS + 4]) {
-    int room = p->columns - 1 - (int)used - (int)strlen(" []");
+    int room = (int)p->view.columns - 1 - (int)used - (int)strlen(" []");
     int cells = room < BAR_CELLS ? room : BAR_CELLS;
     bar[0] = '\0';
     if (cells < BAR_CELLS_MIN)
@@ -103,7 +81,7 @@ static void show_bar(struct play_progress *p, const struct play_result *so_far,
     add_piece(p, line, bar);
     for (size_t i = 0; i < count; i++)
         add_piece(p, line, pieces[i]);
-    show(p, line);
+    terminal_view_line(&p->view, line);
 }
 
 /* Nobody asks a database or a proxy. Returns `text`. */
@@ -147,10 +125,10 @@ static void show_fields(struct play_progress *p, const char *name,
     char line[LINE_BYTES];
     int len = snprintf(line, sizeof(line), "  %-8.8s", name);
     for (size_t i = 0; i < FIELDS; i++)
-        if (p->columns >= fields[i].columns)
+        if ((int)p->view.columns >= fields[i].columns)
             len +=
                 snprintf(line + len, sizeof(line) - (size_t)len, "%*s", fields[i].width, texts[i]);
-    show(p, line);
+    terminal_view_line(&p->view, line);
 }
 
 /* The figures of `top -H`, a line for each process of the row, and what is under way there. */
@@ -179,27 +157,26 @@ static void show_processes(struct play_progress *p, const struct playground *row
 
 void progress_sample(void *arg, const struct play_result *so_far, const struct series_point *now) {
     struct play_progress *p = arg;
-    if (!p->live)
+    if (!p->view.is_live)
         return;
-    rewind_view(p);
-    measure(p);
+    terminal_view_begin(&p->view);
     show_bar(p, so_far, now);
     /* The first sample has nothing to take a rate from. */
-    if (p->last.elapsed > 0 && p->rows > PLAY_PROCESSES_MAX + 2)
+    if (p->last.elapsed > 0 && p->view.rows > PLAY_PROCESSES_MAX + 2)
         show_processes(p, so_far->row, now);
-    fflush(p->out);
+    terminal_view_end(&p->view);
     p->last = *now;
 }
 
 void progress_end(struct play_progress *p, const struct play_result *result) {
-    if (p->live)
-        rewind_view(p);
-    fflush(p->out);
+    FILE *out = p->view.out;
+    terminal_view_close(&p->view);
+    fflush(out);
     if (result == NULL)
         return;
-    fprintf(p->out, "srv play: %zu/%zu %s: done in %.2f s, %" PRIu64 " failed", p->index, p->count,
+    fprintf(out, "srv play: %zu/%zu %s: done in %.2f s, %" PRIu64 " failed", p->index, p->count,
             result->row->name, result->seconds, result->failed);
     if (result->failed > 0 && result->last_words[0] != '\0')
-        fprintf(p->out, " (last said by %s)", result->last_words);
-    fputc('\n', p->out);
+        fprintf(out, " (last said by %s)", result->last_words);
+    fputc('\n', out);
 }

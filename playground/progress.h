@@ -4,14 +4,12 @@
 #ifndef PLAYGROUND_PROGRESS_H
 #define PLAYGROUND_PROGRESS_H
 
+#include "base/terminal.h"
 #include "playground/result.h"
 #include <stdio.h>
 
 struct play_progress {
-    FILE *out;
-    bool live;                /* `out` is a terminal */
-    int columns, rows;        /* the terminal's size */
-    size_t lines;             /* lines of the live view that stand there */
+    struct terminal_view view;
     struct series_point last; /* for rates */
     size_t index, count;      /* the row's place among all, from 1 */
 };

@@ -7,9 +7,9 @@
 #include "base/attr.h"
 #include "base/html.h"
 #include "base/stream.h"
+#include "base/terminal.h"
 #include "base/units.h"
 #include "playground/explain.h"
-#include "playground/terminal.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>

@@ -5,10 +5,10 @@
 #include "base/alloc.h"
 #include "base/attr.h"
 #include "base/stream.h"
+#include "base/terminal.h"
 #include "playground/progress.h"
 #include "playground/report.h"
 #include "playground/runner.h"
-#include "playground/terminal.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -132,7 +132,7 @@ def test_port_in_use_is_an_error_before_the_load(api):
     [
         (["--prometheus", "x:y"], "--prometheus: 'x:y' is not allowed"),
         (["--prometheus-hold", "5s"], "--prometheus-hold needs --prometheus"),
-        (["--merge", "--prometheus", "0"], "--prometheus excludes --merge: no run goes on"),
+        (["--merge", "--prometheus", "0"], "--prometheus excludes --merge: nothing is loaded"),
     ],
 )
 def test_what_cannot_be_is_refused(args, message):

@@ -136,6 +136,6 @@ def test_library_of_hdrhistogram_reads_the_log(run):
 def test_files_per_second_need_a_run(tmp_path, option):
     done = harness.run("bench", "--merge", option, tmp_path / "out", tmp_path / "any.json")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[0].endswith(f"{option} excludes --merge: the reports have no histograms of each second")
+    assert done.stderr.splitlines()[0].endswith(f"{option} excludes --merge: nothing is loaded")
     done = harness.run("bench", option, "no/such/file", "http://127.0.0.1:1/")
     assert (done.returncode, done.stderr) == (1, "srv bench: cannot write no/such/file: No such file or directory\n")

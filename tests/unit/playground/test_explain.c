@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Words about the catalogue: lines that fit, the list and the explanation. */
+#include "base/terminal.h"
 #include "playground/catalogue.h"
 #include "playground/explain.h"
-#include "playground/terminal.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
