@@ -247,6 +247,9 @@ static int check_same_shards(const struct merge *m, const json_t *root, struct e
                          json_is_object(shard) ? "a shard of a load" : "no shard of a load");
     if (!json_is_object(shard))
         return 0;
+    if (count_in(shard, "index") >= count_in(shard, "count") ||
+        count_in(shard, "count") > LOADGEN_SHARDS_MAX)
+        return error_set(err, -EINVAL, "its shard is none");
     for (size_t i = 0; i < ARRAY_LEN(of_shard); i++)
         if (!json_equal(json_object_get(shard, of_shard[i]),
                         json_object_get(m->first_shard, of_shard[i])))
@@ -450,10 +453,9 @@ static int keep_bands(struct merge *m, struct live_row *row) {
     return 0;
 }
 
-/* The row, counted from the first start, in which most of a second lies. */
-static size_t row_of(const struct merge *m, const struct second *second) {
-    double at = second->middle - m->started;
-    return at > 0 ? (size_t)fmin(at, LIVE_ROWS_MAX) : 0;
+/* The whole second after the first start in which most of a second of a run lies. */
+static double place_of(const struct merge *m, const struct second *second) {
+    return fmax(floor(second->middle - m->started), 0);
 }
 
 static int by_middle(const void *a, const void *b) {
@@ -461,24 +463,28 @@ static int by_middle(const void *a, const void *b) {
     return (x->middle > y->middle) - (x->middle < y->middle);
 }
 
+/* Sums up the seconds from `*next` on that lie at one place. */
+static int sum_row(struct merge *m, struct live_row *row, size_t *next) {
+    double place = place_of(m, &m->seconds[*next]);
+    while (*next < m->second_count && place_of(m, &m->seconds[*next]) == place)
+        add_second(m, row, &m->seconds[(*next)++]);
+    bool goes_on = *next < m->second_count && place_of(m, &m->seconds[*next]) == place + 1;
+    row->second = place + (goes_on ? 1 : row->length);
+    row->rate = row->length > 0 ? (double)row->requests / row->length : 0;
+    row->p50_us = row->p99_us = LIVE_UNKNOWN;
+    return keep_bands(m, row);
+}
+
+/* Makes a row of each second after the first start in which any of them ran. */
 static int sum_series(struct merge *m) {
+    size_t next = 0;
     qsort(m->seconds, m->second_count, sizeof(*m->seconds), by_middle);
-    size_t count = m->second_count > 0 ? row_of(m, &m->seconds[m->second_count - 1]) + 1 : 0;
-    count = count < LIVE_ROWS_MAX ? count : LIVE_ROWS_MAX;
-    m->live.rows = mem_calloc(count > 0 ? count : 1, sizeof(*m->live.rows));
+    m->live.rows = mem_calloc(m->second_count + 1, sizeof(*m->live.rows));
     if (m->live.rows == NULL)
         return -ENOMEM;
-    m->live.row_count = count;
-    for (size_t i = 0, next = 0; i < count; i++) {
-        struct live_row *row = &m->live.rows[i];
-        for (; next < m->second_count && row_of(m, &m->seconds[next]) == i; next++)
-            add_second(m, row, &m->seconds[next]);
-        row->second = (double)i + (i + 1 < count ? 1 : row->length);
-        row->rate = row->length > 0 ? (double)row->requests / row->length : 0;
-        row->p50_us = row->p99_us = LIVE_UNKNOWN;
-        if (keep_bands(m, row) != 0)
+    while (next < m->second_count)
+        if (sum_row(m, &m->live.rows[m->live.row_count++], &next) != 0)
             return -ENOMEM;
-    }
     return 0;
 }
 
@@ -522,6 +528,8 @@ static int add_report(struct merge *m, const json_t *root, const char *where, st
         return rc;
     m->config.concurrency += (int64_t)count_in(config, "concurrency");
     m->config.workers += (int64_t)count_in(config, "workers");
+    if (!m->config.merge_anyway)
+        m->config.requests = (int64_t)count_in(m->first_shard, "requests");
     m->config.rate += json_number_value(json_object_get(config, "rate"));
     add_burst(&m->config.burst, root);
     add_totals(&m->counters, json_object_get(root, "totals"), json_object_get(root, "failures"));

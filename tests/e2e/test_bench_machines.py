@@ -460,6 +460,7 @@ REFUSED = {
     "doubled": (lambda a, b, c: a + b + b + c, "shard 2/3 is also in -, line 2"),
     "doubled at the end": (lambda a, b, c: a + b + c + a, "shard 1/3 is also in"),
     "another N": (lambda a, b, c: a + changed(b, "shard", "count", to=lambda n: 4), "number of shards"),
+    "no such shard": (lambda a, b, c: a + b + changed(c, "shard", "index", to=lambda n: 3), "its shard is none"),
     "no shard": (lambda a, b, c: a + changed(b, "shard", to=lambda _: None), "no shard of a load"),
     "another load": (lambda a, b, c: a + changed(b, "shard", "rate", to=lambda x: 2 * x), "rate of the whole load"),
     "other connections": (lambda a, b, c: a + changed(b, "shard", "concurrency", to=lambda x: x + 1), "concurrency"),
@@ -493,6 +494,7 @@ def test_what_is_refused_can_be_added_up_anyway(parts):
     assert code == 0 and report["merged"]["files"] == 2
     assert report["merged"]["start_skew_s"] == pytest.approx(5, abs=1) and report["merged"]["overlap"] == 0
     assert sum(row["requests"] for row in report["series"]) == report["totals"]["requests"]
+    assert len(report["series"]) <= 8 and report["series"][-1]["second"] > 7  # seconds in which none ran have no row
     code, report, _ = merge("-", stdin=a + b + late, more=["--merge-skew", "9s"])
     assert code == 1 and report is None  # they do not overlap
 
@@ -530,6 +532,7 @@ def test_variables_of_an_engine_do_not_disturb_a_merge(parts):
 
 def test_a_merge_can_be_merged(parts):
     _, report, _ = merge("-", stdin="".join(parts[0]))
+    assert report["config"]["requests"] is None
     code, again, said = merge("-", stdin=json.dumps(report))
     assert code == 0 and again["totals"]["requests"] == report["totals"]["requests"], said
     for key in ("latency_us", "wait_us"):
