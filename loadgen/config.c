@@ -174,9 +174,6 @@ static int check_condition(const struct loadgen_config *c, const struct threshol
                            struct error *err) {
     bool is_upward = t->sign == THRESHOLD_ABOVE || t->sign == THRESHOLD_AT_LEAST;
     double longest = (double)c->timeout / (double)NSEC_PER_USEC;
-    if (threshold_is_of_streams(t) && c->stream == STREAM_OFF)
-        return error_set(err, -EINVAL, "condition '%s' needs --stream: nothing else has events",
-                         t->text);
     if (loadgen_config_is_open(c))
         return 0;
     if (t->metric == THRESHOLD_DROPPED || t->metric == THRESHOLD_LATE)
@@ -192,8 +189,21 @@ static int check_condition(const struct loadgen_config *c, const struct threshol
     return 0;
 }
 
+static int check_events(const struct loadgen_config *c, const struct thresholds *of,
+                        struct error *err) {
+    for (size_t i = 0; i < of->count; i++)
+        if (threshold_is_of_streams(&of->items[i]) && c->stream == STREAM_OFF)
+            return error_set(err, -EINVAL, "condition '%s' needs --stream: nothing else has events",
+                             of->items[i].text);
+    return 0;
+}
+
 static int check_conditions(const struct loadgen_config *c, struct error *err) {
-    int rc = 0;
+    int rc = check_events(c, &c->fail_if, err);
+    if (rc == 0)
+        rc = check_events(c, &c->abort_if, err);
+    if (rc == 0)
+        rc = check_events(c, &c->find_max, err);
     for (size_t i = 0; i < c->fail_if.count && rc == 0; i++)
         rc = check_condition(c, &c->fail_if.items[i], err);
     for (size_t i = 0; i < c->abort_if.count && rc == 0; i++) {

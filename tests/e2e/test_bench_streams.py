@@ -372,6 +372,8 @@ def test_a_first_event_that_did_not_come_fails_an_upper_bound(srv_run):
         (["--stream", "sse", "--stream-end", "x" * 256], "--stream-end: allowed is one line"),
         (["--stream", "xml"], "json-lines"),
         (["--fail-if", "gap p99>1s"], "condition 'gap p99>1s' needs --stream"),
+        (["--abort-if", "gap p99>1s"], "condition 'gap p99>1s' needs --stream"),
+        (["--find-max", "gap p99<1s"], "condition 'gap p99<1s' needs --stream"),
         (["--fail-if", "stalls>0"], "condition 'stalls>0' needs --stream"),
         (["--stream", "sse", "--abort-if", "gap p99>1s"], "--abort-if 'gap p99>1s': only --fail-if"),
         (["--stream", "sse", "--fail-if", "gap errors>1"], "of streams first-event p99>2s"),
