@@ -11,6 +11,7 @@ enum {
     RECV_BYTES = 65536,     /* room of the buffer that every recv goes to first */
     IN_BYTES_MAX = 2 << 20, /* above any head that the limits let through */
     IN_BYTES_STEP = 4096,   /* room for the rest of an unfinished head */
+    TURN_BYTES = 1 << 20,   /* what one connection reads before others have their turn */
 };
 
 #define PARTING_SPAN  (200 * NSEC_PER_MSEC) /* for the server to close an answered connection */
@@ -194,11 +195,17 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
     }
 }
 
+/* A server that sends faster than we read leaves time for other connections, and for timers. */
 static void client_receive(struct load_client *c) {
     if (UNLIKELY(c->stream != NULL))
         streams_turn(c->stream);
+    size_t left = TURN_BYTES;
     while (c->state == LOAD_WAITING || c->state == LOAD_RECEIVING) {
         struct slice input = { NULL, 0 };
+        if (UNLIKELY(left == 0)) {
+            loop_defer(c->worker->loop, &c->again);
+            return;
+        }
         ssize_t n =
             watch_recv_behind(&c->watch, &c->in, IN_BYTES_STEP, c->worker->in, RECV_BYTES, &input);
         if (n == -EAGAIN && !c->write_failed)
@@ -217,6 +224,7 @@ static void client_receive(struct load_client *c) {
             c->first_byte = now;
         }
         c->worker->counters.bytes_received += (size_t)n;
+        left -= left < (size_t)n ? left : (size_t)n;
         client_feed(c, input, n == 0, now);
     }
 }

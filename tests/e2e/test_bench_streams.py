@@ -384,3 +384,18 @@ def test_a_first_event_that_did_not_come_fails_an_upper_bound(srv_run):
 def test_what_does_not_go_together_is_told(srv_run, args, words):
     done = srv_run("bench", *args, "http://127.0.0.1:9/")
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_stream_faster_than_bench_leaves_others_their_turn(streams):
+    """One connection that is never empty kept the loop from timers, and from all other connections."""
+    events = chunk(b"data:\n\n" * 100_000)
+
+    def flood(conn):
+        conn.sendall(CHUNKED)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            conn.sendall(events)
+
+    start = time.monotonic()
+    report, seen = streams([flood, [SSE + b"data: x\n\n", end]], "-n", 2, "-c", 2, "-t", 1, "--stream", "sse")
+    assert time.monotonic() - start < 15 and seen["in_flight"] == 1 and seen["complete"] == 1, report["totals"]
