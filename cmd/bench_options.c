@@ -3,6 +3,7 @@
 #include "cmd/bench_options.h"
 #include "base/attr.h"
 #include "loadgen/findmax.h"
+#include "loadgen/rounds.h"
 #include "net/control.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -142,6 +143,10 @@ static int parse_at_least(void *config, const char *value, struct error *err) {
     if (rc == 0)
         ((struct bench_options *)config)->run.at_least = value;
     return rc;
+}
+
+static int parse_tolerance(void *config, const char *value, struct error *err) {
+    return rounds_parse_tolerance(value, &((struct bench_options *)config)->run.tolerance, err);
 }
 
 static const char *const find_bys[] = { "rate", "connections", NULL };
@@ -306,6 +311,19 @@ static const struct option_row bench_rows[] = {
          "with --find-max: the time for the whole search"),
     CUSTOM(0, "at-least", EXPECT, "N", parse_at_least,
            "with --find-max: exit with 4 when less is found"),
+    NUMBER(0, "rounds", EXPECT, "N", run.rounds, 1, 64, NULL,
+           "so many runs of the URL, or of two URLs in turns, which are compared as whole runs"),
+    TEXT(0, "compare", EXPECT, "FILE", run.compare_path,
+         "compare with the --json of earlier --rounds; 5 rounds unless --rounds says so"),
+    TEXT(0, "metric", EXPECT, "METRIC", run.metric,
+         "rate, mean, p50, p99 or errors: the one whose regression counts; any when absent"),
+    { .name = "tolerance",
+      .topic = EXPECT,
+      .meta = "P%",
+      .type = OPTION_CUSTOM,
+      .parse = parse_tolerance,
+      .fallback = "5%",
+      .help = "exit with 4 when the second URL, or the new runs, are surely worse by more" },
 
     { .name = "stream",
       .topic = STREAMS,
@@ -419,9 +437,9 @@ const struct option_spec bench_spec = {
     .summary = "Loads an HTTP server and reports like ApacheBench (ab), whose options it takes.",
     .epilog = "Exit codes: 0 a request succeeded; 1 could not connect, or a socket error\n"
               "without --ignore-errors; 2 bad option; 3 connected, but no request succeeded;\n"
-              "4 a condition of --fail-if or --abort-if came true, or --find-max found less\n"
-              "than --at-least; 130 and 143 stopped by\n"
-              "SIGINT and SIGTERM. The report is printed in all cases but 2.",
+              "4 a condition of --fail-if or --abort-if came true, --find-max found less\n"
+              "than --at-least, or --rounds show a regression beyond --tolerance; 130 and 143\n"
+              "stopped by SIGINT and SIGTERM. The report is printed in all cases but 2.",
     .rows = bench_rows,
     .row_count = ARRAY_LEN(bench_rows),
     .positional = "URL",

@@ -10,10 +10,13 @@
 #include "loadgen/merge.h"
 #include "loadgen/mix.h"
 #include "loadgen/output.h"
+#include "loadgen/rounds.h"
 #include "loadgen/run.h"
 #include <errno.h>
 #include <strings.h>
 
+#define ROUND_SPAN        (2 * NSEC_PER_SEC)  /* length of a round without an end */
+#define ROUNDS            5                   /* of --compare */
 #define RATE_SPAN         (10 * NSEC_PER_SEC) /* length of an open model without an end */
 #define COMMAND_BYTES_MAX (64 * 1024)         /* a longer one is not told */
 
@@ -25,6 +28,10 @@ static bool finds_rate(const struct loadgen_config *c) {
 
 static bool finds_max(const struct loadgen_config *c) {
     return c->find_max.count > 0;
+}
+
+static bool has_rounds(const struct loadgen_config *c) {
+    return c->rounds > 0 || c->compare_path != NULL;
 }
 
 static bool has_rate(const struct loadgen_config *c) {
@@ -124,6 +131,8 @@ static const struct need {
     { "speed", "needs --replay", has_replay },
     { "replay-methods", "needs --replay", has_replay },
     { "drain", "needs --time: only a time limit leaves requests in flight", has_time },
+    { "metric", "needs --rounds or --compare", has_rounds },
+    { "tolerance", "needs --rounds or --compare", has_rounds },
     { "find-max-by", "needs --find-max", finds_max },
     { "find-max-time", "needs --find-max", finds_max },
     { "at-least", "needs --find-max: it is about what that finds", finds_max },
@@ -338,9 +347,24 @@ static int check_url(struct bench_options *o, const struct option_strings *urls,
         return error_set(err, -EINVAL, "%s",
                          o->merge ? "--merge: give the JSON files to merge"
                                   : "URL is missing; give http://HOST[:PORT]/PATH");
-    if (urls->count > 1 && !o->merge)
-        return error_set(err, -EINVAL, "unexpected '%s': one URL is enough", urls->items[1]);
+    size_t most = o->run.rounds > 0 && o->run.compare_path == NULL ? 2 : 1;
+    if (urls->count > most && !o->merge)
+        return error_set(err, -EINVAL, "unexpected '%s': %s", urls->items[most],
+                         most > 1              ? "two URLs are compared"
+                         : has_rounds(&o->run) ? "one URL is compared with the file"
+                                               : "one URL is enough");
     return 0;
+}
+
+static int run_in_rounds(struct bench_options *o, const struct option_strings *urls,
+                         struct error *err) {
+    struct loadgen_config *c = &o->run;
+    if (c->requests == 0 && c->time_limit == 0)
+        c->time_limit = ROUND_SPAN;
+    if (c->rounds == 0)
+        c->rounds = ROUNDS;
+    complete(c, o->ramp_msec);
+    return rounds_run(c, urls->items, urls->count, err);
 }
 
 static int run_or_merge(struct bench_options *o, int argc, char **argv,
@@ -358,8 +382,14 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
         return rc == -EINVAL ? EXIT_USAGE : EXIT_CANNOT;
     if (check_merge_options(o, argc, argv, err) != 0 || check_needs(&o->run, argc, argv, err) != 0)
         return EXIT_USAGE;
+    if (finds_max(&o->run) && has_rounds(&o->run)) {
+        error_set(err, -EINVAL, "--find-max excludes --rounds and --compare");
+        return EXIT_USAGE;
+    }
     if (finds_max(&o->run) && !o->merge)
         return findmax_run(&o->run, err);
+    if (has_rounds(&o->run) && !o->merge)
+        return run_in_rounds(o, positionals, err);
     complete(&o->run, o->ramp_msec);
     if (o->run.look.page_from != NULL)
         return output_page(&o->run, err);
