@@ -339,15 +339,16 @@ json_t *document_make(const struct report *r) {
     return NULL;
 }
 
-int document_read(json_t **ret, const char *path, struct error *err) {
+int document_read(json_t **ret, const char *path, bool or_search, struct error *err) {
     json_error_t why;
     json_t *root = json_load_file(path, 0, &why);
     *ret = NULL;
     if (root == NULL)
         return error_set(err, -EIO, "cannot read %s: %s", path, why.text);
     const char *schema = json_string_value(json_object_get(root, "schema"));
-    if (schema != NULL && strcmp(schema, "srv-bench/1") == 0 &&
-        json_is_object(json_object_get(root, "histograms"))) {
+    bool is_run = schema != NULL && strcmp(schema, "srv-bench/1") == 0 &&
+                  json_is_object(json_object_get(root, "histograms"));
+    if (is_run || (or_search && schema != NULL && strcmp(schema, "srv-bench-max/1") == 0)) {
         *ret = root;
         return 0;
     }

@@ -21,8 +21,9 @@ extern const size_t document_time_count;
 /* The object. For json_decref; NULL when out of memory. */
 NODISCARD json_t *document_make(const struct report *r);
 
-/* Reads such an object back. For json_decref; -errno with the file and the reason. */
-NODISCARD int document_read(json_t **ret, const char *path, struct error *err);
+/* Reads such an object back, or what --find-max wrote when that will do. For json_decref; -errno
+ * with the file and the reason. */
+NODISCARD int document_read(json_t **ret, const char *path, bool or_search, struct error *err);
 
 /* The object and a newline. 0, -ENOMEM, or -EIO. */
 NODISCARD int document_write(FILE *out, const struct report *r);

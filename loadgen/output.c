@@ -230,7 +230,7 @@ static const char *path_of(const struct loadgen_config *c, int form) {
 int output_open(struct load_output *o, const struct loadgen_config *c, struct error *err) {
     *o = (struct load_output){ .files = { NULL } };
     if (c->look.against_path != NULL) {
-        int rc = document_read(&o->against, c->look.against_path, err);
+        int rc = document_read(&o->against, c->look.against_path, false, err);
         if (rc != 0)
             return rc;
     }
@@ -316,9 +316,9 @@ static int make_page(const struct loadgen_config *c, json_t *from, json_t *again
 
 int output_page(const struct loadgen_config *c, struct error *err) {
     json_t *from = NULL, *against = NULL;
-    int rc = document_read(&from, c->look.page_from, err);
+    int rc = document_read(&from, c->look.page_from, c->look.against_path == NULL, err);
     if (rc == 0 && c->look.against_path != NULL)
-        rc = document_read(&against, c->look.against_path, err);
+        rc = document_read(&against, c->look.against_path, false, err);
     if (rc == 0)
         rc = make_page(c, from, against, err);
     json_decref(from);

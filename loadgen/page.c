@@ -7,6 +7,8 @@
 #include "base/stream.h"
 #include "loadgen/chart.h"
 #include "loadgen/counters.h"
+#include "loadgen/page_knee.h"
+#include "loadgen/page_member.h"
 #include "loadgen/page_piece.h"
 #include "loadgen/page_time.h"
 #include "loadgen/percentile.h"
@@ -16,7 +18,7 @@
 
 extern const char bench_page[]; /* page.html, made a string by embed.py */
 
-enum { CURVE_STEPS = 160, DEPTH_MAX = 3 /* tables within tables */ };
+enum { CURVE_STEPS = 160 };
 
 /* --- what came out ---------------------------------------------------------------------------- */
 
@@ -97,12 +99,6 @@ static void put_comparison(const struct load_page *p) {
     page_put(p, "<p class=\"note\">One run of each: a difference may be chance.</p>\n");
 }
 
-static void put_warning(const struct load_page *p, const char *before, const char *text) {
-    page_put(p, "<p class=\"notice warning\">%s", before);
-    html_text(p->out, text);
-    page_put(p, "</p>\n");
-}
-
 /* The value of a condition in the unit that the condition has. */
 static const char *show_value(const char *condition, double value,
                               char text[static CHART_TEXT_BYTES]) {
@@ -147,36 +143,45 @@ static void put_verdicts(const struct load_page *p, const struct page_run *run) 
     char text[PAGE_WORDS], count[CHART_TEXT_BYTES], of[CHART_TEXT_BYTES];
     put_conditions(p, root);
     if (page_words(root, "stopped_by")[0] != '\0')
-        put_warning(p, "Stopped early by ", page_words(root, "stopped_by"));
+        page_warning(p, "Stopped early by ", page_words(root, "stopped_by"));
     if (page_words(root, "generator.was_the_limit")[0] != '\0')
-        put_warning(p, "The generator, not the server, was the limit: ",
-                    page_words(root, "generator.was_the_limit"));
+        page_warning(p, "The generator, not the server, was the limit: ",
+                     page_words(root, "generator.was_the_limit"));
     if (missed * 20 > planned) {
         snprintf(text, sizeof(text), "%s of %s requests began late or never.",
                  page_count(missed, count), page_count(planned, of));
-        put_warning(p, "The planned rate was not held: ", text);
+        page_warning(p, "The planned rate was not held: ", text);
     }
+}
+
+static void put_model(const struct load_page *p, json_t *root) {
+    char text[CHART_TEXT_BYTES];
+    const char *stages = page_words(root, "config.stages");
+    bool has_rate = !isnan(page_number(root, "config.rate"));
+    page_count(page_number_or_0(root, "config.concurrency"), text);
+    if (stages[0] == '\0' && !has_rate) {
+        page_put(p, "%s connections at once", text);
+        return;
+    }
+    if (has_rate)
+        page_put(p, "%g/s planned ", page_number(root, "config.rate"));
+    else
+        page_put(p, "stages ");
+    html_text(p->out, has_rate ? page_words(root, "config.arrivals") : stages);
+    page_put(p, ", at most %s connections", text);
 }
 
 /* Says what was loaded, and how. */
 static void put_load(const struct load_page *p, json_t *root) {
-    char text[CHART_TEXT_BYTES];
     page_put(p, "<p class=\"soft\">");
     html_text(p->out, page_words(root, "config.method"));
     page_put(p, ", ");
-    if (!isnan(page_number(root, "config.rate")))
-        page_put(p, "%g/s planned (%s), at most %s connections", page_number(root, "config.rate"),
-                 page_words(root, "config.arrivals"),
-                 page_count(page_number(root, "config.concurrency"), text));
-    else
-        page_put(p, "%s connections at once",
-                 page_count(page_number_or_0(root, "config.concurrency"), text));
+    put_model(p, root);
     page_put(p, json_is_true(page_at(root, "config.keep_alive")) ? ", kept alive"
                                                                  : ", a new one for each");
     page_put(p, "; <span class=\"when\">");
     html_text(p->out, page_words(root, "environment.started"));
-    page_put(p, "</span>");
-    page_put(p, "; srv ");
+    page_put(p, "</span>; srv ");
     html_text(p->out, page_words(root, "version"));
     page_put(p, ", ");
     html_text(p->out, page_words(root, "environment.system"));
@@ -400,120 +405,7 @@ static void put_outcomes(const struct load_page *p) {
     page_put(p, "</div>\n");
 }
 
-/* --- any member as a table -------------------------------------------------------------------- */
-
-/* "started_s" becomes "started s". Returns `text`. */
-static const char *spell_key(const char *key, char text[static PAGE_WORDS]) {
-    snprintf(text, PAGE_WORDS, "%s", key);
-    for (char *c = text; *c != '\0'; c++)
-        *c = *c == '_' ? ' ' : *c;
-    return text;
-}
-
-static const char *show_scalar(json_t *value, char text[static PAGE_WORDS]) {
-    char count[CHART_TEXT_BYTES];
-    if (json_is_string(value))
-        snprintf(text, PAGE_WORDS, "%s", json_string_value(value));
-    else if (json_is_integer(value))
-        snprintf(text, PAGE_WORDS, "%s", page_count(json_number_value(value), count));
-    else if (json_is_real(value))
-        snprintf(text, PAGE_WORDS, "%.6g", json_real_value(value));
-    else if (json_is_boolean(value))
-        snprintf(text, PAGE_WORDS, "%s", json_is_true(value) ? "yes" : "no");
-    else if (json_is_array(value) || json_is_object(value))
-        snprintf(text, PAGE_WORDS, "%zu entries",
-                 json_is_array(value) ? json_array_size(value) : json_object_size(value));
-    else
-        strcpy(text, "-");
-    return text;
-}
-
-/* Whether there is anything to read: not null, empty, or nothing but zeros. */
-static bool has_words(json_t *value) {
-    const char *key;
-    json_t *member;
-    if (json_is_object(value)) {
-        json_object_foreach(value, key, member) {
-            if (has_words(member))
-                return true;
-        }
-        return false;
-    }
-    if (json_is_array(value))
-        return json_array_size(value) > 0;
-    if (json_is_string(value))
-        return json_string_value(value)[0] != '\0';
-    return json_is_true(value) || json_number_value(value) != 0;
-}
-
-static bool is_nested(json_t *value) {
-    return json_is_object(value) ||
-           (json_is_array(value) && json_is_object(json_array_get(value, 0)));
-}
-
-static void put_rows(const struct load_page *p, const char *caption, json_t *list) {
-    const char *key;
-    json_t *member, *row;
-    char text[PAGE_WORDS];
-    size_t i;
-    page_table(p, caption, "");
-    page_put(p, "<thead><tr>");
-    json_object_foreach(json_array_get(list, 0), key, member) {
-        page_put(p, "<th scope=\"col\">");
-        html_text(p->out, spell_key(key, text));
-        page_put(p, "</th>");
-    }
-    page_put(p, "</tr></thead>\n<tbody>\n");
-    json_array_foreach(list, i, row) {
-        page_put(p, "<tr>");
-        json_object_foreach(json_array_get(list, 0), key, member) {
-            page_cell(p, show_scalar(json_object_get(row, key), text));
-        }
-        page_put(p, "</tr>\n");
-    }
-    page_table_end(p);
-}
-
-static void put_members(const struct load_page *p, const char *caption, json_t *object) {
-    const char *key;
-    json_t *member;
-    char text[PAGE_WORDS];
-    page_table(p, caption, "plain");
-    page_put(p, "<tbody>\n");
-    json_object_foreach(object, key, member) {
-        if (is_nested(member) || json_is_null(member))
-            continue;
-        page_row_head(p, spell_key(key, text));
-        page_put(p, "<td class=\"words\">");
-        html_text(p->out, show_scalar(member, text));
-        page_put(p, "</td></tr>\n");
-    }
-    page_table_end(p);
-}
-
-static void put_value(const struct load_page *p, const char *caption, json_t *value, int depth) {
-    const char *key;
-    json_t *member;
-    char text[PAGE_WORDS];
-    if (json_is_array(value) && is_nested(value)) {
-        put_rows(p, caption, value);
-        return;
-    }
-    if (!json_is_object(value)) {
-        page_put(p, "<p>");
-        html_text(p->out, show_scalar(value, text));
-        page_put(p, "</p>\n");
-        return;
-    }
-    put_members(p, caption, value);
-    json_object_foreach(value, key, member) {
-        char within[PAGE_WORDS];
-        if (!is_nested(member) || depth == DEPTH_MAX || !has_words(member))
-            continue;
-        snprintf(within, sizeof(within), "%.120s, %.120s", caption, spell_key(key, text));
-        put_value(p, within, member, depth + 1);
-    }
-}
+/* --- what features add ------------------------------------------------------------------------ */
 
 /* Members that the page tells elsewhere, in its own way. */
 static bool is_told(const char *key) {
@@ -534,7 +426,7 @@ static bool is_told(const char *key) {
 
 static void put_section(const struct load_page *p, const char *key) {
     char text[PAGE_WORDS], title[PAGE_WORDS];
-    spell_key(key, text);
+    page_key_words(key, text);
     if (text[0] >= 'a' && text[0] <= 'z')
         text[0] = (char)(text[0] - 'a' + 'A');
     page_put(p, "<h2>");
@@ -542,10 +434,10 @@ static void put_section(const struct load_page *p, const char *key) {
     page_put(p, "</h2>\n");
     for (size_t i = 0; i < p->count; i++) {
         json_t *value = json_object_get(p->runs[i].root, key);
-        if (!has_words(value))
+        if (!page_has_words(value))
             continue;
         page_put(p, "<div class=\"card\">\n");
-        put_value(p, page_title(p, &p->runs[i], text, title), value, 0);
+        page_member(p, page_title(p, &p->runs[i], text, title), value);
         page_put(p, "</div>\n");
     }
 }
@@ -556,8 +448,8 @@ static void put_sections(const struct load_page *p) {
     json_t *value;
     for (size_t i = 0; i < p->count; i++)
         json_object_foreach(p->runs[i].root, key, value) {
-            bool was_there = i > 0 && has_words(json_object_get(p->runs[0].root, key));
-            if (has_words(value) && !is_told(key) && !was_there &&
+            bool was_there = i > 0 && page_has_words(json_object_get(p->runs[0].root, key));
+            if (page_has_words(value) && !is_told(key) && !was_there &&
                 (strcmp(key, "addresses") != 0 || json_array_size(value) > 1))
                 put_section(p, key);
         }
@@ -643,8 +535,9 @@ static void put_setup(const struct load_page *p) {
             page_put(p, "</pre>\n");
         }
         page_put(p, "<details><summary>Configuration and environment</summary>\n");
-        put_members(p, page_title(p, run, "Configuration", title), page_at(run->root, "config"));
-        put_members(p, page_title(p, run, "Environment", title), page_at(run->root, "environment"));
+        page_members(p, page_title(p, run, "Configuration", title), page_at(run->root, "config"));
+        page_members(p, page_title(p, run, "Environment", title),
+                     page_at(run->root, "environment"));
         page_put(p, "</details>\n");
         put_seconds_of(p, run);
         page_put(p, "</div>\n");
@@ -654,6 +547,10 @@ static void put_setup(const struct load_page *p) {
 /* --- the page --------------------------------------------------------------------------------- */
 
 static int put_body(const struct load_page *p) {
+    if (strcmp(page_words(p->runs[0].root, "schema"), "srv-bench-max/1") == 0) {
+        page_knee(p, p->runs[0].root);
+        return 0;
+    }
     put_top(p);
     int rc = page_times(p);
     put_latencies(p);

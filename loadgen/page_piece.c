@@ -207,3 +207,9 @@ void page_figure(const struct load_page *p, const struct page_run *run, const ch
 void page_key(const struct load_page *p, const char *kind, const char *text) {
     page_put(p, "<span class=\"key %s\">%s</span>", kind, text);
 }
+
+void page_warning(const struct load_page *p, const char *before, const char *text) {
+    page_put(p, "<p class=\"notice warning\">%s", before);
+    html_text(p->out, text);
+    page_put(p, "</p>\n");
+}

@@ -85,4 +85,7 @@ void page_name(const struct load_page *p, const struct page_run *run);
 void page_figure(const struct load_page *p, const struct page_run *run, const char *caption);
 void page_key(const struct load_page *p, const char *kind, const char *text);
 
+/* A sentence that stands out. */
+void page_warning(const struct load_page *p, const char *before, const char *text);
+
 #endif

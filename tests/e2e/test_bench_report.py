@@ -196,9 +196,14 @@ def test_what_a_report_tells_beyond_that_becomes_tables(run, tmp_path):
 def test_nothing_of_a_report_is_markup(run, tmp_path):
     evil = "\"'><script>alert(1)</script>"
     report = json.loads((run[0].parent / "run.json").read_text())
-    report["config"].update(url=evil, method=evil, command=evil)
-    report["environment"].update(system=evil, started=evil)
-    report["stopped_by"] = report["generator"]["was_the_limit"] = evil
+
+    def spoil(value):
+        if isinstance(value, dict):
+            return {key: value[key] if key == "schema" else spoil(value[key]) for key in value}
+        return [spoil(one) for one in value] if isinstance(value, list) else evil if isinstance(value, str) else value
+
+    report = spoil(report)
+    report["stopped_by"] = report["generator"]["was_the_limit"] = report["config"]["stages"] = evil
     report["conditions"] = [{"fail_if": evil, "value": 1, "at_least": False, "failed": True}]
     report["statuses"] = {evil: 1}
     report["failures"] = {evil: 1}
@@ -305,3 +310,21 @@ def test_axe_finds_nothing(run, tmp_path, scheme):
     flags = ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
     done = browse(page, tmp_path, *flags, "--virtual-time-budget=20000", "--dump-dom")
     assert re.search("<pre>(.*?)</pre>", done.stdout, re.S)[1] == "[]"
+
+
+def test_search_for_the_most_has_its_curve(tmp_path):
+    steps = [{"planned": load, "load": load, "verdict": "held <b>", "latency_us": {"p50": 1000 * load, "p99": 5000 * load, "max": 9000 * load}}
+             for load in (100.0, 400.0, 200.0)]  # fmt: skip
+    report = {"schema": "srv-bench-max/1", "url": "http://h/<b>", "by": "rate", "steps": steps, "max": {"load": 310.5, "low": 300.0}}
+    (tmp_path / "max.json").write_text(json.dumps(report))
+    page = tmp_path / "page.html"
+    done = harness.run("bench", "--report", page, "--report-from", tmp_path / "max.json")
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert "b" not in check_tags(text)
+    assert "the most that holds</dt><dd>310.5 <small>per second" in text
+    line = re.search(r'<path class="line-b" d="(.*?)"', text)[1]
+    assert [float(x) for x in re.findall(r"[ML]([\d.]+) ", line)] == pytest.approx([250, 500, 1000], abs=300)
+    assert [row[:2] for row in table(text, "Steps")[1:]] == [["100", "100"], ["400", "400"], ["200", "200"]]
+    done = harness.run("bench", "--report", page, "--report-from", tmp_path / "max.json", "--against", tmp_path / "max.json")
+    assert done.returncode == 1 and "it is no report of srv bench" in done.stderr
