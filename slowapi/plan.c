@@ -543,15 +543,18 @@ static int roll(struct plan_state *plan) {
     rc = body_choose(reply, plan->spec, plan->p->files, &wants, &plan->why);
     if (rc == -EINVAL)
         return refuse_parameter(plan);
-    if (rc == 0) {
+    if (rc == 0)
         roll_outcome(plan, wants.number);
-        if (plan->spec->fields_len > 0)
-            rc = reply_add_custom(reply, plan->spec->fields, plan->spec->fields_len);
-    }
+    if (rc == 0 && plan->spec->fields_len > 0)
+        rc = reply_add_custom(reply, plan->spec->fields, plan->spec->fields_len);
     if (rc == 0)
         rc = wants.body ? keep(plan) : finish(plan);
     if (rc == 0)
         rc = roll_delay(plan);
+    if (rc > 0 && !plan->route->shapes_refusals) { /* what was to be made of the body is not */
+        kept_free(reply->kept);
+        reply->kept = NULL;
+    }
     if (rc == 0 && !wants.body)
         rc = cut_to_longest(plan);
     return rc < 0 ? rc : tell_ignored(plan);

@@ -258,7 +258,7 @@ static const struct route routes[] = {
     { ROW("/jsonl", "/jsonl?count=10&duration=5&delay=0&jitter=0", ANY, prepare_jsonl),
       .takes = SLICE_INIT("count duration interval jitter"), .help = "the same as lines of JSON" },
     { ROW("/v1/chat/completions", "/v1/chat/completions", BIT(POST), openai_chat),
-      .takes = SLICE_INIT("ttft gap tokens tpm rpm"), .wants_body = true,
+      .takes = SLICE_INIT("ttft gap tokens tpm rpm"), .wants_body = true, .shapes_refusals = true,
       .help = "a chat completion in OpenAI's shape, with `stream: true` as server-sent events; see "
               "A model" },
     { ROW("/v1/models", "/v1/models, /v1/models/NAME", READ, openai_models),

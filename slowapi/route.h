@@ -22,10 +22,11 @@ struct route {
     /* The parameter that the argument is; empty: none. */
     struct slice param;
     const char *help;
-    struct slice takes; /* words: parameters that only some paths know */
-    bool wants_body;    /* the answer is made of the request's body */
-    bool is_quiet;      /* told in the docs by another row */
-    bool takes_any;     /* tells the arguments back, whatever they are called */
+    struct slice takes;   /* words: parameters that only some paths know */
+    bool wants_body;      /* the answer is made of the request's body */
+    bool shapes_refusals; /* a full queue is told in the path's own form */
+    bool is_quiet;        /* told in the docs by another row */
+    bool takes_any;       /* tells the arguments back, whatever they are called */
 };
 
 /* NULL when there is none; *ret_rest is the argument. */

@@ -5,7 +5,7 @@ import collections
 import time
 
 import pytest
-from harness import Client, get
+from harness import Client, get, request
 from test_slowapi_shapes import Control, at_once
 
 
@@ -68,3 +68,15 @@ def test_bad_values_are_one_line(slowapi, srv_run, value):
     if value:
         reply = get(slowapi("--delay", "0"), f"/?limit={value}")
         assert reply.status == 400 and "limit" in reply.text
+
+
+@pytest.mark.parametrize("path", ["/anything", "/post", "/echo", "/?body=x%7B%7Bjson.a%7D%7D"])
+def test_a_full_queue_and_a_pause_are_told_where_the_body_makes_the_answer(slowapi, path):
+    api = slowapi("--delay", "0")
+    busy = path + ("&" if "?" in path else "?") + "workers=1&service=100ms&queue=0"
+    replies = at_once(8, lambda _: request(api, "POST", busy, b'{"a": "b"}'))
+    full = [reply for reply in replies if reply.status == 503]
+    assert full and all(reply.text == "the queue is full\n" and "retry-after" in reply.headers for reply in full)
+    paused = request(api, "POST", path + ("&" if "?" in path else "?") + "pause=every=10s,for=10s,status=502", b"{}")
+    assert (paused.status, paused.text) == (502, "paused\n")
+    assert request(api, "POST", path, b'{"a": "b"}').status == 200
