@@ -43,7 +43,7 @@ static const struct figure {
 
 /* Whether a percentile lies beyond what is known of it. */
 static bool is_bound(json_t *root, const struct figure *f) {
-    return f->kind == FIGURE_USEC && f->share > page_number_or_0(root, "latency_us.known_share");
+    return f->kind == FIGURE_USEC && f->share > page_known(page_at(root, "latency_us"));
 }
 
 static const char *show_figure(json_t *root, const struct figure *f,
@@ -314,7 +314,7 @@ static void put_distribution(const struct load_page *p, const char *label, json_
         { "p50", 0.5 }, { "p90", 0.9 }, { "p99", 0.99 }, { "p99_9", 0.999 }, { "max", 1 }
     };
     char text[CHART_TEXT_BYTES];
-    double known = page_number_or_0(times, "known_share");
+    double known = page_known(times);
     page_row_head(p, label);
     for (size_t i = 0; i < ARRAY_LEN(points); i++)
         page_cell(p, page_usec(page_number(times, points[i].key), points[i].share > known, text));

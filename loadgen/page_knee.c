@@ -74,8 +74,9 @@ void page_knee(const struct load_page *p, json_t *root) {
     page_put(p, "<header>\n<h1>");
     html_text(p->out, page_words(root, "url"));
     page_put(p,
-             "</h1>\n</header>\n<dl class=\"facts card\"><div><dt>the most that holds</dt><dd>%s "
-             "<small>%s</small></dd></div></dl>\n",
+             "</h1>\n</header>\n<div class=\"card\"><dl class=\"facts\"><div><dt>the most that "
+             "holds</dt><dd>%s "
+             "<small>%s</small></dd></div></dl></div>\n",
              isnan(page_number(root, "max.load")) ? "-"
                                                   : page_rate(page_number(root, "max.load"), text),
              unit);

@@ -16,7 +16,7 @@ const char *page_key_words(const char *key, char text[static PAGE_WORDS]) {
 /* A distribution in a cell. */
 static void show_times(json_t *times, char text[static PAGE_WORDS]) {
     char p50[CHART_TEXT_BYTES], p99[CHART_TEXT_BYTES];
-    double known = page_number_or_0(times, "known_share");
+    double known = page_known(times);
     snprintf(text, PAGE_WORDS, "p50 %s, p99 %s",
              page_usec(page_number(times, "p50"), 0.5 > known, p50),
              page_usec(page_number(times, "p99"), 0.99 > known, p99));

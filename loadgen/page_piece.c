@@ -34,6 +34,11 @@ double page_number_or_0(json_t *root, const char *path) {
     return json_number_value(page_at(root, path));
 }
 
+double page_known(json_t *times) {
+    double share = page_number(times, "known_share");
+    return isnan(share) ? 1 : share;
+}
+
 const char *page_words(json_t *root, const char *path) {
     const char *text = json_string_value(page_at(root, path));
     return text != NULL ? text : "";

@@ -54,6 +54,9 @@ double page_number(json_t *root, const char *path);
 double page_number_or_0(json_t *root, const char *path);
 const char *page_words(json_t *root, const char *path);
 
+/* The share up to which the percentiles of a distribution are known; all, when it does not say. */
+double page_known(json_t *times);
+
 /* "12,345"; with four digits below 1,000; "1.21 ms", or "-" for NAN. Return `text`. */
 const char *page_count(double value, char text[static CHART_TEXT_BYTES]);
 const char *page_rate(double value, char text[static CHART_TEXT_BYTES]);

@@ -325,6 +325,7 @@ def test_search_for_the_most_has_its_curve(tmp_path):
     assert "the most that holds</dt><dd>310.5 <small>per second" in text
     line = re.search(r'<path class="line-b" d="(.*?)"', text)[1]
     assert [float(x) for x in re.findall(r"[ML]([\d.]+) ", line)] == pytest.approx([250, 500, 1000], abs=300)
+    assert table(text, "Steps")[1][3] == "p50 100 ms, p99 500 ms"  # no bounds: nothing says that they are any
     assert [row[:2] for row in table(text, "Steps")[1:]] == [["100", "100"], ["400", "400"], ["200", "200"]]
     done = harness.run("bench", "--report", page, "--report-from", tmp_path / "max.json", "--against", tmp_path / "max.json")
     assert done.returncode == 1 and "it is no report of srv bench" in done.stderr
