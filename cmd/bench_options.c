@@ -150,6 +150,7 @@ static int parse_tolerance(void *config, const char *value, struct error *err) {
 }
 
 static const char *const find_bys[] = { "rate", "connections", NULL };
+static const char *const cookies[] = { "off", "keep", NULL };
 static const char *const arrivals[] = { "even", "poisson", NULL };
 
 static const struct option_row bench_rows[] = {
@@ -217,6 +218,15 @@ static const struct option_row bench_rows[] = {
     TEXTS(
         'F', "form", REQUEST, "NAME=VALUE", run.form,
         "a field of a multipart form, NAME=@FILE a file; ;type= and ;filename= as curl takes them"),
+    NUMBER(0, "follow", REQUEST, "N", run.follow, 0, 50, "0",
+           "follow up to N redirects of a request within the server that is loaded"),
+    { .name = "cookies",
+      .topic = REQUEST,
+      .type = OPTION_CHOICE,
+      AT(run.cookie_policy),
+      .choices = cookies,
+      .fallback = "off",
+      .help = "keep: each connection keeps cookies as a browser does, and sends them back" },
     TEXT(0, "body-stream", REQUEST, "FILE", run.body_stream,
          "send this file in pieces, of any size, with POST unless --method"),
     FLAG(0, "chunked", REQUEST, run.chunked, "send the body in chunks, without its length"),

@@ -113,8 +113,18 @@ static void merge_codings(struct answers_codings *to, const struct answers_codin
     to->spent += from->spent;
 }
 
+static void merge_users(struct answers_users *to, const struct answers_users *from) {
+    to->follows |= from->follows;
+    to->keeps_cookies |= from->keeps_cookies;
+    to->hops += from->hops;
+    to->elsewhere += from->elsewhere;
+    to->cookies_kept += from->cookies_kept;
+    to->cookies_refused += from->cookies_refused;
+}
+
 void answers_merge(struct answers *to, const struct answers *from) {
     merge_codings(&to->codings, &from->codings);
+    merge_users(&to->users, &from->users);
     if (count_2xx(from) > 0)
         merge_lengths(to, from->shortest, from->longest);
     for (int i = 0; i < ANSWERS_STATUSES; i++)
@@ -140,6 +150,8 @@ void answers_restart(struct answers *a) {
     memset(a, 0, offsetof(struct answers, addresses));
     memset(a->tls.reasons, 0, sizeof(a->tls.reasons));
     a->codings = (struct answers_codings){ .asked = a->codings.asked };
+    a->users = (struct answers_users){ .follows = a->users.follows,
+                                       .keeps_cookies = a->users.keeps_cookies };
     for (int i = 0; i < RESOLVE_MAX; i++)
         a->addresses[i].responses = 0;
 }

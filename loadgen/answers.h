@@ -13,7 +13,7 @@ enum {
     ANSWERS_STATUSES = 1000,   /* three digits */
     ANSWERS_REASONS = 8,       /* kinds of malformed responses; further ones count as the last */
     ANSWERS_REASON_BYTES = 64, /* any text of http/error.h */
-    ANSWERS_WORDS_BYTES = 96,  /* why a connection failed */
+    ANSWERS_WORDS_BYTES = 96,  /* the reason why a connection failed */
     ANSWERS_FIRST_BYTES = 400, /* kept of the first malformed response */
 };
 
@@ -28,7 +28,7 @@ struct answers_address {
     int left_out; /* the errno for which it is not tried any more; 0: it is */
 };
 
-/* What servers agreed on: of the first handshake, and counts of all. */
+/* The agreements with servers: of the first handshake, and counts of all. */
 struct answers_tls {
     uint64_t handshakes, resumed;
     char protocol[160];    /* as ab spells it: version,cipher,bits of the key,bits of the cipher */
@@ -53,8 +53,16 @@ extern const char *const answers_coding_names[ANSWERS_CODINGS];
 struct answers_codings {
     bool asked; /* for coded ones */
     uint64_t responses[ANSWERS_CODINGS];
-    uint64_t coded_bytes, decoded_bytes; /* as received, and what became of them */
+    uint64_t coded_bytes, decoded_bytes; /* the bytes received, and those they became */
     nsec_t spent;                        /* on decoding */
+};
+
+/* Users who remember: redirects and cookies. */
+struct answers_users {
+    bool follows, keeps_cookies;
+    uint64_t hops;      /* redirects that were followed */
+    uint64_t elsewhere; /* redirects that were not: they led to another origin */
+    uint64_t cookies_kept, cookies_refused;
 };
 
 struct answers_reason {
@@ -78,6 +86,7 @@ struct answers {
     struct answers_address addresses[RESOLVE_MAX]; /* in the order of the target's */
     struct answers_tls tls;
     struct answers_codings codings;
+    struct answers_users users;
 };
 
 /* Notes the length of a body whose status was counted. */

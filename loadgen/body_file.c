@@ -81,7 +81,7 @@ static ssize_t read_chunk(const struct body_file *b, uint64_t chunk, uint64_t sk
         done += (uint64_t)n;
     }
     if (done >= bytes) {
-        size_t ended = (size_t)(done - bytes); /* of the two bytes behind the data */
+        size_t ended = (size_t)(done - bytes); /* bytes gone of the two behind the data */
         memcpy(room + len, "\r\n" + ended, 2 - ended);
         len += 2 - ended;
     }

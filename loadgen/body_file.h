@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define BODY_CHUNK_BYTES 65536        /* of chunked bodies, those in memory among them */
+#define BODY_CHUNK_BYTES 65536        /* the size of a chunk, also of bodies in memory */
 #define BODY_PIECE_BYTES (65536 + 64) /* room for what body_file_read gives at once */
 
 struct body_file {

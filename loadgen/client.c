@@ -70,6 +70,8 @@ static void on_head(struct load_client *c, const struct http_head *head) {
         client_forgo_body(c);
     if (!w->counters.has_document)
         counters_server(&w->counters, head);
+    if (UNLIKELY(w->users != NULL))
+        users_head(w->users, (size_t)(c - w->clients), head, &w->answers.users);
     if (UNLIKELY(w->codings != NULL))
         codings_head(w->codings, (size_t)(c - w->clients), head);
     if (w->config->verbosity >= VERBOSE_HEADS)
@@ -149,6 +151,31 @@ static void on_continue_expired(struct timeouts *q, struct timeout *t) {
     client_continue(CONTAINER_OF(t, struct load_client, retry));
 }
 
+/* The answer is a redirect that leads on: it is counted as a hop, and the request goes on. */
+static bool client_follow(struct load_client *c, bool clean, nsec_t now) {
+    struct load_worker *w = c->worker;
+    size_t user = (size_t)(c - w->clients);
+    const struct request *next = c->request;
+    uint64_t length = request_length(c->request);
+    enum users_redirect redirect =
+        users_redirect(w->users, user, c->status, &w->answers.users, &next);
+    nsec_t span = users_hop(w->users, user, now);
+    if (w->config->follow > 0 && c->planned >= w->plan.measure_from)
+        hist_record(w->counters.ended[TIME_HOP], span / NSEC_PER_USEC);
+    w->has_too_many_hops = redirect == USERS_TOO_MANY;
+    if (redirect != USERS_HOP)
+        return false;
+    if (w->codings != NULL)
+        (void)codings_end(w->codings, user, &w->answers.codings);
+    w->counters.body_bytes += c->body_bytes;
+    bool complete = c->sent_bytes == length;
+    bool keeps = http_conn_next(&c->http) && complete && clean && !(c->watch.ready & IO_HANGUP);
+    w->counters.kept_alive += keeps;
+    c->request = next;
+    client_resend(c, keeps, now);
+    return true;
+}
+
 static void client_feed(struct load_client *c, struct slice input, bool eof, nsec_t now) {
     struct slice rest = input;
     struct http_head head;
@@ -161,7 +188,7 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
             if (UNLIKELY(c->holds_body == HOLD_BODY) && head.status == 100)
                 client_continue(c);
             if (c->state == LOAD_PAUSED)
-                return; /* what was left to be sent could not be */
+                return; /* the rest of the request could not be sent */
             break;
         case HTTP_EV_HEAD:
             on_head(c, &head);
@@ -179,6 +206,8 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
             return;
         case HTTP_EV_END:
             buf_free(&c->in);
+            if (UNLIKELY(c->worker->users != NULL) && client_follow(c, rest.len == 0, now))
+                return;
             client_judge(c, rest.len == 0, now);
             client_next(c, rest.len == 0, now);
             return;
@@ -306,7 +335,9 @@ static void client_judge(struct load_client *c, bool clean, nsec_t now) {
     answers_add(&w->answers, c->status, c->body_bytes, http_conn_noted(&c->http));
     w->pools[c->pool].dialer.addresses[c->address].responses++;
     w->answers.overrun += !clean;
-    if (!is_expected_status(c))
+    if (UNLIKELY(w->has_too_many_hops))
+        outcome = FAILURE_REDIRECTS;
+    else if (!is_expected_status(c))
         outcome = FAILURE_STATUS;
     else if (!expect_body_found(body_expected(c), c->matched))
         outcome = FAILURE_BODY;
@@ -482,12 +513,17 @@ int clients_init(struct load_worker *w) {
         w->streams = mem_calloc(w->client_count, sizeof(*w->streams));
     if (w->config->compressed)
         w->codings = codings_new(w->client_count);
+    bool remembers = w->config->follow > 0 || w->config->cookie_policy == LOADGEN_COOKIES_KEEP;
+    if (remembers)
+        w->users = users_new(w->config, w->pools[0].dialer.target, w->request, w->client_count);
+    w->answers.users.follows = w->config->follow > 0;
+    w->answers.users.keeps_cookies = w->config->cookie_policy == LOADGEN_COOKIES_KEEP;
     if (w->config->body_stream != NULL)
         w->piece = mem_alloc(BODY_PIECE_BYTES);
     if (w->clients == NULL || w->in == NULL ||
         (w->config->stream != STREAM_OFF && w->streams == NULL) ||
         (w->config->compressed && w->codings == NULL) ||
-        (w->config->body_stream != NULL && w->piece == NULL))
+        (w->config->body_stream != NULL && w->piece == NULL) || (remembers && w->users == NULL))
         return -ENOMEM;
     w->answers.codings.asked = w->config->compressed;
     for (uint32_t i = 0; i < w->client_count; i++) {

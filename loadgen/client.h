@@ -57,6 +57,9 @@ void client_secure(struct load_client *c);
  * server may answer within the system call. */
 void client_send(struct load_client *c, nsec_t now);
 
+/* Sends the request that a redirect leads to, over the same connection if the server keeps it. */
+void client_resend(struct load_client *c, bool keeps, nsec_t now);
+
 /* The server has answered without wanting the body: it is not sent. */
 void client_forgo_body(struct load_client *c);
 

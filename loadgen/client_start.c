@@ -281,6 +281,14 @@ void client_start(struct load_client *c, nsec_t now) {
         if (c == NULL)
             return;
     }
+    if (UNLIKELY(w->users != NULL)) {
+        c->request = users_begin(w->users, (size_t)(c - w->clients), now);
+        if (c->request == NULL) {
+            c->request = w->request;
+            clients_stop(w, RUN_END_ERROR);
+            return;
+        }
+    }
     if (UNLIKELY(w->thinkers != NULL))
         thinker_of(c)->owes = true;
     c->holds_request = true;
@@ -291,6 +299,18 @@ void client_start(struct load_client *c, nsec_t now) {
         return;
     }
     if (c->state == LOAD_IDLE) {
+        client_connect(c);
+        return;
+    }
+    c->state = LOAD_WAITING;
+    c->written = now;
+    begin_exchange(c);
+    client_send(c, now);
+}
+
+void client_resend(struct load_client *c, bool keeps, nsec_t now) {
+    if (!keeps) {
+        client_disconnect(c);
         client_connect(c);
         return;
     }

@@ -30,6 +30,7 @@
 #include "loadgen/stages.h"
 #include "loadgen/streams.h"
 #include "loadgen/target.h"
+#include "loadgen/users.h"
 #include "net/timeouts.h"
 #include "net/watch.h"
 
@@ -124,7 +125,9 @@ struct load_worker {
     struct load_thinker *thinkers;   /* one per client; NULL without --think */
     uint32_t thinking;               /* a part of the busy ones */
     struct rng think_rng;
-    char *piece;             /* of a body that is sent from its file; NULL: it is in memory */
+    char *piece;         /* the part of a body that is sent from its file; NULL: it is in memory */
+    struct users *users; /* NULL without --follow and --cookies */
+    bool has_too_many_hops;  /* the answer that is judged now */
     struct codings *codings; /* NULL without --compressed */
 
     struct timer arrival_timer; /* open model: the next planned request */

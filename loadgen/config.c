@@ -113,6 +113,25 @@ static int check_rate(const struct loadgen_config *c, struct error *err) {
     return 0;
 }
 
+static int check_users(const struct loadgen_config *c, struct error *err) {
+    if (c->follow == 0 && c->cookie_policy == LOADGEN_COOKIES_OFF)
+        return 0;
+    if (c->requests_file != NULL || c->replay != NULL || c->templates)
+        return error_set(err, -EINVAL,
+                         "--follow and --cookies exclude --requests-file, --replay and "
+                         "--templates");
+    if (c->body_stream != NULL || c->expect_continue || c->stream != STREAM_OFF)
+        return error_set(err, -EINVAL,
+                         "--follow and --cookies exclude --body-stream, --expect-continue and "
+                         "--stream");
+    if (c->proxy != NULL || c->ab_strict)
+        return error_set(err, -EINVAL, "--follow and --cookies exclude --proxy and --ab-strict");
+    if (c->url != NULL && strlen(c->url) >= USERS_LOCATION_BYTES)
+        return error_set(err, -EINVAL, "--follow and --cookies take URLs of less than %d bytes",
+                         USERS_LOCATION_BYTES);
+    return 0;
+}
+
 static int check_think(const struct loadgen_config *c, struct error *err) {
     if (c->think_text == NULL)
         return 0;
@@ -246,6 +265,8 @@ int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
         rc = check_rate(c, err);
     if (rc == 0)
         rc = check_think(c, err);
+    if (rc == 0)
+        rc = check_users(c, err);
     if (rc == 0)
         rc = check_stream(c, err);
     return rc == 0 ? check_conditions(c, err) : rc;

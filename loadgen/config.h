@@ -68,7 +68,9 @@ struct loadgen_config {
     const char *replay_methods; /* "GET,HEAD" */
 
     struct option_strings form; /* -F */
-    const char *body_stream;    /* a file that is sent in pieces; NULL: none */
+    int64_t follow;             /* redirects of one request; 0: none */
+    enum loadgen_cookies cookie_policy;
+    const char *body_stream; /* a file that is sent in pieces; NULL: none */
     bool chunked, expect_continue;
     bool compressed; /* ask for coded bodies, and decode them */
     struct expect_status expect_status;

@@ -22,6 +22,7 @@ enum counters_time {
     TIME_SEND,
     TIME_RECEIVE,
     TIME_QUEUE,
+    TIME_HOP,       /* with --follow: each hop of a request, the last one among them */
     TIME_RAW,       /* open model: total from the real start */
     TIME_NEW,       /* total of requests that opened their connection */
     TIME_REUSED,    /* total of the others */

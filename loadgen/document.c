@@ -184,6 +184,17 @@ static void put_codings(struct json_draft root, const struct answers_codings *k)
     json_put_real(o, "decode_s", (double)k->spent / (double)NSEC_PER_SEC);
 }
 
+static void put_users(struct json_draft root, const struct answers_users *u) {
+    json_put(root, "redirects",
+             u->follows ? json_pack("{s:I,s:I}", "hops", (json_int_t)u->hops, "elsewhere",
+                                    (json_int_t)u->elsewhere)
+                        : json_null());
+    json_put(root, "cookies",
+             u->keeps_cookies ? json_pack("{s:I,s:I}", "kept", (json_int_t)u->cookies_kept,
+                                          "refused", (json_int_t)u->cookies_refused)
+                              : json_null());
+}
+
 static void put_answers(struct json_draft root, const struct answers *a,
                         const struct resolved *addresses) {
     bool any = answers_count(a, 200, 299) > 0;
@@ -194,18 +205,26 @@ static void put_answers(struct json_draft root, const struct answers *a,
     put_lenient(root, a);
     json_put_count(root, "overrun", a->overrun);
     put_codings(root, &a->codings);
+    put_users(root, &a->users);
     put_malformed(root, a);
     put_tls(root, &a->tls);
     put_addresses(root, a, addresses);
 }
 
 const struct document_time document_times[] = {
-    { "latency_us", TIME_TOTAL },   { "connect_us", TIME_CONNECT },
-    { "tls_us", TIME_TLS },         { "processing_us", TIME_PROCESSING },
-    { "wait_us", TIME_WAIT },       { "send_us", TIME_SEND },
-    { "receive_us", TIME_RECEIVE }, { "queue_us", TIME_QUEUE },
-    { "uncorrected_us", TIME_RAW }, { "new_us", TIME_NEW },
-    { "reused_us", TIME_REUSED },   { "disturbed_us", TIME_DISTURBED },
+    { "latency_us", TIME_TOTAL },
+    { "connect_us", TIME_CONNECT },
+    { "tls_us", TIME_TLS },
+    { "processing_us", TIME_PROCESSING },
+    { "wait_us", TIME_WAIT },
+    { "send_us", TIME_SEND },
+    { "receive_us", TIME_RECEIVE },
+    { "queue_us", TIME_QUEUE },
+    { "hop_us", TIME_HOP },
+    { "uncorrected_us", TIME_RAW },
+    { "new_us", TIME_NEW },
+    { "reused_us", TIME_REUSED },
+    { "disturbed_us", TIME_DISTURBED },
 };
 const size_t document_time_count = ARRAY_LEN(document_times);
 

@@ -97,6 +97,17 @@ static void read_tls(struct answers *a, const json_t *root) {
                   json_object_get(words, failure_infos[i].key));
 }
 
+static void read_users(struct answers_users *u, const json_t *root) {
+    const json_t *redirects = json_object_get(root, "redirects");
+    const json_t *cookies = json_object_get(root, "cookies");
+    u->follows = json_is_object(redirects);
+    u->keeps_cookies = json_is_object(cookies);
+    u->hops = count_in(redirects, "hops");
+    u->elsewhere = count_in(redirects, "elsewhere");
+    u->cookies_kept = count_in(cookies, "kept");
+    u->cookies_refused = count_in(cookies, "refused");
+}
+
 static void read_codings(struct answers_codings *k, const json_t *codings) {
     k->asked = json_is_object(codings);
     for (int i = 0; i < ANSWERS_CODINGS; i++)
@@ -128,6 +139,7 @@ static void read_answers(struct answers *a, const json_t *root) {
         a->leniences[i] = count_in(lenient, answers_leniences[i].key);
     a->overrun = count_in(root, "overrun");
     read_codings(&a->codings, json_object_get(root, "codings"));
+    read_users(&a->users, root);
     json_object_foreach(json_object_get(malformed, "reasons"), key, value) {
         struct answers_reason *one = &a->reasons[reasons];
         if (reasons < ANSWERS_REASONS - 1)

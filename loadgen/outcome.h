@@ -30,6 +30,7 @@
     X(STATUS, "status", LENGTH, "status that was not expected")                                   \
     X(BODY, "body", LENGTH, "body without the expected text")                                     \
     X(STREAM_END, "stream_end", LENGTH, "stream without its end (--stream-end)")                  \
+    X(REDIRECTS, "redirects", LENGTH, "more redirects than --follow allows")                      \
     X(REQUEST_BODY, "request_body", EXCEPTIONS, "file of the request's body that cannot be read") \
     X(CODING, "coding", EXCEPTIONS, "body that is not coded as it says")                          \
     X(BAD_RESPONSE, "bad_response", EXCEPTIONS, "malformed response")

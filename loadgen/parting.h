@@ -11,7 +11,7 @@
 struct parting {
     struct watch watch;
     struct timeout timeout;
-    struct timeouts *timeouts; /* that it joins */
+    struct timeouts *timeouts; /* the queue that it joins */
     bool is_open;
     bool server_closes;  /* the server has closed a connection that it should */
     bool server_lingers; /* the server has not; nobody waits for it again */

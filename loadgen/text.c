@@ -148,6 +148,7 @@ static void print_latency(FILE *out, const struct report *r) {
     section_phase(out, "  of it tls", times[TIME_TLS]);
     section_phase(out, "  send", times[TIME_SEND]);
     section_row(out, "  first byte", times[TIME_WAIT]);
+    section_phase(out, "  each hop", times[TIME_HOP]);
     section_phase(out, "  receive", times[TIME_RECEIVE]);
     if (percentile_censored(all) > 0)
         fprintf(out,
@@ -278,6 +279,13 @@ static void print_codings(FILE *out, const struct answers_codings *k) {
 }
 
 static void print_answers(FILE *out, const struct answers *a) {
+    if (a->users.follows)
+        fprintf(out,
+                "\nRedirects followed: %" PRIu64 "; not followed, to another origin: %" PRIu64 "\n",
+                a->users.hops, a->users.elsewhere);
+    if (a->users.keeps_cookies)
+        fprintf(out, "\nCookies kept: %" PRIu64 ", refused: %" PRIu64 "\n", a->users.cookies_kept,
+                a->users.cookies_refused);
     if (a->codings.asked)
         print_codings(out, &a->codings);
     if (a->shortest < a->longest)

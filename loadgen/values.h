@@ -13,6 +13,8 @@
 #define LOADGEN_PERCENTILES_MAX 16
 #define LOADGEN_BURST_MAX       1000000 /* requests at once */
 
+#define USERS_LOCATION_BYTES 1500 /* room for a target that a redirect leads to */
+
 #define LOADGEN_STREAM_END "[DONE]" /* the marker that is known without being asked for */
 
 /* The least -v level that shows it, as in ab. */
@@ -31,6 +33,8 @@ enum loadgen_stream { STREAM_OFF, STREAM_SSE, STREAM_JSON_LINES, STREAM_AUTO };
 
 /* The load that --find-max finds. */
 enum loadgen_find_by { LOADGEN_FIND_RATE, LOADGEN_FIND_CONNECTIONS };
+
+enum loadgen_cookies { LOADGEN_COOKIES_OFF, LOADGEN_COOKIES_KEEP };
 
 enum loadgen_resume { LOADGEN_RESUME_OFF, LOADGEN_RESUME_ON };
 

@@ -298,6 +298,7 @@ void worker_free(struct load_worker *w) {
     mem_free(w->thinkers);
     codings_free(w->codings);
     mem_free(w->piece);
+    users_free(w->users);
     mem_free(w->in);
     mem_free(w->streams);
     hist_free(w->lateness.lag);
