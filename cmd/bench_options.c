@@ -323,6 +323,10 @@ static const struct option_row bench_rows[] = {
            "with --find-max: exit with 4 when less is found"),
     NUMBER(0, "rounds", EXPECT, "N", run.rounds, 1, 64, NULL,
            "so many runs of the URL, or of two URLs in turns, which are compared as whole runs"),
+    TEXTS(0, "server-command", EXPECT, "COMMAND", run.server_commands,
+          "with --rounds, twice: start this server at the URL for each of its runs, and stop it; "
+          "they "
+          "are compared instead of URLs"),
     TEXT(0, "compare", EXPECT, "FILE", run.compare_path,
          "compare with the --json of earlier --rounds; 5 rounds unless --rounds says so"),
     TEXT(0, "metric", EXPECT, "METRIC", run.metric,

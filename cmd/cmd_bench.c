@@ -131,6 +131,7 @@ static const struct need {
     { "speed", "needs --replay", has_replay },
     { "replay-methods", "needs --replay", has_replay },
     { "drain", "needs --time: only a time limit leaves requests in flight", has_time },
+    { "server-command", "needs --rounds", has_rounds },
     { "metric", "needs --rounds or --compare", has_rounds },
     { "tolerance", "needs --rounds or --compare", has_rounds },
     { "find-max-by", "needs --find-max", finds_max },
@@ -347,7 +348,8 @@ static int check_url(struct bench_options *o, const struct option_strings *urls,
         return error_set(err, -EINVAL, "%s",
                          o->merge ? "--merge: give the JSON files to merge"
                                   : "URL is missing; give http://HOST[:PORT]/PATH");
-    size_t most = o->run.rounds > 0 && o->run.compare_path == NULL ? 2 : 1;
+    bool takes_two = o->run.compare_path == NULL && o->run.server_commands.count == 0;
+    size_t most = o->run.rounds > 0 && takes_two ? 2 : 1;
     if (urls->count > most && !o->merge)
         return error_set(err, -EINVAL, "unexpected '%s': %s", urls->items[most],
                          most > 1              ? "two URLs are compared"

@@ -87,10 +87,11 @@ struct loadgen_config {
     nsec_t find_time;     /* for the whole search */
     const char *at_least; /* a rate or number that must be found; NULL: any will do */
 
-    int64_t rounds;           /* of each URL; 0: one run */
-    const char *compare_path; /* the JSON of older runs */
-    const char *metric;       /* the one that decides; NULL: all */
-    double tolerance;         /* the share by which it may be worse */
+    int64_t rounds;                        /* runs of each URL; 0: a single one */
+    struct option_strings server_commands; /* none or two: each starts a server at the URL */
+    const char *compare_path;              /* the JSON of older runs */
+    const char *metric;                    /* the one that decides; NULL: all */
+    double tolerance;                      /* the share by which it may be worse */
 
     struct load_start start;
     struct load_shard shard;

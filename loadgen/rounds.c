@@ -10,11 +10,20 @@
 #include "loadgen/run.h"
 #include "loadgen/summary.h"
 #include "loadgen/verdict.h"
+#include "proc/child.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/* Limits of a server's start and of its stop, and the pause between two looks. */
+#define START_MAX  (30 * NSEC_PER_SEC)
+#define STOP_MAX   (5 * NSEC_PER_SEC)
+#define LOOK_PAUSE (20 * NSEC_PER_MSEC)
 
 enum { METRICS = 5 };
 
@@ -37,8 +46,10 @@ static const struct rounds_metric {
 /* The runs of one URL, or of a file. */
 struct rounds_side {
     const char *name;
+    const char *command; /* starts the server; NULL: one is there */
+    pid_t pid;           /* while it runs; 0: none */
     struct load_setup *setup;
-    struct loadgen_config config;
+    struct loadgen_config config, probe; /* a round's; a single request's */
     double values[METRICS][VERDICT_ROUNDS_MAX];
     double started[VERDICT_ROUNDS_MAX];
     size_t count, limited; /* `limited`: by the generator */
@@ -103,6 +114,89 @@ static void note_run(const struct rounds *r, struct rounds_side *s, const struct
     print_run(r, s, sum->is_limited);
 }
 
+/* --- a server --------------------------------------------------------------------------------- */
+
+/* Runs a shell in a group of its own, which is ended as a whole. */
+static void become_server(const char *command) {
+    sigset_t none;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    const int watched[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGPIPE };
+    for (size_t i = 0; i < ARRAY_LEN(watched); i++)
+        signal(watched[i], SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)setpgid(0, 0);
+    if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0)
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+    _exit(127);
+}
+
+static void pause_a_little(void) {
+    struct timespec span = { .tv_nsec = LOOK_PAUSE };
+    nanosleep(&span, NULL);
+}
+
+/* One request. Returns the code of a run: 0 when it was answered. */
+static int probe(const struct rounds_side *s) {
+    struct error unused = { .text = "" };
+    struct load_run *run;
+    if (load_run_new(&run, s->setup, &s->probe, &unused) != 0)
+        return EXIT_CANNOT;
+    int code = load_run_go(run, &unused);
+    load_run_free(run);
+    return code;
+}
+
+static void stop_server(struct rounds_side *s) {
+    int status;
+    nsec_t deadline = clock_now() + STOP_MAX;
+    if (s->pid <= 0)
+        return;
+    kill(-s->pid, SIGTERM);
+    while (!child_reap(s->pid, &status)) {
+        if (clock_now() > deadline)
+            kill(-s->pid, SIGKILL);
+        pause_a_little();
+    }
+    kill(-s->pid, SIGKILL); /* children that the shell left behind */
+    s->pid = 0;
+}
+
+/* Returns 0 once the server answers, the code of a signal, or EXIT_CANNOT with the reason. */
+static int start_server(struct rounds_side *s, struct error *err) {
+    int status, code = probe(s);
+    nsec_t deadline = clock_now() + START_MAX;
+    if (code == 0 || code >= LOADGEN_EXIT_SIGNAL) {
+        if (code == 0)
+            error_set(err, -EADDRINUSE, "%s is answered before '%s' is started", s->config.url,
+                      s->command);
+        return code == 0 ? EXIT_CANNOT : code;
+    }
+    pid_t pid = child_fork(SIGKILL);
+    if (pid == 0)
+        become_server(s->command);
+    if (pid < 0) {
+        error_set(err, (int)pid, "cannot fork: %s", strerrordesc_np(-(int)pid));
+        return EXIT_CANNOT;
+    }
+    (void)setpgid(pid, pid);
+    s->pid = pid;
+    while ((code = probe(s)) != 0 && code < LOADGEN_EXIT_SIGNAL) {
+        bool ended = child_reap(pid, &status);
+        if (ended)
+            s->pid = 0;
+        if (ended || clock_now() > deadline) {
+            error_set(err, -EIO, "'%s' %s", s->command,
+                      ended ? "ended before it answered" : "did not answer within 30 s");
+            return EXIT_CANNOT;
+        }
+        pause_a_little();
+    }
+    return code;
+}
+
+/* --- the rounds ------------------------------------------------------------------------------- */
+
 /* Returns the code of a run that ends the rounds, or 0. */
 static int run_once(const struct rounds *r, struct rounds_side *s, struct error *err) {
     struct load_run *run;
@@ -133,8 +227,12 @@ static int run_all(struct rounds *r, struct error *err) {
     int code = 0;
     for (int64_t i = 0; i < r->config->rounds && code == 0; i++) {
         size_t swap = sides > 1 ? rng_next(&rng) >> 63 : 0;
-        for (size_t j = 0; j < sides && code == 0; j++)
-            code = run_once(r, &first[j ^ swap], err);
+        for (size_t j = 0; j < sides && code == 0; j++) {
+            struct rounds_side *s = &first[j ^ swap];
+            code = s->command != NULL ? start_server(s, err) : 0;
+            code = code == 0 ? run_once(r, s, err) : code;
+            stop_server(s);
+        }
     }
     return code;
 }
@@ -392,6 +490,8 @@ static int check(const struct loadgen_config *c, struct error *err) {
                              "--%s excludes --rounds and --compare: it is about one "
                              "run",
                              refused[i].option);
+    if (c->server_commands.count != 0 && (c->server_commands.count != 2 || c->compare_path != NULL))
+        return error_set(err, -EINVAL, "--server-command: two of them are compared");
     for (int i = 0; c->metric != NULL && i < METRICS; i++)
         if (strcmp(c->metric, metrics[i].name) == 0)
             return 0;
@@ -404,14 +504,22 @@ static int prepare(struct rounds *r, const char *const *urls, size_t count, stru
     int code = 0;
     if (r->config->compare_path != NULL && read_file(r, err) != 0)
         return EXIT_CANNOT;
-    r->side_count = r->has_file + count;
-    for (size_t i = 0; i < count && code == 0; i++) {
+    size_t commands = r->config->server_commands.count;
+    r->side_count = r->has_file + (commands > 0 ? commands : count);
+    for (size_t i = 0; r->has_file + i < r->side_count && code == 0; i++) {
         struct rounds_side *s = &r->sides[r->has_file + i];
-        s->name = urls[i];
+        s->command = commands > 0 ? r->config->server_commands.items[i] : NULL;
+        s->name = commands > 0 ? s->command : urls[i];
         s->config = *r->config;
-        s->config.url = urls[i];
+        s->config.url = urls[commands > 0 ? 0 : i];
         s->config.quiet = true;
         s->config.progress = false;
+        s->probe = s->config;
+        s->probe.requests = s->probe.concurrency = s->probe.workers = 1;
+        s->probe.rate = 0;
+        s->probe.stages.count = 0;
+        s->probe.burst.count = 0;
+        s->probe.time_limit = s->probe.warmup = 0;
         code = load_setup_new(&s->setup, &s->config, err);
         if (code == 0)
             load_setup_defer_signals(s->setup);

@@ -85,6 +85,35 @@ def test_a_single_run_cannot_tell(slowapi, srv_run, tmp_path):
     assert "Cannot tell: 1 and 5 runs" in done.stderr
 
 
+def command(port, delay):
+    return f"{harness.srv_binary()} slowapi --bind 127.0.0.1:{port} --params delay={delay}"
+
+
+def test_servers_are_started_and_stopped_in_turns(srv_run):
+    port = harness.free_port()
+    url = f"http://127.0.0.1:{port}/"
+    commands = [f"--server-command={command(port, delay)}" for delay in ("20ms", "60ms")]
+    done, found = rounds(srv_run, "--rounds", 5, *commands, url)
+    assert done.returncode == 4, done.stderr
+    assert verdict(found, "p50")["verdict"] == "worse"
+    assert found["sides"][0]["name"] == command(port, "20ms")
+    with pytest.raises(OSError):  # all of them have been stopped
+        harness.connect(("127.0.0.1", port))
+
+
+def test_a_server_that_does_not_start_is_told(srv_run):
+    url = f"http://127.0.0.1:{harness.free_port()}/"
+    done, _ = rounds(srv_run, "--rounds", 5, "--server-command=exit 3", "--server-command=true", url)
+    assert done.returncode == 1
+    assert "ended before it answered" in done.stderr
+
+
+def test_an_address_that_is_taken_is_told(slowapi, srv_run):
+    done, _ = rounds(srv_run, "--rounds", 5, "--server-command=true", "--server-command=true", slowapi("--params", "delay=1ms").url)
+    assert done.returncode == 1
+    assert "is answered before 'true' is started" in done.stderr
+
+
 GOOD = {"rps": 1, "mean_us": 1, "p50_us": 1, "p99_us": 1, "errors_share": 0}
 
 
@@ -148,6 +177,8 @@ def test_a_signal_ends_the_rounds(slowapi):
         (["--rounds", "2", "--metric", "p98"], "rate, mean"),
         (["--rounds", "2", "--tolerance", "5"], "such as 5%"),
         (["--rounds", "2", "--find-max", "p99<1s"], "excludes --rounds"),
+        (["--rounds", "2", "--server-command", "x"], "two of them"),
+        (["--server-command", "x"], "needs --rounds"),
         (["--metric", "p99"], "needs --rounds"),
         (["--tolerance", "5%"], "needs --rounds"),
     ],
