@@ -2,6 +2,7 @@
 /* Makes strings of JSON from bytes that nobody has looked at, and objects. */
 #include "base/json.h"
 #include "base/alloc.h"
+#include <math.h>
 #include <string.h>
 
 /* A character has at most three continuation bytes; more of them are no UTF-8. */
@@ -76,7 +77,7 @@ void json_put_count(struct json_draft o, const char *key, uint64_t value) {
 }
 
 void json_put_real(struct json_draft o, const char *key, double value) {
-    json_put(o, key, json_real(value));
+    json_put(o, key, isfinite(value) ? json_real(value) : json_null());
 }
 
 void json_put_text(struct json_draft o, const char *key, struct slice text) {

@@ -35,6 +35,7 @@ void json_put(struct json_draft o, const char *key, json_t *value);
 void json_append(struct json_draft o, json_t *list, json_t *value);
 
 void json_put_count(struct json_draft o, const char *key, uint64_t value);
+/* null for what JSON has no number for. */
 void json_put_real(struct json_draft o, const char *key, double value);
 void json_put_text(struct json_draft o, const char *key, struct slice text);
 struct json_draft json_put_object(struct json_draft o, const char *key);

@@ -252,10 +252,12 @@ int load_run_go(struct load_run *run, struct error *err) {
     run->live.measure_from = start.mono + warmup;
     int rc = run_workers(run, start.mono, err);
     look_at_start(run);
+    int signo = scrape_after(run->config, *metrics, counters_ended(&first->counters));
+    if (signo != 0)
+        on_signal(run, signo);
     if (run->setup->defers_signals)
         signals_defer();
     signals_free(signals);
-    scrape_after(run->config, *metrics, counters_ended(&first->counters));
     live_finish(&run->live, first->counters.last_end);
     check_workers(run);
     if (make_report(run, start.wall + warmup, err) != 0 || rc != 0)

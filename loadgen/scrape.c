@@ -7,7 +7,10 @@
 #include "loadgen/secure.h"
 #include "loadgen/target.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 enum {
     TEXT_BYTES_MAX = 16 << 20,
@@ -142,14 +145,14 @@ static void leave(struct scrape *s) {
 /* --- one URL ---------------------------------------------------------------------------------- */
 
 /* The options about names, ways and versions are the target's; the certificates' hold here, too. */
-static void begin(struct scrape *s, const struct loadgen_config *c) {
+static void begin(struct scrape *s, const struct loadgen_config *c, int cancel_fd) {
     s->config = *c;
     s->fd = -1;
     s->config.resolve.count = 0;
     s->config.ipv4 = s->config.ipv6 = false;
     s->config.timeout = SCRAPE_SPAN;
     s->config.tls_resume = LOADGEN_RESUME_OFF;
-    io_block_init(&s->block, -1);
+    io_block_init(&s->block, cancel_fd);
     buf_init(&s->in, TEXT_BYTES_MAX);
     buf_init(&s->text, TEXT_BYTES_MAX);
 }
@@ -164,13 +167,13 @@ static int read_one(struct scrape *s, const char *url, struct error *err) {
     return rc == 0 ? exchange(s, err) : rc;
 }
 
-/* Reads one source. 0 or -errno with the reason. */
+/* Reads one source, unless cancel_fd becomes readable. 0 or -errno with the reason. */
 static int scrape(const struct loadgen_config *c, struct server_source *source,
-                  enum server_moment moment, struct error *err) {
+                  enum server_moment moment, int cancel_fd, struct error *err) {
     struct scrape *s = mem_calloc(1, sizeof(*s)); /* large for a stack */
     if (s == NULL)
         return error_set(err, -ENOMEM, "out of memory");
-    begin(s, c);
+    begin(s, c, cancel_fd);
     err->text[0] = '\0';
     int rc = read_one(s, source->url, err);
     if (rc == 0)
@@ -190,7 +193,7 @@ static int scrape_all(const struct loadgen_config *c, struct server_metrics *m, 
         struct server_source *source = server_metrics_source(m, url);
         if (source == NULL)
             return error_set(err, -ENOMEM, "out of memory for metrics");
-        rc = scrape(c, source, SERVER_BEFORE, &why);
+        rc = scrape(c, source, SERVER_BEFORE, -1, &why);
         if (rc == 0 && source->count == 0)
             rc = error_set(&why, -ENODATA, "there is no counter in its answer");
         if (rc < 0)
@@ -217,24 +220,55 @@ static bool lags_behind(const struct server_source *s, uint64_t ended) {
     return server_source_requests(s, &count) != NULL && count < (double)ended;
 }
 
-static void read_after(const struct loadgen_config *c, struct server_source *s, uint64_t ended) {
+static void read_after(const struct loadgen_config *c, struct server_source *s, uint64_t ended,
+                       int cancel_fd) {
     struct io_block block;
     struct error why = { .text = "" };
     nsec_t until = deadline_after(clock_now(), SCRAPE_PATIENCE);
-    io_block_init(&block, -1);
-    int rc = scrape(c, s, SERVER_AFTER, &why);
+    io_block_init(&block, cancel_fd);
+    int rc = scrape(c, s, SERVER_AFTER, cancel_fd, &why);
     while (rc == 0 && lags_behind(s, ended) && clock_now() < until) {
         rc = io_sleep(&block.io, deadline_after(clock_now(), SCRAPE_PAUSE));
         if (rc == 0)
-            rc = scrape(c, s, SERVER_AFTER, &why);
+            rc = scrape(c, s, SERVER_AFTER, cancel_fd, &why);
     }
     if (rc != 0)
         snprintf(s->error, sizeof(s->error), "%.*s", SERVER_METRICS_ERROR_BYTES - 1, why.text);
 }
 
-void scrape_after(const struct loadgen_config *c, struct server_metrics *m, uint64_t ended) {
-    for (size_t i = 0; m != NULL && i < m->count; i++)
-        read_after(c, &m->sources[i], i == 0 ? ended : 0);
+/* Signals to stop come by a descriptor from here on; -1: they come as before. */
+static int hold_signals(sigset_t *ret_before) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd >= 0)
+        pthread_sigmask(SIG_BLOCK, &set, ret_before);
+    return fd;
+}
+
+/* Returns the first one that came; 0: none. */
+static int release_signals(int fd, const sigset_t *before) {
+    struct signalfd_siginfo info;
+    int first = 0;
+    while (fd >= 0 && read(fd, &info, sizeof(info)) == sizeof(info))
+        first = first == 0 ? (int)info.ssi_signo : first;
+    if (fd >= 0) {
+        pthread_sigmask(SIG_SETMASK, before, NULL);
+        close(fd);
+    }
+    return first;
+}
+
+int scrape_after(const struct loadgen_config *c, struct server_metrics *m, uint64_t ended) {
+    sigset_t before;
+    if (m == NULL)
+        return 0;
+    int fd = hold_signals(&before);
+    for (size_t i = 0; i < m->count; i++)
+        read_after(c, &m->sources[i], i == 0 ? ended : 0, fd);
+    return release_signals(fd, &before);
 }
 
 static int check_one(const struct loadgen_config *c, size_t i, struct error *err) {

@@ -12,9 +12,10 @@ NODISCARD int scrape_before(const struct loadgen_config *c, struct server_metric
 
 /* Reads them again, into what scrape_before has made; a source that fails says why. Servers count
  * an answer when it is on its way: as long as the first one has counted less than our `ended`
- * requests, which may be so for good, it is read again, for at most SCRAPE_PATIENCE. */
+ * requests, which may be so for good, it is read again, for at most SCRAPE_PATIENCE. SIGINT and
+ * SIGTERM end the reading: the number of the one that came, or 0. */
 #define SCRAPE_PATIENCE (500 * NSEC_PER_MSEC)
-void scrape_after(const struct loadgen_config *c, struct server_metrics *m, uint64_t ended);
+int scrape_after(const struct loadgen_config *c, struct server_metrics *m, uint64_t ended);
 
 /* Whether each URL can be asked: 0 or -EINVAL with the reason. */
 NODISCARD int scrape_check(const struct loadgen_config *c, struct error *err);

@@ -91,6 +91,8 @@ const char *server_source_requests(const struct server_source *s, double *ret_gr
     return NULL;
 }
 
+#define VALUE_MAX 1e200 /* sums over all labels stay numbers */
+
 /* --- one line --------------------------------------------------------------------------------- */
 
 enum family_kind { FAMILY_UNKNOWN, FAMILY_COUNTER, FAMILY_DISTRIBUTION, FAMILY_OTHER };
@@ -210,7 +212,7 @@ static void take_sample(struct server_source *s, struct slice line, const struct
         s->malformed++;
         return;
     }
-    if (!isfinite(value) || !is_counter(family, name) || !is_chosen(patterns, name))
+    if (!(fabs(value) <= VALUE_MAX) || !is_counter(family, name) || !is_chosen(patterns, name))
         return;
     struct server_counter *c = server_source_counter(s, name);
     if (c == NULL)

@@ -3,7 +3,12 @@
 
 import json
 import re
+import signal
+import subprocess
+import threading
+import time
 
+import harness
 import pytest
 from certificates import Certificate
 from control import control
@@ -220,3 +225,33 @@ def test_merged_counters_span_all_reads(srv_run, bench_json, tmp_path):
 
 def test_without_the_option_nothing_is_said(slowapi, bench_json):
     assert bench_json("-n", 2, slowapi().url + "?delay=0")[1]["server_metrics"] == []
+
+
+def test_counters_out_of_range_leave_the_report_whole(srv_run, tmp_path):
+    """Sums that are no numbers any more cannot be told in JSON: the report was lost."""
+    huge = b'a_total{x="1"} 1e308\na_total{x="2"} 1e308\n'
+    with RawServer([answer()]) as app, RawServer([answer(body=b"a_total 1\n"), answer(body=huge)]) as metrics:
+        path = tmp_path / "json"
+        done = srv_run("bench", "-n", 3, "--json", path, "--server-metrics", metrics.url, app.url)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(path.read_text())["server_metrics"][0]["counters"]["a_total"] == {"before": 1, "after": 0, "growth": -1}
+
+
+@pytest.mark.parametrize("signo", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_for_metrics_with_the_report(tmp_path, signo):
+    waits = threading.Event()
+
+    def silent(conn):
+        waits.set()
+        time.sleep(30)
+
+    path = tmp_path / "json"
+    with RawServer([answer()]) as app, RawServer([answer(body=b"a_total 1\n"), silent]) as metrics:
+        command = [harness.srv_binary(), "bench", "-n", "3", "--json", path, "--server-metrics", metrics.url, app.url]
+        with subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as bench:
+            assert waits.wait(60)
+            bench.send_signal(signo)
+            assert bench.wait(timeout=8) == 128 + signo
+    report = json.loads(path.read_text())
+    assert report["stopped_by"] == signo.name and report["totals"]["succeeded"] == 3
+    assert report["server_metrics"][0]["error"]
