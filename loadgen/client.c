@@ -4,6 +4,7 @@
 #include "loadgen/client.h"
 #include "base/alloc.h"
 #include "http/error.h"
+#include "loadgen/names.h"
 #include <errno.h>
 #include <unistd.h>
 

@@ -3,6 +3,7 @@
  * that it goes over, and its bytes. */
 #include "base/alloc.h"
 #include "loadgen/client.h"
+#include "loadgen/mix.h"
 #include <errno.h>
 #include <unistd.h>
 

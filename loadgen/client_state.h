@@ -21,7 +21,6 @@
 #include "loadgen/codings.h"
 #include "loadgen/counters.h"
 #include "loadgen/live.h"
-#include "loadgen/mix.h"
 #include "loadgen/parting.h"
 #include "loadgen/plan.h"
 #include "loadgen/request.h"
@@ -34,7 +33,9 @@
 #include "net/timeouts.h"
 #include "net/watch.h"
 
+struct load_mix;
 struct load_worker;
+struct mix_request;
 
 enum load_client_state {
     LOAD_IDLE,   /* no descriptor, nothing to do */

@@ -5,6 +5,7 @@
 #include "loadgen/conditions.h"
 #include "loadgen/dashboard.h"
 #include "loadgen/metrics.h"
+#include "loadgen/mix.h"
 #include "loadgen/output.h"
 #include "loadgen/report.h"
 #include "loadgen/scrape.h"

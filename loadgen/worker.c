@@ -2,6 +2,7 @@
 /* One loop: makes its connections and runs them until the end, with what happens at set times. */
 #include "loadgen/worker.h"
 #include "base/alloc.h"
+#include "loadgen/mix.h"
 #include <errno.h>
 #include <inttypes.h>
 

@@ -397,6 +397,7 @@ def test_a_log_keeps_its_offsets(slowapi, bench_json, tmp_path):
     code, report = bench_json("-k", "--replay", log, "--speed", 2, "-W", 2, "--csv", tmp_path / "csv", api.url)
     api.stop()
     assert code == 0 and report["totals"]["succeeded"] == report["totals"]["planned"] == 4000
+    assert report["config"]["time_limit_s"] is None  # the log says when it ends
     assert report["mix"]["lines"] == 4000 and report["mix"]["replay"]["span_s"] == pytest.approx(1.9995)
     seen = {line["url"] for line in lines_of(tmp_path / "seen")}
     assert seen == {f"/?delay=0&i={i}" for i in range(4000)}
