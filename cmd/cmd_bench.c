@@ -276,21 +276,25 @@ static int spell_command(const struct loadgen_config *c, int argc, char **argv, 
 
 /* --- the run -------------------------------------------------------------------------------- */
 
-/* Fills in the options that follow from others. */
-static void complete(struct loadgen_config *c, int64_t ramp_msec) {
+/* Fills in the options that follow from others, of whatever is done. */
+static void complete_any(struct loadgen_config *c, int64_t ramp_msec) {
+    c->ramp = ramp_msec * NSEC_PER_MSEC;
+    if (c->json_line && c->json_path == NULL)
+        c->json_path = "-";
+}
+
+/* Fills in the options that follow from others, of runs. */
+static void complete(struct loadgen_config *c) {
     if (c->stages.count > 0 && c->time_limit == 0)
         c->time_limit = shape_span(&c->stages);
     if (needs_time(c)) {
         c->time_limit = RATE_SPAN;
         c->time_is_ours = true;
     }
-    c->ramp = ramp_msec * NSEC_PER_MSEC;
     if (c->replay_speed == 0)
         c->replay_speed = 1;
     if (c->replay_methods == NULL)
         c->replay_methods = "GET,HEAD";
-    if (c->json_line && c->json_path == NULL)
-        c->json_path = "-";
     c->html = c->html || c->html_table != NULL || c->html_row != NULL || c->html_cell != NULL;
     if (c->concurrency > 0)
         return;
@@ -365,7 +369,7 @@ static int run_in_rounds(struct bench_options *o, const struct option_strings *u
         c->time_limit = ROUND_SPAN;
     if (c->rounds == 0)
         c->rounds = ROUNDS;
-    complete(c, o->ramp_msec);
+    complete(c);
     return rounds_run(c, urls->items, urls->count, err);
 }
 
@@ -384,6 +388,7 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
         return rc == -EINVAL ? EXIT_USAGE : EXIT_CANNOT;
     if (check_merge_options(o, argc, argv, err) != 0 || check_needs(&o->run, argc, argv, err) != 0)
         return EXIT_USAGE;
+    complete_any(&o->run, o->ramp_msec);
     if (finds_max(&o->run) && has_rounds(&o->run)) {
         error_set(err, -EINVAL, "--find-max excludes --rounds and --compare");
         return EXIT_USAGE;
@@ -392,7 +397,7 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
         return findmax_run(&o->run, err);
     if (has_rounds(&o->run) && !o->merge)
         return run_in_rounds(o, positionals, err);
-    complete(&o->run, o->ramp_msec);
+    complete(&o->run);
     if (o->run.look.page_from != NULL)
         return output_page(&o->run, err);
     if (o->merge)

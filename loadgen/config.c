@@ -236,6 +236,34 @@ static int check_conditions(const struct loadgen_config *c, struct error *err) {
     return rc;
 }
 
+const char *loadgen_config_single(const struct loadgen_config *c) {
+    const struct {
+        const char *option;
+        bool is_given;
+    } singles[] = {
+        { "ab-strict", c->ab_strict },
+        { "html", c->html || c->html_table != NULL || c->html_row != NULL || c->html_cell != NULL },
+        { "fail-if", c->fail_if.count > 0 },
+        { "abort-if", c->abort_if.count > 0 },
+        { "percentages", c->percentiles_path != NULL },
+        { "spectrum", c->spectrum_path != NULL },
+        { "gnuplot", c->gnuplot_path != NULL },
+        { "csv", c->csv_path != NULL },
+        { "ndjson", c->ndjson_path != NULL },
+        { "series-csv", c->look.series_path != NULL },
+        { "hlog", c->look.hlog_path != NULL },
+        { "report", c->look.page_path != NULL },
+        { "live", c->look.live },
+        { "prometheus", c->look.metrics_address != NULL },
+        { "shard", c->shard.share.count > 0 },
+        { "replay", c->replay != NULL },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(singles); i++)
+        if (singles[i].is_given)
+            return singles[i].option;
+    return NULL;
+}
+
 int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
     uint64_t budget = loadgen_config_budget(c);
     if ((uint64_t)c->concurrency > budget)

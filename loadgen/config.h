@@ -81,10 +81,9 @@ struct loadgen_config {
     const char *stream_end; /* the marker that each stream must end with; NULL: none must */
 
     struct thresholds fail_if, abort_if;
-
     struct thresholds find_max; /* upper bounds; none: one run */
+    nsec_t find_time;           /* for the whole search */
     enum loadgen_find_by find_by;
-    nsec_t find_time;     /* for the whole search */
     const char *at_least; /* a rate or number that must be found; NULL: any will do */
 
     int64_t rounds;                        /* runs of each URL; 0: a single one */
@@ -115,6 +114,9 @@ struct loadgen_config {
 /* Checks what the rows of the option table cannot check one by one. 0 or -EINVAL with a line that
  * names the options. */
 NODISCARD int loadgen_config_check(const struct loadgen_config *c, struct error *err);
+
+/* The long name of an option that was given and is about a single run; or NULL. */
+const char *loadgen_config_single(const struct loadgen_config *c);
 
 /* The number of requests that may be started, or UINT64_MAX. */
 uint64_t loadgen_config_budget(const struct loadgen_config *c);

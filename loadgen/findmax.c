@@ -466,36 +466,20 @@ static int write_json(FILE *out, const struct findmax *f, struct knee_estimate e
 
 /* Options of one run, which a search of many has no use for. */
 static int check(const struct loadgen_config *c, struct error *err) {
-    const struct {
-        const char *option;
-        bool is_given;
-    } refused[] = {
-        { "requests", c->requests > 0 },
-        { "time", c->time_limit > 0 },
-        { "ramp", c->ramp > 0 },
-        { "stages", c->stages.count > 0 },
-        { "burst", c->burst.count > 0 },
-        { "replay", c->replay != NULL },
-        { "ab-strict", c->ab_strict },
-        { "html", c->html || c->html_table != NULL || c->html_row != NULL || c->html_cell != NULL },
-        { "fail-if", c->fail_if.count > 0 },
-        { "abort-if", c->abort_if.count > 0 },
-        { "percentages", c->percentiles_path != NULL },
-        { "spectrum", c->spectrum_path != NULL },
-        { "gnuplot", c->gnuplot_path != NULL },
-        { "csv", c->csv_path != NULL },
-        { "ndjson", c->ndjson_path != NULL },
-        { "series-csv", c->look.series_path != NULL },
-        { "hlog", c->look.hlog_path != NULL },
-        { "report", c->look.page_path != NULL },
-        { "live", c->look.live },
-        { "prometheus", c->look.metrics_address != NULL },
-        { "shard", c->shard.share.count > 0 },
-    };
-    for (size_t i = 0; i < ARRAY_LEN(refused); i++)
-        if (refused[i].is_given)
-            return error_set(err, -EINVAL, "--%s excludes --find-max, which makes runs of its own",
-                             refused[i].option);
+    const char *single = loadgen_config_single(c);
+    if (c->requests > 0)
+        single = "requests";
+    else if (c->time_limit > 0)
+        single = "time";
+    else if (c->ramp > 0)
+        single = "ramp";
+    else if (c->stages.count > 0)
+        single = "stages";
+    else if (c->burst.count > 0)
+        single = "burst";
+    if (single != NULL)
+        return error_set(err, -EINVAL, "--%s excludes --find-max, which makes runs of its own",
+                         single);
     for (size_t i = 0; i < c->find_max.count && c->find_by == LOADGEN_FIND_CONNECTIONS; i++)
         if (c->find_max.items[i].metric == THRESHOLD_LATE ||
             c->find_max.items[i].metric == THRESHOLD_DROPPED)

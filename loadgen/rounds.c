@@ -463,33 +463,10 @@ static int write_json(FILE *out, const struct rounds *r) {
 /* --- all of it -------------------------------------------------------------------------------- */
 
 static int check(const struct loadgen_config *c, struct error *err) {
-    const struct {
-        const char *option;
-        bool is_given;
-    } refused[] = {
-        { "ab-strict", c->ab_strict },
-        { "html", c->html },
-        { "fail-if", c->fail_if.count > 0 },
-        { "abort-if", c->abort_if.count > 0 },
-        { "percentages", c->percentiles_path != NULL },
-        { "spectrum", c->spectrum_path != NULL },
-        { "gnuplot", c->gnuplot_path != NULL },
-        { "csv", c->csv_path != NULL },
-        { "ndjson", c->ndjson_path != NULL },
-        { "series-csv", c->look.series_path != NULL },
-        { "hlog", c->look.hlog_path != NULL },
-        { "report", c->look.page_path != NULL },
-        { "live", c->look.live },
-        { "prometheus", c->look.metrics_address != NULL },
-        { "shard", c->shard.share.count > 0 },
-        { "replay", c->replay != NULL },
-    };
-    for (size_t i = 0; i < ARRAY_LEN(refused); i++)
-        if (refused[i].is_given)
-            return error_set(err, -EINVAL,
-                             "--%s excludes --rounds and --compare: it is about one "
-                             "run",
-                             refused[i].option);
+    const char *single = loadgen_config_single(c);
+    if (single != NULL)
+        return error_set(err, -EINVAL, "--%s excludes --rounds and --compare: it is about one run",
+                         single);
     if (c->server_commands.count != 0 && (c->server_commands.count != 2 || c->compare_path != NULL))
         return error_set(err, -EINVAL, "--server-command: two of them are compared");
     for (int i = 0; c->metric != NULL && i < METRICS; i++)

@@ -96,6 +96,13 @@ def test_a_signal_ends_the_search_and_prints_what_there_is(slowapi):
     assert "Stopped early by a signal" in rest
 
 
+def test_json_on_one_line(slowapi, srv_run):
+    api = slowapi("--params", "delay=1ms")
+    done = srv_run("bench", "-k", "--find-max", "p99<5s", "--find-max-time", 5, "--find-max-by", "connections", "-c", 1, "--json-line", api.url)
+    assert done.returncode == 0 and done.stdout.count("\n") == 1
+    assert json.loads(done.stdout)["schema"] == "srv-bench-max/1"
+
+
 def test_nobody_listens(srv_run):
     url = f"http://127.0.0.1:{harness.free_port()}/"
     done = srv_run("bench", "--find-max", "p99<1s", url)
@@ -113,6 +120,7 @@ def test_nobody_listens(srv_run):
         (["--find-max", "p99"], "METRIC"),
         (["--find-max", "p99<1s", "-n", "5"], "--requests excludes --find-max"),
         (["--find-max", "p99<1s", "-t", "5"], "--time excludes --find-max"),
+        (["--find-max", "p99<1s", "--ramp", "5"], "--ramp excludes --find-max"),
         (["--find-max", "p99<1s", "--csv", "x"], "--csv excludes --find-max"),
         (["--find-max", "p99<1s", "--fail-if", "p99>1s"], "--fail-if excludes --find-max"),
         (["--find-max", "late<1%", "--find-max-by", "connections"], "needs a rate"),
