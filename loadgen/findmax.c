@@ -346,7 +346,8 @@ static int search(struct findmax *f, struct error *err) {
     return code;
 }
 
-/* One connection shows where a rate may begin, and that the server answers at all. */
+/* One connection shows where a rate may begin, and that the server answers at all. A slow answer
+ * has half of the whole time. */
 static int find_first(struct findmax *f, struct error *err) {
     int64_t connections = f->step.concurrency, workers = f->step.workers;
     struct load_run *run;
@@ -355,6 +356,7 @@ static int find_first(struct findmax *f, struct error *err) {
         return 0;
     f->step.concurrency = f->step.workers = 1;
     f->step.time_limit = part_of_time(f, BRIEF_PART);
+    f->step.drain = f->config->drain > 0 ? f->config->drain : part_of_time(f, 2);
     if (load_run_new(&run, f->setup, &f->step, err) != 0)
         return EXIT_CANNOT;
     int code = load_run_go(run, err);

@@ -73,6 +73,14 @@ def test_what_no_load_holds_is_told(slowapi, srv_run):
     assert "No load that was tried holds" in done.stderr
 
 
+# An answer may take longer than a step of the way up: that is no server that does not answer.
+def test_a_slow_server_is_searched_too(slowapi, srv_run):
+    api = slowapi("--params", "delay=1.5s")
+    done, found = find(srv_run, api, "--find-max", "p50<1s", "--find-max-time", 10)
+    assert done.returncode == 0
+    assert found["max"]["is_below"] and found["steps"]
+
+
 def test_errors_bound_the_load(slowapi, srv_run):
     api = slowapi("--params", "delay=0&workers=1&service=20ms&queue=2")
     done, found = find(srv_run, api, "--find-max", "errors<10%", "--find-max-time", 10)
