@@ -2,8 +2,8 @@
 /* The rows of `srv bench`: ab's letters with long names, and our own. */
 #include "cmd/bench_options.h"
 #include "base/attr.h"
-#include "loadgen/findmax.h"
-#include "loadgen/rounds.h"
+#include "bench/findmax.h"
+#include "bench/rounds.h"
 #include "net/control.h"
 #include <errno.h>
 #include <stdlib.h>

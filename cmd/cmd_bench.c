@@ -3,15 +3,15 @@
 #include "base/alloc.h"
 #include "base/escape.h"
 #include "base/units.h"
+#include "bench/findmax.h"
+#include "bench/merge.h"
+#include "bench/output.h"
+#include "bench/rounds.h"
+#include "bench/run.h"
 #include "cmd/bench_options.h"
 #include "cmd/command.h"
 #include "cmd/common.h"
-#include "loadgen/findmax.h"
-#include "loadgen/merge.h"
 #include "loadgen/mix.h"
-#include "loadgen/output.h"
-#include "loadgen/rounds.h"
-#include "loadgen/run.h"
 #include <errno.h>
 #include <strings.h>
 

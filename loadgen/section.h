@@ -13,7 +13,7 @@
  * The figures themselves are reached through struct report: those that workers count are members of
  * struct counters, which counters_merge adds up; anything else is a pointer of its own there.
  * A section says nothing in text when it has nothing to say. Scripts look for ab's lines in the
- * same text, so that its words must not be ab's: loadgen/text.c says which. The member in JSON is
+ * same text, so that its words must not be ab's: bench/text.c says which. The member in JSON is
  * always there, null or empty at least, and docs/bench-output.md describes it. */
 #ifndef LOADGEN_SECTION_H
 #define LOADGEN_SECTION_H

@@ -124,6 +124,7 @@ def test_tutorial_plays_every_row_of_the_tutorial():
         ("server", "## `server/`, room by room", {"conn", "app", "upstream", "model", "observe"}),
         ("slowapi", "## `slowapi/`, in the order of a request", set()),
         ("loadgen", "## `loadgen/`, in the order of a run", set()),
+        ("bench", "## `bench/`, from runs to their report", set()),
         ("playground", "## `playground/`, from the row to the page", set()),
     ],
 )

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Includes go to the right only: cmd -> playground -> server slowapi loadgen -> fiber proc -> net http -> base, and in
-no circle."""
+"""Includes go to the right only: cmd -> playground bench -> server slowapi loadgen -> fiber proc -> net http -> base,
+and in no circle."""
 
 import subprocess
 from pathlib import Path
@@ -18,7 +18,8 @@ MAY_INCLUDE = {
     "server": BELOW_PRODUCTS,
     "slowapi": BELOW_PRODUCTS,
     "loadgen": BELOW_PRODUCTS,
-    "playground": BELOW_PRODUCTS | {"server", "slowapi", "loadgen"},
+    "bench": BELOW_PRODUCTS | {"loadgen"},
+    "playground": BELOW_PRODUCTS | {"server", "slowapi", "loadgen", "bench"},
     "cmd": set(LAYERS),
 }
 # Header of a library -> where it may be included, and in how many files at most (None: any number).
