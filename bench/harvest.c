@@ -62,6 +62,19 @@ static json_t *read_value(struct slice text, size_t *ret_used, json_error_t *why
     return json;
 }
 
+/* Whether a report begins here, on one line or on many. */
+static bool begins_report(struct slice text) {
+    static const char *const words[] = { "{", "\"schema\"", ":", "\"srv-bench/1\"" };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        while (text.len > 0 && strchr(" \t\r\n", text.ptr[0]) != NULL && text.ptr[0] != '\0')
+            text = slice_drop(text, 1);
+        if (!slice_starts_with(text, slice_str(words[i])))
+            return false;
+        text = slice_drop(text, strlen(words[i]));
+    }
+    return true;
+}
+
 /* Looks for a report that begins in the first line of `text`. *ret_used is how much of the text it
  * took, at least that line. */
 static int scan_line(struct harvest *h, struct slice text, size_t line, size_t *ret_used,
@@ -78,7 +91,8 @@ static int scan_line(struct harvest *h, struct slice text, size_t line, size_t *
     if (is_report(json)) {
         rc = give(h, json, line, err);
         *ret_used = before + used > head.len ? before + used : head.len;
-    } else if (json == NULL && contains(head, "\"srv-bench/1\"")) {
+    } else if (json == NULL &&
+               (contains(head, "\"srv-bench/1\"") || begins_report(slice_drop(text, before)))) {
         rc = error_set(err, -EINVAL, "cannot read %s: the report of line %zu is cut off: %s",
                        h->path, line, why.text);
     }
@@ -130,7 +144,7 @@ static bool is_of(char c, const char *more) {
  * the part up to the blanks, the return value all of it; 0: it is something else. */
 static size_t measure_task(struct slice text, size_t *ret_name) {
     size_t i = 0, dots = 0, ats = 0;
-    for (; i < text.len && is_of(text.ptr[i], "._-@"); i++) {
+    for (; i < text.len && dots <= 1 && is_of(text.ptr[i], "._-@"); i++) {
         dots += text.ptr[i] == '.' && ats == 0;
         ats += text.ptr[i] == '@';
     }

@@ -24,6 +24,13 @@
 /* Runs that overlap less were not one load. */
 #define OVERLAP_MIN 0.95
 
+/* The most that is believed of a report, in seconds: a sum of spans, and the end of a run since
+ * 1970, fit the 64 bits of nanoseconds. */
+#define SPAN_MAX  9e5
+#define RUN_MAX   1e9
+#define SINCE_MAX 8e9
+#define RATE_MAX  1e12
+
 enum { MISSING_SHOWN = 8 };
 
 /* A second of one of the runs. */
@@ -54,18 +61,13 @@ struct merge {
     double started;               /* the first start, since 1970 */
 };
 
-static uint64_t count_of(const json_t *number) {
-    json_int_t value = json_integer_value(number);
-    return value > 0 ? (uint64_t)value : 0;
-}
-
-static uint64_t count_in(const json_t *object, const char *key) {
-    return count_of(json_object_get(object, key));
+/* A number that is no less than 0; more than `most` counts as that. */
+static double real_in(const json_t *object, const char *key, double most) {
+    return fmin(fmax(json_number_value(json_object_get(object, key)), 0), most);
 }
 
 static nsec_t seconds_in(const json_t *object, const char *key) {
-    double seconds = json_number_value(json_object_get(object, key));
-    return seconds > 0 && seconds < 1e9 ? (nsec_t)(seconds * (double)NSEC_PER_SEC) : 0;
+    return (nsec_t)(real_in(object, key, SPAN_MAX) * (double)NSEC_PER_SEC);
 }
 
 static void add_histograms(struct counters *t, const json_t *root) {
@@ -90,8 +92,8 @@ static void read_tls(struct answers *a, const json_t *root) {
     copy_text(a->tls.protocol, sizeof(a->tls.protocol), json_object_get(tls, "protocol"));
     copy_text(a->tls.temp_key, sizeof(a->tls.temp_key), json_object_get(tls, "temp_key"));
     copy_text(a->tls.server_name, sizeof(a->tls.server_name), json_object_get(tls, "server_name"));
-    a->tls.handshakes = count_in(tls, "handshakes");
-    a->tls.resumed = count_in(tls, "resumed");
+    a->tls.handshakes = section_count(tls, "handshakes");
+    a->tls.resumed = section_count(tls, "resumed");
     for (int i = 0; i < FAILURE_COUNT; i++)
         copy_text(a->tls.reasons[i], ANSWERS_WORDS_BYTES,
                   json_object_get(words, failure_infos[i].key));
@@ -102,18 +104,18 @@ static void read_users(struct answers_users *u, const json_t *root) {
     const json_t *cookies = json_object_get(root, "cookies");
     u->follows = json_is_object(redirects);
     u->keeps_cookies = json_is_object(cookies);
-    u->hops = count_in(redirects, "hops");
-    u->elsewhere = count_in(redirects, "elsewhere");
-    u->cookies_kept = count_in(cookies, "kept");
-    u->cookies_refused = count_in(cookies, "refused");
+    u->hops = section_count(redirects, "hops");
+    u->elsewhere = section_count(redirects, "elsewhere");
+    u->cookies_kept = section_count(cookies, "kept");
+    u->cookies_refused = section_count(cookies, "refused");
 }
 
 static void read_codings(struct answers_codings *k, const json_t *codings) {
     k->asked = json_is_object(codings);
     for (int i = 0; i < ANSWERS_CODINGS; i++)
-        k->responses[i] = count_in(codings, answers_coding_names[i]);
-    k->coded_bytes = count_in(codings, "body_bytes");
-    k->decoded_bytes = count_in(codings, "decoded_bytes");
+        k->responses[i] = section_count(codings, answers_coding_names[i]);
+    k->coded_bytes = section_count(codings, "body_bytes");
+    k->decoded_bytes = section_count(codings, "decoded_bytes");
     k->spent = seconds_in(codings, "decode_s");
 }
 
@@ -130,14 +132,14 @@ static void read_answers(struct answers *a, const json_t *root) {
     json_object_foreach(json_object_get(root, "statuses"), key, value) {
         long status = strtol(key, NULL, 10);
         if (status >= 0 && status < ANSWERS_STATUSES)
-            a->statuses[status] = count_of(value);
+            a->statuses[status] = section_count_of(value);
     }
-    a->shortest = count_of(json_array_get(lengths, 0));
-    a->longest = count_of(json_array_get(lengths, 1));
-    a->lenient = count_in(lenient, "responses");
+    a->shortest = section_count_of(json_array_get(lengths, 0));
+    a->longest = section_count_of(json_array_get(lengths, 1));
+    a->lenient = section_count(lenient, "responses");
     for (int i = 0; i < HTTP_LENIENCE_COUNT; i++)
-        a->leniences[i] = count_in(lenient, answers_leniences[i].key);
-    a->overrun = count_in(root, "overrun");
+        a->leniences[i] = section_count(lenient, answers_leniences[i].key);
+    a->overrun = section_count(root, "overrun");
     read_codings(&a->codings, json_object_get(root, "codings"));
     read_users(&a->users, root);
     json_object_foreach(json_object_get(malformed, "reasons"), key, value) {
@@ -146,7 +148,7 @@ static void read_answers(struct answers *a, const json_t *root) {
             reasons++;
         if (one->count == 0)
             snprintf(one->text, sizeof(one->text), "%s", key);
-        one->count += count_of(value);
+        one->count += section_count_of(value);
     }
     read_tls(a, root);
     if (first == NULL)
@@ -156,27 +158,27 @@ static void read_answers(struct answers *a, const json_t *root) {
 }
 
 static void add_totals(struct counters *t, const json_t *totals, const json_t *failures) {
-    t->succeeded += count_in(totals, "succeeded");
-    t->non_2xx += count_in(totals, "non_2xx");
-    t->kept_alive += count_in(totals, "kept_alive");
-    t->in_flight += count_in(totals, "in_flight");
-    t->connections += count_in(totals, "connections");
-    t->reconnects += count_in(totals, "reconnects");
-    t->bytes_received += count_in(totals, "bytes_received");
-    t->body_bytes += count_in(totals, "body_bytes");
-    t->bytes_sent += count_in(totals, "bytes_sent");
-    t->planned += count_in(totals, "planned");
-    t->late += count_in(totals, "late");
-    t->dropped += count_in(totals, "dropped");
-    t->starved += count_in(totals, "starved");
-    t->busy_max += count_in(totals, "concurrency");
-    uint64_t errors = count_in(totals, "errors"), failed = count_in(totals, "failed");
+    t->succeeded += section_count(totals, "succeeded");
+    t->non_2xx += section_count(totals, "non_2xx");
+    t->kept_alive += section_count(totals, "kept_alive");
+    t->in_flight += section_count(totals, "in_flight");
+    t->connections += section_count(totals, "connections");
+    t->reconnects += section_count(totals, "reconnects");
+    t->bytes_received += section_count(totals, "bytes_received");
+    t->body_bytes += section_count(totals, "body_bytes");
+    t->bytes_sent += section_count(totals, "bytes_sent");
+    t->planned += section_count(totals, "planned");
+    t->late += section_count(totals, "late");
+    t->dropped += section_count(totals, "dropped");
+    t->starved += section_count(totals, "starved");
+    t->busy_max += section_count(totals, "concurrency");
+    uint64_t errors = section_count(totals, "errors"), failed = section_count(totals, "failed");
     t->unwelcome += errors > failed ? errors - failed : 0;
     nsec_t age = seconds_in(totals, "in_flight_age_max_s");
     if (age > t->in_flight_age_max)
         t->in_flight_age_max = age;
     for (int i = 0; i < FAILURE_COUNT; i++)
-        t->failed[i] += count_in(failures, failure_infos[i].key);
+        t->failed[i] += section_count(failures, failure_infos[i].key);
 }
 
 /* Moments of the pauses count from the file's own start, as all times of the sum do. */
@@ -185,7 +187,7 @@ static void add_generator(struct merge *m, const json_t *root) {
     const json_t *pauses = json_object_get(generator, "pauses");
     const char *limit = json_string_value(json_object_get(generator, "was_the_limit"));
     struct pauses of_file = {
-        .count = count_in(pauses, "count"),
+        .count = section_count(pauses, "count"),
         .total = seconds_in(pauses, "seconds"),
         .longest = seconds_in(pauses, "longest_s"),
         .longest_at = seconds_in(pauses, "longest_at_s"),
@@ -217,7 +219,7 @@ static int take_first(struct merge *m, const json_t *root, struct error *err) {
     const char *version = json_string_value(json_object_get(config, "http_version"));
     m->config.http10 = version != NULL && strcmp(version, "1.0") == 0;
     m->request.has_body = json_is_true(json_object_get(config, "has_body"));
-    m->counters.document_bytes = count_in(root, "document_bytes");
+    m->counters.document_bytes = section_count(root, "document_bytes");
     return target_parse(&m->target, m->url, err);
 }
 
@@ -259,8 +261,8 @@ static int check_same_shards(const struct merge *m, const json_t *root, struct e
                          json_is_object(shard) ? "a shard of a load" : "no shard of a load");
     if (!json_is_object(shard))
         return 0;
-    if (count_in(shard, "index") >= count_in(shard, "count") ||
-        count_in(shard, "count") > LOADGEN_SHARDS_MAX)
+    if (section_count(shard, "index") >= section_count(shard, "count") ||
+        section_count(shard, "count") > LOADGEN_SHARDS_MAX)
         return error_set(err, -EINVAL, "its shard is none");
     for (size_t i = 0; i < ARRAY_LEN(of_shard); i++)
         if (!json_equal(json_object_get(shard, of_shard[i]),
@@ -324,14 +326,15 @@ static void read_part(struct merged_part *part, const json_t *root, const char *
     const json_t *shard = json_object_get(root, "shard");
     const json_t *start = json_object_get(root, "start");
     const json_t *p99 = json_object_get(json_object_get(root, "latency_us"), "p99");
-    double late = json_number_value(json_object_get(start, "late_s"));
+    double late = real_in(start, "late_s", SPAN_MAX);
     *part = (struct merged_part){
-        .shard = { (uint32_t)count_in(shard, "index"), (uint32_t)count_in(shard, "count") },
-        .start = json_number_value(json_object_get(totals, "started_s")) + fmax(late, 0),
-        .seconds = fmax(json_number_value(json_object_get(totals, "seconds")) - fmax(late, 0), 0),
-        .requests = count_in(totals, "requests"),
-        .failed = count_in(totals, "failed"),
-        .rate = json_number_value(json_object_get(totals, "rps")),
+        .shard = { (uint32_t)section_count(shard, "index"),
+                   (uint32_t)section_count(shard, "count") },
+        .start = real_in(totals, "started_s", SINCE_MAX) + late,
+        .seconds = fmax(real_in(totals, "seconds", RUN_MAX) - late, 0),
+        .requests = section_count(totals, "requests"),
+        .failed = section_count(totals, "failed"),
+        .rate = real_in(totals, "rps", RATE_MAX),
         .p99_us = json_is_integer(p99) ? json_integer_value(p99) : -1,
         .clock_is_wrong = json_is_false(json_object_get(start, "clock_synchronized")),
     };
@@ -409,21 +412,20 @@ static int check_overlap(struct merge *m, double *ret_covered, struct error *err
 /* --- the series ------------------------------------------------------------------------------- */
 
 static int add_series(struct merge *m, const json_t *root, struct error *err) {
-    double started =
-        json_number_value(json_object_get(json_object_get(root, "totals"), "started_s"));
+    double started = real_in(json_object_get(root, "totals"), "started_s", SINCE_MAX);
     const json_t *row;
     size_t i;
     json_array_foreach(json_object_get(root, "series"), i, row) {
-        double length = json_number_value(json_object_get(row, "seconds"));
+        double length = real_in(row, "seconds", RUN_MAX);
         const json_t *max = json_object_get(row, "max_us");
         if (grow((void **)&m->seconds, &m->seconds_cap, m->second_count, sizeof(*m->seconds)) != 0)
             return error_set(err, -ENOMEM, "out of memory for its series");
         m->seconds[m->second_count++] = (struct second){
-            .middle = started + json_number_value(json_object_get(row, "second")) - length / 2,
+            .middle = started + real_in(row, "second", RUN_MAX) - length / 2,
             .length = length,
-            .requests = count_in(row, "requests"),
-            .failed = count_in(row, "failed"),
-            .in_flight = count_in(row, "in_flight"),
+            .requests = section_count(row, "requests"),
+            .failed = section_count(row, "failed"),
+            .in_flight = section_count(row, "in_flight"),
             .max_us = json_is_integer(max) ? json_integer_value(max) : -1,
             .bands = json_incref(json_object_get(row, "histogram")),
         };
@@ -446,7 +448,7 @@ static void add_second(struct merge *m, struct live_row *row, const struct secon
     json_array_foreach(second->bands, i, pair) {
         int64_t usec = json_integer_value(json_array_get(pair, 0));
         struct band *band = &m->bands[band_of(usec)];
-        band->count += count_of(json_array_get(pair, 1));
+        band->count += section_count_of(json_array_get(pair, 1));
         band->usec = usec > band->usec ? usec : band->usec;
     }
 }
@@ -490,7 +492,8 @@ static int sum_row(struct merge *m, struct live_row *row, size_t *next) {
 /* Makes a row of each second after the first start in which any of them ran. */
 static int sum_series(struct merge *m) {
     size_t next = 0;
-    qsort(m->seconds, m->second_count, sizeof(*m->seconds), by_middle);
+    if (m->second_count > 0)
+        qsort(m->seconds, m->second_count, sizeof(*m->seconds), by_middle);
     m->live.rows = mem_calloc(m->second_count + 1, sizeof(*m->live.rows));
     if (m->live.rows == NULL)
         return -ENOMEM;
@@ -504,7 +507,7 @@ static int sum_series(struct merge *m) {
  * told. */
 static void add_burst(struct load_burst *sum, const json_t *root) {
     const json_t *burst = json_object_get(json_object_get(root, "config"), "burst");
-    uint64_t count = count_in(burst, "requests");
+    uint64_t count = section_count(burst, "requests");
     if (count > LOADGEN_BURST_MAX)
         count = LOADGEN_BURST_MAX;
     if (json_is_object(json_object_get(root, "shard")))
@@ -538,11 +541,11 @@ static int add_report(struct merge *m, const json_t *root, const char *where, st
         rc = add_series(m, root, err);
     if (rc != 0)
         return rc;
-    m->config.concurrency += (int64_t)count_in(config, "concurrency");
-    m->config.workers += (int64_t)count_in(config, "workers");
+    m->config.concurrency += (int64_t)section_count(config, "concurrency");
+    m->config.workers += (int64_t)section_count(config, "workers");
     if (!m->config.merge_anyway)
-        m->config.requests = (int64_t)count_in(m->first_shard, "requests");
-    m->config.rate += json_number_value(json_object_get(config, "rate"));
+        m->config.requests = (int64_t)section_count(m->first_shard, "requests");
+    m->config.rate += real_in(config, "rate", RATE_MAX);
     add_burst(&m->config.burst, root);
     add_totals(&m->counters, json_object_get(root, "totals"), json_object_get(root, "failures"));
     read_answers(&m->of_file, root);

@@ -116,20 +116,15 @@ static int adopt_stages(struct counters *sum, const char *words, struct error *e
     return rc;
 }
 
-static uint64_t count_in(const json_t *object, const char *key) {
-    json_int_t value = json_integer_value(json_object_get(object, key));
-    return value > 0 ? (uint64_t)value : 0;
-}
-
 static void add_stage(struct stage_counts *sum, const json_t *one) {
-    sum->planned += count_in(one, "planned");
-    sum->begun += count_in(one, "begun");
-    sum->ended += count_in(one, "ended");
-    sum->succeeded += count_in(one, "succeeded");
-    sum->failed += count_in(one, "failed");
-    sum->unwelcome += count_in(one, "unwelcome");
-    sum->in_flight += count_in(one, "in_flight");
-    sum->dropped += count_in(one, "dropped");
+    sum->planned += section_count(one, "planned");
+    sum->begun += section_count(one, "begun");
+    sum->ended += section_count(one, "ended");
+    sum->succeeded += section_count(one, "succeeded");
+    sum->failed += section_count(one, "failed");
+    sum->unwelcome += section_count(one, "unwelcome");
+    sum->in_flight += section_count(one, "in_flight");
+    sum->dropped += section_count(one, "dropped");
     section_add_histogram(sum->latency, json_object_get(one, "histogram"));
     section_add_histogram(sum->ages, json_object_get(one, "ages"));
 }

@@ -200,8 +200,7 @@ static int add_streams(struct counters *sum, const json_t *root, struct error *e
         return 0;
     int rc = sum->streams == NULL ? adopt_streams(sum, o, err) : 0;
     for (size_t i = 0; i < ARRAY_LEN(counts) && rc == 0; i++) {
-        json_int_t value = json_integer_value(json_object_get(o, counts[i].key));
-        *count_at(sum->streams, i) += value > 0 ? (uint64_t)value : 0;
+        *count_at(sum->streams, i) += section_count(o, counts[i].key);
     }
     for (size_t i = 0; i < ARRAY_LEN(hists) && rc == 0; i++)
         section_add_histogram(hist_at(sum->streams, i), json_object_get(histograms, hists[i].key));

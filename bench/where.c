@@ -169,11 +169,6 @@ static void put_where(struct json_draft root, const struct report *r) {
 
 /* --- --merge ---------------------------------------------------------------------------------- */
 
-static uint64_t count_in(const json_t *o, const char *key) {
-    json_int_t value = json_integer_value(json_object_get(o, key));
-    return value > 0 ? (uint64_t)value : 0;
-}
-
 /* Sums of a file may be anything: they stop at the largest that there is. */
 static void add_to(int64_t *to, json_int_t usec) {
     if (__builtin_add_overflow(*to, (int64_t)usec, to))
@@ -191,14 +186,14 @@ static void add_metric(struct server_times *sum, const json_t *o) {
     struct server_metric *metric = name != NULL ? server_times_metric(sum, slice_str(name)) : NULL;
     bool is_added = json_is_true(json_object_get(o, "added"));
     if (metric == NULL) {
-        sum->further += count_in(o, "answers");
+        sum->further += section_count(o, "answers");
         if (is_added)
             add_to(&sum->phases[SERVER_PHASE_NETWORK].sum,
                    json_integer_value(json_object_get(o, "sum_us")));
         return;
     }
     add_row(&metric->row, o);
-    metric->answers += count_in(o, "answers");
+    metric->answers += section_count(o, "answers");
     metric->is_added = is_added;
     if (desc != NULL && metric->desc[0] == '\0')
         snprintf(metric->desc, sizeof(metric->desc), "%s", desc);
@@ -214,8 +209,8 @@ static int add_where(struct counters *sum, const json_t *root, struct error *err
     struct server_times *t = sum->server_times;
     if (t == NULL)
         return error_set(err, -ENOMEM, "out of memory");
-    t->answers += count_in(told, "answers");
-    t->telling += count_in(told, "telling");
+    t->answers += section_count(told, "answers");
+    t->telling += section_count(told, "telling");
     json_array_foreach(json_object_get(told, "phases"), i, item) {
         if (i < SERVER_PHASE_COUNT)
             add_row(&t->phases[i], item);
@@ -223,12 +218,12 @@ static int add_where(struct counters *sum, const json_t *root, struct error *err
     json_array_foreach(json_object_get(told, "metrics"), i, item) {
         add_metric(t, item);
     }
-    t->over += count_in(told, "over");
-    add_to(&t->over_usec, (json_int_t)count_in(told, "over_us"));
-    t->bare += count_in(told, "bare");
-    t->unusable += count_in(told, "unusable");
-    t->malformed += count_in(told, "malformed");
-    t->further += count_in(told, "further");
+    t->over += section_count(told, "over");
+    add_to(&t->over_usec, (json_int_t)section_count(told, "over_us"));
+    t->bare += section_count(told, "bare");
+    t->unusable += section_count(told, "unusable");
+    t->malformed += section_count(told, "malformed");
+    t->further += section_count(told, "further");
     server_times_settle(t);
     return 0;
 }

@@ -191,24 +191,19 @@ static struct names_row *row_of(struct names *n, const char *text) {
     return row;
 }
 
-static uint64_t count_in(const json_t *object, const char *key) {
-    json_int_t value = json_integer_value(json_object_get(object, key));
-    return value > 0 ? (uint64_t)value : 0;
-}
-
 static int add_row(struct names *n, json_t *item, struct error *err) {
     const char *text = json_string_value(json_object_get(item, "name"));
     struct names_row *row = text != NULL ? row_of(n, text) : NULL;
     if (row == NULL)
         return error_set(err, -EINVAL, "it has a name that is none, or there are more than %d",
                          NAMES_MAX);
-    row->ended += count_in(item, "requests");
-    row->failed += count_in(item, "failed");
+    row->ended += section_count(item, "requests");
+    row->failed += section_count(item, "failed");
     json_t *statuses = json_object_get(item, "statuses");
     for (size_t i = 0; i <= NAME_STATUS_MAX; i++) {
         char key[8];
         snprintf(key, sizeof(key), "%zu", i);
-        row->statuses[i] += count_in(statuses, key);
+        row->statuses[i] += section_count(statuses, key);
     }
     section_add_histogram(row->latency, json_object_get(item, "histogram"));
     section_add_histogram(row->ages, json_object_get(item, "ages"));

@@ -110,13 +110,22 @@ void section_put_histogram(struct json_draft o, const char *key, const struct hi
     }
 }
 
+uint64_t section_count_of(const json_t *number) {
+    json_int_t value = json_integer_value(number);
+    return value <= 0 ? 0 : value < SECTION_COUNT_MAX ? (uint64_t)value : SECTION_COUNT_MAX;
+}
+
+uint64_t section_count(const json_t *object, const char *key) {
+    return section_count_of(json_object_get(object, key));
+}
+
 void section_add_histogram(struct hist *to, const json_t *buckets) {
     size_t i;
     const json_t *pair;
     json_array_foreach(buckets, i, pair) {
         json_int_t usec = json_integer_value(json_array_get(pair, 0));
-        json_int_t count = json_integer_value(json_array_get(pair, 1));
+        uint64_t count = section_count_of(json_array_get(pair, 1));
         if (count > 0)
-            hist_record_n(to, usec, (uint64_t)count);
+            hist_record_n(to, usec, count);
     }
 }

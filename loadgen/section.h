@@ -24,6 +24,8 @@
 #include "loadgen/report.h"
 #include <stdio.h>
 
+#define SECTION_COUNT_MAX INT64_C(900000000000000)
+
 struct section {
     /* After an empty line of its own; not in ab's forms of the report (--ab-strict, -w). */
     void (*print)(FILE *out, const struct report *r);
@@ -63,6 +65,11 @@ void section_put_times(struct json_draft o, const char *key, struct times t);
 
 /* A member that --merge adds up: a list of [the largest value of a bucket, how many are in it]. */
 void section_put_histogram(struct json_draft o, const char *key, const struct hist *h);
+
+/* A count of a report that may be any JSON: 0 when it is none, and at most SECTION_COUNT_MAX, so
+ * that sums of LOADGEN_SHARDS_MAX of them fit 63 bits. */
+uint64_t section_count_of(const json_t *number);
+uint64_t section_count(const json_t *object, const char *key);
 
 /* Adds such a list to a histogram. */
 void section_add_histogram(struct hist *to, const json_t *buckets);

@@ -473,6 +473,7 @@ REFUSED = {
     "shorter": (lambda a, b, c: a + b + changed(c, "totals", "seconds", to=lambda x: x / 2), "overlap"),
     "cut off": (lambda a, b, c: a + b[:9000] + "\n" + c, "line 2 is cut off"),
     "cut off at the end": (lambda a, b, c: a + b + c[:-10], "line 3 is cut off"),
+    "cut off over many lines": (lambda a, b, c: a + b + json.dumps(json.loads(c), indent=2)[:4000], "line 3 is cut off"),
     "nothing": (lambda a, b, c: "", "no report"),
     "other lines": (lambda a, b, c: '{"a":1}\nhello\n', "no report"),
     "other JSON": (lambda a, b, c: '{"a":1}', "no report"),
@@ -497,6 +498,35 @@ def test_what_is_refused_can_be_added_up_anyway(parts):
     assert len(report["series"]) <= 8 and report["series"][-1]["second"] > 7  # seconds in which none ran have no row
     code, report, _ = merge("-", stdin=a + b + late, more=["--merge-skew", "9s"])
     assert code == 1 and report is None  # they do not overlap
+
+
+HOSTILE = {
+    "connections": ("config", "concurrency", 2**63 - 1),
+    "workers": ("config", "workers", 2**63 - 1),
+    "a rate": ("config", "rate", 1e308),
+    "counts": ("totals", "succeeded", 2**63 - 1),
+    "before 1970": ("totals", "started_s", -1e308),
+    "the far future": ("totals", "started_s", 1e308),
+    "a long run": ("totals", "seconds", 1e308),
+    "a late start": ("start", "late_s", 1e308),
+    "no seconds": ("series", 0.5),
+    "seconds of nothing": ("series", [[], {"second": 1e308, "seconds": -1e308, "histogram": [[-5, 2**63 - 1]]}]),
+    "a histogram": ("histograms", "latency_us", [[2**63 - 1, 2**63 - 1]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_numbers_of_a_report_may_be_anything(parts, tmp_path, case):
+    *keys, value = HOSTILE[case]
+    text = "".join(changed(line, *keys, to=lambda _: value) for line in parts[0])
+    code, report, said = merge("-", stdin=text, more=["--merge-anyway", "--report", tmp_path / "page.html"])
+    assert code in (0, 3), said
+    assert report["merged"]["files"] == SHARDS
+    assert 0 <= report["config"]["concurrency"] < 2**63 and report["totals"]["seconds"] >= 0
+
+
+def test_a_long_word_of_a_log_takes_no_time(parts):
+    is_whole(merge("-", stdin="a." * 200000 + "\n" + "".join(parts[0])), parts)
 
 
 def test_skew_is_bounded(parts):
