@@ -25,8 +25,8 @@ static uint64_t framed(uint64_t bytes) {
 
 int body_file_open(struct body_file *b, const char *path, bool is_chunked, struct error *err) {
     struct stat facts;
-    int rc = 0;
-    *b = (struct body_file){ .fd = open(path, O_RDONLY | O_CLOEXEC), .is_chunked = is_chunked };
+    int rc = 0, flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK; /* a pipe would wait for its writer */
+    *b = (struct body_file){ .fd = open(path, flags), .is_chunked = is_chunked };
     if (b->fd < 0 || fstat(b->fd, &facts) != 0)
         rc = -errno;
     if (rc == 0 && !S_ISREG(facts.st_mode))

@@ -165,8 +165,8 @@ static bool is_same_origin(const struct users *u, const struct http_url *url) {
 }
 
 /* Merges a relative reference with the path that was asked for (RFC 3986 section 5.2.3), and takes
- * the steps of dots away (section 5.2.4). */
-static void merge_path(struct load_user *user, struct slice reference) {
+ * the steps of dots away (section 5.2.4). False: there is no room for what comes out. */
+static bool merge_path(struct load_user *user, struct slice reference) {
     struct slice path, query, rest;
     char *out = user->next;
     http_target_split(slice_str(user->target), &path, &query);
@@ -179,11 +179,13 @@ static void merge_path(struct load_user *user, struct slice reference) {
     char whole[2 * USERS_LOCATION_BYTES];
     int len = snprintf(whole, sizeof(whole), "%.*s%.*s", (int)kept, path.ptr, (int)reference.len,
                        reference.ptr);
+    if (len + 1 >= USERS_LOCATION_BYTES)
+        return false;
     rest = slice_of(whole, (size_t)len);
     struct slice steps = slice_take(rest, slice_find(rest, '?'));
     struct slice tail = slice_drop(rest, steps.len);
     size_t used = 0;
-    while (steps.len > 0 && used + steps.len + 2 < USERS_LOCATION_BYTES) {
+    while (steps.len > 0) {
         struct slice step = slice_drop(steps, 1);
         step = slice_take(step, slice_find(step, '/'));
         steps = slice_drop(steps, step.len + 1);
@@ -202,11 +204,9 @@ static void merge_path(struct load_user *user, struct slice reference) {
     }
     if (used == 0)
         out[used++] = '/';
-    if (used + tail.len < USERS_LOCATION_BYTES) {
-        memcpy(out + used, tail.ptr, tail.len);
-        used += tail.len;
-    }
-    out[used] = '\0';
+    memcpy(out + used, tail.ptr, tail.len);
+    out[used + tail.len] = '\0';
+    return true;
 }
 
 static bool has_bad_byte(struct slice text) {
@@ -230,8 +230,7 @@ static void take_location(struct users *u, struct load_user *user, struct slice 
                       slice_find(scheme, '?') == scheme.len;
     bool has_host = slice_starts_with(text, SLICE("//"));
     if (!has_scheme && !has_host) {
-        user->is_elsewhere = false;
-        merge_path(user, text);
+        user->is_elsewhere = !merge_path(user, text);
         return;
     }
     int len =
@@ -239,8 +238,7 @@ static void take_location(struct users *u, struct load_user *user, struct slice 
                  u->target->url.scheme.ptr, has_host ? ":" : "", (int)text.len, text.ptr);
     if (http_url_parse(slice_of(whole, (size_t)len), &url, &why) != 0 || !is_same_origin(u, &url))
         return;
-    user->is_elsewhere = false;
-    merge_path(user, url.target);
+    user->is_elsewhere = !merge_path(user, url.target);
 }
 
 void users_head(struct users *u, size_t at, const struct http_head *head,

@@ -3,6 +3,7 @@
 
 import contextlib
 import hashlib
+import os
 import re
 import socket
 import threading
@@ -153,3 +154,9 @@ def test_slowapi_tells_the_chunked_body_back(slowapi, srv_run, tmp_path):
 def test_what_cannot_be_is_refused_in_a_line(srv_run, args, word):
     done = srv_run("bench", *args, "http://127.0.0.1:9/")
     assert done.returncode in (1, 2) and word in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_pipe_without_a_writer_is_not_waited_for(srv_run, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    done = srv_run("bench", "--body-stream", tmp_path / "pipe", "http://127.0.0.1:9/")
+    assert done.returncode == 2 and "regular file" in done.stderr and done.stderr.count("\n") == 1

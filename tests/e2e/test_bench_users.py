@@ -105,6 +105,15 @@ def test_a_location_that_forges_a_request_is_not_followed(srv_run, tmp_path):
     assert report["redirects"]["elsewhere"] == 2 and server.requests == 3
 
 
+@pytest.mark.parametrize("location", [b"s/" + b"z" * 800, b"?" + b"q" * 800], ids=["path", "query"])
+def test_a_location_that_becomes_too_long_is_not_followed(srv_run, tmp_path, location):
+    with RawServer([redirect(location)]) as server:
+        path = "/" + "p" * 1000 + "/x"
+        report = run(srv_run, tmp_path, "-k", "-n", 1, "--follow", 3, server.url.replace("/t", path))[1]
+        assert lines_of(server) == [f"GET {path} HTTP/1.1"]
+    assert report["redirects"] == {"hops": 0, "elsewhere": 1} and report["statuses"] == {"302": 1}
+
+
 def test_each_connection_has_cookies_of_its_own(srv_run, slowapi, tmp_path):
     """A counter per user: each one's next value is one more than what he sent."""
     seen = []
