@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "base/stream.h"
 #include "bench/knee.h"
+#include "bench/page.h"
 #include "bench/run.h"
 #include "bench/summary.h"
 #include "loadgen/counters.h"
@@ -65,7 +66,7 @@ struct findmax {
     size_t count, limited;                  /* `limited`: in turn, up to now */
     char limit[SELFCHECK_TEXT_BYTES];
     nsec_t deadline;
-    FILE *out;
+    FILE *out, *json, *page; /* json and page: NULL, or what is written at the end */
     const char *stopped_by;
 };
 
@@ -441,27 +442,48 @@ static json_t *step_json(const struct findmax *f, size_t i) {
                      (json_int_t)told->p99, "max", (json_int_t)told->max, "values", values);
 }
 
-/* Schema "srv-bench-max/1", described in docs/bench-limits.md. */
-static int write_json(FILE *out, const struct findmax *f, struct knee_estimate e) {
+/* Schema "srv-bench-max/1", described in docs/bench-limits.md. NULL when out of memory. */
+static json_t *make_json(const struct findmax *f, struct knee_estimate e) {
     json_t *steps = json_array();
     for (size_t i = 0; i < f->count; i++)
         (void)json_array_append_new(steps, step_json(f, i));
-    json_t *root =
-        json_pack("{s:s, s:s, s:s, s:s, s:f, s:o, s:{s:o, s:o, s:o, s:b, s:b}, s:o, s:b}", "schema",
-                  "srv-bench-max/1", "version", SRV_VERSION, "url", f->config->url, "by",
-                  by_rate(f) ? "rate" : "connections", "time_s",
-                  (double)f->config->find_time / (double)NSEC_PER_SEC, "steps", steps, "max",
-                  "load", e.is_below ? json_null() : json_real(e.load), "low",
-                  e.is_below || e.is_above ? json_null() : json_real(e.low), "high",
-                  e.is_below || e.is_above ? json_null() : json_real(e.high), "is_above",
-                  e.is_above, "is_below", e.is_below, "generator_limit",
-                  f->limited >= LIMITED_MAX ? json_string(f->limit) : json_null(),
-                  "at_least_failed", !is_enough(f, e));
+    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:o, s:{s:o, s:o, s:o, s:b, s:b}, s:o, s:b}",
+                     "schema", "srv-bench-max/1", "version", SRV_VERSION, "url", f->config->url,
+                     "by", by_rate(f) ? "rate" : "connections", "time_s",
+                     (double)f->config->find_time / (double)NSEC_PER_SEC, "steps", steps, "max",
+                     "load", e.is_below ? json_null() : json_real(e.load), "low",
+                     e.is_below || e.is_above ? json_null() : json_real(e.low), "high",
+                     e.is_below || e.is_above ? json_null() : json_real(e.high), "is_above",
+                     e.is_above, "is_below", e.is_below, "generator_limit",
+                     f->limited >= LIMITED_MAX ? json_string(f->limit) : json_null(),
+                     "at_least_failed", !is_enough(f, e));
+}
+
+static int write_json(const struct findmax *f, json_t *root, struct error *err) {
+    int rc = json_dumpf(root, f->json, f->config->json_line ? JSON_COMPACT : JSON_INDENT(2));
+    if (rc == 0 && fputc('\n', f->json) != EOF)
+        return 0;
+    return error_set(err, -EIO, "cannot write %s: %s", f->config->json_path, strerrordesc_np(EIO));
+}
+
+static int write_page(const struct findmax *f, json_t *root, struct error *err) {
+    int rc = page_write(f->page, root, NULL);
+    return rc == 0 ? 0
+                   : error_set(err, rc, "cannot write %s: %s", f->config->look.page_path,
+                               strerrordesc_np(-rc));
+}
+
+static int write_files(const struct findmax *f, struct knee_estimate e, struct error *err) {
+    if (f->json == NULL && f->page == NULL)
+        return 0;
+    json_t *root = make_json(f, e);
     if (root == NULL)
-        return -ENOMEM;
-    int rc = json_dumpf(root, out, f->config->json_line ? JSON_COMPACT : JSON_INDENT(2));
+        return error_set(err, -ENOMEM, "out of memory");
+    int rc = f->json != NULL ? write_json(f, root, err) : 0;
+    if (rc == 0 && f->page != NULL)
+        rc = write_page(f, root, err);
     json_decref(root);
-    return rc == 0 && fputc('\n', out) != EOF ? 0 : -EIO;
+    return rc;
 }
 
 /* --- all of it -------------------------------------------------------------------------------- */
@@ -479,6 +501,8 @@ static int check(const struct loadgen_config *c, struct error *err) {
         single = "stages";
     else if (c->burst.count > 0)
         single = "burst";
+    else if (c->look.against_path != NULL)
+        single = "against";
     if (single != NULL)
         return error_set(err, -EINVAL, "--%s excludes --find-max, which makes runs of its own",
                          single);
@@ -494,7 +518,7 @@ static int check(const struct loadgen_config *c, struct error *err) {
     return 0;
 }
 
-static int search_and_tell(struct findmax *f, FILE *json, struct error *err) {
+static int search_and_tell(struct findmax *f, struct error *err) {
     print_head(f);
     int code = find_first(f, err);
     if (code == 0)
@@ -503,11 +527,8 @@ static int search_and_tell(struct findmax *f, FILE *json, struct error *err) {
         return code;
     struct knee_estimate e = knee_estimate(&f->knee);
     print_result(f, e);
-    int rc = json != NULL ? write_json(json, f, e) : 0;
-    if (rc != 0) {
-        error_set(err, rc, "cannot write %s: %s", f->config->json_path, strerrordesc_np(-rc));
+    if (write_files(f, e, err) != 0)
         return EXIT_CANNOT;
-    }
     if (code == 0 && !is_enough(f, e))
         return LOADGEN_EXIT_THRESHOLD;
     return code;
@@ -516,7 +537,7 @@ static int search_and_tell(struct findmax *f, FILE *json, struct error *err) {
 static void init(struct findmax *f, const struct loadgen_config *config) {
     const struct thresholds *t = &config->find_max;
     f->config = config;
-    f->out = config->json_path != NULL && strcmp(config->json_path, "-") == 0 ? stderr : stdout;
+    f->out = loadgen_config_takes_stdout(config) ? stderr : stdout;
     f->step = *config;
     f->step.quiet = true;
     f->step.progress = false;
@@ -534,8 +555,21 @@ static void init(struct findmax *f, const struct loadgen_config *config) {
     f->knee.most = by_rate(f) ? 1e7 : (double)f->step.concurrency;
 }
 
+static int open_files(struct findmax *f, struct error *err) {
+    const struct loadgen_config *c = f->config;
+    int rc = c->json_path != NULL ? stream_create(&f->json, c->json_path, err) : 0;
+    if (rc == 0 && c->look.page_path != NULL)
+        rc = stream_create(&f->page, c->look.page_path, err);
+    return rc;
+}
+
+/* What a stream held back may not fit on the disk. */
+static int close_file(FILE *file, const char *path, struct error *err) {
+    int rc = stream_close(file);
+    return rc == 0 ? 0 : error_set(err, rc, "cannot write %s: %s", path, strerrordesc_np(-rc));
+}
+
 int findmax_run(const struct loadgen_config *config, struct error *err) {
-    FILE *json = NULL;
     if (check(config, err) != 0)
         return EXIT_USAGE;
     struct findmax *f = mem_calloc(1, sizeof(*f)); /* large for a stack */
@@ -545,18 +579,18 @@ int findmax_run(const struct loadgen_config *config, struct error *err) {
     }
     init(f, config);
     int code = load_setup_new(&f->setup, &f->step, err);
-    if (code == 0 && config->json_path != NULL && stream_create(&json, config->json_path, err) != 0)
+    if (code == 0 && open_files(f, err) != 0)
         code = EXIT_CANNOT;
     if (code == 0)
         load_setup_defer_signals(f->setup);
     f->deadline = clock_now() + config->find_time;
     if (code == 0)
-        code = search_and_tell(f, json, err);
-    int rc = stream_close(json);
-    if (rc != 0 && code == 0) {
-        error_set(err, rc, "cannot write %s: %s", config->json_path, strerrordesc_np(-rc));
+        code = search_and_tell(f, err);
+    struct error ignored, *why = code == 0 ? err : &ignored;
+    int json_rc = close_file(f->json, config->json_path, why);
+    int page_rc = close_file(f->page, config->look.page_path, why);
+    if (code == 0 && (json_rc != 0 || page_rc != 0))
         code = EXIT_CANNOT;
-    }
     load_setup_free(f->setup);
     mem_free(f);
     return code;

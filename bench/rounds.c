@@ -463,7 +463,7 @@ static int write_json(FILE *out, const struct rounds *r) {
 /* --- all of it -------------------------------------------------------------------------------- */
 
 static int check(const struct loadgen_config *c, struct error *err) {
-    const char *single = loadgen_config_single(c);
+    const char *single = c->look.page_path != NULL ? "report" : loadgen_config_single(c);
     if (single != NULL)
         return error_set(err, -EINVAL, "--%s excludes --rounds and --compare: it is about one run",
                          single);

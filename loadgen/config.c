@@ -252,7 +252,6 @@ const char *loadgen_config_single(const struct loadgen_config *c) {
         { "ndjson", c->ndjson_path != NULL },
         { "series-csv", c->look.series_path != NULL },
         { "hlog", c->look.hlog_path != NULL },
-        { "report", c->look.page_path != NULL },
         { "live", c->look.live },
         { "prometheus", c->look.metrics_address != NULL },
         { "shard", c->shard.share.count > 0 },

@@ -104,6 +104,20 @@ def test_a_signal_ends_the_search_and_prints_what_there_is(slowapi):
     assert "Stopped early by a signal" in rest
 
 
+def test_the_page_shows_the_curve_and_the_steps(slowapi, srv_run, tmp_path):
+    api = slowapi("--params", "delay=1ms")
+    page, copy = tmp_path / "max.html", tmp_path / "copy.html"
+    search = ("bench", "-k", "--find-max", "p99<5s", "--find-max-time", 5, "--find-max-by", "connections", "-c", 1)
+    done = srv_run(*search, "--report", page, "--json", tmp_path / "max.json", api.url)
+    assert done.returncode == 0
+    assert srv_run("bench", "--report", copy, "--report-from", tmp_path / "max.json").returncode == 0
+    assert page.read_text() == copy.read_text() and "<svg" in page.read_text()
+    done = srv_run(*search, "--report", tmp_path / "none/max.html", api.url)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stdout == ""
+    done = srv_run(*search, "--report", "/dev/full", api.url)
+    assert done.returncode == 1 and "cannot write /dev/full" in done.stderr
+
+
 def test_json_on_one_line(slowapi, srv_run):
     api = slowapi("--params", "delay=1ms")
     done = srv_run("bench", "-k", "--find-max", "p99<5s", "--find-max-time", 5, "--find-max-by", "connections", "-c", 1, "--json-line", api.url)
