@@ -64,24 +64,30 @@ static void on_again(struct deferred *work) {
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
+static void on_head_looked_at(struct load_client *c, const struct http_head *head) {
+    struct load_worker *w = c->worker;
+    if (c->holds_body != HOLD_NOT)
+        client_forgo_body(c);
+    if (w->users != NULL)
+        users_head(w->users, (size_t)(c - w->clients), head, &w->answers.users);
+    if (w->codings != NULL)
+        codings_head(w->codings, (size_t)(c - w->clients), head);
+    if (w->counters.server_times != NULL)
+        server_times_head(w->counters.server_times, (size_t)(c - w->clients), head);
+    if (c->stream != NULL && c->request->method != HTTP_METHOD_HEAD)
+        streams_begin(w->counters.streams, c->stream, head, c->planned,
+                      c->planned >= w->plan.measure_from);
+}
+
 static void on_head(struct load_client *c, const struct http_head *head) {
     struct load_worker *w = c->worker;
     c->status = head->status;
-    if (UNLIKELY(c->holds_body != HOLD_NOT))
-        client_forgo_body(c);
     if (!w->counters.has_document)
         counters_server(&w->counters, head);
-    if (UNLIKELY(w->users != NULL))
-        users_head(w->users, (size_t)(c - w->clients), head, &w->answers.users);
-    if (UNLIKELY(w->codings != NULL))
-        codings_head(w->codings, (size_t)(c - w->clients), head);
     if (w->config->verbosity >= VERBOSE_HEADS)
         request_show_answer(head, w->config->verbosity);
-    if (UNLIKELY(w->counters.server_times != NULL))
-        server_times_head(w->counters.server_times, (size_t)(c - w->clients), head);
-    if (UNLIKELY(c->stream != NULL) && c->request->method != HTTP_METHOD_HEAD)
-        streams_begin(w->counters.streams, c->stream, head, c->planned,
-                      c->planned >= w->plan.measure_from);
+    if (UNLIKELY(!w->is_plain))
+        on_head_looked_at(c, head);
     if (w->starts_serially)
         clients_start_rest(w);
 }
@@ -139,6 +145,13 @@ static void client_decode(struct load_client *c, struct slice data, nsec_t now) 
     counts->spent += clock_now() - began;
 }
 
+static void client_look_at(struct load_client *c, struct slice data, nsec_t now) {
+    if (c->worker->codings != NULL)
+        client_decode(c, data, now);
+    else
+        client_read_body(c, data, now);
+}
+
 /* The server wants the body, or has let the wait for its word pass: the answer is still to come. */
 static void client_continue(struct load_client *c) {
     timeouts_leave(&c->retry);
@@ -155,6 +168,8 @@ static void on_continue_expired(struct timeouts *q, struct timeout *t) {
 /* The answer is a redirect that leads on: it is counted as a hop, and the request goes on. */
 static bool client_follow(struct load_client *c, bool clean, nsec_t now) {
     struct load_worker *w = c->worker;
+    if (w->users == NULL)
+        return false;
     size_t user = (size_t)(c - w->clients);
     const struct request *next = c->request;
     uint64_t length = request_length(c->request);
@@ -196,10 +211,8 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
             break;
         case HTTP_EV_DATA:
             c->body_bytes += ev.data.len;
-            if (UNLIKELY(c->worker->codings != NULL))
-                client_decode(c, ev.data, now);
-            else
-                client_read_body(c, ev.data, now);
+            if (UNLIKELY(!c->worker->is_plain))
+                client_look_at(c, ev.data, now);
             break;
         case HTTP_EV_MORE:
             if (buf_keep(&c->in, input, input.len - rest.len) != 0)
@@ -207,7 +220,7 @@ static void client_feed(struct load_client *c, struct slice input, bool eof, nse
             return;
         case HTTP_EV_END:
             buf_free(&c->in);
-            if (UNLIKELY(c->worker->users != NULL) && client_follow(c, rest.len == 0, now))
+            if (UNLIKELY(!c->worker->is_plain) && client_follow(c, rest.len == 0, now))
                 return;
             client_judge(c, rest.len == 0, now);
             client_next(c, rest.len == 0, now);
@@ -321,36 +334,45 @@ static void client_count(struct load_client *c, int outcome, uint16_t status,
         names_record(t->names, c->request->name, outcome, status, timing);
 }
 
+/* Judges an answer by the features that look into answers. */
+static int judge_looked_at(struct load_client *c, bool is_decoded, nsec_t now) {
+    struct load_worker *w = c->worker;
+    bool is_whole_stream = c->stream == NULL || streams_end(w->counters.streams, c->stream, now);
+    if (w->has_too_many_hops)
+        return FAILURE_REDIRECTS;
+    if (!is_expected_status(c))
+        return FAILURE_STATUS;
+    if (!expect_body_found(body_expected(c), c->matched))
+        return FAILURE_BODY;
+    if (!is_decoded)
+        return FAILURE_CODING;
+    return is_whole_stream ? OUTCOME_OK : FAILURE_STREAM_END;
+}
+
 /* `clean`: nothing was received beyond the response. */
 static void client_judge(struct load_client *c, bool clean, nsec_t now) {
     struct load_worker *w = c->worker;
     const struct loadgen_config *config = w->config;
     struct timing timing = client_timing(c, now);
     int outcome = OUTCOME_OK;
-    bool is_decoded = w->codings == NULL ||
+    bool is_decoded = w->is_plain || w->codings == NULL ||
                       codings_end(w->codings, (size_t)(c - w->clients), &w->answers.codings);
     w->counters.body_bytes += c->body_bytes;
     if (!ends_measured(c))
         return;
-    bool is_whole_stream = c->stream == NULL || streams_end(w->counters.streams, c->stream, now);
     answers_add(&w->answers, c->status, c->body_bytes, http_conn_noted(&c->http));
     w->pools[c->pool].dialer.addresses[c->address].responses++;
     w->answers.overrun += !clean;
-    if (UNLIKELY(w->has_too_many_hops))
-        outcome = FAILURE_REDIRECTS;
-    else if (!is_expected_status(c))
+    if (UNLIKELY(!w->is_plain))
+        outcome = judge_looked_at(c, is_decoded, now);
+    else if (!expect_status_has(&config->expect_status, c->status))
         outcome = FAILURE_STATUS;
-    else if (!expect_body_found(body_expected(c), c->matched))
-        outcome = FAILURE_BODY;
-    else if (!is_decoded)
-        outcome = FAILURE_CODING;
-    else if (!is_whole_stream)
-        outcome = FAILURE_STREAM_END;
-    else if (!counters_fits_document(&w->counters, c->status, c->body_bytes,
-                                     config->ab_strict && !config->variable_length))
+    if (outcome == OUTCOME_OK &&
+        !counters_fits_document(&w->counters, c->status, c->body_bytes,
+                                config->ab_strict && !config->variable_length))
         outcome = FAILURE_LENGTH;
     client_count(c, outcome, c->status, &timing, now);
-    if (UNLIKELY(w->counters.server_times != NULL))
+    if (UNLIKELY(!w->is_plain) && w->counters.server_times != NULL)
         server_times_end(w->counters.server_times, (size_t)(c - w->clients), &timing);
     live_request_ended(w->live);
 }

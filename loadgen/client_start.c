@@ -100,6 +100,8 @@ static void on_thought(struct timer *timer) {
  * connection stays open meanwhile. */
 static bool client_think(struct load_client *c, nsec_t now) {
     struct load_worker *w = c->worker;
+    if (w->thinkers == NULL)
+        return false;
     struct load_thinker *thinker = thinker_of(c);
     bool owes = thinker->owes;
     thinker->owes = false;
@@ -176,13 +178,22 @@ static void count_starved(struct load_worker *w, nsec_t planned) {
     w->counters.starved += w->found_idle || w->busy < w->at_once || in_pause;
 }
 
-/* Takes the next request of the plan, if one is due: its planned time, and its record. */
-static bool take(struct load_client *c, nsec_t now) {
+/* Whether the connection may take one at all. Requests that came while nobody was free are dropped
+ * first, when that is what was asked for. */
+static bool may_take(struct load_client *c, nsec_t now) {
     struct load_worker *w = c->worker;
     if (c >= w->clients_end)
         return false;
-    if (UNLIKELY(w->config->no_catch_up) && w->busy >= w->at_once && !w->found_idle)
-        clients_drop_due(w, now); /* requests that came while nobody was free */
+    if (w->config->no_catch_up && w->busy >= w->at_once && !w->found_idle)
+        clients_drop_due(w, now);
+    return true;
+}
+
+/* Takes the next request of the plan, if one is due: its planned time, and its record. */
+static bool take(struct load_client *c, nsec_t now) {
+    struct load_worker *w = c->worker;
+    if (UNLIKELY(!w->is_plain) && !may_take(c, now))
+        return false;
     if (!plan_take(&w->plan, now, &c->planned))
         return false;
     if (c->planned < w->plan.measure_from)
@@ -268,30 +279,41 @@ static struct load_client *take_turn(struct load_client *c) {
     return c;
 }
 
+/* Finds the request of a client where not all have the same: a mix's, or a user's. Returns the
+ * client whose host it is for; NULL when memory is out, and the run ends. */
+static struct load_client *choose_request(struct load_client *c, nsec_t now) {
+    struct load_worker *w = c->worker;
+    if (w->mix != NULL)
+        c = take_turn(c);
+    if (c == NULL)
+        return NULL;
+    if (w->users != NULL) {
+        const struct request *own = users_begin(w->users, (size_t)(c - w->clients), now);
+        if (own == NULL) {
+            clients_stop(w, RUN_END_ERROR);
+            return NULL;
+        }
+        c->request = own;
+    }
+    if (w->thinkers != NULL)
+        thinker_of(c)->owes = true;
+    return c;
+}
+
 void client_start(struct load_client *c, nsec_t now) {
     struct load_worker *w = c->worker;
-    if (UNLIKELY(w->thinkers != NULL) && client_think(c, now))
+    if (UNLIKELY(!w->is_plain) && client_think(c, now))
         return;
     if (w->stopping || !take(c, now)) {
         client_rest(c);
         return;
     }
     c->request = w->request;
-    if (UNLIKELY(w->mix != NULL)) {
-        c = take_turn(c);
+    if (UNLIKELY(!w->is_plain)) {
+        c = choose_request(c, now);
         if (c == NULL)
             return;
     }
-    if (UNLIKELY(w->users != NULL)) {
-        c->request = users_begin(w->users, (size_t)(c - w->clients), now);
-        if (c->request == NULL) {
-            c->request = w->request;
-            clients_stop(w, RUN_END_ERROR);
-            return;
-        }
-    }
-    if (UNLIKELY(w->thinkers != NULL))
-        thinker_of(c)->owes = true;
     c->holds_request = true;
     c->started = now;
     c->body_bytes = 0;
@@ -480,6 +502,14 @@ static bool take_piece(struct load_client *c, struct slice *left, nsec_t *now) {
     return true;
 }
 
+/* Cuts or reads what is to be sent now; false: nothing is. */
+static bool take_part(struct load_client *c, struct slice *left, nsec_t *now) {
+    if (c->sent_bytes >= request_length(c->request) ||
+        (c->holds_body != HOLD_NOT && !take_head(c, left, *now)))
+        return false;
+    return left->len > 0 || take_piece(c, left, now);
+}
+
 void client_forgo_body(struct load_client *c) {
     timeouts_leave(&c->retry);
     c->holds_body = HOLD_FOR_GOOD;
@@ -488,11 +518,9 @@ void client_forgo_body(struct load_client *c) {
 void client_send(struct load_client *c, nsec_t now) {
     struct load_worker *w = c->worker;
     const struct slice bytes = request_bytes(c->request);
-    while (c->sent_bytes < request_length(c->request)) {
+    while (!w->is_plain || c->sent_bytes < bytes.len) {
         struct slice left = slice_drop(bytes, c->sent_bytes);
-        if (UNLIKELY(c->holds_body != HOLD_NOT) && !take_head(c, &left, now))
-            return;
-        if (UNLIKELY(left.len == 0) && !take_piece(c, &left, &now))
+        if (UNLIKELY(!w->is_plain) && !take_part(c, &left, &now))
             return;
         ssize_t n = watch_send(&c->watch, left.ptr, left.len);
         if (n == -EAGAIN)
@@ -511,6 +539,16 @@ void client_send(struct load_client *c, nsec_t now) {
 
 /* --- all connections of a worker -------------------------------------------------------------- */
 
+/* Whether no feature looks at each request, head or body: one question instead of many. */
+static bool is_plain(const struct load_worker *w) {
+    const struct counters *t = &w->counters;
+    bool is_looked_at = w->mix != NULL || w->users != NULL || w->codings != NULL ||
+                        w->streams != NULL || w->expect->text.len > 0 || t->names != NULL ||
+                        t->server_times != NULL || t->stages != NULL;
+    bool is_paced = w->thinkers != NULL || w->config->no_catch_up;
+    return !is_looked_at && !is_paced && !w->config->expect_continue && !w->request->is_streamed;
+}
+
 int clients_start(struct load_worker *w) {
     w->arrival_timer.fire = on_arrival;
     w->ramp_timer.fire = on_ramp;
@@ -521,6 +559,7 @@ int clients_start(struct load_worker *w) {
         push_idle(&w->clients[i]);
     if (thinkers_init(w) != 0)
         return -ENOMEM;
+    w->is_plain = is_plain(w);
     if (plan_is_open(&w->plan)) {
         for (uint32_t i = w->at_once; i-- > 0;)
             push_idle(&w->clients[i]);

@@ -128,6 +128,7 @@ struct load_worker {
     struct rng think_rng;
     char *piece;         /* the part of a body that is sent from its file; NULL: it is in memory */
     struct users *users; /* NULL without --follow and --cookies */
+    bool is_plain;       /* none of the features that look at every request is on */
     bool has_too_many_hops;  /* the answer that is judged now */
     struct codings *codings; /* NULL without --compressed */
 
