@@ -34,18 +34,45 @@ bool loadgen_config_varies_connections(const struct loadgen_config *c) {
     return c->stages.count > 0 && c->stages.is_of_connections;
 }
 
-static int outputs_on_stdout(const struct loadgen_config *c) {
-    const char *paths[] = { c->json_path,        c->csv_path,         c->ndjson_path,
-                            c->percentiles_path, c->gnuplot_path,     c->spectrum_path,
-                            c->look.page_path,   c->look.series_path, c->look.hlog_path };
-    int count = 0;
-    for (size_t i = 0; i < ARRAY_LEN(paths); i++)
-        count += paths[i] != NULL && strcmp(paths[i], "-") == 0;
-    return count;
+/* Where results are written to; NULL: not asked for. */
+enum { OUTPUTS = 9 };
+
+static void outputs_of(const struct loadgen_config *c, const char *ret[static OUTPUTS]) {
+    const char *const paths[OUTPUTS] = {
+        c->json_path,        c->csv_path,         c->ndjson_path,
+        c->percentiles_path, c->gnuplot_path,     c->spectrum_path,
+        c->look.page_path,   c->look.series_path, c->look.hlog_path
+    };
+    memcpy(ret, paths, sizeof(paths));
 }
 
 bool loadgen_config_takes_stdout(const struct loadgen_config *c) {
-    return outputs_on_stdout(c) > 0;
+    const char *paths[OUTPUTS];
+    outputs_of(c, paths);
+    for (size_t i = 0; i < OUTPUTS; i++)
+        if (paths[i] != NULL && strcmp(paths[i], "-") == 0)
+            return true;
+    return false;
+}
+
+/* One would write over the other. A device, /dev/null say, takes all. */
+static int check_outputs(const struct loadgen_config *c, struct error *err) {
+    const char *paths[OUTPUTS];
+    outputs_of(c, paths);
+    for (size_t i = 0; i < OUTPUTS; i++)
+        for (size_t k = 0; k < i; k++) {
+            if (paths[i] == NULL || paths[k] == NULL || strcmp(paths[i], paths[k]) != 0)
+                continue;
+            if (strcmp(paths[i], "-") == 0)
+                return error_set(err, -EINVAL,
+                                 "stdout (-) can take one of --json, --csv, --ndjson, "
+                                 "--percentages, --gnuplot, --spectrum, --report, --series-csv "
+                                 "and --hlog");
+            if (strncmp(paths[i], "/dev/", 5) != 0)
+                return error_set(err, -EINVAL, "two of the results would be written to '%s'",
+                                 paths[i]);
+        }
+    return 0;
 }
 
 static int check_method(const struct loadgen_config *c, struct error *err) {
@@ -275,15 +302,13 @@ int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
                          "--workers %" PRId64 " is more than --concurrency %" PRId64
                          "; each needs a connection",
                          c->workers, c->concurrency);
-    if (outputs_on_stdout(c) > 1)
-        return error_set(err, -EINVAL,
-                         "stdout (-) can take one of --json, --csv, --ndjson, "
-                         "--percentages, --gnuplot and --spectrum");
     if (c->proxy != NULL && c->unix_path != NULL)
         return error_set(err, -EINVAL, "--proxy and --unix-socket exclude each other");
     if (c->ipv4 && c->ipv6)
         return error_set(err, -EINVAL, "-4 and -6 exclude each other; without them both are used");
-    int rc = check_method(c, err);
+    int rc = check_outputs(c, err);
+    if (rc == 0)
+        rc = check_method(c, err);
     if (rc == 0)
         rc = check_mix(c, err);
     if (rc == 0)

@@ -37,6 +37,10 @@ static const struct {
     { { .concurrency = 1, .head = true, .put_file = "f" }, "--head" },
     { { .concurrency = 1, .head = true, .method = "GET" }, "--head" },
     { { .concurrency = 1, .post_file = "f", .method = "PATCH" }, NULL },
+    { { .concurrency = 1, .json_path = "-", .look = { .hlog_path = "-" } }, "--hlog" },
+    { { .concurrency = 1, .look = { .page_path = "f", .series_path = "f" } }, "written to 'f'" },
+    { { .concurrency = 1, .csv_path = "/dev/null", .json_path = "/dev/null" }, NULL },
+    { { .concurrency = 1, .csv_path = "f", .json_path = "g" }, NULL },
 };
 
 static void test_contradictions_are_refused_by_name(void **state) {
