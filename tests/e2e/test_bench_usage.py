@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The first minutes with srv bench: what runs at once, and what a slip of the pen is told."""
 
+import re
 import signal
 import subprocess
 import time
@@ -8,6 +9,7 @@ import time
 import faulty
 import harness
 import pytest
+from certificates import Certificate
 
 
 def refused(srv_run, *args):
@@ -132,3 +134,37 @@ def test_the_version_is_told():
     version = told[0].stdout.split()
     assert version[0] == "srv" and len(version) == 2 and told[0].stdout == told[1].stdout
     assert told[2].stdout == f"srv bench {version[1]}\n"
+
+
+EXAMPLE = re.compile(r"`(srv bench [^`]*)` \|$", re.MULTILINE)
+
+
+def examples_of_options():
+    return EXAMPLE.findall((harness.ROOT / "docs/bench-options.md").read_text())
+
+
+# All in turn: the last one reads what another one writes.
+def test_examples_of_the_page_of_options_do_what_they_say(start, slowapi, tmp_path):
+    mine = Certificate(tmp_path)
+    (tmp_path / "me.pem").write_text(mine.both.read_text())
+    (tmp_path / "body.json").write_text('{"a": 1}')
+    slowapi("--delay", "10ms", "--bind", f"unix:{tmp_path}/api.sock")
+    plain = slowapi("--delay", "10ms")
+    secure = slowapi("--delay", "10ms", "--bind", "https://127.0.0.1:0", "--tls-ca-out", tmp_path / "ca.pem")
+    examples = examples_of_options()
+    assert len(examples) > 20
+    for example in examples:
+        command = example.replace(":4000", f":{plain.port}").replace(":8443", f":{secure.port}")
+        command = re.sub(r"^srv ", f"{harness.srv_binary()} ", command)
+        done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and "Non-2xx" not in done.stdout, (example, done)
+
+
+def test_every_option_has_an_example():
+    """In a command of one of the pages about bench, or in a row that has one for several."""
+    pages = "\n".join(path.read_text() for path in sorted((harness.ROOT / "docs").glob("bench*.md")))
+    commands = re.findall(r"^    .*|^\|.*`srv bench .*|`(?:srv bench|scripts/cluster) [^`]*`", pages, re.MULTILINE)
+    words = {word for command in commands for word in re.split(r"[\s='`]", command)}
+    rows = re.findall(r"^\| ((?:`-[^`]*` ?)+)\|", (harness.ROOT / "docs/bench-options.md").read_text(), re.MULTILINE)
+    assert len(rows) > 100
+    assert [row for row in rows if not words & set(re.findall(r"`([^`]*)`", row))] == []
