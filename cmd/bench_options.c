@@ -462,19 +462,40 @@ const struct option_spec bench_spec = {
     .positional_max = OPTION_STRINGS_MAX,
 };
 
-bool bench_option_loads(const struct option_row *row) {
-    static const char *const topics[] = { LOAD, RATE, REQUEST, NETWORK, STREAMS, TLS };
-    static const char *const others[] = { "start-at", "shard",     "csv",        "ndjson",
-                                          "gnuplot",  "live",      "prometheus", "prometheus-hold",
-                                          "hlog",     "series-csv" };
-    if (row->name == NULL || strcmp(row->name, "ab-strict") == 0 ||
-        strcmp(row->name, "variable-length") == 0) /* forms of the report */
-        return false;
-    for (size_t i = 0; i < ARRAY_LEN(topics); i++)
-        if (strcmp(row->topic, topics[i]) == 0)
-            return true;
-    for (size_t i = 0; i < ARRAY_LEN(others); i++)
-        if (strcmp(row->name, others[i]) == 0)
+static bool is_among(const char *word, const char *const *words, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(word, words[i]) == 0)
             return true;
     return false;
+}
+
+bool bench_option_loads(const struct option_row *row) {
+    static const char *const topics[] = { LOAD, RATE, REQUEST, NETWORK, EXPECT, STREAMS, TLS };
+    static const char *const others[] = { "start-at",        "shard",   "csv",
+                                          "ndjson",          "gnuplot", "prometheus",
+                                          "prometheus-hold", "hlog",    "series-csv",
+                                          "verbosity" };
+    static const char *const of_report[] = { "ab-strict", "variable-length", "fail-if" };
+    if (is_among(row->name, of_report, ARRAY_LEN(of_report)))
+        return false;
+    return is_among(row->topic, topics, ARRAY_LEN(topics)) ||
+           is_among(row->name, others, ARRAY_LEN(others)) ||
+           (bench_option_tells(row) && strcmp(row->name, "percentiles") != 0);
+}
+
+bool bench_option_tells(const struct option_row *row) {
+    static const char *const options[] = { "percentiles",
+                                           "progress",
+                                           "live",
+                                           "server-timing",
+                                           "server-timing-parts",
+                                           "server-metrics",
+                                           "server-metrics-match" };
+    return is_among(row->name, options, ARRAY_LEN(options));
+}
+
+bool bench_option_makes_no_page(const struct option_row *row) {
+    static const char *const options[] = { "report-from", "report", "against", "quiet",
+                                           "no-banner" };
+    return !is_among(row->name, options, ARRAY_LEN(options));
 }

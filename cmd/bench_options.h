@@ -17,4 +17,10 @@ extern const struct option_spec bench_spec;
 /* Whether an option says something of a load, and so nothing of reports that are merged. */
 bool bench_option_loads(const struct option_row *row);
 
+/* Whether an option only adds to what is told of one run, and so nothing to a table of many. */
+bool bench_option_tells(const struct option_row *row);
+
+/* Whether an option says nothing of a page that is made of an earlier report. */
+bool bench_option_makes_no_page(const struct option_row *row);
+
 #endif

@@ -62,7 +62,8 @@ static bool needs_time(const struct loadgen_config *c) {
 }
 
 static bool has_time(const struct loadgen_config *c) {
-    return c->time_limit > 0 || c->stages.count > 0 || needs_time(c);
+    return c->time_limit > 0 || c->stages.count > 0 || needs_time(c) || finds_max(c) ||
+           (has_rounds(c) && c->requests == 0);
 }
 
 static bool has_keep_alive(const struct loadgen_config *c) {
@@ -320,11 +321,49 @@ static int check_merge_options(const struct bench_options *o, int argc, char **a
     for (size_t i = 0; i < ARRAY_LEN(of_merge) && !o->merge; i++)
         if (option_in_arguments(&bench_spec, argc, argv, of_merge[i]))
             return error_set(err, -EINVAL, "--%s needs --merge", of_merge[i]);
-    for (size_t i = 0; i < bench_spec.row_count && o->merge; i++) {
-        const struct option_row *row = &bench_spec.rows[i];
-        if (bench_option_loads(row) && option_in_arguments(&bench_spec, argc, argv, row->name))
-            return error_set(err, -EINVAL, "--%s excludes --merge: nothing is loaded", row->name);
-    }
+    return 0;
+}
+
+/* --- what is no single run ------------------------------------------------------------------ */
+
+static bool merges(const struct bench_options *o) {
+    return o->merge;
+}
+
+static bool searches(const struct bench_options *o) {
+    return finds_max(&o->run) && !o->merge;
+}
+
+static bool compares(const struct bench_options *o) {
+    return has_rounds(&o->run) && !o->merge;
+}
+
+static bool makes_page(const struct bench_options *o) {
+    return o->run.look.page_from != NULL;
+}
+
+/* Does something instead of one run, where some options would say nothing. */
+static const struct mode {
+    const char *option;
+    bool (*is_on)(const struct bench_options *);
+    bool (*refuses)(const struct option_row *);
+    const char *why;
+} modes[] = {
+    { "merge", merges, bench_option_loads, "nothing is loaded" },
+    { "find-max", searches, bench_option_tells, "its table tells of many runs" },
+    { "rounds", compares, bench_option_tells, "its table tells of many runs" },
+    { "report-from", makes_page, bench_option_makes_no_page, "nothing is loaded" },
+};
+
+static int check_modes(const struct bench_options *o, int argc, char **argv, struct error *err) {
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++)
+        for (size_t j = 0; modes[i].is_on(o) && j < bench_spec.row_count; j++) {
+            const struct option_row *row = &bench_spec.rows[j];
+            if (row->name != NULL && modes[i].refuses(row) &&
+                option_in_arguments(&bench_spec, argc, argv, row->name))
+                return error_set(err, -EINVAL, "--%s excludes --%s: %s", row->name, modes[i].option,
+                                 modes[i].why);
+        }
     return 0;
 }
 
@@ -386,7 +425,8 @@ static int run_or_merge(struct bench_options *o, int argc, char **argv,
     int rc = check_url(o, positionals, err);
     if (rc != 0)
         return rc == -EINVAL ? EXIT_USAGE : EXIT_CANNOT;
-    if (check_merge_options(o, argc, argv, err) != 0 || check_needs(&o->run, argc, argv, err) != 0)
+    if (check_merge_options(o, argc, argv, err) != 0 || check_modes(o, argc, argv, err) != 0 ||
+        check_needs(&o->run, argc, argv, err) != 0)
         return EXIT_USAGE;
     complete_any(&o->run, o->ramp_msec);
     if (finds_max(&o->run) && has_rounds(&o->run)) {
