@@ -82,7 +82,7 @@ static ssize_t read_chunk(const struct body_file *b, uint64_t chunk, uint64_t sk
     }
     if (done >= bytes) {
         size_t ended = (size_t)(done - bytes); /* bytes gone of the two behind the data */
-        memcpy(room + len, "\r\n" + ended, 2 - ended);
+        memcpy(room + len, &"\r\n"[ended], 2 - ended);
         len += 2 - ended;
     }
     return (ssize_t)len;
@@ -93,7 +93,7 @@ ssize_t body_file_read(const struct body_file *b, uint64_t at, char *room) {
     if (!b->is_chunked)
         return read_file(b, at, room, left < BODY_CHUNK_BYTES ? (size_t)left : BODY_CHUNK_BYTES);
     if (left <= sizeof(LAST_CHUNK) - 1) {
-        memcpy(room, LAST_CHUNK + (sizeof(LAST_CHUNK) - 1 - left), (size_t)left);
+        memcpy(room, &LAST_CHUNK[sizeof(LAST_CHUNK) - 1 - left], (size_t)left);
         return (ssize_t)left;
     }
     return read_chunk(b, at / whole, at % whole, room);
