@@ -15,8 +15,10 @@ static nsec_t time_of(const struct load_plan *p, struct shape_cursor *cursor, do
         uint64_t line = line_of(p, number);
         return line < p->replay->count ? p->start + p->replay->lines[line].at : NSEC_NEVER;
     }
-    if (p->shape == NULL)
-        return p->interval_ns > 0 ? p->start + (nsec_t)(number * p->interval_ns + 0.5) : NSEC_NEVER;
+    if (p->shape == NULL) {
+        double even = p->interval_ns > 0 ? number * p->interval_ns + 0.5 : INFINITY;
+        return even < (double)NSEC_NEVER ? deadline_after(p->start, (nsec_t)even) : NSEC_NEVER;
+    }
     nsec_t after = shape_when(p->shape, cursor, number * p->shares);
     return after == NSEC_NEVER ? NSEC_NEVER : p->start + after;
 }

@@ -201,6 +201,23 @@ static void test_bursts_are_a_sequence_of_their_own(void **state) {
     assert_true(plan_next_at(&plan) == NSEC_NEVER);
 }
 
+static void test_a_rate_of_ages_plans_nothing(void **state) {
+    (void)state;
+    for (double rate = 1e-9; rate >= 1e-300; rate /= 1e9) {
+        struct loadgen_config c = { .concurrency = 1, .rate = rate, .time_limit = NSEC_PER_SEC };
+        struct load_plan plan;
+        nsec_t planned;
+        int count = 0;
+        plan_init(&plan, &c, whole, 100);
+        while (count < 5 && plan_take(&plan, 100 + NSEC_PER_SEC, &planned))
+            count++;
+        assert_true(count <= 1);
+        c.arrivals = LOADGEN_ARRIVALS_POISSON;
+        plan_init(&plan, &c, whole, 100);
+        assert_false(plan_take(&plan, 100 + NSEC_PER_SEC, &planned));
+    }
+}
+
 static void test_the_backlog_has_bursts(void **state) {
     (void)state;
     struct loadgen_config c = { .concurrency = 9,
@@ -274,6 +291,7 @@ int main(void) {
         cmocka_unit_test(test_stages_plan_what_their_line_says),
         cmocka_unit_test(test_random_stages_keep_their_line),
         cmocka_unit_test(test_bursts_are_a_sequence_of_their_own),
+        cmocka_unit_test(test_a_rate_of_ages_plans_nothing),
         cmocka_unit_test(test_the_backlog_has_bursts),
         cmocka_unit_test(test_the_backlog_is_what_would_be_taken),
         cmocka_unit_test(test_seeds_and_workers_have_schedules_of_their_own),
