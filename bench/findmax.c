@@ -501,6 +501,8 @@ static int check(const struct loadgen_config *c, struct error *err) {
         single = "stages";
     else if (c->burst.count > 0)
         single = "burst";
+    else if (c->start.kind != LOAD_START_AT_ONCE)
+        single = "start-at"; /* the wait would use up the time of the search */
     else if (c->look.against_path != NULL)
         single = "against";
     if (single != NULL)

@@ -237,27 +237,30 @@ static bool is_secret_header(const char *header) {
     return false;
 }
 
-static bool ends_with(const char *word, const char *end) {
-    size_t len = strlen(word), end_len = strlen(end);
-    return len >= end_len && strcmp(word + len - end_len, end) == 0;
+/* Cuts what is told of a word before `secret`, when the word ends in that. An empty one is none. */
+static void hide_end(const char *word, const char *secret, size_t *told) {
+    size_t len = strlen(word), secret_len = secret != NULL ? strlen(secret) : 0;
+    if (secret_len > 0 && len >= secret_len && strcmp(word + len - secret_len, secret) == 0 &&
+        *told > len - secret_len)
+        *told = len - secret_len;
 }
 
-/* Number of bytes of a word before the secret that it ends in, or all of them. The value of an
- * option stands at the end of its word, however the option is spelled. */
+/* Number of bytes of a word before the secret that it ends in, the longest if several fit, or all
+ * of them. The value of an option stands at the end of its word, however the option is spelled. */
 static size_t told_bytes(const struct loadgen_config *c, const char *word) {
-    const char *secrets[] = { c->credentials, c->proxy_credentials };
-    for (size_t i = 0; i < ARRAY_LEN(secrets); i++)
-        if (secrets[i] != NULL && ends_with(word, secrets[i]))
-            return strlen(word) - strlen(secrets[i]);
+    size_t told = strlen(word);
+    hide_end(word, c->credentials, &told);
+    hide_end(word, c->proxy_credentials, &told);
     for (size_t i = 0; i < c->cookies.count; i++)
-        if (ends_with(word, c->cookies.items[i]))
-            return strlen(word) - strlen(c->cookies.items[i]);
+        hide_end(word, c->cookies.items[i], &told);
     for (size_t i = 0; i < c->headers.count; i++) {
-        const char *header = c->headers.items[i];
-        if (is_secret_header(header) && ends_with(word, header))
-            return strlen(word) - strlen(header) + strcspn(header, ":") + 1;
+        const char *header = c->headers.items[i], *colon = strchr(header, ':');
+        size_t before = strlen(word);
+        hide_end(word, header, &before);
+        if (colon != NULL && before < strlen(word) && is_secret_header(header))
+            hide_end(word, colon + 1, &told);
     }
-    return strlen(word);
+    return told;
 }
 
 /* The command as a shell takes it, with "***" for what is secret: reports are shown to others. */

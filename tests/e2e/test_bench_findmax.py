@@ -145,6 +145,7 @@ def test_nobody_listens(srv_run):
         (["--find-max", "p99<1s", "--ramp", "5"], "--ramp excludes --find-max"),
         (["--find-max", "p99<1s", "--csv", "x"], "--csv excludes --find-max"),
         (["--find-max", "p99<1s", "--fail-if", "p99>1s"], "--fail-if excludes --find-max"),
+        (["--find-max", "p99<1s", "--start-at", "+1s"], "--start-at excludes --find-max"),
         (["--find-max", "late<1%", "--find-max-by", "connections"], "needs a rate"),
         (["--find-max", "p99<1s", "--find-max-by", "connections", "--rate", "5"], "--rate excludes"),
         (["--find-max", "p99<1s", "--find-max-time", "1"], "5s"),

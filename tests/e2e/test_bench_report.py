@@ -143,6 +143,17 @@ def test_command_is_told_without_what_is_secret(run):
     assert "sesame" not in page.read_text() + json.dumps(report)
 
 
+@pytest.mark.parametrize("options, told", [
+    (["-A", "", "-C", "id=open-sesame"], "-A '' -C ***"),
+    (["-C", "", "-H", "Authorization: open-sesame"], "-C '' -H Authorization:***"),
+    (["-C", "a=b", "-H", "Cookie: id=open-sesame; a=b"], "-C *** -H Cookie:***"),
+])  # fmt: skip
+def test_a_secret_is_hidden_beside_an_empty_one_and_a_shorter_one(api, options, told):
+    done = harness.run("bench", "-q", "--json-line", *options, api.url)
+    assert told in json.loads(done.stdout)["config"]["command"]
+    assert "sesame" not in done.stdout
+
+
 def test_page_can_be_made_of_the_json_later(run, tmp_path):
     page, _ = run
     again = tmp_path / "again.html"
