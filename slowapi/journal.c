@@ -166,7 +166,7 @@ struct journal_filter {
     bool has_method, has_status;
     uint64_t status, after, limit;
     uint64_t least, most;
-    bool has_least, has_most;
+    bool has_least, has_most, has_limit;
     struct slice rule, outcome, client, session, body; /* ptr NULL: any */
     struct journal_pair headers[PAIRS_MAX], args[PAIRS_MAX];
     size_t header_count, arg_count;
@@ -260,8 +260,10 @@ static int take_one(struct journal_filter *f, struct slice name, struct slice va
         return take_pair(f->args, &f->arg_count, name, value, '=', err);
     if (slice_eq(name, SLICE("after")))
         return take_number(name, value, &f->after, err);
-    if (slice_eq(name, SLICE("limit")))
+    if (slice_eq(name, SLICE("limit"))) {
+        f->has_limit = true;
         return take_number(name, value, &f->limit, err);
+    }
     if (slice_eq(name, SLICE("times")) || slice_eq(name, SLICE("at-least")) ||
         slice_eq(name, SLICE("at-most")))
         return take_times(f, name, value, err);
@@ -450,13 +452,27 @@ struct journal_search {
     char room[JOURNAL_BYTES];
 };
 
+enum journal_task { JOURNAL_LIST, JOURNAL_COUNT, JOURNAL_FORGET };
+
+/* Parameters that change nothing were meant to: who forgets one request must not lose all. */
+static int check_task(const struct journal_filter *f, enum journal_task task, struct error *err) {
+    if ((f->has_least || f->has_most) && task != JOURNAL_COUNT)
+        return error_set(err, -EINVAL,
+                         "times, at-least and at-most are for GET /requests/count alone");
+    if (f->has_limit && task == JOURNAL_FORGET)
+        return error_set(err, -EINVAL, "limit: all that fits is forgotten");
+    return 0;
+}
+
 /* NULL with a reason. */
-static struct journal_search *search_new(struct journal *j, struct slice query, int *ret_rc,
-                                         struct error *err) {
+static struct journal_search *search_new(struct journal *j, struct slice query,
+                                         enum journal_task task, int *ret_rc, struct error *err) {
     struct journal_search *s = mem_alloc(sizeof(*s));
 
     *ret_rc =
         s != NULL ? filter_parse(&s->filter, query, err) : error_set(err, -ENOMEM, "out of memory");
+    if (*ret_rc == 0)
+        *ret_rc = check_task(&s->filter, task, err);
     if (*ret_rc == 0) {
         s->j = j;
         journal_lock(j);
@@ -495,7 +511,7 @@ static bool search_next(struct journal_search *s) {
 
 int journal_list(struct journal *j, struct slice query, json_t **ret, struct error *err) {
     int rc;
-    struct journal_search *s = search_new(j, query, &rc, err);
+    struct journal_search *s = search_new(j, query, JOURNAL_LIST, &rc, err);
     if (s == NULL)
         return rc;
 
@@ -525,7 +541,7 @@ static void tell_wanted(const struct journal_filter *f, char *text, size_t size)
 int journal_count(struct journal *j, struct slice query, struct journal_verdict *ret,
                   struct error *err) {
     int rc;
-    struct journal_search *s = search_new(j, query, &rc, err);
+    struct journal_search *s = search_new(j, query, JOURNAL_COUNT, &rc, err);
     if (s == NULL)
         return rc;
 
@@ -541,7 +557,7 @@ int journal_count(struct journal *j, struct slice query, struct journal_verdict 
 
 int journal_forget(struct journal *j, struct slice query, struct error *err) {
     int rc;
-    struct journal_search *s = search_new(j, query, &rc, err);
+    struct journal_search *s = search_new(j, query, JOURNAL_FORGET, &rc, err);
     if (s == NULL)
         return rc;
 

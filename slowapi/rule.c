@@ -388,6 +388,8 @@ int rules_publish_session(struct shared *shared, struct slice session, struct sl
         return error_set(err, -EINVAL, "not JSON: line %d: %s", why.line, why.text);
     int rc = json_is_array(own) ? 0 : error_set(err, -EINVAL, "rules are a JSON array of objects");
     json_array_foreach(own, i, rule) {
+        if (json_object_get(rule, "session") != NULL && !is_of_session(rule, session))
+            rc = error_set(err, -EINVAL, "rule %zu: is of another session than the query", i + 1);
         json_object_set_new(rule, "session", json_stringn(session.ptr, session.len));
     }
     while (rc == 0 && !is_set)

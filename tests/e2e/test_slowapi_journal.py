@@ -115,6 +115,18 @@ def test_a_bad_search_is_one_line(kept, query, said):
         assert status == 400 and said in text and text.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "query", "said"),
+    [("GET", "times=1", "for GET /requests/count alone"), ("DELETE", "at-most=2", "for GET /requests/count alone"), ("DELETE", "limit=1", "all that fits")],
+)
+def test_parameters_that_change_nothing_are_refused(kept, method, query, said):
+    api, journal = kept()
+    get(api, "/?delay=0")
+    status, text = journal.ask(method, f"/requests?{query}")
+    assert status == 400 and said in text and text.count("\n") == 1
+    assert journal.count("times=1")[0] == 200
+
+
 def test_was_it_called_so_often(kept):
     api, journal = kept()
     for _ in range(3):
@@ -271,6 +283,7 @@ def test_many_sessions_change_their_rules_at_once(kept):
         ("session=a", "[1]", "is not an object"),
         ("session=a", "[", "not JSON"),
         ("session=a", '[{"path":"/x","params":"delay=x"}]', "rule 1: delay"),
+        ("session=a", '[{"session":"b","params":"delay=1"}]', "rule 1: is of another session"),
         ("", '[{"session":7,"params":"delay=1"}]', "rule 1: allowed are"),
         ("", '[{"session":"","params":"delay=1"}]', "rule 1: has a session"),
         ("", '[{"query":{"a":1},"params":"delay=1"}]', "rule 1: has an argument in query whose value is no text"),
