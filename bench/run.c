@@ -56,7 +56,8 @@ struct load_run {
     bool has_report;
     struct thread *threads; /* the first one is ours */
     uint32_t count;
-    int signo; /* the signal that stopped it; 0: none */
+    int signo;               /* the signal that stopped it; 0: none */
+    struct signals *signals; /* from load_run_go on, unless they are deferred */
 };
 
 /* Raises the soft limit of descriptors to the hard one. */
@@ -256,9 +257,12 @@ int load_run_go(struct load_run *run, struct error *err) {
     int signo = scrape_after(run->config, *metrics, counters_ended(&first->counters));
     if (signo != 0)
         on_signal(run, signo);
-    if (run->setup->defers_signals)
+    if (run->setup->defers_signals) {
         signals_defer();
-    signals_free(signals);
+        signals_free(signals);
+    } else {
+        run->signals = signals;
+    }
     live_finish(&run->live, first->counters.last_end);
     check_workers(run);
     if (make_report(run, start.wall + warmup, err) != 0 || rc != 0)
@@ -318,6 +322,7 @@ int load_run_new(struct load_run **ret, const struct load_setup *setup,
 void load_run_free(struct load_run *run) {
     if (run == NULL)
         return;
+    signals_free(run->signals);
     for (uint32_t i = 0; i < run->count; i++)
         worker_free(&run->threads[i].worker);
     mem_free(run->threads);
@@ -452,6 +457,7 @@ static int run_and_tell(struct load_run *run, struct load_output *output,
     if (run->live.has_screen)
         dashboard_open(&dashboard, &run->live, stderr);
     int code = load_run_go(run, err);
+    signals_enforce(); /* Ctrl-C once more does not cut the report, but what is stuck */
     if (run->live.has_screen)
         dashboard_close(&dashboard);
     if (metrics != NULL)
@@ -460,6 +466,8 @@ static int run_and_tell(struct load_run *run, struct load_output *output,
         return code;
     if (output_report(output, &run->report, err) != 0)
         code = EXIT_CANNOT;
+    signals_free(run->signals); /* all is written: now it ends us */
+    run->signals = NULL;
     if (metrics != NULL && config->look.metrics_hold > 0)
         metrics_hold(metrics, config->look.metrics_hold);
     return code;

@@ -2,10 +2,13 @@
 """The page of srv bench --report: its figures are those of the JSON, it needs no network and no script, and nothing in
 it is taken for markup."""
 
+import fcntl
 import html
 import json
 import os
 import re
+import signal
+import subprocess
 from pathlib import Path
 
 import harness
@@ -340,3 +343,21 @@ def test_search_for_the_most_has_its_curve(tmp_path):
     assert [row[:2] for row in table(text, "Steps")[1:]] == [["100", "100"], ["400", "400"], ["200", "200"]]
     done = harness.run("bench", "--report", page, "--report-from", tmp_path / "max.json", "--against", tmp_path / "max.json")
     assert done.returncode == 1 and "it is no report of srv bench" in done.stderr
+
+
+def test_a_second_ctrl_c_does_not_cut_the_report(slowapi, tmp_path):
+    """The reader of the report is slow: the pipe is full when the signal comes."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    command = [harness.srv_binary(), "bench", "-k", "-c", "2", "-t", "60", "--json", path, slowapi().url + "?delay=0"]
+    with subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as bench:
+        with path.open("rb", buffering=0) as pipe:
+            fcntl.fcntl(pipe, 1031, 4096)  # F_SETPIPE_SZ
+            while b"Completed" not in bench.stderr.readline():
+                assert bench.poll() is None
+            bench.send_signal(signal.SIGINT)
+            first = pipe.read(1)
+            bench.send_signal(signal.SIGINT)
+            report = json.loads(first + pipe.readall())
+        assert bench.wait(timeout=60) == 130
+    assert report["stopped_by"] == "SIGINT"
