@@ -30,9 +30,15 @@
 #define FINE_PART    6
 #define REST_PART    8
 
-/* An overloaded server answers less than this share of what is sent. */
-#define OVERLOADED     0.77
-#define OVERLOADED_MIN 100
+/* A step plans so many requests, if there is time for it: chance may plan none of fewer. */
+#define REQUESTS_MIN 4.0
+
+/* An overloaded server answers less than this share of what is sent, and its mean time has grown
+ * by such a factor: answers of an idle server may be slow, too. So many of them show that. */
+#define OVERLOADED      0.77
+#define OVERLOADED_TIME 2
+#define OVERLOADED_MIN  100
+#define IDLE_MIN        20
 
 /* The generator was the limit: without a bound of a time, it began this share late itself; or its
  * lag or a pause is such a share of the bound; or it paused for such a share of the step. So many
@@ -65,6 +71,7 @@ struct findmax {
     struct knee_step steps[KNEE_STEPS_MAX]; /* behind `told`: limited ones, too */
     size_t count, limited;                  /* `limited`: in turn, up to now */
     char limit[SELFCHECK_TEXT_BYTES];
+    double idle; /* seconds: the least mean time of IDLE_MIN answers or more; or INFINITY */
     nsec_t deadline;
     FILE *out, *json, *page; /* json and page: NULL, or what is written at the end */
     const char *stopped_by;
@@ -203,6 +210,25 @@ static void tell_values(struct findmax *f, struct told *told, const struct summa
     }
 }
 
+static void note_idle(struct findmax *f, const struct report *r) {
+    const struct hist *ended = r->summary->times[TIME_TOTAL].ended;
+    if (ended != NULL && hist_count(ended) >= IDLE_MIN)
+        f->idle = fmin(f->idle, hist_mean(ended) / 1e6);
+}
+
+/* Notes the capacity when a step has overloaded the server. Its answers begin when the first one is
+ * ready, at an idle server after `idle`, and end with the queue. */
+static void note_capacity(const struct findmax *f, struct knee_step *step, double good,
+                          double seconds, double mean) {
+    double length = (double)f->step.time_limit / (double)NSEC_PER_SEC;
+    double span = fmax(seconds - f->idle, length);
+    if (good <= OVERLOADED_MIN || good / span >= OVERLOADED * step->load ||
+        mean < OVERLOADED_TIME * f->idle)
+        return;
+    step->capacity = good / span;
+    step->capacity_off = fmax(fmax(1 / sqrt(good), 0.02), f->idle / span / 2);
+}
+
 /* Notes a run as a step of the search. */
 static void look_at(struct findmax *f, const struct report *r, bool is_brief) {
     const struct summary *s = r->summary;
@@ -217,11 +243,9 @@ static void look_at(struct findmax *f, const struct report *r, bool is_brief) {
     for (size_t i = 0; i < f->config->find_max.count; i++)
         step->sights[i] = see(&f->config->find_max.items[i], s);
     step->busy = s->rate * hist_mean(all.ended) / 1e6;
-    if (by_rate(f) && is_brief && good > OVERLOADED_MIN &&
-        good / s->seconds < OVERLOADED * step->load) {
-        step->capacity = good / s->seconds;
-        step->capacity_off = fmax(1 / sqrt(good), 0.02);
-    }
+    note_idle(f, r);
+    if (by_rate(f) && is_brief)
+        note_capacity(f, step, good, s->seconds, hist_mean(all.ended) / 1e6);
     f->told[f->count] = (struct told){
         .rate = s->rate,
         .seconds = s->seconds,
@@ -338,6 +362,9 @@ static int search(struct findmax *f, struct error *err) {
         double load = f->limited > 0 ? f->seen.planned : knee_next(&f->knee);
         if (length <= 0 || load <= 0)
             break;
+        if (by_rate(f) && load * (double)length < REQUESTS_MIN * (double)NSEC_PER_SEC)
+            length = nsec_min((nsec_t)(REQUESTS_MIN / load * (double)NSEC_PER_SEC),
+                              nsec_max(f->deadline - clock_now(), length));
         plan_step(f, load, length, warmup);
         code = run_step(f, is_brief, err);
         struct knee_estimate e = knee_estimate(&f->knee);
@@ -362,8 +389,10 @@ static int find_first(struct findmax *f, struct error *err) {
         return EXIT_CANNOT;
     int code = load_run_go(run, err);
     const struct report *r = load_run_report(run);
-    if (r != NULL)
+    if (r != NULL) {
         f->knee.first = fmax(r->summary->rate, 1);
+        note_idle(f, r);
+    }
     if (code != 0 && code < LOADGEN_EXIT_SIGNAL && err->text[0] == '\0')
         error_set(err, -EIO, "the server answers no request of one connection");
     load_run_free(run);
@@ -545,6 +574,7 @@ static void init(struct findmax *f, const struct loadgen_config *config) {
     f->step.progress = false;
     f->step.rate = 0;
     f->step.time_limit = NSEC_PER_SEC;
+    f->idle = INFINITY;
     f->knee.condition_count = t->count;
     for (size_t i = 0; i < t->count; i++)
         f->knee.conditions[i] = law_of(f, &t->items[i]);

@@ -45,6 +45,9 @@ enum { LOADS = 49 };
 #define GROWTH_FAST 4.0
 #define FAR         (-1.2)
 
+/* No step is planned for a height below this share of the idle one: no load has it. */
+#define IDLE_SHARE 0.7
+
 /* Heights to look at, in turns: at the bound itself a queue is so slow to forget that a step there
  * says less than one a little below. */
 static const double targets[] = { -0.5, -0.25 };
@@ -140,6 +143,8 @@ static double height_at(const struct curve *c, double load) {
 static double load_at(const struct curve *c, double height) {
     if (c->growth == NULL)
         return exp(c->first + height * exp(c->second));
+    if (height < 0)
+        height = fmax(height, IDLE_SHARE * c->second);
     return exp(c->first) * load_of(c->growth, height - c->second);
 }
 
@@ -275,7 +280,8 @@ static struct knee_estimate spread_loads(const struct grid *g, double height) {
 enum knee_verdict knee_judge(const struct knee *k, const struct knee_step *step) {
     enum knee_verdict all = KNEE_HOLDS;
     for (size_t i = 0; i < k->condition_count; i++) {
-        if (step->sights[i].low > 0)
+        bool is_growing = step->capacity > 0 && k->conditions[i].law == KNEE_QUEUE;
+        if (step->sights[i].low > 0 || is_growing)
             return KNEE_FAILS;
         if (step->sights[i].high >= 0)
             all = KNEE_UNCLEAR;

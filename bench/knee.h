@@ -69,7 +69,7 @@ struct knee_estimate {
 void knee_add(struct knee *k, const struct knee_step *step);
 
 /* Judges a step by all conditions: it fails when one surely fails, and holds when all surely hold.
- */
+ * Times of a server that was overloaded fail, however brief the step was: its queue grows. */
 enum knee_verdict knee_judge(const struct knee *k, const struct knee_step *step);
 
 /* Whether the bound has been crossed between two steps, so that the rest is a matter of precision;

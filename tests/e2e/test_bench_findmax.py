@@ -81,6 +81,15 @@ def test_a_slow_server_is_searched_too(slowapi, srv_run):
     assert found["max"]["is_below"] and found["steps"]
 
 
+# A brief step ends before the queue is as long as a loose bound: it has overloaded the server all the same.
+def test_an_overloaded_server_holds_no_bound(slowapi, srv_run):
+    api = slowapi("--params", "delay=0&workers=2&service=20ms")
+    done, found = find(srv_run, api, "--find-max", "p99<20s", "--find-max-time", 12)
+    assert done.returncode == 0
+    if found["generator_limit"] is None:
+        assert not found["max"]["is_above"] and 50 < found["max"]["load"] < 200
+
+
 def test_errors_bound_the_load(slowapi, srv_run):
     api = slowapi("--params", "delay=0&workers=1&service=20ms&queue=2")
     done, found = find(srv_run, api, "--find-max", "errors<10%", "--find-max-time", 10)

@@ -204,6 +204,10 @@ static void test_only_sure_steps_have_a_verdict(void **state) {
     assert_int_equal(knee_judge(k, &step), KNEE_UNCLEAR);
     step.sights[0] = (struct knee_sight){ 0.2, 0.1, INFINITY };
     assert_int_equal(knee_judge(k, &step), KNEE_FAILS);
+    step = (struct knee_step){ .capacity = 100, .sights = { { -2, -3, -1 } } };
+    assert_int_equal(knee_judge(k, &step), KNEE_HOLDS); /* of a share: what is refused at once */
+    k->conditions[0].law = KNEE_QUEUE;
+    assert_int_equal(knee_judge(k, &step), KNEE_FAILS); /* of a time: the queue grows */
     mem_free(k);
 }
 
