@@ -17,7 +17,8 @@
 #include <cmocka.h>
 
 static struct {
-    int listener, answered;
+    int listener;
+    _Atomic int answered; /* counted before the answer goes out: whoever has it sees the count */
     pthread_t thread;
     char url[64];
     struct loadgen_config config;
@@ -31,9 +32,11 @@ static void *serve(void *arg) {
     int fd;
     (void)arg;
     while ((fd = accept(rig.listener, NULL, NULL)) >= 0) {
-        if (read(fd, request, sizeof(request)) > 0 &&
-            write(fd, answer, sizeof(answer) - 1) == (ssize_t)sizeof(answer) - 1)
+        if (read(fd, request, sizeof(request)) > 0) {
             rig.answered++;
+            if (write(fd, answer, sizeof(answer) - 1) != (ssize_t)sizeof(answer) - 1)
+                rig.answered = -1000;
+        }
         close(fd);
     }
     return NULL;
