@@ -75,6 +75,7 @@ struct findmax {
     nsec_t deadline;
     FILE *out, *json, *page; /* json and page: NULL, or what is written at the end */
     const char *stopped_by;
+    bool is_whole; /* nothing ended the search early: --at-least can be judged */
 };
 
 static bool by_rate(const struct findmax *f) {
@@ -229,17 +230,23 @@ static void note_capacity(const struct findmax *f, struct knee_step *step, doubl
     step->capacity_off = fmax(fmax(1 / sqrt(good), 0.02), f->idle / span / 2);
 }
 
+/* The rate that there was. Where the backlog of the warm-up let no request begin in the time that
+ * counts, it was the planned one that was too much. */
+static double sent_rate(const struct findmax *f, const struct counters *t) {
+    uint64_t begun = t->planned - t->dropped;
+    double seconds = (double)f->step.time_limit / (double)NSEC_PER_SEC;
+    return begun > 0 ? (double)begun / seconds : f->seen.planned;
+}
+
 /* Notes a run as a step of the search. */
 static void look_at(struct findmax *f, const struct report *r, bool is_brief) {
     const struct summary *s = r->summary;
     const struct counters *t = r->counters;
     struct times all = s->times[TIME_TOTAL];
     struct knee_step *step = &f->steps[f->count];
-    double seconds = (double)f->step.time_limit / (double)NSEC_PER_SEC;
     double good = (double)(t->succeeded - t->unwelcome);
     *step = (struct knee_step){ .planned = f->seen.planned, .is_brief = is_brief };
-    step->load = by_rate(f) ? fmax((double)(t->planned - t->dropped), 0.5) / seconds
-                            : (double)f->step.concurrency;
+    step->load = by_rate(f) ? sent_rate(f, t) : (double)f->step.concurrency;
     for (size_t i = 0; i < f->config->find_max.count; i++)
         step->sights[i] = see(&f->config->find_max.items[i], s);
     step->busy = s->rate * hist_mean(all.ended) / 1e6;
@@ -393,7 +400,9 @@ static int find_first(struct findmax *f, struct error *err) {
         f->knee.first = fmax(r->summary->rate, 1);
         note_idle(f, r);
     }
-    if (code != 0 && code < LOADGEN_EXIT_SIGNAL && err->text[0] == '\0')
+    if (code >= LOADGEN_EXIT_SIGNAL)
+        f->stopped_by = "a signal";
+    else if (code != 0 && err->text[0] == '\0')
         error_set(err, -EIO, "the server answers no request of one connection");
     load_run_free(run);
     f->step.concurrency = connections;
@@ -415,6 +424,7 @@ static void print_head(const struct findmax *f) {
     for (size_t i = 0; i < t->count; i++)
         fprintf(f->out, " %16.16s", t->items[i].text);
     fputs("  verdict\n", f->out);
+    fflush(f->out);
 }
 
 /* Less is surely found when even the most that it may be is less, and when it was not shown. */
@@ -428,7 +438,9 @@ static bool is_enough(const struct findmax *f, struct knee_estimate e) {
 static void print_result(const struct findmax *f, struct knee_estimate e) {
     const char *unit = by_rate(f) ? "/s" : " connections";
     fputc('\n', f->out);
-    if (e.is_below)
+    if (f->count == 0)
+        fprintf(f->out, "No load was tried\n");
+    else if (e.is_below)
         fprintf(f->out, "No load that was tried holds\n");
     else if (e.is_above)
         fprintf(f->out, "At least %.4g%s: no load that was tried surely fails\n", e.load, unit);
@@ -439,7 +451,7 @@ static void print_result(const struct findmax *f, struct knee_estimate e) {
         fprintf(f->out, "Ended by the generator, not the server: %s\n", f->limit);
     if (f->stopped_by != NULL)
         fprintf(f->out, "Stopped early by %s\n", f->stopped_by);
-    if (f->config->at_least != NULL)
+    if (f->config->at_least != NULL && f->is_whole)
         fprintf(f->out, "%s: at least %s\n", is_enough(f, e) ? "passed" : "FAILED",
                 f->config->at_least);
     fflush(f->out);
@@ -476,7 +488,7 @@ static json_t *make_json(const struct findmax *f, struct knee_estimate e) {
     json_t *steps = json_array();
     for (size_t i = 0; i < f->count; i++)
         (void)json_array_append_new(steps, step_json(f, i));
-    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:o, s:{s:o, s:o, s:o, s:b, s:b}, s:o, s:b}",
+    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:o, s:{s:o, s:o, s:o, s:b, s:b}, s:o, s:s?, s:b}",
                      "schema", "srv-bench-max/1", "version", SRV_VERSION, "url", f->config->url,
                      "by", by_rate(f) ? "rate" : "connections", "time_s",
                      (double)f->config->find_time / (double)NSEC_PER_SEC, "steps", steps, "max",
@@ -484,8 +496,8 @@ static json_t *make_json(const struct findmax *f, struct knee_estimate e) {
                      e.is_below || e.is_above ? json_null() : json_real(e.low), "high",
                      e.is_below || e.is_above ? json_null() : json_real(e.high), "is_above",
                      e.is_above, "is_below", e.is_below, "generator_limit",
-                     f->limited >= LIMITED_MAX ? json_string(f->limit) : json_null(),
-                     "at_least_failed", !is_enough(f, e));
+                     f->limited >= LIMITED_MAX ? json_string(f->limit) : json_null(), "stopped_by",
+                     f->stopped_by, "at_least_failed", f->is_whole && !is_enough(f, e));
 }
 
 static int write_json(const struct findmax *f, json_t *root, struct error *err) {
@@ -554,8 +566,7 @@ static int search_and_tell(struct findmax *f, struct error *err) {
     int code = find_first(f, err);
     if (code == 0)
         code = search(f, err);
-    if (f->count == 0 && code != 0)
-        return code;
+    f->is_whole = code == 0;
     struct knee_estimate e = knee_estimate(&f->knee);
     print_result(f, e);
     if (write_files(f, e, err) != 0)

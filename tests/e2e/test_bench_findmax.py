@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import subprocess
+import time
 
 import harness
 import pytest
@@ -168,3 +169,28 @@ def test_what_cannot_be_searched_is_refused(srv_run, args, words):
     done = srv_run("bench", *args, "http://127.0.0.1:1/")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and words in done.stderr, done.stderr
+
+
+def test_a_warm_up_that_is_too_much_spoils_no_load(slowapi, srv_run):
+    """A step of which no request began in the time that counts was one of the planned rate, not of next to none."""
+    done = srv_run("bench", "-k", "-c", 2, "--find-max", "p99<300ms", "--find-max-time", 5, "--warmup", "0.5s", "--rate", "2k",
+                   "--json", "-", slowapi("--params", "delay=20ms").url)  # fmt: skip
+    found = json.loads(done.stdout)
+    assert any(step["requests"] == 0 for step in found["steps"]), done.stderr
+    assert all(step["load"] >= 30 for step in found["steps"] if step["planned"] >= 100), done.stderr
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_search_that_is_stopped_leaves_its_json(slowapi, tmp_path, early):
+    command = [harness.srv_binary(), "bench", "-k", "--find-max", "p99<5s", "--find-max-time", "60", "--at-least", "100000",
+               "--json", str(tmp_path / "json"), slowapi("--params", "delay=20ms").url + ("?delay=10" if early else "")]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("step") if early else re.match(r" +1 ", line):
+                break
+        time.sleep(0.3 if early else 0)  # any moment of the first run will do
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    found = json.loads((tmp_path / "json").read_text())
+    assert process.returncode == 130 and "Stopped early by a signal" in rest and "FAILED" not in rest
+    assert found["stopped_by"] == "a signal" and not found["at_least_failed"] and (found["steps"] == []) == early

@@ -41,7 +41,7 @@ LOADS = """concurrency timeout keep-alive requests-per-connection workers warmup
     arrivals no-catch-up think seed header cookie cookies follow auth method head post put body body-stream form chunked
     expect-continue compressed content-type requests-file requests-order templates http1.0 proxy proxy-auth unix-socket resolve
     ipv4 ipv6 source window cacert insecure client-certificate no-sni ciphers tls-version tls-resume expect-status expect-body
-    stream stall stream-end start-at"""
+    stream stall stream-end"""
 MODES = {
     "--merge": ["--merge", "NONE"],
     "--report-from": ["--report-from", "NONE", "--report", "OUT"],
@@ -49,7 +49,7 @@ MODES = {
     "--rounds": ["--rounds", "1", "http://127.0.0.1:1/"],
 }
 HAS_EFFECT["--find-max"] += " " + LOADS
-HAS_EFFECT["--rounds"] += " " + LOADS + " requests time ramp stages burst"
+HAS_EFFECT["--rounds"] += " " + LOADS + " requests time ramp stages burst start-at"
 
 
 def options():
