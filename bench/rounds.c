@@ -243,6 +243,15 @@ static int bad_file(const char *path, const char *why, struct error *err) {
     return error_set(err, -EINVAL, "cannot compare with %s: %s", path, why);
 }
 
+/* Figures of a file may be anything: those of a run are not negative, and no more than this. */
+#define FIGURE_MAX 1e15
+
+static bool is_figure(int metric, const json_t *value) {
+    double number = json_number_value(value);
+    return json_is_number(value) && number >= 0 &&
+           number <= (metrics[metric].is_share ? 1 : FIGURE_MAX);
+}
+
 /* One run of a report: the same figures under its own names. */
 static int read_report(struct rounds_side *s, const json_t *root) {
     const json_t *totals = json_object_get(root, "totals");
@@ -251,12 +260,12 @@ static int read_report(struct rounds_side *s, const json_t *root) {
     const json_t *values[] = { json_object_get(totals, "rps"), json_object_get(latency, "mean"),
                                json_object_get(latency, "p50"), json_object_get(latency, "p99") };
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
-        if (!json_is_number(values[i]))
+        if (!is_figure((int)i, values[i]))
             return -EINVAL;
         s->values[i][0] = json_number_value(values[i]);
     }
     double errors = json_number_value(json_object_get(totals, "errors"));
-    s->values[METRICS - 1][0] = requests > 0 ? errors / requests : 1;
+    s->values[METRICS - 1][0] = requests > 0 ? fmin(fmax(errors / requests, 0), 1) : 1;
     s->count = 1;
     return 0;
 }
@@ -271,7 +280,7 @@ static int read_rounds(struct rounds_side *s, const json_t *root) {
     for (size_t i = 0; i < s->count; i++)
         for (int j = 0; j < METRICS; j++) {
             const json_t *value = json_object_get(json_array_get(rounds, i), metrics[j].key);
-            if (!json_is_number(value) || !(json_number_value(value) >= 0))
+            if (!is_figure(j, value))
                 return -EINVAL;
             s->values[j][i] = json_number_value(value);
         }

@@ -132,7 +132,10 @@ GOOD = {"rps": 1, "mean_us": 1, "p50_us": 1, "p99_us": 1, "errors_share": 0}
         json.dumps({"schema": "srv-bench-rounds/1", "sides": [{"rounds": [GOOD] * 65}]}),
         json.dumps({"schema": "srv-bench-rounds/1", "sides": [{"rounds": [{**GOOD, "rps": "1"}]}]}),
         json.dumps({"schema": "srv-bench-rounds/1", "sides": [{"rounds": [{**GOOD, "p99_us": -1}]}]}),
+        json.dumps({"schema": "srv-bench-rounds/1", "sides": [{"rounds": [{**GOOD, "rps": 1e308}]}]}),
+        json.dumps({"schema": "srv-bench-rounds/1", "sides": [{"rounds": [{**GOOD, "errors_share": 1.5}]}]}),
         json.dumps({"schema": "srv-bench-rounds/1", "sides": [{"rounds": [5]}]}),
+        json.dumps({"schema": "srv-bench/1", "totals": {"rps": -5}, "latency_us": {"mean": 1, "p50": 1, "p99": 1}}),
     ],
 )
 def test_files_that_are_no_rounds_are_refused(srv_run, tmp_path, text):
