@@ -102,7 +102,7 @@ static bool take_fraction(const char **text, nsec_t *ret) {
     const char *at = *text;
     nsec_t unit = NSEC_PER_SEC / 10;
     *ret = 0;
-    if (*at != '.')
+    if (*at != '.' && *at != ',')
         return true;
     for (at++; *at >= '0' && *at <= '9'; at++, unit /= 10)
         *ret += (*at - '0') * unit;
@@ -118,8 +118,10 @@ static bool take_zone(const char **text, int64_t *ret) {
     *ret = 0;
     if (sign == 'Z' || sign == 'z')
         return true;
-    if ((sign != '+' && sign != '-') || !take_digits(text, 2, ':', &hours) ||
-        !take_digits(text, 2, '\0', &minutes) || hours > 23 || minutes > 59)
+    if ((sign != '+' && sign != '-') || !take_digits(text, 2, '\0', &hours))
+        return false;
+    *text += **text == ':';
+    if (!take_digits(text, 2, '\0', &minutes) || hours > 23 || minutes > 59)
         return false;
     *ret = (sign == '-' ? -60 : 60) * (int64_t)(hours * 60 + minutes);
     return true;

@@ -30,7 +30,8 @@ nsec_t clock_wall(void);
 const char *clock_format(nsec_t wall, char *text);
 
 /* Reads what RFC 3339 calls a date-time, "2026-11-23T01:02:03.5+01:00", as nanoseconds since 1970;
- * digits beyond the ninth of a fraction are dropped. 0, or -EINVAL: it is none, or before 1970. */
+ * digits beyond the ninth of a fraction are dropped. Logs have a comma before the fraction and no
+ * colon in the zone (ISO 8601), too. 0, or -EINVAL: it is none, or before 1970. */
 NODISCARD int clock_parse(const char *text, nsec_t *ret_wall);
 
 #define CLOCK_HTTP_BYTES 30

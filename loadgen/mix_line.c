@@ -194,28 +194,7 @@ int mix_line_parse(struct slice text, struct mix_line *ret, const char **ret_why
 
 /* --- times ------------------------------------------------------------------------------------ */
 
-/* Days since 1970 of a day of the Gregorian calendar (Hinnant, days_from_civil). */
-static int64_t days_of(int64_t year, unsigned month, unsigned day) {
-    year -= month <= 2;
-    int64_t era = (year >= 0 ? year : year - 399) / 400;
-    int64_t of_era = year - era * 400;
-    int64_t of_year = (153 * (int64_t)(month + (month > 2 ? -3u : 9u)) + 2) / 5 + day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
-/* Takes `digits` digits; false when there are fewer. */
-static bool take_number(struct slice *rest, size_t digits, unsigned *ret) {
-    *ret = 0;
-    if (rest->len < digits)
-        return false;
-    for (size_t i = 0; i < digits; i++) {
-        if (rest->ptr[i] < '0' || rest->ptr[i] > '9')
-            return false;
-        *ret = *ret * 10 + (unsigned)(rest->ptr[i] - '0');
-    }
-    *rest = slice_drop(*rest, digits);
-    return true;
-}
+enum { TIME_BYTES = 48 };
 
 static bool take_char(struct slice *rest, char c) {
     if (rest->len == 0 || rest->ptr[0] != c)
@@ -224,84 +203,36 @@ static bool take_char(struct slice *rest, char c) {
     return true;
 }
 
-/* ".123", to nanoseconds; none will do. */
-static nsec_t take_fraction(struct slice *rest) {
-    nsec_t value = 0, unit = NSEC_PER_SEC / 10;
-    if (!take_char(rest, '.') && !take_char(rest, ','))
-        return 0;
-    for (; rest->len > 0 && rest->ptr[0] >= '0' && rest->ptr[0] <= '9'; unit /= 10) {
-        value += (nsec_t)(rest->ptr[0] - '0') * unit;
-        *rest = slice_drop(*rest, 1);
-    }
-    return value;
-}
-
-struct moment {
-    unsigned year, month, day, hour, minute, second;
-    nsec_t fraction;
-};
-
-static bool take_clock(struct slice *rest, struct moment *m) {
-    bool ok = take_number(rest, 2, &m->hour) && take_char(rest, ':') &&
-              take_number(rest, 2, &m->minute) && take_char(rest, ':') &&
-              take_number(rest, 2, &m->second);
-    m->fraction = ok ? take_fraction(rest) : 0;
-    return ok && m->hour < 24 && m->minute < 60 && m->second < 61;
-}
-
-/* "Z", "+02:00", "-0700". */
-static bool take_zone(struct slice *rest, nsec_t *ret) {
-    unsigned hours, minutes;
-    *ret = 0;
-    if (take_char(rest, 'Z'))
-        return true;
-    nsec_t sign = take_char(rest, '-') ? -1 : 1;
-    if (sign > 0 && !take_char(rest, '+'))
-        return false;
-    if (!take_number(rest, 2, &hours))
-        return false;
-    (void)take_char(rest, ':');
-    if (!take_number(rest, 2, &minutes))
-        return false;
-    *ret = sign * (nsec_t)(hours * 60 + minutes) * 60 * NSEC_PER_SEC;
-    return true;
-}
-
-static bool moment_of(const struct moment *m, nsec_t zone, nsec_t *ret) {
-    if (m->year < 1970 || m->year > 2200 || m->month < 1 || m->month > 12 || m->day < 1 ||
-        m->day > 31)
-        return false;
-    int64_t seconds = days_of(m->year, m->month, m->day) * 86400 +
-                      (int64_t)(m->hour * 3600 + m->minute * 60 + m->second);
-    *ret = seconds * NSEC_PER_SEC + m->fraction - zone;
-    return true;
-}
-
-/* 10/Oct/2000:13:55:36 -0700 */
-static bool parse_clf_time(struct slice text, nsec_t *ret) {
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    struct moment m = { 0 };
-    nsec_t zone;
-    if (!take_number(&text, 2, &m.day) || !take_char(&text, '/') || text.len < 3)
-        return false;
-    for (unsigned i = 0; i < 12; i++)
-        if (memcmp(text.ptr, &months[i * 3], 3) == 0)
-            m.month = i + 1;
-    text = slice_drop(text, 3);
-    return take_char(&text, '/') && take_number(&text, 4, &m.year) && take_char(&text, ':') &&
-           take_clock(&text, &m) && take_char(&text, ' ') && take_zone(&text, &zone) &&
-           text.len == 0 && moment_of(&m, zone, ret);
-}
-
 /* 2026-11-23T01:02:03.456Z (RFC 3339) */
 static bool parse_iso_time(struct slice text, nsec_t *ret) {
-    struct moment m = { 0 };
-    nsec_t zone;
-    return take_number(&text, 4, &m.year) && take_char(&text, '-') &&
-           take_number(&text, 2, &m.month) && take_char(&text, '-') &&
-           take_number(&text, 2, &m.day) && (take_char(&text, 'T') || take_char(&text, ' ')) &&
-           take_clock(&text, &m) && take_zone(&text, &zone) && text.len == 0 &&
-           moment_of(&m, zone, ret);
+    char copy[TIME_BYTES];
+    if (text.len >= sizeof(copy))
+        return false;
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    return clock_parse(copy, ret) == 0;
+}
+
+/* 10/Oct/2000:13:55:36 -0700, which is 2000-10-10T13:55:36-0700 */
+static bool parse_clf_time(struct slice text, nsec_t *ret) {
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct slice day = slice_cut(&text, '/'), name = slice_cut(&text, '/');
+    struct slice year = slice_cut(&text, ':'), of_day = slice_cut(&text, ' ');
+    char iso[TIME_BYTES] = "0000-00-00T";
+    enum { DATE_BYTES = 11 };
+    unsigned month = 0;
+    while (month < 12 && !slice_eq(name, slice_of(&months[month * 3], 3)))
+        month++;
+    if (month == 12 || day.len != 2 || year.len != 4 ||
+        of_day.len + text.len >= TIME_BYTES - DATE_BYTES)
+        return false;
+    memcpy(iso, year.ptr, 4);
+    iso[5] = (char)('0' + (month + 1) / 10);
+    iso[6] = (char)('0' + (month + 1) % 10);
+    memcpy(iso + 8, day.ptr, 2);
+    memcpy(iso + DATE_BYTES, of_day.ptr, of_day.len);
+    memcpy(iso + DATE_BYTES + of_day.len, text.ptr, text.len);
+    return clock_parse(iso, ret) == 0;
 }
 
 /* --- a log ------------------------------------------------------------------------------------ */

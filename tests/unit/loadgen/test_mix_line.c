@@ -135,6 +135,11 @@ static void test_lines_that_cannot_be_replayed(void **state) {
                       MIX_UNPLAYABLE_MALFORMED);
     assert_unplayable("h - - [10/Okt/2000:13:55:36 -0700] \"GET / HTTP/1.0\"",
                       MIX_UNPLAYABLE_MALFORMED);
+    assert_unplayable("h - - [30/Feb/2000:13:55:36 -0700] \"GET / HTTP/1.0\"",
+                      MIX_UNPLAYABLE_MALFORMED);
+    assert_unplayable("h - - [10/Oct/2000:13:55:36.00000000000000000000000000000000000000 -0700] "
+                      "\"GET / HTTP/1.0\"",
+                      MIX_UNPLAYABLE_MALFORMED);
     assert_unplayable(AT "\"GET / HTTP/1.0", MIX_UNPLAYABLE_MALFORMED);
     assert_unplayable(AT "\"GET /a b HTTP/1.0\"", MIX_UNPLAYABLE_MALFORMED);
     assert_unplayable(AT "\"GET /a\\x0a HTTP/1.0\"", MIX_UNPLAYABLE_MALFORMED);
