@@ -604,6 +604,10 @@ def test_cluster_prints_what_an_engine_would_get():
     assert stack["environment"]["SRV_SHARD"] == "{{.Task.Slot}}/5"
     assert shlex.split(stack["command"].replace("$$", "$")) == ["bench", "--json-line", "--quiet", "-k", "-c", "10", url]
     assert float(stack["environment"]["SRV_START_AT"]) > time.time()
+    header = "A: $HOME \"q\" it's }: #c"
+    done = cluster("--engine", "swarm", "--print", "--", "-H", header, url)
+    command = yaml.safe_load(done.stdout)["services"]["bench"]["command"]
+    assert shlex.split(command.replace("$$", "$"))[-2:] == [header, url]
     done = cluster("--engine", "processes", "--print", "--", "-c", 10, url)
     assert done.stdout.count("\n") == 2 and "SRV_SHARD=1/2" in done.stdout
 
