@@ -48,7 +48,7 @@ def test_the_knee_of_a_queue_is_found(slowapi, srv_run):
         assert found["max"]["low"] <= found["max"]["load"] <= found["max"]["high"]
         assert {"fails"} <= {step["verdict"] for step in found["steps"]}
     capacities = [step["capacity"] for step in found["steps"] if step["capacity"]]
-    assert all(100 < capacity < 230 for capacity in capacities)
+    assert all(50 < capacity < 320 for capacity in capacities)  # 200 +- 14 in the shortest step that overloads
     assert "The highest that holds" in done.stderr or "Ended by the generator" in done.stderr
 
 
