@@ -204,7 +204,7 @@ def test_a_killed_worker_loses_no_journal(kept):
         for pid in children(api.pid):
             os.kill(pid, signal.SIGKILL)
     wait_for(lambda: answers(api), what="a new worker")
-    assert journal.count("path=/get")[1] >= 6 and journal.count("outcome=in-flight")[1] == 1
+    assert journal.count("path=/get")[1] >= 6 and journal.count("outcome=in-flight&arg=delay%3D60")[1] == 1
 
 
 def answers(api):
