@@ -36,6 +36,7 @@ or if a sanitizer reported anything. Everything that waits has a time-out, and c
 The binary is $SRV_BIN, or the newest of build/*/cmd/srv.
 """
 
+import contextlib
 import ctypes
 import http.client
 import os
@@ -418,6 +419,15 @@ def raw(server, data, half_close=False, timeout=IO_SECONDS):
 
 def children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def open_files(pid):
+    """What the descriptors of a process lead to, without those that are closed meanwhile."""
+    links = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return links
 
 
 def wait_for(condition, seconds=IO_SECONDS, what="condition"):

@@ -13,7 +13,7 @@ import time
 
 import pytest
 from control import fetch
-from harness import RawConnection, get, request, wait_for
+from harness import RawConnection, get, open_files, request, wait_for
 from test_handlers import MODELS, app_of, build
 from test_upstream import certificates, h2_upstream  # noqa: F401
 from upstreams import Upstream, tls_of
@@ -503,10 +503,7 @@ def test_fetches_at_the_same_time(handler, slowapi, model):
 
 def established(pid, port):
     """Connections of that process to that port."""
-    mine = set()
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            mine.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    mine = open_files(pid)
     with open("/proc/net/tcp", encoding="ascii") as table:
         rows = [line.split() for line in table][1:]
     return sum(f"socket:[{row[9]}]" in mine and row[2].endswith(f":{port:04X}") for row in rows)

@@ -5,10 +5,9 @@ import os
 import re
 import socket
 import time
-from pathlib import Path
 
 import pytest
-from harness import Client, RawConnection, get, raw, request, wait_for
+from harness import Client, RawConnection, get, open_files, raw, request, wait_for
 from test_handlers import MODELS, ROOT, app_of, build
 
 BIG = 10_000_000
@@ -289,7 +288,7 @@ def test_clients_that_take_nothing_are_let_go(serve, path, folder):
         with RawConnection(app) as conn:
             conn.send(b"GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n")
             wait_for(lambda log=log: log.exists() and "/big.bin 499 0" in log.read_text(), what="499")
-        assert not [fd for fd in Path(f"/proc/{app.pid}/fd").iterdir() if os.path.basename(os.readlink(fd)) == "big.bin"]
+        assert not [link for link in open_files(app.pid) if os.path.basename(link) == "big.bin"]
         assert get(app, "/page.txt").text == "0123456789"
 
 
@@ -318,8 +317,7 @@ def test_the_log_has_the_bytes_of_the_file(serve, path, folder):
 
 def test_no_descriptor_is_left(app, folder):
     def files():
-        links = [os.readlink(fd) for fd in Path(f"/proc/{app.pid}/fd").iterdir()]
-        return [link for link in links if str(folder) in link]
+        return [link for link in open_files(app.pid) if str(folder) in link]
 
     for target in ("/big.bin", "/page.txt", "/empty", "/sub", "/fifo", "/nowhere"):
         for method in ("GET", "HEAD"):

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import RawConnection, children, get, srv_binary, wait_for
+from harness import RawConnection, children, get, open_files, srv_binary, wait_for
 
 GREETING = "Hi there! slow api response"
 REQUEST = b"GET /?delay=%s HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -173,8 +173,7 @@ def test_a_connection_does_not_wake_every_worker(slowapi, serve, model):
 
 
 def sockets(pid):
-    links = (os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd"))
-    return sum(link.startswith("socket:") for link in links)
+    return sum(link.startswith("socket:") for link in open_files(pid))
 
 
 @pytest.mark.parametrize("asks", [True, False], ids=["kept", "silent"])

@@ -2,18 +2,16 @@
 """srv slowapi from outside."""
 
 import json
-import os
 import random
 import resource
 import selectors
 import signal
 import socket
 import time
-from pathlib import Path
 
 import pytest
 from control import fetch
-from harness import Client, RawConnection, children, connect, get, is_refused, raw, wait_for
+from harness import Client, RawConnection, children, connect, get, is_refused, open_files, raw, wait_for
 
 TEXT = "slow api response"
 GET = b"GET /?delay=%s HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -22,13 +20,7 @@ NOW = GET % b"0"
 
 def open_sockets(server):
     """How many sockets the server holds, the listening ones included."""
-    count = 0
-    for link in Path(f"/proc/{server.pid}/fd").iterdir():
-        try:
-            count += os.readlink(link).startswith("socket:")
-        except FileNotFoundError:
-            pass
-    return count
+    return sum(link.startswith("socket:") for link in open_files(server.pid))
 
 
 def stats_of(server):
