@@ -44,6 +44,20 @@ struct slice slice_cut(struct slice *rest, char sep) {
     return head;
 }
 
+bool slice_list_has(struct slice list, struct slice word) {
+    while (list.len > 0)
+        if (slice_eq(slice_trim(slice_cut(&list, ',')), word))
+            return true;
+    return false;
+}
+
+bool slice_list_has_nocase(struct slice list, struct slice word) {
+    while (list.len > 0)
+        if (slice_eq_nocase(slice_trim(slice_cut(&list, ',')), word))
+            return true;
+    return false;
+}
+
 int slice_parse_u64(struct slice s, uint64_t max, uint64_t *ret) {
     if (s.len == 0)
         return -EINVAL;

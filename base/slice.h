@@ -62,6 +62,11 @@ size_t slice_find(struct slice s, char c);
  */
 struct slice slice_cut(struct slice *rest, char sep);
 
+/* Whether `word` is one of `a, b, c`, without the blanks around each; the latter as
+ * slice_eq_nocase. */
+bool slice_list_has(struct slice list, struct slice word);
+bool slice_list_has_nocase(struct slice list, struct slice word);
+
 /* 1*DIGIT, no sign, no space. 0, -EINVAL (not digits or empty), -ERANGE (above max). */
 NODISCARD int slice_parse_u64(struct slice s, uint64_t max, uint64_t *ret);
 

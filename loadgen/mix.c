@@ -88,13 +88,6 @@ static int put_fields(struct mix_filling *f, const struct slice *own, size_t own
     return rc;
 }
 
-static bool list_has(struct slice list, struct slice word) {
-    while (list.len > 0)
-        if (slice_eq_nocase(slice_trim(slice_cut(&list, ',')), word))
-            return true;
-    return false;
-}
-
 static int put_own_field(struct mix_filling *f, const struct json_member *field) {
     struct buf *out = &f->r->request.bytes;
     int rc = buf_append(out, field->key);
@@ -103,10 +96,11 @@ static int put_own_field(struct mix_filling *f, const struct json_member *field)
     if (rc == 0)
         rc = put_text(f, (struct mix_text){ field->value, field->has_escapes }, TEMPLATE_IN_HEADER,
                       out);
-    if (slice_eq_nocase(field->key, SLICE("Connection")) && list_has(field->value, SLICE("close")))
+    if (slice_eq_nocase(field->key, SLICE("Connection")) &&
+        slice_list_has_nocase(field->value, SLICE("close")))
         f->r->request.close = true;
     else if (slice_eq_nocase(field->key, SLICE("Connection")) &&
-             list_has(field->value, SLICE("keep-alive")))
+             slice_list_has_nocase(field->value, SLICE("keep-alive")))
         f->r->request.close = false;
     return rc == 0 ? buf_append(out, SLICE("\r\n")) : rc;
 }

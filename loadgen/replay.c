@@ -17,13 +17,6 @@ const struct replay_reason replay_reasons[MIX_UNPLAYABLES_COUNT] = {
 #undef REASON_ROW
 };
 
-static bool is_among(struct slice method, struct slice list) {
-    while (list.len > 0)
-        if (slice_eq(slice_trim(slice_cut(&list, ',')), method))
-            return true;
-    return false;
-}
-
 static int add_line(struct replay *r, nsec_t at, size_t offset) {
     if (r->count == r->cap) {
         size_t cap = r->cap > 0 ? r->cap * 2 : LINES_FIRST;
@@ -50,7 +43,7 @@ static int read_lines(struct replay *r, struct slice text, const char *methods) 
         int rc = mix_line_parse_log(one, &line, &why);
         if (rc == 0)
             continue;
-        if (rc > 0 && is_among(line.method, slice_str(methods)))
+        if (rc > 0 && slice_list_has(slice_str(methods), line.method))
             rc = add_line(r, line.when, start);
         else
             r->left_out[why]++;

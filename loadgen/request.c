@@ -42,14 +42,6 @@ static void add_default(struct builder *b, struct slice name, struct slice value
         add_field(b, name, value);
 }
 
-/* Whether a comma-separated list holds the word. */
-static bool list_has(struct slice list, struct slice word) {
-    while (list.len > 0)
-        if (slice_eq_nocase(slice_trim(slice_cut(&list, ',')), word))
-            return true;
-    return false;
-}
-
 /* One -H. Host goes where Host belongs; a Connection field decides about keep-alive as -k does. */
 static int add_header(struct builder *b, struct request *r, const char *text, struct error *err) {
     struct slice value = slice_str(text);
@@ -67,9 +59,9 @@ static int add_header(struct builder *b, struct request *r, const char *text, st
         return 0;
     }
     if (slice_eq_nocase(name, SLICE("Connection"))) {
-        if (list_has(value, SLICE("close")))
+        if (slice_list_has_nocase(value, SLICE("close")))
             r->close = true;
-        else if (list_has(value, SLICE("keep-alive")))
+        else if (slice_list_has_nocase(value, SLICE("keep-alive")))
             r->close = false;
     }
     add_field(b, name, value);

@@ -64,17 +64,10 @@ void server_times_restart(struct server_times *t) {
 
 /* --- names ------------------------------------------------------------------------------------ */
 
-static bool list_has(const char *list, struct slice name) {
-    struct slice rest = slice_str(list);
-    while (rest.len > 0)
-        if (slice_eq(slice_trim(slice_cut(&rest, ',')), name))
-            return true;
-    return false;
-}
-
 /* Servers that tell parts tell their sum, too, by one of these names. */
 static bool is_added(const struct server_times *t, struct slice name) {
-    return t->parts != NULL ? list_has(t->parts, name) : !list_has("total,planned,actual", name);
+    return t->parts != NULL ? slice_list_has(slice_str(t->parts), name)
+                            : !slice_list_has(SLICE("total,planned,actual"), name);
 }
 
 static size_t find(const struct server_times *t, struct slice name, size_t guess) {

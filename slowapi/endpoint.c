@@ -523,12 +523,7 @@ ENDPOINT(cookies_set_one) {
 static bool names(const struct slow_request *request, struct slice field, struct slice word) {
     struct slice value;
 
-    if (!http_field_find(request->head, field, &value))
-        return false;
-    while (value.len > 0)
-        if (slice_eq_nocase(slice_trim(slice_cut(&value, ',')), word))
-            return true;
-    return false;
+    return http_field_find(request->head, field, &value) && slice_list_has_nocase(value, word);
 }
 
 /* A number of bytes that an argument names; `otherwise` when none does. 0 or -EINVAL. */

@@ -130,13 +130,6 @@ int reply_add_field(struct reply *reply, const char *name, struct slice value, s
     return rc;
 }
 
-static bool list_has(struct slice list, struct slice word) {
-    while (list.len > 0)
-        if (slice_eq_nocase(slice_trim(slice_cut(&list, ',')), word))
-            return true;
-    return false;
-}
-
 /* A length that may be wrong cannot be followed by another answer. */
 int reply_add_custom(struct reply *reply, char *lines, size_t size) {
     struct slice rest = slice_of(lines, size), name, value;
@@ -145,7 +138,8 @@ int reply_add_custom(struct reply *reply, char *lines, size_t size) {
     while (http_field_next(&rest, &name, &value)) {
         bool frames = slice_eq_nocase(name, SLICE("Transfer-Encoding"));
         is_chunked |= frames && slice_eq_nocase(value, SLICE("chunked"));
-        if ((slice_eq_nocase(name, SLICE("Connection")) && list_has(value, SLICE("close"))) ||
+        if ((slice_eq_nocase(name, SLICE("Connection")) &&
+             slice_list_has_nocase(value, SLICE("close"))) ||
             slice_eq_nocase(name, SLICE("Content-Length")) || (frames && !is_chunked))
             reply->close = true;
     }

@@ -103,6 +103,16 @@ static void reads_nothing_behind_its_end(void **state) {
     guard_close(&guard);
 }
 
+static void words_are_found_in_lists(void **state UNUSED) {
+    assert_true(slice_list_has(SLICE("a, b ,\tc"), SLICE("b")));
+    assert_true(slice_list_has(SLICE("a,b,c"), SLICE("c")));
+    assert_false(slice_list_has(SLICE("ab, B"), SLICE("b")));
+    assert_true(slice_list_has_nocase(SLICE("ab, B"), SLICE("b")));
+    assert_false(slice_list_has_nocase(SLICE(""), SLICE("b")));
+    assert_false(slice_list_has(SLICE("a"), SLICE("")));
+    assert_true(slice_list_has(SLICE("a,,b"), SLICE("")));
+}
+
 static void duplicates(void **state) {
     (void)state;
     char *copy = slice_dup(slice_of("abcdef", 3));
@@ -118,9 +128,13 @@ static void duplicates(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(compares),          cmocka_unit_test(drops_and_takes_within_bounds),
-        cmocka_unit_test(trims_blanks_only), cmocka_unit_test(finds_and_cuts),
-        cmocka_unit_test(parses_numbers),    cmocka_unit_test(reads_nothing_behind_its_end),
+        cmocka_unit_test(words_are_found_in_lists),
+        cmocka_unit_test(compares),
+        cmocka_unit_test(drops_and_takes_within_bounds),
+        cmocka_unit_test(trims_blanks_only),
+        cmocka_unit_test(finds_and_cuts),
+        cmocka_unit_test(parses_numbers),
+        cmocka_unit_test(reads_nothing_behind_its_end),
         cmocka_unit_test(duplicates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
