@@ -2,6 +2,8 @@
 /* Makes strings of JSON from bytes that nobody has looked at, and objects. */
 #include "base/json.h"
 #include "base/alloc.h"
+#include "base/stream.h"
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -60,6 +62,19 @@ char *json_line(json_t *json) {
 
     json_decref(json);
     return text;
+}
+
+int json_write(FILE *out, json_t *json, bool one_line) {
+    size_t form = one_line ? JSON_COMPACT | JSON_ENSURE_ASCII : JSON_INDENT(2);
+    int rc = json != NULL ? 0 : -ENOMEM;
+
+    errno = 0;
+    if (rc == 0 && (json_dumpf(json, out, form) != 0 || fputc('\n', out) == EOF))
+        rc = errno != 0 ? -errno : -EIO;
+    if (rc == 0)
+        rc = stream_flush(out);
+    json_decref(json);
+    return rc;
 }
 
 void json_put(struct json_draft o, const char *key, json_t *value) {

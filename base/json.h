@@ -5,6 +5,7 @@
 
 #include "base/slice.h"
 #include <jansson.h>
+#include <stdio.h>
 
 /* A string of at most `bytes_max` bytes of the text; a longer text is cut at a whole character and
  * ends in "...". JSON holds UTF-8 only: text that is none is read as Latin-1, which any bytes are
@@ -15,6 +16,11 @@ NODISCARD json_t *json_text(struct slice text, size_t bytes_max);
  * readers, or drive terminals, are escaped. Drops the reference, takes NULL. For free(3); NULL when
  * out of memory. */
 NODISCARD char *json_line(json_t *json);
+
+/* Writes it to the stream: indented, or as one line of ASCII, and a newline. Drops the reference;
+ * NULL is what is left when memory was short. 0, -ENOMEM, or the -errno of what could not be
+ * written. */
+NODISCARD int json_write(FILE *out, json_t *json, bool one_line);
 
 /* An object in the making. Its keys are valid UTF-8, so that only memory can be short, and then
  * `ok`, which all objects of one document share, becomes false: to be looked at once, at the end.

@@ -376,14 +376,5 @@ int document_read(json_t **ret, const char *path, bool or_search, struct error *
 }
 
 int document_write(FILE *out, const struct report *r) {
-    json_t *json = document_make(r);
-    int rc = json != NULL ? 0 : -ENOMEM;
-    size_t form = r->config->json_line ? JSON_COMPACT | JSON_ENSURE_ASCII : JSON_INDENT(2);
-    errno = 0;
-    if (rc == 0 && (json_dumpf(json, out, form) != 0 || fputc('\n', out) == EOF))
-        rc = errno != 0 ? -errno : -EIO;
-    if (rc == 0)
-        rc = stream_flush(out);
-    json_decref(json);
-    return rc;
+    return json_write(out, document_make(r), r->config->json_line);
 }

@@ -501,10 +501,10 @@ static json_t *make_json(const struct findmax *f, struct knee_estimate e) {
 }
 
 static int write_json(const struct findmax *f, json_t *root, struct error *err) {
-    int rc = json_dumpf(root, f->json, f->config->json_line ? JSON_COMPACT : JSON_INDENT(2));
-    if (rc == 0 && fputc('\n', f->json) != EOF)
-        return 0;
-    return error_set(err, -EIO, "cannot write %s: %s", f->config->json_path, strerrordesc_np(EIO));
+    int rc = json_write(f->json, json_incref(root), f->config->json_line);
+    return rc == 0 ? 0
+                   : error_set(err, rc, "cannot write %s: %s", f->config->json_path,
+                               strerrordesc_np(-rc));
 }
 
 static int write_page(const struct findmax *f, json_t *root, struct error *err) {

@@ -462,11 +462,7 @@ static int write_json(FILE *out, const struct rounds *r) {
     json_t *root = json_pack("{s:s, s:s, s:o, s:o}", "schema", "srv-bench-rounds/1", "version",
                              SRV_VERSION, "sides", sides, "comparison",
                              r->side_count > 1 ? comparison_json(r) : json_null());
-    if (root == NULL)
-        return -ENOMEM;
-    int rc = json_dumpf(root, out, r->config->json_line ? JSON_COMPACT : JSON_INDENT(2));
-    json_decref(root);
-    return rc == 0 && fputc('\n', out) != EOF ? 0 : -EIO;
+    return json_write(out, root, r->config->json_line);
 }
 
 /* --- all of it -------------------------------------------------------------------------------- */
