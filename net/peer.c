@@ -40,6 +40,13 @@ struct peer peer_of_address(const struct address *address) {
     return peer;
 }
 
+struct peer peer_of_socket(int fd) {
+    struct address address = { .len = sizeof(address) - sizeof(address.len) };
+    bool is_known = fd >= 0 && getpeername(fd, &address.any, &address.len) == 0;
+
+    return peer_of_address(is_known ? &address : NULL);
+}
+
 bool ip_parse(struct slice text, struct ip *ret) {
     char copy[INET6_ADDRSTRLEN];
     uint8_t bytes[16];

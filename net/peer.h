@@ -25,6 +25,9 @@ struct peer {
 /* The peer that accept(2) tells; NULL is unknown. */
 struct peer peer_of_address(const struct address *address);
 
+/* The peer of a connected socket, as getpeername(2) tells; -1 is unknown. */
+struct peer peer_of_socket(int fd);
+
 /* `bytes` has 4 or 16. */
 struct ip ip_of_bytes(const uint8_t *bytes, size_t count);
 

@@ -4,12 +4,12 @@
 #include "base/alloc.h"
 #include "base/base64.h"
 #include "base/json.h"
+#include "base/robust_mutex.h"
 #include "http/url.h"
 #include "net/peer.h"
 #include "slowapi/limits.h"
 #include "slowapi/pattern.h"
 #include <errno.h>
-#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,18 +48,13 @@ struct journal {
 struct journal *journal_new(uint32_t entries, struct error *err) {
     size_t size = sizeof(struct journal) + entries * sizeof(struct journal_entry);
     struct journal *j = mem_share(size);
-    pthread_mutexattr_t attr;
 
     if (j == NULL) {
         error_set(err, -ENOMEM, "--journal %u: no shared memory: %s", entries,
                   strerrordesc_np(ENOMEM));
         return NULL;
     }
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&j->mutex, &attr);
-    pthread_mutexattr_destroy(&attr);
+    robust_mutex_init(&j->mutex);
     j->size_bytes = size;
     j->capacity = entries;
     return j;
@@ -73,8 +68,7 @@ void journal_free(struct journal *j) {
 /* A worker that died while it held the lock leaves at worst an entry of which a part is missing:
  * lengths are written after the bytes. */
 static void journal_lock(struct journal *j) {
-    if (pthread_mutex_lock(&j->mutex) == EOWNERDEAD)
-        pthread_mutex_consistent(&j->mutex);
+    (void)robust_mutex_lock(&j->mutex);
 }
 
 static void journal_unlock(struct journal *j) {
@@ -95,13 +89,6 @@ static uint32_t put(struct journal_entry *e, uint32_t at, struct slice text) {
     return (uint32_t)text.len;
 }
 
-static struct peer client_of(int fd) {
-    struct address address = { .len = sizeof(address) - sizeof(address.len) };
-    bool is_known = fd >= 0 && getpeername(fd, &address.any, &address.len) == 0;
-
-    return peer_of_address(is_known ? &address : NULL);
-}
-
 /* Whole lines only. */
 static struct slice fitting_lines(struct slice fields, size_t room) {
     while (fields.len > room) {
@@ -112,7 +99,7 @@ static struct slice fitting_lines(struct slice fields, size_t room) {
 }
 
 uint64_t journal_begin(struct journal *j, const struct http_head *head, int fd, const char *rule) {
-    struct peer client = client_of(fd);
+    struct peer client = peer_of_socket(fd);
 
     journal_lock(j);
     uint64_t number = ++j->last;

@@ -144,14 +144,12 @@ json_t *request_args_json(struct slice query) {
 }
 
 json_t *request_origin_json(const struct slow_request *request) {
-    struct address address = { .len = sizeof(address) - sizeof(address.len) };
     char text[PEER_TEXT_BYTES];
     struct slice value;
 
     if (http_field_find(request->head, SLICE("X-Forwarded-For"), &value))
         return json_text(slice_trim(slice_cut(&value, ',')), SIZE_MAX);
-    bool is_known = request->fd >= 0 && getpeername(request->fd, &address.any, &address.len) == 0;
-    struct peer peer = peer_of_address(is_known ? &address : NULL);
+    struct peer peer = peer_of_socket(request->fd);
     return json_text(slice_str(peer_format(&peer, text)), SIZE_MAX);
 }
 

@@ -3,6 +3,7 @@
  * goes when there are too many. */
 #include "slowapi/shared.h"
 #include "base/alloc.h"
+#include "base/robust_mutex.h"
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
@@ -146,16 +147,6 @@ static void lru_init(struct lru *lru, uint32_t capacity, char **rest) {
     lru->places = cut(rest, sizeof(struct lru_place) * (capacity + 1));
 }
 
-static void init_mutex(pthread_mutex_t *mutex) {
-    pthread_mutexattr_t attr;
-
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(mutex, &attr);
-    pthread_mutexattr_destroy(&attr);
-}
-
 struct shared *shared_new(uint32_t sequences, uint32_t queues, struct error *err) {
     size_t counts_size = sizeof(uint64_t) * (sequences + 1);
     size_t states_size = sizeof(struct queue) * (queues + 1);
@@ -173,7 +164,7 @@ struct shared *shared_new(uint32_t sequences, uint32_t queues, struct error *err
     lru_init(&shared->queues, queues, &rest);
     shared->sequence_counts = cut(&rest, counts_size);
     shared->queue_states = cut(&rest, states_size);
-    init_mutex(&shared->mutex);
+    robust_mutex_init(&shared->mutex);
     memcpy(shared->rules, "[]", sizeof("[]"));
     shared->started_at = clock_now();
     if (getrandom(&shared->secret, sizeof(shared->secret), 0) < 0)
@@ -189,11 +180,10 @@ void shared_free(struct shared *shared) {
 /* A worker that died while it held the lock may have left the tables half changed: the next one to
  * lock mends them. The order of use is lost then, the counts and queues stay. */
 static void shared_lock(struct shared *shared) {
-    if (pthread_mutex_lock(&shared->mutex) != EOWNERDEAD)
+    if (!robust_mutex_lock(&shared->mutex))
         return;
     lru_mend(&shared->sequences);
     lru_mend(&shared->queues);
-    pthread_mutex_consistent(&shared->mutex);
 }
 
 static void shared_unlock(struct shared *shared) {
