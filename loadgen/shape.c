@@ -142,7 +142,8 @@ nsec_t shape_span(const struct load_shape *s) {
     return sum;
 }
 
-double shape_stage_requests(const struct load_stage *stage) {
+/* The requests that stage `i` plans. */
+static double stage_requests(const struct load_stage *stage) {
     return (stage->from + stage->to) / 2 * seconds(stage->span);
 }
 
@@ -166,7 +167,7 @@ static nsec_t time_within(const struct load_stage *stage, double area) {
 nsec_t shape_when(const struct load_shape *s, struct shape_cursor *c, double requests) {
     while (c->stage < s->count) {
         const struct load_stage *stage = &s->stages[c->stage];
-        double area = shape_stage_requests(stage);
+        double area = stage_requests(stage);
         if (requests < c->area + area)
             return c->began + time_within(stage, requests - c->area);
         c->area += area;

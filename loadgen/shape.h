@@ -50,9 +50,6 @@ NODISCARD int shape_parse(const char *text, struct shape_limits limits, struct l
 /* The length of all stages. */
 nsec_t shape_span(const struct load_shape *s);
 
-/* The requests that stage `i` plans. */
-double shape_stage_requests(const struct load_stage *stage);
-
 /* The stage of a moment after the start; the last one also for what is later. */
 size_t shape_stage_at(const struct load_shape *s, nsec_t at);
 

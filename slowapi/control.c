@@ -100,10 +100,8 @@ static json_t *stats_json(const struct slow_stats_sum *sum, struct shared *share
     return json;
 }
 
-static void reply_stats(void *arg, struct control_request *rq) {
-    struct shared *shared = arg;
-    struct slow_stats_sum *sum = sum_up(shared);
-    json_t *json = sum != NULL ? stats_json(sum, shared) : NULL;
+/* Drops the reference; NULL is what is left when memory was short. */
+static void reply_json(struct control_request *rq, json_t *json) {
     char *text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
 
     if (text != NULL)
@@ -112,6 +110,13 @@ static void reply_stats(void *arg, struct control_request *rq) {
         control_reply_text(rq, 500, "out of memory");
     free(text);
     json_decref(json);
+}
+
+static void reply_stats(void *arg, struct control_request *rq) {
+    struct shared *shared = arg;
+    struct slow_stats_sum *sum = sum_up(shared);
+
+    reply_json(rq, sum != NULL ? stats_json(sum, shared) : NULL);
     mem_free(sum);
 }
 
@@ -263,16 +268,11 @@ static void list_requests(struct journal *journal, struct control_request *rq) {
     struct error err = { .text = "" };
     json_t *json = NULL;
     int rc = journal_list(journal, rq->query, &json, &err);
-    char *text = rc == 0 ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
 
-    if (rc == 0 && text == NULL)
-        rc = error_set(&err, -ENOMEM, "out of memory");
     if (rc == 0)
-        control_reply(rq, 200, "application/json", slice_str(text));
+        reply_json(rq, json);
     else
         reply_error(rq, rc, &err);
-    free(text);
-    json_decref(json);
 }
 
 static void handle_requests(void *arg, struct control_request *rq) {
