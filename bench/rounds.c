@@ -116,7 +116,7 @@ static void note_run(const struct rounds *r, struct rounds_side *s, const struct
 
 /* --- a server --------------------------------------------------------------------------------- */
 
-/* Runs a shell in a group of its own, which is ended as a whole. */
+/* Runs a shell, in the group of its keeper. */
 static void become_server(const char *command) {
     sigset_t none;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -125,10 +125,31 @@ static void become_server(const char *command) {
         signal(watched[i], SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)setpgid(0, 0);
     if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0)
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
     _exit(127);
+}
+
+/* Leads the group of a server, which is ended as a whole: also when bench is killed, for then the
+ * kernel tells its children only. Ends as the shell does. */
+static void keep_server(const char *command) {
+    pid_t parent = getppid();
+    sigset_t waited;
+    int signo, status;
+    sigemptyset(&waited);
+    sigaddset(&waited, SIGCHLD);
+    sigaddset(&waited, SIGTERM);
+    sigprocmask(SIG_SETMASK, &waited, NULL);
+    (void)setpgid(0, 0);
+    pid_t pid = child_fork(SIGKILL);
+    if (pid == 0)
+        become_server(command);
+    while (pid > 0 && !child_reap(pid, &status)) {
+        if (getppid() != parent)
+            kill(0, SIGKILL);
+        sigwait(&waited, &signo);
+    }
+    _exit(pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 127);
 }
 
 static void pause_a_little(void) {
@@ -172,9 +193,9 @@ static int start_server(struct rounds_side *s, struct error *err) {
                       s->command);
         return code == 0 ? EXIT_CANNOT : code;
     }
-    pid_t pid = child_fork(SIGKILL);
+    pid_t pid = child_fork(SIGTERM);
     if (pid == 0)
-        become_server(s->command);
+        keep_server(s->command);
     if (pid < 0) {
         error_set(err, (int)pid, "cannot fork: %s", strerrordesc_np(-(int)pid));
         return EXIT_CANNOT;

@@ -101,6 +101,24 @@ def test_servers_are_started_and_stopped_in_turns(srv_run):
         harness.connect(("127.0.0.1", port))
 
 
+def test_a_server_dies_with_a_bench_that_is_killed():
+    port = harness.free_port()
+    shown = f"exec 3>&1; {command(port, '1ms')}"  # a shell that stays, with the server as its child
+    args = ["--rounds", "9", f"--server-command={shown}", f"--server-command={shown}", f"http://127.0.0.1:{port}/"]
+    with subprocess.Popen([harness.srv_binary(), "bench", "-k", "-c", "2", "-t", "1", *args], stdout=subprocess.DEVNULL) as bench:
+        harness.wait_for(lambda: is_taken(port), what="a server")
+        bench.kill()
+    harness.wait_for(lambda: not is_taken(port), what="the end of the server")
+
+
+def is_taken(port):
+    try:
+        harness.connect(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
 def test_a_server_that_does_not_start_is_told(srv_run):
     url = f"http://127.0.0.1:{harness.free_port()}/"
     done, _ = rounds(srv_run, "--rounds", 5, "--server-command=exit 3", "--server-command=true", url)
