@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpbin_table
 import pytest
-from harness import Client, RawConnection, get, raw
+from harness import Client, RawConnection, get, raw, run_script
 from httpbin_table import CHECKS, digest
 from test_slowapi_shapes import Control
 
@@ -24,6 +24,59 @@ def test_every_check_of_the_table_holds(slowapi):
 def test_a_difference_to_httpbin_is_in_the_docs():
     table = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/slowapi.md").read_text().split("### Differences to httpbin")[1].split("\n## ")[0], re.M)
     assert set(table) == {check.differs for check in CHECKS if check.differs}
+
+
+def test_debians_httpbin_differs_where_the_table_tells():
+    pytest.importorskip("httpbin", reason="there is no python3-httpbin: scripts/setup test")
+    done = run_script("compare-httpbin")
+    assert done.returncode == 0 and f"{len(CHECKS)} checks" in done.stdout, done.stdout + done.stderr
+
+
+TINY_SUITE = """
+import json, ssl, urllib.request
+import pytest, pytest_httpbin.certs
+
+def fetch(url):
+    trusted = ssl.create_default_context(cafile=pytest_httpbin.certs.where())
+    with urllib.request.urlopen(url, context=trusted if url.startswith("https") else None) as reply:
+        return json.load(reply)
+
+def test_passes(httpbin):
+    assert fetch(httpbin + "/get?a=1")["args"] == {"a": "1"}
+
+def test_passes_on_both(httpbin_both):
+    assert fetch(httpbin_both.join("/uuid"))["uuid"]
+
+def test_passes_with_httpbin(httpbin):
+    assert "method" not in fetch(httpbin + "/get"), "a method"
+
+def test_passes_with_slowapi(httpbin):
+    assert "method" in fetch(httpbin + "/get")
+
+@pytest.mark.xfail
+def test_is_expected_to_fail(httpbin):
+    pass
+
+def test_asks_for_none():
+    assert False
+"""
+
+
+def test_suites_of_other_clients_are_compared(tmp_path):
+    pytest.importorskip("httpbin", reason="there is no python3-httpbin: scripts/setup test")
+    (tmp_path / "test_tiny.py").write_text(TINY_SUITE)
+    done = run_script("test-suites", "--network", "--sources", f"tiny={tmp_path}", "tiny")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"^tiny +6 +4 +3 +75\.0 %$", done.stdout, re.M), done.stdout
+    assert re.findall(r"::(\w+): failed AssertionError: a method", done.stdout) == ["test_passes_with_httpbin"], done.stdout
+    done = run_script("test-suites", "--network", "--against", "slowapi", "--sources", f"tiny={tmp_path}", "tiny")
+    assert done.returncode == 0 and "tiny: 6 ask for httpbin, 4 passed, 1 failed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("args, reason", [(["nothing"], "no suite 'nothing'"), (["--sources", "tiny=/nowhere", "tiny"], "no such folder")])
+def test_a_suite_that_is_not_there_is_named(args, reason):
+    done = run_script("test-suites", *args)
+    assert done.returncode == 1 and reason in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("path", ["/get", "/redirect/1", "/cookies/set?a=1", "/basic-auth/u/p", "/gzip", "/html", "/image/png", "/uuid", "/anything", "/trailers?X-T=1", "/links/5/0"])
