@@ -10,11 +10,9 @@
 #include "slowapi/journal.h"
 #include "slowapi/limits.h"
 #include "slowapi/param.h"
+#include "slowapi/roll.h"
 #include "slowapi/route.h"
-#include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -207,202 +205,55 @@ static int take_layers(struct plan_state *plan) {
 
 /* --- rolls ------------------------------------------------------------------------------------ */
 
-/* A client, or a session of one. */
-static uint64_t client_key(const struct plan_state *plan) {
-    uint64_t key = hash_bytes(HASH_SEED, &plan->origin->client, sizeof(plan->origin->client));
-    struct slice session;
-
-    return http_field_find(plan->head, SLICE(SLOWAPI_SESSION), &session)
-               ? hash_bytes(key, session.ptr, session.len)
-               : key;
+static struct roll roll_of(struct plan_state *plan) {
+    return (struct roll){ .shared = plan->p->shared,
+                          .stats = &plan->p->stats,
+                          .spec = plan->spec,
+                          .head = plan->head,
+                          .rng = &plan->reply->rng,
+                          .path = plan->request.path,
+                          .client = plan->origin->client,
+                          .now = plan->now,
+                          .is_reused = plan->origin->is_reused };
 }
 
-/* Requests that are counted together: a key alone decides; without one, what a client, or a session
- * of one, asks of a path counts by itself. */
-static uint64_t sequence_key(const struct plan_state *plan) {
-    const struct spec *spec = plan->spec;
-    const int64_t numbers[] = { spec->first, spec->every };
-
-    if (spec->has_key)
-        return spec->key;
-    uint64_t key = hash_bytes(client_key(plan), numbers, sizeof(numbers));
-    key = hash_bytes(key, spec->seq, spec->seq_count * sizeof(spec->seq[0]));
-    return hash_bytes(key, plan->request.path.ptr, plan->request.path.len);
+/* 1: the plan is made. */
+static int refuse_by(struct plan_state *plan, const struct roll_refusal *refusal) {
+    if (refusal->status != 0)
+        return refuse_with(plan, refusal->status, refusal->text, refusal->fields);
+    return refusal->fields[0] != '\0' ? reply_add_fields(plan->reply, refusal->fields) : 0;
 }
 
-static void tell_eviction(struct plan_state *plan) {
-    static struct log_rate rate = { .per_second = 1 };
+static int pass_limit(struct plan_state *plan, const struct roll *rolls) {
+    struct roll_refusal refusal;
 
-    slow_stats_count(&plan->p->stats, SLOW_SEQUENCE_EVICTIONS);
-    log_limited(&rate, LOG_LEVEL_WARN, "a sequence was forgotten places=%u option=--sequences",
-                plan->p->shared->sequences.capacity);
+    roll_limit(rolls, &refusal);
+    return refuse_by(plan, &refusal);
 }
 
-/* Answers 429 to those that have come too often; whatever they ask for does not happen. The fields
- * are those of draft-ietf-httpapi-ratelimit-headers-06, which most clients know. */
-static int pass_limit(struct plan_state *plan) {
-    const struct spec *spec = plan->spec;
-    const int64_t numbers[] = { spec->limit, spec->limit_span };
-    char fields[160];
-
-    if (spec->limit == 0)
-        return 0;
-    uint64_t key = spec->has_key ? spec->key : client_key(plan);
-    key = hash_bytes(hash_bytes(key, "limit", 5), numbers, sizeof(numbers));
-    struct window_turn turn =
-        window_take(plan->p->shared, key, (uint64_t)spec->limit, spec->limit_span, clock_now());
-    if (turn.evicts)
-        tell_eviction(plan);
-    uint64_t seconds = (uint64_t)((turn.reset_after + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
-    size_t len = (size_t)snprintf(fields, sizeof(fields),
-                                  "RateLimit-Limit: %" PRId64 "\r\nRateLimit-Remaining: %" PRIu64
-                                  "\r\nRateLimit-Reset: %" PRIu64 "\r\n",
-                                  spec->limit, turn.left, seconds);
-    if (turn.fits)
-        return reply_add_fields(plan->reply, fields);
-    slow_stats_count(&plan->p->stats, SLOW_LIMITED);
-    snprintf(fields + len, sizeof(fields) - len, "Retry-After: %" PRIu64 "\r\n", seconds);
-    return refuse_with(plan, 429, "too many requests", fields);
-}
-
-/* Counts the requests that are counted together: 0 for the first, 1, ... `is_told`: the answer
- * tells the number. */
-static uint64_t count_request(struct plan_state *plan, bool is_told) {
-    const struct spec *spec = plan->spec;
-    bool evicts;
-
-    if (spec->seq_count == 0 && spec->first == 0 && spec->every == 0 && !is_told)
-        return 0;
-    uint64_t n = sequence_next(plan->p->shared, sequence_key(plan), &evicts);
-    if (evicts)
-        tell_eviction(plan);
-    plan->request.number = n + 1;
-    return n;
-}
-
-static bool is_stronger(const struct fault *fault, const struct fault *other) {
-    if (fault->kind == FAULT_CORRUPT)
-        return fault->probability > other->probability;
-    return fault->kind == FAULT_BANDWIDTH ? fault->arg < other->arg : fault->arg > other->arg;
-}
-
-/* Hangs and ends strike one after the other, each at its place; of other kinds the strongest. */
-static void add_fault(struct reply *reply, const struct fault *fault) {
-    bool adds_up = fault_infos[fault->kind].moment == FAULT_AT_STOP;
-
-    for (size_t i = 0; i < reply->fault_count && !adds_up; i++) {
-        if (reply->faults[i].kind != fault->kind)
-            continue;
-        if (is_stronger(fault, &reply->faults[i]))
-            reply->faults[i] = *fault;
-        return;
-    }
-    reply->faults[reply->fault_count++] = *fault;
-}
-
-static void roll_faults(struct plan_state *plan) {
+static void take_outcome(struct plan_state *plan, const struct roll *rolls, bool tells_number) {
     struct reply *reply = plan->reply;
+    struct roll_outcome outcome;
 
-    for (size_t i = 0; i < plan->spec->fault_count; i++) {
-        const struct fault *fault = &plan->spec->faults[i];
-        bool is_per_byte = fault->kind == FAULT_CORRUPT;
-        if ((fault->place & FAULT_AT_CONNECTION) != 0 ||
-            (fault_infos[fault->kind].moment == FAULT_ON_REUSE && !plan->origin->is_reused))
-            continue;
-        if (is_per_byte || rng_unit(&reply->rng) < fault->probability)
-            add_fault(reply, fault);
-    }
+    roll_outcome(rolls, reply->status, tells_number, &outcome);
+    plan->request.number = outcome.number;
+    reply->status = outcome.status;
+    reply->close = outcome.close;
+    reply->fault_count = outcome.fault_count;
+    memcpy(reply->faults, outcome.faults, outcome.fault_count * sizeof(outcome.faults[0]));
 }
 
-static void roll_outcome(struct plan_state *plan, bool tells_number) {
-    struct spec *spec = plan->spec;
-    struct reply *reply = plan->reply;
-    uint64_t n = count_request(plan, tells_number);
-    bool holds = (spec->first == 0 || n < (uint64_t)spec->first) &&
-                 (spec->every == 0 || (n + 1) % (uint64_t)spec->every == 0);
+static int take_delay(struct plan_state *plan, const struct roll *rolls) {
+    struct roll_refusal refusal;
+    struct roll_wait wait;
 
-    if (holds)
-        reply->status = (uint16_t)mix_pick(&spec->status, &reply->rng, reply->status);
-    if (spec->seq_count > 0)
-        reply->status = spec->seq[n % spec->seq_count];
-    reply->close = spec->close_share > 0 && rng_unit(&reply->rng) < spec->close_share;
-    if (holds)
-        roll_faults(plan);
+    roll_delay(rolls, &wait, &refusal);
+    plan->delay = wait.delay;
+    plan->reply->queued = wait.queued;
+    return refuse_by(plan, &refusal);
 }
 
-static double load_factor(const struct plan_state *plan) {
-    int64_t flying = atomic_load_explicit(&plan->p->stats.total->in_flight, memory_order_relaxed);
-    double factor = warmup_factor(&plan->spec->warmup, plan->now);
-
-    if (plan->spec->collapse_knee > 0 && (double)flying > plan->spec->collapse_knee)
-        factor *= pow((double)flying / plan->spec->collapse_knee, plan->spec->collapse_power);
-    return factor;
-}
-
-static int turn_away(struct plan_state *plan, nsec_t retry_after) {
-    char line[64];
-
-    slow_stats_count(&plan->p->stats, SLOW_QUEUE_FULL);
-    snprintf(line, sizeof(line), "Retry-After: %lld\r\n",
-             (long long)((retry_after + NSEC_PER_SEC - 1) / NSEC_PER_SEC));
-    return refuse_with(plan, plan->spec->full, "the queue is full", line);
-}
-
-/* Requests that queue together: those with the same key, law and sizes. */
-static uint64_t queue_key(const struct spec *spec) {
-    const int64_t parts[] = { spec->has_key ? (int64_t)spec->key : 0, spec->has_key, spec->workers,
-                              spec->queue };
-
-    return dist_hash(hash_bytes(HASH_SEED, parts, sizeof(parts)), &spec->service);
-}
-
-static int enter_queue(struct plan_state *plan, double factor) {
-    static struct log_rate rate = { .per_second = 1 };
-    const struct spec *spec = plan->spec;
-    nsec_t service = (nsec_t)((double)dist_draw(&spec->service, &plan->reply->rng) * factor);
-
-    struct queue_turn turn = queue_enter(plan->p->shared, queue_key(spec), spec->workers,
-                                         spec->queue, service, clock_now());
-    if (turn.evicts) {
-        slow_stats_count(&plan->p->stats, SLOW_QUEUE_EVICTIONS);
-        log_limited(&rate, LOG_LEVEL_WARN, "a queue was forgotten places=%u option=--queues",
-                    plan->p->shared->queues.capacity);
-    }
-    if (turn.is_full)
-        return turn_away(plan, turn.retry_after);
-    plan->reply->queued = turn.wait;
-    plan->delay = deadline_after(plan->delay, turn.wait + service);
-    return 0;
-}
-
-static int pass_pause(struct plan_state *plan) {
-    const struct pause *pause = &plan->spec->pause;
-    nsec_t left = pause_left(pause, plan->now);
-
-    if (left > 0 && pause->status != 0)
-        return refuse(plan, pause->status, "paused");
-    if (pause->delay > 0 || pause->status != 0) {
-        plan->delay = deadline_after(plan->delay, left > 0 ? pause->delay : 0);
-        return 0;
-    }
-    plan->delay = deadline_after(plan->delay, left);
-    plan->delay =
-        deadline_after(plan->delay, pause_left(pause, deadline_after(plan->now, plan->delay)));
-    return 0;
-}
-
-static int roll_delay(struct plan_state *plan) {
-    const struct spec *spec = plan->spec;
-    double factor = load_factor(plan);
-    int64_t flying = atomic_load_explicit(&plan->p->stats.total->in_flight, memory_order_relaxed);
-    double delay =
-        ((double)dist_draw(&spec->delay, &plan->reply->rng) + spec->linear * (double)flying) *
-        factor;
-
-    plan->delay = delay < 3e17 ? (nsec_t)delay : (nsec_t)3e17;
-    int rc = spec->workers > 0 ? enter_queue(plan, factor) : 0;
-    return rc != 0 || spec->pause.span == 0 ? rc : pass_pause(plan);
-}
+/* --- the body --------------------------------------------------------------------------------- */
 
 /* Instead of the body that is there, events too, which are spread as bytes are then. */
 static void set_letters(struct plan_state *plan) {
@@ -537,20 +388,21 @@ static int roll(struct plan_state *plan) {
     reply->seed = plan->spec->has_seed ? plan->spec->seed : shared_roll(plan->p->shared);
     reply->rng.state = reply->seed;
     reply->shows_truth = true;
-    int rc = pass_limit(plan);
+    const struct roll rolls = roll_of(plan);
+    int rc = pass_limit(plan, &rolls);
     if (rc != 0)
         return rc;
     rc = body_choose(reply, plan->spec, plan->p->files, &wants, &plan->why);
     if (rc == -EINVAL)
         return refuse_parameter(plan);
     if (rc == 0)
-        roll_outcome(plan, wants.number);
+        take_outcome(plan, &rolls, wants.number);
     if (rc == 0 && plan->spec->fields_len > 0)
         rc = reply_add_custom(reply, plan->spec->fields, plan->spec->fields_len);
     if (rc == 0)
         rc = wants.body ? keep(plan) : finish(plan);
     if (rc == 0)
-        rc = roll_delay(plan);
+        rc = take_delay(plan, &rolls);
     if (rc > 0 && !plan->route->shapes_refusals) { /* what was to be made of the body is not */
         kept_free(reply->kept);
         reply->kept = NULL;
