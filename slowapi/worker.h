@@ -113,30 +113,44 @@ struct slow_conn {
     char peer[];         /* with an access log only: its address, ADDRESS_TEXT_BYTES */
 };
 
-/* --- the account: all is counted once, however it ends ------------------------------------- */
+/* --- the account: all is counted once, however it ends ---------------------------------------- */
 
-/* Makes the connection one of the worker's, and the other way round: the last one ends a graceful
- * stop. */
-void account_open(struct slow_conn *c, struct slow_worker *w);
-void account_close(struct slow_conn *c);
+void account_open(struct slow_conn *c, struct slow_worker *w); /* it is one of the worker's */
+void account_data(struct slow_conn *c, struct slice data);     /* a part of the request's body */
+void account_handshake(struct slow_conn *c);                   /* the end of TLS's, once */
 
-/* Takes down a part of the request's body, with a journal. */
-void account_data(struct slow_conn *c, struct slice data);
+/* --- a request that is planned waits, is answered, and the connection is kept or ends --------- */
 
-/* Compares planned and actual, when the answer begins. */
-void account_time(struct slow_conn *c);
+/* One callback does no more than that for one connection: then the others have their turn. */
+static inline bool conn_is_tired(const struct slow_conn *c) {
+    return c->work_bytes >= SLOWAPI_TURN_BYTES;
+}
 
-/* Ends the request in flight, if there is one: counts and logs it, and frees its plan. `outcome` is
- * for the log. */
-void account_end(struct slow_conn *c, const char *outcome);
+nsec_t conn_patience(const struct slow_worker *w); /* with an idle connection */
 
-/* The same; `status` went out, 0: none did. */
-void account_end_as(struct slow_conn *c, const char *outcome, uint16_t status);
+/* Goes to a state that lasts until `deadline`. */
+void conn_enter(struct slow_conn *c, enum slow_conn_state state, nsec_t deadline);
 
-/* The end of a TLS handshake, whichever; once. */
-void account_handshake(struct slow_conn *c);
+bool conn_is_gone(const struct slow_conn *c);         /* nobody waits for the answer */
+void conn_wait_until(struct slow_conn *c, nsec_t at); /* sleeps, unless the client has gone */
+void conn_answer(struct slow_conn *c);                /* as planned */
+void conn_send_rest(struct slow_conn *c);             /* goes on, with room in the socket */
+void conn_look_at_progress(struct slow_conn *c);      /* of a client that is slow to take it */
 
-/* Logs only. */
-void account_log(struct slow_conn *c, const char *outcome, uint16_t status);
+/* Answers without a plan, for the last time when `last`. */
+void conn_answer_plainly(struct slow_conn *c, uint16_t status, struct slice text, bool last);
+
+/* Takes all that came on a WebSocket, or ends it. */
+void conn_talk(struct slow_conn *c, struct slice input, bool ends);
+
+/* The ends: an answer for good; the client closes first; we do; the client did; RST. Each counts
+ * and logs the request. A closed connection is CONN_CLOSED, and its memory goes with the turn. */
+void conn_refuse(struct slow_conn *c, uint16_t status, const char *text);
+void conn_linger(struct slow_conn *c);
+void conn_drop(struct slow_conn *c);
+void conn_drop_gone(struct slow_conn *c);
+void conn_reset(struct slow_conn *c, const char *outcome);
+
+void conn_leave_tls(struct slow_conn *c); /* back to bare bytes, without a word to the client */
 
 #endif
