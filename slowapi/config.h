@@ -13,7 +13,7 @@ enum half_close { HALF_CLOSE_GONE, HALF_CLOSE_WAIT };
 struct slowapi_config {
     struct option_strings binds;            /* well-formed addresses */
     const char *bind_params[LISTENERS_MAX]; /* parameters of requests that come in there; or NULL */
-    bool secure[LISTENERS_MAX];             /* those that speak TLS */
+    bool secure[LISTENERS_MAX];             /* addresses that speak TLS */
     struct tls_files tls;                   /* certificates; none: they are made */
     const char *ca_out;                     /* a file for the authority of those; or NULL */
     const char *delay;                      /* a law, of requests to `/` that do not say; or NULL */

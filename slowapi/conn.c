@@ -345,7 +345,7 @@ static void read_request(struct slow_conn *c) {
 /* A client whose socket is full of unread answers gets none: it may send the body anyway (RFC 9110
  * section 10.1.1). */
 static void invite_body(struct slow_conn *c) {
-    bool is_secure = c->watch.tls != NULL; /* what TLS did not send would have to come next */
+    bool is_secure = c->watch.tls != NULL; /* bytes that TLS did not send would have to come next */
     struct slice text = HTTP_CONTINUE;
 
     if (is_secure && !socket_has_room(c->watch.fd))

@@ -26,9 +26,9 @@
 #define SLOWAPI_TEXT_MAX       (8u << 20) /* a text that is made of a request */
 #define SLOWAPI_CODED_BYTES    (1u << 20) /* a body that is coded */
 #define SLOWAPI_MESSAGE_BYTES  (1u << 20) /* the longest message of a WebSocket */
-#define SLOWAPI_FORM_FIELDS    1000       /* of a form that is told back */
+#define SLOWAPI_FORM_FIELDS    1000       /* fields of a form that is told back */
 #define SLOWAPI_MODEL_BYTES    256        /* the name of a chat model */
-#define SLOWAPI_TOKENS_MAX     131072     /* of an answer of a model */
+#define SLOWAPI_TOKENS_MAX     131072     /* tokens of an answer of a model */
 #define SLOWAPI_TOKENS         16         /* tokens of an answer, unless a law says otherwise */
 #define SLOWAPI_TOKENS_MAX     131072     /* the most that one may have */
 #define SLOWAPI_BUDGET_MAX     INT64_C(1000000000000) /* a minute */

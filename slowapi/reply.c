@@ -235,7 +235,7 @@ static int append_event(const struct body *body, uint64_t index, struct buf *out
     return buf_printf(out, "event: ping\ndata: {\"id\":%llu,\"timestamp\":%lld}\n\n", id, now);
 }
 
-/* What is missing of a file that was cut meanwhile was promised already. */
+/* The rest of a file that was cut meanwhile was promised already. */
 static int64_t append_file(const struct body *body, uint64_t from, uint64_t count,
                            struct buf *out) {
     ssize_t n;
