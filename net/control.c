@@ -135,6 +135,10 @@ static void keep_only_length(struct evkeyvalq *headers, struct evbuffer *out) {
     evbuffer_drain(out, evbuffer_get_length(out));
 }
 
+void control_add_header(struct control_request *rq, const char *name, const char *value) {
+    evhttp_add_header(evhttp_request_get_output_headers(rq->evhttp), name, value);
+}
+
 void control_reply(struct control_request *rq, int status, const char *content_type,
                    struct slice body) {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(rq->evhttp);
@@ -164,7 +168,7 @@ static void refuse_method(struct control_request *rq, unsigned methods) {
              methods & CONTROL_PUT ? "PUT, " : "", methods & CONTROL_DELETE ? "DELETE, " : "",
              methods & CONTROL_POST ? "POST, " : "");
     allow[strlen(allow) - 2] = '\0'; /* the last comma */
-    evhttp_add_header(evhttp_request_get_output_headers(rq->evhttp), "Allow", allow);
+    control_add_header(rq, "Allow", allow);
     control_reply_text(rq, 405, "method not allowed here; see Allow");
 }
 

@@ -70,6 +70,9 @@ void control_free(struct control *c); /* NULL-safe; not from a handler */
 
 bool control_header(const struct control_request *rq, const char *name, struct slice *ret_value);
 
+/* Adds a header to the reply, before control_reply; both are copied. */
+void control_add_header(struct control_request *rq, const char *name, const char *value);
+
 /* `body` is copied. */
 void control_reply(struct control_request *rq, int status, const char *content_type,
                    struct slice body);

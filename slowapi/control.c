@@ -186,9 +186,22 @@ static void reply_metrics(void *arg, struct control_request *rq) {
 
 /* --- /rules and the rest ---------------------------------------------------------------------- */
 
+#define ETAG_BYTES 40
+
+/* The ETag of the rules of that generation; another run of the server has others. */
+static const char *format_etag(const struct shared *shared, uint32_t generation,
+                               char text[static ETAG_BYTES]) {
+    snprintf(text, ETAG_BYTES, "\"%llx-%u\"", (unsigned long long)shared->started_at, generation);
+    return text;
+}
+
+/* With an ETag, for who changes a list that others may change, too. */
 static void reply_rules(struct shared *shared, struct control_request *rq) {
+    char etag[ETAG_BYTES];
+    uint32_t generation = atomic_load(&shared->rules_generation);
     char *text = shared_rules(shared);
 
+    control_add_header(rq, "ETag", format_etag(shared, generation, etag));
     if (text != NULL)
         control_reply(rq, 200, "application/json", slice_str(text));
     else
@@ -214,24 +227,50 @@ static int find_session(const struct control_request *rq, char *room, struct sli
     return 0;
 }
 
+/* The generation that If-Match asks for: *ret_then points to *room, or is NULL. An ETag that was
+ * never one of ours does not match (RFC 9110 section 13.1.1). */
+static int find_generation(const struct control_request *rq, const struct shared *shared,
+                           uint32_t *room, const uint32_t **ret_then, struct error *err) {
+    char etag[ETAG_BYTES];
+    struct slice value;
+
+    *ret_then = NULL;
+    if (!control_header(rq, "If-Match", &value) || slice_eq(value, SLICE("*")))
+        return 0;
+    *room = atomic_load(&shared->rules_generation);
+    *ret_then = room;
+    return slice_eq(value, slice_str(format_etag(shared, *room, etag)))
+               ? 0
+               : error_set(err, -ESTALE, "the rules have changed since; read them again");
+}
+
+static int publish(struct shared *shared, const struct control_request *rq, struct slice text,
+                   struct error *err) {
+    const uint32_t *then;
+    struct slice session;
+    char room[SESSION_BYTES_MAX];
+    uint32_t generation;
+
+    int rc = find_session(rq, room, &session, err);
+    if (rc == 0)
+        rc = find_generation(rq, shared, &generation, &then, err);
+    if (rc == 0 && session.ptr != NULL && then != NULL)
+        rc = error_set(err, -EINVAL, "If-Match is of all rules: leave the session out");
+    if (rc < 0)
+        return rc;
+    return session.ptr != NULL ? rules_publish_session(shared, session, text, err)
+                               : rules_publish(shared, text, then, err);
+}
+
 static void handle_rules(void *arg, struct control_request *rq) {
     struct shared *shared = arg;
     struct error err = { .text = "" };
-    struct slice text = SLICE("[]"), session;
-    char room[SESSION_BYTES_MAX];
+    int rc = 0;
 
-    if (rq->method == CONTROL_GET) {
-        reply_rules(shared, rq);
-        return;
-    }
-    if (rq->method == CONTROL_PUT)
-        text = rq->body;
-    int rc = find_session(rq, room, &session, &err);
-    if (rc == 0)
-        rc = session.ptr != NULL ? rules_publish_session(shared, session, text, &err)
-                                 : rules_publish(shared, text, &err);
+    if (rq->method != CONTROL_GET)
+        rc = publish(shared, rq, rq->method == CONTROL_PUT ? rq->body : SLICE("[]"), &err);
     if (rc < 0)
-        control_reply_text(rq, 400, err.text);
+        control_reply_text(rq, rc == -ESTALE ? 412 : 400, err.text);
     else
         reply_rules(shared, rq);
 }

@@ -13,6 +13,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct rule {
@@ -20,6 +21,7 @@ struct rule {
     struct pattern pattern; /* made of `path` */
     char *dumped;           /* malloc'ed: what `body` points to when it is no text */
     json_t *headers, *args; /* NULL: any */
+    bool is_off;            /* matches nothing until it is switched on */
 };
 
 #define NAME_BYTES_MAX 128
@@ -63,6 +65,10 @@ static int take_member(struct rule *rule, const char *key, json_t *value) {
     }
     if (strcmp(key, "body") == 0)
         return take_body(rule, value);
+    if (strcmp(key, "enabled") == 0) {
+        rule->is_off = json_is_false(value);
+        return json_is_boolean(value) ? 0 : -EINVAL;
+    }
     if (strcmp(key, "header") == 0)
         rule->headers = value;
     else if (strcmp(key, "query") == 0)
@@ -160,7 +166,7 @@ static int take_members(json_t *json, size_t index, struct rule *rule, struct er
             return bad(
                 index, err,
                 "allowed are the texts name, path, method, session, params, type, body-file, the "
-                "objects header and query, and body");
+                "objects header and query, body, and enabled, which is true or false");
     }
     if (rule->body != NULL && rule->file != NULL)
         return bad(index, err, "has both body and body-file");
@@ -282,7 +288,7 @@ bool rules_find(const struct rules *rules, const struct http_head *head, struct 
                 struct rule_match *ret) {
     for (size_t i = 0; i < rules_count(rules); i++) {
         const struct rule *rule = &rules->rules[i];
-        if (rule->path != NULL && !pattern_fits(&rule->pattern, path))
+        if (rule->is_off || (rule->path != NULL && !pattern_fits(&rule->pattern, path)))
             continue;
         if (rule->method != NULL && http_method_of(slice_str(rule->method)) != head->method)
             continue;
@@ -301,7 +307,51 @@ bool rules_find(const struct rules *rules, const struct http_head *head, struct 
 
 /* --- sharing ---------------------------------------------------------------------------------- */
 
-int rules_publish(struct shared *shared, struct slice text, struct error *err) {
+static bool has_same(json_t *rule, json_t *other, const char *key) {
+    json_t *value = json_object_get(rule, key), *its_value = json_object_get(other, key);
+
+    return value == its_value || json_equal(value, its_value);
+}
+
+/* Whether one rule goes on as the other: it has the name, or neither has one and they are alike. */
+static bool is_same(json_t *rule, json_t *other) {
+    if (json_object_get(rule, "name") != NULL || json_object_get(other, "name") != NULL)
+        return has_same(rule, other, "name") && has_same(rule, other, "session");
+    json_t *copy = json_copy(rule), *its_copy = json_copy(other);
+    json_object_del(copy, "enabled");
+    json_object_del(its_copy, "enabled");
+    bool is_equal = json_equal(copy, its_copy);
+    json_decref(copy);
+    json_decref(its_copy);
+    return is_equal;
+}
+
+/* Copies the counters of rules that stay to `counts`, each once. */
+static void carry_counts(struct shared *shared, json_t *rules, uint64_t *counts) {
+    char *text = shared_rules(shared);
+    json_t *old = text != NULL ? json_loads(text, 0, NULL) : NULL, *rule, *other;
+    bool is_taken[SHARED_RULES_MAX] = { false };
+    size_t i, k;
+
+    mem_free(text);
+    json_array_foreach(rules, i, rule) {
+        json_array_foreach(old, k, other) {
+            if (is_taken[k] || !is_same(rule, other))
+                continue;
+            is_taken[k] = true;
+            counts[i] = atomic_load(&shared->rule_counts[k]);
+            break;
+        }
+    }
+    json_decref(old);
+}
+
+int rules_publish(struct shared *shared, struct slice text, const uint32_t *then,
+                  struct error *err) {
+    uint64_t counts[SHARED_RULES_MAX];
+    bool is_set = false;
+    int rc = 0;
+
     if (text.len >= SHARED_RULES_BYTES)
         return error_set(err, -EINVAL, "%zu bytes of rules; %d are the most", text.len,
                          SHARED_RULES_BYTES - 1);
@@ -309,10 +359,18 @@ int rules_publish(struct shared *shared, struct slice text, struct error *err) {
     struct rules *rules = rules_parse(text, shared, err);
     if (rules == NULL)
         return -EINVAL;
+    while (rc == 0 && !is_set) {
+        uint32_t now = atomic_load(&shared->rules_generation);
+        if (then != NULL && *then != now) {
+            rc = error_set(err, -ESTALE, "the rules have changed since; read them again");
+            break;
+        }
+        memset(counts, 0, sizeof(counts));
+        carry_counts(shared, rules->json, counts);
+        is_set = shared_set_rules(shared, text, counts, &now);
+    }
     rules_free(rules);
-
-    (void)shared_set_rules(shared, text, NULL, NULL);
-    return 0;
+    return rc;
 }
 
 static bool is_of_session(json_t *rule, struct slice session) {
@@ -414,7 +472,7 @@ int rules_load(struct shared *shared, const char *path, struct error *err) {
     char *text = mem_alloc(SHARED_RULES_BYTES);
     if (text != NULL) {
         size_t len = fread(text, 1, SHARED_RULES_BYTES, file);
-        rc = rules_publish(shared, slice_of(text, len), &why);
+        rc = rules_publish(shared, slice_of(text, len), NULL, &why);
     }
     mem_free(text);
     fclose(file);

@@ -7,8 +7,8 @@
  *      "params": "delay=2s&fault=rst@head:10", "body": { "paid": true } }]
  *
  * The first that matches counts. A rule has "params", "body" (a text, or any other JSON) or
- * "body-file", and maybe "type"; the rest may be left out. A session is the value of
- * X-Slowapi-Session. A path is as in slowapi/pattern.h. */
+ * "body-file", and maybe "type"; the rest may be left out. A rule with "enabled": false matches
+ * nothing. A session is the value of X-Slowapi-Session. A path is as in slowapi/pattern.h. */
 #ifndef SLOWAPI_RULE_H
 #define SLOWAPI_RULE_H
 
@@ -41,9 +41,11 @@ NODISCARD int rule_apply(const struct rule_match *match, struct spec *spec, stru
 bool rules_find(const struct rules *rules, const struct http_head *head, struct slice path,
                 struct rule_match *ret);
 
-/* Checks `text` and puts it in force for all workers. 0, or -errno with a reason and nothing
- * changed. */
-NODISCARD int rules_publish(struct shared *shared, struct slice text, struct error *err);
+/* Checks `text` and puts it in force for all workers. Rules that were in force before, by their
+ * names or alike, go on counting. 0, or -errno with a reason and nothing changed: -ESTALE when the
+ * generation of the rules is not *then any more; NULL: whichever it is. */
+NODISCARD int rules_publish(struct shared *shared, struct slice text, const uint32_t *then,
+                            struct error *err);
 
 /* Checks and puts in force the rules of one session, which stand before all others; those of other
  * sessions, and of none, stay in force. As rules_publish. */

@@ -132,7 +132,7 @@ struct budget_turn budget_take(struct shared *shared, uint64_t key, uint64_t per
 
 struct window_turn {
     bool fits, evicts;  /* evicts: as sequence_next */
-    uint64_t left;      /* that still fit into the window */
+    uint64_t left;      /* requests that still fit into the window */
     nsec_t reset_after; /* until the next window begins */
 };
 

@@ -141,8 +141,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (size_t i = 0; i < ARRAY_LEN(configs); i++) {
         struct error err;
         struct shared *shared = planners[i]->shared;
-        if (rules_publish(shared, rules.len > 0 ? rules : SLICE("[]"), &err) < 0)
-            ASSERT(strchr(err.text, '\n') == NULL && rules_publish(shared, SLICE("[]"), &err) == 0);
+        if (rules_publish(shared, rules.len > 0 ? rules : SLICE("[]"), NULL, &err) < 0)
+            ASSERT(strchr(err.text, '\n') == NULL &&
+                   rules_publish(shared, SLICE("[]"), NULL, &err) == 0);
         check_plan(planners[i], &head);
     }
     return 0;

@@ -191,7 +191,7 @@ static void rules_match_by_path_method_and_header(void **state) {
     uint32_t generation = 0;
     struct error err;
 
-    assert_int_equal(rules_publish(*state, slice_str(text), &err), 0);
+    assert_int_equal(rules_publish(*state, slice_str(text), NULL, &err), 0);
     rules_refresh(*state, &rules, &generation);
     assert_int_equal(rules_count(rules), 2);
     assert_true(rules_find(rules, &put, SLICE("/abc"), &match));
@@ -203,7 +203,7 @@ static void rules_match_by_path_method_and_header(void **state) {
     assert_false(rules_find(rules, &get, SLICE("/b"), &match));
     assert_false(rules_find(rules, &put, SLICE("/bb"), &match));
 
-    assert_int_equal(rules_publish(*state, SLICE("[{\"params\":\"boo=1\"}]"), &err), -EINVAL);
+    assert_int_equal(rules_publish(*state, SLICE("[{\"params\":\"boo=1\"}]"), NULL, &err), -EINVAL);
     assert_non_null(strstr(err.text, "rule 1: boo is not a parameter"));
     char *now = shared_rules(*state);
     assert_string_equal(now, text);
