@@ -364,7 +364,7 @@ static int render(struct render *r, struct slice rest, struct error *why) {
 static int choose_text(struct reply *reply, const struct spec *spec, struct error *why) {
     bool is_bad;
 
-    reply->chosen = param_text_dup(&spec->body, &is_bad);
+    reply->chosen = spec_text_dup(&spec->body, &is_bad);
     if (is_bad)
         return error_set(why, -EINVAL, "body has a bad percent-escape; allowed: any text");
     if (reply->chosen == NULL)
@@ -398,7 +398,7 @@ static int take_file(struct reply *reply, const struct spec *spec, int fd, uint6
 static int choose_file(struct reply *reply, const struct spec *spec, int files, struct error *why) {
     bool is_bad;
     struct stat is;
-    char *path = param_text_dup(&spec->body_file, &is_bad);
+    char *path = spec_text_dup(&spec->body_file, &is_bad);
 
     if (is_bad)
         return error_set(why, -EINVAL, "body-file has a bad percent-escape");
@@ -418,7 +418,7 @@ static int choose_type(struct reply *reply, const struct spec *spec, struct erro
 
     if (spec->type.raw.ptr == NULL)
         return 0;
-    reply->own_type = param_text_dup(&spec->type, &is_bad);
+    reply->own_type = spec_text_dup(&spec->type, &is_bad);
     reply->type = reply->own_type;
     if (is_bad)
         return error_set(why, -EINVAL, "type has a bad percent-escape");
@@ -520,7 +520,7 @@ static bool is_coded(const struct reply *reply) {
     bool is_whole = reply->status != 204 && reply->status != 205 && reply->status != 206 &&
                     reply->status != 304;
 
-    return is_whole && !body_is_events(&reply->body);
+    return is_whole && !content_is_events(&reply->body);
 }
 
 int body_code(struct reply *reply, const struct spec *spec, const struct slow_request *request,

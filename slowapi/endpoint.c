@@ -6,11 +6,13 @@
 #include "base/json.h"
 #include "base/units.h"
 #include "http/chars.h"
+#include "http/coding.h"
 #include "http/select.h"
 #include "http/url.h"
 #include "http/websocket.h"
 #include "slowapi/limits.h"
 #include "slowapi/page.h"
+#include "slowapi/param.h"
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>

@@ -34,6 +34,11 @@
 #define SLOWAPI_BUDGET_MAX     INT64_C(1000000000000) /* a minute */
 #define SLOWAPI_FILE_BYTES     65536                  /* a longer file is read as it is sent */
 
+#define SLOWAPI_QUEUE_WORKERS  256     /* servers of a queue */
+#define SLOWAPI_QUEUE_WAITING  10000   /* that wait in it */
+#define SLOWAPI_LIMIT_MAX      1000000 /* requests in a window */
+#define SLOWAPI_LIMIT_SPAN_MAX (24 * 3600 * NSEC_PER_SEC)
+
 /* One connection may read and write that much, then the others have their turn. An answer, or a
  * piece of one, costs as much as that many bytes beside its own. */
 #define SLOWAPI_TURN_BYTES 65536

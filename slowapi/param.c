@@ -6,17 +6,38 @@
 #include "base/escape.h"
 #include "base/units.h"
 #include "http/chars.h"
+#include "http/coding.h"
 #include "http/url.h"
 #include "slowapi/limits.h"
 #include "slowapi/profile.h"
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
+
+/* Parses the value of a parameter: by a function of its own, or into the member at `offset`. */
+struct param_shape {
+    /* Parses a value that is not empty. 0, or -EINVAL with a static text in *ret_why. */
+    int (*parse)(struct spec *spec, struct slice value, const char **ret_why);
+    enum { SHAPE_OWN, SHAPE_WHOLE, SHAPE_SHARE, SHAPE_SPAN, SHAPE_LAW } kind;
+    size_t offset;
+    int64_t min, max; /* SHAPE_WHOLE */
+};
+
+#define OWN(function) \
+    { .parse = function }
+#define WHOLE(member, low, high) \
+    { NULL, SHAPE_WHOLE, offsetof(struct spec, member), low, high }
+#define SHARE(member) \
+    { NULL, SHAPE_SHARE, offsetof(struct spec, member), 0, 1 }
+#define SPAN(member) \
+    { NULL, SHAPE_SPAN, offsetof(struct spec, member), 0, 0 }
+#define LAW(member) \
+    { NULL, SHAPE_LAW, offsetof(struct spec, member), 0, 0 }
 
 struct param {
     struct slice name;
     const char *allowed;
-    /* Parses a value that is not empty. 0, or -EINVAL with a static text in *ret_why. */
-    int (*parse)(struct spec *spec, struct slice value, const char **ret_why);
+    struct param_shape shape;
     const char *help;
     bool repeats;
     bool is_text;    /* any, which may end with a comma */
@@ -29,39 +50,9 @@ struct param {
 
 /* --- values ----------------------------------------------------------------------------------- */
 
-void spec_init(struct spec *spec, nsec_t delay) {
-    *spec = (struct spec){
-        .delay = dist_fixed(delay),
-        .queue = SPEC_LOAD_QUEUE_MAX,
-        .full = 503,
-        .count = -1,
-        .duration = -1,
-        .interval = -1,
-        .numbytes = -1,
-        .chunk_size = -1,
-        .failure_rate = 0.5,
-        .tokens = dist_fixed(SLOWAPI_TOKENS * NSEC_PER_SEC),
-    };
-}
-
 void param_begin_layer(struct spec *spec) {
     spec->given = 0;
     spec->fields_base = spec->fields_len;
-}
-
-size_t spec_drop_lines(char *lines, size_t size, struct slice name) {
-    struct slice rest = slice_of(lines, size);
-    size_t kept = 0;
-
-    while (rest.len > 0) {
-        struct slice line = slice_take(rest, slice_find(rest, '\n') + 1);
-        rest = slice_drop(rest, line.len);
-        if (slice_eq_nocase(slice_take(line, slice_find(line, ':')), name))
-            continue;
-        memmove(lines + kept, line.ptr, line.len);
-        kept += line.len;
-    }
-    return kept;
 }
 
 static int parse_delay(struct spec *spec, struct slice value, const char **ret_why) {
@@ -115,33 +106,16 @@ static bool is_field(struct slice name, struct slice value) {
            http_span_value(value.ptr, value.len) == value.len;
 }
 
-/* A later layer replaces the lines of an earlier one; lines of one layer add up. */
-static void drop_earlier_field(struct spec *spec, struct slice name) {
-    size_t base = spec_drop_lines(spec->fields, spec->fields_base, name);
-
-    memmove(spec->fields + base, spec->fields + spec->fields_base,
-            (size_t)(spec->fields_len - spec->fields_base));
-    spec->fields_len -= (uint16_t)(spec->fields_base - base);
-    spec->fields_base = (uint16_t)base;
-}
-
 static int parse_header(struct spec *spec, struct slice value, const char **ret_why) {
     bool has_colon = slice_find(value, ':') < value.len;
     struct slice name = slice_cut(&value, ':');
-    size_t room;
 
     value = slice_trim(value);
     *ret_why = "is not NAME:VALUE";
     if (!has_colon || !is_field(name, value))
         return -EINVAL;
-    drop_earlier_field(spec, name);
-    room = sizeof(spec->fields) - spec->fields_len;
     *ret_why = "makes the headers longer than 512 bytes";
-    if (name.len + value.len + 5 > room)
-        return -EINVAL;
-    spec->fields_len += (uint16_t)snprintf(spec->fields + spec->fields_len, room, "%.*s: %.*s\r\n",
-                                           (int)name.len, name.ptr, (int)value.len, value.ptr);
-    return 0;
+    return spec_add_line(spec, name, value) == 0 ? 0 : -EINVAL;
 }
 
 /* The percents of faults that were given together are rolled one by one. */
@@ -199,32 +173,16 @@ static int parse_whole(struct slice value, uint64_t min, uint64_t max, int64_t *
     return 0;
 }
 
-static int parse_first(struct spec *spec, struct slice value, const char **ret_why) {
-    return parse_whole(value, 1, INT64_MAX, &spec->first, ret_why);
-}
-
-static int parse_every(struct spec *spec, struct slice value, const char **ret_why) {
-    return parse_whole(value, 1, INT64_MAX, &spec->every, ret_why);
-}
-
 static int parse_key(struct spec *spec, struct slice value, const char **ret_why UNUSED) {
     spec->has_key = true;
     spec->key = hash_bytes(HASH_SEED, value.ptr, value.len);
     return 0;
 }
 
-static int parse_workers(struct spec *spec, struct slice value, const char **ret_why) {
-    return parse_whole(value, 1, SPEC_LOAD_WORKERS, &spec->workers, ret_why);
-}
-
 static int parse_service(struct spec *spec, struct slice value, const char **ret_why) {
     if (spec->workers == 0)
         spec->workers = 1;
     return dist_parse(value, &spec->service, ret_why);
-}
-
-static int parse_queue(struct spec *spec, struct slice value, const char **ret_why) {
-    return parse_whole(value, 0, SPEC_LOAD_QUEUE_MAX, &spec->queue, ret_why);
 }
 
 static int parse_span(struct slice value, nsec_t *ret, const char **ret_why) {
@@ -240,10 +198,10 @@ static int parse_limit(struct spec *spec, struct slice value, const char **ret_w
     const char *why;
 
     *ret_why = "is not a whole number from 1 to 1000000, and a duration from 1ms to a day behind /";
-    if (parse_whole(number, 1, SPEC_LIMIT_MAX, &spec->limit, &why) < 0 ||
+    if (parse_whole(number, 1, SLOWAPI_LIMIT_MAX, &spec->limit, &why) < 0 ||
         parse_span(value, &spec->limit_span, &why) < 0)
         return -EINVAL;
-    bool is_span = spec->limit_span >= NSEC_PER_MSEC && spec->limit_span <= SPEC_LIMIT_SPAN_MAX;
+    bool is_span = spec->limit_span >= NSEC_PER_MSEC && spec->limit_span <= SLOWAPI_LIMIT_SPAN_MAX;
     return is_span ? 0 : -EINVAL;
 }
 
@@ -328,8 +286,8 @@ static int parse_pause(struct spec *spec, struct slice value, const char **ret_w
 
 /* `30s:20`: 20 times as long at the start. */
 static int parse_warmup(struct spec *spec, struct slice value, const char **ret_why) {
-    struct slice span = slice_cut(&value, ':');
     struct warmup *warmup = &spec->warmup;
+    struct slice span = slice_cut(&value, ':');
 
     *ret_why = "is not a duration and a factor, such as 30s:20";
     if (units_parse_duration(span, &warmup->span) < 0 ||
@@ -341,77 +299,18 @@ static int parse_warmup(struct spec *spec, struct slice value, const char **ret_
 
 static int parse_profile(struct spec *spec, struct slice value, const char **ret_why);
 
-static int parse_count(struct spec *spec, struct slice value, const char **ret_why) {
-    return parse_whole(value, 0, INT64_MAX, &spec->count, ret_why);
-}
-
-static int parse_duration(struct spec *spec, struct slice value, const char **ret_why) {
-    return parse_span(value, &spec->duration, ret_why);
-}
-
-static int parse_interval(struct spec *spec, struct slice value, const char **ret_why) {
-    return parse_span(value, &spec->interval, ret_why);
-}
-
-static int parse_jitter(struct spec *spec, struct slice value, const char **ret_why) {
-    *ret_why = "is out of range or not a number";
-    return units_parse_number(value, &spec->jitter) == 0 && spec->jitter <= 1 ? 0 : -EINVAL;
-}
-
 static int parse_numbytes(struct spec *spec, struct slice value, const char **ret_why) {
     *ret_why = "is not a number of bytes, or more than 1g";
     return parse_size_value(value, &spec->numbytes);
 }
 
-static int parse_chunk_size(struct spec *spec, struct slice value, const char **ret_why) {
-    return parse_whole(value, 1, SLOWAPI_PIECE_BYTES, &spec->chunk_size, ret_why);
-}
-
-static int parse_failure_rate(struct spec *spec, struct slice value, const char **ret_why) {
-    *ret_why = "is out of range or not a number";
-    return units_parse_number(value, &spec->failure_rate) == 0 && spec->failure_rate <= 1 ? 0
-                                                                                          : -EINVAL;
-}
-
 /* --- a model ---------------------------------------------------------------------------------- */
-
-static int parse_ttft(struct spec *spec, struct slice value, const char **ret_why) {
-    return dist_parse(value, &spec->ttft, ret_why);
-}
-
-static int parse_gap(struct spec *spec, struct slice value, const char **ret_why) {
-    return dist_parse(value, &spec->gap, ret_why);
-}
 
 static int parse_tokens(struct spec *spec, struct slice value, const char **ret_why) {
     return dist_parse_counts(value, SLOWAPI_TOKENS_MAX, &spec->tokens, ret_why);
 }
 
-static int parse_tpm(struct spec *spec, struct slice value, const char **ret_why) {
-    return parse_whole(value, 0, SLOWAPI_BUDGET_MAX, &spec->tpm, ret_why);
-}
-
-static int parse_rpm(struct spec *spec, struct slice value, const char **ret_why) {
-    return parse_whole(value, 0, SLOWAPI_BUDGET_MAX, &spec->rpm, ret_why);
-}
-
 /* --- bodies ----------------------------------------------------------------------------------- */
-
-char *param_text_dup(const struct param_text *text, bool *ret_bad) {
-    char *copy = slice_dup(text->raw);
-
-    *ret_bad = false;
-    if (copy == NULL || !text->is_encoded)
-        return copy;
-    long len = http_percent_decode(text->raw, copy);
-    if (len >= 0) {
-        copy[len] = '\0';
-        return copy;
-    }
-    *ret_bad = true;
-    mem_free(copy);
-    return NULL;
-}
 
 /* The last layer that chooses a body wins, however it does. */
 static int parse_body(struct spec *spec, struct slice value UNUSED, const char **ret_why UNUSED) {
@@ -502,89 +401,92 @@ static bool has_outcome(const struct spec *spec) {
 #define STATUS_ALLOWED "a status from 200 to 599, or STATUS:PERCENT,..."
 
 static const struct param params[] = {
-    { SLICE_INIT("delay"), DIST_ALLOWED, parse_delay, "from the end of the request to the answer" },
-    { SLICE_INIT("status"), STATUS_ALLOWED, parse_status, "answered instead of 200" },
-    { SLICE_INIT("code"), STATUS_ALLOWED, parse_status, "the same, httpbin's name",
+    { SLICE_INIT("delay"), DIST_ALLOWED, OWN(parse_delay),
+      "from the end of the request to the answer" },
+    { SLICE_INIT("status"), STATUS_ALLOWED, OWN(parse_status), "answered instead of 200" },
+    { SLICE_INIT("code"), STATUS_ALLOWED, OWN(parse_status), "the same, httpbin's name",
       .is_alias = true },
-    { SLICE_INIT("weights"), "STATUS:WEIGHT,... of any sum", parse_weights, "as in /status/",
+    { SLICE_INIT("weights"), "STATUS:WEIGHT,... of any sum", OWN(parse_weights), "as in /status/",
       .is_alias = true },
-    { SLICE_INIT("size"), "bytes such as 512 or 64k up to 1g, or SIZE:PERCENT,...", parse_size,
+    { SLICE_INIT("size"), "bytes such as 512 or 64k up to 1g, or SIZE:PERCENT,...", OWN(parse_size),
       "a body of that many pseudo-random letters" },
-    { SLICE_INIT("body"), "any text", parse_body,
+    { SLICE_INIT("body"), "any text", OWN(parse_body),
       "the body, in which `{{...}}` stands for parts of the request; see Bodies", .is_text = true,
       .is_kept = true },
-    { SLICE_INIT("body-file"), "a path below --files", parse_body_file,
+    { SLICE_INIT("body-file"), "a path below --files", OWN(parse_body_file),
       "the body, out of a file; its name gives the type", .is_text = true, .is_kept = true },
-    { SLICE_INIT("type"), "a media type such as application/json", parse_type,
+    { SLICE_INIT("type"), "a media type such as application/json", OWN(parse_type),
       "Content-Type of the answer", .is_text = true },
-    { SLICE_INIT("template"), "true or false", parse_template,
+    { SLICE_INIT("template"), "true or false", OWN(parse_template),
       "whether `{{...}}` is replaced: unless said in `body`, and not in `body-file`",
       .works = spec_chooses_body },
-    { SLICE_INIT("encoding"), "gzip, deflate, br, identity or auto", parse_encoding,
+    { SLICE_INIT("encoding"), "gzip, deflate, br, identity or auto", OWN(parse_encoding),
       "codes the body; auto, the rule for `body` and `body-file`, as Accept-Encoding asks for" },
-    { SLICE_INIT("close"), "true, false or a percentage", parse_close,
+    { SLICE_INIT("close"), "true, false or a percentage", OWN(parse_close),
       "`Connection: close` after the answer" },
-    { SLICE_INIT("header"), "NAME:VALUE, 512 bytes in all", parse_header,
+    { SLICE_INIT("header"), "NAME:VALUE, 512 bytes in all", OWN(parse_header),
       "a header, instead of what would be sent under that name; may be repeated", .repeats = true,
       .is_text = true },
-    { SLICE_INIT("fault"), "KIND[=ARG][@PLACE][:PERCENT],... or none", parse_fault,
+    { SLICE_INIT("fault"), "KIND[=ARG][@PLACE][:PERCENT],... or none", OWN(parse_fault),
       "faults, each rolled on its own; see below" },
-    { SLICE_INIT("seed"), "a whole number, 0 or more", parse_seed,
+    { SLICE_INIT("seed"), "a whole number, 0 or more", OWN(parse_seed),
       "the same seed rolls the same for every request" },
-    { SLICE_INIT("seq"), "statuses, such as 503,503,200", parse_seq,
+    { SLICE_INIT("seq"), "statuses, such as 503,503,200", OWN(parse_seq),
       "one after the other, and again; per client or key" },
-    { SLICE_INIT("first"), "a whole number, 1 or more", parse_first,
+    { SLICE_INIT("first"), "a whole number, 1 or more", WHOLE(first, 1, INT64_MAX),
       "`status` and `fault` hold for the first N only; per client or key", .works = has_outcome },
-    { SLICE_INIT("every"), "a whole number, 1 or more", parse_every,
+    { SLICE_INIT("every"), "a whole number, 1 or more", WHOLE(every, 1, INT64_MAX),
       "`status` and `fault` hold for each Nth only; per client or key", .works = has_outcome },
-    { SLICE_INIT("key"), "any text", parse_key,
+    { SLICE_INIT("key"), "any text", OWN(parse_key),
       "alone decides what seq, first, every and limit count together, and parts queues and budgets",
       .is_text = true, .works = shares },
-    { SLICE_INIT("workers"), "a whole number from 1 to 256", parse_workers,
+    { SLICE_INIT("workers"), "a whole number from 1 to 256",
+      WHOLE(workers, 1, SLOWAPI_QUEUE_WORKERS),
       "a queue with that many servers; takes `service` for the time", .works = is_busy },
-    { SLICE_INIT("service"), DIST_ALLOWED, parse_service,
+    { SLICE_INIT("service"), DIST_ALLOWED, OWN(parse_service),
       "how long one of the workers is busy with a request" },
-    { SLICE_INIT("queue"), "a whole number from 0 to 10000", parse_queue,
+    { SLICE_INIT("queue"), "a whole number from 0 to 10000", WHOLE(queue, 0, SLOWAPI_QUEUE_WAITING),
       "how many may wait for a worker", .works = queues },
-    { SLICE_INIT("full"), "a status from 200 to 599", parse_full,
+    { SLICE_INIT("full"), "a status from 200 to 599", OWN(parse_full),
       "answered at once when the queue is full, with Retry-After; 503 unless given",
       .works = queues },
-    { SLICE_INIT("limit"), "N/DURATION, such as 100/1m", parse_limit,
+    { SLICE_INIT("limit"), "N/DURATION, such as 100/1m", OWN(parse_limit),
       "only N in each window of that time get their answer, the rest 429; per client or key" },
-    { SLICE_INIT("linear"), SPAN_ALLOWED, parse_linear,
+    { SLICE_INIT("linear"), SPAN_ALLOWED, OWN(parse_linear),
       "that much longer for each request in flight" },
-    { SLICE_INIT("collapse"), "KNEE[,POWER], POWER 10 at most", parse_collapse,
+    { SLICE_INIT("collapse"), "KNEE[,POWER], POWER 10 at most", OWN(parse_collapse),
       "beyond KNEE in flight delay times (in flight / KNEE) ^ POWER; 2 unless given",
       .works = is_delayed },
-    { SLICE_INIT("pause"), "every=D,for=D[,status=N|,delay=D]", parse_pause,
+    { SLICE_INIT("pause"), "every=D,for=D[,status=N|,delay=D]", OWN(parse_pause),
       "stands still (or answers N, or is slower) for the last part of each period" },
-    { SLICE_INIT("warmup"), "DURATION:FACTOR", parse_warmup,
+    { SLICE_INIT("warmup"), "DURATION:FACTOR", OWN(parse_warmup),
       "FACTOR times slower at the start of the server, then less", .works = is_delayed },
-    { SLICE_INIT("profile"), PROFILE_NAMES, parse_profile, "named parameters; see below" },
-    { SLICE_INIT("count"), "a whole number, 0 or more", parse_count, "events of /sse and /jsonl",
-      .is_of_path = true },
-    { SLICE_INIT("duration"), SPAN_ALLOWED, parse_duration,
+    { SLICE_INIT("profile"), PROFILE_NAMES, OWN(parse_profile), "named parameters; see below" },
+    { SLICE_INIT("count"), "a whole number, 0 or more", WHOLE(count, 0, INT64_MAX),
+      "events of /sse and /jsonl", .is_of_path = true },
+    { SLICE_INIT("duration"), SPAN_ALLOWED, SPAN(duration),
       "of /drip, /range, /sse and /jsonl, from first to last piece", .is_of_path = true },
-    { SLICE_INIT("interval"), SPAN_ALLOWED, parse_interval,
+    { SLICE_INIT("interval"), SPAN_ALLOWED, SPAN(interval),
       "between two events; beside a duration the longer counts", .is_of_path = true },
-    { SLICE_INIT("jitter"), "a share from 0 to 1", parse_jitter,
+    { SLICE_INIT("jitter"), "a share from 0 to 1", SHARE(jitter),
       "each interval is longer or shorter by up to that share", .is_of_path = true },
-    { SLICE_INIT("numbytes"), "bytes such as 512 or 64k, up to 1g", parse_numbytes,
+    { SLICE_INIT("numbytes"), "bytes such as 512 or 64k, up to 1g", OWN(parse_numbytes),
       "of /drip and /bytes", .is_of_path = true },
-    { SLICE_INIT("chunk_size"), "a whole number from 1 to 16384", parse_chunk_size,
-      "bytes per piece of /stream-bytes and /range", .is_of_path = true },
-    { SLICE_INIT("failure_rate"), "a share from 0 to 1", parse_failure_rate, "of /unstable",
+    { SLICE_INIT("chunk_size"), "a whole number from 1 to 16384",
+      WHOLE(chunk_size, 1, SLOWAPI_PIECE_BYTES), "bytes per piece of /stream-bytes and /range",
       .is_of_path = true },
-    { SLICE_INIT("ttft"), DIST_ALLOWED, parse_ttft,
+    { SLICE_INIT("failure_rate"), "a share from 0 to 1", SHARE(failure_rate), "of /unstable",
+      .is_of_path = true },
+    { SLICE_INIT("ttft"), DIST_ALLOWED, LAW(ttft),
       "of a model, from the begin of its answer to the first token", .is_of_path = true },
-    { SLICE_INIT("gap"), DIST_ALLOWED, parse_gap, "of a model, between two tokens",
+    { SLICE_INIT("gap"), DIST_ALLOWED, LAW(gap), "of a model, between two tokens",
       .is_of_path = true },
     { SLICE_INIT("tokens"),
-      "a number up to 131072, or a law of them: 100, 50-400, lognormal:150,600", parse_tokens,
+      "a number up to 131072, or a law of them: 100, 50-400, lognormal:150,600", OWN(parse_tokens),
       "of a model, tokens of an answer; max_tokens of the request may cut it", .is_of_path = true },
-    { SLICE_INIT("tpm"), "a whole number, 0 for any", parse_tpm,
+    { SLICE_INIT("tpm"), "a whole number, 0 for any", WHOLE(tpm, 0, SLOWAPI_BUDGET_MAX),
       "tokens that a key may use in a minute; then 429 with Retry-After", .is_of_path = true },
-    { SLICE_INIT("rpm"), "a whole number, 0 for any", parse_rpm,
+    { SLICE_INIT("rpm"), "a whole number, 0 for any", WHOLE(rpm, 0, SLOWAPI_BUDGET_MAX),
       "requests to a model that a key may make in a minute; then 429", .is_of_path = true },
 };
 
@@ -635,6 +537,27 @@ static bool take_place(struct spec *spec, const struct param *param) {
     return true;
 }
 
+static int parse_shape(const struct param_shape *shape, struct spec *spec, struct slice value,
+                       const char **ret_why) {
+    void *member = (char *)spec + shape->offset;
+    double *share = member;
+
+    switch (shape->kind) {
+    case SHAPE_OWN:
+        break;
+    case SHAPE_WHOLE:
+        return parse_whole(value, (uint64_t)shape->min, (uint64_t)shape->max, member, ret_why);
+    case SHAPE_SHARE:
+        *ret_why = "is out of range or not a number";
+        return units_parse_number(value, share) == 0 && *share <= 1 ? 0 : -EINVAL;
+    case SHAPE_SPAN:
+        return parse_span(value, member, ret_why);
+    case SHAPE_LAW:
+        return dist_parse(value, member, ret_why);
+    }
+    return shape->parse(spec, value, ret_why);
+}
+
 /* `value` is not empty, unless it is kept; `shown` is how it was spelled, and whether
  * percent-encoded. */
 static int apply(const struct param *param, struct spec *spec, struct slice value,
@@ -643,8 +566,10 @@ static int apply(const struct param *param, struct spec *spec, struct slice valu
 
     if (!param->is_text && value.ptr[value.len - 1] == ',')
         return complain(param, shown, reason, why);
-    spec->said = (struct param_text){ .raw = shown, .is_encoded = is_encoded };
-    return param->parse(spec, value, &reason) == 0 ? 0 : complain(param, shown, reason, why);
+    spec->said = (struct spec_text){ .raw = shown, .is_encoded = is_encoded };
+    return parse_shape(&param->shape, spec, value, &reason) == 0
+               ? 0
+               : complain(param, shown, reason, why);
 }
 
 int param_set(struct spec *spec, struct slice name, struct slice value, struct error *why) {

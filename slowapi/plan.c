@@ -9,6 +9,7 @@
 #include "slowapi/chat.h"
 #include "slowapi/journal.h"
 #include "slowapi/limits.h"
+#include "slowapi/longest.h"
 #include "slowapi/param.h"
 #include "slowapi/roll.h"
 #include "slowapi/route.h"
@@ -262,7 +263,7 @@ static void set_letters(struct plan_state *plan) {
 
     if (size < 0)
         return;
-    if (body_is_events(body)) {
+    if (content_is_events(body)) {
         body->piece = 0;
         body->interval = 0;
     }
@@ -322,7 +323,7 @@ static int set_body(struct plan_state *plan) {
 
 /* Refuses an exchange that is asked for and above the limit; it is never cut to it. */
 static int check_longest(struct plan_state *plan) {
-    nsec_t max = plan->p->delay_max, longest = reply_longest(plan->spec, &plan->reply->body);
+    nsec_t max = plan->p->delay_max, longest = longest_exchange(plan->spec, &plan->reply->body);
     const struct chat *made = plan->reply->making > 0 ? plan->reply->body.chat : NULL;
     char text[UNITS_TEXT_BYTES], allowed[UNITS_TEXT_BYTES];
 
@@ -337,7 +338,7 @@ static int check_longest(struct plan_state *plan) {
 
 /* Cuts off, and tells, the delay that chance and other requests add above the limit. */
 static int cut_to_longest(struct plan_state *plan) {
-    nsec_t answer = reply_longest_answer(plan->spec, &plan->reply->body);
+    nsec_t answer = longest_answer(plan->spec, &plan->reply->body);
     nsec_t max = plan->p->delay_max, most = max - answer;
     struct body *body = &plan->reply->body;
     char line[64], text[UNITS_TEXT_BYTES];
@@ -581,7 +582,7 @@ static int check_body(const struct spec *spec, const char *path, struct error *e
 }
 
 int planner_check_rule(const struct shared *shared, const struct spec *spec, struct error *why) {
-    if (shared->delay_max > 0 && reply_longest(spec, NULL) > shared->delay_max)
+    if (shared->delay_max > 0 && longest_exchange(spec, NULL) > shared->delay_max)
         return error_set(why, -EINVAL, "asks for more than --max-delay");
     return check_body(spec, shared->files, why);
 }
@@ -596,7 +597,7 @@ int planner_check(const struct slowapi_config *config, struct error *err) {
             rc = check_body(&spec, config->files, err);
         if (rc < 0)
             return rc;
-        nsec_t longest = reply_longest(&spec, NULL);
+        nsec_t longest = longest_exchange(&spec, NULL);
         if (config->delay_max == 0 || longest <= config->delay_max)
             continue;
         return error_set(err, -EINVAL,

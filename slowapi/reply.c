@@ -9,7 +9,6 @@
 #include "slowapi/chat.h"
 #include "slowapi/limits.h"
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -160,238 +159,9 @@ const char *reply_uuid(struct reply *reply, char text[static UUID_TEXT_BYTES]) {
     return text;
 }
 
-/* --- bodies: units made piece by piece -------------------------------------------------------- */
-
-#define WORD_BYTES sizeof(uint64_t)
-#define ALPHABET   "abcdefghijklmnopqrstuvwxyz"
-
-/* Any word can be had without those before it: the state of SplitMix64 is a counter. */
-static uint64_t random_word(uint64_t seed, uint64_t index) {
-    struct rng rng = { .state = seed + index * RNG_STEP };
-
-    return rng_next(&rng);
-}
-
-/* Bytes of the words, the lowest first, from byte `from` on; letters when `is_text`. */
-static void fill_random(char *out, uint64_t seed, uint64_t from, size_t count, bool is_text) {
-    uint64_t word = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        uint64_t at = from + i;
-        if (i == 0 || at % WORD_BYTES == 0)
-            word = random_word(seed, at / WORD_BYTES) >> at % WORD_BYTES * 8;
-        out[i] = is_text ? (char)('a' + (word & 0xff) % 26) : (char)word;
-        word >>= 8;
-    }
-}
-
-/* Copies the bytes that are there: twice as much each time. */
-static void fill_pattern(char *out, uint64_t from, size_t count) {
-    size_t made = 0, phase = from % strlen(ALPHABET);
-
-    for (; made < count && made < strlen(ALPHABET); made++)
-        out[made] = ALPHABET[(phase + made) % strlen(ALPHABET)];
-    while (made < count) {
-        size_t more = made < count - made ? made : count - made;
-        memcpy(out + made, out, more);
-        made += more;
-    }
-}
-
-static void fill(const struct body *body, uint64_t from, size_t count, char *out) {
-    switch ((enum body_kind)body->kind) {
-    case BODY_TEXT:
-        if (count > 0)
-            memcpy(out, body->text.ptr + from, count);
-        return;
-    case BODY_LETTERS:
-    case BODY_BYTES:
-        fill_random(out, body->seed, from, count, body->kind == BODY_LETTERS);
-        return;
-    case BODY_PATTERN:
-        fill_pattern(out, body->offset + from, count);
-        return;
-    case BODY_FILE:
-    case BODY_STARS:
-    case BODY_LINES:
-    case BODY_JSONL:
-    case BODY_SSE:
-    case BODY_CHAT:
-        break;
-    }
-    memset(out, '*', count);
-}
-
-static int append_event(const struct body *body, uint64_t index, struct buf *out) {
-    unsigned long long id = index;
-    long long now = clock_wall() / NSEC_PER_MSEC;
-
-    if (body->kind == BODY_CHAT)
-        return chat_append_token(body->chat, index, out);
-    if (body->kind == BODY_LINES)
-        return buf_printf(out, "{\"id\": %llu, \"text\": \"slow api response\"}\n", id);
-    if (body->kind == BODY_JSONL)
-        return buf_printf(out, "{\"id\":%llu,\"timestamp\":%lld}\n", id, now);
-    return buf_printf(out, "event: ping\ndata: {\"id\":%llu,\"timestamp\":%lld}\n\n", id, now);
-}
-
-/* The rest of a file that was cut meanwhile was promised already. */
-static int64_t append_file(const struct body *body, uint64_t from, uint64_t count,
-                           struct buf *out) {
-    ssize_t n;
-
-    do
-        n = pread(body->file, buf_tail(out), count, (off_t)(body->offset + from));
-    while (n < 0 && errno == EINTR);
-    if (n <= 0)
-        return -EIO;
-    buf_added(out, (size_t)n);
-    return n;
-}
-
-/* Appends units `from`... of at most `count`, and no more than SLOWAPI_PIECE_BYTES bytes. How many,
- * or -errno as buf_append. */
-static int64_t body_append(const struct body *body, uint64_t from, uint64_t count,
-                           struct buf *out) {
-    if (body_is_events(body)) {
-        int rc = append_event(body, from, out);
-        return rc < 0 ? rc : 1;
-    }
-
-    if (count > SLOWAPI_PIECE_BYTES)
-        count = SLOWAPI_PIECE_BYTES;
-    int rc = buf_reserve(out, count);
-    if (rc < 0)
-        return rc;
-    if (body->kind == BODY_FILE && count > 0)
-        return append_file(body, from, count, out);
-    fill(body, from, count, buf_tail(out));
-    buf_added(out, count);
-    return (int64_t)count;
-}
-
 int64_t reply_append_units(const struct reply *reply, uint64_t from, uint64_t count,
                            struct buf *out) {
-    return body_append(&reply->body, from, count, out);
-}
-
-static uint64_t joined(uint64_t units, nsec_t span) {
-    uint64_t pauses = units > 1 ? units - 1 : 1;
-
-    if (span == 0)
-        return SLOWAPI_PIECE_BYTES;
-    if (span / (nsec_t)pauses >= NSEC_PER_MSEC)
-        return 1;
-    return pauses * (uint64_t)NSEC_PER_MSEC / (uint64_t)span + 1;
-}
-
-/* Cuts the body into pieces of at most `piece_max` units and spreads them over its span; a lone
- * piece of bytes comes at the end of that. An interval that is longer stays. */
-static void body_spread(struct body *body, uint64_t piece_max) {
-    bool is_events = body_is_events(body);
-
-    if (body->piece == 0)
-        body->piece = is_events ? 1 : joined(body->units, body->span);
-    if (body->piece > piece_max)
-        body->piece = piece_max;
-    uint64_t pieces = (body->units + body->piece - 1) / body->piece;
-    if (pieces > 1)
-        body->interval = nsec_max(body->interval, body->span / (nsec_t)(pieces - 1));
-    if (!is_events)
-        body->lead = pieces == 1 ? body->span : 0;
-}
-
-/* --- how long --------------------------------------------------------------------------------- */
-
-#define PLAIN_BYTES 17 /* `slow api response` */
-
-/* Bytes of the longest unit. */
-static double unit_bytes(const struct body *body) {
-    struct buf event;
-
-    if (!body_is_events(body) || body->units == 0)
-        return 1;
-    buf_init(&event, SLOWAPI_PIECE_BYTES);
-    int64_t made = body_append(body, body->units - 1, 1, &event);
-    double bytes = made > 0 ? (double)buf_unread(&event).len : 1;
-    buf_free(&event);
-    return bytes;
-}
-
-/* Finds the slowest of several faults of that kind; 0: none. */
-static int64_t slowest(const struct spec *spec, enum fault_kind kind) {
-    int64_t most = 0;
-
-    for (size_t i = 0; i < spec->fault_count; i++) {
-        int64_t arg = spec->faults[i].arg;
-        bool is_slower = kind == FAULT_BANDWIDTH ? arg < most : arg > most;
-        if (spec->faults[i].kind == kind && (most == 0 || is_slower))
-            most = arg;
-    }
-    return most;
-}
-
-/* The last of all paces counts for each. */
-static double longest_pace(const struct spec *spec, const struct body *body) {
-    int64_t drip = slowest(spec, FAULT_DRIP), bandwidth = slowest(spec, FAULT_BANDWIDTH);
-    double units = (double)body->units, piece = (double)body->piece, link = 0;
-
-    double steps = units > 0 ? ceil(units / piece) - 1 : 0;
-    double own = (double)body->lead + steps * (double)body->interval * (1 + body->jitter);
-    if (body->kind == BODY_CHAT)
-        own = (double)body->chat->longest;
-    for (size_t i = 0; spec->has_body_size && i < spec->size.count; i++)
-        units = fmax(units, (double)spec->size.items[i].value);
-    if (bandwidth > 0)
-        link = unit_bytes(body) * (double)NSEC_PER_SEC / (double)bandwidth;
-    double dripped = units > 0 ? (units - 1) * (double)drip : 0;
-    return fmax(units * link, fmax(own, dripped) + fmin(piece, units) * link);
-}
-
-static double all_hangs(const struct spec *spec) {
-    double sum = 0;
-
-    for (size_t i = 0; i < spec->fault_count; i++) {
-        const struct fault *fault = &spec->faults[i];
-        if (fault_infos[fault->kind].waits &&
-            ((fault->place & FAULT_AT_CONNECTION) == 0 || !spec->of_request))
-            sum += fault->arg < 0 ? (double)NSEC_NEVER : (double)fault->arg;
-    }
-    return sum;
-}
-
-static nsec_t to_span(double span) {
-    return span < (double)NSEC_NEVER ? (nsec_t)span : NSEC_NEVER;
-}
-
-/* A model's answer that is not known yet; nothing where no law of it was given. */
-static double longest_chat(const struct spec *spec) {
-    double tokens = dist_longest(&spec->tokens) / (double)NSEC_PER_SEC;
-
-    return dist_longest(&spec->ttft) + dist_longest(&spec->gap) * fmax(tokens - 1, 0);
-}
-
-nsec_t reply_longest_answer(const struct spec *spec, const struct body *body) {
-    const struct body plain = { .units = PLAIN_BYTES, .piece = SLOWAPI_PIECE_BYTES };
-    double pace = longest_pace(spec, body != NULL ? body : &plain);
-
-    if (body == NULL)
-        pace = fmax(fmax(pace, longest_chat(spec)),
-                    fmax((double)spec->duration, (double)spec->interval));
-    return to_span(pace + all_hangs(spec));
-}
-
-nsec_t reply_longest(const struct spec *spec, const struct body *body) {
-    const struct pause *pause = &spec->pause;
-    double factor = spec->warmup.span > 0 ? spec->warmup.factor : 1;
-    double delay = dist_longest(&spec->delay) + spec->linear;
-
-    if (spec->workers > 0)
-        delay += dist_longest(&spec->service);
-    delay *= factor;
-    if (pause->status == 0 && pause->span > 0)
-        delay += (double)(pause->delay > 0 ? pause->delay : pause->span);
-    return to_span(delay + (double)reply_longest_answer(spec, body));
+    return content_append(&reply->body, from, count, out);
 }
 
 /* --- faults ----------------------------------------------------------------------------------- */
@@ -603,7 +373,7 @@ static nsec_t link_pause(struct reply *reply, const struct fault *bandwidth) {
     nsec_t pause = time_of(reply->owed_bytes, bandwidth);
 
     reply->owed_bytes = 0;
-    return body_is_events(&reply->body) ? pause : time_of(reply->planned, bandwidth);
+    return content_is_events(&reply->body) ? pause : time_of(reply->planned, bandwidth);
 }
 
 /* Events and drips come one by one, a bandwidth in portions. */
@@ -611,11 +381,11 @@ void reply_set_pace(struct reply *reply) {
     const struct fault *bandwidth = rolled(reply, FAULT_BANDWIDTH);
     uint64_t piece_max = UINT64_MAX;
 
-    if (body_is_events(&reply->body) || rolled(reply, FAULT_DRIP) != NULL)
+    if (content_is_events(&reply->body) || rolled(reply, FAULT_DRIP) != NULL)
         piece_max = 1;
     else if (bandwidth != NULL)
         piece_max = (uint64_t)bandwidth->arg / SLOWAPI_PORTIONS_PER_SECOND + 1;
-    body_spread(&reply->body, piece_max);
+    content_spread(&reply->body, piece_max);
 }
 
 /* The rest of a piece that a fault has cut in two comes with its first part. */
@@ -663,14 +433,14 @@ static int append_piece(struct reply *reply, _Atomic uint64_t *counts, struct bu
         piece = &chunk;
     size_t before = buf_unread(piece).len;
 
-    int64_t made = body_append(&reply->body, reply->sent, reply->planned, piece);
+    int64_t made = content_append(&reply->body, reply->sent, reply->planned, piece);
     int rc = made < 0 ? (int)made : 0;
     if (rc == 0) {
         size_t size = buf_unread(piece).len - before;
         reply->sent += (uint64_t)made;
         reply->planned -= (uint64_t)made;
         reply->body_bytes += size;
-        reply->owed_bytes = body_is_events(&reply->body) ? size : 0;
+        reply->owed_bytes = content_is_events(&reply->body) ? size : 0;
         struct injection faults = injection_of(counts, NULL);
         faults.bytes = piece->data + piece->start + before;
         faults.size = size;

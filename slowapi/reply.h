@@ -9,49 +9,14 @@
 #ifndef SLOWAPI_REPLY_H
 #define SLOWAPI_REPLY_H
 
-#include "base/buf.h"
-#include "base/clock.h"
+#include "base/error.h"
 #include "http/conn.h"
-#include "slowapi/param.h"
+#include "slowapi/content.h"
+#include "slowapi/spec.h"
 #include <jansson.h>
 
-struct chat;
 struct kept_request;
 struct websocket;
-enum body_kind {
-    BODY_TEXT,    /* `text` */
-    BODY_FILE,    /* `file` */
-    BODY_LETTERS, /* pseudo-random a to z */
-    BODY_BYTES,   /* pseudo-random, all values */
-    BODY_PATTERN, /* abc...zabc..., from `offset` on */
-    BODY_STARS,
-    BODY_LINES, /* events: {"id":0} */
-    BODY_JSONL, /* events: {"id":0,"timestamp":...} */
-    BODY_SSE,   /* events: server-sent ones */
-    BODY_CHAT,  /* events: tokens of `chat` */
-};
-
-struct body {
-    uint8_t kind;    /* enum body_kind */
-    bool is_chunked; /* the length is not told in advance */
-    const char *type;
-    struct slice text;
-    struct chat *chat; /* owned: the answer of a model, or NULL */
-    int file;          /* a regular one, read as it is sent */
-    uint64_t units;    /* bytes, or events */
-    uint64_t offset, seed;
-    uint64_t piece;  /* units at a time; 0: few enough that pieces are no less than 1 ms apart */
-    nsec_t span;     /* from the first piece to the last */
-    nsec_t lead;     /* before the first piece; of events, chosen by the path */
-    nsec_t interval; /* between pieces */
-    double jitter;   /* share of the interval */
-};
-
-/* Whether a unit is an event. */
-static inline bool body_is_events(const struct body *body) {
-    return body->kind >= BODY_LINES;
-}
-
 enum reply_act { REPLY_NEXT, REPLY_WAIT, REPLY_HANG, REPLY_KEEP, REPLY_WS, REPLY_FIN, REPLY_RST };
 
 struct reply_step {
@@ -137,15 +102,6 @@ const char *reply_uuid(struct reply *reply, char text[static UUID_TEXT_BYTES]);
 /* Cuts the body into pieces that come at the pace of all its faults, spans and intervals. To be
  * called once, when the faults are rolled and the body is complete. */
 void reply_set_pace(struct reply *reply);
-
-/* Tells how long the exchange takes that is asked for: the longest delay that a law names (draws of
- * normal, exp, lognormal and pareto may be longer), hangs, pauses, and the pace of `body`, or of
- * the plain one when NULL. Time that depends on other requests is not counted. NSEC_NEVER: for
- * ever. */
-nsec_t reply_longest(const struct spec *spec, const struct body *body);
-
-/* The part of it that begins with the answer: the pace of the body and the hangs. */
-nsec_t reply_longest_answer(const struct spec *spec, const struct body *body);
 
 /* `counts` of faults that struck, as struct injection has them; `last`: the connection is not to be
  * kept anyway. 0, or -errno (no memory): close. */

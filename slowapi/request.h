@@ -11,7 +11,7 @@
 
 #include "base/buf.h"
 #include "http/head.h"
-#include "slowapi/param.h"
+#include "slowapi/spec.h"
 #include <jansson.h>
 
 struct shared;

@@ -13,6 +13,7 @@
 
 #include "http/head.h"
 #include "slowapi/shared.h"
+#include "slowapi/spec.h"
 
 /* A request to roll for. */
 struct roll {

@@ -259,7 +259,7 @@ static void queue_clear(struct queue *queue) {
 /* An empty ring begins anew: a queue that is never long touches one page of it only. */
 static void drop_served(struct queue *queue, nsec_t now) {
     while (queue->waiting > 0 && queue->starts[queue->head] <= now) {
-        queue->head = (queue->head + 1) % SPEC_LOAD_QUEUE_MAX;
+        queue->head = (queue->head + 1) % SLOWAPI_QUEUE_WAITING;
         queue->waiting--;
     }
     if (queue->waiting == 0)
@@ -286,7 +286,7 @@ static struct queue_turn take(struct queue *queue, int64_t workers, int64_t limi
         return (struct queue_turn){ .is_full = true, .retry_after = room_at - now };
     }
     if (start > now) {
-        queue->starts[(queue->head + queue->waiting) % SPEC_LOAD_QUEUE_MAX] = start;
+        queue->starts[(queue->head + queue->waiting) % SLOWAPI_QUEUE_WAITING] = start;
         queue->waiting++;
     }
     *server = deadline_after(start, service);

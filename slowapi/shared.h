@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "net/listeners.h"
 #include "proc/prefork.h"
-#include "slowapi/param.h"
+#include "slowapi/limits.h"
 #include "slowapi/stats.h"
 #include <pthread.h>
 
@@ -33,12 +33,13 @@ struct lru {
 /* A queue in front of some servers, in virtual time: a request takes the server that is free first.
  * Nobody has to be woken up, the delay is known on arrival. */
 struct queue {
-    nsec_t free_at[SPEC_LOAD_WORKERS];
-    nsec_t starts[SPEC_LOAD_QUEUE_MAX]; /* ring: when those who wait will be served, rising */
+    nsec_t free_at[SLOWAPI_QUEUE_WORKERS];
+    nsec_t starts[SLOWAPI_QUEUE_WAITING]; /* ring: when those who wait will be served, rising */
     uint32_t head, waiting;
 };
 
 struct journal;
+struct spec;
 
 struct shared {
     pthread_mutex_t mutex; /* guards all below it up to the rules */
@@ -107,8 +108,8 @@ struct queue_turn {
     nsec_t wait, retry_after; /* in the queue; until there is room in it again */
 };
 
-/* Takes a place among the `workers` (1..SPEC_LOAD_WORKERS) servers of the queue of that key for
- * `service` from `now` on; `limit` (0..SPEC_LOAD_QUEUE_MAX) may wait. */
+/* Takes a place among the `workers` (1..SLOWAPI_QUEUE_WORKERS) servers of the queue of that key for
+ * `service` from `now` on; `limit` (0..SLOWAPI_QUEUE_WAITING) may wait. */
 struct queue_turn queue_enter(struct shared *shared, uint64_t key, int64_t workers, int64_t limit,
                               nsec_t service, nsec_t now);
 
@@ -136,9 +137,9 @@ struct window_turn {
     nsec_t reset_after; /* until the next window begins */
 };
 
-/* Counts a request of that key, of which `limit` (1..SPEC_LIMIT_MAX) fit into each window of `span`
- * (1 ms or more); windows follow each other from the start of the server. As budget_take for the
- * key. */
+/* Counts a request of that key, of which `limit` (1..SLOWAPI_LIMIT_MAX) fit into each window of
+ * `span` (1 ms or more); windows follow each other from the start of the server. As budget_take for
+ * the key. */
 struct window_turn window_take(struct shared *shared, uint64_t key, uint64_t limit, nsec_t span,
                                nsec_t now);
 
