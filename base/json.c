@@ -3,8 +3,10 @@
 #include "base/json.h"
 #include "base/alloc.h"
 #include "base/stream.h"
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A character has at most three continuation bytes; more of them are no UTF-8. */
@@ -53,6 +55,67 @@ json_t *json_text(struct slice text, size_t bytes_max) {
     }
     mem_free(room);
     return json;
+}
+
+/* The length of the real number there; 0: there is none. */
+static size_t real_at(const char *at) {
+    size_t len = strspn(at, "+-.0123456789eE");
+    bool begins = *at == '-' || isdigit((unsigned char)*at);
+
+    return begins && strcspn(at, ".eE") < len ? len : 0;
+}
+
+/* Writes the number with the fewest digits that it needs, never more than it had. Returns the
+ * length. `out` may be before `at` in one text. */
+static size_t shorten(char *out, const char *at, size_t len) {
+    char text[40];
+    double value = strtod(at, NULL);
+
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    if (strpbrk(text, ".e") == NULL)
+        strcat(text, ".0");
+    if (strlen(text) < len) {
+        at = text;
+        len = strlen(text);
+    }
+    memmove(out, at, len);
+    return len;
+}
+
+char *json_dump_short(const json_t *json, size_t flags) {
+    char *text = json_dumps(json, flags), *out = text;
+    bool in_string = false;
+
+    for (const char *at = text; at != NULL && *at != '\0';) {
+        size_t len = in_string ? 0 : real_at(at);
+        if (len > 0) {
+            out += shorten(out, at, len);
+            at += len;
+            continue;
+        }
+        in_string ^= *at == '"';
+        if (*at == '\\')
+            *out++ = *at++; /* what an escape stands for ends no string */
+        *out++ = *at++;
+    }
+    if (text != NULL)
+        *out = '\0';
+    return text;
+}
+
+json_t *json_parse(struct slice text) {
+    size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
+    json_t *json;
+
+    if (text.len == 0)
+        return NULL;
+    json = json_loadb(text.ptr, text.len, flags, NULL);
+    return json != NULL ? json
+                        : json_loadb(text.ptr, text.len, flags | JSON_DECODE_INT_AS_REAL, NULL);
 }
 
 char *json_line(json_t *json) {

@@ -17,6 +17,14 @@ NODISCARD json_t *json_text(struct slice text, size_t bytes_max);
  * out of memory. */
 NODISCARD char *json_line(json_t *json);
 
+/* As json_dumps of jansson with these flags, but each number is as short as it can be and still
+ * reads as the same: 19.99, not 19.989999999999998. For free(3); NULL when out of memory. */
+NODISCARD char *json_dump_short(const json_t *json, size_t flags);
+
+/* A value of any kind. An integer that needs more than 63 bits makes numbers real, with a double's
+ * precision, instead of the text no JSON. NULL: it is none, or memory was short. */
+NODISCARD json_t *json_parse(struct slice text);
+
 /* Writes it to the stream: indented, or as one line of ASCII, and a newline. Drops the reference;
  * NULL is what is left when memory was short. 0, -ENOMEM, or the -errno of what could not be
  * written. */

@@ -19,8 +19,8 @@ static bool take_user(struct slice *rest, struct slice *ret_user, struct slice *
 }
 
 static int welcome(struct reply *reply, struct slice user) {
-    return reply_set_json(reply, json_pack("{s:b, s:b, s:o}", "authenticated", 1, "authorized", 1,
-                                           "user", json_text(user, SIZE_MAX)));
+    return reply_set_json(
+        reply, json_pack("{s:b, s:o}", "authenticated", 1, "user", json_text(user, SIZE_MAX)));
 }
 
 /* 401 with that challenge. */
@@ -28,9 +28,7 @@ static int challenge(struct reply *reply, const char *text, struct error *why) {
     reply_set_status(reply, 401);
     reply->has_status_fields = true;
     int rc = reply_add_field(reply, "WWW-Authenticate", slice_str(text), why);
-    return rc == 0
-               ? reply_set_json(reply, json_pack("{s:b, s:b}", "authenticated", 0, "authorized", 0))
-               : rc;
+    return rc == 0 ? reply_set_json(reply, json_pack("{s:b}", "authenticated", 0)) : rc;
 }
 
 /* The credentials of that scheme; false: there are none. */

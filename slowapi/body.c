@@ -285,8 +285,8 @@ static int append_json(struct render *r, struct slice path) {
     struct slice body = r->request->body;
     json_t *at;
 
-    if (!r->is_parsed && body.len > 0)
-        r->json = json_loadb(body.ptr, body.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    if (!r->is_parsed)
+        r->json = json_parse(body);
     r->is_parsed = true;
     for (at = r->json; at != NULL && path.len > 0;)
         at = member_of(at, slice_cut(&path, '.'));
@@ -295,7 +295,7 @@ static int append_json(struct render *r, struct slice path) {
     if (json_is_string(at))
         return append_value(r, slice_of(json_string_value(at), json_string_length(at)));
 
-    char *text = json_dumps(at, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *text = json_dump_short(at, JSON_ENCODE_ANY | JSON_COMPACT);
     int rc = text == NULL            ? -ENOMEM
              : r->style == IN_MARKUP ? append_markup(&r->out, slice_str(text))
                                      : buf_append(&r->out, slice_str(text));

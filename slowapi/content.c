@@ -73,8 +73,11 @@ static int append_event(const struct body *body, uint64_t index, struct buf *out
 
     if (body->kind == BODY_CHAT)
         return chat_append_token(body->chat, index, out);
-    if (body->kind == BODY_LINES)
-        return buf_printf(out, "{\"id\": %llu, \"text\": \"slow api response\"}\n", id);
+    if (body->kind == BODY_LINES && body->text.len == 0)
+        return buf_printf(out, "{\"id\": %llu}\n", id);
+    if (body->kind == BODY_LINES) /* an object, whose members follow ours */
+        return buf_printf(out, "{\"id\": %llu, %.*s\n", id, (int)body->text.len - 1,
+                          body->text.ptr + 1);
     if (body->kind == BODY_JSONL)
         return buf_printf(out, "{\"id\":%llu,\"timestamp\":%lld}\n", id, now);
     return buf_printf(out, "event: ping\ndata: {\"id\":%llu,\"timestamp\":%lld}\n\n", id, now);

@@ -15,7 +15,7 @@ enum body_kind {
     BODY_BYTES,   /* pseudo-random, all values */
     BODY_PATTERN, /* abc...zabc..., from `offset` on */
     BODY_STARS,
-    BODY_LINES, /* events: {"id":0} */
+    BODY_LINES, /* events: {"id":0}, and what `text` has, which is empty or an object */
     BODY_JSONL, /* events: {"id":0,"timestamp":...} */
     BODY_SSE,   /* events: server-sent ones */
     BODY_CHAT,  /* events: tokens of `chat` */

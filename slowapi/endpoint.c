@@ -277,9 +277,23 @@ ENDPOINT(absolute_redirect) {
     return redirect(reply, request, "/absolute-redirect/", true, why);
 }
 
+/* As it was given, but for what no URI has (RFC 3986 section 2): spaces, quotes, characters beyond
+ * ASCII. Control characters are refused later. */
+static int append_uri(struct buf *out, struct slice text) {
+    int rc = 0;
+
+    for (size_t i = 0; i < text.len && rc == 0; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        bool is_other = c >= 0x80 || (c >= ' ' && strchr(" \"<>\\^`{|}", c) != NULL);
+        rc = is_other ? buf_printf(out, "%%%02X", c) : buf_append(out, slice_of(text.ptr + i, 1));
+    }
+    return rc;
+}
+
 ENDPOINT(redirect_to) {
     struct slice raw, code;
     uint64_t status = 302;
+    struct buf uri;
     char *room;
 
     if (!http_query_find(request->query, SLICE("url"), &raw) || raw.len == 0)
@@ -287,10 +301,14 @@ ENDPOINT(redirect_to) {
     if (http_query_find(request->query, SLICE("status_code"), &code) &&
         (slice_parse_u64(code, 399, &status) < 0 || status < 300))
         return error_set(why, -EINVAL, "status_code is not one from 300 to 399");
-    int rc = reply_add_field(reply, "Location", request_decoded(raw, &room), why);
+    buf_init(&uri, 3 * raw.len);
+    int rc = append_uri(&uri, request_decoded(raw, &room));
     if (room == NULL)
         rc = -ENOMEM;
+    if (rc == 0)
+        rc = reply_add_field(reply, "Location", buf_unread(&uri), why);
     mem_free(room);
+    buf_free(&uri);
     reply_set_status(reply, (uint16_t)status);
     return rc == 0 ? reply_set_copy(reply, "text/plain", SLICE("")) : rc;
 }
@@ -454,6 +472,13 @@ ENDPOINT(etag) {
 
 /* --- cookies ---------------------------------------------------------------------------------- */
 
+/* Servers take the quotes for none of the value. */
+static struct slice unquoted(struct slice value) {
+    bool is_quoted = value.len >= 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"';
+
+    return is_quoted ? slice_take(slice_drop(value, 1), value.len - 2) : value;
+}
+
 ENDPOINT(cookies) {
     struct slice rest = request->head->fields, name, value;
     json_t *cookies = json_object();
@@ -463,7 +488,7 @@ ENDPOINT(cookies) {
             struct slice pair = slice_trim(slice_cut(&value, ';'));
             char *key = slice_dup(slice_cut(&pair, '='));
             if (key != NULL && key[0] != '\0')
-                json_object_set_new(cookies, key, json_text(pair, SIZE_MAX));
+                json_object_set_new(cookies, key, json_text(unquoted(pair), SIZE_MAX));
             mem_free(key);
         }
     }

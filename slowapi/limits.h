@@ -26,6 +26,7 @@
 #define SLOWAPI_TEXT_MAX       (8u << 20) /* a text that is made of a request */
 #define SLOWAPI_CODED_BYTES    (1u << 20) /* a body that is coded */
 #define SLOWAPI_MESSAGE_BYTES  (1u << 20) /* the longest message of a WebSocket */
+#define SLOWAPI_LINE_BYTES     8192       /* a request that is told in each line of a stream */
 #define SLOWAPI_FORM_FIELDS    1000       /* fields of a form that is told back */
 #define SLOWAPI_MODEL_BYTES    256        /* the name of a chat model */
 #define SLOWAPI_TOKENS_MAX     131072     /* tokens of an answer of a model */

@@ -2,6 +2,7 @@
 /* Makes answers step by step and lets faults strike where they were planned. */
 #include "slowapi/reply.h"
 #include "base/alloc.h"
+#include "base/json.h"
 #include "base/rng.h"
 #include "base/units.h"
 #include "http/chars.h"
@@ -106,7 +107,7 @@ int reply_set_copy(struct reply *reply, const char *type, struct slice text) {
 }
 
 int reply_set_json(struct reply *reply, json_t *json) {
-    char *text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
+    char *text = json_dump_short(json, JSON_INDENT(2) | JSON_SORT_KEYS);
 
     json_decref(json);
     if (text == NULL)

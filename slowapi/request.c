@@ -113,6 +113,21 @@ static void spell(char *name) {
     }
 }
 
+/* The values of a name that comes again are one, with commas between (RFC 9110 section 5.2). */
+static void add_header(json_t *object, const char *name, struct slice value) {
+    const char *there = json_string_value(json_object_get(object, name));
+    struct buf all;
+
+    if (there == NULL) {
+        json_object_set_new(object, name, json_text(value, SIZE_MAX));
+        return;
+    }
+    buf_init(&all, strlen(there) + value.len + 2);
+    if (buf_printf(&all, "%s,%.*s", there, (int)value.len, value.ptr) == 0)
+        json_object_set_new(object, name, json_text(buf_unread(&all), SIZE_MAX));
+    buf_free(&all);
+}
+
 json_t *request_headers_json(const struct http_head *head) {
     json_t *object = json_object();
     struct http_cursor at = { .started = false };
@@ -122,7 +137,7 @@ json_t *request_headers_json(const struct http_head *head) {
         char *spelled = slice_dup(name);
         if (spelled != NULL) {
             spell(spelled);
-            add(object, slice_of(spelled, name.len), json_text(value, SIZE_MAX));
+            add_header(object, spelled, value);
         }
         mem_free(spelled);
     }
@@ -259,7 +274,7 @@ static int add_body(json_t *json, const struct slow_request *request) {
     } else if (read_multipart(type, body, form, files)) {
         data = SLICE("");
     } else if (body.len > 0) {
-        value = json_loadb(body.ptr, body.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+        value = json_parse(body);
     }
     return json_object_set_new(json, "data", data_json(data, SLICE(""))) |
            json_object_set_new(json, "files", files) | json_object_set_new(json, "form", form) |

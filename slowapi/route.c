@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The rows of the paths, and the bodies that they answer. */
 #include "slowapi/route.h"
+#include "base/json.h"
 #include "http/select.h"
 #include "slowapi/auth.h"
 #include "slowapi/endpoint.h"
@@ -8,6 +9,7 @@
 #include "slowapi/openai.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define JSON "application/json"
 
@@ -50,9 +52,19 @@ PREPARE(stream_bytes) {
     return prepare_bytes(reply, spec, request, why);
 }
 
+/* Each line tells the request, unless it is too long for that. */
 PREPARE(stream) {
+    json_t *json = request_json(request, REQUEST_ARGS);
+    char *text = json_dump_short(json, JSON_SORT_KEYS);
+
+    json_decref(json);
+    if (text == NULL)
+        return -ENOMEM;
+    struct slice told = slice_str(text);
+    int rc = reply_set_copy(reply, JSON, told.len <= SLOWAPI_LINE_BYTES ? told : SLICE(""));
+    free(text);
     reply->body.is_chunked = true;
-    return set_body(reply, BODY_LINES, JSON, (uint64_t)given(spec->count, 0));
+    return rc == 0 ? set_body(reply, BODY_LINES, JSON, (uint64_t)given(spec->count, 0)) : rc;
 }
 
 PREPARE(drip) {
@@ -247,7 +259,8 @@ static const struct route routes[] = {
       .help = "N letters, a to z again and again; GET with Range gets 206 or 416, and If-Match, "
               "If-None-Match and If-Range are kept" },
     { ROW("/stream/", "/stream/N", ANY, prepare_stream), .param = SLICE_INIT("count"),
-      .help = "N lines of JSON in chunks; httpbin stops at 100" },
+      .takes_any = true,
+      .help = "N lines of JSON in chunks, each the request with its number; httpbin stops at 100" },
     { ROW("/drip", "/drip?duration=2&numbytes=10&code=200&delay=0", ANY, prepare_drip),
       .takes = SLICE_INIT("duration numbytes"),
       .help = "that many `*` over that time, one by one where they are 1 ms apart or more" },

@@ -2,6 +2,7 @@
 /* Parses, matches and shares rules. */
 #include "slowapi/rule.h"
 #include "base/alloc.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/safe_path.h"
 #include "http/chars.h"
@@ -44,7 +45,7 @@ static int take_body(struct rule *rule, json_t *value) {
     rule->body = json_string_value(value);
     if (rule->body != NULL)
         return 0;
-    rule->dumped = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    rule->dumped = json_dump_short(value, JSON_ENCODE_ANY | JSON_COMPACT);
     rule->body = rule->dumped;
     return rule->body != NULL ? 0 : -EINVAL;
 }
@@ -411,7 +412,7 @@ static int publish_with_others(struct shared *shared, struct slice session, json
 
     json_t *all = json_copy(own);
     int rc = all != NULL ? add_others(shared, session, all, counts, &then, err) : -ENOMEM;
-    char *text = rc == 0 ? json_dumps(all, JSON_COMPACT) : NULL;
+    char *text = rc == 0 ? json_dump_short(all, JSON_COMPACT) : NULL;
     json_decref(all);
     if (text == NULL)
         return error_set(err, -ENOMEM, "out of memory");

@@ -22,6 +22,7 @@ import brotli
 ANY = re.compile(".*", re.S)
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 NUMBER = re.compile(r"\d+")
+ANY_NUMBER = "any number"
 GONE = object()  # not there
 
 
@@ -36,15 +37,16 @@ class Check(NamedTuple):
     has: dict  # headers
     json: dict  # members by dotted path
     text: object  # of the body, decoded
+    reason: str  # in the status line
     differs: str
 
 
 CHECKS = []
 
 
-def check(method, path, status=200, *, sent=None, body=None, has=None, json=None, text=None, differs=None):
+def check(method, path, status=200, *, sent=None, body=None, has=None, json=None, text=None, reason=None, differs=None):
     data = body.encode() if isinstance(body, str) else body
-    CHECKS.append(Check(method, path, status, sent or {}, data, has or {}, json or {}, text, differs))
+    CHECKS.append(Check(method, path, status, sent or {}, data, has or {}, json or {}, text, reason, differs))
 
 
 # --- running a check ----------------------------------------------------------------
@@ -55,8 +57,10 @@ DECODERS = {"gzip": gzip.decompress, "deflate": zlib.decompress, "br": brotli.de
 def is_as(found, wanted):
     if wanted is GONE:
         return found is GONE
+    if wanted is ANY_NUMBER:
+        return type(found) in (int, float)
     if isinstance(wanted, re.Pattern):
-        return isinstance(found, str) and wanted.fullmatch(found) is not None
+        return isinstance(found, type(wanted.pattern)) and wanted.fullmatch(found) is not None
     return found == wanted and type(found) is type(wanted)
 
 
@@ -74,15 +78,16 @@ def member(value, path):
 def ask(host, port, method, path, sent=None, body=None):
     conn = http.client.HTTPConnection(host, port, timeout=30)
     try:
-        conn.putrequest(method, path, skip_accept_encoding=True)
         sent = {name.title(): value for name, value in (sent or {}).items()}
+        conn.putrequest(method, path, skip_host="Host" in sent, skip_accept_encoding=True)
         if body is not None:
             sent.setdefault("Content-Length", str(len(body)))
-        for name, value in sent.items():
-            conn.putheader(name, value.replace("{host}", f"{host}:{port}"))
+        for name, values in sent.items():
+            for value in [values] if isinstance(values, str) else values:
+                conn.putheader(name, value.replace("{host}", f"{host}:{port}"))
         conn.endheaders(body)
         reply = conn.getresponse()
-        return reply.status, reply.headers, reply.read()
+        return reply, reply.read()
     finally:
         conn.close()
 
@@ -90,15 +95,17 @@ def ask(host, port, method, path, sent=None, body=None):
 def run(check, host, port):
     """Returns what is wrong, or None."""
     fill = lambda wanted: wanted.replace("{host}", f"{host}:{port}") if isinstance(wanted, str) else wanted
-    status, headers, body = ask(host, port, check.method, check.path, check.sent, check.body)
-    if status != check.status:
-        return f"status {status} instead of {check.status}"
+    reply, body = ask(host, port, check.method, check.path, check.sent, check.body)
+    if reply.status != check.status:
+        return f"status {reply.status} instead of {check.status}"
+    if check.reason not in (None, reply.reason):
+        return f"reason {reply.reason!r} instead of {check.reason!r}"
     for name, wanted in check.has.items():
-        values = headers.get_all(name)
+        values = reply.headers.get_all(name)
         found = GONE if values is None else ", ".join(values)
         if not is_as(found, fill(wanted)):
             return f"{name}: {'none' if found is GONE else found!r}"
-    coding = headers.get("content-encoding")
+    coding = reply.headers.get("content-encoding")
     body = DECODERS[coding](body) if coding in DECODERS and body else body
     if check.json:
         try:
@@ -110,7 +117,8 @@ def run(check, host, port):
             if not is_as(found, fill(wanted)):
                 return f"member {path}: {'none' if found is GONE else found!r}"
     if check.text is not None:
-        found = body if isinstance(check.text, bytes) else body.decode(errors="replace")
+        wants_bytes = isinstance(getattr(check.text, "pattern", check.text), bytes)
+        found = body if wants_bytes else body.decode(errors="replace")
         if not is_as(found, fill(check.text)):
             return f"body {found[:80]!r}"
     return None
@@ -144,8 +152,11 @@ for verb, place in ECHOES.items():
     check(verb, place + "?a=1&a=2&a=3", json={"args": {"a": ["1", "2", "3"]}})
     check(verb, place + "?a=&b=%20x%2By+z", json={"args": {"a": "", "b": " x+y z"}})
     check(verb, place + "?%C3%A4=%E2%82%AC", json={"args": {"ä": "€"}})
+    check(verb, place + "?a&b=&=c&a=2", json={"args": {"": "c", "a": ["", "2"], "b": ""}})
+    check(verb, place + "?a=1;b=2&c=%26%3D", json={"args": {"a": "1;b=2", "c": "&="}})
     check(verb, place, sent={"X-Fish": "cod"}, json={"headers.X-Fish": "cod"})
     check(verb, place, sent={"x-lower-case": "a, b"}, json={"headers.X-Lower-Case": "a, b"})
+    check(verb, place, sent={"X-Fish": ["cod", "pike", "eel"]}, json={"headers.X-Fish": "cod,pike,eel"})
     check(verb, place, sent={"User-Agent": "tester/1"}, json={"headers.User-Agent": "tester/1", "headers.Host": "{host}"})
     check(verb, place, sent={"X-Forwarded-Proto": "https"}, json={"url": "https://{host}" + place})
     check(verb, place, json={"method": verb}, differs="method")
@@ -164,6 +175,13 @@ for verb in ("POST", "PUT", "PATCH", "DELETE"):
     check(verb, place, body="[1,", sent={"Content-Type": JSON}, json={"json": None, "data": "[1,"})
     check(verb, place, body='"text"', sent={"Content-Type": JSON}, json={"json": "text"})
     check(verb, place, body="12.5", json={"json": 12.5, "data": "12.5"})
+    check(verb, place, body='{"price": 19.99, "tiny": 1e-7, "big": 9223372036854775807}', json={"json": {"price": 19.99, "tiny": 1e-7, "big": 2**63 - 1}})
+    check(verb, place, body='{"price": 19.99}', text=re.compile(r'.*"price": ?19\.99\D.*', re.S))
+    check(verb, place, body='{"id": 18446744073709551616}', json={"json.id": ANY_NUMBER})
+    check(verb, place, body='{"a": 1, "a": 2, "": {"b\\\\c": [[]]}}', json={"json": {"a": 2, "": {"b\\c": [[]]}}})
+    check(verb, place, body="a&b=&=c&a=2", sent={"Content-Type": FORM}, json={"form": {"": "c", "a": ["", "2"], "b": ""}})
+    check(verb, place, body=zlib.compress(b'{"foo": "bar"}'), sent={"Content-Type": JSON, "Content-Encoding": "deflate"}, json={"data": re.compile("data:application/octet-stream;base64,eJ.*"), "json": None, "headers.Content-Encoding": "deflate"})
+    check(verb, place, body=b"\x78\x9c\xff", sent={"Content-Type": "multipart/form-data; boundary=limit", "Content-Encoding": "deflate"}, json={"files": {}, "form": {}})
     check(verb, place, body="ä".encode(), json={"data": "ä"})
     check(verb, place, body=b"\xff\x00\xfe", json={"data": "data:application/octet-stream;base64,/wD+"})
     head, data = multipart(("a", "1"), ("b", "zwei ä"), ("f", "f.txt", "text/plain", b"content"))
@@ -193,7 +211,15 @@ check("GET", "/user-agent", sent={"User-Agent": "tester/1"}, json={"": {"user-ag
 check("GET", "/user-agent", json={"": {"user-agent": None}})
 check("GET", "/uuid", json={"uuid": UUID})
 check("GET", "/hostname", json={"hostname": ANY}, differs="go")
+check("HEAD", "/uuid", has={"Content-Type": JSON, "Content-Length": NUMBER}, text="")
+check("HEAD", "/ip", has={"Content-Type": JSON}, text="")
+check("HEAD", "/headers", has={"Content-Type": JSON}, text="")
+check("GET", "/headers", sent={"X-Lower": "ä".encode().decode("latin-1")}, json={"headers.X-Lower": ANY})
+check("GET", "/get", sent={"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}, json={"origin": "192.0.2.7", "url": "https://{host}/get"})
+check("GET", "/get", sent={"Host": "example.com"}, json={"headers.Host": "example.com", "url": "http://example.com/get"})
 check("POST", "/echo", body="back", text="back", differs="go")
+check("PUT", "/echo", body=b"\x00\xff", text=b"\x00\xff", differs="go")
+check("GET", "/echo", text="", differs="go")
 check("GET", "/dump/request?x=1", sent={"X-Fish": "cod"}, text=re.compile(r"GET /dump/request\?x=1 HTTP/1.1\r\n.*X-Fish: cod\r\n.*\r\n", re.S), differs="go")
 check("POST", "/dump/request", body="the body", text=re.compile(r"POST .*\r\n\r\nthe body", re.S), differs="go")
 check("POST", "/upload", body=b"x" * 100_000, json={"method": "POST"}, differs="go")
@@ -210,6 +236,9 @@ for code in (301, 302, 303, 305, 307):
 check("GET", "/status/308", 308, has={"Location": "/redirect/1"}, differs="status")
 check("GET", "/status/401", 401, has={"WWW-Authenticate": re.compile(r"Basic realm=.*")})
 check("GET", "/status/407", 407, has={"Proxy-Authenticate": re.compile(r"Basic realm=.*")}, differs="status")
+for code, reason in ((302, "Found"), (404, "Not Found"), (500, "Internal Server Error")):
+    check("GET", f"/status/{code}", code, reason=reason, differs="reason")
+check("GET", "/status/200", reason="OK")
 check("GET", "/status/200:1", 200, differs="status")
 check("GET", "/status/503:0.7,503:0.3", 503)
 check("GET", "/status/abc", 400)
@@ -228,6 +257,11 @@ check("GET", "/absolute-redirect/1", 302, has={"Location": "http://{host}/get"})
 check("GET", "/absolute-redirect/4", 302, has={"Location": "http://{host}/absolute-redirect/3"})
 check("GET", "/absolute-redirect/-1", 400, differs="errors")
 check("GET", "/redirect-to?url=/anything", 302, has={"Location": "/anything"})
+check("GET", "/redirect-to?url=/a%20b%22", 302, has={"Location": "/a%20b%22"})
+check("GET", "/redirect-to?url=/%C3%A4", 302, has={"Location": "/%C3%A4"}, differs="location")
+check("GET", "/redirect-to?url=bytes/16", 302, has={"Location": "bytes/16"})
+check("GET", "/redirect-to?url=/get%3Fa%3D%2525%23x", 302, has={"Location": "/get?a=%25#x"})
+check("POST", "/redirect-to?url=/post&status_code=303", 303, has={"Location": "/post"})
 check("GET", "/redirect-to?url=http%3A%2F%2Fexample.com%2F%3Fa%3Db", 302, has={"Location": "http://example.com/?a=b"})
 for code in (301, 302, 303, 307, 308):
     check("GET", f"/redirect-to?url=/get&status_code={code}", code, has={"Location": "/get"})
@@ -243,6 +277,9 @@ check("GET", "/redirect-to?url=%0d%0aX:y", 400, differs="errors")
 check("GET", "/cookies", json={"": {"cookies": {}}})
 check("GET", "/cookies", sent={"Cookie": "a=1; b=two"}, json={"cookies": {"a": "1", "b": "two"}})
 check("GET", "/cookies", sent={"Cookie": "a=x=y"}, json={"cookies": {"a": "x=y"}})
+check("GET", "/cookies", sent={"Cookie": 'a="in quotes"; b; c='}, json={"cookies": {"a": "in quotes", "b": "", "c": ""}})
+check("GET", "/cookies", sent={"Cookie": "a=1;b=2"}, json={"cookies": {"a": "1", "b": "2"}})
+check("GET", "/cookies/delete", 302, has={"Location": "/cookies", "Set-Cookie": GONE})
 check("GET", "/cookies/set?a=1", 302, has={"Location": "/cookies", "Set-Cookie": "a=1; Path=/"})
 check("GET", "/cookies/set?a=1&b=2", 302, has={"Set-Cookie": "a=1; Path=/, b=2; Path=/"})
 check("GET", "/cookies/set/name/value", 302, has={"Location": "/cookies", "Set-Cookie": "name=value; Path=/"})
@@ -260,7 +297,7 @@ def basic(user, password):
 
 CHALLENGE = {"WWW-Authenticate": re.compile(r'Basic realm=".*"')}
 check("GET", "/basic-auth/user/secret", 401, has=CHALLENGE)
-check("GET", "/basic-auth/user/secret", sent=basic("user", "secret"), json={"authenticated": True, "user": "user"})
+check("GET", "/basic-auth/user/secret", sent=basic("user", "secret"), json={"": {"authenticated": True, "user": "user"}})
 check("GET", "/basic-auth/user/secret", 401, sent=basic("user", "Secret"), has=CHALLENGE)
 check("GET", "/basic-auth/user/secret", 401, sent=basic("other", "secret"))
 check("GET", "/basic-auth/user/a:b", sent=basic("user", "a:b"), json={"user": "user"})
@@ -269,17 +306,24 @@ check("GET", "/basic-auth/user/secret", 401, sent={"Authorization": "Bearer x"})
 check("GET", "/basic-auth/user", 404)
 check("POST", "/basic-auth/user/secret", sent=basic("user", "secret"), json={"authenticated": True}, differs="methods")
 check("GET", "/hidden-basic-auth/user/secret", 404, has={"WWW-Authenticate": GONE})
-check("GET", "/hidden-basic-auth/user/secret", sent=basic("user", "secret"), json={"authenticated": True, "user": "user"})
+check("GET", "/hidden-basic-auth/user/secret", sent=basic("user", "secret"), json={"": {"authenticated": True, "user": "user"}})
 check("GET", "/hidden-basic-auth/user/secret", 404, sent=basic("user", "no"))
 check("GET", "/bearer", 401, has={"WWW-Authenticate": re.compile("Bearer.*")})
-check("GET", "/bearer", sent={"Authorization": "Bearer t0ken"}, json={"authenticated": True, "token": "t0ken"})
+check("GET", "/bearer", sent={"Authorization": "Bearer t0ken"}, json={"": {"authenticated": True, "token": "t0ken"}})
+check("GET", "/bearer", sent={"Authorization": "Bearer user:style"}, json={"": {"authenticated": True, "token": "user:style"}})
+check("GET", "/bearer", 401, sent={"Authorization": "Bearer "}, differs="bearer")
 check("GET", "/bearer", 401, sent=basic("user", "secret"), differs="bearer")
 for algorithm in ("", "/MD5", "/SHA-256", "/SHA-512"):
     named = algorithm[1:] or "MD5"
     wanted = re.compile(rf'Digest (?=.*realm=".+")(?=.*nonce=".+")(?=.*qop="auth")(?=.*opaque=".+")(?=.*algorithm={named}).*')
     check("GET", f"/digest-auth/auth/user/secret{algorithm}", 401, has={"WWW-Authenticate": wanted, "Set-Cookie": re.compile(r".*fake=fake_value.*")})
     check("GET", f"/digest-auth/auth/user/secret{algorithm}", 401, sent=basic("user", "secret"))
+check("GET", "/digest-auth/auth/user/secret", 401, has={"WWW-Authenticate": re.compile('.*realm="slowapi".*')}, differs="realm")
 check("GET", "/digest-auth/auth-int/user/secret", 401, has={"WWW-Authenticate": re.compile('.*qop="auth-int".*')})
+for path in ("auth/user/secret/MD5/never", "auth/user/secret/MD5/3", "auth/user/secret/SHA-256/10", "auth-int/user/secret/SHA-512/1"):
+    check("GET", f"/digest-auth/{path}", 401, has={"WWW-Authenticate": re.compile("Digest .*nonce=.*")})
+check("GET", "/digest-auth/auth/user/secret/MD5/x", 400, differs="errors")
+check("GET", "/digest-auth/auth/user/secret", 401, sent={"Authorization": "Digest username=user"})
 check("GET", "/digest-auth/other/user/secret", 400, differs="errors")
 check("GET", "/digest-auth/auth/user/secret/SHA-1", 400, differs="errors")
 check("GET", "/digest-auth/auth/user", 404)
@@ -314,6 +358,16 @@ check("GET", "/response-headers?X-A=%0d%0aX-B:1", 400, has={"X-B": GONE}, differ
 check("GET", "/response-headers?a%20b=1", 400, differs="errors")
 check("GET", "/trailers?X-T=1&X-U=2", has={"Trailer": "X-T, X-U", "Transfer-Encoding": "chunked"}, json={"X-T": "1", "X-U": "2"}, differs="go")
 check("GET", "/trailers?Content-Length=1", 400, differs="go")
+check("GET", "/trailers", has={"Trailer": GONE}, json={"": {}}, differs="go")
+check("HEAD", "/response-headers?X-A=b", has={"X-A": "b"}, text="")
+check("GET", "/response-headers?x-a=b%20c&X-B=%C3%A4", has={"X-A": "b c"}, json={"x-a": "b c", "X-B": "ä"})
+check("GET", "/response-headers?Set-Cookie=a%3D1%3B%20Path%3D/&set-cookie=b%3D2", has={"Set-Cookie": "a=1; Path=/, b=2"})
+check("GET", "/response-headers?Location=/get", has={"Location": "/get"})
+for coding, name in (("gzip", "gzipped"), ("deflate", "deflated"), ("brotli", "brotli")):
+    check("GET", f"/{coding}?x=1", sent={"X-Fish": "cod"}, json={name: True, "headers.X-Fish": "cod"})
+    check("POST", f"/{coding}", 405, has={"Allow": ANY})
+check("GET", "/deflate", sent={"Accept-Encoding": "identity"}, has={"Content-Encoding": "deflate"}, json={"deflated": True})
+check("GET", "/brotli", sent={"Accept-Encoding": "identity"}, has={"Content-Encoding": "br"}, json={"brotli": True})
 
 # --- pages --------------------------------------------------------------------------
 
@@ -346,8 +400,14 @@ for kind, (magic, media_type) in MAGIC.items():
 check("GET", "/image", sent={"Accept": "image/*"}, has={"Content-Type": "image/png"})
 check("GET", "/image", sent={"Accept": "text/html, image/jpeg;q=0.5"}, has={"Content-Type": "image/jpeg"})
 check("GET", "/image", 406, sent={"Accept": "text/html"})
+check("GET", "/image", sent={"Accept": "*/*"}, has={"Content-Type": "image/png"}, differs="image")
+check("GET", "/image", has={"Content-Type": "image/png"})
+check("HEAD", "/image/jpeg", has={"Content-Type": "image/jpeg", "Content-Length": NUMBER}, text="")
+check("POST", "/image", 405)
 check("GET", "/image/tiff", 404)
 check("GET", "/nothing/here", 404)
+check("GET", "/", 200)
+check("GET", "/", has={"Content-Type": "text/plain"}, text="slow api response", differs="root")
 
 # --- bytes and streams --------------------------------------------------------------
 
@@ -356,6 +416,27 @@ check("GET", "/bytes/1024?seed=1", has={"Content-Length": "1024", "Content-Type"
 check("GET", "/stream-bytes/3000?chunk_size=1000", has={"Content-Type": "application/octet-stream"}, text=re.compile(r"(?s).{1,3000}"))
 check("GET", "/stream/3", has={"Content-Type": JSON}, text=re.compile(r'\{.*"id": 0.*\}\n\{.*"id": 1.*\}\n\{.*"id": 2.*\}\n'))
 check("GET", "/stream/0", text="")
+check("GET", "/stream/2?x=1", sent={"X-Fish": "cod"}, text=re.compile(r'(?:(?=.*"args": \{"x": "1"\})(?=.*"X-Fish": "cod")(?=.*"origin": "127\.0\.0\.1")(?=.*"url": "http://[^"]*/stream/2\?x=1").*\n){2}'))
+check("GET", "/stream/101", text=re.compile(r"(\{.*\}\n){101}"), differs="limits")
+check("GET", "/stream/x", 400, differs="errors")
+check("GET", "/bytes/16?seed=1", text=re.compile(rb"(?s).{16}"))
+check("HEAD", "/bytes/16", has={"Content-Length": "16"}, text=b"")
+check("GET", "/bytes/102401", has={"Content-Length": "102401"}, differs="limits")
+check("GET", "/bytes/x", 400, differs="errors")
+check("GET", "/stream-bytes/5?seed=1&chunk_size=2", has={"Content-Type": "application/octet-stream"}, text=re.compile(rb"(?s).{5}"))
+check("GET", "/stream-bytes/0", text=b"")
+check("GET", "/range/1", text="a")
+check("GET", "/range/30?chunk_size=7", text="abcdefghijklmnopqrstuvwxyzabcd")
+check("GET", "/range/26?duration=0.05", text="abcdefghijklmnopqrstuvwxyz")
+check("HEAD", "/range/26", has={"Content-Length": "26", "Accept-Ranges": "bytes"}, text="")
+check("GET", "/range/26", 206, sent={"Range": "bytes=25-99"}, has={"Content-Range": "bytes 25-25/26", "Content-Length": "1"}, text="z", differs="range")
+check("GET", "/range/26", 206, sent={"Range": "bytes=0-25"}, has={"Content-Range": "bytes 0-25/26"}, differs="range")
+check("GET", "/range/26", 206, sent={"Range": "bytes=0-0", "If-Range": '"range26"'}, text="a")
+check("GET", "/range/26", 200, sent={"Range": "bytes=0-0", "If-Range": '"other"'}, has={"Content-Range": GONE}, differs="range")
+check("GET", "/range/26", 304, sent={"If-None-Match": '"range26"'}, text="", differs="range")
+check("GET", "/range/26", 412, sent={"If-Match": '"other"'}, differs="range")
+check("GET", "/range/0", text="", differs="limits")
+check("GET", "/range/x", 400, differs="errors")
 check("GET", "/range/26", has={"Accept-Ranges": "bytes", "Content-Length": "26", "ETag": re.compile('"?range26"?')}, text="abcdefghijklmnopqrstuvwxyz")
 check("GET", "/range/26", 206, sent={"Range": "bytes=0-9"}, has={"Content-Range": "bytes 0-9/26"}, text="abcdefghij")
 check("GET", "/range/26", 206, sent={"Range": "bytes=20-"}, has={"Content-Range": "bytes 20-25/26"}, text="uvwxyz")
@@ -363,10 +444,33 @@ check("GET", "/range/26", 206, sent={"Range": "bytes=-3"}, has={"Content-Range":
 check("GET", "/range/26", 416, sent={"Range": "bytes=26-30"}, has={"Content-Range": "bytes */26"})
 check("GET", "/drip?duration=0&numbytes=5&delay=0", has={"Content-Type": "application/octet-stream"}, text="*****")
 check("GET", "/drip?duration=0.05&numbytes=3&code=202", 202, text="***")
+check("GET", "/drip?duration=0&numbytes=1&code=503", 503, text="*")
+check("GET", "/drip?duration=0&numbytes=2&delay=0.05", text="**")
+check("HEAD", "/drip?duration=0&numbytes=4", has={"Content-Length": "4"}, text="")
+check("GET", "/drip?duration=0&numbytes=0", text="", differs="limits")
+check("GET", "/drip?duration=x", 400, differs="errors")
+check("GET", "/drip?numbytes=-1", 400)
+check("GET", "/drip?duration=0&numbytes=1&code=99", 400, differs="errors")
+check("GET", "/sse?count=1&duration=0&delay=0.02&jitter=0.5", text=re.compile(r"event: ping\ndata: \{.*\}\n\n"), differs="go")
+check("GET", "/sse?count=0&duration=0", text="", differs="go")
+check("GET", "/sse?count=x", 400, differs="go")
+check("GET", "/jsonl?count=3&duration=0.02&jitter=1", has={"Content-Type": "application/jsonl"}, text=re.compile(r'(\{"id": ?\d+,"timestamp": ?\d+\}\n){3}'), differs="go")
 check("GET", "/sse?count=2&duration=0", has={"Content-Type": "text/event-stream"}, text=re.compile(r"(event: ping\ndata: \{.*\}\n\n){2}"), differs="go")
 check("GET", "/jsonl?count=2&duration=0", text=re.compile(r"(\{.*\}\n){2}"), differs="go")
 check("GET", "/unstable?failure_rate=1", 500, differs="go")
+check("GET", "/unstable?failure_rate=1&seed=3", 500, differs="go")
+check("GET", "/unstable?failure_rate=2", 400, differs="go")
 check("GET", "/unstable?failure_rate=0", 200, differs="go")
+
+# --- WebSockets ---------------------------------------------------------------------
+
+UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-Websocket-Version": "13", "Sec-Websocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+check("GET", "/websocket/echo", 426, has={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}, differs="go")
+check("GET", "/websocket/echo", 426, sent=UPGRADE | {"Sec-Websocket-Version": "8"}, has={"Sec-WebSocket-Version": "13"}, differs="go")
+check("GET", "/websocket/echo", 400, sent=UPGRADE | {"Sec-Websocket-Key": "short"}, differs="go")
+check("GET", "/websocket/echo?max_message_size=2m", 400, sent=UPGRADE, differs="go")
+check("GET", "/websocket/echo?max_message_size=10&max_fragment_size=11", 400, sent=UPGRADE, differs="go")
+check("POST", "/websocket/echo", 405, differs="go")
 
 # --- other origins ------------------------------------------------------------------
 
@@ -376,6 +480,7 @@ for place in ("/get", "/status/404", "/headers", "/cookies", "/bytes/1", "/basic
     check("GET", place, code, sent={"Origin": "https://example.com"}, has={"Access-Control-Allow-Origin": "https://example.com"})
 ASKED = {"Origin": "https://example.com", "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "X-One, X-Two"}
 for place in ("/put", "/anything", "/status/500", "/uuid"):
+    check("OPTIONS", place, 200, sent={"Origin": "null", "Access-Control-Request-Method": "DELETE"}, has={"Access-Control-Allow-Origin": "null", "Access-Control-Allow-Headers": GONE})
     check("OPTIONS", place, 200, sent=ASKED, has={"Access-Control-Allow-Origin": "https://example.com", "Access-Control-Allow-Headers": "X-One, X-Two", "Access-Control-Allow-Methods": ANY})
 
 

@@ -62,6 +62,34 @@ static void lines_are_ascii_and_one(void **state UNUSED) {
     assert_null(json_line(NULL));
 }
 
+static void expect_short(const char *given, const char *expected) {
+    json_t *json = json_parse(slice_str(given));
+    char *text = json_dump_short(json, JSON_ENCODE_ANY);
+
+    assert_string_equal(text, expected);
+    free(text);
+    json_decref(json);
+}
+
+static void numbers_are_as_short_as_they_are_exact(void **state UNUSED) {
+    expect_short("19.99", "19.99");
+    expect_short("-0.1", "-0.1");
+    expect_short("0.30000000000000004", "0.30000000000000004");
+    expect_short("5e-324", "4.94065645841247e-324");
+    expect_short("1e300", "1e+300");
+    expect_short("100.0", "100.0");
+    expect_short("9223372036854775807", "9223372036854775807");
+    expect_short("18446744073709551615", "1.8446744073709552e19");
+    expect_short("{\"a\":[1.1,2,-3.30e1,true,false,null]}",
+                 "{\"a\": [1.1, 2, -33.0, true, false, null]}");
+    expect_short("{\"1.10000000000000001\":\"\\\"2.10000000000000001\\\\\"}",
+                 "{\"1.10000000000000001\": \"\\\"2.10000000000000001\\\\\"}");
+    assert_null(json_parse(SLICE("")));
+    assert_null(json_parse(SLICE("{\"a\":")));
+    assert_null(json_parse(SLICE("1e400")));
+    assert_null(json_dump_short(NULL, 0));
+}
+
 static void memory_may_be_short(void **state UNUSED) {
     mem_fail_after(0);
     assert_null(json_text(SLICE("long"), 2));
@@ -74,6 +102,7 @@ int main(void) {
         cmocka_unit_test(long_text_is_cut_at_a_character),
         cmocka_unit_test(every_byte_is_kept),
         cmocka_unit_test(lines_are_ascii_and_one),
+        cmocka_unit_test(numbers_are_as_short_as_they_are_exact),
         cmocka_unit_test(memory_may_be_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
