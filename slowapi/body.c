@@ -476,6 +476,7 @@ static int make_text(struct reply *reply, const struct slow_request *request, st
 int body_make(struct reply *reply, const struct slow_request *request, struct error *why) {
     if (reply->is_chosen)
         reply->body = (struct body){ .type = "text/plain",
+                                     .chat = reply->body.chat, /* still owned */
                                      .is_chunked = reply->body.is_chunked,
                                      .piece = SLOWAPI_PIECE_BYTES };
     if (reply->type != NULL)
