@@ -6,6 +6,7 @@
 #include "net/control.h"
 #include "net/listeners.h"
 #include "proc/prefork.h"
+#include "relay/table.h"
 #include "slowapi/journal.h"
 #include "slowapi/param.h"
 #include "slowapi/plan.h"
@@ -38,6 +39,7 @@ static int parse_params(void *config, const char *value, struct error *err);
 static int parse_profile(void *config, const char *value, struct error *err);
 static int parse_pause(void *config, const char *value, struct error *err);
 static int parse_control(void *config, const char *value, struct error *err);
+static int parse_tcp(void *config, const char *value, struct error *err);
 static int parse_cert_reqs(void *config, const char *value, struct error *err);
 static int parse_ssl_versions(void *config, const char *value, struct error *err);
 
@@ -75,6 +77,16 @@ static const struct option_row rows[] = {
         .min = 1,
         .max = 65535,
         .fallback = "2048",
+    },
+    {
+        .name = "tcp",
+        .topic = "Listening",
+        .meta = "LISTEN=TARGET",
+        .help = "Pass TCP connections to address LISTEN on to TARGET, with what PARAMS of "
+                "LISTEN=TARGET?PARAMS do to them: latency=50ms&bandwidth=10k&fault=rst:1; "
+                "repeatable.",
+        .type = OPTION_CUSTOM,
+        .parse = parse_tcp,
     },
     {
         .name = "certfile",
@@ -449,6 +461,15 @@ static int parse_params(void *config, const char *value, struct error *err) {
     return check_params(slice_str(value), err);
 }
 
+static int parse_tcp(void *config, const char *value, struct error *err) {
+    struct option_strings *tcp = &((struct slowapi_options *)config)->config.tcp;
+
+    if (tcp->count == LISTENERS_MAX)
+        return error_set(err, -EINVAL, "%d proxies at most", LISTENERS_MAX);
+    tcp->items[tcp->count++] = value;
+    return relay_table_check(value, err);
+}
+
 static int parse_control(void *config, const char *value, struct error *err) {
     ((struct slowapi_options *)config)->config.control = value;
     return control_check(value, err);
@@ -518,6 +539,7 @@ static int run(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "--print-params") == 0) {
         route_print_rows(stdout);
         param_print_rows(stdout);
+        relay_toxics_print_rows(stdout);
         return 0;
     }
     options = mem_calloc(1, sizeof(*options));

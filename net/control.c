@@ -96,6 +96,8 @@ static unsigned method_bit(enum evhttp_cmd_type type) {
         return CONTROL_DELETE;
     case EVHTTP_REQ_POST:
         return CONTROL_POST;
+    case EVHTTP_REQ_PATCH:
+        return CONTROL_PATCH;
     default:
         return 0;
     }
@@ -164,9 +166,9 @@ void control_reply_text(struct control_request *rq, int status, const char *text
 static void refuse_method(struct control_request *rq, unsigned methods) {
     char allow[64];
 
-    snprintf(allow, sizeof(allow), "%s%s%s%s", methods & CONTROL_GET ? "GET, HEAD, " : "",
+    snprintf(allow, sizeof(allow), "%s%s%s%s%s", methods & CONTROL_GET ? "GET, HEAD, " : "",
              methods & CONTROL_PUT ? "PUT, " : "", methods & CONTROL_DELETE ? "DELETE, " : "",
-             methods & CONTROL_POST ? "POST, " : "");
+             methods & CONTROL_POST ? "POST, " : "", methods & CONTROL_PATCH ? "PATCH, " : "");
     allow[strlen(allow) - 2] = '\0'; /* the last comma */
     control_add_header(rq, "Allow", allow);
     control_reply_text(rq, 405, "method not allowed here; see Allow");

@@ -26,7 +26,7 @@
 struct control;
 struct evhttp_request;
 
-enum { CONTROL_GET = 1, CONTROL_PUT = 2, CONTROL_DELETE = 4, CONTROL_POST = 8 };
+enum { CONTROL_GET = 1, CONTROL_PUT = 2, CONTROL_DELETE = 4, CONTROL_POST = 8, CONTROL_PATCH = 16 };
 
 #define CONTROL_BODY_BYTES_MAX (1u << 20)
 

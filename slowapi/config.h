@@ -14,6 +14,7 @@ struct slowapi_config {
     struct option_strings binds;            /* well-formed addresses */
     const char *bind_params[LISTENERS_MAX]; /* parameters of requests that come in there; or NULL */
     bool secure[LISTENERS_MAX];             /* addresses that speak TLS */
+    struct option_strings tcp;              /* proxies, as relay/table.h checks them */
     struct tls_files tls;                   /* certificates; none: they are made */
     const char *ca_out;                     /* a file for the authority of those; or NULL */
     const char *delay;                      /* a law, of requests to `/` that do not say; or NULL */

@@ -6,6 +6,7 @@
 #include "http/url.h"
 #include "slowapi/journal.h"
 #include "slowapi/rule.h"
+#include "slowapi/tcp.h"
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -97,6 +98,8 @@ static json_t *stats_json(const struct slow_stats_sum *sum, struct shared *share
     for (size_t i = 0; i < SLOW_TIMES; i++)
         json_object_set_new(json, time_names[i], times_json(&sum->times[i]));
     json_object_set_new(json, "rules", rules_json(shared));
+    if (shared->tcp != NULL)
+        json_object_set_new(json, "tcp", relay_table_json(shared->tcp));
     return json;
 }
 
@@ -175,6 +178,8 @@ static void reply_metrics(void *arg, struct control_request *rq) {
         put_gauges(&p, sum);
         put_counters(&p, sum);
         put_times(&p, sum);
+        if (((struct shared *)arg)->tcp != NULL)
+            relay_table_put_metrics(((struct shared *)arg)->tcp, &p);
     }
     if (p.rc == 0)
         control_reply(rq, 200, PROMETHEUS_TYPE, buf_unread(&out));
@@ -352,12 +357,18 @@ static void count_requests(void *arg, struct control_request *rq) {
     control_reply(rq, verdict.holds ? 200 : 417, "application/json", slice_of(text, (size_t)len));
 }
 
+static void reset_stats(struct shared *shared) {
+    shared_reset_stats(shared);
+    if (shared->tcp != NULL)
+        relay_table_reset(shared->tcp);
+}
+
 static void handle_stats(void *arg, struct control_request *rq) {
     if (rq->method == CONTROL_GET) {
         reply_stats(arg, rq);
         return;
     }
-    shared_reset_stats(arg);
+    reset_stats(arg);
     control_reply_text(rq, 200, "reset");
 }
 
@@ -368,12 +379,16 @@ static void reset_all(void *arg, struct control_request *rq) {
 
     shared_forget(shared, &shared->sequences);
     shared_forget(shared, &shared->queues);
-    shared_reset_stats(shared);
+    reset_stats(shared);
     int rc = shared->journal != NULL ? journal_forget(shared->journal, SLICE(""), &err) : 0;
     if (rc == 0)
         control_reply_text(rq, 200, "reset");
     else
         reply_error(rq, rc, &err);
+}
+
+static void handle_tcp(void *arg, struct control_request *rq) {
+    slow_tcp_control(((struct shared *)arg)->tcp, rq);
 }
 
 static void reply_health(void *arg UNUSED, struct control_request *rq) {
@@ -389,6 +404,7 @@ static const struct control_route routes[] = {
     { "/sequences", CONTROL_DELETE, forget_sequences },
     { "/queues", CONTROL_DELETE, forget_queues },
     { "/reset", CONTROL_POST, reset_all },
+    { "/tcp", CONTROL_GET | CONTROL_PUT | CONTROL_PATCH | CONTROL_DELETE, handle_tcp },
     { "/healthz", CONTROL_GET, reply_health },
 };
 

@@ -39,6 +39,7 @@ struct queue {
 };
 
 struct journal;
+struct relay_table;
 struct spec;
 
 struct shared {
@@ -61,6 +62,7 @@ struct shared {
     int (*check_rule)(const struct shared *shared, const struct spec *spec, struct error *why);
     nsec_t delay_max;        /* longest exchange of a rule; 0: any */
     struct journal *journal; /* NULL: none */
+    struct relay_table *tcp; /* the proxies of --tcp; NULL: none */
     const char *files;       /* the folder that files of bodies are in; NULL: none */
     nsec_t started_at;
     uint64_t secret; /* random, from the start: what the server has made is known by it */

@@ -14,6 +14,7 @@
 #include "slowapi/conn.h"
 #include "slowapi/control.h"
 #include "slowapi/journal.h"
+#include "slowapi/tcp.h"
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
@@ -25,7 +26,8 @@
 struct slow_service {
     const struct slowapi_config *config;
     struct listeners listeners;
-    struct slow_secure secure; /* empty when no address speaks TLS */
+    struct listeners *tcp_listeners; /* of the proxies; NULL: there are none */
+    struct slow_secure secure;       /* empty when no address speaks TLS */
     struct shared *shared;
     struct crowd *crowd; /* of the workers; NULL: it is one */
     int control_fd;      /* -1: none */
@@ -111,7 +113,42 @@ static void stop_accepting(struct slow_worker *w) {
     }
     w->listener_count = 0;
     crowd_leave(w->place);
+    if (w->relay != NULL)
+        relay_table_close_sockets(w->planner.shared->tcp);
     listeners_close(w->sockets); /* clients would connect and wait for a service that leaves */
+}
+
+/* --- a worker's proxies ----------------------------------------------------------------------- */
+
+static uint64_t roll_for_relay(void *arg) {
+    return shared_roll(((struct slow_worker *)arg)->planner.shared);
+}
+
+static void count_relay(void *arg, int change) {
+    worker_count(arg, change);
+}
+
+static void log_relay(void *arg, const struct relay_facts *facts) {
+    struct slow_worker *w = arg;
+
+    if (!slow_tcp_log(w->access_log, facts))
+        slow_stats_count(&w->planner.stats, SLOW_LOG_DROPPED);
+}
+
+static int start_relay(struct slow_worker *w, unsigned index, struct error *err) {
+    const struct relay_host host = {
+        .arg = w,
+        .roll = roll_for_relay,
+        .count = count_relay,
+        .log = w->access_log != NULL ? log_relay : NULL,
+        .place = w->place,
+        .shared = w->config->workers > 1,
+    };
+
+    if (w->planner.shared->tcp == NULL)
+        return 0;
+    w->relay = relay_worker_new(w->loop, w->planner.shared->tcp, index, &host, err);
+    return w->relay != NULL ? 0 : -ENOMEM;
 }
 
 /* --- a worker drains and leaves --------------------------------------------------------------- */
@@ -133,6 +170,8 @@ static void drain(struct slow_worker *w, bool retires) {
     stop_accepting(w);
     if (!retires)
         slow_conn_drain_all(w);
+    if (w->relay != NULL)
+        relay_worker_drain(w->relay, !retires);
     if (w->open_count == 0 || timer_set(w->loop, &w->grace, deadline) < 0)
         loop_stop(w->loop);
 }
@@ -200,12 +239,14 @@ static int start_worker(struct slow_worker *w, struct slow_service *s, unsigned 
         if (w->control == NULL)
             return -ENOMEM;
     }
-    return start_accepting(w, err);
+    rc = start_relay(w, index, err);
+    return rc == 0 ? start_accepting(w, err) : rc;
 }
 
 static void stop_worker(struct slow_worker *w) {
     stop_accepting(w);
     slow_conn_close_all(w);
+    relay_worker_free(w->relay);
     control_free(w->control);
     signals_hold();
     signals_free(w->signals);
@@ -275,6 +316,7 @@ static void refuse(void *arg) {
     struct slow_service *s = arg;
 
     listeners_refuse(&s->listeners);
+    relay_table_refuse(s->shared->tcp);
 }
 
 static void reopen_log(void *arg) {
@@ -344,6 +386,14 @@ static bool speaks_tls(const struct slowapi_config *config) {
     return false;
 }
 
+static int open_proxies(struct slow_service *s, struct error *err) {
+    s->tcp_listeners = mem_calloc(1, sizeof(*s->tcp_listeners));
+    if (s->tcp_listeners == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
+    return relay_table_open(&s->shared->tcp, s->tcp_listeners, &s->config->tcp, PREFORK_WORKERS_MAX,
+                            (int)s->config->backlog, err);
+}
+
 /* Opens what the options ask for beside the listening sockets. */
 static int open_rest(struct slow_service *s, struct error *err) {
     const struct slowapi_config *config = s->config;
@@ -368,6 +418,8 @@ static int open_rest(struct slow_service *s, struct error *err) {
         rc = rules_load(s->shared, config->rules, err);
     if (rc == 0 && config->access_log != NULL)
         rc = open_log(s, err);
+    if (rc == 0 && config->tcp.count > 0)
+        rc = open_proxies(s, err);
     if (rc == 0 && config->control != NULL) {
         s->control_fd = control_listen("--control", config->control, &s->control_at, err);
         rc = s->control_fd < 0 ? s->control_fd : 0;
@@ -382,6 +434,8 @@ static void announce(struct slow_service *s) {
         log_say("srv slowapi: control on %s%s\n",
                 s->control_at.any.sa_family == AF_UNIX ? "" : "http://",
                 address_format(&s->control_at, text));
+    if (s->shared->tcp != NULL)
+        relay_table_announce(s->shared->tcp, "srv slowapi");
     signals_defer();
     for (size_t i = 0; i < s->listeners.count; i++)
         if (s->config->secure[i])
@@ -408,8 +462,11 @@ int slowapi_run(const struct slowapi_config *config, struct error *err) {
         logger_close(&service.logger);
     slow_secure_free(&service.secure);
     crowd_free(service.crowd);
-    if (service.shared != NULL)
+    if (service.shared != NULL) {
         journal_free(service.shared->journal);
+        relay_table_free(service.shared->tcp);
+    }
+    mem_free(service.tcp_listeners);
     shared_free(service.shared);
     return rc;
 }

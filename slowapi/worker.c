@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "http/websocket.h"
 #include "net/socket.h"
+#include "relay/proxy.h"
 #include "slowapi/access_log.h"
 #include "slowapi/journal.h"
 #include <assert.h>
@@ -18,14 +19,25 @@ static void keep_or_linger(struct slow_conn *c);
 
 /* --- the account: all is counted once, however it ends ---------------------------------------- */
 
+void worker_count(struct slow_worker *w, int change) {
+    w->open_count += (size_t)change;
+    crowd_count(w->place, change);
+    if (change > 0)
+        return;
+    each_acceptor(w, acceptor_look_again);
+    if (w->relay != NULL)
+        relay_worker_look_again(w->relay);
+    if (w->open_count == 0 && w->draining)
+        loop_stop(w->loop);
+}
+
 void account_open(struct slow_conn *c, struct slow_worker *w) {
     c->worker = w;
     c->next = w->conns;
     if (c->next != NULL)
         c->next->prev = c;
     w->conns = c;
-    w->open_count++;
-    crowd_count(w->place, 1);
+    worker_count(w, 1);
     atomic_fetch_add_explicit(&w->planner.stats.slot->open, 1, memory_order_relaxed);
 }
 
@@ -39,10 +51,7 @@ static void account_close(struct slow_conn *c) {
     if (c->next != NULL)
         c->next->prev = c->prev;
     atomic_fetch_sub_explicit(&w->planner.stats.slot->open, 1, memory_order_relaxed);
-    crowd_count(w->place, -1);
-    each_acceptor(w, acceptor_look_again);
-    if (--w->open_count == 0 && w->draining)
-        loop_stop(w->loop);
+    worker_count(w, -1);
 }
 
 void account_data(struct slow_conn *c, struct slice data) {

@@ -28,6 +28,7 @@
 #include "slowapi/secure.h"
 
 struct logger;
+struct relay_worker;
 
 struct slow_listener {
     struct acceptor acceptor;
@@ -44,10 +45,11 @@ struct slow_worker {
     struct crowd_place *place; /* among the workers; NULL: it is alone */
     struct slow_listener listeners[LISTENERS_MAX];
     size_t listener_count;
-    struct control *control;   /* NULL without --control */
-    struct logger *access_log; /* NULL: none */
-    struct timer supervise;    /* the next look after the logger, in a process without a master */
-    struct timer grace;        /* the end of patience with a graceful stop */
+    struct control *control;    /* NULL without --control */
+    struct relay_worker *relay; /* NULL without --tcp */
+    struct logger *access_log;  /* NULL: none */
+    struct timer supervise;     /* the next look after the logger, in a process without a master */
+    struct timer grace;         /* the end of patience with a graceful stop */
 
     struct planner planner;
     struct http_limits limits;
@@ -115,6 +117,8 @@ struct slow_conn {
 
 /* --- the account: all is counted once, however it ends ---------------------------------------- */
 
+/* Counts connections of all kinds, 1 or -1; the last one ends a graceful stop. */
+void worker_count(struct slow_worker *w, int change);
 void account_open(struct slow_conn *c, struct slow_worker *w); /* it is one of the worker's */
 void account_data(struct slow_conn *c, struct slice data);     /* a part of the request's body */
 void account_handshake(struct slow_conn *c);                   /* the end of TLS's, once */

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Includes go to the right only: cmd -> playground bench -> server slowapi loadgen -> fiber proc -> net http -> base,
+"""Includes go to the right only: cmd -> playground bench -> server slowapi loadgen -> relay -> fiber proc -> net http -> base,
 and in no circle."""
 
 import subprocess
@@ -16,7 +16,8 @@ MAY_INCLUDE = {
     "fiber": {"net", "base"},
     "proc": {"net", "base"},
     "server": BELOW_PRODUCTS,
-    "slowapi": BELOW_PRODUCTS,
+    "relay": {"fiber", "net", "base"},
+    "slowapi": BELOW_PRODUCTS | {"relay"},
     "loadgen": BELOW_PRODUCTS,
     "bench": BELOW_PRODUCTS | {"loadgen"},
     "playground": BELOW_PRODUCTS | {"server", "slowapi", "loadgen", "bench"},

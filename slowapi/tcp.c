@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* Logs connections of proxies, and lets the control endpoint change what is done to them. */
+#include "slowapi/tcp.h"
+#include "base/json.h"
+#include "http/url.h"
+#include <errno.h>
+#include <stdlib.h>
+
+#define QUERY_BYTES_MAX 512 /* encoded */
+
+/* --- the access log --------------------------------------------------------------------------- */
+
+static char *line_of(const struct relay_facts *facts) {
+    char time[CLOCK_TEXT_BYTES];
+    json_t *faults = json_array();
+
+    for (size_t i = 0; i < facts->fault_count; i++)
+        json_array_append_new(faults, json_string(facts->faults[i]));
+    return json_line(
+        json_pack("{s:s, s:s, s:s, s:s, s:o, s:f, s:o, s:I, s:I, s:I, s:s}", "time",
+                  clock_format(clock_wall(), time), "client", facts->client, "tcp", facts->proxy,
+                  "target", facts->target, "connect_ms",
+                  facts->connect >= 0 ? json_real((double)facts->connect / 1e6) : json_null(),
+                  "total_ms", (double)facts->took / 1e6, "faults", faults, "bytes_up",
+                  (json_int_t)facts->bytes_up, "bytes_down", (json_int_t)facts->bytes_down,
+                  "bytes_dropped", (json_int_t)facts->bytes_dropped, "outcome", facts->outcome));
+}
+
+bool slow_tcp_log(const struct logger *logger, const struct relay_facts *facts) {
+    char *line = line_of(facts);
+    bool written = false;
+
+    if (line != NULL) {
+        size_t end = strlen(line);
+        line[end] = '\n'; /* in place of the NUL: the length is known */
+        written = end < LOGGER_LINE_BYTES && logger_write(logger, slice_of(line, end + 1));
+    }
+    free(line);
+    return written;
+}
+
+/* --- /tcp ------------------------------------------------------------------------------------- */
+
+static void reply_table(struct relay_table *table, struct control_request *rq) {
+    json_t *json = relay_table_json(table);
+    char *text = json != NULL ? json_dumps(json, JSON_INDENT(2)) : NULL;
+
+    if (text != NULL)
+        control_reply(rq, 200, "application/json", slice_str(text));
+    else
+        control_reply_text(rq, 500, "out of memory");
+    free(text);
+    json_decref(json);
+}
+
+static int edit(struct relay_table *table, const struct control_request *rq, struct error *err) {
+    enum relay_edit edit = rq->method == CONTROL_PUT     ? RELAY_REPLACE
+                           : rq->method == CONTROL_PATCH ? RELAY_MERGE
+                                                         : RELAY_RESTORE;
+    char room[QUERY_BYTES_MAX];
+
+    long len = rq->query.len <= sizeof(room) ? http_percent_decode(rq->query, room) : -EINVAL;
+    if (len < 0)
+        return error_set(err, -EINVAL, "the query is too long, or has a bad percent-escape");
+    return relay_table_edit(table, edit, slice_of(room, (size_t)len), rq->body, err);
+}
+
+void slow_tcp_control(struct relay_table *table, struct control_request *rq) {
+    struct error err = { .text = "" };
+
+    if (table == NULL) {
+        control_reply_text(rq, 404, "there is no proxy; start with --tcp LISTEN=TARGET");
+        return;
+    }
+    int rc = rq->method == CONTROL_GET ? 0 : edit(table, rq, &err);
+    if (rc < 0)
+        control_reply_text(rq, rc == -EINVAL ? 400 : rc == -ENOENT ? 404 : 503, err.text);
+    else
+        reply_table(table, rq);
+}
