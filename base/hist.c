@@ -304,6 +304,17 @@ uint64_t hist_shared_quantile(const struct hist_shared *h, double q) {
     return max;
 }
 
+bool hist_shared_next(const struct hist_shared *h, uint32_t *cursor, uint64_t *ret_usec,
+                      uint64_t *ret_count) {
+    while (*cursor < HIST_SHARED_BUCKETS) {
+        *ret_usec = shared_bucket_last(*cursor);
+        *ret_count = read_shared(&h->buckets[(*cursor)++]);
+        if (*ret_count > 0)
+            return true;
+    }
+    return false;
+}
+
 uint64_t hist_shared_below(const struct hist_shared *h, uint64_t usec) {
     unsigned bucket = shared_bucket_of(usec);
 

@@ -79,6 +79,10 @@ uint64_t hist_shared_max(const struct hist_shared *h); /* microseconds; 0 when e
 /* Microseconds as hist_quantile, within 5 percent. */
 uint64_t hist_shared_quantile(const struct hist_shared *h, double q);
 
+/* Walks the non-empty buckets as hist_next; *ret_usec may be above hist_shared_max. */
+bool hist_shared_next(const struct hist_shared *h, uint32_t *cursor, uint64_t *ret_usec,
+                      uint64_t *ret_count);
+
 /* Number of values that are at most `usec`; of a bound within a bucket, those of the buckets
  * below. */
 uint64_t hist_shared_below(const struct hist_shared *h, uint64_t usec);

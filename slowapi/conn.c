@@ -149,10 +149,11 @@ static nsec_t strike(struct slow_conn *c, struct fault *fault) {
 
 /* Rolls for a fault of a connection that was accepted; returns as strike. */
 static nsec_t inject_accepted(struct slow_conn *c, const struct fault *fault) {
+    struct shared *shared = c->worker->planner.shared;
     struct fault copy = *fault;
 
-    if (fault->place != FAULT_AT_ACCEPT ||
-        rng_unit_of(shared_roll(c->worker->planner.shared)) >= fault->probability)
+    if (fault->place != FAULT_AT_ACCEPT || rng_unit_of(shared_roll(shared)) >= fault->probability ||
+        !shared_fault_is_on(shared, (enum fault_kind)fault->kind))
         return 0;
     return strike(c, &copy);
 }
@@ -162,10 +163,13 @@ static void open_tls(struct slow_conn *c, const struct spec *defaults) {
     struct fault list[SPEC_FAULTS_MAX];
     size_t count = 0;
 
-    for (size_t i = 0; i < defaults->fault_count; i++)
-        if ((defaults->faults[i].place & FAULT_AT_HANDSHAKE) != 0 &&
-            rng_unit_of(shared_roll(w->planner.shared)) < defaults->faults[i].probability)
-            list[count++] = defaults->faults[i];
+    for (size_t i = 0; i < defaults->fault_count; i++) {
+        const struct fault *fault = &defaults->faults[i];
+        if ((fault->place & FAULT_AT_HANDSHAKE) != 0 &&
+            rng_unit_of(shared_roll(w->planner.shared)) < fault->probability &&
+            shared_fault_is_on(w->planner.shared, (enum fault_kind)fault->kind))
+            list[count++] = *fault;
+    }
     c->is_shaking = slow_secure_open(w->secure, &c->watch, list, count, &c->faults) == 0;
     if (!c->is_shaking)
         conn_drop(c);

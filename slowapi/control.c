@@ -2,9 +2,12 @@
 /* Tells the truth as JSON and for Prometheus, and takes rules. */
 #include "slowapi/control.h"
 #include "base/alloc.h"
+#include "base/json.h"
 #include "base/prometheus.h"
 #include "http/url.h"
 #include "slowapi/journal.h"
+#include "slowapi/openapi.h"
+#include "slowapi/roll.h"
 #include "slowapi/rule.h"
 #include "slowapi/tcp.h"
 #include <errno.h>
@@ -57,6 +60,84 @@ static json_t *times_json(const struct hist_shared *times) {
                      msec_json(hist_shared_max(times)));
 }
 
+/* The upper bound of the bin that values up to `usec` are in: one of 1, 1.5, 2, 2.5, 3, 4 ... 9
+ * times a power of ten, which are ends of buckets. */
+static uint64_t bin_of(uint64_t usec) {
+    static const uint8_t tenths[] = { 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90 };
+    uint64_t power = 1;
+    size_t i = 0;
+
+    while (power <= usec / 10)
+        power *= 10;
+    while (i < ARRAY_LEN(tenths) && power * tenths[i] / 10 < usec)
+        i++;
+    return i < ARRAY_LEN(tenths) ? power * tenths[i] / 10 : power * 10;
+}
+
+static void put_bin(json_t *bins, uint64_t usec, uint64_t count) {
+    char name[32];
+
+    snprintf(name, sizeof(name), "%.10g", (double)usec / 1e3);
+    if (count > 0)
+        json_object_set_new(bins, name, json_integer((json_int_t)count));
+}
+
+/* {"UPPER BOUND IN MS": COUNT}, rising, without empty bins. */
+static json_t *bins_json(const struct hist_shared *times) {
+    uint64_t usec, count, bin = 0, sum = 0;
+    json_t *bins = json_object();
+    uint32_t cursor = 0;
+
+    while (hist_shared_next(times, &cursor, &usec, &count)) {
+        if (bin_of(usec) != bin) {
+            put_bin(bins, bin, sum);
+            bin = bin_of(usec);
+            sum = 0;
+        }
+        sum += count;
+    }
+    put_bin(bins, bin, sum);
+    return bins;
+}
+
+/* Answers by class, whose numbers begin with that of 0xx. */
+static json_t *classes_json(const uint64_t *classes) {
+    json_t *json = json_object();
+    char name[4] = "0xx";
+
+    for (size_t i = 1; i <= 5; i++) {
+        name[0] = (char)('0' + i);
+        json_object_set_new(json, name, json_integer((json_int_t)classes[i]));
+    }
+    return json;
+}
+
+static json_t *path_json(const struct shared *shared, uint32_t number, const uint64_t *counts) {
+    json_t *name = number < PATHS_OTHER ? json_text(paths_name(&shared->paths, number), SIZE_MAX)
+                                        : json_null();
+
+    return json_pack("{s:o, s:I, s:I, s:o}", "path", name, "requests",
+                     (json_int_t)counts[SLOW_PATH_REQUESTS], "unanswered",
+                     (json_int_t)counts[SLOW_PATH_UNANSWERED], "status", classes_json(counts));
+}
+
+static bool has_counts(const uint64_t *counts) {
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < SLOW_PATH_COUNTS; i++)
+        sum += counts[i];
+    return sum > 0;
+}
+
+static json_t *paths_json(const struct shared *shared, const struct slow_stats_sum *sum) {
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i <= PATHS_OTHER; i++)
+        if (has_counts(sum->paths[i]))
+            json_array_append_new(list, path_json(shared, i, sum->paths[i]));
+    return list;
+}
+
 /* [{"name": ..., "requests": N}], in the order of the rules. */
 static json_t *rules_json(struct shared *shared) {
     char *text = shared_rules(shared);
@@ -76,8 +157,7 @@ static json_t *rules_json(struct shared *shared) {
 }
 
 static json_t *stats_json(const struct slow_stats_sum *sum, struct shared *shared) {
-    json_t *json = json_object(), *faults = json_object(), *classes = json_object();
-    char name[4] = "0xx";
+    json_t *json = json_object(), *faults = json_object(), *bins = json_object();
 
     json_object_set_new(json, "uptime_s",
                         json_real((double)(clock_now() - shared->started_at) / 1e9));
@@ -86,18 +166,18 @@ static json_t *stats_json(const struct slow_stats_sum *sum, struct shared *share
     json_object_set_new(json, "in_flight_max", json_integer(sum->in_flight_max));
     for (size_t i = 0; i < SLOW_COUNTERS_MAX; i++)
         json_object_set_new(json, counter_names[i], json_integer((json_int_t)sum->counters[i]));
-    for (size_t i = 2; i < ARRAY_LEN(sum->classes); i++) {
-        name[0] = (char)('0' + i);
-        json_object_set_new(classes, name, json_integer((json_int_t)sum->classes[i]));
-    }
-    json_object_set_new(json, "status", classes);
+    json_object_set_new(json, "status", classes_json(sum->classes));
     for (size_t i = 0; i < FAULT_KINDS; i++)
         json_object_set_new(faults, fault_infos[i].name.ptr,
                             json_integer((json_int_t)sum->faults[i]));
     json_object_set_new(json, "faults", faults);
-    for (size_t i = 0; i < SLOW_TIMES; i++)
+    for (size_t i = 0; i < SLOW_TIMES; i++) {
         json_object_set_new(json, time_names[i], times_json(&sum->times[i]));
+        json_object_set_new(bins, time_names[i], bins_json(&sum->times[i]));
+    }
+    json_object_set_new(json, "distributions", bins);
     json_object_set_new(json, "rules", rules_json(shared));
+    json_object_set_new(json, "paths", paths_json(shared, sum));
     if (shared->tcp != NULL)
         json_object_set_new(json, "tcp", relay_table_json(shared->tcp));
     return json;
@@ -115,8 +195,7 @@ static void reply_json(struct control_request *rq, json_t *json) {
     json_decref(json);
 }
 
-static void reply_stats(void *arg, struct control_request *rq) {
-    struct shared *shared = arg;
+static void reply_stats(struct shared *shared, struct control_request *rq) {
     struct slow_stats_sum *sum = sum_up(shared);
 
     reply_json(rq, sum != NULL ? stats_json(sum, shared) : NULL);
@@ -147,7 +226,7 @@ static void put_counters(struct prometheus *p, const struct slow_stats_sum *sum)
         prometheus_count(p, NULL, 0, (int64_t)sum->counters[i]);
     }
     prometheus_family(p, "responses", PROMETHEUS_COUNTER, "Answers by class.");
-    for (size_t i = 2; i < ARRAY_LEN(sum->classes); i++) {
+    for (size_t i = 1; i < ARRAY_LEN(sum->classes); i++) {
         struct prometheus_label label = { "class", class };
         class[0] = (char)('0' + i);
         prometheus_count(p, &label, 1, (int64_t)sum->classes[i]);
@@ -157,6 +236,51 @@ static void put_counters(struct prometheus *p, const struct slow_stats_sum *sum)
         struct prometheus_label label = { "kind", fault_infos[i].name.ptr };
         prometheus_count(p, &label, 1, (int64_t)sum->faults[i]);
     }
+}
+
+/* A path or a rule may be any bytes, a label is UTF-8. */
+static void put_labelled(struct prometheus *p, const char *name, json_t *value, uint64_t count) {
+    struct prometheus_label label = { name, json_string_value(value) };
+
+    if (label.value == NULL)
+        label.value = "";
+    prometheus_count(p, &label, 1, (int64_t)count);
+}
+
+static void put_paths(struct prometheus *p, const struct shared *shared,
+                      const struct slow_stats_sum *sum) {
+    json_t *list = paths_json(shared, sum), *path;
+    size_t i;
+
+    prometheus_family(p, "path_requests", PROMETHEUS_COUNTER,
+                      "Requests by path; the empty one is all others.");
+    json_array_foreach(list, i, path) {
+        json_int_t count = json_integer_value(json_object_get(path, "requests"));
+        put_labelled(p, "path", json_object_get(path, "path"), (uint64_t)count);
+    }
+    json_decref(list);
+}
+
+/* Rules without a name, and those of one name, cannot be told apart: they are one. */
+static void put_rules(struct prometheus *p, struct shared *shared) {
+    json_t *list = rules_json(shared), *sums = json_object(), *rule, *sum;
+    const char *name;
+    size_t i;
+
+    json_array_foreach(list, i, rule) {
+        name = json_string_value(json_object_get(rule, "name"));
+        name = name != NULL ? name : "";
+        json_int_t count = json_integer_value(json_object_get(rule, "requests"));
+        count += json_integer_value(json_object_get(sums, name));
+        json_object_set_new(sums, name, json_integer(count));
+    }
+    prometheus_family(p, "rule_requests", PROMETHEUS_COUNTER, "Requests that a rule changed.");
+    json_object_foreach(sums, name, sum) {
+        struct prometheus_label label = { "rule", name };
+        prometheus_count(p, &label, 1, json_integer_value(sum));
+    }
+    json_decref(sums);
+    json_decref(list);
 }
 
 static void put_gauges(struct prometheus *p, const struct slow_stats_sum *sum) {
@@ -169,7 +293,8 @@ static void put_gauges(struct prometheus *p, const struct slow_stats_sum *sum) {
 }
 
 static void reply_metrics(void *arg, struct control_request *rq) {
-    struct slow_stats_sum *sum = sum_up(arg);
+    struct shared *shared = arg;
+    struct slow_stats_sum *sum = sum_up(shared);
     struct buf out;
     struct prometheus p = { .out = &out, .prefix = "slowapi", .rc = sum != NULL ? 0 : -ENOMEM };
 
@@ -178,8 +303,10 @@ static void reply_metrics(void *arg, struct control_request *rq) {
         put_gauges(&p, sum);
         put_counters(&p, sum);
         put_times(&p, sum);
-        if (((struct shared *)arg)->tcp != NULL)
-            relay_table_put_metrics(((struct shared *)arg)->tcp, &p);
+        put_paths(&p, shared, sum);
+        put_rules(&p, shared);
+        if (shared->tcp != NULL)
+            relay_table_put_metrics(shared->tcp, &p);
     }
     if (p.rc == 0)
         control_reply(rq, 200, PROMETHEUS_TYPE, buf_unread(&out));
@@ -280,18 +407,130 @@ static void handle_rules(void *arg, struct control_request *rq) {
         reply_rules(shared, rq);
 }
 
+/* Whether the request has no query, which would change nothing; else it is refused. */
+static bool has_no_query(struct control_request *rq) {
+    if (rq->query.len > 0)
+        control_reply_text(rq, 400, "no query is taken here");
+    return rq->query.len == 0;
+}
+
+static void reply_error(struct control_request *rq, int rc, const struct error *err) {
+    control_reply_text(rq, rc == -EINVAL ? 400 : 500, err->text);
+}
+
+/* Forgets those of a session, or all. */
 static void forget_sequences(void *arg, struct control_request *rq) {
     struct shared *shared = arg;
+    struct error err = { .text = "" };
+    char room[SESSION_BYTES_MAX];
+    struct slice session;
 
-    shared_forget(shared, &shared->sequences);
+    if (find_session(rq, room, &session, &err) < 0) {
+        reply_error(rq, -EINVAL, &err);
+        return;
+    }
+    if (session.ptr != NULL)
+        roll_forget_session(shared, session);
+    else
+        shared_forget(shared, &shared->sequences);
     control_reply_text(rq, 200, "forgotten");
 }
 
-static void forget_queues(void *arg, struct control_request *rq) {
+/* --- /queues and /faults ---------------------------------------------------------------------- */
+
+#define QUEUES_TOLD 64
+
+static json_t *queues_json(struct shared *shared) {
+    struct queue_view *views = mem_alloc(QUEUES_TOLD * sizeof(*views));
+    size_t count = views != NULL ? queues_look(shared, clock_now(), views, QUEUES_TOLD) : 0;
+    json_t *list = views != NULL ? json_array() : NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct queue_view *v = &views[i];
+        json_array_append_new(list, json_pack("{s:o, s:i, s:i, s:i, s:i, s:I, s:I}", "path",
+                                              json_text(slice_str(v->name), SIZE_MAX), "workers",
+                                              (int)v->workers, "busy", (int)v->busy, "queue",
+                                              (int)v->limit, "waiting", (int)v->waiting, "requests",
+                                              (json_int_t)v->requests, "refused",
+                                              (json_int_t)v->refused));
+    }
+    mem_free(views);
+    return list;
+}
+
+static void handle_queues(void *arg, struct control_request *rq) {
     struct shared *shared = arg;
 
+    if (!has_no_query(rq))
+        return;
+    if (rq->method == CONTROL_GET) {
+        reply_json(rq, queues_json(shared));
+        return;
+    }
     shared_forget(shared, &shared->queues);
     control_reply_text(rq, 200, "forgotten");
+}
+
+static void reply_faults(struct shared *shared, struct control_request *rq) {
+    struct slow_stats_sum *sum = sum_up(shared);
+    json_t *list = sum != NULL ? json_array() : NULL;
+
+    for (size_t i = 0; i < FAULT_KINDS && sum != NULL; i++)
+        json_array_append_new(list, json_pack("{s:s, s:b, s:I, s:s, s:s}", "kind",
+                                              fault_infos[i].name.ptr, "enabled",
+                                              shared_fault_is_on(shared, (enum fault_kind)i),
+                                              "struck", (json_int_t)sum->faults[i], "rolls",
+                                              fault_infos[i].rolls, "help", fault_infos[i].help));
+    reply_json(rq, list);
+    mem_free(sum);
+}
+
+/* The bit of that kind, or 0. */
+static uint64_t fault_bit(const char *kind) {
+    for (size_t i = 0; i < FAULT_KINDS; i++)
+        if (slice_eq(slice_str(kind), fault_infos[i].name))
+            return UINT64_C(1) << i;
+    return 0;
+}
+
+/* {"rst": false}: all of it or nothing. */
+static int switch_faults(struct shared *shared, struct slice text, struct error *err) {
+    json_error_t why;
+    json_t *json = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &why), *value;
+    uint64_t on = 0, off = 0;
+    const char *kind;
+    int rc = 0;
+
+    if (json == NULL)
+        return error_set(err, -EINVAL, "not JSON: line %d: %s", why.line, why.text);
+    if (!json_is_object(json))
+        rc = error_set(err, -EINVAL, "an object such as {\"rst\": false} is wanted");
+    json_object_foreach(json, kind, value) {
+        uint64_t bit = fault_bit(kind);
+        if (bit == 0 || !json_is_boolean(value))
+            rc = error_set(err, -EINVAL, "'%.64s' %s", kind,
+                           bit == 0 ? "is no kind of fault" : "is to be true or false");
+        *(json_is_true(value) ? &on : &off) |= bit;
+    }
+    json_decref(json);
+    if (rc == 0) {
+        atomic_fetch_or(&shared->faults_off, off);
+        atomic_fetch_and(&shared->faults_off, ~on);
+    }
+    return rc;
+}
+
+static void handle_faults(void *arg, struct control_request *rq) {
+    struct shared *shared = arg;
+    struct error err = { .text = "" };
+
+    if (!has_no_query(rq))
+        return;
+    int rc = rq->method == CONTROL_PUT ? switch_faults(shared, rq->body, &err) : 0;
+    if (rc < 0)
+        reply_error(rq, rc, &err);
+    else
+        reply_faults(shared, rq);
 }
 
 /* --- /requests -------------------------------------------------------------------------------- */
@@ -302,10 +541,6 @@ static struct journal *journal_of(void *arg, struct control_request *rq) {
     if (shared->journal == NULL)
         control_reply_text(rq, 404, "no requests are kept; start with --journal N");
     return shared->journal;
-}
-
-static void reply_error(struct control_request *rq, int rc, const struct error *err) {
-    control_reply_text(rq, rc == -EINVAL ? 400 : 500, err->text);
 }
 
 static void list_requests(struct journal *journal, struct control_request *rq) {
@@ -363,24 +598,67 @@ static void reset_stats(struct shared *shared) {
         relay_table_reset(shared->tcp);
 }
 
-static void handle_stats(void *arg, struct control_request *rq) {
-    if (rq->method == CONTROL_GET) {
-        reply_stats(arg, rq);
+static void summarize_requests(struct shared *shared, struct control_request *rq) {
+    struct journal *journal = journal_of(shared, rq);
+    struct error err = { .text = "" };
+    json_t *json;
+
+    if (journal == NULL)
         return;
-    }
-    reset_stats(arg);
-    control_reply_text(rq, 200, "reset");
+    int rc = journal_summarize(journal, rq->query, &json, &err);
+    if (rc == 0)
+        reply_json(rq, json);
+    else
+        reply_error(rq, rc, &err);
 }
 
-/* All that requests have left behind; rules are no trace of theirs. */
+/* With a search, such as that of a session, of the requests in the journal. */
+static void handle_stats(void *arg, struct control_request *rq) {
+    struct shared *shared = arg;
+
+    if (rq->method == CONTROL_GET && rq->query.len == 0) {
+        reply_stats(shared, rq);
+    } else if (rq->method == CONTROL_GET) {
+        summarize_requests(shared, rq);
+    } else if (has_no_query(rq)) {
+        reset_stats(shared);
+        control_reply_text(rq, 200, "reset");
+    }
+}
+
+/* Counts the rules of the session from zero. */
+static void reset_rule_counts(struct shared *shared, struct slice session) {
+    char *text = shared_rules(shared);
+    json_t *rules = text != NULL ? json_loads(text, 0, NULL) : NULL, *rule;
+    size_t i;
+
+    mem_free(text);
+    json_array_foreach(rules, i, rule) {
+        const char *name = json_string_value(json_object_get(rule, "session"));
+        if (name != NULL && slice_eq(slice_str(name), session))
+            atomic_store(&shared->rule_counts[i], 0);
+    }
+    json_decref(rules);
+}
+
+/* All that requests have left behind, or those of a session; rules are no trace of theirs. */
 static void reset_all(void *arg, struct control_request *rq) {
     struct shared *shared = arg;
     struct error err = { .text = "" };
+    char room[SESSION_BYTES_MAX];
+    struct slice session;
 
-    shared_forget(shared, &shared->sequences);
-    shared_forget(shared, &shared->queues);
-    reset_stats(shared);
-    int rc = shared->journal != NULL ? journal_forget(shared->journal, SLICE(""), &err) : 0;
+    int rc = find_session(rq, room, &session, &err);
+    if (rc == 0 && session.ptr != NULL) {
+        roll_forget_session(shared, session);
+        reset_rule_counts(shared, session);
+    } else if (rc == 0) {
+        shared_forget(shared, &shared->sequences);
+        shared_forget(shared, &shared->queues);
+        reset_stats(shared);
+    }
+    if (rc == 0 && shared->journal != NULL)
+        rc = journal_forget(shared->journal, rq->query, &err);
     if (rc == 0)
         control_reply_text(rq, 200, "reset");
     else
@@ -391,22 +669,34 @@ static void handle_tcp(void *arg, struct control_request *rq) {
     slow_tcp_control(((struct shared *)arg)->tcp, rq);
 }
 
+static void reply_openapi(void *arg UNUSED, struct control_request *rq) {
+    reply_json(rq, openapi_json());
+}
+
 static void reply_health(void *arg UNUSED, struct control_request *rq) {
     control_reply_text(rq, 200, "ok");
 }
 
+/* openapi.json describes each, which a test compares. */
 static const struct control_route routes[] = {
     { "/stats", CONTROL_GET | CONTROL_DELETE, handle_stats },
     { "/metrics", CONTROL_GET, reply_metrics },
     { "/requests", CONTROL_GET | CONTROL_DELETE, handle_requests },
     { "/requests/count", CONTROL_GET, count_requests },
     { "/rules", CONTROL_GET | CONTROL_PUT | CONTROL_DELETE, handle_rules },
+    { "/faults", CONTROL_GET | CONTROL_PUT, handle_faults },
     { "/sequences", CONTROL_DELETE, forget_sequences },
-    { "/queues", CONTROL_DELETE, forget_queues },
+    { "/queues", CONTROL_GET | CONTROL_DELETE, handle_queues },
     { "/reset", CONTROL_POST, reset_all },
     { "/tcp", CONTROL_GET | CONTROL_PUT | CONTROL_PATCH | CONTROL_DELETE, handle_tcp },
+    { "/openapi.json", CONTROL_GET, reply_openapi },
     { "/healthz", CONTROL_GET, reply_health },
 };
+
+const struct control_route *slow_control_routes(size_t *ret_count) {
+    *ret_count = ARRAY_LEN(routes);
+    return routes;
+}
 
 struct control *slow_control_new(struct loop *loop, int listen_fd, struct shared *shared,
                                  const struct option_strings *hosts, struct error *err) {

@@ -7,6 +7,7 @@
 #include "base/robust_mutex.h"
 #include "http/url.h"
 #include "net/peer.h"
+#include "slowapi/fault.h"
 #include "slowapi/limits.h"
 #include "slowapi/pattern.h"
 #include <errno.h>
@@ -22,13 +23,13 @@
 /* `bytes` has the target, the header lines and the body, one after the other. */
 struct journal_entry {
     uint64_t number; /* 0: free */
-    nsec_t wall, delay;
+    nsec_t wall, delay, late;
     uint32_t target_bytes, fields_bytes, body_bytes;
     bool is_cut; /* not all of the target and the header lines is there */
-    bool has_ended;
+    bool has_ended, has_begun;
     uint8_t method;
     uint16_t status;
-    uint64_t body_came;
+    uint64_t body_came, sent_bytes, faults; /* faults: kinds of those that struck, as bits */
     struct peer client;
     char rule[RULE_BYTES], outcome[OUTCOME_BYTES];
     char bytes[JOURNAL_BYTES];
@@ -134,7 +135,11 @@ void journal_end(struct journal *j, uint64_t number, const struct journal_end *e
     struct journal_entry *e = place_of(j, number);
     if (e->number == number) {
         e->status = end->status;
+        e->has_begun = end->has_begun;
         e->delay = end->delay;
+        e->late = end->late;
+        e->sent_bytes = end->bytes;
+        e->faults = end->faults;
         snprintf(e->outcome, sizeof(e->outcome), "%s", end->outcome);
         e->has_ended = true;
     }
@@ -151,7 +156,7 @@ struct journal_filter {
     struct pattern path; /* text NULL: any */
     enum http_method method;
     bool has_method, has_status;
-    uint64_t status, after, limit;
+    uint64_t status, after, limit, faults; /* faults: bits, of which one must be there; 0: any */
     uint64_t least, most;
     bool has_least, has_most, has_limit;
     struct slice rule, outcome, client, session, body; /* ptr NULL: any */
@@ -190,6 +195,16 @@ static int take_method(struct journal_filter *f, struct slice name, struct slice
     f->has_method = true;
     f->method = http_method_of(value);
     return f->method == HTTP_METHOD_OTHER ? bad(err, name, "is no method") : 0;
+}
+
+static int take_fault(struct journal_filter *f, struct slice name, struct slice value,
+                      struct error *err) {
+    for (size_t i = 0; i < FAULT_KINDS; i++)
+        if (slice_eq(value, fault_infos[i].name)) {
+            f->faults |= UINT64_C(1) << i;
+            return 0;
+        }
+    return bad(err, name, "is no kind of fault");
 }
 
 static int take_times(struct journal_filter *f, struct slice name, struct slice value,
@@ -241,6 +256,8 @@ static int take_one(struct journal_filter *f, struct slice name, struct slice va
         return take_method(f, name, value, err);
     if (slice_eq(name, SLICE("status")))
         return take_status(f, name, value, err);
+    if (slice_eq(name, SLICE("fault")))
+        return take_fault(f, name, value, err);
     if (slice_eq(name, SLICE("header")))
         return take_pair(f->headers, &f->header_count, name, value, ':', err);
     if (slice_eq(name, SLICE("arg")))
@@ -255,8 +272,8 @@ static int take_one(struct journal_filter *f, struct slice name, struct slice va
         slice_eq(name, SLICE("at-most")))
         return take_times(f, name, value, err);
     return bad(err, name,
-               "allowed are path, method, rule, status, outcome, client, session, header, arg, "
-               "body, after, limit, times, at-least and at-most");
+               "allowed are path, method, rule, status, outcome, fault, client, session, header, "
+               "arg, body, after, limit, times, at-least and at-most");
 }
 
 /* Decodes into *room, which is moved behind what was written. */
@@ -357,7 +374,8 @@ static bool body_fits(const struct journal_filter *f, const struct journal_entry
 
 static bool entry_fits(const struct journal_filter *f, const struct journal_entry *e, char *room) {
     if ((f->has_method && (enum http_method)e->method != f->method) ||
-        (f->has_status && e->status != f->status) || !text_fits(f->rule, e->rule) ||
+        (f->has_status && e->status != f->status) ||
+        (f->faults != 0 && (e->faults & f->faults) == 0) || !text_fits(f->rule, e->rule) ||
         !text_fits(f->outcome, outcome_of(e)) || !client_fits(f, e) || !path_fits(f, e, room))
         return false;
     if (f->session.ptr != NULL && !has_header(e, SLICE(SLOWAPI_SESSION), f->session))
@@ -408,6 +426,15 @@ static void put_body(json_t *json, const struct journal_entry *e) {
     json_object_set_new(json, "body_bytes", json_integer((json_int_t)e->body_came));
 }
 
+static json_t *faults_json(uint64_t kinds) {
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < FAULT_KINDS; i++)
+        if (kinds >> i & 1)
+            json_array_append_new(list, json_string(fault_infos[i].name.ptr));
+    return list;
+}
+
 static json_t *entry_json(const struct journal_entry *e) {
     char time[CLOCK_TEXT_BYTES], client[PEER_TEXT_BYTES];
     json_t *json = json_object();
@@ -425,6 +452,10 @@ static json_t *entry_json(const struct journal_entry *e) {
     json_object_set_new(json, "status", e->status != 0 ? json_integer(e->status) : json_null());
     json_object_set_new(json, "delay_ms",
                         e->has_ended ? json_real((double)e->delay / 1e6) : json_null());
+    json_object_set_new(json, "actual_ms",
+                        e->has_begun ? json_real((double)(e->delay + e->late) / 1e6) : json_null());
+    json_object_set_new(json, "bytes", json_integer((json_int_t)e->sent_bytes));
+    json_object_set_new(json, "faults", faults_json(e->faults));
     return json;
 }
 
@@ -439,15 +470,16 @@ struct journal_search {
     char room[JOURNAL_BYTES];
 };
 
-enum journal_task { JOURNAL_LIST, JOURNAL_COUNT, JOURNAL_FORGET };
+enum journal_task { JOURNAL_LIST, JOURNAL_COUNT, JOURNAL_SUM, JOURNAL_FORGET };
 
 /* Parameters that change nothing were meant to: who forgets one request must not lose all. */
 static int check_task(const struct journal_filter *f, enum journal_task task, struct error *err) {
     if ((f->has_least || f->has_most) && task != JOURNAL_COUNT)
         return error_set(err, -EINVAL,
                          "times, at-least and at-most are for GET /requests/count alone");
-    if (f->has_limit && task == JOURNAL_FORGET)
-        return error_set(err, -EINVAL, "limit: all that fits is forgotten");
+    if (f->has_limit && (task == JOURNAL_FORGET || task == JOURNAL_SUM))
+        return error_set(err, -EINVAL, "limit: all that fits is %s",
+                         task == JOURNAL_SUM ? "summed up" : "forgotten");
     return 0;
 }
 
@@ -478,6 +510,12 @@ static void search_free(struct journal_search *s) {
     mem_free(s);
 }
 
+/* Copies what there is of the entry. */
+static void copy(struct journal_entry *to, const struct journal_entry *from) {
+    memcpy(to, from, offsetof(struct journal_entry, bytes));
+    memcpy(to->bytes, from->bytes, from->target_bytes + from->fields_bytes + from->body_bytes);
+}
+
 /* Copies the next older one that fits. False: there is none. */
 static bool search_next(struct journal_search *s) {
     while (s->number > s->filter.after + 1) {
@@ -486,7 +524,7 @@ static bool search_next(struct journal_search *s) {
         bool is_over = s->number + s->j->capacity <= s->j->last;
         bool is_there = !is_over && e->number == s->number;
         if (is_there)
-            s->entry = *e;
+            copy(&s->entry, e);
         journal_unlock(s->j);
         if (is_over)
             return false;
@@ -540,6 +578,69 @@ int journal_count(struct journal *j, struct slice query, struct journal_verdict 
     tell_wanted(&s->filter, ret->wanted, sizeof(ret->wanted));
     search_free(s);
     return 0;
+}
+
+static void count_in(json_t *object, const char *name) {
+    json_int_t n = json_integer_value(json_object_get(object, name));
+
+    json_object_set_new(object, name, json_integer(n + 1));
+}
+
+static void count_path(json_t *object, const struct journal_entry *e) {
+    struct slice path, query;
+
+    http_target_split(target_of(e), &path, &query);
+    json_t *name = json_text(path, SIZE_MAX);
+    if (name != NULL)
+        count_in(object, json_string_value(name));
+    json_decref(name);
+}
+
+/* The counts of a summary. */
+struct journal_sum {
+    json_t *statuses, *outcomes, *rules, *faults, *paths;
+    uint64_t requests, unanswered;
+};
+
+static void sum_entry(struct journal_sum *sum, const struct journal_entry *e) {
+    char status[8];
+
+    sum->requests++;
+    snprintf(status, sizeof(status), "%u", e->status);
+    if (e->status != 0)
+        count_in(sum->statuses, status);
+    else if (e->has_ended)
+        sum->unanswered++;
+    count_in(sum->outcomes, outcome_of(e));
+    if (e->rule[0] != '\0')
+        count_in(sum->rules, e->rule);
+    for (size_t i = 0; i < FAULT_KINDS; i++)
+        if (e->faults >> i & 1)
+            count_in(sum->faults, fault_infos[i].name.ptr);
+    count_path(sum->paths, e);
+}
+
+int journal_summarize(struct journal *j, struct slice query, json_t **ret, struct error *err) {
+    struct journal_sum sum = {
+        json_object(), json_object(), json_object(), json_object(), json_object(), 0, 0
+    };
+    int rc;
+
+    struct journal_search *s = search_new(j, query, JOURNAL_SUM, &rc, err);
+    while (s != NULL && search_next(s))
+        sum_entry(&sum, &s->entry);
+    if (s != NULL)
+        search_free(s);
+    *ret = json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "requests", (json_int_t)sum.requests,
+                     "unanswered", (json_int_t)sum.unanswered, "status", sum.statuses, "outcomes",
+                     sum.outcomes, "rules", sum.rules, "faults", sum.faults, "paths", sum.paths);
+    if (rc == 0 && *ret == NULL)
+        rc = error_set(err, -ENOMEM, "out of memory");
+    if (rc < 0) {
+        json_decref(*ret);
+        *ret = NULL;
+    }
+    return rc;
 }
 
 int journal_forget(struct journal *j, struct slice query, struct error *err) {

@@ -35,15 +35,18 @@ void journal_body(struct journal *j, uint64_t number, struct slice data);
 struct journal_end {
     const char *outcome; /* the access log says the same */
     uint16_t status;     /* 0: nothing went out */
-    nsec_t delay;        /* planned */
+    bool has_begun;      /* the answer has, `late` after the planned `delay` */
+    nsec_t delay, late;
+    uint64_t bytes;  /* bytes of the answer's body, as in the access log */
+    uint64_t faults; /* kinds of those that struck, as bits */
 };
 void journal_end(struct journal *j, uint64_t number, const struct journal_end *end);
 
 /* --- searching -------------------------------------------------------------------------------- */
 
 /* The searches take what is asked for as a query: path (a pattern), method, rule, status, outcome,
- * client, session, header=NAME:VALUE, arg=NAME=VALUE, body (a part of it), after=NUMBER. All that
- * are given must fit; header and arg may be given several times. */
+ * fault, client, session, header=NAME:VALUE, arg=NAME=VALUE, body (a part of it), after=NUMBER. All
+ * that are given must fit, of several faults one; header and arg may be given several times. */
 
 /* The newest `limit` (100 unless given) of those that fit, the oldest of them first: an object with
  * `requests`, and `count` of all that fit. 0, -ENOMEM, or -EINVAL with a reason. */
@@ -58,6 +61,11 @@ struct journal_verdict {
 };
 NODISCARD int journal_count(struct journal *j, struct slice query, struct journal_verdict *ret,
                             struct error *err);
+
+/* Sums up those that fit: how many there are, by their statuses, outcomes, rules, faults and paths.
+ * Errors as above. */
+NODISCARD int journal_summarize(struct journal *j, struct slice query, json_t **ret,
+                                struct error *err);
 
 /* Forgets those that fit; all without a query. */
 NODISCARD int journal_forget(struct journal *j, struct slice query, struct error *err);

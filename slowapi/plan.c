@@ -431,6 +431,7 @@ static int make(struct plan_state *plan) {
     plan->reply->begun_at = clock_now();
     plan->now = plan->reply->begun_at - plan->p->shared->started_at;
     plan->reply->method = (uint8_t)plan->head->method;
+    plan->reply->path = PATHS_OTHER;
     if (plan->p->config->access_log != NULL) {
         plan->reply->target = slice_dup(plan->head->target);
         if (plan->reply->target == NULL)
@@ -446,8 +447,11 @@ static int make(struct plan_state *plan) {
         return refuse(plan, 501, "unknown method");
 
     int rc = decode_path(plan);
-    if (rc == 0)
-        rc = take_layers(plan);
+    if (rc != 0)
+        return rc;
+    plan->reply->path =
+        paths_find(&plan->p->shared->paths, plan->request.path, &plan->reply->path_age);
+    rc = take_layers(plan);
     return rc != 0 ? rc : roll(plan);
 }
 
@@ -504,7 +508,13 @@ int plan_make(struct planner *p, const struct http_head *head, const struct plan
               struct slow_plan *ret) {
     if (UNLIKELY(rules_changed(p->shared, p->rules_generation)))
         rules_refresh(p->shared, &p->rules, &p->rules_generation);
-    return plan_plain(p, head, origin, ret) ? 0 : plan_in_full(p, head, origin, ret);
+    if (plan_plain(p, head, origin, ret)) {
+        slow_stats_request(&p->stats, 0);
+        return 0;
+    }
+    int rc = plan_in_full(p, head, origin, ret);
+    slow_stats_request(&p->stats, rc == 0 ? ret->reply->path : 0);
+    return rc;
 }
 
 /* --- the planner ------------------------------------------------------------------------------ */

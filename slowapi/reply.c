@@ -9,6 +9,7 @@
 #include "http/websocket.h"
 #include "slowapi/chat.h"
 #include "slowapi/limits.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -166,6 +167,17 @@ int64_t reply_append_units(const struct reply *reply, uint64_t from, uint64_t co
 }
 
 /* --- faults ----------------------------------------------------------------------------------- */
+
+static_assert(FAULT_KINDS <= 64, "sets of kinds are bits");
+
+uint64_t reply_struck(const struct reply *reply) {
+    uint64_t kinds = 0;
+
+    for (size_t i = 0; i < reply->fault_count; i++)
+        if (reply->faults[i].done)
+            kinds |= UINT64_C(1) << reply->faults[i].kind;
+    return kinds;
+}
 
 static struct injection injection_of(_Atomic uint64_t *counts, struct buf *out) {
     return (struct injection){ .counts = counts, .out = out };

@@ -47,6 +47,7 @@ struct reply {
     char *text;    /* owned: what body.text points to, or NULL */
     char *fields;  /* owned: header lines with their CRLF, or NULL */
     char *custom;  /* owned: lines of header=, instead of any others of their names, or NULL */
+    uint32_t path, path_age;    /* the path's number among those that are counted; see paths.h */
     char *rule, *target;        /* owned: the name of the rule that matched; for the log; or NULL */
     char *chosen;               /* owned: the chosen body until it is made, or NULL */
     uint64_t chosen_size, held; /* bytes of the text or file; of the text that the planner counts */
@@ -67,6 +68,9 @@ static inline void reply_set_status(struct reply *reply, uint16_t status) {
     if (reply->status == 200)
         reply->status = status;
 }
+
+/* The kinds of faults that struck, as bits. */
+uint64_t reply_struck(const struct reply *reply);
 
 /* Makes `text`, which is taken over (NULL: none), the body, of whatever type. */
 void reply_set_text(struct reply *reply, char *text, size_t size);

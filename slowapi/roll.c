@@ -14,14 +14,26 @@ static void refuse(struct roll_refusal *refusal, uint16_t status, const char *te
 
 /* --- counting --------------------------------------------------------------------------------- */
 
+/* The key that counts how often a session was forgotten. */
+static uint64_t session_age_key(struct slice session) {
+    return hash_bytes(hash_bytes(HASH_SEED, "age of a session", 16), session.ptr, session.len);
+}
+
+void roll_forget_session(struct shared *shared, struct slice session) {
+    bool evicts;
+
+    (void)sequence_next(shared, session_age_key(session), &evicts);
+}
+
 /* A client, or a session of one. */
 static uint64_t client_key(const struct roll *r) {
     uint64_t key = hash_bytes(HASH_SEED, &r->client, sizeof(r->client));
     struct slice session;
 
-    return http_field_find(r->head, SLICE(SLOWAPI_SESSION), &session)
-               ? hash_bytes(key, session.ptr, session.len)
-               : key;
+    if (!http_field_find(r->head, SLICE(SLOWAPI_SESSION), &session))
+        return key;
+    uint64_t age = sequence_look(r->shared, session_age_key(session));
+    return hash_bytes(hash_bytes(key, session.ptr, session.len), &age, sizeof(age));
 }
 
 /* Requests that are counted together: a key alone decides; without one, what a client, or a session
@@ -115,7 +127,8 @@ static void roll_faults(const struct roll *r, struct roll_outcome *outcome) {
         if ((fault->place & FAULT_AT_CONNECTION) != 0 ||
             (fault_infos[fault->kind].moment == FAULT_ON_REUSE && !r->is_reused))
             continue;
-        if (is_per_byte || rng_unit(r->rng) < fault->probability)
+        bool is_rolled = is_per_byte || rng_unit(r->rng) < fault->probability;
+        if (is_rolled && shared_fault_is_on(r->shared, (enum fault_kind)fault->kind))
             add_fault(outcome, fault);
     }
 }
@@ -174,8 +187,10 @@ static void enter_queue(const struct roll *r, double factor, struct roll_wait *w
     const struct spec *spec = r->spec;
     nsec_t service = (nsec_t)((double)dist_draw(&spec->service, r->rng) * factor);
 
-    struct queue_turn turn =
-        queue_enter(r->shared, queue_key(spec), spec->workers, spec->queue, service, clock_now());
+    const struct queue_ask ask = {
+        .workers = spec->workers, .limit = spec->queue, .service = service, .name = r->path
+    };
+    struct queue_turn turn = queue_enter(r->shared, queue_key(spec), &ask, clock_now());
     if (turn.evicts) {
         slow_stats_count(r->stats, SLOW_QUEUE_EVICTIONS);
         log_limited(&rate, LOG_LEVEL_WARN, "a queue was forgotten places=%u option=--queues",

@@ -35,6 +35,10 @@ struct roll_refusal {
     char fields[160]; /* header lines with their CRLF, or "" */
 };
 
+/* Begins the counts of a session anew, for all its clients: its sequences and limits, but not those
+ * of a key. */
+void roll_forget_session(struct shared *shared, struct slice session);
+
 /* Takes a place among the requests that the limit lets in. Those that have come too often get 429;
  * whatever they ask for does not happen. */
 void roll_limit(const struct roll *r, struct roll_refusal *ret);

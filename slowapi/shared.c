@@ -165,6 +165,7 @@ struct shared *shared_new(uint32_t sequences, uint32_t queues, struct error *err
     shared->sequence_counts = cut(&rest, counts_size);
     shared->queue_states = cut(&rest, states_size);
     robust_mutex_init(&shared->mutex);
+    paths_init(&shared->paths);
     memcpy(shared->rules, "[]", sizeof("[]"));
     shared->started_at = clock_now();
     if (getrandom(&shared->secret, sizeof(shared->secret), 0) < 0)
@@ -227,6 +228,7 @@ void shared_sum_stats(struct shared *shared, struct slow_stats_sum *ret) {
 
 void shared_reset_stats(struct shared *shared) {
     shared_lock(shared);
+    paths_forget(&shared->paths);
     slow_stats_sum(&shared->stats_base, shared->slots, &shared->total);
     atomic_store(&shared->total.in_flight_max, shared->stats_base.in_flight);
     for (size_t i = 0; i < SHARED_RULES_MAX; i++)
@@ -235,6 +237,17 @@ void shared_reset_stats(struct shared *shared) {
 }
 
 /* --- sequences -------------------------------------------------------------------------------- */
+
+uint64_t sequence_look(struct shared *shared, uint64_t key) {
+    uint64_t count = 0;
+    bool is_new, evicts;
+
+    shared_lock(shared);
+    if (lru_find(&shared->sequences, key) != 0)
+        count = shared->sequence_counts[lru_use(&shared->sequences, key, &is_new, &evicts)];
+    shared_unlock(shared);
+    return count;
+}
 
 uint64_t sequence_next(struct shared *shared, uint64_t key, bool *ret_evicts) {
     bool is_new;
@@ -248,63 +261,31 @@ uint64_t sequence_next(struct shared *shared, uint64_t key, bool *ret_evicts) {
     return count;
 }
 
-/* --- queues: first come, first served, by servers that are busy for a drawn time each --------- */
+/* --- queues ----------------------------------------------------------------------------------- */
 
-static void queue_clear(struct queue *queue) {
-    memset(queue->free_at, 0, sizeof(queue->free_at));
-    queue->head = 0;
-    queue->waiting = 0;
-}
-
-/* An empty ring begins anew: a queue that is never long touches one page of it only. */
-static void drop_served(struct queue *queue, nsec_t now) {
-    while (queue->waiting > 0 && queue->starts[queue->head] <= now) {
-        queue->head = (queue->head + 1) % SLOWAPI_QUEUE_WAITING;
-        queue->waiting--;
-    }
-    if (queue->waiting == 0)
-        queue->head = 0;
-}
-
-static nsec_t *first_free(struct queue *queue, int64_t workers) {
-    nsec_t *first = &queue->free_at[0];
-
-    for (int64_t i = 1; i < workers; i++)
-        if (queue->free_at[i] < *first)
-            first = &queue->free_at[i];
-    return first;
-}
-
-static struct queue_turn take(struct queue *queue, int64_t workers, int64_t limit, nsec_t service,
+struct queue_turn queue_enter(struct shared *shared, uint64_t key, const struct queue_ask *ask,
                               nsec_t now) {
-    nsec_t *server = first_free(queue, workers);
-    nsec_t start = *server > now ? *server : now;
-
-    drop_served(queue, now);
-    if (start > now && queue->waiting >= (uint64_t)limit) {
-        nsec_t room_at = queue->waiting > 0 ? queue->starts[queue->head] : start;
-        return (struct queue_turn){ .is_full = true, .retry_after = room_at - now };
-    }
-    if (start > now) {
-        queue->starts[(queue->head + queue->waiting) % SLOWAPI_QUEUE_WAITING] = start;
-        queue->waiting++;
-    }
-    *server = deadline_after(start, service);
-    return (struct queue_turn){ .wait = start - now };
-}
-
-struct queue_turn queue_enter(struct shared *shared, uint64_t key, int64_t workers, int64_t limit,
-                              nsec_t service, nsec_t now) {
     bool is_new, evicts;
 
     shared_lock(shared);
     struct queue *queue = &shared->queue_states[lru_use(&shared->queues, key, &is_new, &evicts)];
     if (is_new)
         queue_clear(queue);
-    struct queue_turn turn = take(queue, workers, limit, service, now);
+    struct queue_turn turn = queue_take(queue, ask, now);
     shared_unlock(shared);
     turn.evicts = evicts;
     return turn;
+}
+
+size_t queues_look(struct shared *shared, nsec_t now, struct queue_view *views, size_t max) {
+    size_t count = 0;
+
+    shared_lock(shared);
+    for (uint32_t place = shared->queues.newest; place != 0 && count < max;
+         place = shared->queues.places[place].older)
+        views[count++] = queue_look(&shared->queue_states[place], now);
+    shared_unlock(shared);
+    return count;
 }
 
 /* --- windows: a key's place holds the window, and below it how many came in it ---------------- */

@@ -7,6 +7,7 @@
 #include "net/listeners.h"
 #include "proc/prefork.h"
 #include "slowapi/limits.h"
+#include "slowapi/queue.h"
 #include "slowapi/stats.h"
 #include <pthread.h>
 
@@ -30,14 +31,6 @@ struct lru {
     } * places; /* capacity + 1: [0] stands for none */
 };
 
-/* A queue in front of some servers, in virtual time: a request takes the server that is free first.
- * Nobody has to be woken up, the delay is known on arrival. */
-struct queue {
-    nsec_t free_at[SLOWAPI_QUEUE_WORKERS];
-    nsec_t starts[SLOWAPI_QUEUE_WAITING]; /* ring: when those who wait will be served, rising */
-    uint32_t head, waiting;
-};
-
 struct journal;
 struct relay_table;
 struct spec;
@@ -52,7 +45,9 @@ struct shared {
     _Atomic uint32_t rules_generation;
     _Atomic uint64_t rule_counts[SHARED_RULES_MAX]; /* requests that each of them changed */
 
-    _Atomic uint64_t rng_state; /* all workers roll from it, so that --seed repeats a run */
+    struct paths paths;
+    _Atomic uint64_t faults_off; /* bits of fault kinds that strike nobody, whatever is asked for */
+    _Atomic uint64_t rng_state;  /* all workers roll from it, so that --seed repeats a run */
     _Atomic nsec_t
         accept_at[LISTENERS_MAX]; /* listening addresses accept nothing before; see slowaccept */
 
@@ -83,6 +78,11 @@ static inline uint64_t shared_roll(struct shared *shared) {
     return rng_next(&rng);
 }
 
+/* Whether faults of that kind strike: they do until somebody switches them off. */
+static inline bool shared_fault_is_on(const struct shared *shared, enum fault_kind kind) {
+    return (atomic_load_explicit(&shared->faults_off, memory_order_relaxed) >> kind & 1) == 0;
+}
+
 /* Puts rules in force: JSON that was checked, shorter than SHARED_RULES_BYTES. `counts` is where
  * their counters go on, SHARED_RULES_MAX of them; NULL: at 0. The workers see rules_generation
  * rise. False, and nothing changed: it is no longer what it was when *then was read; NULL: whatever
@@ -96,7 +96,7 @@ NODISCARD char *shared_rules(struct shared *shared);
 /* Sums what was counted since the last reset. */
 void shared_sum_stats(struct shared *shared, struct slow_stats_sum *ret);
 
-/* Counts from now on: what ends later is counted, although it began before. */
+/* Counts from now on: what ends later is counted, although it began before. Paths are forgotten. */
 void shared_reset_stats(struct shared *shared);
 
 /* Forgets all sequences (of shared->sequences), or empties all queues (of shared->queues). */
@@ -104,16 +104,13 @@ void shared_forget(struct shared *shared, struct lru *lru);
 
 /* --- queues ----------------------------------------------------------------------------------- */
 
-struct queue_turn {
-    bool is_full;
-    bool evicts;              /* the queue that was not used for longest had to make room */
-    nsec_t wait, retry_after; /* in the queue; until there is room in it again */
-};
+/* Asks the queue of that key. turn.evicts: the queue that was not used for longest had to make
+ * room. */
+struct queue_turn queue_enter(struct shared *shared, uint64_t key, const struct queue_ask *ask,
+                              nsec_t now);
 
-/* Takes a place among the `workers` (1..SLOWAPI_QUEUE_WORKERS) servers of the queue of that key for
- * `service` from `now` on; `limit` (0..SLOWAPI_QUEUE_WAITING) may wait. */
-struct queue_turn queue_enter(struct shared *shared, uint64_t key, int64_t workers, int64_t limit,
-                              nsec_t service, nsec_t now);
+/* Looks at the queues that were used last, `max` at most, the last one first. How many. */
+size_t queues_look(struct shared *shared, nsec_t now, struct queue_view *views, size_t max);
 
 /* --- budgets ---------------------------------------------------------------------------------- */
 
@@ -146,6 +143,9 @@ struct window_turn window_take(struct shared *shared, uint64_t key, uint64_t lim
                                nsec_t now);
 
 /* --- sequences -------------------------------------------------------------------------------- */
+
+/* Tells how often the key was asked for; 0 when it never was, or is forgotten. */
+uint64_t sequence_look(struct shared *shared, uint64_t key);
 
 /* Counts how often the key was asked for before: 0, 1, ... *ret_evicts: the key that was not asked
  * for for longest had to make room. */

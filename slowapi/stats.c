@@ -19,6 +19,15 @@ static void add_all(uint64_t *to, const _Atomic uint64_t *from, size_t count) {
         to[i] += atomic_load_explicit(&from[i], memory_order_relaxed);
 }
 
+static void sum_paths(struct slow_stats_sum *sum) {
+    for (size_t i = 0; i <= PATHS_MAX; i++) {
+        sum->counters[SLOW_REQUESTS] += sum->paths[i][SLOW_PATH_REQUESTS];
+        for (size_t class = 0; class < ARRAY_LEN(sum->classes); class ++)
+            sum->classes[class] += sum->paths[i][class];
+    }
+    sum->counters[SLOW_UNANSWERED] = sum->classes[SLOW_PATH_UNANSWERED];
+}
+
 void slow_stats_sum(struct slow_stats_sum *sum, const struct slow_stats_slot *slots,
                     const struct slow_stats_total *total) {
     size_t slot_count = atomic_load(&total->slots);
@@ -31,10 +40,11 @@ void slow_stats_sum(struct slow_stats_sum *sum, const struct slow_stats_slot *sl
         sum->open += atomic_load(&slot->open);
         add_all(sum->counters, slot->counters, SLOW_COUNTERS_MAX);
         add_all(sum->faults, slot->faults, FAULT_KINDS);
-        add_all(sum->classes, slot->classes, 6);
+        add_all(sum->paths[0], slot->paths[0], (PATHS_MAX + 1) * SLOW_PATH_COUNTS);
         for (size_t k = 0; k < SLOW_TIMES; k++)
             hist_shared_merge(&sum->times[k], &slot->times[k]);
     }
+    sum_paths(sum);
 }
 
 static void subtract_all(uint64_t *from, const uint64_t *what, size_t count) {
@@ -45,6 +55,7 @@ static void subtract_all(uint64_t *from, const uint64_t *what, size_t count) {
 void slow_stats_subtract(struct slow_stats_sum *sum, const struct slow_stats_sum *then) {
     subtract_all(sum->counters, then->counters, SLOW_COUNTERS_MAX);
     subtract_all(sum->faults, then->faults, FAULT_KINDS);
+    subtract_all(sum->paths[0], then->paths[0], (PATHS_MAX + 1) * SLOW_PATH_COUNTS);
     subtract_all(sum->classes, then->classes, ARRAY_LEN(sum->classes));
     for (size_t k = 0; k < SLOW_TIMES; k++)
         hist_shared_subtract(&sum->times[k], &then->times[k]);

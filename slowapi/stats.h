@@ -5,12 +5,14 @@
 
 #include "base/hist.h"
 #include "slowapi/fault.h"
+#include "slowapi/paths.h"
 
 /* X(name, NAME, help) of the counters. */
 #define SLOW_COUNTERS(X)                                                                       \
     X(connections, CONNECTIONS, "Connections accepted")                                        \
     X(requests, REQUESTS, "Request heads read, well-formed ones")                              \
     X(answers, ANSWERS, "Answers written to their planned end")                                \
+    X(unanswered, UNANSWERED, "Requests that ended without a byte of an answer")               \
     X(malformed, MALFORMED, "Requests refused because they were not well-formed HTTP")         \
     X(bad_parameters, BAD_PARAMETERS, "Requests answered 400 because of a parameter")          \
     X(client_aborts, CLIENT_ABORTS, "Clients that closed before their answer was complete")    \
@@ -33,11 +35,20 @@ enum slow_stats_counter {
         SLOW_COUNTERS_MAX,
 };
 
+/* Counts of a path: of its requests, and how they ended. */
+enum slow_stats_path {
+    SLOW_PATH_UNANSWERED,   /* without an answer; behind it by class, 1xx to 5xx */
+    SLOW_PATH_REQUESTS = 6, /* requests whose heads were read */
+    SLOW_PATH_COUNTS,
+};
+
 enum slow_stats_time { SLOW_PLANNED, SLOW_ACTUAL, SLOW_LATE, SLOW_TIMES };
 
-/* Written by one worker only, so that plain adds suffice; read by any. */
+/* Written by one worker only, so that plain adds suffice; read by any. The counters of all
+ * requests, and of those without an answer, are sums over the paths: 0 here. */
 struct slow_stats_slot {
-    _Atomic uint64_t counters[SLOW_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
+    _Atomic uint64_t counters[SLOW_COUNTERS_MAX], faults[FAULT_KINDS];
+    _Atomic uint64_t paths[PATHS_MAX + 1][SLOW_PATH_COUNTS]; /* by number; see paths.h */
     _Atomic int64_t in_flight, open;
     struct hist_shared times[SLOW_TIMES];
 };
@@ -62,9 +73,13 @@ static inline void slow_stats_count(struct slow_stats *t, enum slow_stats_counte
     slow_stats_add(&t->slot->counters[counter], 1);
 }
 
+/* A request of that path has come. */
+static inline void slow_stats_request(struct slow_stats *t, uint32_t path) {
+    slow_stats_add(&t->slot->paths[path][SLOW_PATH_REQUESTS], 1);
+}
+
 /* A request is in flight. */
 static inline void slow_stats_begin(struct slow_stats *t) {
-    slow_stats_count(t, SLOW_REQUESTS);
     atomic_fetch_add_explicit(&t->slot->in_flight, 1, memory_order_relaxed);
 
     int64_t now = atomic_fetch_add_explicit(&t->total->in_flight, 1, memory_order_relaxed) + 1;
@@ -73,12 +88,11 @@ static inline void slow_stats_begin(struct slow_stats *t) {
     }
 }
 
-/* A request is in flight no longer. `status` was answered; 0: it got no answer. */
-static inline void slow_stats_end(struct slow_stats *t, uint16_t status) {
+/* A request of that path is in flight no longer. `status` was answered; 0: it got no answer. */
+static inline void slow_stats_end(struct slow_stats *t, uint32_t path, uint16_t status) {
     atomic_fetch_sub_explicit(&t->slot->in_flight, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&t->total->in_flight, 1, memory_order_relaxed);
-    if (status != 0)
-        slow_stats_add(&t->slot->classes[status / 100], 1);
+    slow_stats_add(&t->slot->paths[path][status / 100], 1);
 }
 
 static inline void slow_stats_time(struct slow_stats *t, enum slow_stats_time which, nsec_t span) {
@@ -92,7 +106,9 @@ void slow_stats_adopt(struct slow_stats *t, size_t place);
 /* --- sums ------------------------------------------------------------------------------------- */
 
 struct slow_stats_sum {
-    uint64_t counters[SLOW_COUNTERS_MAX], faults[FAULT_KINDS], classes[6];
+    uint64_t counters[SLOW_COUNTERS_MAX], faults[FAULT_KINDS];
+    uint64_t paths[PATHS_MAX + 1][SLOW_PATH_COUNTS];
+    uint64_t classes[6]; /* answers of all paths, by class; [0]: requests without one */
     int64_t in_flight, in_flight_max, open;
     struct hist_shared times[SLOW_TIMES];
 };

@@ -99,6 +99,14 @@ static void account_log(struct slow_conn *c, const char *outcome, uint16_t statu
         slow_stats_count(&w->planner.stats, SLOW_LOG_DROPPED);
 }
 
+static uint32_t path_of(const struct slow_conn *c) {
+    const struct reply *reply = c->reply;
+
+    if (reply == NULL)
+        return 0; /* the plain answer is that of `/` */
+    return paths_still(&c->worker->planner.shared->paths, reply->path, reply->path_age);
+}
+
 static void account_end_as(struct slow_conn *c, const char *outcome, uint16_t status) {
     struct slow_worker *w = c->worker;
 
@@ -107,13 +115,17 @@ static void account_end_as(struct slow_conn *c, const char *outcome, uint16_t st
     c->in_flight = false;
     if (c->client_left)
         slow_stats_count(&w->planner.stats, SLOW_CLIENT_ABORTS);
-    slow_stats_end(&w->planner.stats, c->is_timed ? status : 0);
+    slow_stats_end(&w->planner.stats, path_of(c), c->is_timed ? status : 0);
     account_log(c, outcome, status);
     if (c->reply != NULL && c->reply->journal != 0)
         journal_end(w->planner.shared->journal, c->reply->journal,
                     &(const struct journal_end){ .outcome = c->client_left ? "aborted" : outcome,
                                                  .status = c->is_timed ? status : 0,
-                                                 .delay = c->reply->delay });
+                                                 .has_begun = c->is_timed,
+                                                 .delay = c->reply->delay,
+                                                 .late = c->reply->late,
+                                                 .bytes = sent_bytes(c),
+                                                 .faults = reply_struck(c->reply) });
     plan_free(&w->planner, c->reply);
     c->reply = NULL;
 }

@@ -32,6 +32,15 @@ static int tear_down(void **state) {
 
 /* --- queues ----------------------------------------------------------------------------------- */
 
+static struct queue_turn enter(struct shared *shared, uint64_t key, int64_t workers, int64_t limit,
+                               nsec_t service, nsec_t now) {
+    const struct queue_ask ask = {
+        .workers = workers, .limit = limit, .service = service, .name = SLICE("/q")
+    };
+
+    return queue_enter(shared, key, &ask, now);
+}
+
 static void the_queue_is_first_come_first_served(void **state) {
     struct shared *shared = *state;
     static const struct {
@@ -48,19 +57,19 @@ static void the_queue_is_first_come_first_served(void **state) {
     };
 
     for (size_t i = 0; i < ARRAY_LEN(turns); i++) {
-        struct queue_turn turn = queue_enter(shared, 7, 2, 2, 100 * MS, 1 + turns[i].at);
+        struct queue_turn turn = enter(shared, 7, 2, 2, 100 * MS, 1 + turns[i].at);
         assert_int_equal(turn.is_full, turns[i].is_full);
         assert_int_equal(turn.wait, turns[i].wait);
         if (turn.is_full)
             assert_int_equal(turn.retry_after, 70 * MS);
     }
-    assert_int_equal(queue_enter(shared, 9, 2, 2, 100 * MS, 1).wait, 0); /* another queue */
+    assert_int_equal(enter(shared, 9, 2, 2, 100 * MS, 1).wait, 0); /* another queue */
 }
 
 static void a_queue_of_none_turns_away_at_once(void **state) {
-    assert_false(queue_enter(*state, 7, 1, 0, 100 * MS, 1).is_full);
-    assert_true(queue_enter(*state, 7, 1, 0, 100 * MS, 2).is_full);
-    assert_false(queue_enter(*state, 7, 1, 0, 100 * MS, 1 + 100 * MS).is_full);
+    assert_false(enter(*state, 7, 1, 0, 100 * MS, 1).is_full);
+    assert_true(enter(*state, 7, 1, 0, 100 * MS, 2).is_full);
+    assert_false(enter(*state, 7, 1, 0, 100 * MS, 1 + 100 * MS).is_full);
 }
 
 /* M/D/1 at 80 percent: the mean wait is rho / (2 (1 - rho)) service times, here 2 (Pollaczek and
@@ -73,7 +82,7 @@ static void waits_are_those_of_the_theory(void **state) {
 
     for (int i = 0; i < 200000; i++) {
         now += dist_draw(&arrivals, &rng);
-        sum += (double)queue_enter(*state, 7, 1, SLOWAPI_QUEUE_WAITING, MS, now).wait;
+        sum += (double)enter(*state, 7, 1, SLOWAPI_QUEUE_WAITING, MS, now).wait;
     }
     assert_true(sum / 200000 > 1.9e6 && sum / 200000 < 2.1e6);
 }
@@ -82,13 +91,13 @@ static void as_many_queues_as_there_are_places_remember(void **state) {
     struct shared *shared = *state;
 
     for (uint64_t key = 0; key < QUEUES; key++)
-        assert_false(queue_enter(shared, key, 1, 0, 100 * MS, 1).evicts);
+        assert_false(enter(shared, key, 1, 0, 100 * MS, 1).evicts);
     for (uint64_t key = 0; key < QUEUES; key++)
-        assert_true(queue_enter(shared, key, 1, 0, 100 * MS, 2).is_full);
-    assert_true(queue_enter(shared, QUEUES, 1, 0, 100 * MS, 3).evicts);
-    assert_false(queue_enter(shared, 0, 1, 0, 100 * MS, 3).is_full);
+        assert_true(enter(shared, key, 1, 0, 100 * MS, 2).is_full);
+    assert_true(enter(shared, QUEUES, 1, 0, 100 * MS, 3).evicts);
+    assert_false(enter(shared, 0, 1, 0, 100 * MS, 3).is_full);
     shared_forget(shared, &shared->queues);
-    assert_false(queue_enter(shared, QUEUES, 1, 0, 100 * MS, 4).is_full);
+    assert_false(enter(shared, QUEUES, 1, 0, 100 * MS, 4).is_full);
 }
 
 /* --- sequences -------------------------------------------------------------------------------- */
@@ -152,7 +161,7 @@ static void tables_of_any_size_work(void **state UNUSED) {
         for (uint64_t i = 0; i < 100; i++) {
             assert_int_equal(sequence_next(shared, i, &evicts), 0);
             assert_int_equal(evicts, i >= size);
-            assert_int_equal(queue_enter(shared, i, 1, 0, MS, 1).evicts, i >= size);
+            assert_int_equal(enter(shared, i, 1, 0, MS, 1).evicts, i >= size);
         }
         assert_int_equal(next(shared, 99), 1);
         shared_free(shared);
@@ -225,7 +234,7 @@ static void times_are_kept_within_six_percent(void **state) {
         slow_stats_time(&stats, SLOW_ACTUAL, i * 100 * NSEC_PER_USEC);
     slow_stats_begin(&stats);
     slow_stats_begin(&stats);
-    slow_stats_end(&stats, 503);
+    slow_stats_end(&stats, 7, 503);
     slow_stats_sum(sum, shared->slots, &shared->total);
     uint64_t p50 = hist_shared_quantile(&sum->times[SLOW_ACTUAL], .5);
     uint64_t p99 = hist_shared_quantile(&sum->times[SLOW_ACTUAL], .99);
