@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "cmd/command.h"
 #include "cmd/common.h"
+#include "playground/attach.h"
 #include "playground/catalogue.h"
 #include "playground/explain.h"
 #include "playground/program.h"
@@ -18,6 +19,9 @@
 #define DELAY_MAX  (30 * NSEC_PER_SEC)   /* well below the time-outs of serve and bench */
 #define DELAY_TOUR (200 * NSEC_PER_MSEC) /* a row takes a couple of seconds */
 
+#define PID_MAX      4194304 /* of 64 bits; proc(5), /proc/sys/kernel/pid_max */
+#define INTERVAL_MAX (3600 * NSEC_PER_SEC)
+
 struct play_config {
     bool list, with_peers, keep, keep_alive;
     const char *explain;
@@ -25,6 +29,8 @@ struct play_config {
     bool has_delay;
     nsec_t delay;
     const char *json, *html, *db;
+    int64_t attach;            /* 0: no process */
+    nsec_t interval, duration; /* 0: not given */
 };
 
 static int parse_delay(void *config, const char *value, struct error *err) {
@@ -97,10 +103,37 @@ static const struct option_row rows[] = {
               "private one; PGHOST, PGHOSTADDR and PGSERVICE do the same.",
       .type = OPTION_STRING,
       .offset = AT(db) },
+    { .name = "attach",
+      .topic = "Threads",
+      .meta = "PID",
+      .help = "Show what the threads of a running process, and of those below it, wait for; play "
+              "nothing. It is not stopped or changed.",
+      .type = OPTION_INT,
+      .offset = AT(attach),
+      .min = 1,
+      .max = PID_MAX },
+    { .name = "interval",
+      .topic = "Threads",
+      .meta = "TIME",
+      .help = "With --attach, look each TIME, or less often when looking takes more than 1 % of a "
+              "core; 1s unless given.",
+      .type = OPTION_DURATION,
+      .offset = AT(interval),
+      .min = NSEC_PER_MSEC,
+      .max = INTERVAL_MAX },
+    { .name = "duration",
+      .topic = "Threads",
+      .meta = "TIME",
+      .help = "With --attach, end after TIME; otherwise when the process ends, or on Ctrl-C.",
+      .type = OPTION_DURATION,
+      .offset = AT(duration),
+      .min = NSEC_PER_MSEC,
+      .max = INT64_MAX },
     { .name = "json",
       .topic = "Results",
       .meta = "FILE",
-      .help = "Write the results to FILE, too; - is stdout, and moves the table to stderr.",
+      .help = "Write the results to FILE, too; - is stdout, and moves the table to stderr. With "
+              "--attach, a line for each look.",
       .type = OPTION_STRING,
       .offset = AT(json) },
     { .name = "html",
@@ -113,7 +146,7 @@ static const struct option_row rows[] = {
 };
 
 static const struct option_spec spec = {
-    .usage = "srv play [options] [NAME... | all]",
+    .usage = "srv play [options] [NAME... | all | --attach PID]",
     .summary = "Start the processes of a playground, load them, and show what happened. Without "
                "names: a tour of all of them, with short delays.",
     .epilog = "Progress goes to stderr, the table to stdout. The exit code is 1 when a\n"
@@ -245,12 +278,57 @@ static bool is_stdout(const char *path) {
     return path != NULL && strcmp(path, "-") == 0;
 }
 
+/* An option that says how to look at a process says nothing of a playground, and the other way
+ * round. 0 or -EINVAL with a line. */
+static int check_attach(const struct play_config *c, const struct option_strings *words,
+                        struct error *err) {
+    const struct {
+        const char *name;
+        bool given;
+    } others[] = {
+        { "--list", c->list },
+        { "--explain", c->explain != NULL },
+        { "--keep", c->keep },
+        { "--requests", c->requests != 0 },
+        { "--concurrency", c->concurrency != 0 },
+        { "--delay", c->has_delay },
+        { "--keep-alive", c->keep_alive },
+        { "--with-peers", c->with_peers },
+        { "--db", c->db != NULL },
+        { "--html", c->html != NULL },
+        { "the name of a playground", words->count > 0 },
+    };
+    if (c->attach == 0 && (c->interval != 0 || c->duration != 0))
+        return error_set(err, -EINVAL, "%s is for --attach alone",
+                         c->interval != 0 ? "--interval" : "--duration");
+    for (size_t i = 0; c->attach != 0 && i < ARRAY_LEN(others); i++)
+        if (others[i].given)
+            return error_set(err, -EINVAL, "--attach plays nothing, and does not go with %s",
+                             others[i].name);
+    return 0;
+}
+
+static int run_attach(const struct play_config *c) {
+    const struct attach_config config = {
+        .pid = (pid_t)c->attach,
+        .interval = c->interval != 0 ? c->interval : ATTACH_INTERVAL_DEFAULT,
+        .duration = c->duration,
+        .json_path = c->json,
+    };
+    return attach_run(&config);
+}
+
 static int run(int argc, char **argv) {
     struct play_config config = { 0 };
     struct option_strings words = { .count = 0 };
     int exit_code;
     if (cmd_parse(&spec, argc, argv, &config, &words, &exit_code) != 0)
         return exit_code;
+    struct error wrong;
+    if (check_attach(&config, &words, &wrong) != 0)
+        return cmd_fail("play", EXIT_USAGE, &wrong);
+    if (config.attach != 0)
+        return run_attach(&config);
     struct error err, why = { "" };
     if (config.db != NULL && db_conninfo_export(config.db, &why) != 0) {
         error_set(&err, -EINVAL, "--db: %s", why.text);

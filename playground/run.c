@@ -21,9 +21,7 @@ static bool is_ignored(int signo) {
     return sigaction(signo, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
-/* From here on the signals that end a run only make this descriptor readable. Those of a terminal
- * stay ignored if they were: by nohup, or by `&` in a script. -1 with errno. */
-static int catch_signals(void) {
+int run_catch_signals(void) {
     static const int of_terminal[] = { SIGINT, SIGQUIT, SIGHUP };
     sigset_t set;
     sigemptyset(&set);
@@ -205,7 +203,7 @@ int run_playgrounds(const struct run_config *config) {
         return EXIT_CANNOT;
     }
     struct play_result *results = mem_calloc(config->row_count, sizeof(*results));
-    int cancel_fd = catch_signals();
+    int cancel_fd = run_catch_signals();
     if (results == NULL || cancel_fd < 0) {
         fprintf(stderr, "srv play: cannot start: %s\n", strerrordesc_np(errno));
         close_outputs(session.outputs, ARRAY_LEN(session.outputs));

@@ -3,6 +3,7 @@
 #ifndef PLAYGROUND_RUN_H
 #define PLAYGROUND_RUN_H
 
+#include "base/attr.h"
 #include "playground/row.h"
 
 struct run_config {
@@ -23,5 +24,10 @@ struct run_config {
  * TERM, or INT, HUP or QUIT unless they were ignored, with the rows that were done in the table.
  * The calling program has one thread. */
 int run_playgrounds(const struct run_config *config);
+
+/* From here on TERM, INT, HUP and QUIT, which end a run, only make this descriptor readable; the
+ * caller closes it. Those of a terminal stay ignored if they were: by nohup, or by `&` in a script.
+ * -1 with errno. */
+NODISCARD int run_catch_signals(void);
 
 #endif

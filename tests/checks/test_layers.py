@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Includes go to the right only: cmd -> playground bench -> server slowapi loadgen -> relay -> fiber proc -> net http -> base,
+"""Includes go to the right only: cmd -> playground bench -> server slowapi loadgen -> relay waits -> fiber proc -> net http -> base,
 and in no circle."""
 
 import subprocess
@@ -20,7 +20,8 @@ MAY_INCLUDE = {
     "slowapi": BELOW_PRODUCTS | {"relay"},
     "loadgen": BELOW_PRODUCTS,
     "bench": BELOW_PRODUCTS | {"loadgen"},
-    "playground": BELOW_PRODUCTS | {"server", "slowapi", "loadgen", "bench"},
+    "waits": {"net", "base"},
+    "playground": BELOW_PRODUCTS | {"waits", "server", "slowapi", "loadgen", "bench"},
     "cmd": set(LAYERS),
 }
 # Header of a library -> where it may be included, and in how many files at most (None: any number).
