@@ -19,7 +19,7 @@
 #define DELAY_MAX  (30 * NSEC_PER_SEC)   /* well below the time-outs of serve and bench */
 #define DELAY_TOUR (200 * NSEC_PER_MSEC) /* a row takes a couple of seconds */
 
-#define PID_MAX      4194304 /* of 64 bits; proc(5), /proc/sys/kernel/pid_max */
+#define PID_MAX      4194304 /* numbers are smaller; proc(5), /proc/sys/kernel/pid_max */
 #define INTERVAL_MAX (3600 * NSEC_PER_SEC)
 
 struct play_config {

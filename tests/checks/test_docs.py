@@ -136,7 +136,7 @@ def test_map_of_a_product_is_complete(folder, title, rooms):
 
 def test_map_below_the_products_is_complete():
     section = (ROOT / "docs/hacking.md").read_text().split("## Below the products")[1].split("\n## ")[0]
-    below = files(".c", ".h", ".S", under=("base", "http", "net", "fiber", "proc"))
+    below = files(".c", ".h", ".S", under=("base", "http", "net", "fiber", "proc", "waits"))
     rows = re.findall(r"^\| `(\w+/)` \|.*?\|(.*)\|$", section, re.M)
     named = {folder + name for folder, names in rows for name in re.findall(r"`(\w+)`", names)}
     assert named == {str(path.with_suffix("")) for path in below}
