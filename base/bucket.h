@@ -32,6 +32,19 @@ static inline nsec_t bucket_take(struct bucket *bucket, uint64_t bytes, uint64_t
     return at;
 }
 
+/* Takes `bytes` from `from` on, and returns the time at which all have passed. */
+static inline nsec_t bucket_carry(struct bucket *bucket, uint64_t bytes, uint64_t rate,
+                                  nsec_t from) {
+    nsec_t span = (nsec_t)((double)bytes / (double)rate * (double)NSEC_PER_SEC);
+    nsec_t until = atomic_load_explicit(&bucket->until, memory_order_relaxed), end;
+
+    do
+        end = deadline_after(nsec_max(until, from), span);
+    while (!atomic_compare_exchange_weak_explicit(&bucket->until, &until, end, memory_order_relaxed,
+                                                  memory_order_relaxed));
+    return end;
+}
+
 /* Forgets what was taken. */
 static inline void bucket_clear(struct bucket *bucket) {
     atomic_store_explicit(&bucket->until, 0, memory_order_relaxed);

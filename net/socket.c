@@ -121,6 +121,12 @@ uint32_t socket_unacknowledged(int fd) {
     return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? (uint32_t)bytes : 0;
 }
 
+uint32_t socket_unsent(int fd) {
+    int bytes = 0;
+
+    return ioctl(fd, SIOCOUTQNSD, &bytes) == 0 ? (uint32_t)bytes : 0;
+}
+
 bool socket_is_dead(int fd) {
     struct pollfd p = { .fd = fd };
 

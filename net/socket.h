@@ -63,6 +63,10 @@ NODISCARD int socket_error(int fd);
  * tcp(7), unix(7). */
 uint32_t socket_unacknowledged(int fd);
 
+/* Bytes in the kernel that were not sent yet, as of a client that is slow to take them; as above.
+ * SIOCOUTQNSD. A unix socket has none. */
+uint32_t socket_unsent(int fd);
+
 /* Whether nothing can be sent any more: a connection that was reset, or a unix socket whose other
  * side is closed. A FIN is neither. poll(2). */
 bool socket_is_dead(int fd);

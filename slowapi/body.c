@@ -142,10 +142,10 @@ static size_t find_pair(struct slice text, char c) {
     return text.len;
 }
 
-/* Cuts the text behind its next placeholder; *ret_before stands before it. 1, 0 when none is left,
- * or -EINVAL. */
-static int next_placeholder(struct slice *rest, struct slice *ret_before, struct placeholder *ret,
-                            struct error *why) {
+/* Cuts the text of that parameter behind its next placeholder; *ret_before stands before it. 1, 0
+ * when none is left, or -EINVAL. */
+static int next_placeholder(const char *name, struct slice *rest, struct slice *ret_before,
+                            struct placeholder *ret, struct error *why) {
     size_t at = find_pair(*rest, '{');
     struct slice inner = slice_drop(*rest, at + 2);
     size_t end = find_pair(inner, '}');
@@ -157,9 +157,10 @@ static int next_placeholder(struct slice *rest, struct slice *ret_before, struct
         return 0;
     }
     if (end == inner.len)
-        return error_set(why, -EINVAL, "body has {{ without }}; template=false sends it as it is");
+        return error_set(why, -EINVAL, "%s has {{ without }}%s", name,
+                         name[0] == 'b' ? "; template=false sends it as it is" : "");
     if (!parse_placeholder(text, ret))
-        return error_set(why, -EINVAL, "body has {{%.*s}}; allowed: " PLACEHOLDERS,
+        return error_set(why, -EINVAL, "%s has {{%.*s}}; allowed: " PLACEHOLDERS, name,
                          (int)(text.len < 64 ? text.len : 64), text.ptr);
     *rest = slice_drop(inner, end + 2);
     return 1;
@@ -171,7 +172,7 @@ static int scan(struct slice rest, struct body_wants *ret, struct error *why) {
     struct slice before;
     int rc;
 
-    while ((rc = next_placeholder(&rest, &before, &found, why)) > 0) {
+    while ((rc = next_placeholder("body", &rest, &before, &found, why)) > 0) {
         ret->body |= found.kind == OF_JSON || found.kind == OF_BODY;
         ret->number |= found.kind == OF_SEQ;
     }
@@ -347,7 +348,7 @@ static int render(struct render *r, struct slice rest, struct error *why) {
     int more;
 
     do {
-        more = next_placeholder(&rest, &before, &found, why);
+        more = next_placeholder("body", &rest, &before, &found, why);
         int rc = more < 0 ? more : buf_append(&r->out, before);
         if (rc == 0 && more > 0)
             rc = append_one(r, &found);
@@ -357,6 +358,52 @@ static int render(struct render *r, struct slice rest, struct error *why) {
             return rc;
     } while (more > 0);
     return 0;
+}
+
+/* --- keys that are templates ------------------------------------------------------------------ */
+
+/* A key counts before anything of the body has come, and says the same to the same. */
+static bool is_of_key(const struct placeholder *p) {
+    return p->kind == OF_QUERY || p->kind == OF_HEADER || p->kind == OF_METHOD ||
+           p->kind == OF_PATH;
+}
+
+static int render_key(struct render *r, struct slice rest, struct error *why) {
+    struct placeholder found;
+    struct slice before;
+    int more, rc = 0;
+
+    while (rc == 0 && (more = next_placeholder("key", &rest, &before, &found, why)) >= 0) {
+        if (more > 0 && !is_of_key(&found))
+            return error_set(why, -EINVAL,
+                             "key has a placeholder that keys cannot have; allowed: header.NAME, "
+                             "query.NAME, method, path");
+        rc = r->request != NULL ? buf_append(&r->out, before) : 0;
+        if (more == 0)
+            return rc;
+        if (rc == 0 && r->request != NULL)
+            rc = append_one(r, &found);
+    }
+    return rc < 0 ? rc : -EINVAL;
+}
+
+int body_make_key(const struct spec *spec, const struct slow_request *request, uint64_t *ret,
+                  struct error *why) {
+    struct render r = { .request = request, .style = AS_TEXT };
+    bool is_bad;
+
+    *ret = spec->key;
+    if (spec->key_template.raw.ptr == NULL)
+        return 0;
+    char *text = spec_text_dup(&spec->key_template, &is_bad);
+    if (text == NULL)
+        return is_bad ? error_set(why, -EINVAL, "key has a bad percent-escape") : -ENOMEM;
+    buf_init(&r.out, SLOWAPI_TEXT_MAX);
+    int rc = render_key(&r, slice_str(text), why);
+    *ret = hash_bytes(HASH_SEED, r.out.data, r.out.end);
+    buf_free(&r.out);
+    mem_free(text);
+    return rc;
 }
 
 /* --- the chosen body -------------------------------------------------------------------------- */
@@ -447,7 +494,10 @@ int body_check(const struct spec *spec, int files, struct error *why) {
 
     if (reply == NULL)
         return error_set(why, -EINVAL, "out of memory");
+    uint64_t key;
     int rc = body_choose(reply, spec, files, &wants, why);
+    if (rc == 0)
+        rc = body_make_key(spec, NULL, &key, why);
     reply_free(reply);
     return rc == -ENOMEM ? error_set(why, -EINVAL, "out of memory") : rc;
 }

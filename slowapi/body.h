@@ -28,6 +28,11 @@ NODISCARD int body_make(struct reply *reply, const struct slow_request *request,
 NODISCARD int body_code(struct reply *reply, const struct spec *spec,
                         const struct slow_request *request, struct error *why);
 
+/* Makes the key, which may be a template over a request whose body has not come; when `request` is
+ * NULL it is only checked. As body_choose. */
+NODISCARD int body_make_key(const struct spec *spec, const struct slow_request *request,
+                            uint64_t *ret, struct error *why);
+
 /* Whether what `spec` chooses can be had: what options and rules name is looked for at once. 0, or
  * -EINVAL with a reason. */
 NODISCARD int body_check(const struct spec *spec, int files, struct error *why);

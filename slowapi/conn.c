@@ -42,11 +42,18 @@ static void look_for_hangup(struct slow_conn *c, unsigned what) {
         conn_drop_gone(c);
 }
 
+/* Whether the body that comes is to be read no faster than a fault says. */
+static bool paces_upload(const struct slow_conn *c) {
+    return c->state == CONN_BODY && c->reply != NULL && c->reply->paces_upload;
+}
+
 static void on_ready(struct watch *watch, unsigned what) {
     struct slow_conn *c = CONTAINER_OF(watch, struct slow_conn, watch);
 
     c->work_bytes = 0;
-    if (c->state == CONN_SLEEP || c->state == CONN_HANG) {
+    if (UNLIKELY(paces_upload(c))) /* the client had nothing until now */
+        reply_upload(c->reply, c->worker->planner.stats.slot->faults, 0);
+    if (c->state == CONN_SLEEP || c->state == CONN_HANG || c->state == CONN_PACED) {
         look_for_hangup(c, what);
         return;
     }
@@ -63,9 +70,16 @@ static void on_deadline(struct timer *timer) {
         return;
     }
     c->work_bytes = 0;
+    if (UNLIKELY(conn_cut(c))) {
+        read_request(c);
+        return;
+    }
     switch ((enum slow_conn_state)c->state) {
     case CONN_SLEEP:
         conn_answer(c);
+        break;
+    case CONN_PACED:
+        conn_enter(c, CONN_BODY, after(c, SLOWAPI_BODY_IDLE));
         break;
     case CONN_HEAD:
         conn_refuse(c, 408, "the request head took too long");
@@ -244,6 +258,16 @@ static size_t feed(struct slow_conn *c, struct slice input) {
     return used;
 }
 
+/* More of the body is read as it comes, or when the links have carried what came. */
+static void await_body(struct slow_conn *c) {
+    nsec_t at = paces_upload(c) ? c->reply->upload_at : 0;
+
+    if (at > clock_now())
+        conn_enter(c, CONN_PACED, at);
+    else
+        conn_enter(c, CONN_BODY, after(c, SLOWAPI_BODY_IDLE));
+}
+
 /* `input` is the unread part of `in`, or lies in the shared buffer and `in` is empty. */
 static void process(struct slow_conn *c, struct slice input) {
     size_t used = feed(c, input);
@@ -258,7 +282,7 @@ static void process(struct slow_conn *c, struct slice input) {
     else if (c->state == CONN_IDLE && c->in.data != NULL)
         conn_enter(c, CONN_HEAD, after(c, c->worker->config->header_timeout));
     else if (c->state == CONN_BODY)
-        conn_enter(c, CONN_BODY, after(c, SLOWAPI_BODY_IDLE));
+        await_body(c);
 }
 
 /* Goes on with the handshake. True: it is complete. */
@@ -296,7 +320,8 @@ static bool read_some(struct slow_conn *c) {
 
     if (UNLIKELY(c->is_shaking) && !shake_hands(c))
         return c->state == CONN_LINGER;
-    ssize_t n = watch_recv_behind(&c->watch, &c->in, ROOM_BYTES, w->in, sizeof(w->in), &input);
+    size_t size = UNLIKELY(paces_upload(c)) ? reply_upload_portion(c->reply) : sizeof(w->in);
+    ssize_t n = watch_recv_behind(&c->watch, &c->in, ROOM_BYTES, w->in, size, &input);
     if (n == -EAGAIN)
         return false;
     if (n == -ENOMEM)
@@ -359,6 +384,14 @@ static void invite_body(struct slow_conn *c) {
         conn_drop_gone(c);
 }
 
+/* Bytes that are not read yet wait in the kernel, and beyond its buffer with the client, whose send
+ * blocks: a small buffer lets it feel the pace soon. */
+static void hold_upload(struct slow_conn *c) {
+    const int size = SLOWAPI_UPLOAD_BUFFER;
+
+    setsockopt(c->watch.fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+}
+
 /* Injects the faults that come before the answer is due. True: the request is dealt with. */
 static bool inject_request_faults(struct slow_conn *c) {
     struct injection at = { .counts = c->worker->planner.stats.slot->faults };
@@ -396,6 +429,8 @@ static void take_head(struct slow_conn *c, const struct http_head *head) {
     conn_enter(c, CONN_BODY, after(c, SLOWAPI_BODY_IDLE));
     if (c->state == CONN_CLOSED || (c->reply != NULL && inject_request_faults(c)))
         return;
+    if (UNLIKELY(paces_upload(c)))
+        hold_upload(c);
     if (!http_conn_takes_continue(&c->http))
         return;
     if (c->reply == NULL || c->reply->status < 400)
@@ -410,20 +445,24 @@ static void take_data(struct slow_conn *c, struct slice data) {
     int rc = c->reply != NULL && c->reply->kept != NULL ? kept_add(c->reply->kept, data, &why) : 0;
 
     account_data(c, data);
+    if (UNLIKELY(paces_upload(c)))
+        reply_upload(c->reply, c->worker->planner.stats.slot->faults, data.len);
     if (rc > 0)
         conn_refuse(c, (uint16_t)rc, why);
     else if (rc < 0)
         conn_drop(c);
 }
 
-/* The request is read, and its delay begins. The clock is read again: counted from the begin of the
- * turn, a request that came late in it would be answered too early. */
+/* The request is read, and its delay begins when its links have carried it. The clock is read
+ * again: from the begin of the turn, a request that came late in it would be answered too early. */
 static void wait_or_answer(struct slow_conn *c) {
+    nsec_t now = clock_now(), came_at = paces_upload(c) ? c->reply->upload_at : 0;
+
     if (c->reply != NULL && c->reply->kept != NULL &&
         plan_finish(&c->worker->planner, c->reply, &c->delay) < 0)
         conn_drop(c);
-    else if (c->delay > 0)
-        conn_wait_until(c, deadline_after(clock_now(), c->delay));
+    else if (c->delay > 0 || came_at > now)
+        conn_wait_until(c, deadline_after(nsec_max(now, came_at), c->delay));
     else
         conn_answer(c);
 }

@@ -8,8 +8,11 @@
 #include <stdio.h>
 
 #define ANSWER_PLACES (FAULT_AT_HEAD | FAULT_AT_BODY | FAULT_AT_PERCENT)
-#define ALL_PLACES    (FAULT_AT_ACCEPT | ANSWER_PLACES)
+#define CUT_PLACES    (FAULT_AT_BYTES | FAULT_AT_TIME)
+#define ALL_PLACES    (FAULT_AT_ACCEPT | ANSWER_PLACES | CUT_PLACES)
+#define LINK_PLACES   (FAULT_AT_BODY | FAULT_AT_UPLOAD)
 #define YEAR          (INT64_C(365) * 86400 * NSEC_PER_SEC)
+#define CUT_BYTES_MAX (UINT64_C(1) << 40)
 
 /* --- what they do ----------------------------------------------------------------------------- */
 
@@ -145,7 +148,7 @@ int fault_inject_all(struct fault *faults, size_t count, enum fault_moment momen
     int rc = 0;
 
     for (size_t i = 0; i < count && rc == 0; i++)
-        if (fault_infos[faults[i].kind].moment == moment &&
+        if (fault_infos[faults[i].kind].moment == moment && faults[i].place != FAULT_AT_UPLOAD &&
             (!faults[i].done || moment == FAULT_IN_PIECE))
             rc = fault_inject(&faults[i], at);
     return rc;
@@ -160,7 +163,7 @@ const struct fault_info fault_infos[FAULT_KINDS] = {
                     "request",
                     "the connection is closed (FIN), at @head with not a byte; @accept: per "
                     "connection" },
-    [FAULT_TRUNCATE] = { SLICE_INIT("truncate"), FAULT_NO_ARG, 0, 0, FAULT_AT_PERCENT,
+    [FAULT_TRUNCATE] = { SLICE_INIT("truncate"), FAULT_NO_ARG, 0, 0, FAULT_AT_PERCENT | CUT_PLACES,
                          FAULT_AT_STOP, inject_close, "request",
                          "the body ends early: as fin@50%" },
     [FAULT_HANG] = { SLICE_INIT("hang"), FAULT_SPAN, -1, YEAR, ALL_PLACES, FAULT_AT_STOP,
@@ -171,9 +174,15 @@ const struct fault_info fault_infos[FAULT_KINDS] = {
     [FAULT_DRIP] = { SLICE_INIT("drip"), FAULT_SPAN, 100 * NSEC_PER_MSEC, YEAR, FAULT_AT_BODY,
                      FAULT_AT_PIECE, inject_elsewhere, "request",
                      "the body comes a byte (of a stream: an event) at a time, that far apart" },
-    [FAULT_BANDWIDTH] = { SLICE_INIT("bandwidth"), FAULT_SIZE, 10240, INT64_C(1) << 40,
-                          FAULT_AT_BODY, FAULT_AT_PIECE, inject_elsewhere, "request",
-                          "the body comes at that many bytes per second, events too" },
+    [FAULT_BANDWIDTH] = { SLICE_INIT("bandwidth"), FAULT_SIZE, 10240, INT64_C(1) << 40, LINK_PLACES,
+                          FAULT_AT_PIECE, inject_elsewhere, "request",
+                          "the body comes at that many bytes per second, events too; @upload: the "
+                          "body of the request is read so" },
+    [FAULT_SHARED_BANDWIDTH] = { SLICE_INIT("shared-bandwidth"), FAULT_SIZE, 10240,
+                                 INT64_C(1) << 40, LINK_PLACES, FAULT_AT_PIECE, inject_elsewhere,
+                                 "request",
+                                 "that many bytes per second for all such requests together, or "
+                                 "for those with one `key`; @upload, too" },
     [FAULT_BADCHUNK] = { SLICE_INIT("badchunk"), FAULT_NO_ARG, 0, 0,
                          FAULT_AT_BODY | FAULT_AT_PERCENT, FAULT_AT_STOP, inject_badchunk,
                          "request",
@@ -247,13 +256,13 @@ const struct fault_info fault_infos[FAULT_KINDS] = {
                           FAULT_ON_HANDSHAKE, inject_reset, "connection",
                           "the connection is reset (RST) within the handshake", .needs_tls = true },
     [FAULT_TLS_CLOSE] = { SLICE_INIT("tls-close"), FAULT_NO_ARG, 0, 0,
-                          FAULT_AT_HANDSHAKE | ANSWER_PLACES, FAULT_AT_STOP, inject_break,
-                          "request",
+                          FAULT_AT_HANDSHAKE | ANSWER_PLACES | CUT_PLACES, FAULT_AT_STOP,
+                          inject_break, "request",
                           "the connection is closed (FIN) without close_notify; within the "
                           "handshake: per connection",
                           .needs_tls = true },
-    [FAULT_TLS_CUT] = { SLICE_INIT("tls-cut"), FAULT_NO_ARG, 0, 0, ANSWER_PLACES, FAULT_AT_STOP,
-                        inject_cut, "request",
+    [FAULT_TLS_CUT] = { SLICE_INIT("tls-cut"), FAULT_NO_ARG, 0, 0, ANSWER_PLACES | CUT_PLACES,
+                        FAULT_AT_STOP, inject_cut, "request",
                         "the connection is closed (FIN) in the middle of a record",
                         .needs_tls = true },
 };
@@ -287,7 +296,7 @@ static int parse_arg(const struct fault_info *info, struct slice text, int64_t *
 
 static const struct {
     struct slice name;
-    uint8_t place;
+    uint16_t place;
 } place_names[] = {
     { SLICE_INIT("accept"), FAULT_AT_ACCEPT },
     { SLICE_INIT("head"), FAULT_AT_HEAD },
@@ -295,18 +304,42 @@ static const struct {
     { SLICE_INIT("hello"), FAULT_AT_HELLO },
     { SLICE_INIT("certificate"), FAULT_AT_CERTIFICATE },
     { SLICE_INIT("finished"), FAULT_AT_FINISHED },
+    { SLICE_INIT("upload"), FAULT_AT_UPLOAD },
 };
+
+/* `512b`, `10k`, `1g`; and `500ms`, `2s`, `1h`. A bare number is a percentage, and `m` says too
+ * little. */
+static int parse_cut(struct slice text, struct fault *fault, const char **ret_why) {
+    char unit = text.len > 0 ? text.ptr[text.len - 1] : 'm';
+    uint64_t bytes = 0;
+
+    *ret_why = "has a place in m, which is minutes or mebibytes: write 60s or 1024k";
+    if (unit == 'm' || unit == 'M')
+        return -EINVAL;
+    *ret_why =
+        "has a place that is not accept, head, body, upload, a percentage of the body, bytes "
+        "such as 512b or 10k, a time such as 500ms, or, of TLS, hello, certificate or "
+        "finished";
+    if (units_parse_size(unit == 'b' ? slice_take(text, text.len - 1) : text, &bytes) == 0) {
+        fault->at = (int64_t)bytes;
+        fault->place = FAULT_AT_BYTES;
+        bool has_unit = unit < '0' || unit > '9';
+        return has_unit && bytes <= CUT_BYTES_MAX ? 0 : -EINVAL;
+    }
+    fault->place = FAULT_AT_TIME;
+    bool has_unit = unit == 's' || unit == 'h';
+    return has_unit && units_parse_duration(text, &fault->at) == 0 && fault->at <= YEAR ? 0
+                                                                                        : -EINVAL;
+}
 
 static int parse_place(const struct fault_info *info, struct slice text, struct fault *fault,
                        const char **ret_why) {
-    *ret_why = "has a place that is not accept, head, body, a percentage of the body, or, of TLS, "
-               "hello, certificate or finished";
     for (size_t i = 0; i < ARRAY_LEN(place_names); i++)
         if (slice_eq(text, place_names[i].name))
             fault->place = place_names[i].place;
     if (fault->place == 0 && units_parse_percent(text, &fault->share) == 0)
         fault->place = FAULT_AT_PERCENT;
-    if (fault->place == 0)
+    if (fault->place == 0 && parse_cut(text, fault, ret_why) < 0)
         return -EINVAL;
 
     *ret_why = "has a place where this fault cannot strike";
@@ -321,10 +354,10 @@ static const struct fault_info *find(struct slice name) {
 }
 
 /* The first place of the row, but of those that come in an answer when there is one. */
-static uint8_t default_place(const struct fault_info *info) {
+static uint16_t default_place(const struct fault_info *info) {
     unsigned places = info->places & ANSWER_PLACES ? info->places & ANSWER_PLACES : info->places;
 
-    return (uint8_t)(places & -places);
+    return (uint16_t)(places & -places);
 }
 
 /* Cuts `rest` at the delimiter. False: there is one, and nothing after it. */
@@ -363,9 +396,24 @@ int fault_parse(struct slice text, struct fault *ret, const char **ret_why) {
     return percent.len == 0 ? 0 : units_parse_percent(percent, &ret->probability);
 }
 
+/* Spells the place so that parse_cut takes it back: without m. */
+static void format_cut(const struct fault *fault, char *place) {
+    bool is_bytes = fault->place == FAULT_AT_BYTES;
+    long long at = fault->at, large = is_bytes ? 1024 : NSEC_PER_SEC;
+
+    if (at > 0 && at % large == 0)
+        snprintf(place, UNITS_TEXT_BYTES, "%lld%c", at / large, is_bytes ? 'k' : 's');
+    else if (is_bytes)
+        snprintf(place, UNITS_TEXT_BYTES, "%lldb", at);
+    else if (at % NSEC_PER_MSEC == 0)
+        snprintf(place, UNITS_TEXT_BYTES, "%lldms", at / NSEC_PER_MSEC);
+    else
+        snprintf(place, UNITS_TEXT_BYTES, "%.3fus", (double)at / 1000);
+}
+
 const char *fault_format(const struct fault *fault, char *text) {
     const struct fault_info *info = &fault_infos[fault->kind];
-    char arg[UNITS_TEXT_BYTES + 1] = "", place[16];
+    char arg[UNITS_TEXT_BYTES + 1] = "", place[UNITS_TEXT_BYTES];
 
     if (info->arg == FAULT_SPAN && fault->arg >= 0) {
         arg[0] = '=';
@@ -374,7 +422,10 @@ const char *fault_format(const struct fault *fault, char *text) {
         snprintf(arg, sizeof(arg), info->arg == FAULT_DELTA ? "=%+lld" : "=%lld",
                  (long long)fault->arg);
     }
-    snprintf(place, sizeof(place), "%.4g%%", fault->share * 100);
+    if (fault->place == FAULT_AT_BYTES || fault->place == FAULT_AT_TIME)
+        format_cut(fault, place);
+    else
+        snprintf(place, sizeof(place), "%.4g%%", fault->share * 100);
     for (size_t i = 0; i < ARRAY_LEN(place_names); i++)
         if (fault->place == place_names[i].place)
             snprintf(place, sizeof(place), "%s", place_names[i].name.ptr);

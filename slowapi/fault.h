@@ -2,6 +2,7 @@
 /* Faults: their kinds, the places where they may strike, how they are spelled, and what they do.
  *
  *   KIND[=ARG][@PLACE][:PERCENT]     rst@head:10   hang=2s@body   fin@50%:5   bandwidth=10k
+ *                                    rst@2s        fin@10k        bandwidth=10k@upload
  *
  * A new kind is a name in enum fault_kind, a row of fault_infos, and the function of that row: what
  * it does when its moment has come. Options, queries, rules, /stats, /metrics, logs and docs take
@@ -20,6 +21,7 @@ enum fault_kind {
     FAULT_HANG,
     FAULT_DRIP,
     FAULT_BANDWIDTH,
+    FAULT_SHARED_BANDWIDTH,
     FAULT_BADCHUNK,
     FAULT_GARBAGE,
     FAULT_LENGTH,
@@ -54,6 +56,10 @@ enum fault_place {
     FAULT_AT_HELLO = 16,       /* the client's hello has come, and not a byte is sent */
     FAULT_AT_CERTIFICATE = 32, /* the server's hello is sent, its certificate is not */
     FAULT_AT_FINISHED = 64,    /* the client has finished its handshake, nothing more is sent */
+
+    FAULT_AT_BYTES = 128,  /* some bytes of the answer are sent, its head among them */
+    FAULT_AT_TIME = 256,   /* some time after the head of the request came */
+    FAULT_AT_UPLOAD = 512, /* the body of the request */
 
     FAULT_AT_HANDSHAKE = FAULT_AT_HELLO | FAULT_AT_CERTIFICATE | FAULT_AT_FINISHED,
     FAULT_AT_CONNECTION = FAULT_AT_ACCEPT | FAULT_AT_HANDSHAKE, /* before any request */
@@ -122,10 +128,13 @@ struct fault_info {
 extern const struct fault_info fault_infos[FAULT_KINDS];
 
 struct fault {
-    uint8_t kind;  /* enum fault_kind */
-    uint8_t place; /* enum fault_place */
-    bool done;     /* has struck, and is counted */
-    double share;  /* share of the body, for FAULT_AT_PERCENT */
+    uint8_t kind;   /* enum fault_kind */
+    bool done;      /* has struck, and is counted */
+    uint16_t place; /* enum fault_place */
+    union {
+        double share; /* share of the body, for FAULT_AT_PERCENT */
+        int64_t at;   /* bytes or ns, for FAULT_AT_BYTES and FAULT_AT_TIME */
+    };
     double probability;
     int64_t arg;
 };
@@ -141,8 +150,8 @@ const char *fault_format(const struct fault *fault, char *text);
 /* The fault strikes: at->effect tells what follows. A fault is counted once. 0 or -ENOMEM. */
 NODISCARD int fault_inject(struct fault *fault, struct injection *at);
 
-/* Injects all of that moment which have not struck yet; the last one that does not go on decides
- * at->effect. 0 or -ENOMEM. */
+/* Injects all of that moment which have not struck yet, but those at FAULT_AT_UPLOAD; the last one
+ * that does not go on decides at->effect. 0 or -ENOMEM. */
 NODISCARD int fault_inject_all(struct fault *faults, size_t count, enum fault_moment moment,
                                struct injection *at);
 

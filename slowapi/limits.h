@@ -36,7 +36,7 @@
 #define SLOWAPI_FILE_BYTES     65536                  /* a longer file is read as it is sent */
 
 #define SLOWAPI_QUEUE_WORKERS  256     /* servers of a queue */
-#define SLOWAPI_QUEUE_WAITING  10000   /* that wait in it */
+#define SLOWAPI_QUEUE_WAITING  10000   /* requests that wait in it */
 #define SLOWAPI_LIMIT_MAX      1000000 /* requests in a window */
 #define SLOWAPI_LIMIT_SPAN_MAX (24 * 3600 * NSEC_PER_SEC)
 
@@ -47,6 +47,10 @@
 
 /* A body with a bandwidth comes in so many portions, or in more when those were too large. */
 #define SLOWAPI_PORTIONS_PER_SECOND 50
+#define SLOWAPI_SHARES_PER_SECOND   100 /* portions of a link that is shared: turns are short */
+
+#define SLOWAPI_UPLOAD_BUFFER \
+    65536 /* bytes a paced upload may have unread; doubled by the kernel */
 
 /* A body that has fallen behind its pace makes up for that much. */
 #define SLOWAPI_PACE_DEBT (1 * NSEC_PER_SEC)
@@ -55,6 +59,9 @@
 
 /* The kernel is asked that often in the time of --send-timeout whether a client took something. */
 #define SLOWAPI_SEND_LOOKS 8
+
+/* A reset waits that long for a client to take what was sent before it. */
+#define SLOWAPI_RST_PATIENCE (1 * NSEC_PER_SEC)
 
 /* After TERM, for idle connections: a client may be sending the next request already. */
 #define SLOWAPI_CLOSING_TIME (1 * NSEC_PER_SEC)

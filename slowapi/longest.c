@@ -26,16 +26,24 @@ static int64_t slowest(const struct spec *spec, enum fault_kind kind) {
 
     for (size_t i = 0; i < spec->fault_count; i++) {
         int64_t arg = spec->faults[i].arg;
-        bool is_slower = kind == FAULT_BANDWIDTH ? arg < most : arg > most;
-        if (spec->faults[i].kind == kind && (most == 0 || is_slower))
+        bool is_slower = kind == FAULT_DRIP ? arg > most : arg < most;
+        if (spec->faults[i].kind == kind && spec->faults[i].place != FAULT_AT_UPLOAD &&
+            (most == 0 || is_slower))
             most = arg;
     }
     return most;
 }
 
+/* Bandwidths, of which the slower counts; time that others take of a shared one is not known. */
+static int64_t slowest_link(const struct spec *spec) {
+    int64_t own = slowest(spec, FAULT_BANDWIDTH), shared = slowest(spec, FAULT_SHARED_BANDWIDTH);
+
+    return own == 0 || (shared > 0 && shared < own) ? shared : own;
+}
+
 /* The last of all paces counts for each. */
 static double longest_pace(const struct spec *spec, const struct body *body) {
-    int64_t drip = slowest(spec, FAULT_DRIP), bandwidth = slowest(spec, FAULT_BANDWIDTH);
+    int64_t drip = slowest(spec, FAULT_DRIP), bandwidth = slowest_link(spec);
     double units = (double)body->units, piece = (double)body->piece, link = 0;
 
     double steps = units > 0 ? ceil(units / piece) - 1 : 0;
@@ -62,6 +70,18 @@ static double all_hangs(const struct spec *spec) {
     return sum;
 }
 
+/* The time after which a fault ends the connection in any case. */
+static double cut_at(const struct spec *spec) {
+    double at = (double)NSEC_NEVER;
+
+    for (size_t i = 0; i < spec->fault_count; i++) {
+        const struct fault *fault = &spec->faults[i];
+        if (fault->place == FAULT_AT_TIME && fault->kind != FAULT_HANG && fault->probability >= 1)
+            at = fmin(at, (double)fault->at);
+    }
+    return at;
+}
+
 static nsec_t to_span(double span) {
     return span < (double)NSEC_NEVER ? (nsec_t)span : NSEC_NEVER;
 }
@@ -80,7 +100,7 @@ nsec_t longest_answer(const struct spec *spec, const struct body *body) {
     if (body == NULL)
         pace = fmax(fmax(pace, longest_chat(spec)),
                     fmax((double)spec->duration, (double)spec->interval));
-    return to_span(pace + all_hangs(spec));
+    return to_span(fmin(pace + all_hangs(spec), cut_at(spec)));
 }
 
 nsec_t longest_exchange(const struct spec *spec, const struct body *body) {
@@ -93,5 +113,5 @@ nsec_t longest_exchange(const struct spec *spec, const struct body *body) {
     delay *= factor;
     if (pause->status == 0 && pause->span > 0)
         delay += (double)(pause->delay > 0 ? pause->delay : pause->span);
-    return to_span(delay + (double)longest_answer(spec, body));
+    return to_span(fmin(delay + (double)longest_answer(spec, body), cut_at(spec)));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How long an exchange may take that is asked for, which --max-delay bounds. */
+/* The longest time of an exchange that is asked for, which --max-delay bounds. */
 #ifndef SLOWAPI_LONGEST_H
 #define SLOWAPI_LONGEST_H
 

@@ -174,8 +174,11 @@ static int parse_whole(struct slice value, uint64_t min, uint64_t max, int64_t *
 }
 
 static int parse_key(struct spec *spec, struct slice value, const char **ret_why UNUSED) {
+    bool is_template = memmem(value.ptr, value.len, "{{", 2) != NULL;
+
     spec->has_key = true;
     spec->key = hash_bytes(HASH_SEED, value.ptr, value.len);
+    spec->key_template = is_template ? spec->said : (struct spec_text){ .is_encoded = false };
     return 0;
 }
 
@@ -384,6 +387,9 @@ static bool queues(const struct spec *spec) {
 }
 
 static bool shares(const struct spec *spec) {
+    for (size_t i = 0; i < spec->fault_count; i++)
+        if (spec->faults[i].kind == FAULT_SHARED_BANDWIDTH)
+            return true;
     return counts(spec) || queues(spec) || spec->tpm > 0 || spec->rpm > 0 || spec->limit > 0;
 }
 
@@ -437,8 +443,10 @@ static const struct param params[] = {
       "`status` and `fault` hold for the first N only; per client or key", .works = has_outcome },
     { SLICE_INIT("every"), "a whole number, 1 or more", WHOLE(every, 1, INT64_MAX),
       "`status` and `fault` hold for each Nth only; per client or key", .works = has_outcome },
-    { SLICE_INIT("key"), "any text", OWN(parse_key),
-      "alone decides what seq, first, every and limit count together, and parts queues and budgets",
+    { SLICE_INIT("key"), "any text, with {{header.NAME}}, {{query.NAME}}, {{method}} and {{path}}",
+      OWN(parse_key),
+      "alone decides what seq, first, every and limit count together, and parts queues, budgets "
+      "and bandwidths",
       .is_text = true, .works = shares },
     { SLICE_INIT("workers"), "a whole number from 1 to 256",
       WHOLE(workers, 1, SLOWAPI_QUEUE_WORKERS),

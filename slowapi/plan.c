@@ -75,7 +75,7 @@ static int set_text(struct plan_state *plan, uint16_t status, const char *text) 
     reply->fields = NULL;
     reply->has_status_fields = false;
     reply->status = status;
-    reply->fault_count = 0;
+    reply_take_faults(reply, NULL, 0);
     chat_free(reply->body.chat);
     reply->body = (struct body){ .type = "text/plain", .piece = SLOWAPI_PIECE_BYTES };
     reply_set_text(reply, copy, line.len + 1);
@@ -201,7 +201,10 @@ static int take_layers(struct plan_state *plan) {
     if (rc != 0)
         return rc;
 
-    return take_request(plan) < 0 || check_secure(plan) < 0 ? refuse_parameter(plan) : 0;
+    if (take_request(plan) < 0 || check_secure(plan) < 0)
+        return refuse_parameter(plan);
+    rc = body_make_key(plan->spec, &plan->request, &plan->spec->key, &plan->why);
+    return rc == -EINVAL ? refuse_parameter(plan) : rc;
 }
 
 /* --- rolls ------------------------------------------------------------------------------------ */
@@ -240,8 +243,10 @@ static void take_outcome(struct plan_state *plan, const struct roll *rolls, bool
     plan->request.number = outcome.number;
     reply->status = outcome.status;
     reply->close = outcome.close;
-    reply->fault_count = outcome.fault_count;
-    memcpy(reply->faults, outcome.faults, outcome.fault_count * sizeof(outcome.faults[0]));
+    reply->shared = plan->p->shared;
+    reply->carry = link_carry;
+    reply->link = plan->spec->has_key ? plan->spec->key : 0;
+    reply_take_faults(reply, outcome.faults, outcome.fault_count);
 }
 
 static int take_delay(struct plan_state *plan, const struct roll *rolls) {

@@ -14,6 +14,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
+/* Bytes that were made, and the step that comes with them. */
+struct reply_rest {
+    struct buf bytes;
+    uint64_t body_bytes;
+    struct reply_step step;
+};
+
 /* --- the plain answer ------------------------------------------------------------------------- */
 
 int reply_plain(struct http_conn *conn, uint16_t status, struct slice text, bool close,
@@ -43,6 +50,7 @@ struct reply *reply_new(uint16_t status) {
     if (reply != NULL) {
         reply->status = status;
         reply->file = -1;
+        reply->cut_at = NSEC_NEVER;
         reply->body = (struct body){ .type = "text/plain", .piece = SLOWAPI_PIECE_BYTES };
     }
     return reply;
@@ -64,6 +72,9 @@ void reply_free(struct reply *reply) {
     if (reply->socket != NULL)
         websocket_free(reply->socket);
     mem_free(reply->socket);
+    if (reply->rest != NULL)
+        buf_free(&reply->rest->bytes);
+    mem_free(reply->rest);
     if (reply->file >= 0)
         close(reply->file);
     mem_free(reply);
@@ -187,10 +198,12 @@ static int inject(struct reply *reply, enum fault_moment moment, struct injectio
     return fault_inject_all(reply->faults, reply->fault_count, moment, at);
 }
 
-/* The one that was rolled, whether it has struck or not; NULL when there is none of that kind. */
-static struct fault *rolled(struct reply *reply, enum fault_kind kind) {
+/* The one that was rolled, whether it has struck or not; NULL when there is none of that kind for
+ * the upload, or for the answer. */
+static struct fault *rolled(struct reply *reply, enum fault_kind kind, bool is_upload) {
     for (size_t i = 0; i < reply->fault_count; i++)
-        if (reply->faults[i].kind == kind)
+        if (reply->faults[i].kind == kind &&
+            is_upload == (reply->faults[i].place == FAULT_AT_UPLOAD))
             return &reply->faults[i];
     return NULL;
 }
@@ -209,7 +222,8 @@ static struct fault *next_stop(struct reply *reply, uint64_t *ret_at) {
     *ret_at = reply->body.units;
     for (size_t i = 0; i < reply->fault_count; i++) {
         struct fault *fault = &reply->faults[i];
-        bool is_here = (fault->place == FAULT_AT_HEAD) == (reply->phase == REPLY_HEAD);
+        bool is_here = (fault->place == FAULT_AT_HEAD) == (reply->phase == REPLY_HEAD) &&
+                       fault->place != FAULT_AT_BYTES && fault->place != FAULT_AT_TIME;
         if (fault->done || fault_infos[fault->kind].moment != FAULT_AT_STOP || !is_here)
             continue;
         if (next == NULL || position(reply, fault) < *ret_at) {
@@ -230,10 +244,37 @@ static int stop_at(struct reply *reply, struct fault *fault, _Atomic uint64_t *c
     ret->breaks = at.effect == FAULT_BREAKS;
     ret->cuts = at.effect == FAULT_CUTS;
     if (at.effect == FAULT_WAITS) {
+        nsec_t from = fault->place == FAULT_AT_TIME ? deadline_after(reply->begun_at, fault->at)
+                                                    : clock_now();
         ret->act = fault->arg < 0 ? REPLY_HANG : REPLY_WAIT;
-        ret->until = reply->due = deadline_after(clock_now(), fault->arg);
+        ret->until = deadline_after(from, fault->arg);
+        reply->due = nsec_max(reply->due, ret->until);
     }
     return rc;
+}
+
+void reply_take_faults(struct reply *reply, const struct fault *faults, uint8_t count) {
+    reply->fault_count = count;
+    reply->cut_at = NSEC_NEVER;
+    reply->paces_upload = false;
+    for (size_t i = 0; i < count; i++) {
+        reply->faults[i] = faults[i];
+        reply->paces_upload |= faults[i].place == FAULT_AT_UPLOAD;
+        if (faults[i].place == FAULT_AT_TIME && faults[i].kind != FAULT_HANG)
+            reply->cut_at = nsec_min(reply->cut_at, deadline_after(reply->begun_at, faults[i].at));
+    }
+}
+
+void reply_cut(struct reply *reply, _Atomic uint64_t *counts, struct reply_step *ret) {
+    *ret = (struct reply_step){ .act = REPLY_FIN };
+    for (size_t i = 0; i < reply->fault_count; i++) {
+        struct fault *fault = &reply->faults[i];
+        if (fault->place == FAULT_AT_TIME && fault->kind != FAULT_HANG &&
+            deadline_after(reply->begun_at, fault->at) == reply->cut_at) {
+            (void)stop_at(reply, fault, counts, NULL, ret); /* ends need no memory */
+            return;
+        }
+    }
 }
 
 /* --- head ------------------------------------------------------------------------------------- */
@@ -380,24 +421,42 @@ static void add_pause(struct reply *reply, nsec_t pause) {
     reply->due = deadline_after(reply->due > floor ? reply->due : floor, pause);
 }
 
+/* Tells when a shared link has carried so many bytes, of which none came before `from`. */
+static nsec_t carry(const struct reply *reply, const struct fault *link, uint64_t bytes,
+                    nsec_t from) {
+    const int64_t parts[] = { (int64_t)reply->link, link->arg, link->place };
+    uint64_t key = hash_bytes(HASH_SEED, parts, sizeof(parts));
+
+    return reply->carry(reply->shared, key, (uint64_t)link->arg, bytes,
+                        nsec_max(from, clock_now() - SLOWAPI_PACE_DEBT));
+}
+
 /* The last byte of a piece arrives when a link of that bandwidth has carried the piece. How long an
  * event is shows when it is made: whatever comes next pays for it. */
-static nsec_t link_pause(struct reply *reply, const struct fault *bandwidth) {
-    nsec_t pause = time_of(reply->owed_bytes, bandwidth);
+static uint64_t bytes_on_link(struct reply *reply) {
+    uint64_t owed = reply->owed_bytes;
 
     reply->owed_bytes = 0;
-    return content_is_events(&reply->body) ? pause : time_of(reply->planned, bandwidth);
+    return content_is_events(&reply->body) ? owed : reply->planned;
+}
+
+/* Bytes that a link carries at once; UINT64_MAX: all. */
+static uint64_t portion_of(const struct fault *bandwidth, const struct fault *shared) {
+    uint64_t portion = UINT64_MAX, least;
+
+    if (bandwidth != NULL)
+        portion = (uint64_t)bandwidth->arg / SLOWAPI_PORTIONS_PER_SECOND + 1;
+    least = shared != NULL ? (uint64_t)shared->arg / SLOWAPI_SHARES_PER_SECOND + 1 : portion;
+    return least < portion ? least : portion;
 }
 
 /* Events and drips come one by one, a bandwidth in portions. */
 void reply_set_pace(struct reply *reply) {
-    const struct fault *bandwidth = rolled(reply, FAULT_BANDWIDTH);
-    uint64_t piece_max = UINT64_MAX;
+    uint64_t piece_max = portion_of(rolled(reply, FAULT_BANDWIDTH, false),
+                                    rolled(reply, FAULT_SHARED_BANDWIDTH, false));
 
-    if (content_is_events(&reply->body) || rolled(reply, FAULT_DRIP) != NULL)
+    if (content_is_events(&reply->body) || rolled(reply, FAULT_DRIP, false) != NULL)
         piece_max = 1;
-    else if (bandwidth != NULL)
-        piece_max = (uint64_t)bandwidth->arg / SLOWAPI_PORTIONS_PER_SECOND + 1;
     content_spread(&reply->body, piece_max);
 }
 
@@ -410,30 +469,62 @@ static nsec_t own_pause(struct reply *reply) {
     return reply->sent % reply->body.piece == 0 ? jittered(reply) : 0;
 }
 
+/* Links carry the bytes before the next piece is due, which is `pause` after the last one. */
+static void pass_links(struct reply *reply, uint64_t bytes, nsec_t pause) {
+    const struct fault *bandwidth = rolled(reply, FAULT_BANDWIDTH, false),
+                       *shared = rolled(reply, FAULT_SHARED_BANDWIDTH, false);
+    nsec_t from = reply->due;
+
+    if (bandwidth != NULL)
+        pause = nsec_max(pause, time_of(bytes, bandwidth));
+    if (pause > 0)
+        add_pause(reply, pause);
+    if (shared != NULL && bytes > 0)
+        reply->due = nsec_max(reply->due, carry(reply, shared, bytes, from));
+}
+
 /* Decides how many of the units that are left come next, and when. */
 static int plan_piece(struct reply *reply, _Atomic uint64_t *counts, uint64_t left) {
-    const struct fault *drip = rolled(reply, FAULT_DRIP),
-                       *bandwidth = rolled(reply, FAULT_BANDWIDTH);
+    const struct fault *drip = rolled(reply, FAULT_DRIP, false);
     struct injection faults = injection_of(counts, NULL);
     nsec_t pause = own_pause(reply);
 
     reply->planned = reply->body.piece < left ? reply->body.piece : left;
     if (drip != NULL)
         pause = nsec_max(pause, reply->sent == 0 ? 0 : drip->arg);
-    if (bandwidth != NULL)
-        pause = nsec_max(pause, link_pause(reply, bandwidth));
-    if (pause > 0)
-        add_pause(reply, pause);
+    pass_links(reply, bytes_on_link(reply), pause);
     return inject(reply, FAULT_AT_PIECE, &faults);
 }
 
 /* The end of a stream comes when the link has carried its last event. */
 static void plan_end(struct reply *reply) {
-    const struct fault *bandwidth = rolled(reply, FAULT_BANDWIDTH);
-
-    if (bandwidth != NULL && reply->owed_bytes > 0)
-        add_pause(reply, time_of(reply->owed_bytes, bandwidth));
+    pass_links(reply, reply->owed_bytes, 0);
     reply->owed_bytes = 0;
+}
+
+/* --- the body of the request ------------------------------------------------------------------ */
+
+size_t reply_upload_portion(struct reply *reply) {
+    uint64_t portion = portion_of(rolled(reply, FAULT_BANDWIDTH, true),
+                                  rolled(reply, FAULT_SHARED_BANDWIDTH, true));
+
+    return portion < SLOWAPI_RECV_BYTES ? portion : SLOWAPI_RECV_BYTES;
+}
+
+void reply_upload(struct reply *reply, _Atomic uint64_t *counts, size_t bytes) {
+    nsec_t now = clock_now(), from = nsec_max(reply->upload_at, now - SLOWAPI_PACE_DEBT);
+
+    if (bytes == 0 || reply->upload_at == 0)
+        from = reply->upload_at = nsec_max(reply->upload_at, now);
+    for (size_t i = 0; i < reply->fault_count && bytes > 0; i++) {
+        struct fault *fault = &reply->faults[i];
+        struct injection at = injection_of(counts, NULL);
+        if (fault->place != FAULT_AT_UPLOAD || fault_inject(fault, &at) < 0)
+            continue;
+        nsec_t end = fault->kind == FAULT_BANDWIDTH ? deadline_after(from, time_of(bytes, fault))
+                                                    : carry(reply, fault, bytes, from);
+        reply->upload_at = nsec_max(reply->upload_at, end);
+    }
 }
 
 /* --- pieces ----------------------------------------------------------------------------------- */
@@ -522,9 +613,99 @@ static int step_head(struct reply *reply, struct http_conn *conn, _Atomic uint64
     return reply->is_bodyless ? end_body(reply, out, ret) : 0;
 }
 
-int reply_step(struct reply *reply, struct http_conn *conn, _Atomic uint64_t *counts, bool last,
-               struct buf *out, struct reply_step *ret) {
-    *ret = (struct reply_step){ .act = REPLY_NEXT };
+static int step(struct reply *reply, struct http_conn *conn, _Atomic uint64_t *counts, bool last,
+                struct buf *out, struct reply_step *ret) {
     return reply->phase == REPLY_HEAD ? step_head(reply, conn, counts, last, out, ret)
                                       : step_body(reply, counts, out, ret);
+}
+
+/* --- cuts: after so many bytes, or so much time ----------------------------------------------- */
+
+/* The first that has not struck; NULL: none. */
+static struct fault *next_cut(struct reply *reply, enum fault_place place) {
+    struct fault *next = NULL;
+
+    for (size_t i = 0; i < reply->fault_count; i++) {
+        struct fault *fault = &reply->faults[i];
+        if (fault->place == place && !fault->done && (next == NULL || fault->at < next->at))
+            next = fault;
+    }
+    return next;
+}
+
+/* An end comes by the clock (reply->cut_at), a hang here: before it anything comes again. */
+static struct fault *due_hang(struct reply *reply) {
+    for (size_t i = 0; i < reply->fault_count; i++) {
+        struct fault *fault = &reply->faults[i];
+        if (fault->place == FAULT_AT_TIME && fault->kind == FAULT_HANG && !fault->done &&
+            deadline_after(reply->begun_at, fault->at) <= clock_now())
+            return fault;
+    }
+    return NULL;
+}
+
+/* Gives what a hang has held back. */
+static int give_rest(struct reply *reply, struct buf *out, struct reply_step *ret) {
+    struct reply_rest *rest = reply->rest;
+    int rc = buf_append(out, buf_unread(&rest->bytes));
+
+    reply->rest = NULL;
+    reply->body_bytes += rest->body_bytes;
+    *ret = rest->step;
+    buf_free(&rest->bytes);
+    mem_free(rest);
+    return rc;
+}
+
+/* Keeps `bytes` for after a hang. */
+static int keep_rest(struct reply *reply, struct slice bytes, uint64_t body_bytes,
+                     const struct reply_step *after) {
+    struct reply_rest *rest = mem_calloc(1, sizeof(*rest));
+
+    if (rest == NULL)
+        return -ENOMEM;
+    *rest = (struct reply_rest){ .body_bytes = body_bytes, .step = *after };
+    buf_init(&rest->bytes, SLOWAPI_OUT_BYTES);
+    reply->rest = rest;
+    return buf_append(&rest->bytes, bytes);
+}
+
+/* Lets the fault strike within the last `made` bytes of `out`, of which the body has `piece`. */
+static int cut_within(struct reply *reply, struct fault *cut, _Atomic uint64_t *counts,
+                      struct buf *out, size_t made, uint64_t piece, struct reply_step *ret) {
+    size_t keep = (size_t)((uint64_t)cut->at - reply->wire), drop = made - keep;
+    size_t before = made - piece - (piece > 0 && reply->is_chunked ? 2 : 0); /* a chunk ends CRLF */
+    uint64_t sent = keep > before ? keep - before : 0;
+    struct reply_step after = *ret;
+    int rc = 0;
+
+    sent = sent < piece ? sent : piece;
+    reply->body_bytes -= piece - sent;
+    reply->wire += keep;
+    if (cut->kind == FAULT_HANG)
+        rc = keep_rest(reply, slice_drop(buf_unread(out), buf_unread(out).len - drop), piece - sent,
+                       &after);
+    out->end -= drop;
+    *ret = (struct reply_step){ .act = REPLY_NEXT };
+    return rc < 0 ? rc : stop_at(reply, cut, counts, out, ret);
+}
+
+int reply_step(struct reply *reply, struct http_conn *conn, _Atomic uint64_t *counts, bool last,
+               struct buf *out, struct reply_step *ret) {
+    struct fault *cut = next_cut(reply, FAULT_AT_BYTES), *hang = due_hang(reply);
+    size_t before = buf_unread(out).len;
+    uint64_t body_before = reply->body_bytes;
+
+    *ret = (struct reply_step){ .act = REPLY_NEXT };
+    if (hang != NULL)
+        return stop_at(reply, hang, counts, out, ret);
+    if (cut != NULL && reply->wire >= (uint64_t)cut->at)
+        return stop_at(reply, cut, counts, out, ret);
+    int rc = reply->rest != NULL ? give_rest(reply, out, ret)
+                                 : step(reply, conn, counts, last, out, ret);
+    size_t made = buf_unread(out).len - before;
+    if (rc == 0 && cut != NULL && reply->wire + made >= (uint64_t)cut->at)
+        return cut_within(reply, cut, counts, out, made, reply->body_bytes - body_before, ret);
+    reply->wire += made;
+    return rc;
 }

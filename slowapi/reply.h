@@ -16,13 +16,15 @@
 #include <jansson.h>
 
 struct kept_request;
+struct reply_rest;
+struct shared;
 struct websocket;
 enum reply_act { REPLY_NEXT, REPLY_WAIT, REPLY_HANG, REPLY_KEEP, REPLY_WS, REPLY_FIN, REPLY_RST };
 
 struct reply_step {
     enum reply_act act;
     bool breaks, cuts; /* FIN: without close_notify; the same, in the middle of a record */
-    nsec_t until;
+    nsec_t until;      /* WAIT; of the others 0 */
 };
 
 enum reply_phase { REPLY_HEAD, REPLY_BODY, REPLY_END };
@@ -32,6 +34,7 @@ struct reply {
     bool close, is_bodyless, is_chunked, shows_truth;
     bool is_chosen, is_template; /* the body is of the parameters; `chosen` may have placeholders */
     bool has_status_fields;      /* `fields` has what the status asks for */
+    bool paces_upload;           /* the request's body is read no faster than a fault says */
     int file;                    /* owned: the chosen body, or -1 */
     struct fault faults[SPEC_FAULTS_MAX]; /* faults that were rolled for this request */
     struct rng rng;
@@ -42,11 +45,19 @@ struct reply {
     uint64_t owed_bytes;    /* bytes of the last event, which the bandwidth has not paid for */
     uint64_t body_bytes;    /* made, without the framing of chunks */
     nsec_t delay, queued, begun_at;
-    nsec_t making; /* time that the body of a kept request takes, beside the delay */
-    nsec_t late;   /* by how much the answer began, once it has */
-    char *text;    /* owned: what body.text points to, or NULL */
-    char *fields;  /* owned: header lines with their CRLF, or NULL */
-    char *custom;  /* owned: lines of header=, instead of any others of their names, or NULL */
+    nsec_t cut_at; /* a fault ends the connection then; NSEC_NEVER: none does */
+    uint64_t wire; /* bytes of the answer that were made, its head and frames among them */
+    struct reply_rest *rest; /* owned: bytes behind the place of a hang; or NULL */
+    nsec_t upload_at;        /* links have carried the request's body so far */
+    struct shared *shared;   /* for `carry` */
+    uint64_t link;           /* a hash of those who share bandwidths */
+    nsec_t (*carry)(struct shared *shared, uint64_t key, uint64_t rate, uint64_t bytes,
+                    nsec_t from); /* link_carry, where bandwidths are shared */
+    nsec_t making;                /* time that the body of a kept request takes, beside the delay */
+    nsec_t late;                  /* by how much the answer began, once it has */
+    char *text;                   /* owned: what body.text points to, or NULL */
+    char *fields;                 /* owned: header lines with their CRLF, or NULL */
+    char *custom; /* owned: lines of header=, instead of any others of their names, or NULL */
     uint32_t path, path_age;    /* the path's number among those that are counted; see paths.h */
     char *rule, *target;        /* owned: the name of the rule that matched; for the log; or NULL */
     char *chosen;               /* owned: the chosen body until it is made, or NULL */
@@ -62,6 +73,9 @@ struct reply {
 /* NULL when out of memory. */
 NODISCARD struct reply *reply_new(uint16_t status);
 void reply_free(struct reply *reply); /* NULL-safe */
+
+/* Takes over faults that were rolled, instead of those that it has. */
+void reply_take_faults(struct reply *reply, const struct fault *faults, uint8_t count);
 
 /* A status that was rolled or asked for stays. */
 static inline void reply_set_status(struct reply *reply, uint16_t status) {
@@ -111,6 +125,18 @@ void reply_set_pace(struct reply *reply);
  * kept anyway. 0, or -errno (no memory): close. */
 NODISCARD int reply_step(struct reply *reply, struct http_conn *conn, _Atomic uint64_t *counts,
                          bool last, struct buf *out, struct reply_step *ret);
+
+/* Lets the fault strike that ends the connection at reply->cut_at: what to do is in *ret. */
+void reply_cut(struct reply *reply, _Atomic uint64_t *counts, struct reply_step *ret);
+
+/* The following are for replies with paces_upload. */
+
+/* Bytes of the request's body that are to be read at a time. */
+size_t reply_upload_portion(struct reply *reply);
+
+/* Tells of bytes of the request's body that were read, or, when 0, that the client had none: time
+ * that it takes is not made up for. reply->upload_at is when the next may be read. */
+void reply_upload(struct reply *reply, _Atomic uint64_t *counts, size_t bytes);
 
 /* Appends a plain answer to `out`: a line of text/plain, without a line end when it is a 200.
  * `close`: the last one on this connection. Errors as buf_reserve. */

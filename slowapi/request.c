@@ -51,6 +51,7 @@ struct kept_request *kept_new(const struct slow_request *request, const struct s
     kept->request.rest = moved(request->rest, request->path, kept->request.path);
     kept->request.query = moved(request->query, head->target, kept->head.target);
     kept->spec.body.raw = kept->spec.body_file.raw = kept->spec.type.raw = SLICE("");
+    kept->spec.key_template.raw = SLICE("");
     buf_init(&kept->body, SLOWAPI_KEPT_BYTES);
     return kept;
 }

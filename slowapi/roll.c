@@ -103,7 +103,8 @@ static uint64_t count_request(const struct roll *r, bool is_told) {
 static bool is_stronger(const struct fault *fault, const struct fault *other) {
     if (fault->kind == FAULT_CORRUPT)
         return fault->probability > other->probability;
-    return fault->kind == FAULT_BANDWIDTH ? fault->arg < other->arg : fault->arg > other->arg;
+    bool is_link = fault->kind == FAULT_BANDWIDTH || fault->kind == FAULT_SHARED_BANDWIDTH;
+    return is_link ? fault->arg < other->arg : fault->arg > other->arg;
 }
 
 /* Hangs and ends strike one after the other, each at its place; of other kinds the strongest. */
@@ -111,7 +112,7 @@ static void add_fault(struct roll_outcome *outcome, const struct fault *fault) {
     bool adds_up = fault_infos[fault->kind].moment == FAULT_AT_STOP;
 
     for (size_t i = 0; i < outcome->fault_count && !adds_up; i++) {
-        if (outcome->faults[i].kind != fault->kind)
+        if (outcome->faults[i].kind != fault->kind || outcome->faults[i].place != fault->place)
             continue;
         if (is_stronger(fault, &outcome->faults[i]))
             outcome->faults[i] = *fault;

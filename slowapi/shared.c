@@ -3,6 +3,7 @@
  * goes when there are too many. */
 #include "slowapi/shared.h"
 #include "base/alloc.h"
+#include "base/bucket.h"
 #include "base/robust_mutex.h"
 #include <assert.h>
 #include <errno.h>
@@ -336,4 +337,18 @@ struct budget_turn budget_take(struct shared *shared, uint64_t key, uint64_t per
     turn.full_after = (nsec_t)missing;
     turn.left = (uint64_t)((1 - missing / (double)BUDGET_SPAN) * (double)per_minute + 1e-6);
     return turn;
+}
+
+/* --- links: a key's place holds the time until which it carries ------------------------------- */
+
+nsec_t link_carry(struct shared *shared, uint64_t key, uint64_t rate, uint64_t bytes, nsec_t from) {
+    bool is_new, evicts;
+
+    shared_lock(shared);
+    uint64_t *until = &shared->sequence_counts[lru_use(&shared->sequences, key, &is_new, &evicts)];
+    struct bucket link = { .until = is_new ? 0 : (nsec_t)*until };
+    nsec_t end = bucket_carry(&link, bytes, rate, from);
+    *until = (uint64_t)end;
+    shared_unlock(shared);
+    return end;
 }

@@ -142,6 +142,12 @@ struct window_turn {
 struct window_turn window_take(struct shared *shared, uint64_t key, uint64_t limit, nsec_t span,
                                nsec_t now);
 
+/* --- links ------------------------------------------------------------------------------------ */
+
+/* Takes `bytes` of the link of that key, which carries `rate` bytes a second (above 0), not before
+ * `from`. Returns when the link has carried them. As budget_take for the key. */
+nsec_t link_carry(struct shared *shared, uint64_t key, uint64_t rate, uint64_t bytes, nsec_t from);
+
 /* --- sequences -------------------------------------------------------------------------------- */
 
 /* Tells how often the key was asked for; 0 when it never was, or is forgotten. */

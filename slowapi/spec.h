@@ -68,7 +68,7 @@ struct spec {
     struct dist service;
     uint16_t full;                        /* answered when the queue is */
     int64_t limit;                        /* requests in a window; 0: any */
-    nsec_t limit_span;                    /* of a window */
+    nsec_t limit_span;                    /* span of a window */
     double linear;                        /* ns per request in flight */
     double collapse_knee, collapse_power; /* knee 0: none */
 
@@ -83,8 +83,9 @@ struct spec {
     struct dist ttft, gap,
         tokens; /* laws of a model's answer; `tokens` is one of dist_parse_counts */
     struct spec_text body, body_file, type;
-    struct spec_text said; /* value of the row that is parsed at the moment */
-    uint8_t encoding;      /* enum http_coding, when has_encoding and not is_auto_encoded */
+    struct spec_text key_template; /* made into `key` when the request is known; ptr NULL: none */
+    struct spec_text said;         /* value of the row that is parsed at the moment */
+    uint8_t encoding;              /* enum http_coding, when has_encoding and not is_auto_encoded */
     bool has_encoding, is_auto_encoded, has_template, is_template;
 
     uint16_t fields_len, fields_base; /* lines before fields_base are of earlier layers */

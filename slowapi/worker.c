@@ -170,6 +170,8 @@ nsec_t conn_patience(const struct slow_worker *w) {
  * the timer finds out when it fires. */
 void conn_enter(struct slow_conn *c, enum slow_conn_state state, nsec_t deadline) {
     c->state = (uint8_t)state;
+    if (UNLIKELY(c->reply != NULL))
+        deadline = nsec_min(deadline, c->reply->cut_at);
     c->deadline = deadline;
     if (timer_armed(&c->timer) && c->timer.at <= deadline)
         return;
@@ -223,11 +225,27 @@ static void begin_to_send(struct slow_conn *c) {
     wait_for_room(c);
 }
 
+/* A reset drops bytes that the kernel has not sent; those before the fault are to go first. */
+static void reset_when_sent(struct slow_conn *c) {
+    nsec_t now = clock_now();
+
+    if (c->step.until == 0)
+        c->step.until = deadline_after(now, SLOWAPI_RST_PATIENCE);
+    if (socket_unsent(c->watch.fd) == 0 || now >= c->step.until)
+        conn_reset(c, "reset");
+    else
+        conn_enter(c, CONN_SEND, now + NSEC_PER_MSEC);
+}
+
 /* A reset, because the end of an answer without a length would look like its planned one. */
 void conn_look_at_progress(struct slow_conn *c) {
     uint32_t unacked = socket_unacknowledged(c->watch.fd);
     nsec_t now = clock_now();
 
+    if (c->step.act == REPLY_RST && buf_unread(&c->out).len == 0) {
+        reset_when_sent(c);
+        return;
+    }
     if (unacked < c->unacked_bytes)
         c->progress_at = now;
     c->unacked_bytes = unacked;
@@ -293,7 +311,7 @@ static bool act(struct slow_conn *c) {
         finish(c);
         break;
     case REPLY_RST:
-        conn_reset(c, "reset");
+        reset_when_sent(c);
         break;
     }
     return false;
@@ -319,6 +337,22 @@ static void run_steps(struct slow_conn *c) {
     }
     conn_enter(c, CONN_SEND, NSEC_NEVER);
     loop_defer(c->worker->loop, &c->later);
+}
+
+bool conn_cut(struct slow_conn *c) {
+    struct slow_worker *w = c->worker;
+
+    if (c->reply == NULL || c->reply->cut_at > loop_now(w->loop))
+        return false;
+    reply_cut(c->reply, w->planner.stats.slot->faults, &c->step);
+    if (c->state == CONN_SEND && c->watch.tls != NULL)
+        conn_leave_tls(c); /* bytes that wait are a part of a record */
+    buf_free(&c->out);
+    if (c->step.act == REPLY_RST)
+        conn_reset(c, "reset");
+    else
+        (void)act(c);
+    return true;
 }
 
 void conn_answer_plainly(struct slow_conn *c, uint16_t status, struct slice text, bool last) {

@@ -74,8 +74,8 @@ enum slow_conn_state {
     CONN_HEAD,   /* `in` holds an incomplete head */
     CONN_BODY,   /* the request is planned; its body is thrown away as it comes */
     CONN_SOCKET, /* a WebSocket that is open; the states up to here take input */
-    CONN_SLEEP,  /* due at `deadline`, or its next piece; `in` holds what came after the request,
-                    mostly nothing */
+    CONN_PACED,  /* BODY, of which no more is to be read before `deadline` */
+    CONN_SLEEP,  /* due at `deadline`, or its next piece; `in` holds the rest, mostly nothing */
     CONN_HANG,   /* a fault: asleep for ever, or until the connection is read from */
     CONN_SEND,   /* `out` holds what the socket did not take; empty: others have their turn */
     CONN_LINGER, /* answered for good, our side is shut; input is thrown away */
@@ -131,15 +131,15 @@ static inline bool conn_is_tired(const struct slow_conn *c) {
 }
 
 nsec_t conn_patience(const struct slow_worker *w); /* with an idle connection */
-
 /* Goes to a state that lasts until `deadline`. */
 void conn_enter(struct slow_conn *c, enum slow_conn_state state, nsec_t deadline);
 
 bool conn_is_gone(const struct slow_conn *c);         /* nobody waits for the answer */
 void conn_wait_until(struct slow_conn *c, nsec_t at); /* sleeps, unless the client has gone */
-void conn_answer(struct slow_conn *c);                /* as planned */
+void conn_answer(struct slow_conn *c);                /* answers by its plan */
 void conn_send_rest(struct slow_conn *c);             /* goes on, with room in the socket */
-void conn_look_at_progress(struct slow_conn *c);      /* of a client that is slow to take it */
+void conn_look_at_progress(struct slow_conn *c);      /* asks whether the client takes it */
+bool conn_cut(struct slow_conn *c);                   /* a fault ends it now, if one does */
 
 /* Answers without a plan, for the last time when `last`. */
 void conn_answer_plainly(struct slow_conn *c, uint16_t status, struct slice text, bool last);

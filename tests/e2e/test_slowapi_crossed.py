@@ -231,6 +231,7 @@ FAULTS = {
     "hang": ("hang=30ms@body", has_a_late_body),
     "drip": ("drip=1us", is_in_other_pieces),
     "bandwidth": ("bandwidth=1g", is_in_other_pieces),
+    "shared-bandwidth": ("shared-bandwidth=1g", is_in_other_pieces),
     "badchunk": ("badchunk", has_no_chunks),
     "garbage": ("garbage", is_no_http),
     "length": ("length=+10", has_another_length),

@@ -80,3 +80,37 @@ def test_a_full_queue_and_a_pause_are_told_where_the_body_makes_the_answer(slowa
     paused = request(api, "POST", path + ("&" if "?" in path else "?") + "pause=every=10s,for=10s,status=502", b"{}")
     assert (paused.status, paused.text) == (502, "paused\n")
     assert request(api, "POST", path, b'{"a": "b"}').status == 200
+
+
+# --- keys out of requests -----------------------------------------------------------
+
+
+def test_a_limit_for_each_api_key(slowapi):
+    """What an API with keys does: each has its window, and those without share one."""
+    api = slowapi("--delay", "0", "--params", "limit=2/1h&key={{header.X-Api-Key}}", "-w", "2")
+    ask = lambda path="/", **headers: get(api, path, {name.replace("_", "-"): value for name, value in headers.items()}).status  # noqa: E731
+    assert [ask(x_api_key="a") for _ in range(3)] == [200, 200, 429]
+    assert [ask("/get", x_api_key="b") for _ in range(3)] == [200, 200, 429]
+    assert [ask() for _ in range(3)] == [200, 200, 429]
+    assert ask("/?key=own", x_api_key="a") == 200  # a later layer's key
+
+
+def test_a_limit_for_each_user_and_path(slowapi):
+    api = slowapi("--delay", "0")
+    ask = lambda path, user: get(api, f"{path}?limit=1/1h&user={user}&key=%7B%7Bquery.user%7D%7D%20%7B%7Bpath%7D%7D%20%7B%7Bmethod%7D%7D").status  # noqa: E731
+    assert [ask("/get", "a"), ask("/get", "a"), ask("/get", "b"), ask("/ip", "a"), ask("/ip", "a")] == [200, 429, 200, 200, 429]
+    assert request(api, "POST", "/post?limit=1/1h&user=a&key={{query.user}}%20{{path}}%20{{method}}", b"x").status == 200
+
+
+@pytest.mark.parametrize("key", ["{{seq}}", "{{json.a}}", "{{body}}", "{{now}}", "{{uuid}}", "{{x}}", "{{header.}}", "{{header.a"])
+def test_keys_that_cannot_be(slowapi, srv_run, key):
+    done = srv_run("slowapi", "--params", f"limit=1/1h&key={key}")
+    assert done.returncode == 2 and "key" in done.stderr and done.stderr.count("\n") == 1
+    reply = get(slowapi("--delay", "0"), f"/?limit=1/1h&key={key}")
+    assert reply.status == 400 and reply.text.startswith("key")
+
+
+def test_budgets_and_sequences_take_such_keys(slowapi):
+    api = slowapi("--delay", "0", "--params", "seq=201,202&key={{header.X-User}}")
+    ask = lambda user: get(api, "/", {"X-User": user}).status  # noqa: E731
+    assert [ask("a"), ask("b"), ask("a"), ask("b")] == [201, 201, 202, 202]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The recipes of docs/slowapi.md: each pair of commands is run as it is written, on another port."""
+"""The recipes of docs/slowapi*.md: each pair of commands is run as it is written, on another port."""
 
 import re
 import shlex
@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/slowapi.md"
-RECIPES = re.findall(r"^\*\*(.+?)\*\*: .+\n\n    srv slowapi (.+)\n    srv bench (.+)\n", PAGE.read_text(), re.M)
+PAGES = sorted((Path(__file__).resolve().parents[2] / "docs").glob("slowapi*.md"))
+RECIPES = [
+    recipe
+    for page in PAGES
+    for recipe in re.findall(r"^\*\*(.+?)\*\*: .+\n\n    srv slowapi (.+)\n    srv bench (.+)\n", page.read_text(), re.M)
+]
 
 # What each shows, in the report of srv bench.
 SHOWS = {
@@ -23,11 +27,15 @@ SHOWS = {
     "Test rate limiting": r"Non-2xx responses: +[1-9]",
     "Test a client of a language model": r"Non-2xx responses: +[1-9]",
     "Test a consumer of streams": r"Failed requests: +0\b",
+    "Test a client's rate limiter": r"Non-2xx responses: +[1-9]",
+    "Test downloads over a thin line": r"Time taken for tests: +(1\.9|[2-9])",
+    "Test resumed downloads": r"Failed requests: +10\b",
+    "Test a load balancer that drops long requests": r"Failed requests: +[1-9]",
 }
 
 
 def test_there_are_as_many_recipes():
-    assert [title for title, _, _ in RECIPES] == list(SHOWS)
+    assert sorted(title for title, _, _ in RECIPES) == sorted(SHOWS)
 
 
 @pytest.mark.parametrize("title, server, client", RECIPES, ids=[title for title, _, _ in RECIPES])
