@@ -66,6 +66,7 @@ def test_a_rule_has_a_body_of_its_own(slowapi):
     rules = [
         {"path": "/json", "body": {"id": "{{query.id}}", "list": [1, None, True]}},
         {"path": "/number", "body": 7},
+        {"path": "/price", "body": {"price": 19.99}},
         {"path": "/text", "body": "a&b=c", "params": "status=201"},
         {"path": "/typed", "body": ["x"], "type": "application/x+json"},
         {"path": "/empty", "body": ""},
@@ -75,6 +76,8 @@ def test_a_rule_has_a_body_of_its_own(slowapi):
     reply = client.ask("GET", "/json?id=%22q")
     assert (json.loads(reply.text), reply.headers["content-type"]) == ({"id": '"q', "list": [1, None, True]}, "application/json")
     assert client.ask("GET", "/number").text == "7"
+    assert client.ask("GET", "/price").text == '{"price":19.99}'
+    assert '{"price":19.99}' in control.ask("GET", "/rules")[1].replace(" ", "")
     reply = client.ask("GET", "/text")
     assert (reply.status, reply.text, reply.headers["content-type"]) == (201, "a&b=c", "text/plain")
     assert client.ask("GET", "/typed").headers["content-type"] == "application/x+json"
@@ -135,6 +138,7 @@ TEMPLATES = [
     ("{{json.list}}", "", "", '[1,"two",{"x":null}]'),
     ("{{json.list.2.x}}{{json.list.9}}{{json.user.name.x}}{{json.list.x}}", "", "", "null"),
     ("{{json.number}}{{json.flag}}", "", "", "1.5true"),
+    ("{{json.prices.0}} {{json.prices}}", "", "", "19.99 [19.99,-0.1]"),
     ("{{method}} {{path}}", "", "", "POST /"),
     ("{{body}}", "", "", None),
     ('{"n":"{{query.n}}"}', "n=%22%5C%0A", "application/json", '{"n":"\\"\\\\\\n"}'),
@@ -146,7 +150,7 @@ TEMPLATES = [
     ("{ {query.n} }", "n=1", "", "{ {query.n} }"),
     ("}}", "", "", "}}"),
 ]
-ASKED = json.dumps({"user": {"name": 'Zoë "Z"'}, "list": [1, "two", {"x": None}], "number": 1.5, "flag": True})
+ASKED = json.dumps({"user": {"name": 'Zoë "Z"'}, "list": [1, "two", {"x": None}], "number": 1.5, "flag": True, "prices": [19.99, -0.1]})
 
 
 @pytest.fixture

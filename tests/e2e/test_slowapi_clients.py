@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""srv slowapi as curl, wget and Node see it: cookies, credentials, retries, downloads that go on, caches, forms, uploads."""
+"""srv slowapi as curl, wget, httpie and Node see it: cookies, credentials, retries, downloads that go on, caches, forms, uploads."""
 
+import base64
 import json
 import os
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
-from harness import Client
 from test_slowapi_shapes import Control
 
 HERE = Path(__file__).resolve().parent
@@ -201,6 +202,66 @@ def test_wget_trusts_the_authority_that_was_written(wget, api):
     url = f"https://127.0.0.1:{api.addresses[1][1]}/get"
     wget("--ca-certificate=ca.pem", "-O", "one", url)
     assert wget.run("-O", "two", url).returncode == 5
+
+
+# --- httpie -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def httpie(api, tmp_path):
+    return Tool("http", api, tmp_path, "--ignore-stdin", "--timeout=30")
+
+
+@pytest.fixture
+def body(httpie):
+    return lambda *args: httpie.json("--body", *args)
+
+
+def test_httpie_shows_credentials(body, httpie):
+    told = {"authenticated": True, "user": "user"}
+    assert body("-a", "user:secret", "/basic-auth/user/secret") == told
+    assert body("-A", "digest", "-a", "user:secret", "/digest-auth/auth/user/secret") == told
+    assert body("-A", "bearer", "-a", "user:style", "/bearer") == {"authenticated": True, "token": "user:style"}
+    assert httpie("--headers", "-a", "user:wrong", "/basic-auth/user/secret").startswith("HTTP/1.1 401 Unauthorized")
+
+
+def test_httpie_keeps_a_session(body):
+    assert body("--follow", "--session=./one.json", "/cookies/set?a=b", "Hello:World") == {"cookies": {"a": "b"}}
+    seen = body("--session=./one.json", "/get")
+    assert (seen["headers"]["Hello"], seen["headers"]["Cookie"]) == ("World", "a=b")
+    body("--follow", "--session=./one.json", "/cookies/delete?a")
+    assert "Cookie" not in body("--session=./one.json", "/get")["headers"]
+
+
+def test_httpie_repeats_headers_and_keeps_them_over_redirects(body):
+    assert body("/headers", "A:1", "A:2", "B:3")["headers"]["A"] == "1,2"
+    seen = body("--follow", "/redirect-to", "url==/post", "status_code==308", "A:1", "A:2", "x=y")
+    assert (seen["headers"]["A"], seen["json"]) == ("1,2", {"x": "y"})
+
+
+def test_httpie_sends_forms_and_what_is_compressed(body, tmp_path):
+    (tmp_path / "up.txt").write_text("content €\n")
+    seen = body("--form", "/post", "a=1", "a=2", "file@up.txt")
+    assert (seen["form"], seen["files"]) == ({"a": ["1", "2"]}, {"file": "content €\n"})
+    seen = body("--compress", "--compress", "/post", "foo=bar")
+    assert seen["headers"]["Content-Encoding"] == "deflate" and seen["json"] is None
+    assert zlib.decompress(base64.b64decode(seen["data"].split(",", 1)[1])) == b'{"foo": "bar"}'
+    seen = body("--form", "--compress", "--compress", "/post", "foo=bar")
+    assert (seen["data"], seen["form"].get("foo")) == ("", None)
+    seen = body("--chunked", "/post", "hello=world")
+    assert (seen["headers"]["Transfer-Encoding"], seen["json"]) == ("chunked", {"hello": "world"})
+    assert body("/post", "n:=19.99", "list:=[1, null]", "deep[0][x]=y")["json"] == {"n": 19.99, "list": [1, None], "deep": [{"x": "y"}]}
+
+
+def test_httpie_downloads_follows_and_tells_the_status(httpie, tmp_path):
+    httpie("--download", "-o", "robots", "/robots.txt")
+    assert (tmp_path / "robots").read_text() == "User-agent: *\nDisallow: /deny\n"
+    (tmp_path / "part").write_bytes(b"abcdefghij")
+    httpie("--download", "--continue", "-o", "part", "/range/26")
+    assert (tmp_path / "part").read_bytes() == b"abcdefghijklmnopqrstuvwxyz"
+    assert httpie("--follow", "--all", "--headers", "/redirect/2").count("HTTP/1.1 302 Found") == 2
+    for args, code in ((["--check-status", "/status/301"], 3), (["--check-status", "/status/404"], 4), (["--check-status", "/status/500"], 5), (["--timeout=0.05", "/delay/60"], 2), (["--max-redirects=1", "--follow", "/redirect/3"], 6)):
+        assert httpie.run(*args).returncode == code, args
 
 
 # --- Node ---------------------------------------------------------------------------
