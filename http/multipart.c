@@ -119,7 +119,8 @@ static int find_delimiter(struct http_multipart *m, struct slice *ret_data) {
     const char *at;
     int rc;
 
-    while ((at = memmem(from.ptr, from.len, m->delimiter, m->delimiter_len)) != NULL) {
+    while (from.len > 0 &&
+           (at = memmem(from.ptr, from.len, m->delimiter, m->delimiter_len)) != NULL) {
         *ret_data = slice_of(m->rest.ptr, (size_t)(at - m->rest.ptr));
         behind = slice_drop(m->rest, ret_data->len + m->delimiter_len);
         rc = pass_boundary(&behind);

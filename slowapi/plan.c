@@ -76,6 +76,7 @@ static int set_text(struct plan_state *plan, uint16_t status, const char *text) 
     reply->has_status_fields = false;
     reply->status = status;
     reply_take_faults(reply, NULL, 0);
+    reply->making = 0;
     chat_free(reply->body.chat);
     reply->body = (struct body){ .type = "text/plain", .piece = SLOWAPI_PIECE_BYTES };
     reply_set_text(reply, copy, line.len + 1);

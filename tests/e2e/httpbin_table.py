@@ -182,6 +182,7 @@ for verb in ("POST", "PUT", "PATCH", "DELETE"):
     check(verb, place, body="a&b=&=c&a=2", sent={"Content-Type": FORM}, json={"form": {"": "c", "a": ["", "2"], "b": ""}})
     check(verb, place, body=zlib.compress(b'{"foo": "bar"}'), sent={"Content-Type": JSON, "Content-Encoding": "deflate"}, json={"data": re.compile("data:application/octet-stream;base64,eJ.*"), "json": None, "headers.Content-Encoding": "deflate"})
     check(verb, place, body=b"\x78\x9c\xff", sent={"Content-Type": "multipart/form-data; boundary=limit", "Content-Encoding": "deflate"}, json={"files": {}, "form": {}})
+    check(verb, place, sent={"Content-Type": "multipart/form-data; boundary=limit"}, json={"files": {}, "form": {}, "data": ""})
     check(verb, place, body="ä".encode(), json={"data": "ä"})
     check(verb, place, body=b"\xff\x00\xfe", json={"data": "data:application/octet-stream;base64,/wD+"})
     head, data = multipart(("a", "1"), ("b", "zwei ä"), ("f", "f.txt", "text/plain", b"content"))

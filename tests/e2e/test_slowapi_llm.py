@@ -228,6 +228,7 @@ def test_max_delay_refuses_what_is_asked_for_and_cuts_what_chance_adds(slowapi):
     api = slowapi("--max-delay", "2s", "--delay", "0")
     for stream in (True, False):
         assert ask(api, "?ttft=1s&gap=100ms&tokens=20", stream=stream).status == 400
+        assert ask(api, "?ttft=600s", stream=stream).status == 400  # now, not when the answer would have come
         began = time.monotonic()
         reply = ask(api, "?ttft=pareto:1ms,0.2&gap=pareto:1ms,0.2&tokens=40&seed=12", stream=stream)
         assert reply.status == 200 and time.monotonic() - began < 10
