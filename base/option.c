@@ -670,9 +670,16 @@ void option_print_help(const struct option_spec *spec, FILE *out) {
 void option_print_rows(const struct option_spec *spec, FILE *out) {
     for (size_t i = 0; i < spec->row_count; i++) {
         const struct option_row *row = &spec->rows[i];
-        char letter[] = { row->letter, '\0' };
-        fprintf(out, "%s|%s|%s|%s|%s\n", row->name != NULL ? row->name : "", letter,
-                row->env != NULL ? row->env : "", row->fallback != NULL ? row->fallback : "",
-                row->help != NULL ? row->help : "");
+        char letter[] = { row->letter, '\0' }, words[512] = "", notes[1024];
+        if (row->choices != NULL)
+            option_words(row, " ", " ", words, sizeof(words));
+        format_notes(row, notes, sizeof(notes));
+        for (char *at = notes; (at = strchr(at, '\n')) != NULL;)
+            *at = ' ';
+        const char *cells[] = { row->name, letter,    row->env, row->fallback, topic_of(row),
+                                words,     row->meta, notes,    row->help };
+        for (size_t j = 0; j < ARRAY_LEN(cells); j++)
+            fprintf(out, "%s%c", cells[j] != NULL ? cells[j] : "",
+                    j + 1 < ARRAY_LEN(cells) ? '\t' : '\n');
     }
 }

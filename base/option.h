@@ -42,7 +42,8 @@ struct option_row {
     int64_t min, max;     /* inclusive, in the unit of the member; both 0 means unbounded, as does
                              INT64_MIN below and INT64_MAX above */
     const char *fallback; /* the default, as a user would spell it; NULL: the member stays 0 */
-    const char *const *choices; /* NULL-terminated words of OPTION_CHOICE */
+    const char *const *choices; /* NULL-terminated words of OPTION_CHOICE; of OPTION_CUSTOM those
+                                   that shells complete */
 
     /* Parser of OPTION_CUSTOM: 0, or -EINVAL with what is allowed in `err` ("HOST:PORT or
      * unix:PATH"). */
@@ -88,7 +89,9 @@ NODISCARD bool option_in_arguments(const struct option_spec *spec, int argc, cha
 /* Help grouped by topic, from the rows. */
 void option_print_help(const struct option_spec *spec, FILE *out);
 
-/* One line "NAME|LETTER|ENV|DEFAULT|HELP" per row: what docs tests compare with. */
+/* One line per row, of cells that a tab parts: name, letter, variable, default, topic, words of a
+ * choice, value ("FILE"), notes ("[1 to 9; default: 4]"), help. The tables of the docs, man pages
+ * and completions are made of it. */
 void option_print_rows(const struct option_spec *spec, FILE *out);
 
 #endif

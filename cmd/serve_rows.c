@@ -32,6 +32,9 @@ static const char *const spawn_words[] = { "lazy", "eager", NULL };            /
 static const char *const upstream_clients[] = { "native", "curl", NULL };
 static const char *const upstream_families[] = { "any", "ipv4", "ipv6", NULL };
 
+static const char *const model_words[] = { "green", "pool",   "threaded", "single",
+                                           "event", "evhttp", NULL };
+
 static const struct option_row serve_rows[] = {
     { .name = "bind",
       .letter = 'b',
@@ -173,6 +176,7 @@ static const struct option_row serve_rows[] = {
           "per connection), single (one at a time), event (callbacks) or evhttp (libevent's own "
           "server).",
       .type = OPTION_CUSTOM,
+      .choices = model_words,
       .fallback = "green",
       .parse = parse_model },
     { .name = "workers",

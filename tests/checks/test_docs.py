@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -27,10 +28,10 @@ def command(request):
 
 
 def rows(command):
-    """[[name, letter, env, default, help], ...] as the program tells them."""
+    """[[name, letter, env, default, ..., help], ...] as the program tells them, see option_print_rows."""
     done = srv(command, "--print-options")
     assert done.returncode == 0, done.stderr
-    return [line.split("|", 4) for line in done.stdout.splitlines()]
+    return [line.split("\t") for line in done.stdout.splitlines()]
 
 
 def test_option_table_is_what_the_program_says(command):
@@ -38,6 +39,22 @@ def test_option_table_is_what_the_program_says(command):
         [sys.executable, "scripts/docs-options", "--check", SRV, command], cwd=ROOT, text=True, capture_output=True
     )
     assert done.returncode == 0, done.stdout + done.stderr + "\nrun scripts/docs-options"
+
+
+def test_manual_pages_and_completions_are_what_the_program_says():
+    done = subprocess.run([sys.executable, "scripts/docs-man", "--check", SRV], cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr + "\nrun scripts/docs-man"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "man").glob("*.[13]")), ids=lambda page: page.name)
+def test_manual_pages_are_well_formed(page):
+    if shutil.which("man") is None:
+        pytest.skip("man is not installed")
+    done = subprocess.run(
+        ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(page)],
+        text=True, capture_output=True, timeout=30, env={**os.environ, "LC_ALL": "C.UTF-8", "MANROFFSEQ": ""},
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr == "" and not re.search("@[A-Z]+@", page.read_text())
 
 
 def test_help_names_every_option_and_no_other(command):
@@ -52,7 +69,7 @@ def test_help_names_every_option_and_no_other(command):
 
 
 def test_option_help_is_one_sentence(command):
-    odd = [row[0] or row[1] for row in rows(command) if not row[4].strip() or len(row[4]) > 200]
+    odd = [row[0] or row[1] for row in rows(command) if not row[-1].strip() or len(row[-1]) > 200]
     assert not odd, odd
 
 
@@ -80,13 +97,20 @@ def test_files_that_are_named_exist(page):
 
 def commands_of(page):
     """The words of each `srv ...` line of a page's examples, up to what a shell does beside it; not what srv says."""
-    for line in re.findall(r"^    (?:\$ )?(?:[A-Z_]+=\S+ )*srv (?!\w+: )(.*)", (ROOT / page).read_text(), re.M):
+    text = (ROOT / page).read_text()
+    if page.startswith("man/"):
+        examples = re.findall(r"^\.nf\n\.RS\n(.*?)^\.RE", text, re.MULTILINE | re.DOTALL)
+        text = "".join(f"    {line}\n" for example in examples for line in example.replace("\\-", "-").splitlines())
+    for line in re.findall(r"^    (?:\$ )?(?:[A-Z_]+=\S+ )*srv (?!\w+: )(.*)", text, re.M):
         words = shlex.shlex(line, posix=True, punctuation_chars=True)
         words.whitespace_split = True
         yield list(itertools.takewhile(lambda word: word[0] not in "|&;<>()", words))
 
 
-@pytest.mark.parametrize("page", ["README.md", *(str(page) for page in files(".md", under=("docs",)))])
+MANUAL = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "man").glob("*.1"))
+
+
+@pytest.mark.parametrize("page", ["README.md", *MANUAL, *(str(page) for page in files(".md", under=("docs",)))])
 def test_commands_in_the_pages_name_what_there_is(page):
     playgrounds = {line.split()[0] for line in srv("play", "--list", "--with-peers", "all").stdout.splitlines()}
     aliases = set(re.findall(r"\(([\w-]+)\)$", srv("play", "--list", "all").stdout, re.M))

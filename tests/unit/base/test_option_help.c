@@ -120,8 +120,8 @@ static void rows_are_printed_for_tests(void **state) {
     assert_non_null(out);
     option_print_rows(&spec, out);
     fclose(out);
-    assert_non_null(strstr(text, "bind|b|TEST_BIND|:3000|Where to listen.\n"));
-    assert_non_null(strstr(text, "|n|||How many.\n"));
+    assert_non_null(strstr(text, "bind\tb\tTEST_BIND\t:3000\t"));
+    assert_non_null(strstr(text, "\tn\t\t\tWork\t\tN\t[at least 0]\tHow many.\n"));
     free(text);
 }
 
