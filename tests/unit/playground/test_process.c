@@ -118,6 +118,9 @@ static void passed_descriptor_can_be_written_by_path(void **state) {
     close(fd);
 }
 
+/* Signals of libc itself, which no program can set; whoever started us may have them ignored. */
+#define OF_LIBC (UINT64_C(3) << 31)
+
 /* As nohup and `&` in a script leave them. */
 static void child_ignores_no_signal_that_the_runner_does(void **state) {
     (void)state;
@@ -127,7 +130,8 @@ static void child_ignores_no_signal_that_the_runner_does(void **state) {
         signal(ignored[i], SIG_IGN);
     start(&p, "grep SigIgn /proc/self/status >&2", -1);
     wait_end(&p);
-    assert_string_equal(p.last_line, "SigIgn:\t0000000000000000");
+    assert_memory_equal(p.last_line, "SigIgn:\t", 8);
+    assert_int_equal(strtoull(p.last_line + 8, NULL, 16) & ~OF_LIBC, 0);
     process_stop_all(&p, 1, clock_now());
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
         signal(ignored[i], SIG_DFL);
