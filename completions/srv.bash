@@ -9,10 +9,11 @@ _srv() {
     fi
     case ${COMP_WORDS[1]} in
     slowapi)
-        options='-b --bind --backlog --certfile --keyfile --tls-ca-out --cert-reqs --ca-certs --ciphers --ssl-versions --delay --params --profile --pause --max-delay --strict-params --seed --sequences --queues --rules --files --control --journal --control-host --truth --access-logfile -w --workers --graceful-timeout --keep-alive --header-timeout --send-timeout --half-close --log-level -h --help'
+        options='-b --bind --backlog --tcp --certfile --keyfile --tls-ca-out --cert-reqs --ca-certs --ciphers --ssl-versions --delay --params --profile --pause --max-delay --strict-params --seed --sequences --queues --rules --files --control --journal --control-host --truth --access-logfile -w --workers --graceful-timeout --keep-alive --header-timeout --send-timeout --half-close --log-level -h --help'
         case $before in
         -b|--bind) return ;;
         --backlog) return ;;
+        --tcp) return ;;
         --certfile) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --keyfile) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --tls-ca-out) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
@@ -210,13 +211,16 @@ _srv() {
         esac
         ;;
     play)
-        options='--list --explain --keep -n --requests -c --concurrency --delay -k --keep-alive --with-peers --db --json --html -h --help'
+        options='--list --explain --keep -n --requests -c --concurrency --delay -k --keep-alive --with-peers --db --attach --interval --duration --json --html -h --help'
         case $before in
         --explain) return ;;
         -n|--requests) return ;;
         -c|--concurrency) return ;;
         --delay) return ;;
         --db) return ;;
+        --attach) return ;;
+        --interval) return ;;
+        --duration) return ;;
         --json) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --html) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         esac
