@@ -4,10 +4,12 @@
 import contextlib
 import hashlib
 import re
+import shlex
 import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from harness import IO_SECONDS, clean_environment, wait_for
@@ -226,3 +228,41 @@ def test_redis_under_load_loses_nothing_and_all_is_counted(redis, front, workers
     assert not failures and redis_cli(p, "get", "total").stdout == "2000\n"
     row = p.wait_row(open=0)
     assert row["connections"] == row["closed"] == 22
+
+
+# --- the recipes of docs/slowapi-tcp.md: each pair of commands is run as it is written, on other ports ----------------
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/slowapi-tcp.md"
+RECIPES = re.findall(r"^\*\*(.+?)\*\*: .+\n\n    srv slowapi (.+)\n    (.+)\n", PAGE.read_text(), re.M)
+
+# What each shows, in what the client prints.
+SHOWS = {
+    "Test a slow database": r"(?s)Time: 1\d\d\.|Time: [2-9]\d\d\.|Time: \d{4,}\.",
+    "Test a database behind a slow line": r"Time: \d{4,}\.",
+    "Test a database that dies within a result": r"Connection reset by peer|server closed the connection unexpectedly",
+    "Test a database that takes connections and says nothing": r"timeout expired",
+    "Test a database that is down": r"Connection refused",
+    "Test a database that has no connection left": r"(?s)1 row.*(Connection reset|closed the connection)|(Connection reset|closed the conn).*1 row",
+    "Test a cache that is slower than its database": r"PONG",
+    "Test a cache that closes in the middle of a value": r"Server closed the connection",
+    "Test a cache whose answers get lost": r"^\Z",
+}
+
+
+def test_there_are_as_many_recipes():
+    assert [title for title, _, _ in RECIPES] == list(SHOWS)
+
+
+@pytest.mark.parametrize("title, server, client", RECIPES, ids=[title for title, _, _ in RECIPES])
+def test_recipe(postgres, redis, slowapi, title, server, client):
+    with socket.create_connection(("127.0.0.1", redis.port)) as direct:
+        direct.sendall(b"SETRANGE large 99999 x\r\n")
+        assert direct.recv(64) == b":100000\r\n"
+    words = shlex.split(server.replace("5433", "0").replace("6380", "0").replace(":5432", f":{postgres.port}").replace(":6379", f":{redis.port}"))
+    api = slowapi(*words)
+    port = re.search(r"relaying 127.0.0.1:(\d+)", api.stderr())[1]
+    done = subprocess.run(
+        shlex.split(client.replace("5433", port).replace("6380", port)),
+        capture_output=True, text=True, timeout=60, env=clean_environment(), stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert re.search(SHOWS[title], done.stdout + done.stderr), done.stdout[-1000:] + done.stderr
