@@ -297,6 +297,8 @@ static size_t room_of(const struct lane_run *run) {
         return 0;
     if (lane->swallows)
         return RELAY_TAKE_BYTES;
+    if (lane->is_bulk && lane->is_plain && lane->first == NULL && most == RELAY_TAKE_BYTES)
+        return RELAY_BULK_BYTES;
     size_t room = most > lane->held ? most - lane->held : 0;
     return room < RELAY_TAKE_BYTES ? room : RELAY_TAKE_BYTES;
 }
@@ -367,6 +369,7 @@ static ssize_t take_some(struct lane_run *run) {
     }
     lane->taken += (size_t)n;
     int rc = pass_on(run, (size_t)n);
+    lane->is_bulk = (size_t)n == room && lane->first == NULL;
     return rc < 0 ? rc : n;
 }
 

@@ -15,8 +15,10 @@
 #include "net/watch.h"
 #include "relay/counts.h"
 
-/* The shared buffer, which bounds what is taken at once, and what is held without a latency. */
+/* Bounds of what is taken at once, and so held without a latency: of a way as it comes, and of one
+ * whose receiver has taken whole pieces at once. Large pieces cost a third less. */
 #define RELAY_TAKE_BYTES 65536
+#define RELAY_BULK_BYTES (4 * RELAY_TAKE_BYTES)
 
 /* Pieces of one way that are held at most: a sender of single bytes must not cost a megabyte's
  * worth of them. */
@@ -50,6 +52,7 @@ struct relay_lane {
     uint32_t pieces;
     uint8_t end;        /* enum relay_lane_end */
     bool is_plain;      /* nothing is done to its bytes */
+    bool is_bulk;       /* the last piece was as large as it might be, and was given at once */
     bool is_toxic;      /* `stream` is done to it */
     bool stop_waits;    /* `stop_at` is reached when one more byte is there */
     bool is_blocked;    /* bytes may wait in the source, which nobody reads for want of room */
@@ -71,7 +74,7 @@ struct relay_lane_tools {
     struct bucket *shared;             /* bandwidth of all lanes of the way */
     struct rng *rng;
     size_t buffer; /* bytes that are held at most */
-    char *room;    /* RELAY_TAKE_BYTES, used within one call */
+    char *room;    /* RELAY_BULK_BYTES, used within one call */
     struct relay_counts *counts;
 };
 

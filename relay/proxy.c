@@ -71,7 +71,7 @@ struct relay_worker {
     size_t count;
     bool draining;
     struct relay_proxy proxies[LISTENERS_MAX];
-    char room[RELAY_TAKE_BYTES];
+    char room[RELAY_BULK_BYTES];
 };
 
 static void go_on(struct proxy_conn *c);

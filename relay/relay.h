@@ -22,7 +22,7 @@ struct relay_site {
     const struct relay_toxics *toxics;
     struct bucket *shared; /* RELAY_WAYS bandwidths */
     struct relay_counts *counts;
-    char *room; /* RELAY_TAKE_BYTES, used within one call */
+    char *room; /* RELAY_BULK_BYTES, used within one call */
 };
 
 enum relay_outcome {

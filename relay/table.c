@@ -340,6 +340,8 @@ int relay_table_edit(struct relay_table *table, enum relay_edit edit, struct sli
 
     while (text.len > 0 && (text.ptr[text.len - 1] == '\n' || text.ptr[text.len - 1] == '\r'))
         text.len--;
+    if (rc == 0 && text.len > 0 && memchr(text.ptr, '\0', text.len) != NULL)
+        rc = error_set(err, -EINVAL, "the text has a byte that is 0");
     if (rc < 0)
         return rc;
     robust_mutex_lock(&table->mutex);

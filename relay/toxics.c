@@ -9,6 +9,7 @@
 #define BUFFER_DEFAULT  (UINT64_C(1) << 20)
 #define CONNECT_TIMEOUT (10 * NSEC_PER_SEC)
 #define CONNECTIONS_MAX 1000000
+#define BYTES_MAX       (UINT64_C(1) << 60)
 #define SPAN_ALLOWED    "a duration such as 250ms"
 #define RATE_ALLOWED    "bytes a second such as 512 or 64k, up to 1g; none: any"
 
@@ -176,11 +177,35 @@ static bool cut_part(struct slice *rest, char delimiter, struct slice *ret_befor
     return rest->len > 0 || ret_before->len == size;
 }
 
-static int parse_place(struct slice text, struct relay_fault *fault, const char **ret_why) {
-    struct slice value = text, name;
+static int parse_at_bytes(struct slice text, struct relay_fault *fault) {
+    bool has_b = text.len > 1 && text.ptr[text.len - 1] == 'b';
     uint64_t bytes = 0;
 
-    *ret_why = "has a place that is not accept, time=DURATION, up[=BYTES] or down[=BYTES]";
+    if (units_parse_size(slice_take(text, text.len - has_b), &bytes) < 0 || bytes > BYTES_MAX)
+        return -EINVAL;
+    fault->at = (int64_t)bytes;
+    return 0;
+}
+
+/* As faults of requests have them: `512b`, `10k`, `1g` to the client, and `500ms`, `2s`, `1h`. */
+static int parse_cut(struct slice text, struct relay_fault *fault, const char **ret_why) {
+    char unit = text.ptr[text.len - 1];
+
+    if (unit == 's' || unit == 'h') {
+        fault->place = RELAY_AT_TIME;
+        return units_parse_duration(text, &fault->at);
+    }
+    if (unit == 'm' || unit == 'M')
+        *ret_why = "has a place in m, which is minutes or mebibytes: write time=1m or down=1m";
+    fault->place = RELAY_AT_DOWN;
+    return strchr("bkKgG", unit) != NULL ? parse_at_bytes(text, fault) : -EINVAL;
+}
+
+static int parse_place(struct slice text, struct relay_fault *fault, const char **ret_why) {
+    struct slice value = text, name;
+
+    *ret_why = "has a place that is not accept, up[=BYTES], down[=BYTES] or time=DURATION, nor "
+               "bytes such as 512b or 10k or a time such as 500ms";
     if (!cut_part(&value, '=', &name))
         return -EINVAL;
     if (slice_eq(name, SLICE("accept")) && value.len == 0)
@@ -189,13 +214,10 @@ static int parse_place(struct slice text, struct relay_fault *fault, const char 
         fault->place = RELAY_AT_TIME;
     else if (slice_eq(name, SLICE("up")) || slice_eq(name, SLICE("down")))
         fault->place = slice_eq(name, SLICE("up")) ? RELAY_AT_UP : RELAY_AT_DOWN;
-    else
+    else if (value.len > 0 || parse_cut(text, fault, ret_why) < 0)
         return -EINVAL;
-    if (fault->place >= RELAY_AT_UP && value.len > 0) {
-        if (units_parse_size(value, &bytes) < 0 || bytes > (uint64_t)INT64_MAX / 2)
-            return -EINVAL;
-        fault->at = (int64_t)bytes;
-    }
+    if (fault->place >= RELAY_AT_UP && value.len > 0 && parse_at_bytes(value, fault) < 0)
+        return -EINVAL;
     *ret_why = "has a place where this fault cannot strike";
     return fault->kind == RELAY_REFUSE && fault->place != RELAY_AT_ACCEPT ? -EINVAL : 0;
 }
@@ -272,7 +294,7 @@ static const struct toxic_row rows[] = {
     { SLICE_INIT("jitter"), SPAN_ALLOWED, parse_jitter, true,
       "the latency of each piece is longer or shorter by up to that" },
     { SLICE_INIT("bandwidth"), RATE_ALLOWED, parse_bandwidth, true, "of each connection" },
-    { SLICE_INIT("bandwidth-shared"), RATE_ALLOWED, parse_shared, true,
+    { SLICE_INIT("shared-bandwidth"), RATE_ALLOWED, parse_shared, true,
       "of all connections of the proxy together" },
     { SLICE_INIT("slice"), "SIZE or MIN-MAX bytes, from 1 to 1m, and maybe ,PAUSE", parse_slice,
       true, "bytes are passed on in pieces of that size, with the pause between them" },

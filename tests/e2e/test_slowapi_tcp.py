@@ -375,7 +375,7 @@ def test_bandwidth_is_kept(proxy, target, way):
 
 @pytest.mark.parametrize("count", [1, 4, 64])
 def test_shared_bandwidth_is_that_of_all_connections_and_workers_together(proxy, target, count):
-    p = proxy("bandwidth-shared=256k", args=("-w", 2))
+    p = proxy("shared-bandwidth=256k", args=("-w", 2))
     pairs = [p.pair(target) for _ in range(count)]
     stop = threading.Event()
 
@@ -786,6 +786,7 @@ def test_put_replaces_patch_lays_over_delete_restores(proxy):
         ("name=db", "enabled=maybe", 400, "neither true nor false"),
         ("name=db", "connect-timeout=0", 400, "nothing connects"),
         ("name=db", "latency=1s&" * 300, 400, "bytes"),
+        ("name=db", "latency=1s\0", 400, "a byte that is 0"),
         ("name=nobody", "latency=1s", 404, "no proxy has the name 'nobody'"),
         ("listen=1.2.3.4:5", "latency=1s", 404, "no proxy has the address"),
         ("", "latency=1s", 400, "the query must be"),

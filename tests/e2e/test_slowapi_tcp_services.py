@@ -104,6 +104,7 @@ def test_postgres_is_down_and_comes_back(postgres, front):
     assert "Connection refused" in psql(p, "-c", "SELECT 1").stderr
     p.change("enabled=true")
     assert psql(p, "-c", "SELECT 1").stdout == "1\n"
+    p.wait_row(open=0)
     p.change("connections=1")
     with socket.create_connection(("127.0.0.1", int(port_of(p)))):
         p.wait_row(open=1)
@@ -256,8 +257,8 @@ def test_there_are_as_many_recipes():
 @pytest.mark.parametrize("title, server, client", RECIPES, ids=[title for title, _, _ in RECIPES])
 def test_recipe(postgres, redis, slowapi, title, server, client):
     with socket.create_connection(("127.0.0.1", redis.port)) as direct:
-        direct.sendall(b"SETRANGE large 99999 x\r\n")
-        assert direct.recv(64) == b":100000\r\n"
+        direct.sendall(b"SET large x\r\nSETRANGE large 99999 x\r\n")
+        assert read_exactly(direct, 14) == b"+OK\r\n:100000\r\n"
     words = shlex.split(server.replace("5433", "0").replace("6380", "0").replace(":5432", f":{postgres.port}").replace(":6379", f":{redis.port}"))
     api = slowapi(*words)
     port = re.search(r"relaying 127.0.0.1:(\d+)", api.stderr())[1]

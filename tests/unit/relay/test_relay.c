@@ -28,7 +28,7 @@ struct rig {
     bool is_over;
     enum relay_outcome outcome;
     unsigned resets;
-    char room[RELAY_TAKE_BYTES];
+    char room[RELAY_BULK_BYTES];
 };
 
 static void on_timer(struct timer *timer) {
@@ -298,7 +298,7 @@ static void single_bytes_are_held_up_to_a_number(void **state UNUSED) {
 }
 
 static void bandwidth_is_kept_by_two_that_share(void **state UNUSED) {
-    struct rig *rig = rig_open("bandwidth-shared=100k@both&bandwidth=70k@up");
+    struct rig *rig = rig_open("shared-bandwidth=100k@both&bandwidth=70k@up");
     static char block[30000], got[30000];
     nsec_t start = clock_now();
 

@@ -17,7 +17,7 @@ static void each_way_has_its_own(void **state UNUSED) {
     struct error err;
 
     assert_int_equal(relay_toxics_parse(SLICE("latency=50ms&latency=5ms@up&bandwidth=10k@both&"
-                                              "slice=1-5,2ms&corrupt=1%@up&bandwidth-shared=1m&"
+                                              "slice=1-5,2ms&corrupt=1%@up&shared-bandwidth=1m&"
                                               "close-delay=never@up&jitter=3ms&toxicity=25"),
                                         &toxics, &err),
                      0);
@@ -55,6 +55,10 @@ static void faults_are_understood_and_told_back(void **state UNUSED) {
         { "fault=fin-up@up", "fin-up@up=0", 1 },
         { "fault=hang=2s@time=500ms:5%", "hang=2s@time=500ms", 0.05 },
         { "fault=hang-down@up=1", "hang-down@up=1", 1 },
+        { "fault=rst@10k", "rst@down=10k", 1 },
+        { "fault=rst@512b", "rst@down=512", 1 },
+        { "fault=fin@500ms:1", "fin@time=500ms", 0.01 },
+        { "fault=rst@up=7b", "rst@up=7", 1 },
         { "fault=refuse:0", "refuse@accept", 0 },
     };
     char text[RELAY_FAULT_TEXT];
@@ -96,6 +100,11 @@ static void what_is_none_is_refused_in_a_line(void **state UNUSED) {
         "fault=rst:",
         "fault=rst@up=",
         "fault=rst@up=-1",
+        "fault=rst@2m",
+        "fault=rst@7",
+        "fault=rst@b",
+        "fault=rst@7=1",
+        "fault=rst@xs",
         "fault=rst@accept=1",
         "fault=rst@time",
         "fault=rst@time=x",
