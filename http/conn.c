@@ -74,8 +74,10 @@ static size_t got_response(struct http_conn *c, const struct http_head *head, st
                            size_t used) {
     enum http_method method = (enum http_method)c->method;
     c->noted |= head->noted;
+    if (head->status == 101 && c->asks_upgrade)
+        return begin_message(c, head, HTTP_FRAMING_CLOSE, ev, used);
     if (head->status / 100 == 1) {
-        /* Nobody here asks for an upgrade, so 101 would switch to nothing. */
+        /* Nobody has asked for an upgrade, so 101 would switch to nothing. */
         if (head->status == 101 || c->interims == HTTP_INTERIMS_MAX)
             return bad(c, ev, http_err_interim);
         c->interims++;
@@ -209,6 +211,7 @@ void http_conn_sent(struct http_conn *c, enum http_method method, bool close) {
     c->scanned = 0;
     c->interims = 0;
     c->noted = 0;
+    c->asks_upgrade = false;
     c->persists = c->persists && !close;
 }
 

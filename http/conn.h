@@ -21,7 +21,7 @@ enum http_role { HTTP_SERVER, HTTP_CLIENT };
 
 enum http_event_kind {
     HTTP_EV_MORE,    /* nothing complete: read more (`used` may still be above 0) */
-    HTTP_EV_INTERIM, /* client: a 1xx response was skipped */
+    HTTP_EV_INTERIM, /* client: a 1xx response, in `head`, was skipped */
     HTTP_EV_HEAD,    /* `head` is filled in */
     HTTP_EV_DATA,    /* a piece of the body */
     HTTP_EV_END,     /* the message is complete */
@@ -52,6 +52,7 @@ struct http_conn {
     bool answered;         /* server: a final response head was encoded */
     bool unchunked;        /* server: answers come in no chunks in any version (uwsgi) */
     uint8_t noted;         /* lenient client: of the heads of this exchange */
+    bool asks_upgrade;     /* client: 101 is an answer */
 };
 
 void http_conn_init(struct http_conn *c, enum http_role role, const struct http_limits *limits);
@@ -93,6 +94,12 @@ bool http_conn_is_complete(const struct http_conn *c);
 
 /* Client: a request with this method was (or is being) written. */
 void http_conn_sent(struct http_conn *c, enum http_method method, bool close);
+
+/* Client, after http_conn_sent: the request asked for another protocol. A 101 is an answer then,
+ * and what follows until the close comes as its body. */
+static inline void http_conn_asks_upgrade(struct http_conn *c) {
+    c->asks_upgrade = true;
+}
 
 /* Lenient client, at END: 1 << enum http_lenience of all that was forgiven in this exchange. */
 static inline unsigned http_conn_noted(const struct http_conn *c) {

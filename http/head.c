@@ -42,6 +42,8 @@ static __attribute__((noinline)) void add_connection(struct http_head *head, str
             head->says_close = true;
         else if (slice_eq_nocase(option, SLICE("keep-alive")))
             head->says_keep_alive = true;
+        else
+            head->says_more = true;
     }
 }
 

@@ -59,6 +59,7 @@ struct http_head {
     bool has_content_length, chunked;
     uint8_t noted;                    /* lenient: 1 << enum http_lenience of what was forgiven */
     bool says_close, says_keep_alive; /* Connection options */
+    bool says_more;                   /* Connection has others */
     bool expects_continue;            /* Expect: 100-continue of an HTTP/1.1 request */
 };
 
