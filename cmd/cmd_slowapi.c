@@ -14,6 +14,7 @@
 #include "slowapi/route.h"
 #include "slowapi/shared.h"
 #include "slowapi/slowapi.h"
+#include "slowapi/upstream.h"
 #include <errno.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ static int parse_control(void *config, const char *value, struct error *err);
 static int parse_tcp(void *config, const char *value, struct error *err);
 static int parse_cert_reqs(void *config, const char *value, struct error *err);
 static int parse_ssl_versions(void *config, const char *value, struct error *err);
+static int parse_upstream(void *config, const char *value, struct error *err);
 
 #define MEMBER(name) offsetof(struct slowapi_options, config.name)
 #define HOUR         (INT64_C(3600) * NSEC_PER_SEC)
@@ -263,6 +265,96 @@ static const struct option_row rows[] = {
         .offset = MEMBER(files),
     },
     {
+        .name = "upstream",
+        .topic = "In front of a service",
+        .meta = "URL",
+        .help =
+            "Stand in front of this service, http[s]://HOST[:PORT][/PATH] or unix:/PATH[:/PATH]: "
+            "all requests go there, and parameters come from options, rules and X-Slowapi.",
+        .type = OPTION_CUSTOM,
+        .parse = parse_upstream,
+    },
+    {
+        .name = "upstream-ca",
+        .topic = "In front of a service",
+        .meta = "FILE",
+        .help = "Trusted certificates for an https:// upstream, PEM (default: the system's).",
+        .type = OPTION_STRING,
+        .offset = MEMBER(upstream_ca),
+    },
+    {
+        .name = "upstream-insecure",
+        .topic = "In front of a service",
+        .help = "Take any certificate of an https:// upstream, whoever has signed it.",
+        .type = OPTION_FLAG,
+        .offset = MEMBER(upstream_insecure),
+    },
+    {
+        .name = "upstream-connect-timeout",
+        .topic = "In front of a service",
+        .meta = "SECONDS",
+        .help = "How long a connection to the upstream may take, TLS included; then 504; 0: any.",
+        .type = OPTION_DURATION,
+        .offset = MEMBER(upstream_connect_timeout),
+        .max = DAY,
+        .fallback = "10",
+    },
+    {
+        .name = "upstream-timeout",
+        .topic = "In front of a service",
+        .meta = "SECONDS",
+        .help = "How long the upstream may take from the end of a request to the head of its "
+                "answer; then 504; 0: any.",
+        .type = OPTION_DURATION,
+        .offset = MEMBER(upstream_timeout),
+        .max = DAY,
+        .fallback = "60",
+    },
+    {
+        .name = "upstream-idle-timeout",
+        .topic = "In front of a service",
+        .meta = "SECONDS",
+        .help = "How long the upstream may send nothing of an answer that has begun, or take "
+                "nothing of a request; 0: any.",
+        .type = OPTION_DURATION,
+        .offset = MEMBER(upstream_idle_timeout),
+        .max = DAY,
+        .fallback = "60",
+    },
+    {
+        .name = "upstream-keep-alive",
+        .topic = "In front of a service",
+        .meta = "SECONDS",
+        .help = "How long an idle connection to the upstream is kept for the next request; 0: each "
+                "has one of its own.",
+        .type = OPTION_DURATION,
+        .offset = MEMBER(upstream_keep_alive),
+        .max = DAY,
+        .fallback = "60",
+    },
+    {
+        .name = "preserve-host",
+        .topic = "In front of a service",
+        .help = "Send the client's Host to the upstream, instead of the one in its URL.",
+        .type = OPTION_FLAG,
+        .offset = MEMBER(preserves_host),
+    },
+    {
+        .name = "forwarded",
+        .topic = "In front of a service",
+        .help = "Tell the upstream the client in X-Forwarded-For, -Proto and -Host.",
+        .type = OPTION_FLAG,
+        .offset = MEMBER(tells_forwarded),
+    },
+    {
+        .name = "lenient",
+        .topic = "In front of a service",
+        .help = "Pass on what is not quite in order but has one meaning: folded fields, lines that "
+                "end in LF alone, repeated equal lengths, large heads.",
+        .type = OPTION_FLAG,
+        .offset = MEMBER(lenient),
+    },
+    {
         .name = "control",
         .topic = "Telling",
         .meta = "ADDR",
@@ -475,6 +567,13 @@ static int parse_control(void *config, const char *value, struct error *err) {
     return control_check(value, err);
 }
 
+static int parse_upstream(void *config, const char *value, struct error *err) {
+    bool is_secure;
+
+    ((struct slowapi_options *)config)->config.upstream = value;
+    return slow_upstream_check(value, &is_secure, err);
+}
+
 static int parse_cert_reqs(void *config, const char *value, struct error *err) {
     struct slowapi_options *o = config;
 
@@ -485,6 +584,32 @@ static int parse_ssl_versions(void *config, const char *value, struct error *err
     struct tls_files *tls = &((struct slowapi_options *)config)->config.tls;
 
     return tls_files_parse_versions(value, &tls->version_min, &tls->version_max, err);
+}
+
+/* Options that say how a service is stood in front of need one: 0 or -EINVAL with a line. */
+static int settle_upstream(struct slowapi_options *o, int argc, char **argv, struct error *err) {
+    static const char *const wants[] = { "upstream-ca",
+                                         "upstream-insecure",
+                                         "upstream-connect-timeout",
+                                         "upstream-timeout",
+                                         "upstream-idle-timeout",
+                                         "upstream-keep-alive",
+                                         "preserve-host",
+                                         "forwarded",
+                                         "lenient" };
+    bool is_secure = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(wants) && o->config.upstream == NULL; i++)
+        if (option_in_arguments(&options_spec, argc, argv, wants[i]))
+            return error_set(err, -EINVAL, "--%s: needs --upstream", wants[i]);
+    if (o->config.upstream == NULL)
+        return 0;
+    if (slow_upstream_check(o->config.upstream, &is_secure, err) < 0)
+        return -EINVAL;
+    if (!is_secure && (o->config.upstream_ca != NULL || o->config.upstream_insecure))
+        return error_set(err, -EINVAL, "--upstream-%s: the upstream does not speak TLS",
+                         o->config.upstream_ca != NULL ? "ca" : "insecure");
+    return 0;
 }
 
 /* Which addresses speak TLS, and whether options of TLS have one: 0 or -EINVAL with a line. */
@@ -518,7 +643,9 @@ static int parse_and_run(int argc, char **argv, struct slowapi_options *options)
 
     if (!option_in_arguments(&options_spec, argc, argv, "delay"))
         options->config.delay = NULL; /* a profile may give one */
-    if (settle_tls(options, argc, argv, &err) < 0 || planner_check(&options->config, &err) < 0 ||
+    if (settle_tls(options, argc, argv, &err) < 0 ||
+        settle_upstream(options, argc, argv, &err) < 0 ||
+        planner_check(&options->config, &err) < 0 ||
         control_hosts_check(&options->config.control_hosts, &err) < 0)
         return cmd_fail("slowapi", EXIT_USAGE, &err);
 

@@ -44,6 +44,8 @@ static void add_reply(json_t *json, const struct reply *reply, const struct acce
                         facts->has_begun ? milliseconds(reply->delay + late) : json_null());
     json_object_set_new(json, "late_ms", facts->has_begun ? milliseconds(late) : json_null());
     json_object_set_new(json, "total_ms", milliseconds(clock_now() - reply->begun_at));
+    json_object_set_new(json, "upstream_ms",
+                        facts->upstream >= 0 ? milliseconds(facts->upstream) : json_null());
     json_object_set_new(json, "faults", faults_of(reply));
     json_object_set_new(json, "units", json_integer((json_int_t)reply->sent));
 }

@@ -14,7 +14,8 @@ struct access_log_facts {
     uint16_t status;             /* the one that went out; 0: none did */
     bool has_begun;              /* the answer has */
     const struct tls_facts *tls; /* NULL: no TLS, or a handshake that is not complete */
-    uint64_t bytes;              /* bytes of the body, without framing, that the kernel took */
+    nsec_t upstream; /* from the request to the head of the upstream's answer; -1: none */
+    uint64_t bytes;  /* bytes of the body, without framing, that the kernel took */
 };
 
 /* `reply` is NULL for what was no request that could be understood. False when the line was

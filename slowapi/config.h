@@ -23,6 +23,8 @@ struct slowapi_config {
     const char *pause;                      /* value of `pause` for all requests; or NULL */
     const char *control;                    /* an address; or NULL */
     struct option_strings control_hosts;    /* names by which it may be asked */
+    const char *upstream;                   /* the URL of a service to stand in front of; or NULL */
+    const char *upstream_ca;                /* a file of authorities; NULL: the system's */
     const char *rules;                      /* a file; or NULL */
     const char *files;                      /* the folder of body-file; or NULL */
     const char *access_log;                 /* a file, `-` is stdout; or NULL */
@@ -35,6 +37,12 @@ struct slowapi_config {
     nsec_t header_timeout, graceful_timeout;
     nsec_t send_timeout; /* patience with a client that takes nothing of its answer; 0: any */
     enum half_close half_close; /* meaning of a FIN while a request waits */
+    nsec_t upstream_connect_timeout, upstream_timeout, upstream_idle_timeout; /* 0: any */
+    nsec_t upstream_keep_alive; /* span of idle connections; 0: one request each */
+    bool upstream_insecure;     /* any certificate will do */
+    bool preserves_host;        /* the upstream gets the Host of the client */
+    bool tells_forwarded;       /* X-Forwarded-For, -Proto and -Host are sent */
+    bool lenient;               /* heads that are not quite in order are passed on */
     bool strict_params;         /* names that are no parameters are refused */
     bool truth;                 /* truth headers in plain answers too */
     enum log_level log_level;

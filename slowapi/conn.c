@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "http/error.h"
 #include "net/socket.h"
+#include "slowapi/forward.h"
 #include "slowapi/request.h"
 #include <errno.h>
 #include <unistd.h>
@@ -26,11 +27,27 @@ static void read_request(struct slow_conn *c);
 static void take_head(struct slow_conn *c, const struct http_head *head);
 static void take_data(struct slow_conn *c, struct slice data);
 static void wait_or_answer(struct slow_conn *c);
+static void forward(struct slow_conn *c, const struct http_head *head);
 
 /* --- the hub ---------------------------------------------------------------------------------- */
 
 static nsec_t after(const struct slow_conn *c, nsec_t span) {
     return deadline_after(loop_now(c->worker->loop), span);
+}
+
+static bool is_forwarded(const struct slow_conn *c) {
+    return UNLIKELY(c->reply != NULL) && c->reply->exchange != NULL;
+}
+
+/* Bytes of another protocol go both ways. */
+static bool is_tunnel(const struct slow_conn *c) {
+    return is_forwarded(c) && c->reply->exchange->is_tunnel;
+}
+
+/* More of a request, or of a tunnel, goes to the upstream, whatever its answer is at. */
+static bool feeds(const struct slow_conn *c) {
+    return is_forwarded(c) && c->state < CONN_LINGER && c->state != CONN_PACED && !c->eof &&
+           (c->http.phase == HTTP_PHASE_BODY || is_tunnel(c));
 }
 
 /* A request that waits keeps what comes in the kernel, which bounds it. One that hangs would never
@@ -53,9 +70,11 @@ static void on_ready(struct watch *watch, unsigned what) {
     c->work_bytes = 0;
     if (UNLIKELY(paces_upload(c))) /* the client had nothing until now */
         reply_upload(c->reply, c->worker->planner.stats.slot->faults, 0);
-    if (c->state == CONN_SLEEP || c->state == CONN_HANG || c->state == CONN_PACED) {
+    if ((c->state == CONN_SLEEP || c->state == CONN_HANG || c->state == CONN_PACED) &&
+        !is_tunnel(c)) {
         look_for_hangup(c, what);
-        return;
+        if (!feeds(c))
+            return;
     }
     if (c->state == CONN_SEND && (what & IO_WRITE) != 0)
         conn_send_rest(c);
@@ -221,7 +240,17 @@ nsec_t slow_conn_open(struct slow_worker *w, int fd, unsigned bind, const struct
 /* --- read ------------------------------------------------------------------------------------- */
 
 static bool takes_input(const struct slow_conn *c) {
+    if (is_forwarded(c))
+        return feeds(c) && slow_exchange_has_room(c->reply->exchange);
     return c->state <= CONN_SOCKET;
+}
+
+/* A request that goes to the upstream already cannot be answered any more. */
+static void refuse_bytes(struct slow_conn *c, const char *why) {
+    if (is_forwarded(c) && (why == http_err_truncated || c->is_timed))
+        conn_drop_gone(c);
+    else
+        conn_refuse(c, http_err_status(why), why);
 }
 
 /* Feeds the codec all that `input` allows, or as many requests as one turn may answer. Returns how
@@ -231,7 +260,7 @@ static size_t feed(struct slow_conn *c, struct slice input) {
     struct http_event ev;
     size_t used = 0;
 
-    while (c->state < CONN_SOCKET && !(c->state == CONN_IDLE && conn_is_tired(c))) {
+    while ((c->state < CONN_SOCKET || feeds(c)) && !(c->state == CONN_IDLE && conn_is_tired(c))) {
         used += http_conn_feed(&c->http, slice_drop(input, used), c->eof, &head, &ev);
         switch (ev.kind) {
         case HTTP_EV_HEAD:
@@ -241,7 +270,7 @@ static size_t feed(struct slow_conn *c, struct slice input) {
             wait_or_answer(c);
             break;
         case HTTP_EV_BAD:
-            conn_refuse(c, http_err_status(ev.why), ev.why);
+            refuse_bytes(c, ev.why);
             break;
         case HTTP_EV_CLOSED:
             conn_drop(c);
@@ -258,6 +287,22 @@ static size_t feed(struct slow_conn *c, struct slice input) {
     return used;
 }
 
+/* Bytes of a tunnel, or its end. */
+static size_t pass_bytes(struct slow_conn *c, struct slice input) {
+    struct slow_exchange *x = c->reply->exchange;
+
+    if (slow_exchange_write(x, input) < 0 || (c->eof && slow_exchange_end(x, SLICE("")) < 0))
+        conn_drop(c);
+    return input.len;
+}
+
+/* The time for more of a body. A service that takes nothing more holds its client back. */
+static nsec_t body_patience(const struct slow_conn *c) {
+    bool waits = is_forwarded(c) && !slow_exchange_has_room(c->reply->exchange);
+
+    return waits ? NSEC_NEVER : after(c, SLOWAPI_BODY_IDLE);
+}
+
 /* More of the body is read as it comes, or when the links have carried what came. */
 static void await_body(struct slow_conn *c) {
     nsec_t at = paces_upload(c) ? c->reply->upload_at : 0;
@@ -265,14 +310,16 @@ static void await_body(struct slow_conn *c) {
     if (at > clock_now())
         conn_enter(c, CONN_PACED, at);
     else
-        conn_enter(c, CONN_BODY, after(c, SLOWAPI_BODY_IDLE));
+        conn_enter(c, CONN_BODY, body_patience(c));
 }
 
 /* `input` is the unread part of `in`, or lies in the shared buffer and `in` is empty. */
 static void process(struct slow_conn *c, struct slice input) {
-    size_t used = feed(c, input);
+    size_t used = is_tunnel(c) ? pass_bytes(c, input) : feed(c, input);
     if (c->state == CONN_CLOSED || c->state == CONN_LINGER)
         return;
+    if (is_forwarded(c))
+        slow_exchange_flush(c->reply->exchange);
     if (c->state == CONN_SOCKET)
         conn_talk(c, slice_drop(input, used), false);
     else if (buf_keep(&c->in, input, used) < 0)
@@ -431,7 +478,9 @@ static void take_head(struct slow_conn *c, const struct http_head *head) {
         return;
     if (UNLIKELY(paces_upload(c)))
         hold_upload(c);
-    if (!http_conn_takes_continue(&c->http))
+    if (c->reply != NULL && c->reply->forwards)
+        forward(c, head);
+    if (!http_conn_takes_continue(&c->http) || is_forwarded(c)) /* the upstream invites */
         return;
     if (c->reply == NULL || c->reply->status < 400)
         invite_body(c);
@@ -442,7 +491,9 @@ static void take_head(struct slow_conn *c, const struct http_head *head) {
 /* A body is thrown away, unless the answer is made of it. */
 static void take_data(struct slow_conn *c, struct slice data) {
     const char *why = NULL;
-    int rc = c->reply != NULL && c->reply->kept != NULL ? kept_add(c->reply->kept, data, &why) : 0;
+    int rc = is_forwarded(c) ? slow_exchange_write(c->reply->exchange, data)
+             : c->reply != NULL && c->reply->kept != NULL ? kept_add(c->reply->kept, data, &why)
+                                                          : 0;
 
     account_data(c, data);
     if (UNLIKELY(paces_upload(c)))
@@ -453,13 +504,92 @@ static void take_data(struct slow_conn *c, struct slice data) {
         conn_drop(c);
 }
 
+/* --- in front of a service -------------------------------------------------------------------- */
+
+/* 1xx answers of the upstream, while none of its own has begun. A client whose socket is full of
+ * unread answers gets none, as RFC 9110 section 15.2 lets us. */
+static void pass_interims(struct slow_conn *c, struct slow_exchange *x) {
+    struct slice text = buf_unread(&x->interims);
+    bool may = text.len > 0 && c->http.version_minor > 0 && !c->is_timed &&
+               (c->watch.tls == NULL || socket_has_room(c->watch.fd));
+
+    ssize_t n = may ? watch_send(&c->watch, text.ptr, text.len) : -EAGAIN;
+    buf_consume(&x->interims, text.len);
+    if (n != (ssize_t)text.len && n != -EAGAIN)
+        conn_drop_gone(c);
+}
+
+/* The head of the answer has come, or never will: its delay begins. */
+static void begin_answer(struct slow_conn *c, struct slow_exchange *x) {
+    if (!x->has_head && forward_fail(c->reply, x) < 0) {
+        conn_drop(c);
+        return;
+    }
+    nsec_t now = clock_now(), from = nsec_max(now, c->reply->upload_at);
+    if (!x->has_head)
+        c->delay = 0;
+    if (c->delay > 0 || from > now)
+        conn_wait_until(c, deadline_after(from, c->delay));
+    else
+        conn_answer(c);
+}
+
+static void on_exchange(struct slow_exchange *x) {
+    struct slow_conn *c = x->owner;
+    struct reply *reply = c->reply;
+
+    c->work_bytes = 0;
+    pass_interims(c, x);
+    if (c->state != CONN_CLOSED && reply->awaits && (x->has_head || x->failure != EXCHANGE_WELL)) {
+        reply->awaits = false;
+        if (c->is_timed)
+            conn_go_on(c);
+        else
+            begin_answer(c, x);
+    }
+    read_request(c);
+}
+
+/* Begins to pass a request on. */
+static void forward(struct slow_conn *c, const struct http_head *head) {
+    const struct slowapi_config *config = c->worker->config;
+    const struct forward_origin origin = { .fd = c->watch.fd,
+                                           .is_secure = c->watch.tls != NULL,
+                                           .is_told = config->tells_forwarded };
+
+    if (c->state != CONN_BODY)
+        return;
+    struct slow_exchange *x = forward_new(c->worker->upstream, c->reply, head, &origin);
+    if (x == NULL) {
+        conn_drop(c);
+        return;
+    }
+    c->reply->exchange = x;
+    c->reply->awaits = true;
+    x->notify = on_exchange;
+    x->owner = c;
+    forward_begin(x, head);
+}
+
+/* All of the request has come. */
+static void end_request(struct slow_conn *c) {
+    if (slow_exchange_end(c->reply->exchange, SLICE("")) < 0)
+        conn_drop(c);
+    else if (c->state == CONN_BODY)
+        conn_await(c);
+}
+
+/* --- a request that is whole ----------------------------------------------------------------- */
+
 /* The request is read, and its delay begins when its links have carried it. The clock is read
  * again: from the begin of the turn, a request that came late in it would be answered too early. */
 static void wait_or_answer(struct slow_conn *c) {
     nsec_t now = clock_now(), came_at = paces_upload(c) ? c->reply->upload_at : 0;
 
-    if (c->reply != NULL && c->reply->kept != NULL &&
-        plan_finish(&c->worker->planner, c->reply, &c->delay) < 0)
+    if (is_forwarded(c))
+        end_request(c);
+    else if (c->reply != NULL && c->reply->kept != NULL &&
+             plan_finish(&c->worker->planner, c->reply, &c->delay) < 0)
         conn_drop(c);
     else if (c->delay > 0 || came_at > now)
         conn_wait_until(c, deadline_after(nsec_max(now, came_at), c->delay));

@@ -57,6 +57,7 @@ static void fill(const struct body *body, uint64_t from, size_t count, char *out
         fill_pattern(out, body->offset + from, count);
         return;
     case BODY_FILE:
+    case BODY_SOURCE:
     case BODY_STARS:
     case BODY_LINES:
     case BODY_JSONL:
@@ -105,6 +106,8 @@ int64_t content_append(const struct body *body, uint64_t from, uint64_t count, s
 
     if (count > SLOWAPI_PIECE_BYTES)
         count = SLOWAPI_PIECE_BYTES;
+    if (body->kind == BODY_SOURCE)
+        return body->source->pull(body->source, out, count);
     int rc = buf_reserve(out, count);
     if (rc < 0)
         return rc;

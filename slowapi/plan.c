@@ -63,25 +63,8 @@ static bool plan_plain(const struct planner *p, const struct http_head *head,
 
 /* Instead of whatever was prepared; header= stays. */
 static int set_text(struct plan_state *plan, uint16_t status, const char *text) {
-    struct reply *reply = plan->reply;
-    struct slice line = slice_str(text);
-    char *copy = mem_alloc(line.len + 2);
-
-    if (copy == NULL)
-        return -ENOMEM;
-    memcpy(copy, line.ptr, line.len);
-    memcpy(copy + line.len, "\n", 2);
-    mem_free(reply->fields);
-    reply->fields = NULL;
-    reply->has_status_fields = false;
-    reply->status = status;
-    reply_take_faults(reply, NULL, 0);
-    reply->making = 0;
-    chat_free(reply->body.chat);
-    reply->body = (struct body){ .type = "text/plain", .piece = SLOWAPI_PIECE_BYTES };
-    reply_set_text(reply, copy, line.len + 1);
     plan->delay = 0;
-    return 0;
+    return reply_replace(plan->reply, status, text);
 }
 
 /* With more header lines, or "". Returns 1: the plan is made. */
@@ -116,6 +99,33 @@ static int refuse_method(struct plan_state *plan) {
     return rc < 0 ? rc : 1;
 }
 
+/* --- in front of a service -------------------------------------------------------------------- */
+
+/* Any path with any method; it takes --delay. */
+static const struct route service = {
+    .path = SLICE_INIT("/"), .shown = "/", .is_own = true, .takes_any = true, .is_quiet = true
+};
+
+/* Whether the service is asked: a status, a body or the fault `early` that was chosen is an answer
+ * by itself. */
+static bool forwards(const struct plan_state *plan) {
+    const struct reply *reply = plan->reply;
+
+    for (size_t i = 0; i < reply->fault_count; i++)
+        if (reply->faults[i].kind == FAULT_EARLY)
+            return false;
+    return plan->route == &service && reply->status == 200 && !reply->is_chosen &&
+           !plan->spec->has_body_size;
+}
+
+/* An answer that nothing was done to goes on as it came. */
+static bool shows_truth(const struct plan_state *plan) {
+    const struct reply *reply = plan->reply;
+
+    return !reply->forwards || plan->p->config->truth || plan->asked != 0 || reply->rule != NULL ||
+           reply->fault_count > 0 || plan->delay > 0;
+}
+
 /* --- layers ----------------------------------------------------------------------------------- */
 
 static int take_rule(struct plan_state *plan, const struct rule_match *match) {
@@ -141,8 +151,9 @@ static int take_header_lines(struct plan_state *plan) {
 
 static int take_request(struct plan_state *plan) {
     struct param_names *unknown = plan->route->takes_any ? NULL : &plan->ignored;
+    bool has_query = plan->route != &service; /* a query of a service is its own */
 
-    if (param_parse_query(plan->spec, plan->request.query, unknown, &plan->why) < 0)
+    if (has_query && param_parse_query(plan->spec, plan->request.query, unknown, &plan->why) < 0)
         return -EINVAL;
     plan->asked |= plan->spec->given;
     if (take_header_lines(plan) < 0)
@@ -186,7 +197,9 @@ static int take_layers(struct plan_state *plan) {
     int rc = 0;
 
     plan->spec->of_request = true;
-    plan->route = route_find(plan->request.path, &plan->request.rest);
+    plan->route = plan->p->config->upstream != NULL
+                      ? &service
+                      : route_find(plan->request.path, &plan->request.rest);
     if (plan->route == NULL && has_rule)
         plan->route = route_find(SLICE("/"), &plan->request.rest);
     if (plan->route == NULL)
@@ -195,7 +208,7 @@ static int take_layers(struct plan_state *plan) {
         rc = route_allow_origin(&plan->request, plan->reply);
     if (rc < 0)
         return rc;
-    if (!has_rule && !route_takes(plan->route, plan->head->method))
+    if (!has_rule && plan->route != &service && !route_takes(plan->route, plan->head->method))
         return refuse_method(plan);
     if (has_rule)
         rc = take_rule(plan, &match);
@@ -406,11 +419,16 @@ static int roll(struct plan_state *plan) {
         take_outcome(plan, &rolls, wants.number);
     if (rc == 0 && plan->spec->fields_len > 0)
         rc = reply_add_custom(reply, plan->spec->fields, plan->spec->fields_len);
-    if (rc == 0)
+    reply->forwards = rc == 0 && forwards(plan);
+    if (rc == 0 && reply->forwards)
+        rc = check_longest(plan);
+    else if (rc == 0)
         rc = wants.body ? keep(plan) : finish(plan);
     if (rc == 0)
         rc = take_delay(plan, &rolls);
-    if (rc > 0 && !plan->route->shapes_refusals) { /* what was to be made of the body is not */
+    reply->forwards = reply->forwards && rc == 0;
+    reply->shows_truth = shows_truth(plan);
+    if (rc > 0 && !plan->route->shapes_refusals) { /* nothing is made of the body */
         kept_free(reply->kept);
         reply->kept = NULL;
     }
@@ -427,6 +445,8 @@ static int decode_path(struct plan_state *plan) {
     if (plan->decoded == NULL)
         return -ENOMEM;
     long len = http_path_decode(plan->request.path, plan->decoded);
+    if (len < 0 && plan->p->config->upstream != NULL)
+        return 0; /* the service may know what it means */
     if (len < 0)
         return refuse(plan, 400, "the path has a bad percent-escape");
     plan->request.path = slice_of(plan->decoded, (size_t)len);
@@ -449,8 +469,10 @@ static int make(struct plan_state *plan) {
     plan->request.secret = plan->p->shared->secret;
     plan->request.is_secure = plan->p->config->secure[plan->origin->bind];
     http_target_split(plan->head->target, &plan->request.path, &plan->request.query);
-    if (plan->head->method == HTTP_METHOD_OTHER)
+    if (plan->head->method == HTTP_METHOD_OTHER && plan->p->config->upstream == NULL)
         return refuse(plan, 501, "unknown method");
+    if (plan->head->method == HTTP_METHOD_CONNECT && plan->p->config->upstream != NULL)
+        return refuse(plan, 501, "CONNECT is not passed on");
 
     int rc = decode_path(plan);
     if (rc != 0)
@@ -529,7 +551,7 @@ int plan_make(struct planner *p, const struct http_head *head, const struct plan
 static int take_options(struct spec *spec, const struct slowapi_config *config, struct error *err) {
     int rc = 0;
 
-    spec_init(spec, NSEC_PER_SEC);
+    spec_init(spec, config->upstream != NULL ? 0 : NSEC_PER_SEC);
     for (size_t i = 0; i < config->params.count && rc == 0; i++)
         rc = param_parse_text(spec, slice_str(config->params.items[i]), err);
     if (rc == 0 && config->pause != NULL)
@@ -655,7 +677,7 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
         int rc = take_defaults(&p->defaults[i], config, i, err);
         if (rc < 0)
             return rc;
-        p->is_plain[i] = is_plain(&p->defaults[i]) && !config->truth &&
+        p->is_plain[i] = is_plain(&p->defaults[i]) && !config->truth && config->upstream == NULL &&
                          config->access_log == NULL && shared->journal == NULL;
     }
     return 0;

@@ -68,6 +68,7 @@ void reply_free(struct reply *reply) {
     mem_free(reply->own_type);
     mem_free(reply->cors);
     mem_free(reply->trailers);
+    mem_free(reply->reason);
     chat_free(reply->body.chat);
     if (reply->socket != NULL)
         websocket_free(reply->socket);
@@ -115,6 +116,26 @@ int reply_set_copy(struct reply *reply, const char *type, struct slice text) {
         return -ENOMEM;
     reply_set_text(reply, copy, text.len);
     reply->body.type = type;
+    return 0;
+}
+
+int reply_replace(struct reply *reply, uint16_t status, const char *text) {
+    struct slice line = slice_str(text);
+    char *copy = mem_alloc(line.len + 2);
+
+    if (copy == NULL)
+        return -ENOMEM;
+    memcpy(copy, line.ptr, line.len);
+    memcpy(copy + line.len, "\n", 2);
+    mem_free(reply->fields);
+    reply->fields = NULL;
+    reply->has_status_fields = reply->has_date = false;
+    reply->status = status;
+    reply_take_faults(reply, NULL, 0);
+    reply->making = 0;
+    chat_free(reply->body.chat);
+    reply->body = (struct body){ .type = "text/plain", .piece = SLOWAPI_PIECE_BYTES };
+    reply_set_text(reply, copy, line.len + 1);
     return 0;
 }
 
@@ -371,8 +392,9 @@ static int append_head(struct reply *reply, struct http_conn *conn, _Atomic uint
     bool sends_body = conn->method != HTTP_METHOD_HEAD;
     struct http_response_head head = {
         .status = reply->status,
+        .reason = slice_str(reply->reason),
         .content_type = slice_str(reply->body.type),
-        .date = http_date_now(),
+        .date = reply->has_date ? SLICE("") : http_date_now(),
         .content_length = reply->body.units,
         .has_content_length = !wants_chunks(reply),
         .close = last || reply->close,
@@ -539,7 +561,10 @@ static int append_piece(struct reply *reply, _Atomic uint64_t *counts, struct bu
 
     int64_t made = content_append(&reply->body, reply->sent, reply->planned, piece);
     int rc = made < 0 ? (int)made : 0;
-    if (rc == 0) {
+    if (made == 0 && reply->body.kind == BODY_SOURCE) {
+        reply->body.units = reply->sent;
+        reply->planned = 0;
+    } else if (rc == 0) {
         size_t size = buf_unread(piece).len - before;
         reply->sent += (uint64_t)made;
         reply->planned -= (uint64_t)made;
@@ -551,7 +576,7 @@ static int append_piece(struct reply *reply, _Atomic uint64_t *counts, struct bu
         faults.rng = &reply->rng;
         rc = inject(reply, FAULT_IN_PIECE, &faults);
     }
-    if (rc == 0 && reply->is_chunked)
+    if (rc == 0 && reply->is_chunked && buf_unread(&chunk).len > 0)
         rc = http_encode_chunk(out, buf_unread(&chunk));
     buf_free(&chunk);
     return rc;
@@ -591,7 +616,12 @@ static int step_body(struct reply *reply, _Atomic uint64_t *counts, struct buf *
     }
     if (rc < 0)
         return rc;
-    return reply->planned == 0 ? end_body(reply, out, ret) : append_piece(reply, counts, out);
+    if (reply->planned == 0)
+        return end_body(reply, out, ret);
+    rc = append_piece(reply, counts, out);
+    if (rc == -EAGAIN)
+        ret->act = REPLY_AWAIT;
+    return rc == -EAGAIN ? 0 : rc;
 }
 
 static int step_head(struct reply *reply, struct http_conn *conn, _Atomic uint64_t *counts,

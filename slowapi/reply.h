@@ -4,7 +4,7 @@
  *   reply_step -> bytes in `out`, and what to do when they are written:
  *       NEXT   step again          WAIT  step again at `until`       HANG  nothing, for ever
  *       KEEP   it is complete      FIN   close                       RST   reset
- *       WS     the same, and a WebSocket follows
+ *       WS     the same, and a WebSocket follows      AWAIT  step again when the source has news
  */
 #ifndef SLOWAPI_REPLY_H
 #define SLOWAPI_REPLY_H
@@ -19,7 +19,11 @@ struct kept_request;
 struct reply_rest;
 struct shared;
 struct websocket;
-enum reply_act { REPLY_NEXT, REPLY_WAIT, REPLY_HANG, REPLY_KEEP, REPLY_WS, REPLY_FIN, REPLY_RST };
+struct slow_exchange;
+/* clang-format off */
+enum reply_act { REPLY_NEXT, REPLY_WAIT, REPLY_AWAIT, REPLY_HANG, REPLY_KEEP, REPLY_WS, REPLY_FIN,
+                 REPLY_RST };
+/* clang-format on */
 
 struct reply_step {
     enum reply_act act;
@@ -68,6 +72,11 @@ struct reply {
     char *cors;                 /* owned: header lines that stay whatever is answered, or NULL */
     struct websocket *socket;   /* owned: what a 101 opens, or NULL */
     struct kept_request *kept;  /* NULL, or the request: plan_free frees it */
+    struct slow_exchange *exchange; /* with the service behind, until account_end; or NULL */
+    char *reason;                   /* owned: the phrase of the status, or NULL */
+    bool forwards;                  /* the service behind is asked */
+    bool awaits;                    /* the answer waits for news of the exchange */
+    bool has_date;                  /* `fields` has one */
 };
 
 /* NULL when out of memory. */
@@ -90,6 +99,9 @@ uint64_t reply_struck(const struct reply *reply);
 void reply_set_text(struct reply *reply, char *text, size_t size);
 
 /* The following return 0 or -ENOMEM. */
+
+/* A line of text as the answer, instead of whatever was prepared, faults too; header= stays. */
+NODISCARD int reply_replace(struct reply *reply, uint16_t status, const char *text);
 
 /* A copy of `text` as the body, of that static type. */
 NODISCARD int reply_set_copy(struct reply *reply, const char *type, struct slice text);

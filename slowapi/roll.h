@@ -24,7 +24,7 @@ struct roll {
     struct rng *rng;
     struct slice path; /* decoded */
     uint64_t client;   /* a hash of its address */
-    nsec_t now;        /* since the start of the server */
+    nsec_t now;        /* time since the start of the server */
     bool is_reused;    /* not the first request of its connection */
 };
 
@@ -48,7 +48,7 @@ struct roll_outcome {
     uint16_t status;
     bool close;
     uint8_t fault_count;
-    struct fault faults[SPEC_FAULTS_MAX]; /* those that strike this request */
+    struct fault faults[SPEC_FAULTS_MAX]; /* faults that strike this request */
 };
 
 /* `status` stays unless the parameters choose another one. `is_told`: the answer tells the number.

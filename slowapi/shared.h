@@ -116,7 +116,7 @@ size_t queues_look(struct shared *shared, nsec_t now, struct queue_view *views, 
 
 struct budget_turn {
     bool fits;
-    bool evicts;        /* as sequence_next */
+    bool evicts;        /* set as by sequence_next */
     uint64_t left;      /* of the budget, whole units */
     nsec_t full_after;  /* until all of it is there again */
     nsec_t retry_after; /* until the cost will fit; it fits never when it is above the budget */

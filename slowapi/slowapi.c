@@ -15,6 +15,7 @@
 #include "slowapi/control.h"
 #include "slowapi/journal.h"
 #include "slowapi/tcp.h"
+#include "slowapi/upstream.h"
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
@@ -26,10 +27,11 @@
 struct slow_service {
     const struct slowapi_config *config;
     struct listeners listeners;
-    struct listeners *tcp_listeners; /* of the proxies; NULL: there are none */
-    struct slow_secure secure;       /* empty when no address speaks TLS */
+    struct listeners *tcp_listeners;  /* sockets of the proxies; NULL: there are none */
+    struct slow_secure secure;        /* empty when no address speaks TLS */
+    struct tls_context *upstream_tls; /* for an upstream of https; or NULL */
     struct shared *shared;
-    struct crowd *crowd; /* of the workers; NULL: it is one */
+    struct crowd *crowd; /* numbers of the workers; NULL: it is one */
     int control_fd;      /* -1: none */
     struct address control_at;
     struct logger logger;
@@ -213,6 +215,23 @@ static void on_supervise(struct timer *timer) {
         log_write(LOG_LEVEL_ERROR, "nobody looks after the logger error=\"out of memory\"");
 }
 
+static bool open_upstream(struct slow_worker *w, struct tls_context *tls, struct error *err) {
+    const struct slowapi_config *config = w->config;
+    const struct slow_upstream_options options = {
+        .url = config->upstream,
+        .tls = tls,
+        .connect_timeout = config->upstream_connect_timeout,
+        .answer_timeout = config->upstream_timeout,
+        .idle_timeout = config->upstream_idle_timeout,
+        .keep_alive = config->upstream_keep_alive,
+        .preserves_host = config->preserves_host,
+        .is_lenient = config->lenient,
+    };
+
+    w->upstream = slow_upstream_new(&options, SLICE("X-Slowapi"), w->loop, err);
+    return w->upstream != NULL;
+}
+
 static int start_worker(struct slow_worker *w, struct slow_service *s, unsigned index,
                         struct error *err) {
     int rc = planner_init(&w->planner, s->config, s->shared, index, err);
@@ -231,6 +250,8 @@ static int start_worker(struct slow_worker *w, struct slow_service *s, unsigned 
     if (buf_reserve(&w->out, SLOWAPI_ANSWER_BYTES) < 0)
         return error_set(err, -ENOMEM, "cannot start: out of memory");
 
+    if (w->config->upstream != NULL && !open_upstream(w, s->upstream_tls, err))
+        return -EINVAL;
     if (w->access_log != NULL && w->config->workers == 1)
         on_supervise(&w->supervise);
     if (s->control_fd >= 0) {
@@ -247,6 +268,7 @@ static void stop_worker(struct slow_worker *w) {
     stop_accepting(w);
     slow_conn_close_all(w);
     relay_worker_free(w->relay);
+    slow_upstream_free(w->upstream);
     control_free(w->control);
     signals_hold();
     signals_free(w->signals);
@@ -394,6 +416,22 @@ static int open_proxies(struct slow_service *s, struct error *err) {
                             (int)s->config->backlog, err);
 }
 
+/* Reads what certifies an upstream of https. */
+static NOINLINE int read_upstream_certificates(struct slow_service *s, struct error *err) {
+    const struct tls_files files = {
+        .role = TLS_CLIENT,
+        .trust = s->config->upstream_ca,
+        .verify = s->config->upstream_insecure ? TLS_VERIFY_NONE : TLS_VERIFY_REQUIRED,
+    };
+    bool is_secure = false;
+
+    if (s->config->upstream == NULL ||
+        slow_upstream_check(s->config->upstream, &is_secure, err) < 0 || !is_secure)
+        return 0;
+    s->upstream_tls = tls_files_load(&files, TLS_ALPN_HTTP, err);
+    return s->upstream_tls != NULL ? 0 : -EINVAL;
+}
+
 /* Opens what the options ask for beside the listening sockets. */
 static int open_rest(struct slow_service *s, struct error *err) {
     const struct slowapi_config *config = s->config;
@@ -414,6 +452,8 @@ static int open_rest(struct slow_service *s, struct error *err) {
     rc = check_files(config, err);
     if (rc == 0 && speaks_tls(config))
         rc = slow_secure_make(&s->secure, &config->tls, config->ca_out, err);
+    if (rc == 0)
+        rc = read_upstream_certificates(s, err);
     if (rc == 0 && config->rules != NULL)
         rc = rules_load(s->shared, config->rules, err);
     if (rc == 0 && config->access_log != NULL)
@@ -461,6 +501,7 @@ int slowapi_run(const struct slowapi_config *config, struct error *err) {
     if (service.logs)
         logger_close(&service.logger);
     slow_secure_free(&service.secure);
+    tls_context_unref(service.upstream_tls);
     crowd_free(service.crowd);
     if (service.shared != NULL) {
         journal_free(service.shared->journal);

@@ -8,25 +8,36 @@
 #include "slowapi/paths.h"
 
 /* X(name, NAME, help) of the counters. */
-#define SLOW_COUNTERS(X)                                                                       \
-    X(connections, CONNECTIONS, "Connections accepted")                                        \
-    X(requests, REQUESTS, "Request heads read, well-formed ones")                              \
-    X(answers, ANSWERS, "Answers written to their planned end")                                \
-    X(unanswered, UNANSWERED, "Requests that ended without a byte of an answer")               \
-    X(malformed, MALFORMED, "Requests refused because they were not well-formed HTTP")         \
-    X(bad_parameters, BAD_PARAMETERS, "Requests answered 400 because of a parameter")          \
-    X(client_aborts, CLIENT_ABORTS, "Clients that closed before their answer was complete")    \
-    X(send_timeouts, SEND_TIMEOUTS, "Clients cut because they took nothing of their answer")   \
-    X(queue_full, QUEUE_FULL, "Requests turned away by a full queue")                          \
-    X(limited, LIMITED, "Requests answered 429 because of limit")                              \
-    X(queue_evictions, QUEUE_EVICTIONS, "Queues forgotten for want of --queues")               \
-    X(sequence_evictions, SEQUENCE_EVICTIONS, "Sequences forgotten for want of --sequences")   \
-    X(cut_delays, CUT_DELAYS, "Delays cut to --max-delay: by chance or load they were longer") \
-    X(tls_handshakes, TLS_HANDSHAKES, "Handshakes that were complete")                         \
-    X(tls_resumed, TLS_RESUMED, "Those that went on with an earlier session")                  \
-    X(tls_failed, TLS_FAILED, "Handshakes that failed, or that the client or a fault ended")   \
-    X(log_dropped, LOG_DROPPED, "Access log lines that were dropped")                          \
-    X(rule_matches, RULE_MATCHES, "Requests that a rule changed")
+#define SLOW_COUNTERS(X)                                                                        \
+    X(connections, CONNECTIONS, "Connections accepted")                                         \
+    X(requests, REQUESTS, "Request heads read, well-formed ones")                               \
+    X(answers, ANSWERS, "Answers written to their planned end")                                 \
+    X(unanswered, UNANSWERED, "Requests that ended without a byte of an answer")                \
+    X(malformed, MALFORMED, "Requests refused because they were not well-formed HTTP")          \
+    X(bad_parameters, BAD_PARAMETERS, "Requests answered 400 because of a parameter")           \
+    X(client_aborts, CLIENT_ABORTS, "Clients that closed before their answer was complete")     \
+    X(send_timeouts, SEND_TIMEOUTS, "Clients cut because they took nothing of their answer")    \
+    X(queue_full, QUEUE_FULL, "Requests turned away by a full queue")                           \
+    X(limited, LIMITED, "Requests answered 429 because of limit")                               \
+    X(queue_evictions, QUEUE_EVICTIONS, "Queues forgotten for want of --queues")                \
+    X(sequence_evictions, SEQUENCE_EVICTIONS, "Sequences forgotten for want of --sequences")    \
+    X(cut_delays, CUT_DELAYS, "Delays cut to --max-delay: by chance or load they were longer")  \
+    X(tls_handshakes, TLS_HANDSHAKES, "Handshakes that were complete")                          \
+    X(tls_resumed, TLS_RESUMED, "Those that went on with an earlier session")                   \
+    X(tls_failed, TLS_FAILED, "Handshakes that failed, or that the client or a fault ended")    \
+    X(log_dropped, LOG_DROPPED, "Access log lines that were dropped")                           \
+    X(rule_matches, RULE_MATCHES, "Requests that a rule changed")                               \
+    X(upstream_requests, UPSTREAM_REQUESTS, "Requests passed on to --upstream")                 \
+    X(upstream_connections, UPSTREAM_CONNECTIONS, "Connections to --upstream begun")            \
+    X(upstream_retries, UPSTREAM_RETRIES, "Requests sent again as an idle connection was shut") \
+    X(upstream_unreachable, UPSTREAM_UNREACHABLE, "Exchanges without a connection; 502")        \
+    X(upstream_closed, UPSTREAM_CLOSED,                                                         \
+      "Exchanges that --upstream closed or reset before their end")                             \
+    X(upstream_malformed, UPSTREAM_MALFORMED,                                                   \
+      "Answers of --upstream that were not well-formed HTTP")                                   \
+    X(upstream_timeouts, UPSTREAM_TIMEOUTS, "Exchanges that took --upstream too long")          \
+    X(upstream_sent_bytes, UPSTREAM_SENT_BYTES, "Bytes sent to --upstream")                     \
+    X(upstream_received_bytes, UPSTREAM_RECEIVED_BYTES, "Bytes received from --upstream")
 
 enum slow_stats_counter {
 #define SLOW_ENUM(name, NAME, help) SLOW_##NAME,

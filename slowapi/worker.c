@@ -8,6 +8,7 @@
 #include "relay/proxy.h"
 #include "slowapi/access_log.h"
 #include "slowapi/journal.h"
+#include "slowapi/upstream.h"
 #include <assert.h>
 #include <errno.h>
 #include <unistd.h>
@@ -78,6 +79,13 @@ static uint64_t sent_bytes(const struct slow_conn *c) {
     return made > held ? made - held : 0;
 }
 
+/* From the head of the request to that of the upstream's answer; -1: there is none. */
+static nsec_t upstream_time(const struct slow_conn *c) {
+    const struct slow_exchange *x = c->reply != NULL ? c->reply->exchange : NULL;
+
+    return x != NULL && x->head_at > 0 ? x->head_at - x->begun_at : -1;
+}
+
 static void account_log(struct slow_conn *c, const char *outcome, uint16_t status) {
     struct slow_worker *w = c->worker;
 
@@ -94,6 +102,7 @@ static void account_log(struct slow_conn *c, const char *outcome, uint16_t statu
         .status = status,
         .has_begun = c->is_timed,
         .bytes = sent_bytes(c),
+        .upstream = upstream_time(c),
     };
     if (!slow_access_log_write(w->access_log, c->reply, &facts))
         slow_stats_count(&w->planner.stats, SLOW_LOG_DROPPED);
@@ -105,6 +114,31 @@ static uint32_t path_of(const struct slow_conn *c) {
     if (reply == NULL)
         return 0; /* the plain answer is that of `/` */
     return paths_still(&c->worker->planner.shared->paths, reply->path, reply->path_age);
+}
+
+/* Ends the exchange with the upstream, if there is one, and counts it. */
+static void account_exchange(struct slow_conn *c) {
+    static const int failures[] = {
+        [EXCHANGE_UNREACHABLE] = SLOW_UPSTREAM_UNREACHABLE,
+        [EXCHANGE_CLOSED] = SLOW_UPSTREAM_CLOSED,
+        [EXCHANGE_MALFORMED] = SLOW_UPSTREAM_MALFORMED,
+        [EXCHANGE_LATE] = SLOW_UPSTREAM_TIMEOUTS,
+    };
+    struct slow_stats *stats = &c->worker->planner.stats;
+    _Atomic uint64_t *counters = stats->slot->counters;
+    struct slow_exchange *x = c->reply != NULL ? c->reply->exchange : NULL;
+
+    if (x == NULL)
+        return;
+    slow_stats_count(stats, SLOW_UPSTREAM_REQUESTS);
+    slow_stats_add(&counters[SLOW_UPSTREAM_CONNECTIONS], x->dials);
+    slow_stats_add(&counters[SLOW_UPSTREAM_RETRIES], x->was_retried);
+    slow_stats_add(&counters[SLOW_UPSTREAM_SENT_BYTES], x->sent_bytes);
+    slow_stats_add(&counters[SLOW_UPSTREAM_RECEIVED_BYTES], x->received_bytes);
+    if (x->failure != EXCHANGE_WELL && x->failure != EXCHANGE_MEMORY)
+        slow_stats_count(stats, (enum slow_stats_counter)failures[x->failure]);
+    slow_exchange_free(x);
+    c->reply->exchange = NULL;
 }
 
 static void account_end_as(struct slow_conn *c, const char *outcome, uint16_t status) {
@@ -126,6 +160,7 @@ static void account_end_as(struct slow_conn *c, const char *outcome, uint16_t st
                                                  .late = c->reply->late,
                                                  .bytes = sent_bytes(c),
                                                  .faults = reply_struck(c->reply) });
+    account_exchange(c);
     plan_free(&w->planner, c->reply);
     c->reply = NULL;
 }
@@ -195,6 +230,18 @@ void conn_wait_until(struct slow_conn *c, nsec_t at) {
         conn_drop_gone(c);
     else
         conn_enter(c, CONN_SLEEP, at);
+}
+
+static bool is_tunnel(const struct slow_conn *c) {
+    return c->reply != NULL && c->reply->exchange != NULL && c->reply->exchange->is_tunnel;
+}
+
+/* Sleeps until somebody else wakes it up. A reset is told by itself. */
+void conn_await(struct slow_conn *c) {
+    if ((c->watch.ready & IO_HANGUP) && !is_tunnel(c) && conn_is_gone(c))
+        conn_drop_gone(c);
+    else
+        conn_enter(c, CONN_SLEEP, NSEC_NEVER);
 }
 
 /* Waits until the client closes its side; a hang-up that came before is not told again. */
@@ -298,6 +345,10 @@ static bool act(struct slow_conn *c) {
     case REPLY_WAIT:
         conn_wait_until(c, c->step.until);
         break;
+    case REPLY_AWAIT:
+        c->reply->awaits = true;
+        conn_await(c);
+        break;
     case REPLY_HANG:
         hang(c);
         break;
@@ -321,17 +372,48 @@ static bool is_last(const struct slow_conn *c) {
     return c->worker->draining || c->worker->config->keep_alive == 0;
 }
 
+/* Steps until something has to be done beside sending, or a turn has had its part. */
+static int make_steps(struct slow_conn *c) {
+    struct slow_worker *w = c->worker;
+    int rc;
+
+    buf_consume(&w->out, buf_unread(&w->out).len);
+    do {
+        rc = reply_step(c->reply, &c->http, w->planner.stats.slot->faults, is_last(c), &w->out,
+                        &c->step);
+        c->work_bytes += SLOWAPI_STEP_COST;
+    } while (rc == 0 && c->step.act == REPLY_NEXT &&
+             c->work_bytes + buf_unread(&w->out).len < SLOWAPI_TURN_BYTES);
+    return rc;
+}
+
+/* The upstream broke off, and so do we, with what had come. Where the close ends the body, a reset
+ * tells that it was not the end. */
+static void break_off(struct slow_conn *c, struct slice made) {
+    bool is_unframed = !c->reply->is_chunked && c->reply->body.units == UINT64_MAX;
+
+    if (made.len > 0)
+        (void)watch_send(&c->watch, made.ptr, made.len);
+    if (is_unframed) {
+        conn_reset(c, "upstream");
+    } else {
+        account_end(c, "upstream");
+        conn_linger(c);
+    }
+}
+
 static void run_steps(struct slow_conn *c) {
     struct slow_worker *w = c->worker;
 
     while (!conn_is_tired(c)) {
-        buf_consume(&w->out, buf_unread(&w->out).len);
-        if (reply_step(c->reply, &c->http, w->planner.stats.slot->faults, is_last(c), &w->out,
-                       &c->step) < 0) {
-            conn_drop(c);
+        int rc = make_steps(c);
+        if (rc < 0) {
+            if (c->reply->exchange != NULL && c->reply->exchange->failure != EXCHANGE_WELL)
+                break_off(c, buf_unread(&w->out));
+            else
+                conn_drop(c);
             return;
         }
-        c->work_bytes += SLOWAPI_STEP_COST;
         if (!send_now(c, buf_unread(&w->out)) || !act(c))
             return;
     }
@@ -375,6 +457,10 @@ void conn_answer(struct slow_conn *c) {
         run_steps(c);
     else
         conn_answer_plainly(c, 200, SLICE("slow api response"), false);
+}
+
+void conn_go_on(struct slow_conn *c) {
+    run_steps(c);
 }
 
 /* The socket takes bytes again, or it never was full and others have had their turn. */

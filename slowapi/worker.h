@@ -29,6 +29,7 @@
 
 struct logger;
 struct relay_worker;
+struct slow_upstream;
 
 struct slow_listener {
     struct acceptor acceptor;
@@ -51,6 +52,7 @@ struct slow_worker {
     struct timer supervise;     /* the next look after the logger, in a process without a master */
     struct timer grace;         /* the end of patience with a graceful stop */
 
+    struct slow_upstream *upstream; /* the service behind; NULL: none */
     struct planner planner;
     struct http_limits limits;
     struct slow_conn *conns; /* all that are open, newest first */
@@ -93,12 +95,12 @@ struct slow_conn {
     nsec_t deadline; /* end of the state */
     union {
         nsec_t delay;       /* planned, until the answer begins */
-        nsec_t progress_at; /* then the time when the client last took something of it */
+        nsec_t progress_at; /* the time when the client last took something of it */
     };
     struct reply *reply;               /* owned; NULL: the plain answer */
     struct reply_step step;            /* the step that follows when `out` is written */
     uint64_t client;                   /* a hash of its address */
-    struct slow_secure_faults *faults; /* of its handshake; NULL: none */
+    struct slow_secure_faults *faults; /* faults of its handshake; NULL: none */
     union {
         struct linger_state linger;
         uint32_t unacked_bytes; /* in the kernel, at the last look */
@@ -119,7 +121,7 @@ struct slow_conn {
 
 /* Counts connections of all kinds, 1 or -1; the last one ends a graceful stop. */
 void worker_count(struct slow_worker *w, int change);
-void account_open(struct slow_conn *c, struct slow_worker *w); /* it is one of the worker's */
+void account_open(struct slow_conn *c, struct slow_worker *w); /* the worker has one more */
 void account_data(struct slow_conn *c, struct slice data);     /* a part of the request's body */
 void account_handshake(struct slow_conn *c);                   /* the end of TLS's, once */
 
@@ -130,13 +132,13 @@ static inline bool conn_is_tired(const struct slow_conn *c) {
     return c->work_bytes >= SLOWAPI_TURN_BYTES;
 }
 
-nsec_t conn_patience(const struct slow_worker *w); /* with an idle connection */
-/* Goes to a state that lasts until `deadline`. */
+nsec_t conn_patience(const struct slow_worker *w); /* time for an idle connection */
 void conn_enter(struct slow_conn *c, enum slow_conn_state state, nsec_t deadline);
-
 bool conn_is_gone(const struct slow_conn *c);         /* nobody waits for the answer */
 void conn_wait_until(struct slow_conn *c, nsec_t at); /* sleeps, unless the client has gone */
+void conn_await(struct slow_conn *c);                 /* sleeps until the upstream has news */
 void conn_answer(struct slow_conn *c);                /* answers by its plan */
+void conn_go_on(struct slow_conn *c);                 /* with an answer that had to wait */
 void conn_send_rest(struct slow_conn *c);             /* goes on, with room in the socket */
 void conn_look_at_progress(struct slow_conn *c);      /* asks whether the client takes it */
 bool conn_cut(struct slow_conn *c);                   /* a fault ends it now, if one does */
@@ -147,14 +149,12 @@ void conn_answer_plainly(struct slow_conn *c, uint16_t status, struct slice text
 /* Takes all that came on a WebSocket, or ends it. */
 void conn_talk(struct slow_conn *c, struct slice input, bool ends);
 
-/* The ends: an answer for good; the client closes first; we do; the client did; RST. Each counts
- * and logs the request. A closed connection is CONN_CLOSED, and its memory goes with the turn. */
+/* The ends: an answer for good; the client closes first; we do; the client did; RST. */
 void conn_refuse(struct slow_conn *c, uint16_t status, const char *text);
 void conn_linger(struct slow_conn *c);
 void conn_drop(struct slow_conn *c);
 void conn_drop_gone(struct slow_conn *c);
 void conn_reset(struct slow_conn *c, const char *outcome);
-
 void conn_leave_tls(struct slow_conn *c); /* back to bare bytes, without a word to the client */
 
 #endif
