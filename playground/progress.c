@@ -155,6 +155,18 @@ static void show_processes(struct play_progress *p, const struct playground *row
     }
 }
 
+/* What the threads of the server wait for, in as many words as fit. */
+static void show_waits(struct play_progress *p, const struct wait_history *h) {
+    static const char head[] = "  waits   ";
+    char line[LINE_BYTES], text[LINE_BYTES - sizeof(head)];
+    size_t room = p->view.columns > sizeof(head) ? p->view.columns - sizeof(head) : 0;
+    if (room < FIELD_BYTES)
+        return;
+    history_text_now(h, text, room < sizeof(text) ? room : sizeof(text));
+    snprintf(line, sizeof(line), "%s%s", head, text);
+    terminal_view_line(&p->view, line);
+}
+
 void progress_sample(void *arg, const struct play_result *so_far, const struct series_point *now) {
     struct play_progress *p = arg;
     if (!p->view.is_live)
@@ -162,8 +174,11 @@ void progress_sample(void *arg, const struct play_result *so_far, const struct s
     terminal_view_begin(&p->view);
     show_bar(p, so_far, now);
     /* The first sample has nothing to take a rate from. */
-    if (p->last.elapsed > 0 && p->view.rows > PLAY_PROCESSES_MAX + 2)
+    if (p->last.elapsed > 0 && p->view.rows > PLAY_PROCESSES_MAX + 3) {
         show_processes(p, so_far->row, now);
+        if (so_far->waits != NULL)
+            show_waits(p, so_far->waits);
+    }
     terminal_view_end(&p->view);
     p->last = *now;
 }

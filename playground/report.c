@@ -19,10 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MIB        (1024.0 * 1024.0)
-#define GAP        2   /* blanks between columns */
-#define TEXT_BYTES 512 /* for a sentence; names are short */
-#define CELL_BYTES 40
+#define MIB         (1024.0 * 1024.0)
+#define GAP         2   /* blanks between columns */
+#define TEXT_BYTES  512 /* for a sentence; names are short */
+#define CELL_BYTES  40
+#define WAITS_BYTES 400 /* for what threads waited for: the rest is rare */
 
 /* Whether the process that takes the load stands in front of the server, and is not measured. */
 static bool has_proxy(const struct playground *row) {
@@ -202,8 +203,28 @@ static void print_notices(const struct play_result *results, size_t count, size_
     }
 }
 
+/* A line for each row that was looked at: what its threads waited for. */
+static void print_waits(const struct play_result *results, size_t count, size_t width, FILE *out) {
+    bool any = false;
+    for (size_t i = 0; i < count; i++) {
+        const struct wait_history *h = results[i].waits;
+        char text[WAITS_BYTES], waits[WAITS_BYTES - CELL_BYTES];
+        if (h == NULL || h->samples == 0)
+            continue;
+        if (!any)
+            fputs("\nWhat the threads waited for, mean over the load:\n", out);
+        any = true;
+        snprintf(text, sizeof(text), "%s: %s", results[i].row->name,
+                 history_text(h, waits, sizeof(waits)));
+        terminal_wrap(out, text, 0, width);
+        if (h->note[0] != '\0')
+            terminal_wrap(out, h->note, 2, width);
+    }
+}
+
 void report_print(const struct play_result *results, size_t count, size_t width, FILE *out) {
     print_table(results, count, width, out);
+    print_waits(results, count, width, out);
     fputc('\n', out);
     print_notices(results, count, width, out);
 }
@@ -309,6 +330,10 @@ static json_t *result_json(const struct play_result *r) {
                   r->row->alias, "title", r->row->title, "load", load_json(&r->load), "latency_us",
                   latency_json(r), "threads", threads_json(r), "series", series_json(r),
                   "process_cpu_us_per_request", processes_json(r));
+    if (r->waits != NULL && json_object_set_new(object, "waits", history_json(r->waits)) != 0) {
+        json_decref(object);
+        return NULL;
+    }
     json_t *figures = json_pack(
         "{s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:I, s:I}", "seconds", r->seconds,
         "ideal_seconds", seconds_of(r->ideal), "tutorial_seconds",

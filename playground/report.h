@@ -8,7 +8,8 @@
 
 /* Prints two lines of headings, one line per result, columns as wide as their content. Columns
  * beyond `width` (0: there is no limit) stand in a second table below, with the first column once
- * more. Below that stands one sentence per row of ours: what to notice in it. */
+ * more. Below that stands a line per row, what its threads waited for, and one sentence per row of
+ * ours: what to notice in it. */
 void report_print(const struct play_result *results, size_t count, size_t width, FILE *out);
 
 enum report_format {

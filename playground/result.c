@@ -52,6 +52,12 @@ int result_add_point(struct play_result *result, const struct series_point *poin
     return series_add(&result->series, point);
 }
 
+int result_add_waits(struct play_result *result, nsec_t elapsed, const struct wait_sample *sample) {
+    if (result->waits == NULL)
+        result->waits = mem_calloc(1, sizeof(*result->waits));
+    return result->waits == NULL ? -ENOMEM : history_add(result->waits, elapsed, sample);
+}
+
 /* --- the load generator's report -------------------- */
 
 static int read_report(struct play_result *result, int fd, struct error *err) {
@@ -163,6 +169,10 @@ int result_read(struct play_result *result, int report_fd, int requests_fd, stru
 }
 
 void result_free(struct play_result *result) {
+    if (result->waits != NULL)
+        history_free(result->waits);
+    mem_free(result->waits);
+    result->waits = NULL;
     mem_free(result->series.points);
     mem_free(result->latencies.points);
     result->series = (struct series){ .count = 0 };

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "playground/procstat.h"
 #include "playground/row.h"
+#include "waits/history.h"
 
 #define SERIES_POINTS_MAX 2048 /* even; beyond it every second point goes */
 
@@ -74,12 +75,17 @@ struct play_result {
     nsec_t process_cpu[PLAY_PROCESSES_MAX]; /* spent by each process of the row, measured or not */
     uint64_t memory_peak_bytes;
     struct series series;
+    struct wait_history *waits; /* of their threads; NULL: no sample was taken */
 
     char last_words[300]; /* "NAME: newest line that a server logged", empty when all were quiet */
 };
 
 /* Takes in one sample of the run. 0 or -ENOMEM. */
 NODISCARD int result_add_point(struct play_result *result, const struct series_point *point);
+
+/* Takes in what the threads waited for at one moment of the load. 0 or -ENOMEM. */
+NODISCARD int result_add_waits(struct play_result *result, nsec_t elapsed,
+                               const struct wait_sample *sample);
 
 /* Reads the report that `srv bench --json` wrote to `report_fd` and, unless that is -1, the lines
  * that `--csv` wrote to `requests_fd`, both from the start; `load` is set. A line of no request

@@ -44,6 +44,9 @@ struct play_run {
     int lines_fd;  /* memory for a line for each request, or -1 */
     nsec_t load_start;
     nsec_t cpu_before[PLAY_PROCESSES_MAX]; /* spent by each process of the row before the load */
+    struct sampler *sampler;
+    struct wait_sample *waits; /* the newest sample of it */
+    nsec_t waits_due;          /* the time of the next one */
 };
 
 /* Lets the children talk until `until`, or until something happened. 0 or -ECANCELED. */
@@ -278,9 +281,39 @@ static void count_traffic(struct play_run *run, struct series_point *point) {
             no_more_than(run->result->load.concurrency, sockets[count - 1].made);
 }
 
+/* The process that a server connects to, by its job. */
+static const char *role_of(const struct play_process *process) {
+    if (strcmp(process->name, PLAY_SLOW_API) == 0)
+        return "upstream";
+    return process->program == &program_postgres ? "database" : process->name;
+}
+
+/* Looks what the threads of the measured processes wait for, as often as that is cheap. */
+static int take_waits(struct play_run *run, nsec_t elapsed) {
+    struct decode_role roles[PLAY_PROCESSES_MAX];
+    pid_t roots[PLAY_PROCESSES_MAX];
+    struct sampler_look look = { .roots = roots, .roles = roles };
+    nsec_t now = clock_now();
+    if (now < run->waits_due)
+        return 0;
+    for (size_t i = 0; i < row_process_count(run->row); i++) {
+        const struct play_process *process = &run->row->processes[i];
+        roles[look.role_count++] = (struct decode_role){ role_of(process), run->ports[i] };
+        if (process->measured)
+            roots[look.root_count++] = run->processes[i].pid;
+    }
+    int rc = sampler_take(run->sampler, &look, run->waits);
+    if (rc != 0)
+        return rc == -ESRCH ? 0 : rc; /* what has died is found out by others */
+    run->waits_due = sampler_next(now, SAMPLE_NSEC, run->waits);
+    return result_add_waits(run->result, elapsed, run->waits);
+}
+
 static int take_point(struct play_run *run, struct error *err) {
     struct series_point seen;
     int rc = sample(run, &seen, err);
+    if (rc == 0 && take_waits(run, seen.elapsed) != 0)
+        rc = error_set(err, -ENOMEM, "out of memory");
     if (rc == 0)
         count_traffic(run, &seen);
     if (rc == 0 && result_add_point(run->result, &seen) != 0)
@@ -416,35 +449,49 @@ static void finish_programs(struct play_run *run) {
     }
 }
 
+/* Memory, descriptors and the sampler. 0 or -errno with a line; close_run in both cases. */
+static int open_run(struct play_run *run, struct error *err) {
+    run->report_fd = memfd_create("report", MFD_CLOEXEC);
+    int rc = run->report_fd < 0 ? -errno : 0;
+    run->lines_fd = run->result->load.requests <= LATENCIES_REQUESTS_MAX
+                        ? memfd_create("requests", MFD_CLOEXEC)
+                        : -1;
+    if (rc != 0)
+        return error_set(err, rc, "cannot make room for a report: %s", strerrordesc_np(-rc));
+    run->waits = mem_alloc(sizeof(*run->waits));
+    if (run->waits == NULL || sampler_open(&run->sampler) != 0)
+        return error_set(err, -ENOMEM, "out of memory");
+    return 0;
+}
+
+static void close_run(struct play_run *run) {
+    if (run->report_fd >= 0)
+        close(run->report_fd);
+    if (run->lines_fd >= 0)
+        close(run->lines_fd);
+    sampler_close(run->sampler);
+    mem_free(run->waits);
+    mem_free(run);
+}
+
 int runner_run(const struct runner *runner, const struct playground *row,
                const struct play_load *load, struct play_result *ret, struct error *err) {
     *ret = (struct play_result){ .row = row, .load = *load, .ideal = row_ideal(row, load) };
     struct play_run *run = mem_calloc(1, sizeof(*run));
     if (run == NULL)
         return error_set(err, -ENOMEM, "out of memory");
-    int report_fd = memfd_create("report", MFD_CLOEXEC);
-    if (report_fd < 0) {
-        int rc =
-            error_set(err, -errno, "cannot make room for a report: %s", strerrordesc_np(errno));
-        mem_free(run);
-        return rc;
-    }
     run->runner = runner;
     run->row = row;
     run->result = ret;
-    run->report_fd = report_fd;
-    run->lines_fd =
-        load->requests <= LATENCIES_REQUESTS_MAX ? memfd_create("requests", MFD_CLOEXEC) : -1;
 
-    int rc = run_steps(run, err);
+    int rc = open_run(run, err);
+    if (rc == 0)
+        rc = run_steps(run, err);
 
     nsec_t patience = rc == 0 ? STOP_NSEC : ABORT_NSEC;
     process_stop_all(run->processes, run->count, deadline_after(clock_now(), patience));
     finish_programs(run);
-    close(report_fd);
-    if (run->lines_fd >= 0)
-        close(run->lines_fd);
-    mem_free(run);
+    close_run(run);
     if (rc != 0)
         result_free(ret);
     return rc;

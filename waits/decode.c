@@ -408,15 +408,22 @@ static void end_socket(struct wait *w, const struct sock *s, const struct decode
         put_server(w, s->port, s->datagram, roles, count);
 }
 
+/* Whether bytes or room are waited for, rather than a hang-up alone, which poll(2) always tells. */
+static bool waits_for_bytes(short events) {
+    return (events & (POLLIN | POLLPRI | POLLOUT | POLLRDNORM | POLLWRNORM)) != 0;
+}
+
 /* The one that a poll is about: the only one with another end, beside pipes and the like by which
- * the thread is woken; or the only one at all. NULL: there are several. */
+ * the thread is woken, and connections that are to stay open meanwhile; or the only one at all.
+ * NULL: there are several. */
 static const struct decode_file *file_that_counts(const struct decode_seen *seen,
                                                   const struct sock_table *table) {
     const struct decode_file *found = NULL;
     size_t ends = 0;
     for (size_t i = 0; i < seen->file_count; i++) {
         const struct sock *s = sock_table_find(table, seen->files[i].inode);
-        bool has_end = seen->files[i].inode != 0 && (s == NULL || s->side != SOCK_PLAIN);
+        bool has_end = seen->files[i].inode != 0 && (s == NULL || s->side != SOCK_PLAIN) &&
+                       waits_for_bytes(seen->files[i].events);
         ends += has_end;
         if (has_end || found == NULL)
             found = &seen->files[i];

@@ -74,6 +74,13 @@ const char *wait_text(const struct wait_group *group, char text[static WAIT_TEXT
     return text;
 }
 
+struct wait_group wait_brief(const struct wait_group *group) {
+    struct wait_group brief = *group;
+    if (brief.wait.role[0] != '\0' || brief.wait.kind == WAIT_ACCEPT)
+        memset(brief.wait.object, 0, sizeof(brief.wait.object));
+    return brief;
+}
+
 json_t *wait_json(const struct wait_group *group) {
     const struct wait *w = &group->wait;
     char text[WAIT_TEXT_BYTES];
@@ -99,7 +106,7 @@ json_t *wait_json(const struct wait_group *group) {
 
 /* --- counting -------------------- */
 
-static bool is_same(const struct wait *a, const struct wait *b) {
+bool wait_is_same(const struct wait *a, const struct wait *b) {
     return a->kind == b->kind && a->polled == b->polled && strcmp(a->role, b->role) == 0 &&
            strcmp(a->object, b->object) == 0;
 }
@@ -112,19 +119,18 @@ static void group_add(struct wait_group *g, const struct wait_group *more) {
     g->threads += more->threads;
 }
 
-/* The group of that wait; the number of groups when there is none. */
-static size_t find(const struct wait_tally *t, const struct wait *wait) {
+size_t tally_find(const struct wait_tally *t, const struct wait *wait) {
     size_t at = 0;
 
-    while (at < t->count && !is_same(&t->groups[at].wait, wait))
+    while (at < t->count && !wait_is_same(&t->groups[at].wait, wait))
         at++;
     return at;
 }
 
 /* The last place is kept for what finds none. */
-static void tally_add_group(struct wait_tally *t, const struct wait_group *more) {
+void tally_add_group(struct wait_tally *t, const struct wait_group *more) {
     static const struct wait_group others = { .wait = { .kind = WAIT_OTHER } };
-    size_t at = find(t, &more->wait);
+    size_t at = tally_find(t, &more->wait);
 
     t->threads += more->threads;
     if (at == t->count && t->count < TALLY_GROUPS_MAX - 1) {
@@ -132,7 +138,7 @@ static void tally_add_group(struct wait_tally *t, const struct wait_group *more)
         return;
     }
     if (at == t->count)
-        at = find(t, &others.wait);
+        at = tally_find(t, &others.wait);
     if (at == t->count)
         t->groups[t->count++] = others;
     group_add(&t->groups[at], more);
@@ -141,11 +147,6 @@ static void tally_add_group(struct wait_tally *t, const struct wait_group *more)
 void tally_add(struct wait_tally *tally, const struct wait *wait) {
     struct wait_group one = { .wait = *wait, .descriptors_min = wait->descriptors, .threads = 1 };
     tally_add_group(tally, &one);
-}
-
-void tally_add_all(struct wait_tally *tally, const struct wait_tally *other) {
-    for (size_t i = 0; i < other->count; i++)
-        tally_add_group(tally, &other->groups[i]);
 }
 
 static int by_threads(const void *a, const void *b) {

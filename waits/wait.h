@@ -61,6 +61,12 @@ struct wait_group {
 /* "recv from upstream 127.0.0.1:4000", "epoll on 20 descriptors". Returns `text`. */
 const char *wait_text(const struct wait_group *group, char text[static WAIT_TEXT_BYTES]);
 
+/* Whether they are for the same, whatever the number of descriptors. */
+bool wait_is_same(const struct wait *a, const struct wait *b);
+
+/* The same without its address, where a role says what there is to say; listeners lose it, too. */
+struct wait_group wait_brief(const struct wait_group *group);
+
 /* The group as an object of JSON: kind, text, threads, and role, object, polled and descriptors
  * where it has them. NULL when out of memory. */
 NODISCARD json_t *wait_json(const struct wait_group *group);
@@ -78,8 +84,10 @@ struct wait_tally {
 
 void tally_add(struct wait_tally *tally, const struct wait *wait);
 
-/* Adds the groups of another one. */
-void tally_add_all(struct wait_tally *tally, const struct wait_tally *other);
+void tally_add_group(struct wait_tally *tally, const struct wait_group *more);
+
+/* The group of that wait; the number of groups when there is none. */
+size_t tally_find(const struct wait_tally *tally, const struct wait *wait);
 
 /* Puts the groups in order: the most threads first. */
 void tally_sort(struct wait_tally *tally);

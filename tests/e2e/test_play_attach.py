@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: MIT
 """srv play --attach: threads by what they wait for, against what the test made them do."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
-from harness import ROOT, clean_environment, die_with_parent, run, srv_binary, wait_for
+from harness import ROOT, clean_environment, die_with_parent, free_port, run, srv_binary, wait_for
 
 RIG = ROOT / "tests/e2e/waits_rig.py"
 
@@ -267,3 +270,129 @@ def test_sockets_of_another_network_namespace_are_named(rig):
     wait_for_picture(process.pid, {f"recv from upstream {where['peer']}": 3, IDLE: 1})
 
 
+
+
+# --- servers, whose requests wait for a slow API or a database ----------------------------
+
+CLIENTS = 3
+SLOW = "/?delay=60"
+
+
+def clients(port, path, count=CLIENTS):
+    """Sockets of clients that have asked and get no answer yet."""
+    sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+    for sock in sockets:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return sockets
+
+
+def wait_for_waits(pid, expected):
+    """Until these waits are in the picture; a server has other threads, too."""
+    seen = {}
+
+    def are_there():
+        nonlocal seen
+        seen = look(pid)
+        return {text: seen.get(text) for text in expected} == expected
+
+    try:
+        wait_for(are_there, 40)
+    except AssertionError:
+        assert seen == expected
+        raise
+
+
+def upstream(api, how=""):
+    return f"recv from upstream 127.0.0.1:{api.port}{how}"
+
+
+IMPATIENT = ("--graceful-timeout", "0")
+
+
+@pytest.mark.parametrize("model, threads", [("single", 1), ("threaded", CLIENTS), ("pool", CLIENTS)])
+def test_threads_of_srv_wait_for_the_upstream(slowapi, serve, model, threads):
+    api = slowapi(*IMPATIENT)
+    app = serve("--model", model, *IMPATIENT, upstream=api)
+    kept = clients(app.port, SLOW)
+    wait_for_waits(app.pid, {upstream(api, " (poll)"): threads})
+    assert len(kept) == CLIENTS
+
+
+@pytest.mark.parametrize("model, each", [("green", 2), ("event", 2), ("evhttp", 1)])
+def test_one_thread_of_srv_waits_for_everything(slowapi, serve, model, each):
+    """For the call of a request, and for its client; libevent's own server lets that be meanwhile."""
+    api = slowapi(*IMPATIENT)
+    app = serve("--model", model, *IMPATIENT, upstream=api)
+
+    def epolls():
+        return [int(text.split()[2]) for text in look(app.pid) if text.startswith("epoll on ")]
+
+    [before] = wait_for(epolls, 20)
+    kept = clients(app.port, SLOW)
+    wait_for(lambda: epolls() and epolls()[0] == before + each * len(kept), 20)
+
+
+@pytest.mark.parametrize("model", ["threaded", "pool"])
+def test_threads_of_srv_wait_for_the_database(db, postgres, model):
+    """Within half of a second they call the API; a function of that schema sleeps for a minute."""
+    app = db("--model", model, schema="asleep")
+    kept = clients(app.port, "/?delay=0.1")
+    [port] = re.findall(r"port=(\d+)", postgres.conninfo)
+
+    def databases():
+        return {text: threads for text, threads in look(app.pid).items() if text.startswith("recv from ") and port in text}
+
+    wait_for(lambda: sum(databases().values()) == CLIENTS, 40)
+    assert len(kept) == CLIENTS
+
+
+PEERS = {
+    "gunicorn sync": ("gunicorn", "--worker-class", "sync", "--workers", "3", "--bind", "127.0.0.1:{port}", "app:app"),
+    "gunicorn gthread": ("gunicorn", "--worker-class", "gthread", "--threads", "8", "--bind", "127.0.0.1:{port}", "app:app"),
+    "uwsgi": ("uwsgi", "--plugin", "python3", "--http-socket", "127.0.0.1:{port}", "--threads", "8", "--module", "app:app"),
+    "flask": ("python3", "-m", "flask", "run", "--port", "{port}", "--with-threads"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def original(tmp_path):
+    """original(NAME, api) -> (pid, port) of the unmodified server, with the app of scripts/peers."""
+    started = []
+
+    def start(name, api):
+        words = PEERS[name]
+        program = f"/usr/bin/{words[0]}"
+        if not os.path.exists(program) or subprocess.run([program, "-c", "import flask, requests"] if name == "flask" else ["true"]).returncode:
+            pytest.skip(f"{name} is not installed")
+        port = free_port()
+        words = [word.replace("{port}", str(port)) for word in words[1:]]
+        env = clean_environment({"PORT_API": str(api.port)})
+        log = (tmp_path / "original.log").open("wb")
+        process = subprocess.Popen(
+            [program, *words], cwd=ROOT / "scripts/peers", env=env, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent
+        )
+        started.append(process)
+        wait_for(lambda: serves(port), 40)
+        return process.pid, port
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def serves(port):
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_threads_of_originals_wait_for_the_upstream(slowapi, original, name):
+    api = slowapi(*IMPATIENT)
+    pid, port = original(name, api)
+    kept = clients(port, SLOW)
+    wait_for_waits(pid, {upstream(api): len(kept)})

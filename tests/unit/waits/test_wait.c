@@ -93,8 +93,8 @@ static void sums_stay_whole_without_places(void **state) {
         assert_int_equal(sum(t), i + 1);
         assert_true(t->count <= TALLY_GROUPS_MAX);
     }
-    tally_add_all(all, t);
-    tally_add_all(all, t);
+    for (size_t i = 0; i < 2 * t->count; i++)
+        tally_add_group(all, &t->groups[i / 2]);
     assert_int_equal(all->threads, 2 * t->threads);
     assert_int_equal(sum(all), 2 * t->threads);
     mem_free(t);
