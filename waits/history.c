@@ -113,7 +113,7 @@ static bool append(char *text, size_t size, const char *part) {
     return fits;
 }
 
-/* Waits that differ in addresses alone have the same words: their sums, by the groups of `brief`. */
+/* Waits that differ in addresses alone have the same words: their sums, by groups of `brief`. */
 static void merge(const struct wait_history *h, struct wait_tally *brief,
                   uint64_t sums[static HISTORY_COLUMNS_MAX]) {
     for (size_t i = 0; i < h->column_count; i++) {
