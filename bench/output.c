@@ -188,6 +188,10 @@ static int end_hlog(FILE *out UNUSED, const struct report *r UNUSED, struct load
     return o->hlog.rc;
 }
 
+static int end_ticks(FILE *out UNUSED, const struct report *r UNUSED, struct load_output *o) {
+    return o->ticks.rc;
+}
+
 /* --- as a whole ----------------------------------------------------------------------------- */
 
 static int write_json(FILE *out, const struct report *r, struct load_output *o UNUSED) {
@@ -203,7 +207,7 @@ static int write_page(FILE *out, const struct report *r, struct load_output *o) 
 
 /* --- where they go ---------------------------------------------------------------------------- */
 
-enum { OUTPUT_HLOG = OUTPUT_FILES - 1 };
+enum { OUTPUT_HLOG = OUTPUT_FILES - 2, OUTPUT_TICKS };
 
 static const struct output_form {
     size_t path; /* offset in the configuration */
@@ -219,6 +223,7 @@ static const struct output_form {
     { offsetof(struct loadgen_config, look.page_path), write_page, false },
     { offsetof(struct loadgen_config, look.series_path), write_series, false },
     [OUTPUT_HLOG] = { offsetof(struct loadgen_config, look.hlog_path), end_hlog, false },
+    [OUTPUT_TICKS] = { offsetof(struct loadgen_config, look.ticks_path), end_ticks, false },
 };
 
 static const char *path_of(const struct loadgen_config *c, int form) {
@@ -254,6 +259,7 @@ void output_close(struct load_output *o) {
     }
     json_decref(o->against);
     o->against = NULL;
+    ticks_free(&o->ticks);
 }
 
 static int write_file(struct load_output *o, int form, const struct report *r, struct error *err) {
@@ -272,10 +278,12 @@ static FILE *text_stream(const struct loadgen_config *c) {
 }
 
 void output_watch(struct load_output *o, struct live *l) {
-    if (o->files[OUTPUT_HLOG] == NULL)
-        return;
-    hlog_init(&o->hlog, o->files[OUTPUT_HLOG]);
-    live_watch(l, &o->hlog.watcher);
+    if (o->files[OUTPUT_HLOG] != NULL) {
+        hlog_init(&o->hlog, o->files[OUTPUT_HLOG]);
+        live_watch(l, &o->hlog.watcher);
+    }
+    if (o->files[OUTPUT_TICKS] != NULL)
+        ticks_start(&o->ticks, l, o->files[OUTPUT_TICKS]);
 }
 
 void output_start(const struct loadgen_config *c, const struct target *t) {

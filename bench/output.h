@@ -5,11 +5,12 @@
 
 #include "base/error.h"
 #include "bench/hlog.h"
+#include "bench/ticks.h"
 #include "loadgen/report.h"
 #include <jansson.h>
 #include <stdio.h>
 
-enum { OUTPUT_FILES = 9 };
+enum { OUTPUT_FILES = 10 };
 
 /* The parts of a report that features add, in their order; NULL behind the last one.
  * loadgen/section.h tells how one is added. */
@@ -19,6 +20,7 @@ struct load_output {
     FILE *files[OUTPUT_FILES]; /* NULL: not asked for */
     json_t *against;           /* another run, on the page beside this one; or NULL */
     struct hlog hlog;
+    struct ticks ticks;
 };
 
 /* Creates all files, so that a run whose report could not be written does not begin. 0; or -errno

@@ -404,6 +404,8 @@ static const struct option_row bench_rows[] = {
          "write a line of CSV per second: rate, failures, p50, p99, slowest"),
     TEXT(0, "hlog", FILES, "FILE", run.look.hlog_path,
          "write the histogram of each second as a log of HdrHistogram, in microseconds"),
+    TEXT(0, "ticks", FILES, "FILE", run.look.ticks_path,
+         "write a JSON object per tenth of a second, as it ends: answers, failures, latencies"),
     TEXT(0, "report", FILES, "FILE", run.look.page_path,
          "write the report as a page for a browser, in one file; - is stdout"),
     TEXT(0, "against", FILES, "FILE", run.look.against_path,
@@ -471,10 +473,10 @@ static bool is_among(const char *word, const char *const *words, size_t count) {
 
 bool bench_option_loads(const struct option_row *row) {
     static const char *const topics[] = { LOAD, RATE, REQUEST, NETWORK, EXPECT, STREAMS, TLS };
-    static const char *const others[] = { "start-at",        "shard",   "csv",
-                                          "ndjson",          "gnuplot", "prometheus",
-                                          "prometheus-hold", "hlog",    "series-csv",
-                                          "verbosity" };
+    static const char *const others[] = { "start-at",        "shard",    "csv",
+                                          "ndjson",          "gnuplot",  "prometheus",
+                                          "prometheus-hold", "hlog",     "series-csv",
+                                          "ticks",           "verbosity" };
     static const char *const of_report[] = { "ab-strict", "variable-length", "fail-if" };
     if (is_among(row->name, of_report, ARRAY_LEN(of_report)))
         return false;

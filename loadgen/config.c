@@ -35,14 +35,14 @@ bool loadgen_config_varies_connections(const struct loadgen_config *c) {
 }
 
 /* Where results are written to; NULL: not asked for. */
-enum { OUTPUTS = 9 };
+enum { OUTPUTS = 10 };
 
 static void outputs_of(const struct loadgen_config *c, const char *ret[static OUTPUTS]) {
-    const char *const paths[OUTPUTS] = {
-        c->json_path,        c->csv_path,         c->ndjson_path,
-        c->percentiles_path, c->gnuplot_path,     c->spectrum_path,
-        c->look.page_path,   c->look.series_path, c->look.hlog_path
-    };
+    const char *const paths[OUTPUTS] = { c->json_path,      c->csv_path,
+                                         c->ndjson_path,    c->percentiles_path,
+                                         c->gnuplot_path,   c->spectrum_path,
+                                         c->look.page_path, c->look.series_path,
+                                         c->look.hlog_path, c->look.ticks_path };
     memcpy(ret, paths, sizeof(paths));
 }
 
@@ -66,13 +66,25 @@ static int check_outputs(const struct loadgen_config *c, struct error *err) {
             if (strcmp(paths[i], "-") == 0)
                 return error_set(err, -EINVAL,
                                  "stdout (-) can take one of --json, --csv, --ndjson, "
-                                 "--percentages, --gnuplot, --spectrum, --report, --series-csv "
-                                 "and --hlog");
+                                 "--percentages, --gnuplot, --spectrum, --report, "
+                                 "--series-csv, --hlog and --ticks");
             if (strncmp(paths[i], "/dev/", 5) != 0)
                 return error_set(err, -EINVAL, "two of the results would be written to '%s'",
                                  paths[i]);
         }
     return 0;
+}
+
+/* Rows are tenths of a second then, and seconds are what the others are about. */
+static int check_ticks(const struct loadgen_config *c, struct error *err) {
+    bool wants_seconds = c->json_path != NULL || c->json_line || c->look.page_path != NULL ||
+                         c->look.series_path != NULL || c->look.hlog_path != NULL || c->progress ||
+                         c->look.live || c->abort_if.count > 0;
+    if (c->look.ticks_path == NULL || !wants_seconds)
+        return 0;
+    return error_set(err, -EINVAL,
+                     "--ticks excludes --json, --json-line, --report, --series-csv, --hlog, "
+                     "--progress, --live and --abort-if, which are about seconds");
 }
 
 static int check_method(const struct loadgen_config *c, struct error *err) {
@@ -279,6 +291,7 @@ const char *loadgen_config_single(const struct loadgen_config *c) {
         { "ndjson", c->ndjson_path != NULL },
         { "series-csv", c->look.series_path != NULL },
         { "hlog", c->look.hlog_path != NULL },
+        { "ticks", c->look.ticks_path != NULL },
         { "live", c->look.live },
         { "prometheus", c->look.metrics_address != NULL },
         { "shard", c->shard.share.count > 0 },
@@ -307,6 +320,8 @@ int loadgen_config_check(const struct loadgen_config *c, struct error *err) {
     if (c->ipv4 && c->ipv6)
         return error_set(err, -EINVAL, "-4 and -6 exclude each other; without them both are used");
     int rc = check_outputs(c, err);
+    if (rc == 0)
+        rc = check_ticks(c, err);
     if (rc == 0)
         rc = check_method(c, err);
     if (rc == 0)

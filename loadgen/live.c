@@ -123,7 +123,8 @@ void live_publish(struct live *l, uint32_t worker, struct counters *t, const str
 }
 
 int live_want_totals(struct live *l) {
-    l->totals = mem_calloc(loadgen_config_workers(l->config), sizeof(*l->totals));
+    if (l->totals == NULL)
+        l->totals = mem_calloc(loadgen_config_workers(l->config), sizeof(*l->totals));
     return l->totals != NULL ? 0 : -ENOMEM;
 }
 
@@ -326,9 +327,10 @@ void live_finish(struct live *l, nsec_t now) {
     nsec_t began = l->row_ended > 0 ? l->row_ended : l->measure_from;
     if (now < began)
         now = began;
-    bool whole = now - began > LIVE_PERIOD * 9 / 10; /* less would look like a drop of the rate */
+    bool whole =
+        now - began > live_period(l->config) * 9 / 10; /* less would look like a drop of the rate */
     pthread_mutex_lock(&l->lock);
-    if (l->row.ended > 0 || now - began > LIVE_PERIOD / 20)
+    if (l->row.ended > 0 || now - began > live_period(l->config) / 20)
         close_row(l, now, whole);
     else if (l->row_count > 0)
         l->rows[l->row_count - 1].in_flight = live_in_flight(l);

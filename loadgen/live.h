@@ -20,7 +20,8 @@
 #include <stdio.h>
 
 #define LIVE_PERIOD   NSEC_PER_SEC
-#define LIVE_ROWS_MAX 86400 /* a day; later seconds have no row */
+#define LIVE_TICK     (NSEC_PER_SEC / 10) /* of --ticks */
+#define LIVE_ROWS_MAX 86400               /* a day; later seconds have no row */
 #define LIVE_UNKNOWN  (-1)
 
 /* The reason why a run ended. */
@@ -90,6 +91,11 @@ struct live {
     struct live_watcher *watchers;
     struct live_totals *totals; /* of each worker; NULL: nobody asks */
 };
+
+/* The length of a row. */
+static inline nsec_t live_period(const struct loadgen_config *c) {
+    return c->look.ticks_path != NULL ? LIVE_TICK : LIVE_PERIOD;
+}
 
 /* 0 or -ENOMEM. */
 NODISCARD int live_init(struct live *l, const struct loadgen_config *c);

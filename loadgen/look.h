@@ -13,6 +13,7 @@ struct load_look {
     const char *page_from;    /* the JSON that the page is made of: nothing is loaded */
     const char *command;      /* the line that asked for the run, without what is secret */
     const char *series_path, *hlog_path;
+    const char *ticks_path;      /* a line for each tenth of a second, as it ends */
     const char *metrics_address; /* for Prometheus; checked */
     nsec_t metrics_hold;         /* after the run, for one more scrape */
     bool live;                   /* the whole screen, on a terminal */

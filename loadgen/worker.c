@@ -59,7 +59,7 @@ static void on_tick(struct timer *timer) {
     live_publish(w->live, w->share.index, &w->counters, &w->answers, &w->state);
     if (w->share.index == 0)
         arm(w, &w->row_timer, w->next_tick + ROW_DELAY);
-    w->next_tick += LIVE_PERIOD;
+    w->next_tick += live_period(w->config);
     arm(w, &w->tick_timer, w->next_tick);
 }
 
@@ -105,7 +105,7 @@ static int wait_for_start(struct load_worker *w) {
 }
 
 static int start_timers(struct load_worker *w) {
-    w->next_tick = w->plan.measure_from + LIVE_PERIOD;
+    w->next_tick = w->plan.measure_from + live_period(w->config);
     selfcheck_watch(&w->lateness, w->start);
     int rc = timer_set(w->loop, &w->stop_timer, w->plan.stop_at);
     if (rc == 0)

@@ -139,3 +139,24 @@ def test_files_per_second_need_a_run(tmp_path, option):
     assert done.stderr.splitlines()[0].endswith(f"{option} excludes --merge: nothing is loaded")
     done = harness.run("bench", option, "no/such/file", "http://127.0.0.1:1/")
     assert (done.returncode, done.stderr) == (1, "srv bench: cannot write no/such/file: No such file or directory\n")
+
+
+def test_ticks_tell_each_tenth_of_a_second_as_it_ends(srv_run, slowapi, tmp_path):
+    path = tmp_path / "ticks.ndjson"
+    done = srv_run("bench", "-q", "-k", "-c", "4", "-n", "200", "--ticks", path, f"{slowapi().url}?delay=20ms")
+    assert done.returncode == 0, done.stderr
+    ticks = [json.loads(line) for line in path.read_text().splitlines()]
+    assert sum(tick["ended"] for tick in ticks) == 200 and ticks[-1]["statuses"] == {"200": 200}
+    assert sum(count for tick in ticks for _, count in tick["latency_us"]) == 200 and ticks[-1]["failures"] == {}
+    assert all(usec >= 20000 for tick in ticks for usec, _ in tick["latency_us"])
+    assert len(ticks) >= 5 and all(before["second"] < after["second"] for before, after in zip(ticks, ticks[1:]))
+    for tick in ticks:
+        of_it = sum(count for _, count in tick["latency_us"])
+        assert of_it == tick["ended"] - tick["failed"]
+        assert (tick["mean_us"] >= 20000) == (of_it > 0)
+
+
+@pytest.mark.parametrize("option", [["--json", "x.json"], ["--live"], ["--series-csv", "x.csv"], ["--abort-if", "rps<1"]])
+def test_ticks_exclude_what_is_about_seconds(srv_run, option, tmp_path):
+    done = srv_run("bench", "-n", "1", "--ticks", tmp_path / "t", *option, "http://127.0.0.1:1/")
+    assert done.returncode == 2 and "--ticks excludes" in done.stderr and done.stderr.count("\n") == 1
