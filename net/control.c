@@ -7,6 +7,7 @@
 #include "net/listener.h"
 #include <errno.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/http_struct.h>
@@ -161,6 +162,74 @@ void control_reply_text(struct control_request *rq, int status, const char *text
     control_reply(rq, status, "text/plain", SLICE(""));
 }
 
+/* --- streams ---------------------------------------------------------------------------------- */
+
+struct control_stream {
+    struct evhttp_request *evhttp;
+    struct evbuffer *piece;
+    void (*closed)(void *arg);
+    void *arg;
+};
+
+static struct evbuffer *output_of(const struct control_stream *s) {
+    struct evhttp_connection *connection = evhttp_request_get_connection(s->evhttp);
+    return bufferevent_get_output(evhttp_connection_get_bufferevent(connection));
+}
+
+/* The request is evhttp's as long as it has a connection; from one that broke it was taken out, and
+ * its end frees it. */
+static void on_stream_closed(struct evhttp_connection *connection UNUSED, void *arg) {
+    struct control_stream *s = arg;
+
+    if (evhttp_request_get_connection(s->evhttp) == NULL)
+        evhttp_send_reply_end(s->evhttp);
+    s->closed(s->arg);
+    evbuffer_free(s->piece);
+    mem_free(s);
+}
+
+struct control_stream *control_stream_open(struct control_request *rq, const char *content_type,
+                                           void (*closed)(void *arg), void *arg) {
+    const struct timeval patience = { .tv_sec = PATIENCE_SEC };
+    struct evhttp_connection *connection = evhttp_request_get_connection(rq->evhttp);
+    struct control_stream *s = mem_calloc(1, sizeof(*s));
+    struct evbuffer *piece = evbuffer_new();
+
+    if (s == NULL || piece == NULL) {
+        mem_free(s);
+        if (piece != NULL)
+            evbuffer_free(piece);
+        control_reply_text(rq, 503, "out of memory");
+        return NULL;
+    }
+    *s = (struct control_stream){
+        .evhttp = rq->evhttp, .piece = piece, .closed = closed, .arg = arg
+    };
+    add_date(evhttp_request_get_output_headers(rq->evhttp));
+    control_add_header(rq, "Content-Type", content_type);
+    evhttp_connection_set_closecb(connection, on_stream_closed, s);
+    evhttp_send_reply_start(rq->evhttp, 200, NULL);
+    /* The client has nothing more to say, and is not to be dropped for that. */
+    bufferevent_set_timeouts(evhttp_connection_get_bufferevent(connection), NULL, &patience);
+    return s;
+}
+
+void control_stream_send(struct control_stream *s, struct slice bytes) {
+    evbuffer_add(s->piece, bytes.ptr, bytes.len);
+    evhttp_send_reply_chunk(s->evhttp, s->piece);
+}
+
+size_t control_stream_backlog(const struct control_stream *s) {
+    return evbuffer_get_length(output_of(s));
+}
+
+void control_stream_end(struct control_stream *s) {
+    evhttp_connection_set_closecb(evhttp_request_get_connection(s->evhttp), NULL, NULL);
+    evhttp_send_reply_end(s->evhttp);
+    evbuffer_free(s->piece);
+    mem_free(s);
+}
+
 /* --- routes ----------------------------------------------------------------------------------- */
 
 static void refuse_method(struct control_request *rq, unsigned methods) {
@@ -207,12 +276,11 @@ static int check_host(const struct control *c, const struct evhttp_request *evht
     return count == 0 && (evhttp->major > 1 || evhttp->minor > 0) ? 400 : 0;
 }
 
-/* A request that changes something is refused from pages of other origins (RFC 6454), and from
- * those that have none. */
-static bool origin_is_ours(const struct control_request *rq) {
+/* Pages that have no origin say null, which is not ours. */
+bool control_origin_is_ours(const struct control_request *rq) {
     struct slice origin, host;
 
-    if (rq->method == CONTROL_GET || !control_header(rq, "Origin", &origin))
+    if (!control_header(rq, "Origin", &origin))
         return true;
     return control_header(rq, "Host", &host) && slice_starts_with(origin, SLICE("http://")) &&
            slice_eq_nocase(slice_drop(origin, strlen("http://")), host);
@@ -223,10 +291,11 @@ static bool admit(const struct control *c, struct control_request *rq) {
     int status = check_host(c, rq->evhttp);
 
     if (status == 403)
-        control_reply_text(rq, status, "Host is not a number, localhost or a --control-host");
+        control_reply_text(rq, status,
+                           "Host is not a number, localhost or a name that was allowed");
     else if (status != 0)
         control_reply_text(rq, status, "exactly one Host is needed");
-    else if (!origin_is_ours(rq))
+    else if (rq->method != CONTROL_GET && !control_origin_is_ours(rq))
         control_reply_text(rq, 403, "Origin is another one");
     else
         return true;

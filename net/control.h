@@ -80,4 +80,28 @@ void control_reply(struct control_request *rq, int status, const char *content_t
 /* One line of text/plain; a line end is added. */
 void control_reply_text(struct control_request *rq, int status, const char *text);
 
+/* Whether the request names no Origin, or the one that this endpoint is (RFC 6454). Requests that
+ * change something are not handed to a route without it. */
+NODISCARD bool control_origin_is_ours(const struct control_request *rq);
+
+/* --- answers that go on ----------------------------------------------------------------------- */
+
+struct control_stream;
+
+/* Begins an answer in chunks, in the place of control_reply. `closed` is called once, when the
+ * client has gone, or when the endpoint is freed: the stream is not there any more then. NULL when
+ * out of memory, and 503 was answered. */
+NODISCARD struct control_stream *control_stream_open(struct control_request *rq,
+                                                     const char *content_type,
+                                                     void (*closed)(void *arg), void *arg);
+
+/* Sends a copy of the bytes, or keeps it for a client that is slow to read. */
+void control_stream_send(struct control_stream *s, struct slice bytes);
+
+/* Bytes that the client has not taken yet. */
+NODISCARD size_t control_stream_backlog(const struct control_stream *s);
+
+/* Ends the answer; `closed` is not called. */
+void control_stream_end(struct control_stream *s);
+
 #endif

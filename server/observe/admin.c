@@ -368,12 +368,14 @@ static json_t *json_peer(const struct stats_entry *e, int doing) {
     return peer.len > 0 ? json_text(peer, STATS_WHAT_BYTES) : NULL;
 }
 
-static json_t *json_entry(const struct stats_entry *e, int doing, unsigned worker, bool whole) {
+static json_t *json_entry(const struct stats_entry *e, int doing, unsigned worker, unsigned place,
+                          bool whole) {
     json_t *object = json_object();
     json_t *peer = json_peer(e, doing);
     nsec_t since = e->since, ready_at = e->ready_at, now = clock_now(); /* in this order */
 
     json_object_set_new(object, "worker", json_integer(worker));
+    json_object_set_new(object, "place", json_integer(place));
     json_object_set_new(object, "request", json_what(e, whole));
     json_object_set_new(object, "waits_for", json_doing(e, doing));
     if (peer != NULL)
@@ -394,7 +396,7 @@ static char *requests_json(const struct admin *o) {
             const struct stats_entry *e = &o->stats[i].entries[k];
             int doing = atomic_load_explicit(&e->doing, memory_order_acquire);
             if (doing != STATS_NOTHING && doing != STATS_COMING)
-                json_array_append_new(root, json_entry(e, doing, i + 1, whole));
+                json_array_append_new(root, json_entry(e, doing, i + 1, k, whole));
         }
     }
     return finish(root);
