@@ -158,14 +158,6 @@ static const struct option_spec spec = {
     .positional_max = OPTION_STRINGS_MAX,
 };
 
-/* Unsets the variables that give defaults: a playground's commands say all that matters, and
- * WORKERS=4 of the user would change what they do. */
-static void forget_defaults(const struct option_spec *options) {
-    for (size_t i = 0; i < options->row_count; i++)
-        if (options->rows[i].env != NULL)
-            unsetenv(options->rows[i].env);
-}
-
 /* The rows to play, each once. */
 struct selection {
     const struct playground **rows; /* with room for all there are */
@@ -258,9 +250,9 @@ static int run_chosen(const struct play_config *config, const struct option_stri
     }
     if (config->explain != NULL)
         return explain(&overrides, chosen, count);
-    forget_defaults(cmd_slowapi.options);
-    forget_defaults(cmd_serve.options);
-    forget_defaults(cmd_bench.options);
+    cmd_forget_defaults(cmd_slowapi.options);
+    cmd_forget_defaults(cmd_serve.options);
+    cmd_forget_defaults(cmd_bench.options);
     struct run_config chosen_run = {
         .rows = chosen,
         .row_count = count,

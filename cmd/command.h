@@ -17,5 +17,6 @@ extern const struct command cmd_slowapi;
 extern const struct command cmd_serve;
 extern const struct command cmd_bench;
 extern const struct command cmd_play;
+extern const struct command cmd_lab;
 
 #endif

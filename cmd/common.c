@@ -2,6 +2,7 @@
 /* Glue between a subcommand's option rows and the process: help, rows, errors, exit codes. */
 #include "cmd/common.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *const cmd_log_levels[] = { "error", "warn", "info", "debug", NULL };
@@ -31,4 +32,10 @@ int cmd_parse(const struct option_spec *spec, int argc, char **argv, void *confi
         break;
     }
     return -ECANCELED;
+}
+
+void cmd_forget_defaults(const struct option_spec *options) {
+    for (size_t i = 0; i < options->row_count; i++)
+        if (options->rows[i].env != NULL)
+            unsetenv(options->rows[i].env);
 }

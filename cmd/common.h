@@ -16,6 +16,10 @@ NODISCARD int cmd_parse(const struct option_spec *spec, int argc, char **argv, v
  * `return cmd_fail("serve", EXIT_CANNOT, &err)`. */
 int cmd_fail(const char *name, int code, const struct error *err);
 
+/* Unsets the variables that give defaults: the commands that the caller starts say all that
+ * matters, and WORKERS=4 of the user would change what they do. */
+void cmd_forget_defaults(const struct option_spec *options);
+
 /* The words of --log-level, in the order of enum log_level; for OPTION_CHOICE. */
 extern const char *const cmd_log_levels[];
 

@@ -11,10 +11,7 @@
 #include <unistd.h>
 
 static const struct command *const commands[] = {
-    &cmd_slowapi,
-    &cmd_serve,
-    &cmd_bench,
-    &cmd_play,
+    &cmd_slowapi, &cmd_serve, &cmd_bench, &cmd_play, &cmd_lab,
 };
 
 static void print_usage(FILE *out) {
@@ -42,7 +39,8 @@ static int run(int argc, char **argv) {
         printf("srv %s\n", SRV_VERSION);
         return 0;
     }
-    fprintf(stderr, "srv: unknown command '%s'; expected slowapi, serve, bench or play\n", argv[1]);
+    fprintf(stderr, "srv: unknown command '%s'; expected slowapi, serve, bench, play or lab\n",
+            argv[1]);
     return EXIT_USAGE;
 }
 

@@ -4,7 +4,7 @@ _srv() {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} options= words=
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'slowapi serve bench play --help --version' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'slowapi serve bench play lab --help --version' -- "$current")
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -128,7 +128,7 @@ _srv() {
         esac
         ;;
     bench)
-        options='-n --requests -c --concurrency -t --time -s --timeout -k --keep-alive --requests-per-connection -W --workers -R --ramp --warmup --drain -r --ignore-errors -l --variable-length --strict --ab-strict --rate --arrivals --stages --burst --no-catch-up --think --seed -H --header -C --cookie -A --auth -m --method -i --head -p --post -u --put --body -F --form --follow --cookies --body-stream --chunked --expect-continue --compressed -T --content-type --requests-file --requests-order --templates --replay --speed --replay-methods --http1.0 -X --proxy -P --proxy-auth --unix-socket --resolve -4 --ipv4 -6 --ipv6 -B --source -o -b --window --cacert --insecure -E --client-certificate -I --no-sni -Z --ciphers -f --tls-version --tls-resume --expect-status --expect-body --fail-if --abort-if --find-max --find-max-by --find-max-time --at-least --rounds --server-command --compare --metric --tolerance --stream --stall --stream-end --server-timing --server-metrics --server-metrics-match --server-timing-parts -q --quiet -Q --no-banner --progress --live -d --no-percentiles -S --no-confidence --percentiles -w --html -x --table-attributes -y --row-attributes -z --cell-attributes -v --verbosity -V --version --json --json-line -e --percentages --spectrum -g --gnuplot --csv --prometheus --prometheus-hold --series-csv --hlog --report --against --report-from --ndjson --start-at --shard --merge --merge-skew --merge-anyway -h --help'
+        options='-n --requests -c --concurrency -t --time -s --timeout -k --keep-alive --requests-per-connection -W --workers -R --ramp --warmup --drain -r --ignore-errors -l --variable-length --strict --ab-strict --rate --arrivals --stages --burst --no-catch-up --think --seed -H --header -C --cookie -A --auth -m --method -i --head -p --post -u --put --body -F --form --follow --cookies --body-stream --chunked --expect-continue --compressed -T --content-type --requests-file --requests-order --templates --replay --speed --replay-methods --http1.0 -X --proxy -P --proxy-auth --unix-socket --resolve -4 --ipv4 -6 --ipv6 -B --source -o -b --window --cacert --insecure -E --client-certificate -I --no-sni -Z --ciphers -f --tls-version --tls-resume --expect-status --expect-body --fail-if --abort-if --find-max --find-max-by --find-max-time --at-least --rounds --server-command --compare --metric --tolerance --stream --stall --stream-end --server-timing --server-metrics --server-metrics-match --server-timing-parts -q --quiet -Q --no-banner --progress --live -d --no-percentiles -S --no-confidence --percentiles -w --html -x --table-attributes -y --row-attributes -z --cell-attributes -v --verbosity -V --version --json --json-line -e --percentages --spectrum -g --gnuplot --csv --prometheus --prometheus-hold --series-csv --hlog --ticks --report --against --report-from --ndjson --start-at --shard --merge --merge-skew --merge-anyway -h --help'
         case $before in
         -n|--requests) return ;;
         -c|--concurrency) return ;;
@@ -207,6 +207,7 @@ _srv() {
         --prometheus-hold) return ;;
         --series-csv) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --hlog) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+        --ticks) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --report) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --against) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --report-from) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
@@ -229,6 +230,13 @@ _srv() {
         --duration) return ;;
         --json) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --html) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+        esac
+        ;;
+    lab)
+        options='--allow-remote --token --idle -h --help'
+        case $before in
+        --token) return ;;
+        --idle) return ;;
         esac
         ;;
     *) return ;;

@@ -12,7 +12,7 @@ import sys
 import pytest
 from tree import LAYERS, ROOT, files
 
-COMMANDS = ("slowapi", "serve", "bench", "play")
+COMMANDS = ("slowapi", "serve", "bench", "play", "lab")
 SRV = os.environ.get("SRV_BIN", str(ROOT / "build/release/cmd/srv"))
 
 
@@ -150,6 +150,7 @@ def test_tutorial_plays_every_row_of_the_tutorial():
         ("loadgen", "## `loadgen/`, in the order of a run", set()),
         ("bench", "## `bench/`, from runs to their report", set()),
         ("playground", "## `playground/`, from the row to the page", set()),
+        ("lab", "## `lab/`, from the row to the page", set()),
     ],
 )
 def test_map_of_a_product_is_complete(folder, title, rooms):

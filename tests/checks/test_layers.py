@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Includes go to the right only: cmd -> playground bench -> server slowapi loadgen -> relay waits -> fiber proc -> net http -> base,
+"""Includes go to the right only: cmd -> lab -> playground bench -> server slowapi loadgen -> relay waits -> fiber proc -> net http -> base,
 and in no circle."""
 
 import subprocess
@@ -22,6 +22,7 @@ MAY_INCLUDE = {
     "bench": BELOW_PRODUCTS | {"loadgen"},
     "waits": {"net", "base"},
     "playground": BELOW_PRODUCTS | {"waits", "server", "slowapi", "loadgen", "bench"},
+    "lab": BELOW_PRODUCTS | {"waits", "playground", "loadgen"},
     "cmd": set(LAYERS),
 }
 # Header of a library -> where it may be included, and in how many files at most (None: any number).

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYERS = ("base", "http", "net", "fiber", "proc", "relay", "waits", "server", "slowapi", "loadgen", "bench", "playground", "cmd")
+LAYERS = ("base", "http", "net", "fiber", "proc", "relay", "waits", "server", "slowapi", "loadgen", "bench", "playground", "lab", "cmd")
 
 
 def files(*suffixes, under=("",)):

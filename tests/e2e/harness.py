@@ -140,10 +140,11 @@ class Server:
     """One running `srv COMMAND ARGS`, ready to be asked."""
 
     launcher = ()  # what starts it
+    takes_bind = True  # it listens on 127.0.0.1:0 unless told otherwise by --bind
 
     def __init__(self, command, args, log_path, env=None, ready_seconds=READY_SECONDS):
         self.command, self.args, self.log_path = command, [str(arg) for arg in args], Path(log_path)
-        if not any(re.match(r"(-b|--bind(=|$))", arg) for arg in self.args):
+        if self.takes_bind and not any(re.match(r"(-b|--bind(=|$))", arg) for arg in self.args):
             self.args = ["--bind", "127.0.0.1:0", *self.args]
         self.addresses = []
         with open(self.log_path, "wb") as log:
@@ -184,7 +185,7 @@ class Server:
     # --- life ------------------------------------------------------------------
 
     def _wait_ready(self, seconds):
-        wanted = sum(bool(re.match(r"(-b|--bind(=|$))", arg)) for arg in self.args)
+        wanted = sum(bool(re.match(r"(-b|--bind(=|$))", arg)) for arg in self.args) or 1
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             ended = self.process.poll() is not None

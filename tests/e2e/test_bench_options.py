@@ -23,7 +23,7 @@ VALUES = {
     "--server-metrics": "http://127.0.0.1:1/", "--server-metrics-match": "x", "--server-timing-parts": "wait",
     "--percentiles": "50", "--table-attributes": "a", "--row-attributes": "a", "--cell-attributes": "a", "--verbosity": "2",
     "--json": "OUT", "--percentages": "OUT", "--spectrum": "OUT", "--gnuplot": "OUT", "--csv": "OUT",
-    "--prometheus": "127.0.0.1:0", "--prometheus-hold": "0.01", "--series-csv": "OUT", "--hlog": "OUT", "--report": "OUT",
+    "--prometheus": "127.0.0.1:0", "--prometheus-hold": "0.01", "--series-csv": "OUT", "--hlog": "OUT", "--ticks": "OUT", "--report": "OUT",
     "--against": "NONE", "--report-from": "NONE", "--ndjson": "OUT", "--start-at": "+0.05s", "--shard": "1/2",
     "--merge-skew": "1",
 }  # fmt: skip
