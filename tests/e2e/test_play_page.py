@@ -69,7 +69,9 @@ def test_browser_shows_every_figure_and_complains_about_nothing(page, tmp_path):
         assert f"calls in the slow API, at most {calls} " in text
         assert "all clients 10 " in text
         assert done.stdout.count(f'href="#{row["name"]}"') >= 5  # the index, and a bar in each chart
-    assert done.stdout.count('class="plot"') == 5 * len(rows)
+        for group in row["waits"]["groups"][:1]:
+            assert group["kind"].split("_")[0] in text
+    assert done.stdout.count('class="plot"') == 6 * len(rows)
     assert re.search(r"(green|pool-eager|single) +kept \d+ calls? waiting at once with +\d+ threads?", text)
     dots = re.findall(r'<path class="dots" d="([^"]*)"', done.stdout)
     assert [path.count("h0") for path in dots] == [20] * len(rows)  # one for each request
@@ -120,8 +122,22 @@ KEPT = {"requests": 4, "slowest_us": 4000, "points": [[5025000, 2500, False], [1
 USUAL = one(load__requests=2000, load__concurrency=200, tutorial_seconds=0)
 LOADS = [USUAL, one(seconds=1, ideal_seconds=1, load__requests=4, tutorial_seconds=0), USUAL]
 PROXIED = one(proxy="proxy", process_cpu_us_per_request={"proxy": 77.0}, series__server_connections=[0, 0, 6])
+# Two waits that differ in addresses alone, and more kinds than there are colours.
+WAITS = {
+    "samples": 2, "threads_mean": 13.5, "elapsed_ms": [0, 1000], "threads": [13, 14],
+    "groups": [
+        {"kind": "recv", "text": f"recv from upstream 127.0.0.1:{port} (poll)", "role": "upstream", "object": f"127.0.0.1:{port}",
+         "threads_mean": 4.0, "threads_max": 4, "series": [4, 4]} for port in (1, 2)
+    ] + [
+        {"kind": "read", "text": f"read </{name}>", "threads_mean": 1.0, "threads_max": 1, "series": [1, 1]} for name in "abcd"
+    ] + [
+        {"kind": "recv", "text": "recv from client of [::1]:80", "role": "client", "object": "[::1]:80", "threads_mean": 1.5,
+         "threads_max": 2, "series": [1, 2]},
+    ],
+}  # fmt: skip
 CASES = {
     "one": [ONE],
+    "waits": [one(waits=WAITS)],
     "other-load": [one(load__requests=11, tutorial_seconds=0)],
     "two": [ONE, one(tutorial_seconds=17.536)],
     "loads": LOADS,
@@ -256,6 +272,24 @@ def test_original_has_a_key_unless_it_was_skipped(drawn):
 
 
 @needs_chromium
+def test_threads_are_stacked_by_what_they_wait_for(drawn):
+    """The widths add up to the whole bar; what differs in addresses alone is one wait, and the rest has a piece of its own."""
+    page = drawn["waits"]
+    keys = re.findall(r'<span class="key stacked wait-(\d)">([^<]*)</span>', page)
+    bar, plot = keys[:5], keys[5:]
+    assert bar[:2] == [("0", "8 recv from upstream (poll)"), ("1", "1.5 recv from client")]
+    assert [words for _, words in bar[2:]] == ["1 read &lt;/a&gt;", "1 read &lt;/b&gt;", "2 other waits"]
+    assert plot[0] == ("0", "recv from upstream (poll), at most 8") and plot[4] == ("4", "other waits, at most 2")
+    widths = [float(width) for width in re.findall(r'<rect class="stack wait-\d"[^>]* width="([\d.]+)%"', page)]
+    assert len(widths) == 5 and sum(widths) == pytest.approx(100, abs=0.01)
+    assert page.count('<path class="stack') == 5
+    assert page.count('href="#held"') == page.count('id="held"') == 1
+
+
+def test_rows_that_nobody_looked_at_have_no_chart_of_waits(drawn):
+    assert 'id="held"' not in drawn["one"] and "stack" not in drawn["one"]
+
+
 def test_missing_answer_is_a_gap_in_the_line(drawn):
     paths = re.findall(r'<path class="line-[ab]" d="([^"]*)"', drawn["gap"])
     assert paths == ["M0.0 50.0H250.0V100.0M750.0 100.0H1000.0", "M500.0 65.0"]
