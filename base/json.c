@@ -118,6 +118,24 @@ json_t *json_parse(struct slice text) {
                         : json_loadb(text.ptr, text.len, flags | JSON_DECODE_INT_AS_REAL, NULL);
 }
 
+/* A member of an object, or an element of a list by its number from 0; NULL: there is none. */
+static json_t *member_of(json_t *json, struct slice name) {
+    uint64_t index;
+
+    if (json_is_array(json))
+        return slice_parse_u64(name, SIZE_MAX, &index) == 0 ? json_array_get(json, index) : NULL;
+    char *key = slice_dup(name);
+    json_t *member = key != NULL ? json_object_get(json, key) : NULL;
+    mem_free(key);
+    return member;
+}
+
+json_t *json_at(json_t *json, struct slice path) {
+    while (json != NULL && path.len > 0)
+        json = member_of(json, slice_cut(&path, '.'));
+    return json;
+}
+
 char *json_line(json_t *json) {
     char *text = json != NULL
                      ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9))

@@ -12,6 +12,10 @@
  * (RFC 9110 section 5.5). NULL when out of memory; new functions of jansson take that. */
 NODISCARD json_t *json_text(struct slice text, size_t bytes_max);
 
+/* The part of it that the path names by members of objects and numbers of elements, from 0:
+ * `items.0.id`; the empty path is all of it. Borrowed; NULL: there is none, or `json` is NULL. */
+json_t *json_at(json_t *json, struct slice path);
+
 /* The object or list as one line of ASCII, without newline: characters that end lines for some
  * readers, or drive terminals, are escaped. Drops the reference, takes NULL. For free(3); NULL when
  * out of memory. */

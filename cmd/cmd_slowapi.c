@@ -252,7 +252,7 @@ static const struct option_row rows[] = {
         .name = "rules",
         .topic = "Answering",
         .meta = "FILE",
-        .help = "JSON rules that match by path, method, header and query; read again on SIGHUP.",
+        .help = "JSON rules (docs/slowapi-rules.md); read again on SIGHUP.",
         .type = OPTION_STRING,
         .offset = MEMBER(rules),
     },

@@ -24,7 +24,7 @@ complete -c srv -n '__fish_seen_subcommand_from slowapi' -l strict-params -d 'Re
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l seed -x -d 'Roll the same for the same requests in the same order, whichever worker gets them; 0 rolls anew each time.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l sequences -x -d 'Keys, and clients with their paths, that seq, first and every can count; the one that was not used for longest goes.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l queues -x -d 'Queues of different workers, service, queue or key; the one that was not used for longest goes.'
-complete -c srv -n '__fish_seen_subcommand_from slowapi' -l rules -r -F -d 'JSON rules that match by path, method, header and query; read again on SIGHUP.'
+complete -c srv -n '__fish_seen_subcommand_from slowapi' -l rules -r -F -d 'JSON rules (docs/slowapi-rules.md); read again on SIGHUP.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l files -xa '(__fish_complete_directories)' -d 'Folder out of which body-file takes files; no link in it and no path leads out.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l upstream -x -d 'Stand in front of this service, http[s]://HOST[:PORT][/PATH] or unix:/PATH[:/PATH]: all requests go there, and parameters come from options, rules and X-Slowapi.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l upstream-ca -r -F -d 'Trusted certificates for an https:// upstream, PEM (default: the system\'s).'

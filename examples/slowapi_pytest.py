@@ -41,7 +41,7 @@ class SlowApi:
         assert status == 200, text
 
     def requests(self, **search):
-        """Those of the test that fit, oldest first: requests(path="/pay*", method="POST")."""
+        """Those of the test that fit, oldest first: requests(path="/pay/**", method="POST")."""
         return json.loads(self.ask_control("GET", "/requests", search.items())[1])["requests"]
 
     def assert_called(self, times, **search):

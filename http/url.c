@@ -149,21 +149,23 @@ static bool decodes_to(struct slice raw, struct slice name) {
     return raw.len == 0 && i == name.len;
 }
 
-bool http_query_find(struct slice query, struct slice name, struct slice *ret_value) {
-    struct slice raw_name, value;
-    while (http_query_next(&query, &raw_name, &value)) {
-        if (decodes_to(raw_name, name)) {
-            *ret_value = value;
+bool http_query_walk(struct slice *rest, struct slice name, struct slice *ret_value) {
+    struct slice raw_name;
+
+    while (http_query_next(rest, &raw_name, ret_value))
+        if (decodes_to(raw_name, name))
             return true;
-        }
-    }
     return false;
 }
 
+bool http_query_find(struct slice query, struct slice name, struct slice *ret_value) {
+    return http_query_walk(&query, name, ret_value);
+}
+
 bool http_query_has(struct slice query, struct slice name, struct slice value) {
-    struct slice raw_name, raw_value;
-    while (http_query_next(&query, &raw_name, &raw_value))
-        if (decodes_to(raw_name, name) && decodes_to(raw_value, value))
+    struct slice raw_value;
+    while (http_query_walk(&query, name, &raw_value))
+        if (decodes_to(raw_value, value))
             return true;
     return false;
 }

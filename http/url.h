@@ -33,6 +33,9 @@ bool http_query_find(struct slice query, struct slice name, struct slice *ret_va
 /* Whether one of the parameters decodes to that name and value. */
 bool http_query_has(struct slice query, struct slice name, struct slice value);
 
+/* Walks the raw values of the parameters with that (decoded) name; false at the end. */
+bool http_query_walk(struct slice *rest, struct slice name, struct slice *ret_value);
+
 /* Percent-decoding, '+' as a space. Writes at most raw.len bytes to `out`. The length, or -EINVAL
  * for a bad escape or an encoded NUL. `out` may be the raw text itself. */
 NODISCARD long http_percent_decode(struct slice raw, char *out);

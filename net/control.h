@@ -28,7 +28,7 @@ struct evhttp_request;
 
 enum { CONTROL_GET = 1, CONTROL_PUT = 2, CONTROL_DELETE = 4, CONTROL_POST = 8, CONTROL_PATCH = 16 };
 
-#define CONTROL_BODY_BYTES_MAX (1u << 20)
+#define CONTROL_BODY_BYTES_MAX (2u << 20)
 
 /* What a handler is asked; its slices live until control_reply. */
 struct control_request {

@@ -269,18 +269,6 @@ static int append_header(struct render *r, struct slice name) {
     return http_field_find(r->request->head, name, &value) ? append_value(r, value) : 0;
 }
 
-/* A member of an object, or an element of a list by its number from 0; NULL: there is none. */
-static json_t *member_of(json_t *json, struct slice name) {
-    uint64_t index;
-
-    if (json_is_array(json))
-        return slice_parse_u64(name, SIZE_MAX, &index) == 0 ? json_array_get(json, index) : NULL;
-    char *key = slice_dup(name);
-    json_t *member = key != NULL ? json_object_get(json, key) : NULL;
-    mem_free(key);
-    return member;
-}
-
 /* Texts are written as values; numbers, lists and the rest as JSON. */
 static int append_json(struct render *r, struct slice path) {
     struct slice body = r->request->body;
@@ -289,8 +277,7 @@ static int append_json(struct render *r, struct slice path) {
     if (!r->is_parsed)
         r->json = json_parse(body);
     r->is_parsed = true;
-    for (at = r->json; at != NULL && path.len > 0;)
-        at = member_of(at, slice_cut(&path, '.'));
+    at = json_at(r->json, path);
     if (at == NULL)
         return 0;
     if (json_is_string(at))

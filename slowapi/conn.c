@@ -27,6 +27,7 @@ static void read_request(struct slow_conn *c);
 static void take_head(struct slow_conn *c, const struct http_head *head);
 static void take_data(struct slow_conn *c, struct slice data);
 static void wait_or_answer(struct slow_conn *c);
+static void decide_without_body(struct slow_conn *c, struct slice data);
 static void forward(struct slow_conn *c, const struct http_head *head);
 
 /* --- the hub ---------------------------------------------------------------------------------- */
@@ -496,6 +497,10 @@ static void take_data(struct slow_conn *c, struct slice data) {
                                                           : 0;
 
     account_data(c, data);
+    if (rc == 413 && c->reply->kept->is_open) {
+        decide_without_body(c, data);
+        return;
+    }
     if (UNLIKELY(paces_upload(c)))
         reply_upload(c->reply, c->worker->planner.stats.slot->faults, data.len);
     if (rc > 0)
@@ -579,18 +584,57 @@ static void end_request(struct slow_conn *c) {
         conn_await(c);
 }
 
+/* Passes on what was kept of a request until its rule was chosen. */
+static void pass_kept(struct slow_conn *c, bool is_whole) {
+    struct kept_request *kept = c->reply->kept;
+
+    forward(c, &kept->head);
+    if (!is_forwarded(c))
+        return;
+    int rc = slow_exchange_write(c->reply->exchange, kept->request.body);
+    c->reply->kept = NULL;
+    kept_free(kept);
+    if (rc < 0)
+        conn_drop(c);
+    else if (is_whole)
+        end_request(c);
+}
+
+/* The body is too long to be kept: no condition on it is met, and the rest of it is to come. */
+static void decide_without_body(struct slow_conn *c, struct slice data) {
+    c->reply->kept->request.is_cut = true;
+    if (plan_finish(&c->worker->planner, c->reply, &c->delay) < 0) {
+        conn_drop(c);
+        return;
+    }
+    if (!c->reply->forwards) {
+        (void)inject_request_faults(c);
+        return;
+    }
+    pass_kept(c, false);
+    if (is_forwarded(c) && slow_exchange_write(c->reply->exchange, data) < 0)
+        conn_drop(c);
+}
+
 /* --- a request that is whole ----------------------------------------------------------------- */
 
 /* The request is read, and its delay begins when its links have carried it. The clock is read
  * again: from the begin of the turn, a request that came late in it would be answered too early. */
 static void wait_or_answer(struct slow_conn *c) {
+    struct kept_request *kept = c->reply != NULL ? c->reply->kept : NULL;
+    bool was_open = kept != NULL && kept->is_open;
     nsec_t now = clock_now(), came_at = paces_upload(c) ? c->reply->upload_at : 0;
 
-    if (is_forwarded(c))
+    if (is_forwarded(c)) {
         end_request(c);
-    else if (c->reply != NULL && c->reply->kept != NULL &&
-             plan_finish(&c->worker->planner, c->reply, &c->delay) < 0)
+        return;
+    }
+    if (kept != NULL && plan_finish(&c->worker->planner, c->reply, &c->delay) < 0)
         conn_drop(c);
+    else if (was_open && c->reply->forwards)
+        pass_kept(c, true);
+    else if (was_open && inject_request_faults(c))
+        return;
     else if (c->delay > 0 || came_at > now)
         conn_wait_until(c, deadline_after(nsec_max(now, came_at), c->delay));
     else

@@ -8,7 +8,7 @@
 #include "slowapi/journal.h"
 #include "slowapi/openapi.h"
 #include "slowapi/roll.h"
-#include "slowapi/rule.h"
+#include "slowapi/rule_list.h"
 #include "slowapi/tcp.h"
 #include <errno.h>
 #include <jansson.h>
@@ -140,7 +140,7 @@ static json_t *paths_json(const struct shared *shared, const struct slow_stats_s
 
 /* [{"name": ..., "requests": N}], in the order of the rules. */
 static json_t *rules_json(struct shared *shared) {
-    char *text = shared_rules(shared);
+    char *text = shared_rules(shared, NULL);
     json_t *rules = text != NULL ? json_loads(text, 0, NULL) : NULL, *list = json_array(), *rule;
     size_t i;
 
@@ -328,10 +328,10 @@ static const char *format_etag(const struct shared *shared, uint32_t generation,
 }
 
 /* With an ETag, for who changes a list that others may change, too. */
-static void reply_rules(struct shared *shared, struct control_request *rq) {
+static void reply_rules(struct shared *shared, struct control_request *rq, bool with_hits) {
     char etag[ETAG_BYTES];
     uint32_t generation = atomic_load(&shared->rules_generation);
-    char *text = shared_rules(shared);
+    char *text = with_hits ? rules_with_hits(shared) : shared_rules(shared, NULL);
 
     control_add_header(rq, "ETag", format_etag(shared, generation, etag));
     if (text != NULL)
@@ -397,14 +397,17 @@ static int publish(struct shared *shared, const struct control_request *rq, stru
 static void handle_rules(void *arg, struct control_request *rq) {
     struct shared *shared = arg;
     struct error err = { .text = "" };
+    bool with_hits = rq->method == CONTROL_GET && slice_eq(rq->query, SLICE("hits=true"));
     int rc = 0;
 
+    if (rq->method == CONTROL_GET && rq->query.len > 0 && !with_hits)
+        rc = error_set(&err, -EINVAL, "the query may hold hits=true");
     if (rq->method != CONTROL_GET)
         rc = publish(shared, rq, rq->method == CONTROL_PUT ? rq->body : SLICE("[]"), &err);
     if (rc < 0)
         control_reply_text(rq, rc == -ESTALE ? 412 : 400, err.text);
     else
-        reply_rules(shared, rq);
+        reply_rules(shared, rq, with_hits);
 }
 
 /* Whether the request has no query, which would change nothing; else it is refused. */
@@ -628,7 +631,7 @@ static void handle_stats(void *arg, struct control_request *rq) {
 
 /* Counts the rules of the session from zero. */
 static void reset_rule_counts(struct shared *shared, struct slice session) {
-    char *text = shared_rules(shared);
+    char *text = shared_rules(shared, NULL);
     json_t *rules = text != NULL ? json_loads(text, 0, NULL) : NULL, *rule;
     size_t i;
 

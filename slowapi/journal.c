@@ -130,6 +130,14 @@ void journal_body(struct journal *j, uint64_t number, struct slice data) {
     journal_unlock(j);
 }
 
+void journal_rule(struct journal *j, uint64_t number, const char *rule) {
+    journal_lock(j);
+    struct journal_entry *e = place_of(j, number);
+    if (e->number == number)
+        snprintf(e->rule, sizeof(e->rule), "%s", rule);
+    journal_unlock(j);
+}
+
 void journal_end(struct journal *j, uint64_t number, const struct journal_end *end) {
     journal_lock(j);
     struct journal_entry *e = place_of(j, number);

@@ -29,8 +29,11 @@ void journal_free(struct journal *j); /* NULL-safe */
  * that matched, or NULL. Returns its number, from 1. */
 uint64_t journal_begin(struct journal *j, const struct http_head *head, int fd, const char *rule);
 
-/* The two that follow do nothing when the request has had to make room. */
+/* The three that follow do nothing when the request has had to make room. */
 void journal_body(struct journal *j, uint64_t number, struct slice data);
+
+/* Notes the rule of a request whose body had to come first. */
+void journal_rule(struct journal *j, uint64_t number, const char *rule);
 
 struct journal_end {
     const char *outcome; /* the access log says the same */

@@ -16,6 +16,7 @@
 #define SLOWAPI_VALUE_BYTES    256                 /* value of a parameter, encoded */
 #define SLOWAPI_TEXT_BYTES     2048                /* value that is any text: 512 bytes as %XX */
 #define SLOWAPI_NAME_BYTES     64                  /* name of a parameter, encoded */
+#define SLOWAPI_LABEL_BYTES    128                 /* name of a rule, session, scenario or state */
 #define SLOWAPI_SIZE_MAX       (UINT64_C(1) << 30) /* a body that was asked for */
 #define SLOWAPI_PIECE_BYTES    16384               /* part of such a body that is made at once */
 
@@ -66,7 +67,7 @@
 /* In front of a service: a connection is read from while less of it waits to be sent on; and the
  * longest head that is sent on, with that. */
 #define SLOWAPI_FORWARD_BYTES     32768
-#define SLOWAPI_FORWARD_OUT_BYTES (1u << 20)
+#define SLOWAPI_FORWARD_OUT_BYTES (2u << 20)
 #define SLOWAPI_UPSTREAM_IDLE_MAX 1024 /* connections that are kept, in each worker */
 
 /* After TERM, for idle connections: a client may be sending the next request already. */

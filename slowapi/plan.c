@@ -30,6 +30,8 @@ struct plan_state {
     struct spec *spec;
     struct reply *reply;
     nsec_t delay, now; /* now: since the start of the server */
+    bool is_whole;     /* the request's body has come */
+    bool is_answered;  /* the rule has an answer of its own, whatever stands behind */
     struct error why;
 };
 
@@ -115,7 +117,7 @@ static bool forwards(const struct plan_state *plan) {
         if (reply->faults[i].kind == FAULT_EARLY)
             return false;
     return plan->route == &service && reply->status == 200 && !reply->is_chosen &&
-           !plan->spec->has_body_size;
+           !plan->is_answered && !plan->spec->has_body_size;
 }
 
 /* An answer that nothing was done to goes on as it came. */
@@ -129,11 +131,19 @@ static bool shows_truth(const struct plan_state *plan) {
 /* --- layers ----------------------------------------------------------------------------------- */
 
 static int take_rule(struct plan_state *plan, const struct rule_match *match) {
+    char line[48];
+    int rc = 0;
+
     plan->reply->rule = slice_dup(slice_str(match->name));
     if (plan->reply->rule == NULL)
         return -ENOMEM;
     slow_stats_count(&plan->p->stats, SLOW_RULE_MATCHES);
     atomic_fetch_add_explicit(&plan->p->shared->rule_counts[match->index], 1, memory_order_relaxed);
+    snprintf(line, sizeof(line), "X-Slowapi-Answer: %zu\r\n", match->answer);
+    if (match->answer > 0)
+        rc = reply_add_fields(plan->reply, line);
+    if (rc < 0)
+        return rc;
     return rule_apply(match, plan->spec, &plan->why) < 0 ? refuse_parameter(plan) : 0;
 }
 
@@ -191,16 +201,15 @@ static int check_secure(struct plan_state *plan) {
                            fault->name.ptr);
 }
 
-static int take_layers(struct plan_state *plan) {
-    struct rule_match match;
-    bool has_rule = rules_find(plan->p->rules, plan->head, plan->request.path, &match);
+/* `match` is NULL when no rule holds. */
+static int take_layers(struct plan_state *plan, const struct rule_match *match) {
     int rc = 0;
 
     plan->spec->of_request = true;
     plan->route = plan->p->config->upstream != NULL
                       ? &service
                       : route_find(plan->request.path, &plan->request.rest);
-    if (plan->route == NULL && has_rule)
+    if (plan->route == NULL && match != NULL)
         plan->route = route_find(SLICE("/"), &plan->request.rest);
     if (plan->route == NULL)
         return refuse(plan, 404, "not found; try /?delay=0.5");
@@ -208,10 +217,11 @@ static int take_layers(struct plan_state *plan) {
         rc = route_allow_origin(&plan->request, plan->reply);
     if (rc < 0)
         return rc;
-    if (!has_rule && plan->route != &service && !route_takes(plan->route, plan->head->method))
+    if (match == NULL && plan->route != &service && !route_takes(plan->route, plan->head->method))
         return refuse_method(plan);
-    if (has_rule)
-        rc = take_rule(plan, &match);
+    plan->is_answered = match != NULL && match->is_whole;
+    if (match != NULL)
+        rc = take_rule(plan, match);
     if (rc != 0)
         return rc;
 
@@ -386,9 +396,13 @@ static int tell_ignored(struct plan_state *plan) {
     return reply_add_fields(plan->reply, line);
 }
 
+static bool is_too_long(const struct http_head *head) {
+    return head->has_content_length && head->content_length > SLOWAPI_KEPT_BYTES;
+}
+
 /* The answer is made of the request's body: the rest of the plan waits for it. */
 static int keep(struct plan_state *plan) {
-    if (plan->head->has_content_length && plan->head->content_length > SLOWAPI_KEPT_BYTES)
+    if (is_too_long(plan->head) || plan->is_whole)
         return refuse(plan, 413, SLOWAPI_KEPT_TOO_LONG);
     plan->reply->kept = kept_new(&plan->request, plan->spec, plan->route, &plan->p->kept_bytes);
     return plan->reply->kept != NULL ? 0 : -ENOMEM;
@@ -415,6 +429,7 @@ static int roll(struct plan_state *plan) {
     rc = body_choose(reply, plan->spec, plan->p->files, &wants, &plan->why);
     if (rc == -EINVAL)
         return refuse_parameter(plan);
+    bool waits = wants.body && (!plan->is_whole || plan->request.is_cut);
     if (rc == 0)
         take_outcome(plan, &rolls, wants.number);
     if (rc == 0 && plan->spec->fields_len > 0)
@@ -423,7 +438,7 @@ static int roll(struct plan_state *plan) {
     if (rc == 0 && reply->forwards)
         rc = check_longest(plan);
     else if (rc == 0)
-        rc = wants.body ? keep(plan) : finish(plan);
+        rc = waits ? keep(plan) : finish(plan);
     if (rc == 0)
         rc = take_delay(plan, &rolls);
     reply->forwards = reply->forwards && rc == 0;
@@ -432,9 +447,57 @@ static int roll(struct plan_state *plan) {
         kept_free(reply->kept);
         reply->kept = NULL;
     }
-    if (rc == 0 && !wants.body)
+    if (rc == 0 && !waits) {
+        plan->delay = deadline_after(plan->delay, reply->making);
         rc = cut_to_longest(plan);
+    }
     return rc < 0 ? rc : tell_ignored(plan);
+}
+
+/* Bodies that are longer than what is kept are not known to conditions. */
+static struct rule_request asked_of(const struct plan_state *plan) {
+    struct rule_request asked = { .view = { .head = plan->head,
+                                            .path = plan->request.path,
+                                            .query = plan->request.query,
+                                            .body = plan->request.body },
+                                  .shared = plan->p->shared,
+                                  .client = plan->origin->client };
+    bool has_none = plan->head->framing == HTTP_FRAMING_NONE ||
+                    (plan->head->has_content_length && plan->head->content_length == 0);
+
+    if (plan->request.is_cut || is_too_long(plan->head))
+        asked.view.knows_body = CONDITION_BODY_UNKNOWN;
+    else if (plan->is_whole || has_none)
+        asked.view.knows_body = CONDITION_BODY_HERE;
+    return asked;
+}
+
+/* The request's body decides which rule holds: all of the plan waits for it. */
+static int keep_open(struct plan_state *plan) {
+    struct kept_request *kept = kept_new(&plan->request, plan->spec, NULL, &plan->p->kept_bytes);
+
+    if (kept == NULL)
+        return -ENOMEM;
+    kept->is_open = true;
+    kept->client = plan->origin->client;
+    kept->bind = plan->origin->bind;
+    kept->is_reused = plan->origin->is_reused;
+    plan->reply->kept = kept;
+    return 0;
+}
+
+static int decide(struct plan_state *plan) {
+    struct rule_request asked = asked_of(plan);
+    struct rule_match match;
+
+    enum rule_found found = rules_find(plan->p->rules, &asked, &match);
+    condition_view_free(&asked.view);
+    if (match.evicts)
+        roll_tell_eviction(&plan->p->stats, plan->p->shared);
+    if (found == RULE_WANTS_BODY)
+        return keep_open(plan);
+    int rc = take_layers(plan, found == RULE_FOUND ? &match : NULL);
+    return rc != 0 ? rc : roll(plan);
 }
 
 /* Rules and routes see the decoded path, as do their arguments. */
@@ -479,8 +542,7 @@ static int make(struct plan_state *plan) {
         return rc;
     plan->reply->path =
         paths_find(&plan->p->shared->paths, plan->request.path, &plan->reply->path_age);
-    rc = take_layers(plan);
-    return rc != 0 ? rc : roll(plan);
+    return decide(plan);
 }
 
 /* Kept out of plan_make: its state is large, and its frame would cost the plain request. */
@@ -512,8 +574,32 @@ void plan_free(struct planner *p, struct reply *reply) {
     reply_free(reply);
 }
 
-int plan_finish(struct planner *p, struct reply *reply, nsec_t *delay) {
-    struct kept_request *kept = reply->kept;
+/* Makes all of a plan that the body decides. */
+static int finish_open(struct planner *p, struct kept_request *kept, struct reply *reply,
+                       nsec_t *delay) {
+    const struct plan_origin origin = { .client = kept->client,
+                                        .bind = kept->bind,
+                                        .fd = kept->request.fd,
+                                        .is_reused = kept->is_reused };
+    struct plan_state plan = { .p = p,
+                               .head = &kept->head,
+                               .origin = &origin,
+                               .request = kept->request,
+                               .spec = &p->spec,
+                               .now = reply->begun_at - p->shared->started_at,
+                               .is_whole = true,
+                               .reply = reply };
+
+    p->spec = p->defaults[kept->bind];
+    int rc = decide(&plan);
+    if (rc >= 0 && reply->rule != NULL && reply->journal != 0)
+        journal_rule(p->shared->journal, reply->journal, reply->rule);
+    *delay = reply->delay = plan.delay;
+    return rc < 0 ? rc : 0;
+}
+
+static int finish_kept(struct planner *p, struct kept_request *kept, struct reply *reply,
+                       nsec_t *delay) {
     struct plan_state plan = { .p = p,
                                .head = &kept->head,
                                .request = kept->request,
@@ -526,10 +612,22 @@ int plan_finish(struct planner *p, struct reply *reply, nsec_t *delay) {
     plan.delay = deadline_after(plan.delay, reply->making);
     if (rc == 0)
         rc = cut_to_longest(&plan);
-    reply->kept = NULL;
-    kept_free(kept);
     *delay = reply->delay = plan.delay;
     return rc < 0 ? rc : 0;
+}
+
+int plan_finish(struct planner *p, struct reply *reply, nsec_t *delay) {
+    struct kept_request *kept = reply->kept;
+
+    reply->kept = NULL;
+    int rc =
+        kept->is_open ? finish_open(p, kept, reply, delay) : finish_kept(p, kept, reply, delay);
+    kept->is_open = false;
+    if (rc == 0 && reply->forwards) /* it goes on to the service */
+        reply->kept = kept;
+    else
+        kept_free(kept);
+    return rc;
 }
 
 int plan_make(struct planner *p, const struct http_head *head, const struct plan_origin *origin,

@@ -54,8 +54,9 @@ struct slow_plan {
 NODISCARD int plan_make(struct planner *p, const struct http_head *head,
                         const struct plan_origin *origin, struct slow_plan *ret);
 
-/* Makes the rest of a plan whose reply keeps its request: what has come of it is all that comes.
- * 0 or -ENOMEM. */
+/* Makes the rest of a plan whose reply keeps its request: what has come of it is all that comes, or
+ * all that can be known of it. The reply keeps the request on when it goes on to a service. 0 or
+ * -ENOMEM. */
 NODISCARD int plan_finish(struct planner *p, struct reply *reply, nsec_t *delay);
 
 #endif

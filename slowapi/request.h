@@ -26,6 +26,7 @@ struct slow_request {
     uint64_t secret;       /* random, the server's own */
     int fd;                /* the socket; -1: none */
     bool is_secure;        /* over TLS */
+    bool is_cut;           /* the body is longer than what is kept */
 };
 
 struct route;
@@ -37,7 +38,11 @@ struct kept_request {
     const struct route *route;
     struct buf body;
     uint64_t *held_bytes; /* bytes that all requests of the worker hold */
-    char bytes[];         /* copies of the head, the path and its argument */
+    uint64_t client;      /* the origin of a request that is open, as plan.h has it */
+    unsigned bind;
+    bool is_reused;
+    bool is_open; /* the body decides what is planned */
+    char bytes[]; /* copies of the head, the path and its argument */
 };
 
 /* Copies the request, and all of the plan that is needed later. `held_bytes` must outlive the copy.

@@ -25,6 +25,10 @@ void roll_forget_session(struct shared *shared, struct slice session) {
     (void)sequence_next(shared, session_age_key(session), &evicts);
 }
 
+uint64_t roll_session_age(struct shared *shared, struct slice session) {
+    return sequence_look(shared, session_age_key(session));
+}
+
 /* A client, or a session of one. */
 static uint64_t client_key(const struct roll *r) {
     uint64_t key = hash_bytes(HASH_SEED, &r->client, sizeof(r->client));
@@ -32,7 +36,7 @@ static uint64_t client_key(const struct roll *r) {
 
     if (!http_field_find(r->head, SLICE(SLOWAPI_SESSION), &session))
         return key;
-    uint64_t age = sequence_look(r->shared, session_age_key(session));
+    uint64_t age = roll_session_age(r->shared, session);
     return hash_bytes(hash_bytes(key, session.ptr, session.len), &age, sizeof(age));
 }
 
@@ -49,12 +53,12 @@ static uint64_t sequence_key(const struct roll *r) {
     return hash_bytes(key, r->path.ptr, r->path.len);
 }
 
-static void tell_eviction(const struct roll *r) {
+void roll_tell_eviction(struct slow_stats *stats, const struct shared *shared) {
     static struct log_rate rate = { .per_second = 1 };
 
-    slow_stats_count(r->stats, SLOW_SEQUENCE_EVICTIONS);
+    slow_stats_count(stats, SLOW_SEQUENCE_EVICTIONS);
     log_limited(&rate, LOG_LEVEL_WARN, "a sequence was forgotten places=%u option=--sequences",
-                r->shared->sequences.capacity);
+                shared->sequences.capacity);
 }
 
 /* The fields are those of draft-ietf-httpapi-ratelimit-headers-06, which most clients know. */
@@ -71,7 +75,7 @@ void roll_limit(const struct roll *r, struct roll_refusal *ret) {
     struct window_turn turn =
         window_take(r->shared, key, (uint64_t)spec->limit, spec->limit_span, clock_now());
     if (turn.evicts)
-        tell_eviction(r);
+        roll_tell_eviction(r->stats, r->shared);
     uint64_t seconds = (uint64_t)((turn.reset_after + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
     size_t len = (size_t)snprintf(ret->fields, sizeof(ret->fields),
                                   "RateLimit-Limit: %" PRId64 "\r\nRateLimit-Remaining: %" PRIu64
@@ -94,7 +98,7 @@ static uint64_t count_request(const struct roll *r, bool is_told) {
         return 0;
     uint64_t n = sequence_next(r->shared, sequence_key(r), &evicts);
     if (evicts)
-        tell_eviction(r);
+        roll_tell_eviction(r->stats, r->shared);
     return n + 1;
 }
 

@@ -39,6 +39,12 @@ struct roll_refusal {
  * of a key. */
 void roll_forget_session(struct shared *shared, struct slice session);
 
+/* Tells how often a session has begun anew. */
+uint64_t roll_session_age(struct shared *shared, struct slice session);
+
+/* Counts and logs that a sequence had to make room. */
+void roll_tell_eviction(struct slow_stats *stats, const struct shared *shared);
+
 /* Takes a place among the requests that the limit lets in. Those that have come too often get 429;
  * whatever they ask for does not happen. */
 void roll_limit(const struct roll *r, struct roll_refusal *ret);

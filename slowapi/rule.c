@@ -1,218 +1,387 @@
 /* SPDX-License-Identifier: MIT */
-/* Parses, matches and shares rules. */
+/* Parses rules, and finds the one for a request. */
 #include "slowapi/rule.h"
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "base/safe_path.h"
 #include "http/chars.h"
 #include "http/url.h"
+#include "slowapi/answer.h"
 #include "slowapi/limits.h"
-#include "slowapi/param.h"
-#include "slowapi/pattern.h"
+#include "slowapi/roll.h"
 #include <errno.h>
-#include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+
+/* The part of a request that tells apart those that have a sequence of their own. */
+enum key_kind { KEY_ALL, KEY_CLIENT, KEY_SESSION, KEY_HEADER, KEY_QUERY, KEY_COOKIE, KEY_JSON };
 
 struct rule {
-    const char *name, *path, *method, *session, *params, *body, *file, *type;
-    struct pattern pattern; /* made of `path` */
-    char *dumped;           /* malloc'ed: what `body` points to when it is no text */
-    json_t *headers, *args; /* NULL: any */
-    bool is_off;            /* matches nothing until it is switched on */
+    const char *name; /* NULL: none */
+    struct condition condition;
+    struct answer common; /* with a sequence: beneath each of its answers */
+    bool is_off;          /* matches nothing until it is switched on */
+    int64_t priority;     /* lower ones first */
+    size_t index;         /* in the list as it was given */
+    struct shared_rule since;
+
+    struct answer *answers;     /* owned; NULL: no sequence. `after` and the end are among them */
+    size_t answer_count, first; /* first: the index of the first one that the rule names */
+    bool has_state;             /* requests or time decide which of them holds */
+    bool may_pass;
+    uint64_t turn_usec; /* length of a sequence that starts again, when all of it is time; else 0 */
+    bool is_since_put;  /* time begins when the rule is put, not with the first request */
+    enum key_kind key_kind;
+    const char *key_name;
+
+    const char *scenario, *when, *then; /* NULL: none; any state; it stays */
 };
 
-#define NAME_BYTES_MAX 128
-
-/* The strings are those of `json`. */
 struct rules {
     json_t *json;
     size_t count;
-    struct rule rules[RULES_MAX];
+    struct rule *rules; /* in the order in which they are asked */
+    bool want_bodies;   /* to be matched, or to tell keys apart */
 };
 
-/* --- parsing ---------------------------------------------------------------------------------- */
+#define PRIORITY_MAX     1000
+#define PRIORITY_DEFAULT 5 /* WireMock's default */
 
-static int bad(size_t index, struct error *err, const char *what) {
-    return error_set(err, -EINVAL, "rule %zu: %s", index + 1, what);
+/* --- parsing: a sequence ---------------------------------------------------------------------- */
+
+static int bad(struct error *err, const char *what) {
+    return error_set(err, -EINVAL, "%s", what);
 }
 
-/* A text as it is, anything else as JSON. */
-static int take_body(struct rule *rule, json_t *value) {
-    rule->body = json_string_value(value);
-    if (rule->body != NULL)
+/* Members of a rule that have no place in struct rule before all of them are known. */
+struct draft {
+    json_t *answers; /* NULL: none */
+    const char *end, *from, *key;
+    uint64_t after_usec;
+};
+
+static bool is_one_of(const char *text, const char *a, const char *b) {
+    return text != NULL && (strcmp(text, a) == 0 || strcmp(text, b) == 0);
+}
+
+static int parse_key(struct rule *rule, const char *key, struct error *err) {
+    static const struct {
+        struct slice name;
+        enum key_kind kind;
+    } kinds[] = {
+        { SLICE_INIT("all"), KEY_ALL },         { SLICE_INIT("client"), KEY_CLIENT },
+        { SLICE_INIT("session"), KEY_SESSION }, { SLICE_INIT("header:"), KEY_HEADER },
+        { SLICE_INIT("query:"), KEY_QUERY },    { SLICE_INIT("cookie:"), KEY_COOKIE },
+        { SLICE_INIT("json:"), KEY_JSON },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct slice name = kinds[i].name, text = slice_str(key);
+        bool has_argument = name.ptr[name.len - 1] == ':';
+        if (has_argument ? !slice_starts_with(text, name) || text.len == name.len
+                         : !slice_eq(text, name))
+            continue;
+        rule->key_kind = kinds[i].kind;
+        rule->key_name = slice_drop(text, name.len).ptr;
         return 0;
-    rule->dumped = json_dump_short(value, JSON_ENCODE_ANY | JSON_COMPACT);
-    rule->body = rule->dumped;
-    return rule->body != NULL ? 0 : -EINVAL;
+    }
+    return bad(err, "has a key that is none of all, client, session, header:NAME, query:NAME, "
+                    "cookie:NAME and json:PATH");
 }
 
-static int take_member(struct rule *rule, const char *key, json_t *value) {
-    const char **text = strcmp(key, "name") == 0        ? &rule->name
-                        : strcmp(key, "path") == 0      ? &rule->path
-                        : strcmp(key, "method") == 0    ? &rule->method
-                        : strcmp(key, "session") == 0   ? &rule->session
-                        : strcmp(key, "params") == 0    ? &rule->params
-                        : strcmp(key, "type") == 0      ? &rule->type
-                        : strcmp(key, "body-file") == 0 ? &rule->file
-                                                        : NULL;
+static int parse_answers(struct rule *rule, json_t *list, struct error *err) {
+    struct error why = { .text = "" };
 
-    if (text != NULL) {
-        *text = json_string_value(value);
-        return *text != NULL ? 0 : -EINVAL;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        struct answer *answer = &rule->answers[rule->answer_count++];
+        if (answer_parse(answer, json_array_get(list, i), &why) < 0)
+            return error_set(err, -EINVAL, "answer %zu: %s", i + 1, why.text);
+        rule->may_pass |= answer->passes;
     }
-    if (strcmp(key, "body") == 0)
-        return take_body(rule, value);
-    if (strcmp(key, "enabled") == 0) {
-        rule->is_off = json_is_false(value);
-        return json_is_boolean(value) ? 0 : -EINVAL;
+    return 0;
+}
+
+/* Adds what follows the last answer: nothing when that one holds for ever. */
+static int parse_end(struct rule *rule, const char *end, struct error *err) {
+    struct answer *last = &rule->answers[rule->answer_count - 1];
+    bool is_limited = answer_is_limited(last);
+
+    if (end != NULL && strcmp(end, "again") == 0) {
+        rule->has_state = true;
+        for (size_t i = rule->first; i < rule->answer_count; i++) {
+            if (!answer_is_limited(&rule->answers[i]))
+                rule->answers[i].times = 1;
+            rule->turn_usec += rule->answers[i].usec;
+        }
+        for (size_t i = rule->first; i < rule->answer_count; i++)
+            if (rule->answers[i].usec == 0)
+                rule->turn_usec = 0;
+        return 0;
     }
-    if (strcmp(key, "header") == 0)
-        rule->headers = value;
-    else if (strcmp(key, "query") == 0)
-        rule->args = value;
+    if (is_limited && end != NULL && strcmp(end, "stay") == 0)
+        return bad(err, "stays at its last answer, which then cannot have times or for");
+    if (is_limited || (end != NULL && strcmp(end, "pass") == 0)) {
+        if (!is_limited)
+            last->times = 1;
+        rule->answers[rule->answer_count++] = (struct answer){ .passes = true };
+        rule->may_pass = true;
+    }
+    for (size_t i = 0; i + 1 < rule->answer_count; i++)
+        if (!answer_is_limited(&rule->answers[i]))
+            rule->answers[i].times = 1;
+    return 0;
+}
+
+static int check_sequence(const struct rule *rule, const struct draft *draft, struct error *err) {
+    bool has_limit = answer_is_limited(&rule->common);
+    bool has_any = draft->answers != NULL || has_limit || draft->after_usec > 0;
+
+    if (rule->scenario != NULL && has_any)
+        return bad(err, "has a scenario, which does not go together with answers, times, for and "
+                        "after");
+    if (draft->answers != NULL &&
+        (has_limit || answer_is_whole(&rule->common) || rule->common.type != NULL))
+        return bad(err, "has answers: status, body, body-file, type, times and for belong into "
+                        "them");
+    if (draft->answers == NULL && !has_limit && draft->end != NULL)
+        return bad(err, "has an end, but neither answers nor times nor for");
+    if (draft->from != NULL && !has_any)
+        return bad(err, "has from, but nothing that depends on time");
+    return !has_any && rule->scenario == NULL && draft->key != NULL
+               ? bad(err, "has a key, but neither a sequence nor a scenario")
+               : 0;
+}
+
+/* Lays the answers out, one behind the other: until `after` the request passes. */
+static int parse_sequence(struct rule *rule, const struct draft *draft, struct error *err) {
+    int rc = check_sequence(rule, draft, err);
+
+    if (rc == 0 && draft->key != NULL)
+        rc = parse_key(rule, draft->key, err);
+    if (rc < 0 ||
+        (draft->answers == NULL && !answer_is_limited(&rule->common) && draft->after_usec == 0))
+        return rc;
+    rule->is_since_put = draft->from != NULL && strcmp(draft->from, "put") == 0;
+    rule->answers = mem_calloc(json_array_size(draft->answers) + 3, sizeof(rule->answers[0]));
+    if (rule->answers == NULL)
+        return bad(err, "needs more memory than there is");
+    if (draft->after_usec > 0)
+        rule->answers[rule->answer_count++] =
+            (struct answer){ .passes = true, .usec = draft->after_usec };
+    rule->may_pass = draft->after_usec > 0;
+    rule->first = rule->answer_count;
+    if (draft->answers != NULL)
+        rc = parse_answers(rule, draft->answers, err);
     else
-        return -EINVAL;
-    return json_is_object(value) ? 0 : -EINVAL;
+        rule->answers[rule->answer_count++] =
+            (struct answer){ .times = rule->common.times, .usec = rule->common.usec };
+    if (rc == 0)
+        rc = parse_end(rule, draft->end, err);
+    rule->has_state |= rule->answer_count > 1;
+    return rc;
 }
 
-/* A header that no request can have would never match. */
-static const char *header_fault(json_t *headers) {
-    const char *name;
-    json_t *value;
-
-    json_object_foreach(headers, name, value) {
-        struct slice text = slice_str(json_string_value(value));
-        if (!json_is_string(value))
-            return "has a header whose value is no text";
-        if (name[0] == '\0' || http_span(name, strlen(name), HTTP_CHAR_TOKEN) != strlen(name))
-            return "has a header whose name is none";
-        if (http_span_value(text.ptr, text.len) != text.len || slice_trim(text).len != text.len)
-            return "has a header with a value that none can have";
-    }
-    return NULL;
-}
-
-static const char *args_fault(json_t *args) {
-    const char *name;
-    json_t *value;
-
-    json_object_foreach(args, name, value) {
-        if (!json_is_string(value))
-            return "has an argument in query whose value is no text";
-        if (name[0] == '\0')
-            return "has an argument in query without a name";
-    }
-    return NULL;
-}
-
-static const char *session_fault(struct slice name) {
-    bool is_one = name.len > 0 && name.len <= NAME_BYTES_MAX &&
-                  http_span_value(name.ptr, name.len) == name.len &&
-                  slice_trim(name).len == name.len;
-
-    return is_one ? NULL : "has a session that no header can name, or of more than 128 bytes";
-}
+/* --- parsing: a rule -------------------------------------------------------------------------- */
 
 static const char *name_fault(const char *name) {
-    if (name[0] == '\0' || strlen(name) > NAME_BYTES_MAX)
+    if (name == NULL || name[0] == '\0' || strlen(name) > SLOWAPI_LABEL_BYTES)
         return "has a name that is empty or longer than 128 bytes";
     return http_span_value(name, strlen(name)) != strlen(name)
                ? "has a name with a control character, which cannot stand in a header"
                : NULL;
 }
 
-static int set_one(struct spec *spec, const char *name, const char *value, struct error *why) {
-    return value != NULL ? param_set(spec, slice_str(name), slice_str(value), why) : 0;
+/* A name, or a word that stands for one of two. */
+static int take_word(const char **ret, const char *name, json_t *value, struct error *err) {
+    *ret = json_string_value(value);
+    if (*ret == NULL || (*ret)[0] == '\0' || strlen(*ret) > SLOWAPI_LABEL_BYTES)
+        return error_set(err, -EINVAL, "has \"%s\" that is no text of 1 to %d bytes", name,
+                         SLOWAPI_LABEL_BYTES);
+    return 1;
+}
+
+static int take_name(struct rule *rule, json_t *value, struct error *err) {
+    if (!json_is_string(value))
+        return bad(err, "has a name that is no text");
+    rule->name = json_string_value(value);
+    return name_fault(rule->name) == NULL ? 1 : bad(err, name_fault(rule->name));
+}
+
+static int take_priority(struct rule *rule, json_t *value, struct error *err) {
+    rule->priority = json_integer_value(value);
+    return json_is_integer(value) && rule->priority >= 1 && rule->priority <= PRIORITY_MAX
+               ? 1
+               : error_set(err, -EINVAL, "has a priority that is no whole number from 1 to %d",
+                           PRIORITY_MAX);
+}
+
+static int take_answers(struct draft *draft, json_t *value, struct error *err) {
+    draft->answers = value;
+    return json_array_size(value) >= 1 && json_array_size(value) <= RULE_ANSWERS_MAX
+               ? 1
+               : error_set(err, -EINVAL, "has answers that are no list of 1 to %d",
+                           RULE_ANSWERS_MAX);
+}
+
+/* Members of sequences and scenarios. 1; 0: it is none; or -EINVAL. */
+static int take_of_sequence(struct rule *rule, struct draft *draft, const char *name, json_t *value,
+                            struct error *err) {
+    const struct {
+        const char *name, **text;
+    } words[] = {
+        { "end", &draft->end },          { "from", &draft->from }, { "key", &draft->key },
+        { "scenario", &rule->scenario }, { "when", &rule->when },  { "then", &rule->then }
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcmp(name, words[i].name) == 0)
+            return take_word(words[i].text, name, value, err);
+    if (strcmp(name, "answers") == 0)
+        return take_answers(draft, value, err);
+    return strcmp(name, "after") == 0 ? answer_take_span(&draft->after_usec, name, value, err) : 0;
+}
+
+#define OTHER_MEMBERS \
+    "name, enabled, priority, answers, end, after, from, key, scenario, when, then"
+
+static int take_member(struct rule *rule, struct draft *draft, const char *name, json_t *value,
+                       struct error *err) {
+    const char *why = "";
+
+    if (strcmp(name, "name") == 0)
+        return take_name(rule, value, err);
+    if (strcmp(name, "priority") == 0)
+        return take_priority(rule, value, err);
+    if (strcmp(name, "enabled") == 0) {
+        rule->is_off = json_is_false(value);
+        return json_is_boolean(value) ? 1 : bad(err, "allowed is enabled, which is true or false");
+    }
+    if (strcmp(name, "hits") == 0) /* told by GET, and of no meaning here */
+        return json_is_integer(value) ? 1 : bad(err, "has hits that are no number");
+    if (strcmp(name, "headers") == 0)
+        return bad(err, "has headers, which belong into answers; a condition is called header");
+    int rc = condition_take(&rule->condition, name, value, &why);
+    if (rc != 0)
+        return rc < 0 ? bad(err, why) : rc;
+    rc = answer_take(&rule->common, name, value, err);
+    return rc != 0 ? rc : take_of_sequence(rule, draft, name, value, err);
+}
+
+static int take_members(struct rule *rule, struct draft *draft, json_t *json, struct error *err) {
+    const char *name;
+    json_t *value;
+
+    if (!json_is_object(json))
+        return bad(err, "is not an object");
+    json_object_foreach(json, name, value) {
+        int rc = take_member(rule, draft, name, value, err);
+        if (rc == 0)
+            rc = error_set(err, -EINVAL,
+                           "allowed are " OTHER_MEMBERS ", " ANSWER_MEMBERS ", " CONDITION_MEMBERS
+                           ", not \"%s\"",
+                           name);
+        if (rc < 0)
+            return rc;
+    }
+    return answer_check(&rule->common, err);
+}
+
+static int check_members(const struct rule *rule, const struct draft *draft, struct error *err) {
+    bool does =
+        answer_does_something(&rule->common) || draft->answers != NULL || rule->then != NULL;
+
+    if (!does)
+        return bad(err, "has no params, and no body either, and neither answers nor then");
+    if (draft->end != NULL && strcmp(draft->end, "pass") != 0 &&
+        !is_one_of(draft->end, "stay", "again"))
+        return bad(err, "has an end that is none of stay, again and pass");
+    if (draft->from != NULL && !is_one_of(draft->from, "first", "put"))
+        return bad(err, "has from that is neither first nor put");
+    if (rule->scenario == NULL && (rule->when != NULL || rule->then != NULL))
+        return bad(err, "has when or then, but no scenario");
+    return rule->scenario != NULL && rule->when == NULL && rule->then == NULL
+               ? bad(err, "has a scenario, but neither when nor then")
+               : 0;
 }
 
 int rule_apply(const struct rule_match *match, struct spec *spec, struct error *why) {
     const struct rule *rule = match->rule;
-    const char *type = rule->type;
+    int rc = answer_apply(&rule->common, spec, why);
 
-    param_begin_layer(spec);
-    int rc = rule->params != NULL ? param_parse_text(spec, slice_str(rule->params), why) : 0;
-    if (type == NULL && rule->dumped != NULL && !param_is_given(spec, SLICE("type")))
-        type = "application/json";
-    if (rc == 0)
-        rc = set_one(spec, "body", rule->body, why);
-    if (rc == 0)
-        rc = set_one(spec, "body-file", rule->file, why);
-    return rc == 0 ? set_one(spec, "type", type, why) : rc;
+    return rc == 0 && match->answer > 0
+               ? answer_apply(&rule->answers[rule->first + match->answer - 1], spec, why)
+               : rc;
 }
 
-static int check_params(const struct rule *rule, const struct shared *shared, struct error *why) {
-    const struct rule_match match = { .rule = rule };
+static int check_params(const struct rule *rule, size_t answer, const struct shared *shared,
+                        struct error *err) {
+    const struct rule_match match = { .rule = rule, .answer = answer };
+    struct error why = { .text = "" };
     struct spec spec;
 
     spec_init(&spec, 0);
     spec.of_request = true;
-    if (rule_apply(&match, &spec, why) < 0)
-        return -EINVAL;
-    return shared != NULL && shared->check_rule != NULL ? shared->check_rule(shared, &spec, why)
-                                                        : 0;
+    int rc = rule_apply(&match, &spec, &why);
+    if (rc == 0 && shared != NULL && shared->check_rule != NULL)
+        rc = shared->check_rule(shared, &spec, &why);
+    if (rc < 0 && answer > 0)
+        return error_set(err, rc, "answer %zu: %s", answer, why.text);
+    return rc < 0 ? bad(err, why.text) : 0;
 }
 
-static int take_members(json_t *json, size_t index, struct rule *rule, struct error *err) {
-    const char *key;
-    json_t *value;
-
-    if (!json_is_object(json))
-        return bad(index, err, "is not an object");
-    json_object_foreach(json, key, value) {
-        if (take_member(rule, key, value) < 0)
-            return bad(
-                index, err,
-                "allowed are the texts name, path, method, session, params, type, body-file, the "
-                "objects header and query, body, and enabled, which is true or false");
-    }
-    if (rule->body != NULL && rule->file != NULL)
-        return bad(index, err, "has both body and body-file");
-    bool does = rule->params != NULL || rule->body != NULL || rule->file != NULL;
-    return does ? 0 : bad(index, err, "has no params, and no body either");
-}
-
-static int parse_rule(json_t *json, size_t index, struct rule *rule, const struct shared *shared,
+static int parse_rule(struct rule *rule, json_t *json, const struct shared *shared,
                       struct error *err) {
-    struct error why = { .text = "" };
-    const char *fault = NULL;
+    struct draft draft = { .answers = NULL };
 
-    int rc = take_members(json, index, rule, err);
-    if (rc < 0)
-        return rc;
-    if (rule->path != NULL)
-        fault = pattern_parse(slice_str(rule->path), &rule->pattern);
-    if (rule->name != NULL && fault == NULL)
-        fault = name_fault(rule->name);
-    if (rule->headers != NULL && fault == NULL)
-        fault = header_fault(rule->headers);
-    if (rule->args != NULL && fault == NULL)
-        fault = args_fault(rule->args);
-    if (rule->session != NULL && fault == NULL)
-        fault = session_fault(slice_str(rule->session));
-    if (rule->method != NULL && http_method_of(slice_str(rule->method)) == HTTP_METHOD_OTHER)
-        fault = "has an unknown method";
-    if (fault != NULL)
-        return bad(index, err, fault);
-    return check_params(rule, shared, &why) < 0 ? bad(index, err, why.text) : 0;
+    rule->priority = PRIORITY_DEFAULT;
+    int rc = take_members(rule, &draft, json, err);
+    if (rc == 0)
+        rc = check_members(rule, &draft, err);
+    if (rc == 0)
+        rc = parse_sequence(rule, &draft, err);
+    if (rc == 0)
+        rc = check_params(rule, 0, shared, err);
+    for (size_t i = 1; i <= json_array_size(draft.answers) && rc == 0; i++)
+        rc = check_params(rule, i, shared, err);
+    return rc;
 }
 
-static int parse_all(struct rules *rules, const struct shared *shared, struct error *err) {
+/* --- parsing: the list ------------------------------------------------------------------------ */
+
+static int rank(const void *a, const void *b) {
+    const struct rule *rule = a, *other = b;
+    bool is_of_session = rule->condition.session != NULL;
+
+    if (is_of_session != (other->condition.session != NULL))
+        return is_of_session ? -1 : 1;
+    if (rule->priority != other->priority)
+        return rule->priority < other->priority ? -1 : 1;
+    return rule->index < other->index ? -1 : 1;
+}
+
+static int parse_list(struct rules *rules, const struct shared *shared, struct error *err) {
     size_t count = json_array_size(rules->json);
+    struct error why = { .text = "" };
 
     if (!json_is_array(rules->json))
         return error_set(err, -EINVAL, "rules are a JSON array of objects");
     if (count > RULES_MAX)
         return error_set(err, -EINVAL, "%zu rules; %d are the most", count, RULES_MAX);
-    rules->count = count;
+    rules->rules = mem_calloc(count + 1, sizeof(rules->rules[0]));
+    if (rules->rules == NULL)
+        return error_set(err, -ENOMEM, "out of memory");
     for (size_t i = 0; i < count; i++) {
-        int rc = parse_rule(json_array_get(rules->json, i), i, &rules->rules[i], shared, err);
-        if (rc < 0)
-            return rc;
+        json_t *json = json_array_get(rules->json, i);
+        const char *name = json_string_value(json_object_get(json, "name"));
+        struct rule *rule = &rules->rules[rules->count++];
+        rule->index = i;
+        if (parse_rule(rule, json, shared, &why) < 0)
+            return name_fault(name) == NULL
+                       ? error_set(err, -EINVAL, "rule %zu (%s): %s", i + 1, name, why.text)
+                       : error_set(err, -EINVAL, "rule %zu: %s", i + 1, why.text);
+        rules->want_bodies |=
+            !rule->is_off && (condition_needs_body(&rule->condition) || rule->key_kind == KEY_JSON);
     }
+    qsort(rules->rules, count, sizeof(rules->rules[0]), rank);
     return 0;
 }
 
@@ -227,20 +396,27 @@ struct rules *rules_parse(struct slice text, const struct shared *shared, struct
     rules->json = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &why);
     if (rules->json == NULL)
         error_set(err, -EINVAL, "not JSON: line %d: %s", why.line, why.text);
-    if (rules->json == NULL || parse_all(rules, shared, err) < 0) {
+    if (rules->json == NULL || parse_list(rules, shared, err) < 0) {
         rules_free(rules);
         return NULL;
     }
     return rules;
 }
 
+static void rule_free(struct rule *rule) {
+    condition_free(&rule->condition);
+    answer_free(&rule->common);
+    for (size_t i = 0; i < rule->answer_count; i++)
+        answer_free(&rule->answers[i]);
+    mem_free(rule->answers);
+}
+
 void rules_free(struct rules *rules) {
     if (rules == NULL)
         return;
-    for (size_t i = 0; i < rules->count; i++) {
-        pattern_free(&rules->rules[i].pattern);
-        free(rules->rules[i].dumped);
-    }
+    for (size_t i = 0; i < rules->count; i++)
+        rule_free(&rules->rules[i]);
+    mem_free(rules->rules);
     json_decref(rules->json);
     mem_free(rules);
 }
@@ -249,248 +425,235 @@ size_t rules_count(const struct rules *rules) {
     return rules != NULL ? rules->count : 0;
 }
 
+/* --- sequences -------------------------------------------------------------------------------- */
+
+/* The state of a sequence is one number: which answer holds, and how many requests have had it, or
+ * when its time began; see below. 0: no request has come. */
+#define STATE_BITS 56
+#define STATE_MASK ((UINT64_C(1) << STATE_BITS) - 1)
+
+struct turn {
+    const struct rule *rule;
+    uint64_t begin, now; /* us since the start of the server */
+    size_t answer;       /* index among the rule's */
+};
+
+static size_t next_answer(const struct rule *rule, size_t answer) {
+    return answer + 1 < rule->answer_count ? answer + 1 : rule->first;
+}
+
+/* The answers follow each other in time, also while no request comes. */
+static void take_turn(uint64_t *state, void *arg) {
+    struct turn *turn = arg;
+    const struct rule *rule = turn->rule;
+    size_t at = *state != 0 ? (*state >> STATE_BITS) - 1 : 0;
+    uint64_t value = *state != 0 ? *state & STATE_MASK : turn->begin;
+    const struct answer *answer = &rule->answers[at];
+
+    if (*state == 0 && answer->usec == 0)
+        value = 0;
+    for (;;) {
+        uint64_t ended = turn->now;
+        if (answer->usec > 0 && turn->now < value + answer->usec)
+            break;
+        if (answer->usec > 0)
+            ended = value + answer->usec;
+        else if (answer->times == 0)
+            break;
+        else if (value++ < answer->times)
+            break;
+        at = next_answer(rule, at);
+        if (at == rule->first && rule->turn_usec > 0)
+            ended += (turn->now - ended) / rule->turn_usec * rule->turn_usec;
+        answer = &rule->answers[at];
+        value = answer->usec > 0 ? ended : 0;
+    }
+    turn->answer = at;
+    *state = (uint64_t)(at + 1) << STATE_BITS | (value & STATE_MASK);
+}
+
+/* The state of a scenario is a hash of its name. */
+struct step {
+    uint64_t when, then; /* 0: any; it stays */
+    bool fits;
+};
+
+static uint64_t state_of(const char *name) {
+    return name != NULL ? hash_bytes(HASH_SEED, name, strlen(name)) | 1 : 0;
+}
+
+static void take_step(uint64_t *state, void *arg) {
+    struct step *step = arg;
+    uint64_t now = *state != 0 ? *state : state_of(RULE_FIRST_STATE);
+
+    step->fits = step->when == 0 || step->when == now;
+    if (step->fits && step->then != 0)
+        *state = step->then;
+}
+
+static uint64_t hash_slice(uint64_t key, struct slice text) {
+    return hash_bytes(hash_bytes(key, &text.len, sizeof(text.len)), text.ptr, text.len);
+}
+
+static uint64_t hash_json(uint64_t key, json_t *json) {
+    char *text =
+        json != NULL ? json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+    if (text != NULL)
+        key = hash_slice(key, slice_str(text));
+    free(text);
+    return key;
+}
+
+/* Two spellings of one argument are one key. */
+static uint64_t hash_decoded(uint64_t key, struct slice raw) {
+    char *text = slice_dup(raw);
+    long len = text != NULL ? http_percent_decode(raw, text) : -1;
+
+    key = hash_slice(key, len >= 0 ? slice_of(text, (size_t)len) : raw);
+    mem_free(text);
+    return key;
+}
+
+/* A session whose counts begin anew has another key from then on. */
+static uint64_t hash_session(uint64_t key, struct shared *shared, struct slice session) {
+    uint64_t age = roll_session_age(shared, session);
+
+    return hash_bytes(hash_slice(key, session), &age, sizeof(age));
+}
+
+/* Requests that lack it have one key together. */
+static uint64_t hash_key(const struct rule *rule, struct rule_request *request, uint64_t key) {
+    struct condition_view *view = &request->view;
+    struct condition_cookies cookies = { .pairs = SLICE("") };
+    struct slice name = slice_str(rule->key_name), value;
+
+    switch (rule->key_kind) {
+    case KEY_ALL:
+        break;
+    case KEY_CLIENT:
+        return hash_bytes(key, &request->client, sizeof(request->client));
+    case KEY_SESSION:
+        return http_field_find(view->head, SLICE(SLOWAPI_SESSION), &value)
+                   ? hash_session(key, request->shared, value)
+                   : key;
+    case KEY_HEADER:
+        return http_field_find(view->head, name, &value) ? hash_slice(key, value) : key;
+    case KEY_QUERY:
+        return http_query_find(view->query, name, &value) ? hash_decoded(key, value) : key;
+    case KEY_COOKIE:
+        return condition_cookie_next(view->head, &cookies, name, &value) ? hash_slice(key, value)
+                                                                         : key;
+    case KEY_JSON:
+        return hash_json(key, json_at(condition_view_json(view), name));
+    }
+    return key;
+}
+
+/* The key is of a list that was put, and of the rule's place there, or the scenario's name. */
+static uint64_t state_key(const struct rule *rule, struct rule_request *request) {
+    uint64_t key = hash_bytes(HASH_SEED, &rule->since.put, sizeof(rule->since.put));
+
+    if (rule->condition.session != NULL)
+        key = hash_session(key, request->shared, slice_str(rule->condition.session));
+    if (rule->scenario != NULL)
+        key = hash_slice(key, slice_str(rule->scenario));
+    else
+        key = hash_bytes(key, &rule->since.at, sizeof(rule->since.at));
+    return hash_key(rule, request, key);
+}
+
+static uint64_t usec_since_start(const struct shared *shared, nsec_t at) {
+    return at > shared->started_at ? (uint64_t)(at - shared->started_at) / 1000 : 0;
+}
+
+/* Whether the state lets the rule hold, which counts the request. */
+static bool holds(const struct rule *rule, struct rule_request *request, struct rule_match *match) {
+    struct shared *shared = request->shared;
+    struct step step = { state_of(rule->when), state_of(rule->then), false };
+    struct turn turn = { .rule = rule, .now = usec_since_start(shared, clock_now()) };
+
+    if (rule->scenario != NULL) {
+        match->evicts |= sequence_change(shared, state_key(rule, request), take_step, &step);
+        return step.fits;
+    }
+    if (rule->has_state) {
+        nsec_t forgotten_at = atomic_load(&shared->forgotten_at);
+        turn.begin = rule->is_since_put
+                         ? usec_since_start(shared, nsec_max(rule->since.put_at, forgotten_at))
+                         : turn.now;
+        match->evicts |= sequence_change(shared, state_key(rule, request), take_turn, &turn);
+    }
+    if (rule->answers == NULL || rule->answers[turn.answer].passes)
+        return rule->answers == NULL;
+    match->answer = turn.answer - rule->first + 1;
+    return true;
+}
+
 /* --- matching --------------------------------------------------------------------------------- */
 
-static bool has_line(const struct http_head *head, struct slice name, struct slice value) {
-    struct http_cursor at = { .started = false };
-    struct slice name_there, value_there;
-
-    while (http_field_walk(head, &at, &name_there, &value_there))
-        if (slice_eq_nocase(name_there, name) && slice_eq(value_there, value))
-            return true;
-    return false;
-}
-
-static bool headers_fit(json_t *headers, const struct http_head *head) {
-    const char *name;
-    json_t *value;
-
-    json_object_foreach(headers, name, value) {
-        if (!has_line(head, slice_str(name), slice_str(json_string_value(value))))
-            return false;
-    }
-    return true;
-}
-
-static bool args_fit(json_t *args, const struct http_head *head) {
-    struct slice path, query;
-    const char *name;
-    json_t *value;
-
-    http_target_split(head->target, &path, &query);
-    json_object_foreach(args, name, value) {
-        if (!http_query_has(query, slice_str(name), slice_str(json_string_value(value))))
-            return false;
-    }
-    return true;
-}
-
-bool rules_find(const struct rules *rules, const struct http_head *head, struct slice path,
-                struct rule_match *ret) {
-    for (size_t i = 0; i < rules_count(rules); i++) {
+/* Whether the body decides, which has not come: before it is known that one before it holds, none
+ * counts the request. */
+static bool wants_body(const struct rules *rules, struct rule_request *request) {
+    if (!rules->want_bodies || request->view.knows_body != CONDITION_BODY_LATER)
+        return false;
+    for (size_t i = 0; i < rules->count; i++) {
         const struct rule *rule = &rules->rules[i];
-        if (rule->is_off || (rule->path != NULL && !pattern_fits(&rule->pattern, path)))
-            continue;
-        if (rule->method != NULL && http_method_of(slice_str(rule->method)) != head->method)
-            continue;
-        if (rule->session != NULL &&
-            !has_line(head, SLICE(SLOWAPI_SESSION), slice_str(rule->session)))
-            continue;
-        if (rule->headers != NULL && !headers_fit(rule->headers, head))
-            continue;
-        if (rule->args != NULL && !args_fit(rule->args, head))
-            continue;
-        *ret = (struct rule_match){ rule->name != NULL ? rule->name : "-", rule->params, rule, i };
-        return true;
+        enum condition_fit fit =
+            rule->is_off ? FITS_NOT : condition_fits(&rule->condition, &request->view);
+        if (fit == FITS_PERHAPS || (fit == FITS && rule->key_kind == KEY_JSON))
+            return true;
+        if (fit == FITS && !rule->may_pass && rule->when == NULL)
+            return false;
     }
     return false;
 }
 
-/* --- sharing ---------------------------------------------------------------------------------- */
-
-static bool has_same(json_t *rule, json_t *other, const char *key) {
-    json_t *value = json_object_get(rule, key), *its_value = json_object_get(other, key);
-
-    return value == its_value || json_equal(value, its_value);
-}
-
-/* Whether one rule goes on as the other: it has the name, or neither has one and they are alike. */
-static bool is_same(json_t *rule, json_t *other) {
-    if (json_object_get(rule, "name") != NULL || json_object_get(other, "name") != NULL)
-        return has_same(rule, other, "name") && has_same(rule, other, "session");
-    json_t *copy = json_copy(rule), *its_copy = json_copy(other);
-    json_object_del(copy, "enabled");
-    json_object_del(its_copy, "enabled");
-    bool is_equal = json_equal(copy, its_copy);
-    json_decref(copy);
-    json_decref(its_copy);
-    return is_equal;
-}
-
-/* Copies the counters of rules that stay to `counts`, each once. */
-static void carry_counts(struct shared *shared, json_t *rules, uint64_t *counts) {
-    char *text = shared_rules(shared);
-    json_t *old = text != NULL ? json_loads(text, 0, NULL) : NULL, *rule, *other;
-    bool is_taken[SHARED_RULES_MAX] = { false };
-    size_t i, k;
-
-    mem_free(text);
-    json_array_foreach(rules, i, rule) {
-        json_array_foreach(old, k, other) {
-            if (is_taken[k] || !is_same(rule, other))
-                continue;
-            is_taken[k] = true;
-            counts[i] = atomic_load(&shared->rule_counts[k]);
-            break;
-        }
-    }
-    json_decref(old);
-}
-
-int rules_publish(struct shared *shared, struct slice text, const uint32_t *then,
-                  struct error *err) {
-    uint64_t counts[SHARED_RULES_MAX];
-    bool is_set = false;
-    int rc = 0;
-
-    if (text.len >= SHARED_RULES_BYTES)
-        return error_set(err, -EINVAL, "%zu bytes of rules; %d are the most", text.len,
-                         SHARED_RULES_BYTES - 1);
-
-    struct rules *rules = rules_parse(text, shared, err);
+enum rule_found rules_find(const struct rules *rules, struct rule_request *request,
+                           struct rule_match *ret) {
+    *ret = (struct rule_match){ .name = "-" };
     if (rules == NULL)
-        return -EINVAL;
-    while (rc == 0 && !is_set) {
-        uint32_t now = atomic_load(&shared->rules_generation);
-        if (then != NULL && *then != now) {
-            rc = error_set(err, -ESTALE, "the rules have changed since; read them again");
-            break;
-        }
-        memset(counts, 0, sizeof(counts));
-        carry_counts(shared, rules->json, counts);
-        is_set = shared_set_rules(shared, text, counts, &now);
-    }
-    rules_free(rules);
-    return rc;
-}
-
-static bool is_of_session(json_t *rule, struct slice session) {
-    const char *text = json_string_value(json_object_get(rule, "session"));
-
-    return text != NULL && slice_eq(slice_str(text), session);
-}
-
-/* Adds those in force that are not of the session behind `rules`, and their counters to `counts`. 0
- * or -errno with a reason. */
-static int add_others(struct shared *shared, struct slice session, json_t *rules, uint64_t *counts,
-                      uint32_t *ret_then, struct error *err) {
-    *ret_then = atomic_load(&shared->rules_generation);
-    char *text = shared_rules(shared);
-    json_t *old = text != NULL ? json_loads(text, 0, NULL) : NULL, *rule;
-    size_t i, at = json_array_size(rules);
-
-    mem_free(text);
-    if (old == NULL)
-        return error_set(err, -ENOMEM, "out of memory");
-    json_array_foreach(old, i, rule) {
-        if (is_of_session(rule, session))
+        return RULE_NONE;
+    if (wants_body(rules, request))
+        return RULE_WANTS_BODY;
+    for (size_t i = 0; i < rules->count; i++) {
+        const struct rule *rule = &rules->rules[i];
+        if (rule->is_off || condition_fits(&rule->condition, &request->view) != FITS ||
+            !holds(rule, request, ret))
             continue;
-        json_array_append(rules, rule);
-        if (at < SHARED_RULES_MAX)
-            counts[at++] = atomic_load(&shared->rule_counts[i]);
+        if (rule->name != NULL)
+            ret->name = rule->name;
+        ret->rule = rule;
+        ret->index = rule->index;
+        ret->is_whole =
+            answer_is_whole(&rule->common) ||
+            (ret->answer > 0 && answer_is_whole(&rule->answers[rule->first + ret->answer - 1]));
+        return RULE_FOUND;
     }
-    json_decref(old);
-    return 0;
+    return RULE_NONE;
 }
 
-/* Publishes `own`, which is of the session. *ret_is_set: false when others came first. 0, or -errno
- * with a reason. */
-static int publish_with_others(struct shared *shared, struct slice session, json_t *own,
-                               bool *ret_is_set, struct error *err) {
-    uint64_t counts[SHARED_RULES_MAX] = { 0 };
-    uint32_t then;
-
-    json_t *all = json_copy(own);
-    int rc = all != NULL ? add_others(shared, session, all, counts, &then, err) : -ENOMEM;
-    char *text = rc == 0 ? json_dump_short(all, JSON_COMPACT) : NULL;
-    json_decref(all);
-    if (text == NULL)
-        return error_set(err, -ENOMEM, "out of memory");
-    struct slice whole = slice_str(text);
-    struct rules *rules = NULL;
-    if (whole.len < SHARED_RULES_BYTES)
-        rules = rules_parse(whole, shared, err);
-    else
-        rc = error_set(err, -EINVAL, "%zu bytes of rules with those of others; %d are the most",
-                       whole.len, SHARED_RULES_BYTES - 1);
-    if (rules == NULL)
-        rc = -EINVAL;
-    else
-        *ret_is_set = shared_set_rules(shared, whole, counts, &then);
-    rules_free(rules);
-    free(text);
-    return rc;
-}
-
-int rules_publish_session(struct shared *shared, struct slice session, struct slice text,
-                          struct error *err) {
-    json_error_t why;
-    json_t *own, *rule;
-    bool is_set = false;
-    size_t i;
-
-    const char *fault = session_fault(session);
-    if (fault != NULL)
-        return error_set(err, -EINVAL, "the query %s", fault);
-    own = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &why);
-    if (own == NULL)
-        return error_set(err, -EINVAL, "not JSON: line %d: %s", why.line, why.text);
-    int rc = json_is_array(own) ? 0 : error_set(err, -EINVAL, "rules are a JSON array of objects");
-    json_array_foreach(own, i, rule) {
-        if (json_object_get(rule, "session") != NULL && !is_of_session(rule, session))
-            rc = error_set(err, -EINVAL, "rule %zu: is of another session than the query", i + 1);
-        json_object_set_new(rule, "session", json_stringn(session.ptr, session.len));
-    }
-    while (rc == 0 && !is_set)
-        rc = publish_with_others(shared, session, own, &is_set, err);
-    json_decref(own);
-    return rc;
-}
-
-int rules_load(struct shared *shared, const char *path, struct error *err) {
-    struct error why = { .text = "" };
-    int rc = -ENOMEM;
-
-    int fd = safe_path_open_to_read(path, &why);
-    if (fd < 0)
-        return error_set(err, fd, "cannot read rules from '%s': %s", path, why.text);
-    FILE *file = fdopen(fd, "r");
-    if (file == NULL) {
-        close(fd);
-        return error_set(err, -ENOMEM, "out of memory");
-    }
-
-    char *text = mem_alloc(SHARED_RULES_BYTES);
-    if (text != NULL) {
-        size_t len = fread(text, 1, SHARED_RULES_BYTES, file);
-        rc = rules_publish(shared, slice_of(text, len), NULL, &why);
-    }
-    mem_free(text);
-    fclose(file);
-    return rc < 0 ? error_set(err, rc, "cannot read rules from '%s': %s", path, why.text) : 0;
-}
+/* --- taking over ---------------------------------------------------------------------------- */
 
 void rules_refresh(struct shared *shared, struct rules **rules, uint32_t *generation) {
     struct error err = { .text = "out of memory" };
+    struct shared_rule *since = NULL;
 
     *generation = atomic_load_explicit(&shared->rules_generation, memory_order_relaxed);
-    char *text = shared_rules(shared);
+    char *text = shared_rules(shared, &since);
     struct rules *fresh = text != NULL ? rules_parse(slice_str(text), NULL, &err) : NULL;
     mem_free(text);
+    for (size_t i = 0; i < rules_count(fresh); i++)
+        fresh->rules[i].since = since[fresh->rules[i].index];
+    mem_free(since);
     if (fresh == NULL) {
         log_write(LOG_LEVEL_ERROR, "rules not taken over error=\"%s\"", err.text);
         return;
     }
     rules_free(*rules);
     *rules = fresh;
+    if (fresh->count == 0) { /* none is left: requests are plain again */
+        rules_free(fresh);
+        *rules = NULL;
+    }
 }

@@ -13,109 +13,6 @@
 
 static_assert(SHARED_SEQUENCES_MAX < UINT32_MAX, "a place has 32 bits");
 
-/* --- least recently used ---------------------------------------------------------------------- */
-
-static uint32_t *bucket_of(const struct lru *lru, uint64_t key) {
-    return &lru->buckets[key * UINT64_C(0x9e3779b97f4a7c15) >> (64 - lru->bucket_bits)];
-}
-
-static void make_newest(struct lru *lru, uint32_t place) {
-    struct lru_place *p = &lru->places[place];
-
-    p->newer = 0;
-    p->older = lru->newest;
-    if (lru->newest != 0)
-        lru->places[lru->newest].newer = place;
-    else
-        lru->oldest = place;
-    lru->newest = place;
-}
-
-static void unlink_place(struct lru *lru, uint32_t place) {
-    const struct lru_place *p = &lru->places[place];
-
-    if (p->newer != 0)
-        lru->places[p->newer].older = p->older;
-    else
-        lru->newest = p->older;
-    if (p->older != 0)
-        lru->places[p->older].newer = p->newer;
-    else
-        lru->oldest = p->newer;
-}
-
-static void add_to_bucket(struct lru *lru, uint32_t place) {
-    uint32_t *bucket = bucket_of(lru, lru->places[place].key);
-
-    lru->places[place].next = *bucket;
-    *bucket = place;
-}
-
-static void remove_from_bucket(struct lru *lru, uint32_t place) {
-    uint32_t *at = bucket_of(lru, lru->places[place].key);
-
-    while (*at != place)
-        at = &lru->places[*at].next;
-    *at = lru->places[place].next;
-}
-
-static uint32_t lru_find(const struct lru *lru, uint64_t key) {
-    uint32_t place = *bucket_of(lru, key);
-
-    while (place != 0 && lru->places[place].key != key)
-        place = lru->places[place].next;
-    return place;
-}
-
-/* A place for a new key: a free one, else that of the key that was not used for longest. */
-static uint32_t lru_claim(struct lru *lru, uint64_t key, bool *ret_evicts) {
-    uint32_t place = lru->oldest;
-
-    *ret_evicts = lru->used == lru->capacity;
-    if (*ret_evicts) {
-        remove_from_bucket(lru, place);
-        unlink_place(lru, place);
-    } else {
-        place = ++lru->used;
-    }
-    lru->places[place].key = key;
-    add_to_bucket(lru, place);
-    make_newest(lru, place);
-    return place;
-}
-
-/* The place of that key, which is the newest then. *ret_is_new: it was not there before. */
-static uint32_t lru_use(struct lru *lru, uint64_t key, bool *ret_is_new, bool *ret_evicts) {
-    uint32_t place = lru_find(lru, key);
-
-    *ret_evicts = false;
-    *ret_is_new = place == 0;
-    if (place == 0)
-        return lru_claim(lru, key, ret_evicts);
-    unlink_place(lru, place);
-    make_newest(lru, place);
-    return place;
-}
-
-static void lru_unlink_all(struct lru *lru) {
-    lru->newest = lru->oldest = 0;
-    memset(lru->buckets, 0, sizeof(lru->buckets[0]) << lru->bucket_bits);
-}
-
-static void lru_forget(struct lru *lru) {
-    lru_unlink_all(lru);
-    lru->used = 0;
-}
-
-/* Links anew whatever holds a key: links that were being changed cannot be trusted. */
-static void lru_mend(struct lru *lru) {
-    lru_unlink_all(lru);
-    for (uint32_t place = 1; place <= lru->used; place++) {
-        add_to_bucket(lru, place);
-        make_newest(lru, place);
-    }
-}
-
 /* --- the mapping ------------------------------------------------------------------------------ */
 
 /* Bytes of the arrays behind the struct, each on a cache line of its own. */
@@ -130,22 +27,6 @@ static void *cut(char **rest, size_t size) {
 
     *rest += aligned(size);
     return part;
-}
-
-static uint32_t bits_for(uint32_t capacity) {
-    return capacity > 1 ? 32 - (uint32_t)__builtin_clz(capacity - 1) : 1;
-}
-
-static size_t lru_bytes(uint32_t capacity) {
-    return aligned(sizeof(uint32_t) << bits_for(capacity)) +
-           aligned(sizeof(struct lru_place) * (capacity + 1));
-}
-
-static void lru_init(struct lru *lru, uint32_t capacity, char **rest) {
-    lru->capacity = capacity;
-    lru->bucket_bits = bits_for(capacity);
-    lru->buckets = cut(rest, sizeof(uint32_t) << lru->bucket_bits);
-    lru->places = cut(rest, sizeof(struct lru_place) * (capacity + 1));
 }
 
 struct shared *shared_new(uint32_t sequences, uint32_t queues, struct error *err) {
@@ -192,31 +73,62 @@ static void shared_unlock(struct shared *shared) {
     pthread_mutex_unlock(&shared->mutex);
 }
 
-bool shared_set_rules(struct shared *shared, struct slice text, const uint64_t *counts,
-                      const uint32_t *then) {
+/* Rules that came with the same list have its number. */
+static void set_since(struct shared *shared, const struct shared_rule *since, size_t count) {
+    shared->rules_put++;
+    for (size_t i = 0; i < count; i++) {
+        struct shared_rule *rule = &shared->rule_since[i];
+        *rule = since[i];
+        atomic_store(&shared->rule_counts[i], rule->hits);
+        if (rule->put == 0) {
+            rule->put = shared->rules_put;
+            rule->put_at = clock_now();
+        }
+    }
+    shared->rules_count = (uint32_t)count;
+}
+
+bool shared_set_rules(struct shared *shared, struct slice text, const struct shared_rule *since,
+                      size_t count, const uint32_t *then) {
     shared_lock(shared);
-    bool is_same = then == NULL || *then == atomic_load(&shared->rules_generation);
+    bool is_same = *then == atomic_load(&shared->rules_generation);
     if (is_same) {
         memcpy(shared->rules, text.ptr, text.len);
         shared->rules[text.len] = '\0';
-        for (size_t i = 0; i < SHARED_RULES_MAX; i++)
-            atomic_store(&shared->rule_counts[i], counts != NULL ? counts[i] : 0);
+        set_since(shared, since, count);
         atomic_fetch_add(&shared->rules_generation, 1);
     }
     shared_unlock(shared);
     return is_same;
 }
 
-char *shared_rules(struct shared *shared) {
+static struct shared_rule *copy_since(struct shared *shared) {
+    struct shared_rule *copy = mem_calloc(shared->rules_count + 1, sizeof(copy[0]));
+
+    for (size_t i = 0; i < shared->rules_count && copy != NULL; i++) {
+        copy[i] = shared->rule_since[i];
+        copy[i].hits = atomic_load(&shared->rule_counts[i]);
+    }
+    return copy;
+}
+
+char *shared_rules(struct shared *shared, struct shared_rule **ret_since) {
     shared_lock(shared);
     char *text = slice_dup(slice_str(shared->rules));
+    if (text != NULL && ret_since != NULL)
+        *ret_since = copy_since(shared);
     shared_unlock(shared);
-    return text;
+    if (ret_since == NULL || *ret_since != NULL)
+        return text;
+    mem_free(text);
+    return NULL;
 }
 
 void shared_forget(struct shared *shared, struct lru *lru) {
     shared_lock(shared);
     lru_forget(lru);
+    if (lru == &shared->sequences)
+        atomic_store(&shared->forgotten_at, clock_now());
     shared_unlock(shared);
 }
 
@@ -232,7 +144,7 @@ void shared_reset_stats(struct shared *shared) {
     paths_forget(&shared->paths);
     slow_stats_sum(&shared->stats_base, shared->slots, &shared->total);
     atomic_store(&shared->total.in_flight_max, shared->stats_base.in_flight);
-    for (size_t i = 0; i < SHARED_RULES_MAX; i++)
+    for (size_t i = 0; i < shared->rules_count; i++)
         atomic_store(&shared->rule_counts[i], 0);
     shared_unlock(shared);
 }
@@ -260,6 +172,22 @@ uint64_t sequence_next(struct shared *shared, uint64_t key, bool *ret_evicts) {
     *next = count + 1;
     shared_unlock(shared);
     return count;
+}
+
+bool sequence_change(struct shared *shared, uint64_t key,
+                     void (*change)(uint64_t *state, void *arg), void *arg) {
+    bool is_new, evicts = false;
+    uint64_t state = 0;
+
+    shared_lock(shared);
+    uint32_t place = lru_find(&shared->sequences, key);
+    if (place != 0)
+        state = shared->sequence_counts[place];
+    change(&state, arg);
+    if (place != 0 || state != 0)
+        shared->sequence_counts[lru_use(&shared->sequences, key, &is_new, &evicts)] = state;
+    shared_unlock(shared);
+    return evicts;
 }
 
 /* --- queues ----------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #define SLOWAPI_SHARED_H
 
 #include "base/error.h"
+#include "base/lru.h"
 #include "net/listeners.h"
 #include "proc/prefork.h"
 #include "slowapi/limits.h"
@@ -13,27 +14,19 @@
 
 #define SHARED_SEQUENCES_MAX (1 << 24)
 #define SHARED_QUEUES_MAX    65536
-#define SHARED_RULES_BYTES   65536
-#define SHARED_RULES_MAX     64
-
-/* Places of a bounded table, found by key, in the order of their use. A place is a number from 1;
- * 0 is none.
- *
- *   buckets[hash(key)] -> place -next-> place        newest -older-> place -older-> ... oldest
- */
-struct lru {
-    uint32_t capacity, used, newest, oldest;
-    uint32_t bucket_bits;
-    uint32_t *buckets; /* capacity rounded up to a power of two */
-    struct lru_place {
-        uint64_t key;
-        uint32_t next, newer, older;
-    } * places; /* capacity + 1: [0] stands for none */
-};
+#define SHARED_RULES_BYTES   (1 << 20)
+#define SHARED_RULES_MAX     1024
 
 struct journal;
 struct relay_table;
 struct spec;
+
+/* Things that are known of a rule in force. */
+struct shared_rule {
+    uint64_t hits;    /* requests that it has changed */
+    uint32_t put, at; /* number of the list that it came with, from 1, and its place there */
+    nsec_t put_at;
+};
 
 struct shared {
     pthread_mutex_t mutex; /* guards all below it up to the rules */
@@ -43,17 +36,18 @@ struct shared {
     struct slow_stats_sum stats_base; /* at the last reset: workers only count up */
     char rules[SHARED_RULES_BYTES];   /* the JSON that is in force; NUL-terminated */
     _Atomic uint32_t rules_generation;
-    _Atomic uint64_t rule_counts[SHARED_RULES_MAX]; /* requests that each of them changed */
+    _Atomic uint64_t rule_counts[SHARED_RULES_MAX];  /* requests that each of them changed */
+    struct shared_rule rule_since[SHARED_RULES_MAX]; /* hits stand above instead */
+    uint32_t rules_count, rules_put;                 /* in force; lists so far */
+    _Atomic nsec_t forgotten_at;                     /* time when all sequences were forgotten */
 
     struct paths paths;
     _Atomic uint64_t faults_off; /* bits of fault kinds that strike nobody, whatever is asked for */
     _Atomic uint64_t rng_state;  /* all workers roll from it, so that --seed repeats a run */
-    _Atomic nsec_t
-        accept_at[LISTENERS_MAX]; /* listening addresses accept nothing before; see slowaccept */
+    _Atomic nsec_t accept_at[LISTENERS_MAX]; /* addresses accept nothing before: slowaccept */
 
     size_t size_bytes; /* size of the whole mapping */
-    /* Refuses rules that ask for what the options rule out: 0, or -EINVAL with a reason. NULL: none
-     * is. */
+    /* Refuses rules that the options rule out: 0, or -EINVAL with a reason. NULL: none is. */
     int (*check_rule)(const struct shared *shared, const struct spec *spec, struct error *why);
     nsec_t delay_max;        /* longest exchange of a rule; 0: any */
     struct journal *journal; /* NULL: none */
@@ -83,15 +77,15 @@ static inline bool shared_fault_is_on(const struct shared *shared, enum fault_ki
     return (atomic_load_explicit(&shared->faults_off, memory_order_relaxed) >> kind & 1) == 0;
 }
 
-/* Puts rules in force: JSON that was checked, shorter than SHARED_RULES_BYTES. `counts` is where
- * their counters go on, SHARED_RULES_MAX of them; NULL: at 0. The workers see rules_generation
- * rise. False, and nothing changed: it is no longer what it was when *then was read; NULL: whatever
- * it is. */
-bool shared_set_rules(struct shared *shared, struct slice text, const uint64_t *counts,
-                      const uint32_t *then);
+/* Puts rules in force: JSON that was checked, shorter than SHARED_RULES_BYTES, of `count` rules.
+ * `since` tells of each where it goes on; those with `put` 0 are new. The workers see
+ * rules_generation rise. False, and nothing changed: it is no longer *then. */
+bool shared_set_rules(struct shared *shared, struct slice text, const struct shared_rule *since,
+                      size_t count, const uint32_t *then);
 
-/* Copies the rules in force, NUL-terminated; mem_free the copy. NULL when out of memory. */
-NODISCARD char *shared_rules(struct shared *shared);
+/* Copies the rules in force, NUL-terminated, and to *ret_since (NULL: not wanted) what is known of
+ * each; mem_free both. NULL when out of memory. */
+NODISCARD char *shared_rules(struct shared *shared, struct shared_rule **ret_since);
 
 /* Sums what was counted since the last reset. */
 void shared_sum_stats(struct shared *shared, struct slow_stats_sum *ret);
@@ -156,5 +150,11 @@ uint64_t sequence_look(struct shared *shared, uint64_t key);
 /* Counts how often the key was asked for before: 0, 1, ... *ret_evicts: the key that was not asked
  * for for longest had to make room. */
 uint64_t sequence_next(struct shared *shared, uint64_t key, bool *ret_evicts);
+
+/* Lets `change` look at the number that is kept for the key, and change it, alone. 0 is that of a
+ * new key, and keeps no place. Returns whether another key had to make room. As budget_take for the
+ * key. */
+bool sequence_change(struct shared *shared, uint64_t key,
+                     void (*change)(uint64_t *state, void *arg), void *arg);
 
 #endif

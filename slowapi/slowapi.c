@@ -14,6 +14,7 @@
 #include "slowapi/conn.h"
 #include "slowapi/control.h"
 #include "slowapi/journal.h"
+#include "slowapi/rule_list.h"
 #include "slowapi/tcp.h"
 #include "slowapi/upstream.h"
 #include <errno.h>

@@ -91,7 +91,7 @@ def test_a_rule_has_a_body_of_its_own(slowapi):
         ({"body": "{{now"}, "rule 1: body has {{ without }}"),
         ({"body-file": "a"}, "rule 1: body-file=a needs --files DIR"),
         ({"body": "a", "body-file": "b"}, "rule 1: has both body and body-file"),
-        ({"body-file": 7}, "rule 1: allowed are the texts name"),
+        ({"body-file": 7}, 'rule 1: has "body-file" that is no text'),
         ({"body": "a", "type": "nonsense"}, "rule 1: type=nonsense is no media type"),
         ({"path": "/x"}, "rule 1: has no params, and no body either"),
     ],

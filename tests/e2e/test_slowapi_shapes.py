@@ -379,7 +379,7 @@ def test_rules_change_behaviour_without_urls(slowapi, workers):
     api = slowapi("--control", "0", "--delay", "0", "--workers", workers)
     control = Control(api)
     rules = [
-        {"name": "pay", "path": "/pay*", "method": "POST", "params": "status=402"},
+        {"name": "pay", "path": "/pay/**", "method": "POST", "params": "status=402"},
         {"path": "/", "header": {"X-Tenant": "a"}, "params": "status=503"},
     ]
     assert get(api, "/pay/1").status == 404

@@ -7,6 +7,7 @@
 #include "http/url.h"
 #include "slowapi/plan.h"
 #include "slowapi/request.h"
+#include "slowapi/rule_list.h"
 #include "tests/fuzz/fuzz.h"
 #include <stdio.h>
 
@@ -126,7 +127,9 @@ static void check_plan(struct planner *p, const struct http_head *head) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct slice rules = slice_of((const char *)data, size);
-    struct http_head head = { .method = HTTP_METHOD_GET, .target = slice_cut(&rules, '\n') };
+    struct http_head head = { .method = HTTP_METHOD_GET,
+                              .framing = HTTP_FRAMING_CHUNKED,
+                              .target = slice_cut(&rules, '\n') };
     struct slice line = slice_trim(slice_cut(&rules, '\n'));
     char fields[512];
 

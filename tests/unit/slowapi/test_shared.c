@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/dist.h"
 #include "slowapi/rule.h"
+#include "slowapi/rule_list.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -190,6 +191,13 @@ static void a_worker_that_dies_with_the_lock_stops_nobody(void **state) {
 
 /* --- rules ------------------------------------------------------------------------------------ */
 
+static bool finds(struct rules *rules, struct shared *shared, const struct http_head *head,
+                  struct slice path, struct rule_match *ret) {
+    struct rule_request request = { .view = { .head = head, .path = path }, .shared = shared };
+
+    return rules_find(rules, &request, ret) == RULE_FOUND;
+}
+
 static void rules_match_by_path_method_and_header(void **state) {
     static const char text[] =
         "[{\"name\":\"a\",\"path\":\"/a*\",\"method\":\"PUT\",\"params\":\"delay=1\"},"
@@ -204,18 +212,19 @@ static void rules_match_by_path_method_and_header(void **state) {
     assert_int_equal(rules_publish(*state, slice_str(text), NULL, &err), 0);
     rules_refresh(*state, &rules, &generation);
     assert_int_equal(rules_count(rules), 2);
-    assert_true(rules_find(rules, &put, SLICE("/abc"), &match));
+    assert_true(finds(rules, *state, &put, SLICE("/abc"), &match));
     assert_string_equal(match.name, "a");
-    assert_string_equal(match.params, "delay=1");
-    assert_false(rules_find(rules, &get, SLICE("/abc"), &match));
-    assert_true(rules_find(rules, &put, SLICE("/b"), &match));
-    assert_string_equal(match.params, "delay=2");
-    assert_false(rules_find(rules, &get, SLICE("/b"), &match));
-    assert_false(rules_find(rules, &put, SLICE("/bb"), &match));
+    assert_int_equal(match.index, 0);
+    assert_false(finds(rules, *state, &get, SLICE("/abc"), &match));
+    assert_true(finds(rules, *state, &put, SLICE("/b"), &match));
+    assert_string_equal(match.name, "-");
+    assert_int_equal(match.index, 1);
+    assert_false(finds(rules, *state, &get, SLICE("/b"), &match));
+    assert_false(finds(rules, *state, &put, SLICE("/bb"), &match));
 
     assert_int_equal(rules_publish(*state, SLICE("[{\"params\":\"boo=1\"}]"), NULL, &err), -EINVAL);
     assert_non_null(strstr(err.text, "rule 1: boo is not a parameter"));
-    char *now = shared_rules(*state);
+    char *now = shared_rules(*state, NULL);
     assert_string_equal(now, text);
     mem_free(now);
     rules_free(rules);
