@@ -10,6 +10,7 @@
 #include "http/select.h"
 #include "http/url.h"
 #include "http/websocket.h"
+#include "net/address.h"
 #include "slowapi/limits.h"
 #include "slowapi/page.h"
 #include "slowapi/param.h"
@@ -233,8 +234,8 @@ ENDPOINT(brotli) {
 /* `prefix` is that of the next one; the last leads to /get. */
 static int redirect(struct reply *reply, const struct slow_request *request, const char *prefix,
                     bool is_absolute, struct error *why) {
-    struct slice host = request->head->host;
-    char target[64];
+    char target[64], here[ADDRESS_TEXT_BYTES];
+    struct slice host = request_host(request, here);
     struct buf url;
     uint64_t n;
 

@@ -169,8 +169,19 @@ json_t *request_origin_json(const struct slow_request *request) {
     return json_text(slice_str(peer_format(&peer, text)), SIZE_MAX);
 }
 
+struct slice request_host(const struct slow_request *request, char *text) {
+    struct address here = { .len = sizeof(here.local) };
+    struct slice host = request->head->host;
+
+    if (host.len > 0 || getsockname(request->fd, &here.any, &here.len) < 0)
+        return host;
+    return here.any.sa_family == AF_UNIX ? SLICE("localhost")
+                                         : slice_str(address_format(&here, text));
+}
+
 json_t *request_url_json(const struct slow_request *request) {
-    struct slice target = request->head->target, host = request->head->host, scheme;
+    char here[ADDRESS_TEXT_BYTES];
+    struct slice target = request->head->target, host = request_host(request, here), scheme;
     struct buf url;
 
     if (target.len > 0 && target.ptr[0] != '/') /* absolute-form; or OPTIONS * */

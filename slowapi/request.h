@@ -64,6 +64,10 @@ NODISCARD json_t *request_args_json(struct slice query);
 /* The address of the client, or what a proxy says of it in X-Forwarded-For. */
 NODISCARD json_t *request_origin_json(const struct slow_request *request);
 
+/* The Host of the request, or, when a client of HTTP/1.0 names none, the address that it came to:
+ * then written to `text`, which has ADDRESS_TEXT_BYTES. */
+struct slice request_host(const struct slow_request *request, char *text);
+
 /* The absolute URL; X-Forwarded-Proto may say another scheme. */
 NODISCARD json_t *request_url_json(const struct slow_request *request);
 

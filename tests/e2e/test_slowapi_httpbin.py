@@ -153,6 +153,13 @@ def test_trailers_come_behind_the_last_chunk(slowapi):
     assert b"X-A: 1" not in raw(api, b"GET /trailers?X-A=1 HTTP/1.0\r\n\r\n").split(b"\r\n\r\n", 1)[1]
 
 
+def test_a_client_of_http_1_0_without_a_host_gets_urls_nevertheless(slowapi, tmp_path):
+    api = slowapi("--delay", "0", "--bind", "127.0.0.1:0", "--bind", f"unix:{tmp_path}/socket")
+    for address, host in zip(api.addresses, (f"127.0.0.1:{api.port}", "localhost")):
+        assert f'"url": "http://{host}/get?a=1"'.encode() in raw(address, b"GET /get?a=1 HTTP/1.0\r\n\r\n")
+        assert f"\r\nLocation: http://{host}/get\r\n".encode() in raw(address, b"GET /absolute-redirect/1 HTTP/1.0\r\n\r\n")
+
+
 def test_images_are_what_they_say(slowapi):
     client = Client(slowapi("--delay", "0"))
     for kind, (magic, _) in httpbin_table.MAGIC.items():
