@@ -10,6 +10,9 @@
 /* A paced lane takes so much of a second's bytes at once. */
 #define PORTIONS_PER_SECOND 50
 
+/* A paced lane that has fallen behind makes up for that much. */
+#define PACE_DEBT (1 * NSEC_PER_SEC)
+
 /* A lane may move so many bytes, then the others have their turn; a call costs as much as
  * CALL_COST. */
 #define TURN_BYTES (4 * RELAY_TAKE_BYTES)
@@ -88,6 +91,7 @@ void relay_lane_change(struct relay_lane *lane, const struct relay_lane_tools *t
     lane->opens_at = lane->hangs_until = 0;
     lane->slice_left = lane->pace_left = 0;
     lane->swallows = false;
+    lane->pace_from = 0;
     bucket_clear(&lane->pace);
     settle(lane, stream);
 }
@@ -205,10 +209,14 @@ static size_t allowance(struct lane_run *run, size_t size) {
         uint64_t portion = rate / PORTIONS_PER_SECOND;
         portion = portion < 1 ? 1 : portion > RELAY_TAKE_BYTES ? RELAY_TAKE_BYTES : portion;
         lane->pace_left = (uint32_t)(portion < lane->held ? portion : lane->held);
+        nsec_t from = nsec_max(lane->pace_from, run->now - PACE_DEBT), end = from;
+        if (lane->pace_from == 0)
+            from = end = run->now;
         for (size_t i = 0; i < ARRAY_LEN(rates); i++)
             if (rates[i] > 0)
-                lane->opens_at = nsec_max(
-                    lane->opens_at, bucket_take(buckets[i], lane->pace_left, rates[i], run->now));
+                end = nsec_max(end, bucket_carry(buckets[i], lane->pace_left, rates[i], from));
+        lane->pace_from = end;
+        lane->opens_at = nsec_max(lane->opens_at, end);
         if (lane->opens_at > run->now)
             return 0;
     }
@@ -251,6 +259,8 @@ static ssize_t give_some(struct lane_run *run, enum relay_lane_news *news) {
     }
 
     ssize_t n = watch_send(run->to, piece->data + piece->at, size);
+    if (n == -EAGAIN)
+        lane->pace_from = 0; /* the receiver is slower than the bandwidth */
     if (n <= 0)
         return n == -EAGAIN ? 0 : n;
     piece->at += (uint32_t)n;
@@ -344,8 +354,11 @@ static bool may_take(struct lane_run *run, size_t room) {
     if (run->from->tls != NULL || lane->end != LANE_OPEN)
         return room > 0;
     if (room == 0 && (run->from->ready & IO_READ) != 0) {
+        bool may_be_broken = watch_may_be_broken(run->from);
         lane->is_blocked = true;
         watch_drained(run->from, IO_READ);
+        if (may_be_broken && socket_error(run->from->fd) < 0)
+            take_end(run, false); /* the reset came with the bytes */
     } else if (room > 0 && lane->is_blocked) {
         lane->is_blocked = false;
         run->from->ready |= IO_READ;
@@ -415,6 +428,8 @@ enum relay_lane_news relay_lane_run(struct relay_lane *lane, struct watch *from,
         settle(lane, stream_of(lane, tools));
     }
     enum relay_lane_news news = move(&run);
+    if (lane->first == NULL)
+        lane->pace_from = 0;
     if (news == LANE_WAITS && timer_set(tools->loop, &lane->timer, run.wake) < 0)
         return LANE_FAILED;
     return news;

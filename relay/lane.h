@@ -63,6 +63,7 @@ struct relay_lane {
     uint64_t taken, given, dropped; /* bytes so far */
     uint64_t stop_at;               /* count of `given`; RELAY_NO_STOP: none */
     uint32_t slice_left, pace_left; /* bytes that may be given without another look */
+    nsec_t pace_from;               /* end of the last portion, while bytes wait; else 0 */
     struct bucket pace;             /* bandwidth of this lane alone */
     struct timer timer;             /* the next time at which it can go on */
 };
