@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Starts the processes of a lane, changes them while they run, and asks them. */
 #include "lab/lane.h"
+#include "base/alloc.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #define RULES_BYTES_MAX 512
 #define SIGNAL_NSEC     (50 * NSEC_PER_MSEC) /* until a signal shows in counters */
 #define PIPE_BYTES      (1 << 20)
+#define THREADS_NSEC    (200 * NSEC_PER_MSEC) /* between two looks at threads, at least */
 
 static void on_stats(void *arg, int status, struct slice body) {
     struct lane *lane = arg;
@@ -61,7 +63,9 @@ int lane_init(struct lane *lane, struct loop *loop, const char *srv) {
     asker_init(&lane->stats, loop, on_stats, lane);
     asker_init(&lane->requests, loop, on_requests, lane);
     asker_init(&lane->api, loop, on_api, lane);
-    return figures_init(&lane->figures);
+    lane->threads = mem_calloc(1, sizeof(*lane->threads));
+    int rc = lane->threads != NULL ? sampler_open(&lane->sampler) : -ENOMEM;
+    return rc == 0 ? figures_init(&lane->figures) : rc;
 }
 
 /* --- ending ----------------------------------------------------------------------------------- */
@@ -95,6 +99,9 @@ static void end_server(struct lane *lane) {
     asker_close(&lane->requests);
     end_process(lane, LANE_SERVER);
     figures_forget_server(&lane->figures);
+    if (lane->threads != NULL) /* a lane that was never made is ended as well */
+        *lane->threads = (struct wait_sample){ .processes = 0 };
+    lane->threads_at = 0;
 }
 
 /* A frozen process is killed as well as any. */
@@ -122,6 +129,8 @@ void lane_stop(struct lane *lane, const char *why) {
 void lane_free(struct lane *lane) {
     lane_stop(lane, "");
     figures_free(&lane->figures);
+    sampler_close(lane->sampler);
+    mem_free(lane->threads);
 }
 
 /* Returns `rc`. */
@@ -448,6 +457,21 @@ bool lane_is_restless(const struct lane *lane) {
     return lane->state == LANE_STARTING || (lane->state == LANE_RUNNING && lane->change.ms < 0);
 }
 
+/* The threads of the workers, as seldom as it takes to cost little (SAMPLER_COST_RATIO). */
+static void look_at_threads(struct lane *lane) {
+    const struct decode_role role = { "slow API", lane->upstream_port };
+    const struct sampler_look look = { .roots = lane->figures.workers,
+                                       .root_count = lane->figures.worker_count,
+                                       .roles = &role,
+                                       .role_count = 1 };
+    nsec_t now = clock_now();
+    if (look.root_count == 0 || now < lane->threads_at)
+        return;
+    if (sampler_take(lane->sampler, &look, lane->threads) != 0)
+        *lane->threads = (struct wait_sample){ .processes = 0 };
+    lane->threads_at = sampler_next(now, THREADS_NSEC, lane->threads);
+}
+
 void lane_ask(struct lane *lane) {
     const char *server = lane->processes[LANE_SERVER].control_url;
     const char *upstream = lane->processes[LANE_UPSTREAM].control_url;
@@ -461,6 +485,7 @@ void lane_ask(struct lane *lane) {
     if (++lane->turns % UPSTREAM_TURNS == 0 && !lane->upstream_down && !lane->upstream_frozen &&
         !lane->rules_due)
         (void)!asker_ask(&lane->api, upstream, "GET", "/stats", SLICE(""));
+    look_at_threads(lane);
 }
 
 /* --- changes ---------------------------------------------------------------------------------- */
@@ -637,5 +662,7 @@ json_t *lane_json(const struct lane *lane, unsigned number) {
                             figures_json(&lane->figures, &lane->settings, upstream_of(lane)));
     else
         json_object_set_new(o, "figures", json_null());
+    json_object_set_new(o, "threads", tally_json(&lane->threads->tally));
+    json_object_set_new(o, "threads_note", json_string(lane->threads->note));
     return o;
 }

@@ -15,6 +15,7 @@
 #include "lab/ask.h"
 #include "lab/figures.h"
 #include "playground/program.h"
+#include "waits/sampler.h"
 
 enum { LANE_ROWS = 2, LANE_WORD_BYTES = 64, LANE_WHY_BYTES = 512 };
 
@@ -61,6 +62,10 @@ struct lane {
     bool api_asked_rules;
     uint32_t turns;
     struct figures figures;
+
+    struct sampler *sampler;     /* of the workers' threads */
+    struct wait_sample *threads; /* the last sample */
+    nsec_t threads_at;           /* the time of the next one */
 };
 
 /* 0 or -ENOMEM. */

@@ -431,3 +431,27 @@ def test_a_page_that_watches_keeps_lanes_running(start):
             assert piece, "the stream ended"
             seen += piece.count(b"\n\n")
         assert lab.lane()["state"] in ("starting", "running")
+
+
+# --- threads -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings, threads, waits",
+    [
+        ({"model": "pool", "threads": 6, "clients": 12}, 7, 6),
+        ({"model": "green", "clients": 12}, 1, 0),
+        ({"app": "curl", "patch": "off", "clients": 3}, 1, 1),
+    ],
+    ids=["pool", "green", "a blocking call"],
+)
+def test_threads_are_told_by_what_they_wait_for(lab, settings, threads, waits):
+    """A pool's threads wait for the slow API, each; green ones have a thread that waits for all; a blocking call has it."""
+    lab.start(delay_ms=500, **settings)
+
+    def told(lane):
+        return sum(group["threads"] for group in lane["threads"] if group.get("role") == "slow API")
+
+    lane = lab.until(lambda lane: told(lane) == waits and sum(g["threads"] for g in lane["threads"]) == threads)
+    assert lane["figures"]["server"]["threads"] == threads and lane["threads_note"] == ""
+    assert all(group["text"] for group in lane["threads"])
