@@ -53,6 +53,7 @@ void figures_forget_server(struct figures *f) {
     memset(f->known, 0, sizeof(f->known));
     f->cost_count = f->cost_next = f->worker_count = f->requests = 0;
     f->cpu = 0;
+    f->is_blind = false;
 }
 
 void figures_forget_upstream(struct figures *f) {
@@ -168,6 +169,16 @@ static void add_counts(json_t *sums, const json_t *object) {
     }
 }
 
+/* Fewer answers than before are those of another load. */
+static void add_cost(struct figures *f, nsec_t cpu, uint64_t answers) {
+    const struct figures_cost *last = &f->costs[(f->cost_next + FIGURES_TICKS - 1) % FIGURES_TICKS];
+    if (f->cost_count > 0 && answers < last->answers)
+        f->cost_count = f->cost_next = 0;
+    f->costs[f->cost_next] = (struct figures_cost){ cpu, answers };
+    f->cost_next = (f->cost_next + 1) % FIGURES_TICKS;
+    f->cost_count += f->cost_count < FIGURES_TICKS;
+}
+
 void figures_take_stats(struct figures *f, struct slice body) {
     json_t *json = json_loadb(body.ptr, body.len, 0, NULL), *worker;
     json_t *sums = json_object(), *statuses = json_object();
@@ -192,9 +203,8 @@ void figures_take_stats(struct figures *f, struct slice body) {
         if (is_alive && f->worker_count < FIGURES_WORKERS)
             f->workers[f->worker_count++] = pid;
     }
-    f->costs[f->cost_next] = (struct figures_cost){ f->cpu, answers };
-    f->cost_next = (f->cost_next + 1) % FIGURES_TICKS;
-    f->cost_count += f->cost_count < FIGURES_TICKS;
+    f->is_blind = false;
+    add_cost(f, f->cpu, answers);
     json_decref(f->server);
     json_decref(f->statuses);
     f->server = sums;
@@ -236,6 +246,22 @@ void figures_take_requests(struct figures *f, struct slice body, uint16_t upstre
     json_decref(json);
 }
 
+/* Answers are those that the load has got. */
+void figures_take_processes(struct figures *f, const struct procstat *sample) {
+    const json_t *statuses = json_object_get(f->last_tick, "statuses");
+    const char *status;
+    json_t *count;
+    uint64_t answers = 0;
+    json_object_foreach((json_t *)(uintptr_t)statuses, status, count) answers +=
+        (uint64_t)json_integer_value(count);
+    f->is_blind = true;
+    add_cost(f, sample->cpu, answers);
+    json_decref(f->server);
+    f->server =
+        json_pack("{s:I, s:I, s:I}", "threads", (json_int_t)sample->threads, "processes",
+                  (json_int_t)sample->processes, "rss_bytes", (json_int_t)sample->rss_bytes);
+}
+
 void figures_take_upstream(struct figures *f, struct slice body) {
     static const char *const wanted[] = { "in_flight", "in_flight_max", "requests", "connections",
                                           "open_connections" };
@@ -261,7 +287,7 @@ struct account {
     double cpu_per_request, cpu_cores;
 };
 
-static void add_cost(struct account *a, const struct figures *f) {
+static void divide_cost(struct account *a, const struct figures *f) {
     if (f->cost_count < 2)
         return;
     const struct figures_cost *last = &f->costs[(f->cost_next + FIGURES_TICKS - 1) % FIGURES_TICKS];
@@ -291,7 +317,12 @@ static struct account account_of(const struct figures *f, const struct lab_setti
     a.predicted_in_flight = a.seen.rate * a.seen.mean;
     a.queued = f->by_wait[WAIT_QUEUE];
     a.busy = f->requests - a.queued;
-    add_cost(&a, f);
+    if (f->is_blind && f->tick_count > 0) {
+        double in_flight = (double)tick_at(f, 0)->in_flight;
+        a.busy = a.slots > 0 ? fmin(a.slots, in_flight) : in_flight;
+        a.queued = in_flight - a.busy;
+    }
+    divide_cost(&a, f);
     return a;
 }
 
@@ -324,9 +355,10 @@ static double refused(const struct figures *f, const char **ret_status) {
 }
 
 static void say_slots(const struct account *a, const struct lab_settings *s, char *text) {
-    const char *kind = s->values[SETTING_MODEL] == LAB_MODEL_POOL ? "threads" : "slots";
-    bool blocks = s->values[SETTING_APP] == LAB_APP_CURL && s->values[SETTING_PATCH] == 0 &&
-                  s->values[SETTING_MODEL] == LAB_MODEL_GREEN;
+    bool is_ours = settings_original(s) == NULL;
+    const char *kind = is_ours && s->values[SETTING_MODEL] == LAB_MODEL_POOL ? "threads" : "slots";
+    bool blocks = is_ours && s->values[SETTING_APP] == LAB_APP_CURL &&
+                  s->values[SETTING_PATCH] == 0 && s->values[SETTING_MODEL] == LAB_MODEL_GREEN;
     if (blocks)
         snprintf(text, SENTENCE_BYTES,
                  "A blocking call limits: it stops the only thread of its worker, so %.0f at a "
@@ -365,9 +397,9 @@ static void say_load(const struct account *a, const struct lab_settings *s, char
 /* Whether the machine, or a worker that can use one core only, has no time left. */
 static bool is_out_of_cpu(const struct account *a, const struct lab_settings *s) {
     double cores = (double)sysconf(_SC_NPROCESSORS_ONLN);
-    bool one_each = s->values[SETTING_MODEL] == LAB_MODEL_GREEN ||
-                    s->values[SETTING_MODEL] == LAB_MODEL_EVENT ||
-                    s->values[SETTING_MODEL] == LAB_MODEL_SINGLE;
+    bool one_each = settings_original(s) == NULL && (s->values[SETTING_MODEL] == LAB_MODEL_GREEN ||
+                                                     s->values[SETTING_MODEL] == LAB_MODEL_EVENT ||
+                                                     s->values[SETTING_MODEL] == LAB_MODEL_SINGLE);
     double usable = one_each ? fmin((double)s->values[SETTING_WORKERS], cores) : cores;
     return a->cpu_cores > BUSY_CPU * usable;
 }

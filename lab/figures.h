@@ -7,6 +7,7 @@
 #include "base/slice.h"
 #include "lab/settings.h"
 #include "loadgen/band.h"
+#include "playground/procstat.h"
 #include <sys/types.h>
 
 enum {
@@ -52,6 +53,7 @@ struct figures {
     uint32_t worker_count;
     uint32_t serving; /* workers that are ready, or about to be */
     nsec_t stats_at;  /* the time of both */
+    bool is_blind;    /* the server tells nothing of its requests: it is an original */
 };
 
 /* 0 or -ENOMEM. */
@@ -70,6 +72,9 @@ void figures_forget_upstream(struct figures *f);
 void figures_take_tick(struct figures *f, struct slice line);
 void figures_take_stats(struct figures *f, struct slice body);
 void figures_take_requests(struct figures *f, struct slice body, uint16_t upstream_port);
+
+/* Takes in what the kernel tells of a server that has no control endpoint. */
+void figures_take_processes(struct figures *f, const struct procstat *sample);
 void figures_take_upstream(struct figures *f, struct slice body);
 
 /* The slow API, as the lane has left it. */

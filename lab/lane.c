@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #define UPSTREAM_TURNS  3 /* turns between two questions to the slow API */
 #define RULES_BYTES_MAX 512
 #define SIGNAL_NSEC     (50 * NSEC_PER_MSEC) /* until a signal shows in counters */
+#define CONNECT_MSEC    2                    /* a connection on the loopback stands at once */
 #define PIPE_BYTES      (1 << 20)
 #define THREADS_NSEC    (200 * NSEC_PER_MSEC) /* between two looks at threads, at least */
 
@@ -280,7 +282,11 @@ static int spawn_upstream(struct lane *lane, struct error *err) {
 
 /* The address of the slow API stays what it was, also while nobody listens there. */
 static int spawn_server(struct lane *lane, struct error *err) {
-    write_server(lane);
+    const struct playground *original = settings_original(&lane->settings);
+    if (original != NULL)
+        lane->rows[LANE_SERVER] = original->processes[LANE_SERVER];
+    else
+        write_server(lane);
     snprintf(lane->starts[LANE_UPSTREAM].url, PROCESS_URL_BYTES, "http://127.0.0.1:%u/",
              lane->upstream_port);
     lane->restarts++;
@@ -351,6 +357,25 @@ static void send_rules(struct lane *lane) {
     }
 }
 
+/* Whether the server has said where it listens, or an original does listen. Clients that come before
+ * its workers wait in its backlog. */
+static bool server_is_ready(struct lane *lane) {
+    struct program_start *start = &lane->starts[LANE_SERVER];
+    const struct play_child *server = &lane->processes[LANE_SERVER];
+    struct address at;
+    bool is_pending = true;
+    if (settings_original(&lane->settings) == NULL) {
+        memcpy(start->url, server->url, PROCESS_URL_BYTES);
+        return server->url[0] != '\0';
+    }
+    int fd = process_address(start->url, &at) == 0 ? socket_connect(&at, &is_pending) : -1;
+    struct pollfd connected = { .fd = fd, .events = POLLOUT };
+    bool is_there = fd >= 0 && poll(&connected, 1, CONNECT_MSEC) == 1 && socket_error(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return is_there;
+}
+
 /* Goes on with a start as far as the processes are. 0, or -errno with a line. */
 static int go_on(struct lane *lane, struct error *err) {
     struct play_child *upstream = &lane->processes[LANE_UPSTREAM];
@@ -361,10 +386,8 @@ static int go_on(struct lane *lane, struct error *err) {
         return 0;
     if (server->pid == 0)
         return spawn_server(lane, err);
-    bool is_ready = server->url[0] != '\0' && (lane->rules_known || lane->upstream_down);
-    if (!is_ready)
+    if (!(lane->rules_known || lane->upstream_down) || !server_is_ready(lane))
         return 0;
-    memcpy(lane->starts[LANE_SERVER].url, server->url, PROCESS_URL_BYTES);
     int rc = spawn_load(lane, err);
     if (rc != 0)
         return rc;
@@ -460,10 +483,13 @@ bool lane_is_restless(const struct lane *lane) {
 /* The threads of the workers, as seldom as it takes to cost little (SAMPLER_COST_RATIO). */
 static void look_at_threads(struct lane *lane) {
     const struct decode_role role = { "slow API", lane->upstream_port };
-    const struct sampler_look look = { .roots = lane->figures.workers,
-                                       .root_count = lane->figures.worker_count,
-                                       .roles = &role,
-                                       .role_count = 1 };
+    bool is_ours = settings_original(&lane->settings) == NULL;
+    const struct sampler_look look = {
+        .roots = is_ours ? lane->figures.workers : &lane->processes[LANE_SERVER].pid,
+        .root_count = is_ours ? lane->figures.worker_count : 1,
+        .roles = &role,
+        .role_count = 1,
+    };
     nsec_t now = clock_now();
     if (look.root_count == 0 || now < lane->threads_at)
         return;
@@ -472,16 +498,26 @@ static void look_at_threads(struct lane *lane) {
     lane->threads_at = sampler_next(now, THREADS_NSEC, lane->threads);
 }
 
+static void ask_server(struct lane *lane) {
+    const struct play_child *server = &lane->processes[LANE_SERVER];
+    if (settings_original(&lane->settings) == NULL) {
+        asker_give_up(&lane->stats, PATIENCE_NSEC);
+        asker_give_up(&lane->requests, PATIENCE_NSEC);
+        (void)!asker_ask(&lane->stats, server->control_url, "GET", "/stats", SLICE(""));
+        (void)!asker_ask(&lane->requests, server->control_url, "GET", "/requests", SLICE(""));
+        return;
+    }
+    struct procstat sample = { .at = 0 };
+    if (procstat_add(server->pid, &sample) == 0)
+        figures_take_processes(&lane->figures, &sample);
+}
+
 void lane_ask(struct lane *lane) {
-    const char *server = lane->processes[LANE_SERVER].control_url;
     const char *upstream = lane->processes[LANE_UPSTREAM].control_url;
     if (lane->state != LANE_RUNNING)
         return;
-    asker_give_up(&lane->stats, PATIENCE_NSEC);
-    asker_give_up(&lane->requests, PATIENCE_NSEC);
     asker_give_up(&lane->api, PATIENCE_NSEC);
-    (void)!asker_ask(&lane->stats, server, "GET", "/stats", SLICE(""));
-    (void)!asker_ask(&lane->requests, server, "GET", "/requests", SLICE(""));
+    ask_server(lane);
     if (++lane->turns % UPSTREAM_TURNS == 0 && !lane->upstream_down && !lane->upstream_frozen &&
         !lane->rules_due)
         (void)!asker_ask(&lane->api, upstream, "GET", "/stats", SLICE(""));
@@ -596,6 +632,8 @@ int lane_do(struct lane *lane, const char *word, struct error *err) {
                          "freeze-upstream or start-upstream");
     if (lane->state != LANE_RUNNING)
         return error_set(err, -EAGAIN, "the lane does not run");
+    if (i < 2 && settings_original(&lane->settings) != NULL)
+        return error_set(err, -ENOTSUP, "workers of originals are left alone");
     switch (i) {
     case 0:
         return kill_worker(lane, err);
@@ -650,6 +688,7 @@ json_t *lane_json(const struct lane *lane, unsigned number) {
     json_object_set_new(o, "why", json_string(lane->why));
     json_object_set_new(o, "upstream", json_string(upstreams[upstream_of(lane)]));
     json_object_set_new(o, "settings", settings_json(&lane->settings));
+    json_object_set_new(o, "applies", settings_applying_json(&lane->settings));
     json_object_set_new(o, "change", change_json(&lane->change));
     json_object_set_new(o, "server_starts", json_integer((json_int_t)lane->restarts));
     json_object_set_new(o, "processes",

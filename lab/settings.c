@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* The rows of the controls, and what follows from their values. */
 #include "lab/settings.h"
+#include "playground/catalogue.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #define HANG "30s" /* longer than clients usually wait */
 
+/* Rows of the catalogue that are a slow API and one server. */
+static const char *const servers[] = { "srv",           "flask-single",     "flask-threaded",
+                                       "uwsgi-threads", "gunicorn-threads", "gevent-pywsgi",
+                                       "uwsgi-gevent",  "gunicorn-gevent",  NULL };
 static const char *const apps[] = { "index", "curl", "cpu", NULL };
 static const char *const models[] = { "green", "pool", "threaded", "single", "event", NULL };
 static const char *const switches[] = { "off", "on", NULL };
@@ -19,6 +24,9 @@ static const char *const loads[] = { "closed", "open", NULL };
 #define LOAD       "Load"
 
 const struct setting_row setting_rows[SETTING_COUNT] = {
+    [SETTING_SERVER] = { "server", "server", "",
+                         "srv serve, or an original that is installed, as srv play starts it",
+                         SERVER, servers, .scope = SCOPE_SERVER },
     [SETTING_APP] = { "app", "handler", "",
                       "index calls the slow API through srv's own client; curl does it with "
                       "libcurl's blocking call, which nobody told of green threads; cpu computes "
@@ -104,8 +112,21 @@ void settings_init(struct lab_settings *s) {
         s->values[i] = setting_rows[i].initial;
 }
 
+const struct playground *settings_original(const struct lab_settings *s) {
+    const char *name = servers[s->values[SETTING_SERVER]];
+    for (size_t i = 0; i < peer_count; i++)
+        if (strcmp(peers[i].name, name) == 0)
+            return &peers[i];
+    return NULL;
+}
+
+/* What an original is like stands in its row. */
 bool settings_apply(const struct lab_settings *s, enum setting which) {
     const struct setting_row *row = &setting_rows[which];
+    bool is_of_srv =
+        which != SETTING_SERVER && (strcmp(row->topic, SERVER) == 0 || which == SETTING_CPU);
+    if (is_of_srv && settings_original(s) != NULL)
+        return false;
     if (which == SETTING_PATCH && s->values[SETTING_MODEL] != LAB_MODEL_GREEN)
         return false;
     return row->needs_bits == 0 || (row->needs_bits & BIT(s->values[row->needs])) != 0;
@@ -202,6 +223,14 @@ json_t *settings_json(const struct lab_settings *s) {
     return object;
 }
 
+json_t *settings_applying_json(const struct lab_settings *s) {
+    json_t *list = json_array();
+    for (int i = 0; i < SETTING_COUNT; i++)
+        if (settings_apply(s, (enum setting)i))
+            json_array_append_new(list, json_string(setting_rows[i].name));
+    return list;
+}
+
 static json_t *words_json(const char *const *words, unsigned bits) {
     json_t *list = json_array();
     for (size_t i = 0; words[i] != NULL; i++)
@@ -254,7 +283,10 @@ json_t *settings_rows_json(void) {
 /* --- what follows ----------------------------------------------------------------------------- */
 
 uint32_t settings_slots(const struct lab_settings *s) {
+    const struct playground *original = settings_original(s);
     uint32_t workers = (uint32_t)s->values[SETTING_WORKERS];
+    if (original != NULL)
+        return original->slots != PLAY_SLOTS_UNLIMITED ? original->slots : 0;
     switch ((enum lab_model)s->values[SETTING_MODEL]) {
     case LAB_MODEL_SINGLE:
         return workers;
@@ -274,7 +306,7 @@ uint32_t settings_slots(const struct lab_settings *s) {
 
 /* The handler cpu waits as long as it computes, on top of the delay. */
 double settings_service(const struct lab_settings *s) {
-    double cpu = s->values[SETTING_APP] == LAB_APP_CPU ? 2 * (double)s->values[SETTING_CPU] : 0;
+    double cpu = settings_apply(s, SETTING_CPU) ? 2 * (double)s->values[SETTING_CPU] : 0;
     return ((double)s->values[SETTING_DELAY] + cpu) / 1e3;
 }
 

@@ -15,6 +15,7 @@
 #define LAB_UPSTREAM_MAX    256 /* calls that the slow API works on at once: slowapi's `workers` */
 
 enum setting {
+    SETTING_SERVER,
     SETTING_APP,
     SETTING_MODEL,
     SETTING_WORKERS,
@@ -78,6 +79,12 @@ struct setting_row {
 
 extern const struct setting_row setting_rows[SETTING_COUNT];
 
+struct playground;
+
+/* The row of an original that stands in the place of srv serve (playground/catalogue.h); NULL: srv
+ * does. */
+const struct playground *settings_original(const struct lab_settings *s);
+
 void settings_init(struct lab_settings *s);
 
 /* Whether the control changes anything, as the others stand. */
@@ -87,6 +94,9 @@ bool settings_apply(const struct lab_settings *s, enum setting which);
  * *ret_last: the last row that did, when any. 0 or -EINVAL with a line. */
 NODISCARD int settings_take(struct lab_settings *s, const json_t *changes, unsigned *ret_scopes,
                             enum setting *ret_last, struct error *err);
+
+/* The names of the controls that change anything, as all stand. NULL when out of memory. */
+NODISCARD json_t *settings_applying_json(const struct lab_settings *s);
 
 /* {"NAME": value, ...}. NULL when out of memory. */
 NODISCARD json_t *settings_json(const struct lab_settings *s);

@@ -455,3 +455,37 @@ def test_threads_are_told_by_what_they_wait_for(lab, settings, threads, waits):
     lane = lab.until(lambda lane: told(lane) == waits and sum(g["threads"] for g in lane["threads"]) == threads)
     assert lane["figures"]["server"]["threads"] == threads and lane["threads_note"] == ""
     assert all(group["text"] for group in lane["threads"])
+
+
+# --- originals -----------------------------------------------------------------------------------
+
+ORIGINALS = ["flask-single", "flask-threaded", "uwsgi-threads", "gunicorn-threads", "gevent-pywsgi", "uwsgi-gevent", "gunicorn-gevent"]
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_originals_stand_in_a_lane(lab, name):
+    """The same slow API, the same load; of the server the kernel tells threads, memory and CPU time."""
+    lab.change(set={"server": name, "delay_ms": 20, "clients": 4})
+    lab.change(do="start")
+
+    def has_come(lane):
+        return lane["state"] == "failed" or (lane["state"] == "running" and answers(lane) > 20 and lane["threads"])
+
+    seen = []
+    wait_for(lambda: seen.append(lab.lane()) or has_come(seen[-1]), 60, name)
+    lane = seen[-1]
+    if lane["state"] == "failed" and "not installed" in lane["why"]:
+        pytest.skip(lane["why"])
+    assert lane["state"] == "running", lane["why"]
+    assert lane["figures"]["server"]["threads"] >= 1 and lane["figures"]["server"]["rss_bytes"] > 2**20
+    assert lane["figures"]["bars"] is None and "model" not in lane["applies"] and "server" in lane["applies"]
+    assert lane["figures"]["arithmetic"]["slots"] == {"flask-single": 1, "uwsgi-gevent": 4000}.get(
+        name, None if "gevent" in name or "threaded" in name else 200
+    )
+    assert lab.ask("POST", "/lanes", {"lane": 1, "do": "kill-worker"}).status == 409
+    left = family(lab.pid)
+    lab.change(set={"delay_ms": 300})
+    lab.until(lambda lane: (lane["figures"]["load"]["tick_p50_ms"] or 0) >= 300)
+    lab.send_signal(signal.SIGKILL)
+    lab.wait()
+    wait_gone(left)
