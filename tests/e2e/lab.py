@@ -45,11 +45,16 @@ class Lab(Server):
         return seen[0]
 
     def start(self, number=1, **settings):
-        """A lane that runs, and whose load has got answers."""
+        """A lane that runs, whose load has got answers, and whose processes have told their figures."""
         if settings:
             self.change(number, set=settings)
         self.change(number, do="start")
-        return self.until(lambda lane: lane["state"] == "running" and answers(lane) > 0, number, what="answers")
+
+        def has_told(lane):
+            figures = lane["figures"]
+            return answers(lane) > 0 and figures["statuses"] and figures["upstream"]
+
+        return self.until(has_told, number, what="figures")
 
 
 def answers(lane):

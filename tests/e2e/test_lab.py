@@ -412,8 +412,7 @@ def test_nothing_is_left_when_the_lab_ends(lab, number):
 def test_lanes_that_nobody_looks_at_stop(start):
     lab = start("lab", "--idle", "1s", kind=Lab)
     lab.change(do="start")
-    left = []
-    wait_for(lambda: len(left) >= 3 or left.extend(set(family(lab.pid)) - set(left)), what="processes")
+    left = family(lab.pid)
     wait_gone(left)
     wait_for(lambda: family(lab.pid) == [], what="the end of all")
     lane = lab.lane()
