@@ -357,8 +357,8 @@ static void send_rules(struct lane *lane) {
     }
 }
 
-/* Whether the server has said where it listens, or an original does listen. Clients that come before
- * its workers wait in its backlog. */
+/* Whether the server has said where it listens, or an original does listen. Clients that come
+ * before its workers wait in its backlog. */
 static bool server_is_ready(struct lane *lane) {
     struct program_start *start = &lane->starts[LANE_SERVER];
     const struct play_child *server = &lane->processes[LANE_SERVER];
