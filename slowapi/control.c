@@ -15,8 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+extern const char control_page[], control_page_policy[]; /* control.html, by the build */
+
 #define METRICS_BYTES_MAX (1u << 20)
 #define SESSION_BYTES_MAX 512 /* encoded */
+#define ETAG_BYTES        40
 
 static const char *const counter_names[] = {
 #define NAME_OF(name, NAME, help) #name,
@@ -156,6 +159,32 @@ static json_t *rules_json(struct shared *shared) {
     return list;
 }
 
+/* The ETag of the rules of that generation; another run of the server has others. */
+static const char *format_etag(const struct shared *shared, uint32_t generation,
+                               char text[static ETAG_BYTES]) {
+    snprintf(text, ETAG_BYTES, "\"%llx-%u\"", (unsigned long long)shared->started_at, generation);
+    return text;
+}
+
+static json_t *faults_off_json(const struct shared *shared) {
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < FAULT_KINDS; i++)
+        if (!shared_fault_is_on(shared, (enum fault_kind)i))
+            json_array_append_new(list, json_string(fault_infos[i].name.ptr));
+    return list;
+}
+
+/* Tells what else there is to look at, for who looks again and again. */
+static void put_signs(json_t *json, struct shared *shared) {
+    char etag[ETAG_BYTES];
+
+    format_etag(shared, atomic_load(&shared->rules_generation), etag);
+    json_object_set_new(json, "rules_etag", json_string(etag));
+    json_object_set_new(json, "faults_off", faults_off_json(shared));
+    json_object_set_new(json, "queues", json_integer((json_int_t)queues_look(shared, 0, NULL, 0)));
+}
+
 static json_t *stats_json(const struct slow_stats_sum *sum, struct shared *shared) {
     json_t *json = json_object(), *faults = json_object(), *bins = json_object();
 
@@ -178,6 +207,7 @@ static json_t *stats_json(const struct slow_stats_sum *sum, struct shared *share
     json_object_set_new(json, "distributions", bins);
     json_object_set_new(json, "rules", rules_json(shared));
     json_object_set_new(json, "paths", paths_json(shared, sum));
+    put_signs(json, shared);
     if (shared->tcp != NULL)
         json_object_set_new(json, "tcp", relay_table_json(shared->tcp));
     return json;
@@ -318,15 +348,6 @@ static void reply_metrics(void *arg, struct control_request *rq) {
 
 /* --- /rules and the rest ---------------------------------------------------------------------- */
 
-#define ETAG_BYTES 40
-
-/* The ETag of the rules of that generation; another run of the server has others. */
-static const char *format_etag(const struct shared *shared, uint32_t generation,
-                               char text[static ETAG_BYTES]) {
-    snprintf(text, ETAG_BYTES, "\"%llx-%u\"", (unsigned long long)shared->started_at, generation);
-    return text;
-}
-
 /* With an ETag, for who changes a list that others may change, too. */
 static void reply_rules(struct shared *shared, struct control_request *rq, bool with_hits) {
     char etag[ETAG_BYTES];
@@ -448,7 +469,7 @@ static json_t *queues_json(struct shared *shared) {
     size_t count = views != NULL ? queues_look(shared, clock_now(), views, QUEUES_TOLD) : 0;
     json_t *list = views != NULL ? json_array() : NULL;
 
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && i < QUEUES_TOLD; i++) {
         const struct queue_view *v = &views[i];
         json_array_append_new(list, json_pack("{s:o, s:i, s:i, s:i, s:i, s:I, s:I}", "path",
                                               json_text(slice_str(v->name), SIZE_MAX), "workers",
@@ -672,6 +693,18 @@ static void handle_tcp(void *arg, struct control_request *rq) {
     slow_tcp_control(((struct shared *)arg)->tcp, rq);
 }
 
+/* A page of another site cannot frame it, and so have its buttons pressed. */
+static void reply_page(void *arg UNUSED, struct control_request *rq) {
+    if (!has_no_query(rq))
+        return;
+    control_add_header(rq, "Content-Security-Policy", control_page_policy);
+    control_add_header(rq, "X-Frame-Options", "DENY");
+    control_add_header(rq, "X-Content-Type-Options", "nosniff");
+    control_add_header(rq, "Referrer-Policy", "no-referrer");
+    control_add_header(rq, "Cache-Control", "no-cache");
+    control_reply(rq, 200, "text/html; charset=utf-8", slice_str(control_page));
+}
+
 static void reply_openapi(void *arg UNUSED, struct control_request *rq) {
     reply_json(rq, openapi_json());
 }
@@ -682,6 +715,7 @@ static void reply_health(void *arg UNUSED, struct control_request *rq) {
 
 /* openapi.json describes each, which a test compares. */
 static const struct control_route routes[] = {
+    { "/", CONTROL_GET, reply_page },
     { "/stats", CONTROL_GET | CONTROL_DELETE, handle_stats },
     { "/metrics", CONTROL_GET, reply_metrics },
     { "/requests", CONTROL_GET | CONTROL_DELETE, handle_requests },

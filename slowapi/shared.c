@@ -213,6 +213,7 @@ size_t queues_look(struct shared *shared, nsec_t now, struct queue_view *views, 
     for (uint32_t place = shared->queues.newest; place != 0 && count < max;
          place = shared->queues.places[place].older)
         views[count++] = queue_look(&shared->queue_states[place], now);
+    count = shared->queues.used;
     shared_unlock(shared);
     return count;
 }

@@ -103,7 +103,7 @@ void shared_forget(struct shared *shared, struct lru *lru);
 struct queue_turn queue_enter(struct shared *shared, uint64_t key, const struct queue_ask *ask,
                               nsec_t now);
 
-/* Looks at the queues that were used last, `max` at most, the last one first. How many. */
+/* Looks at the queues that were used last, `max` at most, the last first. How many there are. */
 size_t queues_look(struct shared *shared, nsec_t now, struct queue_view *views, size_t max);
 
 /* --- budgets ---------------------------------------------------------------------------------- */

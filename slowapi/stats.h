@@ -99,11 +99,16 @@ static inline void slow_stats_begin(struct slow_stats *t) {
     }
 }
 
+/* A status went out; 0: a request ended without one. */
+static inline void slow_stats_answer(struct slow_stats *t, uint32_t path, uint16_t status) {
+    slow_stats_add(&t->slot->paths[path][status / 100], 1);
+}
+
 /* A request of that path is in flight no longer. `status` was answered; 0: it got no answer. */
 static inline void slow_stats_end(struct slow_stats *t, uint32_t path, uint16_t status) {
     atomic_fetch_sub_explicit(&t->slot->in_flight, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&t->total->in_flight, 1, memory_order_relaxed);
-    slow_stats_add(&t->slot->paths[path][status / 100], 1);
+    slow_stats_answer(t, path, status);
 }
 
 static inline void slow_stats_time(struct slow_stats *t, enum slow_stats_time which, nsec_t span) {

@@ -149,12 +149,12 @@ static void account_end_as(struct slow_conn *c, const char *outcome, uint16_t st
     c->in_flight = false;
     if (c->client_left)
         slow_stats_count(&w->planner.stats, SLOW_CLIENT_ABORTS);
-    slow_stats_end(&w->planner.stats, path_of(c), c->is_timed ? status : 0);
+    slow_stats_end(&w->planner.stats, path_of(c), status);
     account_log(c, outcome, status);
     if (c->reply != NULL && c->reply->journal != 0)
         journal_end(w->planner.shared->journal, c->reply->journal,
                     &(const struct journal_end){ .outcome = c->client_left ? "aborted" : outcome,
-                                                 .status = c->is_timed ? status : 0,
+                                                 .status = status,
                                                  .has_begun = c->is_timed,
                                                  .delay = c->reply->delay,
                                                  .late = c->reply->late,
@@ -167,7 +167,7 @@ static void account_end_as(struct slow_conn *c, const char *outcome, uint16_t st
 
 static void account_end(struct slow_conn *c, const char *outcome) {
     const struct reply *reply = c->reply;
-    uint16_t status = 200;
+    uint16_t status = c->is_timed ? 200 : 0;
 
     if (reply != NULL)
         status = reply->phase != REPLY_HEAD ? reply->status : 0;
@@ -558,10 +558,12 @@ void conn_linger(struct slow_conn *c) {
 /* Refuses for good with a static text. */
 void conn_refuse(struct slow_conn *c, uint16_t status, const char *text) {
     slow_stats_count(&c->worker->planner.stats, SLOW_MALFORMED);
-    if (c->in_flight)
+    if (c->in_flight) {
         account_end_as(c, "malformed", status);
-    else
+    } else {
+        slow_stats_answer(&c->worker->planner.stats, PATHS_OTHER, status);
         account_log(c, "malformed", status);
+    }
     conn_answer_plainly(c, status, slice_str(text), true);
 }
 

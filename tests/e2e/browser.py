@@ -30,6 +30,8 @@ KEYS = {
     "ArrowUp": ("ArrowUp", 38, ""),
     "Home": ("Home", 36, ""),
     "End": ("End", 35, ""),
+    "Escape": ("Escape", 27, ""),
+    "Delete": ("Delete", 46, ""),
 }
 
 
@@ -98,7 +100,7 @@ class Browser:
     def open(self, url, width=1200, height=900, dark=False):
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = self.pages[session] = Page(self, session)
+        page = self.pages[session] = Page(self, session, target)
         for domain in ("Page", "Runtime", "Network", "Log"):
             page.call(f"{domain}.enable")
         page.size(width, height)
@@ -110,8 +112,8 @@ class Browser:
 
 
 class Page:
-    def __init__(self, browser, session):
-        self.browser, self.session, self.logged, self.asked = browser, session, [], []
+    def __init__(self, browser, session, target):
+        self.browser, self.session, self.target, self.logged, self.asked = browser, session, target, [], []
 
     def call(self, method, **params):
         return self.browser.call(method, self.session, **params)
@@ -152,6 +154,24 @@ class Page:
 
     def type(self, text):
         self.call("Input.insertText", text=text)
+
+    def click(self, selector):
+        """Presses the mouse in the middle of the element."""
+        name = json.dumps(selector)
+        self.run(f"document.querySelector({name}).scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        x, y = self.run(f"(r => [r.x + r.width / 2, r.y + r.height / 2])(document.querySelector({name}).getBoundingClientRect())")
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def fill(self, selector, text):
+        """Types the text into a field, instead of what it holds."""
+        self.run(f"(e => {{ e.focus(); e.select() }})(document.querySelector({json.dumps(selector)}))")
+        self.press("Delete")
+        self.type(text)
+
+    def close(self):
+        self.browser.call("Target.closeTarget", targetId=self.target)
+        del self.browser.pages[self.session]
 
     def picture(self, path, whole=True):
         data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]

@@ -99,7 +99,7 @@ def check(document, method, path, answer):
 
 
 ASKED = [
-    ("GET", "/openapi.json", None, 200), ("GET", "/healthz", None, 200), ("GET", "/metrics", None, 200), ("GET", "/stats", None, 200),
+    ("GET", "/", None, 200), ("GET", "/?x", None, 400), ("GET", "/openapi.json", None, 200), ("GET", "/healthz", None, 200), ("GET", "/metrics", None, 200), ("GET", "/stats", None, 200),
     ("GET", "/stats?session=s", None, 200), ("GET", "/stats?nope=1", None, 400), ("GET", "/requests", None, 200),
     ("GET", "/requests?status=418&rule=tea&fault=rst&fault=fin", None, 200), ("GET", "/requests?status=x", None, 400),
     ("GET", "/requests/count?times=4", None, 200), ("GET", "/requests/count?at-most=1", None, 417),
