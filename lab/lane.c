@@ -477,7 +477,9 @@ void lane_poll(struct lane *lane) {
 }
 
 bool lane_is_restless(const struct lane *lane) {
-    return lane->state == LANE_STARTING || (lane->state == LANE_RUNNING && lane->change.ms < 0);
+    bool can_end = !lane->upstream_down && !lane->upstream_frozen; /* rules wait for the slow API */
+    return lane->state == LANE_STARTING ||
+           (lane->state == LANE_RUNNING && lane->change.ms < 0 && can_end);
 }
 
 /* The threads of the workers, as seldom as it takes to cost little (SAMPLER_COST_RATIO). */

@@ -192,8 +192,15 @@ struct control_stream *control_stream_open(struct control_request *rq, const cha
                                            void (*closed)(void *arg), void *arg) {
     const struct timeval patience = { .tv_sec = PATIENCE_SEC };
     struct evhttp_connection *connection = evhttp_request_get_connection(rq->evhttp);
-    struct control_stream *s = mem_calloc(1, sizeof(*s));
-    struct evbuffer *piece = evbuffer_new();
+    struct control_stream *s;
+    struct evbuffer *piece;
+
+    if (evhttp_request_get_command(rq->evhttp) == EVHTTP_REQ_HEAD) {
+        control_reply(rq, 200, content_type, SLICE(""));
+        return NULL;
+    }
+    s = mem_calloc(1, sizeof(*s));
+    piece = evbuffer_new();
 
     if (s == NULL || piece == NULL) {
         mem_free(s);

@@ -89,8 +89,8 @@ NODISCARD bool control_origin_is_ours(const struct control_request *rq);
 struct control_stream;
 
 /* Begins an answer in chunks, in the place of control_reply. `closed` is called once, when the
- * client has gone, or when the endpoint is freed: the stream is not there any more then. NULL when
- * out of memory, and 503 was answered. */
+ * client has gone, or when the endpoint is freed: the stream is not there any more then. NULL: HEAD
+ * has got its answer, or memory was short and the answer was 503. */
 NODISCARD struct control_stream *control_stream_open(struct control_request *rq,
                                                      const char *content_type,
                                                      void (*closed)(void *arg), void *arg);

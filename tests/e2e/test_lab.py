@@ -192,6 +192,12 @@ def test_pages_that_watch_are_counted(lab):
         one.close()
 
 
+def test_head_has_no_body_that_goes_on(lab):
+    for path in ("/", "/lanes", "/events"):
+        reply = lab.ask("HEAD", path)
+        assert reply.status == 200 and reply.body == b"", path
+
+
 # --- lanes ---------------------------------------------------------------------------------------
 
 
