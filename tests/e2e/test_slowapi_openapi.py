@@ -2,6 +2,7 @@
 """The OpenAPI document of slowapi's control endpoint: it is one, and answers are what it says."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from test_slowapi_shapes import Control
 
 jsonschema = pytest.importorskip("jsonschema", reason="python3-jsonschema is not installed")
 OFFICIAL = Path("/usr/share/openapi-specification/schemas/v3.0/schema.json")
-RULES = json.dumps([{"name": "tea", "path": "/tea*", "method": "GET", "header": {"X-A": "b"}, "query": {"a": "1"}, "params": "status=418"},
+RULES = json.dumps([{"name": "steps", "path": "/steps", "key": "client", "end": "again", "answers": [{"params": "fault=rst"}, {"status": 503, "times": 2,
+                     "headers": {"A": ["1", "2"]}}, {"status": 200, "for": "1s", "body": {"a": 1}}]},
+                    {"name": "tea", "path": "/tea*", "method": "GET", "header": {"X-A": "b"}, "query": {"a": "1"}, "params": "status=418"},
                     {"path": "/json", "enabled": False, "body": {"a": [1]}, "type": "application/json"}])  # fmt: skip
 
 
@@ -103,7 +106,7 @@ ASKED = [
     ("GET", "/stats?session=s", None, 200), ("GET", "/stats?nope=1", None, 400), ("GET", "/requests", None, 200),
     ("GET", "/requests?status=418&rule=tea&fault=rst&fault=fin", None, 200), ("GET", "/requests?status=x", None, 400),
     ("GET", "/requests/count?times=4", None, 200), ("GET", "/requests/count?at-most=1", None, 417),
-    ("GET", "/requests/count?times=x", None, 400), ("GET", "/rules", None, 200), ("PUT", "/rules", RULES, 200), ("PUT", "/rules?session=s", RULES, 200),
+    ("GET", "/requests/count?times=x", None, 400), ("GET", "/rules", None, 200), ("GET", "/rules?hits=true", None, 200), ("GET", "/rules?hit", None, 400), ("PUT", "/rules", RULES, 200), ("PUT", "/rules?session=s", RULES, 200),
     ("PUT", "/rules", "[1]", 400), ("DELETE", "/rules?session=", None, 400), ("DELETE", "/rules", None, 200), ("GET", "/faults", None, 200),
     ("PUT", "/faults", '{"rst": false}', 200), ("PUT", "/faults", "{", 400), ("GET", "/queues", None, 200), ("GET", "/queues?x", None, 400),
     ("DELETE", "/queues", None, 200), ("DELETE", "/sequences?session=s", None, 200), ("DELETE", "/sequences?x=y", None, 400),
@@ -147,6 +150,15 @@ def test_without_a_journal_it_is_what_it_says(slowapi):
         answer = exchange(control, method, path)
         assert answer[0] == 404
         check(document, method, path, answer)
+
+
+def test_rules_have_the_members_that_it_tells(control, document):
+    """The refusal of a member that is none names all that there are."""
+    for body, schema in (('[{"nope": 1}]', "Rule"), ('[{"answers": [{"nope": 1}]}]', "Answer")):
+        status, text = control.ask("PUT", "/rules", body)
+        assert status == 400
+        named = set(re.findall(r"[a-z-]+", text.split("allowed are", 1)[1].split(" not ")[0])) - {"and"}
+        assert named == set(document["components"]["schemas"][schema]["properties"]) - {"hits"}
 
 
 def test_methods_are_those_that_it_tells(control, document):

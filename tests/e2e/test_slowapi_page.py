@@ -262,9 +262,18 @@ def test_an_outage_ends_by_itself(page):
     browser.run("document.querySelector('#outage-with').value = 'fault=rst'")
     browser.click("#outage button.main")
     wait_for(lambda: not answers(api), what="resets")
+    browser.wait("document.querySelectorAll('#rules li').length == 3")
+    browser.click("#rules li:nth-child(3) input")  # a change meanwhile does not make it longer
+    wait_for(lambda: live_rules(control)[2].get("enabled") is False, what="the switch")
+    assert int(live_rules(control)[0]["for"].removesuffix("ms")) < 3600_000
     browser.click("#outage-end")
     wait_for(lambda: answers(api), what="the end")
-    assert browser.logged == []
+    browser.fill("#outage-for", "1500ms")
+    browser.click("#outage button.main")
+    wait_for(lambda: not answers(api), what="resets")
+    browser.run("clearInterval(timer)")  # as if the page were closed
+    wait_for(lambda: answers(api), what="the end by the server")
+    assert [one for one in browser.logged if "400" not in one] == []
 
 
 def answers(api):
