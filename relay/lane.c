@@ -90,7 +90,7 @@ void relay_lane_change(struct relay_lane *lane, const struct relay_lane_tools *t
     lane->due = nsec_min(lane->due, latest);
     lane->opens_at = lane->hangs_until = 0;
     lane->slice_left = lane->pace_left = 0;
-    lane->swallows = false;
+    lane->swallows = lane->is_shut;
     lane->pace_from = 0;
     bucket_clear(&lane->pace);
     settle(lane, stream);
@@ -155,7 +155,7 @@ void relay_lane_finish(struct relay_lane *lane, struct watch *to) {
     bool is_over = lane->end == LANE_OVER, has_ended = lane->end != LANE_OPEN;
 
     drop_all(lane);
-    lane->swallows = true;
+    lane->swallows = lane->is_shut = true;
     lane->is_plain = false;
     if (!is_over)
         pass_fin(lane, to);

@@ -57,6 +57,7 @@ struct relay_lane {
     bool stop_waits;    /* `stop_at` is reached when one more byte is there */
     bool is_blocked;    /* bytes may wait in the source, which nobody reads for want of room */
     bool swallows;      /* takes and throws away, for ever */
+    bool is_shut;       /* passed an end on that the source has not sent */
     nsec_t hangs_until; /* the end of a hang that has one */
     nsec_t due;         /* time of the last piece, or of the end */
     nsec_t opens_at;    /* gives nothing before: a hang, a pause, a bandwidth */

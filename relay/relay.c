@@ -157,6 +157,7 @@ static bool begin_reset(struct relay *r, unsigned resets) {
 
     r->resets = (uint8_t)resets;
     r->breaks = true;
+    r->rolled = 0; /* nothing strikes after it, and no byte is to stop for more */
     r->until = deadline_after(now, RESET_PATIENCE);
     for (unsigned way = 0; way < RELAY_WAYS; way++)
         relay_lane_hang(&r->lanes[way], 2 * RESET_PATIENCE, now);
@@ -250,7 +251,7 @@ static bool strike_due(struct relay *r) {
     nsec_t now = clock_now();
 
     for (unsigned i = 0; i < toxics->fault_count; i++)
-        if ((r->rolled & 1u << i) != 0 && !r->breaks && is_due(r, &toxics->faults[i], now) &&
+        if ((r->rolled & 1u << i) != 0 && is_due(r, &toxics->faults[i], now) &&
             !strike(r, &toxics->faults[i]))
             return false;
     return arm(r);

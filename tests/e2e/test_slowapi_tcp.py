@@ -565,6 +565,38 @@ def test_half_open_one_way_ends_and_the_other_flows(proxy, target):
     p.wait_row(open=0)
 
 
+def test_a_way_that_has_ended_stays_so_whatever_changes(proxy, target):
+    p = proxy("fault=fin-up@up=3")
+    client, behind = p.pair(target)
+    client.sendall(b"12345")
+    assert read_all(behind) == b"123"
+    p.change("latency=1ms")
+    client.sendall(b"nobody hears that")
+    p.wait_row(bytes_dropped=2 + 17)
+    behind.sendall(b"answer")
+    assert read_exactly(client, 6) == b"answer"
+    client.close(), behind.close()
+    row = p.wait_row(open=0)
+    assert row["closed"] == 1 and row["bytes_up"] == 3
+
+
+@pytest.mark.parametrize("second", ["hang", "fin", "rst-up"])
+def test_a_reset_that_waits_for_its_receiver_goes_before_what_strikes_at_the_same_byte(proxy, target, second):
+    p = proxy(f"fault=rst@down=64k,{second}@down=64k")
+    client = socket.socket()
+    client.settimeout(IO_SECONDS)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # takes less than the fault's place
+    host, port = p.listens[0].rsplit(":", 1)
+    client.connect((host, int(port)))
+    behind = target.accept()
+    behind.sendall(bytes(1 << 17))
+    p.wait_row(faults={**p.row()["faults"], "rst": 1})
+    assert get(p.api).status == 200
+    row = p.wait_row(open=0, struck=1)
+    assert row["bytes_down"] == 1 << 16 and row["faults"][second] == 0
+    assert is_reset(client)
+
+
 def test_half_open_one_way_hangs_and_the_other_flows(proxy, target):
     p = proxy("fault=hang-down@down=3")
     client, behind = p.pair(target)
