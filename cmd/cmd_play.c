@@ -31,6 +31,7 @@ struct play_config {
     const char *json, *html, *db;
     int64_t attach;            /* 0: no process */
     nsec_t interval, duration; /* 0: not given */
+    const char *control;
 };
 
 static int parse_delay(void *config, const char *value, struct error *err) {
@@ -129,6 +130,13 @@ static const struct option_row rows[] = {
       .offset = AT(duration),
       .min = NSEC_PER_MSEC,
       .max = INT64_MAX },
+    { .name = "control",
+      .topic = "Threads",
+      .meta = "ADDR",
+      .help = "With --attach, ask srv serve at its --control ADDR what its requests wait for, too: "
+              "one thread may have many.",
+      .type = OPTION_STRING,
+      .offset = AT(control) },
     { .name = "json",
       .topic = "Results",
       .meta = "FILE",
@@ -290,9 +298,11 @@ static int check_attach(const struct play_config *c, const struct option_strings
         { "--html", c->html != NULL },
         { "the name of a playground", words->count > 0 },
     };
-    if (c->attach == 0 && (c->interval != 0 || c->duration != 0))
+    if (c->attach == 0 && (c->interval != 0 || c->duration != 0 || c->control != NULL))
         return error_set(err, -EINVAL, "%s is for --attach alone",
-                         c->interval != 0 ? "--interval" : "--duration");
+                         c->interval != 0   ? "--interval"
+                         : c->duration != 0 ? "--duration"
+                                            : "--control");
     for (size_t i = 0; c->attach != 0 && i < ARRAY_LEN(others); i++)
         if (others[i].given)
             return error_set(err, -EINVAL, "--attach plays nothing, and does not go with %s",
@@ -300,13 +310,29 @@ static int check_attach(const struct play_config *c, const struct option_strings
     return 0;
 }
 
+/* Where to ask: a numeric address or a unix socket, as --control of srv serve takes it. */
+static int parse_control(const char *text, struct address *ret, struct error *err) {
+    struct endpoint endpoint;
+    struct error why = { "the path is too long" };
+    int rc = endpoint_parse(slice_str(text), 0, &endpoint, &why);
+    if (rc == 0)
+        rc = address_of_endpoint(&endpoint, false, ret);
+    if (rc == -ENOENT)
+        return error_set(err, rc, "--control: '%s' is a name, and not a numeric address", text);
+    return rc == 0 ? 0 : error_set(err, rc, "--control: %s", why.text);
+}
+
 static int run_attach(const struct play_config *c) {
-    const struct attach_config config = {
+    struct attach_config config = {
         .pid = (pid_t)c->attach,
         .interval = c->interval != 0 ? c->interval : ATTACH_INTERVAL_DEFAULT,
         .duration = c->duration,
+        .control = c->control,
         .json_path = c->json,
     };
+    struct error err;
+    if (c->control != NULL && parse_control(c->control, &config.control_address, &err) != 0)
+        return cmd_fail("play", EXIT_USAGE, &err);
     return attach_run(&config);
 }
 

@@ -218,7 +218,7 @@ _srv() {
         esac
         ;;
     play)
-        options='--list --explain --keep -n --requests -c --concurrency --delay -k --keep-alive --with-peers --db --attach --interval --duration --json --html -h --help'
+        options='--list --explain --keep -n --requests -c --concurrency --delay -k --keep-alive --with-peers --db --attach --interval --duration --control --json --html -h --help'
         case $before in
         --explain) return ;;
         -n|--requests) return ;;
@@ -228,6 +228,7 @@ _srv() {
         --attach) return ;;
         --interval) return ;;
         --duration) return ;;
+        --control) return ;;
         --json) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --html) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         esac

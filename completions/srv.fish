@@ -256,6 +256,7 @@ complete -c srv -n '__fish_seen_subcommand_from play' -l db -x -d 'Use this Post
 complete -c srv -n '__fish_seen_subcommand_from play' -l attach -x -d 'Show what the threads of a running process, and of those below it, wait for; play nothing. It is not stopped or changed.'
 complete -c srv -n '__fish_seen_subcommand_from play' -l interval -x -d 'With --attach, look each TIME, or less often when looking takes more than 1 % of a core; 1s unless given.'
 complete -c srv -n '__fish_seen_subcommand_from play' -l duration -x -d 'With --attach, end after TIME; otherwise when the process ends, or on Ctrl-C.'
+complete -c srv -n '__fish_seen_subcommand_from play' -l control -x -d 'With --attach, ask srv serve at its --control ADDR what its requests wait for, too: one thread may have many.'
 complete -c srv -n '__fish_seen_subcommand_from play' -l json -r -F -d 'Write the results to FILE, too; - is stdout, and moves the table to stderr. With --attach, a line for each look.'
 complete -c srv -n '__fish_seen_subcommand_from play' -l html -r -F -d 'Write a page with charts to FILE, which needs no other file; - is stdout, as for --json.'
 complete -c srv -n '__fish_seen_subcommand_from play' -s h -l help -d 'Print this help and exit.'

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/stream.h"
 #include "playground/run.h"
+#include "playground/stats_client.h"
 #include "waits/sampler.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +17,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define NAME_BYTES 64
+#define NAME_BYTES   64
+#define CONTROL_NSEC NSEC_PER_SEC /* for an answer that is usually there at once */
 
 struct attachment {
     const struct attach_config *config;
@@ -25,6 +27,9 @@ struct attachment {
     int cancel_fd;
     struct sampler *sampler;
     struct wait_sample *sample;
+    struct stats_client client; /* of the control endpoint */
+    struct wait_tally *requests;
+    bool knows_requests; /* of the newest look */
     nsec_t start;
     bool told_note, told_pace;
 };
@@ -46,18 +51,33 @@ static const char *plural(uint32_t count, const char *one, const char *many) {
     return count == 1 ? one : many;
 }
 
+static void print_groups(const struct attachment *a, const struct wait_tally *tally,
+                         const char *one, const char *many) {
+    for (size_t i = 0; i < tally->count; i++) {
+        const struct wait_group *group = &tally->groups[i];
+        char text[WAIT_TEXT_BYTES];
+        fprintf(a->text, "%6" PRIu32 " %s: %s\n", group->threads, plural(group->threads, one, many),
+                wait_text(group, text));
+    }
+}
+
 static void print_picture(const struct attachment *a, nsec_t now) {
     const struct wait_sample *s = a->sample;
     fprintf(a->text, "%.1f s: %s (%d), %" PRIu32 " %s, %" PRIu32 " %s\n",
             (double)(now - a->start) / NSEC_PER_SEC, a->name, (int)a->config->pid, s->processes,
             plural(s->processes, "process", "processes"), s->tally.threads,
             plural(s->tally.threads, "thread", "threads"));
-    for (size_t i = 0; i < s->tally.count; i++) {
-        const struct wait_group *group = &s->tally.groups[i];
-        char text[WAIT_TEXT_BYTES];
-        fprintf(a->text, "%6" PRIu32 " %s: %s\n", group->threads,
-                plural(group->threads, "thread", "threads"), wait_text(group, text));
-    }
+    print_groups(a, &s->tally, "thread", "threads");
+    if (a->knows_requests)
+        print_groups(a, a->requests, "request", "requests");
+}
+
+/* {"count": N, "waits": [...]}; null when the control endpoint did not tell. */
+static json_t *requests_json(const struct attachment *a) {
+    if (!a->knows_requests)
+        return json_null();
+    return json_pack("{s:I, s:o}", "count", (json_int_t)a->requests->threads, "waits",
+                     tally_json(a->requests, "requests"));
 }
 
 static int write_line(const struct attachment *a, nsec_t now) {
@@ -69,7 +89,9 @@ static int write_line(const struct attachment *a, nsec_t now) {
     json_put_text(o, "name", slice_str(a->name));
     json_put_count(o, "processes", s->processes);
     json_put_count(o, "threads", s->tally.threads);
-    json_put(o, "waits", tally_json(&s->tally));
+    json_put(o, "waits", tally_json(&s->tally, "threads"));
+    if (a->config->control != NULL)
+        json_put(o, "requests", requests_json(a));
     json_put(o, "note",
              s->note[0] != '\0' ? json_text(slice_str(s->note), SAMPLER_NOTE_BYTES) : json_null());
     json_put_count(o, "cost_us", (uint64_t)(s->cost / NSEC_PER_USEC));
@@ -98,6 +120,29 @@ static void tell_limits(struct attachment *a) {
     }
 }
 
+static const char *why_untold(int rc) {
+    switch (-rc) {
+    case EPROTO:
+        return "it is no control endpoint of srv serve";
+    case ENOTCONN:
+        return "it cannot be reached";
+    default:
+        return strerrordesc_np(-rc);
+    }
+}
+
+/* Asks srv serve for its requests; what it takes to read the answer is a part of looking. */
+static void look_at_requests(struct attachment *a) {
+    nsec_t spent = clock_thread_cpu();
+    stats_client_ask_requests(&a->client, &a->config->control_address);
+    int rc = stats_client_read_requests(&a->client, clock_now() + CONTROL_NSEC, a->requests);
+    a->knows_requests = rc == 0;
+    if (rc != 0 && a->sample->note[0] == '\0')
+        snprintf(a->sample->note, sizeof(a->sample->note), "%.100s does not tell its requests: %s",
+                 a->config->control, why_untold(rc));
+    a->sample->cost += clock_thread_cpu() - spent;
+}
+
 /* 0, -ESRCH when it has ended, or another -errno. */
 static int look(struct attachment *a) {
     const pid_t root = a->config->pid;
@@ -106,6 +151,8 @@ static int look(struct attachment *a) {
     nsec_t now = clock_now();
     if (rc != 0)
         return rc;
+    if (a->config->control != NULL)
+        look_at_requests(a);
     print_picture(a, now);
     rc = stream_flush(a->text);
     if (rc == 0 && a->json != NULL)
@@ -162,7 +209,12 @@ static int open_all(struct attachment *a, struct error *err) {
     read_name(a);
     a->cancel_fd = run_catch_signals();
     a->sample = mem_alloc(sizeof(*a->sample));
-    rc = a->cancel_fd < 0 ? -errno : a->sample == NULL ? -ENOMEM : sampler_open(&a->sampler);
+    a->requests = mem_alloc(sizeof(*a->requests));
+    rc = a->cancel_fd < 0 ? -errno : 0;
+    if (rc == 0 && (a->sample == NULL || a->requests == NULL))
+        rc = -ENOMEM;
+    if (rc == 0)
+        rc = sampler_open(&a->sampler);
     return rc == 0 ? 0 : error_set(err, rc, "cannot start: %s", strerrordesc_np(-rc));
 }
 
@@ -184,6 +236,8 @@ int attach_run(const struct attach_config *config) {
         fprintf(stderr, "srv play: %s\n", err.text);
     sampler_close(a.sampler);
     mem_free(a.sample);
+    mem_free(a.requests);
+    stats_client_close(&a.client);
     if (a.cancel_fd >= 0)
         close(a.cancel_fd);
     return rc == 0 ? EXIT_SUCCESS : EXIT_CANNOT;

@@ -4,14 +4,17 @@
 #define PLAYGROUND_ATTACH_H
 
 #include "base/clock.h"
+#include "net/address.h"
 #include <sys/types.h>
 
 #define ATTACH_INTERVAL_DEFAULT NSEC_PER_SEC
 
 struct attach_config {
-    pid_t pid;             /* with all processes below it */
-    nsec_t interval;       /* from one look to the next, more than 0 */
-    nsec_t duration;       /* 0: until it ends */
+    pid_t pid;           /* with all processes below it */
+    nsec_t interval;     /* from one look to the next, more than 0 */
+    nsec_t duration;     /* 0: until it ends */
+    const char *control; /* of srv serve, whose requests are told, too; or NULL */
+    struct address control_address;
     const char *json_path; /* a line for each look; "-" is stdout, NULL: none */
 };
 

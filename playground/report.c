@@ -330,7 +330,8 @@ static json_t *result_json(const struct play_result *r) {
                   r->row->alias, "title", r->row->title, "load", load_json(&r->load), "latency_us",
                   latency_json(r), "threads", threads_json(r), "series", series_json(r),
                   "process_cpu_us_per_request", processes_json(r));
-    if (r->waits != NULL && json_object_set_new(object, "waits", history_json(r->waits)) != 0) {
+    if (r->waits != NULL &&
+        json_object_set_new(object, "waits", history_json(r->waits, "threads")) != 0) {
         json_decref(object);
         return NULL;
     }

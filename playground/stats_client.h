@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "net/address.h"
 #include "playground/row.h"
+#include "waits/wait.h"
 
 /* Zeroed is closed. */
 struct stats_client {
@@ -33,6 +34,14 @@ struct stats_reading {
 /* Sends a question to `url`, which is http://HOST:PORT with a numeric host, as the process says it;
  * any other is not asked. The client opens a connection when it has none. */
 void stats_client_ask(struct stats_client *c, const char *url);
+
+/* The same for the list of current requests, of srv serve at `address`. */
+void stats_client_ask_requests(struct stats_client *c, const struct address *address);
+
+/* Waits for the list until `deadline` at most, and counts its requests by what they wait for, in the
+ * words that threads have. 0; -ENOTCONN, -ETIMEDOUT, -EPROTO or another -errno: not told. */
+NODISCARD int stats_client_read_requests(struct stats_client *c, nsec_t deadline,
+                                         struct wait_tally *ret);
 
 /* Waits for the answer until `deadline` at most. */
 struct stats_reading stats_client_read(struct stats_client *c, nsec_t deadline);

@@ -176,17 +176,20 @@ static double mean(uint64_t sum, uint64_t count) {
     return count == 0 ? 0 : (double)sum / (double)count;
 }
 
-static json_t *column_json(const struct wait_history *h, size_t column) {
+static json_t *column_json(const struct wait_history *h, size_t column, const char *noun) {
+    char name[32];
     bool ok = true;
-    struct json_draft o = { wait_json(&h->columns[column].group), &ok };
+    struct json_draft o = { wait_json(&h->columns[column].group, noun), &ok };
     json_t *series = json_array();
     if (o.json == NULL) {
         json_decref(series);
         return NULL;
     }
-    json_object_del(o.json, "threads");
-    json_put_real(o, "threads_mean", mean(h->columns[column].sum, h->samples));
-    json_put_count(o, "threads_max", h->columns[column].group.threads);
+    json_object_del(o.json, noun);
+    snprintf(name, sizeof(name), "%s_mean", noun);
+    json_put_real(o, name, mean(h->columns[column].sum, h->samples));
+    snprintf(name, sizeof(name), "%s_max", noun);
+    json_put_count(o, name, h->columns[column].group.threads);
     for (size_t i = 0; i < h->count; i++)
         json_append(o, series, json_integer(h->points[i].counts[column]));
     json_put(o, "series", series);
@@ -196,14 +199,16 @@ static json_t *column_json(const struct wait_history *h, size_t column) {
     return NULL;
 }
 
-json_t *history_json(const struct wait_history *h) {
+json_t *history_json(const struct wait_history *h, const char *noun) {
+    char name[32];
     size_t order[HISTORY_COLUMNS_MAX];
     bool ok = true;
     struct json_draft o = { json_object(), &ok };
     json_t *elapsed = json_array(), *threads = json_array(), *groups = json_array();
     sort_columns(h, order);
     json_put_count(o, "samples", h->samples);
-    json_put_real(o, "threads_mean", mean(h->threads, h->samples));
+    snprintf(name, sizeof(name), "%s_mean", noun);
+    json_put_real(o, name, mean(h->threads, h->samples));
     json_put_count(o, "cost_us", (uint64_t)(h->cost / NSEC_PER_USEC));
     json_put(o, "note",
              h->note[0] != '\0' ? json_text(slice_str(h->note), SAMPLER_NOTE_BYTES) : json_null());
@@ -212,9 +217,9 @@ json_t *history_json(const struct wait_history *h) {
         json_append(o, threads, json_integer(h->points[i].threads));
     }
     for (size_t i = 0; i < h->column_count; i++)
-        json_append(o, groups, column_json(h, order[i]));
+        json_append(o, groups, column_json(h, order[i], noun));
     json_put(o, "elapsed_ms", elapsed);
-    json_put(o, "threads", threads);
+    json_put(o, noun, threads);
     json_put(o, "groups", groups);
     if (ok)
         return o.json;

@@ -21,6 +21,7 @@ static const struct kind_row {
     [WAIT_CONDITION] = { "condition", "condition ", "condition or semaphore" },
     [WAIT_THREAD] = { "thread", "end of ", "end of a thread" },
     [WAIT_SLEEP] = { "sleep", "", "sleep" },
+    [WAIT_SLOT] = { "slot", "", "queue, for a slot" },
     [WAIT_CHILD] = { "child", "", "child process" },
     [WAIT_READ] = { "read", "read ", "read" },
     [WAIT_WRITE] = { "write", "write ", "write" },
@@ -81,7 +82,7 @@ struct wait_group wait_brief(const struct wait_group *group) {
     return brief;
 }
 
-json_t *wait_json(const struct wait_group *group) {
+json_t *wait_json(const struct wait_group *group, const char *noun) {
     const struct wait *w = &group->wait;
     char text[WAIT_TEXT_BYTES];
     bool ok = true;
@@ -89,7 +90,7 @@ json_t *wait_json(const struct wait_group *group) {
 
     json_put_text(o, "kind", slice_str(wait_kind_name(w->kind)));
     json_put_text(o, "text", slice_str(wait_text(group, text)));
-    json_put_count(o, "threads", group->threads);
+    json_put_count(o, noun, group->threads);
     if (w->role[0] != '\0')
         json_put_text(o, "role", slice_str(w->role));
     if (w->object[0] != '\0')
@@ -162,11 +163,11 @@ void tally_sort(struct wait_tally *tally) {
     qsort(tally->groups, tally->count, sizeof(tally->groups[0]), by_threads);
 }
 
-json_t *tally_json(const struct wait_tally *tally) {
+json_t *tally_json(const struct wait_tally *tally, const char *noun) {
     json_t *list = json_array();
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < tally->count; i++)
-        rc = json_array_append_new(list, wait_json(&tally->groups[i]));
+        rc = json_array_append_new(list, wait_json(&tally->groups[i], noun));
     if (rc == 0)
         return list;
     json_decref(list);

@@ -20,6 +20,7 @@ enum wait_kind {
     WAIT_CONDITION, /* for a condition variable, a semaphore or the like */
     WAIT_THREAD,    /* for the end of a thread */
     WAIT_SLEEP,
+    WAIT_SLOT,      /* of a request: until the server may begin with it */
     WAIT_CHILD,     /* for a child process */
     WAIT_READ,      /* for bytes from what is no socket */
     WAIT_WRITE,     /* for room in what is no socket */
@@ -67,9 +68,10 @@ bool wait_is_same(const struct wait *a, const struct wait *b);
 /* The same without its address, where a role says what there is to say; listeners lose it, too. */
 struct wait_group wait_brief(const struct wait_group *group);
 
-/* The group as an object of JSON: kind, text, threads, and role, object, polled and descriptors
+/* The group as an object of JSON: kind, text, their number under the name `noun` ("threads",
+ * "requests"), and role, object, polled and descriptors
  * where it has them. NULL when out of memory. */
-NODISCARD json_t *wait_json(const struct wait_group *group);
+NODISCARD json_t *wait_json(const struct wait_group *group, const char *noun);
 
 /* --- counting -------------------- */
 
@@ -93,7 +95,7 @@ size_t tally_find(const struct wait_tally *tally, const struct wait *wait);
 void tally_sort(struct wait_tally *tally);
 
 /* The groups as a list of JSON. NULL when out of memory. */
-NODISCARD json_t *tally_json(const struct wait_tally *tally);
+NODISCARD json_t *tally_json(const struct wait_tally *tally, const char *noun);
 
 /* "20: recv from upstream 127.0.0.1:4000; 1: epoll on 3 descriptors", of a sorted tally. Groups
  * that do not fit are told as a number. Returns `text`. */

@@ -241,6 +241,10 @@ def test_what_cannot_be_looked_at_is_one_line(args, told):
         ("--attach", "1", "--interval", "0"),
         ("--attach", "1", "--interval", "2h"),
         ("--attach", "1", "--duration", "0"),
+        ("--attach", "1", "--control", "a.name:1"),
+        ("--attach", "1", "--control", ":port"),
+        ("--attach", "1", "--control", "unix:/" + "a" * 200),
+        ("--control", "127.0.0.1:1"),
         ("--interval", "1s"),
         ("--duration", "1s", "green"),
     ],
@@ -330,6 +334,40 @@ def test_one_thread_of_srv_waits_for_everything(slowapi, serve, model, each):
     [before] = wait_for(epolls, 20)
     kept = clients(app.port, SLOW)
     wait_for(lambda: epolls() and epolls()[0] == before + each * len(kept), 20)
+
+
+def requests_of(pid, control):
+    """{what: requests} of one look, as the control endpoint tells them; the sums are checked."""
+    done = attach(pid, "--duration", "1ms", "--json", "-", "--control", control)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["requests"]
+    if told is None:
+        return done.stderr
+    assert sum(wait["requests"] for wait in told["waits"]) == told["count"]
+    return {wait["text"]: wait["requests"] for wait in told["waits"]}
+
+
+@pytest.mark.parametrize("by", ["tcp", "unix"])
+def test_fibers_are_told_by_the_control_endpoint(slowapi, serve, tmp_path, by):
+    """One thread, whose requests wait for the upstream, or for a slot."""
+    api = slowapi(*IMPATIENT)
+    address = f"unix:{tmp_path}/control" if by == "unix" else "127.0.0.1:0"
+    app = serve("--async-cores", "2", "--max-queue", "9", "--control", address, *IMPATIENT, upstream=api)
+    control = address if by == "unix" else re.search(r"control on http://(\S+)/", app.stderr())[1]
+    assert requests_of(app.pid, control) == {}
+    kept = clients(app.port, SLOW)
+    wait_for(lambda: requests_of(app.pid, control) == {"recv from upstream": 2, "queue, for a slot": 1}, 30)
+    told = attach(app.pid, "--duration", "1ms", "--control", control).stdout.splitlines()
+    assert told[-2:] == ["     2 requests: recv from upstream", "     1 request: queue, for a slot"]
+    assert len(kept) == CLIENTS
+
+
+def test_what_tells_no_requests_is_named_and_threads_are_told(slowapi):
+    api = slowapi(*IMPATIENT)
+    told = requests_of(api.pid, "127.0.0.1:1")
+    assert "srv play: 127.0.0.1:1 does not tell its requests: it cannot be reached\n" in told
+    told = requests_of(api.pid, f"127.0.0.1:{api.port}")
+    assert f"srv play: 127.0.0.1:{api.port} does not tell its requests: " in told
 
 
 @pytest.mark.parametrize("model", ["threaded", "pool"])

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What a control endpoint says is read; what it does not say, or not in time, is unknown. */
+#include "base/alloc.h"
 #include "base/attr.h"
+#include "playground/process.h"
 #include "playground/stats_client.h"
 #include <arpa/inet.h>
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -151,8 +154,38 @@ static void nobody_to_ask_is_no_error(void **state UNUSED) {
     }
 }
 
+/* What a fiber waits for has the words that threads have; what is new to us is unknown. */
+static void requests_are_counted_by_what_they_wait_for(void **state UNUSED) {
+    static const char body[] =
+        "[{\"waits_for\": \"upstream\"}, {\"waits_for\": \"queue\"}, {\"waits_for\": \"cpu\"},"
+        "{\"waits_for\": \"upstream\"}, {\"waits_for\": \"patched: recv\", \"peer\": \"[::1]:80\"},"
+        "{\"waits_for\": \"patched: poll\"}, {\"waits_for\": 7}, {}, {\"waits_for\": \"client\"}]";
+    struct stats_client g = { .is_open = false };
+    struct wait_tally *tally = mem_alloc(sizeof(*tally));
+    struct address address;
+    char text[300];
+    assert_int_equal(process_address(url, &address), 0);
+    stats_client_ask_requests(&g, &address);
+    int fd = accept(listener, NULL, NULL);
+    answer(fd, body);
+    assert_int_equal(stats_client_read_requests(&g, clock_now() + SOON, tally), 0);
+    assert_string_equal(tally_text(tally, text, sizeof(text)),
+                        "2: recv from upstream; 2: not permitted to look; 1: running; 1: send to "
+                        "client; 1: queue, for a slot; 1: in poll; 1: in recv [::1]:80");
+    assert_int_equal(tally->threads, 9);
+
+    stats_client_ask_requests(&g, &address);
+    answer(fd, "{}");
+    assert_int_equal(stats_client_read_requests(&g, clock_now() + SOON, tally), -EPROTO);
+    assert_int_equal(tally->threads, 0);
+    mem_free(tally);
+    stats_client_close(&g);
+    close(fd);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_are_counted_by_what_they_wait_for),
         cmocka_unit_test(one_connection_serves_many_questions),
         cmocka_unit_test(answer_may_come_in_pieces),
         cmocka_unit_test(silence_is_a_gap_and_the_next_question_gets_its_own_answer),

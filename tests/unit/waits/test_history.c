@@ -76,7 +76,7 @@ static void sums_stay_whole(void **state) {
         sum += h->columns[i].sum;
     assert_int_equal(sum, h->threads);
 
-    json_t *json = history_json(h);
+    json_t *json = history_json(h, "threads");
     json_t *groups = json_object_get(json, "groups");
     assert_int_equal(json_array_size(groups), HISTORY_COLUMNS_MAX);
     assert_int_equal(json_integer_value(json_object_get(json, "samples")), h->samples);
