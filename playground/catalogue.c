@@ -13,20 +13,24 @@
         .args = { "slowapi", "--bind", "{bind}", "--control", "{control}" }, .port_by_hand = 4000 \
     }
 
+/* Where srv serve tells what its requests wait for. */
+#define CONTROL "--control", "{control}"
+
 /* The same over https. */
-#define APP_TLS                                                                                 \
-    {                                                                                           \
-        .name = "app", .args = { "serve",         "--bind",     "https://{bind}", "--certfile", \
-                                 "{certificate}", "--keyfile",  "{key}",          "--model",    \
-                                 "green",         "--upstream", "{slowapi}",      "index" },    \
-        .port_by_hand = 3000, .speaks_tls = true, .measured = true                              \
+#define APP_TLS                                                                            \
+    {                                                                                      \
+        .name = "app",                                                                     \
+        .args = { "serve",         "--bind",    "https://{bind}", CONTROL,   "--certfile", \
+                  "{certificate}", "--keyfile", "{key}",          "--model", "green",      \
+                  "--upstream",    "{slowapi}", "index" },                                 \
+        .port_by_hand = 3000, .speaks_tls = true, .measured = true                         \
     }
 
-#define APP(...)                                                                                  \
-    {                                                                                             \
-        .name = "app",                                                                            \
-        .args = { "serve", "--bind", "{bind}", __VA_ARGS__, "--upstream", "{slowapi}", "index" }, \
-        .port_by_hand = 3000, .measured = true                                                    \
+#define APP(...)                                                                    \
+    {                                                                               \
+        .name = "app", .args = { "serve",     "--bind",     "{bind}",    CONTROL,   \
+                                 __VA_ARGS__, "--upstream", "{slowapi}", "index" }, \
+        .port_by_hand = 3000, .measured = true                                      \
     }
 
 /* App `db` in front of both, and the database it asks. */
@@ -35,28 +39,28 @@
         .name = "postgres", .program = &program_postgres, .package = "postgresql", \
         .args = { "postgres" }, .port_by_hand = 25432                              \
     }
-#define APP_DB(mode)                                                                       \
-    {                                                                                      \
-        .name = "app",                                                                     \
-        .args = { "serve",     "--bind", "{bind}",     "--model",   "green", "--upstream", \
-                  "{slowapi}", "--db",   "{postgres}", "--db-mode", mode,    "db" },       \
-        .port_by_hand = 3000, .measured = true                                             \
+#define APP_DB(mode)                                                                            \
+    {                                                                                           \
+        .name = "app", .args = { "serve",     "--bind",     "{bind}",    CONTROL, "--model",    \
+                                 "green",     "--upstream", "{slowapi}", "--db",  "{postgres}", \
+                                 "--db-mode", mode,         "db" },                             \
+        .port_by_hand = 3000, .measured = true                                                  \
     }
 
 /* App `curl`: the job of `index`, through libcurl's blocking call. */
-#define APP_CURL(patch)                                                                  \
-    {                                                                                    \
-        .name = "app", .args = { "serve",   "--bind", "{bind}", "--model",      "green", \
-                                 "--patch", patch,    "curl",   "url={slowapi}" },       \
-        .port_by_hand = 3000, .measured = true                                           \
+#define APP_CURL(patch)                                                                    \
+    {                                                                                      \
+        .name = "app", .args = { "serve", "--bind",  "{bind}", CONTROL, "--model",         \
+                                 "green", "--patch", patch,    "curl",  "url={slowapi}" }, \
+        .port_by_hand = 3000, .measured = true                                             \
     }
 
 /* App `cpu`: half of the delay is computing. */
-#define APP_CPU(model)                                                          \
-    {                                                                           \
-        .name = "app", .args = { "serve", "--bind",     "{bind}",    "--model", \
-                                 model,   "--upstream", "{slowapi}", "cpu" },   \
-        .port_by_hand = 3000, .measured = true                                  \
+#define APP_CPU(model)                                                                   \
+    {                                                                                    \
+        .name = "app", .args = { "serve", "--bind",     "{bind}",    CONTROL, "--model", \
+                                 model,   "--upstream", "{slowapi}", "cpu" },            \
+        .port_by_hand = 3000, .measured = true                                           \
     }
 
 /* The tutorial's load on all but the servers that do one thing at a time, and theirs. */

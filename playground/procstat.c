@@ -110,14 +110,27 @@ static uint64_t resident_bytes(pid_t pid) {
     return second == NULL ? 0 : strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-int procstat_add(pid_t root, struct procstat *sample) {
+pid_t procstat_find_child(pid_t parent, const char *name) {
+    struct tree tree = { .count = 0 };
+    add_children(&tree, parent);
+    for (size_t i = 0; i < tree.count; i++) {
+        char path[64], text[32];
+        snprintf(path, sizeof(path), "/proc/%d/comm", tree.pids[i]);
+        ssize_t len = read_text(AT_FDCWD, path, text, sizeof(text));
+        if (len > 0 && (size_t)len == strlen(name) + 1 && memcmp(text, name, strlen(name)) == 0)
+            return tree.pids[i];
+    }
+    return 0;
+}
+
+int procstat_add(pid_t root, pid_t except, struct procstat *sample) {
     struct tree tree;
     int rc = -ESRCH;
     if (sample->at == 0)
         sample->at = clock_now();
     tree_collect(&tree, root);
     for (size_t i = 0; i < tree.count; i++) {
-        if (add_threads(tree.pids[i], sample) != 0)
+        if (tree.pids[i] == except || add_threads(tree.pids[i], sample) != 0)
             continue;
         sample->processes++;
         sample->cpu += cpu_time(tree.pids[i]);
@@ -136,12 +149,12 @@ static uint64_t process_memory_peak(pid_t pid) {
     return field == NULL ? 0 : strtoull(field + strlen("\nVmHWM:"), NULL, 10) * 1024;
 }
 
-uint64_t procstat_memory_peak(pid_t root) {
+uint64_t procstat_memory_peak(pid_t root, pid_t except) {
     struct tree tree;
     uint64_t sum = 0;
     tree_collect(&tree, root);
     for (size_t i = 0; i < tree.count; i++)
-        sum += process_memory_peak(tree.pids[i]);
+        sum += tree.pids[i] == except ? 0 : process_memory_peak(tree.pids[i]);
     return sum;
 }
 

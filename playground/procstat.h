@@ -20,14 +20,18 @@ struct procstat {
     uint64_t rss_bytes; /* resident now; pages that processes share count in each of them */
 };
 
-/* Adds the tree of `root` to the sample, which the caller zeroed. A tree is followed through the
+/* Adds the tree of `root`, without the process `except` (0: all), to the sample, which the caller
+ * zeroed. A tree is followed through the
  * children of each process's main thread: masters fork from there. Processes that end meanwhile are
  * left out. 0, or -ESRCH when `root` is gone. */
-NODISCARD int procstat_add(pid_t root, struct procstat *sample);
+NODISCARD int procstat_add(pid_t root, pid_t except, struct procstat *sample);
+
+/* The child of `parent` that has that name (15 bytes count), or 0. */
+pid_t procstat_find_child(pid_t parent, const char *name);
 
 /* Sum over the living processes of the tree of the most that each ever had resident (VmHWM); 0 when
  * gone. */
-uint64_t procstat_memory_peak(pid_t root);
+uint64_t procstat_memory_peak(pid_t root, pid_t except);
 
 /* TCP connections of this host to one port, seen from both of their ends. */
 struct procstat_sockets {

@@ -212,11 +212,16 @@ static void print_waits(const struct play_result *results, size_t count, size_t 
         if (h == NULL || h->samples == 0)
             continue;
         if (!any)
-            fputs("\nWhat the threads waited for, mean over the load:\n", out);
+            fputs("\nWhat the threads, and the requests, waited for, mean over the load:\n", out);
         any = true;
         snprintf(text, sizeof(text), "%s: %s", results[i].row->name,
                  history_text(h, waits, sizeof(waits)));
         terminal_wrap(out, text, 0, width);
+        if (results[i].request_waits != NULL && results[i].request_waits->threads > 0) {
+            snprintf(text, sizeof(text), "its requests: %s",
+                     history_text(results[i].request_waits, waits, sizeof(waits)));
+            terminal_wrap(out, text, 2, width);
+        }
         if (h->note[0] != '\0')
             terminal_wrap(out, h->note, 2, width);
     }
@@ -330,11 +335,12 @@ static json_t *result_json(const struct play_result *r) {
                   r->row->alias, "title", r->row->title, "load", load_json(&r->load), "latency_us",
                   latency_json(r), "threads", threads_json(r), "series", series_json(r),
                   "process_cpu_us_per_request", processes_json(r));
-    if (r->waits != NULL &&
-        json_object_set_new(object, "waits", history_json(r->waits, "threads")) != 0) {
-        json_decref(object);
-        return NULL;
-    }
+    int rc = 0;
+    if (r->waits != NULL)
+        rc = json_object_set_new(object, "waits", history_json(r->waits, "threads"));
+    if (r->request_waits != NULL)
+        rc |= json_object_set_new(object, "request_waits",
+                                  history_json(r->request_waits, "requests"));
     json_t *figures = json_pack(
         "{s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:I, s:I}", "seconds", r->seconds,
         "ideal_seconds", seconds_of(r->ideal), "tutorial_seconds",
@@ -342,7 +348,7 @@ static json_t *result_json(const struct play_result *r) {
         (json_int_t)r->failed, "requests_per_second", r->requests_per_second, "cpu_seconds",
         seconds_of(r->cpu), "cpu_us_per_request", usec_per_request(r, r->cpu), "memory_peak_bytes",
         (json_int_t)r->memory_peak_bytes, "upstream_calls_in_flight_max", (json_int_t)r->calls_max);
-    int rc = json_object_update(object, figures);
+    rc |= json_object_update(object, figures);
     json_decref(figures);
     if (rc == 0)
         return object;

@@ -52,10 +52,18 @@ int result_add_point(struct play_result *result, const struct series_point *poin
     return series_add(&result->series, point);
 }
 
-int result_add_waits(struct play_result *result, nsec_t elapsed, const struct wait_sample *sample) {
-    if (result->waits == NULL)
-        result->waits = mem_calloc(1, sizeof(*result->waits));
-    return result->waits == NULL ? -ENOMEM : history_add(result->waits, elapsed, sample);
+int result_add_waits(struct wait_history **history, nsec_t elapsed,
+                     const struct wait_sample *sample) {
+    if (*history == NULL)
+        *history = mem_calloc(1, sizeof(**history));
+    return *history == NULL ? -ENOMEM : history_add(*history, elapsed, sample);
+}
+
+static void free_waits(struct wait_history **history) {
+    if (*history != NULL)
+        history_free(*history);
+    mem_free(*history);
+    *history = NULL;
 }
 
 /* --- the load generator's report -------------------- */
@@ -169,10 +177,8 @@ int result_read(struct play_result *result, int report_fd, int requests_fd, stru
 }
 
 void result_free(struct play_result *result) {
-    if (result->waits != NULL)
-        history_free(result->waits);
-    mem_free(result->waits);
-    result->waits = NULL;
+    free_waits(&result->waits);
+    free_waits(&result->request_waits);
     mem_free(result->series.points);
     mem_free(result->latencies.points);
     result->series = (struct series){ .count = 0 };

@@ -75,7 +75,8 @@ struct play_result {
     nsec_t process_cpu[PLAY_PROCESSES_MAX]; /* spent by each process of the row, measured or not */
     uint64_t memory_peak_bytes;
     struct series series;
-    struct wait_history *waits; /* of their threads; NULL: no sample was taken */
+    struct wait_history *waits;         /* of their threads; NULL: no sample was taken */
+    struct wait_history *request_waits; /* of its requests; NULL: not told */
 
     char last_words[300]; /* "NAME: newest line that a server logged", empty when all were quiet */
 };
@@ -83,8 +84,9 @@ struct play_result {
 /* Takes in one sample of the run. 0 or -ENOMEM. */
 NODISCARD int result_add_point(struct play_result *result, const struct series_point *point);
 
-/* Takes in what the threads waited for at one moment of the load. 0 or -ENOMEM. */
-NODISCARD int result_add_waits(struct play_result *result, nsec_t elapsed,
+/* Takes in what threads, or requests, waited for at one moment of the load: `history` is one of the
+ * result's. 0 or -ENOMEM. */
+NODISCARD int result_add_waits(struct wait_history **history, nsec_t elapsed,
                                const struct wait_sample *sample);
 
 /* Reads the report that `srv bench --json` wrote to `report_fd` and, unless that is -1, the lines

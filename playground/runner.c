@@ -28,7 +28,8 @@
 #define OVERTIME_NSEC     (60 * NSEC_PER_SEC)   /* allowed on top of ten times the ideal */
 #define STOP_NSEC         (2 * NSEC_PER_SEC)    /* for idle servers */
 #define ABORT_NSEC        (200 * NSEC_PER_MSEC) /* for servers with requests in flight */
-#define BENCH_TIMEOUT_SEC 30 /* for one request, on top of the ideal time of all */
+#define SERVE_TELLER      "srv control" /* the name of the process behind serve's --control */
+#define BENCH_TIMEOUT_SEC 30            /* for one request, on top of the ideal time of all */
 
 struct play_run {
     const struct runner *runner;
@@ -47,6 +48,9 @@ struct play_run {
     struct sampler *sampler;
     struct wait_sample *waits; /* the newest sample of it */
     nsec_t waits_due;          /* the time of the next one */
+    /* The process of srv serve beside its workers that tells of them; by the process of the row. It
+     * is there for us, and is left out of all figures. */
+    pid_t tellers[PLAY_PROCESSES_MAX];
 };
 
 /* Lets the children talk until `until`, or until something happened. 0 or -ECANCELED. */
@@ -164,8 +168,11 @@ static int start_process(struct play_run *run, const struct play_process *proces
 static int start_processes(struct play_run *run, struct error *err) {
     size_t count = row_process_count(run->row);
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < count; i++)
+    for (size_t i = 0; rc == 0 && i < count; i++) {
         rc = start_process(run, &run->row->processes[i], err);
+        if (rc == 0 && run->processes[i].control_url[0] != '\0')
+            run->tellers[i] = procstat_find_child(run->processes[i].pid, SERVE_TELLER);
+    }
     return rc;
 }
 
@@ -183,7 +190,7 @@ static int sample(struct play_run *run, struct series_point *ret, struct error *
     size_t count = row_process_count(run->row);
     for (size_t i = 0; i < count; i++) {
         ret->in_flight[i] = PLAY_UNKNOWN;
-        if (procstat_add(run->processes[i].pid, &ret->of[i]) != 0)
+        if (procstat_add(run->processes[i].pid, run->tellers[i], &ret->of[i]) != 0)
             return error_set(err, -ESRCH, "%s cannot be seen in /proc", run->processes[i].name);
         if (run->row->processes[i].measured)
             add_sample(&ret->total, &ret->of[i]);
@@ -214,7 +221,8 @@ static int settle(struct play_run *run, struct series_point *ret, struct error *
 static void read_cpu(const struct play_run *run, nsec_t cpu[PLAY_PROCESSES_MAX]) {
     for (size_t i = 0; i < row_process_count(run->row); i++) {
         struct procstat sample = { 0 };
-        cpu[i] = procstat_add(run->processes[i].pid, &sample) == 0 ? sample.cpu : 0;
+        cpu[i] =
+            procstat_add(run->processes[i].pid, run->tellers[i], &sample) == 0 ? sample.cpu : 0;
     }
 }
 
@@ -267,7 +275,8 @@ static void count_traffic(struct play_run *run, struct series_point *point) {
     size_t count = row_process_count(run->row);
     nsec_t deadline = clock_now() + STATS_NSEC;
     for (size_t i = 0; i < count; i++)
-        stats_client_ask(&run->stats_clients[i], run->processes[i].control_url);
+        if (run->tellers[i] == 0)
+            stats_client_ask(&run->stats_clients[i], run->processes[i].control_url);
     procstat_count_sockets(run->ports, count, sockets);
     for (size_t i = 0; i < count; i++) {
         struct stats_reading reading = stats_client_read(&run->stats_clients[i], deadline);
@@ -288,25 +297,60 @@ static const char *role_of(const struct play_process *process) {
     return process->program == &program_postgres ? "database" : process->name;
 }
 
-/* Looks what the threads of the measured processes wait for, as often as that is cheap. */
+/* What there is to look at: the measured processes, and the names of those that they call. */
+static void choose(const struct play_run *run, struct decode_role roles[PLAY_PROCESSES_MAX],
+                   pid_t roots[PLAY_PROCESSES_MAX], struct sampler_look *ret) {
+    *ret = (struct sampler_look){ .roots = roots, .roles = roles };
+    for (size_t i = 0; i < row_process_count(run->row); i++) {
+        const struct play_process *process = &run->row->processes[i];
+        roles[ret->role_count++] = (struct decode_role){ role_of(process), run->ports[i] };
+        if (!process->measured)
+            continue;
+        roots[ret->root_count++] = run->processes[i].pid;
+        if (run->tellers[i] != 0)
+            ret->except = run->tellers[i];
+    }
+}
+
+/* What the requests of srv serve wait for, which one thread may have many of. */
+static int take_requests(struct play_run *run, nsec_t elapsed) {
+    nsec_t deadline = clock_now() + STATS_NSEC, spent = clock_thread_cpu();
+    struct address address;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < row_process_count(run->row); i++) {
+        struct stats_client *client = &run->stats_clients[i];
+        if (run->tellers[i] == 0 || process_address(run->processes[i].control_url, &address) != 0)
+            continue;
+        stats_client_ask_requests(client, &address);
+        memset(run->waits, 0, sizeof(*run->waits));
+        if (stats_client_read_requests(client, deadline, &run->waits->tally) == 0) {
+            run->waits->cost = clock_thread_cpu() - spent;
+            rc = result_add_waits(&run->result->request_waits, elapsed, run->waits);
+        }
+    }
+    return rc;
+}
+
+/* Looks what the threads of the measured processes wait for, and their requests, as often as that
+ * is cheap. To tell of requests costs the server about what it costs us to hear. */
 static int take_waits(struct play_run *run, nsec_t elapsed) {
     struct decode_role roles[PLAY_PROCESSES_MAX];
     pid_t roots[PLAY_PROCESSES_MAX];
-    struct sampler_look look = { .roots = roots, .roles = roles };
-    nsec_t now = clock_now();
+    struct sampler_look look;
+    nsec_t now = clock_now(), spent = clock_thread_cpu();
     if (now < run->waits_due)
         return 0;
-    for (size_t i = 0; i < row_process_count(run->row); i++) {
-        const struct play_process *process = &run->row->processes[i];
-        roles[look.role_count++] = (struct decode_role){ role_of(process), run->ports[i] };
-        if (process->measured)
-            roots[look.root_count++] = run->processes[i].pid;
-    }
+    choose(run, roles, roots, &look);
     int rc = sampler_take(run->sampler, &look, run->waits);
     if (rc != 0)
         return rc == -ESRCH ? 0 : rc; /* what has died is found out by others */
+    rc = result_add_waits(&run->result->waits, elapsed, run->waits);
+    nsec_t looked = clock_thread_cpu();
+    if (rc == 0)
+        rc = take_requests(run, elapsed);
+    run->waits->cost = looked - spent + 2 * (clock_thread_cpu() - looked);
     run->waits_due = sampler_next(now, SAMPLE_NSEC, run->waits);
-    return result_add_waits(run->result, elapsed, run->waits);
+    return rc;
 }
 
 static int take_point(struct play_run *run, struct error *err) {
@@ -393,7 +437,8 @@ static int collect(struct play_run *run, const struct series_point *before, stru
         return error_set(err, -ENOMEM, "out of memory");
     for (size_t i = 0; i < run->count - 1; i++)
         if (run->row->processes[i].measured)
-            run->result->memory_peak_bytes += procstat_memory_peak(run->processes[i].pid);
+            run->result->memory_peak_bytes +=
+                procstat_memory_peak(run->processes[i].pid, run->tellers[i]);
 
     keep_last_words(run);
     stats_client_ask(&run->stats_clients[0], run->processes[0].control_url);

@@ -49,6 +49,7 @@ struct sampler {
     struct decode_seen *seen;
     size_t seen_count, seen_capacity;
     uint32_t round;
+    pid_t except;
     nsec_t children_due; /* when threads that are no main threads are asked for children */
     bool asks_all;       /* that is now */
     char *note;
@@ -310,6 +311,8 @@ static int process_open(struct sampler *s, struct wait_process *p, pid_t pid) {
 /* Notes that the process belongs to this sample; each is met once. */
 static void meet(struct sampler *s, pid_t pid) {
     size_t i = 0;
+    if (pid == s->except)
+        return;
     while (i < s->process_count && s->processes[i].pid != pid)
         i++;
     if (i == s->process_count &&
@@ -418,6 +421,7 @@ int sampler_take(struct sampler *s, const struct sampler_look *look, struct wait
     s->note = ret->note;
     s->seen_count = 0;
     s->round++;
+    s->except = look->except;
     s->asks_all = now >= s->children_due;
     if (s->asks_all)
         s->children_due = deadline_after(now, CHILDREN_NSEC);

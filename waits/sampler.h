@@ -27,6 +27,7 @@ struct sampler;
 struct sampler_look {
     const pid_t *roots;
     size_t root_count;
+    pid_t except;                    /* a process below them that is left out; 0: none */
     const struct decode_role *roles; /* of servers that they connect to */
     size_t role_count;
 };

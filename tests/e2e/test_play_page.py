@@ -71,7 +71,8 @@ def test_browser_shows_every_figure_and_complains_about_nothing(page, tmp_path):
         assert done.stdout.count(f'href="#{row["name"]}"') >= 5  # the index, and a bar in each chart
         for group in row["waits"]["groups"][:1]:
             assert group["kind"].split("_")[0] in text
-    assert done.stdout.count('class="plot"') == 6 * len(rows)
+    told = [row for row in rows if row["request_waits"]["groups"]]
+    assert done.stdout.count('class="plot"') == 6 * len(rows) + len(told) and len(told) >= 2
     assert re.search(r"(green|pool-eager|single) +kept \d+ calls? waiting at once with +\d+ threads?", text)
     dots = re.findall(r'<path class="dots" d="([^"]*)"', done.stdout)
     assert [path.count("h0") for path in dots] == [20] * len(rows)  # one for each request
@@ -135,8 +136,13 @@ WAITS = {
          "threads_max": 2, "series": [1, 2]},
     ],
 }  # fmt: skip
+REQUESTS = {
+    "samples": 1, "requests_mean": 3.0, "elapsed_ms": [10], "requests": [3],
+    "groups": [{"kind": "recv", "text": "recv from upstream", "role": "upstream", "requests_mean": 3.0, "requests_max": 3, "series": [3]}],
+}  # fmt: skip
 CASES = {
     "one": [ONE],
+    "requests": [one(request_waits=REQUESTS)],
     "waits": [one(waits=WAITS)],
     "other-load": [one(load__requests=11, tutorial_seconds=0)],
     "two": [ONE, one(tutorial_seconds=17.536)],
@@ -286,10 +292,19 @@ def test_threads_are_stacked_by_what_they_wait_for(drawn):
     assert page.count('href="#held"') == page.count('id="held"') == 1
 
 
+@needs_chromium
+def test_requests_are_stacked_beside_their_threads(drawn):
+    page = drawn["requests"]
+    assert '<span class="key stacked wait-0">recv from upstream, at most 3</span>' in page
+    assert page.count("What the requests wait for") == 2 and page.count('<path class="stack') == 1
+
+
+@needs_chromium
 def test_rows_that_nobody_looked_at_have_no_chart_of_waits(drawn):
     assert 'id="held"' not in drawn["one"] and "stack" not in drawn["one"]
 
 
+@needs_chromium
 def test_missing_answer_is_a_gap_in_the_line(drawn):
     paths = re.findall(r'<path class="line-[ab]" d="([^"]*)"', drawn["gap"])
     assert paths == ["M0.0 50.0H250.0V100.0M750.0 100.0H1000.0", "M500.0 65.0"]

@@ -31,9 +31,16 @@ def test_threads_of_a_row_wait_for_the_upstream_and_a_loop_for_its_descriptors(t
     assert calls == 6
     assert any(text.startswith("epoll on ") for text in waits_of(green))
 
-    told = " ".join(stdout.split("What the threads waited for")[1].split())
+    calls = green["request_waits"]
+    assert any(group["text"] == "recv from upstream" and group["requests_max"] == 6 for group in calls["groups"])
+    for i, requests in enumerate(calls["requests"]):
+        assert sum(group["series"][i] for group in calls["groups"]) == requests <= 6
+    # The process that told of them is left out.
+    assert green["threads"]["during_max"] == green["threads"]["before"] == max(green["waits"]["threads"])
+
+    told = " ".join(stdout.split("What the threads, and the requests, waited for")[1].split())
     assert re.search(r"threaded: \d\.\d recv from upstream \(poll\), 1\.0 epoll on \d", told)
-    assert re.search(r"green: 1\.0 epoll on \d+ descriptors", told)
+    assert re.search(r"green: 1\.0 epoll on [\d to]+ descriptors its requests: \d\.\d recv from upstream", told)
 
 
 def test_a_database_is_named(tour, tmp_path):

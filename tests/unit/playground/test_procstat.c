@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,7 +32,7 @@ static void threads_and_sleepers_are_counted(void **state) {
     struct procstat before = { 0 }, during = { 0 };
     pthread_t threads[THREADS];
     pthread_barrier_t barrier;
-    assert_int_equal(procstat_add(getpid(), &before), 0);
+    assert_int_equal(procstat_add(getpid(), 0, &before), 0);
     assert_true(before.threads >= 1 && before.running >= 1);
     assert_true(before.processes == 1 && before.at > 0);
 
@@ -42,7 +43,7 @@ static void threads_and_sleepers_are_counted(void **state) {
     for (int tries = 0; tries < 200 && during.sleeping != before.sleeping + THREADS; tries++) {
         usleep(5000); /* until the last one really sleeps */
         during = (struct procstat){ 0 };
-        assert_int_equal(procstat_add(getpid(), &during), 0);
+        assert_int_equal(procstat_add(getpid(), 0, &during), 0);
     }
     pthread_barrier_wait(&barrier);
     for (int i = 0; i < THREADS; i++)
@@ -66,10 +67,10 @@ static void cpu_of_ended_threads_counts(void **state) {
     (void)state;
     struct procstat before = { 0 }, after = { 0 };
     pthread_t thread;
-    assert_int_equal(procstat_add(getpid(), &before), 0);
+    assert_int_equal(procstat_add(getpid(), 0, &before), 0);
     assert_int_equal(pthread_create(&thread, NULL, burn, NULL), 0);
     pthread_join(thread, NULL);
-    assert_int_equal(procstat_add(getpid(), &after), 0);
+    assert_int_equal(procstat_add(getpid(), 0, &after), 0);
     assert_true(after.cpu - before.cpu >= 20 * NSEC_PER_MSEC);
     assert_true(after.cpu - before.cpu < 2 * NSEC_PER_SEC);
 }
@@ -78,15 +79,15 @@ static void memory_is_plausible(void **state) {
     (void)state;
     enum { SIZE = 32 << 20 };
     struct procstat before = { 0 }, after = { 0 };
-    assert_int_equal(procstat_add(getpid(), &before), 0);
+    assert_int_equal(procstat_add(getpid(), 0, &before), 0);
     char *memory = malloc(SIZE);
     assert_non_null(memory);
     memset(memory, 1, SIZE);
-    assert_int_equal(procstat_add(getpid(), &after), 0);
+    assert_int_equal(procstat_add(getpid(), 0, &after), 0);
     assert_true(after.rss_bytes >= before.rss_bytes + SIZE / 2);
     assert_true(memory[SIZE - 1] == 1);
     free(memory);
-    assert_true(procstat_memory_peak(getpid()) >= SIZE);
+    assert_true(procstat_memory_peak(getpid(), 0) >= SIZE);
 }
 
 /* A master with two workers, the master's stdout tells when they are there. */
@@ -99,9 +100,11 @@ static void a_master_and_its_workers_are_one_tree(void **state) {
     if (master == 0) {
         setpgid(0, 0);
         for (int i = 0; i < 2; i++)
-            if (fork() == 0)
-                for (;;)
+            if (fork() == 0) {
+                prctl(PR_SET_NAME, "a worker");
+                while (i == 0 || write(ready[1], "x", 1) == 1)
                     pause();
+            }
         if (write(ready[1], "x", 1) < 0)
             _exit(1);
         for (;;)
@@ -109,18 +112,25 @@ static void a_master_and_its_workers_are_one_tree(void **state) {
     }
     setpgid(master, master);
     char byte;
-    assert_int_equal(read(ready[0], &byte, 1), 1);
-    struct procstat sample = { 0 };
-    assert_int_equal(procstat_add(master, &sample), 0);
+    for (int i = 0; i < 2; i++) /* the master, and a worker with its name */
+        assert_int_equal(read(ready[0], &byte, 1), 1);
+    struct procstat sample = { 0 }, fewer = { 0 };
+    assert_int_equal(procstat_add(master, 0, &sample), 0);
+    pid_t worker = procstat_find_child(master, "a worker");
+    assert_int_equal(procstat_add(master, worker, &fewer), 0);
+    pid_t none = procstat_find_child(master, "a work");
     kill(-master, SIGKILL);
     waitpid(master, NULL, 0);
     close(ready[0]);
     close(ready[1]);
 
     assert_int_equal(sample.processes, 3);
+    assert_true(worker > 0 && worker != master);
+    assert_int_equal(fewer.processes, 2);
+    assert_int_equal(none, 0);
     assert_true(sample.threads >= 3);
-    assert_int_equal(procstat_add(master, &sample), -ESRCH);
-    assert_int_equal(procstat_memory_peak(master), 0);
+    assert_int_equal(procstat_add(master, 0, &sample), -ESRCH);
+    assert_int_equal(procstat_memory_peak(master, 0), 0);
 }
 
 static void sockets_are_counted_at_both_ends(void **state) {
