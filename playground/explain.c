@@ -74,12 +74,19 @@ int explain_commands(const struct playground *row, const struct play_load *load,
  * whatever they are called. */
 static void print_watching(const struct playground *row, FILE *out) {
     unsigned port = 0;
+    bool tells = false;
     for (size_t i = 0; i < row_process_count(row); i++)
-        if (row->processes[i].measured)
+        if (row->processes[i].measured) {
             port = row->processes[i].port_by_hand;
+            tells = row->processes[i].program == NULL; /* srv has a control endpoint */
+        }
     fprintf(out, "and meanwhile, for the threads%s:\n",
             row_has_slow_api(row) ? " and for what is in flight" : "");
     fprintf(out, "  top -H -p PID    # PID,PID,... of the server: ss -tlnp 'sport = :%u'\n", port);
+    fprintf(out, "  # what they wait for: srv play --attach PID");
+    if (tells)
+        fprintf(out, " --control 127.0.0.1:%u", port + 1);
+    fputc('\n', out);
     if (row_has_slow_api(row))
         fprintf(out, "  curl 127.0.0.1:%u/stats\n", row->processes[0].port_by_hand + 1u);
 }

@@ -178,7 +178,7 @@ def test_explained_commands_of_tls_work_when_typed(srv_run, tmp_path, row):
     """As they are, but for the ports and the folder of files, which others may use."""
     if row == "nginx-tls" and not os.path.exists("/usr/sbin/nginx"):
         pytest.skip("nginx is not installed")
-    ports = {port: str(free_port()) for port in ("4000", "4001", "3000", "8443")}
+    ports = {port: str(free_port()) for port in ("4000", "4001", "3000", "3001", "8443")}
 
     def moved(text):
         text = text.replace("/tmp", str(tmp_path)).replace("$PWD/docs/nginx", str(tmp_path))
@@ -301,6 +301,7 @@ def test_explained_paths_say_where_they_begin(srv_run):
 def test_explain_says_what_to_watch_and_where_the_tutorial_differs(srv_run):
     told = srv_run("play", "--explain", "green-workers").stdout
     assert "  top -H -p PID " in told and "'sport = :3000'" in told and "  curl 127.0.0.1:4001/stats\n" in told
+    assert "  # what they wait for: srv play --attach PID --control 127.0.0.1:3001\n" in told
     assert "reports 17.839 s, with 1 worker." in told
     told = srv_run("play", "--explain", "deadlock").stdout
     assert "  top -H -p PID " in told and "/stats" not in told  # it has no slow API
