@@ -510,7 +510,7 @@ static void ask_server(struct lane *lane) {
         return;
     }
     struct procstat sample = { .at = 0 };
-    if (procstat_add(server->pid, &sample) == 0)
+    if (procstat_add(server->pid, 0, &sample) == 0)
         figures_take_processes(&lane->figures, &sample);
 }
 
@@ -703,7 +703,7 @@ json_t *lane_json(const struct lane *lane, unsigned number) {
                             figures_json(&lane->figures, &lane->settings, upstream_of(lane)));
     else
         json_object_set_new(o, "figures", json_null());
-    json_object_set_new(o, "threads", tally_json(&lane->threads->tally));
+    json_object_set_new(o, "threads", tally_json(&lane->threads->tally, "threads"));
     json_object_set_new(o, "threads_note", json_string(lane->threads->note));
     return o;
 }
