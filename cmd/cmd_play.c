@@ -310,7 +310,7 @@ static int check_attach(const struct play_config *c, const struct option_strings
     return 0;
 }
 
-/* Where to ask: a numeric address or a unix socket, as --control of srv serve takes it. */
+/* Reads the address to ask: numeric or a unix socket, as --control of srv serve takes it. */
 static int parse_control(const char *text, struct address *ret, struct error *err) {
     struct endpoint endpoint;
     struct error why = { "the path is too long" };

@@ -27,9 +27,9 @@ struct attachment {
     int cancel_fd;
     struct sampler *sampler;
     struct wait_sample *sample;
-    struct stats_client client; /* of the control endpoint */
+    struct stats_client client; /* the control endpoint's */
     struct wait_tally *requests;
-    bool knows_requests; /* of the newest look */
+    bool knows_requests; /* the newest look was told them */
     nsec_t start;
     bool told_note, told_pace;
 };
@@ -103,7 +103,7 @@ static int write_line(const struct attachment *a, nsec_t now) {
     return rc == 0 ? stream_flush(a->json) : rc;
 }
 
-/* What was not told, and that the interval cannot be kept: each is said once. */
+/* Says what was not told, and that the interval cannot be kept: each once. */
 static void tell_limits(struct attachment *a) {
     const struct wait_sample *s = a->sample;
     nsec_t pace = sampler_next(0, a->config->interval, s);

@@ -13,7 +13,7 @@ struct attach_config {
     pid_t pid;           /* with all processes below it */
     nsec_t interval;     /* from one look to the next, more than 0 */
     nsec_t duration;     /* 0: until it ends */
-    const char *control; /* of srv serve, whose requests are told, too; or NULL */
+    const char *control; /* srv serve's address for that, to be asked for its requests; or NULL */
     struct address control_address;
     const char *json_path; /* a line for each look; "-" is stdout, NULL: none */
 };

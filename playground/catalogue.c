@@ -13,7 +13,7 @@
         .args = { "slowapi", "--bind", "{bind}", "--control", "{control}" }, .port_by_hand = 4000 \
     }
 
-/* Where srv serve tells what its requests wait for. */
+/* The endpoint of srv serve that tells what its requests wait for. */
 #define CONTROL "--control", "{control}"
 
 /* The same over https. */

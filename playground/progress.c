@@ -155,7 +155,7 @@ static void show_processes(struct play_progress *p, const struct playground *row
     }
 }
 
-/* What the threads of the server wait for, in as many words as fit. */
+/* Shows what the threads of the server wait for, in as many words as fit. */
 static void show_waits(struct play_progress *p, const struct wait_history *h) {
     static const char head[] = "  waits   ";
     char line[LINE_BYTES], text[LINE_BYTES - sizeof(head)];

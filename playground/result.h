@@ -75,8 +75,8 @@ struct play_result {
     nsec_t process_cpu[PLAY_PROCESSES_MAX]; /* spent by each process of the row, measured or not */
     uint64_t memory_peak_bytes;
     struct series series;
-    struct wait_history *waits;         /* of their threads; NULL: no sample was taken */
-    struct wait_history *request_waits; /* of its requests; NULL: not told */
+    struct wait_history *waits;         /* their threads'; NULL: no sample was taken */
+    struct wait_history *request_waits; /* the requests'; NULL: not told */
 
     char last_words[300]; /* "NAME: newest line that a server logged", empty when all were quiet */
 };

@@ -297,7 +297,7 @@ static const char *role_of(const struct play_process *process) {
     return process->program == &program_postgres ? "database" : process->name;
 }
 
-/* What there is to look at: the measured processes, and the names of those that they call. */
+/* Chooses what to look at: the measured processes, and the names of those that they call. */
 static void choose(const struct play_run *run, struct decode_role roles[PLAY_PROCESSES_MAX],
                    pid_t roots[PLAY_PROCESSES_MAX], struct sampler_look *ret) {
     *ret = (struct sampler_look){ .roots = roots, .roles = roles };
@@ -312,7 +312,7 @@ static void choose(const struct play_run *run, struct decode_role roles[PLAY_PRO
     }
 }
 
-/* What the requests of srv serve wait for, which one thread may have many of. */
+/* Asks what the requests of srv serve wait for, of which one thread may have many. */
 static int take_requests(struct play_run *run, nsec_t elapsed) {
     nsec_t deadline = clock_now() + STATS_NSEC, spent = clock_thread_cpu();
     struct address address;
@@ -343,7 +343,7 @@ static int take_waits(struct play_run *run, nsec_t elapsed) {
     choose(run, roles, roots, &look);
     int rc = sampler_take(run->sampler, &look, run->waits);
     if (rc != 0)
-        return rc == -ESRCH ? 0 : rc; /* what has died is found out by others */
+        return rc == -ESRCH ? 0 : rc; /* a death is found out by others */
     rc = result_add_waits(&run->result->waits, elapsed, run->waits);
     nsec_t looked = clock_thread_cpu();
     if (rc == 0)

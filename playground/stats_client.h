@@ -35,11 +35,11 @@ struct stats_reading {
  * any other is not asked. The client opens a connection when it has none. */
 void stats_client_ask(struct stats_client *c, const char *url);
 
-/* The same for the list of current requests, of srv serve at `address`. */
+/* Sends the question for the list of current requests to srv serve at `address`. */
 void stats_client_ask_requests(struct stats_client *c, const struct address *address);
 
-/* Waits for the list until `deadline` at most, and counts its requests by what they wait for, in the
- * words that threads have. 0; -ENOTCONN, -ETIMEDOUT, -EPROTO or another -errno: not told. */
+/* Waits for the list until `deadline` at most, and counts its requests by what they wait for, in
+ * the words that threads have. 0; -ENOTCONN, -ETIMEDOUT, -EPROTO or another -errno: not told. */
 NODISCARD int stats_client_read_requests(struct stats_client *c, nsec_t deadline,
                                          struct wait_tally *ret);
 
