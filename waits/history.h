@@ -43,7 +43,7 @@ const char *history_text(const struct wait_history *h, char *text, size_t size);
 /* The same of the newest sample, in whole threads. */
 const char *history_text_now(const struct wait_history *h, char *text, size_t size);
 
-/* With `noun` "threads", the name of what is counted: {"samples", "threads_mean", "cost_us", "note",
+/* With `noun` "threads", what is counted: {"samples", "threads_mean", "cost_us", "note",
  * "elapsed_ms": [...], "threads": [...], "groups": [{"kind", "text", ..., "threads_mean",
  * "threads_max", "series": [...]}]}, the most threads first. At each point the series add up to the
  * threads. NULL when out of memory. */
