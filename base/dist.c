@@ -19,34 +19,52 @@ static int parse_share(struct slice text, enum mix_shares shares, double *ret) {
 /* Ten values of 10.1 percent miss 101 by a rounding error, ten of 10 do not. */
 #define SUM_MAX (1 + 1e-9)
 
-static int finish(struct mix *mix, enum mix_shares shares, double sum, const char **ret_why) {
+static int finish(struct mix_item *items, size_t count, enum mix_shares shares, double sum,
+                  const char **ret_why) {
     *ret_why = "has shares that sum up to more than 100 percent";
     if (shares == MIX_PERCENTS && sum > SUM_MAX)
         return -EINVAL;
     *ret_why = "has no share above 0";
     if (shares == MIX_WEIGHTS && sum <= 0)
         return -EINVAL;
-    for (size_t i = 0; shares == MIX_WEIGHTS && i < mix->count; i++)
-        mix->items[i].upto /= sum;
+    for (size_t i = 0; shares == MIX_WEIGHTS && i < count; i++)
+        items[i].upto /= sum;
     if (shares == MIX_WEIGHTS)
-        mix->items[mix->count - 1].upto = 1;
+        items[count - 1].upto = 1;
     return 0;
 }
 
-int mix_parse(struct slice text, int (*parse_value)(struct slice, int64_t *),
-              enum mix_shares shares, struct mix *ret, const char **ret_why) {
+/* Room for the items of a list. */
+struct room {
+    struct mix_item *items;
+    size_t max;
+};
+
+/* For as many items as the text has parts, and two more. */
+static struct room room_for(struct slice text, struct arena *memory) {
+    size_t count = 3;
+
+    for (size_t i = 0; i < text.len; i++)
+        count += text.ptr[i] == ',';
+    struct mix_item *items = arena_alloc(memory, count * sizeof(*items));
+    return (struct room){ items, items != NULL ? count : 0 };
+}
+
+static int parse_mix(struct slice text, int (*parse_value)(struct slice, int64_t *),
+                     enum mix_shares shares, struct room room, struct mix *ret,
+                     const char **ret_why) {
     double sum = 0;
 
-    ret->count = 0;
+    *ret = (struct mix){ .items = room.items };
     while (text.len > 0) {
         struct slice share_text = slice_cut(&text, ',');
         struct slice item_text = share_text, value = slice_cut(&share_text, ':');
         double share = 1;
 
         *ret_why = "has too many values";
-        if (ret->count == MIX_MAX)
+        if (ret->count == room.max)
             return -EINVAL;
-        struct mix_item *item = &ret->items[ret->count++];
+        struct mix_item *item = &room.items[ret->count++];
         *ret_why = "has an impossible value";
         if (parse_value(value, &item->value) < 0)
             return -EINVAL;
@@ -57,18 +75,34 @@ int mix_parse(struct slice text, int (*parse_value)(struct slice, int64_t *),
         item->upto = sum;
     }
     *ret_why = "is empty";
-    return ret->count > 0 ? finish(ret, shares, sum, ret_why) : -EINVAL;
+    return ret->count > 0 ? finish(room.items, ret->count, shares, sum, ret_why) : -EINVAL;
+}
+
+int mix_parse(struct slice text, int (*parse_value)(struct slice, int64_t *),
+              enum mix_shares shares, struct arena *memory, struct mix *ret, const char **ret_why) {
+    return parse_mix(text, parse_value, shares, room_for(text, memory), ret, ret_why);
+}
+
+/* The first item whose share is above `roll`; count: none is. */
+static size_t find_above(const struct mix *mix, double roll) {
+    size_t low = 0, high = mix->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (roll < mix->items[middle].upto)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
 }
 
 int64_t mix_pick(const struct mix *mix, struct rng *rng, int64_t otherwise) {
     if (mix->count == 0)
         return otherwise;
 
-    double roll = rng_unit(rng);
-    for (size_t i = 0; i < mix->count; i++)
-        if (roll < mix->items[i].upto)
-            return mix->items[i].value;
-    return otherwise;
+    size_t i = find_above(mix, rng_unit(rng));
+    return i < mix->count ? mix->items[i].value : otherwise;
 }
 
 /* --- spelling --------------------------------------------------------------------------------- */
@@ -159,30 +193,46 @@ static int parse_point(struct slice text, struct mix_item *ret) {
 }
 
 /* The ends that were not given are put in, so that drawing knows no special case. */
-static int parse_percentiles(struct slice text, struct dist *ret, const char **ret_why) {
-    struct mix *mix = &ret->mix;
-    struct mix_item *last;
+static int parse_percentiles(struct slice text, struct room room, struct dist *ret,
+                             const char **ret_why) {
+    struct mix_item *items = room.items, *last;
+    size_t count = 1;
 
     ret->kind = DIST_PERCENTILES;
-    mix->items[0] = (struct mix_item){ .value = 0 };
-    mix->count = 1;
+    *ret_why = "has too many percentiles";
+    if (room.max < 3)
+        return -EINVAL;
+    items[0] = (struct mix_item){ .value = 0 };
     while (text.len > 0) {
         *ret_why = "has too many percentiles";
-        if (mix->count == MIX_MAX - 1)
+        if (count == room.max - 1)
             return -EINVAL;
-        struct mix_item *item = &mix->items[mix->count++];
+        struct mix_item *item = &items[count++];
         *ret_why = "has a part that is not a percentile such as p95=80ms";
         if (parse_point(slice_cut(&text, ','), item) < 0)
             return -EINVAL;
         *ret_why = "has percentiles that do not rise";
-        if (mix->count > 2 && (item->upto <= item[-1].upto || item->value < item[-1].value))
+        if (count > 2 && (item->upto <= item[-1].upto || item->value < item[-1].value))
             return -EINVAL;
     }
-    mix->items[0].value = mix->items[1].upto > 0 ? mix->items[1].value / 2 : mix->items[1].value;
-    last = &mix->items[mix->count - 1];
+    items[0].value = items[1].upto > 0 ? items[1].value / 2 : items[1].value;
+    last = &items[count - 1];
     if (last->upto < 1)
-        mix->items[mix->count++] = (struct mix_item){ .value = last->value, .upto = 1 };
+        items[count++] = (struct mix_item){ .value = last->value, .upto = 1 };
+    ret->mix = (struct mix){ .count = (uint32_t)count, .items = items };
     return 0;
+}
+
+/* `recorded` or `recorded:NAME`; false: it is no such law. */
+static bool parse_recorded(struct slice text, struct dist *ret) {
+    struct slice name = slice_drop(text, strlen("recorded:"));
+
+    if (!slice_eq(text, SLICE("recorded")) &&
+        (name.len == 0 || !slice_starts_with(text, SLICE("recorded:"))))
+        return false;
+    ret->kind = DIST_RECORDED;
+    ret->name = name.len > 0 ? hash_bytes(HASH_SEED, name.ptr, name.len) : 0;
+    return true;
 }
 
 static int parse_fixed(struct slice text, struct dist *ret, const char **ret_why) {
@@ -197,23 +247,55 @@ static int parse_fixed(struct slice text, struct dist *ret, const char **ret_why
     return rc < 0 ? -EINVAL : 0;
 }
 
-int dist_parse(struct slice text, struct dist *ret, const char **ret_why) {
+/* NULL: the law is none of those with a word before it. */
+static const struct law *law_of(struct slice text) {
+    for (size_t i = 0; i < ARRAY_LEN(laws); i++)
+        if (slice_starts_with(text, laws[i].prefix))
+            return &laws[i];
+    return NULL;
+}
+
+static bool is_list(struct slice text) {
+    return slice_find(text, '=') < text.len || slice_find(text, ':') < text.len;
+}
+
+static int parse_list(struct slice text, struct room room, struct dist *ret, const char **ret_why) {
+    *ret = (struct dist){ .kind = DIST_MIX };
+    if (slice_find(text, '=') < text.len)
+        return parse_percentiles(text, room, ret, ret_why);
+    return parse_mix(text, parse_value, MIX_PERCENTS, room, &ret->mix, ret_why);
+}
+
+/* A law that is no list. */
+static int parse_plain(struct slice text, const struct law *law, struct dist *ret,
+                       const char **ret_why) {
     size_t dash = slice_find(text, '-');
 
     *ret = (struct dist){ .kind = DIST_FIXED };
-    for (size_t i = 0; i < ARRAY_LEN(laws); i++)
-        if (slice_starts_with(text, laws[i].prefix))
-            return laws[i].parse(slice_drop(text, laws[i].prefix.len), ret, ret_why);
+    if (law != NULL)
+        return law->parse(slice_drop(text, law->prefix.len), ret, ret_why);
+    if (parse_recorded(text, ret))
+        return 0;
+    return dash > 0 && dash < text.len ? parse_range(text, ret, ret_why)
+                                       : parse_fixed(text, ret, ret_why);
+}
 
-    if (slice_find(text, '=') < text.len)
-        return parse_percentiles(text, ret, ret_why);
-    if (slice_find(text, ':') < text.len) {
-        ret->kind = DIST_MIX;
-        return mix_parse(text, parse_value, MIX_PERCENTS, &ret->mix, ret_why);
-    }
-    if (dash > 0 && dash < text.len)
-        return parse_range(text, ret, ret_why);
-    return parse_fixed(text, ret, ret_why);
+int dist_parse_into(struct slice text, struct mix_item *items, size_t max, struct dist *ret,
+                    const char **ret_why) {
+    const struct law *law = law_of(text);
+    struct dist named;
+
+    if (law == NULL && is_list(text) && !parse_recorded(text, &named))
+        return parse_list(text, (struct room){ items, max }, ret, ret_why);
+    return parse_plain(text, law, ret, ret_why);
+}
+
+int dist_parse(struct slice text, struct arena *memory, struct dist *ret, const char **ret_why) {
+    struct room room = { NULL, 0 };
+
+    if (law_of(text) == NULL && is_list(text))
+        room = room_for(text, memory);
+    return dist_parse_into(text, room.items, room.max, ret, ret_why);
 }
 
 static bool has_unit(struct slice law) {
@@ -223,9 +305,13 @@ static bool has_unit(struct slice law) {
     return false;
 }
 
-int dist_parse_counts(struct slice text, uint64_t max, struct dist *ret, const char **ret_why) {
+int dist_parse_counts(struct slice text, uint64_t max, struct arena *memory, struct dist *ret,
+                      const char **ret_why) {
     *ret_why = "has a unit, which numbers do not have";
-    if (has_unit(text) || dist_parse(text, ret, ret_why) < 0)
+    if (has_unit(text) || dist_parse(text, memory, ret, ret_why) < 0)
+        return -EINVAL;
+    *ret_why = "is a law of time";
+    if (ret->kind == DIST_RECORDED)
         return -EINVAL;
     *ret_why = "is more than there may be";
     return dist_longest(ret) <= (double)max * (double)NSEC_PER_SEC ? 0 : -EINVAL;
@@ -241,6 +327,7 @@ double dist_longest(const struct dist *dist) {
     case DIST_PARETO:
         return dist->a;
     case DIST_UNIFORM:
+    case DIST_RECORDED:
         return dist->b;
     case DIST_LOGNORMAL:
         return exp(dist->a + dist->b * Z_99);
@@ -253,11 +340,20 @@ double dist_longest(const struct dist *dist) {
     return longest;
 }
 
+struct dist dist_recorded(const struct mix_item *points, uint32_t count, uint64_t id) {
+    return (struct dist){ .kind = DIST_RECORDED,
+                          .b = (double)points[count - 1].value,
+                          .mix = { .count = count, .items = points },
+                          .name = id };
+}
+
 uint64_t dist_hash(uint64_t hash, const struct dist *dist) {
     const double numbers[] = { (double)dist->kind, dist->a, dist->b };
 
     static_assert(sizeof(dist->mix.items[0]) == 16, "no padding is hashed");
     hash = hash_bytes(hash, numbers, sizeof(numbers));
+    if (dist->kind == DIST_RECORDED) /* has many points */
+        return hash_bytes(hash, &dist->name, sizeof(dist->name));
     return hash_bytes(hash, dist->mix.items, dist->mix.count * sizeof(dist->mix.items[0]));
 }
 
@@ -276,10 +372,9 @@ static double draw_normal(struct rng *rng) {
 }
 
 static double draw_between(const struct mix *points, double roll) {
-    size_t i = 1;
+    size_t i = find_above(points, roll);
 
-    while (i + 1 < points->count && points->items[i].upto < roll)
-        i++;
+    i = i == 0 ? 1 : i < points->count ? i : points->count - 1;
     const struct mix_item *low = &points->items[i - 1], *high = &points->items[i];
     if (high->upto <= low->upto)
         return (double)high->value;
@@ -312,6 +407,7 @@ nsec_t dist_draw(const struct dist *dist, struct rng *rng) {
         value = (double)mix_pick(&dist->mix, rng, 0);
         break;
     case DIST_PERCENTILES:
+    case DIST_RECORDED:
         value = draw_between(&dist->mix, rng_unit(rng));
         break;
     }

@@ -73,10 +73,14 @@ static int parse_burst(void *config, const char *value, struct error *err) {
     return loadgen_parse_burst(value, &((struct bench_options *)config)->run.burst, err);
 }
 
+#define LAWS_BYTES (1u << 20) /* bytes of lists in a law */
+
 static int parse_think(void *config, const char *value, struct error *err) {
     struct loadgen_config *c = &((struct bench_options *)config)->run;
     c->think_text = value;
-    return loadgen_parse_think(value, &c->think, err);
+    arena_free(&c->laws);
+    arena_init(&c->laws, LAWS_BYTES);
+    return loadgen_parse_think(value, &c->laws, &c->think, err);
 }
 
 static int parse_stages(void *config, const char *value, struct error *err) {

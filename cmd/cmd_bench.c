@@ -473,6 +473,7 @@ static int bench_run(int argc, char **argv) {
         code = EXIT_USAGE;
     else if (cmd_parse(&bench_spec, argc, argv, options, &positionals, &code) == 0)
         code = spell_and_run(options, argc, argv, &positionals, &err);
+    arena_free(&options->run.laws);
     mem_free(options);
     return err.text[0] != '\0' ? cmd_fail(argv[0], code, &err) : code;
 }

@@ -7,9 +7,10 @@
 #include "net/listeners.h"
 #include "proc/prefork.h"
 #include "relay/table.h"
+#include "slowapi/defaults.h"
 #include "slowapi/journal.h"
+#include "slowapi/limits.h"
 #include "slowapi/param.h"
-#include "slowapi/plan.h"
 #include "slowapi/profile.h"
 #include "slowapi/route.h"
 #include "slowapi/shared.h"
@@ -257,6 +258,24 @@ static const struct option_row rows[] = {
         .offset = MEMBER(rules),
     },
     {
+        .name = "from",
+        .topic = "Answering",
+        .meta = "[NAME=]FILE",
+        .help = "Delays as a file of latencies has them (JSON or .hlog of srv bench, access log, "
+                "lines of value,count), each path of a log its own; read again on SIGHUP; "
+                "repeatable.",
+        .type = OPTION_STRINGS,
+        .offset = MEMBER(from),
+    },
+    {
+        .name = "from-status",
+        .topic = "Answering",
+        .help = "Answer with the statuses of that log, too, as often as they came, each with its "
+                "own latencies.",
+        .type = OPTION_FLAG,
+        .offset = MEMBER(from_status),
+    },
+    {
         .name = "files",
         .topic = "Answering",
         .meta = "DIR",
@@ -491,10 +510,14 @@ static const struct option_spec options_spec = {
 };
 
 static int check_params(struct slice text, struct error *err) {
+    struct arena memory;
     struct spec spec;
 
-    spec_init(&spec, 0);
-    return param_parse_text(&spec, text, err);
+    arena_init(&memory, SLOWAPI_LIST_BYTES);
+    spec_init(&spec, 0, &memory);
+    int rc = param_parse_text(&spec, text, err);
+    arena_free(&memory);
+    return rc;
 }
 
 static const char *const schemes[] = { "http", "https", "tls", NULL };
@@ -526,11 +549,15 @@ static int parse_bind(void *config, const char *value, struct error *err) {
 }
 
 static int check_one(const char *name, const char *value, const char **ret, struct error *err) {
+    struct arena memory;
     struct spec spec;
 
-    spec_init(&spec, 0);
+    arena_init(&memory, SLOWAPI_LIST_BYTES);
+    spec_init(&spec, 0, &memory);
     *ret = value;
-    return param_set(&spec, slice_str(name), slice_str(value), err);
+    int rc = param_set(&spec, slice_str(name), slice_str(value), err);
+    arena_free(&memory);
+    return rc;
 }
 
 static int parse_delay(void *config, const char *value, struct error *err) {
@@ -646,10 +673,14 @@ static int parse_and_run(int argc, char **argv, struct slowapi_options *options)
         options->config.delay = NULL; /* a profile may give one */
     if (settle_tls(options, argc, argv, &err) < 0 ||
         settle_upstream(options, argc, argv, &err) < 0 ||
-        planner_check(&options->config, &err) < 0 ||
+        defaults_check(&options->config, &err) < 0 ||
         control_hosts_check(&options->config.control_hosts, &err) < 0)
         return cmd_fail("slowapi", EXIT_USAGE, &err);
 
+    if (options->config.from_status && options->config.from.count == 0) {
+        error_set(&err, -EINVAL, "--from-status: needs --from, whose statuses come again");
+        return cmd_fail("slowapi", EXIT_USAGE, &err);
+    }
     if (options->config.journal > 0 && options->config.control == NULL) {
         error_set(&err, -EINVAL, "--journal: needs --control, which is asked for what it keeps");
         return cmd_fail("slowapi", EXIT_USAGE, &err);

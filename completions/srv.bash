@@ -9,7 +9,7 @@ _srv() {
     fi
     case ${COMP_WORDS[1]} in
     slowapi)
-        options='-b --bind --backlog --tcp --certfile --keyfile --tls-ca-out --cert-reqs --ca-certs --ciphers --ssl-versions --delay --params --profile --pause --max-delay --strict-params --seed --sequences --queues --rules --files --upstream --upstream-ca --upstream-insecure --upstream-connect-timeout --upstream-timeout --upstream-idle-timeout --upstream-keep-alive --preserve-host --forwarded --lenient --control --journal --control-host --truth --access-logfile -w --workers --graceful-timeout --keep-alive --header-timeout --send-timeout --half-close --log-level -h --help'
+        options='-b --bind --backlog --tcp --certfile --keyfile --tls-ca-out --cert-reqs --ca-certs --ciphers --ssl-versions --delay --params --profile --pause --max-delay --strict-params --seed --sequences --queues --rules --from --from-status --files --upstream --upstream-ca --upstream-insecure --upstream-connect-timeout --upstream-timeout --upstream-idle-timeout --upstream-keep-alive --preserve-host --forwarded --lenient --control --journal --control-host --truth --access-logfile -w --workers --graceful-timeout --keep-alive --header-timeout --send-timeout --half-close --log-level -h --help'
         case $before in
         -b|--bind) return ;;
         --backlog) return ;;
@@ -30,6 +30,7 @@ _srv() {
         --sequences) return ;;
         --queues) return ;;
         --rules) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+        --from) return ;;
         --files) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
         --upstream) return ;;
         --upstream-ca) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;

@@ -25,6 +25,8 @@ complete -c srv -n '__fish_seen_subcommand_from slowapi' -l seed -x -d 'Roll the
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l sequences -x -d 'Keys, and clients with their paths, that seq, first and every can count; the one that was not used for longest goes.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l queues -x -d 'Queues of different workers, service, queue or key; the one that was not used for longest goes.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l rules -r -F -d 'JSON rules (docs/slowapi-rules.md); read again on SIGHUP.'
+complete -c srv -n '__fish_seen_subcommand_from slowapi' -l from -x -d 'Delays as a file of latencies has them (JSON or .hlog of srv bench, access log, lines of value,count), each path of a log its own; read again on SIGHUP; repeatable.'
+complete -c srv -n '__fish_seen_subcommand_from slowapi' -l from-status -d 'Answer with the statuses of that log, too, as often as they came, each with its own latencies.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l files -xa '(__fish_complete_directories)' -d 'Folder out of which body-file takes files; no link in it and no path leads out.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l upstream -x -d 'Stand in front of this service, http[s]://HOST[:PORT][/PATH] or unix:/PATH[:/PATH]: all requests go there, and parameters come from options, rules and X-Slowapi.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l upstream-ca -r -F -d 'Trusted certificates for an https:// upstream, PEM (default: the system\'s).'

@@ -33,6 +33,7 @@ struct loadgen_config {
     bool no_catch_up;       /* open model: what nobody is free for is dropped at its time */
     const char *think_text; /* a law of base/dist.h; NULL: connections do not pause */
     struct dist think;
+    struct arena laws;               /* memory of `think` */
     int64_t seed;                    /* for random arrivals */
     nsec_t warmup;                   /* requests that begin earlier are not counted */
     nsec_t drain;                    /* span after the time limit in which answers are waited for */
@@ -111,8 +112,7 @@ struct loadgen_config {
     struct load_look look;
 };
 
-/* Checks what the rows of the option table cannot check one by one. 0 or -EINVAL with a line that
- * names the options. */
+/* Checks options that depend on each other. 0 or -EINVAL with a line that names them. */
 NODISCARD int loadgen_config_check(const struct loadgen_config *c, struct error *err);
 
 /* The long name of an option that was given and is about a single run; or NULL. */

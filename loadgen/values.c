@@ -59,9 +59,10 @@ int loadgen_parse_burst(const char *text, struct load_burst *ret, struct error *
                      LOADGEN_BURST_MAX);
 }
 
-int loadgen_parse_think(const char *text, struct dist *ret, struct error *err) {
-    const char *why = "";
-    if (dist_parse(slice_str(text), ret, &why) < 0)
+int loadgen_parse_think(const char *text, struct arena *memory, struct dist *ret,
+                        struct error *err) {
+    const char *why = "names a law of srv slowapi";
+    if (dist_parse(slice_str(text), memory, ret, &why) < 0 || dist_is_named(ret))
         return error_set(err, -EINVAL, "it %s; write %s", why, DIST_ALLOWED);
     return 0;
 }

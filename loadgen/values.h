@@ -67,7 +67,8 @@ struct loadgen_percentiles {
 NODISCARD int loadgen_parse_rate(const char *text, double *ret, struct error *err);
 NODISCARD int loadgen_parse_stages(const char *text, struct load_shape *ret, struct error *err);
 NODISCARD int loadgen_parse_burst(const char *text, struct load_burst *ret, struct error *err);
-NODISCARD int loadgen_parse_think(const char *text, struct dist *ret, struct error *err);
+NODISCARD int loadgen_parse_think(const char *text, struct arena *memory, struct dist *ret,
+                                  struct error *err);
 NODISCARD int loadgen_parse_speed(const char *text, double *ret, struct error *err);
 NODISCARD int loadgen_parse_methods(const char *text, const char **ret, struct error *err);
 NODISCARD int loadgen_parse_percentiles(const char *text, struct loadgen_percentiles *ret,

@@ -41,9 +41,17 @@ static int parse_bytes(struct slice text, uint64_t min, uint64_t max, uint64_t *
     return units_parse_size(text, ret) == 0 && *ret >= min && *ret <= max ? 0 : -EINVAL;
 }
 
+static int parse_law(struct slice text, struct mix_item *items, struct dist *ret,
+                     const char **ret_why) {
+    if (dist_parse_into(text, items, RELAY_ITEMS_MAX, ret, ret_why) < 0)
+        return -EINVAL;
+    *ret_why = "is a law of HTTP only";
+    return dist_is_named(ret) ? -EINVAL : 0;
+}
+
 static int parse_latency(const struct toxic_target *to, struct slice value, const char **ret_why) {
     to->way->has_latency = true;
-    return dist_parse(value, &to->way->latency, ret_why);
+    return parse_law(value, to->way->latencies, &to->way->latency, ret_why);
 }
 
 static int parse_jitter(const struct toxic_target *to, struct slice value, const char **ret_why) {
@@ -92,7 +100,9 @@ static int parse_close_delay(const struct toxic_target *to, struct slice value,
                              const char **ret_why) {
     to->way->delays_close = true;
     to->way->keeps_close = slice_eq(value, SLICE("never"));
-    return to->way->keeps_close ? 0 : dist_parse(value, &to->way->close_delay, ret_why);
+    return to->way->keeps_close
+               ? 0
+               : parse_law(value, to->way->close_delays, &to->way->close_delay, ret_why);
 }
 
 static int parse_toxicity(const struct toxic_target *to, struct slice value, const char **ret_why) {
@@ -103,7 +113,7 @@ static int parse_toxicity(const struct toxic_target *to, struct slice value, con
 static int parse_connect_delay(const struct toxic_target *to, struct slice value,
                                const char **ret_why) {
     to->toxics->delays_connect = true;
-    return dist_parse(value, &to->toxics->connect_delay, ret_why);
+    return parse_law(value, to->toxics->connect_delays, &to->toxics->connect_delay, ret_why);
 }
 
 static int parse_connect_timeout(const struct toxic_target *to, struct slice value,

@@ -15,6 +15,7 @@
 
 #define RELAY_FAULTS_MAX  8
 #define RELAY_BUFFER_MAX  (UINT64_C(1) << 30)
+#define RELAY_ITEMS_MAX   64   /* values of a law that is a list */
 #define RELAY_TOXICS_TEXT 2048 /* the longest spelling, with its NUL */
 #define RELAY_NAME_BYTES  128  /* the longest name of a proxy, with its NUL */
 
@@ -53,6 +54,7 @@ struct relay_fault {
 struct relay_stream {
     bool has_latency, delays_close, keeps_close; /* the last: its end is never passed on */
     struct dist latency, close_delay;
+    struct mix_item latencies[RELAY_ITEMS_MAX], close_delays[RELAY_ITEMS_MAX]; /* of the laws */
     nsec_t jitter;
     uint64_t bandwidth, shared;    /* bytes a second of a connection, and of all; 0: any */
     uint32_t slice_min, slice_max; /* bytes; 0: not sliced */
@@ -60,6 +62,7 @@ struct relay_stream {
     double corrupt; /* share of the bytes */
 };
 
+/* Laws point into it: it stays where it was parsed. */
 struct relay_toxics {
     struct relay_stream ways[RELAY_WAYS];
     struct relay_fault faults[RELAY_FAULTS_MAX];
@@ -67,6 +70,7 @@ struct relay_toxics {
     bool enabled; /* false: nobody listens */
     bool delays_connect;
     struct dist connect_delay;
+    struct mix_item connect_delays[RELAY_ITEMS_MAX]; /* of the law */
     nsec_t connect_timeout;
     int64_t connections; /* the most at a time; 0: any */
     uint64_t buffer;     /* bytes of a way that are held at most */

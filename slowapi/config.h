@@ -26,6 +26,8 @@ struct slowapi_config {
     const char *upstream;                   /* the URL of a service to stand in front of; or NULL */
     const char *upstream_ca;                /* a file of authorities; NULL: the system's */
     const char *rules;                      /* a file; or NULL */
+    struct option_strings from;             /* [NAME=]FILE of recorded laws */
+    bool from_status;                       /* their statuses come again, too */
     const char *files;                      /* the folder of body-file; or NULL */
     const char *access_log;                 /* a file, `-` is stdout; or NULL */
     nsec_t delay_max;                       /* longest exchange; 0: any */

@@ -15,6 +15,7 @@
 #define SLOWAPI_OUT_BYTES      (2u << 20)          /* the hugest header, and a piece */
 #define SLOWAPI_VALUE_BYTES    256                 /* value of a parameter, encoded */
 #define SLOWAPI_TEXT_BYTES     2048                /* value that is any text: 512 bytes as %XX */
+#define SLOWAPI_LIST_BYTES     (4u << 20)          /* lists of a request, or of options */
 #define SLOWAPI_NAME_BYTES     64                  /* name of a parameter, encoded */
 #define SLOWAPI_LABEL_BYTES    128                 /* name of a rule, session, scenario or state */
 #define SLOWAPI_SIZE_MAX       (UINT64_C(1) << 30) /* a body that was asked for */

@@ -43,6 +43,7 @@ struct param {
     bool is_text;    /* any, which may end with a comma */
     bool is_alias;   /* another name of the row before */
     bool is_of_path; /* has no effect but on routes that take it */
+    bool is_list;    /* as long as it may be */
     bool is_kept;    /* the text is kept where it is, and decoded when it is used */
     /* Whether the other values give it something to do; NULL: it always has. */
     bool (*works)(const struct spec *spec);
@@ -57,7 +58,7 @@ void param_begin_layer(struct spec *spec) {
 
 static int parse_delay(struct spec *spec, struct slice value, const char **ret_why) {
     spec->has_delay = true;
-    return dist_parse(value, &spec->delay, ret_why);
+    return dist_parse(value, spec->memory, &spec->delay, ret_why);
 }
 
 static int parse_status_value(struct slice text, int64_t *ret) {
@@ -70,11 +71,11 @@ static int parse_status_value(struct slice text, int64_t *ret) {
 }
 
 static int parse_status(struct spec *spec, struct slice value, const char **ret_why) {
-    return mix_parse(value, parse_status_value, MIX_PERCENTS, &spec->status, ret_why);
+    return mix_parse(value, parse_status_value, MIX_PERCENTS, spec->memory, &spec->status, ret_why);
 }
 
 static int parse_weights(struct spec *spec, struct slice value, const char **ret_why) {
-    return mix_parse(value, parse_status_value, MIX_WEIGHTS, &spec->status, ret_why);
+    return mix_parse(value, parse_status_value, MIX_WEIGHTS, spec->memory, &spec->status, ret_why);
 }
 
 static int parse_size_value(struct slice text, int64_t *ret) {
@@ -89,7 +90,7 @@ static int parse_size_value(struct slice text, int64_t *ret) {
 static int parse_size(struct spec *spec, struct slice value, const char **ret_why) {
     spec->has_body_size = true;
     spec->body.raw = spec->body_file.raw = (struct slice){ NULL, 0 };
-    return mix_parse(value, parse_size_value, MIX_PERCENTS, &spec->size, ret_why);
+    return mix_parse(value, parse_size_value, MIX_PERCENTS, spec->memory, &spec->size, ret_why);
 }
 
 static int parse_close(struct spec *spec, struct slice value, const char **ret_why) {
@@ -185,7 +186,7 @@ static int parse_key(struct spec *spec, struct slice value, const char **ret_why
 static int parse_service(struct spec *spec, struct slice value, const char **ret_why) {
     if (spec->workers == 0)
         spec->workers = 1;
-    return dist_parse(value, &spec->service, ret_why);
+    return dist_parse(value, spec->memory, &spec->service, ret_why);
 }
 
 static int parse_span(struct slice value, nsec_t *ret, const char **ret_why) {
@@ -310,7 +311,7 @@ static int parse_numbytes(struct spec *spec, struct slice value, const char **re
 /* --- a model ---------------------------------------------------------------------------------- */
 
 static int parse_tokens(struct spec *spec, struct slice value, const char **ret_why) {
-    return dist_parse_counts(value, SLOWAPI_TOKENS_MAX, &spec->tokens, ret_why);
+    return dist_parse_counts(value, SLOWAPI_TOKENS_MAX, spec->memory, &spec->tokens, ret_why);
 }
 
 /* --- bodies ----------------------------------------------------------------------------------- */
@@ -404,18 +405,20 @@ static bool has_outcome(const struct spec *spec) {
 /* --- rows ------------------------------------------------------------------------------------- */
 
 #define SPAN_ALLOWED   "a duration such as 0.25, 250ms or 2m"
+#define LAW_ALLOWED    DIST_ALLOWED "; recorded, or recorded:NAME, of --from"
 #define STATUS_ALLOWED "a status from 200 to 599, or STATUS:PERCENT,..."
 
 static const struct param params[] = {
-    { SLICE_INIT("delay"), DIST_ALLOWED, OWN(parse_delay),
-      "from the end of the request to the answer" },
-    { SLICE_INIT("status"), STATUS_ALLOWED, OWN(parse_status), "answered instead of 200" },
+    { SLICE_INIT("delay"), LAW_ALLOWED, OWN(parse_delay),
+      "from the end of the request to the answer", .is_list = true },
+    { SLICE_INIT("status"), STATUS_ALLOWED, OWN(parse_status), "answered instead of 200",
+      .is_list = true },
     { SLICE_INIT("code"), STATUS_ALLOWED, OWN(parse_status), "the same, httpbin's name",
-      .is_alias = true },
+      .is_alias = true, .is_list = true },
     { SLICE_INIT("weights"), "STATUS:WEIGHT,... of any sum", OWN(parse_weights), "as in /status/",
-      .is_alias = true },
+      .is_alias = true, .is_list = true },
     { SLICE_INIT("size"), "bytes such as 512 or 64k up to 1g, or SIZE:PERCENT,...", OWN(parse_size),
-      "a body of that many pseudo-random letters" },
+      "a body of that many pseudo-random letters", .is_list = true },
     { SLICE_INIT("body"), "any text", OWN(parse_body),
       "the body, in which `{{...}}` stands for parts of the request; see Bodies", .is_text = true,
       .is_kept = true },
@@ -451,8 +454,8 @@ static const struct param params[] = {
     { SLICE_INIT("workers"), "a whole number from 1 to 256",
       WHOLE(workers, 1, SLOWAPI_QUEUE_WORKERS),
       "a queue with that many servers; takes `service` for the time", .works = is_busy },
-    { SLICE_INIT("service"), DIST_ALLOWED, OWN(parse_service),
-      "how long one of the workers is busy with a request" },
+    { SLICE_INIT("service"), LAW_ALLOWED, OWN(parse_service),
+      "how long one of the workers is busy with a request", .is_list = true },
     { SLICE_INIT("queue"), "a whole number from 0 to 10000", WHOLE(queue, 0, SLOWAPI_QUEUE_WAITING),
       "how many may wait for a worker", .works = queues },
     { SLICE_INIT("full"), "a status from 200 to 599", OWN(parse_full),
@@ -486,12 +489,14 @@ static const struct param params[] = {
     { SLICE_INIT("failure_rate"), "a share from 0 to 1", SHARE(failure_rate), "of /unstable",
       .is_of_path = true },
     { SLICE_INIT("ttft"), DIST_ALLOWED, LAW(ttft),
-      "of a model, from the begin of its answer to the first token", .is_of_path = true },
+      "of a model, from the begin of its answer to the first token", .is_of_path = true,
+      .is_list = true },
     { SLICE_INIT("gap"), DIST_ALLOWED, LAW(gap), "of a model, between two tokens",
-      .is_of_path = true },
+      .is_of_path = true, .is_list = true },
     { SLICE_INIT("tokens"),
       "a number up to 131072, or a law of them: 100, 50-400, lognormal:150,600", OWN(parse_tokens),
-      "of a model, tokens of an answer; max_tokens of the request may cut it", .is_of_path = true },
+      "of a model, tokens of an answer; max_tokens of the request may cut it", .is_of_path = true,
+      .is_list = true },
     { SLICE_INIT("tpm"), "a whole number, 0 for any", WHOLE(tpm, 0, SLOWAPI_BUDGET_MAX),
       "tokens that a key may use in a minute; then 429 with Retry-After", .is_of_path = true },
     { SLICE_INIT("rpm"), "a whole number, 0 for any", WHOLE(rpm, 0, SLOWAPI_BUDGET_MAX),
@@ -561,7 +566,10 @@ static int parse_shape(const struct param_shape *shape, struct spec *spec, struc
     case SHAPE_SPAN:
         return parse_span(value, member, ret_why);
     case SHAPE_LAW:
-        return dist_parse(value, member, ret_why);
+        if (dist_parse(value, spec->memory, member, ret_why) < 0)
+            return -EINVAL;
+        *ret_why = "is a law of delay and service only";
+        return dist_is_named(member) ? -EINVAL : 0;
     }
     return shape->parse(spec, value, ret_why);
 }
@@ -611,17 +619,23 @@ static void name_one(struct param_names *names, struct slice name) {
 
 static int apply_encoded(const struct param *param, struct spec *spec, struct slice raw,
                          struct error *why) {
-    char decoded[SLOWAPI_TEXT_BYTES];
+    char room[SLOWAPI_TEXT_BYTES], *decoded = room;
 
     if (param->is_kept)
         return apply(param, spec, raw, raw, true, why);
-    if (raw.len > (param->is_text ? SLOWAPI_TEXT_BYTES : SLOWAPI_VALUE_BYTES))
+    if (!param->is_list && raw.len > (param->is_text ? SLOWAPI_TEXT_BYTES : SLOWAPI_VALUE_BYTES))
         return complain(param, raw, "is too long", why);
+    if (raw.len > sizeof(room))
+        decoded = mem_alloc(raw.len);
+    if (decoded == NULL)
+        return complain(param, raw, "is too long: out of memory", why);
 
     long len = http_percent_decode(raw, decoded);
-    if (len < 0)
-        return complain(param, raw, "has a bad percent-escape", why);
-    return apply(param, spec, slice_of(decoded, (size_t)len), raw, true, why);
+    int rc = len < 0 ? complain(param, raw, "has a bad percent-escape", why)
+                     : apply(param, spec, slice_of(decoded, (size_t)len), raw, true, why);
+    if (decoded != room)
+        mem_free(decoded);
+    return rc;
 }
 
 /* NULL when it is none; *ret_name is what it decodes to, `room` has SLOWAPI_NAME_BYTES. */

@@ -7,10 +7,12 @@
 #include "http/url.h"
 #include "slowapi/body.h"
 #include "slowapi/chat.h"
+#include "slowapi/defaults.h"
 #include "slowapi/journal.h"
 #include "slowapi/limits.h"
 #include "slowapi/longest.h"
 #include "slowapi/param.h"
+#include "slowapi/recorded.h"
 #include "slowapi/roll.h"
 #include "slowapi/route.h"
 #include <errno.h>
@@ -184,21 +186,21 @@ static int take_request(struct plan_state *plan) {
     return 0;
 }
 
-/* The first fault that no connection there can have; NULL: none. */
-static const struct fault_info *find_tls_fault(const struct spec *spec) {
-    for (size_t i = 0; i < spec->fault_count; i++)
-        if (fault_infos[spec->faults[i].kind].needs_tls)
-            return &fault_infos[spec->faults[i].kind];
-    return NULL;
-}
-
 static int check_secure(struct plan_state *plan) {
-    const struct fault_info *fault = plan->request.is_secure ? NULL : find_tls_fault(plan->spec);
+    const struct fault_info *fault =
+        plan->request.is_secure ? NULL : defaults_tls_fault(plan->spec);
 
     return fault == NULL
                ? 0
                : error_set(&plan->why, -EINVAL, "fault '%s': needs TLS; ask at an https:// address",
                            fault->name.ptr);
+}
+
+/* Paths of a log that laws were taken from answer as `/` does. */
+static bool is_recorded(const struct plan_state *plan) {
+    const struct recorded *recorded = plan->p->shared->recorded;
+
+    return recorded != NULL && recorded_has_path(recorded, plan->request.path);
 }
 
 /* `match` is NULL when no rule holds. */
@@ -209,7 +211,7 @@ static int take_layers(struct plan_state *plan, const struct rule_match *match) 
     plan->route = plan->p->config->upstream != NULL
                       ? &service
                       : route_find(plan->request.path, &plan->request.rest);
-    if (plan->route == NULL && match != NULL)
+    if (plan->route == NULL && (match != NULL || is_recorded(plan)))
         plan->route = route_find(SLICE("/"), &plan->request.rest);
     if (plan->route == NULL)
         return refuse(plan, 404, "not found; try /?delay=0.5");
@@ -415,6 +417,35 @@ static int finish(struct plan_state *plan) {
     return rc == 0 ? check_longest(plan) : rc;
 }
 
+/* Finds a law that is a name. With --from-status the law of the delay is one of the statuses that
+ * the path had, and the answer has that status, unless another one was asked for. */
+static int find_law(struct plan_state *plan, struct dist *law, bool is_delay) {
+    const struct recorded *recorded = plan->p->shared->recorded;
+    const struct spec *spec = plan->spec;
+    bool is_rolled =
+        is_delay && plan->p->config->from_status && spec->status.count == 0 && spec->seq_count == 0;
+    uint16_t status = 0;
+
+    if (!dist_is_named(law))
+        return 0;
+    if (recorded != NULL &&
+        (is_rolled ? recorded_roll(recorded, law->name, plan->request.path, &plan->reply->rng,
+                                   &status, law)
+                   : recorded_find(recorded, law->name, plan->request.path, law))) {
+        if (status != 0)
+            reply_set_status(plan->reply, status);
+        return 0;
+    }
+    error_set(&plan->why, -EINVAL, RECORDED_NAMELESS, is_delay ? "delay" : "service");
+    return refuse_parameter(plan);
+}
+
+static int find_laws(struct plan_state *plan) {
+    int rc = find_law(plan, &plan->spec->delay, true);
+
+    return rc == 0 ? find_law(plan, &plan->spec->service, false) : rc;
+}
+
 static int roll(struct plan_state *plan) {
     struct body_wants wants = { .body = plan->route->wants_body };
     struct reply *reply = plan->reply;
@@ -424,6 +455,8 @@ static int roll(struct plan_state *plan) {
     reply->shows_truth = true;
     const struct roll rolls = roll_of(plan);
     int rc = pass_limit(plan, &rolls);
+    if (rc == 0)
+        rc = find_laws(plan);
     if (rc != 0)
         return rc;
     rc = body_choose(reply, plan->spec, plan->p->files, &wants, &plan->why);
@@ -553,6 +586,8 @@ static __attribute__((noinline)) int plan_in_full(struct planner *p, const struc
         .p = p, .head = head, .origin = origin, .spec = &p->spec, .reply = reply_new(200)
     };
     p->spec = p->defaults[origin->bind];
+    if (plan.reply != NULL)
+        p->spec.memory = &plan.reply->memory;
     int rc = plan.reply != NULL ? make(&plan) : -ENOMEM;
     if (rc >= 0 && p->shared->journal != NULL)
         plan.reply->journal = journal_begin(p->shared->journal, head, origin->fd, plan.reply->rule);
@@ -645,122 +680,13 @@ int plan_make(struct planner *p, const struct http_head *head, const struct plan
 
 /* --- the planner ------------------------------------------------------------------------------ */
 
-/* Options are one layer, a listening address the next. What an option says wins over a profile. */
-static int take_options(struct spec *spec, const struct slowapi_config *config, struct error *err) {
-    int rc = 0;
-
-    spec_init(spec, config->upstream != NULL ? 0 : NSEC_PER_SEC);
-    for (size_t i = 0; i < config->params.count && rc == 0; i++)
-        rc = param_parse_text(spec, slice_str(config->params.items[i]), err);
-    if (rc == 0 && config->pause != NULL)
-        rc = param_set(spec, SLICE("pause"), slice_str(config->pause), err);
-    if (rc == 0 && config->delay != NULL && !param_is_given(spec, SLICE("delay"))) {
-        rc = param_set(spec, SLICE("delay"), slice_str(config->delay), err);
-        spec->has_delay = false;
-    }
-    if (rc == 0 && config->profile != NULL)
-        rc = param_set(spec, SLICE("profile"), slice_str(config->profile), err);
-    return rc;
-}
-
-/* Parameters of all addresses are of those that they can be of. */
-static void drop_tls_faults(struct spec *spec) {
-    uint8_t count = 0;
-
-    for (uint8_t i = 0; i < spec->fault_count; i++)
-        if (!fault_infos[spec->faults[i].kind].needs_tls)
-            spec->faults[count++] = spec->faults[i];
-    spec->fault_count = count;
-}
-
-static int take_defaults(struct spec *spec, const struct slowapi_config *config, size_t bind,
-                         struct error *err) {
-    const char *own = config->bind_params[bind];
-    int rc = take_options(spec, config, err);
-
-    if (!config->secure[bind])
-        drop_tls_faults(spec);
-    param_begin_layer(spec);
-    return rc == 0 && own != NULL ? param_parse_text(spec, slice_str(own), err) : rc;
-}
-
-/* `spec` is room for the work. */
-static int check_tls_faults(const struct slowapi_config *config, struct spec *spec,
-                            struct error *err) {
-    const struct fault_info *fault = NULL;
-    bool speaks = false;
-
-    for (size_t i = 0; i < config->binds.count; i++) {
-        speaks |= config->secure[i];
-        if (take_defaults(spec, config, i, err) < 0)
-            return -EINVAL;
-        if (!config->secure[i] && (fault = find_tls_fault(spec)) != NULL)
-            return error_set(err, -EINVAL, "--bind: %s needs TLS; give %s as https://",
-                             fault->name.ptr, config->binds.items[i]);
-    }
-    if (!speaks && take_options(spec, config, err) == 0 && (fault = find_tls_fault(spec)) != NULL)
-        return error_set(err, -EINVAL,
-                         "--params: %s needs an address that speaks TLS; give one as https://",
-                         fault->name.ptr);
-    return 0;
-}
-
-/* A folder that cannot be opened is told when the service begins. */
-static int check_body(const struct spec *spec, const char *path, struct error *err) {
-    int files = path != NULL ? body_open_files(path, NULL) : -1;
-
-    if (path != NULL && files < 0)
-        return 0;
-    int rc = body_check(spec, files, err);
-    if (files >= 0)
-        close(files);
-    return rc;
-}
-
-int planner_check_rule(const struct shared *shared, const struct spec *spec, struct error *why) {
-    if (shared->delay_max > 0 && longest_exchange(spec, NULL) > shared->delay_max)
-        return error_set(why, -EINVAL, "asks for more than --max-delay");
-    return check_body(spec, shared->files, why);
-}
-
-int planner_check(const struct slowapi_config *config, struct error *err) {
-    char text[UNITS_TEXT_BYTES], allowed[UNITS_TEXT_BYTES];
-    struct spec spec;
-
-    for (size_t i = 0; i < config->binds.count; i++) {
-        int rc = take_defaults(&spec, config, i, err);
-        if (rc == 0)
-            rc = check_body(&spec, config->files, err);
-        if (rc < 0)
-            return rc;
-        nsec_t longest = longest_exchange(&spec, NULL);
-        if (config->delay_max == 0 || longest <= config->delay_max)
-            continue;
-        return error_set(err, -EINVAL,
-                         "--max-delay '%s': the defaults of %s make an exchange of %s",
-                         units_format_duration(config->delay_max, allowed), config->binds.items[i],
-                         longest == NSEC_NEVER ? "no end" : units_format_duration(longest, text));
-    }
-    return check_tls_faults(config, &spec, err);
-}
-
-static bool is_plain(const struct spec *s) {
-    bool changes = s->status.count > 0 || s->size.count > 0 || s->close_share > 0 ||
-                   s->fault_count > 0 || s->seq_count > 0 || s->first > 0 || s->every > 0 ||
-                   s->fields_len > 0 || s->has_seed || s->limit > 0 || spec_chooses_body(s) ||
-                   s->type.raw.ptr != NULL || s->has_encoding;
-    bool depends = s->workers > 0 || s->linear > 0 || s->collapse_knee > 0 || s->pause.span > 0 ||
-                   s->warmup.span > 0;
-
-    return s->delay.kind == DIST_FIXED && !changes && !depends;
-}
-
 int planner_init(struct planner *p, const struct slowapi_config *config, struct shared *shared,
                  unsigned worker, struct error *err) {
     p->config = config;
     p->shared = shared;
     p->delay_max = config->delay_max > 0 ? config->delay_max : NSEC_NEVER;
     p->files = -1;
+    arena_init(&p->memory, SLOWAPI_LIST_BYTES);
     if (config->files != NULL)
         p->files = body_open_files(config->files, err);
     if (config->files != NULL && p->files < 0)
@@ -772,11 +698,13 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
     uint64_t unset = 0; /* the first worker sets the seed; one that replaces another goes on */
     atomic_compare_exchange_strong(&shared->rng_state, &unset, seed);
     for (size_t i = 0; i < LISTENERS_MAX; i++) {
-        int rc = take_defaults(&p->defaults[i], config, i, err);
+        p->defaults[i].memory = &p->memory;
+        int rc = defaults_take(&p->defaults[i], config, i, err);
         if (rc < 0)
             return rc;
-        p->is_plain[i] = is_plain(&p->defaults[i]) && !config->truth && config->upstream == NULL &&
-                         config->access_log == NULL && shared->journal == NULL;
+        p->is_plain[i] = defaults_are_plain(&p->defaults[i]) && !config->truth &&
+                         config->upstream == NULL && config->access_log == NULL &&
+                         shared->journal == NULL;
     }
     return 0;
 }
@@ -784,6 +712,7 @@ int planner_init(struct planner *p, const struct slowapi_config *config, struct 
 void planner_free(struct planner *p) {
     if (p->files >= 0)
         close(p->files);
+    arena_free(&p->memory);
     rules_free(p->rules);
     p->rules = NULL;
 }

@@ -19,16 +19,10 @@ struct planner {
     struct spec defaults[LISTENERS_MAX]; /* by listening address */
     struct spec spec;                    /* room for the plan that is made */
     bool is_plain[LISTENERS_MAX];        /* nothing but a fixed delay */
+    struct arena memory;                 /* of lists in `defaults` */
     int files;                           /* the folder of --files, or -1 */
     uint64_t kept_bytes;                 /* bytes that kept requests and their answers hold */
 };
-
-/* Whether the defaults are parameters and keep to --max-delay: 0, or -EINVAL with a reason. */
-NODISCARD int planner_check(const struct slowapi_config *config, struct error *err);
-
-/* For shared->check_rule. */
-NODISCARD int planner_check_rule(const struct shared *shared, const struct spec *spec,
-                                 struct error *why);
 
 /* 0, or -EINVAL with a reason: a default that is none. `worker` is its index. */
 NODISCARD int planner_init(struct planner *p, const struct slowapi_config *config,

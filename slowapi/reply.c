@@ -50,6 +50,7 @@ struct reply *reply_new(uint16_t status) {
     if (reply != NULL) {
         reply->status = status;
         reply->file = -1;
+        arena_init(&reply->memory, SLOWAPI_LIST_BYTES);
         reply->cut_at = NSEC_NEVER;
         reply->body = (struct body){ .type = "text/plain", .piece = SLOWAPI_PIECE_BYTES };
     }
@@ -59,6 +60,7 @@ struct reply *reply_new(uint16_t status) {
 void reply_free(struct reply *reply) {
     if (reply == NULL)
         return;
+    arena_free(&reply->memory);
     mem_free(reply->text);
     mem_free(reply->fields);
     mem_free(reply->custom);

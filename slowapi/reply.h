@@ -33,6 +33,7 @@ struct reply_step {
 
 enum reply_phase { REPLY_HEAD, REPLY_BODY, REPLY_END };
 struct reply {
+    struct arena memory; /* of lists that the request was asked with */
     uint16_t status;
     uint8_t phase, coding, fault_count, method; /* enum reply_phase, http_coding of the path, ... */
     bool close, is_bodyless, is_chunked, shows_truth;

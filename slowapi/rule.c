@@ -316,13 +316,16 @@ static int check_params(const struct rule *rule, size_t answer, const struct sha
                         struct error *err) {
     const struct rule_match match = { .rule = rule, .answer = answer };
     struct error why = { .text = "" };
+    struct arena memory;
     struct spec spec;
 
-    spec_init(&spec, 0);
+    arena_init(&memory, SLOWAPI_LIST_BYTES);
+    spec_init(&spec, 0, &memory);
     spec.of_request = true;
     int rc = rule_apply(&match, &spec, &why);
     if (rc == 0 && shared != NULL && shared->check_rule != NULL)
         rc = shared->check_rule(shared, &spec, &why);
+    arena_free(&memory);
     if (rc < 0 && answer > 0)
         return error_set(err, rc, "answer %zu: %s", answer, why.text);
     return rc < 0 ? bad(err, why.text) : 0;

@@ -18,6 +18,7 @@
 #define SHARED_RULES_MAX     1024
 
 struct journal;
+struct recorded;
 struct relay_table;
 struct spec;
 
@@ -40,7 +41,6 @@ struct shared {
     struct shared_rule rule_since[SHARED_RULES_MAX]; /* hits stand above instead */
     uint32_t rules_count, rules_put;                 /* in force; lists so far */
     _Atomic nsec_t forgotten_at;                     /* time when all sequences were forgotten */
-
     struct paths paths;
     _Atomic uint64_t faults_off; /* bits of fault kinds that strike nobody, whatever is asked for */
     _Atomic uint64_t rng_state;  /* all workers roll from it, so that --seed repeats a run */
@@ -49,10 +49,12 @@ struct shared {
     size_t size_bytes; /* size of the whole mapping */
     /* Refuses rules that the options rule out: 0, or -EINVAL with a reason. NULL: none is. */
     int (*check_rule)(const struct shared *shared, const struct spec *spec, struct error *why);
-    nsec_t delay_max;        /* longest exchange of a rule; 0: any */
-    struct journal *journal; /* NULL: none */
-    struct relay_table *tcp; /* the proxies of --tcp; NULL: none */
-    const char *files;       /* the folder that files of bodies are in; NULL: none */
+    nsec_t delay_max;                  /* longest exchange of a rule; 0: any */
+    struct journal *journal;           /* NULL: none */
+    struct recorded *recorded;         /* laws; NULL: none */
+    const struct option_strings *from; /* files of those */
+    struct relay_table *tcp;           /* the proxies of --tcp; NULL: none */
+    const char *files;                 /* the folder that files of bodies are in; NULL: none */
     nsec_t started_at;
     uint64_t secret; /* random, from the start: what the server has made is known by it */
     struct slow_stats_total total;
@@ -136,10 +138,8 @@ struct window_turn {
 struct window_turn window_take(struct shared *shared, uint64_t key, uint64_t limit, nsec_t span,
                                nsec_t now);
 
-/* --- links ------------------------------------------------------------------------------------ */
-
-/* Takes `bytes` of the link of that key, which carries `rate` bytes a second (above 0), not before
- * `from`. Returns when the link has carried them. As budget_take for the key. */
+/* Takes `bytes` of a link that carries `rate` bytes a second, not before `from`. Returns when the
+ * link has carried them. As budget_take for the key. */
 nsec_t link_carry(struct shared *shared, uint64_t key, uint64_t rate, uint64_t bytes, nsec_t from);
 
 /* --- sequences -------------------------------------------------------------------------------- */

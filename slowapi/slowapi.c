@@ -13,12 +13,15 @@
 #include "slowapi/body.h"
 #include "slowapi/conn.h"
 #include "slowapi/control.h"
+#include "slowapi/defaults.h"
 #include "slowapi/journal.h"
+#include "slowapi/recorded.h"
 #include "slowapi/rule_list.h"
 #include "slowapi/tcp.h"
 #include "slowapi/upstream.h"
 #include <errno.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* For a worker that ends its graceful stop by itself, before the master would kill it. */
@@ -48,6 +51,32 @@ static void reload_rules(struct shared *shared, const char *path) {
         log_write(LOG_LEVEL_ERROR, "rules not reloaded error=\"%s\"", err.text);
     else
         log_write(LOG_LEVEL_INFO, "rules reloaded file=\"%s\"", path);
+}
+
+static void load_recorded(struct shared *shared) {
+    struct error err;
+
+    if (recorded_load(shared->recorded, shared->from, &err) < 0)
+        log_write(LOG_LEVEL_ERROR, "laws not read again error=\"%s\"", err.text);
+    else
+        log_write(LOG_LEVEL_INFO, "laws read again files=%zu", shared->from->count);
+}
+
+/* Files may be long: a worker that has no master must not stop for them. Its child belongs to
+ * nobody, so that nobody has to wait for it. */
+static void reload_recorded(struct shared *shared, bool is_worker) {
+    if (shared->recorded == NULL)
+        return;
+    pid_t child = is_worker ? fork() : 0;
+    if (is_worker && child == 0) {
+        if (fork() == 0)
+            load_recorded(shared);
+        _exit(0);
+    }
+    if (child > 0)
+        (void)waitpid(child, NULL, 0);
+    else
+        load_recorded(shared);
 }
 
 /* --- a worker accepts ------------------------------------------------------------------------- */
@@ -195,6 +224,7 @@ static void on_signal(void *arg, int signo) {
         break;
     case SIGHUP: /* a worker that has no master */
         reload_rules(w->planner.shared, w->config->rules);
+        reload_recorded(w->planner.shared, true);
         break;
     default:
         if (signo == SIGRETIRE && !w->draining)
@@ -332,6 +362,7 @@ static void reload(void *arg) {
     struct slow_service *s = arg;
 
     reload_rules(s->shared, s->config->rules);
+    reload_recorded(s->shared, false);
 }
 
 /* The master's own copies would keep the sockets open until the last worker has left. */
@@ -443,14 +474,19 @@ static int open_rest(struct slow_service *s, struct error *err) {
         return -ENOMEM;
     if (config->workers > 1 && (s->crowd = crowd_new(PREFORK_WORKERS_MAX)) == NULL)
         return error_set(err, -ENOMEM, "cannot map shared memory");
-    s->shared->check_rule = planner_check_rule;
+    s->shared->check_rule = defaults_check_rule;
     s->shared->delay_max = config->delay_max;
     s->shared->files = config->files;
+    s->shared->from = &config->from;
     if (config->journal > 0)
         s->shared->journal = journal_new((uint32_t)config->journal, err);
     if (config->journal > 0 && s->shared->journal == NULL)
         return -ENOMEM;
+    if (config->from.count > 0 && (s->shared->recorded = recorded_new()) == NULL)
+        return error_set(err, -ENOMEM, "cannot map shared memory");
     rc = check_files(config, err);
+    if (rc == 0 && config->from.count > 0)
+        rc = recorded_load(s->shared->recorded, &config->from, err);
     if (rc == 0 && speaks_tls(config))
         rc = slow_secure_make(&s->secure, &config->tls, config->ca_out, err);
     if (rc == 0)
@@ -509,6 +545,8 @@ int slowapi_run(const struct slowapi_config *config, struct error *err) {
         relay_table_free(service.shared->tcp);
     }
     mem_free(service.tcp_listeners);
+    if (service.shared != NULL)
+        recorded_free(service.shared->recorded);
     shared_free(service.shared);
     return rc;
 }

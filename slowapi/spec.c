@@ -7,9 +7,10 @@
 #include <errno.h>
 #include <stdio.h>
 
-void spec_init(struct spec *spec, nsec_t delay) {
+void spec_init(struct spec *spec, nsec_t delay, struct arena *memory) {
     *spec = (struct spec){
         .delay = dist_fixed(delay),
+        .memory = memory,
         .queue = SLOWAPI_QUEUE_WAITING,
         .full = 503,
         .count = -1,

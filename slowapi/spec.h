@@ -59,6 +59,8 @@ struct spec {
     struct fault faults[SPEC_FAULTS_MAX];
     uint8_t fault_count;
 
+    struct arena *memory; /* of lists of values; of the layers so far, or of the request */
+
     uint8_t seq_count;
     uint16_t seq[SPEC_SEQ_MAX];
     int64_t first, every;
@@ -92,7 +94,8 @@ struct spec {
     char fields[SPEC_FIELDS_BYTES];   /* header lines with their CRLF */
 };
 
-void spec_init(struct spec *spec, nsec_t delay);
+/* Lists that are parsed into it will stand in `memory`. */
+void spec_init(struct spec *spec, nsec_t delay, struct arena *memory);
 
 static inline bool spec_chooses_body(const struct spec *spec) {
     return spec->body.raw.ptr != NULL || spec->body_file.raw.ptr != NULL;

@@ -100,11 +100,14 @@ static void a_warm_up_falls_to_one(void **state UNUSED) {
     assert_int_equal(param_set(&spec, SLICE("warmup"), SLICE("10s:0.5"), NULL), -EINVAL);
 }
 
+/* Lists live until the program ends. */
+static struct arena memory = { .max_bytes = SIZE_MAX };
+
 static void every_profile_is_made_of_good_parameters(void **state UNUSED) {
     for (size_t i = 0; i < profile_count; i++) {
         struct error err = { .text = "" };
         struct spec spec;
-        spec_init(&spec, 0);
+        spec_init(&spec, 0, &memory);
         if (param_parse_text(&spec, slice_str(profiles[i].params), &err) < 0)
             fail_msg("%s: %s", profiles[i].name.ptr, err.text);
         assert_non_null(strstr(PROFILE_NAMES, profiles[i].name.ptr));
@@ -115,7 +118,7 @@ static void later_layers_win_and_the_first_of_a_query_counts(void **state UNUSED
     struct error err;
     struct spec spec;
 
-    spec_init(&spec, 0);
+    spec_init(&spec, 0, &memory);
     assert_int_equal(param_parse_text(&spec, SLICE("delay=1s & fault=rst,fin:5 & queue=3"), &err),
                      0);
     assert_int_equal(

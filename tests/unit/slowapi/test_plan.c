@@ -128,7 +128,7 @@ static void a_bad_delay_is_named_with_what_is_allowed(void **state) {
 }
 
 static void a_long_value_is_refused_and_cut_in_the_message(void **state) {
-    char target[SLOWAPI_VALUE_BYTES + 64] = "/?delay=";
+    char target[SLOWAPI_VALUE_BYTES + 64] = "/?linear=";
 
     memset(target + strlen(target), '1', SLOWAPI_VALUE_BYTES + 1);
     struct seen seen = plan_of(state, HTTP_METHOD_GET, target);
