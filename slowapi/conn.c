@@ -623,7 +623,7 @@ static void decide_without_body(struct slow_conn *c, struct slice data) {
 static void wait_or_answer(struct slow_conn *c) {
     struct kept_request *kept = c->reply != NULL ? c->reply->kept : NULL;
     bool was_open = kept != NULL && kept->is_open;
-    nsec_t now = clock_now(), came_at = paces_upload(c) ? c->reply->upload_at : 0;
+    nsec_t came_at = paces_upload(c) ? c->reply->upload_at : 0;
 
     if (is_forwarded(c)) {
         end_request(c);
@@ -635,8 +635,8 @@ static void wait_or_answer(struct slow_conn *c) {
         pass_kept(c, true);
     else if (was_open && inject_request_faults(c))
         return;
-    else if (c->delay > 0 || came_at > now)
-        conn_wait_until(c, deadline_after(nsec_max(now, came_at), c->delay));
+    else if (c->delay > 0 || came_at > 0)
+        conn_wait_until(c, deadline_after(nsec_max(clock_now(), came_at), c->delay));
     else
         conn_answer(c);
 }

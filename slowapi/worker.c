@@ -20,6 +20,11 @@ static void keep_or_linger(struct slow_conn *c);
 
 /* --- the account: all is counted once, however it ends ---------------------------------------- */
 
+void each_acceptor(struct slow_worker *w, void (*act)(struct acceptor *)) {
+    for (size_t i = 0; i < w->listener_count; i++)
+        act(&w->listeners[i].acceptor);
+}
+
 void worker_count(struct slow_worker *w, int change) {
     w->open_count += (size_t)change;
     crowd_count(w->place, change);
@@ -201,16 +206,8 @@ nsec_t conn_patience(const struct slow_worker *w) {
     return keep_alive < head ? head : keep_alive;
 }
 
-/* A deadline that moves away, as that of every request on a kept connection does, is only noted:
- * the timer finds out when it fires. */
-void conn_enter(struct slow_conn *c, enum slow_conn_state state, nsec_t deadline) {
-    c->state = (uint8_t)state;
-    if (UNLIKELY(c->reply != NULL))
-        deadline = nsec_min(deadline, c->reply->cut_at);
-    c->deadline = deadline;
-    if (timer_armed(&c->timer) && c->timer.at <= deadline)
-        return;
-    if (timer_set(c->worker->loop, &c->timer, deadline) < 0)
+void conn_arm(struct slow_conn *c) {
+    if (timer_set(c->worker->loop, &c->timer, c->deadline) < 0)
         conn_drop(c);
 }
 

@@ -9,10 +9,9 @@
  *                                                         |  the client may still be sending
  *                                                         +--> LINGER --> closed
  *
- * An answer that opens a WebSocket leads to SOCKET instead of IDLE.
- * A head that comes whole goes from IDLE to BODY. A fault may let a connection HANG instead: asleep
- * until its client leaves, or, before anything is read, for a while and then IDLE.
- * States are passed through within one callback when nothing has to be waited for. */
+ * An answer that opens a WebSocket leads to SOCKET instead of IDLE. A head that comes whole goes
+ * from IDLE to BODY. A fault may let a connection HANG instead: asleep until its client leaves, or,
+ * before anything is read, for a while and then IDLE. */
 #ifndef SLOWAPI_WORKER_H
 #define SLOWAPI_WORKER_H
 
@@ -65,11 +64,8 @@ struct slow_worker {
     char in[SLOWAPI_RECV_BYTES];
 };
 
-/* To yield lets the other workers accept first: connections that have come stay in the backlog. */
-static inline void each_acceptor(struct slow_worker *w, void (*act)(struct acceptor *)) {
-    for (size_t i = 0; i < w->listener_count; i++)
-        act(&w->listeners[i].acceptor);
-}
+/* A yield lets the other workers accept first: connections that have come stay in the backlog. */
+void each_acceptor(struct slow_worker *w, void (*act)(struct acceptor *));
 
 enum slow_conn_state {
     CONN_IDLE,   /* nothing of a request has come; owns no buffer */
@@ -119,21 +115,28 @@ struct slow_conn {
 
 /* --- the account: all is counted once, however it ends ---------------------------------------- */
 
-/* Counts connections of all kinds, 1 or -1; the last one ends a graceful stop. */
-void worker_count(struct slow_worker *w, int change);
+void worker_count(struct slow_worker *w, int change); /* 1 or -1 connections, of all kinds */
 void account_open(struct slow_conn *c, struct slow_worker *w); /* the worker has one more */
 void account_data(struct slow_conn *c, struct slice data);     /* a part of the request's body */
 void account_handshake(struct slow_conn *c);                   /* the end of TLS's, once */
 
 /* --- a request that is planned waits, is answered, and the connection is kept or ends --------- */
 
-/* One callback does no more than that for one connection: then the others have their turn. */
+/* The others have their turn. */
 static inline bool conn_is_tired(const struct slow_conn *c) {
     return c->work_bytes >= SLOWAPI_TURN_BYTES;
 }
 
 nsec_t conn_patience(const struct slow_worker *w); /* time for an idle connection */
-void conn_enter(struct slow_conn *c, enum slow_conn_state state, nsec_t deadline);
+void conn_arm(struct slow_conn *c);                /* fires at c->deadline at the latest */
+
+/* A deadline that moves away is only noted: the timer finds out when it fires. */
+static inline void conn_enter(struct slow_conn *c, enum slow_conn_state state, nsec_t deadline) {
+    c->state = (uint8_t)state;
+    c->deadline = UNLIKELY(c->reply != NULL) ? nsec_min(deadline, c->reply->cut_at) : deadline;
+    if (!timer_armed(&c->timer) || c->timer.at > c->deadline)
+        conn_arm(c);
+}
 bool conn_is_gone(const struct slow_conn *c);         /* nobody waits for the answer */
 void conn_wait_until(struct slow_conn *c, nsec_t at); /* sleeps, unless the client has gone */
 void conn_await(struct slow_conn *c);                 /* sleeps until the upstream has news */
@@ -142,13 +145,10 @@ void conn_go_on(struct slow_conn *c);                 /* with an answer that had
 void conn_send_rest(struct slow_conn *c);             /* goes on, with room in the socket */
 void conn_look_at_progress(struct slow_conn *c);      /* asks whether the client takes it */
 bool conn_cut(struct slow_conn *c);                   /* a fault ends it now, if one does */
-
 /* Answers without a plan, for the last time when `last`. */
 void conn_answer_plainly(struct slow_conn *c, uint16_t status, struct slice text, bool last);
-
 /* Takes all that came on a WebSocket, or ends it. */
 void conn_talk(struct slow_conn *c, struct slice input, bool ends);
-
 /* The ends: an answer for good; the client closes first; we do; the client did; RST. */
 void conn_refuse(struct slow_conn *c, uint16_t status, const char *text);
 void conn_linger(struct slow_conn *c);
