@@ -572,7 +572,7 @@ const char *http_rules_request(const struct http_known *known, const struct http
     if (why == NULL)
         why = judge_target(head);
     if (why == NULL)
-        why = judge_framing(known, false, head);
+        why = judge_framing(known, limits->usual != NULL, head);
     if (why == NULL && known->singleton_twice)
         why = http_err_field_twice;
     if (why != NULL)

@@ -76,8 +76,9 @@ struct http_parse {
  * 9112 sections 2 to 6). Strict: what must be refused is refused as soon as it is seen, also before
  * the head is complete (over-long line, bad start).
  *
- * Lenient (limits->usual) is for responses. The bytes of a complete head must be writable then: its
- * folds become blanks, as RFC 9112 section 5.2 asks for. */
+ * Lenient (limits->usual) is for clients, and for gateways that tell the framing anew. The bytes of
+ * a complete head must be writable then: its folds become blanks, as RFC 9112 section 5.2 asks for.
+ */
 struct http_parse http_parse_request(struct slice input, size_t scanned,
                                      const struct http_limits *limits, struct http_head *ret);
 struct http_parse http_parse_response(struct slice input, size_t scanned,

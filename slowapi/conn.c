@@ -578,7 +578,7 @@ static void forward(struct slow_conn *c, const struct http_head *head) {
 
 /* All of the request has come. */
 static void end_request(struct slow_conn *c) {
-    if (slow_exchange_end(c->reply->exchange, SLICE("")) < 0)
+    if (!is_tunnel(c) && slow_exchange_end(c->reply->exchange, SLICE("")) < 0)
         conn_drop(c);
     else if (c->state == CONN_BODY)
         conn_await(c);

@@ -28,8 +28,7 @@ static void take_length(struct slow_exchange *x, struct reply *reply,
                                  .piece = SLOWAPI_PIECE_BYTES,
                                  .units = has_length ? head->content_length : UINT64_MAX,
                                  .is_chunked = !has_length };
-    if (x->is_tunnel)
-        reply->body.is_chunked = false;
+    reply->switches = x->is_tunnel;
 }
 
 static int take_head(struct slow_exchange *x, const struct http_head *head) {
@@ -39,7 +38,7 @@ static int take_head(struct slow_exchange *x, const struct http_head *head) {
 
     reply->status = head->status;
     reply->has_status_fields = true;
-    reply->has_date = http_field_find(head, SLICE("Date"), &value);
+    reply->has_date = x->is_tunnel || http_field_find(head, SLICE("Date"), &value);
     take_length(x, reply, head);
     reply_set_pace(reply);
     buf_init(&lines, 4 * head->fields.len + 1024);

@@ -68,7 +68,7 @@
 /* In front of a service: a connection is read from while less of it waits to be sent on; and the
  * longest head that is sent on, with that. */
 #define SLOWAPI_FORWARD_BYTES     32768
-#define SLOWAPI_FORWARD_OUT_BYTES (2u << 20)
+#define SLOWAPI_FORWARD_OUT_BYTES (4u << 20)
 #define SLOWAPI_UPSTREAM_IDLE_MAX 1024 /* connections that are kept, in each worker */
 
 /* After TERM, for idle connections: a client may be sending the next request already. */

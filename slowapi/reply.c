@@ -408,7 +408,7 @@ static int append_head(struct reply *reply, struct http_conn *conn, _Atomic uint
     faults.head = &head;
     faults.is_chunked = reply->body.is_chunked;
     int rc = inject(reply, FAULT_IN_HEAD, &faults);
-    if (reply->socket != NULL) { /* frames of its own follow */
+    if (reply->socket != NULL || reply->switches) { /* frames of its own follow */
         faults.is_unframed = true;
         head.has_content_length = head.close = conn->persists = false;
     }

@@ -78,6 +78,7 @@ struct reply {
     bool forwards;                  /* the service behind is asked */
     bool awaits;                    /* the answer waits for news of the exchange */
     bool has_date;                  /* `fields` has one */
+    bool switches;                  /* the body is of another protocol, and lasts to the close */
 };
 
 /* NULL when out of memory. */

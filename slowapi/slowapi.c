@@ -310,6 +310,15 @@ static void stop_worker(struct slow_worker *w) {
     mem_free(w);
 }
 
+/* A service behind may take bodies of any length, and heads that are not quite in order. */
+static void set_limits(struct slow_worker *w) {
+    w->usual = (struct http_limits)HTTP_LIMITS_DEFAULT;
+    w->usual.body_bytes = w->config->upstream != NULL ? UINT64_MAX : SLOWAPI_BODY_BYTES;
+    w->limits = w->usual;
+    if (w->config->lenient)
+        w->limits = (struct http_limits)HTTP_LIMITS_LENIENT(&w->usual);
+}
+
 /* Serves until a signal ends it, and closes the listening sockets then; not before fork. `ready` is
  * called once, when it can serve; it may be NULL. 0, or -errno with a reason. */
 static int run_worker(struct slow_service *s, unsigned index, void (*ready)(void),
@@ -328,8 +337,7 @@ static int run_worker(struct slow_service *s, unsigned index, void (*ready)(void
     w->sockets = &s->listeners;
     w->secure = &s->secure;
     w->access_log = s->logs ? &s->logger : NULL;
-    w->limits = (struct http_limits)HTTP_LIMITS_DEFAULT;
-    w->limits.body_bytes = SLOWAPI_BODY_BYTES;
+    set_limits(w);
     w->grace.fire = on_grace_over;
     w->supervise.fire = on_supervise;
     buf_init(&w->out, SLOWAPI_OUT_BYTES);

@@ -373,6 +373,7 @@ static int take_final(struct slow_exchange *x, const struct http_head *head) {
     x->has_head = true;
     x->head_at = clock_now();
     x->is_tunnel = head->status == 101;
+    x->is_sent = x->is_sent && !x->is_tunnel; /* the client has more to say */
     x->may_retry = false;
     buf_consume(&x->out, x->tried);
     x->tried = 0;

@@ -53,8 +53,8 @@ struct slow_worker {
 
     struct slow_upstream *upstream; /* the service behind; NULL: none */
     struct planner planner;
-    struct http_limits limits;
-    struct slow_conn *conns; /* all that are open, newest first */
+    struct http_limits limits, usual; /* usual: when `limits` are lenient */
+    struct slow_conn *conns;          /* all that are open, newest first */
     size_t open_count;
     bool draining; /* no new connections; the rest answers and closes */
     bool retiring; /* draining, and idle connections may still ask once */

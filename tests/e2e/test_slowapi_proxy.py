@@ -487,6 +487,105 @@ def test_a_client_that_leaves_ends_the_exchange(proxy):
             counted(control, client_aborts=1, upstream_requests=1)
 
 
+# --- strictness -------------------------------------------------------------------------------------
+
+# What is odd, and how the service gets it when --lenient lets it through.
+ODD_REQUESTS = [
+    (b"GET / HTTP/1.1\nHost: x\nX-A: 1\n\n", b"X-A: 1"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n  2\r\n\r\n", b"X-A: 1    2"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 20_000 + b"\r\n\r\n", b"X-A: " + b"a" * 20_000),
+    (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab", b"Content-Length: 2"),
+]
+# What has two readings is never passed on: others would take another one.
+SMUGGLING = [
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n",
+]
+
+
+def test_lenient_passes_what_has_one_meaning(proxy):
+    with RawServer([HELLO]) as service:
+        strict, _ = proxy(f"http://127.0.0.1:{service.port}")
+        lenient, _ = proxy(f"http://127.0.0.1:{service.port}", "--lenient")
+        for odd, line in ODD_REQUESTS:
+            assert harness.raw(strict, odd).startswith(b"HTTP/1.1 4"), odd
+            assert service.heads == []
+            with RawConnection(lenient) as conn:
+                conn.send(odd)
+                assert conn.read_response().body == b"hello"
+            assert service.heads.pop().split(b"\r\n").count(line) == 1
+        for smuggled in SMUGGLING:
+            assert harness.raw(lenient, smuggled)[:10] in (b"HTTP/1.1 4", b"HTTP/1.1 5"), smuggled
+        assert service.heads == []
+
+
+ODD_ANSWERS = [
+    b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
+    b"HTTP/1.1 200 OK\r\nX-A: 1\r\n  2\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5  \nhello\n0\n\n",
+]
+
+
+def test_lenient_takes_answers_of_the_service_so_too(proxy):
+    for odd in ODD_ANSWERS:
+        with RawServer([[odd, close]]) as service:
+            strict, _ = proxy(f"http://127.0.0.1:{service.port}")
+            lenient, _ = proxy(f"http://127.0.0.1:{service.port}", "--lenient")
+            with RawConnection(strict) as conn:
+                conn.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                data, _ = everything(conn)
+                assert not data.endswith((b"hello", b"0\r\n\r\n")), data
+            assert get(lenient, "/").body == b"hello"
+
+
+# --- statistics -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_all_is_counted_as_clients_saw_it(origin, proxy, workers):
+    params = "status=503:10&fault=rst@head:5,truncate:5,fin@head:5,rst@50:5&close=5%"
+    api, control = proxy(origin.url, "-w", workers, "--params", params, "--seed", "11")
+    seen, lock = dict.fromkeys(("whole", "503", "cut", "rst", "fin"), 0), threading.Lock()
+
+    def one(conn):
+        conn.send(b"GET /text HTTP/1.1\r\nHost: x\r\n\r\n")
+        try:
+            reply = conn.read_response()
+            return "503" if reply.status == 503 else "whole", "close" in reply.headers.get("connection", "")
+        except ConnectionResetError:
+            return "rst", True
+        except AssertionError as error:
+            return ("fin" if "b''" in str(error) else "cut"), True
+
+    def client():
+        conn = RawConnection(api)
+        for _ in range(250):
+            kind, ends = one(conn)
+            with lock:
+                seen[kind] += 1
+            if ends:
+                conn.close()
+                conn = RawConnection(api)
+        conn.close()
+
+    threads = [threading.Thread(target=client) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(100)
+    assert sum(seen.values()) == 4000 and all(seen.values()), seen
+    counted(control, requests=4000, answers=seen["whole"] + seen["503"], upstream_closed=0, client_aborts=0)
+    stats = control.stats()
+    faults = stats["faults"]
+    assert faults["rst"] == seen["rst"] and faults["truncate"] + faults["fin"] == seen["cut"] + seen["fin"], (faults, seen)
+    assert stats["upstream_requests"] + stats["status"]["5xx"] <= 4000 and stats["status"]["5xx"] >= seen["503"]
+
+
 # --- options ----------------------------------------------------------------------------------------
 
 
