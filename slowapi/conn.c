@@ -530,6 +530,10 @@ static void begin_answer(struct slow_conn *c, struct slow_exchange *x) {
         conn_drop(c);
         return;
     }
+    if (x->has_head && forward_look_ahead(c->reply, x) < 0) {
+        c->reply->awaits = true;
+        return;
+    }
     nsec_t now = clock_now(), from = nsec_max(now, c->reply->upload_at);
     if (!x->has_head)
         c->delay = 0;

@@ -38,6 +38,7 @@ struct body {
     struct chat *chat; /* owned: the answer of a model, or NULL */
     struct content_source *source;
     int file;       /* a regular one, read as it is sent */
+    uint64_t known; /* units that a percentage is of, when `units` tells none; or 0 */
     uint64_t units; /* bytes, or events */
     uint64_t offset, seed;
     uint64_t piece;  /* units at a time; 0: few enough that pieces are no less than 1 ms apart */

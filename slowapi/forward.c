@@ -53,6 +53,23 @@ static int take_head(struct slow_exchange *x, const struct http_head *head) {
     return rc;
 }
 
+static bool has_percentage(const struct reply *reply) {
+    for (size_t i = 0; i < reply->fault_count; i++)
+        if (reply->faults[i].place == FAULT_AT_PERCENT && reply->faults[i].share < 1)
+            return true;
+    return false;
+}
+
+int forward_look_ahead(struct reply *reply, struct slow_exchange *x) {
+    if (reply->body.units != UINT64_MAX || x->is_tunnel || !has_percentage(reply))
+        return 0;
+    ssize_t known = slow_exchange_look_ahead(x, SLOWAPI_AHEAD_BYTES);
+    if (known < 0)
+        return -EAGAIN;
+    reply->body.known = (uint64_t)known;
+    return 0;
+}
+
 int forward_fail(struct reply *reply, const struct slow_exchange *x) {
     static struct log_rate rate = { .per_second = 1 };
 

@@ -20,6 +20,10 @@ NODISCARD struct slow_exchange *forward_new(struct slow_upstream *u, struct repl
 /* Begins it; its owner and notify are set. */
 void forward_begin(struct slow_exchange *x, const struct http_head *head);
 
+/* A fault at a percentage of a body wants to know how long that is: of one without a length the
+ * first SLOWAPI_AHEAD_BYTES count. 0, or -EAGAIN: notify comes, and it is to be called again. */
+NODISCARD int forward_look_ahead(struct reply *reply, struct slow_exchange *x);
+
 /* Makes the failure of an exchange that has no answer the reply: 502, or 504 when it took too long.
  * 0 or -ENOMEM. */
 NODISCARD int forward_fail(struct reply *reply, const struct slow_exchange *x);

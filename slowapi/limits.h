@@ -69,7 +69,8 @@
  * longest head that is sent on, with that. */
 #define SLOWAPI_FORWARD_BYTES     32768
 #define SLOWAPI_FORWARD_OUT_BYTES (4u << 20)
-#define SLOWAPI_UPSTREAM_IDLE_MAX 1024 /* connections that are kept, in each worker */
+#define SLOWAPI_AHEAD_BYTES       65536 /* of a body of no known length, for percentages */
+#define SLOWAPI_UPSTREAM_IDLE_MAX 1024  /* connections that are kept, in each worker */
 
 /* After TERM, for idle connections: a client may be sending the next request already. */
 #define SLOWAPI_CLOSING_TIME (1 * NSEC_PER_SEC)

@@ -235,7 +235,8 @@ static struct fault *rolled(struct reply *reply, enum fault_kind kind, bool is_u
 static uint64_t position(const struct reply *reply, const struct fault *fault) {
     if (fault->place != FAULT_AT_PERCENT)
         return 0;
-    return (uint64_t)((double)reply->body.units * fault->share);
+    uint64_t units = reply->body.known > 0 ? reply->body.known : reply->body.units;
+    return (uint64_t)((double)units * fault->share);
 }
 
 /* The next to stop at: *ret_at is where, or the end of the body. */

@@ -503,8 +503,7 @@ static ssize_t pull_fresh(struct slow_exchange *x, struct buf *out, size_t size)
     return decode(x, room, slice_of(room, (size_t)n), n == 0, &used);
 }
 
-static ssize_t pull(struct content_source *source, struct buf *out, size_t size) {
-    struct slow_exchange *x = CONTAINER_OF(source, struct slow_exchange, body);
+static ssize_t pull_more(struct slow_exchange *x, struct buf *out, size_t size) {
     ssize_t n = 0;
 
     while (n == 0 && x->state != EXCHANGE_OVER) {
@@ -524,6 +523,27 @@ static ssize_t pull(struct content_source *source, struct buf *out, size_t size)
     else
         x->deadline = NSEC_NEVER;
     return n;
+}
+
+static ssize_t pull(struct content_source *source, struct buf *out, size_t size) {
+    struct slow_exchange *x = CONTAINER_OF(source, struct slow_exchange, body);
+    struct slice ahead = slice_take(buf_unread(&x->ahead), size);
+
+    if (ahead.len == 0)
+        return pull_more(x, out, size);
+    int rc = buf_append(out, ahead);
+    buf_consume(&x->ahead, ahead.len);
+    if (buf_unread(&x->ahead).len == 0)
+        buf_free(&x->ahead);
+    return rc < 0 ? rc : (ssize_t)ahead.len;
+}
+
+ssize_t slow_exchange_look_ahead(struct slow_exchange *x, size_t size) {
+    ssize_t n = 1;
+
+    while (n > 0 && buf_unread(&x->ahead).len < size)
+        n = pull_more(x, &x->ahead, size - buf_unread(&x->ahead).len);
+    return n == -EAGAIN ? -EAGAIN : (ssize_t)buf_unread(&x->ahead).len;
 }
 
 /* --- news of a connection --------------------------------------------------------------------- */
@@ -583,6 +603,7 @@ struct slow_exchange *slow_exchange_new(struct slow_upstream *u) {
     buf_init(&x->out, SLOWAPI_FORWARD_OUT_BYTES);
     buf_init(&x->in, u->limits.head_bytes + 2 * HEAD_BYTES);
     buf_init(&x->interims, u->limits.head_bytes);
+    buf_init(&x->ahead, 2 * SLOWAPI_AHEAD_BYTES);
     return x;
 }
 
@@ -631,6 +652,7 @@ void slow_exchange_free(struct slow_exchange *x) {
     buf_free(&x->out);
     buf_free(&x->in);
     buf_free(&x->interims);
+    buf_free(&x->ahead);
     mem_free(x);
 }
 

@@ -82,9 +82,10 @@ struct slow_exchange {
 
     /* Private. */
     struct slow_link *link;
-    struct buf in;   /* received behind the head, and not pulled yet */
-    size_t tried;    /* bytes at the begin of `out` that were sent, and may be once more */
-    nsec_t deadline; /* the timer may fire earlier */
+    struct buf ahead; /* the begin of the body, looked at before it is pulled */
+    struct buf in;    /* received behind the head, and not pulled yet */
+    size_t tried;     /* bytes at the begin of `out` that were sent, and may be once more */
+    nsec_t deadline;  /* the timer may fire earlier */
     struct timer timer;
     struct deferred telling;
     enum http_method method;
@@ -114,6 +115,10 @@ void slow_exchange_begin(struct slow_exchange *x, const struct slow_exchange_how
  * more. 0 or -ENOMEM. */
 NODISCARD int slow_exchange_write(struct slow_exchange *x, struct slice data);
 NODISCARD int slow_exchange_end(struct slow_exchange *x, struct slice trailers);
+
+/* Takes in up to `size` bytes of the body before they are pulled. How many there are: fewer are all
+ * of it, or come before a failure. -EAGAIN: notify comes. */
+NODISCARD ssize_t slow_exchange_look_ahead(struct slow_exchange *x, size_t size);
 
 /* Sends what the socket takes. */
 void slow_exchange_flush(struct slow_exchange *x);

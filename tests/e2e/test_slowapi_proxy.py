@@ -283,6 +283,28 @@ def test_a_fault_ends_an_answer_of_nginx(origin, proxy, kind, fault, end, body):
     counted(control, upstream_requests=1, requests=1)
 
 
+@pytest.mark.parametrize("size", [1000, 300_000])
+def test_a_percentage_of_a_body_without_a_length_counts_its_first_64_kib(proxy, size):
+    """As a stream of unknown length cannot be measured before it has been sent."""
+    body = bytes(range(250)) * (size // 250)
+
+    def dribble(conn):
+        for at in range(0, size, size // 4):
+            conn.sendall(b"%x\r\n%s\r\n" % (size // 4, body[at : at + size // 4]))
+            time.sleep(0.02)
+        conn.sendall(b"0\r\n\r\n")
+
+    with RawServer([[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", dribble]]) as service:
+        api, control = proxy(f"http://127.0.0.1:{service.port}")
+        with RawConnection(api) as conn:
+            conn.send(b"GET / HTTP/1.0\r\nHost: x\r\nX-Slowapi: fault=fin@40\r\n\r\n")
+            data, end = everything(conn)
+            assert (len(split(data)[1]), end) == (int(min(size, 65536) * 0.4), "fin")
+            assert body.startswith(split(data)[1])
+        assert get(api, "/", {"X-Slowapi": "fault=hang=50ms@40"}).body == body
+        counted(control, requests=2)
+
+
 def ask(api, fault, path="/text"):
     return get(api, path, {"X-Slowapi": f"fault={fault}"})
 
