@@ -377,9 +377,10 @@ static const struct option_row rows[] = {
         .name = "control",
         .topic = "Telling",
         .meta = "ADDR",
-        .help = "Serve a page for people, /stats, /metrics, /requests, /rules, /faults, /queues, "
-                "/sequences, /reset, /openapi.json and /healthz there; without a host on 127.0.0.1 "
-                "only.",
+        .help =
+            "Serve a page for people, /stats, /metrics, /requests, /rules, /faults, /tcp, /queues, "
+            "/sequences, /reset, /openapi.json and /healthz there; without a host on 127.0.0.1 "
+            "only.",
         .type = OPTION_CUSTOM,
         .parse = parse_control,
     },

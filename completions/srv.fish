@@ -38,7 +38,7 @@ complete -c srv -n '__fish_seen_subcommand_from slowapi' -l upstream-keep-alive 
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l preserve-host -d 'Send the client\'s Host to the upstream, instead of the one in its URL.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l forwarded -d 'Tell the upstream the client in X-Forwarded-For, -Proto and -Host.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l lenient -d 'Pass on what is not quite in order but has one meaning: folded fields, lines that end in LF alone, repeated equal lengths, large heads.'
-complete -c srv -n '__fish_seen_subcommand_from slowapi' -l control -x -d 'Serve a page for people, /stats, /metrics, /requests, /rules, /faults, /queues, /sequences, /reset, /openapi.json and /healthz there; without a host on 127.0.0.1 only.'
+complete -c srv -n '__fish_seen_subcommand_from slowapi' -l control -x -d 'Serve a page for people, /stats, /metrics, /requests, /rules, /faults, /tcp, /queues, /sequences, /reset, /openapi.json and /healthz there; without a host on 127.0.0.1 only.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l journal -x -d 'Keep the last N requests, each with 8 KiB of its target, header and body, for /requests of --control; 0: none.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l control-host -x -d 'Host name that requests to the control endpoint may have, beside numeric ones and localhost, against pages in browsers; repeatable.'
 complete -c srv -n '__fish_seen_subcommand_from slowapi' -l truth -d 'Send Server-Timing and X-Slowapi-* with plain answers too.'

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "fiber/resolve.h"
 #include "net/acceptor.h"
+#include "net/linger.h"
 #include "relay/relay.h"
 #include <errno.h>
 #include <unistd.h>
@@ -20,7 +21,7 @@
 /*          delay, hang        name found          connected
  *   PAUSES ----------> LOOKUP ----------> CONNECTS ---------> RELAYS ----> CLOSED
  *                                         next address          FIN, RST, faults
- *   HOLE: hangs for ever without a target; takes bytes and throws them away */
+ *   HOLE: hangs for ever without a target, or has got a FIN; takes bytes and throws them away */
 enum proxy_state {
     STATE_PAUSES,
     STATE_HOLE,
@@ -55,11 +56,13 @@ struct proxy_conn {
     struct resolved *found; /* addresses of a name; NULL: the proxy has the one */
     size_t tried;           /* addresses tried of those */
     nsec_t accepted_at, connected_at, connect_by;
+    nsec_t awaited;     /* when to go on; the timer may come earlier, for a fault */
     uint64_t moved;     /* bytes at the last look, when draining */
     unsigned has_ended; /* IO_HANGUP: the client closed its side while it waited */
     uint8_t state;      /* enum proxy_state */
     bool has_target;
-    char peer[]; /* with a log only: ADDRESS_TEXT_BYTES */
+    bool is_finished; /* the client has got a FIN, and is waited for a moment */
+    char peer[];      /* with a log only: ADDRESS_TEXT_BYTES */
 };
 
 struct relay_worker {
@@ -75,6 +78,7 @@ struct relay_worker {
 };
 
 static void go_on(struct proxy_conn *c);
+static int await(struct proxy_conn *c, nsec_t at);
 static void refresh(struct relay_proxy *p);
 
 /* --- the end of a connection ------------------------------------------------------------------ */
@@ -209,7 +213,7 @@ static void try_next(struct proxy_conn *c, int why) {
         if (fd == -EAGAIN) {
             c->tried--;
             c->state = STATE_LOOKUP; /* the timer comes back here */
-            if (timer_set(loop, &c->timer, clock_now() + CONNECT_AGAIN) == 0)
+            if (await(c, clock_now() + CONNECT_AGAIN) == 0)
                 return;
         }
         why = fd < 0 ? fd : 0;
@@ -227,7 +231,7 @@ static void try_next(struct proxy_conn *c, int why) {
             return;
         }
         c->target.ready = 0;
-        if (timer_set(loop, &c->timer, c->connect_by) == 0)
+        if (await(c, c->connect_by) == 0)
             return;
         why = -ENOMEM;
         break;
@@ -286,12 +290,19 @@ static void look_up(struct proxy_conn *c) {
         }
     }
     if (rc == 0)
-        rc = timer_set(loop, &c->timer, c->connect_by);
+        rc = await(c, c->connect_by);
     if (rc < 0)
         fail_connect(c, err.text);
 }
 
 /* --- before the target ------------------------------------------------------------------------ */
+
+/* Comes back at that time, or when a fault is to strike. */
+static int await(struct proxy_conn *c, nsec_t at) {
+    c->awaited = at;
+    return timer_set(c->proxy->worker->loop, &c->timer,
+                     nsec_min(at, relay_strikes_early_at(&c->relay)));
+}
 
 /* Waits, when a law or a fault says so, before the target is connected to. */
 static void pause_then_connect(struct proxy_conn *c, nsec_t span) {
@@ -302,7 +313,7 @@ static void pause_then_connect(struct proxy_conn *c, nsec_t span) {
     c->state = STATE_PAUSES;
     if (span == 0)
         go_on(c);
-    else if (timer_set(p->worker->loop, &c->timer, deadline_after(clock_now(), span)) < 0)
+    else if (await(c, deadline_after(clock_now(), span)) < 0)
         fail_connect(c, "out of memory");
 }
 
@@ -316,26 +327,46 @@ static void throw_away(struct proxy_conn *c) {
         end_conn(c, RELAY_STRUCK, "fault", 0);
 }
 
-/* Faults that strike before there is a target; the rest waits for it. */
-static void begin(struct proxy_conn *c) {
+/* Lets faults strike that do before there is a target; the rest waits for it. *ret_span is how long
+ * to hang. False: the connection has ended, or hangs for ever. */
+static bool strike_early(struct proxy_conn *c, nsec_t *ret_span) {
     const struct relay_fault *fault;
-    nsec_t span = 0;
+    nsec_t until = NSEC_NEVER;
+    bool struck = false;
 
+    *ret_span = 0;
     while ((fault = relay_strike_early(&c->relay)) != NULL) {
+        struck = true;
         if (fault->kind == RELAY_HANG && fault->span >= 0) {
-            span = deadline_after(span, fault->span);
-            continue;
-        }
-        if (fault->kind == RELAY_HANG) {
+            *ret_span = deadline_after(*ret_span, fault->span);
+        } else if (fault->kind == RELAY_HANG) {
             c->state = STATE_HOLE;
-            c->client.ready = IO_READ | IO_WRITE | c->has_ended;
-            throw_away(c);
+        } else if (fault->kind == RELAY_FIN) { /* bytes that nobody reads would make it an RST */
+            shutdown(c->client.fd, SHUT_WR);
+            c->state = STATE_HOLE;
+            c->is_finished = true;
+            until = deadline_after(clock_now(), LINGER_NSEC);
         } else {
-            end_conn(c, RELAY_STRUCK, "fault", fault->kind == RELAY_FIN ? 0 : RELAY_RESET_BOTH);
+            end_conn(c, RELAY_STRUCK, "fault", RELAY_RESET_BOTH);
+            return false;
         }
-        return;
     }
-    pause_then_connect(c, span);
+    if (c->state != STATE_HOLE || !struck)
+        return true;
+    c->client.ready = IO_READ | IO_WRITE | c->has_ended;
+    if (await(c, until) < 0)
+        fail_connect(c, "out of memory");
+    else
+        throw_away(c);
+    return false;
+}
+
+static void begin(struct proxy_conn *c) {
+    nsec_t span;
+
+    c->state = STATE_PAUSES;
+    if (strike_early(c, &span))
+        pause_then_connect(c, span);
 }
 
 /* The timer has come, or there was nothing to wait for. */
@@ -343,6 +374,10 @@ static void go_on(struct proxy_conn *c) {
     struct relay_proxy *p = c->proxy;
     nsec_t now = clock_now();
 
+    if (c->state == STATE_HOLE) {
+        end_conn(c, RELAY_STRUCK, "fault", 0);
+        return;
+    }
     if (c->state == STATE_PAUSES)
         c->connect_by = deadline_after(now, p->toxics.connect_timeout);
     else if (now >= c->connect_by || c->state == STATE_CONNECTS) {
@@ -358,7 +393,15 @@ static void go_on(struct proxy_conn *c) {
 }
 
 static void on_timer(struct timer *timer) {
-    go_on(CONTAINER_OF(timer, struct proxy_conn, timer));
+    struct proxy_conn *c = CONTAINER_OF(timer, struct proxy_conn, timer);
+    nsec_t span;
+
+    if (!strike_early(c, &span))
+        return;
+    if (clock_now() >= c->awaited)
+        go_on(c);
+    else if (await(c, c->awaited) < 0)
+        fail_connect(c, "out of memory");
 }
 
 /* A client that waits is not read from: every event of its socket is to be news. */
@@ -448,6 +491,8 @@ static bool may_accept(struct acceptor *a) {
 /* --- changes ---------------------------------------------------------------------------------- */
 
 static void change_conn(struct proxy_conn *c) {
+    if (c->is_finished)
+        return;
     switch ((enum proxy_state)c->state) {
     case STATE_RELAYS:
     case STATE_LOOKUP:

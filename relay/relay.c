@@ -96,23 +96,43 @@ static void count_strike(struct relay *r, const struct relay_fault *fault) {
     relay_add(&r->site->counts->faults[fault->kind], 1);
 }
 
-static bool strikes_early(const struct relay_fault *fault) {
-    return fault->place == RELAY_AT_ACCEPT &&
-           (fault->kind == RELAY_REFUSE || fault->kind == RELAY_RST ||
-            fault->kind == RELAY_RST_DOWN || fault->kind == RELAY_FIN || fault->kind == RELAY_HANG);
+/* Whether it can strike a client that has no target, the one that it is to strike or none. A hang
+ * with a time is one of both ways, which a client without a target has at the accept only. */
+static bool may_strike_early(const struct relay_fault *fault) {
+    bool ends = fault->kind == RELAY_REFUSE || fault->kind == RELAY_RST ||
+                fault->kind == RELAY_RST_DOWN || fault->kind == RELAY_FIN;
+    bool hangs = fault->kind == RELAY_HANG && (fault->span < 0 || fault->place == RELAY_AT_ACCEPT);
+
+    return fault->place <= RELAY_AT_TIME && (ends || hangs);
+}
+
+/* A fault at the accept has no time of its own: `at` is 0. */
+static nsec_t early_at(const struct relay *r, const struct relay_fault *fault) {
+    return deadline_after(r->since, fault->at);
 }
 
 const struct relay_fault *relay_strike_early(struct relay *r) {
     const struct relay_toxics *toxics = r->site->toxics;
+    nsec_t now = clock_now();
 
     for (unsigned i = 0; i < toxics->fault_count; i++) {
         const struct relay_fault *fault = &toxics->faults[i];
-        if ((r->rolled & 1u << i) == 0 || !strikes_early(fault))
+        if ((r->rolled & 1u << i) == 0 || !may_strike_early(fault) || early_at(r, fault) > now)
             continue;
         count_strike(r, fault);
         return fault;
     }
     return NULL;
+}
+
+nsec_t relay_strikes_early_at(const struct relay *r) {
+    const struct relay_toxics *toxics = r->site->toxics;
+    nsec_t at = NSEC_NEVER;
+
+    for (unsigned i = 0; i < toxics->fault_count; i++)
+        if ((r->rolled & 1u << i) != 0 && may_strike_early(&toxics->faults[i]))
+            at = nsec_min(at, early_at(r, &toxics->faults[i]));
+    return at;
 }
 
 static void finish_way(struct relay *r, enum relay_way way) {
@@ -207,7 +227,7 @@ static bool arm(struct relay *r) {
 
     for (unsigned i = 0; i < toxics->fault_count; i++) {
         const struct relay_fault *fault = &toxics->faults[i];
-        if ((r->rolled & 1u << i) == 0)
+        if ((r->rolled & 1u << i) == 0 || r->finishes || r->breaks)
             continue;
         if (fault->place == RELAY_AT_TIME)
             at = nsec_min(at, deadline_after(r->since, fault->at));

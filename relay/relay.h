@@ -59,9 +59,12 @@ struct relay {
 void relay_init(struct relay *r, const struct relay_site *site, uint64_t seed,
                 void (*over)(struct relay *, enum relay_outcome, unsigned));
 
-/* A fault that strikes before there is a target, if one was rolled: refuse, rst, rst-down, fin or
- * hang at the accept. It counts as having struck. NULL: none, or no more. */
+/* A fault that strikes now, before there is a target, if one was rolled: refuse, rst, rst-down, fin
+ * or hang, at the accept or by time. It counts as having struck. NULL: none, or no more. */
 const struct relay_fault *relay_strike_early(struct relay *r);
+
+/* The time of the next such fault; NSEC_NEVER: none. */
+nsec_t relay_strikes_early_at(const struct relay *r);
 
 NODISCARD int relay_push(struct relay *r, enum relay_way way, struct slice bytes);
 

@@ -528,6 +528,27 @@ def test_a_fault_by_time(proxy, target, kind):
     assert is_reset(behind) == (kind == "rst")
 
 
+@pytest.mark.parametrize("kind", ["rst", "fin"])
+@pytest.mark.parametrize("first", ["fault=hang,", "fault=hang@up=1,", "connect-delay=1h&fault=", "fault=hang=1h,"])
+def test_a_fault_by_time_ends_a_hang_and_a_wait_for_the_target(proxy, target, first, kind):
+    p = proxy(f"{first}{kind}@time=400ms")
+    start = time.monotonic()
+    client = p.connect()
+    client.sendall(b"anybody?")
+    assert is_reset(client) == (kind == "rst") and time.monotonic() - start >= 0.4
+    row = p.wait_row(open=0, struck=1)
+    assert row["faults"][kind] == 1
+
+
+def test_a_black_hole_by_time_opens_while_the_target_is_awaited(proxy):
+    p = proxy("connect-delay=500ms&fault=hang@time=0")
+    client = p.connect()
+    client.sendall(b"anybody?")
+    assert is_silent(client, 1)
+    client.close()
+    assert p.wait_row(open=0, struck=1)["bytes_dropped"] == 8
+
+
 def test_one_side_is_reset_and_the_other_closed(proxy, target):
     p = proxy("fault=rst-down@up=1")
     client, behind = p.pair(target)
@@ -781,6 +802,25 @@ def test_a_proxy_may_be_down_from_the_start_and_one_of_a_unix_socket_closes(slow
         client, behind = p.pair(target, index)
         client.sendall(b"x")
         assert read_exactly(behind, 1) == b"x"
+
+
+def test_a_proxy_that_cannot_come_back_says_so_and_stays_down(proxy):
+    p = proxy()
+    p.change("enabled=false")
+    host, port = p.listens[0].rsplit(":", 1)
+    with socket.create_server((host, int(port))):
+        reply = p.ask("PUT", f"listen={p.listens[0]}", "")
+        assert reply.status == 503 and "Address already in use" in reply.text
+        assert p.row()["enabled"] is False and p.row()["toxics"] == "enabled=false"
+    assert p.change("")["enabled"] is True
+    p.connect().close()
+
+
+def test_a_unix_socket_of_a_proxy_goes_with_it(slowapi, target, tmp_path):
+    p = Proxies(slowapi, f"unix:{tmp_path}/s={target.text}", args=("-w", 2))
+    client, _behind = p.pair(target)
+    p.api.stop()
+    assert client.recv(1) == b"" and not (tmp_path / "s").exists()
 
 
 def test_put_replaces_patch_lays_over_delete_restores(proxy):

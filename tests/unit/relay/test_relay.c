@@ -231,6 +231,24 @@ static void a_fault_strikes_after_exactly_its_bytes(void **state UNUSED) {
     rig_free(rig);
 }
 
+static void of_faults_at_one_place_those_after_an_end_are_none(void **state UNUSED) {
+    static const char *const cases[] = { "fault=rst@down=4,hang@down=4,fin@down=4",
+                                         "fault=fin@down=4,rst@down=5,hang@down=5",
+                                         "fault=rst@down=4,rst@down=4,fin@time=0" };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct rig *rig = rig_open(cases[i]);
+        char data[16];
+        say(rig->target_fd, "0123456789");
+        assert_true(hear(rig, rig->client_fd, data, sizeof(data)) <= 4);
+        shutdown(rig->client_fd, SHUT_WR);
+        shutdown(rig->target_fd, SHUT_WR);
+        await_end(rig);
+        assert_int_equal(rig->outcome, RELAY_BY_FAULT);
+        rig_free(rig);
+    }
+}
+
 static void faults_at_several_places_strike_in_turn(void **state UNUSED) {
     struct rig *rig = rig_open("fault=hang-down=30ms@down=3,fin-up@up=2,rst@time=1h");
     char data[16];
@@ -350,6 +368,7 @@ int main(void) {
         cmocka_unit_test(a_latency_is_kept_and_so_is_the_order),
         cmocka_unit_test(a_change_frees_what_waits),
         cmocka_unit_test(a_fault_strikes_after_exactly_its_bytes),
+        cmocka_unit_test(of_faults_at_one_place_those_after_an_end_are_none),
         cmocka_unit_test(faults_at_several_places_strike_in_turn),
         cmocka_unit_test(a_black_hole_takes_what_comes),
         cmocka_unit_test(a_sender_waits_when_the_buffer_is_full),
