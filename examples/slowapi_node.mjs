@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // srv slowapi for tests in Node: one server, and a session for each test, so that tests may run at once.
-// `node --test slowapi_node.mjs` runs the test below, with `srv` in PATH or named by SRV.
+// `node --test slowapi_node.mjs` runs the tests below, with `srv` in PATH or named by SRV.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -46,8 +46,21 @@ export class Session {
         return JSON.parse((await this.askControl('GET', '/requests', search)).text).requests;
     }
 
+    /** Sums over those of the test that fit: by status, outcome, rule, fault and path. */
+    async stats(search = {}) {
+        return JSON.parse((await this.askControl('GET', '/stats', search)).text);
+    }
+
+    /** `times` is a number, or { 'at-least': 1, 'at-most': 3 }. */
     async assertCalled(times, search = {}) {
-        const { status, text } = await this.askControl('GET', '/requests/count', { ...search, times });
+        const bounds = typeof times === 'number' ? { times } : times;
+        const { status, text } = await this.askControl('GET', '/requests/count', { ...search, ...bounds });
+        assert.equal(status, 200, text);
+    }
+
+    /** Forgets what the test has asked so far, and begins its sequences anew; its rules stay. */
+    async reset() {
+        const { status, text } = await this.askControl('POST', '/reset');
         assert.equal(status, 200, text);
     }
 }
@@ -65,4 +78,16 @@ test('a client tries again', async () => {
     await session.assertCalled(2, { path: '/orders/*' });
     await session.assertCalled(0, { path: '/never' });
     assert.equal((await session.requests({ status: '503' })).length, 1);
+    await session.reset();
+    assert.equal((await ask()).status, 503);
+});
+
+test('a scenario of whole answers', async () => {
+    const session = new Session(server);
+    await session.rules({ name: 'order', path: '/orders/*', answers: [{ status: 503 }, { params: 'delay=20ms', status: 201, body: { id: 7 } }] });
+    const ask = () => fetch(`${server.url}/orders/7`, { headers: session.headers });
+    assert.equal((await ask()).status, 503);
+    assert.deepEqual(await (await ask()).json(), { id: 7 });
+    assert.deepEqual((await session.stats()).status, { 503: 1, 201: 1 });
+    await session.assertCalled({ 'at-least': 1, 'at-most': 2 }, { rule: 'order' });
 });

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """srv slowapi as a fixture of pytest: one server for all tests, and a session for each, so that tests may run at once.
 
-Copy the fixtures into a conftest.py. The two tests below show them; `pytest slowapi_pytest.py` runs them, with `srv` in
+Copy the fixtures into a conftest.py. The tests below show them; `pytest slowapi_pytest.py` runs them, with `srv` in
 PATH or named by SRV.
 """
 
@@ -44,8 +44,19 @@ class SlowApi:
         """Those of the test that fit, oldest first: requests(path="/pay/**", method="POST")."""
         return json.loads(self.ask_control("GET", "/requests", search.items())[1])["requests"]
 
-    def assert_called(self, times, **search):
-        status, text = self.ask_control("GET", "/requests/count", [*search.items(), ("times", times)])
+    def stats(self, **search):
+        """Sums over those of the test that fit: by status, outcome, rule, fault and path."""
+        return json.loads(self.ask_control("GET", "/stats", search.items())[1])
+
+    def assert_called(self, times=None, at_least=None, at_most=None, **search):
+        bounds = {"times": times, "at-least": at_least, "at-most": at_most}
+        asked = [*search.items(), *((name, bound) for name, bound in bounds.items() if bound is not None)]
+        status, text = self.ask_control("GET", "/requests/count", asked)
+        assert status == 200, text
+
+    def reset(self):
+        """Forgets what the test has asked so far, and begins its sequences anew; its rules stay."""
+        status, text = self.ask_control("POST", "/reset", data=b"")
         assert status == 200, text
 
 
@@ -74,7 +85,7 @@ def slowapi(slowapi_server):
     api = SlowApi(*slowapi_server)
     yield api
     api.ask_control("DELETE", "/rules")
-    api.ask_control("DELETE", "/requests")
+    api.reset()
 
 
 # --- two tests of a client that tries again -----------------------------------------------------------
@@ -93,6 +104,9 @@ def test_a_client_survives_two_failures(slowapi):
     assert json.loads(fetch_with_retries(f"{slowapi.url}/orders/7", slowapi.headers)) == {"paid": True}
     slowapi.assert_called(3, path="/orders/*", method="GET")
     assert [one["status"] for one in slowapi.requests(path="/orders/7")][:2] == [503, 503]
+    slowapi.reset()
+    assert json.loads(fetch_with_retries(f"{slowapi.url}/orders/7", slowapi.headers)) == {"paid": True}
+    slowapi.assert_called(3)
 
 
 def test_and_gives_up_after_three(slowapi):
@@ -100,3 +114,11 @@ def test_and_gives_up_after_three(slowapi):
     assert fetch_with_retries(f"{slowapi.url}/orders/7", slowapi.headers) is None
     slowapi.assert_called(3, path="/orders/*")
     slowapi.assert_called(0, path="/orders/*", method="POST")
+
+
+def test_a_scenario_of_whole_answers(slowapi):
+    slowapi.rules({"name": "order", "path": "/orders/*", "answers": [
+        {"status": 503, "headers": {"Retry-After": "0"}}, {"params": "delay=20ms", "status": 500}, {"status": 201, "body": {"id": 7}}]})  # fmt: skip
+    assert json.loads(fetch_with_retries(f"{slowapi.url}/orders/7", slowapi.headers)) == {"id": 7}
+    assert slowapi.stats()["status"] == {"503": 1, "500": 1, "201": 1} and slowapi.stats()["rules"] == {"order": 3}
+    slowapi.assert_called(at_least=2, at_most=3, rule="order")
