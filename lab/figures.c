@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define SENTENCE_BYTES 240
+#define FULL_UPSTREAM  1.02 /* calls over those that it works on: some wait there */
 #define BUSY_CPU       0.85 /* cores for each worker that can use one */
 
 enum wait {
@@ -283,6 +284,7 @@ struct account {
     double ceiling;        /* requests per second; 0: none */
     double wanted;         /* by clients or the plan, if the server had room; 0: no bound */
     double predicted_rate, predicted_in_flight;
+    double at_upstream;  /* busy requests that wait for the slow API */
     double busy, queued; /* requests of the server now */
     double cpu_per_request, cpu_cores;
 };
@@ -316,6 +318,7 @@ static struct account account_of(const struct figures *f, const struct lab_setti
         a.ceiling > 0 && (a.wanted == 0 || a.ceiling < a.wanted) ? a.ceiling : a.wanted;
     a.predicted_in_flight = a.seen.rate * a.seen.mean;
     a.queued = f->by_wait[WAIT_QUEUE];
+    a.at_upstream = f->by_wait[WAIT_UPSTREAM];
     a.busy = f->requests - a.queued;
     if (f->is_blind && f->tick_count > 0) {
         double in_flight = (double)tick_at(f, 0)->in_flight;
@@ -377,7 +380,12 @@ static void say_slots(const struct account *a, const struct lab_settings *s, cha
 }
 
 static void say_load(const struct account *a, const struct lab_settings *s, char *text) {
-    if (s->values[SETTING_LOAD] == LAB_LOAD_OPEN)
+    if (a->service > 0 && a->at_upstream > FULL_UPSTREAM * LAB_UPSTREAM_MAX)
+        snprintf(text, SENTENCE_BYTES,
+                 "The slow API limits: it works on %d calls at once, and %d / %.3g s = %.0f per "
+                 "second is the most that any server gets out of it.",
+                 LAB_UPSTREAM_MAX, LAB_UPSTREAM_MAX, a->service, LAB_UPSTREAM_MAX / a->service);
+    else if (s->values[SETTING_LOAD] == LAB_LOAD_OPEN)
         snprintf(text, SENTENCE_BYTES,
                  "The plan limits: the server keeps up with the %lld requests that come per "
                  "second.",

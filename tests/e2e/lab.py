@@ -3,6 +3,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 from harness import Server, request, wait_for
@@ -26,9 +27,15 @@ class Lab(Server):
         assert reply.status == 200, reply.text
         return json.loads(reply.body)["lanes"][number - 1]
 
+    def wish(self, number=1, **wish):
+        """The answer to set={...} or do="WORD", once changes are taken again."""
+        while (reply := self.ask("POST", "/lanes", {"lane": number, **wish})).status == 429:
+            time.sleep(0.05)
+        return reply
+
     def change(self, number=1, **wish):
         """set={...} or do="WORD"; fails when it is refused."""
-        reply = self.ask("POST", "/lanes", {"lane": number, **wish})
+        reply = self.wish(number, **wish)
         assert reply.status == 200, reply.text
 
     def until(self, condition, number=1, seconds=START_SECONDS, what="the lane"):

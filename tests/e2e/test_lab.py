@@ -6,7 +6,7 @@ import signal
 from urllib.parse import urlsplit
 
 import pytest
-from harness import RawConnection, get, request, wait_for
+from harness import RawConnection, get, open_files, wait_for
 from lab import TOKEN, Lab, answers, family, kill, pids, wait_gone
 
 pytestmark = pytest.mark.seconds(180)
@@ -156,12 +156,10 @@ def test_every_control_takes_its_bounds_and_nothing_beyond(lab):
     for row in rows:
         ends = row.get("words") or [row["min"], row["max"]]
         for value in ends:
-            reply = lab.ask("POST", "/lanes", {"lane": 2, "set": {row["name"]: value}})
-            while reply.status == 429:
-                reply = lab.ask("POST", "/lanes", {"lane": 2, "set": {row["name"]: value}})
+            reply = lab.wish(2, set={row["name"]: value})
             if reply.status != 200 or lab.lane(2)["settings"][row["name"]] != value:
                 bad.append((row["name"], value, reply.text))
-        lab.ask("POST", "/lanes", {"lane": 2, "set": {row["name"]: row["initial"]}})
+        lab.change(2, set={row["name"]: row["initial"]})
     assert bad == []
 
 
@@ -243,6 +241,7 @@ def test_arithmetic_is_right(lab):
         ({"model": "threaded", "clients": 5}, None, "The clients limit"),
         ({"model": "event", "async_cores": 2, "clients": 5}, 2, "The slots limit"),
         ({"load": "open", "rate": 20}, None, "The plan limits"),
+        ({"model": "green", "clients": 400, "delay_ms": 1000}, None, "The slow API limits"),
     ],
     ids=str,
 )
@@ -494,3 +493,28 @@ def test_originals_stand_in_a_lane(lab, name):
     lab.send_signal(signal.SIGKILL)
     lab.wait()
     wait_gone(left)
+
+
+def test_two_hundred_changes_leave_nothing_behind(lab):
+    """Every control is moved again and again while the lane runs and starts: processes and descriptors are as many as before."""
+    rows = json.loads(lab.ask("GET", "/controls").body)
+    rows = [row for row in rows if row["name"] != "server"]  # originals take seconds to start
+    lane = lab.start(clients=5)
+    before, files = len(family(lab.pid)), len(open_files(lab.pid))
+    changes = [
+        (row["name"], (row.get("words") or [row["min"], row["max"], row["initial"]])[turn % (len(row.get("words") or "123"))])
+        for turn in range(10)
+        for row in rows
+    ]
+    assert len(changes) >= 200
+    taken = 0
+    for name, value in changes:
+        reply = lab.wish(set={name: value})
+        assert reply.status == 200 or "event" in reply.text, reply.text
+        taken += reply.status == 200
+    assert taken > 150
+    lab.change(set={row["name"]: row["initial"] for row in rows} | {"clients": 5})
+    after = lab.until(lambda lane: answers(lane) > 0 and lane["change"]["ms"] is not None and lane["figures"]["bars"])
+    assert after["state"] == "running" and pids(after)["slowapi"] == pids(lane)["slowapi"]
+    wait_for(lambda: len(family(lab.pid)) == before, what="as many processes as before")
+    wait_for(lambda: len(open_files(lab.pid)) <= files + 2, what="as many descriptors as before")
