@@ -191,7 +191,7 @@ int answer_apply(const struct answer *answer, struct spec *spec, struct error *w
         type = "application/json";
     if (rc == 0)
         rc = set_status(spec, answer->status, why);
-    if (rc == 0)
+    if (rc == 0 && answer->headers != NULL)
         rc = set_headers(spec, answer->headers, why);
     if (rc == 0)
         rc = set_one(spec, "body", answer->body, why);

@@ -289,9 +289,9 @@ static bool head_fits(const struct condition *c, const struct condition_view *vi
     if (c->session != NULL && !session_fits(c->session, head))
         return false;
     return (c->host == NULL || host_fits(c->host, head->host)) &&
-           values_fit(&c->headers, view, next_header, text_is) &&
-           values_fit(&c->query, view, next_query, encoded_text_is) &&
-           values_fit(&c->cookies, view, next_cookie, text_is);
+           (c->headers.count == 0 || values_fit(&c->headers, view, next_header, text_is)) &&
+           (c->query.count == 0 || values_fit(&c->query, view, next_query, encoded_text_is)) &&
+           (c->cookies.count == 0 || values_fit(&c->cookies, view, next_cookie, text_is));
 }
 
 /* --- fitting: the body ------------------------------------------------------------------------ */

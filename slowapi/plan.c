@@ -132,20 +132,21 @@ static bool shows_truth(const struct plan_state *plan) {
 
 /* --- layers ----------------------------------------------------------------------------------- */
 
-static int take_rule(struct plan_state *plan, const struct rule_match *match) {
+static int tell_answer(struct plan_state *plan, size_t number) {
     char line[48];
-    int rc = 0;
 
+    snprintf(line, sizeof(line), "X-Slowapi-Answer: %zu\r\n", number);
+    return reply_add_fields(plan->reply, line);
+}
+
+static int take_rule(struct plan_state *plan, const struct rule_match *match) {
     plan->reply->rule = slice_dup(slice_str(match->name));
     if (plan->reply->rule == NULL)
         return -ENOMEM;
     slow_stats_count(&plan->p->stats, SLOW_RULE_MATCHES);
     atomic_fetch_add_explicit(&plan->p->shared->rule_counts[match->index], 1, memory_order_relaxed);
-    snprintf(line, sizeof(line), "X-Slowapi-Answer: %zu\r\n", match->answer);
-    if (match->answer > 0)
-        rc = reply_add_fields(plan->reply, line);
-    if (rc < 0)
-        return rc;
+    if (match->answer > 0 && tell_answer(plan, match->answer) < 0)
+        return -ENOMEM;
     return rule_apply(match, plan->spec, &plan->why) < 0 ? refuse_parameter(plan) : 0;
 }
 

@@ -36,11 +36,25 @@ struct rule {
     const char *scenario, *when, *then; /* NULL: none; any state; it stays */
 };
 
+/* Rules by the text that the paths of their requests begin with, so that a request is held against
+ * few of many:
+ *
+ *   slots[hash of the text] -> rule -next-> rule
+ */
+#define SLOT_COUNT (2 * RULES_MAX)
+
 struct rules {
     json_t *json;
     size_t count;
-    struct rule *rules; /* in the order in which they are asked */
-    bool want_bodies;   /* to be matched, or to tell keys apart */
+    struct rule *rules;                          /* in the order in which they are asked */
+    bool want_bodies;                            /* to be matched, or to tell keys apart */
+    uint16_t slots[SLOT_COUNT], next[RULES_MAX]; /* numbers of rules, from 1; 0: none */
+    size_t lengths[RULES_MAX], length_count;     /* lengths of such texts, rising */
+};
+
+/* A set of rules, by their place in the order. */
+struct candidates {
+    uint64_t bits[RULES_MAX / 64];
 };
 
 #define PRIORITY_MAX     1000
@@ -361,6 +375,41 @@ static int rank(const void *a, const void *b) {
     return rule->index < other->index ? -1 : 1;
 }
 
+static size_t prefix_of(const struct rule *rule) {
+    return rule->condition.path.text != NULL ? rule->condition.path.prefix : 0;
+}
+
+static uint16_t *slot_of(struct rules *rules, const char *text, size_t len) {
+    return &rules->slots[hash_bytes(HASH_SEED, text, len) % SLOT_COUNT];
+}
+
+static int rank_lengths(const void *a, const void *b) {
+    const size_t *len = a, *other = b;
+
+    return *len < *other ? -1 : *len > *other;
+}
+
+/* The lengths once each; then the rules, so that those of a slot stand in it from the last on. */
+static void index_rules(struct rules *rules) {
+    size_t kept = 0;
+
+    for (size_t i = 0; i < rules->count; i++)
+        rules->lengths[i] = prefix_of(&rules->rules[i]);
+    qsort(rules->lengths, rules->count, sizeof(rules->lengths[0]), rank_lengths);
+    for (size_t i = 0; i < rules->count; i++)
+        if (kept == 0 || rules->lengths[i] != rules->lengths[kept - 1])
+            rules->lengths[kept++] = rules->lengths[i];
+    rules->length_count = kept;
+    for (size_t i = 0; i < rules->count; i++) {
+        const struct rule *rule = &rules->rules[i];
+        uint16_t *slot = slot_of(rules, rule->condition.path.text, prefix_of(rule));
+        if (rule->is_off)
+            continue;
+        rules->next[i] = *slot;
+        *slot = (uint16_t)(i + 1);
+    }
+}
+
 static int parse_list(struct rules *rules, const struct shared *shared, struct error *err) {
     size_t count = json_array_size(rules->json);
     struct error why = { .text = "" };
@@ -385,6 +434,7 @@ static int parse_list(struct rules *rules, const struct shared *shared, struct e
             !rule->is_off && (condition_needs_body(&rule->condition) || rule->key_kind == KEY_JSON);
     }
     qsort(rules->rules, count, sizeof(rules->rules[0]), rank);
+    index_rules(rules);
     return 0;
 }
 
@@ -595,15 +645,42 @@ static bool holds(const struct rule *rule, struct rule_request *request, struct 
 
 /* --- matching --------------------------------------------------------------------------------- */
 
+/* The rules that the path may fit. A hash that others have, too, makes one more of them. */
+static void find_candidates(const struct rules *rules, struct slice path, struct candidates *ret) {
+    uint64_t hash = HASH_SEED;
+    size_t at = 0;
+
+    memset(ret->bits, 0, (rules->count + 63) / 64 * sizeof(ret->bits[0]));
+    for (size_t i = 0; i < rules->length_count && rules->lengths[i] <= path.len; i++) {
+        hash = hash_bytes(hash, path.ptr + at, rules->lengths[i] - at);
+        at = rules->lengths[i];
+        for (size_t rule = rules->slots[hash % SLOT_COUNT]; rule != 0; rule = rules->next[rule - 1])
+            ret->bits[(rule - 1) / 64] |= UINT64_C(1) << (rule - 1) % 64;
+    }
+}
+
+/* Takes the first one out of the set. NULL: it is empty. */
+static const struct rule *next_candidate(const struct rules *rules, struct candidates *candidates) {
+    for (size_t i = 0; i * 64 < rules->count; i++) {
+        uint64_t bits = candidates->bits[i];
+        if (bits == 0)
+            continue;
+        candidates->bits[i] = bits & (bits - 1);
+        return &rules->rules[i * 64 + (size_t)__builtin_ctzll(bits)];
+    }
+    return NULL;
+}
+
 /* Whether the body decides, which has not come: before it is known that one before it holds, none
  * counts the request. */
-static bool wants_body(const struct rules *rules, struct rule_request *request) {
+static bool wants_body(const struct rules *rules, struct candidates candidates,
+                       struct rule_request *request) {
+    const struct rule *rule;
+
     if (!rules->want_bodies || request->view.knows_body != CONDITION_BODY_LATER)
         return false;
-    for (size_t i = 0; i < rules->count; i++) {
-        const struct rule *rule = &rules->rules[i];
-        enum condition_fit fit =
-            rule->is_off ? FITS_NOT : condition_fits(&rule->condition, &request->view);
+    while ((rule = next_candidate(rules, &candidates)) != NULL) {
+        enum condition_fit fit = condition_fits(&rule->condition, &request->view);
         if (fit == FITS_PERHAPS || (fit == FITS && rule->key_kind == KEY_JSON))
             return true;
         if (fit == FITS && !rule->may_pass && rule->when == NULL)
@@ -614,15 +691,17 @@ static bool wants_body(const struct rules *rules, struct rule_request *request) 
 
 enum rule_found rules_find(const struct rules *rules, struct rule_request *request,
                            struct rule_match *ret) {
+    const struct rule *rule;
+    struct candidates candidates;
+
     *ret = (struct rule_match){ .name = "-" };
     if (rules == NULL)
         return RULE_NONE;
-    if (wants_body(rules, request))
+    find_candidates(rules, request->view.path, &candidates);
+    if (wants_body(rules, candidates, request))
         return RULE_WANTS_BODY;
-    for (size_t i = 0; i < rules->count; i++) {
-        const struct rule *rule = &rules->rules[i];
-        if (rule->is_off || condition_fits(&rule->condition, &request->view) != FITS ||
-            !holds(rule, request, ret))
+    while ((rule = next_candidate(rules, &candidates)) != NULL) {
+        if (condition_fits(&rule->condition, &request->view) != FITS || !holds(rule, request, ret))
             continue;
         if (rule->name != NULL)
             ret->name = rule->name;
