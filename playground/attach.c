@@ -173,7 +173,7 @@ static bool is_cancelled(const struct attachment *a, nsec_t until) {
 static int watch(struct attachment *a) {
     nsec_t end = timeout_after(a->start, a->config->duration), next;
     do {
-        nsec_t now = clock_now();
+        nsec_t now = clock_now(), spent = clock_thread_cpu();
         int rc = look(a);
         if (rc == -ESRCH) {
             fprintf(stderr, "srv play: process %d has ended\n", (int)a->config->pid);
@@ -181,6 +181,7 @@ static int watch(struct attachment *a) {
         }
         if (rc != 0)
             return rc;
+        a->sample->cost = clock_thread_cpu() - spent; /* writing included */
         next = sampler_next(now, a->config->interval, a->sample);
     } while (!is_cancelled(a, nsec_min(next, end)) && next < end);
     return 0;
