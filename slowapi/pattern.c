@@ -158,46 +158,73 @@ bool pattern_fits(const struct pattern *pattern, struct slice path) {
 
 /* --- texts ------------------------------------------------------------------------------------ */
 
-static bool is_same(char a, char b, bool any_case) {
-    return a == b || (any_case && tolower((unsigned char)a) == tolower((unsigned char)b));
-}
+/* Copies what stands before the next star, or the end, without its backslashes, to `room`, and
+ * moves behind that star. */
+static struct slice cut_piece(struct slice *wanted, char *room, bool *ret_star) {
+    size_t i = 0, len = 0;
 
-/* Bytes of the pattern that stand for its next byte: 2 with a backslash before it. */
-static size_t width_at(struct slice wanted, size_t p) {
-    bool is_escaped = wanted.ptr[p] == '\\' && p + 1 < wanted.len &&
-                      (wanted.ptr[p + 1] == '*' || wanted.ptr[p + 1] == '\\');
-
-    return is_escaped ? 2 : 1;
-}
-
-/* After a mismatch the last star takes one byte more. */
-static bool text_fits(struct slice wanted, struct slice text, bool any_case) {
-    size_t p = 0, i = 0, star = SIZE_MAX, retry_at = 0;
-
-    while (i < text.len) {
-        size_t width = p < wanted.len ? width_at(wanted, p) : 0;
-        if (width == 1 && wanted.ptr[p] == '*') {
-            star = p++;
-            retry_at = i;
-        } else if (width > 0 && is_same(wanted.ptr[p + width - 1], text.ptr[i], any_case)) {
-            p += width;
-            i++;
-        } else if (star != SIZE_MAX) {
-            p = star + 1;
-            i = ++retry_at;
-        } else {
-            return false;
-        }
+    while (i < wanted->len && wanted->ptr[i] != '*') {
+        bool is_escaped = wanted->ptr[i] == '\\' && i + 1 < wanted->len &&
+                          (wanted->ptr[i + 1] == '*' || wanted->ptr[i + 1] == '\\');
+        i += is_escaped ? 1 : 0;
+        room[len++] = wanted->ptr[i++];
     }
-    while (p < wanted.len && wanted.ptr[p] == '*')
-        p++;
-    return p == wanted.len;
+    *ret_star = i < wanted->len;
+    *wanted = slice_drop(*wanted, i + *ret_star);
+    return slice_of(room, len);
+}
+
+/* Each piece between two stars is taken where it stands first: memmem(3) keeps the time linear.
+ * `room` has wanted.len bytes. */
+static bool text_fits(struct slice wanted, struct slice text, char *room) {
+    bool has_star;
+    struct slice piece = cut_piece(&wanted, room, &has_star);
+
+    if (!has_star)
+        return slice_eq(text, piece);
+    if (!slice_starts_with(text, piece))
+        return false;
+    text = slice_drop(text, piece.len);
+    for (;;) {
+        piece = cut_piece(&wanted, room, &has_star);
+        if (piece.len > text.len)
+            return false;
+        if (!has_star)
+            return slice_eq(slice_drop(text, text.len - piece.len), piece);
+        const char *at =
+            piece.len > 0 ? memmem(text.ptr, text.len, piece.ptr, piece.len) : text.ptr;
+        if (at == NULL)
+            return false;
+        text = slice_drop(text, (size_t)(at - text.ptr) + piece.len);
+    }
 }
 
 bool pattern_text_fits(struct slice wanted, struct slice text) {
-    return text_fits(wanted, text, false);
+    char small[256], *room = wanted.len <= sizeof(small) ? small : mem_alloc(wanted.len);
+    bool fits = room != NULL && text_fits(wanted, text, room);
+
+    if (room != small)
+        mem_free(room);
+    return fits;
+}
+
+static void lower(char *to, struct slice text) {
+    for (size_t i = 0; i < text.len; i++)
+        to[i] = (char)tolower((unsigned char)text.ptr[i]);
 }
 
 bool pattern_text_fits_nocase(struct slice wanted, struct slice text) {
-    return text_fits(wanted, text, true);
+    char small[512], *room;
+    size_t size = 2 * wanted.len + text.len;
+
+    room = size <= sizeof(small) ? small : mem_alloc(size);
+    if (room == NULL)
+        return false;
+    lower(room, wanted);
+    lower(room + wanted.len, text);
+    bool fits = text_fits(slice_of(room, wanted.len), slice_of(room + wanted.len, text.len),
+                          room + wanted.len + text.len);
+    if (room != small)
+        mem_free(room);
+    return fits;
 }
