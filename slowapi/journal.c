@@ -23,7 +23,7 @@
 /* `bytes` has the target, the header lines and the body, one after the other. */
 struct journal_entry {
     uint64_t number; /* 0: free */
-    nsec_t wall, delay, late;
+    nsec_t wall, delay, late, upstream;
     uint32_t target_bytes, fields_bytes, body_bytes;
     bool is_cut; /* not all of the target and the header lines is there */
     bool has_ended, has_begun;
@@ -146,6 +146,7 @@ void journal_end(struct journal *j, uint64_t number, const struct journal_end *e
         e->has_begun = end->has_begun;
         e->delay = end->delay;
         e->late = end->late;
+        e->upstream = end->upstream;
         e->sent_bytes = end->bytes;
         e->faults = end->faults;
         snprintf(e->outcome, sizeof(e->outcome), "%s", end->outcome);
@@ -462,6 +463,9 @@ static json_t *entry_json(const struct journal_entry *e) {
                         e->has_ended ? json_real((double)e->delay / 1e6) : json_null());
     json_object_set_new(json, "actual_ms",
                         e->has_begun ? json_real((double)(e->delay + e->late) / 1e6) : json_null());
+    json_object_set_new(json, "upstream_ms",
+                        e->has_begun && e->upstream >= 0 ? json_real((double)e->upstream / 1e6)
+                                                         : json_null());
     json_object_set_new(json, "bytes", json_integer((json_int_t)e->sent_bytes));
     json_object_set_new(json, "faults", faults_json(e->faults));
     return json;

@@ -40,6 +40,7 @@ struct journal_end {
     uint16_t status;     /* 0: nothing went out */
     bool has_begun;      /* the answer has, `late` after the planned `delay` */
     nsec_t delay, late;
+    nsec_t upstream; /* from the request to the head of the upstream's answer; -1: none */
     uint64_t bytes;  /* bytes of the answer's body, as in the access log */
     uint64_t faults; /* kinds of those that struck, as bits */
 };

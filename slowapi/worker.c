@@ -163,6 +163,7 @@ static void account_end_as(struct slow_conn *c, const char *outcome, uint16_t st
                                                  .has_begun = c->is_timed,
                                                  .delay = c->reply->delay,
                                                  .late = c->reply->late,
+                                                 .upstream = upstream_time(c),
                                                  .bytes = sent_bytes(c),
                                                  .faults = reply_struck(c->reply) });
     account_exchange(c);

@@ -4,17 +4,20 @@
 import contextlib
 import json
 import os
+import re
+import shlex
 import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import harness
 import pytest
 from harness import RawConnection, get, request, wait_for
 from nginx import executable
 from rawserver import RawServer, close, reset
-from test_slowapi_shapes import Control
+from test_slowapi_shapes import Control, timed
 
 TEXT = b"slow api response"
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -608,6 +611,38 @@ def test_all_is_counted_as_clients_saw_it(origin, proxy, workers):
     assert stats["upstream_requests"] + stats["status"]["5xx"] <= 4000 and stats["status"]["5xx"] >= seen["503"]
 
 
+# --- the page ---------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/slowapi-proxy.md"
+RECIPES = re.findall(r"^\*\*(.+?)\*\*: .+\n\n    srv (.+)\n    srv (.+)\n    srv (.+)\n", PAGE.read_text(), re.M)
+SHOWS = {
+    "A service that loses answers": r"Failed requests: +[1-9]",
+    "A dependency behind an app": None,
+    "Maintenance, then all is well": r"Complete requests: +3\n(.*\n)*Non-2xx responses: +2\b",
+}
+
+
+def test_there_are_as_many_recipes():
+    assert [title for title, *_ in RECIPES] == list(SHOWS)
+
+
+@pytest.mark.parametrize("title, behind, between, before", RECIPES, ids=[title for title, *_ in RECIPES])
+def test_recipe(start, srv_run, title, behind, between, before):
+    def on_free_ports(command, upstream=None):
+        text = re.sub(r"--bind 127.0.0.1:\d+", "--bind 127.0.0.1:0", command)
+        return shlex.split(text if upstream is None else re.sub(r"http://127.0.0.1:\d+/", upstream.url, text))
+
+    service = start(*on_free_ports(behind))
+    api = start(*on_free_ports(between, service))
+    if SHOWS[title] is None:
+        app = start(*on_free_ports(before, api))
+        took = sorted(timed(lambda: get(app, "/?delay=0"))[1] for _ in range(12))
+        assert took[-1] >= 0.3 and took[0] < took[-1]
+    else:
+        done = srv_run(*on_free_ports(before, api))
+        assert re.search(SHOWS[title], done.stdout), done.stdout
+
+
 # --- options ----------------------------------------------------------------------------------------
 
 
@@ -630,10 +665,12 @@ def test_options_that_do_not_fit_are_refused_in_one_line(srv_run, args, what):
 
 def test_the_log_tells_the_time_of_the_upstream(origin, proxy, tmp_path):
     log = tmp_path / "log"
-    api, control = proxy(origin.url, "--access-logfile", str(log))
+    api, control = proxy(origin.url, "--access-logfile", str(log), "--journal", "10")
     get(api, "/text")
     get(api, "/text", {"X-Slowapi": "status=500"})
     counted(control, requests=2)
     wait_for(lambda: log.read_text().count("\n") == 2, what="two lines")
     passed, own = map(json.loads, log.read_text().splitlines())
     assert 0 < passed["upstream_ms"] <= passed["total_ms"] and own["upstream_ms"] is None
+    kept = json.loads(control.ask("GET", "/requests")[1])["requests"]
+    assert kept[0]["upstream_ms"] > 0 and kept[1]["upstream_ms"] is None
