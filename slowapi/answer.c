@@ -153,6 +153,8 @@ static int set_status(struct spec *spec, json_t *status, struct error *why) {
     if (status == NULL)
         return 0;
     snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(status));
+    if (!param_is_given(spec, SLICE("seq"))) /* one of an earlier layer would win */
+        spec->seq_count = 0;
     return set_one(spec, "status", text, why);
 }
 

@@ -326,6 +326,14 @@ int rule_apply(const struct rule_match *match, struct spec *spec, struct error *
                : rc;
 }
 
+/* A body that decides has come before its pace is known. */
+static int check_upload(const struct spec *spec, struct error *why) {
+    for (size_t i = 0; i < spec->fault_count; i++)
+        if (spec->faults[i].place == FAULT_AT_UPLOAD)
+            return bad(why, "has a fault at the upload of a body that decides whether it holds");
+    return 0;
+}
+
 static int check_params(const struct rule *rule, size_t answer, const struct shared *shared,
                         struct error *err) {
     const struct rule_match match = { .rule = rule, .answer = answer };
@@ -337,6 +345,8 @@ static int check_params(const struct rule *rule, size_t answer, const struct sha
     spec_init(&spec, 0, &memory);
     spec.of_request = true;
     int rc = rule_apply(&match, &spec, &why);
+    if (rc == 0 && condition_needs_body(&rule->condition))
+        rc = check_upload(&spec, &why);
     if (rc == 0 && shared != NULL && shared->check_rule != NULL)
         rc = shared->check_rule(shared, &spec, &why);
     arena_free(&memory);

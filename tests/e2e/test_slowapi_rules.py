@@ -186,6 +186,8 @@ def test_repeated_lines_are_each_looked_at(ruled):
         ({"scenario": "a", "then": "b", "answers": [{}]}, "rule 1: has a scenario, which does not go together"),
         ({"scenario": "a" * 129, "then": "b"}, 'rule 1: has "scenario" that is no text of 1 to 128 bytes'),
         ({"path": "/x", "times": 2}, "rule 1: has no params, and no body either"),
+        ({"body-contains": "x", "params": "fault=bandwidth=1k@upload"}, "rule 1: has a fault at the upload of a body that decides"),
+        ({"json": {"a": 1}, "answers": [{}, {"params": "fault=bandwidth=1k@upload"}]}, "rule 1: answer 2: has a fault at the upload"),
     ],
 )
 def test_a_wrong_rule_is_refused_in_one_line(ruled, rule, reason):
@@ -441,6 +443,29 @@ def test_sequences_begin_anew(ruled):
     assert statuses(api, 1, "/y", headers={"X-Slowapi-Session": "s"}) == [201]
     put(control, other, where="/rules?session=s")
     assert statuses(api, 1, "/y", headers={"X-Slowapi-Session": "s"}) == [503]
+
+
+def test_the_sequences_of_a_session_begin_anew(ruled):
+    answers = [{"status": 503}, {"status": 201}]
+    api, control = ruled({"path": "/x", "session": "a", "answers": answers}, {"path": "/y", "key": "session", "answers": answers})
+
+    def ask(path, session):
+        return get(api, path, {"X-Slowapi-Session": session}).status
+
+    assert [ask("/x", "a"), ask("/x", "a"), ask("/y", "a"), ask("/y", "b")] == [503, 201, 503, 503]
+    assert control.ask("DELETE", "/sequences?session=a")[0] == 200
+    assert [ask("/x", "a"), ask("/y", "a"), ask("/y", "b")] == [503, 503, 201]
+
+
+def test_a_status_of_a_rule_wins_over_sequences_of_the_options(ruled):
+    api, _ = ruled({"path": "/x", "answers": [{"status": 201}, {"params": "seq=202,203", "times": 2}, {"status": 204}]}, args=("--params", "seq=500,501"))
+    assert statuses(api, 5) == [201, 202, 203, 204, 204] and answer_of(api, "/get") in (500, 501)
+
+
+def test_every_answer_keeps_to_the_longest_delay(ruled):
+    _, control = ruled(args=("--max-delay", "1s"))
+    status, text = control.ask("PUT", "/rules", json.dumps([{"answers": [{"params": "delay=1s"}, {"params": "delay=2s"}]}]))
+    assert (status, text) == (400, "rule 1: answer 2: asks for more than --max-delay\n")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
