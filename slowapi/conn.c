@@ -622,22 +622,29 @@ static void decide_without_body(struct slow_conn *c, struct slice data) {
 
 /* --- a request that is whole ----------------------------------------------------------------- */
 
+/* Makes what is left of the plan of a request that was kept. True: its delay may begin. */
+static bool finish_plan(struct slow_conn *c) {
+    bool was_open = c->reply->kept->is_open;
+
+    if (plan_finish(&c->worker->planner, c->reply, &c->delay) < 0) {
+        conn_drop(c);
+        return false;
+    }
+    if (was_open && c->reply->forwards) {
+        pass_kept(c, true);
+        return false;
+    }
+    return !was_open || !inject_request_faults(c);
+}
+
 /* The request is read, and its delay begins when its links have carried it. The clock is read
  * again: from the begin of the turn, a request that came late in it would be answered too early. */
 static void wait_or_answer(struct slow_conn *c) {
-    struct kept_request *kept = c->reply != NULL ? c->reply->kept : NULL;
-    bool was_open = kept != NULL && kept->is_open;
     nsec_t came_at = paces_upload(c) ? c->reply->upload_at : 0;
 
-    if (is_forwarded(c)) {
+    if (is_forwarded(c))
         end_request(c);
-        return;
-    }
-    if (kept != NULL && plan_finish(&c->worker->planner, c->reply, &c->delay) < 0)
-        conn_drop(c);
-    else if (was_open && c->reply->forwards)
-        pass_kept(c, true);
-    else if (was_open && inject_request_faults(c))
+    else if (UNLIKELY(c->reply != NULL) && c->reply->kept != NULL && !finish_plan(c))
         return;
     else if (c->delay > 0 || came_at > 0)
         conn_wait_until(c, deadline_after(nsec_max(clock_now(), came_at), c->delay));
