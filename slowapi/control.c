@@ -690,7 +690,18 @@ static void reset_all(void *arg, struct control_request *rq) {
 }
 
 static void handle_tcp(void *arg, struct control_request *rq) {
-    slow_tcp_control(((struct shared *)arg)->tcp, rq);
+    struct relay_table *table = ((struct shared *)arg)->tcp;
+    struct error err = { .text = "" };
+
+    if (table == NULL) {
+        control_reply_text(rq, 404, "there is no proxy; start with --tcp LISTEN=TARGET");
+        return;
+    }
+    int rc = rq->method == CONTROL_GET ? 0 : slow_tcp_edit(table, rq, &err);
+    if (rc == 0)
+        reply_json(rq, relay_table_json(table));
+    else
+        control_reply_text(rq, rc == -EINVAL ? 400 : rc == -ENOENT ? 404 : 503, err.text);
 }
 
 /* A page of another site cannot frame it, and so have its buttons pressed. */

@@ -41,19 +41,7 @@ bool slow_tcp_log(const struct logger *logger, const struct relay_facts *facts) 
 
 /* --- /tcp ------------------------------------------------------------------------------------- */
 
-static void reply_table(struct relay_table *table, struct control_request *rq) {
-    json_t *json = relay_table_json(table);
-    char *text = json != NULL ? json_dumps(json, JSON_INDENT(2)) : NULL;
-
-    if (text != NULL)
-        control_reply(rq, 200, "application/json", slice_str(text));
-    else
-        control_reply_text(rq, 500, "out of memory");
-    free(text);
-    json_decref(json);
-}
-
-static int edit(struct relay_table *table, const struct control_request *rq, struct error *err) {
+int slow_tcp_edit(struct relay_table *table, const struct control_request *rq, struct error *err) {
     enum relay_edit edit = rq->method == CONTROL_PUT     ? RELAY_REPLACE
                            : rq->method == CONTROL_PATCH ? RELAY_MERGE
                                                          : RELAY_RESTORE;
@@ -63,18 +51,4 @@ static int edit(struct relay_table *table, const struct control_request *rq, str
     if (len < 0)
         return error_set(err, -EINVAL, "the query is too long, or has a bad percent-escape");
     return relay_table_edit(table, edit, slice_of(room, (size_t)len), rq->body, err);
-}
-
-void slow_tcp_control(struct relay_table *table, struct control_request *rq) {
-    struct error err = { .text = "" };
-
-    if (table == NULL) {
-        control_reply_text(rq, 404, "there is no proxy; start with --tcp LISTEN=TARGET");
-        return;
-    }
-    int rc = rq->method == CONTROL_GET ? 0 : edit(table, rq, &err);
-    if (rc < 0)
-        control_reply_text(rq, rc == -EINVAL ? 400 : rc == -ENOENT ? 404 : 503, err.text);
-    else
-        reply_table(table, rq);
 }

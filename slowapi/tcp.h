@@ -11,8 +11,9 @@
 /* Writes the line of a connection that has ended. False when it was dropped. */
 bool slow_tcp_log(const struct logger *logger, const struct relay_facts *facts);
 
-/* Answers /tcp: GET tells, PUT replaces, PATCH changes and DELETE restores what is done. `table`
- * may be NULL: there is no proxy. */
-void slow_tcp_control(struct relay_table *table, struct control_request *rq);
+/* Changes what is done to the connections of the proxies that the query names: PUT replaces, PATCH
+ * changes and DELETE restores it. As relay_table_edit. */
+NODISCARD int slow_tcp_edit(struct relay_table *table, const struct control_request *rq,
+                            struct error *err);
 
 #endif
