@@ -375,6 +375,8 @@ static int find_session(const struct control_request *rq, char *room, struct sli
         long len = value.len <= SESSION_BYTES_MAX ? http_percent_decode(value, room) : -EINVAL;
         if (len < 0)
             return error_set(err, -EINVAL, "session: too long, or a bad percent-escape");
+        if (len == 0)
+            return error_set(err, -EINVAL, "session: empty is a session that no header can name");
         *ret = slice_of(room, (size_t)len);
     }
     return 0;

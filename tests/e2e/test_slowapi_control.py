@@ -156,7 +156,7 @@ def test_what_a_session_did_is_summed_up_and_reset_alone(slowapi):
 def test_queries_that_change_nothing_are_refused(slowapi):
     control = Control(slowapi("--control", "0", "--journal", "5"))
     for method, path in (("DELETE", "/stats?session=a"), ("DELETE", "/queues?x"), ("GET", "/queues?x"), ("GET", "/faults?a=b"),
-                         ("PUT", "/faults?a=b"), ("POST", "/reset?sesion=a"), ("DELETE", "/sequences?key=a"), ("GET", "/stats?limit=2"),
+                         ("PUT", "/faults?a=b"), ("POST", "/reset?sesion=a"), ("POST", "/reset?session="), ("DELETE", "/sequences?session="), ("DELETE", "/sequences?key=a"), ("GET", "/stats?limit=2"),
                          ("GET", "/stats?sesion=a"), ("GET", "/requests?fault=none")):  # fmt: skip
         status, text = control.ask(method, path, "{}" if method in ("PUT", "POST") else None)
         assert status == 400 and text.count("\n") == 1, path
