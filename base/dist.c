@@ -327,8 +327,9 @@ double dist_longest(const struct dist *dist) {
     case DIST_PARETO:
         return dist->a;
     case DIST_UNIFORM:
-    case DIST_RECORDED:
         return dist->b;
+    case DIST_RECORDED:
+        return 0;
     case DIST_LOGNORMAL:
         return exp(dist->a + dist->b * Z_99);
     case DIST_MIX:
@@ -342,7 +343,6 @@ double dist_longest(const struct dist *dist) {
 
 struct dist dist_recorded(const struct mix_item *points, uint32_t count, uint64_t id) {
     return (struct dist){ .kind = DIST_RECORDED,
-                          .b = (double)points[count - 1].value,
                           .mix = { .count = count, .items = points },
                           .name = id };
 }

@@ -98,7 +98,7 @@ static inline bool dist_is_named(const struct dist *dist) {
 uint64_t dist_hash(uint64_t hash, const struct dist *dist);
 
 /* The longest delay that the spelling names, in nanoseconds: draws of normal (its mean), exp (its
- * mean), lognormal (its p99) and pareto (its minimum) may be longer. */
+ * mean), lognormal (its p99) and pareto (its minimum) may be longer; a recorded law names none. */
 double dist_longest(const struct dist *dist);
 
 /* One draw, in nanoseconds. */

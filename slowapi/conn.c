@@ -308,7 +308,7 @@ static nsec_t body_patience(const struct slow_conn *c) {
 static void await_body(struct slow_conn *c) {
     nsec_t at = paces_upload(c) ? c->reply->upload_at : 0;
 
-    if (at > clock_now())
+    if (at > 0 && at > clock_now())
         conn_enter(c, CONN_PACED, at);
     else
         conn_enter(c, CONN_BODY, body_patience(c));

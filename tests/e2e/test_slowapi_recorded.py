@@ -147,6 +147,14 @@ def test_a_long_log_is_read_soon_and_its_many_paths_are_bounded(slowapi, tmp_pat
     assert resident < (400000 if "asan" in harness.srv_binary() else 80000)
 
 
+def test_max_delay_cuts_what_was_recorded(slowapi, log):
+    """A law of recorded latencies names no longest one: each request is answered, and long delays are cut."""
+    api = slowapi("--from", str(log), "--max-delay", "100ms", "--control", "0")
+    reply = get(api, "/slow")
+    assert (reply.status, reply.headers["x-slowapi-delay"], reply.headers["x-slowapi-cut"]) == (200, "100ms", "300ms")
+    assert get(api, "/api/users").status == 200 and Control(api).stats()["cut_delays"] == 1
+
+
 # --- any number of values -----------------------------------------------------------------
 
 
