@@ -3,6 +3,7 @@
 #include "slowapi/recording.h"
 #include "base/alloc.h"
 #include "base/base64.h"
+#include "base/buf.h"
 #include "base/json_scan.h"
 #include "base/rng.h"
 #include "base/safe_path.h"
@@ -21,6 +22,8 @@
 #define JSON_BYTES_MAX   (256u << 20)
 #define PATH_BYTES_MAX   2048
 #define PATHS_MAX        (1u << 20)
+#define LATENCIES_MAX    (1u << 24)
+#define LINE_BYTES_MAX   (4u << 20)
 #define HISTOGRAM_BYTES  (16u << 20)
 #define DEFAULT_FRACTION ((double)NSEC_PER_SEC) /* of times without a unit */
 
@@ -52,6 +55,8 @@ static int add_sample(struct reader *in, double value, uint64_t count, uint32_t 
 
     if (!(value >= 0) || value > 10 * 365 * 86400.0 * 1e9)
         return fail(in, "has a time that is below 0 or above ten years");
+    if (r->count == LATENCIES_MAX)
+        return fail(in, "is one of more than 16777216 latencies");
     if (r->count == r->room) {
         size_t room = r->room > 0 ? 2 * r->room : 4096;
         struct recorded_latency *more = mem_realloc(r->samples, room * sizeof(*more));
@@ -263,6 +268,10 @@ static void take_token(struct log_line *line, struct slice token, double *unit) 
         (units_parse_number(value, &number) < 0 && !(is_named && slice_eq(value, SLICE("-")))))
         return;
     bool is_whole = slice_find(value, '.') == value.len;
+    if (is_whole && !is_named) /* as a length may be: seconds have a point */
+        rank = 3;
+    if (rank >= line->rank)
+        return;
     *unit = is_named && rank_of(name) < ARRAY_LEN(times) ? times[rank_of(name)].unit
             : is_whole                                   ? 1e3
                                                          : 1e9;
@@ -287,7 +296,7 @@ static int read_combined_line(struct reader *in, struct slice text) {
         struct slice token = rest;
         if (rest.ptr[0] == '"') {
             rest = slice_drop(rest, 1);
-            (void)cut_quoted(&rest);
+            take_token(&line, cut_quoted(&rest), &unit);
             rest = slice_drop(rest, rest.len > 0 && rest.ptr[0] == ' ');
             continue;
         }
@@ -562,19 +571,48 @@ static read_line_fn format_of(struct slice line) {
                : read_table_line;
 }
 
+/* Reads into the room that the line has. What it ended at: a byte, or EOF. */
+static int fill_line(FILE *file, struct buf *line) {
+    char *at = buf_tail(line), *begin = at, *end = at + buf_room(line);
+    int c = 0;
+
+    while (at < end && (c = getc_unlocked(file)) != EOF && c != '\n')
+        *at++ = (char)c;
+    buf_added(line, (size_t)(at - begin));
+    return c;
+}
+
+/* Reads a line without its end. 1, 0 at the end of the file, or -errno with a reason. */
+static int next_line(struct reader *in, FILE *file, struct buf *line) {
+    int c = 0, rc = 0;
+
+    in->line++;
+    buf_consume(line, buf_unread(line).len);
+    while (rc == 0 && c != EOF && c != '\n') {
+        rc = buf_reserve(line, 1);
+        if (rc == 0)
+            c = fill_line(file, line);
+    }
+    if (rc == -ENOBUFS)
+        return fail(in, "is longer than 4m");
+    if (rc < 0)
+        return fail_memory(in);
+    if (ferror(file))
+        return fail(in, "cannot be read");
+    return c != EOF || buf_unread(line).len > 0;
+}
+
 static int read_lines(struct reader *in, FILE *file) {
     read_line_fn read_line = NULL;
-    char *text = NULL;
-    size_t room = 0;
-    ssize_t len;
-    int rc = 0;
+    struct buf text;
+    int rc;
 
-    while (rc == 0 && (len = getline(&text, &room, file)) >= 0) {
-        struct slice line = slice_of(text, (size_t)len);
-        while (line.len > 0 && (line.ptr[line.len - 1] == '\n' || line.ptr[line.len - 1] == '\r'))
+    buf_init(&text, LINE_BYTES_MAX);
+    while ((rc = next_line(in, file, &text)) > 0) {
+        struct slice line = buf_unread(&text);
+        while (line.len > 0 && line.ptr[line.len - 1] == '\r')
             line.len--;
         line = slice_trim(line);
-        in->line++;
         if (line.len == 0)
             continue;
         if (read_line == NULL)
@@ -585,10 +623,10 @@ static int read_lines(struct reader *in, FILE *file) {
             break;
         }
         rc = read_line(in, line);
+        if (rc < 0)
+            break;
     }
-    if (rc == 0 && ferror(file))
-        rc = fail(in, "cannot be read");
-    free(text);
+    buf_free(&text);
     in->line = 0;
     return rc == 0 && in->r->count == 0 ? fail(in, "has no latency in it") : rc;
 }

@@ -16,34 +16,34 @@ def planned(log):
     return sorted(json.loads(line)["planned_ms"] for line in log.read_text().splitlines())
 
 
-def at(values, share):
-    return values[min(len(values) - 1, int(share * len(values)))]
-
-
 def record(slowapi, srv_run, tmp_path, kind):
-    """Latencies of a service with a known law, as that file of srv bench or slowapi has them: 5 ms nine times of ten, else 60 ms."""
-    log = tmp_path / "recorded.log"
+    """(file, share of slow ones in it): latencies of a service with a known law, as srv bench or slowapi write them."""
+    log, run = tmp_path / "recorded.log", tmp_path / "run.json"
     api = slowapi("--delay", "5ms:90,60ms:10", "--seed", "5", "--access-logfile", str(log))
-    file = {"json": tmp_path / "run.json", "hlog": tmp_path / "run.hlog", "log": log}[kind]
-    more = () if kind == "log" else ("--json" if kind == "json" else "--hlog", str(file))
-    done = srv_run("bench", "-n", "1000", "-c", "20", "-k", "-q", *more, api.url)
+    file = {"json": run, "hlog": tmp_path / "run.hlog", "log": log}[kind]
+    more = ("--hlog", str(file)) if kind == "hlog" else ()
+    done = srv_run("bench", "-n", "1000", "-c", "20", "-k", "-q", "--json", str(run), *more, api.url)
     assert done.returncode == 0, done.stderr
     api.stop()
-    return file
+    if kind == "log":
+        values = [(json.loads(line)["actual_ms"], 1) for line in log.read_text().splitlines()]
+    else:
+        values = [(usec / 1000, count) for usec, count in json.loads(run.read_text())["histograms"]["latency_us"]]
+    assert sum(count for _, count in values) == 1000
+    return file, sum(count for value, count in values if value >= 59.9) / 1000
 
 
 @pytest.mark.parametrize("kind", ["json", "hlog", "log"])
 def test_what_was_recorded_is_replayed(slowapi, srv_run, tmp_path, kind):
-    file = record(slowapi, srv_run, tmp_path, kind)
+    file, share = record(slowapi, srv_run, tmp_path, kind)
     log = tmp_path / "replayed.log"
     api = slowapi("--from", str(file), "--seed", "6", "--access-logfile", str(log), "-w", "2")
     assert srv_run("bench", "-n", "1000", "-c", "20", "-k", "-q", api.url).returncode == 0
     api.stop()
     values = planned(log)
-    slow = sum(value >= 60 for value in values)
-    assert len(values) == 1000 and values[0] >= 5  # bench sees no less than was planned
-    assert 60 <= slow <= 140  # 100, and chance
-    assert at(values, 0.5) < 60 <= at(values, 0.95)
+    slow = sum(value >= 59.9 for value in values) / 1000
+    assert len(values) == 1000 and values[0] >= 5  # nobody has measured less than was planned
+    assert abs(slow - share) < 5 * (share * (1 - share) / 1000) ** 0.5  # five sigmas of a thousand rolls
     if kind != "log":
         return
     recorded = sorted(json.loads(line)["actual_ms"] for line in file.read_text().splitlines())

@@ -192,6 +192,36 @@ static void lines_of_json_have_many_names(void **state UNUSED) {
     }
 }
 
+static void times_of_logs_are_told_from_other_numbers(void **state UNUSED) {
+    static const struct {
+        const char *rest;
+        nsec_t value;
+    } cases[] = {
+        { "0.123", 123000000 },
+        { "345 0.012 [a-b-80] [] 10.0.0.1:80 123 0.011 200 id", 12000000 }, /* nginx's ingress */
+        { "\"-\" rt=0.5 uct=\"0.001\" urt=\"0.4\"", 500000000 },
+        { "\"0.250\"", 250000000 },
+        { "12345", 12345000 },
+        { "request_time_ms=12.5", 12500000 },
+        { "0.100 0.090 .", 100000000 },
+        { "\"10.1.2.3, 10.2.3.4\" 0.7", 700000000 },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct recorded *r = recorded_new();
+        FILE *file = begin_file();
+        struct dist law;
+        fprintf(file, "1.1.1.1 - - [x] \"GET /p HTTP/1.1\" 200 5 \"-\" \"agent 1.0\" %s\r\n",
+                cases[i].rest);
+        fclose(file);
+        load(r, path);
+        assert_true(recorded_find(r, 0, SLICE("/p"), &law));
+        if (longest(&law) != (double)cases[i].value)
+            fail_msg("%s: %g", cases[i].rest, longest(&law));
+        recorded_free(r);
+    }
+}
+
 static void bad_files_are_named_with_their_line(void **state UNUSED) {
     static const struct {
         const char *text, *why;
@@ -238,7 +268,7 @@ static void bad_files_are_named_with_their_line(void **state UNUSED) {
 /* What is read anew and is bad changes nothing; what is good takes effect. */
 static void a_bad_reload_leaves_the_laws(void **state UNUSED) {
     static const char *const texts[] = { "5ms\n", "oops\n", "7ms\n" };
-    static const nsec_t longest[] = { 5000000, 5000000, 7000000 };
+    static const nsec_t wanted[] = { 5000000, 5000000, 7000000 };
     struct recorded *r = recorded_new();
     struct dist law;
 
@@ -250,7 +280,7 @@ static void a_bad_reload_leaves_the_laws(void **state UNUSED) {
         (void)!recorded_load(r, &from, NULL);
         unlink(path);
         assert_true(recorded_find(r, 0, SLICE("/"), &law));
-        assert_true(longest(&law) == (double)longest[i]);
+        assert_true(longest(&law) == (double)wanted[i]);
     }
     recorded_free(r);
 }
@@ -282,6 +312,7 @@ int main(void) {
         cmocka_unit_test(few_values_come_again_as_they_are),
         cmocka_unit_test(paths_and_statuses_have_laws_of_their_own),
         cmocka_unit_test(lines_of_json_have_many_names),
+        cmocka_unit_test(times_of_logs_are_told_from_other_numbers),
         cmocka_unit_test(bad_files_are_named_with_their_line),
         cmocka_unit_test(a_bad_reload_leaves_the_laws),
         cmocka_unit_test(memory_may_be_short),
