@@ -206,7 +206,8 @@ static void note_refusal(struct sampler *s, pid_t pid, ssize_t why) {
                  "(kernel.yama.ptrace_scope): only kinds of waits are told",
                  (int)pid);
     else
-        snprintf(s->note, SAMPLER_NOTE_BYTES, "process %d: its calls are told to root alone: %s",
+        snprintf(s->note, SAMPLER_NOTE_BYTES,
+                 "process %d: its calls are told to root alone (%s): only kinds of waits are told",
                  (int)pid, strerrordesc_np((int)-why));
 }
 

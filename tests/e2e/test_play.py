@@ -508,6 +508,7 @@ def test_terminal_gets_a_live_view(tour):
     line = rb"\n  %s +\d+ +\d+ +\d+ +[012-] +[\d.]+ +[\d.]+ +\d+"
     assert re.search(line % b"slowapi", shown) and re.search(line % b"app", shown)
     assert re.search(rb"1/1 green \[#+\.+\] [0-3]\.\d of 4\.0 s  threads \d", shown)
+    assert re.search(rb"\n  waits   1 (epoll on \d+ descriptors|running)", shown)
     assert re.search(rb"done in \d", shown)
 
 

@@ -22,7 +22,7 @@ static void functions_of_the_kernel_tell_the_kind(void **state) {
         { "futex_do_wait", WAIT_CONDITION },
         { "hrtimer_nanosleep", WAIT_SLEEP },
         { "sk_wait_data", WAIT_RECV },
-        { "wait_woken", WAIT_RECV },
+        { "wait_woken", WAIT_OTHER }, /* for bytes or for room */
         { "sk_stream_wait_memory", WAIT_SEND },
         { "do_wait", WAIT_CHILD },
         { "pipe_read", WAIT_READ },
