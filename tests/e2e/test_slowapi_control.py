@@ -153,6 +153,20 @@ def test_what_a_session_did_is_summed_up_and_reset_alone(slowapi):
     assert [get(api, "/x", other).status for _ in range(3)] == [503, 503, 200]
 
 
+def test_answers_and_states_of_a_session_begin_anew_alone(slowapi):
+    control = Control(api := slowapi("--control", "0", "--delay", "0"))
+    mine, other = {"X-Slowapi-Session": "mine"}, {"X-Slowapi-Session": "other"}
+    answers = [{"status": 503}, {"status": 200}]
+    rules = [{"path": "/answers", "answers": answers}, {"path": "/keyed", "key": "session", "answers": answers},
+             {"path": "/pay", "scenario": "s", "when": "Started", "then": "paid", "status": 201}, {"path": "/pay", "scenario": "s", "when": "paid", "status": 409}]  # fmt: skip
+    for session in ("mine", "other"):
+        assert control.ask("PUT", f"/rules?session={session}", json.dumps(rules))[0] == 200
+    paths = ("/answers", "/keyed", "/pay")
+    assert [get(api, path, who).status for path in paths for who in (mine, mine, other)] == [503, 200, 503] * 2 + [201, 409, 201]
+    assert control.ask("POST", "/reset?session=mine", "")[0] == 200
+    assert [get(api, path, who).status for path in paths for who in (mine, other)] == [503, 200] * 2 + [201, 409]
+
+
 def test_queries_that_change_nothing_are_refused(slowapi):
     control = Control(slowapi("--control", "0", "--journal", "5"))
     for method, path in (("DELETE", "/stats?session=a"), ("DELETE", "/queues?x"), ("GET", "/queues?x"), ("GET", "/faults?a=b"),
