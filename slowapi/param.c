@@ -603,7 +603,7 @@ bool param_is_given(const struct spec *spec, struct slice name) {
 
 /* --- whole texts ------------------------------------------------------------------------------ */
 
-static void name_one(struct param_names *names, struct slice name) {
+void param_names_add(struct param_names *names, struct slice name) {
     char shown[40];
 
     if (names == NULL)
@@ -656,7 +656,7 @@ int param_parse_query(struct spec *spec, struct slice query, struct param_names 
         const struct param *param = find_encoded(raw, room, &name);
         bool is_default = value.len == 0 && slice_eq(name, SLICE("delay"));
         if (param == NULL || (value.len == 0 && !is_default && !param->is_kept))
-            name_one(unknown, name);
+            param_names_add(unknown, name);
         else if (!is_default && take_place(spec, param) &&
                  apply_encoded(param, spec, value, why) < 0)
             return -EINVAL;
@@ -700,7 +700,7 @@ void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes
         while (!is_taken && words.len > 0)
             is_taken = slice_eq(slice_cut(&words, ' '), param->name);
         if (!is_taken || bit == said_bit || (param->works != NULL && !param->works(spec)))
-            name_one(idle, param->name);
+            param_names_add(idle, param->name);
     }
 }
 

@@ -19,6 +19,7 @@ struct param_names {
     char text[200];
     size_t len; /* 0: none; at least sizeof(text) when it was cut */
 };
+void param_names_add(struct param_names *names, struct slice name);
 
 /* Parses a query, which is a layer and percent-encoded. Names that are no parameters, and those
  * without a value, which leaves the parameter as it was, are added to `unknown` (may be NULL); but

@@ -122,6 +122,18 @@ static bool forwards(const struct plan_state *plan) {
            !plan->is_answered && !plan->spec->has_body_size;
 }
 
+/* The answer of a service has a type and a coding of its own, whatever the request says of them. */
+static int name_unused(struct plan_state *plan) {
+    if (plan->asked != 0 && plan->spec->type.raw.ptr != NULL)
+        param_names_add(&plan->ignored, SLICE("type"));
+    if (plan->asked != 0 && plan->spec->has_encoding)
+        param_names_add(&plan->ignored, SLICE("encoding"));
+    if (plan->ignored.len == 0 || !plan->p->config->strict_params)
+        return 0;
+    return error_set(&plan->why, -EINVAL, "%s: without effect on the answer of a service",
+                     plan->ignored.text);
+}
+
 /* An answer that nothing was done to goes on as it came. */
 static bool shows_truth(const struct plan_state *plan) {
     const struct reply *reply = plan->reply;
@@ -470,7 +482,7 @@ static int roll(struct plan_state *plan) {
         rc = reply_add_custom(reply, plan->spec->fields, plan->spec->fields_len);
     reply->forwards = rc == 0 && forwards(plan);
     if (rc == 0 && reply->forwards)
-        rc = check_longest(plan);
+        rc = name_unused(plan) < 0 ? refuse_parameter(plan) : check_longest(plan);
     else if (rc == 0)
         rc = waits ? keep(plan) : finish(plan);
     if (rc == 0)

@@ -419,6 +419,16 @@ def test_limits_queues_and_close_work_in_front_of_a_service(origin, proxy):
     counted(control, upstream_requests=3, limited=1)
 
 
+def test_what_has_no_effect_on_a_service_is_told(origin, proxy):
+    api, _ = proxy(origin.url)
+    strict, _ = proxy(origin.url, "--strict-params")
+    for params, names in (("encoding=gzip&type=a/b", "type, encoding"), ("count=3", "count"), ("template=true", "template")):
+        reply = get(api, "/text", {"X-Slowapi": params})
+        assert reply.body == TEXT and reply.headers["x-slowapi-ignored"] == names
+        assert get(strict, "/text", {"X-Slowapi": params}).status == 400
+    assert "x-slowapi-ignored" not in get(api, "/text?count=3&nothing").headers
+
+
 # --- a service that fails ---------------------------------------------------------------------------
 
 FAILURES = [
