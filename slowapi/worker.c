@@ -425,8 +425,10 @@ bool conn_cut(struct slow_conn *c) {
     if (c->reply == NULL || c->reply->cut_at > loop_now(w->loop))
         return false;
     reply_cut(c->reply, w->planner.stats.slot->faults, &c->step);
-    if (c->state == CONN_SEND && c->watch.tls != NULL)
-        conn_leave_tls(c); /* bytes that wait are a part of a record */
+    if (buf_unread(&c->out).len > 0 && c->watch.tls != NULL) {
+        conn_leave_tls(c); /* in the middle of a record, which can neither be ended nor cut again */
+        c->step.cuts = c->step.breaks = false;
+    }
     buf_free(&c->out);
     if (c->step.act == REPLY_RST)
         conn_reset(c, "reset");

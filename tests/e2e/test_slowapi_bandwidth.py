@@ -4,6 +4,7 @@
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 
@@ -146,6 +147,27 @@ def test_the_time_counts_while_the_client_takes_nothing(slowapi):
         wait_for(lambda: Control(api).stats()["in_flight"] == 0, what="the end of the request")
         assert Control(api).stats()["faults"]["fin"] == 1
         assert len(everything(conn)[0]) < 100 * K * K
+
+
+@pytest.mark.parametrize("end", ["fin", "rst", "tls-cut", "tls-close", "truncate"])
+@pytest.mark.parametrize("takes", [False, True])
+def test_a_connection_over_tls_ends_in_time_whatever_its_client_takes(slowapi, end, takes):
+    api = slowapi("--bind", "https://127.0.0.1:0", "--control", "0")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(connect(api)) as sock:
+        sock.sendall(head(f"/bytes/900m?fault={end}@300ms"))
+        if not takes:
+            wait_for(lambda: Control(api).stats()["in_flight"] == 0, what="the end of the request")
+        size = 0
+        try:
+            while piece := sock.recv(65536):
+                size += len(piece)
+        except (ssl.SSLError, ConnectionResetError):
+            pass
+        assert 0 < size < 900 * K * K
+    wait_for(lambda: Control(api).stats()["in_flight"] == 0, what="the end of the request")
+    assert Control(api).stats()["faults"][end] == 1
 
 
 def test_a_hang_at_a_time(slowapi):
