@@ -31,7 +31,7 @@ struct rule {
     uint64_t turn_usec; /* length of a sequence that starts again, when all of it is time; else 0 */
     bool is_since_put;  /* time begins when the rule is put, not with the first request */
     enum key_kind key_kind;
-    const char *key_name;
+    struct slice key_name;
 
     const char *scenario, *when, *then; /* NULL: none; any state; it stays */
 };
@@ -77,25 +77,41 @@ static bool is_one_of(const char *text, const char *a, const char *b) {
     return text != NULL && (strcmp(text, a) == 0 || strcmp(text, b) == 0);
 }
 
+/* `{{header.NAME}}`, as the parameter `key` spells a part of the request, or `header:NAME`. */
+static struct slice key_parts(const char *key, char *ret_mark) {
+    struct slice text = slice_str(key);
+    bool is_placeholder = text.len > 4 && slice_starts_with(text, SLICE("{{")) &&
+                          slice_eq(slice_drop(text, text.len - 2), SLICE("}}"));
+
+    *ret_mark = is_placeholder ? '.' : ':';
+    if (!is_placeholder)
+        return text;
+    text = slice_trim(slice_take(slice_drop(text, 2), text.len - 4));
+    return slice_find(text, '}') < text.len ? SLICE("") : text;
+}
+
 static int parse_key(struct rule *rule, const char *key, struct error *err) {
     static const struct {
         struct slice name;
         enum key_kind kind;
+        bool has_argument;
     } kinds[] = {
-        { SLICE_INIT("all"), KEY_ALL },         { SLICE_INIT("client"), KEY_CLIENT },
-        { SLICE_INIT("session"), KEY_SESSION }, { SLICE_INIT("header:"), KEY_HEADER },
-        { SLICE_INIT("query:"), KEY_QUERY },    { SLICE_INIT("cookie:"), KEY_COOKIE },
-        { SLICE_INIT("json:"), KEY_JSON },
+        { SLICE_INIT("all"), KEY_ALL, false },         { SLICE_INIT("client"), KEY_CLIENT, false },
+        { SLICE_INIT("session"), KEY_SESSION, false }, { SLICE_INIT("header"), KEY_HEADER, true },
+        { SLICE_INIT("query"), KEY_QUERY, true },      { SLICE_INIT("cookie"), KEY_COOKIE, true },
+        { SLICE_INIT("json"), KEY_JSON, true },
     };
+    char mark;
+    struct slice text = key_parts(key, &mark), rest;
 
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        struct slice name = kinds[i].name, text = slice_str(key);
-        bool has_argument = name.ptr[name.len - 1] == ':';
-        if (has_argument ? !slice_starts_with(text, name) || text.len == name.len
-                         : !slice_eq(text, name))
+        if (!slice_starts_with(text, kinds[i].name))
+            continue;
+        rest = slice_drop(text, kinds[i].name.len);
+        if (kinds[i].has_argument ? rest.len < 2 || rest.ptr[0] != mark : rest.len > 0)
             continue;
         rule->key_kind = kinds[i].kind;
-        rule->key_name = slice_drop(text, name.len).ptr;
+        rule->key_name = slice_drop(rest, 1);
         return 0;
     }
     return bad(err, "has a key that is none of all, client, session, header:NAME, query:NAME, "
@@ -589,7 +605,7 @@ static uint64_t hash_session(uint64_t key, struct shared *shared, struct slice s
 static uint64_t hash_key(const struct rule *rule, struct rule_request *request, uint64_t key) {
     struct condition_view *view = &request->view;
     struct condition_cookies cookies = { .pairs = SLICE("") };
-    struct slice name = slice_str(rule->key_name), value;
+    struct slice name = rule->key_name, value;
 
     switch (rule->key_kind) {
     case KEY_ALL:

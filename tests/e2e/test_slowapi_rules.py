@@ -181,6 +181,10 @@ def test_repeated_lines_are_each_looked_at(ruled):
         ({"params": "", "key": "all"}, "rule 1: has a key, but neither"),
         ({"answers": [{}], "key": "header:"}, "rule 1: has a key that is none of all, client"),
         ({"answers": [{}], "key": "nope"}, "rule 1: has a key that is none of all, client"),
+        ({"answers": [{}], "key": "header.X"}, "rule 1: has a key that is none of all, client"),
+        ({"answers": [{}], "key": "{{header:X}}"}, "rule 1: has a key that is none of all, client"),
+        ({"answers": [{}], "key": "{{header.X}} {{query.y}}"}, "rule 1: has a key that is none of all, client"),
+        ({"answers": [{}], "key": "{{header.}}"}, "rule 1: has a key that is none of all, client"),
         ({"params": "", "when": "a"}, "rule 1: has when or then, but no scenario"),
         ({"params": "", "scenario": "a"}, "rule 1: has a scenario, but neither when nor then"),
         ({"scenario": "a", "then": "b", "answers": [{}]}, "rule 1: has a scenario, which does not go together"),
@@ -396,6 +400,11 @@ KEYS = {
     "cookie:user": [{"headers": {"Cookie": f"a=1; user={user}"}} for user in ("a", "b", "")],
     "session": [{"headers": {"X-Slowapi-Session": user}} for user in ("a", "b")],
     "json:user.id": [{"method": "POST", "body": json.dumps({"user": {"id": user}}).encode()} for user in (1, "1", [1], None)],
+}
+KEYS |= {  # as the parameter `key` spells them
+    "{{header.X-User}}": KEYS["header:X-User"],
+    "{{ query.user }}": KEYS["query:user"],
+    "{{json.user.id}}": KEYS["json:user.id"],
 }
 
 
