@@ -3,6 +3,8 @@
 #include "http/gateway.h"
 #include "http/url.h"
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 /* "HTTP/1.1", Host's name, the framing, Connection and Upgrade, and names of X-Forwarded-*. */
 #define FIXED_BYTES 320
@@ -134,27 +136,13 @@ static char *put_forwarded(char *at, const struct gateway_client *client,
     return before->host.len > 0 ? put_line(at, SLICE("X-Forwarded-Host"), before->host) : at;
 }
 
-static char *put_number(char *at, uint64_t value) {
-    char digits[20];
-    size_t i = sizeof(digits);
-
-    do {
-        digits[--i] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    return put(at, slice_of(digits + i, sizeof(digits) - i));
-}
-
 static char *put_framing(char *at, const struct http_head *head) {
     struct slice value;
 
     if (head->chunked)
         at = put(at, SLICE("Transfer-Encoding: chunked\r\n"));
-    else if (head->has_content_length) {
-        at = put(at, SLICE("Content-Length: "));
-        at = put_number(at, head->content_length);
-        at = put(at, SLICE("\r\n"));
-    }
+    else if (head->has_content_length)
+        at += sprintf(at, "Content-Length: %" PRIu64 "\r\n", head->content_length);
     if (gateway_upgrades(head) && http_field_find(head, SLICE("upgrade"), &value)) {
         at = put_line(at, SLICE("Upgrade"), value);
         at = put(at, SLICE("Connection: Upgrade\r\n"));

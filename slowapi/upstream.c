@@ -107,6 +107,22 @@ static void expect_within(struct slow_exchange *x, nsec_t span) {
         x->deadline = NSEC_NEVER; /* a client that leaves ends it, too */
 }
 
+static bool is_drained(const struct slow_exchange *x) {
+    return buf_unread(&x->out).len == x->tried;
+}
+
+/* The upstream is to take what there is, then to answer. A client that is slow to send is none of
+ * its business. */
+static void expect_next(struct slow_exchange *x) {
+    const struct slow_upstream_options *options = &x->upstream->options;
+
+    if (x->state != EXCHANGE_OPEN || x->has_head)
+        return;
+    expect_within(x, !is_drained(x) ? options->idle_timeout
+                     : x->is_sent   ? options->answer_timeout
+                                    : 0);
+}
+
 /* --- failures --------------------------------------------------------------------------------- */
 
 static void tell(struct slow_exchange *x) {
@@ -210,8 +226,7 @@ static void ask(struct slow_exchange *x) {
     http_conn_sent(&x->http, x->method, false);
     if (x->asks_upgrade)
         http_conn_asks_upgrade(&x->http);
-    expect_within(x, x->is_sent ? x->upstream->options.answer_timeout
-                                : x->upstream->options.idle_timeout);
+    expect_next(x);
 }
 
 static void step_shaking(struct slow_exchange *x) {
@@ -296,10 +311,6 @@ static void sent(struct slow_exchange *x, size_t size) {
     x->tried = 0;
 }
 
-static bool is_drained(const struct slow_exchange *x) {
-    return buf_unread(&x->out).len == x->tried;
-}
-
 /* The client of a tunnel sends no more. */
 static void shut(struct slow_exchange *x) {
     if (x->link->tls != NULL)
@@ -326,9 +337,7 @@ static void send_more(struct slow_exchange *x) {
         return;
     }
     sent(x, (size_t)n);
-    if (!x->has_head)
-        expect_within(x, x->is_sent && is_drained(x) ? x->upstream->options.answer_timeout
-                                                     : x->upstream->options.idle_timeout);
+    expect_next(x);
 }
 
 bool slow_exchange_has_room(const struct slow_exchange *x) {
@@ -346,6 +355,7 @@ int slow_exchange_end(struct slow_exchange *x, struct slice trailers) {
     int rc = 0;
 
     x->is_sent = true;
+    expect_next(x);
     if (x->state == EXCHANGE_OVER || x->is_deaf || !x->is_chunked || x->is_tunnel)
         return 0;
     rc = buf_append(&x->out, SLICE("0\r\n"));

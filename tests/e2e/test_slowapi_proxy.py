@@ -463,6 +463,17 @@ def test_nobody_there_is_a_502_and_silence_a_504(proxy):
         counted(control, upstream_timeouts=1)
 
 
+def test_a_client_that_is_slow_to_send_is_no_fault_of_the_service(proxy):
+    with RawServer([HELLO]) as service:
+        api, control = proxy(f"http://127.0.0.1:{service.port}", "--upstream-idle-timeout", "0.2", "--upstream-timeout", "5")
+        with RawConnection(api) as conn:
+            conn.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
+            time.sleep(0.6)
+            conn.send(b"b")
+            assert conn.read_response().body == b"hello"
+        counted(control, upstream_requests=1, upstream_timeouts=0)
+
+
 @pytest.mark.parametrize("framing, end", [(b"Content-Length: 9\r\n", "fin"), (b"Transfer-Encoding: chunked\r\n", "fin")])
 @pytest.mark.parametrize("how", [close, reset])
 def test_an_answer_that_breaks_off_breaks_off_here(proxy, framing, end, how):
