@@ -122,10 +122,16 @@ static void on_keep(void *arg, const struct play_result *result,
         report(result, 1, session->outputs, ARRAY_LEN(session->outputs), EXIT_SUCCESS);
     session->reported = true;
     fprintf(stderr, "srv play: %s is kept running; Ctrl-C ends it\n", result->row->name);
-    for (size_t i = 0; i < count; i++)
-        fprintf(stderr, "srv play: %s: %s%s%s%s\n", addresses[i].name, addresses[i].url,
-                addresses[i].control_url[0] != '\0' ? " (what is in flight: " : "",
-                addresses[i].control_url, addresses[i].control_url[0] != '\0' ? "/stats)" : "");
+    for (size_t i = 0; i < count; i++) {
+        const struct runner_address *at = &addresses[i];
+        bool tells = at->control_url[0] != '\0' && !at->lists_requests;
+        fprintf(stderr, "srv play: %s: %s%s%s%s\n", at->name, at->url,
+                tells ? " (what is in flight: " : "", tells ? at->control_url : "",
+                tells ? "/stats)" : "");
+        if (at->lists_requests) /* its URL ends in a slash */
+            fprintf(stderr, "srv play: %s tells what its requests wait for: %srequests\n", at->name,
+                    at->control_url);
+    }
 }
 
 /* Runs one row and says how it went. 0 (also when it was skipped), -ECANCELED, or another -errno

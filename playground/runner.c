@@ -456,8 +456,10 @@ static int keep(struct play_run *run, struct error *err) {
     struct runner_address addresses[PLAY_PROCESSES_MAX];
     size_t count = row_process_count(run->row);
     for (size_t i = 0; i < count; i++)
-        addresses[i] = (struct runner_address){ run->row->processes[i].name, run->starts[i].url,
-                                                run->processes[i].control_url };
+        addresses[i] = (struct runner_address){ .name = run->row->processes[i].name,
+                                                .url = run->starts[i].url,
+                                                .control_url = run->processes[i].control_url,
+                                                .lists_requests = run->tellers[i] != 0 };
     run->runner->on_keep(run->runner->arg, run->result, addresses, count);
     int rc = 0;
     while (rc == 0) {

@@ -8,6 +8,7 @@
 struct runner_address {
     const char *name, *url;
     const char *control_url; /* the control endpoint's; empty when it has none */
+    bool lists_requests;     /* at that endpoint, as srv serve does; else it has /stats alone */
 };
 
 struct runner {

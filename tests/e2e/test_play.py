@@ -413,7 +413,7 @@ def test_row_that_cannot_run_is_told():
 def test_signal_stops_everything(tour, number):
     one = tour("single", "--delay", "5", "-n", "20", "-c", "5")
     one.wait_for_load()
-    assert len(one.living()) == 4
+    assert len(one.living()) == 5  # play, slowapi, the app, its control endpoint, bench
     one.process.send_signal(number)
     code, stdout, stderr = one.end(timeout=30)  # the load would take 100 s
     assert code == 130 and stdout == ""
@@ -473,6 +473,9 @@ def test_kept_playground_answers_until_it_is_ended(tour, tmp_path):
     [stats] = re.findall(r"^srv play: slowapi: .*(http://\S+/stats)", (tmp_path / "log").read_text(), re.M)
     with urllib.request.urlopen(stats, timeout=10) as answer:
         assert json.load(answer)["in_flight"] == 0
+    [requests] = re.findall(r"^srv play: app tells what its requests wait for: (http://\S+)$", (tmp_path / "log").read_text(), re.M)
+    with urllib.request.urlopen(requests, timeout=10) as answer:
+        assert json.load(answer) == []
     one.process.send_signal(signal.SIGINT)
     code, stdout, _ = one.end()
     assert code == 0 and list(table(stdout)) == ["green"]
