@@ -56,6 +56,7 @@ struct proxy_conn {
     struct resolved *found; /* addresses of a name; NULL: the proxy has the one */
     size_t tried;           /* addresses tried of those */
     nsec_t accepted_at, connected_at, connect_by;
+    nsec_t connect_at;  /* begins to connect then, unless a fault holds it; 0: not drawn yet */
     nsec_t awaited;     /* when to go on; the timer may come earlier, for a fault */
     uint64_t moved;     /* bytes at the last look, when draining */
     unsigned has_ended; /* IO_HANGUP: the client closed its side while it waited */
@@ -304,16 +305,22 @@ static int await(struct proxy_conn *c, nsec_t at) {
                      nsec_min(at, relay_strikes_early_at(&c->relay)));
 }
 
-/* Waits, when a law or a fault says so, before the target is connected to. */
+/* Waits, when a law or a fault says so, before the target is connected to. The law's delay begins
+ * once, whatever is changed meanwhile. */
 static void pause_then_connect(struct proxy_conn *c, nsec_t span) {
-    struct relay_proxy *p = c->proxy;
+    const struct relay_toxics *toxics = &c->proxy->toxics;
+    nsec_t now = clock_now(), delay = 0;
 
-    if (p->toxics.delays_connect)
-        span = deadline_after(span, dist_draw(&p->toxics.connect_delay, &c->relay.rng));
+    if (c->connect_at == 0) {
+        if (toxics->delays_connect)
+            delay = dist_draw(&toxics->connect_delay, &c->relay.rng);
+        c->connect_at = deadline_after(now, delay);
+    }
+    nsec_t at = deadline_after(nsec_max(c->connect_at, now), span);
     c->state = STATE_PAUSES;
-    if (span == 0)
+    if (at == now)
         go_on(c);
-    else if (await(c, deadline_after(clock_now(), span)) < 0)
+    else if (await(c, at) < 0)
         fail_connect(c, "out of memory");
 }
 

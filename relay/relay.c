@@ -77,13 +77,15 @@ void relay_close(struct relay *r) {
 
 /* --- faults ----------------------------------------------------------------------------------- */
 
-static void roll(struct relay *r) {
+/* One that is open already is not refused. */
+static void roll(struct relay *r, bool is_new) {
     const struct relay_toxics *toxics = r->site->toxics;
     bool is_toxic = rng_unit(&r->rng) < toxics->toxicity;
 
     r->rolled = 0;
     for (unsigned i = 0; i < toxics->fault_count; i++)
-        if (rng_unit(&r->rng) < toxics->faults[i].probability)
+        if (rng_unit(&r->rng) < toxics->faults[i].probability &&
+            (is_new || toxics->faults[i].kind != RELAY_REFUSE))
             r->rolled |= (uint16_t)(1u << i);
     for (unsigned way = 0; way < RELAY_WAYS; way++)
         r->lanes[way].is_toxic = is_toxic;
@@ -368,7 +370,7 @@ void relay_init(struct relay *r, const struct relay_site *site, uint64_t seed,
     };
     relay_lane_init(&r->lanes[RELAY_UP], on_up_timer);
     relay_lane_init(&r->lanes[RELAY_DOWN], on_down_timer);
-    roll(r);
+    roll(r, true);
 }
 
 int relay_push(struct relay *r, enum relay_way way, struct slice bytes) {
@@ -394,7 +396,7 @@ void relay_open(struct relay *r, struct watch *client, struct watch *target) {
 void relay_change(struct relay *r) {
     if (r->finishes || r->breaks)
         return;
-    roll(r);
+    roll(r, false);
     r->since = clock_now();
     for (unsigned way = 0; way < RELAY_WAYS; way++)
         r->base[way] = r->lanes[way].given;

@@ -717,6 +717,23 @@ def test_the_target_is_connected_to_after_its_delay(proxy, target):
     assert read_exactly(behind, 5) == b"early"
 
 
+def test_changes_neither_begin_the_delay_of_a_connect_anew_nor_refuse(proxy, target):
+    p = proxy("connect-delay=2s")
+    client = p.connect()
+    before = time.monotonic()
+    p.wait_row(open=1)
+    target.listener.settimeout(0.05)
+    while time.monotonic() < before + IO_SECONDS:
+        p.change("fault=refuse", "PATCH")
+        with contextlib.suppress(TimeoutError):
+            behind = target.accept()
+            break
+    assert time.monotonic() - before >= 1.9
+    client.sendall(b"x")
+    assert read_exactly(behind, 1) == b"x"
+    assert p.row()["faults"]["refuse"] == 0
+
+
 def test_a_target_that_does_not_answer_is_given_up(slowapi):
     full = Target(backlog=0)
     waiting = []
