@@ -9,7 +9,7 @@
 /* "HTTP/1.1", Host's name, the framing, Connection and Upgrade, and names of X-Forwarded-*. */
 #define FIXED_BYTES 320
 
-enum pass { PASS_ON, PASS_NOT, PASS_CONNECTION, PASS_UPGRADE, PASS_HOST, PASS_TE, PASS_LOCATION };
+enum pass { PASS_ON, PASS_NOT, PASS_CONNECTION, PASS_UPGRADE, PASS_TE, PASS_LOCATION };
 
 static enum pass named(struct slice name, struct slice other, enum pass pass) {
     return slice_eq_nocase(name, other) ? pass : PASS_ON;
@@ -21,7 +21,7 @@ static enum pass pass_of(struct slice name) {
     case 2:
         return named(name, SLICE("te"), PASS_TE);
     case 4:
-        return named(name, SLICE("host"), PASS_HOST);
+        return named(name, SLICE("host"), PASS_NOT);
     case 7:
         return named(name, SLICE("upgrade"), PASS_UPGRADE);
     case 8:
@@ -76,7 +76,7 @@ static bool starts_with_nocase(struct slice text, struct slice start) {
 }
 
 /* A line grows by the blank behind its colon and the CR before its LF at most, and has three bytes
- * at least. */
+ * at least. What grows by more is told once, and counted in FIXED_BYTES. */
 static size_t room_for(const struct http_head *head) {
     return 2 * head->fields.len + FIXED_BYTES;
 }
@@ -87,33 +87,31 @@ static bool is_hidden(const struct gateway_route *route, struct slice name) {
 
 /* --- requests --------------------------------------------------------------------------------- */
 
-struct forwarded {
-    struct slice for_list, host; /* as the client has sent them; empty: not */
-};
-
-/* Appends the field lines that go on. Those of X-Forwarded-* are taken out when they are told. */
+/* Appends the field lines that go on. Those of X-Forwarded-* are taken out when they are told, and
+ * *ret_for is the last list of addresses; empty: there is none. */
 static char *put_request_fields(char *at, const struct http_head *head,
                                 const struct gateway_route *route, bool tells,
-                                struct forwarded *ret) {
+                                struct slice *ret_for) {
     struct slice rest = head->fields, name, value;
+    bool takes_trailers = false;
 
     while (http_field_next(&rest, &name, &value)) {
         enum pass pass = pass_of(name);
         if (pass == PASS_LOCATION)
             pass = PASS_ON;
-        if (pass == PASS_TE && slice_list_has_nocase(value, SLICE("trailers")))
+        if (pass == PASS_TE && !takes_trailers && slice_list_has_nocase(value, SLICE("trailers"))) {
+            takes_trailers = true;
             at = put(at, SLICE("TE: trailers\r\nConnection: TE\r\n"));
-        if (pass == PASS_HOST)
-            ret->host = value;
+        }
         if (pass != PASS_ON || is_hidden(route, name) ||
             (head->says_more && connection_has(head, name)))
             continue;
         if (tells && starts_with_nocase(name, SLICE("x-forwarded-"))) {
             struct slice what = slice_drop(name, strlen("x-forwarded-"));
             if (slice_eq_nocase(what, SLICE("for"))) {
-                if (ret->for_list.len > 0)
-                    at = put_line(at, name, ret->for_list);
-                ret->for_list = value;
+                if (ret_for->len > 0)
+                    at = put_line(at, name, *ret_for);
+                *ret_for = value;
             }
             if (slice_eq_nocase(what, SLICE("for")) || slice_eq_nocase(what, SLICE("proto")) ||
                 slice_eq_nocase(what, SLICE("host")))
@@ -124,16 +122,17 @@ static char *put_request_fields(char *at, const struct http_head *head,
     return at;
 }
 
-static char *put_forwarded(char *at, const struct gateway_client *client,
-                           const struct forwarded *before) {
+/* The host is that of an absolute target, if there is one (RFC 9112 section 3.2.2). */
+static char *put_forwarded(char *at, const struct gateway_client *client, struct slice for_list,
+                           struct slice host) {
     at = put(at, SLICE("X-Forwarded-For: "));
-    at = put(at, before->for_list);
-    if (before->for_list.len > 0)
+    at = put(at, for_list);
+    if (for_list.len > 0)
         at = put(at, SLICE(", "));
     at = put(at, client->address);
     at = put(at, SLICE("\r\n"));
     at = put_line(at, SLICE("X-Forwarded-Proto"), client->scheme);
-    return before->host.len > 0 ? put_line(at, SLICE("X-Forwarded-Host"), before->host) : at;
+    return host.len > 0 ? put_line(at, SLICE("X-Forwarded-Host"), host) : at;
 }
 
 static char *put_framing(char *at, const struct http_head *head) {
@@ -173,7 +172,7 @@ int gateway_request(struct buf *out, const struct http_head *head,
                     const struct gateway_route *route, const struct gateway_client *client,
                     struct slice query) {
     struct slice host = route->host.len > 0 ? route->host : head->host;
-    struct forwarded before = { .host = { "", 0 } };
+    struct slice for_list = { "", 0 };
     bool tells = client->address.len > 0;
 
     if (head->method == HTTP_METHOD_CONNECT)
@@ -188,9 +187,9 @@ int gateway_request(struct buf *out, const struct http_head *head,
     at = put_target(at, head, route, query);
     at = put(at, SLICE(" HTTP/1.1\r\n"));
     at = put_line(at, SLICE("Host"), host);
-    at = put_request_fields(at, head, route, tells, &before);
+    at = put_request_fields(at, head, route, tells, &for_list);
     if (tells)
-        at = put_forwarded(at, client, &before);
+        at = put_forwarded(at, client, for_list, head->host);
     at = put_framing(at, head);
     at = put(at, SLICE("\r\n"));
     buf_added(out, (size_t)(at - buf_tail(out)));

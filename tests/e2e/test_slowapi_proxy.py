@@ -136,6 +136,16 @@ def test_a_request_passes_as_it_came_but_for_what_is_about_a_connection(proxy):
         ]
 
 
+def test_a_client_that_takes_trailers_many_times_takes_them_once(proxy):
+    with RawServer([HELLO]) as service:
+        api, _ = proxy(f"http://127.0.0.1:{service.port}")
+        with RawConnection(api) as conn:
+            conn.send(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"te:trailers\r\n" * 95 + b"\r\n")
+            assert conn.read_response().body == b"hello"
+        lines = service.heads.pop().split(b"\r\n")
+        assert lines.count(b"TE: trailers") == lines.count(b"Connection: TE") == 1
+
+
 def test_host_and_client_are_told_when_asked_for(proxy):
     with RawServer([HELLO]) as service:
         api, _ = proxy(f"http://127.0.0.1:{service.port}/base/", "--preserve-host", "--forwarded")
@@ -148,6 +158,11 @@ def test_host_and_client_are_told_when_asked_for(proxy):
             b"X-Forwarded-Proto: http",
             b"X-Forwarded-Host: shop.example",
         ]
+        with RawConnection(api) as conn:
+            conn.send(b"GET http://shop.example/x HTTP/1.1\r\nHost: other.example\r\n\r\n")
+            assert conn.read_response().body == b"hello"
+        lines = service.heads[1].split(b"\r\n")
+        assert b"Host: shop.example" in lines and b"X-Forwarded-Host: shop.example" in lines
 
 
 def test_a_body_passes_as_it_is_framed(proxy):
