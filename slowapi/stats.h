@@ -99,9 +99,10 @@ static inline void slow_stats_begin(struct slow_stats *t) {
     }
 }
 
-/* A status went out; 0: a request ended without one. */
+/* A status went out; 0: a request ended without one. Those above 599, which a service behind may
+ * send, count as 5xx (RFC 9110 section 15). */
 static inline void slow_stats_answer(struct slow_stats *t, uint32_t path, uint16_t status) {
-    slow_stats_add(&t->slot->paths[path][status / 100], 1);
+    slow_stats_add(&t->slot->paths[path][status < 600 ? status / 100 : 5], 1);
 }
 
 /* A request of that path is in flight no longer. `status` was answered; 0: it got no answer. */

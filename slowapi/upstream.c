@@ -376,7 +376,11 @@ static int keep_interim(struct slow_exchange *x, const struct http_head *head) {
                         head->reason.ptr);
     if (rc == 0)
         rc = gateway_fields(&x->interims, head, &x->upstream->route);
-    return rc == 0 ? buf_append(&x->interims, SLICE("\r\n")) : rc;
+    if (rc == 0)
+        rc = buf_append(&x->interims, SLICE("\r\n"));
+    if (rc == -ENOBUFS)
+        note_failure(x, EXCHANGE_MALFORMED, "the upstream's interim answers are too long", "");
+    return rc;
 }
 
 static int take_final(struct slow_exchange *x, const struct http_head *head) {

@@ -548,6 +548,26 @@ def test_a_client_that_leaves_ends_the_exchange(proxy):
             counted(control, client_aborts=1, upstream_requests=1)
 
 
+def test_statuses_above_599_count_as_5xx(proxy):
+    with RawServer([HELLO.replace(b"200", b"%d" % status) for status in (599, 600, 700, 999)]) as service:
+        api, control = proxy(f"http://127.0.0.1:{service.port}")
+        for status in (599, 600, 700, 999):
+            assert get(api, "/").status == status
+        counted(control, upstream_requests=4, requests=4)
+        assert control.stats()["status"] == {"1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 4}
+
+
+def test_an_interim_answer_that_is_too_long_is_malformed(proxy):
+    long = b"HTTP/1.1 103 Early\r\n" + (b"Link: " + b"a" * 60_000 + b"\r\n") * 3 + b"\r\n"
+    with RawServer([long + HELLO]) as service:
+        api, control = proxy(f"http://127.0.0.1:{service.port}")
+        with RawConnection(api) as conn:
+            conn.send(b"GET / HTTP/1.0\r\n\r\n")
+            data, _ = everything(conn)
+        assert data.startswith(b"HTTP/1.1 502 ") and data.endswith(b"interim answers are too long\n")
+        counted(control, upstream_malformed=1, upstream_requests=1)
+
+
 # --- strictness -------------------------------------------------------------------------------------
 
 # What is odd, and how the service gets it when --lenient lets it through.
