@@ -691,6 +691,8 @@ void param_name_idle(const struct spec *spec, uint64_t given, struct slice takes
                      struct param_names *idle) {
     uint64_t said_bit = said.len > 0 ? bit_of(row_of(said)) : 0;
 
+    if (given == 0)
+        return;
     for (const struct param *param = params; param < params + ARRAY_LEN(params); param++) {
         struct slice words = takes;
         uint64_t bit = UINT64_C(1) << (param - params);
