@@ -330,6 +330,7 @@ static void throw_away(struct proxy_conn *c) {
 
     while ((n = watch_recv(&c->client, w->room, sizeof(w->room))) > 0)
         c->relay.lanes[RELAY_UP].dropped += (uint64_t)n;
+    relay_tell_bytes(&c->relay);
     if (n != -EAGAIN)
         end_conn(c, RELAY_STRUCK, "fault", 0);
 }

@@ -46,7 +46,7 @@ static struct relay_lane_tools tools_of(struct relay *r, enum relay_way way) {
 
 /* --- the account, and the end ----------------------------------------------------------------- */
 
-static void tell_bytes(struct relay *r) {
+void relay_tell_bytes(struct relay *r) {
     static const enum relay_counter counters[] = { RELAY_BYTES_UP, RELAY_BYTES_DOWN };
     uint64_t dropped = 0;
 
@@ -72,7 +72,7 @@ void relay_close(struct relay *r) {
     timer_cancel(r->site->loop, &r->clock);
     loop_undefer(r->site->loop, &r->later);
     r->is_open = false;
-    tell_bytes(r);
+    relay_tell_bytes(r);
 }
 
 /* --- faults ----------------------------------------------------------------------------------- */
@@ -340,7 +340,7 @@ static bool look_for_end(struct relay *r) {
 static bool advance(struct relay *r) {
     if (!run_way(r, RELAY_UP) || !run_way(r, RELAY_DOWN))
         return false;
-    tell_bytes(r);
+    relay_tell_bytes(r);
     return look_for_end(r);
 }
 

@@ -59,6 +59,10 @@ struct relay {
 void relay_init(struct relay *r, const struct relay_site *site, uint64_t seed,
                 void (*over)(struct relay *, enum relay_outcome, unsigned));
 
+/* Adds the bytes that its lanes have moved or dropped since the last call to the counters, which a
+ * relay that is open does by itself. */
+void relay_tell_bytes(struct relay *r);
+
 /* A fault that strikes now, before there is a target, if one was rolled: refuse, rst, rst-down, fin
  * or hang, at the accept or by time. It counts as having struck. NULL: none, or no more. */
 const struct relay_fault *relay_strike_early(struct relay *r);

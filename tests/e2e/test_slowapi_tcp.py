@@ -643,6 +643,7 @@ def test_a_black_hole_takes_everything_and_passes_nothing(proxy, target, place, 
         assert read_exactly(behind, len(arrives)) == arrives
         assert is_silent(behind)
     assert is_silent(client)
+    p.wait_row(open=1, bytes_dropped=(5 << 20) + 10 - len(arrives))  # told while it hangs
     client.close()
     row = p.wait_row(open=0, struck=1)  # the client has given up: so has the proxy
     assert row["bytes_dropped"] == (5 << 20) + 10 - len(arrives)
