@@ -401,7 +401,8 @@ static bool discard_some(struct slow_conn *c) {
 
 /* Reads and answers until the socket is dry, a request sleeps, or others should have a turn. */
 static void read_request(struct slow_conn *c) {
-    if ((c->state == CONN_IDLE || c->state == CONN_SOCKET) && c->in.data != NULL)
+    if (c->in.data != NULL && (c->state == CONN_IDLE || c->state == CONN_SOCKET ||
+                               (is_tunnel(c) && takes_input(c)))) /* it came with the request */
         process(c, buf_unread(&c->in));
 
     while (!conn_is_tired(c)) {

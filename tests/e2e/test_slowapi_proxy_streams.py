@@ -293,6 +293,21 @@ def test_a_tunnel_carries_bytes_and_their_end_both_ways(proxy, service):
     counted(control, upstream_requests=1, answers=1)
 
 
+@pytest.mark.parametrize("options", [(), ("--params", "delay=50ms")])
+def test_what_came_with_an_upgrade_passes_without_more_behind_it(proxy, service, options):
+    def echo(conn, _):
+        _, rest = head_of(conn)
+        conn.sendall(SWITCHES + b"\r\n" + rest)
+        while chunk := conn.recv(65536):
+            conn.sendall(chunk)
+
+    api, _ = proxy(service(echo).url, *options)
+    with RawConnection(api) as conn:
+        conn.send(UPGRADE + b"\xffearly")
+        conn.read_until(b"\r\n\r\n")
+        assert conn.read_exactly(6) == b"\xffearly"
+
+
 def test_an_upgrade_that_is_refused_is_an_answer(proxy, service):
     def refuse(conn, _):
         while head_of(conn)[0]:
