@@ -223,7 +223,7 @@ static int write_load(const struct lane *lane, struct argv *argv) {
     const struct lab_settings *s = &lane->settings;
     double patience = (double)s->values[SETTING_PATIENCE] / 1e3;
     double delay = settings_service(s) - (double)s->values[SETTING_DELAY] / 1e3;
-    static const char *const first[] = { "srv", "bench", "-q", "-r", "-k", "-t" LOAD_SECONDS };
+    static const char *const first[] = { "srv", "bench", "-q", "-r", "-k", "-t", LOAD_SECONDS };
     argv_init(argv);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(first); i++)

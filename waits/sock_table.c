@@ -255,9 +255,9 @@ struct unix_sock {
     size_t name_len;
 };
 
-static void take_unix(const struct nlmsghdr *head, struct unix_sock *ret) {
-    const struct unix_diag_msg *m = NLMSG_DATA(head);
-    const struct rtattr *attr = (const struct rtattr *)(const void *)(m + 1);
+static void take_unix(struct nlmsghdr *head, struct unix_sock *ret) {
+    struct unix_diag_msg *m = NLMSG_DATA(head);
+    struct rtattr *attr = (struct rtattr *)(void *)(m + 1);
     int len = (int)NLMSG_PAYLOAD(head, sizeof(*m));
     ret->state = m->udiag_state;
     for (; RTA_OK(attr, len); attr = RTA_NEXT(attr, len)) {
@@ -292,7 +292,7 @@ static bool ask_unix(struct sock_table *t, const struct sock_net *net, uint32_t 
         return false;
     ssize_t n = recv(net->fd, t->reply, REPLY_BYTES, 0);
     size_t len = n < 0 ? 0 : (size_t)n;
-    const struct nlmsghdr *head = (const struct nlmsghdr *)(const void *)t->reply;
+    struct nlmsghdr *head = (struct nlmsghdr *)(void *)t->reply;
     if (len == 0 || !NLMSG_OK(head, len) || head->nlmsg_type != SOCK_DIAG_BY_FAMILY)
         return false;
     take_unix(head, ret);
