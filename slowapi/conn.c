@@ -71,8 +71,8 @@ static void on_ready(struct watch *watch, unsigned what) {
     c->work_bytes = 0;
     if (UNLIKELY(paces_upload(c))) /* the client had nothing until now */
         reply_upload(c->reply, c->worker->planner.stats.slot->faults, 0);
-    if ((c->state == CONN_SLEEP || c->state == CONN_HANG || c->state == CONN_PACED) &&
-        !is_tunnel(c)) {
+    if (c->state == CONN_HANG ||
+        ((c->state == CONN_SLEEP || c->state == CONN_PACED) && !is_tunnel(c))) {
         look_for_hangup(c, what);
         if (!feeds(c))
             return;

@@ -293,6 +293,24 @@ def test_a_tunnel_carries_bytes_and_their_end_both_ways(proxy, service):
     counted(control, upstream_requests=1, answers=1)
 
 
+@pytest.mark.parametrize("leave", [RawConnection.close, RawConnection.reset, RawConnection.half_close])
+def test_a_client_leaves_a_tunnel_that_hangs(proxy, service, leave):
+    def flood(conn, _):
+        head_of(conn)
+        conn.sendall(SWITCHES + b"\r\n" + b"x" * 1000)
+        with contextlib.suppress(OSError):
+            while conn.recv(65536):
+                pass
+
+    api, control = proxy(service(flood).url, "--params", "fault=hang@body:100")
+    with RawConnection(api) as conn:
+        conn.send(UPGRADE)
+        conn.read_until(b"\r\n\r\n")
+        wait_for(lambda: control.stats()["faults"]["hang"] == 1, what="the tunnel hangs")
+        leave(conn)
+        counted(control, client_aborts=1)
+
+
 @pytest.mark.parametrize("options", [(), ("--params", "delay=50ms")])
 def test_what_came_with_an_upgrade_passes_without_more_behind_it(proxy, service, options):
     def echo(conn, _):
