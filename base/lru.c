@@ -6,14 +6,14 @@
 /* Each array begins on a cache line of its own. */
 #define ALIGN_BYTES 64
 
-static size_t aligned(size_t size) {
+size_t lru_part_bytes(size_t size) {
     return (size + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
 }
 
-static void *cut(char **rest, size_t size) {
+void *lru_part(char **rest, size_t size) {
     void *part = *rest;
 
-    *rest += aligned(size);
+    *rest += lru_part_bytes(size);
     return part;
 }
 
@@ -22,15 +22,15 @@ static uint32_t bits_for(uint32_t capacity) {
 }
 
 size_t lru_bytes(uint32_t capacity) {
-    return aligned(sizeof(uint32_t) << bits_for(capacity)) +
-           aligned(sizeof(struct lru_place) * (capacity + 1));
+    return lru_part_bytes(sizeof(uint32_t) << bits_for(capacity)) +
+           lru_part_bytes(sizeof(struct lru_place) * (capacity + 1));
 }
 
 void lru_init(struct lru *lru, uint32_t capacity, char **rest) {
     lru->capacity = capacity;
     lru->bucket_bits = bits_for(capacity);
-    lru->buckets = cut(rest, sizeof(uint32_t) << lru->bucket_bits);
-    lru->places = cut(rest, sizeof(struct lru_place) * (capacity + 1));
+    lru->buckets = lru_part(rest, sizeof(uint32_t) << lru->bucket_bits);
+    lru->places = lru_part(rest, sizeof(struct lru_place) * (capacity + 1));
 }
 
 static uint32_t *bucket_of(const struct lru *lru, uint64_t key) {

@@ -25,6 +25,13 @@ struct lru {
     } * places; /* capacity + 1: [0] stands for none */
 };
 
+/* Bytes that an array of that size takes in shared memory, where each array begins on a cache line
+ * of its own. */
+size_t lru_part_bytes(size_t size);
+
+/* Takes lru_part_bytes of the memory at *rest, and moves *rest behind it. */
+void *lru_part(char **rest, size_t size);
+
 /* Bytes that a table of so many places takes (1 to 2^31). */
 size_t lru_bytes(uint32_t capacity);
 

@@ -3,6 +3,8 @@
 #include "net/idle_pool.h"
 #include "base/log.h"
 #include "net/thread.h"
+#include "net/tls.h"
+#include "net/watch.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -233,6 +235,19 @@ bool idle_socket_is_quiet(int fd) {
     char byte;
 
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+bool idle_watch_is_quiet(struct watch *watch) {
+    if (watch->ready & IO_HANGUP)
+        return false;
+    if (watch->tls != NULL)
+        return watch->tls->send_failure == 0 && watch_peek(watch) == -EAGAIN;
+    if (!(watch->ready & IO_READ))
+        return true;
+    if (!idle_socket_is_quiet(watch->fd))
+        return false;
+    watch_drained(watch, IO_READ);
+    return true;
 }
 
 /* --- the end --------------------------------------------------------------------------------- */

@@ -22,6 +22,7 @@ struct idle {
 };
 
 struct idle_pool;
+struct watch;
 
 struct idle_pool_config {
     uint32_t count_max; /* more than this are closed, the least recently used first */
@@ -73,5 +74,9 @@ void idle_pool_shut(struct idle_pool *pool);
 
 /* Whether nothing has come on this socket: no bytes, no end, no error. Asks the kernel. */
 bool idle_socket_is_quiet(int fd);
+
+/* The same of a watched connection, within TLS too: nothing came behind an answer, or since. Asks
+ * the kernel only when the last read filled its buffer exactly. */
+bool idle_watch_is_quiet(struct watch *watch);
 
 #endif

@@ -15,37 +15,23 @@ static_assert(SHARED_SEQUENCES_MAX < UINT32_MAX, "a place has 32 bits");
 
 /* --- the mapping ------------------------------------------------------------------------------ */
 
-/* Bytes of the arrays behind the struct, each on a cache line of its own. */
-#define ALIGN_BYTES 64
-
-static size_t aligned(size_t size) {
-    return (size + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
-}
-
-static void *cut(char **rest, size_t size) {
-    void *part = *rest;
-
-    *rest += aligned(size);
-    return part;
-}
-
 struct shared *shared_new(uint32_t sequences, uint32_t queues, struct error *err) {
     size_t counts_size = sizeof(uint64_t) * (sequences + 1);
     size_t states_size = sizeof(struct queue) * (queues + 1);
-    size_t size = aligned(sizeof(struct shared)) + lru_bytes(sequences) + lru_bytes(queues) +
-                  aligned(counts_size) + aligned(states_size);
+    size_t size = lru_part_bytes(sizeof(struct shared)) + lru_bytes(sequences) + lru_bytes(queues) +
+                  lru_part_bytes(counts_size) + lru_part_bytes(states_size);
 
     struct shared *shared = mem_share(size);
     if (shared == NULL) {
         error_set(err, -ENOMEM, "cannot start: no shared memory: %s", strerrordesc_np(ENOMEM));
         return NULL;
     }
-    char *rest = (char *)shared + aligned(sizeof(struct shared));
+    char *rest = (char *)shared + lru_part_bytes(sizeof(struct shared));
     shared->size_bytes = size;
     lru_init(&shared->sequences, sequences, &rest);
     lru_init(&shared->queues, queues, &rest);
-    shared->sequence_counts = cut(&rest, counts_size);
-    shared->queue_states = cut(&rest, states_size);
+    shared->sequence_counts = lru_part(&rest, counts_size);
+    shared->queue_states = lru_part(&rest, states_size);
     robust_mutex_init(&shared->mutex);
     paths_init(&shared->paths);
     memcpy(shared->rules, "[]", sizeof("[]"));

@@ -76,22 +76,8 @@ static void close_idle(struct idle_pool *pool UNUSED, struct idle *idle) {
     close_link(CONTAINER_OF(idle, struct slow_link, idle));
 }
 
-/* Nothing came behind the answer, or while it was idle. */
-static bool is_quiet(struct slow_link *link) {
-    if (link->watch.ready & IO_HANGUP)
-        return false;
-    if (link->tls != NULL)
-        return link->tls->send_failure == 0 && watch_peek(&link->watch) == -EAGAIN;
-    if (!(link->watch.ready & IO_READ))
-        return true;
-    if (!idle_socket_is_quiet(link->watch.fd))
-        return false;
-    watch_drained(&link->watch, IO_READ);
-    return true;
-}
-
 static bool idle_is_quiet(struct idle *idle) {
-    return is_quiet(CONTAINER_OF(idle, struct slow_link, idle));
+    return idle_watch_is_quiet(&CONTAINER_OF(idle, struct slow_link, idle)->watch);
 }
 
 /* --- the clock -------------------------------------------------------------------------------- */
@@ -598,7 +584,8 @@ static void on_link(struct watch *watch, unsigned what) {
 
     if (link->x != NULL)
         step(link->x);
-    else if ((what & (IO_READ | IO_HANGUP)) && (link->tls == NULL || !is_quiet(link)))
+    else if ((what & (IO_READ | IO_HANGUP)) &&
+             (link->tls == NULL || !idle_watch_is_quiet(&link->watch)))
         idle_pool_expel(&link->u->idle, &link->idle);
 }
 
@@ -646,7 +633,7 @@ static bool keeps(struct slow_exchange *x) {
     return x->upstream->options.keep_alive > 0 && x->link != NULL && x->link->is_open &&
            x->has_head && x->failure == EXCHANGE_WELL && !x->is_unclean && !x->is_tunnel &&
            x->is_sent && is_drained(x) && !x->is_deaf && buf_unread(&x->in).len == 0 &&
-           http_conn_next(&x->http) && is_quiet(x->link);
+           http_conn_next(&x->http) && idle_watch_is_quiet(&x->link->watch);
 }
 
 void slow_exchange_free(struct slow_exchange *x) {

@@ -70,23 +70,8 @@ static void link_park(struct link *link) {
     idle_pool_put(&u->idle, &link->idle, loop_now(u->loop), NSEC_NEVER);
 }
 
-/* Nothing came behind the answer, or while it was idle. A read that filled its buffer exactly has
- * left this open. */
-static bool link_is_quiet(struct link *link) {
-    if (link->watch.ready & IO_HANGUP)
-        return false;
-    if (link->tls != NULL)
-        return link->tls->send_failure == 0 && watch_peek(&link->watch) == -EAGAIN;
-    if (!(link->watch.ready & IO_READ))
-        return true;
-    if (!idle_socket_is_quiet(link->watch.fd))
-        return false;
-    watch_drained(&link->watch, IO_READ);
-    return true;
-}
-
 static bool idle_is_quiet(struct idle *idle) {
-    return link_is_quiet(CONTAINER_OF(idle, struct link, idle));
+    return idle_watch_is_quiet(&CONTAINER_OF(idle, struct link, idle)->watch);
 }
 
 /* 0 or -ENOMEM. */
@@ -132,7 +117,8 @@ static void link_notify(struct watch *watch, unsigned what) {
 
     if (link->call != NULL)
         call_step(link->call);
-    else if ((what & (IO_READ | IO_HANGUP)) && (link->tls == NULL || !link_is_quiet(link)))
+    else if ((what & (IO_READ | IO_HANGUP)) &&
+             (link->tls == NULL || !idle_watch_is_quiet(&link->watch)))
         idle_pool_expel(&link->u->idle, &link->idle);
 }
 
@@ -174,7 +160,7 @@ static void call_fail(struct upstream_call *call, int rc, const char *what) {
 static void call_complete(struct upstream_call *call) {
     struct link *link = call->link;
 
-    if (exchange_keeps(&call->exchange) && link_is_quiet(link)) {
+    if (exchange_keeps(&call->exchange) && idle_watch_is_quiet(&link->watch)) {
         call->link = NULL;
         link_park(link);
     }
