@@ -107,7 +107,8 @@ static const struct call_row {
 #undef CALL_ROW
 };
 
-/* Those that waits are named after, against the kernel's own header. */
+/* Numbers of calls that waits are named after are checked against the kernel's own header: a wrong
+ * number would tell another wait. */
 #if defined(__x86_64__) || defined(__aarch64__)
 #if defined(__x86_64__)
 #define NUMBER_HERE(x86_64, aarch64) (x86_64)

@@ -18,7 +18,7 @@ enum call_machine { CALL_X86_64, CALL_AARCH64, CALL_MACHINES };
 #define CALL_MACHINE_HERE CALL_MACHINES /* no number is known here: calls have no names */
 #endif
 
-/* How the arguments of a call are to be read. */
+/* The way to read the arguments of a call. */
 enum call_shape {
     CALL_RUNNING, /* none: the thread has a CPU, or is ready for one */
     CALL_OUTSIDE, /* none, and the thread is blocked: by a page fault */
@@ -32,13 +32,13 @@ enum call_shape {
     CALL_POLL,    /* (array of struct pollfd, count, ...) */
     CALL_SELECT,  /* (highest + 1, read set, write set, exceptions, ...) */
     CALL_FUTEX,   /* (word, operation, value, time-out, ...); futex(2) */
-    CALL_FUTEXES, /* of a later kind: the words do not say whether they are locks */
+    CALL_FUTEXES, /* later kinds of futex: their words do not say whether they are locks */
     CALL_SLEEP,
     CALL_CHILD,
     CALL_SIGNAL,
     CALL_FLOCK, /* (descriptor, ...) */
     CALL_FCNTL, /* (descriptor, command, ...) */
-    CALL_DISK,  /* of files and folders */
+    CALL_DISK,  /* calls about files and folders */
 };
 
 #define CALL_ARGS       6

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define POLLED_MAX      64  /* descriptors of a poll or select that are looked at */
-#define LINK_BYTES      256 /* of a path; the rest is cut */
+#define LINK_BYTES      256 /* a longer path is cut */
 #define EPOLL_COST      100 /* counting an epoll takes one in so many parts of the time */
 #define EPOLL_BYTES_MAX (8u << 20)
 #define LOCK_CONTENDED  2 /* the word of a mutex of libc with others that wait */
@@ -57,7 +57,8 @@ static void put_file(const char *link, char *text, size_t size) {
         escape_text(text, size, slice_str(link));
 }
 
-/* What descriptor `fd` leads to; sockets are asked for. False: it is closed, or not told. */
+/* Reads what descriptor `fd` leads to, and has the table ask for a socket. False: the descriptor
+ * is closed or not told, or memory is out. */
 static bool look_up(const struct decode_process *p, int fd, short events, struct sock_table *table,
                     struct decode_file *ret) {
     char path[32], link[LINK_BYTES], protocol[SOCK_PROTOCOL_BYTES] = "";
@@ -275,8 +276,10 @@ static bool is_thread(const struct decode_process *p, uint64_t tid) {
     return tid > 0 && tid < INT32_MAX && faccessat(p->proc_fd, path, F_OK, 0) == 0;
 }
 
-/* What can be known: a mutex of libc that others wait for, too, has one value; who joins a thread
- * waits for its number to go, in a word that the kernel clears. */
+/* Tells locks and joins by the operation and by the value that the waiter found in the word. A
+ * mutex of libc that is waited for holds LOCK_CONTENDED or the bit FUTEX_WAITERS. The word of a
+ * join holds the number of the other thread, until the kernel clears the word when that thread
+ * ends. Everything else is told as a condition. */
 static enum wait_kind futex_kind(const struct decode_process *p, const struct wait_call *call) {
     int operation = (int)call->args[1] & FUTEX_CMD_MASK;
     bool is_private = ((int)call->args[1] & FUTEX_PRIVATE_FLAG) != 0;

@@ -24,30 +24,30 @@ struct decode_role {
 
 struct decode_process {
     pid_t pid;
-    int proc_fd; /* its folder in /proc */
-    int net;     /* its namespace, as sock_table_net says it */
+    int proc_fd; /* the folder /proc/PID */
+    int net;     /* the network namespace, as sock_table_net returns it */
 };
 
-#define DECODE_FILES_MAX 4 /* of a poll: those that wait for more are told as a number */
+#define DECODE_FILES_MAX 4 /* files of a poll; of a poll for more only the number is told */
 
 struct decode_file {
-    uint64_t inode;               /* of a socket; 0: it is none */
-    short events;                 /* of poll(2) */
-    char text[WAIT_OBJECT_BYTES]; /* of what is no socket: "pipe", "/path" */
+    uint64_t inode;               /* the inode of a socket; 0: the file is no socket */
+    short events;                 /* events that are waited for, as poll(2) has them */
+    char text[WAIT_OBJECT_BYTES]; /* a file that is no socket: "pipe", "/path" */
 };
 
 struct decode_seen {
     struct wait wait;
     struct decode_file files[DECODE_FILES_MAX];
     uint8_t file_count;
-    uint16_t port; /* of a connection that is being made; 0: none, or not told */
+    uint16_t port; /* the port that WAIT_CONNECT is for; 0: none, or not told */
 };
 
 /* The number of descriptors in an epoll, which is dear to count. Zeroed is unknown. */
 struct decode_epoll {
     int fd;
     uint32_t count;
-    nsec_t until; /* when it is to be counted again */
+    nsec_t until; /* the count is good until then */
 };
 
 void decode_begin(const struct decode_process *process, const struct wait_call *call,
@@ -56,8 +56,8 @@ void decode_begin(const struct decode_process *process, const struct wait_call *
 void decode_end(struct decode_seen *seen, const struct sock_table *table,
                 const struct decode_role *roles, size_t role_count);
 
-/* What a thread waits for by the name of the function in the kernel that it sleeps in
- * (/proc/PID/wchan), where its call is not told. */
+/* Tells what a thread waits for by the name of the function in the kernel that it sleeps in
+ * (/proc/PID/wchan). Serves threads whose calls the kernel does not tell. */
 enum wait_kind decode_wchan(const char *function);
 
 #endif

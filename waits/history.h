@@ -28,19 +28,20 @@ struct wait_history {
     size_t stride, skipped;    /* every stride-th sample is a point */
     uint64_t samples, threads; /* all of them, and the sum of their threads */
     nsec_t cost;               /* CPU time that looking took */
-    struct wait_tally last;    /* of the newest sample */
+    struct wait_tally last;    /* the newest sample's waits */
     char note[SAMPLER_NOTE_BYTES];
 };
 
 /* Adds a sample. 0 or -ENOMEM. */
 NODISCARD int history_add(struct wait_history *h, nsec_t elapsed, const struct wait_sample *sample);
-void history_free(struct wait_history *h); /* what it points to, not `h` */
+void history_free(struct wait_history *h); /* frees the points, not `h` */
 
 /* "199.0 recv from upstream (poll), 1.0 epoll": means over the samples, the most threads first,
  * addresses left out where a role is known. Cut to `size` after a whole wait. Returns `text`. */
 const char *history_text(const struct wait_history *h, char *text, size_t size);
 
-/* The same of the newest sample, in whole threads. */
+/* Tells the newest sample alone, in whole threads: "199 recv from upstream (poll), 1 epoll". Order,
+ * addresses and `size` are as in history_text. Returns `text`. */
 const char *history_text_now(const struct wait_history *h, char *text, size_t size);
 
 /* With `noun` "threads", what is counted: {"samples", "threads_mean", "cost_us", "note",

@@ -25,13 +25,13 @@ struct wait_process {
     pid_t pid;
     DIR *tasks;
     struct decode_process decode;
-    uint32_t round; /* when it was last met */
+    uint32_t round; /* the last sample that met the process */
 };
 
 /* A place of a hash table by tid; 0: free. */
 struct wait_thread {
     pid_t tid;
-    int fd; /* of its file `syscall`, or -1 */
+    int fd; /* the thread's open file `syscall`, or -1 */
     struct decode_epoll epoll;
 };
 
@@ -44,14 +44,14 @@ struct sampler {
     struct sock_table socks;
     struct wait_process *processes;
     size_t process_count;
-    struct thread_table threads; /* of the last sample, or of this one */
-    size_t fds, fds_max;         /* of threads that are open */
+    struct thread_table threads; /* the last sample's; see_all puts this one's in their place */
+    size_t fds, fds_max;         /* files of threads that are open, and that may be */
     struct decode_seen *seen;
     size_t seen_count, seen_capacity;
     uint32_t round;
     pid_t except;
-    nsec_t children_due; /* when threads that are no main threads are asked for children */
-    bool asks_all;       /* that is now */
+    nsec_t children_due; /* next time to ask threads beside the main ones for children */
+    bool asks_all;       /* all threads are asked for children in this sample */
     char *note;
 };
 
@@ -172,7 +172,7 @@ static const char *fields_of(int proc_fd, const char *path, char *text, size_t s
     return end != NULL && end[1] == ' ' ? end + 1 : NULL;
 }
 
-/* Its state, or 0 when it is gone. */
+/* Returns the letter of the thread's state; 0: the thread is gone. */
 static char thread_state(const struct wait_process *p, pid_t tid) {
     char path[48], text[LINE_BYTES];
     snprintf(path, sizeof(path), "task/%d/stat", (int)tid);
@@ -494,7 +494,8 @@ static bool is_of_kernel(int proc_fd) {
            (flags & PF_KTHREAD) != 0;
 }
 
-/* Its calls, or at least the functions that it sleeps in. */
+/* Checks that the kernel tells the calls of a process, or at least the functions that its threads
+ * sleep in (wchan). 0, or -errno with the reason in `err`. */
 static int may_look(pid_t pid, int proc_fd, struct error *err) {
     char text[LINE_BYTES];
     struct stat owner, link;
@@ -503,7 +504,8 @@ static int may_look(pid_t pid, int proc_fd, struct error *err) {
         return 0;
     if (n == -ESRCH)
         return error_set(err, -ESRCH, "there is no process %d", (int)pid);
-    /* What its links say is told to those who may know where it sleeps. */
+    /* Links in /proc/PID/ns and wchan need one permission (PTRACE_MODE_READ, ptrace(2)), `syscall`
+     * needs more: a link that can be followed shows that wchan can be read. */
     if (n == -EPERM && fstatat(proc_fd, "ns/net", &link, 0) == 0)
         return 0;
     if (fstatat(proc_fd, "task", &owner, 0) == 0 && owner.st_uid != geteuid())

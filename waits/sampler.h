@@ -16,7 +16,7 @@
 #include <sys/types.h>
 
 #define SAMPLER_PROCESSES_MAX 1024  /* more are not looked at */
-#define SAMPLER_THREADS_MAX   65536 /* of all processes; more are not looked at */
+#define SAMPLER_THREADS_MAX   65536 /* in all processes; more are not looked at */
 #define SAMPLER_NOTE_BYTES    240
 
 /* Sampling is to take one in so many parts of a core. */
@@ -28,15 +28,15 @@ struct sampler_look {
     const pid_t *roots;
     size_t root_count;
     pid_t except;                    /* a process below them that is left out; 0: none */
-    const struct decode_role *roles; /* of servers that they connect to */
+    const struct decode_role *roles; /* names of servers that the processes connect to */
     size_t role_count;
 };
 
 struct wait_sample {
     uint32_t processes;
-    struct wait_tally tally; /* of all their threads, in order */
+    struct wait_tally tally; /* waits of all their threads, sorted */
     nsec_t cost;             /* CPU time that it took to look */
-    /* What the kernel did not tell, and why, in a line; empty: it told everything. */
+    /* A line on what the kernel did not tell, and why; empty: the kernel told everything. */
     char note[SAMPLER_NOTE_BYTES];
 };
 
@@ -49,8 +49,8 @@ void sampler_close(struct sampler *s); /* NULL-safe */
 NODISCARD int sampler_take(struct sampler *s, const struct sampler_look *look,
                            struct wait_sample *ret);
 
-/* When to look again: `interval` after `now`, or later when looking would take too much of a core.
- */
+/* The time of the next look: `interval` after `now`, or later when looking would take too much of a
+ * core (SAMPLER_COST_RATIO). */
 nsec_t sampler_next(nsec_t now, nsec_t interval, const struct wait_sample *last);
 
 /* Whether the process can be looked at. 0; or -errno with the reason in a line: there is none, it

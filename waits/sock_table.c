@@ -21,7 +21,7 @@
 
 #define REPLY_BYTES     32768 /* the most that the kernel sends in one go */
 #define CAPACITY_MIN    256   /* a power of 2 */
-#define FORGET_COUNT    4096  /* so many may stand there, whether or not they are still in use */
+#define FORGET_COUNT    4096  /* a table with more forgets sockets that nobody wanted of late */
 #define FORGET_ROUNDS   8
 #define ANSWER_MSEC     200 /* an answer is there at once */
 #define UNIX_NAME_BYTES 108
@@ -203,7 +203,7 @@ static void fill_tcp(struct sock *s, const struct inet_diag_msg *m, const struct
         show(s, m->idiag_family, SOCK_MADE, m->id.idiag_dst, other);
 }
 
-/* Those that listen come first in an answer. */
+/* Listeners come first in an answer: fill_tcp knows their ports when connections follow. */
 static void take_inet(struct sock_table *t, struct sock_net *net, uint8_t protocol,
                       const struct inet_diag_msg *m) {
     uint16_t own = ntohs(m->id.idiag_sport);
@@ -250,7 +250,7 @@ static void look_through(struct sock_table *t, struct sock_net *net, const struc
 
 struct unix_sock {
     uint8_t state;
-    uint32_t peer; /* its inode; 0: none */
+    uint32_t peer; /* the inode of the other end; 0: none */
     char name[UNIX_NAME_BYTES];
     size_t name_len;
 };

@@ -26,7 +26,7 @@ enum sock_side {
     SOCK_LISTENING, /* `text` is its own address */
     SOCK_ACCEPTED,  /* `text` is its own address, which the client knows */
     SOCK_MADE,      /* `text` is the address that it is connected to */
-    SOCK_MAKING,    /* as SOCK_MADE, when the other end has yet to answer */
+    SOCK_MAKING,    /* `text` is as of SOCK_MADE, but the other end has yet to answer */
     SOCK_PLAIN,     /* `text` says all that there is to say: "socket pair" */
 };
 
@@ -34,8 +34,8 @@ struct sock {
     uint64_t inode;
     uint8_t side;   /* enum sock_side */
     bool datagram;  /* UDP */
-    uint16_t port;  /* of `text`; 0: none */
-    uint32_t round; /* when it was last asked for */
+    uint16_t port;  /* the port in `text`; 0: none */
+    uint32_t round; /* the last sample that asked for the socket */
     char text[SOCK_TEXT_BYTES];
 };
 
@@ -46,7 +46,7 @@ enum sock_dump { SOCK_TCP4, SOCK_TCP6, SOCK_UDP4, SOCK_UDP6, SOCK_DUMPS };
 
 struct sock_net {
     ino_t inode;
-    int fd; /* of sock_diag, in that namespace; -1: not permitted */
+    int fd; /* a socket of sock_diag in that namespace; -errno: none, -EACCES: not permitted */
     bool wants[SOCK_DUMPS];
     uint8_t listens[65536 / 8]; /* ports of TCP that somebody was seen to listen at */
 };

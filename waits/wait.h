@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What one thread waits for, in words; and how many threads wait for the same. */
+/* Names what a thread waits for, and counts the threads that wait for one thing. */
 #ifndef WAITS_WAIT_H
 #define WAITS_WAIT_H
 
@@ -20,7 +20,7 @@ enum wait_kind {
     WAIT_CONDITION, /* for a condition variable, a semaphore or the like */
     WAIT_THREAD,    /* for the end of a thread */
     WAIT_SLEEP,
-    WAIT_SLOT,      /* of a request: until the server may begin with it */
+    WAIT_SLOT,      /* for a slot of a server, in which a request may begin */
     WAIT_CHILD,     /* for a child process */
     WAIT_READ,      /* for bytes from what is no socket */
     WAIT_WRITE,     /* for room in what is no socket */
@@ -43,9 +43,9 @@ enum wait_kind {
 struct wait {
     enum wait_kind kind;
     bool polled;                    /* by poll(2) or select(2), for one descriptor that counts */
-    char role[WAIT_ROLE_BYTES];     /* of the other end: "upstream"; empty: none is known */
+    char role[WAIT_ROLE_BYTES];     /* name of the other end: "upstream"; empty: none is known */
     char object[WAIT_OBJECT_BYTES]; /* an address, a file, the name of a call; escaped */
-    uint32_t descriptors;           /* that it waits for; of WAIT_EPOLL and WAIT_POLL */
+    uint32_t descriptors;           /* number that WAIT_EPOLL or WAIT_POLL is for; other kinds: 0 */
 };
 
 /* The name that JSON has: "recv". */
@@ -65,7 +65,8 @@ const char *wait_text(const struct wait_group *group, char text[static WAIT_TEXT
 /* Whether they are for the same, whatever the number of descriptors. */
 bool wait_is_same(const struct wait *a, const struct wait *b);
 
-/* The same without its address, where a role says what there is to say; listeners lose it, too. */
+/* Returns the group without its address, where a role says enough. WAIT_ACCEPT loses its address in
+ * any case. */
 struct wait_group wait_brief(const struct wait_group *group);
 
 /* The group as an object of JSON: kind, text, their number under the name `noun` ("threads",
@@ -75,7 +76,7 @@ NODISCARD json_t *wait_json(const struct wait_group *group, const char *noun);
 
 /* --- counting -------------------- */
 
-#define TALLY_GROUPS_MAX 64 /* what more threads wait for goes into one group, "other waits" */
+#define TALLY_GROUPS_MAX 64 /* waits beyond them are counted in one group, "other waits" */
 
 /* Zeroed is empty. The threads of the groups add up to `threads`. */
 struct wait_tally {
