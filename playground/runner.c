@@ -29,7 +29,9 @@
 #define STOP_NSEC         (2 * NSEC_PER_SEC)    /* for idle servers */
 #define ABORT_NSEC        (200 * NSEC_PER_MSEC) /* for servers with requests in flight */
 #define SERVE_TELLER      "srv control" /* the name of the process behind serve's --control */
-#define BENCH_TIMEOUT_SEC 30            /* for one request, on top of the ideal time of all */
+#define TELLER_NSEC       (5 * NSEC_PER_SEC)
+#define TELLER_LOOK_MSEC  2
+#define BENCH_TIMEOUT_SEC 30 /* for one request, on top of the ideal time of all */
 
 struct play_run {
     const struct runner *runner;
@@ -165,13 +167,30 @@ static int start_process(struct play_run *run, const struct play_process *proces
     return rc;
 }
 
+static bool has_teller(const struct play_run *run, size_t i) {
+    const char *command = run->row->processes[i].args[0];
+    return run->processes[i].control_url[0] != '\0' && command != NULL &&
+           strcmp(command, "serve") == 0;
+}
+
+/* The process behind serve's --control, which takes its name a moment after serve has said that it
+ * listens; 0 when it does not. */
+static pid_t await_teller(pid_t server) {
+    nsec_t deadline = deadline_after(clock_now(), TELLER_NSEC);
+    pid_t found;
+
+    while ((found = procstat_find_child(server, SERVE_TELLER)) == 0 && clock_now() < deadline)
+        poll(NULL, 0, TELLER_LOOK_MSEC);
+    return found;
+}
+
 static int start_processes(struct play_run *run, struct error *err) {
     size_t count = row_process_count(run->row);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++) {
         rc = start_process(run, &run->row->processes[i], err);
-        if (rc == 0 && run->processes[i].control_url[0] != '\0')
-            run->tellers[i] = procstat_find_child(run->processes[i].pid, SERVE_TELLER);
+        if (rc == 0 && has_teller(run, i))
+            run->tellers[i] = await_teller(run->processes[i].pid);
     }
     return rc;
 }

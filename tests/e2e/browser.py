@@ -10,6 +10,7 @@
 """
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -39,12 +40,12 @@ class Browser:
     def __init__(self, folder, *flags):
         to_read, self.to_write = os.pipe()
         self.to_read, to_write = os.pipe()
-        high = [os.dup2(to_read, 103), os.dup2(to_write, 104)]  # out of the way of 3 and 4
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 5) for fd in (to_read, to_write)]  # out of the way of 3 and 4
 
         def child():
             die_with_parent()
-            os.dup2(103, 3)
-            os.dup2(104, 4)
+            for fd, number in zip(high, (3, 4)):
+                os.dup2(fd, number)
 
         os.close(to_read)
         os.close(to_write)
@@ -53,7 +54,7 @@ class Browser:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=(3, 4, 103, 104),
+            close_fds=False,  # Python's own close by themselves, and those two are to stay
             preexec_fn=child,
         )
         for fd in high:
