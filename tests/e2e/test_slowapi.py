@@ -67,7 +67,7 @@ def test_the_default_is_one_second(slowapi):
         ("5ms-1ms", "has an end below its begin"),
         ("%00", "has a bad percent-escape"),
         ("9" * 40, "is more than ten years"),
-        ("1" * 500, "is too long"),
+        ("1" * 500, "is more than ten years"),
     ],
 )
 def test_a_bad_delay_is_refused_with_what_is_allowed(slowapi, value, reason):
