@@ -85,7 +85,7 @@ def test_sliders_move_by_keys_and_change_what_runs(lab, show):
     assert value > 50
     wait_for(lambda: lab.lane()["settings"]["delay_ms"] == value, what="the slider's value")
     page.wait(f"lanes[0].state.figures.load.tick_p50_ms >= {value}")
-    assert page.run("lanes[0].told.textContent").startswith("delay: rules of the slow API")
+    page.wait("lanes[0].told.textContent.startsWith('delay: rules of the slow API')")
     page.wait(f"location.hash.includes('delay_ms:{value}')")
 
 
