@@ -2,6 +2,7 @@
 /* Samples threads, their states, CPU time and memory of a process tree, and counts sockets. */
 #include "playground/procstat.h"
 #include "base/alloc.h"
+#include "waits/sock_table.h"
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -164,23 +165,6 @@ uint64_t procstat_memory_peak(pid_t root, pid_t except) {
  * too. */
 #define CLIENT_STATES (1u << TCP_SYN_SENT | 1u << TCP_ESTABLISHED | 1u << TCP_CLOSE_WAIT)
 
-/* Asks for these states alone: /proc/net/tcp would list those in TIME_WAIT, too, and can take
- * 100 ms. */
-static int ask(int fd) {
-    struct {
-        struct nlmsghdr head;
-        struct inet_diag_req_v2 body;
-    } request = {
-        .head = { .nlmsg_len = sizeof(request),
-                  .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-                  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-        .body = { .sdiag_family = AF_INET,
-                  .sdiag_protocol = IPPROTO_TCP,
-                  .idiag_states = CLIENT_STATES },
-    };
-    return send(fd, &request, sizeof(request), 0) == sizeof(request) ? 0 : -errno;
-}
-
 static void count_socket(const struct inet_diag_msg *message, const uint16_t *ports, size_t count,
                          struct procstat_sockets *ret) {
     for (size_t i = 0; i < count; i++) {
@@ -206,7 +190,8 @@ void procstat_count_sockets(const uint16_t *ports, size_t count, struct procstat
     for (size_t i = 0; i < count; i++)
         ret[i] = (struct procstat_sockets){ 0 };
     int fd = reply == NULL ? -1 : socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-    if (fd >= 0 && ask(fd) == 0) {
+    /* These states alone: /proc/net/tcp would list TIME_WAIT, too, and can take 100 ms. */
+    if (fd >= 0 && sock_diag_ask(fd, AF_INET, IPPROTO_TCP, CLIENT_STATES) == 0) {
         ssize_t n;
         do
             n = recv(fd, reply, REPLY_BYTES, 0);

@@ -74,22 +74,28 @@ static char *line_of(const struct reply *reply, const struct access_log_facts *f
     return json_line(json);
 }
 
+bool slow_access_log_put(const struct logger *logger, char *line) {
+    size_t end = line != NULL ? strlen(line) : 0;
+    bool written = false;
+
+    if (line != NULL && end < LOGGER_LINE_BYTES) {
+        line[end] = '\n'; /* in place of the NUL: the length is known */
+        written = logger_write(logger, slice_of(line, end + 1));
+    }
+    free(line);
+    return written;
+}
+
 bool slow_access_log_write(const struct logger *logger, const struct reply *reply,
                            const struct access_log_facts *facts) {
     static struct log_rate rate = { .per_second = 1 };
     char *line = line_of(reply, facts, URL_BYTES);
-    bool written = false;
 
     if (line != NULL && strlen(line) >= LOGGER_LINE_BYTES) { /* escapes are longer than bytes */
         free(line);
         line = line_of(reply, facts, URL_BYTES / 8);
     }
-    if (line != NULL) {
-        size_t end = strlen(line);
-        line[end] = '\n'; /* in place of the NUL: the length is known */
-        written = logger_write(logger, slice_of(line, end + 1));
-    }
-    free(line);
+    bool written = slow_access_log_put(logger, line);
     if (!written)
         log_limited(&rate, LOG_LEVEL_WARN, "access log lines were dropped");
     return written;

@@ -23,4 +23,8 @@ struct access_log_facts {
 bool slow_access_log_write(const struct logger *logger, const struct reply *reply,
                            const struct access_log_facts *facts);
 
+/* Writes a line of json_line, which is freed; NULL: memory was short. False when it was dropped:
+ * also when it is longer than LOGGER_LINE_BYTES. */
+bool slow_access_log_put(const struct logger *logger, char *line);
+
 #endif

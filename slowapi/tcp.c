@@ -3,8 +3,8 @@
 #include "slowapi/tcp.h"
 #include "base/json.h"
 #include "http/url.h"
+#include "slowapi/access_log.h"
 #include <errno.h>
-#include <stdlib.h>
 
 #define QUERY_BYTES_MAX 512 /* encoded */
 
@@ -27,16 +27,7 @@ static char *line_of(const struct relay_facts *facts) {
 }
 
 bool slow_tcp_log(const struct logger *logger, const struct relay_facts *facts) {
-    char *line = line_of(facts);
-    bool written = false;
-
-    if (line != NULL) {
-        size_t end = strlen(line);
-        line[end] = '\n'; /* in place of the NUL: the length is known */
-        written = end < LOGGER_LINE_BYTES && logger_write(logger, slice_of(line, end + 1));
-    }
-    free(line);
-    return written;
+    return slow_access_log_put(logger, line_of(facts));
 }
 
 /* --- /tcp ------------------------------------------------------------------------------------- */

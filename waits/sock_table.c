@@ -218,7 +218,7 @@ static void take_inet(struct sock_table *t, struct sock_net *net, uint8_t protoc
         fill_udp(s, m);
 }
 
-static void look_through(struct sock_table *t, struct sock_net *net, const struct dump_row *row) {
+int sock_diag_ask(int fd, uint8_t family, uint8_t protocol, uint32_t states) {
     struct {
         struct nlmsghdr head;
         struct inet_diag_req_v2 body;
@@ -226,11 +226,13 @@ static void look_through(struct sock_table *t, struct sock_net *net, const struc
         .head = { .nlmsg_len = sizeof(request),
                   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-        .body = { .sdiag_family = row->family,
-                  .sdiag_protocol = row->protocol,
-                  .idiag_states = row->states },
+        .body = { .sdiag_family = family, .sdiag_protocol = protocol, .idiag_states = states },
     };
-    if (send(net->fd, &request, sizeof(request), 0) != sizeof(request))
+    return send(fd, &request, sizeof(request), 0) == sizeof(request) ? 0 : -errno;
+}
+
+static void look_through(struct sock_table *t, struct sock_net *net, const struct dump_row *row) {
+    if (sock_diag_ask(net->fd, row->family, row->protocol, row->states) != 0)
         return;
     for (;;) {
         ssize_t n = recv(net->fd, t->reply, REPLY_BYTES, 0);

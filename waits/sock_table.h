@@ -60,6 +60,11 @@ struct sock_table {
     char *reply;
 };
 
+/* Asks a NETLINK_SOCK_DIAG socket for all sockets of a family (AF_INET) and a protocol
+ * (IPPROTO_TCP) that are in these states, a bit each: sock_diag(7). The answers come as datagrams.
+ * 0 or -errno. */
+NODISCARD int sock_diag_ask(int fd, uint8_t family, uint8_t protocol, uint32_t states);
+
 /* 0 or -ENOMEM; sock_table_close in both cases. */
 NODISCARD int sock_table_open(struct sock_table *t);
 void sock_table_close(struct sock_table *t);
