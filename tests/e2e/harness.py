@@ -406,6 +406,23 @@ class RawConnection:
         raise AssertionError(f"expected silence, got {data!r}" if data else "closed by the peer")
 
 
+def everything(conn):
+    """(bytes until the end, "fin" or "rst")"""
+    data = conn.unread
+    try:
+        while chunk := conn.sock.recv(65536):
+            data += chunk
+    except ConnectionResetError:
+        return data, "rst"
+    return data, "fin"
+
+
+def split(data):
+    """(lines of the head, body)"""
+    head, _, body = data.partition(b"\r\n\r\n")
+    return head.split(b"\r\n"), body
+
+
 def raw(server, data, half_close=False, timeout=IO_SECONDS):
     """Sends `data` on a fresh connection and returns all that comes back until the peer closes."""
     with RawConnection(server, timeout) as conn:

@@ -52,6 +52,29 @@ def executable():
     return path
 
 
+def run_nginx(folder, address):
+    """The process of nginx with the nginx.conf of that folder, once it listens at the address."""
+    with open(folder / "nginx.log", "wb") as log:
+        process = subprocess.Popen(
+            [executable(), "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=harness.die_with_parent,
+        )
+
+    def answers():
+        assert process.poll() is None, "nginx ended"
+        try:
+            socket.create_connection(address, timeout=1).close()
+            return True
+        except ConnectionRefusedError:
+            return False
+
+    harness.wait_for(answers, what="nginx listens")
+    return process
+
+
 class Nginx:
     """`http` and `uwsgi` are (host, port) addresses of nginx, each in front of one address of the app."""
 
@@ -70,23 +93,7 @@ class Nginx:
                 extra=extra,
             )
         )
-        with open(folder / "nginx.log", "wb") as log:
-            self.process = subprocess.Popen(
-                [executable(), "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=harness.die_with_parent,
-            )
-        harness.wait_for(lambda: self._answers(self.uwsgi), what="nginx listens")
-
-    def _answers(self, address):
-        assert self.process.poll() is None, "nginx ended"
-        try:
-            socket.create_connection(address, timeout=1).close()
-            return True
-        except ConnectionRefusedError:
-            return False
+        self.process = run_nginx(folder, self.uwsgi)
 
     def stop(self):
         self.process.terminate()

@@ -9,8 +9,7 @@ import threading
 import time
 
 import pytest
-from harness import Client, RawConnection, connect, get, wait_for
-from test_slowapi_faults import everything
+from harness import Client, RawConnection, connect, everything, get, wait_for
 from test_slowapi_shapes import Control, at_once, timed
 
 K = 1024

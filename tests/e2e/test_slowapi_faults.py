@@ -8,7 +8,7 @@ import time
 import urllib.request
 
 import pytest
-from harness import RawConnection, connect, get, wait_for
+from harness import RawConnection, connect, everything, get, split, wait_for
 
 TEXT = b"slow api response"
 
@@ -29,25 +29,9 @@ def ask(conn, fault, more="", method=b"GET", head=b""):
     conn.send(method + b" /?delay=0&fault=" + fault + more.encode() + b" HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
 
 
-def everything(conn):
-    """(bytes until the end, "fin" or "rst")"""
-    data = conn.unread
-    try:
-        while chunk := conn.sock.recv(65536):
-            data += chunk
-    except ConnectionResetError:
-        return data, "rst"
-    return data, "fin"
-
-
 def struck(stats, kind, count=1):
     wait_for(lambda: stats()["faults"][kind] == count, what=f"{count} times {kind}")
     wait_for(lambda: stats()["in_flight"] == 0, what="nothing in flight")
-
-
-def split(data):
-    head, _, body = data.partition(b"\r\n\r\n")
-    return head.split(b"\r\n"), body
 
 
 # kind, spelling, end, body; None: not even a head

@@ -7,15 +7,14 @@ import os
 import re
 import shlex
 import socket
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 import harness
 import pytest
-from harness import RawConnection, get, request, wait_for
-from nginx import executable
+from harness import RawConnection, everything, get, request, split, wait_for
+from nginx import run_nginx
 from rawserver import RawServer, close, reset
 from test_slowapi_shapes import Control, timed
 
@@ -51,23 +50,8 @@ http {{
         (folder / "files/page").write_bytes(self.page)
         user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(self.CONFIG.format(folder=folder, user=user, port=self.port))
-        with open(folder / "nginx.log", "wb") as log:
-            self.process = subprocess.Popen(
-                [executable(), "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=harness.die_with_parent,
-            )
         self.url = f"http://127.0.0.1:{self.port}/"
-        wait_for(self._answers, what="nginx listens")
-
-    def _answers(self):
-        assert self.process.poll() is None, "nginx ended"
-        with contextlib.suppress(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            return True
-        return False
+        self.process = run_nginx(folder, ("127.0.0.1", self.port))
 
     def stop(self):
         self.process.terminate()
@@ -90,22 +74,6 @@ def proxy(slowapi):
         return server, Control(server)
 
     return start
-
-
-def everything(conn):
-    """(bytes until the end, "fin" or "rst")"""
-    data = conn.unread
-    try:
-        while chunk := conn.sock.recv(65536):
-            data += chunk
-    except ConnectionResetError:
-        return data, "rst"
-    return data, "fin"
-
-
-def split(data):
-    head, _, body = data.partition(b"\r\n\r\n")
-    return head.split(b"\r\n"), body
 
 
 def counted(control, **wanted):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from certificates import Certificate
-from harness import RawConnection, connect, get, request, wait_for
-from test_slowapi_proxy import HELLO, counted, everything, proxy  # noqa: F401
+from harness import RawConnection, connect, everything, get, request, wait_for
+from test_slowapi_proxy import HELLO, counted, proxy  # noqa: F401
 from upstreams import Upstream, tls_of
 
 websockets = pytest.importorskip("websockets")
